@@ -1,0 +1,1 @@
+"""Types, registry, errors, runtime and bundles. Knows no modality."""

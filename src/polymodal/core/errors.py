@@ -1,0 +1,59 @@
+"""Errors that say what was given, what is allowed, the nearest match and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class PolymodalError(Exception):
+    """Base of every error that the user can mend. The command line prints its message without a traceback."""
+
+
+class UnknownName(PolymodalError, LookupError):
+    """A name that no catalogue, schema or model knows."""
+
+
+class BadArgument(PolymodalError, ValueError):
+    """An argument that is unknown or whose value is not allowed."""
+
+
+class BadData(PolymodalError, ValueError):
+    """A table or schema that cannot be used as given."""
+
+
+class BadCell(PolymodalError, ValueError):
+    """One cell that cannot be used. Raised by `Processor.read`; the row's stream is set aside, the run goes on.
+
+    `reason` is one plain sentence without row or column: the caller knows those and adds them.
+    """
+
+    def __init__(self, reason: str):
+        super().__init__(reason)
+        self.reason = reason
+
+
+class MissingExtra(PolymodalError, ImportError):
+    """An optional dependency that is not installed; the message names the extra to install."""
+
+
+def suggest(given: str, allowed: Iterable[str]) -> str:
+    """`" Did you mean 'x'?"` for the nearest allowed name, or the whole list when none is near."""
+    allowed = sorted(map(str, allowed))
+    near = difflib.get_close_matches(str(given), allowed, n=1, cutoff=0.6)
+    if near:
+        return f" Did you mean {near[0]!r}?"
+    return f" Allowed: {', '.join(allowed)}." if allowed else " None is allowed here."
+
+
+def require(module: str, extra: str):
+    """Import an optional module, or raise `MissingExtra` naming the extra that brings it."""
+    import importlib
+
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingExtra(
+            f"This needs {module.split('.')[0]!r}, which is not installed (or fails to load: {error}). "
+            f"Install it with: pip install 'polymodal[{extra}]'"
+        ) from error

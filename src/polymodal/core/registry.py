@@ -1,0 +1,183 @@
+"""Catalogues: from a spec (a name, a dict, a class, a dotted path or an instance) to a part.
+
+A family's `__init__.py` holds one `Catalogue`: a table from name to `module:Class`, with a summary and a source, so that
+listing imports nothing heavy. A part's configuration is its constructor's keyword-only arguments, stored untouched under
+their own names, so a part can always be written back as a spec.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from polymodal.core.errors import BadArgument, UnknownName, suggest
+
+T = TypeVar("T", bound=type)
+Spec = Any  # "gated" | {"name": "gated", "temperature": 0.5} | "pkg.mod:Class" | Class | instance
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One catalogued part. `path` is `module:Class`; `source` names authors and year, or `folklore`."""
+
+    path: str
+    summary: str
+    source: str
+    extra: str = ""  # the optional dependency group it needs
+    tags: tuple[str, ...] = ()
+
+
+class Catalogue:
+    """The named parts of one family.
+
+    Names come from the table, from `register`, and from installed packages' entry points of the group
+    `polymodal.<family>`.
+    """
+
+    def __init__(self, family: str, base: str, entries: Mapping[str, Entry]):
+        self.family = family
+        self.base = base
+        self._entries = dict(entries)
+        self._classes: dict[str, type] = {}
+        self._plugins_read = False
+
+    def _table(self) -> dict[str, Entry]:
+        if not self._plugins_read:
+            from importlib.metadata import entry_points
+
+            self._plugins_read = True
+            for point in entry_points(group=f"polymodal.{self.family}"):
+                self._entries.setdefault(point.name, Entry(point.value, f"plugin of {point.dist}", str(point.dist)))
+        return self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._table()))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._table()
+
+    def __len__(self) -> int:
+        return len(self._table())
+
+    def entry(self, name: str) -> Entry:
+        """The table row of `name`. Raises `UnknownName`."""
+        table = self._table()
+        if name not in table:
+            raise UnknownName(f"No {self.family} is called {name!r}.{suggest(name, table)}")
+        return table[name]
+
+    def register(self, name: str, *, summary: str = "", source: str = "user") -> Callable[[T], T]:
+        """Class decorator that adds a part under `name`. Raises `BadArgument` if the name is taken."""
+
+        def add(cls: T) -> T:
+            if name in self._table():
+                raise BadArgument(f"The {self.family} {name!r} exists already; choose another name.")
+            doc = summary or (inspect.getdoc(cls) or "").split("\n")[0]
+            self._entries[name] = Entry(f"{cls.__module__}:{cls.__qualname__}", doc, source)
+            self._classes[name] = cls
+            return cls
+
+        return add
+
+    def load(self, name: str) -> type:
+        """The class behind a catalogue name or a dotted path `pkg.mod:Class`. Imports it."""
+        if name in self._classes:
+            return self._classes[name]
+        path = name if ":" in name else self.entry(name).path
+        cls = _import(path)
+        base = _import(self.base)
+        if not (isinstance(cls, type) and issubclass(cls, base)):
+            raise BadArgument(f"{path} is not a {self.family}: it must subclass {self.base.replace(':', '.')}.")
+        self._classes[name] = cls
+        return cls
+
+    def resolve(self, spec: Spec) -> tuple[type, dict[str, Any]]:
+        """The class and the keyword arguments that `spec` names.
+
+        Raises `UnknownName` for an unknown part, `BadArgument` for an unknown keyword argument.
+        """
+        if isinstance(spec, type):
+            return spec, {}
+        if isinstance(spec, str):
+            return self.load(spec), {}
+        if isinstance(spec, Mapping):
+            options = dict(spec)
+            name = options.pop("name", None)
+            if name is None:
+                raise BadArgument(f"A {self.family} given as a dict needs the key 'name'; got {sorted(options)}.")
+            cls = name if isinstance(name, type) else self.load(name)
+            check_options(cls, options, label=str(name))
+            return cls, options
+        raise BadArgument(
+            f"A {self.family} is given as a name, a dict with 'name', a class or 'pkg.mod:Class'; got {spec!r}."
+        )
+
+    def build(self, spec: Spec, *given: Any) -> Any:
+        """An instance: positional `given` come from the parent (widths and facts), options from the spec.
+
+        An instance passes through untouched.
+        """
+        if isinstance(spec, _import(self.base)):
+            return spec
+        cls, options = self.resolve(spec)
+        return cls(*given, **options)
+
+    def name_of(self, part: Any) -> str:
+        """The catalogue name of an instance or class, or its dotted path when it has none."""
+        cls = part if isinstance(part, type) else type(part)
+        path = f"{cls.__module__}:{cls.__qualname__}"
+        for name, entry in self._table().items():
+            if entry.path == path or self._classes.get(name) is cls:
+                return name
+        return path
+
+    def spec(self, part: Any) -> dict[str, Any]:
+        """The dict that rebuilds `part`: its name and those options that differ from their defaults."""
+        return {"name": self.name_of(part), **options_of(part)}
+
+
+def options(cls: type) -> dict[str, inspect.Parameter]:
+    """The keyword-only parameters of a part's constructor: what a user may set."""
+    parameters = inspect.signature(cls.__init__).parameters.values()  # type: ignore[misc]
+    return {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+def options_of(part: Any) -> dict[str, Any]:
+    """The options of an instance that differ from their defaults, read back from its attributes."""
+    found = {}
+    for name, parameter in options(type(part)).items():
+        if not hasattr(part, name):
+            raise BadArgument(
+                f"{type(part).__name__} does not keep its option {name!r}: a constructor stores every keyword-only "
+                "argument untouched under its own name, so that the part can be written back as a spec."
+            )
+        value = getattr(part, name)
+        if parameter.default is parameter.empty or value != parameter.default:
+            found[name] = value
+    return found
+
+
+def check_options(cls: type, given: Mapping[str, Any], *, label: str) -> None:
+    """Raise `BadArgument` for the first option that the constructor does not have."""
+    allowed = options(cls)
+    for name in given:
+        if name not in allowed:
+            raise BadArgument(f"Unknown argument {name!r} of {label}.{suggest(name, allowed)}")
+
+
+def _import(path: str) -> Any:
+    module, _, attribute = path.partition(":")
+    try:
+        target: Any = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name and not module.startswith(error.name):
+            raise
+        raise UnknownName(f"No module {module!r} for {path!r}. A dotted path is written 'package.module:Class'.") from error
+    for part in attribute.split("."):
+        if not hasattr(target, part):
+            raise UnknownName(f"{module!r} has no {attribute!r}.{suggest(attribute, vars(target))}")
+        target = getattr(target, part)
+    return target

@@ -1,0 +1,142 @@
+"""The values that pass between parts: `Tokens`, `Batch`, `Output`, `Target`.
+
+`Tokens` is a frozen dataclass registered as a pytree, so it goes through `torch.compile`, `torch.export`, `vmap` and DDP
+as it is. A NamedTuple was tried too: it cannot be saved by `torch.export` without registration either, and it adds,
+unpacks and compares as a tuple, which hides mistakes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """One stream of a batch: a sequence, its mask and its pooled vector.
+
+    A missing modality is a row whose mask is all False; nothing else marks it.
+
+    Shapes: `x` [B, T, D]; `mask` [B, T] bool, True = real; `pooled` [B, D], pooled as the encoder knows it should be;
+    `where` [B, T, K] place in the source (seconds; row and column in 0..1; character span), or None.
+    """
+
+    x: Tensor
+    mask: Tensor
+    pooled: Tensor
+    where: Tensor | None = None
+
+    @property
+    def present(self) -> Tensor:
+        """[B] bool: rows in which the modality is there."""
+        return self.mask.any(1)
+
+    @property
+    def width(self) -> int:
+        """D, the width of a token."""
+        return self.x.shape[-1]
+
+    def __len__(self) -> int:
+        return self.x.shape[0]
+
+    @classmethod
+    def from_vector(cls, vector: Tensor, present: Tensor | None = None) -> Tokens:
+        """One token a row, from [B, D] and optionally [B] bool."""
+        if present is None:
+            present = torch.ones(len(vector), dtype=torch.bool, device=vector.device)
+        return cls(vector[:, None], present[:, None], vector).cleared()
+
+    def keep(self, rows: Tensor) -> Tokens:
+        """The same tokens with the modality missing wherever `rows` [B] bool is False."""
+        return replace(self, mask=self.mask & rows[:, None]).cleared()
+
+    def cleared(self) -> Tokens:
+        """The same tokens with every masked value zero, even where it was NaN."""
+        zero = self.x.new_zeros(())
+        return replace(
+            self,
+            x=torch.where(self.mask[..., None], self.x, zero),
+            pooled=torch.where(self.present[:, None], self.pooled, zero),
+        )
+
+    def select(self, rows: Tensor | slice) -> Tokens:
+        """The rows at `rows` (indices, a bool mask or a slice)."""
+        return Tokens(
+            self.x[rows], self.mask[rows], self.pooled[rows], None if self.where is None else self.where[rows]
+        )
+
+    def to(self, *args: Any, **kwargs: Any) -> Tokens:
+        """`Tensor.to` on every tensor; the mask keeps its dtype."""
+        mask = self.mask.to(*(a for a in args if not isinstance(a, torch.dtype)),
+                            **{k: v for k, v in kwargs.items() if k != "dtype"})
+        where = None if self.where is None else self.where.to(*args, **kwargs)
+        return Tokens(self.x.to(*args, **kwargs), mask, self.pooled.to(*args, **kwargs), where)
+
+
+torch.export.register_dataclass(Tokens, serialized_type_name="polymodal.core.types.Tokens")
+torch.serialization.add_safe_globals([Tokens])
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Rows ready for a model.
+
+    `inputs[stream][name]` are tensors of B rows, `present` among them: [B] bool, False where the cell is missing or set
+    aside. `targets[name]` are [B, ...] encoded by the `Target`. `ids` are the rows' identifiers.
+    """
+
+    inputs: Mapping[str, Mapping[str, Tensor]]
+    targets: Mapping[str, Tensor] = field(default_factory=dict)
+    ids: Sequence[str] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Output:
+    """What a model returns: encoded `streams`, `fused` tokens (None under decision fusion), scores a target, losses."""
+
+    streams: Mapping[str, Tokens]
+    fused: Tokens | None
+    predictions: Mapping[str, Tensor]
+    losses: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+KINDS = ("classes", "multilabel", "number")
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is asked of a row, fitted on the training split.
+
+    `kind` is `classes`, `multilabel` or `number`; `classes` are the labels, sorted; `location` and `scale` standardise a
+    number; `frequencies` are the classes' shares in training (chance, class weights).
+    """
+
+    name: str
+    kind: str
+    classes: tuple[str, ...] = ()
+    location: float = 0.0
+    scale: float = 1.0
+    frequencies: tuple[float, ...] = ()
+    log: bool = False  # a number modelled as its logarithm (all positive and strongly skewed in training)
+
+    @property
+    def width(self) -> int:
+        """How many scores a head gives for it."""
+        return len(self.classes) if self.kind != "number" else 1
+
+    def to_json(self) -> dict[str, Any]:
+        """A dict of plain values; `Target(**d)` with tuples restored by `from_json`."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in self.__dict__.items()}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Target:
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+def presence(streams: Iterable[Tokens]) -> Tensor:
+    """[B, K] bool: which of K streams each row has."""
+    return torch.stack([s.present for s in streams], dim=1)

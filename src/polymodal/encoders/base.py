@@ -1,0 +1,61 @@
+"""Encoder: tensors of one field to `Tokens`."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, final
+
+from torch import Tensor
+
+from polymodal.core.part import Part
+from polymodal.core.types import Tokens
+
+
+class Encoder(Part):
+    """Turns what its processor made into `Tokens` of width `dim`.
+
+    An author writes `encode`; keeps few tokens (at most about 16 a cell from scratch: pool space and time), since every
+    fusion pays for each of them; and, where it helps, `augment`.
+    """
+
+    processor: ClassVar[str] = ""  # catalogue name of the processor that feeds it
+    pretrained: ClassVar[bool] = False
+
+    def __init__(self, facts: Mapping[str, Any], dim: int):
+        super().__init__()
+        self.facts = dict(facts)
+        self.dim = dim
+
+    @final
+    def forward(self, inputs: Mapping[str, Tensor]) -> Tokens:
+        """Encode `inputs`; rows whose `inputs["present"]` [B] bool is False come out missing."""
+        rest = {name: value for name, value in inputs.items() if name != "present"}
+        if self.training:
+            rest = self.augment(rest)
+        tokens = self.encode(rest)
+        return tokens.keep(inputs["present"]) if "present" in inputs else tokens.cleared()
+
+    @abstractmethod
+    def encode(self, inputs: dict[str, Tensor]) -> Tokens:
+        """[B, …] tensors to Tokens [B, T, dim]. Must be finite for any input that the processor can make."""
+
+    def augment(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Random change of the inputs in training only; draws from torch's global generator. Default: none."""
+        return inputs
+
+    def fit_statistics(self, inputs: Mapping[str, Tensor]) -> None:
+        """Set buffers (mean, spread) from a sample of training inputs before training. Default: nothing."""
+        return
+
+    def recipe(self) -> dict[str, Any]:
+        """How it likes to be trained from scratch: `lr`, `epochs`, `batch`, `weight_decay` … the loop's option names."""
+        return {}
+
+
+def pooled_mean(x: Tensor, mask: Tensor) -> Tensor:
+    """Mean of the real tokens, [B, T, D] and [B, T] to [B, D]; zero where there is none."""
+    weight = mask[..., None].to(x.dtype)
+    return (x * weight).sum(1) / weight.sum(1).clamp(min=1)
+
+

@@ -1,0 +1,27 @@
+"""Shared fixtures. Tests run single-threaded so that they are deterministic and leave the other core free."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _one_thread_and_a_seed():
+    import torch
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def real_data():
+    """The folder of a real data set, or a skip that says where it was looked for."""
+
+    def find(name: str) -> Path:
+        root = Path(os.environ.get("POLYMODAL_DATA", Path(__file__).parents[2] / "shared" / "data"))
+        if not (root / name).is_dir():
+            pytest.skip(f"real data {name!r} not found under {root}; set POLYMODAL_DATA to the folder that holds it")
+        return root / name
+
+    return find
