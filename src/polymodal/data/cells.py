@@ -1,0 +1,184 @@
+"""From a field to the raw cells that its processor reads."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+
+from polymodal.core.errors import BadCell, BadData, UnknownName, suggest
+from polymodal.data.paths import is_foreign, is_link, resolve
+from polymodal.data.schema import Field
+from polymodal.data.table import Lazy, Table
+from polymodal.data.values import as_array, as_number, file_kind
+
+
+class Cells(Sequence[Any]):
+    """The raw cells of one field, found one by one; nothing is opened before a cell is asked for.
+
+    `cells[i]` raises `BadCell` where a cell cannot even be handed over (an archive cut short, a row beyond its array);
+    callers meet it in the same place as `Processor.read`'s.
+    """
+
+    def __init__(self, count: int, cell: Callable[[int], Any]):
+        self._count = count
+        self._cell = cell
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Any]: ...
+
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return [self._cell(row) for row in range(*index.indices(self._count))]
+        if not -self._count <= index < self._count:
+            raise IndexError(f"row {index} of {self._count}")
+        return self._cell(index % self._count)
+
+
+def cells(table: Table, field: Field) -> Cells:
+    """What `Processor.read` gets for each row of `field`; None where the cell is missing.
+
+    image, audio: an absolute path (which need not exist), bytes or uint8 array. text: a string. table: a dict from
+    column to raw cell. vector, series: an absolute path or a float32 array [n] or [n, channels].
+
+    Raises `UnknownName` for a column that the table lacks, `BadData` for an array that does not exist or fit the rows.
+    """
+    for column in field.columns:
+        table.column(column)
+    if "array" in field.options:
+        return _from_array(table, field)
+    if field.kind == "table":
+        columns = {column: table.column(column) for column in field.columns}
+        return Cells(len(table), lambda row: _record({name: values[row] for name, values in columns.items()}))
+    if len(field.columns) > 1:
+        many = [table.column(column) for column in field.columns]
+        return Cells(len(table), lambda row: _stacked([values[row] for values in many]))
+    values = table.column(field.columns[0])
+    read = {"text": _text_file if field.options.get("files") else _text, "vector": _numbers, "series": _numbers}
+    one = read.get(field.kind, _media)
+    return Cells(len(table), lambda row: None if values[row] is None else one(values[row], table.bases[row]))
+
+
+def _record(record: dict[str, Any]) -> dict[str, Any] | None:
+    return record if any(value is not None for value in record.values()) else None
+
+
+def _media(value: Any, base: Path) -> Any:
+    if isinstance(value, Lazy):
+        return value.load()
+    if isinstance(value, bytes | np.ndarray):
+        return value
+    if isinstance(value, dict):
+        content = value.get("bytes")
+        return content if content is not None else _media(value.get("path") or "", base)
+    if not isinstance(value, str | Path):
+        raise BadCell(f"is {value!r}, where a file name was expected")
+    text = str(value)
+    if is_link(text):
+        raise BadCell("is a web address; download the file and give its path")
+    path = resolve(base, text)
+    if is_foreign(text) and not path.exists():
+        raise BadCell(f"names a Windows drive ({text[:2]}), which this machine does not have; make the path relative")
+    return path
+
+
+def _text(value: Any, base: Path) -> str:
+    if isinstance(value, Lazy):
+        value = value.load()
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _text_file(value: Any, base: Path) -> str:
+    if isinstance(value, str) and file_kind(value) != "text":
+        return value
+    path = _media(value, base)
+    try:
+        return (path if isinstance(path, bytes) else path.read_bytes()).decode("utf-8-sig")
+    except FileNotFoundError as error:
+        raise BadCell(f"the file {path.name!r} does not exist") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadCell(f"cannot be read as text: {error}") from error
+
+
+def _numbers(value: Any, base: Path) -> Any:
+    if isinstance(value, Lazy | bytes):
+        return _unpacked(value.load() if isinstance(value, Lazy) else value)
+    if isinstance(value, str) and file_kind(value):
+        return _media(value, base)
+    array = as_array(value)
+    if array is None:
+        number = as_number(value)
+        if number is None:
+            raise BadCell(f"is {str(value)[:40]!r}, where a list of numbers was expected")
+        array = np.array([number], dtype=np.float32)
+    return array
+
+
+def _unpacked(content: bytes) -> np.ndarray:
+    try:
+        return np.load(io.BytesIO(content), allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise BadCell(f"is no array in .npy form: {error}") from error
+
+
+def _stacked(values: Sequence[Any]) -> np.ndarray | None:
+    """One number a column, NaN where one is missing; None where all are."""
+    if all(value is None for value in values):
+        return None
+    numbers = [np.nan if value is None else as_number(value) for value in values]
+    wrong = [value for value, number in zip(values, numbers) if number is None]
+    if wrong:
+        raise BadCell(f"holds {str(wrong[0])[:40]!r}, where a number was expected")
+    return np.array(numbers, dtype=np.float32)
+
+
+def _from_array(table: Table, field: Field) -> Cells:
+    """Rows of a .npy or .npz array beside the table, each found by the column `row`, else by the record's number."""
+    row = field.options.get("row")
+    if row is None and table.joined:
+        raise BadData(
+            f"Field {field.name!r}: several tables are joined, so the order of rows does not tell which row of the "
+            "array is meant. Name the column that does: `row: COLUMN`."
+        )
+    numbers = table.column(row) if row is not None else table.rows.tolist()
+    arrays = {base: _opened(base, field) for base in dict.fromkeys(table.bases)}
+
+    def cell(position: int) -> np.ndarray | None:
+        if numbers[position] is None:
+            return None
+        array, number = arrays[table.bases[position]], as_number(numbers[position])
+        if number is None or not number.is_integer():
+            raise BadCell(f"is {numbers[position]!r}, where the number of a row was expected")
+        if not 0 <= number < len(array):
+            raise BadCell(f"is row {number:g}, but the array has {len(array)} rows")
+        return np.array(array[int(number)], dtype=np.float32, ndmin=1)
+
+    return Cells(len(table), cell)
+
+
+def _opened(base: Path, field: Field) -> Any:
+    path = resolve(base, str(field.options["array"]))
+    if not path.is_file():
+        raise BadData(f"Field {field.name!r}: the array {path} does not exist; it is sought from the table's folder.")
+    try:
+        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise BadData(f"Field {field.name!r}: {path} cannot be read as an array: {error}.") from error
+    if isinstance(loaded, np.ndarray):
+        return loaded
+    key = field.options.get("key") or (loaded.files[0] if len(loaded.files) == 1 else None)
+    if key is None:
+        listed = ", ".join(loaded.files)
+        raise BadData(f"Field {field.name!r}: {path.name} holds several arrays ({listed}); say which with `key`.")
+    if key not in loaded.files:
+        raise UnknownName(f"Field {field.name!r}: {path.name} holds no array {key!r}.{suggest(key, loaded.files)}")
+    return loaded[key]

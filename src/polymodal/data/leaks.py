@@ -1,0 +1,49 @@
+"""Table columns that give the target away."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from polymodal.data.target import label_of
+from polymodal.data.values import as_number
+
+ROWS_A_VALUE = 5  # below so many rows a value, a column decides the target by accident
+LINEAR = 0.9999  # correlation above which a number is the target in other units
+
+
+def leak(column: str, values: Sequence[Any], target: str, answers: Sequence[Any], kind: str) -> str | None:
+    """A warning when `values` look like the target in another form, else None.
+
+    Found: equal cells; values one-to-one with classes; values that each go with a single class; a number in linear
+    relation with a number target.
+    """
+    pairs = [(v, a) for v, a in zip(values, answers) if v is not None and a is not None]
+    if len(pairs) < 10:
+        return None
+    said = f"{column} looks like the target {target}: "
+    end = ". If it is not known when the model is asked, leave it out (ignore: [" + column + "])."
+    if all(label_of(value) == label_of(answer) for value, answer in pairs):
+        return said + "the cells are equal" + end
+    if kind == "number":
+        read = [(as_number(value), as_number(answer)) for value, answer in pairs]
+        both = np.array([pair for pair in read if None not in pair], dtype=np.float64)
+        if len(both) >= 10 and (np.ptp(both, axis=0) > 0).all() and abs(_correlation(both)) > LINEAR:
+            return said + "one is the other in different units" + end
+        return None
+    labels = {(label_of(value), str(answer)) for value, answer in pairs}
+    keys = {value for value, _ in labels}
+    if len(labels) > len(keys) or len(keys) < 2 or len(pairs) < ROWS_A_VALUE * len(keys):
+        return None
+    if len(keys) == len({answer for _, answer in labels}):
+        return said + "its values are one-to-one with the classes" + end
+    return said + "every one of its values goes with a single class" + end
+
+
+def _correlation(pairs: np.ndarray) -> float:
+    """Pearson's, of the two columns of [n, 2]."""
+    centred = pairs - pairs.mean(axis=0)
+    x, y = (centred / np.linalg.norm(centred, axis=0)).T
+    return float(x @ y)

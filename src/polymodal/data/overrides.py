@@ -1,0 +1,164 @@
+"""What a user says about a table, from a YAML file or a dict, checked word by word."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from polymodal.core.errors import BadArgument, BadData, UnknownName, suggest
+from polymodal.core.types import KINDS as TARGET_KINDS
+
+FIELD_KINDS = ("image", "audio", "text", "table", "series", "vector")
+LATER_KINDS = ("video", "volume", "points")
+COLUMN_KINDS = ("image", "audio", "text", "number", "category", "date", "series", "vector", "ignore")
+LATER_TARGETS = ("text", "rank")
+_KEYS = ("fields", "kinds", "target", "group", "id", "split", "ignore")
+_LISTED = ("table", "vector", "series")  # kinds that may take several columns
+
+
+@dataclass(frozen=True)
+class Described:
+    """A field as the user describes it; `named` are those of its columns that were named outright, not by pattern."""
+
+    kind: str
+    columns: tuple[str, ...]
+    options: Mapping[str, Any]
+    named: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """A checked description.
+
+    `fields` lists all streams when it is given at all; `kinds` corrects the guess for single columns and leaves the
+    rest to inference; `targets` maps a target to its kind, None where it is to be told.
+    """
+
+    fields: Mapping[str, Described] = field(default_factory=dict)
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    targets: Mapping[str, str | None] = field(default_factory=dict)
+    group: str | None = None
+    id: str | None = None
+    split: str | None = None
+    ignore: tuple[str, ...] = ()
+
+
+def read_overrides(source: str | Path | Mapping[str, Any], columns: Iterable[str]) -> Overrides:
+    """A description from a YAML file or a dict, checked against the table's columns.
+
+    Keys: `fields` (all streams: `name: kind` or `name: {kind, columns, ...options}`; columns may be patterns such as
+    "dim_*"), `kinds` (column: kind, to correct single guesses), `target` (a name, a list, or name: kind), `group`,
+    `id`, `split` (a column each) and `ignore` (columns). Raises `UnknownName` or `BadArgument` with the nearest
+    match.
+    """
+    columns = list(columns)
+    given = _load(source)
+    for key in given:
+        if key not in _KEYS:
+            raise BadArgument(f"Unknown key {key!r} in the schema.{suggest(key, _KEYS)}")
+    single = {key: given.get(key) for key in ("group", "id", "split")}
+    for key, column in single.items():
+        if column is not None:
+            known(column, columns, f"`{key}` in the schema")
+    ignore = given.get("ignore") or ()
+    patterns = [ignore] if isinstance(ignore, str) else ignore
+    return Overrides(
+        fields={str(name): _field(str(name), spec, columns) for name, spec in _mapping(given, "fields").items()},
+        kinds={str(name): _kind(str(name), kind, columns) for name, kind in _mapping(given, "kinds").items()},
+        targets=read_targets(given.get("target"), columns),
+        ignore=tuple(column for pattern in patterns for column in _matches(pattern, columns, "`ignore`")),
+        **single,
+    )
+
+
+def read_targets(given: Any, columns: Iterable[str]) -> dict[str, str | None]:
+    """Targets given as a name, several names, or a mapping from name to kind."""
+    if given is None:
+        return {}
+    pairs = given if isinstance(given, Mapping) else dict.fromkeys([given] if isinstance(given, str) else given)
+    for name, kind in pairs.items():
+        known(name, columns, "the target")
+        if kind in LATER_TARGETS:
+            raise BadArgument(f"Target {name!r}: kind {kind!r} is not built yet. Allowed: {', '.join(TARGET_KINDS)}.")
+        if kind is not None and kind not in TARGET_KINDS:
+            raise BadArgument(f"Target {name!r} cannot be of kind {kind!r}.{suggest(str(kind), TARGET_KINDS)}")
+    return dict(pairs)
+
+
+def known(column: Any, columns: Iterable[str], what: str) -> None:
+    """Raise `UnknownName` with the nearest match when the table has no such column."""
+    columns = list(columns)
+    if column not in columns:
+        raise UnknownName(f"The table has no column {column!r}, named as {what}.{suggest(str(column), columns)}")
+
+
+def check_kind(name: str, kind: Any, allowed: Iterable[str]) -> str:
+    """`kind` if it is allowed. Raises `BadArgument` with the nearest match, or saying that it is not built yet."""
+    if kind in LATER_KINDS:
+        raise BadArgument(f"Field {name!r} is {kind}, which is known but not built yet. Leave it out for now.")
+    if kind not in allowed:
+        raise BadArgument(f"Field {name!r} cannot be of kind {kind!r}.{suggest(str(kind), allowed)}")
+    return kind
+
+
+def _load(source: str | Path | Mapping[str, Any]) -> Mapping[str, Any]:
+    if isinstance(source, Mapping):
+        return source
+    path = Path(source)
+    if not path.is_file():
+        raise BadData(f"The schema file {str(source)!r} does not exist.")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise BadData(f"The schema file {path} is not valid YAML: {error}.") from error
+    if not isinstance(content, Mapping):
+        found = type(content).__name__
+        raise BadData(f"The schema file {path} must hold keys such as fields and target; it holds {found}.")
+    return content
+
+
+def _mapping(given: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = given.get(key) or {}
+    if not isinstance(value, Mapping):
+        raise BadArgument(f"`{key}` in the schema maps names to kinds, as in `photo: image`; got {value!r}.")
+    return value
+
+
+def _kind(column: str, kind: Any, columns: list[str]) -> str:
+    known(column, columns, "`kinds` in the schema")
+    return check_kind(column, kind, COLUMN_KINDS)
+
+
+def _field(name: str, spec: Any, columns: list[str]) -> Described:
+    options = dict(spec) if isinstance(spec, Mapping) else {"kind": spec}
+    if "kind" not in options:
+        raise BadArgument(f"Field {name!r} in the schema needs a kind.{suggest('', FIELD_KINDS)}")
+    kind = check_kind(name, options.pop("kind"), FIELD_KINDS)
+    if "array" in options:
+        if kind not in ("vector", "series"):
+            raise BadArgument(f"Field {name!r}: an array on disk is a vector or a series, not {kind}.")
+        row = options.get("row")
+        if row is not None:
+            known(row, columns, f"`row` of field {name!r}")
+        return Described(kind, (row,) if row else (), options)
+    listed = options.pop("columns", None)
+    patterns = [name] if listed is None else [listed] if isinstance(listed, str) else list(listed)
+    found = tuple(dict.fromkeys(c for p in patterns for c in _matches(p, columns, f"field {name!r} in the schema")))
+    if len(found) > 1 and kind not in _LISTED:
+        matches = ", ".join(found[:5])
+        raise BadArgument(f"Field {name!r} of kind {kind} takes one column; {len(found)} match: {matches}.")
+    return Described(kind, found, options, frozenset(patterns) & set(columns))
+
+
+def _matches(pattern: str, columns: list[str], what: str) -> list[str]:
+    if pattern in columns:
+        return [pattern]
+    found = [column for column in columns if fnmatchcase(column, pattern)]
+    if not found:
+        raise UnknownName(f"The table has no column {pattern!r}, named as {what}.{suggest(pattern, columns)}")
+    return found

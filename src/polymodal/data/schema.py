@@ -1,0 +1,215 @@
+"""Schema: which columns are streams, targets, ids and groups, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from polymodal.core.errors import BadData, UnknownName, suggest
+from polymodal.data.infer import Guess, tell, tell_target
+from polymodal.data.leaks import leak
+from polymodal.data.overrides import LATER_KINDS, Overrides, read_overrides, read_targets
+from polymodal.data.split import SPLIT_NAMES
+from polymodal.data.table import Table
+
+__all__ = ["Field", "Schema"]
+
+TABLE_KINDS = ("number", "category", "date")
+UNUSED = ("id", "constant", "empty", "other", *LATER_KINDS)
+DATA_OPTIONS = ("array", "row", "key", "files")
+
+
+@dataclass(frozen=True)
+class Field:
+    """One stream: its kind, the columns that it reads, options, and why it was taken for this.
+
+    The options `array`, `row`, `key` (numbers in a .npy or .npz file beside the table) and `files` (text in files) are
+    obeyed by the data layer; `processor_options` are the rest.
+    """
+
+    name: str
+    kind: str
+    columns: tuple[str, ...]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    why: str = ""
+
+    @property
+    def processor_options(self) -> dict[str, Any]:
+        """Options for the processor of this kind."""
+        return {name: value for name, value in self.options.items() if name not in DATA_OPTIONS}
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What a table's columns are.
+
+    `fields` are the streams by name; `targets` map a column to `classes`, `number` or `multilabel`; `group`, `id` and
+    `split` name columns; `ignored` maps every other column to the reason why it is not used; `notes` give the reasons
+    for targets, group, id and split; `warnings` are what the user should look at.
+    """
+
+    fields: Mapping[str, Field]
+    targets: Mapping[str, str] = field(default_factory=dict)
+    group: str | None = None
+    id: str | None = None
+    split: str | None = None
+    ignored: Mapping[str, str] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def infer(
+        cls, table: Table, target: Any = None, overrides: str | Path | Mapping[str, Any] | None = None
+    ) -> Schema:
+        """The schema of `table`: told from its cells, corrected by `overrides` (see `data.overrides.read_overrides`).
+
+        `target` is a column, several, or a mapping from column to kind, and goes before the one in `overrides`. Tell
+        it on the rows that train, so that nothing is learned from the test rows.
+
+        Raises `UnknownName` for a column or target that does not exist, `BadArgument` for an unknown kind, `BadData`
+        when no stream is left.
+        """
+        said = Overrides() if overrides is None else read_overrides(overrides, table.columns)
+        targets, notes = _targets(table, read_targets(target, table.columns) or said.targets)
+        roles = _roles(table, said, targets, notes)
+        taken = {column for column in roles.values() if column} | set(targets)
+        ignored = dict.fromkeys(said.ignore, "the schema says ignore")
+        warnings: list[str] = []
+        rest = [c for c in table.columns if c not in taken and c not in ignored]
+        if said.fields:
+            fields = _described(said, taken, targets, ignored)
+            read = {column for one in fields.values() for column in one.columns}
+            ignored |= {c: "not among the fields of the schema" for c in rest if c not in read}
+        else:
+            fields = _inferred(table, rest, said, ignored, warnings)
+        if not fields:
+            reasons = "; ".join(f"{column}: {reason}" for column, reason in ignored.items())
+            raise BadData(f"No column of {table.name} can be used as a stream. {reasons}")
+        warnings += _leaks(table, fields, targets)
+        return cls(fields, targets, roles["group"], roles["id"], roles["split"], ignored, notes, tuple(warnings))
+
+    @classmethod
+    def from_yaml(cls, path: str | Path, table: Table, target: Any = None) -> Schema:
+        """The schema of `table` as a YAML file describes it. Raises as `infer` does."""
+        return cls.infer(table, target, path)
+
+    def check(self, table: Table, *, targets: bool = False) -> None:
+        """Raise `UnknownName`, with the nearest match, when `table` lacks a column that a field or target needs."""
+        needed = [(column, f"field {one.name!r}") for one in self.fields.values() for column in one.columns]
+        needed += [(name, "the target") for name in self.targets] if targets else []
+        for column, what in needed:
+            if column not in table.data:
+                near = suggest(column, table.data)
+                raise UnknownName(f"{table.name} has no column {column!r}, which {what} needs.{near}")
+
+    def explain(self) -> str:
+        """One line a column: what it is and why."""
+        lines = [f"{one.name}: {one.kind}, {one.why}" for one in self.fields.values()]
+        lines += [f"{name}: target ({kind}), {self.notes[name]}" for name, kind in self.targets.items()]
+        lines += [f"{column}: {self.notes[column]}" for column in (self.group, self.id, self.split) if column]
+        lines += [f"{column}: not used, {reason}" for column, reason in self.ignored.items()]
+        return "\n".join([*lines, *(f"Note: {warning}" for warning in self.warnings)])
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; `from_json` restores them."""
+        plain = {k: dict(v) if isinstance(v, Mapping) else v for k, v in self.__dict__.items()}
+        fields = {
+            name: {"kind": one.kind, "columns": list(one.columns), "options": dict(one.options), "why": one.why}
+            for name, one in self.fields.items()
+        }
+        return plain | {"fields": fields, "warnings": list(self.warnings)}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Schema:
+        """The schema that `to_json` wrote."""
+        fields = {
+            name: Field(name, one["kind"], tuple(one["columns"]), dict(one["options"]), one["why"])
+            for name, one in values["fields"].items()
+        }
+        return cls(**{**values, "fields": fields, "warnings": tuple(values["warnings"])})
+
+
+def _targets(table: Table, asked: Mapping[str, str | None]) -> tuple[dict[str, str], dict[str, str]]:
+    targets, notes = {}, {}
+    for name, kind in asked.items():
+        told, why = tell_target(table.column(name))
+        targets[name] = kind or told
+        notes[name] = why if kind in (None, told) else f"as the schema says (the cells alone look like {told}: {why})"
+    return targets, notes
+
+
+def _roles(
+    table: Table, said: Overrides, targets: Mapping[str, str], notes: dict[str, str]
+) -> dict[str, str | None]:
+    """The columns of group, id and split."""
+    lower = {column.lower(): column for column in reversed(table.columns)}
+    split = said.split
+    if split is None and "split" in lower:
+        cells = {str(value).strip().lower() for value in table.column(lower["split"]) if value is not None}
+        if cells and cells <= set(SPLIT_NAMES):
+            split = lower["split"]
+    roles = {"group": said.group, "id": said.id or lower.get("id"), "split": split}
+    words = {"group": "rows that share it stay together", "id": "names the rows", "split": "says what each row is for"}
+    for role, column in roles.items():
+        if column in targets:
+            raise BadData(f"Column {column!r} cannot be both the target and the {role}.")
+        if column:
+            notes[column] = f"{role}: {words[role]}"
+    return roles
+
+
+def _described(
+    said: Overrides, taken: set[str], targets: Mapping[str, str], ignored: dict[str, str]
+) -> dict[str, Field]:
+    """The fields that the schema lists; patterns pass over targets, group, id and split."""
+    fields = {}
+    for name, one in said.fields.items():
+        if "array" in one.options:
+            ignored |= dict.fromkeys(one.columns, "numbers the rows of an array")
+        elif clash := sorted(one.named & set(targets)):
+            raise BadData(f"Field {name!r} reads column {clash[0]!r}, which is the target.")
+        columns = tuple(column for column in one.columns if column in one.named or column not in taken)
+        fields[name] = Field(name, one.kind, columns, dict(one.options), "as the schema says")
+    return fields
+
+
+def _inferred(
+    table: Table, columns: list[str], said: Overrides, ignored: dict[str, str], warnings: list[str]
+) -> dict[str, Field]:
+    """One field a media or text column, and one for all numbers, categories and dates together."""
+    fields: dict[str, Field] = {}
+    grouped: dict[str, Guess] = {}
+    for column in columns:
+        fixed = said.kinds.get(column)
+        guess = Guess(fixed, "as the schema says") if fixed else tell(table, column)
+        warnings += [guess.warning] if guess.warning else []
+        if guess.kind == "ignore":
+            ignored[column] = "the schema says ignore"
+        elif guess.kind in TABLE_KINDS:
+            grouped[column] = guess
+        elif guess.kind in UNUSED:
+            later = f"{guess.kind} is known but not built yet; " if guess.kind in LATER_KINDS else ""
+            ignored[column] = later + guess.why
+        else:
+            options = {"files": True} if guess.kind == "text" and "paths that end" in guess.why else {}
+            fields[column] = Field(column, guess.kind, (column,), options, guess.why)
+    if grouped:
+        name = "table" if "table" not in fields else "table_columns"
+        types = {column: said.kinds[column] for column in grouped if column in said.kinds}
+        why = "; ".join(f"{column} ({guess.kind}: {guess.why})" for column, guess in grouped.items())
+        fields[name] = Field(name, "table", tuple(grouped), {"types": types} if types else {}, why)
+    return fields
+
+
+def _leaks(table: Table, fields: Mapping[str, Field], targets: Mapping[str, str]) -> list[str]:
+    found = []
+    for one in fields.values():
+        if one.kind != "table":
+            continue
+        for column in one.columns:
+            for target, kind in targets.items():
+                warning = leak(column, table.column(column), target, table.column(target), kind)
+                found += [warning] if warning else []
+    return found
