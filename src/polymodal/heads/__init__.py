@@ -2,4 +2,24 @@
 
 from polymodal.core.registry import Catalogue, Entry
 
-HEADS = Catalogue("head", "polymodal.heads.base:Head", {})
+HEADS = Catalogue(
+    "head",
+    "polymodal.heads.base:Head",
+    {
+        "classes": Entry(
+            "polymodal.heads.classes:Classes",
+            "One of several classes: softmax with class weights, focal loss and label smoothing.",
+            "Bridle 1990; Lin et al. 2017 (focal); Szegedy et al. 2016 (smoothing)",
+        ),
+        "multilabel": Entry(
+            "polymodal.heads.multilabel:Multilabel",
+            "Any number of labels at once: one logistic regression a label, rare labels weighed up if asked.",
+            "folklore",
+        ),
+        "number": Entry(
+            "polymodal.heads.number:Number",
+            "A number: the standardised mean under a Huber or squared loss.",
+            "Huber 1964",
+        ),
+    },
+)

@@ -1,0 +1,37 @@
+"""Pooled vector to scores: what every head shares."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from polymodal.core.errors import BadArgument
+from polymodal.core.types import Tokens
+
+
+class Scorer(nn.Module):
+    """A linear map of the pooled vector, or an MLP of one hidden layer of `hidden` units (0: linear).
+
+    `prior` [C] is the answer to a row with no token at all; it also starts the bias, so that training begins at the
+    training frequencies rather than at a uniform guess (Lin et al. 2017, section 3.3).
+    """
+
+    prior: Tensor
+
+    def __init__(self, width: int, prior: Tensor, *, hidden: int, dropout: float):
+        super().__init__()
+        if hidden < 0:
+            raise BadArgument(f"hidden must be 0 (a linear head) or the number of hidden units; got {hidden}.")
+        if not 0 <= dropout < 1:
+            raise BadArgument(f"dropout must be at least 0 and below 1; got {dropout}.")
+        self.register_buffer("prior", prior)
+        self.dropout = nn.Dropout(dropout)
+        self.hidden = nn.Sequential(nn.Linear(width, hidden), nn.GELU()) if hidden else nn.Identity()
+        self.out = nn.Linear(hidden or width, len(prior))
+        with torch.no_grad():
+            self.out.bias.copy_(prior)
+
+    def forward(self, tokens: Tokens) -> Tensor:
+        """Tokens [B, T, width] to scores [B, C]."""
+        scores = self.out(self.dropout(self.hidden(tokens.pooled)))
+        return torch.where(tokens.present[:, None], scores, self.prior.to(scores.dtype))
