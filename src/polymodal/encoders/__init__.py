@@ -6,6 +6,13 @@ ENCODERS = Catalogue(
     "encoder",
     "polymodal.encoders.base:Encoder",
     {
+        "image_resnet": Entry("polymodal.encoders.image_resnet:ImageResNet", "Small residual network", "He et al. 2016"),
+        "audio_cnn": Entry(
+            "polymodal.encoders.audio_cnn:AudioCNN", "Convolutions on log-mel spectrograms", "Hershey et al. 2017"
+        ),
+        "series_tcn": Entry(
+            "polymodal.encoders.series_tcn:SeriesTCN", "Dilated causal convolutions", "Bai, Kolter & Koltun 2018"
+        ),
         "text_tfidf": Entry(
             "polymodal.encoders.text_tfidf:TextTfidf",
             "Hashed bag of n-grams with learned vectors",

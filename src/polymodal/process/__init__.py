@@ -6,6 +6,9 @@ PROCESSORS = Catalogue(
     "processor",
     "polymodal.process.base:Processor",
     {
+        "image": Entry("polymodal.process.image:ImageProcessor", "Pictures to upright uint8 squares", "folklore"),
+        "audio": Entry("polymodal.process.audio:AudioProcessor", "Sounds to mono int16 of one rate", "folklore"),
+        "series": Entry("polymodal.process.series:SeriesProcessor", "Measurements over time, gaps marked", "folklore"),
         "text": Entry(
             "polymodal.process.text:TextProcessor", "Characters or byte-pair subwords, learned", "Sennrich 2016"
         ),

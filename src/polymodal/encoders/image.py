@@ -1,0 +1,72 @@
+"""What the picture encoders share: casting, standardising, augmentation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from polymodal.encoders.base import Encoder
+from polymodal.nn.warp import affine, stripes, uniform
+
+LARGEST_GRID = 4  # tokens lie on a grid of at most 4 x 4
+
+
+class ImageEncoder(Encoder):
+    """Abstract: pictures `pixels` uint8 [B, C, S, S] arrive in the subclass as standardised floats.
+
+    Options of augmentation, in training only: `shift` (share of the side), `rotate` (degrees) and `scale` (share) are
+    the largest random changes, drawn anew for every picture and applied in one look-up; `flip` mirrors half of the
+    pictures (None: colour pictures only, since grey ones are often signs, whose mirror image means something else);
+    `erase` is the largest side of a blanked rectangle, as a share (Zhong et al. 2020).
+    """
+
+    processor = "image"
+    mean: Tensor
+    spread: Tensor
+
+    def __init__(
+        self,
+        facts: Mapping[str, Any],
+        dim: int,
+        *,
+        shift: float,
+        rotate: float,
+        scale: float,
+        flip: bool | None,
+        erase: float,
+    ):
+        super().__init__(facts, dim)
+        self.shift, self.rotate, self.scale, self.flip, self.erase = shift, rotate, scale, flip, erase
+        self.register_buffer("mean", torch.full((int(facts["channels"]), 1, 1), 127.5))
+        self.register_buffer("spread", torch.full((int(facts["channels"]), 1, 1), 64.0))
+
+    def fit_statistics(self, inputs: Mapping[str, Tensor]) -> None:
+        """Mean and spread of each channel."""
+        pixels = inputs["pixels"].float()
+        self.mean.copy_(pixels.mean((0, 2, 3))[:, None, None])
+        self.spread.copy_(pixels.std((0, 2, 3))[:, None, None].clamp(min=1.0))
+
+    def standardised(self, pixels: Tensor) -> Tensor:
+        """[B, C, S, S] floats; in training with a random change of place and a blanked rectangle."""
+        x = (pixels.float() - self.mean) / self.spread
+        if not self.training:
+            return x
+        flips = self.flip if self.flip is not None else x.shape[1] == 3
+        if self.shift or self.rotate or self.scale or flips:
+            x = affine(x, self._change(len(x), flips, x))
+        if self.erase:
+            rows, columns = (stripes(len(x), side, self.erase, x) for side in x.shape[-2:])
+            x = x.masked_fill(rows[:, None, :, None] & columns[:, None, None, :], 0.0)
+        return x
+
+    def _change(self, rows: int, flips: bool, like: Tensor) -> Tensor:
+        angle = uniform(rows, math.radians(self.rotate), like)
+        size = torch.exp(uniform(rows, math.log1p(self.scale), like))
+        mirror = torch.where(torch.rand(rows, device=like.device) < 0.5, -1.0, 1.0) if flips else torch.ones_like(size)
+        cos, sin = size * torch.cos(angle), size * torch.sin(angle)
+        right, down = uniform(rows, 2 * self.shift, like), uniform(rows, 2 * self.shift, like)
+        return torch.stack([mirror * cos, -sin, right, mirror * sin, cos, down], 1).view(rows, 2, 3)

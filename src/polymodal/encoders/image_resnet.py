@@ -1,0 +1,81 @@
+"""A small residual network for pictures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from polymodal.core.types import Tokens
+from polymodal.encoders.image import LARGEST_GRID, ImageEncoder
+from polymodal.nn.segment import grid_places
+
+
+class ImageResNet(ImageEncoder):
+    """Residual network (He et al. 2016) whose depth follows the picture's side: it halves until at most 7 x 7 are left.
+
+    y = relu(x + bn(conv(relu(bn(conv(x)))))). `width` is the number of channels after the first convolution; it doubles
+    with every halving up to four times. Pictures of 64 pixels and more are halved at once. Tokens are the cells of the
+    last map, at most 4 x 4, through one linear layer; `pooled` is their mean. `where` holds row and column in 0..1.
+    """
+
+    def __init__(
+        self,
+        facts: Mapping[str, Any],
+        dim: int,
+        *,
+        width: int = 16,
+        dropout: float = 0.1,
+        shift: float = 0.05,
+        rotate: float = 5.0,
+        scale: float = 0.05,
+        flip: bool | None = None,
+        erase: float = 0.0,
+    ):
+        super().__init__(facts, dim, shift=shift, rotate=rotate, scale=scale, flip=flip, erase=erase)
+        self.width, self.dropout = width, dropout
+        side = int(facts["size"])
+        first = 2 if side >= 64 else 1
+        halvings = max(0, math.ceil(math.log2(side / first / 7)))
+        widths = [width] + [width * 2 ** min(i + 1, 2) for i in range(halvings)]
+        self.stem = nn.Sequential(
+            nn.Conv2d(int(facts["channels"]), width, 3, stride=first, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+        )
+        self.blocks = nn.Sequential(_Block(width, width, 1), *(_Block(a, b, 2) for a, b in pairwise(widths)))
+        self.drop = nn.Dropout(dropout)
+        self.out = nn.Linear(widths[-1], dim)
+
+    def encode(self, inputs: dict[str, Tensor]) -> Tokens:
+        cells = self.blocks(self.stem(self.standardised(inputs["pixels"])))
+        height, width = (min(LARGEST_GRID, s) for s in cells.shape[-2:])
+        cells = F.adaptive_avg_pool2d(cells, (height, width)).flatten(2).transpose(1, 2)
+        x = self.out(self.drop(cells))
+        mask = x.new_ones(x.shape[:2]).bool()
+        return Tokens(x, mask, x.mean(1), grid_places(len(x), height, width, x))
+
+    def recipe(self) -> dict[str, Any]:
+        return {"lr": 3e-3, "epochs": 15, "batch": 128, "weight_decay": 0.05}
+
+
+class _Block(nn.Module):
+    """Two convolutions and a shortcut, which is a strided 1 x 1 convolution where the shape changes."""
+
+    def __init__(self, before: int, after: int, stride: int):
+        super().__init__()
+        self.one = nn.Conv2d(before, after, 3, stride=stride, padding=1, bias=False)
+        self.one_norm = nn.BatchNorm2d(after)
+        self.two = nn.Conv2d(after, after, 3, padding=1, bias=False)
+        self.two_norm = nn.BatchNorm2d(after)
+        self.short: nn.Module = nn.Identity()
+        if stride > 1 or before != after:
+            self.short = nn.Sequential(nn.Conv2d(before, after, 1, stride=stride, bias=False), nn.BatchNorm2d(after))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.one_norm(self.one(x)))
+        return F.relu(self.short(x) + self.two_norm(self.two(y)))

@@ -1,0 +1,66 @@
+"""What the series encoders share: standardised channels, gaps, shortening, tokens in time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from polymodal.core.types import Tokens
+from polymodal.encoders.base import Encoder, pooled_mean
+from polymodal.nn.segment import segment_mean
+
+MOST_TOKENS = 16
+
+
+class SeriesEncoder(Encoder):
+    """Abstract: `values`, `valid` [B, L, C] and `length` [B] arrive in the subclass as one tensor of 2 C channels.
+
+    Values are standardised by the training series and limited to ten deviations; the second half of the channels says
+    where they were measured. `jitter` (in deviations) and `scale` (share) are the largest noise and change of
+    amplitude in training.
+    """
+
+    processor = "series"
+    mean: Tensor
+    spread: Tensor
+
+    def __init__(self, facts: Mapping[str, Any], dim: int, *, jitter: float, scale: float):
+        super().__init__(facts, dim)
+        self.jitter, self.scale = jitter, scale
+        self.channels, self.length = int(facts["channels"]), int(facts["length"])
+        self.seconds = self.length / float(facts["rate"])
+        self.register_buffer("mean", torch.zeros(self.channels))
+        self.register_buffer("spread", torch.ones(self.channels))
+
+    def fit_statistics(self, inputs: Mapping[str, Tensor]) -> None:
+        """Mean and spread of each channel over its measured values."""
+        values, valid = inputs["values"].double(), inputs["valid"]
+        count = valid.sum((0, 1)).clamp(min=1)
+        mean = (values * valid).sum((0, 1)) / count
+        variance = ((values - mean).square() * valid).sum((0, 1)) / count
+        self.mean.copy_(mean)
+        self.spread.copy_(torch.where(variance > 0, variance.sqrt(), torch.ones_like(variance)))
+
+    def augment(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """White noise and another amplitude."""
+        values = inputs["values"]
+        noise = torch.randn_like(values) * self.spread * self.jitter
+        factor = 1 + (torch.rand(len(values), 1, 1, device=values.device) * 2 - 1) * self.scale
+        return {**inputs, "values": self.mean + (values - self.mean) * factor + noise}
+
+    def prepared(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Floats [B, L, 2 C], zero beyond a series' end, and which steps are real [B, L] bool."""
+        values, valid = inputs["values"], inputs["valid"]
+        real = torch.arange(values.shape[1], device=values.device) < inputs["length"][:, None]
+        x = ((values - self.mean) / self.spread).clamp(-10, 10)
+        x = torch.cat([x, valid.to(x.dtype)], -1)
+        return torch.where(real[..., None], x, x.new_zeros(())), real
+
+    def tokens(self, x: Tensor, real: Tensor) -> Tokens:
+        """Tokens of steps [B, T, dim]: at most 16 stretches of time; `pooled` is their mean."""
+        x, mask, centre = segment_mean(x, real, MOST_TOKENS)
+        where = (centre * self.seconds)[None, :, None].expand(len(x), -1, 1)
+        return Tokens(x, mask, pooled_mean(x, mask), where)

@@ -1,0 +1,60 @@
+"""Log-mel spectrograms in plain torch, and what is done to them in training."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def mel_bank(rate: int, window: int, mels: int, low: float, high: float) -> Tensor:
+    """Triangular filters, [window // 2 + 1, mels], between `low` and `high` Hz, on the mel scale of O'Shaughnessy
+    (1987).
+
+    A filter narrower than the distance of two bins still gets its nearest bin, so that no row is empty.
+    """
+    edges = _hertz(torch.linspace(float(_mel(torch.tensor(low))), float(_mel(torch.tensor(high))), mels + 2))
+    bins = torch.linspace(0, rate / 2, window // 2 + 1)[:, None]
+    spacing = rate / window
+    rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2]).clamp(min=spacing)
+    falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1]).clamp(min=spacing)
+    bank = torch.minimum(rising, falling).clamp(min=0)
+    return bank / bank.sum(0, keepdim=True).clamp(min=1e-6)
+
+
+def _mel(hertz: Tensor) -> Tensor:
+    return 2595 * torch.log10(1 + hertz / 700)
+
+
+def _hertz(mel: Tensor) -> Tensor:
+    return 700 * (10 ** (mel / 2595) - 1)
+
+
+class LogMel(nn.Module):
+    """Waves [B, n] to log-mel power [B, mels, frames], frames = n // hop + 1, centred at multiples of `hop`.
+
+    `window` and `hop` in samples, `low` and `high` in Hz (`high` None: half the rate). Always float32: powers span more
+    than bfloat16 can tell apart.
+    """
+
+    bank: Tensor
+    taper: Tensor
+
+    def __init__(
+        self, rate: int, *, window: int, hop: int, mels: int = 40, low: float = 50.0, high: float | None = None
+    ):
+        super().__init__()
+        self.window, self.hop = window, hop
+        self.register_buffer("bank", mel_bank(rate, window, mels, low, high or rate / 2), persistent=False)
+        self.register_buffer("taper", torch.hann_window(window), persistent=False)
+
+    def frames(self, length: Tensor | int) -> Tensor | int:
+        """How many frames have their centre within `length` samples."""
+        return (length - 1) // self.hop + 1 if isinstance(length, int) else (length.clamp(min=1) - 1) // self.hop + 1
+
+    def forward(self, wave: Tensor) -> Tensor:
+        with torch.autocast(wave.device.type, enabled=False):
+            padded = F.pad(wave.float(), (self.window // 2, self.window // 2))
+            spectrum = torch.stft(padded, self.window, self.hop, window=self.taper, center=False, return_complex=True)
+            power = torch.view_as_real(spectrum).square().sum(-1)  # [B, bins, frames]
+            return (power.transpose(1, 2) @ self.bank).transpose(1, 2).clamp(min=1e-8).log()

@@ -1,0 +1,27 @@
+"""Random affine changes and erased patches, a whole batch at once: augmentation of pictures and spectrograms."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def uniform(rows: int, reach: float, like: Tensor) -> Tensor:
+    """[rows] numbers drawn evenly from -reach..reach."""
+    return (torch.rand(rows, device=like.device) * 2 - 1) * reach
+
+
+def affine(x: Tensor, matrix: Tensor, *, outside: str = "border") -> Tensor:
+    """`x` [B, C, H, W] looked up where `matrix` [B, 2, 3] points: output (x, y, 1), in -1..1, to input (x, y)."""
+    with torch.autocast(x.device.type, enabled=False):
+        grid = F.affine_grid(matrix.float(), list(x.shape), align_corners=False)
+        return F.grid_sample(x.float(), grid, padding_mode=outside, align_corners=False)
+
+
+def stripes(rows: int, length: int, widest: float, like: Tensor) -> Tensor:
+    """[rows, length] bool: one stretch a row, of up to `widest` (a share of the length), at a random place."""
+    wide = torch.rand(rows, 1, device=like.device) * widest
+    start = torch.rand(rows, 1, device=like.device) * (1 - wide)
+    place = (torch.arange(length, device=like.device) + 0.5) / length
+    return (place >= start) & (place < start + wide)

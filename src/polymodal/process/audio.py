@@ -1,0 +1,127 @@
+"""Sound: files or bytes to mono int16 samples at one rate and length."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import soxr
+import torch
+from torch import Tensor
+
+from polymodal.core.errors import BadArgument, BadCell
+from polymodal.process.base import Processor
+
+HIGHEST_RATE = 16_000  # Hz, when the rate is chosen: speech and most events lie below 8 kHz
+LONGEST = 10.0  # seconds, when the length is chosen
+
+
+@dataclass(frozen=True)
+class Sound:
+    """Mono samples, float32 [n] within -1..1, and their rate in Hz."""
+
+    samples: np.ndarray
+    rate: int
+
+
+class AudioProcessor(Processor):
+    """Reads what libsndfile reads (wav, flac, ogg, mp3 …), mixes channels to mono, resamples, crops or pads at the
+    end.
+
+    `rate` in Hz; None takes the training files' commonest, at most 16 kHz. `seconds` is the length kept from the
+    beginning of a file; None takes the 95th percentile of the training files, at most 10 s. Never more than that is
+    read from a file, however long it is.
+
+    Silence is allowed, files without samples or with NaN are `BadCell`. Loudness is kept: levelling is the encoder's.
+
+    Arrays: `samples` int16 [N, L], `length` int32 [N], how many of them are real. Facts: `rate`, `length`.
+    """
+
+    kind = "audio"
+
+    def __init__(self, *, rate: int | None = None, seconds: float | None = None):
+        if rate is not None and not 1_000 <= rate <= 192_000:
+            raise BadArgument(f"rate is in Hz between 1000 and 192000; got {rate}.")
+        if seconds is not None and not 0.01 <= seconds <= 600:
+            raise BadArgument(f"seconds must lie between 0.01 and 600; got {seconds}.")
+        self.rate = rate
+        self.seconds = seconds
+        self.rate_ = rate or HIGHEST_RATE
+        self.length_ = round((seconds or LONGEST) * self.rate_)
+
+    def read(self, cell: Any) -> Sound:
+        """A path or bytes to mono sound at the file's own rate. Raises `BadCell`."""
+        try:
+            with soundfile.SoundFile(io.BytesIO(cell) if isinstance(cell, bytes) else str(cell)) as file:
+                rate = file.samplerate
+                samples = file.read(math.ceil((self.seconds or LONGEST) * rate), dtype="float32", always_2d=True)
+        except (soundfile.SoundFileError, OSError, ValueError, RuntimeError, MemoryError) as error:
+            if not isinstance(cell, bytes) and not Path(cell).exists():
+                raise BadCell(f"the file {Path(cell).name!r} does not exist") from error
+            words = getattr(error, "error_string", "") or type(error).__name__
+            raise BadCell(f"not a readable sound file: {words}") from error
+        if not samples.size:
+            raise BadCell("the sound file holds no samples")
+        if not np.isfinite(samples).all():
+            raise BadCell("the sound file holds samples that are not finite")
+        mono = samples.mean(1, dtype=np.float32)
+        return Sound(mono / max(1.0, float(np.abs(mono).max())), rate)
+
+    def fit(self, cells: Iterable[Sound]) -> None:
+        """Choose rate and length from decoded training sounds."""
+        rates: Counter[int] = Counter()
+        seconds = []
+        for sound in cells:
+            rates[sound.rate] += 1
+            seconds.append(len(sound.samples) / sound.rate)
+        if self.rate is None and rates:
+            self.rate_ = min(HIGHEST_RATE, min(rates, key=lambda r: (-rates[r], r)))
+        longest = self.seconds or (min(LONGEST, float(np.quantile(seconds, 0.95))) if seconds else LONGEST)
+        self.length_ = max(1, round(longest * self.rate_))
+
+    def process(self, cells: Sequence[Sound]) -> dict[str, np.ndarray]:
+        """Decoded sounds to `samples` int16 [N, L] and `length` int32 [N]."""
+        samples = np.zeros((len(cells), self.length_), np.int16)
+        length = np.empty(len(cells), np.int32)
+        for row, sound in enumerate(cells):
+            wave = sound.samples[: math.ceil((self.length_ / self.rate_ + 0.1) * sound.rate)]  # a margin for the filter
+            if sound.rate != self.rate_:
+                wave = soxr.resample(wave, sound.rate, self.rate_)
+            wave = wave[: self.length_]
+            length[row] = max(1, len(wave))
+            samples[row, : len(wave)] = (wave.clip(-1, 1) * 32767).round()
+        return {"samples": samples, "length": length}
+
+    def facts(self) -> dict[str, Any]:
+        return {"rate": self.rate_, "length": self.length_}
+
+    def state(self) -> dict[str, Any]:
+        return {"rate": self.rate_, "length": self.length_}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.rate_, self.length_ = int(state["rate"]), int(state["length"])
+
+    def corrupt(self, inputs: dict[str, Tensor], level: float, generator: torch.Generator) -> dict[str, Tensor]:
+        """White noise of 2 · `level` times the sound's own RMS: SNR = -20 log10(2 · level) dB.
+
+        0 is clean, 0.5 is 0 dB, 1 is -6 dB. The padding stays silent; where the sum exceeds 16 bits the sound is
+        scaled.
+        """
+        samples, length = inputs["samples"].float(), inputs["length"].clamp(min=1)[:, None]
+        real = torch.arange(samples.shape[1]) < length
+        power = (samples.square() * real).sum(1, keepdim=True) / length
+        noise = torch.randn(samples.shape, generator=generator) * real
+        mixed = samples + 2 * level * power.sqrt() * noise
+        mixed = mixed * (32767 / mixed.abs().amax(1, keepdim=True).clamp(min=1)).clamp(max=1)
+        return {**inputs, "samples": mixed.round().to(torch.int16)}
+
+    def show(self, cell: Sound) -> dict[str, Any]:
+        """The sound at the file's own rate."""
+        return {"kind": "audio", "array": cell.samples, "rate": cell.rate}

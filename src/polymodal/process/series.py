@@ -1,0 +1,185 @@
+"""Series of measurements: T x channels, with gaps, to one length."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from polymodal.core.errors import BadArgument, BadCell, BadData, suggest
+from polymodal.process.base import Processor
+
+FRAMINGS = ("crop", "resample")
+LONGEST = 4096  # steps, when the length is chosen
+LARGEST = 1e30  # values beyond are not measurements and overflow float32 arithmetic
+
+
+class SeriesProcessor(Processor):
+    """Reads a `.npy` or `.csv` file, an array or a list: T steps, or T steps x channels.
+
+    `length` is the number of steps kept; None takes the 95th percentile of the training series, at most 4,096.
+    `framing` makes that length: `crop` keeps the beginning and pads the end, so that time keeps its scale; `resample`
+    stretches every series to it. `rate` in steps a second gives the tokens their place in seconds.
+
+    Missing values (NaN, empty) inside a channel are interpolated; `valid` says which values were measured. A channel
+    without any is zero. A series with another number of channels than in training is `BadCell`.
+
+    Arrays: `values` float32 [N, L, C], `valid` bool [N, L, C], `length` int32 [N], how many steps are real. Facts:
+    `channels`, `length`, `rate`.
+    """
+
+    kind = "series"
+
+    def __init__(self, *, length: int | None = None, framing: str = "crop", rate: float = 1.0):
+        if framing not in FRAMINGS:
+            raise BadArgument(f"Unknown framing {framing!r}.{suggest(framing, FRAMINGS)}")
+        if length is not None and length < 2:
+            raise BadArgument(f"length is in steps, at least 2; got {length}.")
+        if not rate > 0:
+            raise BadArgument(f"rate is in steps a second, above 0; got {rate}.")
+        self.length = length
+        self.framing = framing
+        self.rate = rate
+        self.length_ = length or LONGEST
+        self.channels_: int | None = None
+
+    def read(self, cell: Any) -> np.ndarray:
+        """A path, an array or a list to float32 [T, channels] with NaN for gaps. Raises `BadCell`."""
+        values = _array(cell)
+        if values.ndim == 1:
+            values = values[:, None]
+        if values.ndim != 2:
+            raise BadCell(f"a series has one axis (steps) or two (steps, channels); this has {values.ndim}")
+        values = np.where(np.abs(values) <= LARGEST, values, np.nan).astype(np.float32)
+        if not np.isfinite(values).any():
+            raise BadCell("the series holds no finite value")
+        if self.channels_ is not None and values.shape[1] != self.channels_:
+            raise BadCell(f"the series has {values.shape[1]} channels where training has {self.channels_}")
+        return values
+
+    def fit(self, cells: Iterable[np.ndarray]) -> None:
+        """Choose the length and learn the number of channels from decoded training series."""
+        lengths, channels = [], Counter[int]()
+        for values in cells:
+            lengths.append(len(values))
+            channels[values.shape[1]] += 1
+        if channels:
+            self.channels_ = min(channels, key=lambda c: (-channels[c], c))
+        if self.length is None and lengths:
+            self.length_ = max(2, min(LONGEST, round(float(np.quantile(lengths, 0.95)))))
+
+    def process(self, cells: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        """Decoded series to `values`, `valid` and `length`. Raises `BadData` for a series with other channels."""
+        channels = self.facts()["channels"]
+        values = np.zeros((len(cells), self.length_, channels), np.float32)
+        valid = np.zeros(values.shape, bool)
+        length = np.empty(len(cells), np.int32)
+        for row, series in enumerate(cells):
+            if series.shape[1] != channels:
+                raise BadData(f"A series has {series.shape[1]} channels where training has {channels}.")
+            filled, known = self._framed(series)
+            steps = length[row] = len(filled)
+            values[row, :steps], valid[row, :steps] = filled, known
+        return {"values": values, "valid": valid, "length": length}
+
+    def facts(self) -> dict[str, Any]:
+        return {"channels": self.channels_ or 1, "length": self.length_, "rate": self.rate}
+
+    def state(self) -> dict[str, Any]:
+        return {"channels": self.channels_, "length": self.length_}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.channels_, self.length_ = state["channels"], int(state["length"])
+
+    def corrupt(self, inputs: dict[str, Tensor], level: float, generator: torch.Generator) -> dict[str, Tensor]:
+        """White noise of 2 · `level` times each channel's own deviation: SNR = -20 log10(2 · level) dB.
+
+        0 is clean, 0.5 is 0 dB, 1 is -6 dB. Values that were not measured stay as they are.
+        """
+        values, valid = inputs["values"], inputs["valid"]
+        count = valid.sum(1, keepdim=True).clamp(min=1)
+        mean = (values * valid).sum(1, keepdim=True) / count
+        spread = (((values - mean) * valid).square().sum(1, keepdim=True) / count).sqrt()
+        noise = torch.randn(values.shape, generator=generator)
+        return {**inputs, "values": values + 2 * level * spread * noise * valid}
+
+    def show(self, cell: np.ndarray) -> dict[str, Any]:
+        """The series as it was read, gaps as NaN."""
+        return {"kind": "series", "array": cell}
+
+    def _framed(self, series: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Gaps filled, and where values were measured, both at most [length_, C]."""
+        if self.framing == "crop":
+            series = series[: self.length_]
+        known = np.isfinite(series)
+        filled = np.stack([_filled(series[:, c], known[:, c]) for c in range(series.shape[1])], axis=1)
+        if self.framing == "crop" or len(series) == self.length_:
+            return filled, known
+        source = np.linspace(0, len(series) - 1, self.length_)
+        steps = np.arange(len(series))
+        stretched = np.stack([np.interp(source, steps, filled[:, c]) for c in range(series.shape[1])], axis=1)
+        return stretched.astype(np.float32), known[source.round().astype(int)]
+
+
+def _filled(channel: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Linear interpolation over gaps, the nearest value at the ends, zero where nothing is known."""
+    if known.all():
+        return channel
+    if not known.any():
+        return np.zeros_like(channel)
+    steps = np.arange(len(channel))
+    return np.interp(steps, steps[known], channel[known]).astype(np.float32)
+
+
+def _array(cell: Any) -> np.ndarray:
+    if isinstance(cell, str | Path):
+        return _from_file(Path(cell))
+    try:
+        values = np.asarray(cell, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise BadCell("the list is not a series of numbers, or its steps differ in their number of channels") from error
+    return values
+
+
+def _from_file(path: Path) -> np.ndarray:
+    if not path.exists():
+        raise BadCell(f"the file {path.name!r} does not exist")
+    try:
+        if path.suffix.lower() == ".npy":
+            return np.load(path, allow_pickle=False).astype(np.float64)
+        if path.suffix.lower() in (".csv", ".tsv", ".txt"):
+            return _from_text(path)
+    except (OSError, ValueError, TypeError, EOFError, csv.Error, MemoryError) as error:
+        words = str(error).split("\n")[0][:160] or type(error).__name__
+        raise BadCell(f"not a readable series: {words}") from error
+    raise BadCell(f"a series is a .npy or .csv file; this ends in {path.suffix!r}")
+
+
+def _from_text(path: Path) -> np.ndarray:
+    """Steps as lines, channels as columns; a first line of names is skipped; empty values are gaps."""
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        sample = stream.readline()
+        stream.seek(0)
+        delimiter = next((d for d in ("\t", ";", ",") if d in sample), ",")
+        lines = [line for line in csv.reader(stream, delimiter=delimiter) if line]
+    if lines and not any(_is_number(value) for value in lines[0]):
+        lines = lines[1:]
+    if not lines:
+        raise ValueError("no line of numbers")
+    if len({len(line) for line in lines}) > 1:
+        raise ValueError("its lines differ in their number of columns")
+    return np.array([[float(v) if v.strip() else np.nan for v in line] for line in lines], dtype=np.float64)
+
+
+def _is_number(value: str) -> bool:
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
