@@ -14,7 +14,7 @@ import numpy as np
 from polymodal.data.paths import is_link, resolve
 from polymodal.data.table import Lazy, Table
 from polymodal.data.target import labels_of
-from polymodal.data.values import as_array, as_date, as_number, bytes_kind, file_kind
+from polymodal.data.values import as_array, as_number, bytes_kind, file_kind, looks_like_date, looks_numeric
 
 MOST = 0.8  # the share of cells that decides; the rest are reported as not of the column's kind
 NEAR_UNIQUE = 0.95  # distinct values over cells, above which a word names its row
@@ -23,7 +23,6 @@ PROBES = 8  # .npy headers opened to tell a vector from a series
 FEW = 20  # distinct values that make a category whatever the number of rows, and classes of a whole-number target
 _ID_NAME = re.compile(r"(^|[_\s.-])(id|ids|uuid|guid|key|index|idx)$|^unnamed|^column_1$|[a-z](Id|ID)$", re.ASCII)
 _CODE_NAME = re.compile(r"zip|postal|postcode|plz|code$", re.IGNORECASE)
-_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 
 
 @dataclass(frozen=True)
@@ -173,16 +172,16 @@ def _tell_values(column: str, present: Sequence[Any], distinct: int) -> Guess:
     sample = present[:: max(1, len(present) // SAMPLE)]
     if all(isinstance(value, bool) for value in sample):
         return Guess("category", "true or false")
-    for kind, read in (("number", as_number), ("date", as_date)):
-        count = sum(read(value) is not None for value in sample)
-        if count >= MOST * len(sample):
-            return _tell_numbers(column, present, distinct) if kind == "number" else Guess("date", "dates")
+    if sum(map(looks_like_date, sample)) >= MOST * len(sample):
+        return Guess("date", f"dates such as {present[0]}")
+    if sum(map(looks_numeric, sample)) >= MOST * len(sample):
+        return _tell_numbers(column, present, distinct)
     return _tell_words(column, [str(value) for value in present], distinct)
 
 
 def _tell_numbers(column: str, present: Sequence[Any], distinct: int) -> Guess:
     numbers = [number for value in present if (number := as_number(value)) is not None]
-    rest = len(present) - len(numbers)
+    rest = sum(not looks_numeric(value) for value in present)
     mixed = f"; {rest:,} cells are not numbers" if rest else ""
     whole = all(number.is_integer() for number in numbers)
     if whole and len(numbers) == distinct and len(numbers) >= FEW // 2:
@@ -204,20 +203,17 @@ def _tell_words(column: str, present: Sequence[str], distinct: int) -> Guess:
     share = distinct / len(present)
     words = sum(len(value.split()) for value in present) / len(present)
     said = f"{distinct:,} different in {len(present):,} cells, {words:.1f} words each"
-    warning = ""
-    if sum(bool(_DECIMAL_COMMA.fullmatch(value)) for value in present) >= MOST * len(present):
-        warning = f"{column}: cells like {present[0]!r} look like numbers with a decimal comma; write a point."
     if _ID_NAME.search(column) and words < 1.5:
         return _tell_key(column, len(present), distinct)
     if distinct <= FEW and len(present) >= 2 * distinct:
-        return Guess("category", f"few values: {said}", warning)
+        return Guess("category", f"few values: {said}")
     if share >= NEAR_UNIQUE and words < 1.5 and len(present) >= FEW:
         coded = sum(any(letter.isdigit() for letter in value) for value in present) / len(present)
         if coded > 0.5:
-            return Guess("id", f"a code of its own in nearly every row: {said}", warning)
+            return Guess("id", f"a code of its own in nearly every row: {said}")
     if share > 0.5 or (words >= 3 and (share > 0.02 or distinct > 500)):
-        return Guess("text", f"free text: {said}", warning)
-    return Guess("category", f"repeated values: {said}", warning)
+        return Guess("text", f"free text: {said}")
+    return Guess("category", f"repeated values: {said}")
 
 
 def _tell_key(column: str, count: int, distinct: int) -> Guess:

@@ -1,0 +1,187 @@
+"""Table: rows of raw cells in memory, with media left where they are."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from polymodal.core.errors import BadData, UnknownName, suggest
+
+MISSING = frozenset(
+    ["", "NA", "na", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NAN", "-nan", "null", "Null", "NULL", "None"]
+)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong with one row or one cell, in words.
+
+    `row` is the row's id, or `file:line` for a row that was set aside before it had one, or the file alone; `column` is
+    the column or the stream concerned, empty for the whole row.
+    """
+
+    row: str
+    column: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.row}{f' [{self.column}]' if self.column else ''}: {self.reason}"
+
+
+class Lazy(ABC):
+    """A cell whose bytes lie in an archive; they are read when asked for, one cell at a time.
+
+    `name` is the file name inside the archive ("0007.png"), from which the kind is told.
+    """
+
+    name: str
+
+    @abstractmethod
+    def load(self) -> bytes:
+        """The cell's bytes. Raises `BadCell` when they cannot be read."""
+
+
+def clean(value: Any) -> Any:
+    """A raw value with every mark of absence turned into None and NumPy scalars into Python's own."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return None if value.strip() in MISSING else value
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    if type(value).__name__ in ("NaTType", "NAType"):  # pandas' own marks, told without importing pandas
+        return None
+    return value
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Named columns of raw cells; None is a missing cell.
+
+    A cell is a string, a number, a bool, a date, a list, an array, a path relative to the row's base, bytes, or a
+    `Lazy` reference into an archive. Media are never loaded here.
+
+    `bases` and `rows` have one entry a row: the folder that relative paths start from, and the record's number in its
+    source (records set aside are counted, so that arrays stored beside the table stay aligned). `joined` says that the
+    rows come from several sources.
+    """
+
+    data: Mapping[str, list[Any]]
+    ids: list[str]
+    bases: list[Path]
+    rows: np.ndarray
+    problems: list[Problem]
+    name: str = "table"
+    joined: bool = False
+
+    @classmethod
+    def build(
+        cls,
+        data: Mapping[str, Sequence[Any]],
+        *,
+        base: Path | None = None,
+        name: str = "table",
+        rows: Sequence[int] | None = None,
+        ids: Sequence[str] | None = None,
+        problems: Iterable[Problem] = (),
+    ) -> Table:
+        """A table from columns of equal length.
+
+        Ids are those given, else the column `id` where it is complete and unique, else record numbers. Raises `BadData`
+        when the columns differ in length.
+        """
+        columns = {str(column): [clean(value) for value in values] for column, values in data.items()}
+        lengths = {column: len(values) for column, values in columns.items()}
+        if len(set(lengths.values())) > 1:
+            listed = ", ".join(f"{column} has {count}" for column, count in lengths.items())
+            raise BadData(f"All columns of {name} need the same number of rows; {listed}.")
+        count = next(iter(lengths.values()), 0)
+        numbers = np.arange(count) if rows is None else np.asarray(rows, dtype=np.int64)
+        problems = list(problems)
+        if ids is None:
+            ids = _ids(columns, numbers, name, problems)
+        folder = (base or Path.cwd()).absolute()
+        return cls(columns, list(ids), [folder] * count, numbers, problems, name)
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns, in the source's order."""
+        return list(self.data)
+
+    @property
+    def base(self) -> Path:
+        """The folder that relative paths of the first row start from."""
+        return self.bases[0] if self.bases else Path.cwd()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def column(self, name: str) -> list[Any]:
+        """The raw cells of one column. Raises `UnknownName` with the nearest column."""
+        if name not in self.data:
+            raise UnknownName(f"{self.name} has no column {name!r}.{suggest(name, self.data)}")
+        return self.data[name]
+
+    def select(self, rows: Iterable[int] | np.ndarray) -> Table:
+        """The rows at these positions, in this order; a bool mask is understood too."""
+        chosen = np.asarray(rows if isinstance(rows, np.ndarray) else list(rows))
+        positions = np.flatnonzero(chosen) if chosen.dtype == bool else chosen.astype(np.int64)
+        order = positions.tolist()
+        data = {column: [values[i] for i in order] for column, values in self.data.items()}
+        ids, bases = [self.ids[i] for i in order], [self.bases[i] for i in order]
+        return replace(self, data=data, ids=ids, bases=bases, rows=self.rows[positions])
+
+    @staticmethod
+    def concat(tables: Sequence[Table]) -> Table:
+        """All rows of `tables`, one after the other; a column that a table lacks is missing there.
+
+        Ids that clash between tables get the table's name before them. Raises `BadData` for no table at all.
+        """
+        if not tables:
+            raise BadData("No table to join: give at least one.")
+        if len(tables) == 1:
+            return tables[0]
+        columns = list(dict.fromkeys(column for table in tables for column in table.data))
+        data = {c: [v for t in tables for v in t.data.get(c, [None] * len(t))] for c in columns}
+        named, problems = _joined_names(tables)
+        bases = [base for table in tables for base in table.bases]
+        rows = np.concatenate([table.rows for table in tables])
+        return Table(data, named, bases, rows, problems, "+".join(table.name for table in tables), True)
+
+
+def _ids(columns: Mapping[str, list[Any]], numbers: np.ndarray, name: str, problems: list[Problem]) -> list[str]:
+    column = next((c for c in columns if c.lower() == "id"), None)
+    if column is not None:
+        values = [None if value is None else str(value) for value in columns[column]]
+        complete = [value for value in values if value is not None]
+        if len(complete) == len(values) == len(set(complete)):
+            return complete
+        repeated = [value for value, count in Counter(complete).most_common(1) if count > 1]
+        fault = f"{repeated[0]!r} appears more than once" if repeated else "some are missing"
+        problems.append(Problem(name, column, f"ids are not unique ({fault}); rows are named by their number instead"))
+    return [str(number) for number in numbers.tolist()]
+
+
+def _joined_names(tables: Sequence[Table]) -> tuple[list[str], list[Problem]]:
+    ids = [identifier for table in tables for identifier in table.ids]
+    if len(set(ids)) == len(ids):
+        return ids, [problem for table in tables for problem in table.problems]
+    stems = [table.name for table in tables]
+    if len(set(stems)) < len(stems):
+        stems = [f"{stem}_{position}" for position, stem in enumerate(stems)]
+    problems = [
+        replace(problem, row=f"{stem}/{problem.row}") if problem.row in known else problem
+        for stem, table in zip(stems, tables)
+        for known in [set(table.ids)]
+        for problem in table.problems
+    ]
+    return [f"{stem}/{identifier}" for stem, table in zip(stems, tables) for identifier in table.ids], problems

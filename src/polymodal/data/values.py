@@ -1,0 +1,129 @@
+"""What one raw value is: a number, a date, a list of numbers, a file of some kind."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from datetime import date
+from typing import Any
+
+import numpy as np
+
+SUFFIXES = {
+    "image": (".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"),
+    "audio": (".wav", ".ogg", ".oga", ".opus", ".flac", ".mp3", ".aif", ".aiff", ".au", ".m4a"),
+    "video": (".mp4", ".avi", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".m4v"),
+    "volume": (".nii", ".nii.gz", ".dcm", ".mha", ".nrrd"),
+    "points": (".ply", ".pcd", ".las", ".xyz", ".obj", ".stl"),
+    "array": (".npy",),
+    "series": (".csv", ".tsv"),
+    "text": (".txt", ".md"),
+}
+MEDIA_SUFFIXES = {suffix: kind for kind, suffixes in SUFFIXES.items() for suffix in suffixes}
+
+_MAGIC = (
+    (b"\x89PNG", "image"),
+    (b"\xff\xd8\xff", "image"),
+    (b"GIF8", "image"),
+    (b"BM", "image"),
+    (b"II*\0", "image"),
+    (b"MM\0*", "image"),
+    (b"OggS", "audio"),
+    (b"fLaC", "audio"),
+    (b"ID3", "audio"),
+    (b"\xff\xfb", "audio"),
+    (b"\xff\xf3", "audio"),
+    (b"FORM", "audio"),
+    (b".snd", "audio"),
+    (b"\x93NUMPY", "array"),
+)
+_ADORNED = re.compile(r"[$€£¥]?\s*([+-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?)\s*[$€£¥%]?")
+_DIGITS = r"(?:\d{1,3}(?:[.,' ]\d{3})+|\d+)(?:[.,]\d+)?"
+_MEASURE = re.compile(rf"(?:[$€£¥]|[A-Z]{{3}}\s|[+-])?\s*[+-]?{_DIGITS}\s*(?:[^\W\d_]{1,4}[²³]?|°[CF]?|%|[$€£¥])?")
+_MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
+_DATE = re.compile(
+    rf"(?:\d{{4}}[-/.]\d{{1,2}}[-/.]\d{{1,2}}|\d{{1,2}}[-/.]\d{{1,2}}[-/.](?:\d{{4}}|\d{{2}})|"
+    rf"\d{{1,2}} {_MONTH} \d{{4}}|{_MONTH} \d{{1,2}},? \d{{4}})"
+    r"(?:[T ]\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?\s?(?:Z|[+-]\d{2}:?\d{2})?)?",
+    re.IGNORECASE,
+)
+
+
+def file_kind(name: str) -> str | None:
+    """The kind of media that a file name's suffix tells (`image`, `audio`, ... `array` for .npy), or None."""
+    lower = name.strip().lower()
+    if lower.endswith(".nii.gz"):
+        return "volume"
+    dot = lower.rfind(".")
+    return MEDIA_SUFFIXES.get(lower[dot:]) if dot > 0 and len(lower) - dot <= 6 else None
+
+
+def bytes_kind(content: bytes) -> str | None:
+    """The kind of media that the first bytes tell, or None."""
+    if content[:4] == b"RIFF":
+        return {b"WAVE": "audio", b"WEBP": "image", b"AVI ": "video"}.get(content[8:12])
+    if content[4:8] == b"ftyp":
+        return "audio" if content[8:11] == b"M4A" else "video"
+    return next((kind for magic, kind in _MAGIC if content.startswith(magic)), None)
+
+
+def as_number(value: Any) -> float | None:
+    """The finite number that a cell is, or None.
+
+    "1,234.5", "$5" and "12 %" are numbers; bools, digits with underscores and decimal commas ("3,14") are not.
+    """
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, str):
+        adorned = _ADORNED.fullmatch(value.strip())
+        try:
+            value = float(adorned[1].replace(",", "") if adorned else value.replace("_", "x"))
+        except ValueError:
+            return None
+    if isinstance(value, int | float):
+        return float(value) if math.isfinite(value) else None
+    return None
+
+
+def looks_numeric(value: Any) -> bool:
+    """Whether a cell is a number, or digits with separators and at most a short unit ("3 kg", "EUR 1.234,50")."""
+    return as_number(value) is not None or (isinstance(value, str) and bool(_MEASURE.fullmatch(value.strip())))
+
+
+def looks_like_date(value: Any) -> bool:
+    """Whether a cell is a date, or is written like one: 2024-05-31T12:00, 31.5.2024, 5/31/24, 31 May 2024."""
+    return isinstance(value, date) or (isinstance(value, str) and bool(_DATE.fullmatch(value.strip())))
+
+
+def as_array(value: Any) -> np.ndarray | None:
+    """The numbers in a list cell as float32 [n] or [n, channels], or None when it holds none.
+
+    A list cell is a list, an array, a JSON list in a string, or numbers parted by spaces, commas or semicolons.
+    JSON's null is NaN.
+    """
+    if isinstance(value, str):
+        value = _parse_list(value)
+    if isinstance(value, np.ndarray):
+        return value.astype(np.float32) if value.dtype.kind in "fiub" and value.ndim else None
+    if not isinstance(value, list | tuple) or not value or any(isinstance(item, str) for item in value):
+        return None
+    try:
+        array = np.array(value, dtype=np.float32)
+    except (TypeError, ValueError):
+        return None
+    return array if array.ndim <= 2 else None
+
+
+def _parse_list(text: str) -> list[Any] | None:
+    text = text.strip()
+    if text.startswith("["):
+        try:
+            return json.loads(text.replace("NaN", "null").replace("nan", "null"))
+        except ValueError:
+            return None
+    parts = re.split(r"[\s,;]+", text)
+    try:
+        return [float(part) for part in parts] if len(parts) > 1 else None
+    except ValueError:
+        return None
