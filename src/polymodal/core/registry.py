@@ -87,8 +87,8 @@ class Catalogue:
         if name in self._classes:
             return self._classes[name]
         path = name if ":" in name else self.entry(name).path
-        cls = _import(path)
-        base = _import(self.base)
+        cls = import_path(path)
+        base = import_path(self.base)
         if not (isinstance(cls, type) and issubclass(cls, base)):
             raise BadArgument(f"{path} is not a {self.family}: it must subclass {self.base.replace(':', '.')}.")
         self._classes[name] = cls
@@ -120,7 +120,7 @@ class Catalogue:
 
         An instance passes through untouched.
         """
-        if isinstance(spec, _import(self.base)):
+        if isinstance(spec, import_path(self.base)):
             return spec
         cls, options = self.resolve(spec)
         return cls(*given, **options)
@@ -168,7 +168,8 @@ def check_options(cls: type, given: Mapping[str, Any], *, label: str) -> None:
             raise BadArgument(f"Unknown argument {name!r} of {label}.{suggest(name, allowed)}")
 
 
-def _import(path: str) -> Any:
+def import_path(path: str) -> Any:
+    """The object behind `package.module:Name`. Raises `UnknownName`."""
     module, _, attribute = path.partition(":")
     try:
         target: Any = importlib.import_module(module)

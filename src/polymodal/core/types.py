@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -127,6 +128,16 @@ class Target:
     def width(self) -> int:
         """How many scores a head gives for it."""
         return len(self.classes) if self.kind != "number" else 1
+
+    def standardise(self, values: np.ndarray) -> np.ndarray:
+        """A number target's values [N] as a head sees them: float32, NaN stays NaN."""
+        values = np.asarray(values, dtype=np.float64)
+        return (((np.log(values) if self.log else values) - self.location) / self.scale).astype(np.float32)
+
+    def restore(self, values: np.ndarray) -> np.ndarray:
+        """The inverse of `standardise`: float64 in the user's units."""
+        values = np.asarray(values, dtype=np.float64) * self.scale + self.location
+        return np.exp(values) if self.log else values
 
     def to_json(self) -> dict[str, Any]:
         """A dict of plain values; `Target(**d)` with tuples restored by `from_json`."""

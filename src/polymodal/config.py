@@ -1,0 +1,143 @@
+"""What a user may set: options of the training loop, and of a whole fit; from keyword arguments or a YAML file alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from polymodal.core.errors import BadArgument, suggest
+from polymodal.core.registry import Spec
+from polymodal.core.runtime import PRECISIONS
+
+TRACKERS = ("tensorboard", "csv", "wandb", "none")
+
+OPTIMIZERS = ("adamw", "adam", "sgd", "adagrad")
+SCHEDULES = ("cosine", "step", "plateau", "constant")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """Options of the training loop.
+
+    `lr` is the peak learning rate; `warmup` the share of steps in which it rises; `weight_decay` is L2 (decoupled under
+    adamw) on matrices only; `l1` the weight of the sum of absolute weights; `clip` the largest gradient norm (0: none);
+    `patience` the epochs without a better validation score before stopping (0: never stop early); `average` the decay of
+    an exponential moving average of the weights that is validated and kept instead (0: none); `modality_dropout` the
+    chance that a stream of a row is hidden in training.
+    """
+
+    epochs: int = 30
+    batch: int = 256
+    optimizer: str = "adamw"
+    lr: float = 2e-3
+    weight_decay: float = 1e-2
+    l1: float = 0.0
+    schedule: str = "cosine"
+    warmup: float = 0.1
+    clip: float = 1.0
+    patience: int = 8
+    average: float = 0.0
+    precision: str = "auto"
+    modality_dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name, value, allowed in (
+            ("optimizer", self.optimizer, OPTIMIZERS),
+            ("schedule", self.schedule, SCHEDULES),
+            ("precision", self.precision, PRECISIONS),
+        ):
+            if value not in allowed:
+                raise BadArgument(f"Unknown {name} {value!r}.{suggest(value, allowed)}")
+        for name in ("epochs", "batch"):
+            if getattr(self, name) < 1:
+                raise BadArgument(f"{name} must be at least 1; got {getattr(self, name)}.")
+        for name, top in (("warmup", 1), ("average", 1), ("modality_dropout", 1)):
+            if not 0 <= getattr(self, name) < top:
+                raise BadArgument(f"{name} must be at least 0 and below {top}; got {getattr(self, name)}.")
+        if self.lr <= 0:
+            raise BadArgument(f"lr must be above 0; got {self.lr}.")
+
+    def with_(self, changes: Mapping[str, Any]) -> Training:
+        """A copy with `changes`. Raises `BadArgument` for an unknown option."""
+        allowed = {f.name for f in fields(self)}
+        for name in changes:
+            if name not in allowed:
+                raise BadArgument(f"Unknown training option {name!r}.{suggest(name, allowed)}")
+        return replace(self, **changes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Options of a fit.
+
+    `fusion`: `auto` (a few cheap, different ones), `all`, or specs. `encoders`, `processors`: specs by stream or by kind.
+    `heads`: specs by target. `training`: options of every encoder's and every answer's training; `encoder_training` and
+    `answer_training` win over it. `seeds`: how many seeds each strategy is trained with. `crossfit`: into how many parts the training
+    rows are cut so that a fusion learns from tokens of encoders that did not see the row (0: tokens of the very encoder
+    that learned from the row). `dim`: width of the tokens. `budget_ms`: choose only strategies that answer a row within
+    it. `time_limit`: seconds after which no further strategy is started. `fractions`: train, valid, test, where the data
+    bring no split. `ensemble`: offer a greedy ensemble as one more row. `finetune`: train the chosen fusion and its
+    encoders together at last and keep the result if validation says so. `store`: folder of the encode-once store.
+    `workers`: processes (default: one a core; 0: this one).
+    """
+
+    fusion: str | Sequence[Spec] = "auto"
+    encoders: Mapping[str, Spec] = field(default_factory=dict)
+    processors: Mapping[str, Spec] = field(default_factory=dict)
+    heads: Mapping[str, Spec] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    encoder_training: Mapping[str, Any] = field(default_factory=dict)
+    answer_training: Mapping[str, Any] = field(default_factory=dict)
+    seeds: int = 3
+    seed: int = 0
+    crossfit: int = 3
+    dim: int = 64
+    budget_ms: float | None = None
+    time_limit: float | None = None
+    fractions: tuple[float, float, float] = (0.7, 0.15, 0.15)
+    ensemble: bool = True
+    finetune: bool = False
+    trackers: str = "tensorboard"
+    store: str | None = None
+    workers: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, least in (("seeds", 1), ("crossfit", 0), ("dim", 4)):
+            if getattr(self, name) < least:
+                raise BadArgument(f"{name} must be at least {least}; got {getattr(self, name)}.")
+        if self.crossfit == 1:
+            raise BadArgument("crossfit must be 0 (off) or at least 2 parts; got 1.")
+        if len(self.fractions) != 3 or min(self.fractions) <= 0 or abs(sum(self.fractions) - 1) > 1e-6:
+            raise BadArgument(f"fractions must be three positive shares that add up to 1; got {self.fractions}.")
+        if self.trackers not in TRACKERS:
+            raise BadArgument(f"Unknown trackers {self.trackers!r}.{suggest(self.trackers, TRACKERS)}")
+        for options in (self.training, self.encoder_training, self.answer_training):
+            Training().with_(options)
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> Config:
+        """From keyword arguments. Raises `BadArgument` naming the nearest option for an unknown one."""
+        allowed = {f.name for f in fields(cls)}
+        for name in options:
+            if name not in allowed:
+                raise BadArgument(f"Unknown option {name!r} of fit.{suggest(name, allowed)}")
+        values = dict(options)
+        if "fractions" in values:
+            values["fractions"] = tuple(values["fractions"])
+        return cls(**values)
+
+    @classmethod
+    def read(cls, path: str | Path, changes: Mapping[str, Any] | None = None) -> Config:
+        """From a YAML file of the same names; `changes` (the command line's) win."""
+        import yaml
+
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+        if not isinstance(values, dict):
+            raise BadArgument(f"{path} must hold 'option: value' lines; got a {type(values).__name__}.")
+        return cls.from_options({**values, **(changes or {})})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as YAML writes them."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}

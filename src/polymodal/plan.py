@@ -1,0 +1,310 @@
+"""Plan: what a fit would do with these data, resolved and explained before anything is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from dataclasses import field as default
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from polymodal.assemble import Strategy
+from polymodal.config import Config
+from polymodal.core.errors import BadArgument, BadData, UnknownName, suggest
+from polymodal.core.registry import Spec, import_path
+from polymodal.core.types import Target
+from polymodal.data.schema import Field, Schema
+from polymodal.data.source import Table, read_table
+from polymodal.data.split import PARTS, fold_ids, split_of_column, split_rows
+from polymodal.data.target import encode_target, fit_target
+from polymodal.encoders import ENCODERS
+from polymodal.fusion import DECISIONS, FUSIONS
+from polymodal.fusion.base import DecisionFusion, Fusion
+from polymodal.process import PROCESSORS
+
+DEFAULT_ENCODERS = {
+    "image": "image_resnet", "audio": "audio_cnn", "text": "text_tfidf", "table": "table_mlp", "series": "series_tcn",
+    "vector": "vector_mlp",
+}
+AUTO = ("concat", "gated", "attention", "late_mean", "product", "stacking")
+ALWAYS = ("concat", "late_mean")
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Everything a fit needs, resolved. `split` [N] is 0 train, 1 valid, 2 test; `fold` [N] the cross-fitting part."""
+
+    table: Table
+    schema: Schema
+    targets: tuple[Target, ...]
+    truth: Mapping[str, np.ndarray]
+    split: np.ndarray
+    fold: np.ndarray
+    processors: Mapping[str, Spec]
+    encoders: Mapping[str, Spec]
+    strategies: tuple[Strategy, ...]
+    config: Config
+    sources: Mapping[str, str] = default(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        return tuple(self.schema.fields)
+
+    def rows(self, part: str) -> np.ndarray:
+        """Row numbers of `train`, `valid` or `test`."""
+        return np.flatnonzero(self.split == PARTS.index(part))
+
+    def groups(self) -> list[Any] | None:
+        """The group of each row, or None where the data have none."""
+        return self.table.column(self.schema.group) if self.schema.group else None
+
+    @property
+    def encoder_fits(self) -> int:
+        """Encoders to train, cross-fitting included (an upper bound: frozen ones are not trained)."""
+        return len(self.streams) * (1 + (self.config.crossfit or 0))
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan as plain values."""
+        return {
+            "sources": dict(self.sources),
+            "rows": {part: len(self.rows(part)) for part in PARTS},
+            "targets": [t.to_json() for t in self.targets],
+            "fields": {n: {"kind": f.kind, "columns": list(f.columns), "why": f.why} for n, f in self.schema.fields.items()},
+            "ignored": dict(self.schema.ignored),
+            "processors": dict(self.processors),
+            "encoders": dict(self.encoders),
+            "strategies": [s.to_json() for s in self.strategies],
+            "config": self.config.to_dict(),
+            "notes": list(self.notes),
+        }
+
+    def text(self) -> str:
+        """The plan in words."""
+        counts = ", ".join(f"{len(self.rows(part))} {part}" for part in PARTS)
+        lines = [f"Rows: {counts}."]
+        for target in self.targets:
+            what = f"{len(target.classes)} classes" if target.classes else "a number" + (", by its logarithm" if target.log else "")
+            lines.append(f"Target: {target.name} ({what}).")
+        lines.append("Streams:")
+        for name, f in self.schema.fields.items():
+            encoder = _label(self.encoders[name])
+            lines.append(f"  {name}: {f.kind}, encoded by {encoder}. {f.why}")
+        for column, why in self.schema.ignored.items():
+            lines.append(f"  not used: {column}. {why}")
+        c = self.config
+        parts = f"; {c.crossfit} more on parts of the training rows, for out-of-fold tokens" if c.crossfit else ""
+        lines.append(f"Stage 1: train one encoder a stream{parts}: {self.encoder_fits} fits, tokens stored.")
+        lines.append(f"Stage 2: {len(self.strategies)} strategies x {c.seeds} seeds on stored tokens:")
+        for family, word in (("single", "single modalities"), ("fusion", "fusions"), ("decision", "late fusions"), ("boosted", "trees")):
+            names = [s.name for s in self.strategies if s.family == family]
+            if names:
+                lines.append(f"  {word}: {', '.join(names)}")
+        lines.append("Choice by validation score; the test rows are read once, at the end." )
+        return "\n".join([*lines, *(f"Note: {n}" for n in self.notes)])
+
+
+def plan(
+    data: Any,
+    target: str | Sequence[str] | None = None,
+    *,
+    valid: Any = None,
+    test: Any = None,
+    schema: Schema | str | Path | Mapping[str, Any] | None = None,
+    config: Config | None = None,
+    **options: Any,
+) -> Plan:
+    """Resolve data and options into a `Plan`; no media is opened and nothing is trained.
+
+    `data`, `valid`, `test`: whatever `read_table` reads. `schema`: a `Schema`, a YAML file or a dict that overrides what
+    is inferred. `options`: the fields of `Config`. Raises `BadData`, `BadArgument` or `UnknownName`, naming what to do.
+    """
+    if config is not None and options:
+        raise BadArgument(f"Give options either in config or one by one; got both ({sorted(options)}).")
+    config = config or Config.from_options(options)
+    parts = {"train": data, "valid": valid, "test": test}
+    tables = {name: read_table(source) for name, source in parts.items() if source is not None}
+    table = Table.concat(list(tables.values()))
+    resolved = schema if isinstance(schema, Schema) else Schema.infer(tables["train"], target, schema)
+    if not resolved.targets:
+        raise BadData(f"No target: name the column to predict (target=...). Columns: {', '.join(table.columns)}.")
+    if not resolved.fields:
+        raise BadData("No column can be used as a stream; `polymodal inspect` says why. Name fields in a schema.")
+    split, notes = _split(table, tables, resolved, config)
+    targets, truth = _targets(table, resolved, split)
+    table, split, truth = _labelled(table, split, truth, notes)
+    encoders = {name: _encoder(name, f.kind, config) for name, f in resolved.fields.items()}
+    return Plan(
+        table=table, schema=resolved, targets=targets, truth=truth, split=split,
+        fold=_folds(table, resolved, targets[0], truth, split, config),
+        processors={name: _processor(f, encoders[name], config) for name, f in resolved.fields.items()},
+        encoders=encoders, strategies=strategies(tuple(resolved.fields), config.fusion), config=config,
+        sources={n: str(s) if isinstance(s, str | Path) else f"<{type(s).__name__}>" for n, s in parts.items() if s is not None},
+        notes=(*notes, *resolved.warnings),
+    )
+
+
+def _split(table: Table, tables: Mapping[str, Table], schema: Schema, config: Config) -> tuple[np.ndarray, list[str]]:
+    """[N] part of each row: separate files first, then a split column, then a seeded split of what is left."""
+    part = np.zeros(len(table), dtype=np.int8)
+    if schema.split and "valid" not in tables and "test" not in tables:
+        for name, rows in split_of_column(table.column(schema.split), ids=table.ids).items():
+            part[rows] = PARTS.index(name)
+        notes = [f"The split is the data's own, from the column {schema.split!r}."]
+    else:
+        start = 0
+        for name, piece in tables.items():
+            part[start : start + len(piece)] = PARTS.index(name)
+            start += len(piece)
+        notes = []
+    missing = [name for name in ("valid", "test") if not (part == PARTS.index(name)).any()]
+    if missing:
+        train = np.flatnonzero(part == 0)
+        share = dict(zip(PARTS, config.fractions))
+        wanted = {name: share[name] if name in missing else 0.0 for name in ("valid", "test")}
+        total = share["train"] + sum(wanted.values())
+        name = next(iter(schema.targets))
+        labels = table.select(train).column(name)
+        codes = encode_target(fit_target(name, schema.targets[name], labels), labels)
+        groups = [table.column(schema.group)[i] for i in train] if schema.group else None
+        cut = split_rows(
+            len(train), valid=wanted["valid"] / total, test=wanted["test"] / total, labels=codes, groups=groups, seed=config.seed
+        )
+        for name in missing:
+            part[train[cut[name]]] = PARTS.index(name)
+        notes.append(f"No {' and no '.join(missing)} rows were given: cut from the training rows (seed {config.seed}).")
+    return part, notes
+
+
+def _targets(table: Table, schema: Schema, split: np.ndarray) -> tuple[tuple[Target, ...], dict[str, np.ndarray]]:
+    targets, truth = [], {}
+    train = np.flatnonzero(split == 0)
+    for name, kind in schema.targets.items():
+        values = table.column(name)
+        target = fit_target(name, kind, [values[i] for i in train])
+        targets.append(target)
+        truth[name] = encode_target(target, values)
+    return tuple(targets), truth
+
+
+def _labelled(
+    table: Table, split: np.ndarray, truth: Mapping[str, np.ndarray], notes: list[str]
+) -> tuple[Table, np.ndarray, dict[str, np.ndarray]]:
+    """Rows without any target cannot be learned from or judged: they are left out, and counted in a note."""
+    known = np.zeros(len(table), dtype=bool)
+    for values in truth.values():
+        known |= values >= 0 if values.dtype.kind == "i" else np.isfinite(values.reshape(len(values), -1)).any(1)
+    if known.all():
+        return table, split, dict(truth)
+    notes.append(f"{int((~known).sum())} rows have no usable target and are left out.")
+    return table.select(known), split[known], {n: v[known] for n, v in truth.items()}
+
+
+def _folds(
+    table: Table, schema: Schema, target: Target, truth: Mapping[str, np.ndarray], split: np.ndarray, config: Config
+) -> np.ndarray:
+    """[N] the part of the training rows each belongs to; 0 for other rows."""
+    fold = np.zeros(len(table), dtype=np.int8)
+    train = np.flatnonzero(split == 0)
+    if config.crossfit and len(train) >= 2 * config.crossfit:
+        groups = [table.column(schema.group)[i] for i in train] if schema.group else None
+        fold[train] = fold_ids(len(train), config.crossfit, labels=truth[target.name][train], groups=groups, seed=config.seed)
+    return fold
+
+
+def _encoder(stream: str, kind: str, config: Config) -> Spec:
+    for key in config.encoders:
+        if key not in (*DEFAULT_ENCODERS, stream) and ":" not in key:
+            raise UnknownName(f"encoders names {key!r}, which is neither a stream nor a kind.{suggest(key, [*DEFAULT_ENCODERS, stream])}")
+    spec = config.encoders.get(stream, config.encoders.get(kind, DEFAULT_ENCODERS.get(kind)))
+    if spec is None:
+        raise BadData(f"The stream {stream!r} is of the kind {kind!r}, which no built-in encoder reads yet; name one in encoders.")
+    ENCODERS.resolve(spec)
+    return spec
+
+
+def _processor(field: Field, encoder: Spec, config: Config) -> Spec:
+    """The processor's spec: asked for, or the one that feeds the encoder, with the schema's options for the field."""
+    given = config.processors.get(field.name, config.processors.get(field.kind))
+    cls = part_class(encoder)
+    spec = given if given is not None else getattr(cls, "processor", "") or field.kind
+    options = dict(spec) if isinstance(spec, Mapping) else {"name": spec}
+    if getattr(cls, "pretrained", False) and isinstance(encoder, Mapping):
+        options = {"model": encoder.get("model"), **options}  # a pretrained tower and its processor are one model
+    spec = {**options, **field.processor_options}
+    PROCESSORS.resolve(spec)
+    return spec
+
+
+def strategies(streams: Sequence[str], fusion: str | Sequence[Spec]) -> tuple[Strategy, ...]:
+    """The strategies to compare: what was asked for, and always each stream alone, concat and late mean."""
+    found = [Strategy(f"{name} alone", "single", "late_mean", (name,)) for name in streams]
+    if len(streams) < 2:
+        return tuple(found)
+    if fusion == "all":
+        specs: list[Spec] = [*FUSIONS, *DECISIONS, "boosted"]
+    elif fusion == "auto":
+        specs = list(AUTO)
+    else:
+        specs = [fusion] if isinstance(fusion, str | Mapping | type) else list(fusion)
+    specs += [name for name in ALWAYS if name not in specs]
+    names: set[str] = set()
+    for spec in specs:
+        strategy = Strategy(_label(spec), _family(spec), spec, tuple(streams))
+        if strategy.name in names:
+            raise BadArgument(f"The fusion {strategy.name} was given twice.")
+        names.add(strategy.name)
+        found.append(strategy)
+    return tuple(found)
+
+
+def _family(spec: Spec) -> str:
+    name = spec.get("name") if isinstance(spec, Mapping) else spec
+    if name == "boosted":
+        return "boosted"
+    if isinstance(name, str) and ":" not in name:
+        if name in FUSIONS:
+            FUSIONS.resolve(spec)
+            return "fusion"
+        if name in DECISIONS:
+            DECISIONS.resolve(spec)
+            return "decision"
+        allowed = [*FUSIONS, *DECISIONS, "boosted", "all", "auto"]
+        raise UnknownName(f"No fusion is called {name!r}.{suggest(name, allowed)}")
+    cls = name if isinstance(name, type) else import_path(str(name))
+    if issubclass(cls, Fusion):
+        return "fusion"
+    if issubclass(cls, DecisionFusion):
+        return "decision"
+    raise BadArgument(f"{cls.__name__} is neither a Fusion nor a DecisionFusion.")
+
+
+def part_class(spec: Spec) -> type | None:
+    """The class behind the spec of an encoder or a fusion; None for `boosted`, which is no module by gradient."""
+    name = spec.get("name") if isinstance(spec, Mapping) else spec
+    if isinstance(name, type):
+        return name
+    if name == "boosted":
+        return None
+    for catalogue in (FUSIONS, DECISIONS, ENCODERS):
+        if name in catalogue:
+            return catalogue.load(name)
+    return import_path(name)
+
+
+def portable(spec: Spec) -> Spec:
+    """The spec as JSON can carry it to another process: parts from outside the package by their dotted path."""
+    cls = part_class(spec)
+    if cls is None or cls.__module__.startswith("polymodal."):
+        return spec
+    path = f"{cls.__module__}:{cls.__qualname__}"
+    return {**spec, "name": path} if isinstance(spec, Mapping) else path
+
+
+def _label(spec: Spec) -> str:
+    if isinstance(spec, Mapping):
+        options = ", ".join(f"{k}={v}" for k, v in spec.items() if k != "name")
+        return f"{_label(spec['name'])}({options})" if options else _label(spec["name"])
+    return spec.__name__ if isinstance(spec, type) else str(spec).rsplit(":", 1)[-1]

@@ -1,0 +1,201 @@
+"""Predictor: what a finished run deploys. From raw rows to answers, and to and from the files of a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from polymodal.assemble import Heads, Strategy, build_answer, build_encoder
+from polymodal.core.errors import BadData
+from polymodal.core.files import read_json, write_json, writing
+from polymodal.core.registry import Spec
+from polymodal.core.types import Target, Tokens
+from polymodal.data.dataset import read_cells
+from polymodal.data.schema import Schema
+from polymodal.data.source import Problem, Table, cells
+from polymodal.encoders.base import Encoder
+from polymodal.model import Answer, Blend
+from polymodal.process import PROCESSORS
+from polymodal.process.base import Processor
+
+CHUNK = 256
+
+
+@dataclass(frozen=True)
+class Member:
+    """One trained answer of a deployed model and its weight in the blend."""
+
+    strategy: Strategy
+    weight: float
+
+
+@dataclass(eq=False)
+class Predictor:
+    """Processors, encoders and an answer, with everything needed to rebuild them.
+
+    `temperature` divides each target's scores so that probabilities mean what they say (Guo et al. 2017); for numbers,
+    `radius` is the half width of the conformal interval that covers 90 % of validation rows (in standardised units).
+    """
+
+    schema: Schema
+    targets: tuple[Target, ...]
+    processor_specs: Mapping[str, Spec]
+    processors: dict[str, Processor]
+    encoder_specs: Mapping[str, Spec]
+    encoders: dict[str, Encoder]
+    members: tuple[Member, ...]
+    answer: Answer
+    heads: Mapping[str, Spec]
+    dim: int
+    temperature: dict[str, float]
+    radius: dict[str, float]
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """The streams that the deployed answer reads."""
+        return tuple(sorted({name for m in self.members for name in m.strategy.streams}))
+
+    @torch.no_grad()
+    def encode(self, table: Table, problems: list[Problem] | None = None) -> Iterator[tuple[np.ndarray, dict[str, Tokens]]]:
+        """Row numbers and tokens, a chunk at a time. Cells that cannot be used are missing, and named in `problems`."""
+        raw = {name: self.cells(table, name) for name in self.streams}
+        for start in range(0, len(table), CHUNK):
+            rows = np.arange(start, min(start + CHUNK, len(table)))
+            yield rows, {name: self._encode(name, raw[name], rows, table.ids, problems) for name in self.streams}
+
+    def cells(self, table: Table, stream: str) -> Any:
+        """The stream's cells; a table without its columns simply lacks the stream."""
+        field = self.schema.fields[stream]
+        if any(column in table.data for column in field.columns):
+            return cells(table, field)
+        return [None] * len(table)
+
+    def _encode(self, stream: str, raw: Any, rows: np.ndarray, ids: list[str], problems: list[Problem] | None) -> Tokens:
+        processor, encoder = self.processors[stream], self.encoders[stream]
+        inputs, present, bad = read_cells(processor, [raw[i] for i in rows])
+        if problems is not None:
+            problems.extend(Problem(ids[rows[i]], stream, reason) for i, reason in bad)
+        encoder.eval()
+        if not present.any():
+            empty = torch.zeros(len(rows), 1, encoder.dim)
+            return Tokens(empty, torch.zeros(len(rows), 1, dtype=torch.bool), empty[:, 0])
+        tensors = {name: torch.from_numpy(value) for name, value in inputs.items()}
+        return encoder({**tensors, "present": torch.from_numpy(present)})
+
+    @torch.no_grad()
+    def score(self, streams: Mapping[str, Tokens]) -> dict[str, Tensor]:
+        """Calibrated scores a target: logits, or a standardised number."""
+        self.answer.eval()
+        return {n: s / self.temperature.get(n, 1.0) for n, s in self.answer(streams).predictions.items()}
+
+    def decode(self, target: Target, scores: Tensor) -> dict[str, np.ndarray]:
+        """Human values; numbers with `low` and `high`, the 90 % conformal interval."""
+        decoded = self.answer.head(target.name).decode(scores)
+        if target.kind == "number" and target.name in self.radius:
+            centre, radius = scores[:, 0].double().numpy(), self.radius[target.name]
+            decoded |= {"low": target.restore(centre - radius), "high": target.restore(centre + radius)}
+        return decoded
+
+    def predict(self, data: Table, problems: list[Problem] | None = None) -> dict[str, list[Any]]:
+        """Columns of answers, a row each: `id`; label and probability a class, labels, or value with low and high.
+
+        With several targets each column is named after its target.
+        """
+        columns: dict[str, list[Any]] = {"id": list(data.ids)}
+        for _, streams in self.encode(data, problems):
+            for name, scores in self.score(streams).items():
+                target = next(t for t in self.targets if t.name == name)
+                for column, values in answer_columns(target, self.decode(target, scores)).items():
+                    columns.setdefault(column, []).extend(values)
+        return columns
+
+    # --- files --------------------------------------------------------------------------------------------------------
+
+    def save(self, folder: Path, extra: Mapping[str, Any]) -> None:
+        """Write `config.yaml` (with `extra`), `schema.json` and `weights.safetensors`; no pickle."""
+        model = {
+            "encoders": dict(self.encoder_specs), "facts": {n: e.facts for n, e in self.encoders.items()}, "dim": self.dim,
+            "heads": dict(self.heads), "temperature": self.temperature, "radius": self.radius,
+            "members": [{"strategy": m.strategy.to_json(), "weight": m.weight} for m in self.members],
+        }
+        with writing(folder / "config.yaml") as temporary:
+            temporary.write_text(yaml.safe_dump({**extra, "model": _plain(model)}, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        write_json(
+            folder / "schema.json",
+            {
+                "schema": self.schema.to_json(), "targets": [t.to_json() for t in self.targets],
+                "processors": {n: {"spec": self.processor_specs[n], "state": p.state()} for n, p in self.processors.items()},
+            },
+        )
+        weights = {f"encoders.{n}.{k}": v for n, e in self.encoders.items() for k, v in e.state_dict().items()}
+        weights |= {f"answer.{k}": v for k, v in self.answer.state_dict().items()}
+        with writing(folder / "weights.safetensors") as temporary:
+            save_file({k: v.contiguous().clone() for k, v in weights.items()}, temporary)
+
+    @classmethod
+    def load(cls, folder: Path) -> Predictor:
+        """Read a bundle. Raises `BadData` when the folder holds none."""
+        if not (folder / "weights.safetensors").exists():
+            raise BadData(
+                f"{folder} holds no finished model (no weights.safetensors). Make one with `polymodal fit … --out {folder}`, "
+                "or finish an interrupted one with --resume."
+            )
+        model = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))["model"]
+        stored = read_json(folder / "schema.json")
+        targets = tuple(Target.from_json(t) for t in stored["targets"])
+        processors = {}
+        for name, entry in stored["processors"].items():
+            processors[name] = PROCESSORS.build(entry["spec"])
+            processors[name].load_state(entry["state"])
+        encoders = {n: build_encoder(spec, model["facts"][n], model["dim"]) for n, spec in model["encoders"].items()}
+        members = tuple(Member(Strategy.from_json(m["strategy"]), m["weight"]) for m in model["members"])
+        weights = load_file(folder / "weights.safetensors")
+        for name, encoder in encoders.items():
+            encoder.load_state_dict(_under(weights, f"encoders.{name}."))
+        answer = assemble_answer(members, {n: e.dim for n, e in encoders.items()}, targets, model["dim"], Heads(model["heads"]))
+        answer.load_state_dict(_under(weights, "answer."))
+        return cls(
+            Schema.from_json(stored["schema"]), targets, {n: e["spec"] for n, e in stored["processors"].items()}, processors,
+            model["encoders"], encoders, members, answer, model["heads"], model["dim"], model["temperature"], model["radius"],
+        )
+
+
+def assemble_answer(
+    members: tuple[Member, ...], widths: Mapping[str, int], targets: tuple[Target, ...], dim: int, heads: Heads
+) -> Answer:
+    """One answer, or a blend of several."""
+    answers = [build_answer(m.strategy, widths, targets, dim, heads) for m in members]
+    return answers[0] if len(answers) == 1 else Blend(answers, [m.weight for m in members])
+
+
+def answer_columns(target: Target, decoded: Mapping[str, np.ndarray]) -> dict[str, list[Any]]:
+    """Columns of a prediction table for one target."""
+    name = target.name
+    if target.kind == "number":
+        return {name: decoded["value"].tolist()} | {
+            f"{name}_{end}": decoded[end].tolist() for end in ("low", "high") if end in decoded
+        }
+    found = {name: list(decoded["label"])}
+    if target.kind == "classes":
+        found[f"{name}_probability"] = decoded["probability"].max(1).tolist()
+    return found | {f"{name}={c}": decoded["probability"][:, i].tolist() for i, c in enumerate(target.classes)}
+
+
+def _under(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return value.item() if hasattr(value, "item") else value

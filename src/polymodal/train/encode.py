@@ -1,0 +1,64 @@
+"""Encode once: a stream's tokens go to the store under the encoder's fingerprint and the cell's digest."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import torch
+
+from polymodal.core.digest import fingerprint
+from polymodal.core.types import Tokens
+from polymodal.data.dataset import Dataset
+from polymodal.data.store import Store
+from polymodal.encoders.base import Encoder
+
+BATCH = 128  # cells encoded at a time
+SEGMENT = 1024  # cells written at a time: what a kill can lose
+
+
+@torch.no_grad()
+def store_tokens(
+    encoder: Encoder, dataset: Dataset, stream: str, store: Store, rows: np.ndarray | None = None
+) -> dict[str, Any]:
+    """Encode those cells of `rows` (default all) whose tokens the store lacks.
+
+    Returns the group, how many cells were encoded and the milliseconds each took (0 when all were there already).
+    """
+    encoder.eval()
+    group = encoder_group(encoder, dataset.groups[stream])
+    rows = np.arange(len(dataset)) if rows is None else rows
+    rows = rows[dataset.present[stream][rows]]
+    digests = dataset.digests[stream]
+    missing = rows[store.missing(group, digests[rows])]
+    started = time.perf_counter()
+    for chunk in _chunks(missing, SEGMENT):
+        arrays = [tokens_to_arrays(encoder(dataset.tensors(stream, part))) for part in _chunks(chunk, BATCH)]
+        store.write(group, digests[chunk], {name: np.concatenate([a[name] for a in arrays]) for name in arrays[0]})
+    took = 1000 * (time.perf_counter() - started) / max(1, len(missing))
+    return {"group": group, "encoded": len(missing), "ms_per_row": took, "dim": encoder.dim}
+
+
+def encoder_group(encoder: Encoder, cells: str) -> str:
+    """The store's group of an encoder: its class, facts and weights, and the fingerprint of the cells' processor."""
+    return fingerprint(
+        {"encoder": f"{type(encoder).__module__}:{type(encoder).__qualname__}", "facts": encoder.facts, "cells": cells,
+         "weights": encoder.state_dict()}
+    )
+
+
+def tokens_to_arrays(tokens: Tokens) -> dict[str, np.ndarray]:
+    """What the store keeps of tokens: values in float16, which costs less than a thousandth of their size."""
+    arrays = {
+        "x": tokens.x.to(torch.float16).numpy(),
+        "mask": tokens.mask.numpy(),
+        "pooled": tokens.pooled.to(torch.float16).numpy(),
+    }
+    if tokens.where is not None:
+        arrays["where"] = tokens.where.to(torch.float16).numpy()
+    return arrays
+
+
+def _chunks(rows: np.ndarray, size: int) -> list[np.ndarray]:
+    return [rows[i : i + size] for i in range(0, len(rows), size)]

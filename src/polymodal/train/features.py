@@ -1,0 +1,125 @@
+"""Stored tokens of every row, stream by stream: what fusions train on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.numpy import load_file, save_file
+from torch import Tensor
+
+from polymodal.core.files import read_json, write_json, writing
+from polymodal.core.types import Tokens
+from polymodal.data.store import Store
+
+IN_MEMORY = 1 << 30  # bytes of tokens that are held in memory rather than read from the maps at every step
+
+
+@dataclass(frozen=True)
+class StreamFeatures:
+    """Where one stream's tokens lie.
+
+    `groups[p]` is a group of the store; row r is in group `part[r]`, under `digests[r]`, if `present[r]`. Under
+    cross-fitting a training row's group is that of the encoder which did not see it. `rotations[p]` [D, D] turns the
+    tokens of group p into the space of the last group; it is empty when nothing needs turning.
+    """
+
+    groups: tuple[str, ...]
+    part: np.ndarray
+    digests: np.ndarray
+    present: np.ndarray
+    rotations: np.ndarray
+
+    def save(self, folder: Path, name: str) -> None:
+        write_json(folder / f"{name}.json", {"groups": self.groups})
+        arrays = {"part": self.part, "digests": self.digests, "present": self.present, "rotations": self.rotations}
+        with writing(folder / f"{name}.safetensors") as temporary:
+            save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, temporary)
+
+    @classmethod
+    def open(cls, folder: Path, name: str) -> StreamFeatures:
+        return cls(tuple(read_json(folder / f"{name}.json")["groups"]), **load_file(folder / f"{name}.safetensors"))
+
+
+class Features:
+    """Tokens of all rows. `read` gathers a batch; `pooled_only` skips the sequences, which most fusions do not read."""
+
+    def __init__(self, store: Store, streams: Mapping[str, StreamFeatures], *, pooled_only: bool = False):
+        self.pooled_only = pooled_only
+        self._sources = {name: _Source(store, s, pooled_only) for name, s in streams.items()}
+        if sum(s.nbytes for s in self._sources.values()) <= IN_MEMORY:
+            for source in self._sources.values():
+                source.load()
+
+    @classmethod
+    def open(cls, folder: Path, store: Store, names: Sequence[str], *, pooled_only: bool = False) -> Features:
+        return cls(store, {n: StreamFeatures.open(folder, n) for n in names}, pooled_only=pooled_only)
+
+    @property
+    def widths(self) -> dict[str, int]:
+        return {name: source.width for name, source in self._sources.items()}
+
+    def read(self, rows: Tensor) -> dict[str, Tokens]:
+        """Tokens of `rows` [b], a stream each."""
+        return {name: source.read(rows) for name, source in self._sources.items()}
+
+
+class _Source:
+    def __init__(self, store: Store, features: StreamFeatures, pooled_only: bool):
+        self.features = features
+        self.pooled_only = pooled_only
+        self.tokens: Tokens | None = None
+        self.views = []
+        self.position = np.zeros(len(features.part), dtype=np.int64)
+        for p, group in enumerate(features.groups):
+            rows = np.flatnonzero((features.part == p) & features.present)
+            self.position[rows] = np.arange(len(rows))
+            self.views.append(store.view(group, features.digests[rows]))
+        last = self.views[-1]
+        self.shape = last.shape("x")
+        self.placed = "where" in last.names
+        self.width = self.shape[-1]
+
+    @property
+    def nbytes(self) -> int:
+        tokens = 1 if self.pooled_only else self.shape[0]
+        return len(self.features.part) * tokens * self.width * 4
+
+    def load(self) -> None:
+        self.tokens = self._gather(np.arange(len(self.features.part)))
+
+    def read(self, rows: Tensor) -> Tokens:
+        return self.tokens.select(rows) if self.tokens is not None else self._gather(rows.numpy())
+
+    def _gather(self, rows: np.ndarray) -> Tokens:
+        count = 1 if self.pooled_only else self.shape[0]
+        x = torch.zeros(len(rows), count, self.width)
+        mask = torch.zeros(len(rows), count, dtype=torch.bool)
+        pooled = torch.zeros(len(rows), self.width)
+        where = None
+        for p, view in enumerate(self.views):
+            chosen = np.flatnonzero((self.features.part[rows] == p) & self.features.present[rows])
+            if not len(chosen):
+                continue
+            at = torch.from_numpy(chosen)
+            found = view.read(self.position[rows[chosen]], names=("pooled",) if self.pooled_only else None)
+            turn = torch.from_numpy(self.features.rotations[p]) if len(self.features.rotations) else None
+            pooled[at] = _turned(found["pooled"], turn)
+            if self.pooled_only:
+                x[at, 0], mask[at, 0] = pooled[at], True
+                continue
+            x[at], mask[at] = _turned(found["x"], turn), torch.from_numpy(found["mask"])
+            if self.placed:
+                if where is None:
+                    where = torch.zeros(len(rows), *view.shape("where"))
+                where[at] = torch.from_numpy(found["where"]).float()
+        return Tokens(x, mask, pooled, where)
+
+
+def _turned(values: np.ndarray, rotation: Tensor | None) -> Tensor:
+    tensor = torch.from_numpy(values).float()
+    return tensor if rotation is None else tensor @ rotation
+

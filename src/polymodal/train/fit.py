@@ -1,0 +1,240 @@
+"""fit: from a plan to a finished run, resumable at every job."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from polymodal.core.digest import fingerprint
+from polymodal.core.errors import BadArgument, PolymodalError
+from polymodal.core.files import read_json, write_json, writing
+from polymodal.core.registry import Spec
+from polymodal.data.dataset import Dataset, process_table
+from polymodal.data.source import cells
+from polymodal.data.store import Store, default_store
+from polymodal.plan import Plan, part_class, portable
+from polymodal.plan import plan as make_plan
+from polymodal.process import PROCESSORS
+from polymodal.process.base import Processor
+from polymodal.train.conclude import conclude
+from polymodal.train.crossfit import join_parts
+from polymodal.train.jobs import TRAIN, VALID, answer_out, safe_name
+from polymodal.train.pool import Pool
+from polymodal.train.progress import Log, Progress
+from polymodal.train.run import Run
+
+
+class Interrupted(PolymodalError):
+    """Stopped by the user before any strategy had finished."""
+
+
+def fit(
+    data: Any,
+    target: Any = None,
+    *,
+    out: str | Path,
+    valid: Any = None,
+    test: Any = None,
+    schema: Any = None,
+    config: Any = None,
+    resume: bool = False,
+    quiet: bool = False,
+    **options: Any,
+) -> Run:
+    """Train every stream's encoder once, compare every strategy on the stored tokens, keep the best and report.
+
+    Arguments as in `polymodal.plan`; `out` is the run's folder; `resume` continues an interrupted run to the result that
+    an unbroken one would have had. Ctrl-C stops training and concludes with the strategies that are finished.
+
+    Raises `BadArgument` when `out` holds another run, `BadData` for unusable data, `Interrupted` when stopped too early.
+    """
+    return fit_plan(
+        make_plan(data, target, valid=valid, test=test, schema=schema, config=config, **options),
+        out=out, resume=resume, quiet=quiet,
+    )
+
+
+def fit_plan(plan: Plan, *, out: str | Path, resume: bool = False, quiet: bool = False) -> Run:
+    """Carry out a plan; see `fit`."""
+    folder = Path(out)
+    _claim(folder, plan, resume)
+    started = time.perf_counter()
+    log = Log(folder / "log.jsonl")
+    with Progress(quiet=quiet) as progress, Pool(plan.config.workers) as pool:
+        session = _Session(plan, folder, progress, pool, log, started)
+        dataset, processors = session.prepare()
+        for problem in dataset.bad[:5]:
+            progress.say(f"set aside: {problem}")
+        if len(dataset.bad) > 5:
+            progress.say(f"… and {len(dataset.bad) - 5} more cells set aside; all are listed in {folder / 'set_aside.jsonl'}")
+        session.encode()
+        session.answers()
+        run = conclude(plan, folder, dataset, processors, progress, log, session.notes, started)
+    log.close()
+    return run
+
+
+def _claim(folder: Path, plan: Plan, resume: bool) -> None:
+    """Make the run's folder ours, or refuse: never mix two runs in one folder."""
+    stamp = folder / "work" / "plan.json"
+    told = plan.to_json()
+    volatile = ("workers", "trackers", "time_limit", "store")
+    settings = {**told, "config": {k: v for k, v in told["config"].items() if k not in volatile}}
+    mark = fingerprint({"plan": settings, "rows": list(plan.table.ids), "truth": dict(plan.truth), "split": plan.split})
+    if stamp.exists():
+        if not resume:
+            raise BadArgument(f"{folder} holds a run already. Continue it with --resume, or give another --out.")
+        known = read_json(stamp)
+        if known["mark"] != mark:
+            differing = [k for k in settings if known["plan"].get(k) != settings[k]] or ["data"]
+            raise BadArgument(
+                f"{folder} was started with other {', '.join(differing)}; --resume continues only the same fit. "
+                "Give the same options, or another --out."
+            )
+        return
+    if folder.exists() and any(folder.iterdir()):
+        raise BadArgument(f"{folder} is not empty and holds no unfinished run. Give another --out.")
+    write_json(stamp, {"mark": mark, "plan": settings})
+
+
+class _Session:
+    """One fit under way: the plan, where it is written, who works and who watches."""
+
+    def __init__(self, plan: Plan, folder: Path, progress: Progress, pool: Pool, log: Log, started: float):
+        self.plan, self.folder, self.progress, self.pool, self.log = plan, folder, progress, pool, log
+        self.work = folder / "work"
+        self.store = Store(Path(plan.config.store) if plan.config.store else default_store())
+        self.deadline = started + plan.config.time_limit if plan.config.time_limit else None
+        self.notes: list[str] = []
+
+    # --- stage 0: cells to arrays ---
+
+    def prepare(self) -> tuple[Dataset, dict[str, Processor]]:
+        """Decode and process every cell once; write what the jobs read."""
+        plan = self.plan
+        processors = {name: PROCESSORS.build(spec) for name, spec in plan.processors.items()}
+        raw = {name: cells(plan.table, f) for name, f in plan.schema.fields.items()}
+        stage = self.progress.stage("processing", len(plan.table) * len(raw))
+        dataset = process_table(
+            raw, processors, self.store, fit_rows=plan.rows("train"), ids=plan.table.ids, targets=dict(plan.truth),
+            progress=lambda stream, cells: stage.advance(stream, cells),
+        )
+        stage.end(f"{len(dataset)} rows x {len(raw)} streams, {len(dataset.bad)} cells set aside")
+        dataset.save(self.work / "dataset")
+        with writing(self.work / "rows.safetensors") as temporary:
+            save_file({"split": plan.split, "fold": plan.fold}, temporary)
+        write_json(
+            self.work / "work.json",
+            {
+                "store": str(self.store.root.resolve()), "dim": plan.config.dim, "heads": dict(plan.config.heads),
+                "targets": [t.to_json() for t in plan.targets],
+                "facts": {name: p.facts() for name, p in processors.items()},
+            },
+        )
+        with writing(self.folder / "set_aside.jsonl") as temporary:
+            lines = [json.dumps({"row": p.row, "column": p.column, "reason": p.reason}) for p in [*plan.table.problems, *dataset.bad]]
+            temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        return dataset, processors
+
+    # --- stage 1: arrays to tokens ---
+
+    def encode(self) -> None:
+        """Train the encoders, whole and part by part, and say where each row's tokens lie."""
+        config = self.plan.config
+        folds: list[int | None] = [None]
+        if config.crossfit and self.plan.fold.max() > 0:
+            folds += list(range(config.crossfit))
+        jobs = [self._encoder_job(stream, fold) for stream in self._costly_first() for fold in folds]
+        results = self._run("encoders", jobs)
+        failed = [j for j in jobs if j["out"] not in results]
+        if failed:
+            raise PolymodalError(f"Encoder of {failed[0]['stream']!r} failed: {self.notes[-1]}")
+        dataset = Dataset.open(self.work / "dataset", self.store)
+        valid = np.flatnonzero(self.plan.split == VALID)
+        for stream in self.plan.streams:
+            each = [results[str(self._encoder_out(stream, f))] for f in folds]
+            groups = [r["group"] for r in [*each[1:], each[0]]]
+            part = np.where(self.plan.split == TRAIN, self.plan.fold, len(groups) - 1)
+            if len(set(groups)) == 1:  # frozen: every part is the same encoder
+                groups, part = groups[:1], np.zeros(len(part), np.int8)
+            features, explained = join_parts(
+                self.store, groups, dataset.digests[stream], dataset.present[stream], part, valid
+            )
+            features.save(self.work / "features", stream)
+            self.log.write("tokens", stream=stream, groups=groups, explained=explained)
+
+    def _encoder_out(self, stream: str, fold: int | None) -> Path:
+        return self.work / "encoders" / f"{safe_name(stream)}-{'whole' if fold is None else fold}"
+
+    def _encoder_job(self, stream: str, fold: int | None) -> dict[str, Any]:
+        config, spec = self.plan.config, self.plan.encoders[stream]
+        return {
+            "kind": "encoder", "stream": stream, "fold": fold, "encoder": portable(spec), "seed": config.seed,
+            "training": {**config.training, **config.encoder_training}, "work": str(self.work.resolve()),
+            "out": str(self._encoder_out(stream, fold)), "inline": _is_local(spec), "name": f"{stream} {'whole' if fold is None else f'part {fold + 1}'}",
+        }
+
+    def _costly_first(self) -> list[str]:
+        """Long jobs first, so that no core idles at the end."""
+        order = ("video", "audio", "image", "series", "text", "vector", "table")
+        return sorted(self.plan.streams, key=lambda s: order.index(self.plan.schema.fields[s].kind))
+
+    # --- stage 2: tokens to answers ---
+
+    def answers(self) -> None:
+        """Train every strategy with every seed; seeds outermost, so that a time limit leaves all with the same seeds."""
+        config = self.plan.config
+        jobs = []
+        for seed in range(config.seed, config.seed + config.seeds):
+            for strategy in self.plan.strategies:
+                jobs.append({
+                    "kind": "answer", "strategy": {**strategy.to_json(), "spec": portable(strategy.spec)}, "seed": seed,
+                    "training": {**config.training, **config.answer_training}, "work": str(self.work.resolve()),
+                    "out": str(answer_out(self.work, strategy.name, seed)), "inline": _is_local(strategy.spec),
+                    "name": f"{strategy.name} #{seed}",
+                })
+        try:
+            self._run("strategies", jobs, limited=True)
+        except KeyboardInterrupt:
+            if not any(Path(f"{j['out']}.json").exists() for j in jobs):
+                raise Interrupted(f"Stopped before any strategy had finished. Continue with --resume --out {self.folder}.") from None
+            self.notes.append("Interrupted: strategies that had not finished are missing.")
+            self.progress.say("stopping: concluding with the strategies that are finished")
+
+    def _run(self, name: str, jobs: list[dict[str, Any]], *, limited: bool = False) -> dict[str, dict[str, Any]]:
+        """Run jobs, show and log their events; results by output path. A job that fails leaves a note."""
+        stage = self.progress.stage(name, len(jobs))
+        results: dict[str, dict[str, Any]] = {}
+        late = 0
+        deadline = self.deadline if limited else None
+        for job, event in self.pool.run(jobs, until=deadline):
+            if event["event"] == "epoch":
+                stage.detail(f"{job['name']}: epoch {event['number']}/{event['of']}, valid {event['valid'] or 0:.3f}")
+                self.log.write("epoch", job=job["name"], **{k: event[k] for k in ("number", "loss", "valid")})
+            elif event["event"] == "done":
+                results[job["out"]] = event["result"]
+                stage.advance(job["name"])
+                kept = {k: v for k, v in event["result"].items() if k not in ("epoch", "loss", "valid", "strategy")}
+                self.log.write("done", job=job["name"], **kept)
+            elif event["event"] == "skipped":
+                late += 1
+            else:
+                self.notes.append(f"{job['name']} failed and is left out: {event['reason']}")
+                self.progress.say(self.notes[-1])
+                self.log.write("failed", job=job["name"], reason=event["reason"], trace=event["trace"])
+                stage.advance(job["name"])
+        if late:
+            self.notes.append(f"The time limit left {late} of {len(jobs)} fits undone.")
+        stage.end(f"{len(results)} of {len(jobs)} fits")
+        return results
+
+
+def _is_local(spec: Spec) -> bool:
+    """Whether the part's class lives in the user's own script, where no worker process can import it from."""
+    cls = part_class(spec)
+    return cls is not None and cls.__module__ == "__main__"

@@ -1,0 +1,179 @@
+"""The training loop: a generator of events, so that whoever drives it decides what to show, log and stop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from polymodal.core.errors import PolymodalError
+from polymodal.core.files import writing
+from polymodal.core.runtime import autocast
+from polymodal.train.optim import Schedule, make_optimizer
+from polymodal.config import Training
+
+
+class Diverged(PolymodalError, FloatingPointError):
+    """The loss became infinite or NaN."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch is over. `valid` is the validation score, greater is better; `best` says it is the best so far."""
+
+    number: int
+    loss: float
+    valid: float
+    best: bool
+    seconds: float
+    rows: int
+
+
+def train(
+    module: nn.Module,
+    loss: Callable[[Tensor], Tensor],
+    validate: Callable[[], float],
+    rows: Tensor,
+    options: Training,
+    *,
+    seed: int = 0,
+    checkpoint: Path | None = None,
+) -> Iterator[Epoch]:
+    """Train `module` in place and yield an `Epoch` after each; when exhausted, the best epoch's weights are in place.
+
+    `loss` maps a batch of row numbers [b] to a scalar; `validate` scores the module (in eval mode, no gradient), greater
+    is better; `rows` [n] are the training rows. With `checkpoint`, every epoch is written there and an interrupted run
+    continues from it to the same result. Raises `Diverged` when the loss is not finite.
+    """
+    device = next((p.device for p in module.parameters()), torch.device("cpu"))
+    steps_an_epoch = -(-len(rows) // options.batch)
+    optimizer = make_optimizer(module, options)
+    schedule = Schedule(optimizer, options, steps_an_epoch * options.epochs)
+    state = _State(module, optimizer, schedule, options.average)
+    torch.manual_seed(seed)
+    first = state.load(checkpoint) if checkpoint is not None and checkpoint.exists() else 0
+    for epoch in range(first, options.epochs):
+        if options.patience and state.waited >= options.patience:
+            break
+        started, total = time.perf_counter(), 0.0
+        module.train()
+        # A generator of its own: the order of rows does not depend on how many random numbers the module drew.
+        order = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed * 100_003 + epoch))]
+        for i, batch in enumerate(order.split(options.batch)):
+            schedule.before_step(epoch * steps_an_epoch + i)
+            optimizer.zero_grad(set_to_none=True)
+            with autocast(device, options.precision):
+                value = loss(batch)
+            if options.l1:
+                value = value + options.l1 * sum(p.abs().sum() for p in module.parameters() if p.ndim > 1)
+            value.backward()
+            if options.clip:
+                nn.utils.clip_grad_norm_(module.parameters(), options.clip)
+            optimizer.step()
+            state.averaged()
+            total += float(value.detach()) * len(batch)
+        if not torch.isfinite(torch.tensor(total)):
+            raise Diverged(
+                f"The loss was {total / len(rows)} in epoch {epoch + 1}. Lower lr (now {options.lr}), set clip, or look for extreme "
+                "values with `polymodal inspect`."
+            )
+        with state.evaluating():
+            score = validate()
+        best = state.note(epoch, score)
+        schedule.after_epoch(best)
+        if checkpoint is not None:
+            state.save(checkpoint, epoch + 1)
+        yield Epoch(epoch + 1, total / len(rows), score, best, time.perf_counter() - started, len(rows))
+    state.restore_best()
+    module.eval()
+
+
+class _State:
+    """The best weights so far, the moving average, and everything a checkpoint needs."""
+
+    def __init__(self, module: nn.Module, optimizer: torch.optim.Optimizer, schedule: Schedule, average: float):
+        self.module, self.optimizer, self.schedule, self.average = module, optimizer, schedule, average
+        self.best: dict[str, Tensor] = {}
+        self.score = float("-inf")
+        self.waited = 0
+        self.steps = 0
+        self.smooth = _copy(module) if average else {}
+
+    def averaged(self) -> None:
+        """Move the average towards the weights; short histories are not dominated by the initial weights."""
+        if not self.average:
+            return
+        self.steps += 1
+        decay = min(self.average, (1 + self.steps) / (10 + self.steps))
+        for name, value in self.module.state_dict().items():
+            if value.is_floating_point():
+                self.smooth[name].lerp_(value, 1 - decay)
+            else:
+                self.smooth[name].copy_(value)
+
+    def evaluating(self) -> _Swap:
+        return _Swap(self.module, self.smooth)
+
+    def note(self, epoch: int, score: float) -> bool:
+        """Remember the weights if the score is the best so far."""
+        better = score > self.score or not self.best
+        if better:
+            self.score, self.waited = score, 0
+            self.best = {k: v.clone() for k, v in self.smooth.items()} if self.smooth else _copy(self.module)
+        else:
+            self.waited += 1
+        return better
+
+    def restore_best(self) -> None:
+        if self.best:
+            self.module.load_state_dict(self.best)
+
+    def save(self, path: Path, epoch: int) -> None:
+        with writing(path) as temporary:
+            torch.save(
+                {
+                    "epoch": epoch, "module": self.module.state_dict(), "optimizer": self.optimizer.state_dict(),
+                    "schedule": self.schedule.state(), "best": self.best, "score": self.score, "waited": self.waited,
+                    "steps": self.steps, "smooth": self.smooth, "random": torch.get_rng_state(),
+                },
+                temporary,
+            )
+
+    def load(self, path: Path) -> int:
+        saved: dict[str, Any] = torch.load(path, weights_only=True)
+        self.module.load_state_dict(saved["module"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.schedule.load_state(saved["schedule"])
+        self.best, self.score, self.waited = saved["best"], saved["score"], saved["waited"]
+        self.steps, self.smooth = saved["steps"], saved["smooth"]
+        torch.set_rng_state(saved["random"])
+        return int(saved["epoch"])
+
+
+class _Swap:
+    """The averaged weights are in the module while the block runs, in eval mode and without gradient."""
+
+    def __init__(self, module: nn.Module, weights: dict[str, Tensor]):
+        self.module, self.weights = module, weights
+
+    def __enter__(self) -> None:
+        self.module.eval()
+        self.no_grad = torch.no_grad()
+        self.no_grad.__enter__()
+        self.kept = _copy(self.module) if self.weights else {}
+        if self.weights:
+            self.module.load_state_dict(self.weights)
+
+    def __exit__(self, *exception: object) -> None:
+        if self.kept:
+            self.module.load_state_dict(self.kept)
+        self.no_grad.__exit__(None, None, None)
+
+
+def _copy(module: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in module.state_dict().items()}

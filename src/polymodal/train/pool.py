@@ -1,0 +1,148 @@
+"""Worker processes for independent jobs: one thread each, as many as cores.
+
+Small modules gain little from several threads in one operation; two jobs side by side use two cores fully, and a
+one-thread job gives the same bits wherever it runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from polymodal.core.errors import PolymodalError
+
+Job = Mapping[str, Any]
+Event = dict[str, Any]
+SKIPPED: Event = {"event": "skipped"}
+
+
+class Pool:
+    """Runs jobs (JSON dicts for `train.jobs.run_job`) in `workers` processes; `workers=0` runs them in this process.
+
+    A job that fails, or whose process dies, yields a `failed` event and the others go on.
+    """
+
+    def __init__(self, workers: int | None = None):
+        self.workers = default_workers() if workers is None else workers
+        self._processes: list[_Worker] = []
+        self._events: queue.Queue[tuple[_Worker, Event | None]] = queue.Queue()
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for worker in self._processes:
+            worker.stop()
+        self._processes.clear()
+
+    def run(self, jobs: Sequence[Job], *, until: float | None = None) -> Iterator[tuple[Job, Event]]:
+        """Yield (job, event) as events come; the last event of a job is `done`, `failed` or `skipped`.
+
+        A job marked `inline` (its classes live in the user's own script) runs here, after the others. Jobs not begun by
+        `until` (on `time.perf_counter`'s clock) are skipped.
+        """
+        here = [j for j in jobs if self.workers == 0 or j.get("inline")]
+        away = deque(j for j in jobs if not (self.workers == 0 or j.get("inline")))
+        yield from self._run_away(away, until)
+        for job in here:
+            yield from [(job, SKIPPED)] if _late(until) else self._run_here(job)
+
+    def _run_here(self, job: Job) -> Iterator[tuple[Job, Event]]:
+        import torch
+
+        from polymodal.train.jobs import run_job
+
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            for event in run_job(job):
+                yield job, event
+        except PolymodalError as error:
+            yield job, {"event": "failed", "reason": str(error), "trace": ""}
+        finally:
+            torch.set_num_threads(threads)
+
+    def _run_away(self, waiting: deque[Job], until: float | None) -> Iterator[tuple[Job, Event]]:
+        while len(self._processes) < min(self.workers, len(waiting)):
+            self._processes.append(_Worker(self._events))
+        busy: dict[_Worker, Job] = {}
+        idle = list(self._processes)
+        while waiting or busy:
+            while waiting and _late(until):
+                yield waiting.popleft(), SKIPPED
+            while waiting and idle:
+                worker = idle.pop()
+                busy[worker] = waiting.popleft()
+                worker.send(busy[worker])
+            if not busy:
+                return
+            worker, event = self._events.get()
+            if event is None:  # its process is gone
+                self._processes.remove(worker)
+                job = busy.pop(worker, None)
+                if worker in idle:
+                    idle.remove(worker)
+                if job is not None:
+                    yield job, {"event": "failed", "reason": worker.obituary(), "trace": ""}
+                if waiting:
+                    self._processes.append(_Worker(self._events))
+                    idle.append(self._processes[-1])
+                continue
+            if event["event"] == "ready":
+                continue
+            if worker in busy:
+                yield busy[worker], event
+                if event["event"] in ("done", "failed"):
+                    del busy[worker]
+                    idle.append(worker)
+
+
+class _Worker:
+    def __init__(self, events: queue.Queue[tuple[_Worker, Event | None]]):
+        environment = dict(os.environ, OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "polymodal.train.worker"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8", env=environment,
+        )
+        threading.Thread(target=self._listen, args=(events,), daemon=True).start()
+
+    def _listen(self, events: queue.Queue[tuple[_Worker, Event | None]]) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            events.put((self, json.loads(line)))
+        self.process.wait()
+        events.put((self, None))
+
+    def send(self, job: Job) -> None:
+        assert self.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # the listener reports the death
+            self.process.stdin.write(json.dumps(job) + "\n")
+            self.process.stdin.flush()
+
+    def obituary(self) -> str:
+        code = self.process.returncode
+        hint = " (often: out of memory)" if code == -9 else ""
+        return f"its worker process ended with code {code}{hint}"
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait()
+
+
+def _late(until: float | None) -> bool:
+    return until is not None and time.perf_counter() > until
+
+
+def default_workers() -> int:
+    """The cores this process may use, at most eight."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, 8))

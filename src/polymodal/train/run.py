@@ -1,0 +1,123 @@
+"""A finished run: what `fit` returns and `load` reads back."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from polymodal.core.errors import BadData, UnknownName, suggest
+from polymodal.core.files import read_json, write_json
+from polymodal.data.dataset import process_table
+from polymodal.data.source import Problem, Table, read_table
+from polymodal.data.store import Store, default_store
+from polymodal.data.target import encode_target
+from polymodal.predictor import Predictor
+from polymodal.train.progress import Progress
+
+
+class Run:
+    """The folder of a finished run and the model in it."""
+
+    def __init__(self, folder: str | Path, predictor: Predictor | None = None):
+        self.folder = Path(folder)
+        self.predictor = predictor or Predictor.load(self.folder)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r}: {self.metrics['chosen']}, {self.verdict})"
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """`metrics.json`."""
+        return read_json(self.folder / "metrics.json")
+
+    @property
+    def verdict(self) -> str:
+        """Whether fusing helped, in words."""
+        return self.metrics["headline"]
+
+    @property
+    def leaderboard(self) -> list[dict[str, str]]:
+        """The rows of `leaderboard.csv`."""
+        with open(self.folder / "leaderboard.csv", encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+
+    @property
+    def report(self) -> Path:
+        return self.folder / "report.html"
+
+    def predict(self, data: Any, *, problems: list[Problem] | None = None) -> dict[str, list[Any]]:
+        """Answers for every row of `data` (whatever `read_table` reads), as columns; targets need not be there.
+
+        Cells that cannot be used count as missing and are appended to `problems`.
+        """
+        return self.predictor.predict(read_table(data), problems)
+
+    def evaluate(self, data: Any, *, out: str | Path | None = None, quiet: bool = False) -> dict[str, Any]:
+        """Metrics with intervals, every subset of streams, worth, noise curves and calibration on labelled rows.
+
+        Writes `evaluation.json` and `report.html` into `out` when given. Raises `BadData` when no row has a target.
+        """
+        from polymodal.evaluate.report import write_report
+        from polymodal.train.assess import assess, standalone
+
+        table, truth, rows = self._labelled(data)
+        with Progress(quiet=quiet) as progress:
+            dataset = process_table(
+                self._raw(table), self.predictor.processors, self._store(), fit_rows=None, ids=table.ids, targets=truth
+            )
+            found = assess(self.predictor, dataset, table, truth, rows, progress, groups=self._groups(table))
+        evaluation = standalone(self.predictor, found, dataset, self.metrics)
+        if out is not None:
+            Path(out).mkdir(parents=True, exist_ok=True)
+            write_json(Path(out) / "evaluation.json", evaluation)
+            write_report(evaluation, Path(out) / "report.html")
+        return evaluation
+
+    def explain(self, data: Any, *, row: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
+        """What each stream was worth to each answer (Shapley values of the log-probability, or of the number).
+
+        `row` is an id; without it the first `limit` rows are explained. Raises `UnknownName` for an unknown id.
+        """
+        from polymodal.train.assess import explain_rows
+
+        table = read_table(data)
+        if row is not None:
+            if row not in table.ids:
+                raise UnknownName(f"No row has the id {row!r}.{suggest(row, table.ids[:1000])}")
+            table = table.select([table.ids.index(row)])
+        else:
+            table = table.select(range(min(limit, len(table))))
+        return explain_rows(self.predictor, table)
+
+    def _labelled(self, data: Any) -> tuple[Table, dict[str, np.ndarray], np.ndarray]:
+        table = read_table(data)
+        lacking = [t.name for t in self.predictor.targets if t.name not in table.data]
+        if lacking:
+            raise BadData(f"Evaluation needs the truth: the column {lacking[0]!r} is not in {table.name}. `predict` needs none.")
+        truth = {t.name: encode_target(t, table.column(t.name)) for t in self.predictor.targets}
+        known = np.zeros(len(table), dtype=bool)
+        for values in truth.values():
+            known |= values >= 0 if values.dtype.kind == "i" else np.isfinite(values.reshape(len(values), -1)).any(1)
+        if not known.any():
+            raise BadData(f"No row of {table.name} has a target that this model knows.")
+        return table, truth, np.flatnonzero(known)
+
+    def _raw(self, table: Table) -> dict[str, Any]:
+        return {name: self.predictor.cells(table, name) for name in self.predictor.streams}
+
+    def _groups(self, table: Table) -> list[Any] | None:
+        group = self.predictor.schema.group
+        return table.column(group) if group and group in table.data else None
+
+    def _store(self) -> Store:
+        config = yaml.safe_load((self.folder / "config.yaml").read_text(encoding="utf-8"))["config"]
+        return Store(Path(config["store"]) if config.get("store") else default_store())
+
+
+def load(folder: str | Path) -> Run:
+    """Read a finished run. Raises `BadData` when the folder holds none."""
+    return Run(folder)
