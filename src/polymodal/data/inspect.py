@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from polymodal.core.errors import UnknownName, suggest
+from polymodal.core.errors import BadArgument, UnknownName, suggest
 from polymodal.data.duplicates import SHORTEST_TEXT, clusters, near_pictures, near_texts, plain, same
 from polymodal.data.examine import MEDIA, Examined, Reader, examine, misfits
 from polymodal.data.findings import Doubled, Inspection, Leak
@@ -30,7 +30,7 @@ def inspect_table(
     schema: Schema,
     *,
     readers: Mapping[str, Reader] | None = None,
-    splits: Mapping[str, Sequence[int] | np.ndarray] | None = None,
+    split: Sequence[str] | None = None,
     near: bool = True,
 ) -> Inspection:
     """Look at every cell of the schema's fields and targets.
@@ -43,7 +43,12 @@ def inspect_table(
     for name in readers or {}:
         if name not in schema.fields:
             raise UnknownName(f"There is a reader for {name!r}, which is no field.{suggest(name, schema.fields)}")
-    inspector = _Inspector(table, schema, _parts(table, schema, splits))
+    if split is not None and len(split) != len(table):
+        raise BadArgument(f"`split` names the part of each row: {len(table)} are needed, {len(split)} were given.")
+    if split is None and schema.split is not None:
+        parts = split_of_column(table.column(schema.split), ids=table.ids)
+        split = [part for _, part in sorted((row, part) for part, rows in parts.items() for row in rows.tolist())]
+    inspector = _Inspector(table, schema, split)
     examined = {name: examine(table, one, (readers or {}).get(name)) for name, one in schema.fields.items()}
     for name, seen in examined.items():
         inspector.field(schema.fields[name], seen)
@@ -54,25 +59,10 @@ def inspect_table(
     return inspector.found
 
 
-def _parts(
-    table: Table, schema: Schema, splits: Mapping[str, Sequence[int] | np.ndarray] | None
-) -> list[str] | None:
-    """The part of each row, or None when the table is not split."""
-    if splits is None:
-        if schema.split is None:
-            return None
-        splits = split_of_column(table.column(schema.split), ids=table.ids)
-    part_of = [""] * len(table)
-    for part, rows in splits.items():
-        for row in rows:
-            part_of[int(row)] = part
-    return part_of
-
-
 class _Inspector:
     """Gathers findings about one table."""
 
-    def __init__(self, table: Table, schema: Schema, part_of: list[str] | None):
+    def __init__(self, table: Table, schema: Schema, part_of: Sequence[str] | None):
         self.table = table
         self.schema = schema
         self.part_of = part_of
@@ -186,8 +176,7 @@ class _Inspector:
             return
         parts: dict[str, list[str]] = {}
         for row in rows:
-            if self.part_of[row]:
-                parts.setdefault(self.part_of[row], []).append(self.table.ids[row])
+            parts.setdefault(self.part_of[row], []).append(self.table.ids[row])
         if len(parts) > 1:
             self.found.leaks.append(Leak(stream, likeness, parts))
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from polymodal.core.errors import BadData, suggest
+from polymodal.data.cells import cells
 from polymodal.data.delimited import read_delimited
 from polymodal.data.table import Problem, Table
 
-__all__ = ["Problem", "Table", "read_table"]
+__all__ = ["Problem", "Table", "cells", "read_table"]
 
 _SUFFIXES = (".csv", ".tsv", ".tab", ".txt", ".parquet", ".jsonl", ".ndjson", ".json", ".tar")
 _HUGGING_FACE = ("dataset_info.json", "state.json", "dataset_dict.json")

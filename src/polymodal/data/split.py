@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -62,11 +62,6 @@ def fold_ids(
     if k < 2:
         raise BadArgument(f"k={k} folds: at least 2 are needed.")
     return _assign(n, np.full(k, 1 / k), labels, groups, seed, keep_in_first=False)
-
-
-def split_list(parts: Mapping[str, int]) -> list[str]:
-    """One split name a row, from the number of rows of each part in the order they were joined."""
-    return [name for name, rows in parts.items() for _ in range(rows)]
 
 
 def split_of_column(values: Sequence[Any], *, ids: Sequence[str] | None = None) -> dict[str, np.ndarray]:
