@@ -22,6 +22,7 @@ __all__ = ["Doubled", "Inspection", "Leak", "inspect_table"]
 
 UNIFORM = 5  # near pairs a picture, above which a collection is alike by nature and not by copying
 COMMON = 10  # rows that share a text, above which it is a common phrase and not a copy
+FORMULAIC = 0.2  # share of texts with a near twin, above which they are alike by form
 RARE = 5  # rows of a class, below which it is pointed out
 
 
@@ -87,7 +88,7 @@ class _Inspector:
             if near and one.kind == "image":
                 alike += [("near", rows) for rows in self._near_pictures(one.name, seen)]
         elif one.kind == "text":
-            alike = _alike_texts(self.table.column(one.columns[0]), near)
+            alike = self._alike_texts(one.name, self.table.column(one.columns[0]), near)
         for likeness, rows in alike:
             self._record(one.name, likeness, rows)
 
@@ -160,6 +161,27 @@ class _Inspector:
             rows_of.setdefault(key, []).append(row)
         return [sorted(row for item in items for row in rows_of[keys[item]]) for items in clusters(len(keys), pairs)]
 
+    def _alike_texts(self, name: str, values: Sequence[Any], near: bool) -> list[tuple[str, list[int]]]:
+        """Sets of rows with the same or nearly the same text; short texts and common phrases are left out."""
+        rows_of: dict[str, list[int]] = {}
+        for row, value in enumerate(values):
+            text = "" if value is None else plain(str(value))
+            if len(text) >= SHORTEST_TEXT:
+                rows_of.setdefault(text, []).append(row)
+        rows_of = {text: rows for text, rows in rows_of.items() if len(rows) <= COMMON}
+        alike = [("same", rows) for rows in rows_of.values() if len(rows) > 1]
+        if not near:
+            return alike
+        texts = list(rows_of)
+        found = clusters(len(texts), near_texts(texts))
+        if sum(map(len, found)) > FORMULAIC * len(texts):
+            self.found.warnings.append(
+                f"{name}: {sum(map(len, found)):,} of {len(texts):,} longer texts nearly equal another, as forms filled "
+                "in do. Nearness does not tell copies here, so only equal texts are reported."
+            )
+            return alike
+        return alike + [("near", sorted(row for item in items for row in rows_of[texts[item]])) for items in found]
+
     def _missing(self, columns: Iterable[str]) -> None:
         for column in columns:
             values = self.table.column(column)
@@ -182,19 +204,3 @@ class _Inspector:
 
     def _ids(self, rows: Sequence[int]) -> list[str]:
         return [self.table.ids[row] for row in rows]
-
-
-def _alike_texts(values: Sequence[Any], near: bool) -> list[tuple[str, list[int]]]:
-    """Sets of rows with the same or nearly the same text; short texts and common phrases are left out."""
-    rows_of: dict[str, list[int]] = {}
-    for row, value in enumerate(values):
-        text = "" if value is None else plain(str(value))
-        if len(text) >= SHORTEST_TEXT:
-            rows_of.setdefault(text, []).append(row)
-    rows_of = {text: rows for text, rows in rows_of.items() if len(rows) <= COMMON}
-    alike = [("same", rows) for rows in rows_of.values() if len(rows) > 1]
-    if near:
-        texts = list(rows_of)
-        found = [items for items in clusters(len(texts), near_texts(texts)) if len(items) <= COMMON]
-        alike += [("near", sorted(row for item in items for row in rows_of[texts[item]])) for items in found]
-    return alike

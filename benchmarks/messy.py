@@ -1,0 +1,78 @@
+"""Plant every kind of dirt in a table and check that `inspect` names each fault, and nothing that is no fault.
+
+    python benchmarks/messy.py [--rows 10000] [--keep FOLDER]
+
+Exits with 1 when a fault goes unnamed or a good cell is called broken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from polymodal.data.findings import Inspection
+from polymodal.data.inspect import inspect_table
+from polymodal.data.messy import Fault, messy
+from polymodal.data.schema import Schema
+from polymodal.data.source import read_table
+from polymodal.process import PROCESSORS
+
+
+def named(fault: Fault, found: Inspection) -> bool:
+    """Whether the inspection names this fault by its row and column."""
+    where = (fault.row, fault.column)
+    if fault.what == "missing":
+        return fault.row in found.missing.get(fault.column, ())
+    if fault.what == "copy":
+        return any(doubled.stream == fault.column and fault.row in doubled.ids for doubled in found.duplicates)
+    listed = {"broken": found.broken, "misfit": found.misfits}.get(fault.what, found.problems)
+    return where in {(problem.row, problem.column) for problem in listed}
+
+
+def main() -> int:
+    """Run the benchmark; the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=10_000)
+    parser.add_argument("--keep", type=Path, help="write the table here and leave it")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = options.keep or Path(scratch)
+        planted = messy(folder, options.rows)
+        start = time.perf_counter()
+        table = read_table(folder / "messy.csv")
+        schema = Schema.infer(table, "label")
+        told = time.perf_counter()
+        media = [name for name, one in schema.fields.items() if one.kind in ("image", "audio")]
+        readers = {name: PROCESSORS.build(schema.fields[name].kind).read for name in media}
+        found = inspect_table(table, schema, readers=readers)
+        done = time.perf_counter()
+    print(found.text(most=2))
+    print(f"\n{len(table):,} rows read and told in {told - start:.1f} s, inspected in {done - told:.1f} s, "
+          f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB at most.")
+    return report(planted, found)
+
+
+def report(planted: list[Fault], found: Inspection) -> int:
+    """Print planted and named faults by kind; 1 when one is unnamed or a good cell is called broken."""
+    unnamed = [fault for fault in planted if not named(fault, found)]
+    total = Counter((fault.what, fault.column) for fault in planted)
+    lost = Counter((fault.what, fault.column) for fault in unnamed)
+    for (what, column), count in sorted(total.items()):
+        print(f"{what:10s} {column or '(row)':8s} planted {count:4d}, named {count - lost[what, column]:4d}")
+    faulty = {(fault.row, fault.column) for fault in planted}
+    alarms = [problem for problem in [*found.broken, *found.misfits] if (problem.row, problem.column) not in faulty]
+    for fault in unnamed[:10]:
+        print("not named:", fault)
+    for problem in alarms[:10]:
+        print("no fault:", problem)
+    print(f"{len(planted)} faults planted, {len(planted) - len(unnamed)} named, {len(alarms)} false alarms.")
+    return 1 if unnamed or alarms else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
