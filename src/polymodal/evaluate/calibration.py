@@ -11,6 +11,7 @@ from polymodal.evaluate.ranks import midranks
 
 BINS = 15
 COLDEST, HOTTEST = 0.05, 20.0
+LEAST, RESOLUTION = 1e-30, 1e-7  # single precision holds probabilities much closer to 0 than to 1
 
 
 def confidences(probability: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -83,9 +84,12 @@ def probability_of(scores: np.ndarray, multilabel: bool = False) -> np.ndarray:
 
 
 def scores_of(probability: np.ndarray, multilabel: bool = False) -> np.ndarray:
-    """Logits whose `probability_of` is `probability` [..., C]; 0 and 1 are read as 1e-7 from the end."""
-    p = np.asarray(probability, dtype=np.float64).clip(1e-7, 1 - 1e-7)
-    return np.log(p) - np.log1p(-p) if multilabel else np.log(p)
+    """Logits whose `probability_of` is `probability` [..., C]; a probability of 0 is read as the least that can be."""
+    p = np.asarray(probability, dtype=np.float64)
+    if not multilabel:
+        return np.log(p.clip(min=LEAST))
+    p = p.clip(LEAST, 1 - RESOLUTION)
+    return np.log(p) - np.log1p(-p)
 
 
 def temper(probability: np.ndarray, temperature: float, multilabel: bool = False) -> np.ndarray:
@@ -101,7 +105,8 @@ def conformal_radius(truth: np.ndarray, prediction: np.ndarray, coverage: float 
     `truth` and `prediction` [N], of rows that training did not see. The radius is the ceil((N + 1) coverage)-th
     smallest |residual|: for rows exchangeable with these, the interval holds the truth at least that often on average,
     whatever the model. With `log`, residuals are of logarithms, for `conformal_interval(..., log=True)`. Infinite when
-    N is too small to promise it. Raises `BadArgument` for a coverage outside (0, 1), `BadData` where a logarithm needs it.
+    N is too small to promise it. Raises `BadArgument` for a coverage outside (0, 1), `BadData` for the logarithm of a
+    value not above 0.
     """
     if not 0 < coverage < 1:
         raise BadArgument(f"coverage must lie between 0 and 1; got {coverage}.")

@@ -34,7 +34,8 @@ class Metric:
     """One figure of merit.
 
     `needs` says what of a prediction it reads: `label` (the most probable, or those above one half), `probability` or
-    `value`. `proportion` marks a mean of 0/1 outcomes, for which sharper intervals are known.
+    `value`. `proportion` marks a mean of 0/1 outcomes, for which better intervals are known. `biased` marks an estimate
+    whose bias on few rows is as large as its spread: no interval is given, since a bootstrap's would miss the truth.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Metric:
     summary: str
     source: str = "folklore"
     proportion: bool = False
+    biased: bool = False
 
     def __call__(self, truth: np.ndarray, prediction: np.ndarray) -> float:
         """The metric over the labelled rows. Raises `BadData` for shapes that do not fit or predictions not finite."""
@@ -171,8 +173,8 @@ def _log_loss(truth: np.ndarray, prediction: np.ndarray, weights: np.ndarray) ->
 
 def _auroc(truth: np.ndarray, prediction: np.ndarray, weights: np.ndarray) -> np.ndarray:
     def one(is_it: np.ndarray, score: np.ndarray) -> np.ndarray:
-        positives = is_it @ weights
-        rank_sum = np.einsum("nr,nr->r", midranks(score, weights), weights * is_it[:, None])
+        rows, positives = np.flatnonzero(is_it), is_it @ weights
+        rank_sum = np.einsum("nr,nr->r", midranks(score, weights, rows), weights[rows])
         return _ratio(rank_sum - positives * (positives + 1) / 2, positives * (weights.sum(0) - positives))
 
     return _mean_defined(np.stack([one(*pair) for pair in _scores(truth, prediction)]))
@@ -246,6 +248,7 @@ METRICS = _table(
     Metric(
         "ece", _CLASSES + _LABELS, _ece, False, "probability",
         "Mean distance of confidence from accuracy, 15 bins of equal mass.", "Guo et al. 2017; Nixon et al. 2019",
+        biased=True,
     ),
     Metric("top3", _CLASSES, _top3, True, "probability", "Share of rows whose class is among the first three.",
            proportion=True),

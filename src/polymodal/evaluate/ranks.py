@@ -21,8 +21,12 @@ def group_totals(weights: np.ndarray, order: np.ndarray, starts: np.ndarray) -> 
     return ordered if len(starts) == len(order) else np.add.reduceat(ordered, starts, axis=0)
 
 
-def midranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """[N, R] ranks from 1 of `values` [N]; ties share their mean rank. Rows of weight 0 are placed, not counted."""
+def midranks(values: np.ndarray, weights: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
+    """[N, R] ranks from 1 of `values` [N]; ties share their mean rank. Rows of weight 0 are placed, not counted.
+
+    With `rows` [n], indices, only the ranks of those rows among all, [n, R].
+    """
     order, starts, group = tie_groups(values)
     totals = group_totals(weights, order, starts)
-    return (np.cumsum(totals, axis=0) - totals / 2 + 0.5)[group]
+    wanted = group if rows is None else group[rows]
+    return np.cumsum(totals, axis=0)[wanted] - totals[wanted] / 2 + 0.5
