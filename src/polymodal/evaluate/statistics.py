@@ -87,12 +87,11 @@ class Draws:
         """The two-sided p-value of a true score of 0, for differences.
 
         It is one minus the level of the widest interval that excludes 0, so p < 0.05 just where the 95% interval does.
-        Percentiles of R resamples cannot tell less than 2 / (R + 1), which is then what it says.
         """
         spread = _Spread.of(self)
         if spread is None:
             return float("nan")
-        low, high = (1e-9 if self.step else 2 / (self.draws.shape[1] + 1)), 1.0
+        low, high = 1e-12, 1.0
         for _ in range(40):
             middle = (low * high) ** 0.5
             ends = spread.ends(1 - middle)
@@ -143,7 +142,10 @@ class _Spread:
         wider = t / float(ndtri(upper)) * (self.of_.units / (self.of_.units - 1)) ** 0.5
         low, high = np.quantile(self.rows, [1 - upper, upper])
         mean = self.of_.mean
-        return mean - wider * (mean - low), mean + wider * (high - mean)
+        below, above = wider * (mean - low), wider * (high - mean)
+        if 1 - upper < 1 / (len(self.rows) + 1):  # further out than the resamples reach: by the standard error
+            below, above = (max(x, t * self.row_variance**0.5) for x in (below, above))
+        return mean - below, mean + above
 
     def _proportion(self, t: float) -> tuple[float, float]:
         share, variance = self.of_.mean, self.row_variance
