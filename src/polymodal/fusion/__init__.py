@@ -1,6 +1,93 @@
-"""The catalogue of fusions, feature level and decision level. Nothing is imported until it is named."""
+"""The catalogues of fusions: feature level, decision level, trees. Nothing is imported until it is named."""
 
 from polymodal.core.registry import Catalogue, Entry
 
-FUSIONS = Catalogue("fusion", "polymodal.fusion.base:Fusion", {})
-DECISIONS = Catalogue("decision", "polymodal.fusion.base:DecisionFusion", {})
+FUSIONS = Catalogue(
+    "fusion",
+    "polymodal.fusion.base:Fusion",
+    {
+        "concat": Entry(
+            "polymodal.fusion.simple:Concat",
+            "Pooled vectors side by side and one linear map: the baseline.",
+            "folklore",
+        ),
+        "mean": Entry(
+            "polymodal.fusion.simple:Mean", "The mean of the streams, each through a linear map.", "folklore"
+        ),
+        "weighted": Entry(
+            "polymodal.fusion.simple:Weighted",
+            "α·a + (1 - α)·b for any number of streams: weights fixed, learned or cross-validated.",
+            "folklore",
+        ),
+        "mlp": Entry("polymodal.fusion.simple:Mlp", "Pooled vectors side by side and a perceptron.", "folklore"),
+        "gated": Entry(
+            "polymodal.fusion.gated:Gated",
+            "A learned gate for every channel of every stream.",
+            "Arevalo, Solorio, Montes-y-Gómez, González 2017",
+        ),
+        "attention": Entry(
+            "polymodal.fusion.attention:Attention",
+            "A learned query attends to the streams' pooled vectors.",
+            "Lee, Lee, Kim, Kosiorek, Choi, Teh 2019 (pooling by attention)",
+        ),
+        "cross": Entry(
+            "polymodal.fusion.cross:Cross",
+            "Every stream's tokens attend to the tokens of all others.",
+            "simplified from Lu, Batra, Parikh, Lee 2019; Tsai, Bai, Liang, Kolter, Morency, Salakhutdinov 2019",
+        ),
+        "unified": Entry(
+            "polymodal.fusion.unified:Unified",
+            "One Transformer over all tokens of all streams, read at a class token.",
+            "Chen, Li, Yu, El Kholy, Ahmed, Gan, Cheng, Liu 2020; Kim, Son, Kim 2021",
+        ),
+        "tensor": Entry(
+            "polymodal.fusion.tensor:Tensor",
+            "The outer product of all streams: every product between them.",
+            "Zadeh, Chen, Poria, Cambria, Morency 2017",
+        ),
+        "lowrank": Entry(
+            "polymodal.fusion.tensor:LowRank",
+            "Tensor fusion with a weight tensor of low rank: products of many streams, cheaply.",
+            "Liu, Shen, Lakshminarasimhan, Liang, Zadeh, Morency 2018",
+        ),
+    },
+)
+
+DECISIONS = Catalogue(
+    "decision",
+    "polymodal.fusion.base:DecisionFusion",
+    {
+        "late_mean": Entry(
+            "polymodal.fusion.late:LateMean",
+            "The mean of the streams' probabilities: the baseline of late fusion.",
+            "folklore",
+        ),
+        "late_weighted": Entry(
+            "polymodal.fusion.late:LateWeighted",
+            "The weighted mean of the streams' probabilities, each with a temperature of its own.",
+            "Stone 1961 (linear opinion pool); Guo, Pleiss, Sun, Weinberger 2017 (temperature)",
+        ),
+        "product": Entry(
+            "polymodal.fusion.late:Product",
+            "The product of the streams' probabilities over the prior: right if they are independent given the class.",
+            "Kittler, Hatef, Duin, Matas 1998; Hinton 2002; Tresp 2000 (numbers)",
+        ),
+        "stacking": Entry(
+            "polymodal.fusion.late:Stacking",
+            "A logistic regression on the streams' log-probabilities and on which streams are there.",
+            "Wolpert 1992; Ting & Witten 1999",
+        ),
+    },
+)
+
+TREES = Catalogue(
+    "trees",
+    "polymodal.fusion.boosted:Boosted",
+    {
+        "boosted": Entry(
+            "polymodal.fusion.boosted:Boosted",
+            "Gradient-boosted trees over pooled vectors and table columns.",
+            "Friedman 2001; Ke et al. 2017 (histograms)",
+        ),
+    },
+)

@@ -20,7 +20,7 @@ def _ordered(given: Mapping[str, object], names: Sequence[str]) -> None:
             raise BadData(f"This fusion was built without the stream {name!r}.{suggest(name, names)}")
     missing = [n for n in names if n not in given]
     if missing:
-        raise BadData(f"The streams {missing} were not given. A missing modality is an all-False mask, not a missing key.")
+        raise BadData(f"The streams {missing} were not given. A missing modality is an all-False mask, not a gap.")
 
 
 class Fusion(Part):
@@ -39,7 +39,7 @@ class Fusion(Part):
         self.widths = {name: widths[name] for name in self.names}
         self.dim = dim
 
-    @final
+    @final  # type: ignore[misc]
     def forward(self, streams: Mapping[str, Tokens]) -> Tokens:
         """Fuse. Raises `BadData` for a stream unknown or not given."""
         _ordered(streams, self.names)
@@ -64,7 +64,7 @@ class DecisionFusion(Part):
         self.kind = kind
         self.width = width
 
-    @final
+    @final  # type: ignore[misc]
     def forward(self, scores: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
         """Scores [B, width] a stream and presence [B] bool a stream to scores [B, width] of the same meaning."""
         _ordered(scores, self.names)

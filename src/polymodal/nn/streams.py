@@ -1,11 +1,16 @@
-"""Streams of different widths brought to one."""
+"""Streams of different widths brought to one width, side by side or one after the other."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from polymodal.core.types import Tokens
+from polymodal.nn.position import index_features, place_features
+from polymodal.nn.segment import segment_mean
 
 
 class Project(nn.Module):
@@ -15,10 +20,81 @@ class Project(nn.Module):
         super().__init__()
         self.maps = nn.ModuleList(nn.Linear(width, dim) for width in widths)
 
-    def each(self, values: Sequence[Tensor]) -> list[Tensor]:
-        """K tensors [..., width_k] to K tensors [..., dim]."""
-        return [project(value) for project, value in zip(self.maps, values, strict=True)]
-
     def forward(self, vectors: Sequence[Tensor]) -> Tensor:
         """K vectors [B, width_k] to [B, K, dim]."""
-        return torch.stack(self.each(vectors), 1)
+        return torch.stack([project(vector) for project, vector in zip(self.maps, vectors, strict=True)], 1)
+
+
+class Join(nn.Module):
+    """K vectors side by side through one linear map; an absent stream adds a learned vector instead of its values.
+
+    Equal to concatenating the vectors with one bit of absence a stream.
+    """
+
+    def __init__(self, widths: Sequence[int], dim: int, *, dropout: float = 0.0):
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.map = nn.Linear(sum(widths), dim)
+        self.absent = nn.Linear(len(widths), dim, bias=False)
+
+    def forward(self, vectors: Sequence[Tensor], present: Tensor) -> Tensor:
+        """K vectors [B, width_k], zero where absent, and [B, K] bool to [B, dim]."""
+        joined = self.map(self.dropout(torch.cat(list(vectors), 1)))
+        return joined + self.absent((~present).to(joined.dtype))
+
+
+class Line(NamedTuple):
+    """All tokens of all streams in one row: `x` [B, N, D] and `mask` [B, N] bool.
+
+    `owner` [N] is the number of a token's stream; stream k's pooled vector stands at `starts[k]`.
+    """
+
+    x: Tensor
+    mask: Tensor
+    owner: Tensor
+    starts: list[int]
+
+
+class LineUp(nn.Module):
+    """Puts the streams' tokens into one sequence, each stream led by its pooled vector.
+
+    A token is its stream's linear map of it, plus a learned vector of the stream, plus sinusoids of its place (its
+    number where the stream gives none) times a learned gain. The pooled vector comes along because encoders were
+    trained to put the answer there. A stream of more than `tokens` tokens is cut into that many stretches, each
+    averaged.
+    """
+
+    def __init__(self, widths: Sequence[int], dim: int, *, tokens: int = 8):
+        super().__init__()
+        self.dim = dim
+        self.tokens = tokens
+        self.maps = nn.ModuleList(nn.Linear(width, dim) for width in widths)
+        self.stream = nn.Parameter(torch.randn(len(widths), dim) * 0.1)
+        self.whole = nn.Parameter(torch.randn(len(widths), dim) * 0.1)  # marks the pooled vector
+        self.gain = nn.Parameter(torch.full((len(widths),), 0.1))
+
+    def forward(self, streams: Sequence[Tokens]) -> Line:
+        parts, masks = [], []
+        owner: list[int] = []
+        starts: list[int] = []
+        for k, (project, stream) in enumerate(zip(self.maps, streams, strict=True)):
+            x, mask, places = self._shortened(stream)
+            starts.append(len(owner))
+            owner += [k] * (1 + x.shape[1])
+            parts += [
+                (project(stream.pooled) + self.stream[k] + self.whole[k])[:, None],
+                project(x) + (self.stream[k] + self.gain[k] * places),
+            ]
+            masks += [mask.any(1, keepdim=True), mask]
+        return Line(torch.cat(parts, 1), torch.cat(masks, 1), torch.tensor(owner, device=x.device), starts)
+
+    def _shortened(self, stream: Tokens) -> tuple[Tensor, Tensor, Tensor]:
+        """At most `tokens` tokens, their mask, and sinusoids of their places."""
+        x, mask, where = stream.x, stream.mask, stream.where
+        if x.shape[1] > self.tokens:
+            if where is not None:
+                where = segment_mean(where, mask, self.tokens)[0]
+            x, mask, _ = segment_mean(x, mask, self.tokens)
+        if where is None:
+            return x, mask, index_features(x.shape[1], self.dim, x.device)
+        return x, mask, place_features(torch.where(mask[..., None], where, 0.0), self.dim)

@@ -1,0 +1,201 @@
+"""Gradient-boosted trees over pooled vectors and table columns.
+
+Not a `Fusion`: trees are fitted to arrays in one go, not by gradient. The contract is its own: `fit` once, then
+`scores`. scikit-learn grows the trees; they are then copied into buffers, so that a bundle needs neither a pickle nor
+scikit-learn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from polymodal.core.errors import BadArgument, BadData, suggest
+from polymodal.core.types import KINDS, Tokens
+from polymodal.nn.check import check_count
+from polymodal.nn.trees import NODE_FIELDS, Forest
+
+RAREST = 1e-4  # the share given to a class or label that fitting never saw
+ENOUGH = 100  # labelled rows from which a tenth is set aside to stop early
+UNFITTED = {"features": 0, "width": 0, "trees": 0, "nodes": 0, "depth": 0}
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Trees as scikit-learn keeps them, each with the column that it adds to, and the columns' constants."""
+
+    base: np.ndarray
+    trees: list[tuple[np.ndarray, int]]
+
+
+class Boosted(nn.Module):
+    """Gradient-boosted trees (Friedman 2001) grown on histograms (Ke et al. 2017).
+
+    A missing feature is NaN and goes the way learned at each split. Classes: a tree a round and class (one for two
+    classes); multilabel: a model a label; number: the squared error. Where there are 100 labelled rows or more, a
+    tenth of them stops the fitting once `patience` rounds brought nothing.
+
+    `facts` is what `facts()` of a fitted one returned: it allots the buffers, so that `load_state_dict` can fill
+    them. `trees` is the largest number of rounds, `lr` the share of each tree that counts, `leaves` and `depth` bound
+    a tree, `least` is the fewest rows in a leaf, `share` the share of the features looked at in a split, `l2` the
+    penalty on leaves.
+    """
+
+    def __init__(
+        self, facts: Mapping[str, Any] | None = None, *, trees: int = 200, lr: float = 0.1, leaves: int = 8,
+        depth: int = 4, least: int = 10, share: float = 0.2, l2: float = 1.0, patience: int = 10,
+    ):  # fmt: skip
+        super().__init__()
+        self.trees = check_count("trees", trees)
+        self.lr = lr
+        self.leaves = leaves
+        self.depth = check_count("depth", depth)
+        self.least = check_count("least", least)
+        self.share = share
+        self.l2 = l2
+        self.patience = check_count("patience", patience)
+        if check_count("leaves", leaves) < 2:
+            raise BadArgument("leaves must be at least 2: a tree of one leaf splits nothing.")
+        for name, value in (("lr", lr), ("share", share)):
+            if not 0 < value <= 1:
+                raise BadArgument(f"{name} must be above 0 and at most 1; got {value}.")
+        self.forest = Forest(facts or UNFITTED)
+
+    def facts(self) -> dict[str, Any]:
+        """Sizes of the fitted trees, JSON values: pass them to the constructor before `load_state_dict`."""
+        return self.forest.sizes()
+
+    def fit(
+        self, features: np.ndarray, target: np.ndarray, kind: str, *, width: int | None = None, seed: int = 0
+    ) -> Boosted:
+        """Fit to `features` [N, F] float, NaN = missing, and an encoded `target`; returns itself.
+
+        `kind` classes: int [N], -1 = unlabelled; multilabel: 0/1 [N, C], NaN = unknown; number: float [N], NaN =
+        unlabelled. `width` is the number of scores: by default the labels' own (for classes: the highest seen, plus
+        one). Raises `BadArgument` for an unknown kind, `BadData` where no row is labelled.
+        """
+        if kind not in KINDS:
+            raise BadArgument(f"Unknown kind of target {kind!r}.{suggest(kind, KINDS)}")
+        features, target = np.asarray(features, np.float32), np.asarray(target)
+        if kind == "classes":
+            pieces = [self._fit_classes(features, target, width or int(target.max()) + 1, seed)]
+        elif kind == "multilabel":
+            pieces = [self._fit_label(features, target[:, c], seed) for c in range(target.shape[1])]
+        else:
+            pieces = [self._fit_number(features, target.reshape(-1), seed)]
+        self.forest = _joined(pieces, features.shape[1])
+        return self
+
+    def scores(self, features: Tensor) -> Tensor:
+        """[N, F] features, NaN = missing, to [N, width]: logits, or a standardised value. Raises `BadData`."""
+        if not self.forest.sizes()["width"]:
+            raise BadData("These trees are not fitted: call fit, or load a state dict into Boosted(facts).")
+        if features.shape[1] != self.forest.features:
+            raise BadData(f"These trees were fitted to {self.forest.features} features; got {features.shape[1]}.")
+        return self.forest(features)
+
+    def _fit_classes(self, features: np.ndarray, target: np.ndarray, width: int, seed: int) -> _Piece:
+        rows = _labelled(target >= 0)
+        seen, target = np.unique(target[rows], return_inverse=True)
+        base = np.full(width, np.log(RAREST))
+        if len(seen) == 1:
+            base[seen] = 0.0
+            return _Piece(base, [])
+        grown = _grow(self._classifier(np.bincount(target), seed), features[rows], target)
+        if len(seen) == 2:  # one tree a round: its sum is the log-odds of the second
+            grown = _Piece(np.array([0.0, grown.base[0]]), [(tree, 1) for tree, _ in grown.trees])
+        base += np.logaddexp.reduce(grown.base)
+        base[seen] = grown.base
+        return _Piece(base, [(tree, int(seen[column])) for tree, column in grown.trees])
+
+    def _fit_label(self, features: np.ndarray, target: np.ndarray, seed: int) -> _Piece:
+        rows = _labelled(~np.isnan(target))
+        values = (target[rows] > 0.5).astype(int)
+        share = values.mean()
+        if share in (0.0, 1.0):
+            share = np.clip(share, RAREST, 1 - RAREST)
+            return _Piece(np.array([np.log(share / (1 - share))]), [])
+        return _grow(self._classifier(np.bincount(values), seed), features[rows], values)
+
+    def _fit_number(self, features: np.ndarray, target: np.ndarray, seed: int) -> _Piece:
+        from sklearn.ensemble import HistGradientBoostingRegressor
+
+        rows = _labelled(~np.isnan(target))
+        model = HistGradientBoostingRegressor(**self._options(len(rows) >= ENOUGH, seed))
+        return _grow(model, features[rows], target[rows].astype(np.float64))
+
+    def _classifier(self, counts: np.ndarray, seed: int) -> Any:
+        from sklearn.ensemble import HistGradientBoostingClassifier
+
+        # The rows set aside are drawn class by class: each class needs two rows, and the tenth one row a class.
+        stops = counts.sum() >= max(ENOUGH, 10 * len(counts)) and counts.min() >= 2
+        return HistGradientBoostingClassifier(**self._options(bool(stops), seed))
+
+    def _options(self, early_stopping: bool, seed: int) -> dict[str, Any]:
+        return {
+            "max_iter": self.trees, "learning_rate": self.lr, "max_leaf_nodes": self.leaves, "max_depth": self.depth,
+            "min_samples_leaf": self.least, "max_features": self.share, "l2_regularization": self.l2, "max_bins": 63,
+            "early_stopping": early_stopping, "n_iter_no_change": self.patience, "random_state": seed,
+        }  # fmt: skip
+
+
+def pooled_features(streams: Mapping[str, Tokens]) -> Tensor:
+    """The streams' pooled vectors side by side, by sorted name: [B, Σ widths], NaN where a stream is absent."""
+    ordered = [streams[name] for name in sorted(streams)]
+    return torch.cat([s.pooled.masked_fill(~s.present[:, None], torch.nan) for s in ordered], 1)
+
+
+def _labelled(known: np.ndarray) -> np.ndarray:
+    rows = np.flatnonzero(known)
+    if not len(rows):
+        raise BadData("No row carries a label, so there is nothing to fit trees to.")
+    return rows
+
+
+def _grow(model: Any, features: np.ndarray, target: np.ndarray) -> _Piece:
+    """Fit a scikit-learn model and take its trees out; it has no public way, so a parity test guards this one."""
+    model.fit(features, target)
+    trees = [(tree.nodes, column) for round_ in model._predictors for column, tree in enumerate(round_)]
+    return _Piece(np.ravel(model._baseline_prediction).astype(np.float64), trees)
+
+
+def _joined(pieces: Sequence[_Piece], features: int) -> Forest:
+    """One forest of all pieces, their columns one after another."""
+    roots, columns, nodes, start, first = [], [], [], 0, 0
+    for piece in pieces:
+        for tree, column in piece.trees:
+            roots.append(start)
+            columns.append(first + column)
+            nodes.append(_nodes(tree, start))
+            start += len(tree)
+        first += len(piece.base)
+    empty = {name: torch.zeros(0, dtype=dtype) for name, dtype in NODE_FIELDS.items()}
+    trees = {name: torch.cat([none, *(n[name] for n in nodes)]) for name, none in empty.items()}
+    trees |= {"root": torch.tensor(roots, dtype=torch.int64), "column": torch.tensor(columns, dtype=torch.int64)}
+    base = torch.from_numpy(np.concatenate([piece.base for piece in pieces]))
+    depth = max((int(tree["depth"].max()) for piece in pieces for tree, _ in piece.trees), default=0)
+    return Forest.of(base, trees, features=features, depth=depth)
+
+
+def _nodes(tree: np.ndarray, start: int) -> dict[str, Tensor]:
+    """The node fields of one tree whose nodes begin at `start` in the forest."""
+    own = np.arange(len(tree))
+    leaf = tree["is_leaf"].astype(bool)
+    # For float32 features, `x <= t` holds exactly where x is at most the largest float32 not above t.
+    threshold = tree["num_threshold"].astype(np.float32)
+    above = threshold > tree["num_threshold"]
+    threshold[above] = np.nextafter(threshold[above], np.float32(-np.inf))
+    fields = {
+        "feature": np.where(leaf, 0, tree["feature_idx"]).astype(np.int64),
+        "threshold": threshold,
+        "missing_left": tree["missing_go_to_left"].astype(bool),
+        "left": start + np.where(leaf, own, tree["left"]).astype(np.int64),
+        "right": start + np.where(leaf, own, tree["right"]).astype(np.int64),
+        "value": tree["value"].astype(np.float64),
+    }
+    return {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in fields.items()}

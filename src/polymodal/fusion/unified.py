@@ -1,0 +1,59 @@
+"""One Transformer over the tokens of all streams."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from polymodal.core.types import Tokens
+from polymodal.fusion.base import Fusion
+from polymodal.nn.block import TransformerBlock
+from polymodal.nn.check import check_count, check_dropout
+from polymodal.nn.streams import LineUp
+
+
+class Unified(Fusion):
+    """A single-stream Transformer (Chen et al. 2020; Kim et al. 2021): all tokens in one sequence, a class token in
+    front.
+
+    Tokens carry their stream and their place, and attend to every real one. In the last of the `layers` only the
+    class token does, since nothing else is read from it; its state is the fused vector, and the tokens are those of
+    the layer before. A stream of more than `tokens` tokens is cut into that many stretches, each averaged. Raises
+    `BadArgument` when `dim` is no multiple of `heads`.
+    """
+
+    level: ClassVar[str] = "unified"
+    reads_tokens: ClassVar[bool] = True
+
+    def __init__(
+        self, widths: Mapping[str, int], dim: int, *, tokens: int = 8, layers: int = 2, heads: int = 4,
+        expansion: float = 1.0, dropout: float = 0.1,
+    ):  # fmt: skip
+        super().__init__(widths, dim)
+        self.tokens = tokens
+        self.layers = layers
+        self.heads = heads
+        self.expansion = expansion
+        self.dropout = dropout
+        check_dropout(dropout)
+        self.line = LineUp(list(self.widths.values()), dim, tokens=check_count("tokens", tokens))
+        self.start = nn.Parameter(torch.randn(dim) * 0.1)
+        self.blocks = nn.ModuleList(
+            TransformerBlock(dim, heads, expansion=expansion, dropout=dropout)
+            for _ in range(check_count("layers", layers))
+        )
+        self.norm = nn.LayerNorm(dim)
+
+    def fuse(self, streams: dict[str, Tokens]) -> Tokens:
+        line = self.line(list(streams.values()))
+        x, mask = line.x, line.mask
+        real = F.pad(mask, (1, 0), value=True)
+        x = torch.cat([self.start.to(x.dtype).expand(len(x), 1, -1), x], 1)
+        for block in self.blocks[:-1]:
+            x = block(x, real)
+        answer = self.blocks[-1](x[:, :1], real, x)[:, 0]
+        return Tokens(x[:, 1:], mask, self.norm(answer)).cleared()

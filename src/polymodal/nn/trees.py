@@ -1,0 +1,71 @@
+"""Decision trees as tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+NODE_FIELDS = {
+    "feature": torch.int64, "threshold": torch.float32, "missing_left": torch.bool, "left": torch.int64,
+    "right": torch.int64, "value": torch.float64,
+}  # fmt: skip
+TREE_FIELDS = {"root": torch.int64, "column": torch.int64}
+
+
+class Forest(nn.Module):
+    """Sums of decision trees: column w of the result is `base`[w] plus the values of the leaves of that column's trees.
+
+    All trees' nodes lie one after another. At node i a row goes to `left`[i] if its `feature`[i] is at most
+    `threshold`[i], or is NaN and `missing_left`[i]; else to `right`[i]. A leaf leads to itself. Tree t starts at
+    `root`[t] and adds to `column`[t].
+
+    `sizes` (what `sizes()` returns) allots the buffers, so that a state dict of any forest can be loaded.
+    """
+
+    base: Tensor
+    root: Tensor
+    column: Tensor
+    feature: Tensor
+    threshold: Tensor
+    missing_left: Tensor
+    left: Tensor
+    right: Tensor
+    value: Tensor
+
+    def __init__(self, sizes: Mapping[str, int]):
+        super().__init__()
+        self.features = sizes["features"]
+        self.depth = sizes["depth"]
+        self.register_buffer("base", torch.zeros(sizes["width"], dtype=torch.float64))
+        for fields, count in ((TREE_FIELDS, sizes["trees"]), (NODE_FIELDS, sizes["nodes"])):
+            for name, dtype in fields.items():
+                self.register_buffer(name, torch.zeros(count, dtype=dtype))
+
+    @classmethod
+    def of(cls, base: Tensor, trees: Mapping[str, Tensor], *, features: int, depth: int) -> Forest:
+        """A forest of the given buffers. `depth` is the most steps from a root to a leaf."""
+        sizes = {"width": len(base), "trees": len(trees["root"]), "nodes": len(trees["left"])}
+        forest = cls({**sizes, "features": features, "depth": depth})
+        forest.load_state_dict({"base": base, **trees})
+        return forest
+
+    def sizes(self) -> dict[str, Any]:
+        """JSON values that the constructor needs."""
+        return {
+            "features": self.features, "width": len(self.base), "trees": len(self.root), "nodes": len(self.left),
+            "depth": self.depth,
+        }  # fmt: skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, features] to [N, width], float32; all rows and trees go down together, one level a step."""
+        x = x.float()
+        node = self.root.expand(len(x), -1)
+        for _ in range(self.depth):
+            value = x.gather(1, self.feature[node])
+            left = torch.where(value.isnan(), self.missing_left[node], value <= self.threshold[node])
+            node = torch.where(left, self.left[node], self.right[node])
+        total = self.base.repeat(len(x), 1)
+        return total.index_add_(1, self.column, self.value[node]).float()
