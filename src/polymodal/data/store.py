@@ -1,232 +1,314 @@
-"""The encode-once store: arrays by content, in immutable segments that any number of processes may write and read.
+"""The encode-once store: arrays on disk, found by the content they were computed from and by what computed them.
 
-A group (the fingerprint of a processor or an encoder) is a folder; a segment is a folder in it with one `.npy` file an array
-and the keys of its rows. A segment is written under a temporary name and renamed when complete, so a kill at any moment
-leaves either the whole segment or a temporary that is swept away; two processes that write the same cells write two
-segments, and readers take either. No lock is needed.
+A *group* is the fingerprint of a processor's or an encoder's whole state; a *key* is the digest of a cell. A write adds
+one *segment* to a group: a safetensors file that holds keys and arrays and never changes again. It is written under a
+temporary name, synced and renamed, so a reader sees all of it or nothing, whenever the writer dies. Names of segments
+are unique, so any number of processes may write at once without a lock; a key that two of them wrote is kept twice and
+read once. Nothing is ever overwritten, so nothing can be lost but by `clear`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
-import json
-import logging
+import itertools
+import math
 import os
-import shutil
+import secrets
 import time
-import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from polymodal.core.errors import BadData, PolymodalError, UnknownName, suggest
+from polymodal.core.digest import SIZE
+from polymodal.core.errors import BadArgument, BadData, PolymodalError, UnknownName, suggest
+from polymodal.core.files import read_json, write_json
+from polymodal.data.group import STALE, SUFFIX, TEMPORARY, Group
+from polymodal.data.segment import Layout, Segment, layout_of, write_segment
 
-STALE = 24 * 3600  # seconds after which a temporary is nobody's
-_log = logging.getLogger(__name__)
-
-
-class StoreFull(PolymodalError, OSError):
-    """No space is left on the device."""
+_ABOUT = "about.json"
+_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+_count = itertools.count()
 
 
 def default_store() -> Path:
-    """`$POLYMODAL_STORE`, or `polymodal/store` in the user's cache folder."""
-    if given := os.environ.get("POLYMODAL_STORE"):
-        return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "polymodal" / "store"
+    """The user's store: `POLYMODAL_STORE`, else `polymodal/store` in the user's cache folder."""
+    if named := os.environ.get("POLYMODAL_STORE"):
+        return Path(named)
+    cache = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or Path.home() / ".cache"
+    return Path(cache) / "polymodal" / "store"
 
 
 class Store:
-    """Arrays by group and key. Keys are [N, 16] uint8 digests; every array of a group keeps its dtype and row shape."""
+    """Groups of segments under the folder `root`, which is made when first written to."""
 
     def __init__(self, root: str | Path):
         self.root = Path(root)
-        self._open: dict[str, _Group] = {}
+        self._open: dict[str, Group] = {}
+
+    # --- reading and writing ---
 
     def missing(self, group: str, keys: np.ndarray) -> np.ndarray:
-        """Positions in `keys` that the group lacks, the first of equal keys only."""
-        first = np.unique(_packed(keys), return_index=True)[1]
-        found = self._group(group).find(keys)[0]
-        absent = np.zeros(len(keys), dtype=bool)
-        absent[first] = True
-        return np.flatnonzero(absent & (found < 0))
-
-    def lacks(self, group: str, keys: np.ndarray) -> np.ndarray:
-        """[N] bool: keys that the group does not hold."""
-        return self._group(group).find(keys)[0] < 0
+        """Positions [M] of those `keys` [N, 16] that the group lacks, ascending; of equal keys the first only."""
+        words = _words(keys)
+        lacking = np.flatnonzero(self._group(group).find(words) < 0)
+        _, first = np.unique(words[lacking], axis=0, return_index=True)
+        return lacking[np.sort(first)]
 
     def write(self, group: str, keys: np.ndarray, arrays: Mapping[str, np.ndarray]) -> None:
-        """Add one segment. Raises `BadData` for arrays that do not fit the keys, `StoreFull` when the disk is full."""
-        for name, array in arrays.items():
-            if len(array) != len(keys):
-                raise BadData(f"{name} has {len(array)} rows for {len(keys)} keys.")
-        folder = self.root / group
-        temporary = folder / f".{uuid.uuid4().hex}"
+        """Add `arrays` (name to N rows) under `keys` [N, 16] uint8 as one segment; they are on the disk on return.
+
+        Raises `BadArgument` when rows do not match keys, or names, dtypes or trailing shapes differ from the group's;
+        `PolymodalError` when the disk is full.
+        """
+        words = _words(keys)
+        arrays = {name: np.asarray(array) for name, array in arrays.items()}
+        self._check(group, len(words), arrays)
+        if not len(words):
+            return
+        name = f"{time.time_ns():020d}-{os.getpid()}-{next(_count)}-{secrets.token_hex(4)}"
+        temporary = self._folder(group) / f"{name}{TEMPORARY}"
         try:
-            temporary.mkdir(parents=True)
-            for name, array in {**arrays, "key": np.ascontiguousarray(keys)}.items():
-                with open(temporary / f"{name}.npy", "wb") as file:
-                    np.save(file, array)
-                    file.flush()
-                    os.fsync(file.fileno())
-            os.rename(temporary, folder / f"s{time.time_ns():020d}-{uuid.uuid4().hex[:8]}")
+            self._create(temporary, words, arrays)
+            os.replace(temporary, temporary.with_suffix(SUFFIX))
+            _sync_folder(temporary.parent)
         except OSError as error:
-            shutil.rmtree(temporary, ignore_errors=True)
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise StoreFull(
-                    f"No space left for the store at {self.root}. See what it holds with `polymodal store`, free some with "
-                    "`polymodal store --clear all`, or name another folder with --set store=FOLDER."
-                ) from error
-            raise
+            raise self._explained(error, sum(a.nbytes for a in arrays.values())) from error
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
     def view(self, group: str, keys: np.ndarray) -> View:
-        """Rows in the order of `keys`. Raises `BadData` when some are not stored."""
+        """What the group holds for each of `keys` [N, 16], equal keys allowed. Raises `BadData` when it lacks some."""
         found = self._group(group)
-        segment, row = found.find(keys)
-        if (segment < 0).any():
-            raise BadData(f"{int((segment < 0).sum())} of {len(keys)} cells are not in group {group}; encode them first.")
-        return View(found.segments, segment, row)
+        places = found.find(_words(keys))
+        if (places < 0).any():
+            raise BadData(
+                f"The store {self.root} lacks {int((places < 0).sum())} of {len(places)} cells of group {group}. They "
+                "were cleared or never written; run what made them again."
+            )
+        try:
+            return View(found.segments, found.owner[places], found.offset[places], found.layout)
+        except FileNotFoundError as error:
+            raise BadData(f"Group {group} of the store {self.root} was cleared just now; run again.") from error
 
-    def describe(self, group: str, **words: Any) -> None:
-        """Say what a group is, for `polymodal store`."""
-        folder = self.root / group
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "about.json").write_text(json.dumps(words), encoding="utf-8")
+    def layout(self, group: str) -> Layout:
+        """The dtype and trailing shape of each array of the group; empty when the group is."""
+        return self._group(group).layout
 
-    def report(self) -> list[dict[str, Any]]:
-        """One entry a group: name, what it is, cells, bytes, when last written."""
-        found = []
-        for folder in sorted(p for p in self.root.glob("*") if p.is_dir()):
-            about = folder / "about.json"
-            files = [f for f in folder.rglob("*") if f.is_file()]
-            cells = sum(len(s.keys) for s in self._group(folder.name).segments)
-            found.append({
-                "group": folder.name, **(json.loads(about.read_text(encoding="utf-8")) if about.exists() else {}), "cells": cells,
-                "bytes": sum(f.stat().st_size for f in files), "written": max((f.stat().st_mtime for f in files), default=0.0),
-            })
-        return found
+    # --- what there is ---
+
+    def groups(self) -> list[str]:
+        """Names of all groups, sorted."""
+        if not self.root.is_dir():
+            return []
+        return sorted(entry.name for entry in self.root.iterdir() if entry.is_dir() and _is_name(entry.name))
+
+    def describe(self, group: str, **about: Any) -> None:
+        """Say what a group is (what made it, of which stream) in plain values, for `report`. The first saying stays."""
+        path = self._folder(group) / _ABOUT
+        if not path.exists():
+            try:
+                write_json(path, {**about, "created": datetime.now().astimezone().isoformat(timespec="seconds")})
+            except OSError as error:
+                raise self._explained(error, 0) from error
+
+    def meta(self, group: str) -> dict[str, Any]:
+        """What `describe` was told, with the time; empty when nothing was."""
+        with contextlib.suppress(FileNotFoundError):
+            return read_json(self._folder(group) / _ABOUT)
+        return {}
+
+    def size(self, group: str | None = None) -> int:
+        """Bytes on the disk of one group, or of all."""
+        names = self.groups() if group is None else [self._named(group)]
+        return sum(_size(path) for name in names for path in self._files(name))
+
+    def report(self) -> dict[str, Any]:
+        """`root`, `bytes` and `groups`: dicts of `group`, `bytes`, `segments`, `rows` and what `describe` was told."""
+        groups: list[dict[str, Any]] = []
+        for name in self.groups():
+            segments = self._group(name).segments
+            counts = {"segments": len(segments), "rows": sum(map(len, segments))}
+            groups.append({"group": name, "bytes": self.size(name), **counts, **self.meta(name)})
+        groups.sort(key=lambda g: (-g["bytes"], g["group"]))
+        return {"root": str(self.root), "bytes": sum(g["bytes"] for g in groups), "groups": groups}
 
     def text(self) -> str:
-        """The report as lines."""
-        rows = self.report()
-        lines = [
-            f"{r['group']}  {r.get('what', ''):<28} {r['cells']:>9,} cells {r['bytes'] / 1e6:>9.1f} MB" for r in rows
-        ]
-        return "\n".join([*lines, f"{self.root}: {len(rows)} groups, {sum(r['bytes'] for r in rows) / 1e6:.1f} MB"])
+        """`report` as a table for a terminal, the largest group first."""
+        report = self.report()
+        lines = [f"{report['root']}: {len(report['groups'])} groups, {report['bytes'] / 1e6:,.1f} MB"]
+        for g in report["groups"]:
+            about = " ".join(str(v) for k, v in g.items() if k not in ("group", "bytes", "segments", "rows"))
+            lines.append(f"{g['group']}  {g['bytes'] / 1e6:>10,.1f} MB  {g['rows']:>9,} cells  {about}".rstrip())
+        return "\n".join(lines)
 
-    def clear(self, group: str | None = None) -> int:
-        """Delete one group or all; returns the bytes freed. Raises `UnknownName`."""
-        names = [p.name for p in self.root.glob("*") if p.is_dir()]
-        if group is not None and group not in names:
-            raise UnknownName(f"The store has no group {group!r}.{suggest(group, names)}")
-        freed = 0
-        for name in names if group is None else [group]:
-            folder = self.root / name
-            freed += sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
-            shutil.rmtree(folder)
+    def clear(self, group: str | None = None, older_than: float | None = None) -> int:
+        """Delete one group (a prefix of its name will do), or all; only those not written to for `older_than` seconds.
+
+        Returns the bytes freed. A process that reads a cleared group goes on reading what it has open; one that writes
+        keeps what it writes from then on. Raises `UnknownName`, or `PolymodalError` where deleting is not allowed.
+        """
+        freed, now = 0, time.time()
+        for name in self.groups() if group is None else [self._named(group)]:
+            files = self._files(name)
+            latest = max((_mtime(path) for path in files), default=0.0)
+            if older_than is not None and now - latest < older_than:
+                continue
+            for path in files:
+                if path.suffix == TEMPORARY and now - _mtime(path) < STALE:
+                    continue  # someone is writing it
+                size = _size(path)
+                try:
+                    path.unlink(missing_ok=True)
+                except OSError as error:
+                    raise PolymodalError(f"{path} cannot be deleted: {error}.") from error
+                freed += size
+            with contextlib.suppress(OSError):
+                self._folder(name).rmdir()
             self._open.pop(name, None)
         return freed
 
-    def _group(self, name: str) -> _Group:
-        """The group as it is on disk now."""
-        group = self._open.setdefault(name, _Group(self.root / name))
-        group.refresh()
-        return group
+    # --- parts ---
+
+    def _folder(self, group: str) -> Path:
+        if not _is_name(group):
+            raise BadArgument(f"A group is named by hexadecimal digits (a fingerprint); got {group!r}.")
+        return self.root / group
+
+    def _files(self, group: str) -> list[Path]:
+        with contextlib.suppress(FileNotFoundError):
+            return list(self._folder(group).iterdir())
+        return []
+
+    def _named(self, prefix: str) -> str:
+        names = self.groups()
+        found = [name for name in names if name.startswith(prefix)] if prefix else []
+        if len(found) != 1:
+            fault = "Several groups begin with" if found else "The store has no group"
+            raise UnknownName(f"{fault} {prefix!r}.{suggest(prefix, names)}")
+        return found[0]
+
+    def _group(self, group: str) -> Group:
+        known = self._open.setdefault(group, Group(self._folder(group)))
+        known.refresh()
+        return known
+
+    def _check(self, group: str, count: int, arrays: Mapping[str, np.ndarray]) -> None:
+        wrong = {name: len(a) if a.ndim else 0 for name, a in arrays.items() if not a.ndim or len(a) != count}
+        if wrong or not arrays:
+            raise BadArgument(f"Each array needs a row for each of {count} keys; got {wrong or 'no array'}.")
+        given, known = layout_of(arrays), self._group(group).layout
+        if known and given != known:
+            raise BadArgument(f"Group {group} holds {known}; got {given}. Arrays of another form are another group.")
+
+    def _create(self, temporary: Path, words: np.ndarray, arrays: Mapping[str, np.ndarray]) -> None:
+        """Write a temporary segment; its folder may be cleared away by another process while we look."""
+        for attempt in range(8):
+            temporary.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                return write_segment(temporary, words, arrays)
+            except FileNotFoundError:
+                if attempt == 7:
+                    raise
+
+    def _explained(self, error: OSError, needed: int) -> Exception:
+        if error.errno in _FULL:
+            held = self.size() / 1e6
+            return PolymodalError(
+                f"The disk is full: {needed / 1e6:,.1f} MB could not be written to the store {self.root}, which holds "
+                f"{held:,.1f} MB. Free some with `polymodal store --clear all` (or one group's name; `polymodal store` "
+                "lists them), or set POLYMODAL_STORE to a folder on another disk."
+            )
+        return PolymodalError(f"Cannot write to the store {self.root}: {error}. Set POLYMODAL_STORE to another folder.")
 
 
-@dataclass(frozen=True, eq=False)
 class View:
-    """Chosen rows of a group; `read` gathers from the memory maps."""
+    """The arrays that a group holds for a list of keys; row r belongs to the r-th key. Values stay on the disk."""
 
-    segments: Sequence[_Segment]
-    segment: np.ndarray
-    row: np.ndarray
+    def __init__(self, segments: Sequence[Segment], owner: np.ndarray, offset: np.ndarray, layout: Layout):
+        used, self._owner = np.unique(owner, return_inverse=True)
+        self._arrays = [segments[i].mapped() for i in used]  # now, so that clearing the group takes nothing away
+        self._offset = offset
+        self._layout = layout
 
     def __len__(self) -> int:
-        return len(self.row)
+        return len(self._offset)
 
     @property
-    def names(self) -> list[str]:
-        return list(self.segments[0].arrays) if self.segments else []
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        """The shape of one row."""
-        return self.segments[0].arrays[name].shape[1:]
+    def names(self) -> tuple[str, ...]:
+        """Names of the arrays, sorted."""
+        return tuple(self._layout)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all rows of all arrays."""
-        return sum(int(np.prod(self.shape(n))) * self.segments[0].arrays[n].itemsize for n in self.names) * len(self)
+        """Bytes of all rows in memory."""
+        return len(self) * sum(dtype.itemsize * math.prod(shape) for dtype, shape in self._layout.values())
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of one row of `name`. Raises `UnknownName`."""
+        if name not in self._layout:
+            raise UnknownName(f"No array {name!r} is stored here.{suggest(name, self._layout)}")
+        return self._layout[name][1]
 
     def read(self, rows: np.ndarray, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
-        """The rows at these positions, an array a name."""
-        segment, row = self.segment[rows], self.row[rows]
-        found = {}
-        for name in self.names if names is None else names:
-            first = self.segments[0].arrays[name]
-            out = np.empty((len(rows), *first.shape[1:]), first.dtype)
-            for s in np.unique(segment):
-                here = segment == s
-                out[here] = self.segments[s].arrays[name][row[here]]
-            found[name] = out
+        """Copies of the rows at positions `rows` [n], in that order; of all arrays or of `names`."""
+        rows = np.asarray(rows)
+        wanted = self.names if names is None else tuple(names)
+        for name in wanted:
+            self.shape(name)
+        offset = self._offset[rows]
+        if len(self._arrays) == 1:
+            return {name: self._arrays[0][name].take(offset, axis=0) for name in wanted}
+        owner = self._owner[rows]
+        order = np.argsort(owner, kind="stable")
+        cuts = np.flatnonzero(np.diff(owner[order])) + 1
+        parts = np.split(order, cuts) if len(order) else []
+        found = {name: np.empty((len(rows), *self._layout[name][1]), self._layout[name][0]) for name in wanted}
+        for part in parts:
+            arrays = self._arrays[owner[part[0]]]
+            for name in wanted:
+                found[name][part] = arrays[name].take(offset[part], axis=0)
         return found
 
-
-class _Segment:
-    def __init__(self, folder: Path):
-        self.keys = np.load(folder / "key.npy")
-        files = sorted(f for f in folder.glob("*.npy") if f.stem != "key")
-        self.arrays = {f.stem: np.load(f, mmap_mode="r") for f in files}
-        if any(len(a) != len(self.keys) for a in self.arrays.values()):
-            raise ValueError("arrays and keys differ in length")
+    def load(self) -> dict[str, np.ndarray]:
+        """All rows, in memory."""
+        return self.read(np.arange(len(self)))
 
 
-class _Group:
-    """A group's segments and the sorted index over their keys, kept up with the folder."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-        self.segments: list[_Segment] = []
-        self._known: set[str] = set()
-        self._sorted = np.zeros(0, dtype="V16")
-        self._segment = self._row = np.zeros(0, dtype=np.int64)
-
-    def refresh(self) -> None:
-        if not self.folder.is_dir():
-            return
-        names = sorted(p.name for p in self.folder.iterdir() if p.is_dir())
-        for name in names:
-            if name.startswith(".") and time.time() - (self.folder / name).stat().st_mtime > STALE:
-                shutil.rmtree(self.folder / name, ignore_errors=True)
-        fresh = [n for n in names if not n.startswith(".") and n not in self._known]
-        if not fresh:
-            return
-        self._known.update(fresh)
-        for name in fresh:
-            try:
-                self.segments.append(_Segment(self.folder / name))
-            except (OSError, ValueError, EOFError) as error:
-                _log.warning("store: segment %s is damaged and left out (%s); its cells will be encoded again", name, error)
-        keys = np.concatenate([_packed(s.keys) for s in self.segments]) if self.segments else self._sorted
-        order = np.argsort(keys, kind="stable")
-        counts = [len(s.keys) for s in self.segments]
-        self._sorted = keys[order]
-        self._segment = np.repeat(np.arange(len(counts)), counts)[order]
-        self._row = np.concatenate([np.arange(c) for c in counts])[order] if counts else self._row
-
-    def find(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Segment and row of each key; segment -1 where it is not stored."""
-        wanted = _packed(keys)
-        if not len(self._sorted):
-            return np.full(len(wanted), -1), np.zeros(len(wanted), dtype=np.int64)
-        place = np.searchsorted(self._sorted, wanted).clip(max=len(self._sorted) - 1)
-        hit = self._sorted[place] == wanted
-        return np.where(hit, self._segment[place], -1), self._row[place]
+def _words(keys: np.ndarray) -> np.ndarray:
+    """Keys as uint64 [N, 2], from uint8 [N, 16], `V16` [N] or uint64 [N, 2]. Raises `BadArgument`."""
+    keys = np.ascontiguousarray(keys)
+    fits = keys.ndim == 2 and keys.shape[1] * keys.dtype.itemsize == SIZE and keys.dtype.kind == "u"
+    if not fits and not (keys.ndim == 1 and keys.dtype == np.dtype(f"V{SIZE}")):
+        raise BadArgument(f"Keys are digests, uint8 [N, {SIZE}]; got {keys.dtype} {list(keys.shape)}.")
+    return keys.view(np.uint8).reshape(-1, SIZE).view("<u8")
 
 
-def _packed(keys: np.ndarray) -> np.ndarray:
-    """[N, 16] uint8 as N sortable values of 16 bytes."""
-    return np.ascontiguousarray(keys).view("V16").reshape(-1)
+def _is_name(group: str) -> bool:
+    return 8 <= len(group) <= 64 and set(group) <= set("0123456789abcdef")
+
+
+def _size(path: Path) -> int:
+    with contextlib.suppress(FileNotFoundError):
+        return path.stat().st_size
+    return 0
+
+
+def _mtime(path: Path) -> float:
+    with contextlib.suppress(FileNotFoundError):
+        return path.stat().st_mtime
+    return 0.0
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename last through a power cut; Windows has no such call and needs none."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
