@@ -84,6 +84,21 @@ def test_weighted_equals_the_metric_on_repeated_rows(name, kind, ties):
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("rows", [1, 2, 3])
+@pytest.mark.parametrize(("name", "kind"), CASES)
+def test_a_handful_of_rows_gives_a_value_or_nan_and_no_warning(name, kind, rows):
+    for seed in range(5):
+        truth, prediction = DATA[kind](rows=rows, seed=seed, ties=True)
+        value = METRICS[name](truth, prediction)
+        assert np.isnan(value) or np.isfinite(value)
+        counts = np.random.default_rng(seed).multinomial(rows, np.full(rows, 1 / rows), size=5).T.astype(float)
+        found = METRICS[name].weighted(truth, prediction, counts)
+        expected = [
+            METRICS[name](*(np.repeat(x, c, axis=0) for x in (truth, prediction))) for c in counts.T.astype(int)
+        ]
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.parametrize(("name", "kind"), CASES)
 def test_unlabelled_rows_do_not_count(name, kind):
     truth, prediction = DATA[kind]()

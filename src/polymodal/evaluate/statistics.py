@@ -26,6 +26,7 @@ from polymodal.core.errors import BadArgument, BadData
 from polymodal.evaluate.metrics import Metric, labelled
 
 CELLS = 4_000_000  # row counts held at a time: 32 MB
+LEAST_P = 1e-6
 CHANCE_SHARE = 0.5  # how much of the spread that a finite test set causes between seeds is taken off; see above
 
 
@@ -87,11 +88,12 @@ class Draws:
         """The two-sided p-value of a true score of 0, for differences.
 
         It is one minus the level of the widest interval that excludes 0, so p < 0.05 just where the 95% interval does.
+        It is never below 1e-6: what lies further out rests on the shape of the tails, which nobody knows.
         """
         spread = _Spread.of(self)
         if spread is None:
             return float("nan")
-        low, high = 1e-12, 1.0
+        low, high = LEAST_P, 1.0
         for _ in range(40):
             middle = (low * high) ** 0.5
             ends = spread.ends(1 - middle)

@@ -38,4 +38,3 @@ class Head(Part):
     @abstractmethod
     def decode(self, scores: Tensor) -> dict[str, np.ndarray]:
         """Human values: {"label": …, "probability": [B, C]} or {"value": …}. Inverts the target's encoding."""
-
