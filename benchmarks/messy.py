@@ -52,8 +52,10 @@ def main() -> int:
         found = inspect_table(table, schema, readers=readers)
         done = time.perf_counter()
     print(found.text(most=2))
-    print(f"\n{len(table):,} rows read and told in {told - start:.1f} s, inspected in {done - told:.1f} s, "
-          f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB at most.")
+    print(
+        f"\n{len(table):,} rows read and told in {told - start:.1f} s, inspected in {done - told:.1f} s, "
+        f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB at most."
+    )
     return report(planted, found)
 
 

@@ -1,15 +1,13 @@
-"""Cells that are the same, or nearly: content digests, picture prints, MinHash of text."""
+"""Cells that are the same, or nearly: equal keys, picture prints, MinHash of text."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xxhash
 from PIL import Image
 
 SIDE = 32  # pixels of the grey picture whose cosine transform is taken
@@ -20,25 +18,6 @@ SHORTEST_TEXT = 40  # characters; shorter sentences repeat by nature
 _SEEDS, _BANDS = 64, 16
 _BITS = np.array([bin(byte).count("1") for byte in range(256)], dtype=np.uint8)
 _BLOCK = 1 << 22  # pairs compared at once
-
-
-def digest(cell: Any) -> bytes:
-    """Sixteen bytes that tell a cell's content; a path's is its file's. Raises `OSError` when a file cannot be read."""
-    state = xxhash.xxh3_128()
-    if isinstance(cell, Path):
-        with cell.open("rb") as file:
-            while block := file.read(1 << 20):
-                state.update(block)
-    elif isinstance(cell, bytes):
-        state.update(cell)
-    elif isinstance(cell, np.ndarray):
-        state.update(f"{cell.dtype}{cell.shape}".encode())
-        state.update(np.ascontiguousarray(cell).tobytes())
-    elif isinstance(cell, dict):
-        state.update(repr(sorted((name, str(value)) for name, value in cell.items())).encode())
-    else:
-        state.update(str(cell).encode("utf-8", "surrogatepass"))
-    return state.digest()
 
 
 def clusters(count: int, pairs: np.ndarray) -> list[list[int]]:

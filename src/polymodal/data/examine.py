@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from polymodal.core.digest import digest_cells
 from polymodal.core.errors import BadCell
 from polymodal.data.cells import cells
-from polymodal.data.duplicates import SIDE, digest, grey
+from polymodal.data.duplicates import SIDE, grey
 from polymodal.data.infer import tell
 from polymodal.data.schema import Field
 from polymodal.data.table import Problem, Table
@@ -90,15 +91,12 @@ def _examine_cell(cell: Any, kind: str, reader: Reader | None, pictures: dict[by
     """The content's digest. Raises `BadCell`."""
     if kind in MEDIA:
         _check_file(cell, kind)
-    try:
-        key = digest(cell)
-    except OSError as error:
-        raise BadCell(f"cannot be read: {error.strerror or error}") from error
+    key = digest_cells([cell])[0].tobytes()
     decoded = reader(cell) if reader else None
     if kind == "image" and key not in pictures:
-        picture = decoded if isinstance(decoded, np.ndarray) else _decode(cell)
-        if picture is not None:
-            pictures[key] = grey(picture)
+        small = _small(decoded if isinstance(decoded, np.ndarray) else cell)
+        if small is not None:
+            pictures[key] = small
     return key
 
 
@@ -109,8 +107,11 @@ def _check_file(cell: Any, kind: str) -> None:
             raise BadCell(f"the file {cell.name!r} does not exist")
         if not cell.is_file():
             raise BadCell(f"{cell.name!r} is a folder, not a file")
-        with cell.open("rb") as file:
-            head = file.read(_HEAD)
+        try:
+            with cell.open("rb") as file:
+                head = file.read(_HEAD)
+        except OSError as error:
+            raise BadCell(f"the file cannot be opened: {error.strerror}") from error
     elif isinstance(cell, bytes):
         head = cell[:_HEAD]
     else:
@@ -133,18 +134,18 @@ def _is_text(head: bytes) -> bool:
     return len(text.encode("utf-8")) >= len(head) - 3 and readable >= len(text) - 1
 
 
-def _decode(cell: Any) -> Image.Image | np.ndarray | None:
-    """The picture, as small as its format allows; None above `MOST_PIXELS`. Raises `BadCell` when it is broken."""
+def _small(cell: Any) -> np.ndarray | None:
+    """The picture, small and grey; None above `MOST_PIXELS`. Raises `BadCell` when it is broken."""
     if isinstance(cell, np.ndarray):
-        return cell
+        return grey(cell)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             picture = Image.open(io.BytesIO(cell) if isinstance(cell, bytes) else cell)
-        if picture.width * picture.height > MOST_PIXELS:
-            return None
-        picture.draft("L", (SIDE, SIDE))
-        picture.load()
+        with picture:
+            if picture.width * picture.height > MOST_PIXELS:
+                return None
+            picture.draft("L", (SIDE, SIDE))
+            return grey(picture)
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         raise BadCell(f"cannot be decoded: {str(error).splitlines()[0][:120]}") from error
-    return picture

@@ -187,7 +187,8 @@ def _tell_numbers(column: str, present: Sequence[Any], distinct: int) -> Guess:
     if whole and len(numbers) == distinct and len(numbers) >= FEW // 2:
         if _ID_NAME.search(column):
             return Guess("id", "whole numbers, each once, under the name of an identifier")
-        if all(after > before for before, after in pairwise(numbers)):
+        dense = max(numbers) - min(numbers) <= 2 * len(numbers)
+        if dense and all(after > before for before, after in pairwise(numbers)):
             return Guess("id", "whole numbers that only rise, as row numbers do")
     if whole and _ID_NAME.search(column):
         return _tell_key(column, len(present), distinct)

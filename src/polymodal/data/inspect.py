@@ -176,8 +176,8 @@ class _Inspector:
         found = clusters(len(texts), near_texts(texts))
         if sum(map(len, found)) > FORMULAIC * len(texts):
             self.found.warnings.append(
-                f"{name}: {sum(map(len, found)):,} of {len(texts):,} longer texts nearly equal another, as forms filled "
-                "in do. Nearness does not tell copies here, so only equal texts are reported."
+                f"{name}: {sum(map(len, found)):,} of {len(texts):,} longer texts nearly equal another, as filled-in "
+                "forms do. Nearness does not tell copies here, so only equal texts are reported."
             )
             return alike
         return alike + [("near", sorted(row for item in items for row in rows_of[texts[item]])) for items in found]

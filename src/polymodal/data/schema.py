@@ -60,9 +60,7 @@ class Schema:
     warnings: tuple[str, ...] = ()
 
     @classmethod
-    def infer(
-        cls, table: Table, target: Any = None, overrides: str | Path | Mapping[str, Any] | None = None
-    ) -> Schema:
+    def infer(cls, table: Table, target: Any = None, overrides: str | Path | Mapping[str, Any] | None = None) -> Schema:
         """The schema of `table`: told from its cells, corrected by `overrides` (see `data.overrides.read_overrides`).
 
         `target` is a column, several, or a mapping from column to kind, and goes before the one in `overrides`. Tell
@@ -140,9 +138,7 @@ def _targets(table: Table, asked: Mapping[str, str | None]) -> tuple[dict[str, s
     return targets, notes
 
 
-def _roles(
-    table: Table, said: Overrides, targets: Mapping[str, str], notes: dict[str, str]
-) -> dict[str, str | None]:
+def _roles(table: Table, said: Overrides, targets: Mapping[str, str], notes: dict[str, str]) -> dict[str, str | None]:
     """The columns of group, id and split."""
     lower = {column.lower(): column for column in reversed(table.columns)}
     split = said.split

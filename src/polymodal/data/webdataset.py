@@ -77,6 +77,10 @@ def _members(path: Path, problems: list[Problem]) -> Iterator[tuple[str, str, An
                 key = f"{folder}/{stem}" if folder else stem
                 cell = TarCell(file, path, member.offset_data, member.size)
                 yield from ((key, name, value) for name, value in _cells(key, extension.lower(), cell, problems))
+            shard.fileobj.seek(shard.offset)
+            rest = shard.fileobj.read(tarfile.BLOCKSIZE)
+        if rest.strip(b"\0") or len(rest) % tarfile.BLOCKSIZE:  # tarfile takes half a header for the end
+            problems.append(Problem(path.name, "", "is cut short inside a header; what came before is kept"))
     except tarfile.ReadError as error:
         with path.open("rb") as start:
             packed = start.read(6).startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd"))

@@ -1,0 +1,310 @@
+"""inspect_table: each planted fault is named, and a clean table is called clean."""
+
+from __future__ import annotations
+
+import json
+import random
+import string
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.fft import dctn
+
+from polymodal.core.errors import BadArgument, BadCell, UnknownName
+from polymodal.data.duplicates import clusters, grey, near_pictures, near_texts, same
+from polymodal.data.inspect import Doubled, Leak, inspect_table
+from polymodal.data.messy import messy
+from polymodal.data.schema import Field, Schema
+from polymodal.data.source import read_table
+from polymodal.data.table import Table
+
+ROWS = 12
+
+
+def picture(seed: int, side: int = 40) -> Image.Image:
+    """Coarse patches with finer ones on them, as photographs have more of the coarse."""
+    generator = np.random.default_rng(seed)
+    layers = [generator.uniform(0, 200 / cells, (cells, cells, 3)) for cells in (2, 3, 5, 8)]
+    pixels = sum(
+        np.asarray(Image.fromarray(layer.astype(np.uint8)).resize((side, side), 3)).astype(int) for layer in layers
+    )
+    return Image.fromarray((pixels * 255 // pixels.max()).astype(np.uint8))
+
+
+def sentence(seed: int, words: int = 12) -> str:
+    source = random.Random(seed)
+    return " ".join("".join(source.choices(string.ascii_lowercase, k=5)) for _ in range(words))
+
+
+@pytest.fixture
+def table(tmp_path) -> Table:
+    for row in range(ROWS):
+        picture(row).save(tmp_path / f"{row}.png")
+    return Table.build(
+        {
+            "id": [f"r{row}" for row in range(ROWS)],
+            "photo": [f"{row}.png" for row in range(ROWS)],
+            "note": [sentence(row) for row in range(ROWS)],
+            "price": [str(row + 0.5) for row in range(ROWS)],
+            "label": ["yes", "no"] * (ROWS // 2),
+        },
+        base=tmp_path,
+    )
+
+
+def look(table: Table, **options):
+    return inspect_table(table, Schema.infer(table, "label", options.pop("schema", None)), **options)
+
+
+def test_a_clean_table_is_called_clean(table):
+    found = look(table)
+    assert "Nothing missing, broken, doubled or leaking was found." in found.text()
+    assert (found.missing, found.broken, found.misfits, found.duplicates, found.leaks) == ({}, [], [], [], [])
+    assert found.balance["label"] == {"kind": "classes", "missing": 0, "classes": {"yes": 6, "no": 6}}
+    assert found.fields[0] == {
+        "name": "photo", "kind": "image", "why": "cells are paths that end in .png", "missing": 0, "bad": 0,
+    }  # fmt: skip
+
+
+def test_missing_and_unfitting_cells_are_named(table):
+    table.data["price"][1:4] = [None, "twelve", None]
+    table.data["label"][5] = None
+    found = look(table)
+    assert found.missing == {"price": ["r1", "r3"], "label": ["r5"]}
+    assert [str(problem) for problem in found.misfits] == ["r2 [price]: is 'twelve' in a column of numbers"]
+    assert found.fields[2]["bad"] == 1
+    assert "price: 2 (r1, r3)" in found.text()
+
+
+def test_every_way_a_file_can_be_broken_is_named(table, tmp_path):
+    (tmp_path / "0.png").unlink()
+    (tmp_path / "1.png").write_bytes(b"")
+    (tmp_path / "2.png").write_text("not a picture at all")
+    content = (tmp_path / "3.png").read_bytes()
+    (tmp_path / "3.png").write_bytes(content[: len(content) // 2])
+    (tmp_path / "4.png").write_bytes(b"OggS" + bytes(200))
+    (tmp_path / "5.png").unlink()
+    (tmp_path / "5.png").mkdir()
+    (tmp_path / "6.png").write_bytes(bytes(200))
+    found = look(table)
+    assert {problem.row: problem.reason.split(":")[0] for problem in found.broken} == {
+        "r0": "the file '0.png' does not exist",
+        "r1": "the file is empty (0 bytes)",
+        "r2": "the file is plain text, not image",
+        "r3": "cannot be decoded",
+        "r4": "the file is audio, not image",
+        "r5": "'5.png' is a folder, not a file",
+        "r6": "cannot be decoded",
+    }
+    assert "photo: 7" in found.text(most=2)
+    assert "and 5 more" in found.text(most=2)
+
+
+def test_a_file_that_may_not_be_opened_is_named(table, monkeypatch):
+    def refuse(self, *args, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    assert {problem.reason for problem in look(table).broken} == {"the file cannot be opened: Permission denied"}
+
+
+def test_readers_decide_when_given(table):
+    def reader(cell: Path) -> np.ndarray:
+        if cell.name == "3.png":
+            raise BadCell("is too odd")
+        return np.asarray(Image.open(cell))
+
+    found = look(table, readers={"photo": reader})
+    assert [str(problem) for problem in found.broken] == ["r3 [photo]: is too odd"]
+    with pytest.raises(UnknownName, match=r"There is a reader for 'phto', which is no field\. Did you mean 'photo'\?"):
+        look(table, readers={"phto": reader})
+
+
+def test_a_file_that_rows_share_is_read_once_and_reported_for_each(table):
+    table.data["photo"][3] = "4.png"
+    read = []
+    look(table, readers={"photo": lambda cell: read.append(cell.name)})
+    assert sorted(read) == sorted({*table.column("photo")})
+    table.data["photo"][3] = table.data["photo"][4] = "gone.png"
+    assert [problem.row for problem in look(table).broken] == ["r3", "r4"]
+
+
+def test_copies_are_found_by_content_and_by_looks(table, tmp_path):
+    (tmp_path / "1.png").write_bytes((tmp_path / "0.png").read_bytes())
+    picture(2, side=44).save(tmp_path / "3.png")
+    table.data["note"][5] = table.data["note"][4].upper() + "!"
+    table.data["note"][7] = table.data["note"][6] + " more"
+    found = look(table)
+    assert found.duplicates == [
+        Doubled("photo", "same", ["r0", "r1"]),
+        Doubled("photo", "near", ["r2", "r3"]),
+        Doubled("note", "same", ["r4", "r5"]),
+        Doubled("note", "near", ["r6", "r7"]),
+    ]
+    assert "photo: 2 rows hold nearly the same in 1 sets" in found.text()
+    assert [one.likeness for one in look(table, near=False).duplicates] == ["same", "same"]
+
+
+def test_equal_rows_and_their_contradictions(table):
+    for column in ("photo", "note", "price"):
+        table.data[column][1] = table.data[column][0]
+        table.data[column][4] = table.data[column][2]
+    found = look(table)
+    assert Doubled("", "same", ["r0", "r1"]) in found.duplicates
+    assert Doubled("", "same", ["r2", "r4"]) in found.duplicates
+    assert found.contradictions == [Doubled("label", "same", ["r0", "r1"])]
+    assert "Equal rows with different answers\n  label: r0, r1" in found.text()
+
+
+def test_leaks_between_splits(table, tmp_path):
+    table.data["patient"] = ["a", "a", "b", "b"] + [f"p{row}" for row in range(8)]
+    (tmp_path / "9.png").write_bytes((tmp_path / "0.png").read_bytes())
+    split = ["train"] * 3 + ["test"] * 9
+    found = look(table, split=split, schema={"group": "patient"})
+    assert found.leaks == [
+        Leak("photo", "same", {"train": ["r0"], "test": ["r9"]}),
+        Leak("patient", "group", {"train": ["r2"], "test": ["r3"]}),
+    ]
+    assert "patient: 1 sets are split apart\n    train: r2; test: r3" in found.text()
+    table.data["split"] = split
+    assert look(table, schema={"group": "patient"}).leaks == found.leaks
+    with pytest.raises(BadArgument, match=r"12 are needed, 2 were given"):
+        look(table, split=["train", "test"])
+
+
+def test_rare_classes_constants_and_numbers(table):
+    table.data["unit"] = ["kg"] * ROWS
+    table.data["label"][0] = "once"
+    found = look(table)
+    assert found.constant == ["unit"]
+    assert "label: 1 of 3 classes have fewer than 5 rows: once." in found.warnings
+    table.data["label"][:] = [*range(100, 100 + ROWS - 1), "many"]
+    number = inspect_table(table, Schema.infer(table, {"label": "number"}))
+    assert number.balance["label"] == {"kind": "number", "missing": 0, "least": 100, "median": 105, "most": 110}
+    assert [str(problem) for problem in number.misfits] == ["r11 [label]: is 'many', but the target is a number"]
+    assert "number from 100 over 105 (median) to 110" in number.text()
+
+
+def test_a_uniform_collection_is_not_called_copied(tmp_path):
+    base = np.asarray(picture(0).convert("L")).astype(int)
+    noise = np.random.default_rng(0)
+    for row in range(30):
+        pixels = (base + noise.integers(-2, 3, base.shape)).clip(0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{row}.png")
+    table = Table.build({"photo": [f"{row}.png" for row in range(30)]}, base=tmp_path)
+    found = inspect_table(table, Schema.infer(table))
+    assert found.duplicates == []
+    assert "photo: each picture looks like 2" in found.warnings[0]
+
+
+def test_filled_in_forms_are_not_called_copied():
+    text = [f"The customer in room {row} asked for the window to be mended and paid." for row in range(100, 140)]
+    table = Table.build({"text": text})
+    found = inspect_table(table, Schema.infer(table))
+    assert found.duplicates == []
+    assert "nearly equal another, as filled-in forms do" in found.warnings[0]
+
+
+def test_problems_of_reading_are_carried_over(tmp_path):
+    (tmp_path / "t.csv").write_text("text,label\na b c d,x\nonly one\ne f g h,y\n")
+    table = read_table(tmp_path / "t.csv")
+    found = look(table)
+    assert "t.csv:3: has 1 cells where the header has 2" in found.text()
+    assert json.loads(json.dumps(found.to_json()))["problems"][0]["row"] == "t.csv:3"
+
+
+def test_arrays_beside_the_table_are_examined(tmp_path):
+    np.save(tmp_path / "a.npy", np.arange(6.0).reshape(3, 2))
+    table = Table.build({"row": [0, 1, 9, None], "label": ["a", "b", "a", "b"]}, base=tmp_path)
+    field = Field("v", "vector", ("row",), {"array": "a.npy", "row": "row"})
+    found = inspect_table(table, Schema({"v": field}, {"label": "classes"}))
+    assert [str(problem) for problem in found.broken] == ["2 [v]: is row 9, but the array has 3 rows"]
+    assert found.missing == {"row": ["3"]}
+
+
+@pytest.mark.parametrize("rows", [200])
+def test_planted_dirt_is_named_to_the_last_cell(tmp_path, rows, monkeypatch):
+    monkeypatch.setattr("polymodal.data.messy.HUGE", 7100)  # above the 50 million pixels that are decoded, yet quick
+    faults = messy(tmp_path, rows)
+    table = read_table(tmp_path / "messy.csv")
+    schema = Schema.infer(table, "label")
+    assert {one.name: one.kind for one in schema.fields.values()} == {
+        "photo": "image", "sound": "audio", "note": "text", "table": "table",
+    }  # fmt: skip
+    found = inspect_table(table, schema)
+
+    def planted(what: str) -> set[tuple[str, str]]:
+        return {
+            (fault.row, fault.column) for fault in faults if fault.what == what and fault.detail != "100 megapixels"
+        }
+
+    def named(problems) -> set[tuple[str, str]]:
+        return {(problem.row, problem.column) for problem in problems}
+
+    assert named(found.broken) == planted("broken")
+    assert named(found.misfits) == planted("misfit")
+    assert named(found.problems) == planted("noted") | planted("set aside")
+    assert {(row, column) for column, rows in found.missing.items() for row in rows} >= planted("missing")
+    assert {row for one in found.duplicates for row in one.ids} >= {row for row, _ in planted("copy")}
+
+
+def test_too_few_rows_for_every_fault_are_refused(tmp_path):
+    with pytest.raises(BadArgument, match=r"rows=10 are too few for every kind of fault; give 200 or more"):
+        messy(tmp_path, 10)
+
+
+def test_clusters_and_same():
+    assert clusters(6, np.array([[0, 2], [2, 4], [1, 5]])) == [[0, 2, 4], [1, 5]]
+    assert clusters(3, np.zeros((0, 2))) == []
+    assert same(["a", None, "a", None, "b"]) == [[0, 2]]
+
+
+def near(one: np.ndarray, other: np.ndarray) -> bool:
+    """The definition again, by SciPy's transform and a plain correlation."""
+
+    def bits(picture: np.ndarray) -> np.ndarray:
+        low = dctn(picture.astype(float))[:8, :8].ravel()
+        return low > np.median(low[1:])
+
+    small = [picture.reshape(8, 4, 8, 4).mean(axis=(1, 3)).ravel() for picture in (one, other)]
+    return (bits(one) != bits(other)).sum() <= 4 and np.corrcoef(*small)[0, 1] > 0.98
+
+
+def test_near_pictures_agree_with_comparing_every_pair():
+    pictures = np.stack([grey(picture(seed % 40, side=40 + 4 * (seed // 40))) for seed in range(120)])
+    found = set(map(tuple, near_pictures(pictures).tolist()))
+    pairs = [(a, b) for a in range(120) for b in range(a + 1, 120)]
+    assert found == {pair for pair in pairs if near(*pictures[list(pair)])}
+    copies = {(a, b) for a, b in pairs if a % 40 == b % 40}
+    assert found <= copies
+    assert len(found) > 0.9 * len(copies)
+    blank = np.zeros((3, 32, 32), np.uint8)
+    assert len(near_pictures(blank)) == 0
+
+
+def test_near_texts_agree_with_the_true_share_of_pieces():
+    def pieces(text: str) -> set[str]:
+        return {text[i : i + 5] for i in range(len(text) - 4)}
+
+    texts = [sentence(seed) for seed in range(60)]
+    texts += [text[:-1] + "x" for text in texts[:20]] + [
+        text[: len(text) // 2] + sentence(99, 6) for text in texts[20:40]
+    ]
+    found = set(map(tuple, near_texts(texts).tolist()))
+    for a in range(len(texts)):
+        for b in range(a + 1, len(texts)):
+            one, other = pieces(texts[a]), pieces(texts[b])
+            true = len(one & other) / len(one | other)
+            assert ((a, b) in found) == (true > 0.8), (a, b, true)
+    assert len(near_texts(["short", "short"])) == 0
+    assert len(near_texts([])) == 0
+
+
+def test_flickr_has_its_known_twin(real_data):
+    table = read_table(real_data("flickr") / "train.csv")
+    table = table.select([i for i, image in enumerate(table.ids) if image < "31"])
+    found = inspect_table(table, Schema.infer(table))
+    assert Doubled("image", "same", ["2851198725_37b6027625", "3050606344_af711c726c"]) in found.duplicates
+    assert found.broken == []

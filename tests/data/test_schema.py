@@ -1,0 +1,387 @@
+"""Schema.infer: what each column is, why, and what a user may say instead."""
+
+from __future__ import annotations
+
+import json
+import random
+import string
+
+import numpy as np
+import pytest
+
+from polymodal.core.errors import BadArgument, BadData, UnknownName
+from polymodal.data.infer import tell
+from polymodal.data.schema import Schema
+from polymodal.data.source import read_table
+from polymodal.data.table import Table
+
+ROWS = 60
+
+
+def kind(values, name="x", **more) -> str:
+    return tell(Table.build({name: values, **more}), name).kind
+
+
+def words(count: int, seed: int = 0) -> list[str]:
+    source = random.Random(seed)
+    return ["".join(source.choices(string.ascii_lowercase, k=6)) for _ in range(count)]
+
+
+def table(**columns) -> Table:
+    given = {
+        "id": [f"r{i}" for i in range(ROWS)],
+        "photo": [f"p\\{i}.jpg" for i in range(ROWS)],
+        "review": [" ".join(words(6, i)) for i in range(ROWS)],
+        "price": [f"{i * 1.5}" for i in range(ROWS)],
+        "brand": ["a", "b", "c"] * (ROWS // 3),
+        "label": ["yes", "no"] * (ROWS // 2),
+    }
+    return Table.build(given | columns)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "expected"),
+    [("png", "image"), ("wav", "audio"), ("mp4", "video"), ("nii.gz", "volume"), ("ply", "points")],
+)
+def test_media_are_told_by_their_suffix_though_some_cells_are_wrong(suffix, expected):
+    values = [f"a/{i}.{suffix}" for i in range(20)] + ["oops", None, "see note"]
+    assert kind(values) == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([1, 2, 3.5] * 20, "number"),
+        (["1", "2.5", "n.a.", "7", "9"] * 20, "number"),
+        (["$1,200", "$900", "$5"] * 20, "number"),
+        (["3 kg", "4 kg", "12 kg"] * 20, "number"),
+        (["01234", "04321", "99999"] * 20, "category"),
+        ([True, False] * 20, "category"),
+        (["red", "green"] * 20, "category"),
+        (["2024-05-31", "2024-06-01"] * 20, "date"),
+        (["31.5.2024", "1.6.2024"] * 20, "date"),
+        ([f"{word} {word} a b" for word in words(40)], "text"),
+        (["New York", "Berlin", "Paris", *words(30)] * 4, "category"),
+        ([f"{word}{i}" for i, word in enumerate(words(40))], "id"),
+        (["x"] * 20, "constant"),
+        ([None, ""] * 20, "empty"),
+        ([[0.5, 1.5], [1, 2]] * 20, "vector"),
+        (["[0.5, 1.5]", "[1, 2]"] * 20, "vector"),
+        (["0.5 1.5 2", "1 2 3"] * 20, "vector"),
+        ([[1, 2], [1, 2, 3]] * 20, "series"),
+        ([[[1, 2], [3, 4]], [[5, 6]]] * 20, "series"),
+        ([np.zeros(3)] * 20, "vector"),
+        ([np.zeros((5, 2))] * 20, "series"),
+        ([np.zeros((8, 8, 3), np.uint8)] * 20, "image"),
+        ([np.zeros((2, 2, 2, 2))] * 20, "other"),
+        ([b"\x89PNG...", b"\xff\xd8\xff.."] * 20, "image"),
+        ([{"bytes": b"OggS...", "path": None}] * 20, "audio"),
+        ([b"what"] * 20, "other"),
+        ([["a", "b"], ["c"]] * 20, "other"),
+        (["https://x.org/a.png"] * 20, "other"),
+        ([f"notes/{i}.txt" for i in range(20)], "text"),
+    ],
+)
+def test_kinds_of_columns(values, expected):
+    assert kind(values) == expected
+
+
+def test_names_help_where_cells_do_not_tell():
+    numbers = [str(i * 7 % 61) for i in range(ROWS)]
+    assert kind(numbers, "user_id") == "id"
+    assert kind(numbers, "age") == "number"
+    assert kind([str(i) for i in range(100, 160)], "line") == "id"
+    assert kind([str(i * i) for i in range(60)], "area") == "number"  # sorted, but no count of rows
+    shared = [f"v{i // 2}" for i in range(ROWS)]
+    guess = tell(Table.build({"video_id": shared}), "video_id")
+    assert guess.kind == "id"
+    assert "say `group: video_id`" in guess.warning
+    assert kind(["a", "b", "c"] * 20, "brand_id") == "category"
+    zipcode = tell(Table.build({"zipcode": [92276, 93510, 94501] * 20}), "zipcode")
+    assert zipcode.kind == "number"
+    assert "under the name of a code" in zipcode.why
+
+
+def test_npy_files_are_told_apart_by_their_shape(tmp_path):
+    for i in range(3):
+        np.save(tmp_path / f"v{i}.npy", np.zeros(4))
+        np.save(tmp_path / f"s{i}.npy", np.zeros((4 + i, 2)))
+    (tmp_path / "v0.npy").write_bytes(b"broken")
+    data = {
+        "v": [f"v{i}.npy" for i in range(3)],
+        "s": [f"s{i}.npy" for i in range(3)],
+        "gone": [f"g{i}.npy" for i in range(3)],
+    }
+    both = Table.build(data, base=tmp_path)
+    assert tell(both, "v").kind == "vector"
+    assert tell(both, "s").kind == "series"
+    assert "none of the first" in tell(both, "gone").why
+
+
+def test_a_whole_table():
+    schema = Schema.infer(table(), "label")
+    assert {name: one.kind for name, one in schema.fields.items()} == {
+        "photo": "image",
+        "review": "text",
+        "table": "table",
+    }
+    assert schema.fields["table"].columns == ("price", "brand")
+    assert schema.targets == {"label": "classes"}
+    assert schema.id == "id"
+    assert "price (number: 60 different numbers)" in schema.fields["table"].why
+    assert "photo: image, cells are paths that end in .jpg" in schema.explain()
+    assert "label: target (classes), 2 different values" in schema.explain()
+
+
+def test_json_round_trip():
+    schema = Schema.infer(table(empty=[None] * ROWS), "label", {"group": "brand", "kinds": {"price": "category"}})
+    assert Schema.from_json(json.loads(json.dumps(schema.to_json()))) == schema
+
+
+def test_kinds_not_built_yet_are_set_aside_with_that_word():
+    schema = Schema.infer(table(clip=[f"{i}.mp4" for i in range(ROWS)]), "label")
+    assert schema.ignored["clip"].startswith("video is known but not built yet")
+    with pytest.raises(BadArgument, match=r"Field 'clip' is video, which is known but not built yet"):
+        Schema.infer(table(clip=["a"] * ROWS), "label", {"fields": {"clip": "video"}})
+
+
+def test_a_media_column_may_be_called_table():
+    schema = Schema.infer(table(table=[f"{i}.png" for i in range(ROWS)]), "label")
+    assert schema.fields["table"].kind == "image"
+    assert schema.fields["table_columns"].columns == ("price", "brand")
+
+
+def test_text_in_files_is_read_from_the_files():
+    schema = Schema.infer(table(story=[f"{i}.txt" for i in range(ROWS)]), "label")
+    assert schema.fields["story"].options == {"files": True}
+    assert schema.fields["story"].processor_options == {}
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (["cat", "dog"] * 30, "classes"),
+        ([0, 1, 2] * 20, "classes"),
+        ([float(i) for i in range(60)], "number"),
+        ([0.5, 1.5] * 30, "number"),
+        (["a|b", "a", "b|c"] * 20, "multilabel"),
+        ([["a"], ["a", "b"]] * 30, "multilabel"),
+    ],
+)
+def test_kinds_of_targets(values, expected):
+    assert Schema.infer(table(label=values), "label").targets == {"label": expected}
+
+
+def test_the_split_column_is_found_by_its_words():
+    assert Schema.infer(table(split=["train", "val", "TEST"] * 20), "label").split == "split"
+    other = Schema.infer(table(split=["left", "right", "middle"] * 20), "label")
+    assert other.split is None
+    assert "split" in other.fields["table"].columns
+
+
+@pytest.mark.parametrize(
+    ("column", "said"),
+    [
+        (["yes", "no"] * 30, "the cells are equal"),
+        (["1", "0"] * 30, "its values are one-to-one with the classes"),
+        (["a", "b", "c", "b"] * 15, "every one of its values goes with a single class"),
+    ],
+)
+def test_leaks_of_a_class_are_pointed_out(column, said):
+    warnings = Schema.infer(table(hint=column), "label").warnings
+    assert len(warnings) == 1
+    assert warnings[0].startswith(f"hint looks like the target label: {said}.")
+    assert "ignore: [hint]" in warnings[0]
+
+
+def test_leaks_of_a_number_are_pointed_out():
+    price = [float(i**2) for i in range(ROWS)]
+    schema = Schema.infer(table(price=price, cents=[p * 100 + 3 for p in price]), "price")
+    assert [w.split(".")[0] for w in schema.warnings] == [
+        "cents looks like the target price: one is the other in different units"
+    ]
+
+
+def test_honest_columns_are_no_leaks():
+    assert Schema.infer(table(), "label").warnings == ()
+    many = [f"m{i // 4}" for i in range(ROWS)]  # few rows a value: decided by accident
+    assert Schema.infer(table(maker=many, label=["yes"] * 30 + ["no"] * 30), "label").warnings == ()
+
+
+def test_fields_in_the_schema_are_all_there_are():
+    said = {
+        "fields": {
+            "words": {"kind": "text", "columns": "review"},
+            "facts": {"kind": "table", "columns": ["pri*", "brand"]},
+        }
+    }
+    schema = Schema.infer(table(), "label", said)
+    assert {n: (f.kind, f.columns) for n, f in schema.fields.items()} == {
+        "words": ("text", ("review",)), "facts": ("table", ("price", "brand")),
+    }  # fmt: skip
+    assert schema.ignored == {"photo": "not among the fields of the schema"}
+
+
+def test_patterns_pass_over_the_target_but_naming_it_is_refused():
+    said = {"fields": {"all": {"kind": "table", "columns": ["*"]}}, "target": "label"}
+    assert Schema.infer(table(), None, said).fields["all"].columns == ("photo", "review", "price", "brand")
+    said["fields"]["all"]["columns"] = ["price", "label"]
+    with pytest.raises(BadData, match=r"Field 'all' reads column 'label', which is the target"):
+        Schema.infer(table(), None, said)
+
+
+def test_kinds_correct_single_guesses():
+    schema = Schema.infer(table(), "label", {"kinds": {"price": "category", "photo": "ignore", "brand": "text"}})
+    assert {name: one.kind for name, one in schema.fields.items()} == {
+        "review": "text",
+        "brand": "text",
+        "table": "table",
+    }
+    assert schema.fields["table"].options == {"types": {"price": "category"}}
+    assert schema.ignored["photo"] == "the schema says ignore"
+
+
+def test_a_yaml_file_says_the_same_as_a_dict(tmp_path):
+    path = tmp_path / "s.yaml"
+    path.write_text(
+        "fields:\n  photo: image\n  ecg: {kind: series, columns: [price, brand], rate: 500}\n"
+        "target: {label: classes}\ngroup: brand\nignore: review\n"
+    )
+    schema = Schema.from_yaml(path, table())
+    assert schema.fields["ecg"].processor_options == {"rate": 500}
+    assert schema.group == "brand"
+    assert schema.notes["brand"] == "group: rows that share it stay together"
+    assert schema.notes["label"] == "2 different values"
+    assert schema.ignored["review"] == "the schema says ignore"
+
+
+@pytest.mark.parametrize(
+    ("said", "error", "message"),
+    [
+        ({"feilds": {}}, BadArgument, r"Unknown key 'feilds' in the schema\. Did you mean 'fields'\?"),
+        (
+            {"fields": {"phto": "image"}},
+            UnknownName,
+            r"no column 'phto', named as field 'phto' in the schema\. Did you mean 'photo'",
+        ),
+        (
+            {"fields": {"photo": "imge"}},
+            BadArgument,
+            r"Field 'photo' cannot be of kind 'imge'\. Did you mean 'image'\?",
+        ),
+        ({"fields": {"photo": {"columns": "photo"}}}, BadArgument, r"Field 'photo' in the schema needs a kind"),
+        (
+            {"fields": {"f": {"kind": "image", "columns": "p*"}}},
+            BadArgument,
+            r"of kind image takes one column; 2 match: photo, price",
+        ),
+        (
+            {"fields": {"f": {"kind": "text", "array": "a.npy"}}},
+            BadArgument,
+            r"an array on disk is a vector or a series, not text",
+        ),
+        (
+            {"fields": {"f": {"kind": "vector", "array": "a.npy", "row": "rwo"}}},
+            UnknownName,
+            r"named as `row` of field 'f'",
+        ),
+        ({"fields": ["photo"]}, BadArgument, r"`fields` in the schema maps names to kinds, as in `photo: image`"),
+        (
+            {"kinds": {"price": "nmber"}},
+            BadArgument,
+            r"Field 'price' cannot be of kind 'nmber'\. Did you mean 'number'\?",
+        ),
+        (
+            {"kinds": {"prce": "number"}},
+            UnknownName,
+            r"no column 'prce', named as `kinds` in the schema\. Did you mean 'price'",
+        ),
+        (
+            {"target": {"label": "clases"}},
+            BadArgument,
+            r"Target 'label' cannot be of kind 'clases'\. Did you mean 'classes'\?",
+        ),
+        (
+            {"target": {"label": "rank"}},
+            BadArgument,
+            r"kind 'rank' is not built yet\. Allowed: classes, multilabel, number",
+        ),
+        ({"target": "lable"}, UnknownName, r"no column 'lable', named as the target\. Did you mean 'label'\?"),
+        ({"group": "bradn"}, UnknownName, r"no column 'bradn', named as `group` in the schema\. Did you mean 'brand'"),
+        ({"ignore": ["xyz*"]}, UnknownName, r"no column 'xyz\*', named as `ignore`"),
+        ({"target": "label", "group": "label"}, BadData, r"Column 'label' cannot be both the target and the group"),
+    ],
+)
+def test_what_is_wrong_in_a_schema_is_said(said, error, message):
+    with pytest.raises(error, match=message):
+        Schema.infer(table(), None, said)
+
+
+def test_schema_files_that_cannot_be_read(tmp_path):
+    path = tmp_path / "s.yaml"
+    with pytest.raises(BadData, match=r"schema file '.*s\.yaml' does not exist"):
+        Schema.infer(table(), None, path)
+    path.write_text("a: [")
+    with pytest.raises(BadData, match=r"is not valid YAML"):
+        Schema.infer(table(), None, path)
+    path.write_text("words")
+    with pytest.raises(BadData, match=r"must hold keys such as fields and target; it holds str"):
+        Schema.infer(table(), None, path)
+
+
+def test_an_unknown_target_is_refused_with_the_nearest():
+    with pytest.raises(UnknownName, match=r"no column 'labl', named as the target\. Did you mean 'label'\?"):
+        Schema.infer(table(), "labl")
+
+
+def test_no_stream_at_all_is_refused_with_reasons():
+    with pytest.raises(BadData, match=r"No column of table can be used as a stream\. gone: every cell is missing"):
+        Schema.infer(Table.build({"gone": [None, None], "label": ["a", "b"]}), "label")
+
+
+def test_check_names_what_a_new_table_lacks():
+    schema = Schema.infer(table(), "label")
+    other = Table.build({"photo": ["a.png"], "revew": ["x"], "price": [1], "brand": ["a"]}, name="new")
+    with pytest.raises(
+        UnknownName, match=r"new has no column 'review', which field 'review' needs\. Did you mean 'revew'\?"
+    ):
+        schema.check(other)
+    schema.check(table())
+    unlabelled = Table.build({name: table().column(name) for name in ("photo", "review", "price", "brand")})
+    schema.check(unlabelled)
+    with pytest.raises(UnknownName, match=r"no column 'label', which the target needs"):
+        schema.check(unlabelled, targets=True)
+
+
+def test_avdigits(real_data):
+    schema = Schema.infer(read_table(real_data("avdigits") / "train.csv"), "label")
+    assert {name: one.kind for name, one in schema.fields.items()} == {
+        "image": "image", "audio": "audio", "text": "text", "table": "table",
+    }  # fmt: skip
+    assert schema.fields["table"].columns == ("snr_db", "duration_s", "rms", "zero_crossing", "ink", "ink_width")
+    assert schema.targets == {"label": "classes"}
+    assert Schema.infer(read_table(real_data("avdigits") / "all.csv"), "label").split == "split"
+
+
+def test_houses(real_data):
+    schema = Schema.infer(read_table(real_data("houses") / "train.csv"), "price")
+    kinds = [one.kind for one in schema.fields.values()]
+    assert kinds == ["image"] * 4 + ["table"]
+    assert schema.fields["table"].columns == ("bedrooms", "bathrooms", "area_sqft", "zipcode")
+    assert schema.targets == {"price": "number"}
+
+
+def test_flickr(real_data):
+    schema = Schema.infer(read_table(real_data("flickr") / "train.csv"))
+    assert [one.kind for one in schema.fields.values()] == ["image"] + ["text"] * 5
+
+
+def test_mosi_by_schema(real_data):
+    arrays = {
+        name: {"kind": "vector", "array": f"arrays/{name}.npy", "row": "row"} for name in ("text", "audio", "video")
+    }
+    said = {"fields": arrays, "target": {"label": "classes"}, "group": "video_id"}
+    schema = Schema.infer(read_table(real_data("mosi") / "train.csv"), None, said)
+    assert list(schema.fields) == ["text", "audio", "video"]
+    assert schema.group == "video_id"
+    assert set(schema.ignored) == {"transcript", "row"}

@@ -1,0 +1,132 @@
+"""Splits and folds: whole groups, fair shares, the same again for the same seed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from polymodal.core.errors import BadArgument, BadData
+from polymodal.data.split import PARTS, fold_ids, split_of_column, split_rows, strata
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    labels=st.lists(st.integers(0, 4), min_size=12, max_size=120),
+    groups=st.one_of(st.none(), st.integers(3, 30)),
+    seed=st.integers(0, 3),
+)
+def test_every_row_is_in_one_part_and_groups_stay_whole(labels, groups, seed):
+    random = np.random.default_rng(seed)
+    named = None if groups is None else [*range(3), *random.integers(0, groups, len(labels) - 3).tolist()]
+    split = split_rows(len(labels), labels=labels, groups=named, seed=seed)
+    assert sorted(np.concatenate(list(split.values())).tolist()) == list(range(len(labels)))
+    assert all(len(rows) for rows in split.values())
+    again = split_rows(len(labels), labels=labels, groups=named, seed=seed)
+    assert all((split[part] == again[part]).all() for part in PARTS)
+    if named is not None:
+        homes = [{named[row] for row in rows} for rows in split.values()]
+        assert sum(map(len, homes)) == len(set(named))
+
+
+def test_shares_and_strata_are_kept():
+    labels = np.repeat([0, 1, 2], [700, 250, 50])
+    split = split_rows(1000, labels=labels, seed=1)
+    assert {part: len(rows) for part, rows in split.items()} == {"train": 700, "valid": 100, "test": 200}
+    for part, share in zip(PARTS, (0.7, 0.1, 0.2)):
+        np.testing.assert_allclose(np.bincount(labels[split[part]]), np.array([700, 250, 50]) * share, atol=2)
+
+
+def test_many_small_classes_still_fill_every_part():
+    split = split_rows(300, labels=np.repeat(np.arange(100), 3))
+    assert [len(split[part]) for part in PARTS] == pytest.approx([210, 30, 60], abs=25)
+    assert len(set((split["train"] // 3).tolist())) == 100  # every class can be learned
+
+
+def test_a_class_of_one_group_is_in_train():
+    groups = np.repeat(np.arange(10), 10)
+    labels = np.where(groups == 3, "rare", "common").tolist()
+    for seed in range(8):
+        split = split_rows(100, labels=labels, groups=groups.tolist(), seed=seed)
+        assert 30 in split["train"]
+
+
+def test_groups_of_many_sizes_come_near_their_shares():
+    random = np.random.default_rng(0)
+    groups = random.zipf(1.5, 3000) % 200
+    labels = (groups % 2).astype(np.int64)
+    split = split_rows(3000, labels=labels, groups=groups.tolist())
+    assert len(split["test"]) == pytest.approx(600, rel=0.2)
+    assert len(split["valid"]) == pytest.approx(300, rel=0.2)
+
+
+def test_another_seed_is_another_split():
+    assert (split_rows(100, seed=0)["test"] != split_rows(100, seed=1)["test"]).any()
+
+
+def test_a_part_may_be_left_out():
+    split = split_rows(50, valid=0.2, test=0)
+    assert [len(split[part]) for part in PARTS] == [40, 10, 0]
+    assert split_rows(10, valid=0, test=0.5, groups=[i // 2 for i in range(10)])["valid"].size == 0
+
+
+def test_rows_without_a_group_stand_alone():
+    split = split_rows(40, groups=[None] * 38 + ["a", "a"])
+    assert any({38, 39} <= set(rows.tolist()) for rows in split.values())
+
+
+def test_folds_are_even_in_size_and_class():
+    labels = np.repeat([0, 1], [80, 20])
+    fold = fold_ids(100, 5, labels=labels, seed=0)
+    assert np.bincount(fold).tolist() == [20] * 5
+    assert np.bincount(fold[labels == 1]).tolist() == [4] * 5
+    grouped = fold_ids(100, 5, labels=labels, groups=[i // 4 for i in range(100)], seed=0)
+    assert all(len(set(grouped[i : i + 4])) == 1 for i in range(0, 100, 4))
+    assert (np.bincount(grouped) >= 16).all()
+
+
+def test_strata():
+    assert strata(None, 3).tolist() == [0, 0, 0]
+    assert strata(["b", "a", None], 3).tolist() == [2, 1, 0]
+    assert strata(np.array([1, -1, 1]), 3).tolist() == [1, 0, 1]
+    tenths = strata(np.array([*range(100), np.nan], dtype=np.float32), 101)
+    assert np.bincount(tenths).tolist() == [10] * 10 + [1]
+    hot = np.array([[1, 0, 0], [1, 1, 0], [1, 0, 1], [1, 1, 0], [0, 0, 0]], np.float32)
+    assert strata(hot, 5).tolist() == [2, 1, 0, 1, 3]  # the rarest label decides; no label is a stratum too
+    with pytest.raises(BadArgument, match=r"2 labels were given for 3 rows"):
+        strata([1, 2], 3)
+
+
+def test_the_split_column_is_obeyed():
+    split = split_of_column(["train", "VAL", "dev", " test ", "Training"])
+    assert {part: rows.tolist() for part, rows in split.items()} == {"train": [0, 4], "valid": [1, 2], "test": [3]}
+    with pytest.raises(
+        BadData, match=r"The split of row b is 'tset'; it must be train, valid or test\. Did you mean 'test'\?"
+    ):
+        split_of_column(["train", "tset"], ids=["a", "b"])
+    with pytest.raises(BadData, match=r"The split of row 0 is missing; it must be"):
+        split_of_column([None])
+    with pytest.raises(BadData, match=r"no row to train on"):
+        split_of_column(["test"])
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (
+            lambda: split_rows(10, valid=0.6, test=0.4),
+            BadArgument,
+            r"valid=0\.6 and test=0\.4 must be 0 or more and leave a share",
+        ),
+        (lambda: split_rows(10, valid=-0.1), BadArgument, r"must be 0 or more"),
+        (lambda: split_rows(2), BadData, r"2 rows cannot be shared among 3 parts: each needs at least one"),
+        (lambda: split_rows(9, groups=["a", "b"] * 4 + ["a"]), BadData, r"2 groups cannot be shared among 3 parts"),
+        (lambda: split_rows(3, groups=["a"]), BadArgument, r"1 groups were given for 3 rows"),
+        (lambda: fold_ids(10, 1), BadArgument, r"k=1 folds: at least 2 are needed"),
+        (lambda: fold_ids(3, 5), BadData, r"3 rows cannot be shared among 5 parts"),
+    ],
+)
+def test_what_cannot_be_split_is_refused(call, error, message):
+    with pytest.raises(error, match=message):
+        call()

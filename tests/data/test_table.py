@@ -1,0 +1,69 @@
+"""Table: ids, selection, joining."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from polymodal.core.errors import BadData, UnknownName
+from polymodal.data.table import Problem, Table, clean
+
+
+def test_clean_takes_every_mark_of_absence_for_none():
+    assert {clean(value) for value in (None, "", " NaN ", float("nan"), np.float32("nan"))} == {None}
+    assert [clean(value) for value in ("x", 0, False, np.int64(3))] == ["x", 0, False, 3]
+    assert type(clean(np.int64(3))) is int
+
+
+def test_ids_come_from_a_unique_id_column_else_from_the_record_number():
+    assert Table.build({"ID": ["a", "b"], "x": [1, 2]}).ids == ["a", "b"]
+    assert Table.build({"x": [1, 2]}, rows=[4, 7]).ids == ["4", "7"]
+    twice = Table.build({"id": ["a", "a"]})
+    assert twice.ids == ["0", "1"]
+    assert str(twice.problems[0]) == (
+        "table [id]: ids are not unique ('a' appears more than once); rows are named by their number instead"
+    )
+    assert "(some are missing)" in Table.build({"id": ["a", None]}).problems[0].reason
+
+
+def test_columns_of_different_length_are_refused():
+    with pytest.raises(BadData, match=r"same number of rows; a has 2, b has 1"):
+        Table.build({"a": [1, 2], "b": [1]})
+
+
+def test_an_unknown_column_is_refused_with_the_nearest():
+    with pytest.raises(UnknownName, match=r"table has no column 'lable'. Did you mean 'label'?"):
+        Table.build({"label": [1]}).column("lable")
+
+
+def test_select_takes_positions_and_masks(tmp_path):
+    table = Table.build({"id": ["a", "b", "c"]}, base=tmp_path)
+    assert table.select([2, 0]).ids == ["c", "a"]
+    assert table.select([2, 0]).rows.tolist() == [2, 0]
+    assert table.select(np.array([False, True, False])).ids == ["b"]
+    assert table.select([]).ids == []
+    assert table.base == tmp_path
+
+
+def test_concat_fills_what_a_table_lacks_and_keeps_each_base(tmp_path):
+    one = Table.build({"id": ["a"], "x": [1]}, base=tmp_path / "one", name="train")
+    two = Table.build({"id": ["b"], "y": [2]}, base=tmp_path / "two", name="valid")
+    joined = Table.concat([one, two])
+    assert joined.data == {"id": ["a", "b"], "x": [1, None], "y": [None, 2]}
+    assert joined.bases == [tmp_path / "one", tmp_path / "two"]
+    assert joined.ids == ["a", "b"]
+    assert joined.joined
+    assert not one.joined
+    assert Table.concat([one]) is one
+
+
+def test_concat_keeps_ids_apart_and_problems_with_them():
+    problems = [Problem("0", "x", "odd"), Problem("train.csv:3", "", "short")]
+    one = Table.build({"x": [1]}, name="train", problems=problems)
+    two = Table.build({"x": [2]}, name="valid")
+    joined = Table.concat([one, two])
+    assert joined.ids == ["train/0", "valid/0"]
+    assert [problem.row for problem in joined.problems] == ["train/0", "train.csv:3"]
+    assert Table.concat([two, two]).ids == ["valid_0/0", "valid_1/0"]
+    with pytest.raises(BadData, match=r"give at least one"):
+        Table.concat([])
