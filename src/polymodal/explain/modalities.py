@@ -126,9 +126,9 @@ def shapley_worth(
     seed: int,
     groups: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """`worth` of one model as JSON values, from its predictions [N, ...] for every mask over `names`, the empty one too.
+    """`worth` of one model as JSON values, from its predictions [N, ...] for every mask over `names`.
 
-    Raises `BadData` for a mask without predictions.
+    The empty mask is one of them. Raises `BadData` for a mask without predictions.
     """
 
     def score(keep: np.ndarray) -> np.ndarray:
