@@ -6,12 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from torch import Tensor, nn
+
 from polymodal.core.registry import Spec
-from polymodal.core.types import Target
+from polymodal.core.types import Output, Target, Tokens
 from polymodal.encoders import ENCODERS
 from polymodal.encoders.base import Encoder
-from polymodal.fusion import DECISIONS, FUSIONS
+from polymodal.fusion import DECISIONS, FUSIONS, TREES
 from polymodal.fusion.base import DecisionFusion, Fusion
+from polymodal.fusion.boosted import Boosted, pooled_features
 from polymodal.heads import HEADS
 from polymodal.heads.base import Head
 from polymodal.model import Answer, Decisions, Joint
@@ -21,27 +25,29 @@ from polymodal.model import Answer, Decisions, Joint
 class Strategy:
     """One row of the leaderboard: a way to answer from some streams.
 
-    `family` is `single`, `fusion`, `decision` or `boosted`; `spec` names the part within it.
+    `family` is `single`, `fusion`, `decision` or `trees`; `spec` names the part within it. `facts` size fitted trees, a
+    target each, so that their weights find their place.
     """
 
     name: str
     family: str
     spec: Spec
     streams: tuple[str, ...]
+    facts: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {"name": self.name, "family": self.family, "spec": self.spec, "streams": list(self.streams)}
+        return {**vars(self), "streams": list(self.streams)}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Strategy:
-        return cls(values["name"], values["family"], values["spec"], tuple(values["streams"]))
+        return cls(**{**values, "streams": tuple(values["streams"])})
 
     @property
     def level(self) -> str:
         """The word for the leaderboard: where the streams meet."""
         if self.family == "fusion":
             return FUSIONS.resolve(self.spec)[0].level  # type: ignore[attr-defined]
-        return {"decision": "decision", "single": "single", "boosted": "trees"}[self.family]
+        return self.family
 
     @property
     def reads_tokens(self) -> bool:
@@ -67,9 +73,44 @@ def build_answer(
     if strategy.family == "fusion":
         fusion: Fusion = FUSIONS.build(strategy.spec, widths, dim)
         return Joint(fusion, {t.name: heads.build(fusion.dim, t) for t in targets})
+    if strategy.family == "trees":
+        sizes = strategy.facts or {}
+        built = {t.name: TREES.resolve(strategy.spec) for t in targets}
+        trees = {name: cls(sizes.get(name), **options) for name, (cls, options) in built.items()}
+        return Trees(trees, {t.name: heads.build(1, t) for t in targets})
     rule = strategy.spec if strategy.family == "decision" else "late_mean"
     rules: dict[str, DecisionFusion] = {t.name: DECISIONS.build(rule, tuple(widths), t.kind, t.width) for t in targets}
     return Decisions({t.name: {n: heads.build(w, t) for n, w in widths.items()} for t in targets}, rules)
+
+
+class Trees(Answer):
+    """Gradient-boosted trees over the streams' pooled vectors, one forest a target; fitted, not trained."""
+
+    def __init__(self, trees: Mapping[str, Boosted], heads: Mapping[str, Head]):
+        super().__init__()
+        self.trees = nn.ModuleDict(trees)
+        self._heads = dict(heads)  # they decode only, and have no weights to keep
+
+    def fit(self, streams: Mapping[str, Tokens], targets: Mapping[str, np.ndarray], seed: int) -> None:
+        """Fit to the tokens of all training rows and their encoded targets [N, …]."""
+        features = pooled_features(streams).numpy()
+        for name, forest in self.trees.items():
+            target = self._heads[name].target
+            forest.fit(features, targets[name], target.kind, width=target.width, seed=seed)  # type: ignore[operator]
+
+    def forward(self, streams: Mapping[str, Tokens]) -> Output:
+        features = pooled_features(streams)
+        return Output(streams, None, {n: t.scores(features) for n, t in self.trees.items()})  # type: ignore[operator]
+
+    def losses(self, output: Output, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {n: self._heads[n].loss(s, targets[n]) for n, s in output.predictions.items()}
+
+    def head(self, target: str) -> Head:
+        return self._heads[target]
+
+    def facts(self) -> dict[str, Any]:
+        """The sizes of every fitted forest."""
+        return {name: forest.facts() for name, forest in self.trees.items()}  # type: ignore[operator]
 
 
 def build_encoder(spec: Spec, facts: Mapping[str, Any], dim: int) -> Encoder:

@@ -14,13 +14,14 @@ FAMILIES = {
     "encoder": "polymodal.encoders:ENCODERS",
     "fusion": "polymodal.fusion:FUSIONS",
     "decision": "polymodal.fusion:DECISIONS",
+    "trees": "polymodal.fusion:TREES",
     "head": "polymodal.heads:HEADS",
 }
 
 
 def catalogue(family: str) -> Catalogue:
     """A family's catalogue. Raises `UnknownName`."""
-    name = family.removesuffix("s")
+    name = family if family in FAMILIES else family.removesuffix("s")
     if name not in FAMILIES:
         raise UnknownName(f"No family is called {family!r}.{suggest(name, FAMILIES)}")
     module, _, attribute = FAMILIES[name].partition(":")
@@ -29,7 +30,7 @@ def catalogue(family: str) -> Catalogue:
 
 def show_all(family: str | None, form: str) -> str:
     """The catalogue of one family or of all, as `text`, `json` or `markdown`."""
-    names = [family.removesuffix("s")] if family else list(FAMILIES)
+    names = [family if family in FAMILIES else family.removesuffix("s")] if family else list(FAMILIES)
     tables = {n: {part: catalogue(n).entry(part) for part in catalogue(n)} for n in names}
     if form == "json":
         return json.dumps({n: {p: e.__dict__ for p, e in t.items()} for n, t in tables.items()}, ensure_ascii=False, indent=1)

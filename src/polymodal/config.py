@@ -21,7 +21,7 @@ SCHEDULES = ("cosine", "step", "plateau", "constant")
 class Training:
     """Options of the training loop.
 
-    `lr` is the peak learning rate; `warmup` the share of steps in which it rises; `weight_decay` is L2 (decoupled under
+    `batch` is the most rows of a step (few rows make smaller batches); `lr` is the peak learning rate; `warmup` the share of steps in which it rises; `weight_decay` is L2 (decoupled under
     adamw) on matrices only; `l1` the weight of the sum of absolute weights; `clip` the largest gradient norm (0: none);
     `patience` the epochs without a better validation score before stopping (0: never stop early); `average` the decay of
     an exponential moving average of the weights that is validated and kept instead (0: none); `modality_dropout` the

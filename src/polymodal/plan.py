@@ -20,7 +20,7 @@ from polymodal.data.source import Table, read_table
 from polymodal.data.split import PARTS, fold_ids, split_of_column, split_rows
 from polymodal.data.target import encode_target, fit_target
 from polymodal.encoders import ENCODERS
-from polymodal.fusion import DECISIONS, FUSIONS
+from polymodal.fusion import DECISIONS, FUSIONS, TREES
 from polymodal.fusion.base import DecisionFusion, Fusion
 from polymodal.process import PROCESSORS
 
@@ -98,7 +98,7 @@ class Plan:
         parts = f"; {c.crossfit} more on parts of the training rows, for out-of-fold tokens" if c.crossfit else ""
         lines.append(f"Stage 1: train one encoder a stream{parts}: {self.encoder_fits} fits, tokens stored.")
         lines.append(f"Stage 2: {len(self.strategies)} strategies x {c.seeds} seeds on stored tokens:")
-        for family, word in (("single", "single modalities"), ("fusion", "fusions"), ("decision", "late fusions"), ("boosted", "trees")):
+        for family, word in (("single", "single modalities"), ("fusion", "fusions"), ("decision", "late fusions"), ("trees", "trees")):
             names = [s.name for s in self.strategies if s.family == family]
             if names:
                 lines.append(f"  {word}: {', '.join(names)}")
@@ -244,7 +244,7 @@ def strategies(streams: Sequence[str], fusion: str | Sequence[Spec]) -> tuple[St
     if len(streams) < 2:
         return tuple(found)
     if fusion == "all":
-        specs: list[Spec] = [*FUSIONS, *DECISIONS, "boosted"]
+        specs: list[Spec] = [*FUSIONS, *DECISIONS, *TREES]
     elif fusion == "auto":
         specs = list(AUTO)
     else:
@@ -262,16 +262,12 @@ def strategies(streams: Sequence[str], fusion: str | Sequence[Spec]) -> tuple[St
 
 def _family(spec: Spec) -> str:
     name = spec.get("name") if isinstance(spec, Mapping) else spec
-    if name == "boosted":
-        return "boosted"
     if isinstance(name, str) and ":" not in name:
-        if name in FUSIONS:
-            FUSIONS.resolve(spec)
-            return "fusion"
-        if name in DECISIONS:
-            DECISIONS.resolve(spec)
-            return "decision"
-        allowed = [*FUSIONS, *DECISIONS, "boosted", "all", "auto"]
+        for family, catalogue in (("fusion", FUSIONS), ("decision", DECISIONS), ("trees", TREES)):
+            if name in catalogue:
+                catalogue.resolve(spec)
+                return family
+        allowed = [*FUSIONS, *DECISIONS, *TREES, "all", "auto"]
         raise UnknownName(f"No fusion is called {name!r}.{suggest(name, allowed)}")
     cls = name if isinstance(name, type) else import_path(str(name))
     if issubclass(cls, Fusion):
@@ -281,23 +277,21 @@ def _family(spec: Spec) -> str:
     raise BadArgument(f"{cls.__name__} is neither a Fusion nor a DecisionFusion.")
 
 
-def part_class(spec: Spec) -> type | None:
-    """The class behind the spec of an encoder or a fusion; None for `boosted`, which is no module by gradient."""
+def part_class(spec: Spec) -> type:
+    """The class behind the spec of an encoder or of a strategy."""
     name = spec.get("name") if isinstance(spec, Mapping) else spec
     if isinstance(name, type):
         return name
-    if name == "boosted":
-        return None
-    for catalogue in (FUSIONS, DECISIONS, ENCODERS):
+    for catalogue in (FUSIONS, DECISIONS, TREES, ENCODERS):
         if name in catalogue:
             return catalogue.load(name)
-    return import_path(name)
+    return import_path(str(name))
 
 
 def portable(spec: Spec) -> Spec:
     """The spec as JSON can carry it to another process: parts from outside the package by their dotted path."""
     cls = part_class(spec)
-    if cls is None or cls.__module__.startswith("polymodal."):
+    if cls.__module__.startswith("polymodal."):
         return spec
     path = f"{cls.__module__}:{cls.__qualname__}"
     return {**spec, "name": path} if isinstance(spec, Mapping) else path

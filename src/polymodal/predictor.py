@@ -183,7 +183,7 @@ def answer_columns(target: Target, decoded: Mapping[str, np.ndarray]) -> dict[st
         return {name: decoded["value"].tolist()} | {
             f"{name}_{end}": decoded[end].tolist() for end in ("low", "high") if end in decoded
         }
-    found = {name: list(decoded["label"])}
+    found: dict[str, list[Any]] = {name: [str(x) if isinstance(x, str) else [str(y) for y in x] for x in decoded["label"]]}
     if target.kind == "classes":
         found[f"{name}_probability"] = decoded["probability"].max(1).tolist()
     return found | {f"{name}={c}": decoded["probability"][:, i].tolist() for i, c in enumerate(target.classes)}

@@ -9,41 +9,40 @@ from typing import Any
 import numpy as np
 import torch
 
-from polymodal.core.errors import BadCell
 from polymodal.core.types import Target, Tokens
 from polymodal.data.dataset import Dataset
 from polymodal.data.source import Table
 from polymodal.evaluate.calibration import expected_calibration_error, reliability_bins
-from polymodal.evaluate.media import cell_card
 from polymodal.evaluate.metrics import METRICS, Metric, labelled, primary
+from polymodal.evaluate.robustness import MOST_STREAMS, Subsets, evaluate_subsets, monotonicity_violations, noise_curves, subset_masks
 from polymodal.evaluate.statistics import bootstrap
-from polymodal.explain.modalities import shapley_worth
+from polymodal.explain.modalities import row_worth, sampled_worth, worth
 from polymodal.predictor import Predictor
 from polymodal.train.encode import store_tokens
+from polymodal.train.examples import mistakes
 from polymodal.train.features import Features, StreamFeatures
 from polymodal.train.progress import Progress
 
-LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)
 NOISY_ROWS = 500  # rows that noise curves are drawn from: encoding them again is what they cost
-MISTAKES = 8
-MOST_STREAMS = 8  # 2^K subsets of K streams are answered exactly up to here
 
 
 @dataclass(frozen=True, eq=False)
 class Assessment:
-    """The parts of `evaluation.json` that come from the model alone."""
+    """The parts of `evaluation.json` that come from the model alone; empty ones are left out."""
 
     subsets: list[dict[str, Any]]
     worth: dict[str, Any]
+    violations: list[dict[str, Any]]
     noise: list[dict[str, Any]]
     calibration: dict[str, Any]
     errors: dict[str, Any]  # confusion or residuals
     mistakes: list[dict[str, Any]]
     metrics: dict[str, float]
+    score: dict[str, float]
 
     def to_json(self) -> dict[str, Any]:
-        found = {"subsets": self.subsets, "worth": self.worth, "noise": self.noise, "calibration": self.calibration}
-        return {k: v for k, v in {**found, **self.errors, "mistakes": self.mistakes, "metrics": self.metrics}.items() if v}
+        found = {k: v for k, v in vars(self).items() if k != "errors"} | self.errors
+        return {k: v for k, v in found.items() if v}
 
 
 def assess(
@@ -61,27 +60,24 @@ def assess(
 
     `truth` maps a target to its encoded values [N]. Tokens come from the store where they are there already.
     """
-    target = predictor.targets[0]
-    encoded = truth[target.name][rows]
-    judge = _Judge(
-        predictor, target, target.restore(encoded) if target.kind == "number" else encoded,
-        np.unique([str(groups[i]) for i in rows], return_inverse=True)[1] if groups else None, seed,
-    )
+    judge = _Judge.of(predictor, truth, rows, groups, seed)
     stage = progress.stage("evaluating", 3)
     streams = _tokens(predictor, dataset).read(torch.from_numpy(rows))
-    subsets = judge.subsets(streams)
+    subsets = judge.subsets(streams) if len(predictor.streams) <= MOST_STREAMS else None
+    full = judge.answer(streams)
     stage.advance("subsets")
     noise = _noise(judge, dataset, streams, rows)
     stage.advance("noise")
-    full = subsets[(True,) * len(predictor.streams)]
     found = Assessment(
-        subsets=[judge.entry(names, p) for names, p in judge.named(subsets) if names],
-        worth=judge.worth(subsets),
+        subsets=subsets.to_json() if subsets else [],
+        worth=_worth(judge, streams, subsets),
+        violations=[_violation(v) for v in monotonicity_violations(subsets)] if subsets else [],
         noise=noise,
         calibration=_calibration(judge, streams),
         errors=_errors(judge, streams, full),
-        mistakes=_mistakes(judge, full, table, rows),
-        metrics={m.name: m(judge.truth, full) for m in METRICS.values() if target.kind in m.kinds},
+        mistakes=mistakes(predictor, judge.truth, full, table, rows),
+        metrics={m.name: m(judge.truth, full) for m in METRICS.values() if judge.target.kind in m.kinds},
+        score=vars(bootstrap(judge.metric, judge.truth, full[None], seed=seed, groups=judge.groups)),
     )
     stage.advance("mistakes")
     stage.end()
@@ -94,8 +90,7 @@ def _tokens(predictor: Predictor, dataset: Dataset) -> Features:
     for name in predictor.streams:
         group = store_tokens(predictor.encoders[name], dataset, name, dataset.store)["group"]
         part = np.zeros(len(dataset), np.int8)
-        none = np.zeros((0, 0, 0), np.float32)
-        whole[name] = StreamFeatures((group,), part, dataset.digests[name], dataset.present[name], none)
+        whole[name] = StreamFeatures.plain(group, part, dataset.digests[name], dataset.present[name])
     return Features(dataset.store, whole)
 
 
@@ -109,6 +104,15 @@ class _Judge:
     groups: np.ndarray | None
     seed: int
 
+    @classmethod
+    def of(
+        cls, predictor: Predictor, truth: Mapping[str, np.ndarray], rows: np.ndarray, groups: Sequence[Any] | None, seed: int
+    ) -> _Judge:
+        target = predictor.targets[0]
+        encoded = truth[target.name][rows]
+        codes = np.unique([str(groups[i]) for i in rows], return_inverse=True)[1] if groups else None
+        return cls(predictor, target, target.restore(encoded) if target.kind == "number" else encoded, codes, seed)
+
     @property
     def metric(self) -> Metric:
         return METRICS[primary(self.target.kind)]
@@ -118,63 +122,56 @@ class _Judge:
         decoded = self.predictor.decode(self.target, self.predictor.score(streams)[self.target.name])
         return decoded["value"] if self.target.kind == "number" else decoded["probability"]
 
-    def subsets(self, streams: Mapping[str, Tokens]) -> dict[tuple[bool, ...], np.ndarray]:
-        """Predictions for every subset of the streams, the empty one included; the others are cleared."""
+    def kept(self, streams: Mapping[str, Tokens], keep: np.ndarray) -> np.ndarray:
+        """Predictions [1, N, …] with the streams not in `keep` [K] bool cleared."""
+        rows = len(next(iter(streams.values())))
         names = self.predictor.streams
-        if len(names) > MOST_STREAMS:
-            kept = [tuple(i == j for j in range(len(names))) for i in range(len(names))]
-            kept += [tuple(not k for k in keep) for keep in kept]
-            masks = [*kept, (True,) * len(names), (False,) * len(names)]
-        else:
-            masks = [tuple(bool(m >> i & 1) for i in range(len(names))) for m in range(2 ** len(names))]
-        found = {}
-        for keep in masks:
-            some = {n: s.keep(torch.full((len(s),), k)) for k, (n, s) in zip(keep, ((n, streams[n]) for n in names))}
-            found[keep] = self.answer(some)
-        return found
+        some = {n: streams[n].keep(torch.full((rows,), bool(k))) for n, k in zip(names, keep)}
+        return self.answer(some)[None]
 
-    def named(self, subsets: Mapping[tuple[bool, ...], np.ndarray]) -> list[tuple[tuple[str, ...], np.ndarray]]:
-        names = self.predictor.streams
-        pairs = [(tuple(n for n, k in zip(names, keep) if k), p) for keep, p in subsets.items()]
-        return sorted(pairs, key=lambda pair: (len(pair[0]), pair[0]))
-
-    def interval(self, predictions: np.ndarray, rows: np.ndarray | slice = slice(None)) -> dict[str, float]:
-        groups = None if self.groups is None else self.groups[rows]
-        found = bootstrap(self.metric, self.truth[rows], predictions[None], seed=self.seed, groups=groups)
-        return {"mean": found.mean, "low": found.low, "high": found.high}
-
-    def entry(self, names: tuple[str, ...], predictions: np.ndarray) -> dict[str, Any]:
-        return {"streams": list(names), **self.interval(predictions)}
-
-    def worth(self, subsets: Mapping[tuple[bool, ...], np.ndarray]) -> dict[str, Any]:
-        """Exact Shapley worth of each stream in the metric's unit, with interactions."""
-        if len(subsets) < 2 ** len(self.predictor.streams) or len(self.predictor.streams) < 2:
-            return {}
-        return shapley_worth(
-            self.predictor.streams, subsets, self.metric, self.truth, seed=self.seed, groups=self.groups
+    def subsets(self, streams: Mapping[str, Tokens]) -> Subsets:
+        """Every subset of the streams, scored."""
+        return evaluate_subsets(
+            self.metric, self.truth, self.predictor.streams, lambda keep: self.kept(streams, keep), seed=self.seed, groups=self.groups
         )
+
+
+def _worth(judge: _Judge, streams: Mapping[str, Tokens], subsets: Subsets | None) -> dict[str, Any]:
+    """Shapley worth of each stream, exact where every subset was tried; nothing to share out for one stream."""
+    if len(judge.predictor.streams) < 2:
+        return {}
+    if subsets is not None:
+        return worth(subsets).to_json()
+    return sampled_worth(
+        judge.metric, judge.truth, judge.predictor.streams, lambda keep: judge.kept(streams, keep), seed=judge.seed,
+        groups=judge.groups,
+    ).to_json()
+
+
+def _violation(found: Any) -> dict[str, Any]:
+    d = found.difference
+    return {"streams": list(found.streams), "added": found.added, "difference": d.difference, "low": d.low, "high": d.high, "p": d.p}
 
 
 @torch.no_grad()
 def _noise(judge: _Judge, dataset: Dataset, streams: Mapping[str, Tokens], rows: np.ndarray) -> list[dict[str, Any]]:
-    """The score as one stream after the other is corrupted, cells encoded again at each level."""
-    chosen = np.random.default_rng(judge.seed).permutation(len(rows))[:NOISY_ROWS]
+    """The score as one stream after the other is corrupted, its cells encoded again at each level."""
+    chosen = np.sort(np.random.default_rng(judge.seed).permutation(len(rows))[:NOISY_ROWS])
     clean = {name: tokens.select(torch.from_numpy(chosen)) for name, tokens in streams.items()}
-    curves = []
-    for name in judge.predictor.streams:
-        curve: dict[str, Any] = {"stream": name, "levels": list(LEVELS), "mean": [], "low": [], "high": []}
-        inputs = dataset.tensors(name, rows[chosen])
+    predictor = judge.predictor
+
+    def predict(stream: str, level: float) -> np.ndarray:
+        if level == 0:
+            return judge.answer(clean)[None]
+        inputs = dataset.tensors(stream, rows[chosen])
         present = inputs.pop("present")
-        for level in LEVELS:
-            noisy = dict(clean)
-            if level:
-                generator = torch.Generator().manual_seed(judge.seed)
-                corrupted = judge.predictor.processors[name].corrupt(dict(inputs), level, generator)
-                noisy[name] = _encoded(judge.predictor.encoders[name], {**corrupted, "present": present})
-            for key, value in judge.interval(judge.answer(noisy), chosen).items():
-                curve[key].append(value)
-        curves.append(curve)
-    return curves
+        noisy = predictor.processors[stream].corrupt(inputs, level, torch.Generator().manual_seed(judge.seed))
+        tokens = _encoded(predictor.encoders[stream], {**noisy, "present": present})
+        return judge.answer({**clean, stream: tokens})[None]
+
+    groups = None if judge.groups is None else judge.groups[chosen]
+    curves = noise_curves(judge.metric, judge.truth[chosen], predictor.streams, predict, seed=judge.seed, groups=groups)
+    return [c.to_json() for c in curves]
 
 
 def _encoded(encoder: torch.nn.Module, inputs: Mapping[str, torch.Tensor], size: int = 128) -> Tokens:
@@ -213,59 +210,13 @@ def _errors(judge: _Judge, streams: Mapping[str, Tokens], predictions: np.ndarra
     return {}
 
 
-def _mistakes(judge: _Judge, predictions: np.ndarray, table: Table, rows: np.ndarray) -> list[dict[str, Any]]:
-    """The rows answered wrongly with most confidence (numbers: farthest off), with what they hold."""
-    keep = labelled(judge.truth)
-    target = judge.target
-    if target.kind == "classes":
-        wrong = keep & (predictions.argmax(1) != judge.truth)
-        order = np.argsort(-np.where(wrong, predictions.max(1), -1), kind="stable")[: min(MISTAKES, int(wrong.sum()))]
-    elif target.kind == "number":
-        order = np.argsort(-np.where(keep, np.abs(predictions - judge.truth), -1), kind="stable")[: min(MISTAKES, int(keep.sum()))]
-    else:
-        off = np.where(keep[:, None], np.abs(predictions - judge.truth), 0)
-        order = np.argsort(-off.max(1), kind="stable")[:MISTAKES]
-    found = []
-    for i in order:
-        cards = row_cards(judge.predictor, table, int(rows[i]))
-        found.append({"id": table.ids[rows[i]], **_told(target, judge.truth[i], predictions[i]), "cells": cards})
-    return found
-
-
-def _told(target: Target, truth: Any, prediction: Any) -> dict[str, Any]:
-    if target.kind == "classes":
-        return {
-            "truth": target.classes[truth], "prediction": target.classes[int(prediction.argmax())],
-            "probability": float(prediction.max()),
-        }
-    if target.kind == "number":
-        return {"truth": float(truth), "prediction": float(prediction), "probability": None}
-    labels = [c for c, p in zip(target.classes, prediction) if p > 0.5]
-    true = [c for c, t in zip(target.classes, truth) if t > 0.5]
-    return {"truth": " | ".join(true) or "none", "prediction": " | ".join(labels) or "none", "probability": float(prediction.max())}
-
-
-def row_cards(predictor: Predictor, table: Table, row: int) -> list[dict[str, Any]]:
-    """One row's cells as cards of a report; what is missing or broken says so."""
-    cards = []
-    for name in predictor.streams:
-        cell = predictor.cells(table, name)[row]
-        processor = predictor.processors[name]
-        try:
-            shown = None if cell is None else processor.show(processor.read(cell))
-        except BadCell as error:
-            shown = {"kind": "missing", "reason": error.reason}
-        cards.append(cell_card(name, shown))
-    return cards
-
-
 def standalone(
     predictor: Predictor, assessment: Assessment, dataset: Dataset, metrics: Mapping[str, Any]
 ) -> dict[str, Any]:
     """`evaluation.json` of a finished model on other rows: no leaderboard, since nothing is compared."""
     target = predictor.targets[0]
     name = primary(target.kind)
-    interval = next(s for s in assessment.subsets if len(s["streams"]) == len(predictor.streams))
+    interval = assessment.score
     headline = (
         f"{metrics['chosen']} on {len(dataset)} rows: {name} {interval['mean']:.3f} "
         f"(95% interval {interval['low']:.3f} to {interval['high']:.3f})."
@@ -287,3 +238,47 @@ def standalone(
         },
         **assessment.to_json(),
     }
+
+
+def explain_rows(predictor: Predictor, table: Table) -> list[dict[str, Any]]:
+    """A row each: the answer to the first target and what each stream was worth to it (see `explain.modalities.row_worth`).
+
+    The worths and the prior's value add up to the answer: log-probability of the answered class, or the number itself.
+    Raises `BadArgument` above ten streams.
+    """
+    target, names = predictor.targets[0], predictor.streams
+    judge = _Judge(predictor, target, np.zeros(0), None, 0)
+    found: list[dict[str, Any]] = []
+    for rows, streams in predictor.encode(table):
+        masks = [np.array([name in subset for name in names]) for subset in subset_masks(names)]
+        predictions = np.stack([judge.kept(streams, keep)[0] for keep in masks])
+        worths = row_worth(predictions)
+        answers = predictor.decode(target, predictor.score(streams)[target.name])
+        for i, row in enumerate(rows):
+            found.append({
+                "id": table.ids[row], "target": target.name, **_answer_of(target, answers, i),
+                "unit": target.name if target.kind == "number" else "log-probability",
+                "worth": dict(zip(names, worths[i].tolist())),
+                "missing": [n for n in names if not bool(streams[n].present[i])],
+            })
+    return found
+
+
+def _answer_of(target: Target, answers: Mapping[str, np.ndarray], i: int) -> dict[str, Any]:
+    if target.kind == "number":
+        return {"answer": float(answers["value"][i]), "probability": None}
+    label = answers["label"][i]
+    return {"answer": label if isinstance(label, str) else " | ".join(label), "probability": float(answers["probability"][i].max())}
+
+
+def explanation_text(found: Sequence[Mapping[str, Any]]) -> str:
+    """Explanations as lines, the stream that mattered most first."""
+    lines = []
+    for row in found:
+        sure = "" if row["probability"] is None else f" ({row['probability']:.2f})"
+        lines.append(f"{row['id']}: {row['target']} = {row['answer']}{sure}")
+        for name, value in sorted(row["worth"].items(), key=lambda item: -abs(item[1])):
+            note = " (missing)" if name in row["missing"] else ""
+            lines.append(f"  {name}: {value:+.3f}{note}")
+    lines.append(f"Worth is in {found[0]['unit']}: above 0, the stream speaks for the answer." if found else "No row to explain.")
+    return "\n".join(lines)

@@ -44,7 +44,7 @@ def conclude(
     outcomes.append(chance(questions, plan.config.seeds))
     comparison = compare(outcomes, questions, budget_ms=plan.config.budget_ms, seed=plan.config.seed)
     write_leaderboard(comparison.rows, folder / "leaderboard.csv")
-    stage.end(comparison.headline)
+    stage.end()
     chosen = next(o for o in outcomes if o.name == comparison.chosen)
     predictor = finished.deploy(chosen, comparison.seed, processors)
     predictor.save(folder, {"config": plan.to_json()["config"], "sources": dict(plan.sources)})
@@ -97,6 +97,10 @@ class _Finished:
     def _strategy(self, name: str) -> Strategy:
         return next(s for s in self.plan.strategies if s.name == name)
 
+    def _trained(self, name: str, position: int) -> Strategy:
+        """The strategy as its job left it: options that were cross-validated and sizes of trees included."""
+        return Strategy.from_json(self.answers[name][position]["strategy"])
+
     def outcomes(self) -> list[Outcome]:
         """What every finished strategy predicted, in the plan's order."""
         found = []
@@ -131,7 +135,7 @@ class _Finished:
         """A predictor of the chosen strategy's seed, calibrated on validation rows."""
         plan, seed = self.plan, plan_seed(self.plan, position)
         weights = chosen.weights[position] if chosen.weights else {chosen.name: 1.0}
-        members = tuple(Member(self._strategy(name), w) for name, w in weights.items())
+        members = tuple(Member(self._trained(name, position), w) for name, w in weights.items())
         streams = sorted({s for m in members for s in m.strategy.streams})
         encoders = {}
         for name in streams:

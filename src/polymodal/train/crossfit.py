@@ -2,8 +2,8 @@
 
 An encoder tuned on its training rows is over-confident on those very rows, so a fusion fitted on their tokens learns to
 trust the wrong stream. Each part's encoder therefore encodes the part left out of its training (out-of-fold features;
-Wolpert 1992, Chernozhukov et al. 2018). Encoders trained apart live in spaces of their own; an orthogonal map found on
-validation rows, which none of them saw, turns each part's tokens into the space of the encoder that is deployed
+Wolpert 1992, Chernozhukov et al. 2018). Encoders trained apart live in spaces of their own; a rotation and a shift
+found on validation rows, which none of them saw, take each part's tokens into the space of the encoder that is deployed
 (Procrustes; Schönemann 1966).
 """
 
@@ -29,12 +29,16 @@ def join_parts(
     part = part.astype(np.int8)
     common = common[present[common]]
     if len(groups) == 1 or len(common) < 2:
-        return StreamFeatures(tuple(groups), part, digests, present, np.zeros((0, 0, 0), np.float32)), []
+        return StreamFeatures.plain(groups[-1], np.zeros_like(part), digests, present), []
     spaces = [store.view(g, digests[common]).read(np.arange(len(common)))["pooled"].astype(np.float64) for g in groups]
-    rotations = [procrustes(space, spaces[-1]) for space in spaces[:-1]] + [np.eye(spaces[-1].shape[1])]
-    explained = [r_squared(space @ turn, spaces[-1]) for space, turn in zip(spaces[:-1], rotations)]
-    stacked = np.stack(rotations).astype(np.float32)
-    return StreamFeatures(tuple(groups), part, digests, present, stacked), explained
+    goal, centre = spaces[-1], spaces[-1].mean(0)
+    rotations = [procrustes(space - space.mean(0), goal - centre) for space in spaces[:-1]] + [np.eye(goal.shape[1])]
+    shifts = [centre - space.mean(0) @ turn for space, turn in zip(spaces, rotations)]
+    explained = [r_squared(s @ r + m, goal) for s, r, m in zip(spaces[:-1], rotations, shifts)]
+    features = StreamFeatures(
+        tuple(groups), part, digests, present, np.stack(rotations).astype(np.float32), np.stack(shifts).astype(np.float32)
+    )
+    return features, explained
 
 
 def procrustes(source: np.ndarray, goal: np.ndarray) -> np.ndarray:

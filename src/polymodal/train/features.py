@@ -23,8 +23,8 @@ class StreamFeatures:
     """Where one stream's tokens lie.
 
     `groups[p]` is a group of the store; row r is in group `part[r]`, under `digests[r]`, if `present[r]`. Under
-    cross-fitting a training row's group is that of the encoder which did not see it. `rotations[p]` [D, D] turns the
-    tokens of group p into the space of the last group; it is empty when nothing needs turning.
+    cross-fitting a training row's group is that of the encoder which did not see it. Tokens of group p are turned by
+    `rotations[p]` [D, D] and moved by `shifts[p]` [D] into the space of the last group; both are empty when nothing needs it.
     """
 
     groups: tuple[str, ...]
@@ -32,10 +32,16 @@ class StreamFeatures:
     digests: np.ndarray
     present: np.ndarray
     rotations: np.ndarray
+    shifts: np.ndarray
+
+    @classmethod
+    def plain(cls, group: str, part: np.ndarray, digests: np.ndarray, present: np.ndarray) -> StreamFeatures:
+        """All rows from one group, as they are."""
+        return cls((group,), part, digests, present, np.zeros((0, 0, 0), np.float32), np.zeros((0, 0), np.float32))
 
     def save(self, folder: Path, name: str) -> None:
         write_json(folder / f"{name}.json", {"groups": self.groups})
-        arrays = {"part": self.part, "digests": self.digests, "present": self.present, "rotations": self.rotations}
+        arrays = {"part": self.part, "digests": self.digests, "present": self.present, "rotations": self.rotations, "shifts": self.shifts}
         with writing(folder / f"{name}.safetensors") as temporary:
             save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, temporary)
 
@@ -106,20 +112,19 @@ class _Source:
                 continue
             at = torch.from_numpy(chosen)
             found = view.read(self.position[rows[chosen]], names=("pooled",) if self.pooled_only else None)
-            turn = torch.from_numpy(self.features.rotations[p]) if len(self.features.rotations) else None
-            pooled[at] = _turned(found["pooled"], turn)
+            pooled[at] = self._moved(found["pooled"], p)
             if self.pooled_only:
                 x[at, 0], mask[at, 0] = pooled[at], True
                 continue
-            x[at], mask[at] = _turned(found["x"], turn), torch.from_numpy(found["mask"])
+            x[at], mask[at] = self._moved(found["x"], p), torch.from_numpy(found["mask"])
             if self.placed:
                 if where is None:
                     where = torch.zeros(len(rows), *view.shape("where"))
                 where[at] = torch.from_numpy(found["where"]).float()
         return Tokens(x, mask, pooled, where)
 
-
-def _turned(values: np.ndarray, rotation: Tensor | None) -> Tensor:
-    tensor = torch.from_numpy(values).float()
-    return tensor if rotation is None else tensor @ rotation
-
+    def _moved(self, values: np.ndarray, p: int) -> Tensor:
+        tensor = torch.from_numpy(values).float()
+        if not len(self.features.rotations):
+            return tensor
+        return tensor @ torch.from_numpy(self.features.rotations[p]) + torch.from_numpy(self.features.shifts[p])

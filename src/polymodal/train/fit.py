@@ -236,5 +236,4 @@ class _Session:
 
 def _is_local(spec: Spec) -> bool:
     """Whether the part's class lives in the user's own script, where no worker process can import it from."""
-    cls = part_class(spec)
-    return cls is not None and cls.__module__ == "__main__"
+    return part_class(spec).__module__ == "__main__"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,8 @@ from polymodal.data.dataset import Dataset
 from polymodal.data.store import Store
 from polymodal.evaluate.metrics import METRICS, primary
 from polymodal.model import Answer, Decisions, Model, drop_streams
-from polymodal.assemble import Heads, Strategy, build_answer, build_encoder, parameters
+from polymodal.assemble import Heads, Strategy, Trees, build_answer, build_encoder, parameters
+from polymodal.plan import part_class
 from polymodal.train.encode import store_tokens
 from polymodal.train.features import Features
 from polymodal.train.loop import Epoch, train
@@ -183,12 +185,16 @@ def answer_job(work: Work, job: Mapping[str, Any], out: Path) -> Iterator[Event]
     strategy = Strategy.from_json(job["strategy"])
     features = open_features(job["work"], strategy.streams, not strategy.reads_tokens)
     options = Training().with_(job["training"])
+    strategy = cross_validated(work, strategy, features, options, job["seed"])
     torch.manual_seed(job["seed"])
     answer = build_answer(strategy, features.widths, work.targets, work.dim, work.heads)
+    rows, valid = _labelled(work, work.rows(TRAIN)), work.rows(VALID)
     curve: list[Epoch] = []
-    rows = torch.from_numpy(_labelled(work, work.rows(TRAIN)))
-    for epoch in fit_answer(work, answer, features, rows, work.rows(VALID), options, job["seed"]):
-        curve.append(epoch)
+    if isinstance(answer, Trees):
+        answer.fit(features.read(torch.from_numpy(rows)), {n: v[rows].numpy() for n, v in work.labels.items()}, job["seed"])
+        strategy = replace(strategy, facts=answer.facts())
+    else:
+        curve = list(fit_answer(work, answer, features, torch.from_numpy(rows), valid, options, job["seed"]))
     started = time.perf_counter()
     scores = {
         f"{split}/{name}": value.numpy()
@@ -204,11 +210,38 @@ def answer_job(work: Work, job: Mapping[str, Any], out: Path) -> Iterator[Event]
         "event": "result",
         "result": {
             "strategy": strategy.to_json(), "seed": job["seed"], "level": strategy.level, "parameters": parameters(answer),
-            "valid_score": max((e.valid for e in curve), default=float("nan")),
             "ms_per_row": 1000 * took / max(1, int((work.split > TRAIN).sum())),
             "epoch": [e.number for e in curve], "loss": [e.loss for e in curve], "valid": [e.valid for e in curve],
         },
     }
+
+
+def cross_validated(work: Work, strategy: Strategy, features: Features, options: Training, seed: int) -> Strategy:
+    """The strategy with every option given as `cv` replaced by the best of its class's `cv_grid`.
+
+    Each candidate is trained on the training rows outside one part and scored on that part, for every part; the tokens are
+    out-of-fold, so no candidate is flattered.
+    """
+    spec = strategy.spec
+    if not isinstance(spec, Mapping) or "cv" not in [v for v in spec.values() if isinstance(v, str)]:
+        return strategy
+    names = features.widths if strategy.family == "fusion" else strategy.streams
+    candidates = [{**spec, **c} for c in part_class(spec).cv_grid(names)]  # type: ignore[attr-defined]
+    train = _labelled(work, work.rows(TRAIN))
+    part = np.random.default_rng(0).permutation(len(train)) % 3
+    quick = options.with_({"epochs": max(5, options.epochs // 3)})
+
+    def score(candidate: Mapping[str, Any]) -> float:
+        found = []
+        for k in range(3):
+            torch.manual_seed(seed)
+            answer = build_answer(replace(strategy, spec=candidate), features.widths, work.targets, work.dim, work.heads)
+            held = train[part == k]
+            events = list(fit_answer(work, answer, features, torch.from_numpy(train[part != k]), held, quick, seed))
+            found.append(events[-1].valid)
+        return float(np.mean(found))
+
+    return replace(strategy, spec=max(candidates, key=score))
 
 
 def fit_answer(

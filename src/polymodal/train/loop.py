@@ -18,6 +18,10 @@ from polymodal.train.optim import Schedule, make_optimizer
 from polymodal.config import Training
 
 
+LEAST_STEPS = 16  # in an epoch: few rows are cut into smaller batches, or a small table would hardly be trained on
+LEAST_BATCH = 16
+
+
 class Diverged(PolymodalError, FloatingPointError):
     """The loss became infinite or NaN."""
 
@@ -51,7 +55,8 @@ def train(
     continues from it to the same result. Raises `Diverged` when the loss is not finite.
     """
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
-    steps_an_epoch = -(-len(rows) // options.batch)
+    size = min(options.batch, max(LEAST_BATCH, len(rows) // LEAST_STEPS))
+    steps_an_epoch = -(-len(rows) // size)
     optimizer = make_optimizer(module, options)
     schedule = Schedule(optimizer, options, steps_an_epoch * options.epochs)
     state = _State(module, optimizer, schedule, options.average)
@@ -64,7 +69,7 @@ def train(
         module.train()
         # A generator of its own: the order of rows does not depend on how many random numbers the module drew.
         order = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed * 100_003 + epoch))]
-        for i, batch in enumerate(order.split(options.batch)):
+        for i, batch in enumerate(order.split(size)):
             schedule.before_step(epoch * steps_an_epoch + i)
             optimizer.zero_grad(set_to_none=True)
             with autocast(device, options.precision):
