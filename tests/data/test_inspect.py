@@ -68,6 +68,12 @@ def test_a_clean_table_is_called_clean(table):
     }  # fmt: skip
 
 
+def test_rows_are_named_by_the_column_that_the_schema_names(table):
+    table.data["code"] = [f"c{row}" for row in range(ROWS)]
+    table.data["price"][1] = None
+    assert look(table, schema={"id": "code"}).missing == {"price": ["c1"]}
+
+
 def test_missing_and_unfitting_cells_are_named(table):
     table.data["price"][1:4] = [None, "twelve", None]
     table.data["label"][5] = None

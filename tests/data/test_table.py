@@ -67,3 +67,13 @@ def test_concat_keeps_ids_apart_and_problems_with_them():
     assert Table.concat([two, two]).ids == ["valid_0/0", "valid_1/0"]
     with pytest.raises(BadData, match=r"give at least one"):
         Table.concat([])
+
+
+def test_any_unique_column_may_name_the_rows():
+    problems = [Problem("1", "x", "odd"), Problem("t.csv:3", "", "no")]
+    table = Table.build({"code": ["a", "b"], "x": [1, 1]}, problems=problems)
+    named = table.named_by("code")
+    assert named.ids == ["a", "b"]
+    assert [problem.row for problem in named.problems] == ["b", "t.csv:3"]
+    with pytest.raises(BadData, match=r"Column 'x' cannot name the rows: '1' appears more than once"):
+        table.named_by("x")

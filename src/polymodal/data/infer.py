@@ -181,7 +181,7 @@ def _tell_values(column: str, present: Sequence[Any], distinct: int) -> Guess:
 
 def _tell_numbers(column: str, present: Sequence[Any], distinct: int) -> Guess:
     numbers = [number for value in present if (number := as_number(value)) is not None]
-    rest = sum(not looks_numeric(value) for value in present)
+    rest = 0 if len(numbers) == len(present) else sum(not looks_numeric(value) for value in present)
     mixed = f"; {rest:,} cells are not numbers" if rest else ""
     whole = all(number.is_integer() for number in numbers)
     if whole and len(numbers) == distinct and len(numbers) >= FEW // 2:
@@ -192,7 +192,7 @@ def _tell_numbers(column: str, present: Sequence[Any], distinct: int) -> Guess:
             return Guess("id", "whole numbers that only rise, as row numbers do")
     if whole and _ID_NAME.search(column):
         return _tell_key(column, len(present), distinct)
-    if any(isinstance(value, str) and re.fullmatch(r"0\d+", value.strip()) for value in present):
+    if any(isinstance(value, str) and value[:1] == "0" and value.isdigit() and len(value) > 1 for value in present):
         return Guess("category", f"{distinct:,} codes of digits, some with leading zeros{mixed}")
     if whole and _CODE_NAME.search(column):
         said = f"{distinct:,} whole numbers under the name of a code{mixed}"

@@ -49,6 +49,8 @@ def inspect_table(
     if split is None and schema.split is not None:
         parts = split_of_column(table.column(schema.split), ids=table.ids)
         split = [part for _, part in sorted((row, part) for part, rows in parts.items() for row in rows.tolist())]
+    if schema.id is not None and schema.id.lower() != "id":  # a column called id names the rows already
+        table = table.named_by(schema.id)
     inspector = _Inspector(table, schema, split)
     examined = {name: examine(table, one, (readers or {}).get(name)) for name, one in schema.fields.items()}
     for name, seen in examined.items():

@@ -11,6 +11,7 @@ from polymodal.data.target import label_of
 from polymodal.data.values import as_number
 
 ROWS_A_VALUE = 5  # below so many rows a value, a column decides the target by accident
+FIRST = 2000  # rows in which most honest columns contradict themselves, so that the rest need not be read
 LINEAR = 0.9999  # correlation above which a number is the target in other units
 
 
@@ -22,6 +23,8 @@ def leak(column: str, values: Sequence[Any], target: str, answers: Sequence[Any]
     """
     pairs = [(v, a) for v, a in zip(values, answers) if v is not None and a is not None]
     if len(pairs) < 10:
+        return None
+    if kind != "number" and _contradicted(pairs[:FIRST]):
         return None
     said = f"{column} looks like the target {target}: "
     end = ". If it is not known when the model is asked, leave it out (ignore: [" + column + "])."
@@ -40,6 +43,12 @@ def leak(column: str, values: Sequence[Any], target: str, answers: Sequence[Any]
     if len(keys) == len({answer for _, answer in labels}):
         return said + "its values are one-to-one with the classes" + end
     return said + "every one of its values goes with a single class" + end
+
+
+def _contradicted(pairs: Sequence[tuple[Any, Any]]) -> bool:
+    """Whether some value goes with two answers, so that it cannot give the answer away."""
+    labels = {(label_of(value), str(answer)) for value, answer in pairs}
+    return len(labels) > len({value for value, _ in labels})
 
 
 def _correlation(pairs: np.ndarray) -> float:

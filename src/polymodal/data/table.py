@@ -140,6 +140,15 @@ class Table:
         ids, bases = [self.ids[i] for i in order], [self.bases[i] for i in order]
         return replace(self, data=data, ids=ids, bases=bases, rows=self.rows[positions])
 
+    def named_by(self, column: str) -> Table:
+        """The same rows with the values of `column` as ids. Raises `BadData` when they are not unique."""
+        ids, fault = _unique(self.column(column))
+        if fault:
+            raise BadData(f"Column {column!r} cannot name the rows: {fault}. Choose another `id`, or none.")
+        new = dict(zip(self.ids, ids))
+        problems = [replace(problem, row=new.get(problem.row, problem.row)) for problem in self.problems]
+        return replace(self, ids=ids, problems=problems)
+
     @staticmethod
     def concat(tables: Sequence[Table]) -> Table:
         """All rows of `tables`, one after the other; a column that a table lacks is missing there.
@@ -158,15 +167,21 @@ class Table:
         return Table(data, named, bases, rows, problems, "+".join(table.name for table in tables), True)
 
 
+def _unique(values: Sequence[Any]) -> tuple[list[str], str]:
+    """The values as ids, or why they are none."""
+    given = [str(value) for value in values if value is not None]
+    repeated = [value for value, count in Counter(given).most_common(1) if count > 1]
+    if repeated:
+        return given, f"{repeated[0]!r} appears more than once"
+    return given, "some are missing" if len(given) < len(values) else ""
+
+
 def _ids(columns: Mapping[str, list[Any]], numbers: np.ndarray, name: str, problems: list[Problem]) -> list[str]:
     column = next((c for c in columns if c.lower() == "id"), None)
     if column is not None:
-        values = [None if value is None else str(value) for value in columns[column]]
-        complete = [value for value in values if value is not None]
-        if len(complete) == len(values) == len(set(complete)):
-            return complete
-        repeated = [value for value, count in Counter(complete).most_common(1) if count > 1]
-        fault = f"{repeated[0]!r} appears more than once" if repeated else "some are missing"
+        ids, fault = _unique(columns[column])
+        if not fault:
+            return ids
         problems.append(Problem(name, column, f"ids are not unique ({fault}); rows are named by their number instead"))
     return [str(number) for number in numbers.tolist()]
 

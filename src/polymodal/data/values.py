@@ -12,7 +12,7 @@ import numpy as np
 
 SUFFIXES = {
     "image": (".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"),
-    "audio": (".wav", ".ogg", ".oga", ".opus", ".flac", ".mp3", ".aif", ".aiff", ".au", ".m4a"),
+    "audio": (".wav", ".ogg", ".oga", ".opus", ".flac", ".mp3", ".aif", ".aiff", ".m4a"),
     "video": (".mp4", ".avi", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".m4v"),
     "volume": (".nii", ".nii.gz", ".dcm", ".mha", ".nrrd"),
     "points": (".ply", ".pcd", ".las", ".xyz", ".obj", ".stl"),
@@ -76,11 +76,12 @@ def as_number(value: Any) -> float | None:
     if isinstance(value, bool):
         return None
     if isinstance(value, str):
-        adorned = _ADORNED.fullmatch(value.strip())
+        text = value.replace("_", "x")  # Python reads 1_000 as a number; people do not write it
         try:
-            value = float(adorned[1].replace(",", "") if adorned else value.replace("_", "x"))
+            value = float(text)
         except ValueError:
-            return None
+            adorned = _ADORNED.fullmatch(text.strip())
+            value = float(adorned[1].replace(",", "")) if adorned else None
     if isinstance(value, int | float):
         return float(value) if math.isfinite(value) else None
     return None
