@@ -241,6 +241,11 @@ def test_kinds_correct_single_guesses():
     assert schema.ignored["photo"] == "the schema says ignore"
 
 
+def test_codes_with_leading_zeros_stay_codes_in_the_processor_too():
+    schema = Schema.infer(table(code=["01", "02", "17"] * 20), "label")
+    assert schema.fields["table"].options == {"types": {"code": "category"}}
+
+
 def test_a_yaml_file_says_the_same_as_a_dict(tmp_path):
     path = tmp_path / "s.yaml"
     path.write_text(

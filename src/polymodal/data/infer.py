@@ -30,12 +30,14 @@ class Guess:
     """The kind of a column and why.
 
     Besides the kinds of fields, a guess may be `number`, `category` or `date` (which share the stream `table`), or
-    `id`, `constant`, `empty` or `other`, which are not used. `warning` is set when the user should know more.
+    `id`, `constant`, `empty` or `other`, which are not used. `warning` is set when the user should know more, `binding`
+    when the processor must not guess otherwise.
     """
 
     kind: str
     why: str
     warning: str = ""
+    binding: bool = False
 
 
 def tell(table: Table, column: str) -> Guess:
@@ -193,7 +195,7 @@ def _tell_numbers(column: str, present: Sequence[Any], distinct: int) -> Guess:
     if whole and _ID_NAME.search(column):
         return _tell_key(column, len(present), distinct)
     if any(isinstance(value, str) and value[:1] == "0" and value.isdigit() and len(value) > 1 for value in present):
-        return Guess("category", f"{distinct:,} codes of digits, some with leading zeros{mixed}")
+        return Guess("category", f"{distinct:,} codes of digits, some with leading zeros{mixed}", binding=True)
     if whole and _CODE_NAME.search(column):
         said = f"{distinct:,} whole numbers under the name of a code{mixed}"
         return Guess("number", f"{said}; kept as a number, since neighbouring codes are often alike")

@@ -179,7 +179,7 @@ def _inferred(
     grouped: dict[str, Guess] = {}
     for column in columns:
         fixed = said.kinds.get(column)
-        guess = Guess(fixed, "as the schema says") if fixed else tell(table, column)
+        guess = Guess(fixed, "as the schema says", binding=True) if fixed else tell(table, column)
         warnings += [guess.warning] if guess.warning else []
         if guess.kind == "ignore":
             ignored[column] = "the schema says ignore"
@@ -193,7 +193,7 @@ def _inferred(
             fields[column] = Field(column, guess.kind, (column,), options, guess.why)
     if grouped:
         name = "table" if "table" not in fields else "table_columns"
-        types = {column: said.kinds[column] for column in grouped if column in said.kinds}
+        types = {column: guess.kind for column, guess in grouped.items() if guess.binding}
         why = "; ".join(f"{column} ({guess.kind}: {guess.why})" for column, guess in grouped.items())
         fields[name] = Field(name, "table", tuple(grouped), {"types": types} if types else {}, why)
     return fields
