@@ -33,7 +33,9 @@ def show_all(family: str | None, form: str) -> str:
     names = [family if family in FAMILIES else family.removesuffix("s")] if family else list(FAMILIES)
     tables = {n: {part: catalogue(n).entry(part) for part in catalogue(n)} for n in names}
     if form == "json":
-        return json.dumps({n: {p: e.__dict__ for p, e in t.items()} for n, t in tables.items()}, ensure_ascii=False, indent=1)
+        return json.dumps(
+            {n: {p: e.__dict__ for p, e in t.items()} for n, t in tables.items()}, ensure_ascii=False, indent=1
+        )
     lines: list[str] = []
     for name, parts in tables.items():
         if form == "markdown":

@@ -12,11 +12,16 @@ import typer
 from polymodal.core.errors import BadArgument, PolymodalError
 
 app = typer.Typer(
-    name="polymodal", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    name="polymodal",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
     help="One model from records that mix pictures, words, sound and measurements, and what each was worth.",
 )
 
-Data = Annotated[str, typer.Argument(help="CSV, TSV, Parquet, JSONL, a folder per class, Hugging Face dataset or shards.")]
+Data = Annotated[
+    str, typer.Argument(help="CSV, TSV, Parquet, JSONL, a folder per class, Hugging Face dataset or shards.")
+]
 TargetOption = Annotated[Optional[str], typer.Option("--target", "-t", help="Column to predict.")]  # noqa: UP045 - typer reads it
 Valid = Annotated[Optional[str], typer.Option(help="Rows to choose by; cut from DATA when absent.")]  # noqa: UP045
 Test = Annotated[Optional[str], typer.Option(help="Rows to measure on, once; cut from DATA when absent.")]  # noqa: UP045
@@ -42,7 +47,12 @@ def demo(out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("r
 
 @app.command()
 def inspect(
-    data: Data, target: TargetOption = None, valid: Valid = None, test: Test = None, schema: SchemaOption = None, as_json: AsJson = False
+    data: Data,
+    target: TargetOption = None,
+    valid: Valid = None,
+    test: Test = None,
+    schema: SchemaOption = None,
+    as_json: AsJson = False,
 ) -> None:
     """Fields, kinds, missing cells, broken files, duplicates, leaks between splits."""
     from polymodal.train.inspection import inspect as run_inspect
@@ -53,14 +63,23 @@ def inspect(
 
 @app.command()
 def plan(
-    data: Data, target: TargetOption = None, valid: Valid = None, test: Test = None, schema: SchemaOption = None,
-    config: ConfigOption = None, fusion: FusionOption = None, seeds: Annotated[Optional[int], typer.Option(min=1)] = None,  # noqa: UP045
-    sets: SetOption = None, as_json: AsJson = False,
+    data: Data,
+    target: TargetOption = None,
+    valid: Valid = None,
+    test: Test = None,
+    schema: SchemaOption = None,
+    config: ConfigOption = None,
+    fusion: FusionOption = None,
+    seeds: Annotated[Optional[int], typer.Option(min=1)] = None,  # noqa: UP045
+    sets: SetOption = None,
+    as_json: AsJson = False,
 ) -> None:
     """What fit would do, and why; computes nothing."""
     from polymodal.plan import plan as make_plan
 
-    found = make_plan(data, target, valid=valid, test=test, schema=schema, config=_config(config, sets, fusion=fusion, seeds=seeds))
+    found = make_plan(
+        data, target, valid=valid, test=test, schema=schema, config=_config(config, sets, fusion=fusion, seeds=seeds)
+    )
     print(json.dumps(found.to_json(), ensure_ascii=False, indent=1, default=str) if as_json else found.text())
 
 
@@ -68,7 +87,11 @@ def plan(
 def fit(
     data: Data,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")],
-    target: TargetOption = None, valid: Valid = None, test: Test = None, schema: SchemaOption = None, config: ConfigOption = None,
+    target: TargetOption = None,
+    valid: Valid = None,
+    test: Test = None,
+    schema: SchemaOption = None,
+    config: ConfigOption = None,
     fusion: FusionOption = None,
     seeds: Annotated[Optional[int], typer.Option(min=1, help="Seeds a strategy.")] = None,  # noqa: UP045
     budget_ms: Annotated[Optional[float], typer.Option(help="Choose only what answers a row within it.")] = None,  # noqa: UP045
@@ -86,7 +109,9 @@ def fit(
 
 @app.command()
 def evaluate(
-    run: RunFolder, data: Data, out: Annotated[Optional[Path], typer.Option(help="Folder for the report.")] = None,  # noqa: UP045
+    run: RunFolder,
+    data: Data,
+    out: Annotated[Optional[Path], typer.Option(help="Folder for the report.")] = None,  # noqa: UP045
     as_json: AsJson = False,
 ) -> None:
     """Metrics with intervals, every subset of streams, noise curves, calibration, report."""
@@ -94,12 +119,18 @@ def evaluate(
 
     folder = out or run / "evaluation"
     found = load(run).evaluate(data, out=folder, quiet=as_json)
-    print(json.dumps(found, ensure_ascii=False) if as_json else f"{found['verdict']['headline']}\nReport: {folder / 'report.html'}")
+    print(
+        json.dumps(found, ensure_ascii=False)
+        if as_json
+        else f"{found['verdict']['headline']}\nReport: {folder / 'report.html'}"
+    )
 
 
 @app.command()
 def predict(
-    run: RunFolder, data: Data, out: Annotated[Path, typer.Option("--out", "-o", help="CSV, JSONL or Parquet file to write.")]
+    run: RunFolder,
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", "-o", help="CSV, JSONL or Parquet file to write.")],
 ) -> None:
     """Label and probability, or number and interval, of every row."""
     from polymodal.data.write import write_columns
@@ -117,7 +148,8 @@ def predict(
 
 @app.command()
 def explain(
-    run: RunFolder, data: Data,
+    run: RunFolder,
+    data: Data,
     row: Annotated[Optional[str], typer.Option(help="Id of one row.")] = None,  # noqa: UP045
     out: Annotated[Optional[Path], typer.Option(help="HTML file with pictures.")] = None,  # noqa: UP045
     limit: Annotated[int, typer.Option(min=1, help="Rows to explain when no id is given.")] = 20,
@@ -159,7 +191,9 @@ def show(name: Annotated[str, typer.Argument(help="A part's name.")]) -> None:
 
 @app.command()
 def store(
-    folder: Annotated[Optional[Path], typer.Option("--store", help="The store's folder; default: the user's cache.")] = None,  # noqa: UP045
+    folder: Annotated[
+        Path | None, typer.Option("--store", help="The store's folder; default: the user's cache.")
+    ] = None,
     clear: Annotated[Optional[str], typer.Option(help="A group's name, or 'all'.")] = None,  # noqa: UP045
     as_json: AsJson = False,
 ) -> None:

@@ -1,4 +1,5 @@
-"""What a user may set: options of the training loop, and of a whole fit; from keyword arguments or a YAML file alike."""
+"""What a user may set: options of the training loop, and of a whole fit; from keyword arguments or a YAML file
+alike."""
 
 from __future__ import annotations
 
@@ -21,9 +22,11 @@ SCHEDULES = ("cosine", "step", "plateau", "constant")
 class Training:
     """Options of the training loop.
 
-    `batch` is the most rows of a step (few rows make smaller batches); `lr` is the peak learning rate; `warmup` the share of steps in which it rises; `weight_decay` is L2 (decoupled under
+    `batch` is the most rows of a step (few rows make smaller batches); `lr` is the peak learning rate; `warmup`
+    the share of steps in which it rises; `weight_decay` is L2 (decoupled under
     adamw) on matrices only; `l1` the weight of the sum of absolute weights; `clip` the largest gradient norm (0: none);
-    `patience` the epochs without a better validation score before stopping (0: never stop early); `average` the decay of
+    `patience` the epochs without a better validation score before stopping (0: never stop early); `average` the
+    decay of
     an exponential moving average of the weights that is validated and kept instead (0: none); `modality_dropout` the
     chance that a stream of a row is hidden in training.
     """
@@ -72,12 +75,15 @@ class Training:
 class Config:
     """Options of a fit.
 
-    `fusion`: `auto` (a few cheap, different ones), `all`, or specs. `encoders`, `processors`: specs by stream or by kind.
+    `fusion`: `auto` (a few cheap, different ones), `all`, or specs. `encoders`, `processors`: specs by stream or
+    by kind.
     `heads`: specs by target. `training`: options of every encoder's and every answer's training; `encoder_training` and
-    `answer_training` win over it. `seeds`: how many seeds each strategy is trained with. `crossfit`: into how many parts the training
+    `answer_training` win over it. `seeds`: how many seeds each strategy is trained with. `crossfit`: into how many
+    parts the training
     rows are cut so that a fusion learns from tokens of encoders that did not see the row (0: tokens of the very encoder
     that learned from the row). `dim`: width of the tokens. `budget_ms`: choose only strategies that answer a row within
-    it. `time_limit`: seconds after which no further strategy is started. `fractions`: train, valid, test, where the data
+    it. `time_limit`: seconds after which no further strategy is started. `fractions`: train, valid, test, where
+    the data
     bring no split. `ensemble`: offer a greedy ensemble as one more row. `finetune`: train the chosen fusion and its
     encoders together at last and keep the result if validation says so. `store`: folder of the encode-once store.
     `workers`: processes (default: one a core; 0: this one).

@@ -145,7 +145,8 @@ class Model(nn.Module):
 
 
 def drop_streams(streams: Mapping[str, Tokens], rate: float) -> dict[str, Tokens]:
-    """Modality dropout (Neverova et al. 2016): clear each stream of each row with probability `rate`, never a row's last.
+    """Modality dropout (Neverova et al. 2016): clear each stream of each row with probability `rate`, never a
+    row's last.
 
     Draws from torch's global generator.
     """

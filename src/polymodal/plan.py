@@ -25,7 +25,11 @@ from polymodal.fusion.base import DecisionFusion, Fusion
 from polymodal.process import PROCESSORS
 
 DEFAULT_ENCODERS = {
-    "image": "image_resnet", "audio": "audio_cnn", "text": "text_tfidf", "table": "table_mlp", "series": "series_tcn",
+    "image": "image_resnet",
+    "audio": "audio_cnn",
+    "text": "text_tfidf",
+    "table": "table_mlp",
+    "series": "series_tcn",
     "vector": "vector_mlp",
 }
 AUTO = ("concat", "gated", "attention", "late_mean", "product", "stacking")
@@ -72,7 +76,9 @@ class Plan:
             "sources": dict(self.sources),
             "rows": {part: len(self.rows(part)) for part in PARTS},
             "targets": [t.to_json() for t in self.targets],
-            "fields": {n: {"kind": f.kind, "columns": list(f.columns), "why": f.why} for n, f in self.schema.fields.items()},
+            "fields": {
+                n: {"kind": f.kind, "columns": list(f.columns), "why": f.why} for n, f in self.schema.fields.items()
+            },
             "ignored": dict(self.schema.ignored),
             "processors": dict(self.processors),
             "encoders": dict(self.encoders),
@@ -86,7 +92,11 @@ class Plan:
         counts = ", ".join(f"{len(self.rows(part))} {part}" for part in PARTS)
         lines = [f"Rows: {counts}."]
         for target in self.targets:
-            what = f"{len(target.classes)} classes" if target.classes else "a number" + (", by its logarithm" if target.log else "")
+            what = (
+                f"{len(target.classes)} classes"
+                if target.classes
+                else "a number" + (", by its logarithm" if target.log else "")
+            )
             lines.append(f"Target: {target.name} ({what}).")
         lines.append("Streams:")
         for name, f in self.schema.fields.items():
@@ -98,11 +108,16 @@ class Plan:
         parts = f"; {c.crossfit} more on parts of the training rows, for out-of-fold tokens" if c.crossfit else ""
         lines.append(f"Stage 1: train one encoder a stream{parts}: {self.encoder_fits} fits, tokens stored.")
         lines.append(f"Stage 2: {len(self.strategies)} strategies x {c.seeds} seeds on stored tokens:")
-        for family, word in (("single", "single modalities"), ("fusion", "fusions"), ("decision", "late fusions"), ("trees", "trees")):
+        for family, word in (
+            ("single", "single modalities"),
+            ("fusion", "fusions"),
+            ("decision", "late fusions"),
+            ("trees", "trees"),
+        ):
             names = [s.name for s in self.strategies if s.family == family]
             if names:
                 lines.append(f"  {word}: {', '.join(names)}")
-        lines.append("Choice by validation score; the test rows are read once, at the end." )
+        lines.append("Choice by validation score; the test rows are read once, at the end.")
         return "\n".join([*lines, *(f"Note: {n}" for n in self.notes)])
 
 
@@ -118,7 +133,8 @@ def plan(
 ) -> Plan:
     """Resolve data and options into a `Plan`; no media is opened and nothing is trained.
 
-    `data`, `valid`, `test`: whatever `read_table` reads. `schema`: a `Schema`, a YAML file or a dict that overrides what
+    `data`, `valid`, `test`: whatever `read_table` reads. `schema`: a `Schema`, a YAML file or a dict that
+    overrides what
     is inferred. `options`: the fields of `Config`. Raises `BadData`, `BadArgument` or `UnknownName`, naming what to do.
     """
     if config is not None and options:
@@ -137,11 +153,21 @@ def plan(
     table, split, truth = _labelled(table, split, truth, notes)
     encoders = {name: _encoder(name, f.kind, config) for name, f in resolved.fields.items()}
     return Plan(
-        table=table, schema=resolved, targets=targets, truth=truth, split=split,
+        table=table,
+        schema=resolved,
+        targets=targets,
+        truth=truth,
+        split=split,
         fold=_folds(table, resolved, targets[0], truth, split, config),
         processors={name: _processor(f, encoders[name], config) for name, f in resolved.fields.items()},
-        encoders=encoders, strategies=strategies(tuple(resolved.fields), config.fusion), config=config,
-        sources={n: str(s) if isinstance(s, str | Path) else f"<{type(s).__name__}>" for n, s in parts.items() if s is not None},
+        encoders=encoders,
+        strategies=strategies(tuple(resolved.fields), config.fusion),
+        config=config,
+        sources={
+            n: str(s) if isinstance(s, str | Path) else f"<{type(s).__name__}>"
+            for n, s in parts.items()
+            if s is not None
+        },
         notes=(*notes, *resolved.warnings),
     )
 
@@ -170,7 +196,12 @@ def _split(table: Table, tables: Mapping[str, Table], schema: Schema, config: Co
         codes = encode_target(fit_target(name, schema.targets[name], labels), labels)
         groups = [table.column(schema.group)[i] for i in train] if schema.group else None
         cut = split_rows(
-            len(train), valid=wanted["valid"] / total, test=wanted["test"] / total, labels=codes, groups=groups, seed=config.seed
+            len(train),
+            valid=wanted["valid"] / total,
+            test=wanted["test"] / total,
+            labels=codes,
+            groups=groups,
+            seed=config.seed,
         )
         for name in missing:
             part[train[cut[name]]] = PARTS.index(name)
@@ -210,17 +241,24 @@ def _folds(
     train = np.flatnonzero(split == 0)
     if config.crossfit and len(train) >= 2 * config.crossfit:
         groups = [table.column(schema.group)[i] for i in train] if schema.group else None
-        fold[train] = fold_ids(len(train), config.crossfit, labels=truth[target.name][train], groups=groups, seed=config.seed)
+        fold[train] = fold_ids(
+            len(train), config.crossfit, labels=truth[target.name][train], groups=groups, seed=config.seed
+        )
     return fold
 
 
 def _encoder(stream: str, kind: str, config: Config) -> Spec:
     for key in config.encoders:
         if key not in (*DEFAULT_ENCODERS, stream) and ":" not in key:
-            raise UnknownName(f"encoders names {key!r}, which is neither a stream nor a kind.{suggest(key, [*DEFAULT_ENCODERS, stream])}")
+            raise UnknownName(
+                f"encoders names {key!r}, which is neither a stream nor a kind."
+                f"{suggest(key, [*DEFAULT_ENCODERS, stream])}"
+            )
     spec = config.encoders.get(stream, config.encoders.get(kind, DEFAULT_ENCODERS.get(kind)))
     if spec is None:
-        raise BadData(f"The stream {stream!r} is of the kind {kind!r}, which no built-in encoder reads yet; name one in encoders.")
+        raise BadData(
+            f"The stream {stream!r} is of the kind {kind!r}, which no built-in encoder reads yet; name one in encoders."
+        )
     ENCODERS.resolve(spec)
     return spec
 
@@ -279,7 +317,7 @@ def _family(spec: Spec) -> str:
 
 def part_class(spec: Spec) -> type:
     """The class behind the spec of an encoder or of a strategy."""
-    name = spec.get("name") if isinstance(spec, Mapping) else spec
+    name = spec["name"] if isinstance(spec, Mapping) else spec
     if isinstance(name, type):
         return name
     for catalogue in (FUSIONS, DECISIONS, TREES, ENCODERS):

@@ -64,7 +64,9 @@ class Predictor:
         return tuple(sorted({name for m in self.members for name in m.strategy.streams}))
 
     @torch.no_grad()
-    def encode(self, table: Table, problems: list[Problem] | None = None) -> Iterator[tuple[np.ndarray, dict[str, Tokens]]]:
+    def encode(
+        self, table: Table, problems: list[Problem] | None = None
+    ) -> Iterator[tuple[np.ndarray, dict[str, Tokens]]]:
         """Row numbers and tokens, a chunk at a time. Cells that cannot be used are missing, and named in `problems`."""
         raw = {name: self.cells(table, name) for name in self.streams}
         for start in range(0, len(table), CHUNK):
@@ -78,7 +80,9 @@ class Predictor:
             return cells(table, field)
         return [None] * len(table)
 
-    def _encode(self, stream: str, raw: Any, rows: np.ndarray, ids: list[str], problems: list[Problem] | None) -> Tokens:
+    def _encode(
+        self, stream: str, raw: Any, rows: np.ndarray, ids: list[str], problems: list[Problem] | None
+    ) -> Tokens:
         processor, encoder = self.processors[stream], self.encoders[stream]
         inputs, present, bad = read_cells(processor, [raw[i] for i in rows])
         if problems is not None:
@@ -122,17 +126,26 @@ class Predictor:
     def save(self, folder: Path, extra: Mapping[str, Any]) -> None:
         """Write `config.yaml` (with `extra`), `schema.json` and `weights.safetensors`; no pickle."""
         model = {
-            "encoders": dict(self.encoder_specs), "facts": {n: e.facts for n, e in self.encoders.items()}, "dim": self.dim,
-            "heads": dict(self.heads), "temperature": self.temperature, "radius": self.radius,
+            "encoders": dict(self.encoder_specs),
+            "facts": {n: e.facts for n, e in self.encoders.items()},
+            "dim": self.dim,
+            "heads": dict(self.heads),
+            "temperature": self.temperature,
+            "radius": self.radius,
             "members": [{"strategy": m.strategy.to_json(), "weight": m.weight} for m in self.members],
         }
         with writing(folder / "config.yaml") as temporary:
-            temporary.write_text(yaml.safe_dump({**extra, "model": _plain(model)}, sort_keys=False, allow_unicode=True), encoding="utf-8")
+            temporary.write_text(
+                yaml.safe_dump({**extra, "model": _plain(model)}, sort_keys=False, allow_unicode=True), encoding="utf-8"
+            )
         write_json(
             folder / "schema.json",
             {
-                "schema": self.schema.to_json(), "targets": [t.to_json() for t in self.targets],
-                "processors": {n: {"spec": self.processor_specs[n], "state": p.state()} for n, p in self.processors.items()},
+                "schema": self.schema.to_json(),
+                "targets": [t.to_json() for t in self.targets],
+                "processors": {
+                    n: {"spec": self.processor_specs[n], "state": p.state()} for n, p in self.processors.items()
+                },
             },
         )
         weights = {f"encoders.{n}.{k}": v for n, e in self.encoders.items() for k, v in e.state_dict().items()}
@@ -145,7 +158,8 @@ class Predictor:
         """Read a bundle. Raises `BadData` when the folder holds none."""
         if not (folder / "weights.safetensors").exists():
             raise BadData(
-                f"{folder} holds no finished model (no weights.safetensors). Make one with `polymodal fit … --out {folder}`, "
+                f"{folder} holds no finished model (no weights.safetensors). Make one with "
+                f"`polymodal fit … --out {folder}`, "
                 "or finish an interrupted one with --resume."
             )
         model = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))["model"]
@@ -160,11 +174,23 @@ class Predictor:
         weights = load_file(folder / "weights.safetensors")
         for name, encoder in encoders.items():
             encoder.load_state_dict(_under(weights, f"encoders.{name}."))
-        answer = assemble_answer(members, {n: e.dim for n, e in encoders.items()}, targets, model["dim"], Heads(model["heads"]))
+        answer = assemble_answer(
+            members, {n: e.dim for n, e in encoders.items()}, targets, model["dim"], Heads(model["heads"])
+        )
         answer.load_state_dict(_under(weights, "answer."))
         return cls(
-            Schema.from_json(stored["schema"]), targets, {n: e["spec"] for n, e in stored["processors"].items()}, processors,
-            model["encoders"], encoders, members, answer, model["heads"], model["dim"], model["temperature"], model["radius"],
+            Schema.from_json(stored["schema"]),
+            targets,
+            {n: e["spec"] for n, e in stored["processors"].items()},
+            processors,
+            model["encoders"],
+            encoders,
+            members,
+            answer,
+            model["heads"],
+            model["dim"],
+            model["temperature"],
+            model["radius"],
         )
 
 
@@ -183,7 +209,9 @@ def answer_columns(target: Target, decoded: Mapping[str, np.ndarray]) -> dict[st
         return {name: decoded["value"].tolist()} | {
             f"{name}_{end}": decoded[end].tolist() for end in ("low", "high") if end in decoded
         }
-    found: dict[str, list[Any]] = {name: [str(x) if isinstance(x, str) else [str(y) for y in x] for x in decoded["label"]]}
+    found: dict[str, list[Any]] = {
+        name: [str(x) if isinstance(x, str) else [str(y) for y in x] for x in decoded["label"]]
+    }
     if target.kind == "classes":
         found[f"{name}_probability"] = decoded["probability"].max(1).tolist()
     return found | {f"{name}={c}": decoded["probability"][:, i].tolist() for i, c in enumerate(target.classes)}

@@ -24,10 +24,15 @@ def answers(accuracy: float, truth: np.ndarray, seed: int, seeds: int = 3) -> np
     return np.where(np.eye(2, dtype=bool)[label], 0.8, 0.2)
 
 
-def outcome(name: str, level: str, accuracy: float, *, test: float | None = None, ms: float = 1.0, seed: int = 0) -> Outcome:
+def outcome(
+    name: str, level: str, accuracy: float, *, test: float | None = None, ms: float = 1.0, seed: int = 0
+) -> Outcome:
     return Outcome(
-        name, level, ("x", "y") if level != "single" else ("x",),
-        {"label": answers(accuracy, TRUTH["valid"], seed)}, {"label": answers(test or accuracy, TRUTH["test"], seed + 50)},
+        name,
+        level,
+        ("x", "y") if level != "single" else ("x",),
+        {"label": answers(accuracy, TRUTH["valid"], seed)},
+        {"label": answers(test or accuracy, TRUTH["test"], seed + 50)},
         predict_ms=ms,
     )
 
@@ -37,7 +42,11 @@ def judged(*outcomes: Outcome, **options):
 
 
 def test_a_better_fusion_is_chosen_and_said_to_help():
-    found = judged(outcome("x alone", "single", 0.7), outcome("concat", "feature", 0.85, seed=1), outcome("gated", "feature", 0.92, seed=2))
+    found = judged(
+        outcome("x alone", "single", 0.7),
+        outcome("concat", "feature", 0.85, seed=1),
+        outcome("gated", "feature", 0.92, seed=2),
+    )
     assert (found.chosen, found.fusion, found.single) == ("gated", "gated", "x alone")
     assert found.helped is True
     assert found.headline.startswith("Fusing helped: gated")
@@ -61,7 +70,8 @@ def test_a_fusion_that_hurts_is_said_to_and_the_single_modality_is_deployed():
 
 def test_test_scores_never_decide():
     found = judged(
-        outcome("x alone", "single", 0.6), outcome("concat", "feature", 0.9, test=0.7, seed=1),
+        outcome("x alone", "single", 0.6),
+        outcome("concat", "feature", 0.9, test=0.7, seed=1),
         outcome("gated", "feature", 0.7, test=0.99, seed=2),
     )
     assert found.chosen == "concat"
@@ -74,8 +84,10 @@ def test_validation_that_flatters_is_called_out():
 
 def test_the_budget_rules_out_slow_strategies():
     found = judged(
-        outcome("x alone", "single", 0.6), outcome("concat", "feature", 0.8, seed=1),
-        outcome("gated", "feature", 0.95, ms=50.0, seed=2), budget_ms=10.0,
+        outcome("x alone", "single", 0.6),
+        outcome("concat", "feature", 0.8, seed=1),
+        outcome("gated", "feature", 0.95, ms=50.0, seed=2),
+        budget_ms=10.0,
     )
     assert found.chosen == "concat"
     assert any("within 10 ms" in s for s in found.sentences)
@@ -92,7 +104,11 @@ def test_an_ensemble_of_different_errors_wins_and_is_scored_out_of_sample():
 
 
 def test_chance_predicts_the_training_frequencies():
-    row = next(r for r in judged(outcome("x alone", "single", 0.7), outcome("concat", "feature", 0.8, seed=1)).rows if r["strategy"] == "chance")
+    row = next(
+        r
+        for r in judged(outcome("x alone", "single", 0.7), outcome("concat", "feature", 0.8, seed=1)).rows
+        if r["strategy"] == "chance"
+    )
     assert row["test_mean"] == pytest.approx((TRUTH["test"] == 0).mean())
 
 
@@ -100,8 +116,8 @@ def test_smaller_is_better_metrics_are_turned():
     from dataclasses import replace
 
     from polymodal.evaluate.metrics import METRICS
-    from polymodal.train.compare import _oriented
     from polymodal.evaluate.statistics import Paired
+    from polymodal.train.compare import _oriented
 
     better = _oriented(Paired(-2.0, -3.0, -1.0, 0.01), METRICS["rmse"])
     assert (better.difference, better.low, better.high) == (2.0, 1.0, 3.0)

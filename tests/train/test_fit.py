@@ -19,7 +19,15 @@ import polymodal as pm
 from polymodal.core.errors import BadArgument, BadData, UnknownName
 from polymodal.data import synthetic
 
-QUICK = {"seeds": 2, "crossfit": 2, "dim": 16, "workers": 0, "trackers": "none", "training": {"epochs": 12}, "quiet": True}
+QUICK = {
+    "seeds": 2,
+    "crossfit": 2,
+    "dim": 16,
+    "workers": 0,
+    "trackers": "none",
+    "training": {"epochs": 12},
+    "quiet": True,
+}
 
 
 @pytest.fixture
@@ -41,8 +49,16 @@ def test_a_run_holds_every_promised_file(quick, tmp_path):
     run = quick(synthetic.missing(400), fusion=["gated"])
     names = {p.name for p in (tmp_path / "run").iterdir()}
     assert {
-        "config.yaml", "schema.json", "weights.safetensors", "metrics.json", "leaderboard.csv", "predictions_test.parquet",
-        "report.html", "log.jsonl", "evaluation.json", "set_aside.jsonl",
+        "config.yaml",
+        "schema.json",
+        "weights.safetensors",
+        "metrics.json",
+        "leaderboard.csv",
+        "predictions_test.parquet",
+        "report.html",
+        "log.jsonl",
+        "evaluation.json",
+        "set_aside.jsonl",
     } <= names
     strategies = [r["strategy"] for r in run.leaderboard]
     assert {"concat", "late_mean", "gated", "chance"} <= set(strategies)
@@ -73,11 +89,16 @@ def test_any_subset_of_streams_gives_a_finite_answer(quick, tmp_path):
     for given in ([], streams[:1], streams[1:], streams):
         answers = run.predict({"id": ["a", "b"], **{name: columns[name][:2] for name in given}})
         assert np.isfinite(answers["label_probability"]).all()
-    assert {len(s["streams"]) for s in json.loads((tmp_path / "run" / "evaluation.json").read_text())["subsets"]} == {1, 2}
+    assert {len(s["streams"]) for s in json.loads((tmp_path / "run" / "evaluation.json").read_text())["subsets"]} == {
+        1,
+        2,
+    }
 
 
 def test_the_product_of_two_streams_needs_a_fusion_that_multiplies(quick):
-    run = quick(synthetic.product(1500), fusion=["tensor", "late_mean", "product", "stacking"], dim=32, training={"epochs": 40})
+    run = quick(
+        synthetic.product(1500), fusion=["tensor", "late_mean", "product", "stacking"], dim=32, training={"epochs": 40}
+    )
     assert score(run, "tensor") > 0.9
     for late in ("late_mean", "product", "stacking", "left alone", "right alone"):
         assert abs(score(run, late) - 0.5) < 0.1, late
@@ -124,8 +145,8 @@ KILLED = """
 import polymodal as pm
 from polymodal.data import synthetic
 columns, target = synthetic.missing(600)
-pm.fit(columns, target, out={out!r}, fusion=["gated", "attention"], seeds=2, crossfit=2, dim=16, workers=2, trackers="none",
-       training={{"epochs": 40, "patience": 0}}, quiet=True, resume={resume})
+pm.fit(columns, target, out={out!r}, fusion=["gated", "attention"], seeds=2, crossfit=2, dim=16, workers=2,
+       trackers="none", training={{"epochs": 40, "patience": 0}}, quiet=True, resume={resume})
 """
 
 
@@ -151,7 +172,12 @@ def test_kill_in_the_middle_then_resume_gives_the_unbroken_result(tmp_path):
     tables = []
     for out in ("whole", "killed"):
         with open(tmp_path / out / "leaderboard.csv", encoding="utf-8", newline="") as file:
-            tables.append([(r["strategy"], r["valid"], r["test_mean"], r["test_low"], r["test_high"]) for r in csv.DictReader(file)])
+            tables.append(
+                [
+                    (r["strategy"], r["valid"], r["test_mean"], r["test_low"], r["test_high"])
+                    for r in csv.DictReader(file)
+                ]
+            )
     assert tables[0] == tables[1]
 
 
@@ -195,11 +221,14 @@ def test_numbers_have_intervals_and_a_verdict(quick):
     rng = np.random.default_rng(0)
     streams = [c for c in columns if c != "label"]
     price = [
-        float(100 + 20 * sum(np.mean(columns[s][i]) for s in streams if columns[s][i] is not None) + rng.normal()) for i in range(500)
+        float(100 + 20 * sum(np.mean(columns[s][i]) for s in streams if columns[s][i] is not None) + rng.normal())
+        for i in range(500)
     ]
     run = quick(({**{s: columns[s] for s in streams}, "price": price}, "price"), fusion=["gated"])
     answers = run.predict({s: columns[s][:50] for s in streams})
-    assert all(low < value < high for low, value, high in zip(answers["price_low"], answers["price"], answers["price_high"]))
+    assert all(
+        low < value < high for low, value, high in zip(answers["price_low"], answers["price"], answers["price_high"])
+    )
     assert run.metrics["primary"] == "r2"
 
 

@@ -106,7 +106,15 @@ def test_l1_makes_weights_smaller():
 def test_a_loss_that_is_not_finite_is_refused():
     module, _, validate, rows = problem()
     with pytest.raises(Diverged, match="Lower lr"):
-        list(train(module, lambda batch: module(torch.full((2, 5), float("nan"))).mean(), validate, rows, Training(epochs=2)))
+        list(
+            train(
+                module,
+                lambda batch: module(torch.full((2, 5), float("nan"))).mean(),
+                validate,
+                rows,
+                Training(epochs=2),
+            )
+        )
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
 """Catalogues: from a spec (a name, a dict, a class, a dotted path or an instance) to a part.
 
-A family's `__init__.py` holds one `Catalogue`: a table from name to `module:Class`, with a summary and a source, so that
-listing imports nothing heavy. A part's configuration is its constructor's keyword-only arguments, stored untouched under
-their own names, so a part can always be written back as a spec.
+A family's `__init__.py` holds one `Catalogue`: a table from name to `module:Class`, with a summary and a source,
+so that
+listing imports nothing heavy. A part's configuration is its constructor's keyword-only arguments, stored untouched
+under their own names, so a part can always be written back as a spec.
 """
 
 from __future__ import annotations
@@ -176,7 +177,9 @@ def import_path(path: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name and not module.startswith(error.name):
             raise
-        raise UnknownName(f"No module {module!r} for {path!r}. A dotted path is written 'package.module:Class'.") from error
+        raise UnknownName(
+            f"No module {module!r} for {path!r}. A dotted path is written 'package.module:Class'."
+        ) from error
     for part in attribute.split("."):
         if not hasattr(target, part):
             raise UnknownName(f"{module!r} has no {attribute!r}.{suggest(attribute, vars(target))}")

@@ -1,6 +1,7 @@
 """The values that pass between parts: `Tokens`, `Batch`, `Output`, `Target`.
 
-`Tokens` is a frozen dataclass registered as a pytree, so it goes through `torch.compile`, `torch.export`, `vmap` and DDP
+`Tokens` is a frozen dataclass registered as a pytree, so it goes through `torch.compile`, `torch.export`, `vmap`
+and DDP
 as it is. A NamedTuple was tried too: it cannot be saved by `torch.export` without registration either, and it adds,
 unpacks and compares as a tuple, which hides mistakes.
 """
@@ -72,8 +73,9 @@ class Tokens:
 
     def to(self, *args: Any, **kwargs: Any) -> Tokens:
         """`Tensor.to` on every tensor; the mask keeps its dtype."""
-        mask = self.mask.to(*(a for a in args if not isinstance(a, torch.dtype)),
-                            **{k: v for k, v in kwargs.items() if k != "dtype"})
+        mask = self.mask.to(
+            *(a for a in args if not isinstance(a, torch.dtype)), **{k: v for k, v in kwargs.items() if k != "dtype"}
+        )
         where = None if self.where is None else self.where.to(*args, **kwargs)
         return Tokens(self.x.to(*args, **kwargs), mask, self.pooled.to(*args, **kwargs), where)
 
@@ -112,8 +114,8 @@ KINDS = ("classes", "multilabel", "number")
 class Target:
     """What is asked of a row, fitted on the training split.
 
-    `kind` is `classes`, `multilabel` or `number`; `classes` are the labels, sorted; `location` and `scale` standardise a
-    number; `frequencies` are the classes' shares in training (chance, class weights).
+    `kind` is `classes`, `multilabel` or `number`; `classes` are the labels, sorted; `location` and `scale`
+    standardise a number; `frequencies` are the classes' shares in training (chance, class weights).
     """
 
     name: str
@@ -145,7 +147,8 @@ class Target:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Target:
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls(**plain)
 
 
 def presence(streams: Iterable[Tokens]) -> Tensor:

@@ -32,4 +32,6 @@ def write_columns(columns: Mapping[str, Sequence[Any]], path: str | Path) -> Non
             with writing(path) as temporary:
                 pq.write_table(pa.table(dict(columns)), temporary)
         case suffix:
-            raise BadArgument(f"Cannot write {path.name}: the suffix {suffix!r} is unknown. Use .csv, .tsv, .jsonl or .parquet.")
+            raise BadArgument(
+                f"Cannot write {path.name}: the suffix {suffix!r} is unknown. Use .csv, .tsv, .jsonl or .parquet."
+            )

@@ -28,7 +28,7 @@ class Encoder(Part):
         self.dim = dim
 
     @final
-    def forward(self, inputs: Mapping[str, Tensor]) -> Tokens:
+    def forward(self, inputs: Mapping[str, Tensor]) -> Tokens:  # type: ignore[misc]
         """Encode `inputs`; rows whose `inputs["present"]` [B] bool is False come out missing."""
         rest = {name: value for name, value in inputs.items() if name != "present"}
         if self.training:
@@ -49,8 +49,8 @@ class Encoder(Part):
         return
 
     def recipe(self) -> dict[str, Any]:
-        """How it likes to be trained from scratch: `lr`, `epochs`, `batch`, `weight_decay` … the loop's option names."""
-        return {}
+        """How it likes to be trained from scratch: `lr`, `epochs`, `batch`, `weight_decay` … the loop's option
+        names.""" return {}
 
 
 def pooled_mean(x: Tensor, mask: Tensor) -> Tensor:

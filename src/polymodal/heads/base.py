@@ -23,7 +23,7 @@ class Head(Part):
         self.target = target
 
     @final
-    def forward(self, tokens: Tokens) -> Tensor:
+    def forward(self, tokens: Tokens) -> Tensor:  # type: ignore[misc]
         """Scores [B, target.width]: logits, or a standardised number."""
         return self.score(tokens.cleared())
 

@@ -14,7 +14,14 @@ from polymodal.data.dataset import Dataset
 from polymodal.data.source import Table
 from polymodal.evaluate.calibration import expected_calibration_error, reliability_bins
 from polymodal.evaluate.metrics import METRICS, Metric, labelled, primary
-from polymodal.evaluate.robustness import MOST_STREAMS, Subsets, evaluate_subsets, monotonicity_violations, noise_curves, subset_masks
+from polymodal.evaluate.robustness import (
+    MOST_STREAMS,
+    Subsets,
+    evaluate_subsets,
+    monotonicity_violations,
+    noise_curves,
+    subset_masks,
+)
 from polymodal.evaluate.statistics import bootstrap
 from polymodal.explain.modalities import row_worth, sampled_worth, worth
 from polymodal.predictor import Predictor
@@ -106,7 +113,12 @@ class _Judge:
 
     @classmethod
     def of(
-        cls, predictor: Predictor, truth: Mapping[str, np.ndarray], rows: np.ndarray, groups: Sequence[Any] | None, seed: int
+        cls,
+        predictor: Predictor,
+        truth: Mapping[str, np.ndarray],
+        rows: np.ndarray,
+        groups: Sequence[Any] | None,
+        seed: int,
     ) -> _Judge:
         target = predictor.targets[0]
         encoded = truth[target.name][rows]
@@ -132,7 +144,12 @@ class _Judge:
     def subsets(self, streams: Mapping[str, Tokens]) -> Subsets:
         """Every subset of the streams, scored."""
         return evaluate_subsets(
-            self.metric, self.truth, self.predictor.streams, lambda keep: self.kept(streams, keep), seed=self.seed, groups=self.groups
+            self.metric,
+            self.truth,
+            self.predictor.streams,
+            lambda keep: self.kept(streams, keep),
+            seed=self.seed,
+            groups=self.groups,
         )
 
 
@@ -143,14 +160,25 @@ def _worth(judge: _Judge, streams: Mapping[str, Tokens], subsets: Subsets | None
     if subsets is not None:
         return worth(subsets).to_json()
     return sampled_worth(
-        judge.metric, judge.truth, judge.predictor.streams, lambda keep: judge.kept(streams, keep), seed=judge.seed,
+        judge.metric,
+        judge.truth,
+        judge.predictor.streams,
+        lambda keep: judge.kept(streams, keep),
+        seed=judge.seed,
         groups=judge.groups,
     ).to_json()
 
 
 def _violation(found: Any) -> dict[str, Any]:
     d = found.difference
-    return {"streams": list(found.streams), "added": found.added, "difference": d.difference, "low": d.low, "high": d.high, "p": d.p}
+    return {
+        "streams": list(found.streams),
+        "added": found.added,
+        "difference": d.difference,
+        "low": d.low,
+        "high": d.high,
+        "p": d.p,
+    }
 
 
 @torch.no_grad()
@@ -178,7 +206,9 @@ def _encoded(encoder: torch.nn.Module, inputs: Mapping[str, torch.Tensor], size:
     rows = len(inputs["present"])
     parts = [encoder({k: v[i : i + size] for k, v in inputs.items()}) for i in range(0, rows, size)]
     where = None if parts[0].where is None else torch.cat([p.where for p in parts])
-    return Tokens(torch.cat([p.x for p in parts]), torch.cat([p.mask for p in parts]), torch.cat([p.pooled for p in parts]), where)
+    return Tokens(
+        torch.cat([p.x for p in parts]), torch.cat([p.mask for p in parts]), torch.cat([p.pooled for p in parts]), where
+    )
 
 
 def _calibration(judge: _Judge, streams: Mapping[str, Tokens]) -> dict[str, Any]:
@@ -190,8 +220,10 @@ def _calibration(judge: _Judge, streams: Mapping[str, Tokens]) -> dict[str, Any]
     before = judge.predictor.decode(judge.target, scores * temperature)["probability"]
     after = judge.predictor.decode(judge.target, scores)["probability"]
     return {
-        "ece_before": expected_calibration_error(before, judge.truth), "ece": expected_calibration_error(after, judge.truth),
-        "temperature": temperature, "bins": reliability_bins(after, judge.truth),
+        "ece_before": expected_calibration_error(before, judge.truth),
+        "ece": expected_calibration_error(after, judge.truth),
+        "temperature": temperature,
+        "bins": reliability_bins(after, judge.truth),
         "bins_before": reliability_bins(before, judge.truth),
     }
 
@@ -222,17 +254,25 @@ def standalone(
         f"(95% interval {interval['low']:.3f} to {interval['high']:.3f})."
     )
     return {
-        "target": target.name, "kind": target.kind, "classes": list(target.classes), "primary": name, "chosen": metrics["chosen"],
+        "target": target.name,
+        "kind": target.kind,
+        "classes": list(target.classes),
+        "primary": name,
+        "chosen": metrics["chosen"],
         "greater_is_better": METRICS[name].greater_is_better,
         "verdict": {"headline": headline, "sentences": [], "helped": None},
         "data": {
             "rows": {"test": len(dataset)},
             "fields": [
                 {
-                    "name": n, "kind": f.kind, "why": f.why, "missing": int((~dataset.present[n]).sum()),
+                    "name": n,
+                    "kind": f.kind,
+                    "why": f.why,
+                    "missing": int((~dataset.present[n]).sum()),
                     "bad": sum(p.column == n for p in dataset.bad),
                 }
-                for n, f in predictor.schema.fields.items() if n in predictor.streams
+                for n, f in predictor.schema.fields.items()
+                if n in predictor.streams
             ],
             "warnings": [],
         },
@@ -241,7 +281,8 @@ def standalone(
 
 
 def explain_rows(predictor: Predictor, table: Table) -> list[dict[str, Any]]:
-    """A row each: the answer to the first target and what each stream was worth to it (see `explain.modalities.row_worth`).
+    """A row each: the answer to the first target and what each stream was worth to it (see
+    `explain.modalities.row_worth`).
 
     The worths and the prior's value add up to the answer: log-probability of the answered class, or the number itself.
     Raises `BadArgument` above ten streams.
@@ -255,12 +296,16 @@ def explain_rows(predictor: Predictor, table: Table) -> list[dict[str, Any]]:
         worths = row_worth(predictions)
         answers = predictor.decode(target, predictor.score(streams)[target.name])
         for i, row in enumerate(rows):
-            found.append({
-                "id": table.ids[row], "target": target.name, **_answer_of(target, answers, i),
-                "unit": target.name if target.kind == "number" else "log-probability",
-                "worth": dict(zip(names, worths[i].tolist())),
-                "missing": [n for n in names if not bool(streams[n].present[i])],
-            })
+            found.append(
+                {
+                    "id": table.ids[row],
+                    "target": target.name,
+                    **_answer_of(target, answers, i),
+                    "unit": target.name if target.kind == "number" else "log-probability",
+                    "worth": dict(zip(names, worths[i].tolist())),
+                    "missing": [n for n in names if not bool(streams[n].present[i])],
+                }
+            )
     return found
 
 
@@ -268,7 +313,10 @@ def _answer_of(target: Target, answers: Mapping[str, np.ndarray], i: int) -> dic
     if target.kind == "number":
         return {"answer": float(answers["value"][i]), "probability": None}
     label = answers["label"][i]
-    return {"answer": label if isinstance(label, str) else " | ".join(label), "probability": float(answers["probability"][i].max())}
+    return {
+        "answer": label if isinstance(label, str) else " | ".join(label),
+        "probability": float(answers["probability"][i].max()),
+    }
 
 
 def explanation_text(found: Sequence[Mapping[str, Any]]) -> str:
@@ -280,5 +328,7 @@ def explanation_text(found: Sequence[Mapping[str, Any]]) -> str:
         for name, value in sorted(row["worth"].items(), key=lambda item: -abs(item[1])):
             note = " (missing)" if name in row["missing"] else ""
             lines.append(f"  {name}: {value:+.3f}{note}")
-    lines.append(f"Worth is in {found[0]['unit']}: above 0, the stream speaks for the answer." if found else "No row to explain.")
+    lines.append(
+        f"Worth is in {found[0]['unit']}: above 0, the stream speaks for the answer." if found else "No row to explain."
+    )
     return "\n".join(lines)

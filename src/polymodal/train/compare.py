@@ -16,8 +16,20 @@ from polymodal.evaluate.metrics import METRICS, Metric, primary
 from polymodal.evaluate.statistics import Interval, Paired, bootstrap, caruana, paired
 
 COLUMNS = (
-    "strategy", "streams", "level", "target", "metric", "valid", "test_mean", "test_low", "test_high", "seeds",
-    "fit_seconds", "predict_ms", "parameters", "note",
+    "strategy",
+    "streams",
+    "level",
+    "target",
+    "metric",
+    "valid",
+    "test_mean",
+    "test_low",
+    "test_high",
+    "seeds",
+    "fit_seconds",
+    "predict_ms",
+    "parameters",
+    "note",
 )
 
 
@@ -95,7 +107,9 @@ def chance(questions: Sequence[Question], seeds: int) -> Outcome:
         return np.broadcast_to(np.array(target.frequencies), (seeds, rows, target.width)).copy()
 
     return Outcome(
-        "chance", "chance", (),
+        "chance",
+        "chance",
+        (),
         {q.target.name: constant(q.target, len(q.valid)) for q in questions},
         {q.target.name: constant(q.target, len(q.test)) for q in questions},
     )
@@ -129,7 +143,11 @@ def ensemble(members: Sequence[Outcome], question: Question, *, rounds: int = 20
         return {name: np.stack([np.tensordot(w, p, 1) for w, p in zip(weights, stacked)])}
 
     return Outcome(
-        "ensemble", "ensemble", streams, blend("valid"), blend("test"),
+        "ensemble",
+        "ensemble",
+        streams,
+        blend("valid"),
+        blend("test"),
         seconds=sum(members[i].seconds for i in used),
         predict_ms=sum(members[i].predict_ms for i in used),
         parameters=sum(members[i].parameters for i in used),
@@ -144,8 +162,8 @@ def compare(
 ) -> Comparison:
     """Choose on validation, measure on test, and say whether fusing helped.
 
-    The best single modality and the fusion are each chosen by validation score; the paired test is between those two, on
-    the first target. Under `budget_ms` only strategies within it can be chosen.
+    The best single modality and the fusion are each chosen by validation score; the paired test is between those
+    two, on the first target. Under `budget_ms` only strategies within it can be chosen.
     """
     affordable = [o for o in outcomes if budget_ms is None or o.predict_ms <= budget_ms]
     ranked = sorted(affordable, key=lambda o: -score_of(o, questions))
@@ -160,8 +178,14 @@ def compare(
     against_single = _paired(q, fusion, single, seed) if fusion is not None else None
     against_concat = _paired(q, fusion, concat, seed) if fusion is not None and concat not in (None, fusion) else None
     result = Comparison(
-        rows, chosen.name, fusion.name if fusion else None, single.name,
-        int(np.argmax(valid_scores(chosen, questions))), against_single, against_concat, "",
+        rows,
+        chosen.name,
+        fusion.name if fusion else None,
+        single.name,
+        int(np.argmax(valid_scores(chosen, questions))),
+        against_single,
+        against_concat,
+        "",
     )
     return _in_words(result, q, outcomes, budget_ms)
 
@@ -178,10 +202,20 @@ def _row(outcome: Outcome, question: Question, seed: int) -> dict[str, Any]:
         valid = outcome.valid_score if metric.greater_is_better else -outcome.valid_score
     interval = _interval(question, outcome, seed)
     return {
-        "strategy": outcome.name, "streams": "+".join(outcome.streams), "level": outcome.level, "target": name,
-        "metric": metric.name, "valid": valid, "test_mean": interval.mean, "test_low": interval.low,
-        "test_high": interval.high, "seeds": outcome.seeds, "fit_seconds": outcome.seconds,
-        "predict_ms": outcome.predict_ms, "parameters": outcome.parameters, "note": outcome.note,
+        "strategy": outcome.name,
+        "streams": "+".join(outcome.streams),
+        "level": outcome.level,
+        "target": name,
+        "metric": metric.name,
+        "valid": valid,
+        "test_mean": interval.mean,
+        "test_low": interval.low,
+        "test_high": interval.high,
+        "seeds": outcome.seeds,
+        "fit_seconds": outcome.seconds,
+        "predict_ms": outcome.predict_ms,
+        "parameters": outcome.parameters,
+        "note": outcome.note,
     }
 
 
@@ -214,7 +248,8 @@ def _in_words(c: Comparison, q: Question, outcomes: Sequence[Outcome], budget_ms
         e = _oriented(c.against_concat, q.metric)
         word = "better than" if e.low > 0 else "worse than" if e.high < 0 else "not distinguishable from"
         sentences.append(
-            f"The chosen fusion is {word} plain concatenation: {unit.gap(e.difference)} ({unit.gap(e.low)} to {unit.gap(e.high)})."
+            f"The chosen fusion is {word} plain concatenation: {unit.gap(e.difference)} "
+            f"({unit.gap(e.low)} to {unit.gap(e.high)})."
         )
     if c.chosen == c.single:
         sentences.append(f"On validation the single modality {c.single} was best, so it is what this run deploys.")
@@ -238,7 +273,8 @@ def _flattered(c: Comparison, q: Question, test: Mapping[str, float]) -> str | N
     if gap < 2 * width:
         return None
     return (
-        f"Do not trust the choice: {c.chosen} scores {_Unit(q)(row['valid'])} on validation but {_Unit(q)(test[c.chosen])} on test. "
+        f"Do not trust the choice: {c.chosen} scores {_Unit(q)(row['valid'])} on validation but "
+        f"{_Unit(q)(test[c.chosen])} on test. "
         "The validation rows are not like the test rows (were the features made with the training labels, or is the "
         "validation split cut from training?), so validation cannot rank the strategies."
     )

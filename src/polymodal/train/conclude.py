@@ -30,8 +30,14 @@ from polymodal.train.run import Run
 
 
 def conclude(
-    plan: Plan, folder: Path, dataset: Dataset, processors: dict[str, Processor], progress: Progress, log: Log,
-    notes: Sequence[str], started: float,
+    plan: Plan,
+    folder: Path,
+    dataset: Dataset,
+    processors: dict[str, Processor],
+    progress: Progress,
+    log: Log,
+    notes: Sequence[str],
+    started: float,
 ) -> Run:
     """Compare what is finished, keep the best and write every file of the run."""
     stage = progress.stage("comparing", 1)
@@ -75,12 +81,12 @@ class _Finished:
     def __init__(self, plan: Plan, work: Path):
         self.plan, self.work = plan, work
         self.heads = Heads(plan.config.heads)
-        self.encoders = {
-            name: read_json(work / "encoders" / f"{safe_name(name)}-whole.json") for name in plan.streams
-        }
+        self.encoders = {name: read_json(work / "encoders" / f"{safe_name(name)}-whole.json") for name in plan.streams}
         self.answers: dict[str, list[dict[str, Any]]] = {}
         for strategy in plan.strategies:
-            found = [p for s in self._seeds() if (p := answer_out(work, strategy.name, s).with_suffix(".json")).exists()]
+            found = [
+                p for s in self._seeds() if (p := answer_out(work, strategy.name, s).with_suffix(".json")).exists()
+            ]
             if found:
                 self.answers[strategy.name] = [read_json(p) for p in found]
         full = max((len(r) for r in self.answers.values()), default=0)
@@ -89,7 +95,9 @@ class _Finished:
         # Matched seeds: a strategy that lacks one is compared on none, rather than on fewer than the others.
         self.answers = {name: r for name, r in self.answers.items() if len(r) == full}
         if not any(self._strategy(name).family == "single" for name in self.answers):
-            raise PolymodalError("No single modality finished, so nothing can be said about fusing. Continue with --resume.")
+            raise PolymodalError(
+                "No single modality finished, so nothing can be said about fusing. Continue with --resume."
+            )
 
     def _seeds(self) -> range:
         return range(self.plan.config.seed, self.plan.config.seed + self.plan.config.seeds)
@@ -108,12 +116,19 @@ class _Finished:
             strategy = self._strategy(name)
             encoders = [self.encoders[s] for s in strategy.streams]
             scores = [load_file(self._path(name, r["seed"]).with_suffix(".scores.safetensors")) for r in results]
-            found.append(Outcome(
-                name, strategy.level, strategy.streams, self._predictions(scores, "valid"), self._predictions(scores, "test"),
-                seconds=float(np.mean([r["seconds"] for r in results])),
-                predict_ms=sum(e["ms_per_row"] for e in encoders) + float(np.median([r["ms_per_row"] for r in results])),
-                parameters=sum(e["parameters"] for e in encoders) + results[0]["parameters"],
-            ))
+            found.append(
+                Outcome(
+                    name,
+                    strategy.level,
+                    strategy.streams,
+                    self._predictions(scores, "valid"),
+                    self._predictions(scores, "test"),
+                    seconds=float(np.mean([r["seconds"] for r in results])),
+                    predict_ms=sum(e["ms_per_row"] for e in encoders)
+                    + float(np.median([r["ms_per_row"] for r in results])),
+                    parameters=sum(e["parameters"] for e in encoders) + results[0]["parameters"],
+                )
+            )
         return found
 
     def _predictions(self, scores: Sequence[Mapping[str, np.ndarray]], split: str) -> dict[str, np.ndarray]:
@@ -140,15 +155,29 @@ class _Finished:
         encoders = {}
         for name in streams:
             encoders[name] = build_encoder(plan.encoders[name], processors[name].facts(), plan.config.dim)
-            encoders[name].load_state_dict(load_tensors(self.work / "encoders" / f"{safe_name(name)}-whole.safetensors"))
-        answer = assemble_answer(members, {n: e.dim for n, e in encoders.items()}, plan.targets, plan.config.dim, self.heads)
+            encoders[name].load_state_dict(
+                load_tensors(self.work / "encoders" / f"{safe_name(name)}-whole.safetensors")
+            )
+        answer = assemble_answer(
+            members, {n: e.dim for n, e in encoders.items()}, plan.targets, plan.config.dim, self.heads
+        )
         parts = [answer] if len(members) == 1 else list(answer.members)  # type: ignore[arg-type]
         for part, member in zip(parts, members):
             part.load_state_dict(load_tensors(self._path(member.strategy.name, seed).with_suffix(".safetensors")))
         answer.eval()
         predictor = Predictor(
-            plan.schema, plan.targets, {n: plan.processors[n] for n in streams}, {n: processors[n] for n in streams},
-            {n: plan.encoders[n] for n in streams}, encoders, members, answer, dict(plan.config.heads), plan.config.dim, {}, {},
+            plan.schema,
+            plan.targets,
+            {n: plan.processors[n] for n in streams},
+            {n: processors[n] for n in streams},
+            {n: plan.encoders[n] for n in streams},
+            encoders,
+            members,
+            answer,
+            dict(plan.config.heads),
+            plan.config.dim,
+            {},
+            {},
         )
         stored = [self.scores(m.strategy.name, seed) for m in members]
         self._calibrate(predictor, stored)
@@ -169,7 +198,8 @@ class _Finished:
         seed = plan_seed(self.plan, position)
         stored = [self.scores(m.strategy.name, seed) for m in predictor.members]
         return {
-            t.name: blended(predictor, t, [s[f"test/{t.name}"] for s in stored]) / predictor.temperature.get(t.name, 1.0)
+            t.name: blended(predictor, t, [s[f"test/{t.name}"] for s in stored])
+            / predictor.temperature.get(t.name, 1.0)
             for t in self.plan.targets
         }
 
@@ -178,7 +208,9 @@ class _Finished:
         keys = ("epoch", "loss", "valid")
         found = {f"encoder {n}": {k: e[k] for k in keys} for n, e in self.encoders.items() if e["epoch"]}
         order = sorted(self.answers, key=lambda name: name != chosen)
-        return found | {name: {k: self.answers[name][0][k] for k in keys} for name in order if self.answers[name][0]["epoch"]}
+        return found | {
+            name: {k: self.answers[name][0][k] for k in keys} for name in order if self.answers[name][0]["epoch"]
+        }
 
 
 def blended(predictor: Predictor, target: Target, scores: Sequence[np.ndarray]) -> torch.Tensor:
@@ -210,16 +242,27 @@ def _metrics(plan: Plan, c: Comparison, questions: Sequence[Question], chosen: O
         name = q.target.name
         each = [compute(q.target.kind, q.test, p) for p in chosen.test[name]]
         test: dict[str, Any] = {m: {"mean": float(np.mean([e[m] for e in each]))} for m in each[0]}
-        test[q.metric.name] = {"mean": row[name]["test_mean"], "low": row[name]["test_low"], "high": row[name]["test_high"]}
+        test[q.metric.name] = {
+            "mean": row[name]["test_mean"],
+            "low": row[name]["test_low"],
+            "high": row[name]["test_high"],
+        }
         found[name] = {"primary": q.metric.name, "test": test}
     first = plan.targets[0].name
     return {
-        "target": first, **found[first], "chosen": c.chosen, "best_single": c.single, "best_fusion": c.fusion,
-        "headline": c.headline, "targets": found,
+        "target": first,
+        **found[first],
+        "chosen": c.chosen,
+        "best_single": c.single,
+        "best_fusion": c.fusion,
+        "headline": c.headline,
+        "targets": found,
     }
 
 
-def _write_predictions(path: Path, plan: Plan, predictor: Predictor, scores: Mapping[str, torch.Tensor], rows: np.ndarray) -> None:
+def _write_predictions(
+    path: Path, plan: Plan, predictor: Predictor, scores: Mapping[str, torch.Tensor], rows: np.ndarray
+) -> None:
     """`predictions_test.parquet`: id, truth and the deployed answer's columns."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -233,30 +276,46 @@ def _write_predictions(path: Path, plan: Plan, predictor: Predictor, scores: Map
 
 
 def _evaluation(
-    plan: Plan, c: Comparison, assessment: Assessment, dataset: Dataset, curves: Mapping[str, Any], notes: Sequence[str],
+    plan: Plan,
+    c: Comparison,
+    assessment: Assessment,
+    dataset: Dataset,
+    curves: Mapping[str, Any],
+    notes: Sequence[str],
     started: float,
 ) -> dict[str, Any]:
     """`evaluation.json`: everything that the report draws."""
     target = plan.targets[0]
     against = {"against_single": c.against_single, "against_concat": c.against_concat}
     stages = {name: ("encoder" if name.startswith("encoder ") else "strategy") for name in curves}
-    shown = [n for n in curves if stages[n] == "encoder"] + [n for n in (c.chosen, c.fusion) if n in curves]
+    shown = [n for n in curves if stages[n] == "encoder"] + [
+        n for n in (c.chosen, c.fusion) if n is not None and n in curves
+    ]
     return {
-        "target": target.name, "kind": target.kind, "classes": list(target.classes), "primary": primary(target.kind),
+        "target": target.name,
+        "kind": target.kind,
+        "classes": list(target.classes),
+        "primary": primary(target.kind),
         "chosen": c.chosen,
         "greater_is_better": Question(target, np.zeros(0), np.zeros(0)).metric.greater_is_better,
         "verdict": {
-            "headline": c.headline, "sentences": [*c.sentences, *notes], "helped": c.helped,
+            "headline": c.headline,
+            "sentences": [*c.sentences, *notes],
+            "helped": c.helped,
             **{
                 key: {"name": name, "difference": p.difference, "low": p.low, "high": p.high, "p": p.p}
-                for (key, p), name in zip(against.items(), (c.single, "concat")) if p is not None
+                for (key, p), name in zip(against.items(), (c.single, "concat"))
+                if p is not None
             },
         },
         "data": {
             "rows": {part: len(plan.rows(part)) for part in ("train", "valid", "test")},
             "fields": [
                 {
-                    "name": n, "kind": f.kind, "why": f.why, "missing": int((~dataset.present[n]).sum()),
+                    "name": n,
+                    "kind": f.kind,
+                    "why": f.why,
+                    "missing": int((~dataset.present[n]).sum()),
                     "bad": sum(p.column == n for p in dataset.bad),
                 }
                 for n, f in plan.schema.fields.items()
@@ -266,7 +325,13 @@ def _evaluation(
         "leaderboard": [r for r in c.rows if r["target"] == target.name],
         **assessment.to_json(),
         "curves": [
-            {"name": n.removeprefix("encoder "), "stage": stages[n], "epoch": curves[n]["epoch"], "train": curves[n]["loss"], "valid": curves[n]["valid"]}
+            {
+                "name": n.removeprefix("encoder "),
+                "stage": stages[n],
+                "epoch": curves[n]["epoch"],
+                "train": curves[n]["loss"],
+                "valid": curves[n]["valid"],
+            }
             for n in dict.fromkeys(shown)
         ],
         "timings": [{"what": "whole run", "seconds": time.perf_counter() - started}],
@@ -281,6 +346,9 @@ def environment() -> dict[str, str]:
     import polymodal
 
     return {
-        "polymodal": polymodal.__version__, "python": platform.python_version(), "torch": str(torch.__version__),
-        "machine": platform.machine(), "system": platform.system(),
+        "polymodal": polymodal.__version__,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "machine": platform.machine(),
+        "system": platform.system(),
     }

@@ -23,8 +23,8 @@ def join_parts(
     """One stream's tokens from the groups of its part encoders and, last, of the whole one.
 
     `digests` [N, 16], `present` [N] bool, `part` [N] which group each row is read from, `common` row numbers that every
-    group holds. Returns the features and, a part, the share of the deployed space's variance on the common rows that the
-    turned tokens explain (R²).
+    group holds. Returns the features and, a part, the share of the deployed space's variance on the common rows
+    that the turned tokens explain (R²).
     """
     part = part.astype(np.int8)
     common = common[present[common]]
@@ -36,7 +36,12 @@ def join_parts(
     shifts = [centre - space.mean(0) @ turn for space, turn in zip(spaces, rotations)]
     explained = [r_squared(s @ r + m, goal) for s, r, m in zip(spaces[:-1], rotations, shifts)]
     features = StreamFeatures(
-        tuple(groups), part, digests, present, np.stack(rotations).astype(np.float32), np.stack(shifts).astype(np.float32)
+        tuple(groups),
+        part,
+        digests,
+        present,
+        np.stack(rotations).astype(np.float32),
+        np.stack(shifts).astype(np.float32),
     )
     return features, explained
 

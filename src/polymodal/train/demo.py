@@ -30,10 +30,18 @@ def demo(out: str | Path = "runs/demo", *, quiet: bool = False) -> Run:
             "Then try your own table: polymodal fit TABLE.csv --target COLUMN --out runs/mine\n"
         )
     return fit(
-        rows, "answer", out=out, quiet=quiet, schema={
-            "fields": {"picture": "image", "question": "text"}, "target": {"answer": "classes"}, "group": "picture", "split": "split",
+        rows,
+        "answer",
+        out=out,
+        quiet=quiet,
+        schema={
+            "fields": {"picture": "image", "question": "text"},
+            "target": {"answer": "classes"},
+            "group": "picture",
+            "split": "split",
         },
-        seeds=2, fusion=["concat", "gated", "attention", "cross", "unified", "lowrank", "late_mean", "product"],
+        seeds=2,
+        fusion=["concat", "gated", "attention", "cross", "unified", "lowrank", "late_mean", "product"],
     )
 
 
@@ -45,8 +53,11 @@ def _rows(folder: Path, source: str, split: str, count: int) -> list[dict[str, s
     chosen = random.Random(0).sample(questions, count)
     return [
         {
-            "id": f"{split}_{i}", "picture": str(folder / source / "images" / f"{picture}.png"), "question": question,
-            "answer": answer, "split": split,
+            "id": f"{split}_{i}",
+            "picture": str(folder / source / "images" / f"{picture}.png"),
+            "question": question,
+            "answer": answer,
+            "split": split,
         }
         for i, (question, answer, picture) in enumerate(chosen)
     ]

@@ -43,8 +43,12 @@ def store_tokens(
 def encoder_group(encoder: Encoder, cells: str) -> str:
     """The store's group of an encoder: its class, facts and weights, and the fingerprint of the cells' processor."""
     return fingerprint(
-        {"encoder": f"{type(encoder).__module__}:{type(encoder).__qualname__}", "facts": encoder.facts, "cells": cells,
-         "weights": encoder.state_dict()}
+        {
+            "encoder": f"{type(encoder).__module__}:{type(encoder).__qualname__}",
+            "facts": encoder.facts,
+            "cells": cells,
+            "weights": encoder.state_dict(),
+        }
     )
 
 

@@ -26,7 +26,9 @@ def mistakes(
         wrong = keep & (predictions.argmax(1) != truth)
         order = np.argsort(-np.where(wrong, predictions.max(1), -1), kind="stable")[: min(MISTAKES, int(wrong.sum()))]
     elif target.kind == "number":
-        order = np.argsort(-np.where(keep, np.abs(predictions - truth), -1), kind="stable")[: min(MISTAKES, int(keep.sum()))]
+        order = np.argsort(-np.where(keep, np.abs(predictions - truth), -1), kind="stable")[
+            : min(MISTAKES, int(keep.sum()))
+        ]
     else:
         off = np.where(keep[:, None], np.abs(predictions - truth), 0)
         order = np.argsort(-off.max(1), kind="stable")[:MISTAKES]
@@ -40,14 +42,19 @@ def mistakes(
 def _told(target: Target, truth: Any, prediction: Any) -> dict[str, Any]:
     if target.kind == "classes":
         return {
-            "truth": target.classes[truth], "prediction": target.classes[int(prediction.argmax())],
+            "truth": target.classes[truth],
+            "prediction": target.classes[int(prediction.argmax())],
             "probability": float(prediction.max()),
         }
     if target.kind == "number":
         return {"truth": float(truth), "prediction": float(prediction), "probability": None}
     labels = [c for c, p in zip(target.classes, prediction) if p > 0.5]
     true = [c for c, t in zip(target.classes, truth) if t > 0.5]
-    return {"truth": " | ".join(true) or "none", "prediction": " | ".join(labels) or "none", "probability": float(prediction.max())}
+    return {
+        "truth": " | ".join(true) or "none",
+        "prediction": " | ".join(labels) or "none",
+        "probability": float(prediction.max()),
+    }
 
 
 def row_cards(predictor: Predictor, table: Table, row: int) -> list[dict[str, Any]]:

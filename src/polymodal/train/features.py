@@ -24,7 +24,8 @@ class StreamFeatures:
 
     `groups[p]` is a group of the store; row r is in group `part[r]`, under `digests[r]`, if `present[r]`. Under
     cross-fitting a training row's group is that of the encoder which did not see it. Tokens of group p are turned by
-    `rotations[p]` [D, D] and moved by `shifts[p]` [D] into the space of the last group; both are empty when nothing needs it.
+    `rotations[p]` [D, D] and moved by `shifts[p]` [D] into the space of the last group; both are empty when
+    nothing needs it.
     """
 
     groups: tuple[str, ...]
@@ -41,7 +42,13 @@ class StreamFeatures:
 
     def save(self, folder: Path, name: str) -> None:
         write_json(folder / f"{name}.json", {"groups": self.groups})
-        arrays = {"part": self.part, "digests": self.digests, "present": self.present, "rotations": self.rotations, "shifts": self.shifts}
+        arrays = {
+            "part": self.part,
+            "digests": self.digests,
+            "present": self.present,
+            "rotations": self.rotations,
+            "shifts": self.shifts,
+        }
         with writing(folder / f"{name}.safetensors") as temporary:
             save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, temporary)
 

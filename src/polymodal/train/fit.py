@@ -48,14 +48,18 @@ def fit(
 ) -> Run:
     """Train every stream's encoder once, compare every strategy on the stored tokens, keep the best and report.
 
-    Arguments as in `polymodal.plan`; `out` is the run's folder; `resume` continues an interrupted run to the result that
+    Arguments as in `polymodal.plan`; `out` is the run's folder; `resume` continues an interrupted run to the
+    result that
     an unbroken one would have had. Ctrl-C stops training and concludes with the strategies that are finished.
 
-    Raises `BadArgument` when `out` holds another run, `BadData` for unusable data, `Interrupted` when stopped too early.
+    Raises `BadArgument` when `out` holds another run, `BadData` for unusable data, `Interrupted` when stopped too
+    early.
     """
     return fit_plan(
         make_plan(data, target, valid=valid, test=test, schema=schema, config=config, **options),
-        out=out, resume=resume, quiet=quiet,
+        out=out,
+        resume=resume,
+        quiet=quiet,
     )
 
 
@@ -71,7 +75,9 @@ def fit_plan(plan: Plan, *, out: str | Path, resume: bool = False, quiet: bool =
         for problem in dataset.bad[:5]:
             progress.say(f"set aside: {problem}")
         if len(dataset.bad) > 5:
-            progress.say(f"… and {len(dataset.bad) - 5} more cells set aside; all are listed in {folder / 'set_aside.jsonl'}")
+            progress.say(
+                f"… and {len(dataset.bad) - 5} more cells set aside; all are listed in {folder / 'set_aside.jsonl'}"
+            )
         session.encode()
         session.answers()
         run = conclude(plan, folder, dataset, processors, progress, log, session.notes, started)
@@ -121,7 +127,12 @@ class _Session:
         raw = {name: cells(plan.table, f) for name, f in plan.schema.fields.items()}
         stage = self.progress.stage("processing", len(plan.table) * len(raw))
         dataset = process_table(
-            raw, processors, self.store, fit_rows=plan.rows("train"), ids=plan.table.ids, targets=dict(plan.truth),
+            raw,
+            processors,
+            self.store,
+            fit_rows=plan.rows("train"),
+            ids=plan.table.ids,
+            targets=dict(plan.truth),
             progress=lambda stream, cells: stage.advance(stream, cells),
         )
         stage.end(f"{len(dataset)} rows x {len(raw)} streams, {len(dataset.bad)} cells set aside")
@@ -131,13 +142,18 @@ class _Session:
         write_json(
             self.work / "work.json",
             {
-                "store": str(self.store.root.resolve()), "dim": plan.config.dim, "heads": dict(plan.config.heads),
+                "store": str(self.store.root.resolve()),
+                "dim": plan.config.dim,
+                "heads": dict(plan.config.heads),
                 "targets": [t.to_json() for t in plan.targets],
                 "facts": {name: p.facts() for name, p in processors.items()},
             },
         )
         with writing(self.folder / "set_aside.jsonl") as temporary:
-            lines = [json.dumps({"row": p.row, "column": p.column, "reason": p.reason}) for p in [*plan.table.problems, *dataset.bad]]
+            lines = [
+                json.dumps({"row": p.row, "column": p.column, "reason": p.reason})
+                for p in [*plan.table.problems, *dataset.bad]
+            ]
             temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         return dataset, processors
 
@@ -174,9 +190,16 @@ class _Session:
     def _encoder_job(self, stream: str, fold: int | None) -> dict[str, Any]:
         config, spec = self.plan.config, self.plan.encoders[stream]
         return {
-            "kind": "encoder", "stream": stream, "fold": fold, "encoder": portable(spec), "seed": config.seed,
-            "training": {**config.training, **config.encoder_training}, "work": str(self.work.resolve()),
-            "out": str(self._encoder_out(stream, fold)), "inline": _is_local(spec), "name": f"{stream} {'whole' if fold is None else f'part {fold + 1}'}",
+            "kind": "encoder",
+            "stream": stream,
+            "fold": fold,
+            "encoder": portable(spec),
+            "seed": config.seed,
+            "training": {**config.training, **config.encoder_training},
+            "work": str(self.work.resolve()),
+            "out": str(self._encoder_out(stream, fold)),
+            "inline": _is_local(spec),
+            "name": f"{stream} {'whole' if fold is None else f'part {fold + 1}'}",
         }
 
     def _costly_first(self) -> list[str]:
@@ -187,22 +210,30 @@ class _Session:
     # --- stage 2: tokens to answers ---
 
     def answers(self) -> None:
-        """Train every strategy with every seed; seeds outermost, so that a time limit leaves all with the same seeds."""
-        config = self.plan.config
+        """Train every strategy with every seed; seeds outermost, so that a time limit leaves all with the same
+        seeds.""" config = self.plan.config
         jobs = []
         for seed in range(config.seed, config.seed + config.seeds):
             for strategy in self.plan.strategies:
-                jobs.append({
-                    "kind": "answer", "strategy": {**strategy.to_json(), "spec": portable(strategy.spec)}, "seed": seed,
-                    "training": {**config.training, **config.answer_training}, "work": str(self.work.resolve()),
-                    "out": str(answer_out(self.work, strategy.name, seed)), "inline": _is_local(strategy.spec),
-                    "name": f"{strategy.name} #{seed}",
-                })
+                jobs.append(
+                    {
+                        "kind": "answer",
+                        "strategy": {**strategy.to_json(), "spec": portable(strategy.spec)},
+                        "seed": seed,
+                        "training": {**config.training, **config.answer_training},
+                        "work": str(self.work.resolve()),
+                        "out": str(answer_out(self.work, strategy.name, seed)),
+                        "inline": _is_local(strategy.spec),
+                        "name": f"{strategy.name} #{seed}",
+                    }
+                )
         try:
             self._run("strategies", jobs, limited=True)
         except KeyboardInterrupt:
             if not any(Path(f"{j['out']}.json").exists() for j in jobs):
-                raise Interrupted(f"Stopped before any strategy had finished. Continue with --resume --out {self.folder}.") from None
+                raise Interrupted(
+                    f"Stopped before any strategy had finished. Continue with --resume --out {self.folder}."
+                ) from None
             self.notes.append("Interrupted: strategies that had not finished are missing.")
             self.progress.say("stopping: concluding with the strategies that are finished")
 

@@ -19,6 +19,8 @@ def inspect(data: Any, target: Any = None, *, valid: Any = None, test: Any = Non
     tables = {n: read_table(s) for n, s in zip(PARTS, (data, valid, test)) if s is not None}
     table = Table.concat(list(tables.values()))
     resolved = schema if isinstance(schema, Schema) else Schema.infer(tables["train"], target, schema)
-    readers = {name: PROCESSORS.build({"name": f.kind, **f.processor_options}).read for name, f in resolved.fields.items()}
+    readers = {
+        name: PROCESSORS.build({"name": f.kind, **f.processor_options}).read for name, f in resolved.fields.items()
+    }
     split = [name for name, part in tables.items() for _ in range(len(part))] if len(tables) > 1 else None
     return inspect_table(table, resolved, readers=readers, split=split)

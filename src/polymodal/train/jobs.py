@@ -1,6 +1,7 @@
 """The two kinds of job: train one stream's encoder and store its tokens; train one answer on stored tokens.
 
-A job is a JSON dict, so it runs in this process, in a worker or on another machine. It writes its result at once and only
+A job is a JSON dict, so it runs in this process, in a worker or on another machine. It writes its result at once
+and only
 when complete: a run that was killed repeats only the unfinished jobs, and an encoder goes on from its last epoch.
 """
 
@@ -19,6 +20,8 @@ from safetensors.numpy import load_file, save_file
 from safetensors.torch import save_file as save_tensors
 from torch import Tensor
 
+from polymodal.assemble import Heads, Strategy, Trees, build_answer, build_encoder, parameters
+from polymodal.config import Training
 from polymodal.core.digest import fingerprint
 from polymodal.core.errors import BadArgument
 from polymodal.core.files import read_json, write_json, writing
@@ -27,12 +30,10 @@ from polymodal.data.dataset import Dataset
 from polymodal.data.store import Store
 from polymodal.evaluate.metrics import METRICS, primary
 from polymodal.model import Answer, Decisions, Model, drop_streams
-from polymodal.assemble import Heads, Strategy, Trees, build_answer, build_encoder, parameters
 from polymodal.plan import part_class
 from polymodal.train.encode import store_tokens
 from polymodal.train.features import Features
 from polymodal.train.loop import Epoch, train
-from polymodal.config import Training
 
 TRAIN, VALID, TEST = 0, 1, 2
 Event = dict[str, Any]
@@ -74,7 +75,9 @@ class Work:
 
     def mean_score(self, answer: Answer, scores: Mapping[str, Tensor], rows: np.ndarray) -> float:
         """The mean over targets of `score`."""
-        found = [self.score(t, prediction_of(t, answer.head(t.name).decode(scores[t.name])), rows) for t in self.targets]
+        found = [
+            self.score(t, prediction_of(t, answer.head(t.name).decode(scores[t.name])), rows) for t in self.targets
+        ]
         return float(np.mean(found))
 
 
@@ -120,8 +123,8 @@ def run_job(job: Mapping[str, Any]) -> Iterator[Event]:
 def encoder_job(work: Work, job: Mapping[str, Any], out: Path) -> Iterator[Event]:
     """Train one stream's encoder with a head of its own (all training rows, or those outside a fold), store its tokens.
 
-    A frozen encoder is not trained. The whole encoder stores every row's tokens that may be read from it; a fold's stores
-    those of its fold, and of the validation rows, by which the folds' spaces are matched.
+    A frozen encoder is not trained. The whole encoder stores every row's tokens that may be read from it; a fold's
+    stores those of its fold, and of the validation rows, by which the folds' spaces are matched.
     """
     stream, fold = job["stream"], job["fold"]
     torch.manual_seed(job["seed"])
@@ -129,7 +132,11 @@ def encoder_job(work: Work, job: Mapping[str, Any], out: Path) -> Iterator[Event
     curve: list[Epoch] = []
     if any(p.requires_grad for p in encoder.parameters()):
         answer = build_answer(
-            Strategy(stream, "single", "late_mean", (stream,)), {stream: encoder.dim}, work.targets, work.dim, work.heads
+            Strategy(stream, "single", "late_mean", (stream,)),
+            {stream: encoder.dim},
+            work.targets,
+            work.dim,
+            work.heads,
         )
         options = Training(modality_dropout=0.0).with_({**encoder.recipe(), **job["training"]})
         present = work.dataset.present[stream]
@@ -138,22 +145,40 @@ def encoder_job(work: Work, job: Mapping[str, Any], out: Path) -> Iterator[Event
         valid = work.rows(VALID)
         valid = valid[present[valid]]
         if not len(rows):
-            raise BadArgument(f"No training row has the stream {stream!r}; leave it out or look with `polymodal inspect`.")
+            raise BadArgument(
+                f"No training row has the stream {stream!r}; leave it out or look with `polymodal inspect`."
+            )
         encoder.fit_statistics(work.dataset.tensors(stream, rows[:2048]))
         model = Model({stream: encoder}, answer)
         for epoch in train(
-            model, _encoder_loss(work, model, stream), lambda: _encoder_score(work, model, stream, valid),
-            torch.from_numpy(rows), options, seed=job["seed"], checkpoint=out.with_suffix(".checkpoint"),
+            model,
+            _encoder_loss(work, model, stream),
+            lambda: _encoder_score(work, model, stream, valid),
+            torch.from_numpy(rows),
+            options,
+            seed=job["seed"],
+            checkpoint=out.with_suffix(".checkpoint"),
         ):
             curve.append(epoch)
-            yield {"event": "epoch", "number": epoch.number, "of": options.epochs, "loss": epoch.loss, "valid": epoch.valid}
+            yield {
+                "event": "epoch",
+                "number": epoch.number,
+                "of": options.epochs,
+                "loss": epoch.loss,
+                "valid": epoch.valid,
+            }
     wanted = np.concatenate([work.rows(TRAIN, fold=fold, inside=True), work.rows(VALID)]) if fold is not None else None
     result = store_tokens(encoder, work.dataset, stream, work.store, wanted)
     with writing(out.with_suffix(".safetensors")) as temporary:
         save_tensors({k: v.contiguous() for k, v in encoder.state_dict().items()}, temporary)
     result |= {
-        "stream": stream, "fold": fold, "parameters": parameters(encoder), "trained": bool(curve),
-        "epoch": [e.number for e in curve], "loss": [e.loss for e in curve], "valid": [e.valid for e in curve],
+        "stream": stream,
+        "fold": fold,
+        "parameters": parameters(encoder),
+        "trained": bool(curve),
+        "epoch": [e.number for e in curve],
+        "loss": [e.loss for e in curve],
+        "valid": [e.valid for e in curve],
     }
     yield {"event": "result", "result": result}
 
@@ -181,8 +206,8 @@ def _encoder_score(work: Work, model: Model, stream: str, rows: np.ndarray) -> f
 
 
 def answer_job(work: Work, job: Mapping[str, Any], out: Path) -> Iterator[Event]:
-    """Train one strategy with one seed on stored tokens; write its weights and its scores of validation and test rows."""
-    strategy = Strategy.from_json(job["strategy"])
+    """Train one strategy with one seed on stored tokens; write its weights and its scores of validation and test
+    rows.""" strategy = Strategy.from_json(job["strategy"])
     features = open_features(job["work"], strategy.streams, not strategy.reads_tokens)
     options = Training().with_(job["training"])
     strategy = cross_validated(work, strategy, features, options, job["seed"])
@@ -191,7 +216,9 @@ def answer_job(work: Work, job: Mapping[str, Any], out: Path) -> Iterator[Event]
     rows, valid = _labelled(work, work.rows(TRAIN)), work.rows(VALID)
     curve: list[Epoch] = []
     if isinstance(answer, Trees):
-        answer.fit(features.read(torch.from_numpy(rows)), {n: v[rows].numpy() for n, v in work.labels.items()}, job["seed"])
+        answer.fit(
+            features.read(torch.from_numpy(rows)), {n: v[rows].numpy() for n, v in work.labels.items()}, job["seed"]
+        )
         strategy = replace(strategy, facts=answer.facts())
     else:
         curve = list(fit_answer(work, answer, features, torch.from_numpy(rows), valid, options, job["seed"]))
@@ -209,9 +236,14 @@ def answer_job(work: Work, job: Mapping[str, Any], out: Path) -> Iterator[Event]
     yield {
         "event": "result",
         "result": {
-            "strategy": strategy.to_json(), "seed": job["seed"], "level": strategy.level, "parameters": parameters(answer),
+            "strategy": strategy.to_json(),
+            "seed": job["seed"],
+            "level": strategy.level,
+            "parameters": parameters(answer),
             "ms_per_row": 1000 * took / max(1, int((work.split > TRAIN).sum())),
-            "epoch": [e.number for e in curve], "loss": [e.loss for e in curve], "valid": [e.valid for e in curve],
+            "epoch": [e.number for e in curve],
+            "loss": [e.loss for e in curve],
+            "valid": [e.valid for e in curve],
         },
     }
 
@@ -219,8 +251,8 @@ def answer_job(work: Work, job: Mapping[str, Any], out: Path) -> Iterator[Event]
 def cross_validated(work: Work, strategy: Strategy, features: Features, options: Training, seed: int) -> Strategy:
     """The strategy with every option given as `cv` replaced by the best of its class's `cv_grid`.
 
-    Each candidate is trained on the training rows outside one part and scored on that part, for every part; the tokens are
-    out-of-fold, so no candidate is flattered.
+    Each candidate is trained on the training rows outside one part and scored on that part, for every part; the
+    tokens are out-of-fold, so no candidate is flattered.
     """
     spec = strategy.spec
     if not isinstance(spec, Mapping) or "cv" not in [v for v in spec.values() if isinstance(v, str)]:
@@ -235,7 +267,9 @@ def cross_validated(work: Work, strategy: Strategy, features: Features, options:
         found = []
         for k in range(3):
             torch.manual_seed(seed)
-            answer = build_answer(replace(strategy, spec=candidate), features.widths, work.targets, work.dim, work.heads)
+            answer = build_answer(
+                replace(strategy, spec=candidate), features.widths, work.targets, work.dim, work.heads
+            )
             held = train[part == k]
             events = list(fit_answer(work, answer, features, torch.from_numpy(train[part != k]), held, quick, seed))
             found.append(events[-1].valid)

@@ -11,12 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from polymodal.config import Training
 from polymodal.core.errors import PolymodalError
 from polymodal.core.files import writing
 from polymodal.core.runtime import autocast
 from polymodal.train.optim import Schedule, make_optimizer
-from polymodal.config import Training
-
 
 LEAST_STEPS = 16  # in an epoch: few rows are cut into smaller batches, or a small table would hardly be trained on
 LEAST_BATCH = 16
@@ -50,7 +49,8 @@ def train(
 ) -> Iterator[Epoch]:
     """Train `module` in place and yield an `Epoch` after each; when exhausted, the best epoch's weights are in place.
 
-    `loss` maps a batch of row numbers [b] to a scalar; `validate` scores the module (in eval mode, no gradient), greater
+    `loss` maps a batch of row numbers [b] to a scalar; `validate` scores the module (in eval mode, no gradient),
+    greater
     is better; `rows` [n] are the training rows. With `checkpoint`, every epoch is written there and an interrupted run
     continues from it to the same result. Raises `Diverged` when the loss is not finite.
     """
@@ -84,7 +84,8 @@ def train(
             total += float(value.detach()) * len(batch)
         if not torch.isfinite(torch.tensor(total)):
             raise Diverged(
-                f"The loss was {total / len(rows)} in epoch {epoch + 1}. Lower lr (now {options.lr}), set clip, or look for extreme "
+                f"The loss was {total / len(rows)} in epoch {epoch + 1}. Lower lr (now {options.lr}), set clip, or "
+                "look for extreme "
                 "values with `polymodal inspect`."
             )
         with state.evaluating():
@@ -142,9 +143,16 @@ class _State:
         with writing(path) as temporary:
             torch.save(
                 {
-                    "epoch": epoch, "module": self.module.state_dict(), "optimizer": self.optimizer.state_dict(),
-                    "schedule": self.schedule.state(), "best": self.best, "score": self.score, "waited": self.waited,
-                    "steps": self.steps, "smooth": self.smooth, "random": torch.get_rng_state(),
+                    "epoch": epoch,
+                    "module": self.module.state_dict(),
+                    "optimizer": self.optimizer.state_dict(),
+                    "schedule": self.schedule.state(),
+                    "best": self.best,
+                    "score": self.score,
+                    "waited": self.waited,
+                    "steps": self.steps,
+                    "smooth": self.smooth,
+                    "random": torch.get_rng_state(),
                 },
                 temporary,
             )

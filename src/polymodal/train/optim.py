@@ -33,7 +33,8 @@ def make_optimizer(module: nn.Module, options: Training) -> Optimizer:
 class Schedule:
     """Sets the learning rate before each step: warm-up, then the named curve.
 
-    `cosine` falls to zero at the last step (Loshchilov & Hutter 2017); `step` divides by ten at 1/2 and 3/4 of the steps;
+    `cosine` falls to zero at the last step (Loshchilov & Hutter 2017); `step` divides by ten at 1/2 and 3/4 of the
+    steps;
     `plateau` halves whenever three epochs bring no better validation score; `constant` stays.
     """
 

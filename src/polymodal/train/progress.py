@@ -16,7 +16,8 @@ from polymodal.core.files import finite
 class Progress:
     """Stages with a known number of steps; safe to use without a terminal.
 
-    On a terminal a rich bar a stage with the latest detail; elsewhere a line a stage's start and end, and one a tenth of
+    On a terminal a rich bar a stage with the latest detail; elsewhere a line a stage's start and end, and one a
+    tenth of
     the way. `quiet` shows nothing. Warnings and results are printed through `say`, so that bars are not torn.
     """
 
@@ -30,8 +31,12 @@ class Progress:
             from rich.progress import Progress as Bars
 
             self._bars = Bars(
-                TextColumn("{task.description:<12}"), BarColumn(32), MofNCompleteColumn(), TimeElapsedColumn(),
-                TextColumn("[dim]{task.fields[detail]}"), console=Console(file=self.stream),
+                TextColumn("{task.description:<12}"),
+                BarColumn(32),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TextColumn("[dim]{task.fields[detail]}"),
+                console=Console(file=self.stream),
             )
 
     def __enter__(self) -> Progress:
@@ -39,7 +44,9 @@ class Progress:
             self._bars.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._bars is not None:
             self._bars.stop()
 
@@ -104,8 +111,8 @@ class Log:
 
 
 def write_trackers(kind: str, folder: Path, curves: Mapping[str, Mapping[str, list[float]]]) -> None:
-    """Training curves to TensorBoard (`tensorboard`), Weights & Biases (`wandb`) or CSV (`csv`), or nowhere (`none`)."""
-    from polymodal.core.errors import BadArgument, require, suggest
+    """Training curves to TensorBoard (`tensorboard`), Weights & Biases (`wandb`) or CSV (`csv`), or nowhere
+    (`none`).""" from polymodal.core.errors import BadArgument, require, suggest
 
     if kind not in ("tensorboard", "wandb", "csv", "none"):
         raise BadArgument(f"Unknown tracker {kind!r}.{suggest(kind, ('tensorboard', 'wandb', 'csv', 'none'))}")

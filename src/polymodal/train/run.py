@@ -97,7 +97,9 @@ class Run:
         table = read_table(data)
         lacking = [t.name for t in self.predictor.targets if t.name not in table.data]
         if lacking:
-            raise BadData(f"Evaluation needs the truth: the column {lacking[0]!r} is not in {table.name}. `predict` needs none.")
+            raise BadData(
+                f"Evaluation needs the truth: the column {lacking[0]!r} is not in {table.name}. `predict` needs none."
+            )
         truth = {t.name: encode_target(t, table.column(t.name)) for t in self.predictor.targets}
         known = np.zeros(len(table), dtype=bool)
         for values in truth.values():
