@@ -13,8 +13,8 @@ from typing import Any
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it replaces `path` at once, so a reader never sees half a
-    file.""" path.parent.mkdir(parents=True, exist_ok=True)
+    """Yield a temporary path; on success it replaces `path` at once, so a reader never sees half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
     os.close(handle)
     temporary = Path(name)

@@ -210,8 +210,8 @@ class _Session:
     # --- stage 2: tokens to answers ---
 
     def answers(self) -> None:
-        """Train every strategy with every seed; seeds outermost, so that a time limit leaves all with the same
-        seeds.""" config = self.plan.config
+        """Train every strategy with every seed; seeds outermost: a time limit leaves all with the same seeds."""
+        config = self.plan.config
         jobs = []
         for seed in range(config.seed, config.seed + config.seeds):
             for strategy in self.plan.strategies:

@@ -206,8 +206,8 @@ def _encoder_score(work: Work, model: Model, stream: str, rows: np.ndarray) -> f
 
 
 def answer_job(work: Work, job: Mapping[str, Any], out: Path) -> Iterator[Event]:
-    """Train one strategy with one seed on stored tokens; write its weights and its scores of validation and test
-    rows.""" strategy = Strategy.from_json(job["strategy"])
+    """Train one strategy with one seed on stored tokens; write its weights and its scores of held-out rows."""
+    strategy = Strategy.from_json(job["strategy"])
     features = open_features(job["work"], strategy.streams, not strategy.reads_tokens)
     options = Training().with_(job["training"])
     strategy = cross_validated(work, strategy, features, options, job["seed"])

@@ -111,8 +111,8 @@ class Log:
 
 
 def write_trackers(kind: str, folder: Path, curves: Mapping[str, Mapping[str, list[float]]]) -> None:
-    """Training curves to TensorBoard (`tensorboard`), Weights & Biases (`wandb`) or CSV (`csv`), or nowhere
-    (`none`).""" from polymodal.core.errors import BadArgument, require, suggest
+    """Training curves to `tensorboard`, `wandb` (Weights & Biases) or `csv`, or nowhere (`none`)."""
+    from polymodal.core.errors import BadArgument, require, suggest
 
     if kind not in ("tensorboard", "wandb", "csv", "none"):
         raise BadArgument(f"Unknown tracker {kind!r}.{suggest(kind, ('tensorboard', 'wandb', 'csv', 'none'))}")
