@@ -49,8 +49,8 @@ class Encoder(Part):
         return
 
     def recipe(self) -> dict[str, Any]:
-        """How it likes to be trained from scratch: `lr`, `epochs`, `batch`, `weight_decay` … the loop's option
-        names.""" return {}
+        """How it likes to be trained from scratch: options of the loop (`lr`, `epochs`, `batch` …) by name."""
+        return {}
 
 
 def pooled_mean(x: Tensor, mask: Tensor) -> Tensor:

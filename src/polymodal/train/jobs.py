@@ -320,4 +320,4 @@ def answer_out(work: Path, strategy: str, seed: int) -> Path:
 def safe_name(name: str) -> str:
     """A file name for any stream or strategy: readable, and unique by a digest where letters had to go."""
     kept = "".join(c if c.isalnum() or c in "_-" else "_" for c in name)
-    return kept if kept == name else f"{kept[:60]}.{fingerprint(name)[:8]}"
+    return kept if kept == name else f"{kept[:60]}_{fingerprint(name)[:8]}"
