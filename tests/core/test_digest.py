@@ -21,11 +21,13 @@ from polymodal.core.digest import digest_array, digest_bytes, digest_cells, dige
 from polymodal.core.errors import BadArgument
 
 DIFFERENT = [
-    None, True, False, 0, 1, 1.0, -0.0, float("nan"), "", "1", b"1", b"", [], [[]], [1], [[1]], ["1"], ["1", ""], ["", "1"],
+    None, True, False, 0, 1, 1.0, -0.0, float("nan"), "", "1", b"1", b"", "\ud800",
+    [], [[]], [1], [[1]], ["1"], ["1", ""], ["", "1"],
     {}, {"a": 1}, {"a": 2}, {"b": 1}, {"a": {"b": 1}}, [{"a": 1}, {"b": 1}], [{"a": 1, "b": 1}],
     {1}, {1, 2}, dt.date(2020, 1, 1), dt.datetime(2020, 1, 1), Decimal("1.0"), Path("1"), np.dtype("f4"),
-    np.zeros(2), np.zeros(2, np.float32), np.zeros((1, 2)), np.zeros((2, 0)), np.array(["a", "bc"]), np.array(["ab", "c"]),
-    np.array([None, "a"], object), torch.zeros(2), torch.zeros(2, dtype=torch.bfloat16), torch.tensor(0.0), "\ud800",
+    np.zeros(2), np.zeros(2, np.float32), np.zeros((1, 2)), np.zeros((2, 0)), np.array(["a", "bc"]),
+    np.array(["ab", "c"]), np.array([None, "a"], object), torch.zeros(2),
+    torch.zeros(2, dtype=torch.bfloat16), torch.tensor(0.0),
 ]  # fmt: skip
 plain = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -36,7 +38,8 @@ plain = st.recursive(
 
 def test_different_values_have_different_fingerprints():
     marks = [fingerprint(value) for value in DIFFERENT]
-    same = [(DIFFERENT[i], DIFFERENT[j]) for i, j in itertools.combinations(range(len(marks)), 2) if marks[i] == marks[j]]
+    pairs = itertools.combinations(zip(marks, DIFFERENT), 2)
+    same = [(one, other) for (mark, one), (mark2, other) in pairs if mark == mark2]
     assert not same
     assert all(len(mark) == 32 and int(mark, 16) >= 0 for mark in marks)
 
@@ -77,13 +80,11 @@ def test_the_same_in_another_process():
         "print(fingerprint([{'a': {'x', 'y', 'z'}, 'b': (1, 2.5)}, np.arange(3), Path, Local]),"
         " digest_cells(['a', {'k': 1.5}]).tobytes().hex())"
     )
-    runs = {
-        subprocess.run(
-            [sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
-        ).stdout
-        for seed in ("1", "2")
-    }
-    assert len(runs) == 1
+    told = set()
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        told.add(subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True).stdout)
+    assert len(told) == 1
 
 
 def test_a_class_is_told_by_its_source(tmp_path, monkeypatch):

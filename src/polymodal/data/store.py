@@ -51,6 +51,10 @@ class Store:
 
     # --- reading and writing ---
 
+    def has(self, group: str, keys: np.ndarray) -> np.ndarray:
+        """bool [N]: which of `keys` [N, 16] the group holds."""
+        return self._group(group).find(_words(keys)) >= 0
+
     def missing(self, group: str, keys: np.ndarray) -> np.ndarray:
         """Positions [M] of those `keys` [N, 16] that the group lacks, ascending; of equal keys the first only."""
         words = _words(keys)

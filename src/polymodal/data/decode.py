@@ -1,0 +1,160 @@
+"""From raw cells to arrays, a chunk at a time: a broken cell costs one cell, whatever its decoder raises."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+from polymodal.core.errors import BadArgument, BadCell, PolymodalError
+
+log = logging.getLogger(__name__)
+
+CHUNK = 64  # cells decoded at a time: seconds of sound at full rate stay below a hundred megabytes
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class CellProcessor(Protocol):
+    """What is asked of a processor; `polymodal.process.base.Processor` says it in full.
+
+    `read` and `process` may be called from several threads at once.
+    """
+
+    def read(self, cell: Any) -> Any: ...
+    def fit(self, cells: Iterable[Any]) -> None: ...
+    def process(self, cells: Sequence[Any]) -> dict[str, np.ndarray]: ...
+    def state(self) -> dict[str, Any]: ...
+    def load_state(self, state: dict[str, Any]) -> None: ...
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A cell that cannot be used. `lasting`: its content is at fault, not the disk or the memory at that moment."""
+
+    reason: str
+    lasting: bool
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Processed cells: `rows` [n] are the positions of those that are usable, `arrays` their n rows."""
+
+    rows: np.ndarray
+    arrays: dict[str, np.ndarray]
+    broken: dict[int, Broken] = field(default_factory=dict)
+
+
+def read_cells(
+    processor: CellProcessor, cells: Sequence[Any], rows: Iterable[int] | None = None
+) -> tuple[dict[str, np.ndarray], np.ndarray, list[tuple[int, str]]]:
+    """Read and process the cells at positions `rows` (default: all) without a store, for prediction.
+
+    Returns arrays of len(rows) rows, zero where a cell is absent (no array at all where every cell is); `present` bool;
+    and, a broken cell each, its place among `rows` and the reason.
+    """
+    wanted = range(len(cells)) if rows is None else list(rows)
+    fetched = [fetch(cells, position) for position in wanted]
+    there = [place for place, cell in enumerate(fetched) if cell is not None]
+    chunk = process_chunk(processor, fetched, there)
+    present = np.zeros(len(fetched), dtype=bool)
+    present[chunk.rows] = True
+    arrays = {}
+    for name, array in chunk.arrays.items():
+        arrays[name] = np.zeros((len(fetched), *array.shape[1:]), array.dtype)
+        arrays[name][chunk.rows] = array
+    return arrays, present, [(place, broken.reason) for place, broken in sorted(chunk.broken.items())]
+
+
+def process_chunk(
+    processor: CellProcessor,
+    cells: Sequence[Any],
+    rows: Iterable[int],
+    decoded: MutableMapping[int, Any] | None = None,
+) -> Chunk:
+    """Read and process the cells at positions `rows`; those that `decoded` holds by position are taken out of there."""
+    good: dict[int, Any] = {}
+    broken: dict[int, Broken] = {}
+    for row in rows:
+        value = decoded.pop(row) if decoded and row in decoded else read(processor, cells, row)
+        (broken if isinstance(value, Broken) else good)[row] = value
+    arrays = _processed(processor, good, broken)
+    return Chunk(np.array(list(good), np.int64), arrays, broken)
+
+
+def read(processor: CellProcessor, cells: Sequence[Any], row: int) -> Any:
+    """The decoded cell at position `row`, or `Broken`."""
+    cell = fetch(cells, row)
+    return cell if isinstance(cell, Broken) else _guarded(processor.read, cell)
+
+
+def fetch(cells: Sequence[Any], row: int) -> Any:
+    """The raw cell at position `row` (None where it is missing), or `Broken` where it cannot even be handed over."""
+    return _guarded(cells.__getitem__, int(row))
+
+
+def in_order(pool: Executor | None, work: Callable[[T], R], items: Iterable[T], ahead: int) -> Iterator[R]:
+    """`map(work, items)`, in the pool if there is one, at most `ahead` items before the consumer."""
+    if pool is None:
+        yield from map(work, items)
+        return
+    waiting: deque[Future[R]] = deque()
+    for item in items:
+        waiting.append(pool.submit(work, item))
+        if len(waiting) > ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _guarded(work: Callable[[Any], Any], given: Any) -> Any:
+    """`work(given)`, or `Broken` with what it raised. What is not the cell's fault passes: no memory, no extra."""
+    try:
+        return work(given)
+    except BadCell as error:
+        return Broken(error.reason, _is_lasting(error))
+    except (PolymodalError, MemoryError):
+        raise
+    except Exception as error:
+        log.debug("a cell could not be used", exc_info=error)
+        words = str(error).strip().split("\n")[0]
+        return Broken(f"{type(error).__name__}: {words}" if words else type(error).__name__, _is_lasting(error))
+
+
+def _is_lasting(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None):
+            return False
+        error = error.__cause__ or error.__context__
+    return True
+
+
+def _processed(processor: CellProcessor, good: dict[int, Any], broken: dict[int, Broken]) -> dict[str, np.ndarray]:
+    """Arrays of the decoded cells; where they cannot be processed together, one by one, and the culprits move over."""
+    if not good:
+        return {}
+    together = _guarded(processor.process, list(good.values()))
+    if isinstance(together, Broken):
+        each = {row: _guarded(processor.process, [value]) for row, value in good.items()}
+        for row, arrays in each.items():
+            if isinstance(arrays, Broken):
+                broken[row] = arrays
+                del good[row]
+        kept = [each[row] for row in good]
+        together = {name: np.concatenate([arrays[name] for arrays in kept]) for name in kept[0]} if kept else {}
+    _check(processor, together, len(good))
+    return together
+
+
+def _check(processor: CellProcessor, arrays: Mapping[str, np.ndarray], count: int) -> None:
+    wrong = {name: np.shape(array) for name, array in arrays.items() if np.shape(array)[:1] != (count,)}
+    if wrong or (count and not arrays):
+        raise BadArgument(
+            f"{type(processor).__name__}.process must give arrays of one row for each of {count} cells; "
+            f"got {wrong or 'no array'}."
+        )
