@@ -222,7 +222,7 @@ def test_a_folder_that_cannot_be_written_to_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "damage", ["empty", "in the length", "in the header", "in the data", "one byte", "longer", "zeros"]
+    "damage", ["empty", "length", "header", "data", "one byte", "longer", "zeros"]
 )
 def test_broken_segments_are_ignored_with_one_line(tmp_path, caplog, damage):
     writer = Store(tmp_path)
