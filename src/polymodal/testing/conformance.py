@@ -1,0 +1,20 @@
+"""Conformance checks: does a part, ours or a stranger's, keep its family's contract?
+
+    from polymodal.testing import check_fusion
+
+    def test_my_fusion():
+        check_fusion(MyFusion)
+
+Each check raises `NotConformant`, an AssertionError that lists every broken law, what was found and how to mend it.
+"""
+
+from polymodal.testing.decision import check_decision
+from polymodal.testing.encoder import check_encoder
+from polymodal.testing.fusion import check_fusion
+from polymodal.testing.head import check_head
+from polymodal.testing.processor import check_processor
+from polymodal.testing.subject import NotConformant, Violation
+
+__all__ = [
+    "NotConformant", "Violation", "check_decision", "check_encoder", "check_fusion", "check_head", "check_processor",
+]  # fmt: skip

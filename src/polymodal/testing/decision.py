@@ -1,0 +1,109 @@
+"""Does a decision-level fusion keep its contract?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from polymodal.core.registry import Spec
+from polymodal.core.types import KINDS
+from polymodal.fusion import DECISIONS
+from polymodal.fusion.base import DecisionFusion
+from polymodal.testing.laws import common, not_overridden
+from polymodal.testing.subject import ROWS, Subject, Violation, built, judge, same
+
+
+def check_decision(spec: Spec, *, kinds: tuple[str, ...] = KINDS, width: int = 5) -> None:
+    """Try a decision-level fusion under every kind of target. Raises `NotConformant`.
+
+    Besides the laws of every part: scores of absent streams change nothing, nor does the order of the streams; a row
+    without any stream is finite; scores keep their meaning: where all streams agree with confidence, so does the
+    answer.
+    """
+    cls, given = DECISIONS.resolve(spec)
+    names = ("left", "middle", "right")
+    for kind in kinds:
+        scores = 1 if kind == "number" else width
+        build = partial(DECISIONS.build, spec, names, kind, scores)
+        label = f"The decision {DECISIONS.name_of(cls)} ({kind})"
+        subject = Subject(label, build, _run_decision, _answers(names, scores), "out")
+        laws = [
+            *common(subject, DECISIONS, given), partial(_combined_shape, subject, scores), partial(_absent, subject),
+            partial(_answer_order, spec, kind, subject), partial(_agreement, subject, kind),
+            partial(not_overridden, cls, DecisionFusion),
+        ]  # fmt: skip
+        judge(subject.label, laws)
+
+
+def _run_decision(part: DecisionFusion, inputs: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    return {"out": part(inputs["scores"], inputs["present"])}
+
+
+def _answers(names: tuple[str, ...], width: int) -> dict[str, dict[str, Tensor]]:
+    """Random scores of 8 rows; some streams are absent, and row 0 has none."""
+    draw = torch.Generator().manual_seed(6)
+    present = torch.rand(ROWS, len(names), generator=draw) < 0.7
+    present[0], present[1:3] = False, True
+    scores = torch.randn(ROWS, len(names), width, generator=draw) * 2
+    return {
+        "scores": {name: scores[:, k] for k, name in enumerate(names)},
+        "present": {name: present[:, k] for k, name in enumerate(names)},
+    }
+
+
+def _combined_shape(subject: Subject, width: int) -> None:
+    out = subject.run(built(subject), subject.inputs)["out"]
+    if tuple(out.shape) != (ROWS, width) or not out.is_floating_point():
+        raise Violation("gives scores", f"it returned {out.dtype} {tuple(out.shape)}.", f"Return floats [B, {width}].")
+
+
+def _absent(subject: Subject) -> None:
+    part = built(subject)
+    clean = subject.run(part, subject.inputs)
+    for value in (float("nan"), 1e4):
+        scores = {
+            name: given.masked_fill(~subject.inputs["present"][name][:, None], value)
+            for name, given in subject.inputs["scores"].items()
+        }
+        same(
+            "ignores masked values", subject.run(part, {**subject.inputs, "scores": scores}), clean,
+            f"{value} as the score of an absent stream changes the result", "Read scores only where present is True.",
+        )  # fmt: skip
+
+
+def _answer_order(spec: Spec, kind: str, subject: Subject) -> None:
+    outs = []
+    names = list(subject.inputs["scores"])
+    width = next(iter(subject.inputs["scores"].values())).shape[1]
+    for ordered in (names, names[::-1]):
+        torch.manual_seed(0)
+        part = DECISIONS.build(spec, tuple(ordered), kind, width).eval()
+        outs.append(subject.run(part, {key: {n: value[n] for n in ordered} for key, value in subject.inputs.items()}))
+    same(
+        "order of streams", outs[1], outs[0], "naming the same streams in another order changes the result",
+        "Use self.names, which the parent class sorts, not the names that were given.",
+    )  # fmt: skip
+
+
+def _agreement(subject: Subject, kind: str) -> None:
+    """Streams that all say class 0 with probability 0.98 (or all the value 1.5) must not come out undecided."""
+    width = next(iter(subject.inputs["scores"].values())).shape[1]
+    one = torch.full((1, width), -4.0 if kind == "multilabel" else 0.0)
+    one[:, 0] = 1.5 if kind == "number" else 4.0 if kind == "multilabel" else 5.3
+    for absent in (None, *subject.inputs["scores"]):
+        present = {name: torch.tensor([name != absent]) for name in subject.inputs["scores"]}
+        out = built(subject)(dict.fromkeys(present, one), present)
+        if kind == "classes":
+            kept = bool(out.softmax(1)[0, 0] > 0.6)
+        elif kind == "multilabel":
+            kept = bool(((out > 0.5) == (one > 0)).all() and ((out < -0.5) == (one < 0)).all())
+        else:
+            kept = bool(0.3 < out[0, 0] < 3.0)
+        if not kept:
+            raise Violation(
+                "scores keep their meaning", f"all streams say {one[0].tolist()}, the answer says {out[0].tolist()}.",
+                "Return logits (log-probabilities are), not probabilities; divide by the streams present, not by all.",
+            )  # fmt: skip

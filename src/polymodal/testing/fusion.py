@@ -1,0 +1,132 @@
+"""Does a fusion keep its contract?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from polymodal.core.registry import Spec
+from polymodal.core.types import Tokens
+from polymodal.fusion import FUSIONS
+from polymodal.fusion.base import Fusion
+from polymodal.testing.laws import Probe, common, learns, not_overridden
+from polymodal.testing.subject import ROWS, Subject, Violation, built, judge, random_streams, same
+
+
+def check_fusion(spec: Spec, *, widths: Mapping[str, int] | None = None, dim: int = 16) -> None:
+    """Try a feature-level fusion: a name, a dict with `name`, a class or a dotted path. Raises `NotConformant`.
+
+    Besides the laws of every part: it gives `Tokens` of width `dim`; what is masked changes nothing, nor does
+    padding, nor the order of the streams; a row without any stream is finite and masked; `reads_tokens` tells the
+    truth; it learns eight rows.
+    """
+    widths = dict(widths or {"left": 6, "middle": 10, "right": 8})
+    cls, given = FUSIONS.resolve(spec)
+    build = partial(FUSIONS.build, spec, widths, dim)
+    subject = Subject(f"The fusion {FUSIONS.name_of(cls)}", build, _run_fusion, random_streams(widths), "pooled")
+    whole = replace(subject, inputs=random_streams(widths, full=True))
+    probe = partial(Probe, build, dim)
+    laws = [
+        *common(subject, FUSIONS, given), partial(_fused_shape, subject, dim), partial(_masked, subject),
+        partial(_padded, subject), partial(_stream_order, spec, widths, dim, subject.inputs),
+        partial(_none_present, subject), partial(_reads_tokens, subject, cls), partial(not_overridden, cls, Fusion),
+        partial(learns, replace(whole, build=probe, run=Probe.run), Probe.loss, steps=300, lr=5e-3, goal=0.1),
+    ]  # fmt: skip
+    judge(subject.label, laws)
+
+
+def _run_fusion(part: Fusion, streams: Mapping[str, Tokens]) -> dict[str, Tensor]:
+    fused = part(streams)
+    return {"pooled": fused.pooled, "x": fused.cleared().x, "mask": fused.mask}
+
+
+def _fused_shape(subject: Subject, dim: int) -> None:
+    fused = built(subject)(subject.inputs)
+    law, mend = "gives Tokens", "Return Tokens.from_vector(vector, present) or Tokens(x, mask, pooled)."
+    if not isinstance(fused, Tokens):
+        raise Violation(law, f"it returned {type(fused).__name__}.", mend)
+    tokens = fused.x.shape[1] if fused.x.ndim == 3 else -1
+    for name, shape in (("x", (ROWS, tokens, dim)), ("mask", (ROWS, tokens)), ("pooled", (ROWS, dim))):
+        if tuple(getattr(fused, name).shape) != shape:
+            raise Violation(law, f"{name} is {tuple(getattr(fused, name).shape)}, not {shape}.", mend)
+    if fused.mask.dtype != torch.bool:
+        raise Violation(law, f"the mask is {fused.mask.dtype}.", "It must be bool.")
+
+
+def _masked(subject: Subject) -> None:
+    def planted(t: Tokens, value: float) -> Tokens:
+        x = t.x.masked_fill(~t.mask[..., None], value)
+        where = None if t.where is None else t.where.masked_fill(~t.mask[..., None], value)
+        return Tokens(x, t.mask, t.pooled.masked_fill(~t.present[:, None], value), where)
+
+    part = built(subject)
+    clean = subject.run(part, subject.inputs)
+    for value in (float("nan"), 1e4):
+        dirty = subject.run(part, {name: planted(t, value) for name, t in subject.inputs.items()})
+        same(
+            "ignores masked values", dirty, clean, f"{value} planted in masked places changes the result",
+            "Read x, pooled and where only where the mask is True.",
+        )  # fmt: skip
+
+
+def _padded(subject: Subject) -> None:
+    def longer(t: Tokens) -> Tokens:
+        def pad(v: Tensor) -> Tensor:
+            return torch.cat([v, torch.zeros_like(v[:, :2])], 1)
+
+        return Tokens(pad(t.x), pad(t.mask), t.pooled, None if t.where is None else pad(t.where))
+
+    part = built(subject)
+    clean, padded = subject.run(part, subject.inputs), subject.run(part, mapped_streams(longer, subject.inputs))
+    same(
+        "ignores padding", {"pooled": padded["pooled"]}, {"pooled": clean["pooled"]},
+        "masked tokens put behind the real ones change the pooled vector",
+        "Divide by the number of real tokens (nn.pool.masked_mean), and pass the mask to attention.",
+    )  # fmt: skip
+
+
+def mapped_streams(change: Callable[[Tokens], Tokens], streams: Mapping[str, Tokens]) -> dict[str, Tokens]:
+    """The streams with every `Tokens` changed."""
+    return {name: change(tokens) for name, tokens in streams.items()}
+
+
+def _stream_order(spec: Spec, widths: Mapping[str, int], dim: int, streams: Mapping[str, Tokens]) -> None:
+    outs = []
+    for names in (list(widths), list(widths)[::-1]):
+        torch.manual_seed(0)
+        part = FUSIONS.build(spec, {n: widths[n] for n in names}, dim).eval()
+        outs.append(_run_fusion(part, {n: streams[n] for n in names}))
+    same(
+        "order of streams", outs[1], outs[0], "naming the same streams in another order changes the result",
+        "Use self.names and self.widths, which the parent class sorts, not the widths that were given.",
+    )  # fmt: skip
+
+
+def _none_present(subject: Subject) -> None:
+    part = built(subject)
+    fused = part(mapped_streams(lambda t: t.keep(torch.zeros(ROWS, dtype=torch.bool)), subject.inputs))
+    if not fused.pooled.isfinite().all():
+        raise Violation("row without streams", "its pooled vector is not finite.", "Clamp counts to at least 1.")
+    if fused.present.any():
+        raise Violation(
+            "row without streams", "its mask is not all False.", "Pass on who is present: presence(streams).any(1)."
+        )
+    some = part(subject.inputs).present
+    there = torch.stack([t.present for t in subject.inputs.values()]).any(0)
+    if not torch.equal(some, there):
+        raise Violation("row without streams", "a row that has a stream comes out masked.", "Its mask holds a True.")
+
+
+def _reads_tokens(subject: Subject, cls: type[Fusion]) -> None:
+    part = built(subject)
+    clean = subject.run(part, subject.inputs)["pooled"]
+    vectors = mapped_streams(lambda t: Tokens.from_vector(t.pooled, t.present), subject.inputs)
+    bare = subject.run(part, vectors)["pooled"]
+    reads = not torch.allclose(clean, bare, atol=1e-5)
+    if reads != cls.reads_tokens:
+        found = "the sequence changes the result" if reads else "the sequence changes nothing"
+        raise Violation("reads_tokens", f"it says {cls.reads_tokens}, but {found}.", f"Set reads_tokens = {reads}.")
