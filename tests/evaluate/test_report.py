@@ -193,6 +193,17 @@ def test_verdict_has_its_tone(helped, tone):
     assert fake(helped=helped)["verdict"]["headline"] in html
 
 
+def test_without_a_comparison_nothing_is_said_of_fusion():
+    html = render({**BARE, "verdict": {"headline": "Nothing was compared.", "helped": None}})
+    assert 'class="verdict plain"' in html
+    assert "Too close to tell" not in html
+
+
+def test_a_run_given_twice_is_drawn_once():
+    run = {"name": "a", "stage": "strategy", "epoch": [1, 2], "train": [0.5, 0.4], "valid": [0.7, 0.8]}
+    assert render({**BARE, "curves": [run, dict(run)]}) == render({**BARE, "curves": [run]})
+
+
 def test_chosen_strategy_is_marked_and_the_table_has_all_columns(pages):
     assert pages["usual"].count('<tr class="chosen">') == 1
     for title in ("Strategy", "Streams", "Level", "Validation", "Test", "95 % interval", "Seeds", "Fit", "ms a row",

@@ -215,12 +215,10 @@ def alone_and_without(streams: Sequence[Row], *, together: float | None, metric:
         canvas.text(0, top + (i + 0.5) * tall, words[i])
         ends = finite([stream.get("alone"), stream.get("without")])
         axes.plot(ends, [i] * len(ends), color=GRID, linewidth=4, solid_capstyle="round")
-        if is_number(stream.get("alone")):
-            axes.plot([stream["alone"]], [i], "s", color=SINGLE, markersize=7, markeredgewidth=0)
-        if is_number(stream.get("without")):
-            axes.plot(
-                [stream["without"]], [i], "o", color=CARD, markersize=8, markeredgecolor=FUSION, markeredgewidth=2
-            )
+        for key, shape, size, face, edge in (("without", "o", 9, CARD, FUSION), ("alone", "s", 6, SINGLE, SINGLE)):
+            if is_number(stream.get(key)):
+                axes.plot([stream[key]], [i], shape, color=face, markersize=size, markeredgecolor=edge,
+                          markeredgewidth=2 if key == "without" else 0)  # fmt: skip
     return canvas
 
 

@@ -6,7 +6,6 @@ Every function takes the lists of `evaluation.json` and returns an inline `<svg>
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -99,9 +98,10 @@ def reliability(bins: Sequence[Row], before: Sequence[Row]) -> Canvas:
     counts.set(yticks=[], ylim=(0, max(b["count"] for b in filled)))
     value_axis(counts, 0, 1)
     counts.grid(False)
-    gap = min((b["confidence"] - a["confidence"] for a, b in pairwise(filled)), default=0.1)
-    counts.bar([b["confidence"] for b in filled], [b["count"] for b in filled], color=FUSION, alpha=0.45, linewidth=0,
-               width=min(max(gap, 0.02) * 0.8, 0.08))  # fmt: skip
+    # Stems and not bars: bins of equal size lie anywhere, and near certainty they crowd together.
+    counts.vlines(
+        [b["confidence"] for b in filled], 0, [b["count"] for b in filled], color=FUSION, alpha=0.5, linewidth=5
+    )
     canvas.text(46, 322, "rows", color=MUTED, size=SIZE - 1)
     canvas.text(40 + (NARROW - 50) / 2, 391, "confidence", color=MUTED, size=SIZE - 1, anchor="center")
     return canvas

@@ -113,4 +113,7 @@ def noise(evaluation: Evaluation) -> dict[str, Any] | None:
     )
     if len(curves) > 1:
         caption += " Grey lines are the other modalities."
+    lowest = min(v for c in curves for v in [*c["mean"], *(c.get("low") or [])] if is_number(v))
+    if is_number(level) and level > lowest:
+        caption += " The dotted line is chance."
     return {"caption": caption, "panels": panels}

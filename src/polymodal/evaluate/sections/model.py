@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from polymodal.evaluate import diagnostics
+from polymodal.evaluate.page import cards
 from polymodal.evaluate.sections.base import PANELS, Chart, Evaluation, Key
 from polymodal.evaluate.wording import clean, count, decimals, is_number, joined, plain, share, signed
 
@@ -32,8 +33,8 @@ def calibration(evaluation: Evaluation) -> dict[str, Any] | None:
     svg = diagnostics.reliability(given["bins"], before)
     return {
         "chart": Chart("Can its confidence be believed?", caption, svg, legend=legend),
-        "bins": [{"sure": share(b["confidence"]), "right": share(b["accuracy"]), "count": count(b["count"]),
-                  "gap": signed(100 * (b["accuracy"] - b["confidence"]), 0)} for b in reversed(given["bins"])
+        "bins": [{"sure": _percent(b["confidence"]), "right": _percent(b["accuracy"]), "count": count(b["count"]),
+                  "gap": signed(100 * (b["accuracy"] - b["confidence"]), 1)} for b in reversed(given["bins"])
                  if b.get("count") and is_number(b.get("accuracy"))],
     }  # fmt: skip
 
@@ -95,15 +96,16 @@ def training(evaluation: Evaluation) -> dict[str, Any] | None:
     """Small charts, one an encoder or fusion; runs of the same name and stage share one."""
     stages: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
     for run in evaluation.get("curves") or []:
-        if run.get("epoch"):
-            stages.setdefault(clean(run.get("stage", "")), {}).setdefault(clean(run["name"]), []).append(run)
-    if not stages:
+        same = stages.setdefault(clean(run.get("stage", "")), {}).setdefault(clean(run["name"]), [])
+        if run.get("epoch") and run not in same:
+            same.append(run)
+    panels = [(name, stage, runs) for stage, parts in stages.items() for name, runs in parts.items() if runs]
+    if not panels:
         return None
     caption = (
         "Validation score and training loss epoch by epoch; the dot is the best epoch, whose weights are kept. Loss "
         "that falls while validation falls too is learning by heart."
     )
-    panels = [(name, stage, runs) for stage, parts in stages.items() for name, runs in parts.items()]
     return {
         "caption": caption + (f" The first {PANELS} of {len(panels)} are shown." if len(panels) > PANELS else ""),
         "panels": [(name, stage, diagnostics.training(runs)) for name, stage, runs in panels[:PANELS]],
@@ -120,13 +122,15 @@ def mistakes(evaluation: Evaluation) -> list[dict[str, Any]] | None:
             "said": joined(m.get("prediction")),
             "sure": share(m["probability"]) if is_number(m.get("probability")) else "",
             "off": _off(m) if number else "",
-            "cells": [{**dict.fromkeys(_CELL), **cell} for cell in m.get("cells") or []],
+            "cells": cards(m.get("cells") or [], m.get("id")),
         }
         for m in evaluation.get("mistakes") or []
     ] or None
 
 
-_CELL = ("stream", "kind", "image", "small", "audio", "picture", "text", "values", "note")
+def _percent(value: float) -> str:
+    """With a decimal, since bins of equal size crowd together near certainty."""
+    return f"{100 * value:.1f} %"
 
 
 def _off(mistake: Mapping[str, Any]) -> str:

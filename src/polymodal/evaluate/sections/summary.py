@@ -25,19 +25,15 @@ from polymodal.evaluate.wording import (
 
 
 def verdict(evaluation: Evaluation) -> dict[str, Any] | None:
-    """Headline, sentences, and a tone: `good`, `unsure` or `bad`; `plain` when nothing was compared."""
+    """Headline, sentences, and a tone: `good`, `unsure` or `bad`; `plain` when fusion was compared with nothing."""
     given = evaluation.get("verdict")
     if not given:
         return None
-    tone, badge = (
-        {
-            True: ("good", "Fusion helped"),
-            False: ("bad", "Fusion did not help"),
-            None: ("unsure", "Too close to tell"),
-        }[given["helped"]]
-        if "helped" in given
-        else ("plain", "")
-    )
+    tone, badge = {
+        True: ("good", "Fusion helped"),
+        False: ("bad", "Fusion did not help"),
+        None: ("unsure", "Too close to tell") if given.get("against_single") else ("plain", ""),
+    }[given.get("helped")]
     return {
         "headline": given.get("headline", ""),
         "sentences": given.get("sentences") or [],
@@ -54,7 +50,8 @@ def key_figures(evaluation: Evaluation) -> list[dict[str, str]]:
         ends = interval(row.get("test_low"), row.get("test_high"), places)
         figures.append((f"{metric} on test", plain(row["test_mean"], places), ends, joined(row["strategy"])))
     given = evaluation.get("verdict") or {}
-    for key, against in (("against_single", "gain on best single"), ("against_concat", "gain on concat")):
+    gain = "gain on" if evaluation.get("greater_is_better", True) else "change from"
+    for key, against in (("against_single", f"{gain} best single"), ("against_concat", f"{gain} concat")):
         pair = given.get(key)
         if pair:
             places = decimals([pair["difference"], pair.get("low"), pair.get("high")])
@@ -118,7 +115,8 @@ def _board_table(rows: Sequence[Mapping[str, Any]], chosen: Any, metric: str) ->
 
     def streams(r: Mapping[str, Any]) -> Cell:
         names = stream_names(r)
-        return Cell(f"all {most}" if len(names) == most > 2 else " + ".join(names), float(len(names)))
+        every = "both" if most == 2 else f"all {most}"
+        return Cell(every if len(names) == most > 1 else " + ".join(names), float(len(names)))
 
     def ends(r: Mapping[str, Any]) -> Cell:
         low = r.get("test_low")
