@@ -75,18 +75,18 @@ class Training:
 class Config:
     """Options of a fit.
 
-    `fusion`: `auto` (a few cheap, different ones), `all`, or specs. `encoders`, `processors`: specs by stream or
-    by kind.
-    `heads`: specs by target. `training`: options of every encoder's and every answer's training; `encoder_training` and
-    `answer_training` win over it. `seeds`: how many seeds each strategy is trained with. `crossfit`: into how many
-    parts the training
-    rows are cut so that a fusion learns from tokens of encoders that did not see the row (0: tokens of the very encoder
-    that learned from the row). `dim`: width of the tokens. `budget_ms`: choose only strategies that answer a row within
-    it. `time_limit`: seconds after which no further strategy is started. `fractions`: train, valid, test, where
-    the data
-    bring no split. `ensemble`: offer a greedy ensemble as one more row. `finetune`: train the chosen fusion and its
-    encoders together at last and keep the result if validation says so. `store`: folder of the encode-once store.
-    `workers`: processes (default: one a core; 0: this one).
+    `fusion`: `auto` (a few cheap, different ones), `all`, or specs. `encoders`, `processors`: specs by stream or kind.
+    `heads`: specs by target. `training`: options of every training; `encoder_training` and `answer_training` win over
+    it, `finetune_training` is for `finetune` alone. `seeds`: with how many each strategy is trained, `seed` the first.
+
+    `crossfit`: into how many parts the training rows are cut, so that a fusion learns from tokens of encoders that did
+    not see the row (0: of the very encoder that learned from it). `dim`: width of the tokens. `fractions`: train, valid
+    and test, where the data bring no split. `budget_ms`: choose only strategies that answer a row within it.
+    `time_limit`: seconds after which no further strategy is started. `ensemble`: offer a greedy ensemble as one more
+    row. `finetune`: train the best fusion and its encoders together at last; the result is one more row.
+
+    `trackers`: where training curves go besides `log.jsonl`. `store`: folder of the encode-once store. `workers`:
+    processes (default: one a core; 0: this one).
     """
 
     fusion: str | Sequence[Spec] = "auto"
@@ -96,6 +96,7 @@ class Config:
     training: Mapping[str, Any] = field(default_factory=dict)
     encoder_training: Mapping[str, Any] = field(default_factory=dict)
     answer_training: Mapping[str, Any] = field(default_factory=dict)
+    finetune_training: Mapping[str, Any] = field(default_factory=dict)
     seeds: int = 3
     seed: int = 0
     crossfit: int = 3
@@ -119,7 +120,7 @@ class Config:
             raise BadArgument(f"fractions must be three positive shares that add up to 1; got {self.fractions}.")
         if self.trackers not in TRACKERS:
             raise BadArgument(f"Unknown trackers {self.trackers!r}.{suggest(self.trackers, TRACKERS)}")
-        for options in (self.training, self.encoder_training, self.answer_training):
+        for options in (self.training, self.encoder_training, self.answer_training, self.finetune_training):
             Training().with_(options)
 
     @classmethod

@@ -68,10 +68,9 @@ class Decisions(Answer):
         found: dict[str, Tensor] = {}
         for target, scores in self._alone(output.streams).items():
             for stream, value in scores.items():
-                present = output.streams[stream].present
-                if present.any():
-                    head: Head = self.heads[target][stream]  # type: ignore[index,assignment]
-                    found[f"{target}/{stream}"] = head.loss(value[present], targets[target][present])
+                present = output.streams[stream].present  # no row at all is a loss of zero
+                head: Head = self.heads[target][stream]  # type: ignore[index,assignment]
+                found[f"{target}/{stream}"] = head.loss(value[present], targets[target][present])
             if any(p.requires_grad for p in self.rules[target].parameters()):
                 detached = {stream: value.detach() for stream, value in scores.items()}
                 found[target] = self.head(target).loss(self._combine(target, detached, output.streams), targets[target])

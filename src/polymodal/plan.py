@@ -18,7 +18,7 @@ from polymodal.core.types import Target
 from polymodal.data.schema import Field, Schema
 from polymodal.data.source import Table, read_table
 from polymodal.data.split import PARTS, fold_ids, split_of_column, split_rows
-from polymodal.data.target import encode_target, fit_target
+from polymodal.data.target import encode_target, fit_target, unseen
 from polymodal.encoders import ENCODERS
 from polymodal.fusion import DECISIONS, FUSIONS, TREES
 from polymodal.fusion.base import DecisionFusion, Fusion
@@ -144,12 +144,14 @@ def plan(
     tables = {name: read_table(source) for name, source in parts.items() if source is not None}
     table = Table.concat(list(tables.values()))
     resolved = schema if isinstance(schema, Schema) else Schema.infer(tables["train"], target, schema)
+    if resolved.id:
+        table = table.named_by(resolved.id)
     if not resolved.targets:
         raise BadData(f"No target: name the column to predict (target=...). Columns: {', '.join(table.columns)}.")
     if not resolved.fields:
         raise BadData("No column can be used as a stream; `polymodal inspect` says why. Name fields in a schema.")
     split, notes = _split(table, tables, resolved, config)
-    targets, truth = _targets(table, resolved, split)
+    targets, truth = _targets(table, resolved, split, notes)
     table, split, truth = _labelled(table, split, truth, notes)
     encoders = {name: _encoder(name, f.kind, config) for name, f in resolved.fields.items()}
     return Plan(
@@ -209,13 +211,18 @@ def _split(table: Table, tables: Mapping[str, Table], schema: Schema, config: Co
     return part, notes
 
 
-def _targets(table: Table, schema: Schema, split: np.ndarray) -> tuple[tuple[Target, ...], dict[str, np.ndarray]]:
+def _targets(
+    table: Table, schema: Schema, split: np.ndarray, notes: list[str]
+) -> tuple[tuple[Target, ...], dict[str, np.ndarray]]:
     targets, truth = [], {}
     train = np.flatnonzero(split == 0)
     for name, kind in schema.targets.items():
         values = table.column(name)
         target = fit_target(name, kind, [values[i] for i in train])
         targets.append(target)
+        if strange := unseen(target, values):
+            shown = ", ".join(f"{value!r} ({count})" for value, count in list(strange.items())[:5])
+            notes.append(f"{name}: {sum(strange.values())} cells hold no value known from training: {shown}.")
         truth[name] = encode_target(target, values)
     return tuple(targets), truth
 

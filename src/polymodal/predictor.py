@@ -173,11 +173,11 @@ class Predictor:
         members = tuple(Member(Strategy.from_json(m["strategy"]), m["weight"]) for m in model["members"])
         weights = load_file(folder / "weights.safetensors")
         for name, encoder in encoders.items():
-            encoder.load_state_dict(_under(weights, f"encoders.{name}."))
+            encoder.load_state_dict(under(weights, f"encoders.{name}."))
         answer = assemble_answer(
             members, {n: e.dim for n, e in encoders.items()}, targets, model["dim"], Heads(model["heads"])
         )
-        answer.load_state_dict(_under(weights, "answer."))
+        answer.load_state_dict(under(weights, "answer."))
         return cls(
             Schema.from_json(stored["schema"]),
             targets,
@@ -217,7 +217,8 @@ def answer_columns(target: Target, decoded: Mapping[str, np.ndarray]) -> dict[st
     return found | {f"{name}={c}": decoded["probability"][:, i].tolist() for i, c in enumerate(target.classes)}
 
 
-def _under(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def under(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Those weights whose names begin with `prefix`, without it."""
     return {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
 
 

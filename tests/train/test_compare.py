@@ -49,7 +49,7 @@ def test_a_better_fusion_is_chosen_and_said_to_help():
     )
     assert (found.chosen, found.fusion, found.single) == ("gated", "gated", "x alone")
     assert found.helped is True
-    assert found.headline.startswith("Fusing helped: gated")
+    assert found.headline.startswith("Fusing helped: accuracy")
     assert found.against_single.low > 0
     assert "better than plain concatenation" in found.sentences[1]
 

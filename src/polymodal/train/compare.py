@@ -233,10 +233,9 @@ def _in_words(c: Comparison, q: Question, outcomes: Sequence[Outcome], budget_ms
         why = "no fusion fits the budget" if budget_ms is not None else "there is a single stream"
         return replace(c, headline=f"No fusion to judge: {why}; {c.single} answers.", helped=None)
     d = _oriented(c.against_single, q.metric)
-    unit = _Unit(q)
     test = {r["strategy"]: r["test_mean"] for r in c.rows if r["target"] == q.target.name}
-    figures = f"{c.fusion} {unit(test[c.fusion])} against {unit(test[c.single])} for {c.single}"
-    gap = f"difference {unit.gap(d.difference)} (95% interval {unit.gap(d.low)} to {unit.gap(d.high)}, p = {d.p:.2g})"
+    figures = f"{q.metric.name} {test[c.fusion]:.3f} ({c.fusion}) against {test[c.single]:.3f} ({c.single})"
+    gap = f"difference {_gap(d.difference)} (95% interval {_gap(d.low)} to {_gap(d.high)}, p = {d.p:.2g})"
     if d.low > 0:
         helped, headline = True, f"Fusing helped: {figures} on test."
     elif d.high < 0:
@@ -248,8 +247,7 @@ def _in_words(c: Comparison, q: Question, outcomes: Sequence[Outcome], budget_ms
         e = _oriented(c.against_concat, q.metric)
         word = "better than" if e.low > 0 else "worse than" if e.high < 0 else "not distinguishable from"
         sentences.append(
-            f"The chosen fusion is {word} plain concatenation: {unit.gap(e.difference)} "
-            f"({unit.gap(e.low)} to {unit.gap(e.high)})."
+            f"The chosen fusion is {word} plain concatenation: {_gap(e.difference)} ({_gap(e.low)} to {_gap(e.high)})."
         )
     if c.chosen == c.single:
         sentences.append(f"On validation the single modality {c.single} was best, so it is what this run deploys.")
@@ -273,25 +271,16 @@ def _flattered(c: Comparison, q: Question, test: Mapping[str, float]) -> str | N
     if gap < 2 * width:
         return None
     return (
-        f"Do not trust the choice: {c.chosen} scores {_Unit(q)(row['valid'])} on validation but "
-        f"{_Unit(q)(test[c.chosen])} on test. "
+        f"Do not trust the choice: {c.chosen} scores {row['valid']:.3f} on validation but "
+        f"{test[c.chosen]:.3f} on test. "
         "The validation rows are not like the test rows (were the features made with the training labels, or is the "
         "validation split cut from training?), so validation cannot rank the strategies."
     )
 
 
-class _Unit:
-    """Writes a score the way people read it: shares in per cent, gaps in points."""
-
-    def __init__(self, q: Question):
-        self.percent = q.metric.name in ("accuracy", "balanced_accuracy", "f1_macro", "f1_micro", "map", "auroc")
-        self.name = q.metric.name
-
-    def __call__(self, value: float) -> str:
-        return f"{100 * value:.1f} %" if self.percent else f"{self.name} {value:.3f}"
-
-    def gap(self, value: float) -> str:
-        return f"{100 * value:+.1f} points" if self.percent else f"{value:+.3f}"
+def _gap(value: float) -> str:
+    """A difference with its sign; the true minus sign, as in the report."""
+    return f"{value:+.3f}".replace("-", "−")
 
 
 def write_leaderboard(rows: Sequence[Mapping[str, Any]], path: Path) -> None:

@@ -15,18 +15,21 @@ from polymodal.core.errors import BadArgument, PolymodalError
 from polymodal.core.files import read_json, write_json, writing
 from polymodal.core.registry import Spec
 from polymodal.data.dataset import Dataset, process_table
+from polymodal.data.examine import misfits
 from polymodal.data.source import cells
 from polymodal.data.store import Store, default_store
 from polymodal.plan import Plan, part_class, portable
 from polymodal.plan import plan as make_plan
 from polymodal.process import PROCESSORS
 from polymodal.process.base import Processor
-from polymodal.train.conclude import conclude
+from polymodal.train.compare import score_of
+from polymodal.train.conclude import conclude, question_of
 from polymodal.train.crossfit import join_parts
-from polymodal.train.jobs import TRAIN, VALID, answer_out, safe_name
+from polymodal.train.finished import Finished
 from polymodal.train.pool import Pool
 from polymodal.train.progress import Log, Progress
 from polymodal.train.run import Run
+from polymodal.train.work import TRAIN, VALID, answer_out, encoder_out, finetune_out
 
 
 class Interrupted(PolymodalError):
@@ -80,7 +83,9 @@ def fit_plan(plan: Plan, *, out: str | Path, resume: bool = False, quiet: bool =
             )
         session.encode()
         session.answers()
-        run = conclude(plan, folder, dataset, processors, progress, log, session.notes, started)
+        if plan.config.finetune:
+            session.finetune()
+        run = conclude(plan, folder, dataset, processors, progress, log, session.notes, session.timings)
     log.close()
     return run
 
@@ -117,6 +122,7 @@ class _Session:
         self.store = Store(Path(plan.config.store) if plan.config.store else default_store())
         self.deadline = started + plan.config.time_limit if plan.config.time_limit else None
         self.notes: list[str] = []
+        self.timings: list[dict[str, Any]] = []
 
     # --- stage 0: cells to arrays ---
 
@@ -135,7 +141,8 @@ class _Session:
             targets=dict(plan.truth),
             progress=lambda stream, cells: stage.advance(stream, cells),
         )
-        stage.end(f"{len(dataset)} rows x {len(raw)} streams, {len(dataset.bad)} cells set aside")
+        seconds = stage.end(f"{len(dataset)} rows x {len(raw)} streams, {len(dataset.bad)} cells set aside")
+        self.timings.append({"what": "processing cells", "seconds": seconds})
         dataset.save(self.work / "dataset")
         with writing(self.work / "rows.safetensors") as temporary:
             save_file({"split": plan.split, "fold": plan.fold}, temporary)
@@ -149,11 +156,10 @@ class _Session:
                 "facts": {name: p.facts() for name, p in processors.items()},
             },
         )
+        numbers = [c for f in plan.schema.fields.values() if f.kind == "table" for c in f.columns]
+        aside = [*plan.table.problems, *dataset.bad, *misfits(plan.table, numbers)]
         with writing(self.folder / "set_aside.jsonl") as temporary:
-            lines = [
-                json.dumps({"row": p.row, "column": p.column, "reason": p.reason})
-                for p in [*plan.table.problems, *dataset.bad]
-            ]
+            lines = [json.dumps(vars(problem), ensure_ascii=False) for problem in aside]
             temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         return dataset, processors
 
@@ -173,7 +179,7 @@ class _Session:
         dataset = Dataset.open(self.work / "dataset", self.store)
         valid = np.flatnonzero(self.plan.split == VALID)
         for stream in self.plan.streams:
-            each = [results[str(self._encoder_out(stream, f))] for f in folds]
+            each = [results[str(encoder_out(self.work, stream, f))] for f in folds]
             groups = [r["group"] for r in [*each[1:], each[0]]]
             part = np.where(self.plan.split == TRAIN, self.plan.fold, len(groups) - 1)
             if len(set(groups)) == 1:  # frozen: every part is the same encoder
@@ -183,9 +189,6 @@ class _Session:
             )
             features.save(self.work / "features", stream)
             self.log.write("tokens", stream=stream, groups=groups, explained=explained)
-
-    def _encoder_out(self, stream: str, fold: int | None) -> Path:
-        return self.work / "encoders" / f"{safe_name(stream)}-{'whole' if fold is None else fold}"
 
     def _encoder_job(self, stream: str, fold: int | None) -> dict[str, Any]:
         config, spec = self.plan.config, self.plan.encoders[stream]
@@ -197,7 +200,7 @@ class _Session:
             "seed": config.seed,
             "training": {**config.training, **config.encoder_training},
             "work": str(self.work.resolve()),
-            "out": str(self._encoder_out(stream, fold)),
+            "out": str(encoder_out(self.work, stream, fold)),
             "inline": _is_local(spec),
             "name": f"{stream} {'whole' if fold is None else f'part {fold + 1}'}",
         }
@@ -237,6 +240,34 @@ class _Session:
             self.notes.append("Interrupted: strategies that had not finished are missing.")
             self.progress.say("stopping: concluding with the strategies that are finished")
 
+    # --- stage 3, on demand ---
+
+    def finetune(self) -> None:
+        """Train the best fusion by validation, and its encoders, together; every seed of it."""
+        finished, config = Finished(self.plan, self.work), self.plan.config
+        questions = [question_of(self.plan, t) for t in self.plan.targets]
+        trainable = {s.name: s for s in self.plan.strategies if s.family in ("fusion", "decision")}
+        ranked = sorted((o for o in finished.outcomes() if o.name in trainable), key=lambda o: -score_of(o, questions))
+        if not ranked:
+            return
+        jobs = [
+            {
+                "kind": "finetune",
+                "strategy": result["strategy"],
+                "encoders": {name: portable(spec) for name, spec in self.plan.encoders.items()},
+                "seed": seed,
+                "training": dict(config.finetune_training),
+                "work": str(self.work.resolve()),
+                "out": str(finetune_out(self.work, ranked[0].name, seed)),
+                "inline": any(
+                    _is_local(spec) for spec in (*self.plan.encoders.values(), trainable[ranked[0].name].spec)
+                ),
+                "name": f"{ranked[0].name} fine-tuned #{seed}",
+            }
+            for seed, result in zip(finished.seeds, finished.answers[ranked[0].name])
+        ]
+        self._run("fine-tuning", jobs, limited=True)
+
     def _run(self, name: str, jobs: list[dict[str, Any]], *, limited: bool = False) -> dict[str, dict[str, Any]]:
         """Run jobs, show and log their events; results by output path. A job that fails leaves a note."""
         stage = self.progress.stage(name, len(jobs))
@@ -261,7 +292,9 @@ class _Session:
                 stage.advance(job["name"])
         if late:
             self.notes.append(f"The time limit left {late} of {len(jobs)} fits undone.")
-        stage.end(f"{len(results)} of {len(jobs)} fits")
+        self.timings.append(
+            {"what": f"{name}: {len(results)} fits", "seconds": stage.end(f"{len(results)} of {len(jobs)} fits")}
+        )
         return results
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,8 @@ def train(
         module.train()
         # A generator of its own: the order of rows does not depend on how many random numbers the module drew.
         order = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed * 100_003 + epoch))]
-        for i, batch in enumerate(order.split(size)):
+        # Batches of even size: a last one of a row or two would step as far as any other, on next to nothing.
+        for i, batch in enumerate(order.tensor_split(steps_an_epoch)):
             schedule.before_step(epoch * steps_an_epoch + i)
             optimizer.zero_grad(set_to_none=True)
             with autocast(device, options.precision):
@@ -190,3 +191,8 @@ class _Swap:
 
 def _copy(module: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in module.state_dict().items()}
+
+
+def total(losses: Mapping[str, Tensor]) -> Tensor:
+    """The sum of named losses."""
+    return torch.stack(list(losses.values())).sum()

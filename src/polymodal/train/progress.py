@@ -89,11 +89,13 @@ class Stage:
             self.told = self.done * 10 // self.total
             self.progress.say(f"{self.name}: {self.done}/{self.total} {text}".rstrip())
 
-    def end(self, text: str = "") -> None:
-        """The stage is over; says how long it took."""
-        self.progress.say(f"{self.name}: {text or 'done'} in {time.perf_counter() - self.started:.1f} s")
+    def end(self, text: str = "") -> float:
+        """The stage is over; says and returns how many seconds it took."""
+        seconds = time.perf_counter() - self.started
+        self.progress.say(f"{self.name}: {text or 'done'} in {seconds:.1f} s")
         if self._task is not None:
             self.progress._bars.update(self._task, visible=False)
+        return seconds
 
 
 class Log:
