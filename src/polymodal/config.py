@@ -137,12 +137,13 @@ class Config:
 
     @classmethod
     def read(cls, path: str | Path, changes: Mapping[str, Any] | None = None) -> Config:
-        """From a YAML file of the same names; `changes` (the command line's) win."""
+        """From a YAML file of the same names, or a run's `config.yaml`; `changes` (the command line's) win."""
         import yaml
 
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
         if not isinstance(values, dict):
             raise BadArgument(f"{path} must hold 'option: value' lines; got a {type(values).__name__}.")
+        values = values.get("config", values)  # a run's own file keeps its model beside its options
         return cls.from_options({**values, **(changes or {})})
 
     def to_dict(self) -> dict[str, Any]:
