@@ -104,6 +104,7 @@ def test_missing_gives_the_first_of_equal_keys_in_order(tmp_path):
     store = Store(tmp_path)
     store.write(GROUP, keys_of([5]), arrays_of([5]))
     assert store.missing(GROUP, keys_of([9, 5, 3, 9, 1, 3])).tolist() == [0, 2, 4]
+    assert store.has(GROUP, keys_of([9, 5, 5])).tolist() == [False, True, True]
     assert store.missing(OTHER, keys_of([5])).tolist() == [0]
     assert store.missing(GROUP, keys_of([5]).view("V16")[:, 0]).tolist() == []
 
@@ -221,9 +222,7 @@ def test_a_folder_that_cannot_be_written_to_is_named(tmp_path):
         Store(tmp_path / "file").write(GROUP, keys_of([1]), arrays_of([1]))
 
 
-@pytest.mark.parametrize(
-    "damage", ["empty", "length", "header", "data", "one byte", "longer", "zeros"]
-)
+@pytest.mark.parametrize("damage", ["empty", "length", "header", "data", "one byte", "longer", "zeros"])
 def test_broken_segments_are_ignored_with_one_line(tmp_path, caplog, damage):
     writer = Store(tmp_path)
     writer.write(GROUP, keys_of([1, 2]), arrays_of([1, 2]))
