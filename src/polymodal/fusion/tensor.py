@@ -34,6 +34,8 @@ class Tensor(Fusion):
         self.project = Project(self.widths.values(), entries)
         self.drop = nn.Dropout(check_dropout(dropout))
         self.out = nn.Linear((entries + 1) ** len(self.names), dim)
+        # A tanh of a unit stream has a mean square of about 1/4: so that the result starts at unit scale.
+        nn.init.normal_(self.out.weight, std=(1 + entries / 4) ** (-len(self.names) / 2))
 
     def fuse(self, streams: dict[str, Tokens]) -> Tokens:
         present = presence(streams.values())

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 def masked_softmax(scores: Tensor, mask: Tensor, dim: int = -1) -> Tensor:
     """Softmax over the places where `mask` (same shape) is True; zero elsewhere, and everywhere where none is."""
-    weights = scores.float().masked_fill(~mask, torch.finfo(torch.float32).min).softmax(dim)
+    exact = scores.to(torch.promote_types(scores.dtype, torch.float32))
+    weights = exact.masked_fill(~mask, torch.finfo(exact.dtype).min).softmax(dim)
     return weights.masked_fill(~mask, 0.0).to(scores.dtype)
 
 

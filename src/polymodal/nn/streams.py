@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from polymodal.core.types import Tokens
 from polymodal.nn.position import index_features, place_features
-from polymodal.nn.segment import segment_mean
 
 
 class Project(nn.Module):
@@ -91,10 +90,17 @@ class LineUp(nn.Module):
     def _shortened(self, stream: Tokens) -> tuple[Tensor, Tensor, Tensor]:
         """At most `tokens` tokens, their mask, and sinusoids of their places."""
         x, mask, where = stream.x, stream.mask, stream.where
+        rank = mask.cumsum(1) - 1  # a token's number among the real ones, so that padding moves nothing
         if x.shape[1] > self.tokens:
+            count = mask.sum(1, keepdim=True)
+            stretch = torch.where(count > self.tokens, rank * self.tokens // count.clamp(min=1), rank)
+            rank = torch.arange(self.tokens, device=x.device)
+            belongs = (stretch[:, None] == rank[:, None]) & mask[:, None]  # [B, tokens, T]
+            size = belongs.sum(2, keepdim=True)
+            x, mask = belongs.to(x.dtype) @ x / size.clamp(min=1), size[..., 0] > 0
             if where is not None:
-                where = segment_mean(where, mask, self.tokens)[0]
-            x, mask, _ = segment_mean(x, mask, self.tokens)
+                where = torch.where(stream.mask[..., None], where, 0.0)
+                where = belongs.to(where.dtype) @ where / size.clamp(min=1)
         if where is None:
-            return x, mask, index_features(x.shape[1], self.dim, x.device)
+            return x, mask, index_features(x.shape[1], self.dim, x.device)[rank.clamp(min=0)]
         return x, mask, place_features(torch.where(mask[..., None], where, 0.0), self.dim)

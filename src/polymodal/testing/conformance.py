@@ -10,6 +10,7 @@ Each check raises `NotConformant`, an AssertionError that lists every broken law
 
 from polymodal.testing.decision import check_decision
 from polymodal.testing.encoder import check_encoder
+from polymodal.testing.examples import example_cells, example_inputs
 from polymodal.testing.fusion import check_fusion
 from polymodal.testing.head import check_head
 from polymodal.testing.processor import check_processor
@@ -17,4 +18,5 @@ from polymodal.testing.subject import NotConformant, Violation
 
 __all__ = [
     "NotConformant", "Violation", "check_decision", "check_encoder", "check_fusion", "check_head", "check_processor",
+    "example_cells", "example_inputs",
 ]  # fmt: skip

@@ -18,7 +18,7 @@ from polymodal.testing.subject import ROWS, Subject, Violation, built, judge, ma
 
 
 def check_encoder(
-    spec: Spec, facts: Mapping[str, Any], inputs: Mapping[str, Tensor], *, dim: int = 16, steps: int = 60
+    spec: Spec, facts: Mapping[str, Any], inputs: Mapping[str, Tensor], *, dim: int = 16, steps: int = 300
 ) -> None:
     """Try an encoder on `facts` and `inputs` of its processor: 8 rows or more that differ. Raises `NotConformant`.
 

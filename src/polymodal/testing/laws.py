@@ -148,26 +148,33 @@ def written_back(part: Any, given: Mapping[str, Any]) -> None:
 
 
 def learns(subject: Subject, loss: Loss, *, steps: int, lr: float, goal: float) -> None:
-    """Eight rows are learned: the eval loss falls below `goal` times what it was."""
+    """Eight rows are learned: within `steps` the eval loss falls below `goal` times what it was."""
     torch.manual_seed(0)
     part = subject.build()
     trainable = [p for p in part.parameters() if p.requires_grad]
     if not trainable:
         return
     optimizer = torch.optim.AdamW(trainable, lr=lr, weight_decay=0.0)
-    start = float(loss(part.eval(), subject.run(part, subject.inputs)).detach())
+    start = end = _eval_loss(subject, part, loss)
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = lr * min(1.0, (step + 1) / 10)
         optimizer.zero_grad()
         loss(part.train(), subject.run(part, subject.inputs)).backward()
         optimizer.step()
-    end = float(loss(part.eval(), subject.run(part, subject.inputs)).detach())
-    if not end <= goal * start:
-        raise Violation(
-            "learns eight rows", f"the loss went from {start:.3g} to {end:.3g} in {steps} steps at lr {lr:g}.",
-            "Look at the scale at the start, at saturating activations and at what does not reach the output.",
-        )  # fmt: skip
+        if step % 20 == 19 or step == steps - 1:
+            end = _eval_loss(subject, part, loss)
+            if end <= goal * start:
+                return
+    raise Violation(
+        "learns eight rows", f"the loss went from {start:.3g} to {end:.3g} in {steps} steps at lr {lr:g}.",
+        "Look at the scale at the start, at saturating activations and at what does not reach the output.",
+    )  # fmt: skip
+
+
+@torch.no_grad()
+def _eval_loss(subject: Subject, part: Any, loss: Loss) -> float:
+    return float(loss(part.eval(), subject.run(part, subject.inputs)))
 
 
 def not_overridden(cls: type, base: type) -> None:

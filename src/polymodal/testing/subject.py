@@ -54,7 +54,7 @@ class Subject:
 def judge(label: str, laws: Iterable[Law]) -> None:
     """Try every law. Raises `NotConformant` with all violations; an error inside a law counts as one.
 
-    If the first law is broken the others are not tried: it says whether the part runs at all.
+    If the first law raises an error the part does not run at all, and the others are not tried.
     """
     broken: list[Violation] = []
     for number, law in enumerate(laws):
@@ -65,8 +65,8 @@ def judge(label: str, laws: Iterable[Law]) -> None:
         except Exception as error:  # noqa: BLE001 - whatever a stranger's part raises is what the report is about
             name = law.func.__name__.strip("_").replace("_", " ")
             broken.append(Violation(name, f"it raised {type(error).__name__}: {error}", "Nothing here may raise."))
-        if broken and number == 0:
-            break
+            if number == 0:
+                break
     if broken:
         raise NotConformant(label, broken)
 

@@ -1,0 +1,102 @@
+"""Every catalogued fusion keeps the laws, and every option changes something."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from polymodal.core.registry import options
+from polymodal.core.types import KINDS
+from polymodal.fusion import DECISIONS, FUSIONS, TREES
+from polymodal.testing import check_decision, check_fusion
+from polymodal.testing.subject import random_streams
+
+WIDTHS = {"left": 6, "middle": 10, "right": 8}
+NAMES = tuple(WIDTHS)
+
+# Another value of each option of each part. A new option must be entered here: the tests below fail without it.
+OTHER: dict[str, dict[str, Any]] = {
+    "concat": {"dropout": 0.5},
+    "mean": {"dropout": 0.5},
+    "weighted": {"dropout": 0.5, "alpha": [0.6, 0.3, 0.1]},
+    "mlp": {"dropout": 0.5, "hidden": 32, "layers": 2},
+    "gated": {"dropout": 0.5, "gate": "sigmoid", "temperature": 0.5},
+    "attention": {"dropout": 0.5, "heads": 2, "expansion": 3.0},
+    "cross": {"dropout": 0.5, "heads": 2, "expansion": 3.0, "layers": 2, "tokens": 2},
+    "unified": {"dropout": 0.5, "heads": 2, "expansion": 3.0, "layers": 1, "tokens": 2},
+    "tensor": {"dropout": 0.5, "width": 3},
+    "lowrank": {"dropout": 0.5, "rank": 2},
+    "late_mean": {},
+    "late_weighted": {"alpha": [0.6, 0.3, 0.1], "temperature": False},
+    "product": {"prior": [0.7, 0.1, 0.1, 0.05, 0.05]},
+    "stacking": {},
+}
+VARIED = [(name, option) for name in OTHER for option in OTHER[name]]
+
+
+@pytest.mark.parametrize("name", FUSIONS)
+def test_fusion_keeps_the_laws(name: str):
+    check_fusion(name)
+
+
+@pytest.mark.parametrize("name", ["concat", "attention", "tensor", "cross"])
+def test_five_streams(name: str):
+    check_fusion(name, widths={"dotted.name": 4, "b": 4, "c": 4, "d": 4, "e": 4}, dim=8)
+
+
+@pytest.mark.parametrize("name", FUSIONS)
+def test_one_stream(name: str):
+    streams = random_streams({"only": 5})
+    fused = FUSIONS.build(name, {"only": 5}, 8)(streams)
+    assert fused.pooled.isfinite().all()
+    assert torch.equal(fused.present, streams["only"].present)
+
+
+@pytest.mark.parametrize("name", DECISIONS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_decision_keeps_the_laws(name: str, kind: str):
+    check_decision(name, kinds=(kind,))
+
+
+def test_every_option_has_another_value_here():
+    for catalogue in (FUSIONS, DECISIONS):
+        for name in catalogue:
+            assert set(OTHER.get(name, {})) == set(options(catalogue.load(name))), name
+
+
+@pytest.mark.parametrize(("name", "option"), VARIED)
+def test_other_values_keep_the_laws(name: str, option: str):
+    spec = {"name": name, option: OTHER[name][option]}
+    if name in FUSIONS:
+        check_fusion(spec)
+    else:
+        check_decision(spec, kinds=("classes",))
+
+
+@pytest.mark.parametrize(("name", "option"), VARIED)
+def test_no_option_is_without_effect(name: str, option: str):
+    plain, varied = (_outcome({"name": name, **given}) for given in ({}, {option: OTHER[name][option]}))
+    same = [a.shape == b.shape and torch.equal(a, b) for a, b in zip(plain, varied)]
+    assert len(plain) != len(varied) or not all(same)
+
+
+def _outcome(spec: dict[str, Any]) -> list[torch.Tensor]:
+    """What a part does in training and the gradients that its parameters get."""
+    torch.manual_seed(0)
+    if spec["name"] in FUSIONS:
+        part = FUSIONS.build(spec, WIDTHS, 16)
+        out = part(random_streams(WIDTHS)).pooled
+    else:
+        part = DECISIONS.build(spec, NAMES, "classes", 5)
+        scores = {name: torch.randn(8, 5) for name in NAMES}
+        out = part(scores, {name: torch.rand(8) < 0.7 for name in NAMES})
+    if out.requires_grad:
+        out.square().sum().backward()
+    return [out.detach(), *(p.grad if p.grad is not None else torch.empty(0) for p in part.parameters())]
+
+
+def test_trees_are_catalogued_apart():
+    assert list(TREES) == ["boosted"]
+    assert "boosted" not in FUSIONS
