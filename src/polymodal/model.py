@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from polymodal.core.types import Batch, Output, Tokens
+from polymodal.core.types import Batch, Output, Tokens, presence
 from polymodal.encoders.base import Encoder
 from polymodal.fusion.base import DecisionFusion, Fusion
 from polymodal.heads.base import Head
@@ -151,9 +151,12 @@ def drop_streams(streams: Mapping[str, Tokens], rate: float) -> dict[str, Tokens
     """
     if rate <= 0 or len(streams) < 2:
         return dict(streams)
-    names = list(streams)
-    present = torch.stack([streams[n].present for n in names], 1)
+    present = presence(streams.values())
     keep = present & (torch.rand(present.shape, device=present.device) >= rate)
-    emptied = ~keep.any(1)
-    keep[emptied] = present[emptied]
-    return {name: streams[name].keep(keep[:, i]) for i, name in enumerate(names)}
+    keep = torch.where(keep.any(1, keepdim=True), keep, present)
+    return {name: _hidden(tokens, keep[:, i]) for i, (name, tokens) in enumerate(streams.items())}
+
+
+def _hidden(tokens: Tokens, keep: Tensor) -> Tokens:
+    """The mask alone changes: a fusion clears what it hides anyway."""
+    return Tokens(tokens.x, tokens.mask & keep[:, None], tokens.pooled, tokens.where)

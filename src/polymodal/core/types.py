@@ -67,9 +67,10 @@ class Tokens:
 
     def select(self, rows: Tensor | slice) -> Tokens:
         """The rows at `rows` (indices, a bool mask or a slice)."""
-        return Tokens(
-            self.x[rows], self.mask[rows], self.pooled[rows], None if self.where is None else self.where[rows]
-        )
+        parts = (self.x, self.mask, self.pooled, self.where)
+        if isinstance(rows, Tensor) and rows.dtype == torch.int64:  # several times as fast as indexing, on the CPU
+            return Tokens(*(None if p is None else p.index_select(0, rows) for p in parts))  # type: ignore[arg-type]
+        return Tokens(*(None if p is None else p[rows] for p in parts))  # type: ignore[arg-type]
 
     def to(self, *args: Any, **kwargs: Any) -> Tokens:
         """`Tensor.to` on every tensor; the mask keeps its dtype."""

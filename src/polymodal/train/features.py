@@ -105,13 +105,17 @@ class _Source:
         self.tokens = self._gather(np.arange(len(self.features.part)))
 
     def read(self, rows: Tensor) -> Tokens:
-        return self.tokens.select(rows) if self.tokens is not None else self._gather(rows.numpy())
+        if self.tokens is None:
+            return self._gather(rows.numpy())
+        if self.pooled_only:
+            return _single(self.tokens.pooled.index_select(0, rows), self.tokens.mask.index_select(0, rows))
+        return self.tokens.select(rows)
 
     def _gather(self, rows: np.ndarray) -> Tokens:
         count = 1 if self.pooled_only else self.shape[0]
-        x = torch.zeros(len(rows), count, self.width)
         mask = torch.zeros(len(rows), count, dtype=torch.bool)
         pooled = torch.zeros(len(rows), self.width)
+        x = torch.zeros(len(rows), 0 if self.pooled_only else count, self.width)
         where = None
         for p, view in enumerate(self.views):
             chosen = np.flatnonzero((self.features.part[rows] == p) & self.features.present[rows])
@@ -121,17 +125,22 @@ class _Source:
             found = view.read(self.position[rows[chosen]], names=("pooled",) if self.pooled_only else None)
             pooled[at] = self._moved(found["pooled"], p)
             if self.pooled_only:
-                x[at, 0], mask[at, 0] = pooled[at], True
+                mask[at] = True
                 continue
             x[at], mask[at] = self._moved(found["x"], p), torch.from_numpy(found["mask"])
             if self.placed:
                 if where is None:
                     where = torch.zeros(len(rows), *view.shape("where"))
                 where[at] = torch.from_numpy(found["where"]).float()
-        return Tokens(x, mask, pooled, where)
+        return _single(pooled, mask) if self.pooled_only else Tokens(x, mask, pooled, where)
 
     def _moved(self, values: np.ndarray, p: int) -> Tensor:
         tensor = torch.from_numpy(values).float()
         if not len(self.features.rotations):
             return tensor
         return tensor @ torch.from_numpy(self.features.rotations[p]) + torch.from_numpy(self.features.shifts[p])
+
+
+def _single(pooled: Tensor, mask: Tensor) -> Tokens:
+    """One token a row, which is the pooled vector itself and no copy of it."""
+    return Tokens(pooled[:, None], mask, pooled)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -60,12 +61,14 @@ def train(
     optimizer = make_optimizer(module, options)
     schedule = Schedule(optimizer, options, steps_an_epoch * options.epochs)
     state = _State(module, optimizer, schedule, options.average)
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    matrices = [p for p in parameters if p.ndim > 1]
     torch.manual_seed(seed)
     first = state.load(checkpoint) if checkpoint is not None and checkpoint.exists() else 0
     for epoch in range(first, options.epochs):
         if options.patience and state.waited >= options.patience:
             break
-        started, total = time.perf_counter(), 0.0
+        started, summed = time.perf_counter(), torch.zeros((), device=device)  # a tensor: no wait for a GPU each step
         module.train()
         # A generator of its own: the order of rows does not depend on how many random numbers the module drew.
         order = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed * 100_003 + epoch))]
@@ -76,17 +79,17 @@ def train(
             with autocast(device, options.precision):
                 value = loss(batch)
             if options.l1:
-                value = value + options.l1 * sum(p.abs().sum() for p in module.parameters() if p.ndim > 1)
+                value = value + options.l1 * sum(p.abs().sum() for p in matrices)
             value.backward()
             if options.clip:
-                nn.utils.clip_grad_norm_(module.parameters(), options.clip)
+                nn.utils.clip_grad_norm_(parameters, options.clip)
             optimizer.step()
             state.averaged()
-            total += float(value.detach()) * len(batch)
-        if not torch.isfinite(torch.tensor(total)):
+            summed += value.detach() * len(batch)
+        mean = float(summed) / len(rows)
+        if not math.isfinite(mean):
             raise Diverged(
-                f"The loss was {total / len(rows)} in epoch {epoch + 1}. Lower lr (now {options.lr}), set clip, or "
-                "look for extreme "
+                f"The loss was {mean} in epoch {epoch + 1}. Lower lr (now {options.lr}), set clip, or look for extreme "
                 "values with `polymodal inspect`."
             )
         with state.evaluating():
@@ -95,7 +98,7 @@ def train(
         schedule.after_epoch(best)
         if checkpoint is not None:
             state.save(checkpoint, epoch + 1)
-        yield Epoch(epoch + 1, total / len(rows), score, best, time.perf_counter() - started, len(rows))
+        yield Epoch(epoch + 1, mean, score, best, time.perf_counter() - started, len(rows))
     state.restore_best()
     module.eval()
 
@@ -110,6 +113,7 @@ class _State:
         self.waited = 0
         self.steps = 0
         self.smooth = _copy(module) if average else {}
+        self.live = module.state_dict() if average else {}  # the weights themselves, not copies of them
 
     def averaged(self) -> None:
         """Move the average towards the weights; short histories are not dominated by the initial weights."""
@@ -117,7 +121,7 @@ class _State:
             return
         self.steps += 1
         decay = min(self.average, (1 + self.steps) / (10 + self.steps))
-        for name, value in self.module.state_dict().items():
+        for name, value in self.live.items():
             if value.is_floating_point():
                 self.smooth[name].lerp_(value, 1 - decay)
             else:
