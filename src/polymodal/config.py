@@ -3,14 +3,16 @@ alike."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from polymodal.core.errors import BadArgument, suggest
-from polymodal.core.registry import Spec
+from polymodal.core.registry import Spec, plain
 from polymodal.core.runtime import PRECISIONS
+from polymodal.core.values import check_types, read_yaml
 
 TRACKERS = ("tensorboard", "csv", "wandb", "none")
 
@@ -22,13 +24,12 @@ SCHEDULES = ("cosine", "step", "plateau", "constant")
 class Training:
     """Options of the training loop.
 
-    `batch` is the most rows of a step (few rows make smaller batches); `lr` is the peak learning rate; `warmup`
-    the share of steps in which it rises; `weight_decay` is L2 (decoupled under
-    adamw) on matrices only; `l1` the weight of the sum of absolute weights; `clip` the largest gradient norm (0: none);
-    `patience` the epochs without a better validation score before stopping (0: never stop early); `average` the
-    decay of
-    an exponential moving average of the weights that is validated and kept instead (0: none); `modality_dropout` the
-    chance that a stream of a row is hidden in training.
+    `batch` is the most rows of a step (few rows make smaller batches); `lr` is the peak learning rate; `warmup` the
+    share of steps in which it rises; `weight_decay` is L2 (decoupled under adamw) on matrices only; `l1` the weight of
+    the sum of absolute weights; `clip` the largest gradient norm (0: none); `patience` the epochs without a better
+    validation score before stopping (0: never stop early); `average` the decay of an exponential moving average of the
+    weights that is validated and kept instead (0: none); `modality_dropout` the chance that a stream of a row is hidden
+    in training.
     """
 
     epochs: int = 30
@@ -46,6 +47,7 @@ class Training:
     modality_dropout: float = 0.1
 
     def __post_init__(self) -> None:
+        check_types(self)
         for name, value, allowed in (
             ("optimizer", self.optimizer, OPTIMIZERS),
             ("schedule", self.schedule, SCHEDULES),
@@ -53,9 +55,7 @@ class Training:
         ):
             if value not in allowed:
                 raise BadArgument(f"Unknown {name} {value!r}.{suggest(value, allowed)}")
-        for name in ("epochs", "batch"):
-            if getattr(self, name) < 1:
-                raise BadArgument(f"{name} must be at least 1; got {getattr(self, name)}.")
+        _at_least(self, {"epochs": 1, "batch": 1, "weight_decay": 0, "l1": 0, "clip": 0, "patience": 0})
         for name, top in (("warmup", 1), ("average", 1), ("modality_dropout", 1)):
             if not 0 <= getattr(self, name) < top:
                 raise BadArgument(f"{name} must be at least 0 and below {top}; got {getattr(self, name)}.")
@@ -63,7 +63,9 @@ class Training:
             raise BadArgument(f"lr must be above 0; got {self.lr}.")
 
     def with_(self, changes: Mapping[str, Any]) -> Training:
-        """A copy with `changes`. Raises `BadArgument` for an unknown option."""
+        """A copy with `changes`. Raises `BadArgument` for an unknown option or a value that is not allowed."""
+        if not isinstance(changes, Mapping):
+            raise BadArgument(f"Training options are 'name: value' pairs, as in {{epochs: 5}}; got {changes!r}.")
         allowed = {f.name for f in fields(self)}
         for name in changes:
             if name not in allowed:
@@ -89,7 +91,7 @@ class Config:
     processes (default: one a core; 0: this one).
     """
 
-    fusion: str | Sequence[Spec] = "auto"
+    fusion: str | type | Mapping[str, Any] | Sequence[Spec] = "auto"
     encoders: Mapping[str, Spec] = field(default_factory=dict)
     processors: Mapping[str, Spec] = field(default_factory=dict)
     heads: Mapping[str, Spec] = field(default_factory=dict)
@@ -111,12 +113,11 @@ class Config:
     workers: int | None = None
 
     def __post_init__(self) -> None:
-        for name, least in (("seeds", 1), ("crossfit", 0), ("dim", 4)):
-            if getattr(self, name) < least:
-                raise BadArgument(f"{name} must be at least {least}; got {getattr(self, name)}.")
+        check_types(self)
+        _at_least(self, {"seeds": 1, "seed": 0, "crossfit": 0, "dim": 4, "workers": 0, "budget_ms": 0, "time_limit": 0})
         if self.crossfit == 1:
             raise BadArgument("crossfit must be 0 (off) or at least 2 parts; got 1.")
-        if len(self.fractions) != 3 or min(self.fractions) <= 0 or abs(sum(self.fractions) - 1) > 1e-6:
+        if min(self.fractions) <= 0 or abs(sum(self.fractions) - 1) > 1e-6:
             raise BadArgument(f"fractions must be three positive shares that add up to 1; got {self.fractions}.")
         if self.trackers not in TRACKERS:
             raise BadArgument(f"Unknown trackers {self.trackers!r}.{suggest(self.trackers, TRACKERS)}")
@@ -131,16 +132,18 @@ class Config:
             if name not in allowed:
                 raise BadArgument(f"Unknown option {name!r} of fit.{suggest(name, allowed)}")
         values = dict(options)
-        if "fractions" in values:
+        if isinstance(values.get("fractions"), list):
             values["fractions"] = tuple(values["fractions"])
+        if isinstance(values.get("store"), os.PathLike):
+            values["store"] = os.fspath(values["store"])
         return cls(**values)
 
     @classmethod
     def read(cls, path: str | Path, changes: Mapping[str, Any] | None = None) -> Config:
         """From a YAML file of the same names, or a run's `config.yaml`; `changes` (the command line's) win."""
-        import yaml
-
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+        if not Path(path).is_file():
+            raise BadArgument(f"The configuration file {str(path)!r} does not exist.")
+        values = read_yaml(Path(path).read_text(encoding="utf-8"), str(path)) or {}
         if not isinstance(values, dict):
             raise BadArgument(f"{path} must hold 'option: value' lines; got a {type(values).__name__}.")
         values = values.get("config", values)  # a run's own file keeps its model beside its options
@@ -148,4 +151,11 @@ class Config:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as YAML writes them."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        return {f.name: plain(getattr(self, f.name)) for f in fields(self)}
+
+
+def _at_least(options: Training | Config, lowest: Mapping[str, float]) -> None:
+    for name, least in lowest.items():
+        value = getattr(options, name)
+        if value is not None and value < least:
+            raise BadArgument(f"{name} must be at least {least}; got {value}.")

@@ -13,7 +13,7 @@ import numpy as np
 from polymodal.assemble import Strategy
 from polymodal.config import Config
 from polymodal.core.errors import BadArgument, BadData, UnknownName, suggest
-from polymodal.core.registry import Spec, import_path
+from polymodal.core.registry import Spec, import_path, options_of, plain
 from polymodal.core.types import Target
 from polymodal.data.schema import Field, Schema
 from polymodal.data.source import Table, read_table
@@ -22,6 +22,7 @@ from polymodal.data.target import encode_target, fit_target, unseen
 from polymodal.encoders import ENCODERS
 from polymodal.fusion import DECISIONS, FUSIONS, TREES
 from polymodal.fusion.base import DecisionFusion, Fusion
+from polymodal.heads import HEADS
 from polymodal.process import PROCESSORS
 
 DEFAULT_ENCODERS = {
@@ -80,7 +81,7 @@ class Plan:
                 n: {"kind": f.kind, "columns": list(f.columns), "why": f.why} for n, f in self.schema.fields.items()
             },
             "ignored": dict(self.schema.ignored),
-            "processors": dict(self.processors),
+            "processors": plain(dict(self.processors)),
             "encoders": dict(self.encoders),
             "strategies": [s.to_json() for s in self.strategies],
             "config": self.config.to_dict(),
@@ -133,15 +134,14 @@ def plan(
 ) -> Plan:
     """Resolve data and options into a `Plan`; no media is opened and nothing is trained.
 
-    `data`, `valid`, `test`: whatever `read_table` reads. `schema`: a `Schema`, a YAML file or a dict that
-    overrides what
+    `data`, `valid`, `test`: whatever `read_table` reads. `schema`: a `Schema`, a YAML file or a dict that overrides what
     is inferred. `options`: the fields of `Config`. Raises `BadData`, `BadArgument` or `UnknownName`, naming what to do.
     """
     if config is not None and options:
         raise BadArgument(f"Give options either in config or one by one; got both ({sorted(options)}).")
     config = config or Config.from_options(options)
     parts = {"train": data, "valid": valid, "test": test}
-    tables = {name: read_table(source) for name, source in parts.items() if source is not None}
+    tables = {name: read_rows(source) for name, source in parts.items() if source is not None}
     table = Table.concat(list(tables.values()))
     resolved = schema if isinstance(schema, Schema) else Schema.infer(tables["train"], target, schema)
     if resolved.id:
@@ -150,9 +150,15 @@ def plan(
         raise BadData(f"No target: name the column to predict (target=...). Columns: {', '.join(table.columns)}.")
     if not resolved.fields:
         raise BadData("No column can be used as a stream; `polymodal inspect` says why. Name fields in a schema.")
+    _check_names(config, resolved)
     split, notes = _split(table, tables, resolved, config)
     targets, truth = _targets(table, resolved, split, notes)
     table, split, truth = _labelled(table, split, truth, notes)
+    if empty := [part for i, part in enumerate(PARTS) if not (split == i).any()]:
+        raise BadData(
+            f"No row is left for {' and '.join(empty)}, of {len(table)}: train, valid and test must share the values of "
+            "the target. Give more rows, another target, or --valid and --test."
+        )
     encoders = {name: _encoder(name, f.kind, config) for name, f in resolved.fields.items()}
     return Plan(
         table=table,
@@ -172,6 +178,32 @@ def plan(
         },
         notes=(*notes, *resolved.warnings),
     )
+
+
+def read_rows(source: Any) -> Table:
+    """The table of `source`. Raises `BadData` when no row of it can be used, with the reasons."""
+    table = read_table(source)
+    if not len(table):
+        reasons = "; ".join(str(problem) for problem in table.problems[:3])
+        raise BadData(f"{table.name} holds no row that can be used.{f' {reasons}.' if reasons else ''}")
+    return table
+
+
+def _check_names(config: Config, schema: Schema) -> None:
+    """Every stream, kind and target that the options name must exist, and a head must be able to answer its target."""
+    streams = [*schema.fields, *DEFAULT_ENCODERS]
+    for option, allowed, what in (
+        ("encoders", streams, "neither a stream nor a kind"),
+        ("processors", streams, "neither a stream nor a kind"),
+        ("heads", list(schema.targets), "no target"),
+    ):
+        for name in getattr(config, option):
+            if name not in allowed:
+                raise UnknownName(f"{option} names {name!r}, which is {what}.{suggest(name, allowed)}")
+    for name, spec in config.heads.items():
+        kind, kinds = schema.targets[name], HEADS.resolve(spec)[0].kinds  # type: ignore[attr-defined]
+        if kind not in kinds:
+            raise BadArgument(f"The head {_label(spec)} answers {' and '.join(kinds)}; the target {name!r} is {kind}.")
 
 
 def _split(table: Table, tables: Mapping[str, Table], schema: Schema, config: Config) -> tuple[np.ndarray, list[str]]:
@@ -255,19 +287,13 @@ def _folds(
 
 
 def _encoder(stream: str, kind: str, config: Config) -> Spec:
-    for key in config.encoders:
-        if key not in (*DEFAULT_ENCODERS, stream) and ":" not in key:
-            raise UnknownName(
-                f"encoders names {key!r}, which is neither a stream nor a kind."
-                f"{suggest(key, [*DEFAULT_ENCODERS, stream])}"
-            )
     spec = config.encoders.get(stream, config.encoders.get(kind, DEFAULT_ENCODERS.get(kind)))
     if spec is None:
         raise BadData(
             f"The stream {stream!r} is of the kind {kind!r}, which no built-in encoder reads yet; name one in encoders."
         )
     ENCODERS.resolve(spec)
-    return spec
+    return portable(spec)
 
 
 def _processor(field: Field, encoder: Spec, config: Config) -> Spec:
@@ -279,11 +305,16 @@ def _processor(field: Field, encoder: Spec, config: Config) -> Spec:
     if getattr(cls, "pretrained", False) and isinstance(encoder, Mapping):
         options = {"model": encoder.get("model"), **options}  # a pretrained tower and its processor are one model
     spec = {**options, **field.processor_options}
-    PROCESSORS.resolve(spec)
+    reads = PROCESSORS.resolve(spec)[0].kind  # type: ignore[attr-defined]
+    if reads and reads != field.kind:
+        raise BadArgument(
+            f"{_label(encoder)} reads {reads}, but the stream {field.name!r} is {field.kind}. Name another encoder, or "
+            "correct the kind in a schema."
+        )
     return spec
 
 
-def strategies(streams: Sequence[str], fusion: str | Sequence[Spec]) -> tuple[Strategy, ...]:
+def strategies(streams: Sequence[str], fusion: Spec | Sequence[Spec]) -> tuple[Strategy, ...]:
     """The strategies to compare: what was asked for, and always each stream alone, concat and late mean."""
     found = [Strategy(f"{name} alone", "single", "late_mean", (name,)) for name in streams]
     if len(streams) < 2:
@@ -297,7 +328,8 @@ def strategies(streams: Sequence[str], fusion: str | Sequence[Spec]) -> tuple[St
     specs += [name for name in ALWAYS if name not in specs]
     names: set[str] = set()
     for spec in specs:
-        strategy = Strategy(_label(spec), _family(spec), spec, tuple(streams))
+        family = _family(spec)
+        strategy = Strategy(_label(spec), family, portable(spec), tuple(streams))
         if strategy.name in names:
             raise BadArgument(f"The fusion {strategy.name} was given twice.")
         names.add(strategy.name)
@@ -306,6 +338,8 @@ def strategies(streams: Sequence[str], fusion: str | Sequence[Spec]) -> tuple[St
 
 
 def _family(spec: Spec) -> str:
+    if isinstance(spec, Mapping) and "name" not in spec:
+        raise BadArgument(f"A fusion given as a dict needs the key 'name'; got {sorted(spec)}.")
     name = spec.get("name") if isinstance(spec, Mapping) else spec
     if isinstance(name, str) and ":" not in name:
         for family, catalogue in (("fusion", FUSIONS), ("decision", DECISIONS), ("trees", TREES)):
@@ -314,7 +348,7 @@ def _family(spec: Spec) -> str:
                 return family
         allowed = [*FUSIONS, *DECISIONS, *TREES, "all", "auto"]
         raise UnknownName(f"No fusion is called {name!r}.{suggest(name, allowed)}")
-    cls = name if isinstance(name, type) else import_path(str(name))
+    cls = name if isinstance(name, type) else import_path(name) if isinstance(name, str) else type(name)
     if issubclass(cls, Fusion):
         return "fusion"
     if issubclass(cls, DecisionFusion):
@@ -335,15 +369,21 @@ def part_class(spec: Spec) -> type:
 
 def portable(spec: Spec) -> Spec:
     """The spec as JSON can carry it to another process: parts from outside the package by their dotted path."""
+    if not isinstance(
+        spec, str | Mapping | type
+    ):  # an instance stands for its class and options: each seed builds anew
+        spec = {"name": type(spec), **options_of(spec)}
     cls = part_class(spec)
     if cls.__module__.startswith("polymodal."):
-        return spec
+        return plain(spec)
     path = f"{cls.__module__}:{cls.__qualname__}"
-    return {**spec, "name": path} if isinstance(spec, Mapping) else path
+    return plain({**spec, "name": path}) if isinstance(spec, Mapping) else path
 
 
 def _label(spec: Spec) -> str:
     if isinstance(spec, Mapping):
         options = ", ".join(f"{k}={v}" for k, v in spec.items() if k != "name")
         return f"{_label(spec['name'])}({options})" if options else _label(spec["name"])
-    return spec.__name__ if isinstance(spec, type) else str(spec).rsplit(":", 1)[-1]
+    if isinstance(spec, str):
+        return spec.rsplit(":", 1)[-1]
+    return spec.__name__ if isinstance(spec, type) else type(spec).__name__

@@ -84,7 +84,7 @@ class Predictor:
         self, stream: str, raw: Any, rows: np.ndarray, ids: list[str], problems: list[Problem] | None
     ) -> Tokens:
         processor, encoder = self.processors[stream], self.encoders[stream]
-        inputs, present, bad = read_cells(processor, [raw[i] for i in rows])
+        inputs, present, bad = read_cells(processor, raw, rows)
         if problems is not None:
             problems.extend(Problem(ids[rows[i]], stream, reason) for i, reason in bad)
         encoder.eval()

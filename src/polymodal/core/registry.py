@@ -140,6 +140,19 @@ class Catalogue:
         return {"name": self.name_of(part), **options_of(part)}
 
 
+def plain(value: Any) -> Any:
+    """Specs as plain values: classes by their dotted path, instances by class and options; containers likewise."""
+    if isinstance(value, type):
+        return f"{value.__module__}:{value.__qualname__}"
+    if isinstance(value, Mapping):
+        return {k: plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if isinstance(value, str | int | float | bool) or value is None:
+        return value
+    return {"name": plain(type(value)), **options_of(value)}
+
+
 def options(cls: type) -> dict[str, inspect.Parameter]:
     """The keyword-only parameters of a part's constructor: what a user may set."""
     parameters = inspect.signature(cls.__init__).parameters.values()  # type: ignore[misc]

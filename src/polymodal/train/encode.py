@@ -36,6 +36,7 @@ def store_tokens(
     for chunk in _chunks(missing, SEGMENT):
         arrays = [tokens_to_arrays(encoder(dataset.tensors(stream, part))) for part in _chunks(chunk, BATCH)]
         store.write(group, digests[chunk], {name: np.concatenate([a[name] for a in arrays]) for name in arrays[0]})
+    store.describe(group, kind="tokens", stream=stream, made_by=type(encoder).__name__)
     took = 1000 * (time.perf_counter() - started) / max(1, len(missing))
     return {"group": group, "encoded": len(missing), "ms_per_row": took, "dim": encoder.dim}
 
@@ -44,7 +45,7 @@ def encoder_group(encoder: Encoder, cells: str) -> str:
     """The store's group of an encoder: its class, facts and weights, and the fingerprint of the cells' processor."""
     return fingerprint(
         {
-            "encoder": f"{type(encoder).__module__}:{type(encoder).__qualname__}",
+            "encoder": type(encoder),
             "facts": encoder.facts,
             "cells": cells,
             "weights": encoder.state_dict(),

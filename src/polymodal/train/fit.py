@@ -71,8 +71,11 @@ def fit_plan(plan: Plan, *, out: str | Path, resume: bool = False, quiet: bool =
     folder = Path(out)
     _claim(folder, plan, resume)
     started = time.perf_counter()
-    log = Log(folder / "log.jsonl")
-    with Progress(quiet=quiet) as progress, Pool(plan.config.workers) as pool:
+    with (
+        Log(folder / "log.jsonl") as log,
+        Progress(quiet=quiet) as progress,
+        Pool(plan.config.workers) as pool,
+    ):
         session = _Session(plan, folder, progress, pool, log, started)
         dataset, processors = session.prepare()
         for problem in dataset.bad[:5]:
@@ -85,9 +88,7 @@ def fit_plan(plan: Plan, *, out: str | Path, resume: bool = False, quiet: bool =
         session.answers()
         if plan.config.finetune:
             session.finetune()
-        run = conclude(plan, folder, dataset, processors, progress, log, session.notes, session.timings)
-    log.close()
-    return run
+        return conclude(plan, folder, dataset, processors, progress, log, session.notes, session.timings)
 
 
 def _claim(folder: Path, plan: Plan, resume: bool) -> None:

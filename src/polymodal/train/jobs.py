@@ -7,10 +7,12 @@ only when complete: a run that was killed repeats only unfinished jobs, and an e
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from polymodal.core.errors import PolymodalError
 from polymodal.core.files import read_json, write_json
 from polymodal.train.answer_job import answer_job
 from polymodal.train.encoder_job import encoder_job
@@ -41,3 +43,13 @@ def run_job(job: Mapping[str, Any]) -> Iterator[Event]:
     write_json(out.with_suffix(".json"), result)
     out.with_suffix(".checkpoint").unlink(missing_ok=True)
     yield {"event": "done", "result": result, "cached": False}
+
+
+def guarded(job: Mapping[str, Any]) -> Iterator[Event]:
+    """`run_job`, whose errors become a `failed` event: a part that fails is set aside, and the comparison goes on."""
+    try:
+        yield from run_job(job)
+    except PolymodalError as error:
+        yield {"event": "failed", "reason": str(error), "trace": ""}
+    except Exception as error:  # noqa: BLE001 - the user's part may raise anything; its reason is reported, never lost
+        yield {"event": "failed", "reason": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()}

@@ -18,8 +18,6 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from polymodal.core.errors import PolymodalError
-
 Job = Mapping[str, Any]
 Event = dict[str, Any]
 SKIPPED: Event = {"event": "skipped"}
@@ -59,15 +57,13 @@ class Pool:
     def _run_here(self, job: Job) -> Iterator[tuple[Job, Event]]:
         import torch
 
-        from polymodal.train.jobs import run_job
+        from polymodal.train.jobs import guarded
 
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
-            for event in run_job(job):
+            for event in guarded(job):
                 yield job, event
-        except PolymodalError as error:
-            yield job, {"event": "failed", "reason": str(error), "trace": ""}
         finally:
             torch.set_num_threads(threads)
 
@@ -117,7 +113,8 @@ class _Worker:
             encoding="utf-8",
             env=environment,
         )
-        threading.Thread(target=self._listen, args=(events,), daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, args=(events,), daemon=True)
+        self._listener.start()
 
     def _listen(self, events: queue.Queue[tuple[_Worker, Event | None]]) -> None:
         assert self.process.stdout is not None
@@ -138,8 +135,13 @@ class _Worker:
         return f"its worker process ended with code {code}{hint}"
 
     def stop(self) -> None:
+        """End the process, whatever it is doing: an unfinished job has written nothing that counts."""
         self.process.terminate()
         self.process.wait()
+        self._listener.join()
+        for pipe in (self.process.stdin, self.process.stdout):
+            with contextlib.suppress(BrokenPipeError):  # what was still to be sent to it is void
+                pipe.close()  # type: ignore[union-attr]
 
 
 def _late(until: float | None) -> bool:

@@ -103,12 +103,15 @@ class Log:
 
     def __init__(self, path: Path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = open(path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115 - closed by close()
+        self._file = open(path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115 - closed on leaving
 
     def write(self, what: str, **values: Any) -> None:
         self._file.write(json.dumps({"time": round(time.time(), 3), "what": what, **finite(values)}) + "\n")
 
-    def close(self) -> None:
+    def __enter__(self) -> Log:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
         self._file.close()
 
 

@@ -8,10 +8,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-import traceback
 from typing import Any, TextIO
 
-from polymodal.core.errors import PolymodalError
 from polymodal.core.files import finite
 
 
@@ -21,20 +19,14 @@ def main() -> None:
     os.dup2(2, 1)  # whatever a library prints goes to standard error, never into the channel
     import torch
 
-    from polymodal.train.jobs import run_job
+    from polymodal.train.jobs import guarded
 
     torch.set_num_threads(1)
     _send(channel, {"event": "ready"})
     for line in sys.stdin:
         job = json.loads(line)
-        try:
-            for event in run_job(job):
-                _send(channel, event)
-        except PolymodalError as error:
-            _send(channel, {"event": "failed", "reason": str(error), "trace": ""})
-        except Exception as error:  # noqa: BLE001 - reported to the parent, which sets the strategy aside with its reason
-            reason = f"{type(error).__name__}: {error}"
-            _send(channel, {"event": "failed", "reason": reason, "trace": traceback.format_exc()})
+        for event in guarded(job):
+            _send(channel, event)
 
 
 def _send(channel: TextIO, event: dict[str, Any]) -> None:
