@@ -134,7 +134,7 @@ def plan(
 ) -> Plan:
     """Resolve data and options into a `Plan`; no media is opened and nothing is trained.
 
-    `data`, `valid`, `test`: whatever `read_table` reads. `schema`: a `Schema`, a YAML file or a dict that overrides what
+    `data`, `valid`, `test`: whatever `read_table` reads. `schema`: a `Schema`, a YAML file or a dict that corrects what
     is inferred. `options`: the fields of `Config`. Raises `BadData`, `BadArgument` or `UnknownName`, naming what to do.
     """
     if config is not None and options:
@@ -156,8 +156,8 @@ def plan(
     table, split, truth = _labelled(table, split, truth, notes)
     if empty := [part for i, part in enumerate(PARTS) if not (split == i).any()]:
         raise BadData(
-            f"No row is left for {' and '.join(empty)}, of {len(table)}: train, valid and test must share the values of "
-            "the target. Give more rows, another target, or --valid and --test."
+            f"No row is left for {' and '.join(empty)}, of {len(table)}: train, valid and test must share the target's "
+            "values. Give more rows, another target, or --valid and --test."
         )
     encoders = {name: _encoder(name, f.kind, config) for name, f in resolved.fields.items()}
     return Plan(
