@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from polymodal.core.errors import BadArgument
 from polymodal.data.schema import Schema
@@ -15,6 +15,12 @@ from polymodal.data.synthetic import copied_stream, missing, noise_stream, produ
 def accuracy(features: np.ndarray, labels: list[str]) -> float:
     half = len(labels) // 2
     model = LogisticRegression(max_iter=500).fit(features[:half], labels[:half])
+    return float(model.score(features[half:], labels[half:]))
+
+
+def explained(features: np.ndarray, labels: list[float]) -> float:
+    half = len(labels) // 2
+    model = LinearRegression().fit(features[:half], labels[:half])
     return float(model.score(features[half:], labels[half:]))
 
 
@@ -39,6 +45,19 @@ def test_only_the_product_tells():
         assert accuracy(alone, label) == pytest.approx(0.5, abs=0.05)
     outer = np.einsum("ni,nj->nij", left, right).reshape(len(left), -1)
     assert accuracy(outer, label) > 0.97
+    columns, target = product(4000, kind="number")
+    left, right, label = np.array(columns["left"]), np.array(columns["right"]), columns[target]
+    for alone in (left, right, np.hstack([left, right])):
+        assert explained(alone, label) == pytest.approx(0.0, abs=0.03)
+    outer = np.einsum("ni,nj->nij", left, right).reshape(len(left), -1)
+    assert explained(outer, label) > 0.9
+
+
+def test_the_product_refuses_what_it_cannot_make():
+    with pytest.raises(BadArgument, match="neither 'classes' nor 'number'"):
+        product(100, kind="rank")
+    with pytest.raises(BadArgument, match="cannot hold a direction in 4 dimensions"):
+        product(100, width=3)
 
 
 def test_noise_tells_nothing_and_signal_nine_tenths():

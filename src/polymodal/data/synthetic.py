@@ -13,21 +13,33 @@ import numpy as np
 from polymodal.core.errors import BadArgument
 
 Planted = tuple[dict[str, list[Any]], str]
+DIRECTIONS = 4  # in which a hidden direction of `product` can point
 SPREAD = 0.3  # standard deviation of the noise in every direction; hidden scalars have about 1
 
 
-def product(n: int = 1000, *, width: int = 8, seed: int = 0) -> Planted:
-    """Two streams whose hidden scalars' product decides: `same` where their signs agree, else `different`.
+def product(n: int = 1000, *, width: int = 8, kind: str = "classes", seed: int = 0) -> Planted:
+    """Two streams that each hold a hidden direction in four dimensions; the directions' inner product decides.
 
-    What must come out: either stream alone and every late fusion (mean, weights, product of experts, stacking) are at
-    chance, 0.5, for each stream alone is independent of the label; a fusion that multiplies (tensor, low-rank,
-    attention across streams, an MLP on both) is near 1. Shapley's interaction of the two streams is synergy.
+    The label is `same` where they point the same way and `different` where they do not; with `kind="number"` it is the
+    cosine itself. Either stream alone is independent of it. What must come out: either stream and every late fusion
+    (mean, weights, product of experts, stacking) are at chance, accuracy 0.5 or R² 0; a fusion that multiplies (tensor,
+    low-rank, attention across streams, an MLP on both) is near 1. Shapley's interaction of the two streams is synergy.
+
+    A single hidden number a stream would not do: where signs alone decide, two scores that say nothing add up to
+    three right answers in four, or to one, by luck.
     """
+    if kind not in ("classes", "number"):
+        raise BadArgument(f"kind={kind!r} is neither 'classes' nor 'number'.")
+    if width < DIRECTIONS:
+        raise BadArgument(f"width={width} numbers cannot hold a direction in {DIRECTIONS} dimensions.")
     random = _random(n, seed)
-    left, right = _hidden(random, n), _hidden(random, n)
-    label = np.where(left * right > 0, "same", "different")
-    columns = {"left": _cells(random, left, width), "right": _cells(random, right, width), "label": label.tolist()}
-    return columns, "label"
+    left = _unit(random.normal(size=(n, DIRECTIONS)))
+    across = random.normal(size=(n, DIRECTIONS))
+    across = _unit(across - left * (left * across).sum(1, keepdims=True))
+    cosine = _hidden(random, n) / 1.5  # away from zero, so that its sign can be told
+    right = cosine[:, None] * left + np.sqrt(1 - cosine**2)[:, None] * across
+    label = cosine.tolist() if kind == "number" else np.where(cosine > 0, "same", "different").tolist()
+    return {"left": _spread(random, left, width), "right": _spread(random, right, width), "label": label}, "label"
 
 
 def noise_stream(n: int = 1000, *, width: int = 8, seed: int = 0) -> Planted:
@@ -94,6 +106,17 @@ def _cells(random: np.random.Generator, hidden: np.ndarray, width: int) -> list[
     direction = random.normal(size=width)
     direction /= np.linalg.norm(direction)
     values = hidden[:, None] * direction * np.sqrt(width) + SPREAD * random.normal(size=(len(hidden), width))
+    return values.round(4).tolist()
+
+
+def _unit(values: np.ndarray) -> np.ndarray:
+    return values / np.linalg.norm(values, axis=1, keepdims=True)
+
+
+def _spread(random: np.random.Generator, hidden: np.ndarray, width: int) -> list[list[float]]:
+    """List cells: unit vectors [n, d] turned at random into `width` dimensions, plus noise."""
+    turn = np.linalg.qr(random.normal(size=(width, hidden.shape[1])))[0]
+    values = hidden @ turn.T * np.sqrt(width) + SPREAD * random.normal(size=(len(hidden), width))
     return values.round(4).tolist()
 
 

@@ -6,6 +6,8 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from pathlib import Path
 from typing import Any
 
@@ -199,4 +201,4 @@ def _copy(module: nn.Module) -> dict[str, Tensor]:
 
 def total(losses: Mapping[str, Tensor]) -> Tensor:
     """The sum of named losses."""
-    return torch.stack(list(losses.values())).sum()
+    return reduce(add, losses.values())
