@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,11 +74,13 @@ class Predictor:
             yield rows, {name: self._encode(name, raw[name], rows, table.ids, problems) for name in self.streams}
 
     def cells(self, table: Table, stream: str) -> Any:
-        """The stream's cells; a table without its columns simply lacks the stream."""
+        """The stream's cells; columns that the table has not are missing, and with all of them the stream is."""
         field = self.schema.fields[stream]
-        if any(column in table.data for column in field.columns):
-            return cells(table, field)
-        return [None] * len(table)
+        lacking = [column for column in field.columns if column not in table.data]
+        if lacking and len(lacking) == len(field.columns):
+            return [None] * len(table)
+        absent: dict[str, list[Any]] = {column: [None] * len(table) for column in lacking}
+        return cells(replace(table, data={**table.data, **absent}), field)
 
     def _encode(
         self, stream: str, raw: Any, rows: np.ndarray, ids: list[str], problems: list[Problem] | None

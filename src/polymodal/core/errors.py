@@ -9,6 +9,8 @@ from collections.abc import Iterable
 class PolymodalError(Exception):
     """Base of every error that the user can mend. The command line prints its message without a traceback."""
 
+    exit_code = 2  # of the command line
+
 
 class UnknownName(PolymodalError, LookupError):
     """A name that no catalogue, schema or model knows."""
@@ -37,13 +39,14 @@ class MissingExtra(PolymodalError, ImportError):
     """An optional dependency that is not installed; the message names the extra to install."""
 
 
-def suggest(given: str, allowed: Iterable[str]) -> str:
-    """`" Did you mean 'x'?"` for the nearest allowed name, or the whole list when none is near."""
+def suggest(given: str, allowed: Iterable[str], *, most: int = 40) -> str:
+    """`" Did you mean 'x'?"` for the nearest allowed name, or the list, up to `most` names, when none is near."""
     allowed = sorted(map(str, allowed))
     near = difflib.get_close_matches(str(given), allowed, n=1, cutoff=0.6)
     if near:
         return f" Did you mean {near[0]!r}?"
-    return f" Allowed: {', '.join(allowed)}." if allowed else " None is allowed here."
+    more = f" and {len(allowed) - most} more" if len(allowed) > most else ""
+    return f" Allowed: {', '.join(allowed[:most])}{more}." if allowed else " None is allowed here."
 
 
 def require(module: str, extra: str):

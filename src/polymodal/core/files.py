@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,8 @@ from typing import Any
 def writing(path: Path) -> Iterator[Path]:
     """Yield a temporary path; on success it replaces `path` at once, so a reader never sees half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}{path.suffix}")
+    temporary.touch(exist_ok=False)  # readable as the user's other files are, which those of `tempfile` are not
     try:
         yield temporary
         os.replace(temporary, path)

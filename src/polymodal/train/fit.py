@@ -33,7 +33,9 @@ from polymodal.train.work import TRAIN, VALID, answer_out, encoder_out, finetune
 
 
 class Interrupted(PolymodalError):
-    """Stopped by the user before any strategy had finished."""
+    """Stopped by the user before there was a usable run."""
+
+    exit_code = 130
 
 
 def fit(
@@ -51,12 +53,11 @@ def fit(
 ) -> Run:
     """Train every stream's encoder once, compare every strategy on the stored tokens, keep the best and report.
 
-    Arguments as in `polymodal.plan`; `out` is the run's folder; `resume` continues an interrupted run to the
-    result that
-    an unbroken one would have had. Ctrl-C stops training and concludes with the strategies that are finished.
+    Arguments as in `polymodal.plan`; `out` is the run's folder; `resume` continues an interrupted run to the result
+    that an unbroken one would have had. Ctrl-C stops training and concludes with the strategies that are finished.
 
-    Raises `BadArgument` when `out` holds another run, `BadData` for unusable data, `Interrupted` when stopped too
-    early.
+    Raises `BadArgument` when `out` holds another run, `BadData` for unusable data, `Interrupted` when stopped before
+    any strategy had finished.
     """
     return fit_plan(
         make_plan(data, target, valid=valid, test=test, schema=schema, config=config, **options),
@@ -70,6 +71,15 @@ def fit_plan(plan: Plan, *, out: str | Path, resume: bool = False, quiet: bool =
     """Carry out a plan; see `fit`."""
     folder = Path(out)
     _claim(folder, plan, resume)
+    try:
+        return _carry_out(plan, folder, quiet)
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"Stopped before any strategy had finished. The same command with --resume goes on where {folder} stopped."
+        ) from None
+
+
+def _carry_out(plan: Plan, folder: Path, quiet: bool) -> Run:
     started = time.perf_counter()
     with (
         Log(folder / "log.jsonl") as log,
@@ -109,6 +119,8 @@ def _claim(folder: Path, plan: Plan, resume: bool) -> None:
                 "Give the same options, or another --out."
             )
         return
+    if folder.exists() and not folder.is_dir():
+        raise BadArgument(f"{folder} is a file; --out names a folder.")
     if folder.exists() and any(folder.iterdir()):
         raise BadArgument(f"{folder} is not empty and holds no unfinished run. Give another --out.")
     write_json(stamp, {"mark": mark, "plan": settings})

@@ -6,8 +6,9 @@ from typing import Any
 
 from polymodal.data.inspect import Inspection, inspect_table
 from polymodal.data.schema import Schema
-from polymodal.data.source import Table, read_table
+from polymodal.data.source import Table
 from polymodal.data.split import PARTS
+from polymodal.plan import read_rows
 from polymodal.process import PROCESSORS
 
 
@@ -16,9 +17,11 @@ def inspect(data: Any, target: Any = None, *, valid: Any = None, test: Any = Non
 
     Arguments as in `polymodal.plan`. Every media cell is opened once. Raises as `plan` does.
     """
-    tables = {n: read_table(s) for n, s in zip(PARTS, (data, valid, test)) if s is not None}
+    tables = {n: read_rows(s) for n, s in zip(PARTS, (data, valid, test)) if s is not None}
     table = Table.concat(list(tables.values()))
     resolved = schema if isinstance(schema, Schema) else Schema.infer(tables["train"], target, schema)
+    if resolved.id:
+        table = table.named_by(resolved.id)
     readers = {
         name: PROCESSORS.build({"name": f.kind, **f.processor_options}).read for name, f in resolved.fields.items()
     }

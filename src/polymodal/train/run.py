@@ -12,9 +12,10 @@ import yaml
 from polymodal.core.errors import BadData, UnknownName, suggest
 from polymodal.core.files import read_json, write_json
 from polymodal.data.dataset import process_table
-from polymodal.data.source import Problem, Table, read_table
+from polymodal.data.source import Problem, Table
 from polymodal.data.store import Store, default_store
 from polymodal.data.target import encode_target
+from polymodal.plan import read_rows
 from polymodal.predictor import Predictor
 from polymodal.train.progress import Progress
 
@@ -54,7 +55,19 @@ class Run:
 
         Cells that cannot be used count as missing and are appended to `problems`.
         """
-        return self.predictor.predict(read_table(data), problems)
+        return self.predictor.predict(self.read(data), problems)
+
+    def lacking(self, data: Any) -> list[str]:
+        """Columns that the deployed model reads and `data` has not: they count as missing in every row."""
+        fields = [self.predictor.schema.fields[name] for name in self.predictor.streams]
+        present = self.read(data).data
+        return [column for one in fields for column in one.columns if column not in present]
+
+    def read(self, data: Any) -> Table:
+        """The rows of `data`, named as those of the fit were. Raises `BadData` when there is none."""
+        table = read_rows(data)
+        named = self.predictor.schema.id
+        return table.named_by(named) if named and named in table.data else table
 
     def evaluate(self, data: Any, *, out: str | Path | None = None, quiet: bool = False) -> dict[str, Any]:
         """Metrics with intervals, every subset of streams, worth, noise curves and calibration on labelled rows.
@@ -84,17 +97,17 @@ class Run:
         """
         from polymodal.train.assess import explain_rows
 
-        table = read_table(data)
+        table = self.read(data)
         if row is not None:
             if row not in table.ids:
-                raise UnknownName(f"No row has the id {row!r}.{suggest(row, table.ids[:1000])}")
+                raise UnknownName(f"No row has the id {row!r}.{suggest(row, table.ids[:1000], most=10)}")
             table = table.select([table.ids.index(row)])
         else:
             table = table.select(range(min(limit, len(table))))
         return explain_rows(self.predictor, table)
 
     def _labelled(self, data: Any) -> tuple[Table, dict[str, np.ndarray], np.ndarray]:
-        table = read_table(data)
+        table = self.read(data)
         lacking = [t.name for t in self.predictor.targets if t.name not in table.data]
         if lacking:
             raise BadData(
