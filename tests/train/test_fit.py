@@ -126,6 +126,9 @@ def test_a_folder_that_holds_a_run_is_refused(quick, tmp_path):
         quick(planted, fusion=["mean"])
     with pytest.raises(BadArgument, match="started with other strategies"):
         quick(planted, fusion=["gated"], resume=True)
+    (tmp_path / "killed" / "work").mkdir(parents=True)
+    (tmp_path / "killed" / "work" / ".plan.json.x1y2z3.json").write_text("{")
+    quick(planted, "killed", fusion=["mean"], resume=True)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("mine")
     with pytest.raises(BadArgument, match="is not empty"):

@@ -113,17 +113,32 @@ def _claim(folder: Path, plan: Plan, resume: bool) -> None:
             raise BadArgument(f"{folder} holds a run already. Continue it with --resume, or give another --out.")
         known = read_json(stamp)
         if known["mark"] != mark:
-            differing = [k for k in settings if known["plan"].get(k) != settings[k]] or ["data"]
             raise BadArgument(
-                f"{folder} was started with other {', '.join(differing)}; --resume continues only the same fit. "
-                "Give the same options, or another --out."
+                f"{folder} was started with other {', '.join(_differing(known['plan'], settings))}; --resume continues "
+                "only the same fit. Give the same options, or another --out."
             )
         return
     if folder.exists() and not folder.is_dir():
         raise BadArgument(f"{folder} is a file; --out names a folder.")
-    if folder.exists() and any(folder.iterdir()):
+    if _in_use(folder):
         raise BadArgument(f"{folder} is not empty and holds no unfinished run. Give another --out.")
     write_json(stamp, {"mark": mark, "plan": settings})
+
+
+def _in_use(folder: Path) -> bool:
+    """Whether a folder without a stamp holds anything but what a fit killed while it wrote its stamp leaves."""
+    if not folder.exists():
+        return False
+    found = {path for path in folder.iterdir() if path != folder / "work"}
+    if (folder / "work").is_dir():
+        found |= {path for path in (folder / "work").iterdir() if not path.name.startswith(".plan.json.")}
+    return bool(found)
+
+
+def _differing(known: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What of two plans differs, options by their own names."""
+    old, new = ({**plan, **plan["config"]} for plan in (known, now))
+    return [name for name in new if name != "config" and old.get(name) != new[name]] or ["data"]
 
 
 class _Session:
@@ -185,10 +200,7 @@ class _Session:
         if config.crossfit and self.plan.fold.max() > 0:
             folds += list(range(config.crossfit))
         jobs = [self._encoder_job(stream, fold) for stream in self._costly_first() for fold in folds]
-        results = self._run("encoders", jobs)
-        failed = [j for j in jobs if j["out"] not in results]
-        if failed:
-            raise PolymodalError(f"Encoder of {failed[0]['stream']!r} failed: {self.notes[-1]}")
+        results = self._run("encoders", jobs, all_needed=True)
         dataset = Dataset.open(self.work / "dataset", self.store)
         valid = np.flatnonzero(self.plan.split == VALID)
         for stream in self.plan.streams:
@@ -247,9 +259,7 @@ class _Session:
             self._run("strategies", jobs, limited=True)
         except KeyboardInterrupt:
             if not any(Path(f"{j['out']}.json").exists() for j in jobs):
-                raise Interrupted(
-                    f"Stopped before any strategy had finished. Continue with --resume --out {self.folder}."
-                ) from None
+                raise
             self.notes.append("Interrupted: strategies that had not finished are missing.")
             self.progress.say("stopping: concluding with the strategies that are finished")
 
@@ -281,8 +291,13 @@ class _Session:
         ]
         self._run("fine-tuning", jobs, limited=True)
 
-    def _run(self, name: str, jobs: list[dict[str, Any]], *, limited: bool = False) -> dict[str, dict[str, Any]]:
-        """Run jobs, show and log their events; results by output path. A job that fails leaves a note."""
+    def _run(
+        self, name: str, jobs: list[dict[str, Any]], *, limited: bool = False, all_needed: bool = False
+    ) -> dict[str, dict[str, Any]]:
+        """Run jobs, show and log their events; results by output path.
+
+        A job that fails leaves a note, or, where all are needed, ends the fit with `PolymodalError`.
+        """
         stage = self.progress.stage(name, len(jobs))
         results: dict[str, dict[str, Any]] = {}
         late = 0
@@ -299,9 +314,14 @@ class _Session:
             elif event["event"] == "skipped":
                 late += 1
             else:
+                self.log.write("failed", job=job["name"], reason=event["reason"], trace=event["trace"])
+                if all_needed:
+                    raise PolymodalError(
+                        f"The encoder {job['name']!r} failed, and no fusion can do without it: {event['reason']} "
+                        f"({self.folder / 'log.jsonl'} tells where). What is finished is kept for --resume."
+                    )
                 self.notes.append(f"{job['name']} failed and is left out: {event['reason']}")
                 self.progress.say(self.notes[-1])
-                self.log.write("failed", job=job["name"], reason=event["reason"], trace=event["trace"])
                 stage.advance(job["name"])
         if late:
             self.notes.append(f"The time limit left {late} of {len(jobs)} fits undone.")
