@@ -7,29 +7,34 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from polymodal.core.types import Tokens
 from polymodal.encoders.base import Encoder
+from polymodal.nn.pool import masked_softmax
+from polymodal.nn.segment import segment_mean
 from polymodal.nn.spectral import LogMel
-from polymodal.nn.warp import affine, stripes, uniform
+from polymodal.nn.warp import affine, rolled, stripes, uniform
 
 MOST_TOKENS = 16
+MOST_FRAMES = 256
 
 
 class SpectrogramEncoder(Encoder):
     """Abstract: `samples` int16 [B, n] and `length` [B] arrive in the subclass as a normalised log-mel picture.
 
-    The wave is levelled to RMS 1, so loudness does not matter. Frames of 32 ms every 16 ms (the hop grows with sounds
-    longer than 4 s, to at most 256 frames); `mels` bands from 50 Hz to half the rate, each band standardised.
+    The wave is levelled to RMS 1, so loudness does not matter. Frames of 32 ms every 16 ms (further apart in sounds
+    above 4 s, so that there are at most 256); `mels` bands from 50 Hz to half the rate. Each band loses its mean over
+    the sound, which takes away steady noise and the microphone's colour (Atal 1974).
 
-    Options of augmentation, in training only: `shift` is the largest move in time, as a share of the whole; `stretch`
-    the largest change of tempo; `warp` the largest change of the frequency scale, as another vocal tract would cause
-    (Jaitly & Hinton 2013), which matters where speakers are new; `mask` the largest blanked share of bands and of
-    frames (SpecAugment, Park et al. 2019); `mix` the largest amplitude of another sound of the batch laid underneath.
+    Options of augmentation, in training only: `shift` is the largest move in time, as a share of the whole, what
+    leaves at one end coming back at the other; `stretch` the largest change of tempo; `warp` the largest change of
+    the frequency scale, as another vocal tract would cause (Jaitly & Hinton 2013); `mask` the largest blanked share
+    of bands and of frames (SpecAugment, Park et al. 2019); `mix` the largest amplitude of another sound of the batch
+    laid underneath.
     """
 
     processor = "audio"
-    mean: Tensor
     spread: Tensor
 
     def __init__(
@@ -48,50 +53,67 @@ class SpectrogramEncoder(Encoder):
         self.mels, self.shift, self.stretch, self.warp, self.mask, self.mix = mels, shift, stretch, warp, mask, mix
         rate, length = int(facts["rate"]), int(facts["length"])
         window = 2 ** round(math.log2(0.032 * rate))
-        hop = max(window // 2, -(-length // 256))
-        self.log_mel = LogMel(rate, window=window, hop=hop, mels=mels)
+        self.log_mel = LogMel(rate, window=window, hop=max(window // 2, -(-length // MOST_FRAMES)), mels=mels)
+        self.frames = length // self.log_mel.hop + 1
         self.seconds = length / rate
-        self.register_buffer("mean", torch.zeros(mels, 1))
         self.register_buffer("spread", torch.ones(mels, 1))
 
     def fit_statistics(self, inputs: Mapping[str, Tensor]) -> None:
-        """Mean and spread of each band over the real frames."""
-        picture = self.log_mel(levelled(inputs["samples"], inputs["length"]))
-        real = self._real(inputs["length"], picture.shape[-1])[:, None]
-        count = real.sum().clamp(min=1)
-        mean = (picture * real).sum((0, 2)) / count
-        self.mean.copy_(mean[:, None])
-        self.spread.copy_((((picture - self.mean) * real).square().sum((0, 2)) / count).sqrt().clamp(min=0.1)[:, None])
+        """Spread of each band over the real frames."""
+        picture, real = self._centred(levelled(inputs["samples"], inputs["length"]), inputs["length"])
+        variance = picture.square().sum((0, 2)) / real.sum().clamp(min=1)
+        self.spread.copy_(variance.sqrt().clamp(min=0.1)[:, None])
 
     def picture(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Log-mel [B, 1, mels, frames], zero where there is no sound, and which frames are real [B, frames] bool."""
         wave = levelled(inputs["samples"], inputs["length"])
-        if self.training and self.mix:
-            wave = wave + wave.roll(1, 0) * torch.rand(len(wave), 1, device=wave.device) * self.mix
-        x = (self.log_mel(wave) - self.mean) / self.spread
-        real = self._real(inputs["length"], x.shape[-1])
-        x = torch.where(real[:, None], x, x.new_zeros(()))[:, None]
         if self.training:
-            x = self._changed(x)
-        return x, real
+            wave = mixed(wave, self.mix)
+        picture, real = self._centred(wave, inputs["length"])
+        picture = picture[:, None] / self.spread
+        return self._changed(picture, real) if self.training else (picture, real)
 
-    def _real(self, length: Tensor, frames: int) -> Tensor:
-        return torch.arange(frames, device=length.device) < torch.as_tensor(self.log_mel.frames(length))[:, None]
+    def _centred(self, wave: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+        picture = self.log_mel(wave)
+        real = torch.arange(picture.shape[-1], device=wave.device) < self.log_mel.frames(length)[:, None]
+        mean = (picture * real[:, None]).sum(2, keepdim=True) / real.sum(1).clamp(min=1)[:, None, None]
+        return torch.where(real[:, None], picture - mean, 0.0), real
 
-    def _changed(self, x: Tensor) -> Tensor:
-        if self.shift or self.stretch or self.warp:
-            rows, zero = len(x), x.new_zeros(len(x))
+    def _changed(self, x: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
+        rows, bands, frames = len(x), x.shape[2], x.shape[3]
+        if self.shift:
+            move = uniform(rows, self.shift * frames, x).round().long()
+            x, real = rolled(x, move), rolled(real, move)
+        if self.stretch or self.warp:
+            zero = x.new_zeros(rows)
             tempo = torch.exp(uniform(rows, math.log1p(self.stretch), x))
             tract = torch.exp(uniform(rows, math.log1p(self.warp), x))
-            move = uniform(rows, 2 * self.shift, x)
-            # The lowest band (y = -1) stays where it is.
-            matrix = torch.stack([tempo, zero, move, zero, tract, tract - 1], 1).view(rows, 2, 3)
-            x = affine(x, matrix)
+            # The middle stays in time, the lowest band (y = -1) in frequency.
+            x = affine(x, torch.stack([tempo, zero, zero, zero, tract, tract - 1], 1).view(rows, 2, 3))
         if self.mask:
-            bands = stripes(len(x), x.shape[2], self.mask, x)[:, None, :, None]
-            frames = stripes(len(x), x.shape[3], self.mask, x)[:, None, None, :]
-            x = x.masked_fill(bands | frames, 0.0)
-        return x
+            hidden = stripes(rows, bands, self.mask, x)[:, :, None] | stripes(rows, frames, self.mask, x)[:, None]
+            x = x.masked_fill(hidden[:, None], 0.0)
+        return x, real
+
+
+class SpottedPool(nn.Module):
+    """Pools steps to tokens: at most 16 stretches of time, and a `pooled` that is their weighted mean.
+
+    The weights are a softmax of one linear score. A short event in a long noise is lost in a plain mean: on spoken
+    digits at -4 to +6 dB it costs ten points of accuracy.
+    """
+
+    def __init__(self, dim: int, seconds: float):
+        super().__init__()
+        self.seconds = seconds
+        self.score = nn.Linear(dim, 1)
+
+    def forward(self, steps: Tensor, real: Tensor) -> Tokens:
+        """Steps [B, L, dim], real ones [B, L] bool, to tokens."""
+        x, mask, centre = segment_mean(steps, real, MOST_TOKENS)
+        weight = masked_softmax(self.score(x)[..., 0], mask)
+        pooled = (weight[:, None].to(x.dtype) @ x)[:, 0]
+        return Tokens(x, mask, pooled, (centre * self.seconds)[None, :, None].expand(len(x), -1, 1))
 
 
 def levelled(samples: Tensor, length: Tensor) -> Tensor:
@@ -99,7 +121,17 @@ def levelled(samples: Tensor, length: Tensor) -> Tensor:
     x = samples.float() / 32768
     count = length.clamp(min=1)[:, None].float()
     real = torch.arange(x.shape[1], device=x.device) < count
-    x = torch.where(real, x, x.new_zeros(()))
-    x = torch.where(real, x - x.sum(1, keepdim=True) / count, x.new_zeros(()))
-    power = x.square().sum(1, keepdim=True) / count
+    x = torch.where(real, x, 0.0)
+    x = torch.where(real, x - x.sum(1, keepdim=True) / count, 0.0)
+    power = (x * x).sum(1, keepdim=True) / count
     return x / power.sqrt().clamp(min=1e-4)
+
+
+def mixed(wave: Tensor, most: float) -> Tensor:
+    """Waves [B, n] with their neighbour in the batch laid underneath, at 0 to `most` of its amplitude."""
+    return wave + wave.roll(1, 0) * torch.rand(len(wave), 1, device=wave.device) * most if most else wave
+
+
+def coarser(real: Tensor, steps: int) -> Tensor:
+    """Which of `steps` equal stretches of `real` [B, L] bool hold a real place, [B, steps] bool."""
+    return torch.nn.functional.adaptive_max_pool1d(real[:, None].float(), steps)[:, 0].bool()

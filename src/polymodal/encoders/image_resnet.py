@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from polymodal.core.types import Tokens
 from polymodal.encoders.image import LARGEST_GRID, ImageEncoder
+from polymodal.nn.layout import channels_last
+from polymodal.nn.precision import training_precision
 from polymodal.nn.segment import grid_places
 
 
@@ -48,6 +50,7 @@ class ImageResNet(ImageEncoder):
             nn.ReLU(),
         )
         self.blocks = nn.Sequential(_Block(width, width, 1), *(_Block(a, b, 2) for a, b in pairwise(widths)))
+        channels_last(self.stem, self.blocks)
         self.drop = nn.Dropout(dropout)
         self.out = nn.Linear(widths[-1], dim)
 
@@ -60,7 +63,7 @@ class ImageResNet(ImageEncoder):
         return Tokens(x, mask, x.mean(1), grid_places(len(x), height, width, x))
 
     def recipe(self) -> dict[str, Any]:
-        return {"lr": 3e-3, "epochs": 15, "batch": 128, "weight_decay": 0.05}
+        return {"lr": 3e-3, "epochs": 15, "batch": 128, "weight_decay": 0.05, "precision": training_precision()}
 
 
 class _Block(nn.Module):

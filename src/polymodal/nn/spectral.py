@@ -45,16 +45,20 @@ class LogMel(nn.Module):
     ):
         super().__init__()
         self.window, self.hop = window, hop
-        self.register_buffer("bank", mel_bank(rate, window, mels, low, high or rate / 2), persistent=False)
+        bank = mel_bank(rate, window, mels, low, high or rate / 2)
+        self.register_buffer("bank", bank.repeat_interleave(2, 0), persistent=False)
         self.register_buffer("taper", torch.hann_window(window), persistent=False)
 
-    def frames(self, length: Tensor | int) -> Tensor | int:
-        """How many frames have their centre within `length` samples."""
-        return (length - 1) // self.hop + 1 if isinstance(length, int) else (length.clamp(min=1) - 1) // self.hop + 1
+    def frames(self, length: Tensor) -> Tensor:
+        """How many frames have their centre within `length` [B] samples."""
+        return (length.clamp(min=1) - 1) // self.hop + 1
 
     def forward(self, wave: Tensor) -> Tensor:
         with torch.autocast(wave.device.type, enabled=False):
             padded = F.pad(wave.float(), (self.window // 2, self.window // 2))
-            spectrum = torch.stft(padded, self.window, self.hop, window=self.taper, center=False, return_complex=True)
-            power = torch.view_as_real(spectrum).square().sum(-1)  # [B, bins, frames]
-            return (power.transpose(1, 2) @ self.bank).transpose(1, 2).clamp(min=1e-8).log()
+            frames = padded.unfold(1, self.window, self.hop) * self.taper
+            # torch.stft takes six times as long on the CPU. Real and imaginary parts stay side by side, so that one
+            # product squares, adds and filters.
+            parts = torch.view_as_real(torch.fft.rfft(frames)).flatten(2)  # [B, frames, 2 bins]
+            power = (parts * parts).flatten(0, 1) @ self.bank
+            return power.clamp(min=1e-8).log().view(*parts.shape[:2], -1).transpose(1, 2)

@@ -25,3 +25,10 @@ def stripes(rows: int, length: int, widest: float, like: Tensor) -> Tensor:
     start = torch.rand(rows, 1, device=like.device) * (1 - wide)
     place = (torch.arange(length, device=like.device) + 0.5) / length
     return (place >= start) & (place < start + wide)
+
+
+def rolled(x: Tensor, move: Tensor) -> Tensor:
+    """`x` [B, ..., L], row b moved by `move[b]` places along the last axis; what leaves returns at the other end."""
+    length = x.shape[-1]
+    source = (torch.arange(length, device=x.device) - move[:, None]) % length
+    return x.gather(-1, source.view(len(x), *[1] * (x.ndim - 2), length).expand_as(x))

@@ -134,8 +134,8 @@ class ImageProcessor(Processor):
         image.draft(image.mode, wanted)
         if image.size[0] * image.size[1] > MOST_PIXELS:
             raise BadCell(
-                f"a picture of {width} x {height} pixels is above the {MOST_PIXELS // 1_000_000} million that are decoded "
-                "at once; store it smaller or as JPEG"
+                f"a picture of {width} x {height} pixels is above the {MOST_PIXELS // 1_000_000} million that are "
+                "decoded at once; store it smaller or as JPEG"
             )
         image.load()
         sixteen = image.mode.startswith("I;16")
