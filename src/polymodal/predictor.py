@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from polymodal.assemble import Heads, Strategy, build_answer, build_encoder
-from polymodal.core.errors import BadData
+from polymodal.core.errors import BadData, PolymodalError
 from polymodal.core.files import read_json, write_json, writing
 from polymodal.core.registry import Spec
 from polymodal.core.types import Target, Tokens
@@ -157,13 +158,25 @@ class Predictor:
 
     @classmethod
     def load(cls, folder: Path) -> Predictor:
-        """Read a bundle. Raises `BadData` when the folder holds none."""
+        """Read a bundle. Raises `BadData` when the folder holds none, or one that this code cannot read."""
         if not (folder / "weights.safetensors").exists():
             raise BadData(
-                f"{folder} holds no finished model (no weights.safetensors). Make one with "
-                f"`polymodal fit … --out {folder}`, "
-                "or finish an interrupted one with --resume."
+                f"{folder} holds no finished model (no weights.safetensors). Make one with `polymodal fit … --out "
+                f"{folder}`, or finish an interrupted one with --resume."
             )
+        try:
+            return cls._read(folder)
+        except PolymodalError:
+            raise
+        except (RuntimeError, KeyError, TypeError, ValueError, OSError, yaml.YAMLError, SafetensorError) as error:
+            reason = str(error).strip().split("\n")[0]
+            raise BadData(
+                f"The model in {folder} cannot be read: a file is damaged, or another version of polymodal made it. "
+                f"Fit again. ({type(error).__name__}: {reason})"
+            ) from error
+
+    @classmethod
+    def _read(cls, folder: Path) -> Predictor:
         model = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))["model"]
         stored = read_json(folder / "schema.json")
         targets = tuple(Target.from_json(t) for t in stored["targets"])

@@ -9,29 +9,46 @@ from pathlib import Path
 from typing import Any
 
 from polymodal.core.errors import BadArgument
-from polymodal.core.files import writing
+from polymodal.core.files import finite, writing
+
+_SEPARATORS = {".csv": ",", ".tsv": "\t"}
+FORMS = (*_SEPARATORS, ".jsonl", ".parquet")
+
+
+def check_writable(path: str | Path) -> None:
+    """Raise `BadArgument` unless `path` can become a table: of a known form, and no folder. Worth asking beforehand."""
+    path = Path(path)
+    if path.suffix.lower() not in FORMS:
+        raise BadArgument(f"Cannot write {path.name}: the suffix {path.suffix!r} is unknown. Use {', '.join(FORMS)}.")
+    if path.is_dir():
+        raise BadArgument(f"Cannot write {path}: it is a folder.")
 
 
 def write_columns(columns: Mapping[str, Sequence[Any]], path: str | Path) -> None:
-    """Write columns of equal length as CSV, TSV, JSONL or Parquet. Raises `BadArgument` for another suffix."""
+    """Write columns of equal length as CSV, TSV, JSONL or Parquet: the whole file or none.
+
+    In CSV and TSV the labels of a list stand between `|`, as `read_table` takes them. Raises as `check_writable`.
+    """
+    check_writable(path)
     path = Path(path)
+    suffix = path.suffix.lower()
     rows = zip(*columns.values())
-    match path.suffix.lower():
-        case ".csv" | ".tsv" as suffix:
-            with writing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-                writer = csv.writer(file, delimiter="\t" if suffix == ".tsv" else ",")
-                writer.writerow(columns)
-                writer.writerows(rows)
-        case ".jsonl":
-            with writing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
-                file.writelines(json.dumps(dict(zip(columns, row)), ensure_ascii=False) + "\n" for row in rows)
-        case ".parquet":
+    with writing(path) as temporary:
+        if suffix == ".parquet":
             import pyarrow as pa
             import pyarrow.parquet as pq
 
-            with writing(path) as temporary:
-                pq.write_table(pa.table(dict(columns)), temporary)
-        case suffix:
-            raise BadArgument(
-                f"Cannot write {path.name}: the suffix {suffix!r} is unknown. Use .csv, .tsv, .jsonl or .parquet."
-            )
+            pq.write_table(pa.table(dict(columns)), temporary)
+            return
+        with open(temporary, "w", newline="", encoding="utf-8") as file:
+            if suffix == ".jsonl":
+                lines = (json.dumps(finite(dict(zip(columns, row))), ensure_ascii=False) for row in rows)
+                file.writelines(f"{line}\n" for line in lines)
+                return
+            writer = csv.writer(file, delimiter=_SEPARATORS[suffix], lineterminator="\n")
+            writer.writerow(columns)
+            writer.writerows([_cell(value) for value in row] for row in rows)
+
+
+def _cell(value: Any) -> Any:
+    return "|".join(map(str, value)) if isinstance(value, list | tuple) else value

@@ -230,7 +230,9 @@ def _paired(q: Question, a: Outcome, b: Outcome, seed: int) -> Paired:
 
 def _in_words(c: Comparison, q: Question, outcomes: Sequence[Outcome], budget_ms: float | None) -> Comparison:
     if c.fusion is None or c.against_single is None:
-        why = "no fusion fits the budget" if budget_ms is not None else "there is a single stream"
+        why = "no fusion fits the budget" if budget_ms is not None else "none has finished"
+        if sum(o.level == "single" for o in outcomes) == 1:
+            why = "there is a single stream"
         return replace(c, headline=f"No fusion to judge: {why}; {c.single} answers.", helped=None)
     d = _oriented(c.against_single, q.metric)
     test = {r["strategy"]: r["test_mean"] for r in c.rows if r["target"] == q.target.name}

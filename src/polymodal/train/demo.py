@@ -13,7 +13,7 @@ from polymodal.train.run import Run
 ROWS = {"train": 5000, "valid": 700, "test": 1200}
 
 
-def demo(out: str | Path = "runs/demo", *, quiet: bool = False) -> Run:
+def demo(out: str | Path = "runs/demo", *, resume: bool = False, quiet: bool = False) -> Run:
     """Answer questions about pictures: easy-VQA (Zhou 2019, MIT), drawn shapes and generated questions.
 
     Neither the picture nor the question alone tells the answer, so fusing must help; the report shows by how much.
@@ -33,6 +33,7 @@ def demo(out: str | Path = "runs/demo", *, quiet: bool = False) -> Run:
         rows,
         "answer",
         out=out,
+        resume=resume,
         quiet=quiet,
         schema={
             "fields": {"picture": "image", "question": "text"},

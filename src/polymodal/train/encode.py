@@ -33,6 +33,7 @@ def store_tokens(
     digests = dataset.digests[stream]
     missing = rows[store.missing(group, digests[rows])]
     started = time.perf_counter()
+    store.describe(group, kind="tokens", stream=stream, encoder=type(encoder).__name__)
     for chunk in _chunks(missing, SEGMENT):
         arrays = [tokens_to_arrays(encoder(dataset.tensors(stream, part))) for part in _chunks(chunk, BATCH)]
         store.write(group, digests[chunk], {name: np.concatenate([a[name] for a in arrays]) for name in arrays[0]})

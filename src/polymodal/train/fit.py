@@ -317,8 +317,8 @@ class _Session:
                 self.log.write("failed", job=job["name"], reason=event["reason"], trace=event["trace"])
                 if all_needed:
                     raise PolymodalError(
-                        f"The encoder {job['name']!r} failed, and no fusion can do without it: {event['reason']} "
-                        f"({self.folder / 'log.jsonl'} tells where). What is finished is kept for --resume."
+                        f"The encoder {job['name']!r} failed, and no fusion can do without it; what is finished is "
+                        f"kept for --resume. {event['reason']}"
                     )
                 self.notes.append(f"{job['name']} failed and is left out: {event['reason']}")
                 self.progress.say(self.notes[-1])

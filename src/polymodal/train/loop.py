@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -147,22 +148,24 @@ class _State:
             self.module.load_state_dict(self.best)
 
     def save(self, path: Path, epoch: int) -> None:
+        memory = io.BytesIO()  # torch's own file writer hides what the system says of a full disk
+        torch.save(
+            {
+                "epoch": epoch,
+                "module": self.module.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "schedule": self.schedule.state(),
+                "best": self.best,
+                "score": self.score,
+                "waited": self.waited,
+                "steps": self.steps,
+                "smooth": self.smooth,
+                "random": torch.get_rng_state(),
+            },
+            memory,
+        )
         with writing(path) as temporary:
-            torch.save(
-                {
-                    "epoch": epoch,
-                    "module": self.module.state_dict(),
-                    "optimizer": self.optimizer.state_dict(),
-                    "schedule": self.schedule.state(),
-                    "best": self.best,
-                    "score": self.score,
-                    "waited": self.waited,
-                    "steps": self.steps,
-                    "smooth": self.smooth,
-                    "random": torch.get_rng_state(),
-                },
-                temporary,
-            )
+            temporary.write_bytes(memory.getbuffer())
 
     def load(self, path: Path) -> int:
         saved: dict[str, Any] = torch.load(path, weights_only=True)

@@ -58,10 +58,16 @@ class Run:
         return self.predictor.predict(self.read(data), problems)
 
     def lacking(self, data: Any) -> list[str]:
-        """Columns that the deployed model reads and `data` has not: they count as missing in every row."""
+        """Columns that the deployed model reads and `data` has not: they count as missing in every row.
+
+        Raises `BadData` when `data` has nothing that the model reads.
+        """
+        table = self.read(data)
         fields = [self.predictor.schema.fields[name] for name in self.predictor.streams]
-        present = self.read(data).data
-        return [column for one in fields for column in one.columns if column not in present]
+        found = [column for one in fields for column in one.columns if column not in table.data]
+        if all(one.columns and set(one.columns) <= set(found) for one in fields):
+            raise BadData(f"{table.name} has none of the columns that this model reads: {', '.join(found)}.")
+        return found
 
     def read(self, data: Any) -> Table:
         """The rows of `data`, named as those of the fit were. Raises `BadData` when there is none."""
@@ -84,6 +90,8 @@ class Run:
             )
             found = assess(self.predictor, dataset, table, truth, rows, progress, groups=self._groups(table))
         evaluation = standalone(self.predictor, found, dataset, self.metrics)
+        if self._trained_on(data):
+            evaluation["data"]["warnings"].append("This model was trained on these rows, so the figures flatter it.")
         if out is not None:
             Path(out).mkdir(parents=True, exist_ok=True)
             write_json(Path(out) / "evaluation.json", evaluation)
@@ -128,8 +136,16 @@ class Run:
         group = self.predictor.schema.group
         return table.column(group) if group and group in table.data else None
 
+    def _trained_on(self, data: Any) -> bool:
+        """Whether `data` is the very file that the fit took its training rows from."""
+        source = self._settings().get("sources", {}).get("train", "")
+        return isinstance(data, str | Path) and Path(source).exists() and Path(data).resolve() == Path(source).resolve()
+
+    def _settings(self) -> dict[str, Any]:
+        return yaml.safe_load((self.folder / "config.yaml").read_text(encoding="utf-8"))
+
     def _store(self) -> Store:
-        config = yaml.safe_load((self.folder / "config.yaml").read_text(encoding="utf-8"))["config"]
+        config = self._settings()["config"]
         return Store(Path(config["store"]) if config.get("store") else default_store())
 
 
