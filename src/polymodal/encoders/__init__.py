@@ -6,10 +6,27 @@ ENCODERS = Catalogue(
     "encoder",
     "polymodal.encoders.base:Encoder",
     {
-        "image_resnet": Entry("polymodal.encoders.image_resnet:ImageResNet", "Small residual network", "He et al. 2016"),
+        "image_resnet": Entry(
+            "polymodal.encoders.image_resnet:ImageResNet", "Small residual network", "He et al. 2016"
+        ),
+        "image_vit": Entry(
+            "polymodal.encoders.image_vit:ImageViT", "Small vision Transformer", "Dosovitskiy et al. 2021"
+        ),
         "audio_cnn": Entry(
             "polymodal.encoders.audio_cnn:AudioCNN", "Convolutions on log-mel spectrograms", "Hershey et al. 2017"
         ),
+        "audio_transformer": Entry(
+            "polymodal.encoders.audio_transformer:AudioTransformer",
+            "Transformer on spectrogram patches",
+            "Gong, Chung & Glass 2021",
+        ),
+        "audio_wavenet": Entry(
+            "polymodal.encoders.audio_wavenet:AudioWaveNet",
+            "Dilated causal convolutions on the raw wave",
+            "van den Oord et al. 2016",
+        ),
+        "series_gru": Entry("polymodal.encoders.series_gru:SeriesGRU", "Gated recurrent units", "Cho et al. 2014"),
+        "series_patch": Entry("polymodal.encoders.series_patch:SeriesPatch", "Patch Transformer", "Nie et al. 2023"),
         "series_tcn": Entry(
             "polymodal.encoders.series_tcn:SeriesTCN", "Dilated causal convolutions", "Bai, Kolter & Koltun 2018"
         ),
