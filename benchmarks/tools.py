@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
-import resource
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -51,7 +52,7 @@ def quartiles(values: Sequence[float]) -> str:
 
 @dataclass(frozen=True)
 class Usage:
-    """What a command cost: wall seconds, CPU seconds with all its children, and the largest process's memory."""
+    """What a command and all its children cost: wall and CPU seconds, and the most memory they held together."""
 
     wall: float
     cpu: float
@@ -64,17 +65,38 @@ def measured(command: Sequence[str | Path], **environment: str) -> Usage:
     process = subprocess.Popen(
         [str(c) for c in command], env={**os.environ, **environment}, stdout=subprocess.DEVNULL, stderr=None
     )
+    held: list[float] = []
+    over = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(process.pid, held, over), daemon=True)
+    watcher.start()
     _, status, spent = os.wait4(process.pid, 0)
+    over.set()
     process.returncode = os.waitstatus_to_exitcode(status)
+    watcher.join()
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, [str(c) for c in command])
-    return Usage(time.perf_counter() - wall, spent.ru_utime + spent.ru_stime, _megabytes(spent))
+    return Usage(time.perf_counter() - wall, spent.ru_utime + spent.ru_stime, max(held, default=0.0))
+
+
+def _watch(pid: int, held: list[float], over: threading.Event) -> None:
+    """Note the memory of a process and its children a few times a second; pages that they share count once."""
+    import psutil
+
+    while not over.wait(0.3):
+        with contextlib.suppress(psutil.Error):
+            parent = psutil.Process(pid)
+            held.append(sum(_held(p) for p in (parent, *parent.children(recursive=True))) / 2**20)
+
+
+def _held(process: Any) -> int:
+    import psutil
+
+    with contextlib.suppress(psutil.Error):
+        found = process.memory_full_info()
+        return int(getattr(found, "pss", found.uss))
+    return 0
 
 
 def polymodal(*arguments: str | Path) -> list[str | Path]:
     """The command line of this environment's `polymodal`."""
     return [sys.executable, "-m", "polymodal.cli", *arguments]
-
-
-def _megabytes(spent: resource.struct_rusage) -> float:
-    return spent.ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
