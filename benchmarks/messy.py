@@ -79,12 +79,9 @@ def fit(table: Path, scratch: Path, planted: list[Fault], epochs: int) -> int:
     listed = {(one["row"], one["column"]) for one in map(json.loads, lines)}
     expected = {(fault.row, fault.column) for fault in planted if fault.what not in BORNE}
     run = pm.load(scratch / "run")
-    print(
-        f"fit: {usage.wall:.1f} s, {usage.cpu:.1f} CPU s, {usage.peak_mb:.0f} MB at most in all processes. {run.verdict}"
-    )
-    print(
-        f"fit: {len(expected)} faults planted, {len(expected & listed)} set aside, {len(listed - expected)} good ones."
-    )
+    print(f"fit: {usage.wall:.1f} s, {usage.cpu:.1f} CPU s, {usage.peak_mb:.0f} MB at most in all processes.")
+    print(f"fit: {run.verdict}")
+    print(f"fit: {len(expected & listed)} of {len(expected)} faults listed, and {len(listed - expected)} good cells.")
     for row, column in sorted(expected ^ listed)[:10]:
         print("not set aside:" if (row, column) in expected else "no fault:", row, column)
     return int(expected != listed)
