@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -54,41 +54,30 @@ def train(
     """Train `module` in place and yield an `Epoch` after each; when exhausted, the best epoch's weights are in place.
 
     `loss` maps a batch of row numbers [b] to a scalar; `validate` scores the module (in eval mode, no gradient),
-    greater
-    is better; `rows` [n] are the training rows. With `checkpoint`, every epoch is written there and an interrupted run
-    continues from it to the same result. Raises `Diverged` when the loss is not finite.
+    greater is better; `rows` [n] are the training rows. With `checkpoint`, every epoch is written there and an
+    interrupted run continues from it to the same result. Raises `Diverged` when the loss is not finite.
     """
-    device = next((p.device for p in module.parameters()), torch.device("cpu"))
     size = min(options.batch, max(LEAST_BATCH, len(rows) // LEAST_STEPS))
     steps_an_epoch = -(-len(rows) // size)
     optimizer = make_optimizer(module, options)
     schedule = Schedule(optimizer, options, steps_an_epoch * options.epochs)
     state = _State(module, optimizer, schedule, options.average)
     parameters = [p for p in module.parameters() if p.requires_grad]
-    matrices = [p for p in parameters if p.ndim > 1]
     torch.manual_seed(seed)
     first = state.load(checkpoint) if checkpoint is not None and checkpoint.exists() else 0
     for epoch in range(first, options.epochs):
         if options.patience and state.waited >= options.patience:
             break
-        started, summed = time.perf_counter(), torch.zeros((), device=device)  # a tensor: no wait for a GPU each step
+        started, summed = time.perf_counter(), torch.zeros((), device=parameters[0].device)
         module.train()
         # A generator of its own: the order of rows does not depend on how many random numbers the module drew.
         order = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed * 100_003 + epoch))]
         # Batches of even size: a last one of a row or two would step as far as any other, on next to nothing.
         for i, batch in enumerate(order.tensor_split(steps_an_epoch)):
             schedule.before_step(epoch * steps_an_epoch + i)
-            optimizer.zero_grad(set_to_none=True)
-            with autocast(device, options.precision):
-                value = loss(batch)
-            if options.l1:
-                value = value + options.l1 * sum(p.abs().sum() for p in matrices)
-            value.backward()
-            if options.clip:
-                nn.utils.clip_grad_norm_(parameters, options.clip)
-            optimizer.step()
+            value = _step(loss, batch, parameters, optimizer, options)
             state.averaged()
-            summed += value.detach() * len(batch)
+            summed += value * len(batch)
         mean = float(summed) / len(rows)
         if not math.isfinite(mean):
             raise Diverged(
@@ -104,6 +93,26 @@ def train(
         yield Epoch(epoch + 1, mean, score, best, time.perf_counter() - started, len(rows))
     state.restore_best()
     module.eval()
+
+
+def _step(
+    loss: Callable[[Tensor], Tensor],
+    batch: Tensor,
+    parameters: Sequence[nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+    options: Training,
+) -> Tensor:
+    """One step on a batch; its loss, cut off from the graph."""
+    optimizer.zero_grad(set_to_none=True)
+    with autocast(parameters[0].device, options.precision):
+        value = loss(batch)
+    if options.l1:
+        value = value + options.l1 * sum(p.abs().sum() for p in parameters if p.ndim > 1)
+    value.backward()
+    if options.clip:
+        nn.utils.clip_grad_norm_(parameters, options.clip)
+    optimizer.step()
+    return value.detach()
 
 
 class _State:
