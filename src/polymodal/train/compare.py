@@ -35,7 +35,10 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one strategy predicted, every seed: `valid` and `test` map a target to predictions [S, N, ...]."""
+    """What one strategy predicted, every seed: `valid` and `test` map a target to predictions [S, N, ...].
+
+    `predict_ms` and `parameters` count its encoders too, whose part is `encoder_ms` and `encoder_parameters`.
+    """
 
     name: str
     level: str  # single | early | feature | … | decision | ensemble | chance
@@ -45,6 +48,8 @@ class Outcome:
     seconds: float = 0.0
     predict_ms: float = 0.0
     parameters: int = 0
+    encoder_ms: float = 0.0
+    encoder_parameters: int = 0
     note: str = ""
     weights: tuple[Mapping[str, float], ...] = ()  # an ensemble's weights, one mapping a seed
     valid_score: float | None = None  # set where the plain validation score would flatter (an ensemble fitted on it)
@@ -137,6 +142,7 @@ def ensemble(members: Sequence[Outcome], question: Question, *, rounds: int = 20
         held_out.append(sign * metric(truth, blended))
     used = [i for i in range(len(members)) if any(w[i] > 0 for w in weights)]
     streams = tuple(sorted({n for i in used for n in members[i].streams}))
+    shared = max((members[i] for i in used), key=lambda m: m.encoder_ms)
 
     def blend(split: str) -> dict[str, np.ndarray]:
         stacked = [np.stack([getattr(m, split)[name][s] for m in members]) for s in range(len(weights))]
@@ -149,8 +155,11 @@ def ensemble(members: Sequence[Outcome], question: Question, *, rounds: int = 20
         blend("valid"),
         blend("test"),
         seconds=sum(members[i].seconds for i in used),
-        predict_ms=sum(members[i].predict_ms for i in used),
-        parameters=sum(members[i].parameters for i in used),
+        # Members share their encoders: each cell is encoded once, whoever reads it.
+        predict_ms=shared.encoder_ms + sum(members[i].predict_ms - members[i].encoder_ms for i in used),
+        parameters=shared.encoder_parameters + sum(members[i].parameters - members[i].encoder_parameters for i in used),
+        encoder_ms=shared.encoder_ms,
+        encoder_parameters=shared.encoder_parameters,
         note="greedy blend of " + ", ".join(members[i].name for i in used),
         weights=tuple({members[i].name: float(w[i]) for i in used if w[i] > 0} for w in weights),
         valid_score=float(np.mean(held_out)),

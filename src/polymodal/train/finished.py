@@ -69,6 +69,8 @@ class Finished:
             encoders = [self.encoders[s] for s in strategy.streams]
             scores = [self._scores(name, seed) for seed in self.seeds]
             own = results[0]["parameters"]
+            encoder_ms = sum(e["ms_per_row"] for e in encoders)
+            encoder_parameters = sum(e["parameters"] for e in encoders)
             found.append(
                 Outcome(
                     name,
@@ -77,9 +79,10 @@ class Finished:
                     self._predictions(scores, "valid"),
                     self._predictions(scores, "test"),
                     seconds=float(np.mean([r["seconds"] for r in results])),
-                    predict_ms=sum(e["ms_per_row"] for e in encoders)
-                    + float(np.median([r.get("ms_per_row", 0.0) for r in results])),
-                    parameters=own if name.endswith(FINE_TUNED) else own + sum(e["parameters"] for e in encoders),
+                    predict_ms=encoder_ms + float(np.median([r.get("ms_per_row", 0.0) for r in results])),
+                    parameters=own if name.endswith(FINE_TUNED) else own + encoder_parameters,
+                    encoder_ms=encoder_ms,
+                    encoder_parameters=encoder_parameters,
                     note="encoders and fusion trained together at last" if name.endswith(FINE_TUNED) else "",
                 )
             )
