@@ -27,8 +27,8 @@ class Encoder(Part):
         self.facts = dict(facts)
         self.dim = dim
 
-    @final
-    def forward(self, inputs: Mapping[str, Tensor]) -> Tokens:  # type: ignore[misc]
+    @final  # type: ignore[misc]
+    def forward(self, inputs: Mapping[str, Tensor]) -> Tokens:
         """Encode `inputs`; rows whose `inputs["present"]` [B] bool is False come out missing."""
         rest = {name: value for name, value in inputs.items() if name != "present"}
         if self.training:

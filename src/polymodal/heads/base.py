@@ -22,8 +22,8 @@ class Head(Part):
         self.width = width
         self.target = target
 
-    @final
-    def forward(self, tokens: Tokens) -> Tensor:  # type: ignore[misc]
+    @final  # type: ignore[misc]
+    def forward(self, tokens: Tokens) -> Tensor:
         """Scores [B, target.width]: logits, or a standardised number."""
         return self.score(tokens.cleared())
 
