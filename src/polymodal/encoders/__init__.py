@@ -40,6 +40,15 @@ ENCODERS = Catalogue(
             "Perceptron over embedded columns",
             "Gorishniy, Rubachev & Babenko 2022",
         ),
+        "text_bilstm": Entry(
+            "polymodal.encoders.text:TextBiLSTM", "Bidirectional LSTM, attention pooling", "Graves & Schmidhuber 2005"
+        ),
+        "text_transformer": Entry(
+            "polymodal.encoders.text:TextTransformer", "Convolution and Transformer blocks", "Vaswani et al. 2017"
+        ),
+        "table_ft": Entry(
+            "polymodal.encoders.table:TableFT", "FT-Transformer: a token a column", "Gorishniy et al. 2021"
+        ),
         "vector_mlp": Entry("polymodal.encoders.vector:VectorMLP", "Linear map plus perceptron", "folklore"),
     },
 )

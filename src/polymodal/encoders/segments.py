@@ -6,6 +6,13 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
+
+
+def trimmed(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same texts without the places that are padding in all of them; at least one place stays."""
+    longest = max(int((inputs["ids"] != 0).sum(1).max()), 1)
+    return {name: value[:, :longest] for name, value in inputs.items()}
 
 
 def segments(word: Tensor, real: Tensor, count: int) -> Tensor:
@@ -21,14 +28,14 @@ def segments(word: Tensor, real: Tensor, count: int) -> Tensor:
 
 def pool_segments(x: Tensor, segment: Tensor, real: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Mean of the real tokens of each segment: [B, L, D] to [B, count, D] and the mask [B, count]."""
-    member = (torch.nn.functional.one_hot(segment, count) * real[..., None]).transpose(1, 2).to(x.dtype)
-    size = member.sum(2, keepdim=True)
-    return member @ x / size.clamp(min=1), size[..., 0] > 0
+    member = (F.one_hot(segment, count).bool() & real[..., None]).transpose(1, 2)
+    size = member.sum(2)
+    return member.to(x.dtype) @ x / size.clamp(min=1)[..., None].to(x.dtype), size > 0
 
 
 def segment_mask(segment: Tensor, real: Tensor, count: int) -> Tensor:
     """[B, count] bool: segments that hold a real token."""
-    return (torch.nn.functional.one_hot(segment, count).bool() & real[..., None]).any(1)
+    return (F.one_hot(segment, count).bool() & real[..., None]).any(1)
 
 
 def segment_spans(spans: Tensor, segment: Tensor, real: Tensor, count: int) -> Tensor:

@@ -11,18 +11,20 @@ from torch.nn import functional as F
 
 from polymodal.core.types import Tokens
 from polymodal.encoders.base import Encoder
-from polymodal.encoders.segments import segment_mask, segment_spans, segments, typing_errors
+from polymodal.encoders.segments import segment_mask, segment_spans, segments, trimmed, typing_errors
 
 BASE = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2**64
 SALT = 0x632BE59BD9B4E019
 HALF, WHOLE = 2**63, 2**64
+SCALE = 10.0  # the sum of about a hundred vectors with weights of unit length is a tenth of one vector's length
 
 
 class NgramHash(nn.Module):
     """Hashes of all n-grams of token ids at once: differences of a running polynomial sum modulo 2**64.
 
-    With `space`, n-grams stay within a word and its two blanks (scikit-learn's "char_wb"); without, they may run on.
-    Words and pairs of neighbouring words count as well, whatever their length.
+    Besides n-grams of 1 to `longest` tokens: words, pairs of neighbouring words and, among characters, words without one
+    of their characters. Two words one edit apart share such a form (Garbe 2012), so a misspelling meets its word.
+    With `space`, the blank's id among characters, n-grams stay within a word and its two blanks.
     """
 
     def __init__(self, longest: int, space: int | None, length: int):
@@ -30,7 +32,7 @@ class NgramHash(nn.Module):
         self.longest = longest
         self.space = space
         powers, inverse, step = [1], [1], pow(BASE, -1, WHOLE)
-        for _ in range(length):
+        for _ in range(length + 1):
             powers.append(powers[-1] * BASE % WHOLE)
             inverse.append(inverse[-1] * step % WHOLE)
         self.register_buffer("powers", torch.tensor([_signed(p) for p in powers]), persistent=False)
@@ -38,33 +40,50 @@ class NgramHash(nn.Module):
         self.powers: Tensor
         self.inverse: Tensor
 
-    @property
-    def width(self) -> int:
-        """n-grams that start at one token."""
-        return self.longest + 2
-
     def forward(self, ids: Tensor, edge: Tensor, size: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
-        """Hashes int64 [B, L, width] of the n-grams that start at each token, and which of them exist.
+        """Hashes int64 [B, L, W] of what starts at (or lacks) each token, and which of them exist.
 
         `ids` [B, L]; `edge` [B, L] bool, where a word starts; `size` and `last` [B], the ends of text and last word.
         """
         length = ids.shape[1]
-        terms = (ids.long() + 1) * _signed(SALT) * self.powers[:length]
-        total = F.pad(terms.cumsum(1), (1, 0))  # wraps around, as a polynomial modulo 2**64 does
-        start = torch.arange(length, device=ids.device).expand_as(ids)
-        ends = [start + n for n in range(1, self.longest + 1)]
-        following = _next_edge(edge, last)
-        ends += [following.gather(1, start + 1), following.gather(1, following.gather(1, start + 1).clamp(max=length))]
-        end = torch.stack(ends, dim=2)
-        exists = (end <= size[:, None, None]) & (end > start[..., None])
-        exists[..., -2:] &= edge[..., None]
-        exists[..., -1] &= end[..., -1] > end[..., -2]
+        # Products and sums wrap around, as a polynomial modulo 2**64 does.
+        total = F.pad(((ids.long() + 1) * _signed(SALT) * self.powers[:length]).cumsum(1), (1, 0))
+        start = torch.arange(length, device=ids.device)
+        end = (start[:, None] + torch.arange(1, self.longest + 1, device=ids.device)).expand(len(ids), -1, -1)
+        grams = self._run(total, start.expand_as(ids)[..., None], end) + torch.arange(self.longest, device=ids.device)
+        exists = end <= size[:, None, None]
         if self.space is not None:
-            exists[..., : self.longest] &= _within_word(ids == self.space, end[..., : self.longest])
-        end = end.clamp(max=length)
-        raw = total.gather(1, end.flatten(1)).view_as(end) - total[:, :length, None]
-        kind = torch.arange(self.width, device=ids.device).clamp(min=self.longest - 1)  # words differ from n-grams
-        return _mix(raw * self.inverse[:length, None] + (kind + end - start[..., None]) * _signed(SALT)), exists
+            exists = exists & _within_word(ids == self.space, end)
+        words, there = self._words(total, edge, last)
+        return _mix(torch.cat([grams, words + self.longest], dim=2)), torch.cat([exists, there], dim=2)
+
+    def _words(self, total: Tensor, edge: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
+        """The word and the pair of words that start at each token, and the token's word without it: [B, L, 2 or 3]."""
+        length = edge.shape[1]
+        place = torch.arange(length + 1, device=edge.device)
+        starts = torch.where(F.pad(edge, (0, 1)) & (place < last[:, None]), place, last[:, None])
+        following = starts.flip(1).cummin(1).values.flip(1)[:, 1:]  # where the next word starts, or the last one ends
+        after = F.pad(following, (0, 1)).gather(1, following.clamp(max=length - 1))
+        begin = place[:length].expand_as(edge)
+        runs = self._run(total, begin[..., None], torch.stack([following, after], dim=2))
+        inside = begin < last[:, None]
+        exists = torch.stack([edge & inside, edge & inside & (after > following)], dim=2)
+        if self.space is None:
+            return runs, exists
+        own = torch.where(edge, begin, 0).cummax(1).values
+        left = self._run(total, own[..., None], begin[..., None])
+        right = self._run(total, begin[..., None] + 1, following[..., None])
+        lacking = left + right * self.powers.take((begin - own)[..., None])
+        return torch.cat([runs, lacking], dim=2), torch.cat([exists, (inside & ~edge)[..., None]], dim=2)
+
+    def _run(self, total: Tensor, start: Tensor, end: Tensor) -> Tensor:
+        """The polynomial of the tokens from `start` to before `end`, as if they stood at the beginning."""
+        length = total.shape[1] - 1
+
+        def at(places: Tensor) -> Tensor:
+            return total.gather(1, places.clamp(max=length).flatten(1)).view_as(places)
+
+        return (at(end) - at(start)) * self.inverse.take(start.clamp(max=length))
 
 
 def _within_word(blank: Tensor, end: Tensor) -> Tensor:
@@ -74,14 +93,6 @@ def _within_word(blank: Tensor, end: Tensor) -> Tensor:
     inner = blanks.gather(1, (end - 1).clamp(0, length).flatten(1)).view_as(end) - blanks[:, 1:, None]
     single = end - torch.arange(length, device=end.device)[:, None] == 1
     return (inner <= 0) & ~(single & blank[..., None])
-
-
-def _next_edge(edge: Tensor, size: Tensor) -> Tensor:
-    """[B, L + 1] int64: the first start of a word at or after each place, or the end of the text."""
-    length = edge.shape[1]
-    place = torch.arange(length + 1, device=edge.device)
-    known = torch.where(F.pad(edge, (0, 1)) & (place < size[:, None]), place, size[:, None].clamp(max=length))
-    return known.flip(1).cummin(1).values.flip(1)
 
 
 def _mix(value: Tensor) -> Tensor:
@@ -98,12 +109,13 @@ def _signed(value: int) -> int:
 class TextTfidf(Encoder):
     """Bag of hashed n-grams (Weinberger 2009), weighted by tf-idf (Salton & Buckley 1988), each with a learned vector.
 
-    The weights w = (1 + ln tf) (1 + ln((1 + n) / (1 + df))) of a text have unit length; its bag is the w-weighted sum
-    of the n-grams' vectors (Joulin 2017), followed by one residual hidden layer. One token for each word, up to
-    `tokens`: the part of the bag that starts there.
+    The weights w = (1 + ln tf) (1 + ln((1 + n) / (1 + df))) of a text have unit length, and the pooled vector is the
+    w-weighted sum of the n-grams' vectors: a linear model of low rank (Joulin 2017), which overfits few texts least.
+    One token for each word, up to `tokens`: the part of the sum that starts there.
 
-    Options: `features` slots of the hash table; `longest` n-gram (None: 5 characters or 3 subwords); `hidden` units;
-    `dropout`; `noise` share of tokens with a typing error in training; `tokens`.
+    Options: `features` slots of the hash table; `longest` n-gram (None: 5 characters or 2 subwords); `rare`, least number
+    of texts that hold an n-gram (None: 5 for characters, else 2); `noise`, share of characters or subwords with a typing
+    error in training (None: 0.2 for characters, else 0.05); `tokens`.
     """
 
     processor = "text"
@@ -113,43 +125,44 @@ class TextTfidf(Encoder):
         facts: Mapping[str, Any],
         dim: int,
         *,
-        features: int = 2**15,
+        features: int = 2**14,
         longest: int | None = None,
-        hidden: int = 128,
-        dropout: float = 0.2,
-        noise: float = 0.05,
+        rare: int | None = None,
+        noise: float | None = None,
         tokens: int = 16,
     ):
         super().__init__(facts, dim)
         self.features = features
         self.longest = longest
-        self.hidden = hidden
-        self.dropout = dropout
+        self.rare = rare
         self.noise = noise
         self.tokens = tokens
-        characters = facts["level"] == "characters"
-        self.hash = NgramHash(longest or (5 if characters else 3), facts["space"], facts["length"] + 2)
-        self.table = nn.Parameter(torch.randn(features, dim) * 0.1)
+        self.characters = facts["level"] == "characters"
+        self.hash = NgramHash(longest or (5 if self.characters else 2), facts["space"], facts["length"] + 2)
+        self.table = nn.Parameter(torch.randn(features, dim) * 0.01)
         self.register_buffer("idf", torch.ones(features))
         self.idf: Tensor
-        self.norm = nn.LayerNorm(dim)
-        self.deep = nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, dim))
 
     def recipe(self) -> dict[str, Any]:
-        return {"epochs": 12, "batch": 64, "lr": 4e-3, "weight_decay": 0.02}
+        return {"epochs": 12, "batch": 64, "lr": 2e-3, "weight_decay": 0.02}
 
     def fit_statistics(self, inputs: Mapping[str, Tensor]) -> None:
-        """Learn the inverse document frequency of every slot."""
-        slots, exists = self._slots(inputs)[:2]
-        frequency = torch.zeros(self.features, device=slots.device)
-        for slot, there in zip(slots, exists):
-            frequency[slot[there].unique()] += 1
-        self.idf.copy_(((1 + len(slots)) / (1 + frequency)).log() + 1)
+        """Learn the inverse document frequency of every slot; what fewer than `rare` texts hold gets weight zero."""
+        rare = self.rare if self.rare is not None else 5 if self.characters else 2
+        frequency = torch.zeros_like(self.idf)
+        for start in range(0, len(inputs["ids"]), 256):
+            slots, exists = self._slots({name: value[start : start + 256] for name, value in inputs.items()})[:2]
+            for slot, there in zip(slots, exists):
+                frequency[slot[there].unique()] += 1
+        idf = ((1 + len(inputs["ids"])) / (1 + frequency)).log() + 1
+        self.idf.copy_(torch.where(frequency < rare, 0.0, idf))
 
     def augment(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        return typing_errors(inputs, self.noise) if self.noise else inputs
+        noise = self.noise if self.noise is not None else 0.2 if self.characters else 0.05
+        return typing_errors(inputs, noise) if noise else inputs
 
     def encode(self, inputs: dict[str, Tensor]) -> Tokens:
+        inputs = trimmed(inputs)
         slots, exists, owner = self._slots(inputs)
         real = inputs["ids"] != 0
         segment = segments(inputs["word"], real, self.tokens)
@@ -157,12 +170,12 @@ class TextTfidf(Encoder):
         bag = (rows * self.tokens + segment.gather(1, owner)).flatten()  # in rising order, as places are
         starts = F.pad(bag.bincount(minlength=len(slots) * self.tokens).cumsum(0), (1, 0))[:-1] * slots.shape[2]
         weight = self._weights(slots.flatten(1), exists.flatten(1))
-        parts = F.embedding_bag(
+        parts = SCALE * F.embedding_bag(
             slots.flatten(), self.table, starts, mode="sum", per_sample_weights=weight.flatten().to(self.table.dtype)
         ).view(len(slots), self.tokens, self.dim)
         mask = segment_mask(segment, real, self.tokens)
         where = segment_spans(inputs["spans"], segment, real, self.tokens)
-        return Tokens(self._finish(parts), mask, self._finish(parts.sum(1)), where)
+        return Tokens(parts, mask, parts.sum(1), where)
 
     def _slots(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Slot and existence [B, P, W] of the n-grams that start at each place, and the token [B, P] it belongs to.
@@ -196,7 +209,3 @@ class TextTfidf(Encoder):
         term = (1 + count.log()) * self.idf[slots] * exists
         length = (term.square() / count).sum(1, keepdim=True).sqrt()
         return term / count / length.clamp(min=1e-6)
-
-    def _finish(self, bag: Tensor) -> Tensor:
-        normal = self.norm(bag)
-        return normal + self.deep(normal)
