@@ -280,3 +280,37 @@ def test_a_wrong_target_is_refused(quick):
 def test_loading_a_folder_without_a_model_says_how_to_make_one(tmp_path):
     with pytest.raises(BadData, match="holds no finished model"):
         pm.load(Path(tmp_path))
+
+
+def test_a_time_limit_leaves_a_verdict_on_what_was_finished(quick, tmp_path):
+    run = quick(synthetic.noise_stream(200), fusion="all", seeds=3, time_limit=0.001)
+    assert {r["strategy"] for r in run.leaderboard} - {"ensemble"} == {
+        "signal alone",
+        "noise alone",
+        "concat",
+        "late_mean",
+        "chance",
+    }
+    assert {r["seeds"] for r in run.leaderboard} == {"1"}
+    sentences = json.loads((tmp_path / "run" / "evaluation.json").read_text())["verdict"]["sentences"]
+    assert any("The time limit left" in s for s in sentences)
+
+
+def test_seeds_are_matched_where_most_fits_are_kept():
+    from polymodal.train.finished import _matched
+
+    assert _matched([(0, 1, 2)] * 9 + [(0, 1)]) == (0, 1, 2)
+    assert _matched([(0,)] * 6 + [(0, 1)] * 4) == (0,)
+
+
+def test_fine_tuning_adds_a_row_and_can_be_deployed(quick, tmp_path):
+    run = quick(synthetic.missing(300), fusion=["gated"], finetune=True, finetune_training={"epochs": 2, "lr": 1e-3})
+    rows = [r for r in run.leaderboard if r["strategy"].endswith(" fine-tuned")]
+    assert len(rows) == 1
+    assert rows[0]["note"]
+
+
+def test_a_weight_found_by_cross_validation(quick):
+    run = quick(synthetic.noise_stream(300), fusion=[{"name": "weighted", "alpha": "cv"}], training={"epochs": 6})
+    chosen = next(r for r in run.leaderboard if r["strategy"].startswith("weighted"))
+    assert float(chosen["test_mean"]) > 0.7

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,12 +38,8 @@ class Finished:
         self.encoders = {name: read_json(encoder_out(work, name).with_suffix(".json")) for name in plan.streams}
         names = [s.name for s in plan.strategies]
         read = {name: self._results(name) for name in [*names, *(f"{name}{FINE_TUNED}" for name in names)]}
-        seeds = Counter(tuple(found) for found in read.values() if found)
-        if not seeds:
-            raise PolymodalError("No strategy finished, so there is nothing to compare; the log says why.")
-        # Matched seeds: what lacks one that most have is left out, rather than compared on other seeds.
-        self.seeds = max(seeds, key=lambda s: (len(s), seeds[s]))
-        self.answers = {n: list(found.values()) for n, found in read.items() if tuple(found) == self.seeds}
+        self.seeds = _matched([tuple(found) for found in read.values() if found])
+        self.answers = {n: [found[s] for s in self.seeds] for n, found in read.items() if set(self.seeds) <= set(found)}
         if not any(self._strategy(name).family == "single" for name in self.answers):
             raise PolymodalError("No single modality finished, so fusing cannot be judged. Continue with --resume.")
 
@@ -154,3 +149,15 @@ class Finished:
             if first["epoch"]:
                 found[name] = {k: first[k] for k in keys}
         return found
+
+
+def _matched(held: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """The seeds to compare on: those that keep most fits. What lacks one of them is left out of the comparison."""
+    if not held:
+        raise PolymodalError("No strategy finished, so there is nothing to compare; the log says why.")
+
+    def kept(seeds: tuple[int, ...]) -> tuple[int, int]:
+        holders = sum(set(seeds) <= set(h) for h in held)
+        return holders * len(seeds), holders
+
+    return max(sorted(set(held)), key=kept)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from polymodal.data.dataset import Dataset, process_table
 from polymodal.data.examine import misfits
 from polymodal.data.source import cells
 from polymodal.data.store import Store, default_store
-from polymodal.plan import Plan, part_class, portable
+from polymodal.plan import ALWAYS, Plan, part_class, portable
 from polymodal.plan import plan as make_plan
 from polymodal.process import PROCESSORS
 from polymodal.process.base import Processor
@@ -238,7 +239,11 @@ class _Session:
     # --- stage 2: tokens to answers ---
 
     def answers(self) -> None:
-        """Train every strategy with every seed; seeds outermost: a time limit leaves all with the same seeds."""
+        """Train every strategy with every seed.
+
+        Seeds outermost, so that a time limit leaves all with the same seeds; one seed of what a verdict needs (single
+        modalities, concat, late mean) is trained whatever the limit.
+        """
         config = self.plan.config
         jobs = []
         for seed in range(config.seed, config.seed + config.seeds):
@@ -255,8 +260,11 @@ class _Session:
                         "name": f"{strategy.name} #{seed}",
                     }
                 )
+        needed = [j for j in jobs if j["seed"] == config.seed and _needed(j["strategy"])] if self.deadline else []
         try:
-            self._run("strategies", jobs, limited=True)
+            if needed:
+                self._run("baselines", needed)
+            self._run("strategies", [j for j in jobs if j not in needed], limited=True)
         except KeyboardInterrupt:
             if not any(Path(f"{j['out']}.json").exists() for j in jobs):
                 raise
@@ -329,6 +337,10 @@ class _Session:
             {"what": f"{name}: {len(results)} fits", "seconds": stage.end(f"{len(results)} of {len(jobs)} fits")}
         )
         return results
+
+
+def _needed(strategy: Mapping[str, Any]) -> bool:
+    return strategy["family"] == "single" or strategy["name"] in ALWAYS
 
 
 def _is_local(spec: Spec) -> bool:
