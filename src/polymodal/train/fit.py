@@ -245,7 +245,7 @@ class _Session:
         modalities, concat, late mean) is trained whatever the limit.
         """
         config = self.plan.config
-        jobs = []
+        jobs: list[dict[str, Any]] = []
         for seed in range(config.seed, config.seed + config.seeds):
             for strategy in self.plan.strategies:
                 jobs.append(
