@@ -68,38 +68,38 @@ class Pool:
             torch.set_num_threads(threads)
 
     def _run_away(self, waiting: deque[Job], until: float | None) -> Iterator[tuple[Job, Event]]:
-        while len(self._processes) < min(self.workers, len(waiting)):
-            self._processes.append(_Worker(self._events))
         busy: dict[_Worker, Job] = {}
         idle = list(self._processes)
-        while waiting or busy:
-            while waiting and _late(until):
-                yield waiting.popleft(), SKIPPED
-            while waiting and idle:
-                worker = idle.pop()
-                busy[worker] = waiting.popleft()
-                worker.send(busy[worker])
-            if not busy:
-                return
-            worker, event = self._events.get()
-            if event is None:  # its process is gone
-                self._processes.remove(worker)
-                job = busy.pop(worker, None)
-                if worker in idle:
-                    idle.remove(worker)
-                if job is not None:
-                    yield job, {"event": "failed", "reason": worker.obituary(), "trace": ""}
-                if waiting:
-                    self._processes.append(_Worker(self._events))
-                    idle.append(self._processes[-1])
-                continue
-            if event["event"] == "ready":
-                continue
-            if worker in busy:
-                yield busy[worker], event
-                if event["event"] in ("done", "failed"):
-                    del busy[worker]
-                    idle.append(worker)
+        try:
+            while waiting or busy:
+                while waiting and _late(until):
+                    yield waiting.popleft(), SKIPPED
+                while waiting and len(busy) < self.workers:
+                    worker = idle.pop() if idle else self._hired()
+                    if worker.alive:
+                        busy[worker] = waiting.popleft()
+                        worker.send(busy[worker])
+                if not busy:
+                    return
+                worker, event = self._events.get()
+                if event is None:  # its process is gone
+                    worker.stop()
+                    event = {"event": "failed", "reason": worker.obituary(), "trace": ""}
+                if worker in busy and event["event"] != "ready":
+                    over = event["event"] in ("done", "failed")
+                    job = busy.pop(worker) if over else busy[worker]
+                    if over:
+                        idle.append(worker)
+                    yield job, event
+        finally:
+            for worker in busy:  # nobody waits any longer for what they are doing
+                worker.stop()
+            self._processes = [worker for worker in self._processes if worker.alive]
+
+    def _hired(self) -> _Worker:
+        worker = _Worker(self._events)
+        self._processes.append(worker)
+        return worker
 
 
 class _Worker:
@@ -122,6 +122,10 @@ class _Worker:
             events.put((self, json.loads(line)))
         self.process.wait()
         events.put((self, None))
+
+    @property
+    def alive(self) -> bool:
+        return self.process.poll() is None
 
     def send(self, job: Job) -> None:
         assert self.process.stdin is not None
