@@ -62,15 +62,17 @@ class AudioWaveNet(Encoder):
         if self.training:
             move = uniform(len(wave), self.shift * wave.shape[1], wave).round().long()
             wave, real = rolled(mixed(wave, self.mix), move), rolled(real, move)
-        energy = self.bank(F.pad(wave[:, None], (3 * self.step, 0))).abs()
+        steps = -(-wave.shape[1] // self.step)
+        padding = (3 * self.step, steps * self.step - wave.shape[1])
+        energy = self.bank(F.pad(wave[:, None], padding)).abs()
         # A filter's energy spans decades, as in a spectrogram. Two-dimensional, since only such convolutions are fast.
         x = self.norm((energy + 1e-2).log()[:, :, None]).contiguous(memory_format=torch.channels_last)
         total = torch.zeros_like(x)
         for layer in self.stack:
             x, part = layer(x)
             total = total + part
-        steps, kept, _ = segment_mean(total[:, :, 0].transpose(1, 2).relu(), coarser(real, x.shape[3]), MOST_TOKENS)
-        return self.pool(self.out(steps), kept)
+        heard, kept, _ = segment_mean(total[:, :, 0].transpose(1, 2).relu(), coarser(real, x.shape[3]), MOST_TOKENS)
+        return self.pool(self.out(heard), kept)
 
     def recipe(self) -> dict[str, Any]:
         return {"lr": 3e-3, "epochs": 12, "batch": 64, "weight_decay": 0.02, "precision": training_precision()}

@@ -21,8 +21,8 @@ def segment_mean(x: Tensor, mask: Tensor, count: int) -> tuple[Tensor, Tensor, T
     parts = F.pad(x, (0, 0, 0, extra)).view(rows, number, step, width)
     total = weight.sum(2)
     means = torch.where(weight, parts, parts.new_zeros(())).sum(2) / total.clamp(min=1).to(x.dtype)
-    centres = (torch.arange(number, device=x.device) + 0.5) * step / length
-    return means, total[..., 0] > 0, centres.clamp(max=1.0)
+    edges = (torch.arange(number + 1, device=x.device) * step).clamp(max=length) / length
+    return means, total[..., 0] > 0, (edges[:-1] + edges[1:]) / 2
 
 
 def grid_places(rows: int, height: int, width: int, like: Tensor) -> Tensor:

@@ -6,18 +6,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+FLOOR = 1e-4  # of power: 60 dB below white noise of RMS 1 in a window of 256; less is rounding of 16 bits
+
 
 def mel_bank(rate: int, window: int, mels: int, low: float, high: float) -> Tensor:
     """Triangular filters, [window // 2 + 1, mels], between `low` and `high` Hz, on the mel scale of O'Shaughnessy
     (1987).
 
-    A filter narrower than the distance of two bins still gets its nearest bin, so that no row is empty.
+    A filter narrower than the distance of two bins is widened to it, so that no row is empty.
     """
     edges = _hertz(torch.linspace(float(_mel(torch.tensor(low))), float(_mel(torch.tensor(high))), mels + 2))
     bins = torch.linspace(0, rate / 2, window // 2 + 1)[:, None]
     spacing = rate / window
-    rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2]).clamp(min=spacing)
-    falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1]).clamp(min=spacing)
+    left, centre, right = edges[:-2], edges[1:-1], edges[2:]
+    rising = 1 - (centre - bins) / (centre - left).clamp(min=spacing)
+    falling = 1 - (bins - centre) / (right - centre).clamp(min=spacing)
     bank = torch.minimum(rising, falling).clamp(min=0)
     return bank / bank.sum(0, keepdim=True).clamp(min=1e-6)
 
@@ -61,4 +64,4 @@ class LogMel(nn.Module):
             # product squares, adds and filters.
             parts = torch.view_as_real(torch.fft.rfft(frames)).flatten(2)  # [B, frames, 2 bins]
             power = (parts * parts).flatten(0, 1) @ self.bank
-            return power.clamp(min=1e-8).log().view(*parts.shape[:2], -1).transpose(1, 2)
+            return power.clamp(min=FLOOR).log().view(*parts.shape[:2], -1).transpose(1, 2)
