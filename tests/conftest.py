@@ -14,6 +14,21 @@ def _one_thread_and_a_seed():
     torch.manual_seed(0)
 
 
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory):
+    """A small shop's table and a quick finished run on it; tests read both and write elsewhere."""
+    from small_table import QUICK, Shop, write_shop
+
+    import polymodal as pm
+
+    folder = tmp_path_factory.mktemp("shop")
+    made = Shop(folder, write_shop(folder), folder / "runs" / "shop", folder / "store")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("POLYMODAL_STORE", str(made.store))
+        pm.fit(made.table, "category", out=made.run, quiet=True, **QUICK)
+    return made
+
+
 @pytest.fixture
 def real_data():
     """The folder of a real data set, or a skip that says where it was looked for."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+from collections.abc import Mapping
+from dataclasses import asdict
 
 from polymodal.core.errors import UnknownName, suggest
-from polymodal.core.registry import Catalogue, options
+from polymodal.core.registry import Catalogue, Entry, options
 
 FAMILIES = {
     "processor": "polymodal.process:PROCESSORS",
@@ -17,43 +19,65 @@ FAMILIES = {
     "trees": "polymodal.fusion:TREES",
     "head": "polymodal.heads:HEADS",
 }
+WORDS = {
+    "processor": "Raw cells of one column to arrays, fitted on the training rows only.",
+    "encoder": "Arrays of one stream to tokens. Named in `encoders`, by stream or by kind.",
+    "fusion": "Several streams to one, before the answer. Named in `fusion`.",
+    "decision": "Each stream's own answer, combined: late fusion. Named in `fusion`.",
+    "trees": "Fitted on the streams' pooled vectors, not trained by gradients. Named in `fusion`.",
+    "head": "Tokens to scores, loss and human values. Named in `heads`, by target.",
+}
 
 
 def catalogue(family: str) -> Catalogue:
-    """A family's catalogue. Raises `UnknownName`."""
-    name = family if family in FAMILIES else family.removesuffix("s")
-    if name not in FAMILIES:
-        raise UnknownName(f"No family is called {family!r}.{suggest(name, FAMILIES)}")
-    module, _, attribute = FAMILIES[name].partition(":")
+    """A family's catalogue, by its name or the plural of it. Raises `UnknownName`."""
+    module, _, attribute = FAMILIES[_family(family)].partition(":")
     return getattr(importlib.import_module(module), attribute)
 
 
 def show_all(family: str | None, form: str) -> str:
-    """The catalogue of one family or of all, as `text`, `json` or `markdown`."""
-    names = [family if family in FAMILIES else family.removesuffix("s")] if family else list(FAMILIES)
-    tables = {n: {part: catalogue(n).entry(part) for part in catalogue(n)} for n in names}
+    """The catalogue of one family or of all, as `text`, `json` or `markdown`. Raises `UnknownName`."""
+    names = [_family(family)] if family else list(FAMILIES)
+    tables = {name: {part: catalogue(name).entry(part) for part in catalogue(name)} for name in names}
     if form == "json":
-        return json.dumps(
-            {n: {p: e.__dict__ for p, e in t.items()} for n, t in tables.items()}, ensure_ascii=False, indent=1
-        )
+        plain = {name: {part: asdict(entry) for part, entry in table.items()} for name, table in tables.items()}
+        return json.dumps(plain, ensure_ascii=False, indent=1)
+    if form == "markdown":
+        return _markdown(tables)
     lines: list[str] = []
     for name, parts in tables.items():
-        if form == "markdown":
-            lines += [f"## {name}", "", "| name | what it does | source |", "|---|---|---|"]
-            lines += [f"| `{p}` | {e.summary}{_extra(e.extra)} | {e.source} |" for p, e in parts.items()]
-        else:
-            width = max((len(p) for p in parts), default=0)
-            lines += [name, *(f"  {p:<{width}}  {e.summary}{_extra(e.extra)}  [{e.source}]" for p, e in parts.items())]
-        lines.append("")
+        width = max((len(part) for part in parts), default=0)
+        lines += [name, *(f"  {p:<{width}}  {e.summary}{_extra(e)}  [{e.source}]" for p, e in parts.items()), ""]
     return "\n".join(lines).rstrip()
 
 
-def _extra(extra: str) -> str:
-    return f" (extra: {extra})" if extra else ""
+def _family(name: str) -> str:
+    found = name if name in FAMILIES else name.removesuffix("s")
+    if found not in FAMILIES:
+        raise UnknownName(f"No family is called {name!r}.{suggest(name, FAMILIES)}")
+    return found
+
+
+def _markdown(tables: Mapping[str, Mapping[str, Entry]]) -> str:
+    """The page `docs/catalogue.md`."""
+    lines = [
+        "# Catalogue",
+        "",
+        "Every part by family, with its source, as `polymodal list --markdown` writes it (a test keeps it up to date).",
+        "`polymodal show NAME` prints a part's formula and options.",
+    ]
+    for name, parts in tables.items():
+        lines += ["", f"## {name}", "", WORDS[name], "", "| name | what it does | source |", "|---|---|---|"]
+        lines += [f"| `{p}` | {e.summary.rstrip('.')}{_extra(e)} | {e.source} |" for p, e in parts.items()]
+    return "\n".join(lines)
+
+
+def _extra(entry: Entry) -> str:
+    return f" (extra: {entry.extra})" if entry.extra else ""
 
 
 def show_part(name: str) -> str:
-    """One part in full. Raises `UnknownName`."""
+    """One part in full: what it does, its source, its docstring and its options. Raises `UnknownName`."""
     found = [(family, catalogue(family)) for family in FAMILIES if name in catalogue(family)]
     if not found:
         everything = [part for family in FAMILIES for part in catalogue(family)]
@@ -61,9 +85,16 @@ def show_part(name: str) -> str:
     blocks = []
     for family, parts in found:
         entry, cls = parts.entry(name), parts.load(name)
-        lines = [f"{name} ({family})", f"  {entry.summary}", f"  source: {entry.source}"]
-        lines += [f"  {line}".rstrip() for line in (inspect.getdoc(cls) or "").splitlines()]
-        settable = options(cls)
-        lines += ["  options:", *(f"    {p}" for p in map(str, settable.values()))] if settable else ["  no options"]
+        lines = [f"{name} ({family})", f"  {entry.summary}{_extra(entry)}", f"  source: {entry.source}"]
+        lines += [f"  {line}".rstrip() for line in ["", *(inspect.getdoc(cls) or "").splitlines(), ""]]
+        settable = [_option(parameter) for parameter in options(cls).values()]
+        lines += ["  options:", *(f"    {option}" for option in settable)] if settable else ["  no options"]
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks)
+
+
+def _option(parameter: inspect.Parameter) -> str:
+    hint = parameter.annotation
+    words = hint if isinstance(hint, str) else inspect.formatannotation(hint)
+    default = "" if parameter.default is parameter.empty else f" = {parameter.default!r}"
+    return f"{parameter.name}: {words}{default}"

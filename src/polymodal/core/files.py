@@ -19,9 +19,11 @@ def writing(path: Path) -> Iterator[Path]:
     """Yield a temporary path; on success it replaces `path` at once, so a reader never sees half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}{path.suffix}")
-    temporary.touch(exist_ok=False)  # readable as the user's other files are, which those of `tempfile` are not
+    temporary.touch(exist_ok=False)
+    mode = temporary.stat().st_mode  # as the user's other files; some libraries put a private file in its place
     try:
         yield temporary
+        os.chmod(temporary, mode)
         os.replace(temporary, path)
     except Exception as error:
         if number := _SYSTEM_ERROR.search(str(error)):
