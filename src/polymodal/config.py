@@ -14,7 +14,7 @@ from polymodal.core.registry import Spec, plain
 from polymodal.core.runtime import PRECISIONS
 from polymodal.core.values import check_types, read_yaml
 
-TRACKERS = ("tensorboard", "csv", "wandb", "none")
+TRACKERS = ("auto", "tensorboard", "csv", "wandb", "none")
 
 OPTIMIZERS = ("adamw", "adam", "sgd", "adagrad")
 SCHEDULES = ("cosine", "step", "plateau", "constant")
@@ -87,8 +87,8 @@ class Config:
     `time_limit`: seconds after which no further strategy is started. `ensemble`: offer a greedy ensemble as one more
     row. `finetune`: train the best fusion and its encoders together at last; the result is one more row.
 
-    `trackers`: where training curves go besides `log.jsonl`. `store`: folder of the encode-once store. `workers`:
-    processes (default: one a core; 0: this one).
+    `trackers`: where training curves go besides `log.jsonl` (auto: TensorBoard, or CSV where it is not installed).
+    `store`: folder of the encode-once store. `workers`: processes (default: one a core; 0: this one).
     """
 
     fusion: str | type | Mapping[str, Any] | Sequence[Spec] = "auto"
@@ -108,7 +108,7 @@ class Config:
     fractions: tuple[float, float, float] = (0.7, 0.15, 0.15)
     ensemble: bool = True
     finetune: bool = False
-    trackers: str = "tensorboard"
+    trackers: str = "auto"
     store: str | None = None
     workers: int | None = None
 

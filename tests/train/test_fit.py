@@ -314,3 +314,11 @@ def test_a_weight_found_by_cross_validation(quick):
     run = quick(synthetic.noise_stream(300), fusion=[{"name": "weighted", "alpha": "cv"}], training={"epochs": 6})
     chosen = next(r for r in run.leaderboard if r["strategy"].startswith("weighted"))
     assert float(chosen["test_mean"]) > 0.7
+
+
+@pytest.mark.parametrize(("kind", "found"), [("csv", "curves.csv"), ("tensorboard", "tensorboard")])
+def test_training_curves_go_to_the_tracker(quick, tmp_path, kind, found):
+    if kind == "tensorboard":
+        pytest.importorskip("tensorboard")
+    quick(synthetic.noise_stream(120), fusion=["mean"], trackers=kind, seeds=1)
+    assert (tmp_path / "run" / found).exists()

@@ -22,7 +22,7 @@ from polymodal.process.base import Processor
 from polymodal.train.assess import Assessment, assess
 from polymodal.train.compare import Comparison, Outcome, Question, chance, compare, ensemble, write_leaderboard
 from polymodal.train.finished import FINE_TUNED, Finished
-from polymodal.train.progress import Log, Progress, write_trackers
+from polymodal.train.progress import Log, Progress, tracker_of, write_trackers
 from polymodal.train.run import Run
 
 
@@ -52,7 +52,7 @@ def conclude(
     predictor = finished.deploy(chosen, comparison.seed, processors)
     predictor.save(folder, {"config": plan.to_json()["config"], "sources": dict(plan.sources)})
     curves = finished.curves(comparison.chosen)
-    write_trackers(plan.config.trackers, folder, curves)
+    write_trackers(tracker_of(plan.config.trackers), folder, curves)
     metrics = _metrics(plan, comparison, questions, chosen)
     write_json(folder / "metrics.json", metrics)
     run = Run(folder, predictor)

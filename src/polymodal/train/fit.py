@@ -28,7 +28,7 @@ from polymodal.train.conclude import conclude, question_of
 from polymodal.train.crossfit import join_parts
 from polymodal.train.finished import Finished
 from polymodal.train.pool import Pool
-from polymodal.train.progress import Log, Progress
+from polymodal.train.progress import Log, Progress, tracker_of
 from polymodal.train.run import Run
 from polymodal.train.work import TRAIN, VALID, answer_out, encoder_out, finetune_out
 
@@ -71,6 +71,7 @@ def fit(
 def fit_plan(plan: Plan, *, out: str | Path, resume: bool = False, quiet: bool = False) -> Run:
     """Carry out a plan; see `fit`."""
     folder = Path(out)
+    tracker_of(plan.config.trackers)  # a tracker that is not installed is said now, not after the training
     _claim(folder, plan, resume)
     try:
         return _carry_out(plan, folder, quiet)

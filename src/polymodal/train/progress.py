@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import sys
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
+from polymodal.core.errors import require
 from polymodal.core.files import finite
 
 
@@ -115,14 +117,18 @@ class Log:
         self._file.close()
 
 
+def tracker_of(kind: str) -> str:
+    """The tracker to use. Raises `MissingExtra` for one that is asked for and not installed."""
+    if kind == "auto":
+        return "tensorboard" if importlib.util.find_spec("tensorboard") else "csv"
+    if kind in ("tensorboard", "wandb"):
+        require(kind, kind)
+    return kind
+
+
 def write_trackers(kind: str, folder: Path, curves: Mapping[str, Mapping[str, list[float]]]) -> None:
     """Training curves to `tensorboard`, `wandb` (Weights & Biases) or `csv`, or nowhere (`none`)."""
-    from polymodal.core.errors import BadArgument, require, suggest
-
-    if kind not in ("tensorboard", "wandb", "csv", "none"):
-        raise BadArgument(f"Unknown tracker {kind!r}.{suggest(kind, ('tensorboard', 'wandb', 'csv', 'none'))}")
     if kind == "tensorboard":
-        require("tensorboard", "tensorboard")
         from torch.utils.tensorboard import SummaryWriter
 
         for name, curve in curves.items():
