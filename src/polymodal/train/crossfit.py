@@ -16,6 +16,8 @@ import numpy as np
 from polymodal.data.store import Store
 from polymodal.train.features import StreamFeatures
 
+PRIOR = 10  # rows; measured on four kinds of stream: better below 40 common rows (R² 0.82 for 0.25 at 10), alike above
+
 
 def join_parts(
     store: Store, groups: Sequence[str], digests: np.ndarray, present: np.ndarray, part: np.ndarray, common: np.ndarray
@@ -28,12 +30,15 @@ def join_parts(
     """
     part = part.astype(np.int8)
     common = common[present[common]]
-    if len(groups) == 1 or len(common) < 2:
+    if len(groups) == 1:
         return StreamFeatures.plain(groups[-1], np.zeros_like(part), digests, present), []
-    spaces = [store.view(g, digests[common]).read(np.arange(len(common)))["pooled"].astype(np.float64) for g in groups]
-    goal, centre = spaces[-1], spaces[-1].mean(0)
-    rotations = [procrustes(space - space.mean(0), goal - centre) for space in spaces[:-1]] + [np.eye(goal.shape[1])]
-    shifts = [centre - space.mean(0) @ turn for space, turn in zip(spaces, rotations)]
+    if not len(common):  # nothing to match the spaces by, so they are taken as they are
+        as_it_is = np.zeros((0, 0, 0), np.float32), np.zeros((0, 0), np.float32)
+        return StreamFeatures(tuple(groups), part, digests, present, *as_it_is), []
+    spaces = [store.view(g, digests[common]).load()["pooled"].astype(np.float64) for g in groups]
+    goal, centre = spaces[-1], _centre(spaces[-1])
+    rotations = [procrustes(s - _centre(s), goal - centre, PRIOR) for s in spaces[:-1]] + [np.eye(goal.shape[1])]
+    shifts = [centre - _centre(space) @ turn for space, turn in zip(spaces, rotations)]
     explained = [r_squared(s @ r + m, goal) for s, r, m in zip(spaces[:-1], rotations, shifts)]
     features = StreamFeatures(
         tuple(groups),
@@ -46,10 +51,20 @@ def join_parts(
     return features, explained
 
 
-def procrustes(source: np.ndarray, goal: np.ndarray) -> np.ndarray:
-    """The orthogonal matrix [D, D] that takes `source` [N, D] closest to `goal` [N, D] (Schönemann 1966)."""
-    u, _, vt = np.linalg.svd(source.T @ goal)
+def procrustes(source: np.ndarray, goal: np.ndarray, prior: float = 0.0) -> np.ndarray:
+    """The orthogonal matrix [D, D] that takes `source` [N, D] closest to `goal` [N, D] (Schönemann 1966).
+
+    `prior` draws it towards the identity as that many more rows would, which did not need turning. With few rows most
+    directions are not determined by the data, and encoders that started from the same weights are near each other.
+    """
+    spread = (goal**2).sum() / max(goal.size, 1)
+    u, _, vt = np.linalg.svd(source.T @ goal + prior * max(spread, 1e-12) * np.eye(goal.shape[1]))
     return u @ vt
+
+
+def _centre(space: np.ndarray) -> np.ndarray:
+    """The mean row; zero where there are too few for one to mean anything."""
+    return space.mean(0) if len(space) > 1 else np.zeros(space.shape[1])
 
 
 def r_squared(found: np.ndarray, goal: np.ndarray) -> float:
