@@ -82,7 +82,7 @@ def tensor(x: list[np.ndarray], present: np.ndarray, p: dict[str, np.ndarray]) -
     mapped = [np.tanh(linear(v, p, f"project.maps.{k}")) * present[:, [k]] for k, v in enumerate(x)]
     a, b, c = (np.concatenate([v, ones], 1) for v in mapped)
     cube = np.einsum("bi,bj,bk->bijk", a, b, c).reshape(len(present), -1)
-    return linear(cube, p, "out")
+    return cube @ p["out.weight"].T + concat(x, present, p)
 
 
 def lowrank(x: list[np.ndarray], present: np.ndarray, p: dict[str, np.ndarray]) -> np.ndarray:

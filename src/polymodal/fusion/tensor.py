@@ -12,10 +12,11 @@ from polymodal.core.types import Tokens, presence
 from polymodal.fusion.base import Fusion
 from polymodal.nn.bilinear import low_rank_product, outer_product, with_one
 from polymodal.nn.check import check_count, check_dropout
-from polymodal.nn.streams import Project
+from polymodal.nn.streams import Join, Project
 
 LARGEST = 2048  # entries of the outer product: beyond it, it is slower and overfits sooner than its low-rank form
 WIDEST = 16  # of a stream in the outer product, when chosen
+SLOPE = 0.3  # of each factor's start: with 1, products of four streams drown the linear terms
 
 
 class Tensor(Fusion):
@@ -23,7 +24,8 @@ class Tensor(Fusion):
 
     Holds every product of one entry each of any subset of the streams. Each stream is first brought to `width`
     entries by a linear map and tanh; None takes the most (at most 16) for which (width + 1)^K stays within 2,048.
-    Raises `BadArgument` when it cannot: use `lowrank` then.
+    So narrow a stream loses much of what it says on its own; unlike in the paper, a linear map of the vectors at
+    their full width is therefore added. Raises `BadArgument` when no width fits: use `lowrank` then.
     """
 
     def __init__(self, widths: Mapping[str, int], dim: int, *, width: int | None = None, dropout: float = 0.1):
@@ -31,17 +33,19 @@ class Tensor(Fusion):
         self.width = width
         self.dropout = dropout
         entries = _entries(len(self.names), width)
+        self.join = Join(list(self.widths.values()), dim, dropout=check_dropout(dropout))
         self.project = Project(self.widths.values(), entries)
-        self.drop = nn.Dropout(check_dropout(dropout))
-        self.out = nn.Linear((entries + 1) ** len(self.names), dim)
+        self.drop = nn.Dropout(dropout)
+        self.out = nn.Linear((entries + 1) ** len(self.names), dim, bias=False)
         # A tanh of a unit stream has a mean square of about 1/4: so that the result starts at unit scale.
         nn.init.normal_(self.out.weight, std=(1 + entries / 4) ** (-len(self.names) / 2))
 
     def fuse(self, streams: dict[str, Tokens]) -> Tokens:
         present = presence(streams.values())
-        vectors = self.project([self.drop(s.pooled) for s in streams.values()]).tanh() * present[..., None]
+        pooled = [s.pooled for s in streams.values()]
+        vectors = self.project([self.drop(vector) for vector in pooled]).tanh() * present[..., None]
         product = outer_product([with_one(vector) for vector in vectors.unbind(1)])
-        return Tokens.from_vector(self.out(product), present.any(1))
+        return Tokens.from_vector(self.join(pooled, present) + self.out(product), present.any(1))
 
 
 def _entries(streams: int, width: int | None) -> int:
@@ -83,6 +87,6 @@ class LowRank(Fusion):
 
 def _factor(rank: int, width: int, dim: int, constant: float) -> nn.Parameter:
     """[rank, width + 1, dim]: random maps of the stream, and `constant` for the 1 appended to it."""
-    factor = torch.randn(rank, width + 1, dim) * (constant / width**0.5)
+    factor = torch.randn(rank, width + 1, dim) * (SLOPE * constant / width**0.5)
     factor[:, -1] = constant
     return nn.Parameter(factor)
