@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor
 
 from polymodal.core.registry import Spec
 from polymodal.core.types import Output, Target, Tokens
@@ -19,6 +19,7 @@ from polymodal.fusion.boosted import Boosted, pooled_features
 from polymodal.heads import HEADS
 from polymodal.heads.base import Head
 from polymodal.model import Answer, Decisions, Joint
+from polymodal.nn.named import Named
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class Trees(Answer):
 
     def __init__(self, trees: Mapping[str, Boosted], heads: Mapping[str, Head]):
         super().__init__()
-        self.trees = nn.ModuleDict(trees)
+        self.trees = Named(trees)
         self._heads = dict(heads)  # they decode only, and have no weights to keep
 
     def fit(self, streams: Mapping[str, Tokens], targets: Mapping[str, np.ndarray], seed: int) -> None:

@@ -11,6 +11,7 @@ from polymodal.core.types import Batch, Output, Tokens, presence
 from polymodal.encoders.base import Encoder
 from polymodal.fusion.base import DecisionFusion, Fusion
 from polymodal.heads.base import Head
+from polymodal.nn.named import Named
 
 
 class Answer(nn.Module):
@@ -35,7 +36,7 @@ class Joint(Answer):
     def __init__(self, fusion: Fusion, heads: Mapping[str, Head]):
         super().__init__()
         self.fusion = fusion
-        self.heads = nn.ModuleDict(heads)
+        self.heads = Named(heads)
 
     def forward(self, streams: Mapping[str, Tokens]) -> Output:
         fused = self.fusion(streams)
@@ -57,8 +58,8 @@ class Decisions(Answer):
 
     def __init__(self, heads: Mapping[str, Mapping[str, Head]], rules: Mapping[str, DecisionFusion]):
         super().__init__()
-        self.heads = nn.ModuleDict({target: nn.ModuleDict(streams) for target, streams in heads.items()})
-        self.rules = nn.ModuleDict(rules)
+        self.heads = Named({target: Named(streams) for target, streams in heads.items()})
+        self.rules = Named(rules)
 
     def forward(self, streams: Mapping[str, Tokens]) -> Output:
         alone = self._alone(streams)
@@ -128,7 +129,7 @@ class Model(nn.Module):
 
     def __init__(self, encoders: Mapping[str, Encoder], answer: Answer):
         super().__init__()
-        self.encoders = nn.ModuleDict(encoders)
+        self.encoders = Named(encoders)
         self.answer = answer
 
     def encode(self, batch: Batch) -> dict[str, Tokens]:

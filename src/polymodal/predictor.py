@@ -24,6 +24,7 @@ from polymodal.data.schema import Schema
 from polymodal.data.source import Problem, Table, cells
 from polymodal.encoders.base import Encoder
 from polymodal.model import Answer, Blend
+from polymodal.nn.named import module_name
 from polymodal.process import PROCESSORS
 from polymodal.process.base import Processor
 
@@ -151,7 +152,9 @@ class Predictor:
                 },
             },
         )
-        weights = {f"encoders.{n}.{k}": v for n, e in self.encoders.items() for k, v in e.state_dict().items()}
+        weights = {
+            f"encoders.{module_name(n)}.{k}": v for n, e in self.encoders.items() for k, v in e.state_dict().items()
+        }
         weights |= {f"answer.{k}": v for k, v in self.answer.state_dict().items()}
         with writing(folder / "weights.safetensors") as temporary:
             save_file({k: v.contiguous().clone() for k, v in weights.items()}, temporary)
@@ -188,7 +191,7 @@ class Predictor:
         members = tuple(Member(Strategy.from_json(m["strategy"]), m["weight"]) for m in model["members"])
         weights = load_file(folder / "weights.safetensors")
         for name, encoder in encoders.items():
-            encoder.load_state_dict(under(weights, f"encoders.{name}."))
+            encoder.load_state_dict(under(weights, f"encoders.{module_name(name)}."))
         answer = assemble_answer(
             members, {n: e.dim for n, e in encoders.items()}, targets, model["dim"], Heads(model["heads"])
         )

@@ -244,6 +244,16 @@ def test_several_targets_at_once(quick):
     assert {r["target"] for r in run.leaderboard} == {"label", "size"}
 
 
+@pytest.mark.parametrize("names", [("a.b", "values", "type"), ("a", "a.b", "keys"), ("x/y %2E", "ü z", "of_x")])
+def test_columns_may_have_any_name(quick, tmp_path, names):
+    columns, _ = synthetic.missing(100)
+    columns = dict(zip(names, (columns["left"], columns["right"], columns["label"])))
+    run = quick((columns, names[2]), fusion=["gated", "lowrank", "stacking"], training={"epochs": 2}, finetune=True)
+    answers = pm.load(tmp_path / "run").predict(columns)
+    assert answers[names[2]] == run.predict(columns)[names[2]]
+    assert {names[0], names[1]} >= set(run.predictor.streams)
+
+
 def test_one_stream_has_no_fusion_to_judge(quick):
     columns, _ = synthetic.noise_stream(300)
     run = quick(({"signal": columns["signal"], "label": columns["label"]}, "label"))

@@ -17,6 +17,7 @@ from polymodal.core.errors import PolymodalError
 from polymodal.core.files import read_json
 from polymodal.core.types import Target
 from polymodal.evaluate.calibration import conformal_radius, fit_temperature
+from polymodal.nn.named import module_name
 from polymodal.plan import Plan
 from polymodal.predictor import Member, Predictor, assemble_answer, under
 from polymodal.process.base import Processor
@@ -109,7 +110,7 @@ class Finished:
         stored = {n: load_tensors(self._path(n, seed).with_suffix(".safetensors")) for n in members}
         if chosen.name.endswith(FINE_TUNED):
             together = stored[chosen.name]
-            states = {n: under(together, f"encoders.{n}.") for n in streams}
+            states = {n: under(together, f"encoders.{module_name(n)}.") for n in streams}
             stored = {chosen.name: under(together, "answer.")}
         else:
             states = {n: load_tensors(encoder_out(self.work, n).with_suffix(".safetensors")) for n in streams}
