@@ -51,11 +51,3 @@ class Encoder(Part):
     def recipe(self) -> dict[str, Any]:
         """How it likes to be trained from scratch: options of the loop (`lr`, `epochs`, `batch` …) by name."""
         return {}
-
-
-def pooled_mean(x: Tensor, mask: Tensor) -> Tensor:
-    """Mean of the real tokens, [B, T, D] and [B, T] to [B, D]; zero where there is none."""
-    weight = mask[..., None].to(x.dtype)
-    return (x * weight).sum(1) / weight.sum(1).clamp(min=1)
-
-

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from polymodal.core.types import Tokens
-from polymodal.encoders.base import Encoder, pooled_mean
+from polymodal.encoders.base import Encoder
+from polymodal.nn.pool import masked_mean
 from polymodal.nn.segment import segment_mean
 
 MOST_TOKENS = 16
@@ -63,4 +64,4 @@ class SeriesEncoder(Encoder):
         """Tokens of steps [B, T, dim]: at most 16 stretches of time; `pooled` is their mean."""
         x, mask, centre = segment_mean(x, real, MOST_TOKENS)
         where = (centre * self.seconds)[None, :, None].expand(len(x), -1, 1)
-        return Tokens(x, mask, pooled_mean(x, mask), where)
+        return Tokens(x, mask, masked_mean(x, mask), where)
