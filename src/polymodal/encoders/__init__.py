@@ -50,5 +50,14 @@ ENCODERS = Catalogue(
             "polymodal.encoders.table:TableFT", "FT-Transformer: a token a column", "Gorishniy et al. 2021"
         ),
         "vector_mlp": Entry("polymodal.encoders.vector:VectorMLP", "Linear map plus perceptron", "folklore"),
+        "pretrained_text": Entry(
+            "polymodal.encoders.pretrained:PretrainedText", "Hugging Face text tower", "Wolf et al. 2020", "hf"
+        ),
+        "pretrained_vision": Entry(
+            "polymodal.encoders.pretrained:PretrainedVision", "Hugging Face picture tower", "Wolf et al. 2020", "hf"
+        ),
+        "pretrained_audio": Entry(
+            "polymodal.encoders.pretrained:PretrainedAudio", "Hugging Face sound tower", "Wolf et al. 2020", "hf"
+        ),
     },
 )

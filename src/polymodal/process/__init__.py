@@ -14,5 +14,14 @@ PROCESSORS = Catalogue(
         ),
         "table": Entry("polymodal.process.table:TableProcessor", "Numbers, dates, truths and categories", "folklore"),
         "vector": Entry("polymodal.process.vector:VectorProcessor", "Standardised vectors of fixed width", "folklore"),
+        "pretrained_text": Entry(
+            "polymodal.process.pretrained:PretrainedTextProcessor", "A checkpoint's tokenizer", "Wolf et al. 2020", "hf"
+        ),
+        "pretrained_vision": Entry(
+            "polymodal.process.pretrained:PretrainedVisionProcessor", "A checkpoint's framing", "Wolf et al. 2020", "hf"
+        ),
+        "pretrained_audio": Entry(
+            "polymodal.process.pretrained:PretrainedAudioProcessor", "A checkpoint's features", "Wolf et al. 2020", "hf"
+        ),
     },
 )

@@ -1,0 +1,249 @@
+"""Pretrained towers from Hugging Face, frozen or tuned: text, pictures, sound, and either side of a dual encoder."""
+
+from __future__ import annotations
+
+import math
+import re
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from polymodal.core.errors import BadArgument, suggest
+from polymodal.core.types import Tokens
+from polymodal.encoders.base import Encoder
+from polymodal.encoders.segments import pool_segments, segment_spans, segments
+from polymodal.nn.adapt import add_lora
+from polymodal.nn.check import check_count
+from polymodal.nn.hub import load_pretrained
+from polymodal.nn.pool import masked_mean
+from polymodal.nn.segment import grid_places, segment_mean
+
+TUNES = ("frozen", "last", "lora", "full")
+POOLS = ("auto", "mean", "own")
+MODALITIES = ("text", "vision", "audio")
+ADAPTED = re.compile(r"(^|\.)(q|v|q_proj|v_proj|query|value|q_lin|v_lin|qkv)$")  # queries and values, as in the paper
+RECIPES = {
+    "frozen": {},
+    "last": {"epochs": 8, "batch": 32, "lr": 3e-4, "weight_decay": 0.01},
+    "lora": {"epochs": 8, "batch": 32, "lr": 1e-3, "weight_decay": 0.01},
+    "full": {"epochs": 5, "batch": 16, "lr": 3e-5, "weight_decay": 0.01},
+}  # fmt: skip
+
+
+class PretrainedTower(Encoder):
+    """What the three encoders share. `model` is a hub name or a folder, the one of the processor when left empty.
+
+    `tune` is "frozen" (in eval mode and without gradient, so that its tokens need computing only once), "last" (the
+    last `layers` blocks learn), "lora" (adapters of `rank` on queries and values; Hu et al. 2022) or "full". A frozen
+    tower keeps its own width, whatever `dim` was asked; a tuned one is mapped to `dim`.
+
+    `pool` is "mean", "own" (the class token, or the pooling that the model was trained with) or "auto": own for
+    pictures and dual encoders where there is one, else mean. The sequence is averaged to at most `tokens` tokens.
+
+    Of a dual encoder (CLIP, SigLIP, CLAP) the side of this modality is used, projected into the shared space.
+    """
+
+    pretrained: ClassVar[bool] = True
+    modality: ClassVar[str] = ""
+
+    def __init__(
+        self,
+        facts: Mapping[str, Any],
+        dim: int,
+        *,
+        model: str = "",
+        tune: str = "frozen",
+        layers: int = 2,
+        rank: int = 8,
+        pool: str = "auto",
+        tokens: int = 16,
+    ):
+        super().__init__(facts, dim)
+        for name, value, allowed in (("tune", tune, TUNES), ("pool", pool, POOLS)):
+            if value not in allowed:
+                raise BadArgument(f"Unknown {name} {value!r} of a pretrained encoder.{suggest(value, allowed)}")
+        if model and facts["model"] != model:
+            raise BadArgument(
+                f"The processor was made for {facts['model']!r}, the encoder for {model!r}: name one model."
+            )
+        self.model = model
+        self.tune = tune
+        self.layers = check_count("layers", layers)
+        self.rank = check_count("rank", rank)
+        self.pool = pool
+        self.tokens = check_count("tokens", tokens)
+        whole = load_pretrained("AutoModel", facts["model"], dtype=torch.float32)
+        self.dual, self.tower = _side(whole, self.modality)
+        self.shared = getattr(whole, f"{'visual' if self.modality == 'vision' else self.modality}_projection", None)
+        width = int(whole.config.projection_dim) if self.shared is not None else _width(self.tower.config)
+        self._choose_trained()
+        self.dim = width if tune == "frozen" else dim
+        self.out: nn.Module = nn.Identity() if tune == "frozen" else nn.Linear(width, dim)
+
+    @abstractmethod
+    def arrange(self, output: Any, inputs: Mapping[str, Tensor]) -> tuple[Tokens, Tensor | None]:
+        """The tower's output as tokens of the tower's width, pooled by their mean; and its own pooling, if any."""
+
+    @abstractmethod
+    def arguments(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What the tower's forward is called with."""
+
+    def encode(self, inputs: dict[str, Tensor]) -> Tokens:
+        with torch.set_grad_enabled(self.tune != "frozen" and torch.is_grad_enabled()):
+            tokens, own = self.arrange(self.tower(**self.arguments(inputs)), inputs)
+            if self.pool == "own" and own is None:
+                raise BadArgument(f"{type(self.tower).__name__} has no pooling of its own; set pool='mean'.")
+            wanted = self.pool == "own" or (self.pool == "auto" and (self.dual or self.modality == "vision"))
+            pooled = own if wanted and own is not None else tokens.pooled
+            return Tokens(self.out(tokens.x), tokens.mask, self.out(pooled), tokens.where)
+
+    def recipe(self) -> dict[str, Any]:
+        return dict(RECIPES[self.tune])
+
+    def train(self, mode: bool = True) -> Self:
+        """As `nn.Module.train`, but a frozen tower stays in eval mode."""
+        super().train(mode)
+        if self.tune == "frozen":
+            self.tower.eval()
+        return self
+
+    def project(self, x: Tensor) -> Tensor:
+        """Into the space that a dual encoder's sides share; unchanged where there is none."""
+        return x if self.shared is None else self.shared(x)
+
+    def _choose_trained(self) -> None:
+        if hasattr(self.tower.config, "apply_spec_augment"):
+            self.tower.config.apply_spec_augment = False  # it draws from NumPy's generator, not from torch's
+        self.requires_grad_(False)
+        if self.tune == "full":
+            self.requires_grad_(True)
+        elif self.tune == "last":
+            for block in list(_blocks(self.tower))[-self.layers :]:
+                block.requires_grad_(True)
+        elif self.tune == "lora":
+            add_lora(self.tower, lambda name: ADAPTED.search(name) is not None, rank=self.rank, alpha=2 * self.rank)
+
+
+class PretrainedText(PretrainedTower):
+    """A text encoder of Hugging Face transformers (Wolf et al. 2020). One token a word, up to `tokens`.
+
+    Options: see `PretrainedTower`.
+    """
+
+    processor = "pretrained_text"
+    modality = "text"
+
+    def arguments(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {"input_ids": inputs["ids"].long(), "attention_mask": inputs["mask"].long()}
+
+    def arrange(self, output: Any, inputs: Mapping[str, Tensor]) -> tuple[Tokens, Tensor | None]:
+        states = self.project(output.last_hidden_state)
+        real = inputs["word"] >= 0
+        segment = segments(inputs["word"], real, self.tokens)
+        x, mask = pool_segments(states, segment, real, self.tokens)
+        where = segment_spans(inputs["spans"], segment, real, self.tokens)
+        own = self.project(output.pooler_output) if self.dual else states[:, 0]
+        return Tokens(x, mask, masked_mean(states, real), where), own
+
+
+class PretrainedVision(PretrainedTower):
+    """A picture encoder of Hugging Face transformers (Wolf et al. 2020): Transformer or convolutional.
+
+    Its patches are averaged to a square grid of at most `tokens` cells; `where` is their row and column in 0..1.
+    Options: see `PretrainedTower`.
+    """
+
+    processor = "pretrained_vision"
+    modality = "vision"
+
+    def arguments(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        pixels = inputs["pixels"].float() / 255
+        mean, spread = (pixels.new_tensor(self.facts[name]).view(3, 1, 1) for name in ("mean", "spread"))
+        return {"pixel_values": (pixels - mean) / spread}
+
+    def arrange(self, output: Any, inputs: Mapping[str, Tensor]) -> tuple[Tokens, Tensor | None]:
+        states = output.last_hidden_state
+        own = getattr(output, "pooler_output", None)
+        if states.ndim == 4:  # a convolutional map
+            grid = states
+            own = None if own is None else own.flatten(1)
+        else:
+            height, width, extra = _patches(states.shape[1], inputs["pixels"].shape[-2:], self.tower.config)
+            own = states[:, 0] if extra and not self.dual else own
+            patches = states[:, extra:]
+            if self.shared is not None and isinstance(norm := getattr(self.tower, "post_layernorm", None), nn.Module):
+                patches = norm(patches)  # the projection was trained behind it
+            grid = patches.transpose(1, 2).unflatten(2, (height, width))
+        side = min(math.isqrt(self.tokens), *grid.shape[2:])
+        x = self.project(F.adaptive_avg_pool2d(grid, side).flatten(2).transpose(1, 2))
+        mask = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
+        where = grid_places(len(x), side, side, x)
+        return Tokens(x, mask, x.mean(1), where), self.project(own) if self.dual and own is not None else own
+
+
+class PretrainedAudio(PretrainedTower):
+    """A sound encoder of Hugging Face transformers (Wolf et al. 2020), reading samples or a spectrogram.
+
+    Stretches of equal length are averaged to at most `tokens` tokens; `where` is their centre in seconds, where the
+    feature extractor says how long its input is. Options: see `PretrainedTower`.
+    """
+
+    processor = "pretrained_audio"
+    modality = "audio"
+
+    def arguments(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        given = {str(self.tower.main_input_name): inputs["values"]}
+        if "mask" in inputs:
+            given["attention_mask"] = inputs["mask"].long()
+        return given
+
+    def arrange(self, output: Any, inputs: Mapping[str, Tensor]) -> tuple[Tokens, Tensor | None]:
+        states = output.last_hidden_state
+        states = self.project(states.flatten(2).transpose(1, 2) if states.ndim == 4 else states)
+        place = torch.arange(states.shape[1], device=states.device) / states.shape[1]
+        real = place < inputs["share"][:, None].clamp(min=1e-6)
+        x, mask, centres = segment_mean(states, real, self.tokens)
+        seconds = self.facts["seconds"]
+        where = None if seconds is None else (centres * seconds)[None, :, None].expand(len(x), -1, -1)
+        own = getattr(output, "pooler_output", None)
+        own = self.project(own) if self.dual and own is not None else own
+        return Tokens(x, mask, masked_mean(states, real), where), own
+
+
+def _side(whole: Any, modality: str) -> tuple[bool, nn.Module]:
+    """Whether the model is a dual encoder, and its part for this modality (the encoder of an encoder-decoder)."""
+    sides = [name for name in MODALITIES if hasattr(whole, f"{name}_model")]
+    if modality in sides:
+        return len(sides) > 1, getattr(whole, f"{modality}_model")
+    if sides:
+        raise BadArgument(f"{type(whole).__name__} has no {modality} side; it has: {', '.join(sides)}.")
+    return False, whole.get_encoder() if whole.config.is_encoder_decoder else whole
+
+
+def _width(config: Any) -> int:
+    width = getattr(config, "hidden_size", None) or getattr(config, "d_model", None)
+    return int(width if width else config.hidden_sizes[-1])
+
+
+def _blocks(tower: nn.Module) -> nn.ModuleList:
+    """The list of blocks: of the lists that lie in no other, the one with the most parameters."""
+    lists = {name: module for name, module in tower.named_modules() if isinstance(module, nn.ModuleList)}
+    outer = [module for name, module in lists.items() if not any(name.startswith(f"{other}.") for other in lists)]
+    if not outer:
+        raise BadArgument(f"{type(tower).__name__} has no list of blocks; tune it as 'full' or 'lora'.")
+    return max(outer, key=lambda module: sum(p.numel() for p in module.parameters()))
+
+
+def _patches(count: int, size: tuple[int, ...], config: Any) -> tuple[int, int, int]:
+    """Rows and columns of the grid of patches, and how many tokens (class, registers) stand before it."""
+    patch = getattr(config, "patch_size", None)
+    if isinstance(patch, int):
+        height, width = size[0] // patch, size[1] // patch
+        if 0 <= count - height * width < 32:
+            return height, width, count - height * width
+    side = math.isqrt(count)  # a hierarchy that merges patches, as Swin's
+    return side, side, count - side * side

@@ -1,0 +1,71 @@
+"""Low-rank adapters: a large frozen network tuned through few parameters (Hu et al. 2022)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from polymodal.core.errors import BadArgument
+from polymodal.nn.check import check_count
+
+
+class LoRALinear(nn.Module):
+    """W x + b + (`alpha` / `rank`) B A x, with W and b frozen; B starts at zero, so the start is the network itself."""
+
+    def __init__(self, base: nn.Linear, *, rank: int = 8, alpha: float = 16.0):
+        super().__init__()
+        check_count("rank", rank)
+        self.rank = rank
+        self.alpha = alpha
+        self.base = base.requires_grad_(False)
+        self.down = nn.Parameter(base.weight.new_empty(rank, base.in_features))
+        self.up = nn.Parameter(base.weight.new_zeros(base.out_features, rank))
+        nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.base(x) + F.linear(F.linear(x, self.down), self.up) * (self.alpha / self.rank)
+
+    @torch.no_grad()
+    def merged(self) -> nn.Linear:
+        """A plain linear layer that computes the same, at no extra cost."""
+        base = self.base
+        layer = nn.Linear(base.in_features, base.out_features, bias=base.bias is not None)
+        layer = layer.to(base.weight)
+        layer.weight.copy_(base.weight + (self.alpha / self.rank) * self.up @ self.down)
+        if base.bias is not None:
+            layer.bias.copy_(base.bias)
+        return layer
+
+
+def add_lora(module: nn.Module, wanted: Callable[[str], bool], *, rank: int = 8, alpha: float = 16.0) -> list[str]:
+    """Freeze `module` and give an adapter to every linear layer whose dotted name is `wanted`; their names.
+
+    Raises `BadArgument` when no linear layer is: nothing would be trained.
+    """
+    module.requires_grad_(False)
+    names = [name for name, layer in module.named_modules() if isinstance(layer, nn.Linear) and wanted(name)]
+    if not names:
+        raise BadArgument(
+            f"{type(module).__name__} has no linear layer that LoRA was asked to adapt; tune it another way."
+        )
+    for name in names:
+        _replace(module, name, lambda layer: LoRALinear(layer, rank=rank, alpha=alpha))
+    return names
+
+
+def merge_lora(module: nn.Module) -> list[str]:
+    """Replace every adapter within `module` by the plain linear layer that it equals; their names."""
+    names = [name for name, layer in module.named_modules() if isinstance(layer, LoRALinear)]
+    for name in names:
+        _replace(module, name, lambda layer: layer.merged())
+    return names
+
+
+def _replace(module: nn.Module, name: str, change: Callable[..., nn.Module]) -> None:
+    path, _, last = name.rpartition(".")
+    parent = module.get_submodule(path)
+    setattr(parent, last, change(getattr(parent, last)))

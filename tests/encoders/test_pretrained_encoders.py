@@ -1,0 +1,249 @@
+"""Pretrained towers on tiny random checkpoints: processors, tuning, pooling, dual encoders, errors."""
+
+import io
+import wave
+
+import numpy as np
+import pytest
+import tiny_towers
+import torch
+from PIL import Image
+
+from polymodal.core.errors import BadArgument, BadCell
+from polymodal.encoders import ENCODERS
+from polymodal.nn.adapt import merge_lora
+from polymodal.process import PROCESSORS
+
+pytest.importorskip("transformers")
+
+TEXTS = ["a red shoe", "Dog runs faster, a blue dog runs", "a"]
+KINDS = {
+    "text": "text",
+    "vit": "vision",
+    "wav2vec2": "audio",
+    "whisper": "audio",
+    "clip_text": "text",
+    "clip_vision": "vision",
+}
+
+
+def picture(seed, size=(50, 40)):
+    stream = io.BytesIO()
+    pixels = np.random.default_rng(seed).integers(0, 255, (*size, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def sound(seed, samples, rate=8000):
+    stream = io.BytesIO()
+    with wave.open(stream, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        noise = np.random.default_rng(seed).normal(0, 3000, samples).astype(np.int16)
+        file.writeframes(noise.tobytes())
+    return stream.getvalue()
+
+
+CELLS = {
+    "text": TEXTS,
+    "vision": [picture(0), picture(1, (33, 70)), picture(2)],
+    "audio": [sound(0, 4000), sound(1, 16000, 16000), sound(2, 900)],
+}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    root = tmp_path_factory.mktemp("towers")
+    torch.manual_seed(0)
+    clip = tiny_towers.save_clip(root / "clip")
+    return {
+        "text": tiny_towers.save_bert(root / "bert"),
+        "vit": tiny_towers.save_vit(root / "vit"),
+        "wav2vec2": tiny_towers.save_wav2vec2(root / "wav2vec2"),
+        "whisper": tiny_towers.save_whisper(root / "whisper"),
+        "clip_text": clip,
+        "clip_vision": clip,
+    }
+
+
+def prepared(folders, which):
+    kind = KINDS[which]
+    processor = PROCESSORS.build({"name": f"pretrained_{kind}", "model": folders[which]})
+    cells = [processor.read(cell) for cell in CELLS[kind]]
+    processor.fit(cells)
+    return processor, {name: torch.from_numpy(array) for name, array in processor.process(cells).items()}
+
+
+def built(folders, which, **options):
+    processor, inputs = prepared(folders, which)
+    encoder = ENCODERS.build({"name": f"pretrained_{KINDS[which]}", **options}, processor.facts(), 20)
+    return encoder, inputs
+
+
+def test_names_are_catalogued():
+    for name in ("pretrained_text", "pretrained_vision", "pretrained_audio"):
+        assert ENCODERS.load(name).processor == name
+        assert PROCESSORS.entry(name).extra == ENCODERS.entry(name).extra == "hf"
+
+
+@pytest.mark.parametrize("which", KINDS)
+def test_frozen_is_without_gradient_and_the_same_in_training(folders, which):
+    encoder, inputs = built(folders, which)
+    assert encoder.pretrained
+    assert not any(p.requires_grad for p in encoder.parameters())
+    first, second = encoder.train()(inputs), encoder.eval()(inputs)
+    assert torch.equal(first.pooled, second.pooled)
+    assert not first.pooled.requires_grad
+    assert first.x.shape[1] <= 16
+    assert first.x.shape[2] == first.pooled.shape[1] == encoder.dim
+    assert first.x.isfinite().all()
+    assert first.present.all()
+
+
+@pytest.mark.parametrize("which", KINDS)
+@pytest.mark.parametrize("tune", ["last", "lora", "full"])
+def test_what_is_tuned_learns_and_nothing_else(folders, which, tune):
+    encoder, inputs = built(folders, which, tune=tune, layers=1)
+    assert encoder.dim == 20
+    encoder.train()
+    tokens = encoder(inputs)
+    (tokens.pooled.square().sum() + tokens.x.square().sum()).backward()
+    learning = {name for name, p in encoder.named_parameters() if p.grad is not None}
+    assert {"out.weight", "out.bias"} <= learning
+    tower = {name for name in learning if name.startswith("tower")}
+    assert tower
+    if tune == "lora":
+        assert all(name.endswith((".up", ".down")) for name in tower)
+    if tune == "last":
+        assert all(".0." not in name for name in tower), "the first of two blocks stays"
+    if tune != "full":
+        assert len(tower) < len(list(encoder.tower.parameters())) / 1.5
+
+
+@pytest.mark.parametrize("which", ["text", "vit"])
+def test_lora_starts_as_the_frozen_tower_and_merges(folders, which):
+    frozen, inputs = built(folders, which)
+    adapted, _ = built(folders, which, tune="lora", rank=3)
+    adapted.eval()
+    states = adapted.tower(**adapted.arguments(inputs)).last_hidden_state
+    assert torch.allclose(states, frozen.tower(**frozen.arguments(inputs)).last_hidden_state, atol=1e-6)
+    for name, parameter in adapted.named_parameters():
+        if name.endswith(".up"):
+            torch.nn.init.normal_(parameter)
+    before = adapted(inputs).pooled
+    assert len(merge_lora(adapted)) == 4
+    assert torch.allclose(adapted(inputs).pooled, before, atol=1e-5)
+
+
+@pytest.mark.parametrize("tune", ["frozen", "lora"])
+def test_weights_are_saved_and_loaded(folders, tune):
+    first, inputs = built(folders, "text", tune=tune)
+    with torch.no_grad():
+        for parameter in first.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    second, _ = built(folders, "text", tune=tune)
+    second.load_state_dict(first.state_dict())
+    assert torch.equal(first.eval()(inputs).pooled, second.eval()(inputs).pooled)
+    assert ENCODERS.spec(first) == {"name": "pretrained_text", **({"tune": "lora"} if tune == "lora" else {})}
+
+
+def test_text_tokens_are_words_with_their_spans(folders):
+    encoder, inputs = built(folders, "text")
+    tokens = encoder(inputs)
+    spans = tokens.where[1][tokens.mask[1]].long().tolist()
+    assert [TEXTS[1][a:b] for a, b in spans] == ["Dog", "runs", "faster", ",", "a", "blue", "dog", "runs"]
+    states = encoder.tower(**encoder.arguments(inputs)).last_hidden_state
+    assert torch.allclose(tokens.pooled[0], states[0, 1:4].mean(0), atol=1e-5), "special tokens do not count"
+    own, _ = built(folders, "text", pool="own")
+    assert torch.allclose(own(inputs).pooled, states[:, 0], atol=1e-6)
+
+
+def test_padding_changes_nothing(folders):
+    encoder, inputs = built(folders, "text")
+    short = {name: value[:, :8] if value.ndim > 1 else value for name, value in inputs.items()}
+    assert torch.allclose(encoder(short).pooled[0], encoder(inputs).pooled[0], atol=1e-5)
+
+
+def test_pictures_are_scaled_as_the_checkpoint_says(folders):
+    encoder, inputs = built(folders, "vit")
+    assert inputs["pixels"].dtype == torch.uint8
+    scaled = encoder.arguments(inputs)["pixel_values"]
+    wanted = (inputs["pixels"][:, 2].double() / 255 - 0.3) / 0.5
+    assert torch.allclose(scaled[:, 2].double(), wanted, atol=1e-6)
+
+
+def test_a_grid_of_patches_with_its_places(folders):
+    encoder, inputs = built(folders, "vit", tokens=4)
+    tokens = encoder(inputs)
+    assert tokens.where[0].tolist() == [[0.25, 0.25], [0.25, 0.75], [0.75, 0.25], [0.75, 0.75]]
+    states = encoder.tower(**encoder.arguments(inputs)).last_hidden_state
+    corner = states[:, 1:].view(3, 4, 4, -1)[:, :2, 2:].mean((1, 2))
+    assert torch.allclose(tokens.x[:, 1], corner, atol=1e-5)
+    assert torch.allclose(tokens.pooled, states[:, 0])
+    mean, _ = built(folders, "vit", pool="mean", tokens=4)
+    assert torch.allclose(mean(inputs).pooled, states[:, 1:].mean(1), atol=1e-5)
+
+
+@pytest.mark.parametrize("which", ["wav2vec2", "whisper"])
+def test_silence_behind_a_sound_is_masked(folders, which):
+    encoder, inputs = built(folders, which)
+    tokens = encoder(inputs)
+    counts = tokens.mask.sum(1).tolist()
+    assert counts[2] < counts[0] < counts[1]
+    seconds = tokens.where[1][tokens.mask[1], 0]
+    assert 0.8 < float(seconds.max()) <= 1.15
+
+
+def test_dual_encoders_meet_in_one_space(folders):
+    from transformers import CLIPModel
+
+    text, words = built(folders, "clip_text")
+    vision, pictures = built(folders, "clip_vision")
+    assert text.dim == vision.dim == 24
+    clip = CLIPModel.from_pretrained(folders["clip_text"]).eval()
+    with torch.no_grad():
+        whole = clip(**text.arguments(words), **vision.arguments(pictures))
+    for mine, theirs in ((text(words), whole.text_embeds), (vision(pictures), whole.image_embeds)):
+        assert torch.allclose(torch.nn.functional.normalize(mine.pooled, dim=1), theirs, atol=1e-5)
+
+
+def test_processors_keep_their_state(folders):
+    for which in KINDS:
+        processor, inputs = prepared(folders, which)
+        other = PROCESSORS.build({"name": f"pretrained_{KINDS[which]}", "model": folders[which]})
+        other.load_state(processor.state())
+        arrays = other.process([other.read(cell) for cell in CELLS[KINDS[which]]])
+        assert all(torch.equal(torch.from_numpy(arrays[name]), value) for name, value in inputs.items())
+        generator = torch.Generator().manual_seed(0)
+        noisy = processor.corrupt(inputs, 0.5, generator)
+        assert any(not torch.equal(noisy[name], inputs[name]) for name in inputs)
+        assert all(torch.equal(processor.corrupt(inputs, 0.0, generator)[n], inputs[n]) for n in inputs)
+        assert processor.show(processor.read(CELLS[KINDS[which]][0]))["kind"] == processor.kind
+
+
+def test_bad_cells(folders):
+    for kind, which, cell in (
+        ("text", "text", " "),
+        ("vision", "vit", b"no picture"),
+        ("audio", "whisper", b"no sound"),
+    ):
+        with pytest.raises(BadCell):
+            PROCESSORS.build({"name": f"pretrained_{kind}", "model": folders[which]}).read(cell)
+
+
+def test_errors_say_what_to_do(folders):
+    facts = {"model": folders["text"], "length": 8}
+    with pytest.raises(BadArgument, match=r"hf download no-such/model .*model=FOLDER"):
+        PROCESSORS.build({"name": "pretrained_text", "model": "no-such/model"})
+    with pytest.raises(BadArgument, match="needs `model`"):
+        PROCESSORS.build("pretrained_vision")
+    with pytest.raises(BadArgument, match="Did you mean 'lora'"):
+        ENCODERS.build({"name": "pretrained_text", "tune": "lorra"}, facts, 8)
+    with pytest.raises(BadArgument, match="name one model"):
+        ENCODERS.build({"name": "pretrained_text", "model": "other"}, facts, 8)
+    with pytest.raises(BadArgument, match="has no audio side; it has: text, vision"):
+        ENCODERS.build("pretrained_audio", {"model": folders["clip_text"], "seconds": None}, 8)
+    encoder, inputs = built(folders, "whisper", pool="own")
+    with pytest.raises(BadArgument, match="set pool='mean'"):
+        encoder(inputs)

@@ -1,0 +1,91 @@
+"""Tiny random checkpoints saved to a folder, as `transformers` saves real ones."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before transformers is imported: a test never looks a name up
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "red", "shoe", "dog", "runs", "fast", "##er", "blue"]
+SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
+
+
+def save_tokenizer(folder: Path) -> None:
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.WordPiece(vocab={w: i for i, w in enumerate(WORDS)}, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]",
+        model_max_length=32,
+    ).save_pretrained(folder)  # fmt: skip
+
+
+def save_bert(folder: Path) -> str:
+    from transformers import BertConfig, BertModel
+
+    BertModel(BertConfig(vocab_size=len(WORDS), max_position_embeddings=32, **SMALL)).save_pretrained(folder)
+    save_tokenizer(folder)
+    return str(folder)
+
+
+def save_vit(folder: Path) -> str:
+    from transformers import ViTConfig, ViTModel
+
+    ViTModel(ViTConfig(image_size=32, patch_size=8, **SMALL)).save_pretrained(folder)
+    save_framing(folder, "ViTImageProcessor", {"size": {"height": 32, "width": 32}})
+    return str(folder)
+
+
+def save_framing(folder: Path, kind: str, options: dict) -> None:
+    """A preprocessor_config.json, written by hand: the classes of that name want torchvision."""
+    import json
+
+    content = {
+        "image_processor_type": kind, "do_resize": True, "do_rescale": True, "rescale_factor": 1 / 255,
+        "do_normalize": True, "image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.25, 0.5], **options,
+    }  # fmt: skip
+    (folder / "preprocessor_config.json").write_text(json.dumps(content), encoding="utf-8")
+
+
+def save_wav2vec2(folder: Path, *, masked: bool = True) -> str:
+    from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
+
+    config = Wav2Vec2Config(
+        conv_dim=(16, 16), conv_kernel=(10, 4), conv_stride=(5, 4), num_feat_extract_layers=2,
+        num_conv_pos_embeddings=8, num_conv_pos_embedding_groups=2, feat_extract_norm="layer", **SMALL,
+    )  # fmt: skip
+    Wav2Vec2Model(config).save_pretrained(folder)
+    Wav2Vec2FeatureExtractor(sampling_rate=8000, return_attention_mask=masked).save_pretrained(folder)
+    return str(folder)
+
+
+def save_whisper(folder: Path) -> str:
+    from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperModel
+
+    config = WhisperConfig(
+        vocab_size=20, d_model=32, encoder_layers=2, decoder_layers=1, encoder_attention_heads=4,
+        decoder_attention_heads=4, encoder_ffn_dim=48, decoder_ffn_dim=48, max_source_positions=100, num_mel_bins=8,
+        pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1,
+    )  # fmt: skip
+    WhisperModel(config).save_pretrained(folder)
+    WhisperFeatureExtractor(feature_size=8, chunk_length=2).save_pretrained(folder)
+    return str(folder)
+
+
+def save_clip(folder: Path) -> str:
+    from transformers import CLIPConfig, CLIPModel
+
+    text = {"vocab_size": len(WORDS), "max_position_embeddings": 32, "eos_token_id": 3, "bos_token_id": 2, **SMALL}
+    config = CLIPConfig(text_config=text, vision_config={"image_size": 32, "patch_size": 8, **SMALL}, projection_dim=24)
+    CLIPModel(config).save_pretrained(folder)
+    save_tokenizer(folder)
+    framing = {"size": {"shortest_edge": 32}, "do_center_crop": True, "crop_size": {"height": 32, "width": 32}}
+    save_framing(folder, "CLIPImageProcessor", framing)
+    return str(folder)
