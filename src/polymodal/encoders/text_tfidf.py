@@ -22,8 +22,8 @@ SCALE = 10.0  # the sum of about a hundred vectors with weights of unit length i
 class NgramHash(nn.Module):
     """Hashes of all n-grams of token ids at once: differences of a running polynomial sum modulo 2**64.
 
-    Besides n-grams of 1 to `longest` tokens: words, pairs of neighbouring words and, among characters, words without one
-    of their characters. Two words one edit apart share such a form (Garbe 2012), so a misspelling meets its word.
+    Besides n-grams of 1 to `longest` tokens: words, pairs of neighbouring words and, among characters, words without
+    one of their characters. Two words one edit apart share such a form (Garbe 2012), so a misspelling meets its word.
     With `space`, the blank's id among characters, n-grams stay within a word and its two blanks.
     """
 
@@ -113,9 +113,9 @@ class TextTfidf(Encoder):
     w-weighted sum of the n-grams' vectors: a linear model of low rank (Joulin 2017), which overfits few texts least.
     One token for each word, up to `tokens`: the part of the sum that starts there.
 
-    Options: `features` slots of the hash table; `longest` n-gram (None: 5 characters or 2 subwords); `rare`, least number
-    of texts that hold an n-gram (None: 5 for characters, else 2); `noise`, share of characters or subwords with a typing
-    error in training (None: 0.2 for characters, else 0.05); `tokens`.
+    Options: `features` slots of the hash table; `longest` n-gram (None: 5 characters or 2 subwords); `rare`, least
+    number of texts that hold an n-gram (None: 5 for characters, else 2); `noise`, share of characters or subwords with
+    a typing error in training (None: 0.2 for characters, else 0.05); `tokens`.
     """
 
     processor = "text"

@@ -60,14 +60,15 @@ class VectorProcessor(Processor):
 
     def process(self, cells: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         """`vector`; raises `BadCell` for a vector of another width, which `read` refuses once fitted."""
+        scaler = self._fitted()
         for vector in cells:
             if len(vector) != self.width_:
                 raise BadCell(f"the vector has {len(vector)} numbers; {self.width_} are expected")
         values = np.stack(cells).astype(np.float64) if len(cells) else np.zeros((0, self.width_ or 0))
-        scaled, known = self._fitted().apply(values)
+        scaled, known = scaler.apply(values)
         if self.standardize:
             return {"vector": scaled}
-        return {"vector": np.where(known, values, self._fitted().mean).astype(np.float32)}
+        return {"vector": np.where(known, values, scaler.mean).astype(np.float32)}
 
     def facts(self) -> dict[str, Any]:
         """`width`: W."""
