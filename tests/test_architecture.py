@@ -13,8 +13,13 @@ ROOT = Path(__file__).parents[1] / "src" / "polymodal"
 FAMILIES = ("data", "process", "encoders", "align", "fusion", "heads", "objectives", "prepare")
 TOP = ("train", "evaluate", "explain", "search", "generate", "serve", "compress", "catalogues", "testing")
 LAYERS = {
-    "core": 0, "nn": 1, **dict.fromkeys(FAMILIES, 2), **dict.fromkeys(("model", "config", "assemble", "plan", "predictor"), 3),
-    **dict.fromkeys(TOP, 4), "cli": 5, "__init__": 6,
+    "core": 0,
+    "nn": 1,
+    **dict.fromkeys(FAMILIES, 2),
+    **dict.fromkeys(("model", "config", "assemble", "plan", "predictor"), 3),
+    **dict.fromkeys(TOP, 4),
+    "cli": 5,
+    "__init__": 6,
 }
 
 
@@ -101,7 +106,9 @@ def test_files_and_signatures_stay_small():
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("command", ["import polymodal", "import polymodal.cli", "import polymodal.config, polymodal.catalogues"])
+@pytest.mark.parametrize(
+    "command", ["import polymodal", "import polymodal.cli", "import polymodal.config, polymodal.catalogues"]
+)
 def test_light_import(command: str):
     heavy = "'torch', 'transformers', 'sklearn', 'matplotlib', 'pyarrow', 'tokenizers', 'PIL'"
     code = f"{command}; import sys; print(sorted({{{heavy}}} & set(sys.modules)))"
@@ -110,7 +117,9 @@ def test_light_import(command: str):
 
 
 def test_listing_the_catalogue_loads_no_torch():
-    code = "from polymodal.catalogues import show_all; show_all(None, 'text'); import sys; print('torch' in sys.modules)"
+    code = (
+        "from polymodal.catalogues import show_all; show_all(None, 'text'); import sys; print('torch' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

@@ -327,7 +327,7 @@ def explanation_text(found: Sequence[Mapping[str, Any]]) -> str:
         lines.append(f"{row['id']}: {row['target']} = {row['answer']}{sure}")
         for name, value in sorted(row["worth"].items(), key=lambda item: -abs(item[1])):
             note = " (missing)" if name in row["missing"] else ""
-            lines.append(f"  {name}: {value:+.3f}{note}")
+            lines.append(f"  {name}: {round(value, 3) + 0.0:+.3f}{note}")  # + 0.0: no -0.000
     lines.append(
         f"Worth is in {found[0]['unit']}: above 0, the stream speaks for the answer." if found else "No row to explain."
     )
