@@ -214,7 +214,9 @@ def _answer_contest(name: str, work: Work, path: str, spec: str, epochs: int) ->
 
 def _encoder_contest(work: Work, folder: Path) -> Contest:
     encoder = build_encoder("image_resnet", work.facts["photo"], work.dim)
-    options = Training(modality_dropout=0.0).with_({**encoder.recipe(), "epochs": 1, "patience": 0})
+    options = Training(modality_dropout=0.0).with_(
+        {**encoder.recipe(), "epochs": 1, "patience": 0, "precision": "float32"}
+    )
     rows, valid = work.rows(0), work.rows(VALID)
     inputs = {k: v.clone() for k, v in work.dataset.tensors("photo", np.arange(len(work.split))).items()}
     alone = Strategy("photo", "single", "late_mean", ("photo",))
