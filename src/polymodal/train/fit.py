@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -75,6 +76,9 @@ def fit_plan(plan: Plan, *, out: str | Path, resume: bool = False, quiet: bool =
     _claim(folder, plan, resume)
     try:
         return _carry_out(plan, folder, quiet)
+    except PolymodalError:
+        _release(folder)
+        raise
     except KeyboardInterrupt:
         raise Interrupted(
             f"Stopped before any strategy had finished. The same command with --resume goes on where {folder} stopped."
@@ -135,6 +139,18 @@ def _in_use(folder: Path) -> bool:
     if (folder / "work").is_dir():
         found |= {path for path in (folder / "work").iterdir() if not path.name.startswith(".plan.json.")}
     return bool(found)
+
+
+def _release(folder: Path) -> None:
+    """Leave the folder free where no training had begun, so that mended options can be tried with the same `out`."""
+    work = folder / "work"
+    if any(work.glob("encoders/*")):
+        return
+    for path in (folder / "log.jsonl", folder / "set_aside.jsonl"):
+        path.unlink(missing_ok=True)
+    shutil.rmtree(work)
+    if not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def _differing(known: dict[str, Any], now: dict[str, Any]) -> list[str]:
