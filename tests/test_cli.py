@@ -254,6 +254,7 @@ FAULTS = [
     ),
     ("plan SHOP -t category --set heads={'catgory':'classes'}", "is no target. Did you mean 'category'?"),
     ("plan SHOP -t category --set heads={'category':'number'}", "answers number; the target 'category' is classes."),
+    ("fit SHOP -t category -q -o new --set encoders={'title':'pretrained_text'}", "needs `model`: a Hugging Face hub"),
     ("fit SHOP -t category -o SHOP", "is a file; --out names a folder."),
     ("fit SHOP -t category -o .", "is not empty and holds no unfinished run. Give another --out."),
     ("fit SHOP -t category -o RUN", "holds a run already. Continue it with --resume, or give another --out."),
