@@ -48,7 +48,7 @@ class VectorMLP(Encoder):
         self.norm = nn.LayerNorm(dim)
 
     def recipe(self) -> dict[str, Any]:
-        return {"epochs": 30, "batch": 128, "lr": 1e-3, "weight_decay": 0.05}
+        return {"epochs": 15, "batch": 128, "lr": 1e-3, "weight_decay": 0.05}
 
     def augment(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         vector = inputs["vector"]
