@@ -15,8 +15,10 @@ from polymodal.encoders.base import Encoder
 from polymodal.nn.layout import channels_last
 from polymodal.nn.precision import training_precision
 from polymodal.nn.segment import segment_mean
+from polymodal.nn.spectral import mel_centres
 from polymodal.nn.warp import rolled, uniform
 
+FLOOR = 1e-4  # of a filter's energy, in a wave of RMS 1
 STEP = 0.004  # seconds between the steps that the dilated layers see
 MOST_STEPS = 512
 
@@ -24,10 +26,10 @@ MOST_STEPS = 512
 class AudioWaveNet(Encoder):
     """Gated dilated causal convolutions on the raw wave (WaveNet, van den Oord et al. 2016), used to listen.
 
-    A learned filter bank with a step of 4 ms (longer in sounds above 2 s) stands before the first layer, since full
-    rate would cost thirty times as much. Layer i: z = tanh(a * x) . sigmoid(b * x) with dilation 2^i; x grows by a
-    map of z, and the sum of all layers' maps is the output. `width` is the number of channels, `layers` the number of
-    dilations.
+    A learned bank of filter pairs, from whose energy the logarithm is taken, with a step of 4 ms (longer in sounds
+    above 2 s) stands before the first layer, since full rate would cost thirty times as much. Layer i: z = tanh(a *
+    x) . sigmoid(b * x) with dilation 2^i; x grows by a map of z, and the sum of all layers' maps is the output.
+    `width` is the number of channels, `layers` the number of dilations.
 
     `shift` and `mix` as in the spectrogram encoders: the largest move in time and another sound underneath, in
     training.
@@ -49,7 +51,8 @@ class AudioWaveNet(Encoder):
         self.width, self.layers, self.shift, self.mix = width, layers, shift, mix
         rate, length = int(facts["rate"]), int(facts["length"])
         self.step = max(1, round(STEP * rate), -(-length // MOST_STEPS))
-        self.bank = nn.Conv1d(1, width, 4 * self.step, stride=self.step, bias=False)
+        self.bank = nn.Conv1d(1, 2 * width, 4 * self.step, stride=self.step, bias=False)
+        self.bank.weight.data = _waves(rate, width, 4 * self.step)
         self.norm = nn.BatchNorm2d(width)
         self.stack = nn.ModuleList(_Layer(width, 2**i) for i in range(layers))
         self.out = nn.Sequential(nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, dim))
@@ -64,18 +67,31 @@ class AudioWaveNet(Encoder):
             wave, real = rolled(mixed(wave, self.mix), move), rolled(real, move)
         steps = -(-wave.shape[1] // self.step)
         padding = (3 * self.step, steps * self.step - wave.shape[1])
-        energy = self.bank(F.pad(wave[:, None], padding)).abs()
-        # A filter's energy spans decades, as in a spectrogram. Two-dimensional, since only such convolutions are fast.
-        x = self.norm((energy + 1e-2).log()[:, :, None]).contiguous(memory_format=torch.channels_last)
+        real_part, imaginary = self.bank(F.pad(wave[:, None], padding)).float().chunk(2, dim=1)
+        # A filter's energy spans decades, as in a spectrogram, and loses what is steady in it, as there.
+        energy = (real_part * real_part + imaginary * imaginary + FLOOR).log()
+        heard_at = coarser(real, steps)[:, None]
+        mean = (energy * heard_at).sum(2, keepdim=True) / heard_at.sum(2, keepdim=True)
+        energy = torch.where(heard_at, energy - mean, 0.0)
+        # Two-dimensional, since only such convolutions are fast.
+        x = self.norm(energy[:, :, None]).contiguous(memory_format=torch.channels_last)
         total = torch.zeros_like(x)
         for layer in self.stack:
             x, part = layer(x)
             total = total + part
-        heard, kept, _ = segment_mean(total[:, :, 0].transpose(1, 2).relu(), coarser(real, x.shape[3]), MOST_TOKENS)
+        heard, kept, _ = segment_mean(total[:, :, 0].transpose(1, 2).relu(), heard_at[:, 0], MOST_TOKENS)
         return self.pool(self.out(heard), kept)
 
     def recipe(self) -> dict[str, Any]:
         return {"lr": 3e-3, "epochs": 12, "batch": 64, "weight_decay": 0.02, "precision": training_precision()}
+
+
+def _waves(rate: int, count: int, taps: int) -> Tensor:
+    """[2 count, 1, taps]: windowed cosines, then sines, at frequencies even on the mel scale: where learning starts."""
+    hertz = mel_centres(rate, count)
+    angle = 2 * torch.pi * hertz[:, None] * torch.arange(taps) / rate
+    window = torch.hann_window(taps) / taps**0.5
+    return torch.cat([angle.cos() * window, angle.sin() * window])[:, None]
 
 
 class _Layer(nn.Module):

@@ -32,9 +32,9 @@ class ImageResNet(ImageEncoder):
         *,
         width: int = 16,
         dropout: float = 0.1,
-        shift: float = 0.05,
-        rotate: float = 5.0,
-        scale: float = 0.05,
+        shift: float = 0.03,
+        rotate: float = 3.0,
+        scale: float = 0.03,
         flip: bool | None = None,
         erase: float = 0.0,
     ):
@@ -63,7 +63,7 @@ class ImageResNet(ImageEncoder):
         return Tokens(x, mask, x.mean(1), grid_places(len(x), height, width, x))
 
     def recipe(self) -> dict[str, Any]:
-        return {"lr": 3e-3, "epochs": 15, "batch": 128, "weight_decay": 0.05, "precision": training_precision()}
+        return {"lr": 3e-3, "epochs": 12, "batch": 128, "weight_decay": 0.05, "precision": training_precision()}
 
 
 class _Block(nn.Module):

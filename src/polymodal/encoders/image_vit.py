@@ -34,9 +34,9 @@ class ImageViT(ImageEncoder):
         *,
         width: int = 64,
         layers: int = 3,
-        shift: float = 0.05,
-        rotate: float = 5.0,
-        scale: float = 0.05,
+        shift: float = 0.03,
+        rotate: float = 3.0,
+        scale: float = 0.03,
         flip: bool | None = None,
         erase: float = 0.0,
     ):
@@ -62,4 +62,4 @@ class ImageViT(ImageEncoder):
         return Tokens(x, mask, x.mean(1), grid_places(len(x), side, side, x))
 
     def recipe(self) -> dict[str, Any]:
-        return {"lr": 1e-3, "epochs": 15, "batch": 64, "weight_decay": 0.05, "precision": training_precision()}
+        return {"lr": 1e-3, "epochs": 12, "batch": 64, "weight_decay": 0.05, "precision": training_precision()}

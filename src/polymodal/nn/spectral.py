@@ -25,6 +25,12 @@ def mel_bank(rate: int, window: int, mels: int, low: float, high: float) -> Tens
     return bank / bank.sum(0, keepdim=True).clamp(min=1e-6)
 
 
+def mel_centres(rate: int, count: int, low: float = 50.0) -> Tensor:
+    """[count] frequencies in Hz, even on the mel scale, between `low` and half the rate without the ends."""
+    edges = torch.tensor([low, rate / 2])
+    return _hertz(torch.linspace(float(_mel(edges)[0]), float(_mel(edges)[1]), count + 2))[1:-1]
+
+
 def _mel(hertz: Tensor) -> Tensor:
     return 2595 * torch.log10(1 + hertz / 700)
 
