@@ -207,6 +207,36 @@ class First(pm.Fusion):
         return Tokens.from_vector(self.map(first.pooled), first.present)
 
 
+class Stops(First):
+    """Ctrl-C while it trains."""
+
+    def fuse(self, streams):
+        raise KeyboardInterrupt
+
+
+class StopsLater(First):
+    """Ctrl-C while it is fine-tuned."""
+
+    def fuse(self, streams):
+        if any(s.pooled.grad_fn is not None for s in streams.values()):
+            raise KeyboardInterrupt
+        return super().fuse(streams)
+
+
+@pytest.mark.parametrize(
+    ("part", "note"), [(Stops, "strategies that had not finished"), (StopsLater, "fine-tuning did not finish")]
+)
+def test_stopping_concludes_with_what_is_finished_and_starts_nothing_more(quick, tmp_path, part, note):
+    columns, _ = synthetic.noise_stream(300)
+    columns = {"noise": columns["signal"], "signal": columns["noise"], "label": columns["label"]}  # the first one tells
+    run = quick((columns, "label"), fusion=[part], seeds=1, finetune=True, ensemble=False)
+    names = [r["strategy"] for r in run.leaderboard]
+    assert {"noise alone", "signal alone", "chance"} <= set(names)
+    assert not any(name.endswith("fine-tuned") for name in names)
+    sentences = json.loads((tmp_path / "run" / "evaluation.json").read_text())["verdict"]["sentences"]
+    assert any(s.startswith("Interrupted") and note in s for s in sentences)
+
+
 def test_a_users_own_fusion_is_compared_by_its_class(quick):
     run = quick(synthetic.noise_stream(300), fusion=[First])
     assert score(run, "First") > 0.45

@@ -20,8 +20,8 @@ from polymodal.data.dataset import Dataset, process_table
 from polymodal.data.examine import misfits
 from polymodal.data.source import cells
 from polymodal.data.store import Store, default_store
-from polymodal.plan import ALWAYS, Plan, part_class, portable
-from polymodal.plan import plan as make_plan
+from polymodal.planning import ALWAYS, Plan, part_class, portable
+from polymodal.planning import plan as make_plan
 from polymodal.process import PROCESSORS
 from polymodal.process.base import Processor
 from polymodal.train.compare import score_of
@@ -101,8 +101,7 @@ def _carry_out(plan: Plan, folder: Path, quiet: bool) -> Run:
                 f"… and {len(dataset.bad) - 5} more cells set aside; all are listed in {folder / 'set_aside.jsonl'}"
             )
         session.encode()
-        session.answers()
-        if plan.config.finetune:
+        if session.answers() and plan.config.finetune:
             session.finetune()
         return conclude(plan, folder, dataset, processors, progress, log, session.notes, session.timings)
 
@@ -255,8 +254,8 @@ class _Session:
 
     # --- stage 2: tokens to answers ---
 
-    def answers(self) -> None:
-        """Train every strategy with every seed.
+    def answers(self) -> bool:
+        """Train every strategy with every seed; False when the user stopped it, and some are finished.
 
         Seeds outermost, so that a time limit leaves all with the same seeds; one seed of what a verdict needs (single
         modalities, concat, late mean) is trained whatever the limit.
@@ -285,8 +284,13 @@ class _Session:
         except KeyboardInterrupt:
             if not any(Path(f"{j['out']}.json").exists() for j in jobs):
                 raise
-            self.notes.append("Interrupted: strategies that had not finished are missing.")
-            self.progress.say("stopping: concluding with the strategies that are finished")
+            self._stopped("strategies that had not finished are missing")
+            return False
+        return True
+
+    def _stopped(self, what: str) -> None:
+        self.notes.append(f"Interrupted: {what}.")
+        self.progress.say("stopping: concluding with the strategies that are finished")
 
     # --- stage 3, on demand ---
 
@@ -314,7 +318,10 @@ class _Session:
             }
             for seed, result in zip(finished.seeds, finished.answers[ranked[0].name])
         ]
-        self._run("fine-tuning", jobs, limited=True)
+        try:
+            self._run("fine-tuning", jobs, limited=True)
+        except KeyboardInterrupt:
+            self._stopped("fine-tuning did not finish")
 
     def _run(
         self, name: str, jobs: list[dict[str, Any]], *, limited: bool = False, all_needed: bool = False
