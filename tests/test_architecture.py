@@ -16,7 +16,7 @@ LAYERS = {
     "core": 0,
     "nn": 1,
     **dict.fromkeys(FAMILIES, 2),
-    **dict.fromkeys(("model", "config", "assemble", "plan", "predictor"), 3),
+    **dict.fromkeys(("model", "config", "assemble", "planning", "predictor"), 3),
     **dict.fromkeys(TOP, 4),
     "cli": 5,
     "__init__": 6,

@@ -29,7 +29,7 @@ _LAZY = {
     "Predictor": "polymodal.predictor",
     "Run": "polymodal.train.run",
     "inspect": "polymodal.train.inspection",
-    "plan": "polymodal.plan",
+    "plan": "polymodal.planning",
     "fit": "polymodal.train.fit",
     "load": "polymodal.train.run",
     "demo": "polymodal.train.demo",
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from polymodal.fusion.base import Fusion as Fusion
     from polymodal.heads.base import Head as Head
     from polymodal.model import Model as Model
-    from polymodal.plan import plan as plan
+    from polymodal.planning import plan as plan
     from polymodal.predictor import Predictor as Predictor
     from polymodal.process.base import Processor as Processor
     from polymodal.train.demo import demo as demo

@@ -104,7 +104,7 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """What fit would do, and why; computes nothing."""
-    from polymodal.plan import plan as make_plan
+    from polymodal.planning import plan as make_plan
 
     found = make_plan(
         data, target, valid=valid, test=test, schema=schema, config=_config(config, sets, fusion=fusion, seeds=seeds)

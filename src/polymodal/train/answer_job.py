@@ -18,7 +18,7 @@ from polymodal.assemble import Strategy, Trees, build_answer, parameters
 from polymodal.config import Training
 from polymodal.core.files import writing
 from polymodal.model import Answer, Decisions, drop_streams
-from polymodal.plan import part_class
+from polymodal.planning import part_class
 from polymodal.train.features import Features
 from polymodal.train.loop import Epoch, total, train
 from polymodal.train.work import TEST, TRAIN, VALID, Event, Work, labelled_rows, open_features

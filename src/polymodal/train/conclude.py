@@ -16,7 +16,7 @@ from polymodal.core.types import Target
 from polymodal.data.dataset import Dataset
 from polymodal.evaluate.metrics import compute, primary
 from polymodal.evaluate.report import write_report
-from polymodal.plan import Plan
+from polymodal.planning import Plan
 from polymodal.predictor import Predictor, answer_columns
 from polymodal.process.base import Processor
 from polymodal.train.assess import Assessment, assess

@@ -18,7 +18,7 @@ from polymodal.core.files import read_json
 from polymodal.core.types import Target
 from polymodal.evaluate.calibration import conformal_radius, fit_temperature
 from polymodal.nn.named import module_name
-from polymodal.plan import Plan
+from polymodal.planning import Plan
 from polymodal.predictor import Member, Predictor, assemble_answer, under
 from polymodal.process.base import Processor
 from polymodal.train.compare import Outcome

@@ -8,7 +8,7 @@ from polymodal.data.inspect import Inspection, inspect_table
 from polymodal.data.schema import Schema
 from polymodal.data.source import Table
 from polymodal.data.split import PARTS
-from polymodal.plan import read_rows
+from polymodal.planning import read_rows
 from polymodal.process import PROCESSORS
 
 

@@ -15,7 +15,7 @@ from polymodal.data.dataset import process_table
 from polymodal.data.source import Problem, Table
 from polymodal.data.store import Store, default_store
 from polymodal.data.target import encode_target
-from polymodal.plan import read_rows
+from polymodal.planning import read_rows
 from polymodal.predictor import Predictor
 from polymodal.train.progress import Progress
 
