@@ -27,8 +27,8 @@ def device_of(name: str = "auto") -> torch.device:
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any]:
     """Mixed precision by name; `auto` takes bfloat16 on CUDA only.
 
-    On CPUs `auto` keeps float32: small encoders gain nothing from bfloat16 there (measured with AVX-512-BF16, without
-    AMX). Raises `BadArgument` for an unknown precision.
+    On CPUs `auto` keeps float32; convolutional encoders, which gain there, ask for bfloat16 in their recipes (measured
+    with AVX-512-BF16). Raises `BadArgument` for an unknown precision.
     """
     import torch
 
