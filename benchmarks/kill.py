@@ -54,16 +54,23 @@ class Trial:
             raise SystemExit(f"The fit in {out} failed.")
         return time.perf_counter() - started
 
-    def killed(self, out: Path, store: Path, after: float, *, resume: bool = False) -> bool:
-        """Start, and kill `after` seconds; whether it was still running then."""
+    def killed(self, out: Path, store: Path, jobs: int, delay: float, *, resume: bool = False) -> bool:
+        """Start, and kill `delay` seconds after `jobs` jobs are finished; whether it was still running then."""
         process = self.start(out, store, resume=resume)
+        while finished(out) < jobs and process.poll() is None:
+            time.sleep(0.02)
         try:
-            process.wait(after)
+            process.wait(delay)
             return False
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             return True
+
+
+def finished(out: Path) -> int:
+    """How many jobs have left their result."""
+    return len(list((out / "work" / "encoders").glob("*.json"))) + len(list((out / "work" / "answers").glob("*.json")))
 
 
 def result(out: Path) -> dict[str, Any]:
@@ -81,31 +88,31 @@ def result(out: Path) -> dict[str, Any]:
 def progress(out: Path) -> str:
     """How far a killed fit had come."""
     work = out / "work"
-    encoders, answers = (len(list((work / name).glob("*.json"))) for name in ("encoders", "answers"))
     if (out / "leaderboard.csv").exists():
         return "writing its files"
-    if answers:
-        return f"{answers} strategies trained"
-    if encoders:
-        return f"{encoders} encoders trained"
+    if jobs := finished(out):
+        return f"{jobs} jobs done"
     return "training began" if (work / "work.json").exists() else "reading cells" if work.exists() else "starting"
 
 
-def kills(trial: Trial, expected: dict[str, Any], seconds: float, count: int, seed: int) -> list[dict[str, Any]]:
-    """Kill at moments spread over the whole fit."""
+def kills(
+    trial: Trial, expected: dict[str, Any], jobs: int, seconds: float, count: int, seed: int
+) -> list[dict[str, Any]]:
+    """Kill at moments spread over a fit of `jobs` jobs and `seconds`: after a number of jobs, and a random while."""
     draw = random.Random(seed)
     told = []
     for k in range(count):
         out, store = trial.folder / f"killed{k}", trial.folder / f"store{k}"
-        moments, states = [], []
+        states = []
         for again in range(1 + k % 2):
-            moment = seconds * (k + draw.random()) / count * (0.5 if again else 1.0)
-            hit = trial.killed(out, store, moment, resume=bool(again))
-            moments.append(f"{moment:.1f} s")
+            moment = round(jobs * k / max(1, count - 1)) if not again else draw.randint(finished(out), jobs)
+            hit = trial.killed(out, store, moment, draw.uniform(0, seconds / 15), resume=bool(again))
             states.append(progress(out) if hit else "finished")
+            if not hit:
+                break
         if states[-1] != "finished":
             trial.whole(out, store, resume=True)
-        told.append(_row(f"killed after {' and '.join(moments)}", ", ".join(states), result(out), expected))
+        told.append(_row("killed twice" if len(states) > 1 else "killed once", states, out, expected))
     return told
 
 
@@ -116,15 +123,13 @@ def together(trial: Trial, expected: dict[str, Any]) -> list[dict[str, Any]]:
     failed = [process.wait() for process in [trial.start(out, store) for out in outs]]
     if any(failed):
         raise SystemExit("One of two fits at once failed.")
-    return [_row(f"two at once, {out.name}", "finished", result(out), expected) for out in outs]
+    return [_row(f"two at once, {out.name}", ["finished"], out, expected) for out in outs]
 
 
-def _row(what: str, state: str, found: dict[str, Any], expected: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "fit": what,
-        "state when killed": state,
-        **{f"same {name}": found[name] == expected[name] for name in expected},
-    }
+def _row(what: str, states: list[str], out: Path, expected: dict[str, Any]) -> dict[str, Any]:
+    found = result(out)
+    same = {f"same {name}": found[name] == expected[name] for name in expected}
+    return {"fit": what, "state when killed": ", ".join(states), **same}
 
 
 def main() -> int:
@@ -139,8 +144,8 @@ def main() -> int:
         trial = Trial(Path(name), options.rows, options.epochs)
         seconds = trial.whole(trial.folder / "whole", trial.folder / "store")
         expected = result(trial.folder / "whole")
-        told = [_row(f"undisturbed, {seconds:.1f} s", "finished", expected, expected)]
-        told += kills(trial, expected, seconds, options.kills, options.seed)
+        told = [_row(f"undisturbed, {seconds:.1f} s", ["finished"], trial.folder / "whole", expected)]
+        told += kills(trial, expected, finished(trial.folder / "whole"), seconds, options.kills, options.seed)
         told += together(trial, expected)
     show(told, options.json)
     return 0 if all(value for row in told for name, value in row.items() if name.startswith("same")) else 1
