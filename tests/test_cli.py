@@ -101,6 +101,19 @@ def test_options_come_from_a_file_and_the_command_line_wins(polymodal, shop, tmp
     assert found["training"] == {"lr": 5e-4, "epochs": 3}
 
 
+def test_ids_may_clash_between_files_and_repeat_within_one(polymodal, shop, tmp_path):
+    """Every file counts its rows from 0, or the column called id names customers: neither is a fault."""
+    text = shop.table.read_text(encoding="utf-8").replace("pictures/", f"{shop.folder}/pictures/")
+    header, *rows = text.splitlines()
+    for part, some in (("train", rows[:120]), ("valid", rows[120:160]), ("test", rows[160:])):
+        lines = [f"{i},{row.partition(',')[2]}" for i, row in enumerate(some)]
+        (tmp_path / f"{part}.csv").write_text("\n".join([header, *lines]), encoding="utf-8")
+    said = done(polymodal("plan", "train.csv", "-t", "category", "--valid", "valid.csv", "--test", "test.csv"))
+    assert "120 train, 40 valid, 40 test" in said
+    (tmp_path / "twice.csv").write_text("\n".join([header, *rows, *rows]), encoding="utf-8")
+    assert "280 train, 60 valid, 60 test" in done(polymodal("plan", "twice.csv", "-t", "category"))
+
+
 def test_a_runs_own_configuration_can_be_used_again(polymodal, shop):
     again = json.loads(
         done(polymodal("plan", shop.table, "-t", "category", "--json", "--config", shop.run / "config.yaml"))
@@ -215,6 +228,7 @@ FAULTS = [
     ("inspect twice.csv", "twice.csv has more than one column called 'a'. Rename one of them."),
     ("inspect bad.json", "bad.json is not valid JSON"),
     ("inspect .", "is a folder that holds"),
+    ("inspect https://example.com/a.csv", "is a web address; only local files are read. Download it first."),
     ("inspect SHOP -t categry", "no column 'categry', named as the target. Did you mean 'category'?"),
     ("inspect SHOP --schema no.yaml", "The schema file 'no.yaml' does not exist."),
     ("inspect SHOP --schema typo.yaml", "Unknown key 'feilds' in the schema. Did you mean 'fields'?"),
@@ -229,6 +243,7 @@ FAULTS = [
     ("plan SHOP -t photo", "No row is left for valid and test, of 197"),
     ("plan one.csv -t y", "is 'same' in every training row; two classes are needed"),
     ("plan SHOP -t category --valid nope.csv", "nope.csv does not exist."),
+    ("plan SHOP -t category --test SHOP", "train and test are the same file"),
     ("plan SHOP -t category -f gatd", "No fusion is called 'gatd'. Did you mean 'gated'?"),
     ("plan SHOP -t category -f all,gated", "--fusion all stands alone; got all, gated."),
     ("plan SHOP -t category -f gated -f gated", "The fusion gated was given twice."),
@@ -240,6 +255,7 @@ FAULTS = [
     ("plan SHOP -t category --set seeds", "--set takes name=value; got 'seeds'."),
     ("plan SHOP -t category --set seeds=many", "seeds takes a whole number; got 'many'."),
     ("plan SHOP -t category --set seeds=0", "seeds must be at least 1; got 0."),
+    ("plan SHOP -t category --set time_limit=0", "time_limit must be above 0; got 0."),
     ("plan SHOP -t category --set workers=-1", "workers must be at least 0; got -1."),
     ("plan SHOP -t category --set training=[", "--set training is not valid YAML, line 1, column 2"),
     ("plan SHOP -t category --set training=3", "training takes 'name: value' pairs; got 3."),

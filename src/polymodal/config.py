@@ -114,7 +114,10 @@ class Config:
 
     def __post_init__(self) -> None:
         check_types(self)
-        _at_least(self, {"seeds": 1, "seed": 0, "crossfit": 0, "dim": 4, "workers": 0, "budget_ms": 0, "time_limit": 0})
+        _at_least(self, {"seeds": 1, "seed": 0, "crossfit": 0, "dim": 4, "workers": 0})
+        for name, value in (("budget_ms", self.budget_ms), ("time_limit", self.time_limit)):
+            if value is not None and value <= 0:
+                raise BadArgument(f"{name} must be above 0; got {value}.")
         if self.crossfit == 1:
             raise BadArgument("crossfit must be 0 (off) or at least 2 parts; got 1.")
         if min(self.fractions) <= 0 or abs(sum(self.fractions) - 1) > 1e-6:

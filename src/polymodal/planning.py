@@ -141,11 +141,10 @@ def plan(
         raise BadArgument(f"Give options either in config or one by one; got both ({sorted(options)}).")
     config = config or Config.from_options(options)
     parts = {"train": data, "valid": valid, "test": test}
+    _check_sources(parts)
     tables = {name: read_rows(source) for name, source in parts.items() if source is not None}
-    table = Table.concat(list(tables.values()))
     resolved = schema if isinstance(schema, Schema) else Schema.infer(tables["train"], target, schema)
-    if resolved.id:
-        table = table.named_by(resolved.id)
+    table = Table.concat([named(part, resolved.id) for part in tables.values()])
     if not resolved.targets:
         raise BadData(f"No target: name the column to predict (target=...). Columns: {', '.join(table.columns)}.")
     if not resolved.fields:
@@ -180,6 +179,13 @@ def plan(
     )
 
 
+def _check_sources(parts: Mapping[str, Any]) -> None:
+    seen: dict[Path, str] = {}
+    for name, source in parts.items():
+        if isinstance(source, str | Path) and (other := seen.setdefault(Path(source).resolve(), name)) != name:
+            raise BadArgument(f"{other} and {name} are the same file, {source}: no row may be both learned and judged.")
+
+
 def read_rows(source: Any) -> Table:
     """The table of `source`. Raises `BadData` when no row of it can be used, with the reasons."""
     table = read_table(source)
@@ -187,6 +193,16 @@ def read_rows(source: Any) -> Table:
         reasons = "; ".join(str(problem) for problem in table.problems[:3])
         raise BadData(f"{table.name} holds no row that can be used.{f' {reasons}.' if reasons else ''}")
     return table
+
+
+def named(table: Table, column: str | None) -> Table:
+    """The rows named by the schema's id column. One called `id` has named them already, where it could.
+
+    Raises `BadData` when its values are not unique.
+    """
+    if column is None or column not in table.data or column.lower() == "id":
+        return table
+    return table.named_by(column)
 
 
 def _check_names(config: Config, schema: Schema) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from polymodal.core.errors import BadData, suggest
 from polymodal.data.cells import cells
 from polymodal.data.delimited import read_delimited
+from polymodal.data.paths import is_link
 from polymodal.data.table import Problem, Table
 
 __all__ = ["Problem", "Table", "cells", "read_table"]
@@ -61,7 +62,9 @@ def _read_path(source: str, limit: int | None) -> Table:
     if path.is_dir():
         return _read_folder(path, limit)
     if not path.exists():
-        near = suggest(path.name, [p.name for p in path.parent.iterdir()]) if path.parent.is_dir() else ""
+        if is_link(source):
+            raise BadData(f"{source} is a web address; only local files are read. Download it first.")
+        near = suggest(path.name, [p.name for p in path.parent.iterdir()], most=8) if path.parent.is_dir() else ""
         raise BadData(f"{source} does not exist.{near}")
     return _read_file(path, limit)
 

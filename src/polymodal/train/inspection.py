@@ -8,7 +8,7 @@ from polymodal.data.inspect import Inspection, inspect_table
 from polymodal.data.schema import Schema
 from polymodal.data.source import Table
 from polymodal.data.split import PARTS
-from polymodal.planning import read_rows
+from polymodal.planning import named, read_rows
 from polymodal.process import PROCESSORS
 
 
@@ -18,10 +18,8 @@ def inspect(data: Any, target: Any = None, *, valid: Any = None, test: Any = Non
     Arguments as in `polymodal.plan`. Every media cell is opened once. Raises as `plan` does.
     """
     tables = {n: read_rows(s) for n, s in zip(PARTS, (data, valid, test)) if s is not None}
-    table = Table.concat(list(tables.values()))
     resolved = schema if isinstance(schema, Schema) else Schema.infer(tables["train"], target, schema)
-    if resolved.id:
-        table = table.named_by(resolved.id)
+    table = Table.concat([named(part, resolved.id) for part in tables.values()])
     readers = {
         name: PROCESSORS.build({"name": f.kind, **f.processor_options}).read for name, f in resolved.fields.items()
     }

@@ -15,7 +15,7 @@ from polymodal.data.dataset import process_table
 from polymodal.data.source import Problem, Table
 from polymodal.data.store import Store, default_store
 from polymodal.data.target import encode_target
-from polymodal.planning import read_rows
+from polymodal.planning import named, read_rows
 from polymodal.predictor import Predictor
 from polymodal.train.progress import Progress
 
@@ -71,9 +71,7 @@ class Run:
 
     def read(self, data: Any) -> Table:
         """The rows of `data`, named as those of the fit were. Raises `BadData` when there is none."""
-        table = read_rows(data)
-        named = self.predictor.schema.id
-        return table.named_by(named) if named and named in table.data else table
+        return named(read_rows(data), self.predictor.schema.id)
 
     def evaluate(self, data: Any, *, out: str | Path | None = None, quiet: bool = False) -> dict[str, Any]:
         """Metrics with intervals, every subset of streams, worth, noise curves and calibration on labelled rows.
