@@ -14,6 +14,7 @@ from small_table import ABSENT, BROKEN, EMPTY, THINGS
 
 import polymodal as pm
 from polymodal.core.errors import BadData
+from polymodal.train.assess import explanation_text
 from polymodal.train.explanation import explained_cards, stretches, write_explanation
 
 
@@ -130,3 +131,14 @@ def test_stretches_meet_half_way_and_stay_inside():
     assert stretches(np.array([1.0, 3.0, 5.0]), 6.0).tolist() == [[0, 2], [2, 4], [4, 6]]
     assert stretches(np.array([1.0, 3.0]), 3.5).tolist() == [[0, 2], [2, 3.5]]
     assert stretches(np.array([0.7]), 2.0).tolist() == [[0, 2]]
+
+
+def test_words_of_an_explanation_fit_the_target():
+    row = {"id": "a", "target": "y", "worth": {"title": -2.0, "photo": -0.0001}, "missing": ["photo"]}
+    label = explanation_text([{**row, "answer": "shoe", "probability": 0.9, "unit": "log-probability"}])
+    assert label.splitlines()[:3] == ["a: y = shoe (0.90)", "  title: -2.000", "  photo: +0.000 (missing)"]
+    assert label.endswith("above 0, the stream speaks for the answer.")
+    number = explanation_text([{**row, "answer": 15.69511837, "probability": None, "unit": "cost"}])
+    assert number.startswith("a: y = 15.6951\n")
+    assert number.endswith("Worth is in cost: above 0, the stream raises the number.")
+    assert explanation_text([]) == "No row to explain."

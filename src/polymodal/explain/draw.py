@@ -138,7 +138,9 @@ def write_explanation(rows: Sequence[Mapping[str, Any]], path: str | Path) -> Pa
         }
         for row in rows
     ]
-    html = page("explain.html.j2", title=clean(rows[0]["target"]), unit=clean(rows[0]["unit"]), rows=shown)
+    number = rows[0].get("probability") is None
+    title, unit = clean(rows[0]["target"]), clean(rows[0]["unit"])
+    html = page("explain.html.j2", title=title, unit=unit, number=number, rows=shown)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(html, encoding="utf-8")

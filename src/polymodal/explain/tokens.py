@@ -63,14 +63,13 @@ def decided(scores: Tensor, kind: str, *, of: Tensor | None = None) -> Tensor:
     """[B] how decidedly scores [B, C] say an answer, as a number whose gradient does not vanish when they are sure.
 
     The answer is that of the scores `of` [B, C] (default: their own). `classes`: log-odds of the answered class against
-    all others; `multilabel`: the labels' log-odds, each for the side that the answer is on; `number`: the number.
+    all others; `multilabel`: log-odds of the likeliest label; `number`: the number.
     """
-    of = scores if of is None else of
     if kind == "number":
         return scores[:, 0]
+    best = (scores if of is None else of).argmax(1, keepdim=True)
     if kind == "multilabel":
-        return (scores * of.detach().sign()).sum(1)
-    best = of.argmax(1, keepdim=True)
+        return scores.gather(1, best)[:, 0]
     others = scores.scatter(1, best, float("-inf"))
     return scores.gather(1, best)[:, 0] - others.logsumexp(1)
 

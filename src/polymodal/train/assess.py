@@ -289,6 +289,9 @@ def explain_rows(predictor: Predictor, table: Table) -> list[dict[str, Any]]:
     """
     target, names = predictor.targets[0], predictor.streams
     judge = _Judge(predictor, target, np.zeros(0), None, 0)
+    unit = {"number": target.name, "multilabel": "log-probability of the likeliest label"}.get(
+        target.kind, "log-probability"
+    )
     found: list[dict[str, Any]] = []
     for rows, streams in predictor.encode(table):
         masks = [np.array([name in subset for name in names]) for subset in subset_masks(names)]
@@ -301,7 +304,7 @@ def explain_rows(predictor: Predictor, table: Table) -> list[dict[str, Any]]:
                     "id": table.ids[row],
                     "target": target.name,
                     **_answer_of(target, answers, i),
-                    "unit": target.name if target.kind == "number" else "log-probability",
+                    "unit": unit,
                     "worth": dict(zip(names, worths[i].tolist())),
                     "missing": [n for n in names if not bool(streams[n].present[i])],
                 }
@@ -321,14 +324,16 @@ def _answer_of(target: Target, answers: Mapping[str, np.ndarray], i: int) -> dic
 
 def explanation_text(found: Sequence[Mapping[str, Any]]) -> str:
     """Explanations as lines, the stream that mattered most first."""
+    if not found:
+        return "No row to explain."
     lines = []
     for row in found:
+        answer = row["answer"] if isinstance(row["answer"], str) else f"{row['answer']:.6g}"
         sure = "" if row["probability"] is None else f" ({row['probability']:.2f})"
-        lines.append(f"{row['id']}: {row['target']} = {row['answer']}{sure}")
+        lines.append(f"{row['id']}: {row['target']} = {answer}{sure}")
         for name, value in sorted(row["worth"].items(), key=lambda item: -abs(item[1])):
             note = " (missing)" if name in row["missing"] else ""
             lines.append(f"  {name}: {round(value, 3) + 0.0:+.3f}{note}")  # + 0.0: no -0.000
-    lines.append(
-        f"Worth is in {found[0]['unit']}: above 0, the stream speaks for the answer." if found else "No row to explain."
-    )
+    does = "raises the number" if found[0]["probability"] is None else "speaks for the answer"
+    lines.append(f"Worth is in {found[0]['unit']}: above 0, the stream {does}.")
     return "\n".join(lines)

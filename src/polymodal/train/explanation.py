@@ -98,7 +98,10 @@ def _card(
         case "image":
             drawn = _image(processor, decoded, shown, look)
         case "text":
-            drawn = _text(shown["text"], look)
+            raises = "blue raises the number, orange lowers it"
+            speaks = "blue speaks for the answer, orange against it"
+            number = predictor.targets[0].kind == "number"
+            drawn = {**_text(shown["text"], look), "note": raises if number else speaks}
         case "audio":
             drawn = {"drawing": _sound(np.asarray(shown["array"]), float(shown["rate"]), look.where[:, 0], look)}
         case "series":
@@ -131,7 +134,7 @@ def _text(text: str, look: _Look) -> dict[str, Any]:
             spans.append((start, end))
             weights.append(weight)
             at = end
-    return {"drawing": draw.highlighted(cut, spans, weights), "note": "blue speaks for the answer, orange against it"}
+    return {"drawing": draw.highlighted(cut, spans, weights)}
 
 
 def _sound(samples: np.ndarray, rate: float, centres: np.ndarray, look: _Look) -> Any:
