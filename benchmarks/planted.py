@@ -1,6 +1,6 @@
 """Does a fit with the default recipe find what was planted in the data?
 
-    python benchmarks/planted.py [--rows 2000] [--seeds 3] [--json]
+    python benchmarks/planted.py [--rows 2000] [--seeds 3] [--draw 0] [--json]
 
 `product`: the target is the inner product of two streams' hidden directions, or its sign; each stream alone is
 independent of it. Late fusion must stay at chance, tensor fusion be near perfect, and the streams show synergy.
@@ -29,10 +29,10 @@ FIGURES = {"classes": ("accuracy", 0.5, 0.06, 0.97), "number": ("R²", 0.0, 0.06
 Row = dict[str, Any]
 
 
-def product(folder: Path, rows: int, seeds: int, kind: str = "classes") -> list[Row]:
+def product(folder: Path, rows: int, seeds: int, draw: int, kind: str = "classes") -> list[Row]:
     """Late fusion at chance, tensor fusion near perfect, synergy."""
     late = [name for name in LATE if kind == "classes" or name != "product"]
-    run = _fit(synthetic.product(rows, kind=kind), folder, fusion=[*MULTIPLY, *late], seeds=seeds)
+    run = _fit(synthetic.product(rows, kind=kind, seed=draw), folder, fusion=[*MULTIPLY, *late], seeds=seeds)
     found = {r["strategy"]: r for r in run.leaderboard}
     metric, chance, breadth, near = FIGURES[kind]
     told = []
@@ -47,14 +47,14 @@ def product(folder: Path, rows: int, seeds: int, kind: str = "classes") -> list[
     return told
 
 
-def numbers(folder: Path, rows: int, seeds: int) -> list[Row]:
+def numbers(folder: Path, rows: int, seeds: int, draw: int) -> list[Row]:
     """The same where the product itself is the target."""
-    return product(folder, rows, seeds, "number")
+    return product(folder, rows, seeds, draw, "number")
 
 
-def noise(folder: Path, rows: int, seeds: int) -> list[Row]:
+def noise(folder: Path, rows: int, seeds: int, draw: int) -> list[Row]:
     """The worth of noise contains zero; that of the signal does not."""
-    run = _fit(synthetic.noise_stream(rows), folder, seeds=seeds)
+    run = _fit(synthetic.noise_stream(rows, seed=draw), folder, seeds=seeds)
     worth = {s["name"]: s for s in _evaluation(run)["worth"]["streams"]}
     none, some = worth["noise"], worth["signal"]
     return [
@@ -63,9 +63,9 @@ def noise(folder: Path, rows: int, seeds: int) -> list[Row]:
     ]
 
 
-def copy(folder: Path, rows: int, seeds: int) -> list[Row]:
+def copy(folder: Path, rows: int, seeds: int, draw: int) -> list[Row]:
     """Two equal streams are redundant."""
-    return [_interaction("copy", _fit(synthetic.copied_stream(rows), folder, seeds=seeds), "redundancy")]
+    return [_interaction("copy", _fit(synthetic.copied_stream(rows, seed=draw), folder, seeds=seeds), "redundancy")]
 
 
 def _fit(planted: synthetic.Planted, folder: Path, **options: Any) -> pm.Run:
@@ -100,11 +100,12 @@ def main() -> int:
     arguments = parser(__doc__)
     arguments.add_argument("--rows", type=int, default=2000)
     arguments.add_argument("--seeds", type=int, default=3)
+    arguments.add_argument("--draw", type=int, default=0, help="the tables' own seed")
     options = arguments.parse_args()
     told: list[Row] = []
     for check in (product, numbers, noise, copy):
         with tempfile.TemporaryDirectory() as folder:
-            told += check(Path(folder), options.rows, options.seeds)
+            told += check(Path(folder), options.rows, options.seeds, options.draw)
     show(told, options.json)
     return 0 if all(row["found"] for row in told) else 1
 
