@@ -178,6 +178,26 @@ def test_explain_as_text_json_and_page(polymodal, shop, tmp_path):
     assert (tmp_path / "page.html").read_text(encoding="utf-8").startswith("<!doctype html>")
 
 
+def test_demo_runs_on_what_pip_brings(polymodal, tmp_path, monkeypatch):
+    pytest.importorskip("easy_vqa")
+    from polymodal.config import Config
+
+    plain = Config.from_options.__func__
+    quick = {**QUICK, "finetune": False, "finetune_training": {}}
+    monkeypatch.setattr(Config, "from_options", classmethod(lambda cls, options: plain(cls, {**options, **quick})))
+    monkeypatch.setattr("polymodal.train.demo.ROWS", {"train": 120, "valid": 40, "test": 40})
+    said = polymodal("demo", "-o", "run")
+    assert "easy-VQA" in done(said)
+    assert (tmp_path / "run" / "report.html").exists()
+    assert "holds a run already. Continue it with --resume" in polymodal("demo", "-o", "run").err
+    done(polymodal("demo", "-o", "run", "--resume"))
+
+
+def test_demo_without_its_extra_says_what_to_install(polymodal, monkeypatch):
+    monkeypatch.setitem(sys.modules, "easy_vqa", None)
+    assert "Install it with: pip install 'polymodal[demo]'" in refused(polymodal("demo"))
+
+
 def test_list_and_show(polymodal):
     assert "Arevalo" in done(polymodal("list", "fusions"))
     assert "gated" not in done(polymodal("list", "heads"))

@@ -81,7 +81,7 @@ def fit_plan(plan: Plan, *, out: str | Path, resume: bool = False, quiet: bool =
         raise
     except KeyboardInterrupt:
         raise Interrupted(
-            f"Stopped before any strategy had finished. The same command with --resume goes on where {folder} stopped."
+            f"Stopped before there was a result. The same command with --resume goes on where {folder} stopped."
         ) from None
 
 
