@@ -16,7 +16,7 @@ LAYERS = {
     "core": 0,
     "nn": 1,
     **dict.fromkeys(FAMILIES, 2),
-    **dict.fromkeys(("model", "config", "assemble", "planning", "predictor"), 3),
+    **dict.fromkeys(("model", "config", "answers", "assemble", "planning", "predictor", "space"), 3),
     **dict.fromkeys(TOP, 4),
     "cli": 5,
     "__init__": 6,
@@ -98,7 +98,7 @@ def test_files_and_signatures_stay_small():
         if (lines := text.count("\n")) > 500:
             wrong.append(f"{name} has {lines} lines; split it")
         for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.FunctionDef) and name != "cli":
+            if isinstance(node, ast.FunctionDef) and name.split(".")[0] != "cli":
                 arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
                 count = sum(a.arg not in ("self", "cls") for a in arguments)
                 if count > 12:

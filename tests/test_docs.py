@@ -149,7 +149,7 @@ def test_links_and_named_commands_exist(page):
         if not target.startswith(("http:", "https:")):
             assert not path or (ROOT / page).parent.joinpath(path).exists(), target
             assert path or anchor in anchors, target
-    known = {name for name in dir(cli) if not name.startswith("_")} | {"list"}
+    known = {c.name or c.callback.__name__ for c in cli.app.registered_commands}
     for command in re.findall(r"`polymodal (\w+)", text):
         assert command in known, f"{page} names `polymodal {command}`"
 

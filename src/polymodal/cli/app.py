@@ -1,0 +1,117 @@
+"""The application, and what its commands share: options, configuration, printing."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import typer.core
+
+from polymodal.core.errors import BadArgument
+from polymodal.core.files import finite
+
+ORDER = (
+    "demo", "inspect", "prepare", "plan", "fit", "evaluate", "predict", "explain", "align", "index", "search", "list",
+    "show", "store",
+)  # fmt: skip
+
+
+class InOrder(typer.core.TyperGroup):
+    """Commands in the order of work, whichever module brings them."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(self.commands, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
+
+
+app = typer.Typer(
+    name="polymodal",
+    cls=InOrder,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Data = Annotated[
+    str, typer.Argument(help="CSV, TSV, Parquet, JSONL, a folder per class, Hugging Face dataset or shards.")
+]
+TargetOption = Annotated[str | None, typer.Option("--target", "-t", help="Column to predict.")]
+Valid = Annotated[str | None, typer.Option(help="Rows to choose by; cut from DATA when absent.")]
+Test = Annotated[str | None, typer.Option(help="Rows to measure on, once; cut from DATA when absent.")]
+SchemaOption = Annotated[str | None, typer.Option("--schema", help="YAML that corrects what is inferred.")]
+ConfigOption = Annotated[str | None, typer.Option("--config", help="YAML with any option of fit.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+FusionOption = Annotated[
+    list[str] | None,
+    typer.Option("--fusion", "-f", help="'auto', 'all', or names (repeat it, or commas). See `polymodal list`."),
+]
+SeedsOption = Annotated[int | None, typer.Option(min=1, help="Seeds a strategy.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="Any option of the configuration, as name=value; value is YAML.")
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted run to the same result.")]
+RunFolder = Annotated[Path, typer.Argument(help="Folder of a finished run.")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        import polymodal
+
+        print(polymodal.__version__)
+        raise typer.Exit()
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """One model from records that mix pictures, words, sound and measurements, and what each was worth."""
+
+
+def read_config(path: str | None, sets: list[str] | None, *, fusion: list[str] | None, **values: Any) -> Any:
+    """The configuration: the file's, then what was given on the command line."""
+    from polymodal.config import Config
+    from polymodal.core.values import read_yaml
+
+    changes = {name: value for name, value in values.items() if value is not None}
+    names = [name.strip() for given in fusion or [] for name in given.split(",") if name.strip()]
+    if len(names) > 1 and (whole := {"all", "auto"} & set(names)):
+        raise BadArgument(f"--fusion {whole.pop()} stands alone; got {', '.join(names)}.")
+    if names:
+        changes["fusion"] = names[0] if names[0] in ("all", "auto") else names
+    for item in sets or []:
+        name, equals, value = item.partition("=")
+        if not equals:
+            raise BadArgument(f"--set takes name=value; got {item!r}.")
+        changes[name] = read_yaml(value, f"--set {name}")
+    return Config.read(path, changes) if path else Config.from_options(changes)
+
+
+def read_rows(run: Any, data: str) -> Any:
+    """The rows of `data` for a finished run; columns that the model reads and the data lack are said or refused."""
+    table = run.read(data)
+    lacking = run.lacking(table)
+    say([f"not in {data}: {', '.join(lacking)}; missing in every row"] if lacking else [])
+    return table
+
+
+def spare(data: str, out: Path) -> None:
+    if Path(data).resolve() == out.resolve():
+        raise BadArgument(f"--out {out} is the data itself, which would be overwritten. Give another file.")
+
+
+def show_result(result: Any) -> None:
+    """A result on standard output: words as they are, anything else as JSON."""
+    print(result if isinstance(result, str) else json.dumps(finite(result), ensure_ascii=False, indent=1))
+
+
+def say(lines: Iterable[str]) -> None:
+    """Remarks go to standard error, so that standard output can be piped."""
+    for line in lines:
+        print(line, file=sys.stderr)

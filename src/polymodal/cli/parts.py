@@ -1,0 +1,50 @@
+"""Commands that show what there is: the catalogue and the store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from polymodal.cli.app import AsJson, app, show_result
+from polymodal.core.errors import BadArgument
+
+
+@app.command("list")
+def list_parts(
+    family: Annotated[str | None, typer.Argument(help="processor, encoder, fusion, decision, trees or head.")] = None,
+    as_json: AsJson = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the tables of the documentation.")] = False,
+) -> None:
+    """The catalogue, each part with its source."""
+    from polymodal import catalogues
+
+    if as_json and markdown:
+        raise BadArgument("--json and --markdown are two forms of the same list; give one of them.")
+    print(catalogues.show_all(family, "json" if as_json else "markdown" if markdown else "text"))
+
+
+@app.command()
+def show(name: Annotated[str, typer.Argument(help="A part's name.")]) -> None:
+    """One part: what it does, its options, its source."""
+    from polymodal import catalogues
+
+    print(catalogues.show_part(name))
+
+
+@app.command()
+def store(
+    folder: Annotated[Path | None, typer.Option("--store", help="The store's folder [the user's cache].")] = None,
+    clear: Annotated[str | None, typer.Option(help="A group's name, its first letters, or 'all'.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What the encode-once store holds, and clearing it. POLYMODAL_STORE names another folder."""
+    from polymodal.data.store import Store, default_store
+
+    found = Store(folder or default_store())
+    if clear is not None:
+        freed = found.clear(None if clear == "all" else clear)
+        show_result({"freed": freed} if as_json else f"{freed / 1e6:.1f} MB freed")
+        return
+    show_result(found.report() if as_json else found.text())

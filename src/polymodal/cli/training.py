@@ -1,0 +1,97 @@
+"""Commands that look at data and train."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from polymodal.cli.app import (
+    AsJson,
+    ConfigOption,
+    Data,
+    FusionOption,
+    Resume,
+    SchemaOption,
+    SeedsOption,
+    SetOption,
+    TargetOption,
+    Test,
+    Valid,
+    app,
+    read_config,
+    show_result,
+)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")] = Path("runs/demo"),
+    resume: Resume = False,
+) -> None:
+    """The main job on built-in data, end to end, with a report."""
+    from polymodal.train.demo import demo as run_demo
+
+    run_demo(out, resume=resume)
+
+
+@app.command()
+def inspect(
+    data: Data,
+    target: TargetOption = None,
+    valid: Valid = None,
+    test: Test = None,
+    schema: SchemaOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fields, kinds, missing cells, broken files, duplicates, leaks between splits."""
+    from polymodal.train.inspection import inspect as run_inspect
+
+    found = run_inspect(data, target, valid=valid, test=test, schema=schema)
+    show_result(found.to_json() if as_json else found.text())
+
+
+@app.command()
+def plan(
+    data: Data,
+    target: TargetOption = None,
+    valid: Valid = None,
+    test: Test = None,
+    schema: SchemaOption = None,
+    config: ConfigOption = None,
+    fusion: FusionOption = None,
+    seeds: SeedsOption = None,
+    sets: SetOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """What fit would do, and why; computes nothing."""
+    from polymodal.planning import plan as make_plan
+
+    settings = read_config(config, sets, fusion=fusion, seeds=seeds)
+    found = make_plan(data, target, valid=valid, test=test, schema=schema, config=settings)
+    show_result(found.to_json() if as_json else found.text())
+
+
+@app.command()
+def fit(
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")],
+    target: TargetOption = None,
+    valid: Valid = None,
+    test: Test = None,
+    schema: SchemaOption = None,
+    config: ConfigOption = None,
+    fusion: FusionOption = None,
+    seeds: SeedsOption = None,
+    budget_ms: Annotated[float | None, typer.Option(help="Choose only what answers a row within it.")] = None,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds after which no further strategy starts.")] = None,
+    resume: Resume = False,
+    sets: SetOption = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing; the run's files say it all.")] = False,
+) -> None:
+    """Train, compare every way to fuse, keep the best, and say whether fusing helped."""
+    from polymodal.train.fit import fit as run_fit
+
+    settings = read_config(config, sets, fusion=fusion, seeds=seeds, budget_ms=budget_ms, time_limit=time_limit)
+    run_fit(data, target, out=out, valid=valid, test=test, schema=schema, config=settings, resume=resume, quiet=quiet)

@@ -1,0 +1,78 @@
+"""Commands that use a finished run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from polymodal.cli.app import AsJson, Data, RunFolder, app, read_rows, say, show_result, spare
+from polymodal.core.errors import BadArgument
+
+
+@app.command()
+def evaluate(
+    run: RunFolder,
+    data: Data,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the report [RUN/evaluation].")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Metrics with intervals, every subset of streams, noise curves, calibration, report."""
+    from polymodal.train.run import load
+
+    folder = out or run / "evaluation"
+    if folder.exists() and not folder.is_dir():
+        raise BadArgument(f"{folder} is a file; --out names a folder.")
+    finished = load(run)
+    read_rows(finished, data)
+    found = finished.evaluate(data, out=folder, quiet=as_json)
+    say(found["data"]["warnings"])
+    show_result(found if as_json else f"{found['verdict']['headline']}\nReport: {folder / 'report.html'}")
+
+
+@app.command()
+def predict(
+    run: RunFolder,
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", "-o", help="CSV, TSV, JSONL or Parquet file to write.")],
+) -> None:
+    """Label and probability, or number and interval, of every row."""
+    from polymodal.data.write import check_writable, write_columns
+    from polymodal.train.run import load
+
+    check_writable(out)
+    spare(data, out)
+    finished = load(run)
+    problems: list[Any] = []
+    columns = finished.predict(read_rows(finished, data), problems=problems)
+    write_columns(columns, out)
+    say([f"set aside: {problem}" for problem in problems[:20]])
+    say([f"… and {len(problems) - 20} more cells set aside"] if len(problems) > 20 else [])
+    print(f"{len(columns['id'])} rows written to {out}")
+
+
+@app.command()
+def explain(
+    run: RunFolder,
+    data: Data,
+    row: Annotated[str | None, typer.Option(help="Id of one row.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="HTML page with pictures to write.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Rows to explain when no id is given.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Worth of each stream to each answer, and with --out a page that shows where the model looked."""
+    from polymodal.train.assess import explanation_text
+    from polymodal.train.run import load
+
+    if out is not None:
+        spare(data, out)
+    finished = load(run)
+    table = read_rows(finished, data)
+    found = finished.explain(table, row=row, limit=limit)
+    if out is not None:
+        from polymodal.train.explanation import write_explanation
+
+        write_explanation(finished, table, found, out)
+        say([f"Page: {out}"])
+    show_result(found if as_json else explanation_text(found))
