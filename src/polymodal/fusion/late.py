@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from polymodal.core.errors import BadArgument, suggest
 from polymodal.fusion.base import DecisionFusion
+from polymodal.nn.precision import at_least_float32
 from polymodal.nn.simplex import Alpha, Simplex, simplex_grid
 
 LEAST_LOG = -12.0  # of a stream's log-probability in stacking, so that no one answer swamps the rest
@@ -27,7 +28,7 @@ def _pool(scores: Tensor, weights: Tensor, kind: str) -> Tensor:
     Where no weight is given, every stream counts equally: the scores there are zero, so the answer is the indifferent
     one.
     """
-    scores = scores.float()
+    scores = at_least_float32(scores)
     none = weights.sum(1, keepdim=True) == 0
     weights = torch.where(none, 1 / scores.shape[1], weights)[..., None]
     if kind == "number":
@@ -42,8 +43,8 @@ class LateMean(DecisionFusion):
     """The mean of the probabilities (numbers: of the values) of the streams that are there."""
 
     def combine(self, scores: Tensor, present: Tensor) -> Tensor:
-        weights = present / present.sum(1, keepdim=True).clamp(min=1)
-        return _pool(scores, weights, self.kind)
+        weights = present.to(at_least_float32(scores).dtype)
+        return _pool(scores, weights / weights.sum(1, keepdim=True).clamp(min=1), self.kind)
 
 
 class LateWeighted(DecisionFusion):
@@ -71,7 +72,7 @@ class LateWeighted(DecisionFusion):
 
     def combine(self, scores: Tensor, present: Tensor) -> Tensor:
         if self.log_temperature is not None:
-            scores = scores.float() * torch.exp(-self.log_temperature)[:, None]
+            scores = at_least_float32(scores) * torch.exp(-self.log_temperature)[:, None]
         return _pool(scores, self.weights(present), self.kind)
 
 
@@ -95,7 +96,7 @@ class Product(DecisionFusion):
         self.log_prior = nn.Parameter(start, requires_grad=prior == "learned") if kind != "number" else None
 
     def combine(self, scores: Tensor, present: Tensor) -> Tensor:
-        scores, count = scores.float(), present.sum(1, keepdim=True)
+        scores, count = at_least_float32(scores), present.sum(1, keepdim=True)
         if self.surplus is not None:  # an expert knows at least as much as the prior: its precision is 1 + a surplus
             surplus = F.softplus(self.surplus) * present
             precision = (surplus + present)[..., None]
@@ -143,7 +144,7 @@ class Stacking(DecisionFusion):
             self.presence.weight.zero_()
 
     def combine(self, scores: Tensor, present: Tensor) -> Tensor:
-        inputs = _inputs(scores.float(), self.kind) * present[..., None]
+        inputs = _inputs(at_least_float32(scores), self.kind) * present[..., None]
         scale = present.shape[1] / present.sum(1, keepdim=True).clamp(min=1)
         with torch.autocast(scores.device.type, enabled=False):
             return self.map(inputs.flatten(1) * scale) + self.presence(present.to(inputs.dtype))

@@ -13,6 +13,7 @@ from polymodal.core.errors import BadArgument
 from polymodal.core.types import Target, Tokens
 from polymodal.heads.base import Head
 from polymodal.heads.scorer import Scorer
+from polymodal.nn.precision import at_least_float32
 
 RAREST = 1e-4  # a class never seen in training is given this share, so that its prior score stays finite
 
@@ -70,13 +71,12 @@ class Classes(Head):
         return self.scorer(tokens)
 
     def loss(self, scores: Tensor, target: Tensor) -> Tensor:
+        scores = at_least_float32(scores)
         if not (target >= 0).any():
-            return scores.float().sum() * 0.0  # keeps the graph, so that a batch without labels can be stepped over
+            return scores.sum() * 0.0  # keeps the graph, so that a batch without labels can be stepped over
         if not self.focal:
-            return F.cross_entropy(
-                scores.float(), target, self.weight, ignore_index=-1, label_smoothing=self.label_smoothing
-            )
-        return self._focal(scores[target >= 0].float(), target[target >= 0])
+            return F.cross_entropy(scores, target, self.weight, ignore_index=-1, label_smoothing=self.label_smoothing)
+        return self._focal(scores[target >= 0], target[target >= 0])
 
     def _focal(self, scores: Tensor, target: Tensor) -> Tensor:
         log_p = scores.log_softmax(1)

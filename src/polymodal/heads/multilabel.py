@@ -13,6 +13,7 @@ from polymodal.core.errors import BadArgument
 from polymodal.core.types import Target, Tokens
 from polymodal.heads.base import Head
 from polymodal.heads.scorer import Scorer
+from polymodal.nn.precision import at_least_float32
 
 RAREST = 1e-4  # keeps the prior score of a label that training always, or never, carries finite
 HEAVIEST = 100.0  # the largest weight of a positive: beyond it one rare label would drown the others
@@ -66,9 +67,9 @@ class Multilabel(Head):
         return self.scorer(tokens)
 
     def loss(self, scores: Tensor, target: Tensor) -> Tensor:
-        known = ~target.isnan()
+        scores, known = at_least_float32(scores), ~target.isnan()
         entries = F.binary_cross_entropy_with_logits(
-            scores.float(), torch.where(known, target.float(), 0.0), pos_weight=self.weight, reduction="none"
+            scores, torch.where(known, target, 0.0).to(scores.dtype), pos_weight=self.weight, reduction="none"
         )
         return (entries * known).sum() / known.sum().clamp(min=1)
 

@@ -13,6 +13,7 @@ from polymodal.core.errors import BadArgument
 from polymodal.core.types import Target, Tokens
 from polymodal.heads.base import Head
 from polymodal.heads.scorer import Scorer
+from polymodal.nn.precision import at_least_float32
 
 FARTHEST = 20.0  # spreads from the mean; beyond it exp() of a logarithmic target means nothing and may overflow
 
@@ -44,7 +45,8 @@ class Number(Head):
     def loss(self, scores: Tensor, target: Tensor) -> Tensor:
         target = target.reshape(-1)
         known = ~target.isnan()
-        values, truth = scores.float()[:, 0], torch.where(known, target, 0.0).float()
+        values = at_least_float32(scores)[:, 0]
+        truth = torch.where(known, target, 0.0).to(values.dtype)
         if self.huber is None:
             rows = 0.5 * (values - truth) ** 2
         else:

@@ -1,8 +1,9 @@
-"""Which precision a convolutional or attentive encoder should be trained in."""
+"""In which precision to train, and where to compute in at least float32."""
 
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 
 def training_precision() -> str:
@@ -12,3 +13,8 @@ def training_precision() -> str:
     a CPU that emulates bfloat16 is several times slower. On a GPU it is what `auto` chooses anyway.
     """
     return "bfloat16" if torch.cuda.is_available() or torch.cpu._is_avx512_bf16_supported() else "auto"
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """`x` in float32 where it is less exact: logarithms, exponentials and sums of many terms need it."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))

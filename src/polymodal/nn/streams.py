@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from polymodal.core.types import Tokens
 from polymodal.nn.position import index_features, place_features
@@ -53,6 +54,15 @@ class Line(NamedTuple):
     owner: Tensor
     starts: list[int]
 
+    def stacked(self) -> tuple[Tensor, Tensor]:
+        """The K streams apart again, padded to one length: [K, B, L, D] and [K, B, L] bool."""
+        ends = [*self.starts[1:], self.x.shape[1]]
+        sizes = [end - start for start, end in zip(self.starts, ends)]
+        longest = max(sizes)
+        x = [F.pad(part, (0, 0, 0, longest - part.shape[1])) for part in self.x.split(sizes, 1)]
+        mask = [F.pad(part, (0, longest - part.shape[1])) for part in self.mask.split(sizes, 1)]
+        return torch.stack(x), torch.stack(mask)
+
 
 class LineUp(nn.Module):
     """Puts the streams' tokens into one sequence, each stream led by its pooled vector.
@@ -82,7 +92,7 @@ class LineUp(nn.Module):
             owner += [k] * (1 + x.shape[1])
             parts += [
                 (project(stream.pooled) + self.stream[k] + self.whole[k])[:, None],
-                project(x) + (self.stream[k] + self.gain[k] * places),
+                project(x) + (self.stream[k] + self.gain[k] * places.to(x.dtype)),
             ]
             masks += [mask.any(1, keepdim=True), mask]
         return Line(torch.cat(parts, 1), torch.cat(masks, 1), torch.tensor(owner, device=x.device), starts)
