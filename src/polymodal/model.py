@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +16,41 @@ from polymodal.heads.base import Head
 from polymodal.nn.named import Named
 
 
+class Supply:
+    """Tokens of some rows, stream by stream, handed out when they are asked for: these are there already.
+
+    An answer that can do without a stream in some rows does not ask for it there; `predictor.Encoding` then neither
+    decodes nor encodes those cells.
+    """
+
+    def __init__(self, streams: Mapping[str, Tokens]):
+        self.streams = dict(streams)
+
+    def __len__(self) -> int:
+        return len(next(iter(self.streams.values())))
+
+    def present(self, stream: str) -> Tensor:
+        """[B] bool: rows that have the stream, as far as is known without decoding it."""
+        return self.streams[stream].present
+
+    def tokens(self, stream: str, rows: Tensor | None = None) -> Tokens:
+        """Tokens of all rows, absent wherever `rows` [B] bool is False; they may turn out absent elsewhere too."""
+        return self.streams[stream] if rows is None else self.streams[stream].keep(rows)
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Tokens of some rows with their encoded targets."""
+
+    streams: Mapping[str, Tokens]
+    targets: Mapping[str, Tensor]
+
+
 class Answer(nn.Module):
-    """Streams to scores: what is trained on stored tokens. Either `Joint` or `Decisions`."""
+    """Streams to scores: what is trained on stored tokens. `Joint`, `Decisions`, or a part of the family `answer`."""
+
+    level: ClassVar[str] = "answer"  # a word for the leaderboard
+    nested: ClassVar[tuple[str, ...]] = ()  # options that are specs of fusions, rules or answers within
 
     def forward(self, streams: Mapping[str, Tokens]) -> Output:
         """Scores of every target, [B, width] each."""
@@ -28,6 +63,16 @@ class Answer(nn.Module):
     def head(self, target: str) -> Head:
         """A head that can decode scores of `target`."""
         raise NotImplementedError
+
+    def respond(self, supply: Supply, streams: Sequence[str]) -> dict[str, Tensor]:
+        """Scores of every target, in use; unless overridden, every one of `streams` is asked for in every row."""
+        return dict(self({name: supply.tokens(name) for name in streams}).predictions)
+
+    def see(self, rows: Tensor) -> None:
+        """The numbers [b] of the training rows of the batch that comes next, for parts that remember rows."""
+
+    def settle(self, train: Labelled, valid: Labelled, seed: int) -> None:
+        """Choose, once the weights are trained, what is not chosen by gradients; by default nothing."""
 
 
 class Joint(Answer):
@@ -52,8 +97,8 @@ class Joint(Answer):
 class Decisions(Answer):
     """A head a stream and target, trained each on its own, and a rule that combines their scores.
 
-    The rule's own parameters learn from scores cut off from the heads: late fusion in the strict sense. One stream with
-    any rule is the single-modality baseline.
+    The rule says what they learn (`DecisionFusion.losses`): by default its own parameters learn from scores cut off from
+    the heads, which is late fusion in the strict sense. One stream with any rule is the single-modality baseline.
     """
 
     def __init__(self, heads: Mapping[str, Mapping[str, Head]], rules: Mapping[str, DecisionFusion]):
@@ -68,14 +113,15 @@ class Decisions(Answer):
     def losses(self, output: Output, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
         found: dict[str, Tensor] = {}
         for target, scores in self._alone(output.streams).items():
-            for stream, value in scores.items():
-                present = output.streams[stream].present  # no row at all is a loss of zero
-                head: Head = self.heads[target][stream]  # type: ignore[index,assignment]
-                found[f"{target}/{stream}"] = head.loss(value[present], targets[target][present])
-            if any(p.requires_grad for p in self.rules[target].parameters()):
-                detached = {stream: value.detach() for stream, value in scores.items()}
-                found[target] = self.head(target).loss(self._combine(target, detached, output.streams), targets[target])
+            present = {stream: output.streams[stream].present for stream in scores}
+            own = {stream: head.loss for stream, head in self.heads[target].items()}  # type: ignore[operator,union-attr]
+            each = self.rules[target].losses(scores, present, targets[target], own)  # type: ignore[operator]
+            found |= {f"{target}/{name}" if name else target: value for name, value in each.items()}
         return found
+
+    def see(self, rows: Tensor) -> None:
+        for rule in self.rules.values():
+            rule.see(rows)  # type: ignore[operator]
 
     def head(self, target: str) -> Head:
         return next(iter(self.heads[target].values()))  # type: ignore[operator,union-attr]
@@ -99,8 +145,13 @@ class Blend(Answer):
         self.weights = [w / sum(weights) for w in weights]
 
     def forward(self, streams: Mapping[str, Tokens]) -> Output:
-        each = [member(streams).predictions for member in self.members]
-        return Output(streams, None, {t: self.blend(t, [e[t] for e in each]) for t in each[0]})
+        return Output(streams, None, self._blended([member(streams).predictions for member in self.members]))
+
+    def respond(self, supply: Supply, streams: Sequence[str]) -> dict[str, Tensor]:
+        return self._blended([m.respond(supply, streams) for m in self.members])  # type: ignore[operator]
+
+    def _blended(self, each: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        return {t: self.blend(t, [e[t] for e in each]) for t in each[0]}
 
     def losses(self, output: Output, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {name: self.head(name).loss(scores, targets[name]) for name, scores in output.predictions.items()}

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar, final
 
 import torch
 from torch import Tensor
 
-from polymodal.core.errors import BadData, suggest
+from polymodal.core.errors import BadArgument, BadData, suggest
 from polymodal.core.part import Part
-from polymodal.core.types import Tokens
+from polymodal.core.types import KINDS, Tokens
+
+Loss = Callable[[Tensor, Tensor], Tensor]  # of scores [n, width] and encoded targets [n, …]
 
 
 def _ordered(given: Mapping[str, object], names: Sequence[str]) -> None:
@@ -57,9 +59,15 @@ class DecisionFusion(Part):
     """
 
     level: ClassVar[str] = "decision"
+    kinds: ClassVar[tuple[str, ...]] = KINDS  # of targets for which the rule is defined
 
     def __init__(self, names: Sequence[str], kind: str, width: int):
         super().__init__()
+        if kind not in self.kinds:
+            raise BadArgument(
+                f"{type(self).__name__} combines answers of the kind {' or '.join(self.kinds)}, not {kind}. For every "
+                "kind there are late_mean, late_weighted, product and stacking."
+            )
         self.names = tuple(sorted(names))
         self.kind = kind
         self.width = width
@@ -71,6 +79,23 @@ class DecisionFusion(Part):
         zero = next(iter(scores.values())).new_zeros(())
         clean = [torch.where(present[n][:, None], scores[n], zero) for n in self.names]
         return self.combine(torch.stack(clean, 1), torch.stack([present[n] for n in self.names], 1))
+
+    def losses(
+        self, scores: Mapping[str, Tensor], present: Mapping[str, Tensor], truth: Tensor, own: Mapping[str, Loss]
+    ) -> dict[str, Tensor]:
+        """Named losses of a batch; the combined answer's own goes by the name "".
+
+        `own[stream](scores, truth)` is the loss of a stream's head. Unless overridden each head learns alone, from the
+        rows that have its stream, and the rule's parameters from scores cut off from the heads.
+        """
+        found = {n: own[n](scores[n][present[n]], truth[present[n]]) for n in scores}  # no row at all: a loss of zero
+        if any(p.requires_grad for p in self.parameters()):
+            detached = {n: value.detach() for n, value in scores.items()}
+            found[""] = own[self.names[0]](self(detached, present), truth)
+        return found
+
+    def see(self, rows: Tensor) -> None:
+        """The numbers [b] of the training rows of the batch that comes next, for a rule that remembers rows."""
 
     @abstractmethod
     def combine(self, scores: Tensor, present: Tensor) -> Tensor:
