@@ -26,6 +26,11 @@ OTHER: dict[str, dict[str, Any]] = {
     "attention": {"dropout": 0.5, "heads": 2, "expansion": 3.0},
     "cross": {"dropout": 0.5, "heads": 2, "expansion": 3.0, "layers": 2, "tokens": 2},
     "unified": {"dropout": 0.5, "heads": 2, "expansion": 3.0, "layers": 1, "tokens": 2},
+    "kxk": {"dropout": 0.5, "heads": 2, "expansion": 3.0},
+    "mult": {"dropout": 0.5, "heads": 2, "expansion": 3.0, "layers": 2, "tokens": 2},
+    "mbt": {"dropout": 0.5, "heads": 2, "expansion": 3.0, "layers": 3, "tokens": 2, "bottlenecks": 2},
+    "perceiver": {"dropout": 0.5, "heads": 2, "expansion": 3.0, "layers": 2, "tokens": 2, "latents": 2},
+    "deep": {"dropout": 0.5, "depth": 1, "excite": False, "expansion": 3.0},
     "tensor": {"dropout": 0.5, "width": 3},
     "lowrank": {"dropout": 0.5, "rank": 2},
     "late_mean": {},
@@ -41,7 +46,7 @@ def test_fusion_keeps_the_laws(name: str):
     check_fusion(name)
 
 
-@pytest.mark.parametrize("name", ["tensor", "cross"])
+@pytest.mark.parametrize("name", ["tensor", "cross", "kxk", "mult", "mbt", "deep"])
 def test_five_streams(name: str):
     check_fusion(name, widths={"dotted.name": 4, "b": 4, "c": 4, "d": 4, "e": 4}, dim=8)
 

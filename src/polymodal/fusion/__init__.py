@@ -40,6 +40,31 @@ FUSIONS = Catalogue(
             "One Transformer over all tokens of all streams, read at a class token.",
             "Chen, Li, Yu, El Kholy, Ahmed, Gan, Cheng, Liu 2020; Kim, Son, Kim 2021",
         ),
+        "kxk": Entry(
+            "polymodal.fusion.kxk:KxK",
+            "A weight for every ordered pair of streams: each hears every other as much as it should.",
+            "Vaswani et al. 2017, over streams in place of words",
+        ),
+        "mult": Entry(
+            "polymodal.fusion.mult:MulT",
+            "A cross-modal Transformer for every ordered pair of streams, then self-attention per target.",
+            "Tsai, Bai, Liang, Kolter, Morency, Salakhutdinov 2019",
+        ),
+        "mbt": Entry(
+            "polymodal.fusion.mbt:Mbt",
+            "Transformers a stream that exchange only through a few bottleneck tokens.",
+            "Nagrani, Yang, Arnab, Jansen, Schmid, Sun 2021",
+        ),
+        "perceiver": Entry(
+            "polymodal.fusion.perceiver:Perceiver",
+            "A few learned latents read all tokens of all streams, at a cost linear in their number.",
+            "Jaegle, Gimeno, Brock, Zisserman, Vinyals, Carreira 2021; Alayrac et al. 2022 (resampler)",
+        ),
+        "deep": Entry(
+            "polymodal.fusion.deep:Deep",
+            "A network a stream and a central one; they exchange at every depth.",
+            "Vielzeuf, Lechervy, Pateux, Jurie 2018; Joze, Shaban, Iuzzolino, Koishida 2020",
+        ),
         "tensor": Entry(
             "polymodal.fusion.tensor:Tensor",
             "The outer product of all streams: every product between them.",

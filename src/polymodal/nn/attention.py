@@ -14,7 +14,8 @@ from polymodal.nn.pool import masked_softmax
 
 LONG = 512  # keys from which bfloat16 flash attention pays on a CPU; below it, its backward pass is the slowest choice
 
-Rule = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]  # of query, key, value and mask, as `attend` takes them
+# Of query, key, value and mask, as `attend` takes them.
+Rule = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -9,21 +9,23 @@ from torch import Tensor, nn
 class GroupedLinear(nn.Module):
     """G linear maps side by side: rows [G · B, …, width], one group's after the other's, to [G · B, …, out].
 
-    For small tensors one batched multiplication is much cheaper than G of them. Each map starts as `nn.Linear` does.
+    For small tensors one batched multiplication is much cheaper than G of them. Each map starts as `nn.Linear` does. The
+    bias is flat, [G · out]: optimisers tell biases, which must not decay, by their one dimension.
     """
 
     def __init__(self, groups: int, width: int, out: int, *, bias: bool = True):
         super().__init__()
         bound = width**-0.5
         self.weight = nn.Parameter(torch.empty(groups, out, width).uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.empty(groups, 1, out).uniform_(-bound, bound)) if bias else None
+        self.bias = nn.Parameter(torch.empty(groups * out).uniform_(-bound, bound)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         groups, out, width = self.weight.shape
         rows = x.reshape(groups, x.numel() // (groups * width), width)
         weight = self.weight.transpose(1, 2)
-        mapped = torch.bmm(rows, weight) if self.bias is None else torch.baddbmm(self.bias, rows, weight)
-        return mapped.view(*x.shape[:-1], out)
+        if self.bias is None:
+            return torch.bmm(rows, weight).view(*x.shape[:-1], out)
+        return torch.baddbmm(self.bias.view(groups, 1, out), rows, weight).view(*x.shape[:-1], out)
 
 
 def linear(width: int, out: int, *, groups: int = 1, bias: bool = True) -> nn.Module:
