@@ -21,7 +21,9 @@ CHECKS = {
     "encoder": "check_encoder",
     "fusion": "check_fusion",
     "decision": "check_decision",
+    "answer": "check_answer",
     "head": "check_head",
+    "align": "check_aligner",
 }
 ONLY_HERE = {"trees"}  # fitted, not trained: no third party can add one, and tests/fusion/test_boosted.py is its check
 

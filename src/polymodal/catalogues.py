@@ -16,17 +16,22 @@ FAMILIES = {
     "encoder": "polymodal.encoders:ENCODERS",
     "fusion": "polymodal.fusion:FUSIONS",
     "decision": "polymodal.fusion:DECISIONS",
+    "answer": "polymodal.answers:ANSWERS",
     "trees": "polymodal.fusion:TREES",
     "head": "polymodal.heads:HEADS",
+    "align": "polymodal.align:ALIGNERS",
 }
 WORDS = {
     "processor": "Raw cells of one column to arrays, fitted on the training rows only.",
     "encoder": "Arrays of one stream to tokens. Named in `encoders`, by stream or by kind.",
     "fusion": "Several streams to one, before the answer. Named in `fusion`.",
     "decision": "Each stream's own answer, combined: late fusion. Named in `fusion`.",
+    "answer": "More than one fusion or one rule: mixtures, and answers that ask for streams one by one. Named in `fusion`.",
     "trees": "Fitted on the streams' pooled vectors, not trained by gradients. Named in `fusion`.",
     "head": "Tokens to scores, loss and human values. Named in `heads`, by target.",
+    "align": "Several streams into one space. Named in `polymodal align --method`.",
 }
+BESIDE = {"fusion": ("fusion", "decision", "answer", "trees")}  # families that one option names
 
 
 def catalogue(family: str) -> Catalogue:
@@ -36,8 +41,12 @@ def catalogue(family: str) -> Catalogue:
 
 
 def show_all(family: str | None, form: str) -> str:
-    """The catalogue of one family or of all, as `text`, `json` or `markdown`. Raises `UnknownName`."""
+    """The catalogue of one family or of all, as `text`, `json` or `markdown`. Raises `UnknownName`.
+
+    `fusion` shows everything that `--fusion` takes.
+    """
     names = [_family(family)] if family else list(FAMILIES)
+    names = list(BESIDE.get(names[0], names)) if family else names
     tables = {name: {part: catalogue(name).entry(part) for part in catalogue(name)} for name in names}
     if form == "json":
         plain = {name: {part: asdict(entry) for part, entry in table.items()} for name, table in tables.items()}

@@ -19,10 +19,12 @@ TESTS = Path(__file__).parents[1]
 TRIED = {
     "fusion": "fusion/test_fusion_laws.py",
     "decision": "fusion/test_fusion_laws.py",
+    "answer": "answers/test_answer_laws.py",
     "trees": "fusion/test_boosted.py",
     "encoder": "testing/test_catalogued_parts.py",
     "processor": "testing/test_catalogued_parts.py",
     "head": "testing/test_catalogued_parts.py",
+    "align": "align/test_aligner_laws.py",
 }
 # Options without which eight rows are too few to learn from.
 SMALL: dict[str, dict[str, Any]] = {"text_tfidf": {"rare": 1}}

@@ -8,6 +8,8 @@
 Each check raises `NotConformant`, an AssertionError that lists every broken law, what was found and how to mend it.
 """
 
+from polymodal.testing.aligner import check_aligner
+from polymodal.testing.answer import check_answer
 from polymodal.testing.decision import check_decision
 from polymodal.testing.encoder import check_encoder
 from polymodal.testing.examples import example_cells, example_inputs
@@ -17,6 +19,6 @@ from polymodal.testing.processor import check_processor
 from polymodal.testing.subject import NotConformant, Violation
 
 __all__ = [
-    "NotConformant", "Violation", "check_decision", "check_encoder", "check_fusion", "check_head", "check_processor",
+    "NotConformant", "Violation", "check_answer", "check_aligner", "check_decision", "check_encoder", "check_fusion", "check_head", "check_processor",
     "example_cells", "example_inputs",
 ]  # fmt: skip
