@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor
@@ -28,6 +28,7 @@ class Aligner(Part):
 
     learns: ClassVar[str] = "gradient"
     paired: ClassVar[bool] = True  # False: learns without being told which items belong together
+    reads_cells: ClassVar[bool] = False  # True: `inform` wants to be called before training
 
     def __init__(self, widths: Mapping[str, int], dim: int):
         super().__init__()
@@ -71,6 +72,14 @@ class Aligner(Part):
     ) -> dict[str, Tensor]:
         """Named losses of a batch of stored tokens. `embed` stands for `self`: the same vectors in less memory."""
         return self.loss((embed or self)(streams), rows)
+
+    def inform(self, columns: Mapping[str, Sequence[Any]], *, seed: int = 0) -> list[str]:
+        """Told before training the raw cells of the table, column by column; cell r belongs to row r of `Side.rows`.
+
+        An aligner that learns from more than the streams' vectors reads it here (`reads_cells`); nothing of it is
+        needed afterwards to embed. Returns what the user should be told.
+        """
+        return []
 
     def fit(self, sides: Mapping[str, Side], *, seed: int = 0) -> None:
         """Find the maps from the training items of every stream. Raises `BadData` when they do not suffice."""
