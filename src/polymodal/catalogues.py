@@ -26,7 +26,7 @@ WORDS = {
     "encoder": "Arrays of one stream to tokens. Named in `encoders`, by stream or by kind.",
     "fusion": "Several streams to one, before the answer. Named in `fusion`.",
     "decision": "Each stream's own answer, combined: late fusion. Named in `fusion`.",
-    "answer": "More than one fusion or one rule: mixtures, and answers that ask for streams one by one. Named in `fusion`.",
+    "answer": "More than one fusion or rule: mixtures, and answers that choose streams row by row. Named in `fusion`.",
     "trees": "Fitted on the streams' pooled vectors, not trained by gradients. Named in `fusion`.",
     "head": "Tokens to scores, loss and human values. Named in `heads`, by target.",
     "align": "Several streams into one space. Named in `polymodal align --method`.",

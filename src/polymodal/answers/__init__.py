@@ -1,0 +1,20 @@
+"""The catalogue of answers that are more than one fusion or one rule. Nothing is imported until it is named."""
+
+from polymodal.core.registry import Catalogue, Entry
+
+ANSWERS = Catalogue(
+    "answer",
+    "polymodal.model:Answer",
+    {
+        "hybrid": Entry(
+            "polymodal.answers.hybrid:Hybrid",
+            "A joint fusion and each stream's own decision, combined by a rule.",
+            "Atrey, Hossain, El Saddik, Kankanhalli 2010 (hybrid fusion)",
+        ),
+        "experts": Entry(
+            "polymodal.answers.experts:Experts",
+            "Mixture of experts, one a stream; the gate leaves out streams that are absent.",
+            "Li et al. 2025 (SimMLM: dynamic mixture of modality experts)",
+        ),
+    },
+)

@@ -1,0 +1,159 @@
+"""Does an answer keep its contract?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from polymodal.answers import ANSWERS
+from polymodal.answers.base import Parts, kinds_of
+from polymodal.assemble import Heads
+from polymodal.core.registry import Spec
+from polymodal.core.types import KINDS, Target, Tokens
+from polymodal.model import Answer, Labelled, Supply
+from polymodal.testing.fusion import mapped_streams
+from polymodal.testing.head import example_truth
+from polymodal.testing.laws import (
+    bfloat16,
+    finite,
+    gradient,
+    inputs_untouched,
+    learns,
+    options_stored,
+    row_alone,
+    same_seed,
+    saved_and_loaded,
+)  # fmt: skip
+from polymodal.testing.subject import ROWS, Subject, Violation, built, judge, random_streams, same
+
+WIDTHS = {"left": 6, "middle": 10, "right": 8}
+COST = {"left": 1.0, "middle": 2.0, "right": 4.0}
+
+
+def check_answer(spec: Spec, *, kinds: Sequence[str] = KINDS, dim: int = 16) -> None:
+    """Try an answer under every kind of target that it is defined for. Raises `NotConformant`.
+
+    Besides the laws of every part: scores have the target's width; what is masked changes nothing, nor does the order
+    of the streams; a row without any stream is finite; handed its streams on demand it says the same, and asks only for
+    what is there; after `settle` all this still holds; it learns eight rows.
+    """
+    cls, given = ANSWERS.resolve(spec)
+    allowed = kinds_of(spec)
+    for kind in kinds:
+        if allowed is not None and kind not in allowed:
+            continue
+        target = example_target(kind)
+        build = partial(_build, spec, WIDTHS, target, dim)
+        label = f"The answer {ANSWERS.name_of(cls)} ({kind})"
+        subject = Subject(label, build, _run, random_streams(WIDTHS), "scores")
+        settled = replace(subject, build=partial(_settled, build, target))
+        lost = replace(subject, run=partial(_lost, target), trained="loss")
+        whole = replace(lost, inputs=random_streams(WIDTHS, full=True))
+        laws = [
+            partial(finite, subject), partial(options_stored, subject, ANSWERS, given), partial(gradient, lost),
+            *(partial(check, subject) for check in (same_seed, bfloat16)),
+            *(partial(check, each) for check in (row_alone, inputs_untouched, saved_and_loaded, _masked, _on_demand)
+              for each in (subject, settled)),
+            *(partial(_shape, each, target) for each in (subject, settled)),
+            partial(_stream_order, spec, target, dim, subject),
+            partial(learns, whole, lambda _, outs: outs["loss"].sum(), steps=300, lr=5e-3, goal=0.4),
+        ]  # fmt: skip
+        judge(label, laws)
+
+
+def example_target(kind: str) -> Target:
+    """A target of each kind, three classes or labels wide."""
+    if kind == "number":
+        return Target("y", "number", location=3.0, scale=2.0)
+    return Target("y", kind, ("a", "b", "c"), frequencies=(0.2, 0.3, 0.5))
+
+
+def _build(spec: Spec, widths: Mapping[str, int], target: Target, dim: int) -> Answer:
+    return ANSWERS.build(spec, widths, [target], Parts(dim, Heads().build, COST))
+
+
+def _settled(build: partial[Answer], target: Target) -> Answer:
+    answer = build()
+    rows = Labelled(random_streams(WIDTHS, full=True), {"y": example_truth(target)})
+    answer.settle(rows, rows, 0)
+    return answer
+
+
+def _run(part: Answer, streams: Mapping[str, Tokens]) -> dict[str, Tensor]:
+    return {"scores": part(streams).predictions["y"]}
+
+
+def _lost(target: Target, part: Answer, streams: Mapping[str, Tokens]) -> dict[str, Tensor]:
+    losses = part.losses(part(streams), {"y": example_truth(target)})
+    return {"loss": torch.stack(list(losses.values())).sum()[None]}
+
+
+def _shape(subject: Subject, target: Target) -> None:
+    part = built(subject)
+    none = mapped_streams(lambda t: t.keep(torch.zeros(ROWS, dtype=torch.bool)), subject.inputs)
+    for streams in (subject.inputs, none):
+        scores = subject.run(part, streams)["scores"]
+        if tuple(scores.shape) != (ROWS, target.width):
+            raise Violation("gives scores", f"they are {tuple(scores.shape)}.", f"Return [B, {target.width}] a target.")
+        if not scores.isfinite().all():
+            raise Violation("row without streams", "its scores are not finite.", "Clamp counts to at least 1.")
+    if part.head("y").target != target:
+        raise Violation("decodes", "head('y') answers another target.", "Return a head of the target asked for.")
+
+
+def _masked(subject: Subject) -> None:
+    def dirty(t: Tokens) -> Tokens:
+        x = t.x.masked_fill(~t.mask[..., None], torch.nan)
+        where = None if t.where is None else t.where.masked_fill(~t.mask[..., None], torch.nan)
+        return Tokens(x, t.mask, t.pooled.masked_fill(~t.present[:, None], torch.nan), where)
+
+    part = built(subject)
+    same(
+        "ignores masked values", subject.run(part, mapped_streams(dirty, subject.inputs)),
+        subject.run(part, subject.inputs), "NaN planted in masked places changes the scores",
+        "Read x and pooled only after `Tokens.cleared`.",
+    )  # fmt: skip
+
+
+class _Watched(Supply):
+    """Notes every cell that is asked for although it is not there."""
+
+    def __init__(self, streams: Mapping[str, Tokens]):
+        super().__init__(streams)
+        self.in_vain: list[str] = []
+
+    def tokens(self, stream: str, rows: Tensor | None = None) -> Tokens:
+        if rows is not None and (rows & ~self.present(stream)).any():
+            self.in_vain.append(stream)
+        return super().tokens(stream, rows)
+
+
+def _on_demand(subject: Subject) -> None:
+    part, supply = built(subject), _Watched(subject.inputs)
+    with torch.no_grad():
+        asked = part.respond(supply, sorted(subject.inputs))
+    same(
+        "on demand", {"scores": asked["y"]}, subject.run(part, subject.inputs),
+        "respond says something else than forward", "Let forward call respond(Supply(streams)).",
+    )  # fmt: skip
+    if supply.in_vain:
+        raise Violation(
+            "on demand", f"it asks for {supply.in_vain[0]!r} in rows that lack it.", "Ask with rows & supply.present()."
+        )
+
+
+def _stream_order(spec: Spec, target: Target, dim: int, subject: Subject) -> None:
+    outs: list[dict[str, Any]] = []
+    for names in (list(WIDTHS), list(WIDTHS)[::-1]):
+        torch.manual_seed(0)
+        part = _build(spec, {n: WIDTHS[n] for n in names}, target, dim).eval()
+        outs.append(_run(part, {n: subject.inputs[n] for n in names}))
+    same(
+        "order of streams", outs[1], outs[0], "naming the same streams in another order changes the result",
+        "Sort the names of the widths.",
+    )  # fmt: skip
