@@ -11,12 +11,23 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "src" / "polymodal"
 FAMILIES = ("data", "process", "encoders", "align", "fusion", "heads", "objectives", "prepare")
-TOP = ("train", "evaluate", "explain", "search", "generate", "serve", "compress", "catalogues", "testing")
+TOP = (
+    "train",
+    "preparation",
+    "evaluate",
+    "explain",
+    "search",
+    "generate",
+    "serve",
+    "compress",
+    "catalogues",
+    "testing",
+)
 LAYERS = {
     "core": 0,
     "nn": 1,
     **dict.fromkeys(FAMILIES, 2),
-    **dict.fromkeys(("model", "config", "answers", "assemble", "planning", "predictor", "space"), 3),
+    **dict.fromkeys(("model", "config", "answers", "assemble", "towers", "variants", "planning", "predictor", "space"), 3),
     **dict.fromkeys(TOP, 4),
     "cli": 5,
     "__init__": 6,

@@ -68,6 +68,22 @@ def bytes_kind(content: bytes) -> str | None:
     return next((kind for magic, kind in _MAGIC if content.startswith(magic)), None)
 
 
+def bytes_suffix(content: bytes) -> str | None:
+    """The usual suffix of the media that the first bytes tell, or None."""
+    if content[:4] == b"RIFF":
+        return {b"WAVE": ".wav", b"WEBP": ".webp", b"AVI ": ".avi"}.get(content[8:12])
+    known = {
+        b"\x89PNG": ".png",
+        b"\xff\xd8\xff": ".jpg",
+        b"GIF8": ".gif",
+        b"BM": ".bmp",
+        b"OggS": ".ogg",
+        b"fLaC": ".flac",
+    }
+    known |= {b"II*\0": ".tif", b"MM\0*": ".tif", b"ID3": ".mp3", b"\xff\xfb": ".mp3", b"\x93NUMPY": ".npy"}
+    return next((suffix for magic, suffix in known.items() if content.startswith(magic)), None)
+
+
 def as_number(value: Any) -> float | None:
     """The finite number that a cell is, or None.
 

@@ -18,19 +18,23 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from polymodal.core.registry import import_path
+
 Job = Mapping[str, Any]
 Event = dict[str, Any]
 SKIPPED: Event = {"event": "skipped"}
 
 
 class Pool:
-    """Runs jobs (JSON dicts for `train.jobs.run_job`) in `workers` processes; `workers=0` runs them in this process.
+    """Runs jobs (JSON dicts) in `workers` processes; `workers=0` runs them in this process.
 
-    A job that fails, or whose process dies, yields a `failed` event and the others go on.
+    `runs` names the function that carries out a job and yields its events. A job that fails, or whose process dies,
+    yields a `failed` event and the others go on.
     """
 
-    def __init__(self, workers: int | None = None):
+    def __init__(self, workers: int | None = None, *, runs: str = "polymodal.train.jobs:guarded"):
         self.workers = default_workers() if workers is None else workers
+        self.runs = runs
         self._processes: list[_Worker] = []
         self._events: queue.Queue[tuple[_Worker, Event | None]] = queue.Queue()
 
@@ -55,17 +59,17 @@ class Pool:
             yield from [(job, SKIPPED)] if _late(until) else self._run_here(job)
 
     def _run_here(self, job: Job) -> Iterator[tuple[Job, Event]]:
-        import torch
-
-        from polymodal.train.jobs import guarded
-
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
+        run = import_path(self.runs)
+        torch = sys.modules.get("torch")
+        threads = torch.get_num_threads() if torch else 1
+        if torch:
+            torch.set_num_threads(1)
         try:
-            for event in guarded(job):
+            for event in run(job):
                 yield job, event
         finally:
-            torch.set_num_threads(threads)
+            if torch:
+                torch.set_num_threads(threads)
 
     def _run_away(self, waiting: deque[Job], until: float | None) -> Iterator[tuple[Job, Event]]:
         busy: dict[_Worker, Job] = {}
@@ -97,16 +101,16 @@ class Pool:
             self._processes = [worker for worker in self._processes if worker.alive]
 
     def _hired(self) -> _Worker:
-        worker = _Worker(self._events)
+        worker = _Worker(self._events, self.runs)
         self._processes.append(worker)
         return worker
 
 
 class _Worker:
-    def __init__(self, events: queue.Queue[tuple[_Worker, Event | None]]):
+    def __init__(self, events: queue.Queue[tuple[_Worker, Event | None]], runs: str):
         environment = dict(os.environ, OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "polymodal.train.worker"],
+            [sys.executable, "-m", "polymodal.train.worker", runs],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

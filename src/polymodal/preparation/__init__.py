@@ -1,0 +1,1 @@
+"""Carrying out a recipe: parts of a table through ops, on this machine or on Ray, with nothing lost."""

@@ -1,0 +1,73 @@
+"""Engines: who carries out the parts. Both run the same function on the same files, so the result is the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from polymodal.core.errors import BadArgument, require, suggest
+from polymodal.train.pool import Pool
+
+ENGINES = ("local", "ray")
+Job = Mapping[str, Any]
+Event = dict[str, Any]
+
+
+class Engine(Protocol):
+    """Runs jobs for `preparation.work.run_part` and yields (job, event) as each ends."""
+
+    def __enter__(self) -> Engine: ...
+
+    def __exit__(self, *exception: object) -> None: ...
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Event]]: ...
+
+
+def engine_of(name: str, workers: int | None) -> Engine:
+    """The engine called `name`. Raises `BadArgument` for another name, `MissingExtra` where Ray is not installed."""
+    if name not in ENGINES:
+        raise BadArgument(f"Unknown engine {name!r}.{suggest(name, ENGINES)}")
+    return Pool(workers, runs="polymodal.preparation.work:run_part") if name == "local" else RayData(workers)
+
+
+class RayData:
+    """Parts as rows of a Ray Data set: a laptop, or a cluster that shares the output folder.
+
+    Joins the cluster that `RAY_ADDRESS` names, else starts Ray on this machine.
+    """
+
+    def __init__(self, workers: int | None):
+        self.workers = workers
+        self.ray = require("ray", "ray")
+        require("ray.data", "ray")
+        self._ours = False
+
+    def __enter__(self) -> RayData:
+        if not self.ray.is_initialized():
+            self.ray.init(num_cpus=self.workers or None, log_to_driver=False, include_dashboard=False)
+            self._ours = True
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._ours:
+            self.ray.shutdown()
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Event]]:
+        context = self.ray.data.DataContext.get_current()
+        context.enable_progress_bars = False
+        numbered = [{"place": i, "job": dict(job)} for i, job in enumerate(jobs)]
+        done = self.ray.data.from_items(numbered, override_num_blocks=max(1, len(numbered))).map(_on_ray)
+        for row in done.iter_rows():
+            yield jobs[row["place"]], {"event": row["event"], "reason": row["reason"], "trace": row["trace"]}
+
+
+def _on_ray(row: dict[str, Any]) -> dict[str, Any]:
+    from polymodal.preparation.work import run_part
+
+    last = list(run_part(row["job"]))[-1]
+    return {
+        "place": row["place"],
+        "event": last["event"],
+        "reason": last.get("reason", ""),
+        "trace": last.get("trace", ""),
+    }

@@ -1,0 +1,113 @@
+"""Recipe: the ops to carry out, in order, from YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from polymodal.core.errors import BadArgument, UnknownName, suggest
+from polymodal.core.registry import Catalogue
+from polymodal.core.values import read_yaml
+from polymodal.prepare import ANNOTATE, AUGMENT, CLEAN
+from polymodal.prepare.base import Op
+
+OF_A_STEP = ("keep_row",)  # what a step may say beside its op's own options
+OF_A_RECIPE = ("steps", "seed", "batch")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Steps as specs (`"blur"` or `{"name": "blur", "columns": "photo"}`), the seed of every draw, rows a batch."""
+
+    steps: tuple[Any, ...]
+    seed: int = 0
+    batch: int = 256
+
+    def __post_init__(self) -> None:
+        if not self.steps:
+            raise BadArgument("The recipe has no step. List ops, one a line; `polymodal list clean` shows them.")
+        for name, value, least in (("seed", self.seed, 0), ("batch", self.batch, 1)):
+            if not isinstance(value, int) or value < least:
+                raise BadArgument(f"{name} of a recipe must be a whole number of at least {least}; got {value!r}.")
+
+    @classmethod
+    def read(cls, source: str | Path | Sequence[Any] | Mapping[str, Any] | Recipe) -> Recipe:
+        """From a YAML file, or from what such a file holds: a list of steps, or `steps:` with `seed:` and `batch:`.
+
+        Raises `BadArgument` for a file that is absent or holds neither.
+        """
+        if isinstance(source, Recipe):
+            return source
+        where = "the recipe"
+        if isinstance(source, str | Path):
+            where = str(source)
+            if not Path(source).is_file():
+                raise BadArgument(
+                    f"The recipe {where!r} does not exist. `polymodal prepare DATA --suggest` writes one."
+                )
+            source = read_yaml(Path(source).read_text(encoding="utf-8"), where) or []
+        if isinstance(source, Mapping):
+            for key in source:
+                if key not in OF_A_RECIPE:
+                    raise BadArgument(f"Unknown entry {key!r} of {where}.{suggest(key, OF_A_RECIPE)}")
+            options = {k: v for k, v in source.items() if k != "steps"}
+            return cls(tuple(_step(s, where) for s in source.get("steps") or ()), **options)
+        if isinstance(source, Sequence):
+            return cls(tuple(_step(s, where) for s in source))
+        raise BadArgument(f"{where} must hold a list of steps; got a {type(source).__name__}.")
+
+    def ops(self, kinds: Mapping[str, str]) -> list[Op]:
+        """The ops, each bound to its columns of a table of these kinds.
+
+        Raises `UnknownName` for an unknown op, `BadArgument` for an option or a column that does not fit.
+        """
+        found = []
+        for place, step in enumerate(self.steps):
+            options = dict(step) if isinstance(step, Mapping) else {"name": step}
+            name = options["name"]
+            ours = {key: options.pop(key) for key in OF_A_STEP if key in options}
+            op: Op = catalogue_of(name).build(options if len(options) > 1 else name)
+            op.name, op.seed, op.place, op.keep_row = str(name), self.seed, place, bool(ours.get("keep_row", False))
+            kinds = op.bind(kinds)
+            found.append(op)
+        return found
+
+    def to_yaml(self) -> str:
+        """As a file holds it."""
+        return yaml.safe_dump(self.to_json(), sort_keys=False, allow_unicode=True)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"seed": self.seed, "batch": self.batch, "steps": list(self.steps)}
+
+
+def catalogue_of(name: Any) -> Catalogue:
+    """The catalogue that has this op. Raises `UnknownName` with the nearest name of all three."""
+    for parts in (CLEAN, ANNOTATE, AUGMENT):
+        if not isinstance(name, str) or name in parts:
+            return parts
+    if ":" in name:
+        return CLEAN
+    everything = [*CLEAN, *ANNOTATE, *AUGMENT]
+    raise UnknownName(f"No op is called {name!r}.{suggest(name, everything)}")
+
+
+def _step(given: Any, where: str) -> Any:
+    """`blur`, `{name: blur, …}` and `{blur: {…}}` all mean one step."""
+    if isinstance(given, str | type):
+        return given
+    if isinstance(given, Mapping):
+        if "name" in given:
+            return dict(given)
+        if len(given) == 1:
+            name, options = next(iter(given.items()))
+            if options is None:
+                return name
+            if isinstance(options, Mapping):
+                return {"name": name, **options}
+    raise BadArgument(
+        f"A step of {where} must be a name, or a name with options as in 'blur: {{below: 50}}'; got {given!r}."
+    )

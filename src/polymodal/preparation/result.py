@@ -1,0 +1,195 @@
+"""What prepare leaves behind: the table, its media, what was set aside, and the report."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from polymodal.core.files import read_json, write_json, writing
+from polymodal.core.registry import options_of
+from polymodal.data.source import Table
+from polymodal.data.write import write_columns
+from polymodal.preparation.page import write_page
+from polymodal.preparation.parts import read_refused, read_rows, stem
+from polymodal.prepare.base import Op
+from polymodal.prepare.media import MEDIA_KINDS, Media
+from polymodal.prepare.rows import SAMPLES, Refused, Row
+from polymodal.train.progress import Progress
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A finished preparation. `table` is the file to go on with, `report` what `report.json` holds."""
+
+    folder: Path
+    table: Path
+    report: Mapping[str, Any]
+
+    @property
+    def kept(self) -> int:
+        """Rows of the input that are in the table."""
+        return self.report["rows"]["kept"]
+
+    @property
+    def set_aside(self) -> int:
+        """Rows of the input that are in `set_aside.parquet`."""
+        return self.report["rows"]["set_aside"]
+
+
+def conclude(
+    folder: Path,
+    table: Table,
+    ops: Sequence[Op],
+    kinds: Mapping[str, str],
+    stages: Sequence[Sequence[int]],
+    parts: int,
+    form: str,
+    progress: Progress,
+) -> Prepared:
+    """Gather the parts into the files that the user keeps, and clear the working folder away."""
+    work = folder / ".work"
+    last = work / f"stage-{len(stages) - 1}"
+    kept = [row for n in range(parts) for row in read_rows(last / f"{n:06d}.jsonl", kinds)]
+    refused = [
+        one
+        for stage in range(len(stages))
+        for n in range(parts)
+        for one in read_refused(work / f"stage-{stage}" / f"{n:06d}.refused", kinds)
+    ]
+    refused.sort(key=lambda one: (one.row.number, one.row.copy))
+    report = _report(folder, table, ops, stages, parts, kept, refused)
+    columns = [*table.columns, *(c for c in kinds if c not in table.data)]
+    written = _columns(folder, columns, kinds, kept, table)
+    path = folder / f"data{form}"
+    write_columns(written, path)
+    _write_set_aside(folder / "set_aside.parquet", table, refused)
+    write_page(report, folder / "report.html")
+    write_json(folder / "report.json", report)
+    shutil.rmtree(work)
+    rows = report["rows"]
+    added = f", {rows['added']} added" if rows["added"] else ""
+    progress.say(f"{rows['kept']} rows kept{added}, {rows['set_aside']} set aside of {rows['input']}: {path}")
+    return Prepared(folder, path, report)
+
+
+def _columns(
+    folder: Path, names: Sequence[str], kinds: Mapping[str, str], rows: Sequence[Row], table: Table
+) -> dict[str, list[Any]]:
+    """Columns of the table to write; media are placed in `media/COLUMN/` and named relative to the table."""
+    key = next(
+        (c for c in table.columns if c.lower() == "id" and table.data[c][:1] and str(table.data[c][0]) == table.ids[0]),
+        None,
+    )
+    found: dict[str, list[Any]] = {}
+    for number, name in enumerate(names):
+        if kinds.get(name) in MEDIA_KINDS:
+            place = Path("media") / _safe(name, number)
+            found[name] = [_placed(folder, place, row, row.cells.get(name)) for row in rows]
+        else:
+            found[name] = [row.cells.get(name) for row in rows]
+    if key is not None:
+        found[key] = [row.id if row.copy else row.cells[key] for row in rows]
+    return found
+
+
+def _placed(folder: Path, place: Path, row: Row, cell: Any) -> str | None:
+    if not isinstance(cell, Media) or cell.fault or not isinstance(cell.source, Path):
+        return None
+    target = place / f"{stem(row)}{cell.source.suffix.lower()}"
+    if not cell.source.exists():
+        return str(cell.source)  # as broken as it was: no op asked for it
+    (folder / place).mkdir(parents=True, exist_ok=True)
+    (folder / target).unlink(missing_ok=True)
+    if (folder / ".work") in cell.source.parents:
+        os.link(cell.source, folder / target)  # the working folder goes away, and with it the other name
+    else:  # a copy, not a link: whoever edits it later must not reach the original
+        shutil.copyfile(cell.source, folder / target)
+    return target.as_posix()
+
+
+def _safe(name: str, number: int) -> str:
+    kept = "".join(c if c.isalnum() or c in "_-" else "_" for c in name)
+    return kept if kept == name else f"{kept}_{number}"
+
+
+def _write_set_aside(path: Path, table: Table, refused: Sequence[Refused]) -> None:
+    """One row for each row (or, with `column`, each cell) set aside; the input's cells as text beside it."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    unread = [p for p in table.problems if not p.column]
+    told: dict[str, list[Any]] = {
+        "id": [p.row for p in unread] + [one.row.id for one in refused],
+        "op": ["read"] * len(unread) + [one.op for one in refused],
+        "reason": [p.reason for p in unread] + [one.reason for one in refused],
+        "column": [""] * len(unread) + [one.column for one in refused],
+    }
+    for name in table.columns:
+        cells = [_text(table.data[name][one.row.number]) for one in refused]
+        told[name if name not in ("op", "reason", "column", "id") else f"{name} (input)"] = [None] * len(unread) + cells
+    with writing(path) as temporary:
+        pq.write_table(pa.table({name: pa.array(values, pa.string()) for name, values in told.items()}), temporary)
+
+
+def _text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, int | float | bool):
+        return json.dumps(value)
+    return str(value)[:1000]
+
+
+def _report(
+    folder: Path,
+    table: Table,
+    ops: Sequence[Op],
+    stages: Sequence[Sequence[int]],
+    parts: int,
+    kept: Sequence[Row],
+    refused: Sequence[Refused],
+) -> dict[str, Any]:
+    unread = sum(not p.column for p in table.problems)
+    originals = sum(row.copy == 0 for row in kept)
+    aside = sum(one.row.copy == 0 and not one.column for one in refused)
+    if originals + aside != len(table):
+        raise AssertionError(f"{originals} rows kept and {aside} set aside are not the {len(table)} of the input")
+    return {
+        "mark": read_json(folder / ".work" / "work.json")["mark"],
+        "rows": {
+            "input": len(table) + unread,
+            "kept": originals,
+            "set_aside": aside + unread,
+            "added": len(kept) - originals,
+            "cells_set_aside": sum(bool(one.column) for one in refused),
+        },
+        "ops": _told_ops(folder / ".work", ops, stages, parts),
+        "reasons": [
+            {"op": op, "reason": reason, "rows": count}
+            for (op, reason), count in Counter((one.op, one.reason) for one in refused).most_common(50)
+        ],
+    }
+
+
+def _told_ops(work: Path, ops: Sequence[Op], stages: Sequence[Sequence[int]], parts: int) -> list[dict[str, Any]]:
+    tallies: dict[str, list[dict[str, Any]]] = {str(op.place): [] for op in ops}
+    for stage in range(len(stages)):
+        for n in range(parts):
+            for place, tally in read_json(work / f"stage-{stage}" / f"{n:06d}.json")["tallies"].items():
+                tallies[place].append(tally)
+    sums = ("seen", "changed", "set_aside", "added", "blanked", "seconds")
+    return [
+        {
+            "name": op.name,
+            "options": options_of(op),
+            "columns": list(op.chosen),
+            **{key: sum(t[key] for t in tallies[str(op.place)]) for key in sums},
+            "samples": [s for t in tallies[str(op.place)] for s in t["samples"]][:SAMPLES],
+        }
+        for op in ops
+    ]

@@ -1,0 +1,220 @@
+"""prepare: a table through a recipe. Kept and set aside together are the input, always."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from polymodal.core.digest import fingerprint
+from polymodal.core.errors import BadArgument, BadCell, PolymodalError
+from polymodal.core.files import read_json, write_json
+from polymodal.core.registry import plain
+from polymodal.data.cells import cells
+from polymodal.data.infer import tell
+from polymodal.data.schema import Field, Schema
+from polymodal.data.source import Table, read_table
+from polymodal.data.write import FORMS
+from polymodal.preparation.engine import engine_of
+from polymodal.preparation.parts import MediaFolder, write_rows
+from polymodal.preparation.recipe import Recipe
+from polymodal.preparation.result import Prepared, conclude
+from polymodal.preparation.work import load_arrays, save_arrays
+from polymodal.prepare.base import Op
+from polymodal.prepare.media import MEDIA_KINDS, Media
+from polymodal.prepare.rows import Row
+from polymodal.train.progress import Progress
+
+
+class Stopped(PolymodalError):
+    """Stopped by the user."""
+
+    exit_code = 130
+
+
+def prepare(
+    data: Any,
+    recipe: Any,
+    *,
+    out: str | Path,
+    schema: Any = None,
+    engine: str = "local",
+    workers: int | None = None,
+    resume: bool = False,
+    quiet: bool = False,
+) -> Prepared:
+    """Carry out a recipe on a table and write the rows kept, those set aside with the reason, and a report.
+
+    `data` as in `read_table`; `recipe` a YAML file or a list of steps; `out` a new folder; `schema` corrects the kinds
+    of columns; `engine` is `local` (processes of this machine) or `ray` (extra `ray`), with the same result; `resume`
+    goes on with an interrupted run. Raises `BadArgument` for a recipe that does not fit the data, before any work.
+    """
+    folder = Path(out)
+    cook = Recipe.read(recipe)
+    table = read_table(data)
+    kinds = kinds_of(table, schema)
+    ops = cook.ops(kinds)  # every fault of the recipe is said here
+    form = _form(data)
+    _claim(folder, cook, table, kinds, form, resume)
+    try:
+        with Progress(quiet=quiet) as progress:
+            session = _Session(folder, cook, ops, kinds, table, progress)
+            session.cut()
+            with engine_of(engine, workers) as run:
+                stages = session.carry_out(run)
+            return conclude(folder, table, ops, session.all_kinds, stages, session.count, form, progress)
+    except KeyboardInterrupt:
+        raise Stopped(f"Stopped. The same command with --resume goes on where {folder} stopped.") from None
+
+
+def kinds_of(table: Table, schema: Any = None) -> dict[str, str]:
+    """The kind of every column: image, audio, series, vector, text, number, category, date, id, constant or other."""
+    found = {column: tell(table, column).kind for column in table.columns}
+    if schema is not None:
+        for field in Schema.infer(table, None, schema).fields.values():
+            if field.kind != "table":
+                found |= dict.fromkeys(field.columns, field.kind)
+    return found
+
+
+def _form(data: Any) -> str:
+    """The suffix of the table to write: the input's own where we can write it, else Parquet."""
+    suffix = Path(data).suffix.lower() if isinstance(data, str | Path) else ""
+    return suffix if suffix in FORMS else ".parquet"
+
+
+def _claim(folder: Path, recipe: Recipe, table: Table, kinds: Mapping[str, str], form: str, resume: bool) -> None:
+    """Make the folder ours or refuse: never mix two runs in one folder."""
+    stamp = folder / ".work" / "work.json"
+    told = {"recipe": plain(recipe.to_json()), "kinds": dict(kinds), "form": form}
+    mark = fingerprint({**told, "rows": list(table.ids)})
+    if stamp.exists():
+        if not resume:
+            raise BadArgument(f"{folder} holds unfinished work. Continue it with --resume, or give another --out.")
+        if read_json(stamp)["mark"] != mark:
+            raise BadArgument(
+                f"{folder} was begun with another recipe or other data; --resume continues the same only."
+            )
+        return
+    if (folder / "report.json").exists() and resume and read_json(folder / "report.json").get("mark") == mark:
+        raise BadArgument(f"{folder} is finished already: nothing is left to resume.")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise BadArgument(f"{folder} is not empty. Give another --out.")
+    write_json(stamp, {**told, "mark": mark})
+
+
+class _Session:
+    def __init__(
+        self,
+        folder: Path,
+        recipe: Recipe,
+        ops: Sequence[Op],
+        kinds: Mapping[str, str],
+        table: Table,
+        progress: Progress,
+    ):
+        self.folder, self.recipe, self.ops, self.kinds, self.table = folder, recipe, ops, kinds, table
+        self.progress = progress
+        self.work = folder / ".work"
+        self.count = -(-len(table) // recipe.batch)
+        self.all_kinds = dict(kinds)
+        for op in ops:
+            self.all_kinds |= op.adds()
+
+    def cut(self) -> None:
+        """The table as part files; cells in archives or in memory become files once."""
+        columns = {name: _cells(self.table, name, kind) for name, kind in self.kinds.items()}
+        media = MediaFolder(self.work / "source", tuple(c for c, k in self.kinds.items() if k in MEDIA_KINDS))
+        parts = self.table.data.get("split", [None] * len(self.table))
+        for number in range(self.count):
+            path = self.part(-1, number)
+            if path.exists():
+                continue
+            first = number * self.recipe.batch
+            rows = []
+            for i in range(first, min(first + self.recipe.batch, len(self.table))):
+                held = {column: cell(i) for column, cell in columns.items()}
+                row = Row(self.table.ids[i], i, held, self.kinds, str(parts[i] or ""))
+                media.keep(row)
+                rows.append(row)
+            write_rows(rows, path)
+
+    def carry_out(self, engine: Any) -> list[list[int]]:
+        """Every stage of the recipe; returns the places of each stage's ops."""
+        stages = stages_of(self.ops)
+        for number, places in enumerate(stages):
+            first = self.ops[places[0]]
+            if first.surveys:
+                self._survey(engine, first, number)
+            names = ", ".join(self.ops[p].name for p in places)
+            self._run(engine, names, [self._job("apply", places, number, part) for part in range(self.count)])
+        return stages
+
+    def part(self, stage: int, number: int) -> Path:
+        """The file that a part is after a stage; stage -1 is the input."""
+        return self.work / f"stage-{stage}" / f"{number:06d}.jsonl"
+
+    def _job(self, task: str, places: Sequence[int], stage: int, number: int) -> dict[str, Any]:
+        out = self.part(stage, number)
+        return {
+            "task": task,
+            "places": list(places),
+            "number": number,
+            "part": str(self.part(stage - 1, number)),
+            "out": str(out.with_suffix(".sketch.npz") if task == "survey" else out),
+            "work": str(self.work),
+            "media": str(self.work / f"media-{stage}"),
+        }
+
+    def _survey(self, engine: Any, op: Op, stage: int) -> None:
+        settled = self.work / f"state-{op.place}.npz"
+        if settled.exists():
+            return
+        jobs = [self._job("survey", [op.place], stage, number) for number in range(self.count)]
+        self._run(engine, f"{op.name}: looking", jobs)
+        op.settle(load_arrays(Path(job["out"])) for job in jobs)
+        save_arrays(op.state, settled)
+
+    def _run(self, engine: Any, name: str, jobs: Sequence[Mapping[str, Any]]) -> None:
+        stage = self.progress.stage(name, len(jobs))
+        for job, event in engine.run(jobs):
+            if event["event"] == "failed":
+                first = job["number"] * self.recipe.batch
+                trace = f"\n{event['trace']}" if event["trace"] else ""
+                raise PolymodalError(
+                    f"Rows {first} to {first + self.recipe.batch - 1} could not be prepared ({name}): {event['reason']}"
+                    f"{trace}\nNothing is lost: mend the cause and go on with --resume."
+                )
+            stage.advance()
+        stage.end()
+
+
+def stages_of(ops: Sequence[Op]) -> list[list[int]]:
+    """Places of the ops that can be done in one pass: an op that surveys the whole table begins a new one."""
+    stages: list[list[int]] = []
+    for op in ops:
+        if op.surveys or not stages:
+            stages.append([op.place])
+        else:
+            stages[-1].append(op.place)
+    return stages
+
+
+def _cells(table: Table, column: str, kind: str) -> Callable[[int], Any]:
+    """Media as `Media`, anything else as it was read."""
+    if kind not in MEDIA_KINDS:
+        return table.column(column).__getitem__
+    source = cells(table, Field(column, kind, (column,)))
+
+    def cell(i: int) -> Any:
+        try:
+            value = source[i]
+        except BadCell as error:
+            return Media(kind, b"", fault=error.reason)
+        if value is None or isinstance(value, Path | bytes):
+            return None if value is None else Media(kind, value)
+        return Media(kind, b"", decoded=np.asarray(value))
+
+    return cell

@@ -1,0 +1,151 @@
+"""The job of preparing: one part of the table through one stage of the recipe."""
+
+from __future__ import annotations
+
+import itertools
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from polymodal.core.errors import PolymodalError
+from polymodal.core.files import read_json, write_json, writing
+from polymodal.preparation.parts import MediaFolder, read_rows, write_refused, write_rows
+from polymodal.preparation.recipe import Recipe
+from polymodal.prepare.base import BatchOp, Op
+from polymodal.prepare.media import MEDIA_KINDS, Media
+from polymodal.prepare.rows import Row, Rows, Tally
+
+SHOWN_FROM = 3  # parts whose changes the report may show
+
+
+def run_part(job: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Carry out `job["task"]`, `survey` or `apply`, on one part; errors become a `failed` event.
+
+    A part's result is written whole and last, so a killed run repeats unfinished parts only.
+    """
+    try:
+        {"survey": _survey, "apply": _apply}[job["task"]](job)
+        yield {"event": "done"}
+    except PolymodalError as error:
+        yield {"event": "failed", "reason": str(error), "trace": ""}
+    except Exception as error:  # noqa: BLE001 - an op may be the user's; what it raised is reported, never lost
+        yield {"event": "failed", "reason": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()}
+
+
+def ops_of(job: Mapping[str, Any]) -> tuple[list[Op], dict[str, str]]:
+    """The ops of the stage, with what earlier surveys settled; and the kinds of all columns."""
+    work = Path(job["work"])
+    told = read_json(work / "work.json")
+    recipe = Recipe.read(told["recipe"])
+    ops = recipe.ops(told["kinds"])
+    chosen = [op for op in ops if op.place in job["places"]]
+    for op in chosen:
+        state = work / f"state-{op.place}.npz"
+        if state.exists():
+            op.state = load_arrays(state)
+    kinds = dict(told["kinds"])
+    for op in ops:
+        kinds |= op.adds()
+    return chosen, kinds
+
+
+def save_arrays(arrays: Mapping[str, np.ndarray], path: Path) -> None:
+    """Arrays to one file, without pickled objects."""
+    with writing(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+
+
+def load_arrays(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as found:
+        return {name: found[name] for name in found.files}
+
+
+def _survey(job: Mapping[str, Any]) -> None:
+    out = Path(job["out"])
+    if out.exists():
+        return
+    (op,), kinds = ops_of(job)
+    save_arrays(op.sketch(Rows(read_rows(Path(job["part"]), kinds))), out)
+
+
+def _apply(job: Mapping[str, Any]) -> None:
+    out = Path(job["out"])
+    done = out.with_suffix(".json")
+    if done.exists():
+        return
+    ops, kinds = ops_of(job)
+    media = MediaFolder(Path(job["media"]), tuple(c for c, k in kinds.items() if k in MEDIA_KINDS))
+    rows = Rows(read_rows(Path(job["part"]), kinds))
+    tallies = {op.place: Tally() for op in ops}
+    for together, group in itertools.groupby(ops, lambda op: isinstance(op, BatchOp)):
+        if together:
+            for op in group:
+                op.apply(rows, tallies[op.place])
+        else:
+            rows = _row_by_row(rows, list(group), tallies, media)
+    show = job["number"] < SHOWN_FROM
+    told = {
+        place: {**asdict(tally), "samples": _samples(tally, place, Path(job["work"]) / "samples") if show else []}
+        for place, tally in tallies.items()
+    }
+    for row in rows.kept:
+        media.keep(row)
+    for refused in rows.refused:  # by ops on the whole batch
+        _as_it_came(refused.row)
+    write_refused([*rows.refused, *rows.blanked], out.with_suffix(".refused"))
+    write_rows(rows.kept, out)
+    write_json(done, {"kept": len(rows.kept), "tallies": told})
+
+
+def _row_by_row(rows: Rows, ops: Sequence[Op], tallies: Mapping[int, Tally], media: MediaFolder) -> Rows:
+    """All ops on one row, then the next: a photo is decoded once, and only one is in memory."""
+    done = Rows([], rows.refused, rows.blanked)
+    for row in rows.kept:
+        one = Rows([row])
+        for op in ops:
+            op.apply(one, tallies[op.place])
+        for kept in one.kept:
+            media.keep(kept)
+        for refused in one.refused:
+            _as_it_came(refused.row)
+        done.kept += one.kept
+        done.refused += one.refused
+        done.blanked += [replace(b, cell=_undecoded(b.cell)) for b in one.blanked]
+    return done
+
+
+def _as_it_came(row: Row) -> None:
+    """A refused row goes out with its files, not with what earlier ops of the stage had decoded from them."""
+    for column, cell in row.cells.items():
+        row.cells[column] = _undecoded(cell)
+
+
+def _undecoded(cell: Any) -> Any:
+    return Media(cell.kind, cell.source) if isinstance(cell, Media) and isinstance(cell.source, Path) else cell
+
+
+def _samples(tally: Tally, place: int, folder: Path) -> list[dict[str, Any]]:
+    """Changes to show: text as it is, media as small files of their own."""
+    found = []
+    for number, (row, column, before, after) in enumerate(tally.samples):
+        sides = {}
+        for side, value in (("before", before), ("after", after)):
+            if isinstance(value, Media):
+                path = folder / f"{place}-{abs(hash_of(row))}-{number}-{side}{value.suffix}"
+                value.write(path)
+                sides[side] = {"media": value.kind, "path": str(path)}
+            else:
+                sides[side] = {"text": "" if value is None else str(value)[:400]}
+        found.append({"id": row, "column": column, **sides})
+    return found
+
+
+def hash_of(text: str) -> int:
+    """A number for a file name, the same in every process."""
+    import zlib
+
+    return zlib.crc32(text.encode("utf-8"))
