@@ -7,7 +7,8 @@ import torch
 
 from polymodal.assemble import Heads, Strategy, build_answer, build_encoder
 from polymodal.core.types import Batch, Target, Tokens
-from polymodal.model import Blend, Model, drop_streams
+from polymodal.model import Blend, Model
+from polymodal.nn.hide import drop_streams
 
 CLASSES = Target("kind", "classes", ("a", "b", "c"), frequencies=(0.5, 0.3, 0.2))
 LABELS = Target("tags", "multilabel", ("x", "y"), frequencies=(0.5, 0.3))

@@ -9,25 +9,31 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from polymodal.align import ALIGNERS
+from polymodal.align.base import Aligner
+from polymodal.answers.base import CATALOGUES, Parts, reads_tokens
 from polymodal.core.registry import Spec
 from polymodal.core.types import Output, Target, Tokens
 from polymodal.encoders import ENCODERS
 from polymodal.encoders.base import Encoder
-from polymodal.fusion import DECISIONS, FUSIONS, TREES
-from polymodal.fusion.base import DecisionFusion, Fusion
+from polymodal.fusion import TREES
 from polymodal.fusion.boosted import Boosted, pooled_features
 from polymodal.heads import HEADS
 from polymodal.heads.base import Head
-from polymodal.model import Answer, Decisions, Joint
+from polymodal.model import Answer
 from polymodal.nn.named import Named
+from polymodal.objectives import OBJECTIVES
+from polymodal.objectives.base import Objective, Setting
+from polymodal.towers import Towered
 
 
 @dataclass(frozen=True)
 class Strategy:
     """One row of the leaderboard: a way to answer from some streams.
 
-    `family` is `single`, `fusion`, `decision` or `trees`; `spec` names the part within it. `facts` size fitted trees, a
-    target each, so that their weights find their place.
+    `family` is `single`, `fusion`, `decision`, `answer` or `trees`; `spec` names the part within it. `facts` size
+    fitted trees, a target each, so that their weights find their place. `objective` is what it is trained by besides
+    its own loss; `towers` puts an adapter a stream before it, and `align` an aligner, whose loss counts `align_weight`.
     """
 
     name: str
@@ -35,6 +41,10 @@ class Strategy:
     spec: Spec
     streams: tuple[str, ...]
     facts: Mapping[str, Any] | None = None
+    objective: Spec | Sequence[Spec] | None = None
+    align: Spec | None = None
+    align_weight: float = 0.1
+    towers: bool = False
 
     def to_json(self) -> dict[str, Any]:
         return {**vars(self), "streams": list(self.streams)}
@@ -46,14 +56,14 @@ class Strategy:
     @property
     def level(self) -> str:
         """The word for the leaderboard: where the streams meet."""
-        if self.family == "fusion":
-            return FUSIONS.resolve(self.spec)[0].level  # type: ignore[attr-defined]
+        if self.family in ("fusion", "answer"):
+            return CATALOGUES[self.family].resolve(self.spec)[0].level  # type: ignore[attr-defined]
         return self.family
 
     @property
     def reads_tokens(self) -> bool:
         """Whether sequences are needed, or pooled vectors do."""
-        return self.family == "fusion" and FUSIONS.resolve(self.spec)[0].reads_tokens  # type: ignore[attr-defined]
+        return self.family in ("fusion", "answer") and reads_tokens(self.spec)
 
 
 @dataclass(frozen=True)
@@ -67,21 +77,45 @@ class Heads:
 
 
 def build_answer(
-    strategy: Strategy, widths: Mapping[str, int], targets: Sequence[Target], dim: int, heads: Heads
-) -> Answer:
-    """The trainable part of a strategy for streams of the given widths."""
+    strategy: Strategy, widths: Mapping[str, int], targets: Sequence[Target], dim: int, heads: Heads,
+    *, cost: Mapping[str, float] | None = None, budget_ms: float | None = None,
+) -> Answer:  # fmt: skip
+    """The trainable part of a strategy for streams of the given widths; `cost` and `budget_ms` as in `Parts`."""
     widths = {name: widths[name] for name in strategy.streams}
-    if strategy.family == "fusion":
-        fusion: Fusion = FUSIONS.build(strategy.spec, widths, dim)
-        return Joint(fusion, {t.name: heads.build(fusion.dim, t) for t in targets})
     if strategy.family == "trees":
         sizes = strategy.facts or {}
         built = {t.name: TREES.resolve(strategy.spec) for t in targets}
         trees = {name: cls(sizes.get(name), **options) for name, (cls, options) in built.items()}
         return Trees(trees, {t.name: heads.build(1, t) for t in targets})
-    rule = strategy.spec if strategy.family == "decision" else "late_mean"
-    rules: dict[str, DecisionFusion] = {t.name: DECISIONS.build(rule, tuple(widths), t.kind, t.width) for t in targets}
-    return Decisions({t.name: {n: heads.build(w, t) for n, w in widths.items()} for t in targets}, rules)
+    parts = Parts(dim, heads.build, cost or {}, budget_ms)
+    if strategy.family == "single":
+        return parts.late("late_mean", widths, targets)
+    if not (strategy.towers or strategy.align):
+        return parts.answer(strategy.spec, widths, targets)
+    aligner: Aligner | None = ALIGNERS.build(strategy.align, widths, dim) if strategy.align else None
+    met = _met(strategy, widths, dim)
+    answer = parts.answer(strategy.spec, met, targets)
+    return Towered(answer, widths, aligner, strategy.align_weight)
+
+
+def build_objectives(
+    strategy: Strategy, widths: Mapping[str, int], targets: Sequence[Target], dim: int, heads: Heads
+) -> list[Objective]:
+    """What a strategy is trained by besides its own loss, in the order given."""
+    if strategy.objective is None:
+        return []
+    setting = Setting(_met(strategy, widths, dim), tuple(targets), heads.build)
+    return [OBJECTIVES.build(spec, setting) for spec in listed(strategy.objective)]
+
+
+def _met(strategy: Strategy, widths: Mapping[str, int], dim: int) -> dict[str, int]:
+    """The streams' widths where they meet: an aligner brings all to one."""
+    return {name: dim if strategy.align else widths[name] for name in strategy.streams}
+
+
+def listed(spec: Spec | Sequence[Spec]) -> list[Spec]:
+    """One spec or several, as a list."""
+    return [spec] if isinstance(spec, str | Mapping | type) else list(spec)
 
 
 class Trees(Answer):

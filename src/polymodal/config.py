@@ -81,6 +81,10 @@ class Config:
     `heads`: specs by target. `training`: options of every training; `encoder_training` and `answer_training` win over
     it, `finetune_training` is for `finetune` alone. `seeds`: with how many each strategy is trained, `seed` the first.
 
+    `objective`: by what the joint fusions are trained besides their own loss, each as a row beside the plain one; a
+    list is used together. `objectives`: `all`, or those to compare, on the fusions in `objectives_on` (`best`: the best
+    by validation). `align`: an aligner before the joint fusions, as rows of their own; its loss counts `align_weight`.
+
     `crossfit`: into how many parts the training rows are cut, so that a fusion learns from tokens of encoders that did
     not see the row (0: of the very encoder that learned from it). `dim`: width of the tokens. `fractions`: train, valid
     and test, where the data bring no split. `budget_ms`: choose only strategies that answer a row within it.
@@ -99,6 +103,11 @@ class Config:
     encoder_training: Mapping[str, Any] = field(default_factory=dict)
     answer_training: Mapping[str, Any] = field(default_factory=dict)
     finetune_training: Mapping[str, Any] = field(default_factory=dict)
+    objective: str | type | Mapping[str, Any] | Sequence[Spec] | None = None
+    objectives: str | Sequence[Any] | None = None
+    objectives_on: str | Sequence[str] = "best"
+    align: str | type | Mapping[str, Any] | None = None
+    align_weight: float = 0.1
     seeds: int = 3
     seed: int = 0
     crossfit: int = 3
@@ -118,6 +127,8 @@ class Config:
         for name, value in (("budget_ms", self.budget_ms), ("time_limit", self.time_limit)):
             if value is not None and value <= 0:
                 raise BadArgument(f"{name} must be above 0; got {value}.")
+        if self.align_weight < 0:
+            raise BadArgument(f"align_weight must be at least 0; got {self.align_weight}.")
         if self.crossfit == 1:
             raise BadArgument("crossfit must be 0 (off) or at least 2 parts; got 1.")
         if min(self.fractions) <= 0 or abs(sum(self.fractions) - 1) > 1e-6:

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from polymodal.core.types import Batch, Output, Tokens, presence
+from polymodal.core.types import Batch, Output, Tokens
 from polymodal.encoders.base import Encoder
 from polymodal.fusion.base import DecisionFusion, Fusion
 from polymodal.heads.base import Head
@@ -64,6 +64,18 @@ class Answer(nn.Module):
         """A head that can decode scores of `target`."""
         raise NotImplementedError
 
+    def prepare(self, streams: Mapping[str, Tokens]) -> dict[str, Tokens]:
+        """The streams as they meet: what becomes of each on its own first. Nothing, unless towers stand there."""
+        return dict(streams)
+
+    def join(self, prepared: Mapping[str, Tokens]) -> Output:
+        """`forward` from streams that `prepare` gave."""
+        return self(prepared)
+
+    def towers(self) -> dict[str, list[nn.Parameter]]:
+        """The answer's parameters that belong to one stream alone, by stream."""
+        return {}
+
     def respond(self, supply: Supply, streams: Sequence[str]) -> dict[str, Tensor]:
         """Scores of every target, in use; unless overridden, every one of `streams` is asked for in every row."""
         return dict(self({name: supply.tokens(name) for name in streams}).predictions)
@@ -97,8 +109,8 @@ class Joint(Answer):
 class Decisions(Answer):
     """A head a stream and target, trained each on its own, and a rule that combines their scores.
 
-    The rule says what they learn (`DecisionFusion.losses`): by default its own parameters learn from scores cut off from
-    the heads, which is late fusion in the strict sense. One stream with any rule is the single-modality baseline.
+    The rule says what they learn (`DecisionFusion.losses`): by default its own parameters learn from scores cut off
+    from the heads, which is late fusion in the strict sense. One stream with any rule is the single-modality baseline.
     """
 
     def __init__(self, heads: Mapping[str, Mapping[str, Head]], rules: Mapping[str, DecisionFusion]):
@@ -193,22 +205,3 @@ class Model(nn.Module):
         if not batch.targets:
             return output
         return Output(output.streams, output.fused, output.predictions, self.answer.losses(output, batch.targets))
-
-
-def drop_streams(streams: Mapping[str, Tokens], rate: float) -> dict[str, Tokens]:
-    """Modality dropout (Neverova et al. 2016): clear each stream of each row with probability `rate`, never a
-    row's last.
-
-    Draws from torch's global generator.
-    """
-    if rate <= 0 or len(streams) < 2:
-        return dict(streams)
-    present = presence(streams.values())
-    keep = present & (torch.rand(present.shape, device=present.device) >= rate)
-    keep = torch.where(keep.any(1, keepdim=True), keep, present)
-    return {name: _hidden(tokens, keep[:, i]) for i, (name, tokens) in enumerate(streams.items())}
-
-
-def _hidden(tokens: Tokens, keep: Tensor) -> Tokens:
-    """The mask alone changes: a fusion clears what it hides anyway."""
-    return Tokens(tokens.x, tokens.mask & keep[:, None], tokens.pooled, tokens.where)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as default
 from pathlib import Path
@@ -10,20 +10,22 @@ from typing import Any
 
 import numpy as np
 
-from polymodal.assemble import Strategy
+from polymodal.align import ALIGNERS
+from polymodal.answers.base import CATALOGUES, family_of, kinds_of
+from polymodal.assemble import Strategy, listed
 from polymodal.config import Config
 from polymodal.core.errors import BadArgument, BadData, UnknownName, suggest
-from polymodal.core.registry import Spec, import_path, options_of, plain
+from polymodal.core.registry import Spec, import_path, label, options_of, plain
 from polymodal.core.types import Target
 from polymodal.data.schema import Field, Schema
 from polymodal.data.source import Table, read_table
 from polymodal.data.split import PARTS, fold_ids, split_of_column, split_rows
 from polymodal.data.target import encode_target, fit_target, unseen
 from polymodal.encoders import ENCODERS
-from polymodal.fusion import DECISIONS, FUSIONS, TREES
-from polymodal.fusion.base import DecisionFusion, Fusion
 from polymodal.heads import HEADS
+from polymodal.objectives import OBJECTIVES
 from polymodal.process import PROCESSORS
+from polymodal.variants import check, check_aligner, compared, settled, varied
 
 DEFAULT_ENCODERS = {
     "image": "image_resnet",
@@ -51,6 +53,7 @@ class Plan:
     encoders: Mapping[str, Spec]
     strategies: tuple[Strategy, ...]
     config: Config
+    compared: tuple[Strategy, ...] = ()  # objectives on a fusion; those of the best one where none is named
     sources: Mapping[str, str] = default(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -101,7 +104,7 @@ class Plan:
             lines.append(f"Target: {target.name} ({what}).")
         lines.append("Streams:")
         for name, f in self.schema.fields.items():
-            encoder = _label(self.encoders[name])
+            encoder = label(self.encoders[name])
             lines.append(f"  {name}: {f.kind}, encoded by {encoder}. {f.why}")
         for column, why in self.schema.ignored.items():
             lines.append(f"  not used: {column}. {why}")
@@ -113,11 +116,16 @@ class Plan:
             ("single", "single modalities"),
             ("fusion", "fusions"),
             ("decision", "late fusions"),
+            ("answer", "answers"),
             ("trees", "trees"),
         ):
             names = [s.name for s in self.strategies if s.family == family]
             if names:
                 lines.append(f"  {word}: {', '.join(names)}")
+        if self.compared:
+            names = dict.fromkeys(s.name.split(" + ", 1)[1] for s in self.compared)
+            where = ", ".join(map(label, listed(c.objectives_on)))
+            lines.append(f"  objectives, on {where}, each with a tower a stream: {', '.join(names)}")
         lines.append("Choice by validation score; the test rows are read once, at the end.")
         return "\n".join([*lines, *(f"Note: {n}" for n in self.notes)])
 
@@ -152,6 +160,7 @@ def plan(
     _check_names(config, resolved)
     split, notes = _split(table, tables, resolved, config)
     targets, truth = _targets(table, resolved, split, notes)
+    objectives = _objectives(config, targets)
     table, split, truth = _labelled(table, split, truth, notes)
     if empty := [part for i, part in enumerate(PARTS) if not (split == i).any()]:
         raise BadData(
@@ -159,6 +168,10 @@ def plan(
             "values. Give more rows, another target, or --valid and --test."
         )
     encoders = {name: _encoder(name, f.kind, config) for name, f in resolved.fields.items()}
+    found = strategies(tuple(resolved.fields), config.fusion, [t.kind for t in targets], notes)
+    objective = None if config.objective is None else [portable(spec) for spec in listed(config.objective)]
+    align = None if config.align is None else portable(config.align)
+    found = varied(found, objective, align, config.align_weight)
     return Plan(
         table=table,
         schema=resolved,
@@ -168,8 +181,9 @@ def plan(
         fold=_folds(table, resolved, targets[0], truth, split, config),
         processors={name: _processor(f, encoders[name], config) for name, f in resolved.fields.items()},
         encoders=encoders,
-        strategies=strategies(tuple(resolved.fields), config.fusion),
+        strategies=found,
         config=config,
+        compared=compared(found, objectives, listed(config.objectives_on)),
         sources={
             n: str(s) if isinstance(s, str | Path) else f"<{type(s).__name__}>"
             for n, s in parts.items()
@@ -219,7 +233,7 @@ def _check_names(config: Config, schema: Schema) -> None:
     for name, spec in config.heads.items():
         kind, kinds = schema.targets[name], HEADS.resolve(spec)[0].kinds  # type: ignore[attr-defined]
         if kind not in kinds:
-            raise BadArgument(f"The head {_label(spec)} answers {' and '.join(kinds)}; the target {name!r} is {kind}.")
+            raise BadArgument(f"The head {label(spec)} answers {' and '.join(kinds)}; the target {name!r} is {kind}.")
 
 
 def _split(table: Table, tables: Mapping[str, Table], schema: Schema, config: Config) -> tuple[np.ndarray, list[str]]:
@@ -288,6 +302,16 @@ def _labelled(
     return table.select(known), split[known], {n: v[known] for n, v in truth.items()}
 
 
+def _objectives(config: Config, targets: Sequence[Target]) -> list[Spec | Sequence[Spec]]:
+    """The objectives to compare, as JSON can carry them. Raises for a name or option that the catalogues lack."""
+    if config.objective is not None:
+        check(config.objective)
+    if config.align is not None:
+        check_aligner(config.align)
+    asked = settled(config.objectives, [t.kind for t in targets], len(targets))
+    return [[portable(s) for s in o] if isinstance(o, list | tuple) else portable(o) for o in asked]
+
+
 def _folds(
     table: Table, schema: Schema, target: Target, truth: Mapping[str, np.ndarray], split: np.ndarray, config: Config
 ) -> np.ndarray:
@@ -324,52 +348,53 @@ def _processor(field: Field, encoder: Spec, config: Config) -> Spec:
     reads = PROCESSORS.resolve(spec)[0].kind  # type: ignore[attr-defined]
     if reads and reads != field.kind:
         raise BadArgument(
-            f"{_label(encoder)} reads {reads}, but the stream {field.name!r} is {field.kind}. Name another encoder, or "
+            f"{label(encoder)} reads {reads}, but the stream {field.name!r} is {field.kind}. Name another encoder, or "
             "correct the kind in a schema."
         )
     return spec
 
 
-def strategies(streams: Sequence[str], fusion: Spec | Sequence[Spec]) -> tuple[Strategy, ...]:
-    """The strategies to compare: what was asked for, and always each stream alone, concat and late mean."""
+def strategies(
+    streams: Sequence[str], fusion: Spec | Sequence[Spec], kinds: Collection[str] = (), notes: list[str] | None = None
+) -> tuple[Strategy, ...]:
+    """The strategies to compare: what was asked for, and always each stream alone, concat and late mean.
+
+    `all` leaves out what is not defined for targets of these `kinds`, and says so in `notes`; asked for by name it is
+    refused with `BadArgument`.
+    """
     found = [Strategy(f"{name} alone", "single", "late_mean", (name,)) for name in streams]
     if len(streams) < 2:
         return tuple(found)
     if fusion == "all":
-        specs: list[Spec] = [*FUSIONS, *DECISIONS, *TREES]
+        specs: list[Spec] = [name for catalogue in CATALOGUES.values() for name in catalogue]
     elif fusion == "auto":
         specs = list(AUTO)
     else:
         specs = [fusion] if isinstance(fusion, str | Mapping | type) else list(fusion)
     specs += [name for name in ALWAYS if name not in specs]
     names: set[str] = set()
+    left_out = []
     for spec in specs:
-        family = _family(spec)
-        strategy = Strategy(_label(spec), family, portable(spec), tuple(streams))
+        family = family_of(spec)
+        strategy = Strategy(label(spec), family, portable(spec), tuple(streams))
         if strategy.name in names:
             raise BadArgument(f"The fusion {strategy.name} was given twice.")
         names.add(strategy.name)
-        found.append(strategy)
+        allowed = kinds_of(strategy.spec)
+        if allowed is None or set(kinds) <= allowed:
+            found.append(strategy)
+        elif fusion == "all":
+            left_out.append(strategy.name)
+        else:
+            raise BadArgument(
+                f"The fusion {strategy.name} is defined for {' and '.join(sorted(allowed))} only; the targets here are "
+                f"{' and '.join(sorted(set(kinds)))}. Leave it out, or name the targets apart."
+            )
+    if left_out and notes is not None:
+        notes.append(
+            f"Left out, since it is not defined for {' and '.join(sorted(set(kinds)))}: {', '.join(left_out)}."
+        )
     return tuple(found)
-
-
-def _family(spec: Spec) -> str:
-    if isinstance(spec, Mapping) and "name" not in spec:
-        raise BadArgument(f"A fusion given as a dict needs the key 'name'; got {sorted(spec)}.")
-    name = spec.get("name") if isinstance(spec, Mapping) else spec
-    if isinstance(name, str) and ":" not in name:
-        for family, catalogue in (("fusion", FUSIONS), ("decision", DECISIONS), ("trees", TREES)):
-            if name in catalogue:
-                catalogue.resolve(spec)
-                return family
-        allowed = [*FUSIONS, *DECISIONS, *TREES, "all", "auto"]
-        raise UnknownName(f"No fusion is called {name!r}.{suggest(name, allowed)}")
-    cls = name if isinstance(name, type) else import_path(name) if isinstance(name, str) else type(name)
-    if issubclass(cls, Fusion):
-        return "fusion"
-    if issubclass(cls, DecisionFusion):
-        return "decision"
-    raise BadArgument(f"{cls.__name__} is neither a Fusion nor a DecisionFusion.")
 
 
 def part_class(spec: Spec) -> type:
@@ -377,7 +402,7 @@ def part_class(spec: Spec) -> type:
     name = spec["name"] if isinstance(spec, Mapping) else spec
     if isinstance(name, type):
         return name
-    for catalogue in (FUSIONS, DECISIONS, TREES, ENCODERS):
+    for catalogue in (*CATALOGUES.values(), ENCODERS, OBJECTIVES, ALIGNERS):
         if name in catalogue:
             return catalogue.load(name)
     return import_path(str(name))
@@ -394,12 +419,3 @@ def portable(spec: Spec) -> Spec:
         return plain(spec)
     path = f"{cls.__module__}:{cls.__qualname__}"
     return plain({**spec, "name": path}) if isinstance(spec, Mapping) else path
-
-
-def _label(spec: Spec) -> str:
-    if isinstance(spec, Mapping):
-        options = ", ".join(f"{k}={v}" for k, v in spec.items() if k != "name")
-        return f"{_label(spec['name'])}({options})" if options else _label(spec["name"])
-    if isinstance(spec, str):
-        return spec.rsplit(":", 1)[-1]
-    return spec.__name__ if isinstance(spec, type) else type(spec).__name__

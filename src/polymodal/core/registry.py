@@ -140,6 +140,16 @@ class Catalogue:
         return {"name": self.name_of(part), **options_of(part)}
 
 
+def label(spec: Spec) -> str:
+    """A spec in words: `gated`, `gated(temperature=0.5)`, the class's own name."""
+    if isinstance(spec, Mapping):
+        options = ", ".join(f"{k}={v}" for k, v in spec.items() if k != "name")
+        return f"{label(spec['name'])}({options})" if options else label(spec["name"])
+    if isinstance(spec, str):
+        return spec.rsplit(":", 1)[-1]
+    return spec.__name__ if isinstance(spec, type) else type(spec).__name__
+
+
 def plain(value: Any) -> Any:
     """Specs as plain values: classes by their dotted path, instances by class and options; containers likewise."""
     if isinstance(value, type):

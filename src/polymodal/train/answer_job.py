@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,18 @@ from safetensors.numpy import save_file
 from safetensors.torch import save_file as save_tensors
 from torch import Tensor
 
-from polymodal.assemble import Strategy, Trees, build_answer, parameters
+from polymodal.align.pairs import Side
+from polymodal.assemble import Strategy, Trees, build_answer, build_objectives, parameters
 from polymodal.config import Training
 from polymodal.core.files import writing
-from polymodal.model import Answer, Decisions, drop_streams
+from polymodal.model import Answer, Decisions
+from polymodal.nn.hide import drop_streams
+from polymodal.objectives.base import Objective
 from polymodal.planning import part_class
+from polymodal.towers import Towered
 from polymodal.train.features import Features
-from polymodal.train.loop import Epoch, total, train
+from polymodal.train.lesson import Lesson
+from polymodal.train.loop import Epoch, train
 from polymodal.train.work import TEST, TRAIN, VALID, Event, Work, labelled_rows, open_features
 
 
@@ -40,7 +45,10 @@ def answer_job(work: Work, job: Mapping[str, Any], out: Path) -> Iterator[Event]
         )
         strategy = replace(strategy, facts=answer.facts())
     else:
-        curve = list(fit_answer(work, answer, features, torch.from_numpy(rows), valid, options, job["seed"]))
+        objectives = build_objectives(strategy, features.widths, work.targets, work.dim, work.heads)
+        curve = list(
+            fit_answer(work, answer, features, torch.from_numpy(rows), valid, options, job["seed"], objectives)
+        )
     started = time.perf_counter()
     scores = {
         f"{split}/{name}": value.numpy()
@@ -98,19 +106,50 @@ def cross_validated(work: Work, strategy: Strategy, features: Features, options:
 
 
 def fit_answer(
-    work: Work, answer: Answer, features: Features, rows: Tensor, valid: np.ndarray, options: Training, seed: int
+    work: Work,
+    answer: Answer,
+    features: Features,
+    rows: Tensor,
+    valid: np.ndarray,
+    options: Training,
+    seed: int,
+    objectives: Sequence[Objective] = (),
 ) -> Iterator[Epoch]:
     """Train `answer` on `rows` of stored tokens; modality dropout is for joint answers only: late heads never share."""
     dropout = 0.0 if isinstance(answer, Decisions) else options.modality_dropout
+    lesson = Lesson(answer, objectives, epochs=options.epochs)
+    rows = lesson.rows(rows)
+    fit_aligner(answer, features, rows, seed)
 
     def loss(batch: Tensor) -> Tensor:
-        output = answer(drop_streams(features.read(batch), dropout))
-        return total(answer.losses(output, {n: v[batch] for n, v in work.labels.items()}))
+        answer.see(batch)
+        streams = drop_streams(features.read(batch), dropout)
+        return lesson.loss(streams, {n: v[batch] for n, v in work.labels.items()})
 
     def validate() -> float:
         return work.mean_score(answer, score_rows(answer, features, valid), valid)
 
-    return train(answer, loss, validate, rows, options, seed=seed)
+    def between_epochs(done: int) -> None:
+        lesson.between_epochs(done, features.read, work.labels)
+
+    return train(
+        lesson, loss, validate, rows, options, seed=seed,
+        after_backward=lesson.after_backward if objectives else None,
+        between_epochs=between_epochs if objectives else None,
+    )  # fmt: skip
+
+
+def fit_aligner(answer: Answer, features: Features, rows: Tensor, seed: int) -> None:
+    """Fit an aligner that is found in closed form to the training rows' tokens, before the answer is trained on it."""
+    aligner = answer.aligner if isinstance(answer, Towered) else None
+    if aligner is None or aligner.learns != "fit":
+        return
+    sides = {}
+    for name, tokens in features.read(rows).items():
+        there = tokens.present
+        sides[name] = Side(tokens.pooled[there], rows[there, None])
+    aligner.fit(sides, seed=seed)
+    aligner.requires_grad_(False)
 
 
 @torch.no_grad()

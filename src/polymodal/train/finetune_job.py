@@ -13,11 +13,14 @@ from safetensors.torch import load_file
 from safetensors.torch import save_file as save_tensors
 from torch import Tensor
 
-from polymodal.assemble import Strategy, build_answer, build_encoder, parameters
+from polymodal.assemble import Strategy, build_answer, build_encoder, build_objectives, parameters
 from polymodal.config import Training
 from polymodal.core.files import writing
-from polymodal.model import Model, drop_streams
-from polymodal.train.loop import Epoch, total, train
+from polymodal.core.types import Tokens
+from polymodal.model import Model
+from polymodal.nn.hide import drop_streams
+from polymodal.train.lesson import Lesson
+from polymodal.train.loop import Epoch, train
 from polymodal.train.work import TEST, TRAIN, VALID, Event, Work, answer_out, encoder_out, labelled_rows
 
 GENTLE = {"epochs": 5, "batch": 128, "lr": 2e-4, "patience": 3}  # little and slowly: both parts are trained already
@@ -38,11 +41,17 @@ def finetune_job(work: Work, job: Mapping[str, Any], out: Path) -> Iterator[Even
     model = Model(encoders, answer)
     options = Training().with_({**GENTLE, **job["training"]})
     valid = work.rows(VALID)
+    torch.manual_seed(job["seed"])
+    objectives = build_objectives(strategy, widths, work.targets, work.dim, work.heads)
+    lesson = Lesson(model, objectives, epochs=options.epochs)
+
+    def encode(rows: Tensor) -> dict[str, Tokens]:
+        return model.encode(work.dataset.batch(rows.numpy()))
 
     def loss(rows: Tensor) -> Tensor:
-        streams = drop_streams(model.encode(work.dataset.batch(rows.numpy())), options.modality_dropout)
-        targets = {name: values[rows] for name, values in work.labels.items()}
-        return total(answer.losses(answer(streams), targets))
+        answer.see(rows)
+        streams = drop_streams(encode(rows), options.modality_dropout)
+        return lesson.loss(streams, {name: values[rows] for name, values in work.labels.items()})
 
     def validate() -> float:
         return work.mean_score(answer, _scores(work, model, valid), valid)
@@ -52,10 +61,12 @@ def finetune_job(work: Work, job: Mapping[str, Any], out: Path) -> Iterator[Even
         before = validate()
     untouched = {k: v.detach().clone() for k, v in model.state_dict().items()}
     curve: list[Epoch] = []
-    rows = torch.from_numpy(labelled_rows(work, work.rows(TRAIN)))
+    rows = lesson.rows(torch.from_numpy(labelled_rows(work, work.rows(TRAIN))))
     for epoch in train(
-        model, loss, validate, rows, options, seed=job["seed"], checkpoint=out.with_suffix(".checkpoint")
-    ):
+        lesson, loss, validate, rows, options, seed=job["seed"], checkpoint=out.with_suffix(".checkpoint"),
+        after_backward=lesson.after_backward if objectives else None,
+        between_epochs=(lambda done: lesson.between_epochs(done, encode, work.labels)) if objectives else None,
+    ):  # fmt: skip
         curve.append(epoch)
         yield {"event": "epoch", "number": epoch.number, "of": options.epochs, "loss": epoch.loss, "valid": epoch.valid}
     if before >= max(e.valid for e in curve):

@@ -37,7 +37,7 @@ class Finished:
         self.plan, self.work = plan, work
         self.heads = Heads(plan.config.heads)
         self.encoders = {name: read_json(encoder_out(work, name).with_suffix(".json")) for name in plan.streams}
-        names = [s.name for s in plan.strategies]
+        names = [s.name for s in (*plan.strategies, *plan.compared)]
         read = {name: self._results(name) for name in [*names, *(f"{name}{FINE_TUNED}" for name in names)]}
         self.seeds = _matched([tuple(found) for found in read.values() if found])
         self.answers = {n: [found[s] for s in self.seeds] for n, found in read.items() if set(self.seeds) <= set(found)}
@@ -55,7 +55,7 @@ class Finished:
         return answer_out(self.work, name, seed)
 
     def _strategy(self, name: str) -> Strategy:
-        return next(s for s in self.plan.strategies if s.name == name.removesuffix(FINE_TUNED))
+        return next(s for s in (*self.plan.strategies, *self.plan.compared) if s.name == name.removesuffix(FINE_TUNED))
 
     def outcomes(self) -> list[Outcome]:
         """What every finished strategy predicted, in the plan's order."""

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
+from polymodal.assemble import Strategy, listed
 from polymodal.core.digest import fingerprint
 from polymodal.core.errors import BadArgument, PolymodalError
 from polymodal.core.files import read_json, write_json, writing
@@ -32,6 +33,7 @@ from polymodal.train.pool import Pool
 from polymodal.train.progress import Log, Progress, tracker_of
 from polymodal.train.run import Run
 from polymodal.train.work import TRAIN, VALID, answer_out, encoder_out, finetune_out
+from polymodal.variants import base_of
 
 
 class Interrupted(PolymodalError):
@@ -101,7 +103,7 @@ def _carry_out(plan: Plan, folder: Path, quiet: bool) -> Run:
                 f"… and {len(dataset.bad) - 5} more cells set aside; all are listed in {folder / 'set_aside.jsonl'}"
             )
         session.encode()
-        if session.answers() and plan.config.finetune:
+        if session.answers() and (not plan.compared or session.objectives()) and plan.config.finetune:
             session.finetune()
         return conclude(plan, folder, dataset, processors, progress, log, session.notes, session.timings)
 
@@ -263,19 +265,7 @@ class _Session:
         config = self.plan.config
         jobs: list[dict[str, Any]] = []
         for seed in range(config.seed, config.seed + config.seeds):
-            for strategy in self.plan.strategies:
-                jobs.append(
-                    {
-                        "kind": "answer",
-                        "strategy": {**strategy.to_json(), "spec": portable(strategy.spec)},
-                        "seed": seed,
-                        "training": {**config.training, **config.answer_training},
-                        "work": str(self.work.resolve()),
-                        "out": str(answer_out(self.work, strategy.name, seed)),
-                        "inline": _is_local(strategy.spec),
-                        "name": f"{strategy.name} #{seed}",
-                    }
-                )
+            jobs += [self._answer_job(strategy, seed) for strategy in self.plan.strategies]
         needed = [j for j in jobs if j["seed"] == config.seed and _needed(j["strategy"])] if self.deadline else []
         try:
             if needed:
@@ -288,6 +278,37 @@ class _Session:
             return False
         return True
 
+    def _answer_job(self, strategy: Strategy, seed: int) -> dict[str, Any]:
+        config, parts = self.plan.config, [strategy.spec, *listed(strategy.objective or ()), strategy.align]
+        return {
+            "kind": "answer",
+            "strategy": {**strategy.to_json(), "spec": portable(strategy.spec)},
+            "seed": seed,
+            "training": {**config.training, **config.answer_training},
+            "work": str(self.work.resolve()),
+            "out": str(answer_out(self.work, strategy.name, seed)),
+            "inline": any(_is_local(spec) for spec in parts if spec is not None),
+            "name": f"{strategy.name} #{seed}",
+        }
+
+    def objectives(self) -> bool:
+        """Train the fusion by every objective to compare, and with none; False when the user stopped it."""
+        plan, config = self.plan, self.plan.config
+        finished = Finished(plan, self.work)
+        questions = [question_of(plan, t) for t in plan.targets]
+        named = listed(config.objectives_on)
+        able = {base_of(s.name) for s in plan.compared} - set(named)
+        ranked = sorted((o for o in finished.outcomes() if o.name in able), key=lambda o: -score_of(o, questions))
+        chosen = {*named, *([ranked[0].name] if "best" in named and ranked else [])}
+        seeds = range(config.seed, config.seed + config.seeds)
+        rows = [s for s in plan.compared if base_of(s.name) in chosen]
+        try:
+            self._run("objectives", [self._answer_job(s, seed) for seed in seeds for s in rows], limited=True)
+        except KeyboardInterrupt:
+            self._stopped("objectives that had not finished are missing")
+            return False
+        return True
+
     def _stopped(self, what: str) -> None:
         self.notes.append(f"Interrupted: {what}.")
         self.progress.say("stopping: concluding with the strategies that are finished")
@@ -295,13 +316,13 @@ class _Session:
     # --- stage 3, on demand ---
 
     def finetune(self) -> None:
-        """Train the best fusion by validation, and its encoders, together; every seed of it."""
+        """Train the best fusion by validation, and its encoders, together; where objectives are compared, by each."""
         finished, config = Finished(self.plan, self.work), self.plan.config
         questions = [question_of(self.plan, t) for t in self.plan.targets]
-        trainable = {s.name: s for s in self.plan.strategies if s.family in ("fusion", "decision")}
+        every = (*self.plan.strategies, *self.plan.compared)
+        trainable = {s.name: s for s in every if s.family in ("fusion", "decision") or s.towers}
         ranked = sorted((o for o in finished.outcomes() if o.name in trainable), key=lambda o: -score_of(o, questions))
-        if not ranked:
-            return
+        chosen = dict.fromkeys([*(o.name for o in ranked[:1]), *(s.name for s in self.plan.compared)])
         jobs = [
             {
                 "kind": "finetune",
@@ -310,13 +331,12 @@ class _Session:
                 "seed": seed,
                 "training": dict(config.finetune_training),
                 "work": str(self.work.resolve()),
-                "out": str(finetune_out(self.work, ranked[0].name, seed)),
-                "inline": any(
-                    _is_local(spec) for spec in (*self.plan.encoders.values(), trainable[ranked[0].name].spec)
-                ),
-                "name": f"{ranked[0].name} fine-tuned #{seed}",
+                "out": str(finetune_out(self.work, name, seed)),
+                "inline": any(_is_local(spec) for spec in (*self.plan.encoders.values(), trainable[name].spec)),
+                "name": f"{name} fine-tuned #{seed}",
             }
-            for seed, result in zip(finished.seeds, finished.answers[ranked[0].name])
+            for name in chosen
+            for seed, result in zip(finished.seeds, finished.answers.get(name, ()))
         ]
         try:
             self._run("fine-tuning", jobs, limited=True)

@@ -1,0 +1,27 @@
+"""Modality dropout as an objective of its own."""
+
+from __future__ import annotations
+
+from polymodal.core.errors import BadArgument
+from polymodal.core.types import Tokens
+from polymodal.nn.hide import drop_streams
+from polymodal.objectives.base import Objective, Setting
+
+
+class ModalityDropout(Objective):
+    """Hides each stream of each row with probability `rate`, never a row's last (Neverova et al. 2016).
+
+    The loop's own option `modality_dropout` does the same for every strategy; this one comes on top of it, so that it
+    can be compared with the other objectives.
+    """
+
+    uses_towers = False
+
+    def __init__(self, setting: Setting, *, rate: float = 0.3):
+        super().__init__(setting)
+        self.rate = rate
+        if not 0 < rate < 1:
+            raise BadArgument(f"rate is the chance that a stream is hidden, above 0 and below 1; got {rate}.")
+
+    def hide(self, streams: dict[str, Tokens]) -> dict[str, Tokens]:
+        return drop_streams(streams, self.rate)

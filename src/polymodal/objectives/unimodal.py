@@ -1,0 +1,27 @@
+"""Unimodal auxiliary heads."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from polymodal.core.errors import BadArgument
+from polymodal.objectives.base import Objective, Setting, Step
+from polymodal.objectives.stream_heads import StreamHeads
+
+
+class Unimodal(Objective):
+    """L + weight · Σ_k L_k: a head a stream, trained with the fusion; the towers get the gradients of both.
+
+    The simplest cure of greedy learning, and the baseline of Gradient-Blending and MMPareto.
+    """
+
+    def __init__(self, setting: Setting, *, weight: float = 1.0):
+        super().__init__(setting)
+        self.weight = weight
+        if weight <= 0:
+            raise BadArgument(f"weight must be above 0; got {weight}.")
+        self.alone = StreamHeads(setting)
+
+    def losses(self, step: Step) -> dict[str, Tensor]:
+        alone = self.alone.losses(step.streams, step.targets)
+        return {f"unimodal/{name}": self.weight * loss for name, loss in alone.items()}
