@@ -19,9 +19,10 @@ class KxK(Fusion):
     """A weight for every ordered pair of modalities: stream i hears stream j as much as α_ij says.
 
     h_i = W_i x_i + e_i, and per head α_ij = softmax_j(q(h_i) · k(h_j) / √d) over the streams j that are there, i itself
-    among them: scaled dot-product attention (Vaswani et al. 2017) over K tokens. Stream i becomes h_i + Σ_j α_ij v(h_j),
-    a feed-forward part of `expansion` · dim units follows, and the result is the mean over the streams i that are there.
-    `weights` shows the K × K table of each row. Raises `BadArgument` when `dim` is no multiple of `heads`.
+    among them: scaled dot-product attention (Vaswani et al. 2017) over K tokens. Stream i becomes
+    h_i + Σ_j α_ij v(h_j), a feed-forward part of `expansion` · dim units follows, and the result is the mean over the
+    streams i that are there. `weights` shows the K × K table of each row. Raises `BadArgument` when `dim` is no
+    multiple of `heads`.
     """
 
     def __init__(

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 class GroupedLinear(nn.Module):
     """G linear maps side by side: rows [G · B, …, width], one group's after the other's, to [G · B, …, out].
 
-    For small tensors one batched multiplication is much cheaper than G of them. Each map starts as `nn.Linear` does. The
-    bias is flat, [G · out]: optimisers tell biases, which must not decay, by their one dimension.
+    For small tensors one batched multiplication is much cheaper than G of them. Each map starts as `nn.Linear` does.
+    The bias is flat, [G · out]: optimisers tell biases, which must not decay, by their one dimension.
     """
 
     def __init__(self, groups: int, width: int, out: int, *, bias: bool = True):
