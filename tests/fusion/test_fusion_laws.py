@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from polymodal.core.registry import options
 from polymodal.core.types import KINDS
@@ -33,10 +34,15 @@ OTHER: dict[str, dict[str, Any]] = {
     "deep": {"dropout": 0.5, "depth": 1, "excite": False, "expansion": 3.0},
     "tensor": {"dropout": 0.5, "width": 3},
     "lowrank": {"dropout": 0.5, "rank": 2},
+    "mfb": {"dropout": 0.5, "rank": 2},
+    "mutan": {"dropout": 0.5, "rank": 2, "width": 8},
+    "graph": {"dropout": 0.5, "heads": 2, "expansion": 3.0, "rounds": 1, "tokens": 2, "messages": "gat"},
     "late_mean": {},
     "late_weighted": {"alpha": [0.6, 0.3, 0.1], "temperature": False},
     "product": {"prior": [0.7, 0.1, 0.1, 0.05, 0.05]},
     "stacking": {},
+    "qmf": {"temperature": 3.0, "ranking": 1.0},
+    "tmc": {"anneal": 5},
 }
 VARIED = [(name, option) for name in OTHER for option in OTHER[name]]
 
@@ -96,7 +102,9 @@ def _outcome(spec: dict[str, Any]) -> list[torch.Tensor]:
     else:
         part = DECISIONS.build(spec, NAMES, "classes", 5)
         scores = {name: torch.randn(8, 5) for name in NAMES}
-        out = part(scores, {name: torch.rand(8) < 0.7 for name in NAMES})
+        present = {name: torch.rand(8) < 0.7 for name in NAMES}
+        losses = part.losses(scores, present, torch.arange(8) % 5, dict.fromkeys(NAMES, F.cross_entropy))
+        out = torch.cat([part(scores, present).flatten(), torch.stack(list(losses.values()))])
     if out.requires_grad:
         out.square().sum().backward()
     return [out.detach(), *(p.grad if p.grad is not None else torch.empty(0) for p in part.parameters())]

@@ -75,6 +75,21 @@ FUSIONS = Catalogue(
             "Tensor fusion with a weight tensor of low rank: products of many streams, cheaply.",
             "Liu, Shen, Lakshminarasimhan, Liang, Zadeh, Morency 2018",
         ),
+        "mfb": Entry(
+            "polymodal.fusion.bilinear:Mfb",
+            "Factorised bilinear pooling: products summed in groups, signed root, l2 norm.",
+            "Yu, Yu, Fan, Tao 2017",
+        ),
+        "mutan": Entry(
+            "polymodal.fusion.bilinear:Mutan",
+            "A Tucker decomposition of all products, with a core of low rank.",
+            "Ben-younes, Cadene, Cord, Thome 2017",
+        ),
+        "graph": Entry(
+            "polymodal.fusion.graph:Graph",
+            "Tokens of all streams are nodes of a graph with learned edges; they send one another messages.",
+            "Veličković et al. 2018; Brody, Alon, Yahav 2022; Bresson & Laurent 2017",
+        ),
     },
 )
 
@@ -101,6 +116,16 @@ DECISIONS = Catalogue(
             "polymodal.fusion.late:Stacking",
             "A logistic regression on the streams' log-probabilities and on which streams are there.",
             "Wolpert 1992; Ting & Witten 1999",
+        ),
+        "qmf": Entry(
+            "polymodal.fusion.qmf:Qmf",
+            "Each stream counts by its energy, and learns to be unsure where it erred (classes only).",
+            "Zhang, Wu, Zhang, Hu, Fu, Zhou, Peng 2023",
+        ),
+        "tmc": Entry(
+            "polymodal.fusion.evidential:Tmc",
+            "Each stream gives evidence and its uncertainty, joined by the reduced rule of Dempster (classes only).",
+            "Han, Zhang, Fu, Zhou 2021; Sensoy, Kaplan, Kandemir 2018",
         ),
     },
 )
