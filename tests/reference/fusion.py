@@ -13,7 +13,7 @@ from polymodal.core.types import Tokens
 from polymodal.fusion import FUSIONS
 from polymodal.nn.position import index_features
 from reference.arithmetic import attention as attention_of
-from reference.arithmetic import block, feed_forward, gelu, linear, norm
+from reference.arithmetic import block, feed_forward, gelu, linear, norm, softmax
 from reference.parity import Arrays, Pair, Tensors, module_pair, parity
 
 WIDTHS = {"audio": 3, "image": 4, "text": 2}
@@ -236,3 +236,95 @@ def unified() -> Pair:
         return np.stack(out)
 
     return tokens_pair("unified", formula, heads=2)
+
+
+# --- factorised products ----------------------------------------------------------------------------------------------
+
+
+@parity("fusion", "mfb", source="Yu, Yu, Fan, Tao 2017", against="NumPy einsum")
+def mfb() -> Pair:
+    def formula(x: list[np.ndarray], present: np.ndarray, p: Arrays) -> np.ndarray:
+        weight = np.einsum("rio,rjo,rko->ijko", *(p[f"factors.{k}"] for k in range(3)))
+        z = np.einsum("bi,bj,bk,ijko->bo", *with_one(x), weight)
+        z = z / np.sqrt(np.abs(z) + 1e-4)
+        return z / np.linalg.norm(z, axis=1, keepdims=True) * np.sqrt(DIM)
+
+    return fusion_pair("mfb", formula, rank=3)
+
+
+@parity("fusion", "mutan", source="Ben-younes, Cadene, Cord, Thome 2017", against="NumPy einsum")
+def mutan() -> Pair:
+    def formula(x: list[np.ndarray], present: np.ndarray, p: Arrays) -> np.ndarray:
+        modes = [np.tanh(linear(v, p, f"project.maps.{k}")) * present[:, [k]] for k, v in enumerate(x)]
+        core = np.einsum("rio,rjo,rko->ijko", *(p[f"core.{k}"] for k in range(3)))
+        return linear(np.einsum("bi,bj,bk,ijko->bo", *with_one(modes), core), p, "out")
+
+    return fusion_pair("mutan", formula, width=3, rank=2)
+
+
+# --- graphs -----------------------------------------------------------------------------------------------------------
+
+
+def leaky(x: np.ndarray) -> np.ndarray:
+    return np.where(x > 0, x, 0.2 * x)
+
+
+def messages(x: np.ndarray, edges: np.ndarray, bias: np.ndarray, p: Arrays, name: str, kind: str) -> np.ndarray:
+    """What every node [N, DIM] hears over edges [N, N] bool with a bias [H, N, N], edge by edge."""
+    heads, size = len(bias), x.shape[1] // len(bias)
+    out = np.zeros_like(x)
+    names = {"gat": ("values", "values"), "gatv2": ("source", "target"), "gated": ("key", "query")}[kind]
+    sent, own = (linear(x, p, f"{name}.{n}").reshape(len(x), heads, size) for n in names)
+    values = linear(x, p, f"{name}.values").reshape(sent.shape) if kind == "gated" else sent
+    for i, h in np.ndindex(len(x), heads):
+        heard = np.flatnonzero(edges[i])
+        if not len(heard):
+            continue
+        if kind == "gat":
+            scores = leaky(sent[heard, h] @ p[f"{name}.source"][h] + own[i, h] @ p[f"{name}.target"][h])
+        elif kind == "gatv2":
+            scores = leaky(sent[heard, h] + own[i, h]) @ p[f"{name}.score"][h]
+        else:
+            scores = sent[heard, h] @ own[i, h] / np.sqrt(size)
+        scores = scores + bias[h, i, heard]
+        weights = 1 / (1 + np.exp(-scores)) / len(heard) if kind == "gated" else softmax(scores)
+        out[i, h * size : (h + 1) * size] = weights @ values[heard, h]
+    return out
+
+
+def graph_block(x: np.ndarray, edges: np.ndarray, bias: np.ndarray, p: Arrays, name: str, kind: str) -> np.ndarray:
+    heard = messages(norm(x, p, f"{name}.norm"), edges, bias, p, f"{name}.messages", kind)
+    x = x + linear(heard, p, f"{name}.out")
+    return x + feed_forward(norm(x, p, f"{name}.feed_norm"), p, f"{name}.feed")
+
+
+def _graph(kind: str) -> Pair:
+    def formula(x: dict[str, np.ndarray], pooled: list[np.ndarray], p: Arrays) -> np.ndarray:
+        tokens, mask, owner = line_up(x, pooled, p)
+        bias = p["pairs"][:, owner[:, None], owner]
+        out = np.zeros((ROWS, DIM))
+        for b in np.flatnonzero(mask.any(1)):
+            nodes = tokens[b]
+            for block_name in ("blocks.0", "blocks.1"):
+                nodes = graph_block(nodes, mask[b] & mask[b][:, None], bias, p, block_name, kind)
+            nodes = norm(nodes, p, "norm")[mask[b]]
+            shares = softmax(np.tanh(linear(nodes, p, "read.score.0")) @ p["read.score.2.weight"][0])
+            out[b] = shares @ nodes
+        return out
+
+    return tokens_pair("graph", formula, messages=kind, heads=2)
+
+
+@parity("fusion", "graph", "GAT", source="Veličković, Cucurull, Casanova, Romero, Liò, Bengio 2018")
+def graph_gat() -> Pair:
+    return _graph("gat")
+
+
+@parity("fusion", "graph", "GATv2", source="Brody, Alon, Yahav 2022")
+def graph_gatv2() -> Pair:
+    return _graph("gatv2")
+
+
+@parity("fusion", "graph", "gated", source="Bresson & Laurent 2017")
+def graph_gated() -> Pair:
+    return _graph("gated")

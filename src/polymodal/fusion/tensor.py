@@ -10,13 +10,12 @@ from torch import nn
 from polymodal.core.errors import BadArgument
 from polymodal.core.types import Tokens, presence
 from polymodal.fusion.base import Fusion
-from polymodal.nn.bilinear import low_rank_product, outer_product, with_one
+from polymodal.nn.bilinear import low_rank_factors, low_rank_product, outer_product, with_one
 from polymodal.nn.check import check_count, check_dropout
 from polymodal.nn.streams import Join, Project
 
 LARGEST = 2048  # entries of the outer product: beyond it, it is slower and overfits sooner than its low-rank form
 WIDEST = 16  # of a stream in the outer product, when chosen
-SLOPE = 0.3  # of each factor's start: with 1, products of four streams drown the linear terms
 
 
 class Tensor(Fusion):
@@ -75,18 +74,10 @@ class LowRank(Fusion):
         self.rank = rank
         self.dropout = dropout
         self.drop = nn.Dropout(check_dropout(dropout))
-        constant = check_count("rank", rank) ** (-1 / len(self.names))
-        self.factors = nn.ParameterList(_factor(rank, width, dim, constant) for width in self.widths.values())
+        self.factors = low_rank_factors(self.widths.values(), check_count("rank", rank), dim)
         self.bias = nn.Parameter(torch.zeros(dim))
 
     def fuse(self, streams: dict[str, Tokens]) -> Tokens:
         present = presence(streams.values())
         vectors = [with_one(self.drop(s.pooled)) for s in streams.values()]
         return Tokens.from_vector(low_rank_product(vectors, list(self.factors)) + self.bias, present.any(1))
-
-
-def _factor(rank: int, width: int, dim: int, constant: float) -> nn.Parameter:
-    """[rank, width + 1, dim]: random maps of the stream, and `constant` for the 1 appended to it."""
-    factor = torch.randn(rank, width + 1, dim) * (SLOPE * constant / width**0.5)
-    factor[:, -1] = constant
-    return nn.Parameter(factor)
