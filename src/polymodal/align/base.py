@@ -81,8 +81,11 @@ class Aligner(Part):
         """
         return []
 
-    def fit(self, sides: Mapping[str, Side], *, seed: int = 0) -> None:
-        """Find the maps from the training items of every stream. Raises `BadData` when they do not suffice."""
+    def fit(self, sides: Mapping[str, Side], *, seed: int = 0) -> list[str]:
+        """Find the maps from the training items of every stream. Returns what the user should be told.
+
+        Raises `BadData` when they do not suffice.
+        """
         raise NotImplementedError(f"{type(self).__name__} learns by gradient, not by fit.")
 
 
