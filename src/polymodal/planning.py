@@ -123,9 +123,9 @@ class Plan:
             if names:
                 lines.append(f"  {word}: {', '.join(names)}")
         if self.compared:
-            names = dict.fromkeys(s.name.split(" + ", 1)[1] for s in self.compared)
+            rows = dict.fromkeys(s.name.split(" + ", 1)[1] for s in self.compared)
             where = ", ".join(map(label, listed(c.objectives_on)))
-            lines.append(f"  objectives, on {where}, each with a tower a stream: {', '.join(names)}")
+            lines.append(f"  objectives, on {where}, each with a tower a stream: {', '.join(rows)}")
         lines.append("Choice by validation score; the test rows are read once, at the end.")
         return "\n".join([*lines, *(f"Note: {n}" for n in self.notes)])
 
@@ -149,7 +149,7 @@ def plan(
         raise BadArgument(f"Give options either in config or one by one; got both ({sorted(options)}).")
     config = config or Config.from_options(options)
     parts = {"train": data, "valid": valid, "test": test}
-    _check_sources(parts)
+    check_sources(parts)
     tables = {name: read_rows(source) for name, source in parts.items() if source is not None}
     resolved = schema if isinstance(schema, Schema) else Schema.infer(tables["train"], target, schema)
     table = Table.concat([named(part, resolved.id) for part in tables.values()])
@@ -179,7 +179,7 @@ def plan(
         truth=truth,
         split=split,
         fold=_folds(table, resolved, targets[0], truth, split, config),
-        processors={name: _processor(f, encoders[name], config) for name, f in resolved.fields.items()},
+        processors={name: processor_spec(f, encoders[name], config.processors) for name, f in resolved.fields.items()},
         encoders=encoders,
         strategies=found,
         config=config,
@@ -193,7 +193,8 @@ def plan(
     )
 
 
-def _check_sources(parts: Mapping[str, Any]) -> None:
+def check_sources(parts: Mapping[str, Any]) -> None:
+    """Raise `BadArgument` when two parts of the split are the same file."""
     seen: dict[Path, str] = {}
     for name, source in parts.items():
         if isinstance(source, str | Path) and (other := seen.setdefault(Path(source).resolve(), name)) != name:
@@ -336,9 +337,12 @@ def _encoder(stream: str, kind: str, config: Config) -> Spec:
     return portable(spec)
 
 
-def _processor(field: Field, encoder: Spec, config: Config) -> Spec:
-    """The processor's spec: asked for, or the one that feeds the encoder, with the schema's options for the field."""
-    given = config.processors.get(field.name, config.processors.get(field.kind))
+def processor_spec(field: Field, encoder: Spec, asked: Mapping[str, Spec]) -> Spec:
+    """The processor's spec: asked for by stream or kind, or the one that feeds the encoder, with the field's options.
+
+    Raises `BadArgument` when the encoder reads another kind.
+    """
+    given = asked.get(field.name, asked.get(field.kind))
     cls = part_class(encoder)
     spec = given if given is not None else getattr(cls, "processor", "") or field.kind
     options = dict(spec) if isinstance(spec, Mapping) else {"name": spec}

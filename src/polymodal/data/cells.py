@@ -54,6 +54,11 @@ def cells(table: Table, field: Field) -> Cells:
     """
     for column in field.columns:
         table.column(column)
+    if field.options.get("many"):
+        raise BadData(
+            f"The stream {field.name!r} has several items a row (`many`), which only `align` and `search` take. Name "
+            "one of its columns, or join them in one text."
+        )
     if "array" in field.options:
         return _from_array(table, field)
     if field.kind == "table":

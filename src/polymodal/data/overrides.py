@@ -149,9 +149,15 @@ def _field(name: str, spec: Any, columns: list[str]) -> Described:
     listed = options.pop("columns", None)
     patterns = [name] if listed is None else [listed] if isinstance(listed, str) else list(listed)
     found = tuple(dict.fromkeys(c for p in patterns for c in _matches(p, columns, f"field {name!r} in the schema")))
-    if len(found) > 1 and kind not in _LISTED:
+    many = options.get("many", False)
+    if not isinstance(many, bool):
+        raise BadArgument(f"Field {name!r}: many is true (each column is an item of its own) or false; got {many!r}.")
+    if len(found) > 1 and kind not in _LISTED and not many:
         matches = ", ".join(found[:5])
-        raise BadArgument(f"Field {name!r} of kind {kind} takes one column; {len(found)} match: {matches}.")
+        raise BadArgument(
+            f"Field {name!r} of kind {kind} takes one column; {len(found)} match: {matches}. To align several items a "
+            "row, say `many: true`."
+        )
     return Described(kind, found, options, frozenset(patterns) & set(columns))
 
 

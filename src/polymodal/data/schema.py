@@ -18,15 +18,16 @@ __all__ = ["Field", "Schema"]
 
 TABLE_KINDS = ("number", "category", "date")
 UNUSED = ("id", "constant", "empty", "other", *LATER_KINDS)
-DATA_OPTIONS = ("array", "row", "key", "files")
+DATA_OPTIONS = ("array", "row", "key", "files", "many")
 
 
 @dataclass(frozen=True)
 class Field:
     """One stream: its kind, the columns that it reads, options, and why it was taken for this.
 
-    The options `array`, `row`, `key` (numbers in a .npy or .npz file beside the table) and `files` (text in files) are
-    obeyed by the data layer; `processor_options` are the rest.
+    The options `array`, `row`, `key` (numbers in a .npy or .npz file beside the table), `files` (text in files) and
+    `many` (each column holds an item of its own, as a photo's five captions do) are obeyed by the data layer;
+    `processor_options` are the rest.
     """
 
     name: str

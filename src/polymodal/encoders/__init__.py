@@ -50,6 +50,14 @@ ENCODERS = Catalogue(
             "polymodal.encoders.table:TableFT", "FT-Transformer: a token a column", "Gorishniy et al. 2021"
         ),
         "vector_mlp": Entry("polymodal.encoders.vector:VectorMLP", "Linear map plus perceptron", "folklore"),
+        "vector_plain": Entry(
+            "polymodal.encoders.vector:VectorPlain", "The vector as it is; nothing is trained", "folklore"
+        ),
+        "links_graph": Entry(
+            "polymodal.encoders.links:LinksGraph",
+            "A graph network over the row's neighbours",
+            "Veličković et al. 2018; Hamilton, Ying, Leskovec 2017",
+        ),
         "pretrained_text": Entry(
             "polymodal.encoders.pretrained:PretrainedText", "Hugging Face text tower", "Wolf et al. 2020", "hf"
         ),

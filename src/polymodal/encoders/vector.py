@@ -1,4 +1,4 @@
-"""Encoder of vectors made elsewhere."""
+"""Encoders of vectors made elsewhere."""
 
 from __future__ import annotations
 
@@ -57,3 +57,19 @@ class VectorMLP(Encoder):
     def encode(self, inputs: dict[str, Tensor]) -> Tokens:
         vector = self.input(inputs["vector"].float())
         return Tokens.from_vector(self.norm(self.linear(vector) + self.deep(vector)))
+
+
+class VectorPlain(Encoder):
+    """The vector as it is, one token a row: embeddings made elsewhere, to be aligned or fused without a tower.
+
+    Nothing is trained; the width is the vector's own.
+    """
+
+    processor = "vector"
+
+    def __init__(self, facts: Mapping[str, Any], dim: int):
+        super().__init__(facts, dim)
+        self.dim = facts["width"]
+
+    def encode(self, inputs: dict[str, Tensor]) -> Tokens:
+        return Tokens.from_vector(inputs["vector"].float())

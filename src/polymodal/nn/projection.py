@@ -15,8 +15,8 @@ class Projection(nn.Module):
 
     - `linear`: W x + b
     - `mlp`: W x + b + W₂ gelu(W₁ x), the linear map corrected by a perceptron
-    - `glu`: W₃ (W₁ x · relu(W₂ x)), a gated linear unit (Dauphin et al. 2017), with which SAIL aligns frozen towers (Zhang
-      et al. 2025)
+    - `glu`: W₃ (W₁ x · relu(W₂ x)), a gated linear unit (Dauphin et al. 2017), as SAIL aligns frozen towers
+      (Zhang et al. 2025)
 
     `hidden` units, by default twice `dim`; `dropout` hides components of the input and of the hidden layer.
     """

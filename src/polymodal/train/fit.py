@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,9 +11,8 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from polymodal.assemble import Strategy, listed
-from polymodal.core.digest import fingerprint
-from polymodal.core.errors import BadArgument, PolymodalError
-from polymodal.core.files import read_json, write_json, writing
+from polymodal.core.errors import PolymodalError
+from polymodal.core.files import write_json, writing
 from polymodal.core.registry import Spec
 from polymodal.data.dataset import Dataset, process_table
 from polymodal.data.examine import misfits
@@ -28,10 +25,12 @@ from polymodal.process.base import Processor
 from polymodal.train.compare import score_of
 from polymodal.train.conclude import conclude, question_of
 from polymodal.train.crossfit import join_parts
+from polymodal.train.encode import processing_ms
 from polymodal.train.finished import Finished
 from polymodal.train.pool import Pool
 from polymodal.train.progress import Log, Progress, tracker_of
 from polymodal.train.run import Run
+from polymodal.train.run_folder import claim, release, set_aside
 from polymodal.train.work import TRAIN, VALID, answer_out, encoder_out, finetune_out
 from polymodal.variants import base_of
 
@@ -75,11 +74,11 @@ def fit_plan(plan: Plan, *, out: str | Path, resume: bool = False, quiet: bool =
     """Carry out a plan; see `fit`."""
     folder = Path(out)
     tracker_of(plan.config.trackers)  # a tracker that is not installed is said now, not after the training
-    _claim(folder, plan, resume)
+    claim(folder, plan.to_json(), [list(plan.table.ids), dict(plan.truth), plan.split], resume)
     try:
         return _carry_out(plan, folder, quiet)
     except PolymodalError:
-        _release(folder)
+        release(folder)
         raise
     except KeyboardInterrupt:
         raise Interrupted(
@@ -106,58 +105,6 @@ def _carry_out(plan: Plan, folder: Path, quiet: bool) -> Run:
         if session.answers() and (not plan.compared or session.objectives()) and plan.config.finetune:
             session.finetune()
         return conclude(plan, folder, dataset, processors, progress, log, session.notes, session.timings)
-
-
-def _claim(folder: Path, plan: Plan, resume: bool) -> None:
-    """Make the run's folder ours, or refuse: never mix two runs in one folder."""
-    stamp = folder / "work" / "plan.json"
-    told = plan.to_json()
-    volatile = ("workers", "trackers", "time_limit", "store")
-    settings = {**told, "config": {k: v for k, v in told["config"].items() if k not in volatile}}
-    mark = fingerprint({"plan": settings, "rows": list(plan.table.ids), "truth": dict(plan.truth), "split": plan.split})
-    if stamp.exists():
-        if not resume:
-            raise BadArgument(f"{folder} holds a run already. Continue it with --resume, or give another --out.")
-        known = read_json(stamp)
-        if known["mark"] != mark:
-            raise BadArgument(
-                f"{folder} was started with other {', '.join(_differing(known['plan'], settings))}; --resume continues "
-                "only the same fit. Give the same options, or another --out."
-            )
-        return
-    if folder.exists() and not folder.is_dir():
-        raise BadArgument(f"{folder} is a file; --out names a folder.")
-    if _in_use(folder):
-        raise BadArgument(f"{folder} is not empty and holds no unfinished run. Give another --out.")
-    write_json(stamp, {"mark": mark, "plan": settings})
-
-
-def _in_use(folder: Path) -> bool:
-    """Whether a folder without a stamp holds anything but what a fit killed while it wrote its stamp leaves."""
-    if not folder.exists():
-        return False
-    found = {path for path in folder.iterdir() if path != folder / "work"}
-    if (folder / "work").is_dir():
-        found |= {path for path in (folder / "work").iterdir() if not path.name.startswith(".plan.json.")}
-    return bool(found)
-
-
-def _release(folder: Path) -> None:
-    """Leave the folder free where no training had begun, so that mended options can be tried with the same `out`."""
-    work = folder / "work"
-    if any(work.glob("encoders/*")):
-        return
-    for path in (folder / "log.jsonl", folder / "set_aside.jsonl"):
-        path.unlink(missing_ok=True)
-    shutil.rmtree(work)
-    if not any(folder.iterdir()):
-        folder.rmdir()
-
-
-def _differing(known: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """What of two plans differs, options by their own names."""
-    old, new = ({**plan, **plan["config"]} for plan in (known, now))
-    return [name for name in new if name != "config" and old.get(name) != new[name]] or ["data"]
 
 
 class _Session:
@@ -201,14 +148,22 @@ class _Session:
                 "heads": dict(plan.config.heads),
                 "targets": [t.to_json() for t in plan.targets],
                 "facts": {name: p.facts() for name, p in processors.items()},
+                "processing_ms": self._processing_ms(dataset, raw, processors),
+                "budget_ms": plan.config.budget_ms,
             },
         )
         numbers = [c for f in plan.schema.fields.values() if f.kind == "table" for c in f.columns]
-        aside = [*plan.table.problems, *dataset.bad, *misfits(plan.table, numbers)]
-        with writing(self.folder / "set_aside.jsonl") as temporary:
-            lines = [json.dumps(vars(problem), ensure_ascii=False) for problem in aside]
-            temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        set_aside(self.folder, [*plan.table.problems, *dataset.bad, *misfits(plan.table, numbers)])
         return dataset, processors
+
+    def _processing_ms(
+        self, dataset: Dataset, raw: Mapping[str, Any], processors: Mapping[str, Processor]
+    ) -> dict[str, float]:
+        """What a cell of each stream costs; measured once a run, so that a resumed one orders streams by the same."""
+        if (self.work / "work.json").exists():
+            return read_json(self.work / "work.json")["processing_ms"]
+        rows = self.plan.rows("train")
+        return {name: processing_ms(p, raw[name], rows[dataset.present[name][rows]]) for name, p in processors.items()}
 
     # --- stage 1: arrays to tokens ---
 
