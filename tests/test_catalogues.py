@@ -23,6 +23,7 @@ CHECKS = {
     "decision": "check_decision",
     "answer": "check_answer",
     "head": "check_head",
+    "objective": "check_objective",
     "align": "check_aligner",
 }
 ONLY_HERE = {"trees"}  # fitted, not trained: no third party can add one, and tests/fusion/test_boosted.py is its check

@@ -19,6 +19,7 @@ FAMILIES = {
     "answer": "polymodal.answers:ANSWERS",
     "trees": "polymodal.fusion:TREES",
     "head": "polymodal.heads:HEADS",
+    "objective": "polymodal.objectives:OBJECTIVES",
     "align": "polymodal.align:ALIGNERS",
 }
 WORDS = {
@@ -28,6 +29,8 @@ WORDS = {
     "decision": "Each stream's own answer, combined: late fusion. Named in `fusion`.",
     "answer": "More than one fusion or rule: mixtures, and answers that choose streams row by row. Named in `fusion`.",
     "trees": "Fitted on the streams' pooled vectors, not trained by gradients. Named in `fusion`.",
+    "objective": "What joint fusions are trained by besides their own loss. Named in `objective`, compared by "
+    "`objectives`.",
     "head": "Tokens to scores, loss and human values. Named in `heads`, by target.",
     "align": "Several streams into one space. Named in `polymodal align --method`.",
 }

@@ -68,8 +68,8 @@ class Towered(Answer):
         self.answer.see(rows)
 
     def settle(self, train: Labelled, valid: Labelled, seed: int) -> None:
-        ready = (Labelled(self.prepare(part.streams), part.targets) for part in (train, valid))
-        self.answer.settle(*ready, seed)
+        seen, held = (Labelled(self.prepare(part.streams), part.targets) for part in (train, valid))
+        self.answer.settle(seen, held, seed)
 
     def towers(self) -> dict[str, list[nn.Parameter]]:
         return {name: list(adapter.parameters()) for name, adapter in self.adapters.items()}

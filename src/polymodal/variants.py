@@ -89,7 +89,7 @@ def settled(objectives: str | Sequence[Spec] | None, kinds: Sequence[str], targe
         for objective in objectives:
             check(objective)
         return list(objectives)
-    found = []
+    found: list[Spec | Sequence[Spec]] = []
     for name in OBJECTIVES:
         served = OBJECTIVES.load(name).kinds  # type: ignore[attr-defined]
         if set(kinds) <= set(served) and (targets == 1 or name != "pmr"):

@@ -24,6 +24,7 @@ TRIED = {
     "encoder": "testing/test_catalogued_parts.py",
     "processor": "testing/test_catalogued_parts.py",
     "head": "testing/test_catalogued_parts.py",
+    "objective": "objectives/test_objective_laws.py",
     "align": "align/test_aligner_laws.py",
 }
 # Options without which eight rows are too few to learn from.
@@ -31,6 +32,7 @@ SMALL: dict[str, dict[str, Any]] = {"text_tfidf": {"rare": 1}}
 BROKEN: dict[str, list[Any]] = {
     "image": [b"no picture", "nowhere.png"], "audio": [b"no sound", "nowhere.wav"], "text": ["  "],
     "series": [[[1.0], [1.0, 2.0]], "nowhere.npy"], "vector": ["red", [1.0, 2.0]], "table": [],
+    "links": ["a,b", {"ids": ["a"], "weights": [0.0]}, {"ids": ["a", "b"], "weights": [1.0]}],
 }  # fmt: skip
 TARGETS = {
     "classes": Target("y", "classes", ("a", "b", "c"), frequencies=(0.2, 0.3, 0.5)),

@@ -9,7 +9,7 @@ OBJECTIVES = Catalogue(
         "agm": Entry(
             "polymodal.objectives.agm:Agm",
             "A stream's gradient is slowed while its Shapley share answers better than it used to, beside the others.",
-            "Li, Li, Hu, Lei, Li, Wang 2023",
+            "Li, Li, Hu, Lei, Li, Zhou 2023",
         ),
         "gblend": Entry(
             "polymodal.objectives.gblend:GBlend",

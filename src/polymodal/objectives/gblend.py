@@ -62,6 +62,7 @@ class GBlend(Objective):
         found = {f"gblend/{name}": weight * alone[name] for weight, name in zip(each, self.names)}
         return {"gblend/joint": (joint - 1) * total, **found}
 
+    @torch.no_grad()
     def between_epochs(self, done: int, read: Read) -> None:
         if done % self.every or not len(self._held):
             return

@@ -69,7 +69,7 @@ class Pmr(Objective):
             rows = stream.present & (truth >= 0) & known[truth.clamp(min=0)]
             if not rows.any():
                 continue
-            log_p = log_shares(stream.pooled[rows].float(), prototypes[known])
+            log_p = log_shares(stream.pooled[rows].to(prototypes), prototypes[known])
             place = (known.cumsum(0) - 1)[truth[rows]]  # of the row's class among those with a prototype
             logs[name] = (log_p, log_p.gather(1, place[:, None])[:, 0])
             sure[name] = float(logs[name][1].detach().exp().mean())
@@ -101,7 +101,7 @@ class Pmr(Objective):
         """Add the batch to the sums of its classes."""
         for k, (name, total) in enumerate(zip(self.names, self._each(self.sums))):
             rows = step.streams[name].present & (truth >= 0)
-            total.index_add_(0, truth[rows], step.streams[name].pooled[rows].float())
+            total.index_add_(0, truth[rows], step.streams[name].pooled[rows].to(total))
             self.counts[:, k] += torch.bincount(truth[rows], minlength=len(self.counts))
 
     def _each(self, side_by_side: Tensor) -> tuple[Tensor, ...]:

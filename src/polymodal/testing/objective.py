@@ -1,0 +1,258 @@
+"""Does an objective keep its contract?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+from polymodal.assemble import Heads, Strategy, build_answer
+from polymodal.core.registry import Spec, options_of
+from polymodal.core.types import Target, Tokens
+from polymodal.objectives import OBJECTIVES
+from polymodal.objectives.base import Objective, Setting, Step
+from polymodal.testing.head import example_truth
+from polymodal.testing.laws import not_overridden, written_back
+from polymodal.testing.subject import ROWS, Violation, judge, mapped, random_streams, same, tensors
+from polymodal.train.lesson import Lesson
+
+WIDTHS = {"left": 6, "middle": 10, "right": 8}
+TARGETS = {
+    "classes": Target("y", "classes", ("a", "b", "c", "d"), frequencies=(0.25, 0.25, 0.25, 0.25)),
+    "multilabel": Target("y", "multilabel", ("a", "b", "c"), frequencies=(0.5, 0.5, 0.5)),
+    "number": Target("y", "number", location=3.0, scale=2.0),
+}
+EPOCHS = 4
+
+
+def check_objective(spec: Spec, *, kinds: Iterable[str] | None = None) -> None:
+    """Try an objective on a small fusion with towers, for every kind of target it serves. Raises `NotConformant`.
+
+    Its losses are finite scalars, in any batch: without labels, without one stream, without any; what is masked
+    changes nothing; `act` changes towers' gradients only; its own parameters get gradients; the same seed gives the
+    same result; its state dict holds all that it keeps from epoch to epoch; it makes a difference.
+    """
+    cls, given = OBJECTIVES.resolve(spec)
+    for kind in kinds or cls.kinds:  # type: ignore[attr-defined]
+        trial = _Trial(spec, TARGETS[kind])
+        laws = [
+            partial(_finite, trial), partial(_options, trial, given), partial(_masked, trial),
+            partial(_towers_only, trial), partial(_own_parameters, trial), partial(_same_seed, trial),
+            partial(_saved, trial), partial(_untouched, trial), partial(_difference, trial), partial(_bfloat16, trial),
+            partial(not_overridden, cls, Objective),
+        ]  # fmt: skip
+        judge(f"The objective {OBJECTIVES.name_of(cls)} ({kind})", laws)
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """An objective on trial: how it is built, and batches to train on."""
+
+    spec: Spec
+    target: Target
+
+    def lesson(self, seed: int = 0, *, plain: bool = False) -> Lesson:
+        """A small fusion with towers, and the objective unless `plain`."""
+        torch.manual_seed(seed)
+        heads = Heads()
+        strategy = Strategy("trial", "fusion", "mlp", tuple(WIDTHS), towers=True)
+        answer = build_answer(strategy, WIDTHS, [self.target], 12, heads)
+        for parameter in answer.parameters():  # away from zeros, which hide what lies before them
+            parameter.data.add_(torch.randn_like(parameter) * 0.1)
+        setting = Setting(WIDTHS, (self.target,), heads.build)
+        lesson = Lesson(answer, [] if plain else [OBJECTIVES.build(self.spec, setting)], epochs=EPOCHS)
+        lesson.rows(torch.arange(ROWS))
+        return lesson
+
+    @property
+    def streams(self) -> dict[str, Tokens]:
+        return random_streams(WIDTHS)
+
+    @property
+    def truth(self) -> dict[str, Tensor]:
+        return {"y": example_truth(self.target)}
+
+    def epochs(self, lesson: Lesson, count: int, *, first: int = 0) -> None:
+        """Some epochs of three small steps each, down the gradient."""
+
+        def read(rows: Tensor) -> dict[str, Tokens]:
+            return {name: tokens.select(rows) for name, tokens in self.streams.items()}
+
+        if not first:
+            lesson.between_epochs(0, read, self.truth)
+        for epoch in range(first, first + count):
+            for _ in range(3):
+                self.step(lesson, self.streams, self.truth)
+                with torch.no_grad():
+                    for parameter in lesson.parameters():
+                        if parameter.grad is not None:
+                            parameter.sub_(0.05 * parameter.grad)
+            lesson.between_epochs(epoch + 1, read, self.truth)
+
+    def step(self, lesson: Lesson, streams: dict[str, Tokens], truth: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The loss of one batch and the gradients after the objective acted."""
+        lesson.train()
+        lesson.zero_grad()
+        loss = lesson.loss(streams, truth)
+        loss.backward()
+        lesson.after_backward()
+        grads = {n: p.grad.clone() for n, p in lesson.named_parameters() if p.grad is not None}
+        return {"loss": loss.detach()[None], **grads}
+
+
+def _each_batch(trial: _Trial) -> Iterable[tuple[str, dict[str, Tokens], dict[str, Tensor]]]:
+    nobody = torch.zeros(ROWS, dtype=torch.bool)
+    unlabelled = torch.full_like(trial.truth["y"], -1 if trial.target.kind == "classes" else torch.nan)
+    yield "an ordinary batch", trial.streams, trial.truth
+    yield "a batch without labels", trial.streams, {"y": unlabelled}
+    yield (
+        "a batch without the stream 'left'",
+        {**trial.streams, "left": trial.streams["left"].keep(nobody)},
+        trial.truth,
+    )
+    yield "a batch without any stream", {n: t.keep(nobody) for n, t in trial.streams.items()}, trial.truth
+
+
+def _finite(trial: _Trial) -> None:
+    for done in (0, 2):
+        for what, streams, truth in _each_batch(trial):
+            lesson = trial.lesson()
+            trial.epochs(lesson, done)
+            for name, value in trial.step(lesson, streams, truth).items():
+                if not value.isfinite().all():
+                    mend = "Leave out rows without a label or without the stream, and divide by what cannot be zero."
+                    raise Violation("finite", f"{name} is not finite in {what}, after {done} epochs.", mend)
+    lesson = trial.lesson()
+    for name, value in _objective(lesson)(_step(lesson, trial)).items():
+        if value.ndim:
+            raise Violation("losses are scalars", f"{name} has the shape {tuple(value.shape)}.", "Take the mean.")
+
+
+def _options(trial: _Trial, given: dict[str, object]) -> None:
+    objective = _objective(trial.lesson())
+    written_back(objective, given)
+    OBJECTIVES.resolve({"name": type(objective), **options_of(objective)})
+
+
+def _masked(trial: _Trial) -> None:
+    def planted(t: Tokens) -> Tokens:
+        x = t.x.masked_fill(~t.mask[..., None], 1e4)
+        return Tokens(x, t.mask, t.pooled.masked_fill(~t.present[:, None], 1e4), t.where)
+
+    outs = []
+    for change in (lambda t: t, planted):
+        lesson = trial.lesson()
+        trial.epochs(lesson, 2)
+        torch.manual_seed(1)
+        step = _step(lesson, trial)
+        torch.manual_seed(2)
+        outs.append(_objective(lesson)(replace(step, streams={n: change(t) for n, t in step.streams.items()})))
+    same(
+        "ignores masked values", _row(outs[1]), _row(outs[0]), "10,000 planted in masked places changes a loss",
+        "Read a stream only in rows where it is present.",
+    )  # fmt: skip
+
+
+def _row(losses: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach()[None] for name, value in losses.items()}
+
+
+def _towers_only(trial: _Trial) -> None:
+    lesson = trial.lesson()
+    trial.epochs(lesson, 2)
+    lesson.train()
+    lesson.zero_grad()
+    lesson.loss(trial.streams, trial.truth).backward()
+    before = {n: None if p.grad is None else p.grad.clone() for n, p in lesson.named_parameters()}
+    lesson.after_backward()
+    for name, parameter in lesson.named_parameters():
+        old, new = before[name], parameter.grad
+        changed = not torch.equal(old, new) if old is not None and new is not None else old is not new
+        if changed and "adapters" not in name:
+            raise Violation(
+                "act changes towers only", f"the gradient of {name} changed.",
+                "Write to the gradients of step.towers; what the fusion is to learn belongs into a loss.",
+            )  # fmt: skip
+
+
+def _own_parameters(trial: _Trial) -> None:
+    lesson = trial.lesson()
+    trial.step(lesson, trial.streams, trial.truth)
+    for name, parameter in _objective(lesson).named_parameters():
+        if parameter.requires_grad and (parameter.grad is None or not parameter.grad.any()):
+            raise Violation("every parameter receives gradient", f"{name} gets none.", "Use it in a loss, or drop it.")
+
+
+def _same_seed(trial: _Trial) -> None:
+    outs = []
+    for _ in range(2):
+        lesson = trial.lesson(3)
+        torch.manual_seed(4)
+        trial.epochs(lesson, 2)
+        outs.append(trial.step(lesson, trial.streams, trial.truth))
+    same(
+        "same seed, same result", outs[1], outs[0], "the same training gives another result", tolerance=0.0,
+        mend="Draw from torch's global generator only.",
+    )  # fmt: skip
+
+
+def _saved(trial: _Trial) -> None:
+    first, second = trial.lesson(0), trial.lesson(1)
+    trial.epochs(first, 2)
+    second.load_state_dict(load(save({k: v.clone().contiguous() for k, v in first.state_dict().items()})))
+    outs = []
+    for lesson in (first, second):
+        torch.manual_seed(5)
+        trial.epochs(lesson, 1, first=2)
+        outs.append(trial.step(lesson, trial.streams, trial.truth))
+    same(
+        "goes on where it stopped", outs[1], outs[0], "after the state dict went through a file, training differs",
+        "Keep what lasts from step to step, or from epoch to epoch, in buffers.", tolerance=0.0,
+    )  # fmt: skip
+
+
+def _untouched(trial: _Trial) -> None:
+    streams = trial.streams
+    before = mapped(torch.clone, streams)
+    trial.step(trial.lesson(), streams, trial.truth)
+    for old, new in zip(tensors(before), tensors(streams)):
+        if not torch.equal(old, new):
+            raise Violation("inputs untouched", "a stream was changed in place.", "Make new Tokens.")
+
+
+def _difference(trial: _Trial) -> None:
+    outs = []
+    for plain in (True, False):
+        lesson = trial.lesson(plain=plain)
+        torch.manual_seed(6)
+        trial.epochs(lesson, EPOCHS)
+        outs.append(torch.cat([p.detach().reshape(-1) for p in lesson.answer.parameters()]))
+    if torch.equal(*outs):
+        raise Violation(
+            "makes a difference", f"{EPOCHS} epochs end at the same weights with and without it.",
+            "Return a loss, change gradients in `act`, or hide something.",
+        )  # fmt: skip
+
+
+def _bfloat16(trial: _Trial) -> None:
+    lesson = trial.lesson()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = trial.step(lesson, trial.streams, trial.truth)
+    for name, value in found.items():
+        if not value.isfinite().all():
+            raise Violation("bfloat16", f"{name} is not finite.", "Compute logarithms and variances in float32.")
+
+
+def _objective(lesson: Lesson) -> Objective:
+    return lesson.objectives[0]  # type: ignore[return-value]
+
+
+def _step(lesson: Lesson, trial: _Trial) -> Step:
+    answer = lesson.answer.train()
+    prepared = answer.prepare(trial.streams)
+    output = answer.join(prepared)
+    return Step(answer, prepared, output, trial.truth, answer.losses(output, trial.truth), lesson.towers())
