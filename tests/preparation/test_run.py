@@ -186,7 +186,7 @@ def test_two_runs_never_mix(tmp_path):
 
 def test_an_op_that_fails_names_its_rows_and_can_be_resumed(tmp_path, monkeypatch):
     data = make_table(tmp_path, ["none"] * 5)
-    from polymodal.prepare.clean_text import Spaces
+    from polymodal.prepare.clean.text import Spaces
 
     plain = Spaces.mend
 

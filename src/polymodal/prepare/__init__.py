@@ -6,15 +6,64 @@ CLEAN = Catalogue(
     "clean",
     "polymodal.prepare.base:Op",
     {
+        # any media
         "readable": Entry(
-            "polymodal.prepare.clean_image:Readable", "Sets aside media that cannot be opened.", "folklore"
+            "polymodal.prepare.clean.image:Readable",
+            "Sets aside media that cannot be opened: absent, empty, truncated, too large to decode.",
+            "folklore",
         ),
-        "upright": Entry("polymodal.prepare.clean_image:Upright", "Turns pictures as their EXIF tag says.", "folklore"),
-        "uniform": Entry("polymodal.prepare.clean_image:Uniform", "Sets aside pictures of one colour.", "folklore"),
-        "spaces": Entry("polymodal.prepare.clean_text:Spaces", "One space between words.", "folklore"),
         "exact_duplicates": Entry(
-            "polymodal.prepare.clean_text:ExactDuplicates", "Keeps the first of equal rows.", "folklore"
+            "polymodal.prepare.clean.duplicates:ExactDuplicates",
+            "Keeps the first of rows whose cells are equal, byte for byte (xxHash, BSD).",
+            "Collet 2012 (xxHash)",
         ),
+        # text
+        "spaces": Entry("polymodal.prepare.clean.text:Spaces", "One space between words, no empty lines.", "folklore"),
+        "unicode": Entry(
+            "polymodal.prepare.clean.text:Unicode",
+            "Mends text that was decoded wrongly, composes letters one way (ftfy, Apache-2.0).",
+            "Speer 2019 (ftfy)",
+            "text",
+        ),
+        "markup": Entry(
+            "polymodal.prepare.clean.text:Markup", "HTML and XML to the text that a reader sees.", "folklore"
+        ),
+        "language": Entry(
+            "polymodal.prepare.clean.language:Language",
+            "Sets aside texts in other languages than those allowed (py3langid, BSD).",
+            "Lui & Baldwin 2012",
+            "text",
+        ),
+        "spelling": Entry(
+            "polymodal.prepare.clean.spelling:Spelling",
+            "Mends misspelt words, ranked by what stands beside them (symspellpy, MIT).",
+            "Garbe 2012 (SymSpell)",
+            "text",
+        ),
+        "near_duplicates": Entry(
+            "polymodal.prepare.clean.duplicates:NearDuplicates",
+            "Keeps the first of rows whose texts nearly agree.",
+            "Broder 1997; Indyk & Motwani 1998",
+        ),
+        "length": Entry(
+            "polymodal.prepare.clean.quality:Length", "Sets aside texts too short or too long.", "folklore"
+        ),
+        "repetition": Entry(
+            "polymodal.prepare.clean.quality:Repetition", "Sets aside texts that repeat themselves.", "Rae et al. 2021"
+        ),
+        "unlikely": Entry(
+            "polymodal.prepare.clean.quality:Unlikely",
+            "Sets aside texts like no other in the data, by an n-gram model of the data themselves.",
+            "Witten & Bell 1991; Wenzek et al. 2020 (filtering by perplexity)",
+        ),
+        "personal": Entry(
+            "polymodal.prepare.clean.personal:Personal",
+            "Masks mails, phones, cards, accounts and national numbers whose checksums are right.",
+            "Luhn 1960; ISO 7064; GB 11643-1999",
+        ),
+        # pictures
+        "upright": Entry("polymodal.prepare.clean.image:Upright", "Turns pictures as their EXIF tag says.", "folklore"),
+        "uniform": Entry("polymodal.prepare.clean.image:Uniform", "Sets aside pictures of one colour.", "folklore"),
     },
 )
 ANNOTATE = Catalogue("annotate", "polymodal.prepare.base:Op", {})

@@ -1,0 +1,1 @@
+"""Ops of the family annotate, one file a kind of column."""

@@ -1,0 +1,1 @@
+"""Ops of the family augment, one file a kind of column."""

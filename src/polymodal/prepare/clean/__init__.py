@@ -1,0 +1,1 @@
+"""Ops of the family clean, one file a kind of column."""

@@ -1,0 +1,182 @@
+"""Cleaning text: planted faults are found, and clean text is left alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ops import applied, run
+
+from polymodal.core.errors import BadArgument
+
+CLEAN = ["A dog runs over the green field.", "Two men are talking in the street.", "a < b and b > c", "x"]
+
+
+def test_spaces():
+    assert run("spaces", [" a   b\t c ", "a\n\n\n b ", "as it was"])[0] == ["a b c", "a\nb", "as it was"]
+
+
+def test_unicode_mends_wrong_decoding_and_composes_letters():
+    pytest.importorskip("ftfy")
+    dirty = ["cafÃ© crÃ¨me", "na\u0131\u0308ve", "e\u0301", "zero\u200bwidth", "tab\tstays", "“curly”"]
+    mended, aside = run("unicode", [*dirty, *CLEAN])
+    assert mended[0] == "café crème"
+    assert mended[2:5] == ["é", "zerowidth", "tab\tstays"]
+    assert mended[5] == "“curly”"
+    assert mended[6:] == CLEAN
+    assert not aside
+    assert run({"unicode": {"straight": True}}, ["“curly”"])[0] == ['"curly"']
+    assert run({"unicode": {"form": "NFKC"}}, ["①"])[0] == ["1"]
+    with pytest.raises(BadArgument, match="Unknown form 'NFX'"):
+        run({"unicode": {"form": "NFX"}}, ["a"])
+
+
+def test_markup():
+    page = "<html><head><title>t</title><style>p{}</style></head><body><nav>Home | About</nav><p>Hello <b>you</b></p>"
+    page += "<script>alert(1)</script><p>Fish &amp; chips<br>&pound;5</p></body></html>"
+    assert run("markup", [page])[0] == ["Hello you\nFish & chips\n£5"]
+    assert run({"markup": {"page": False}}, [page])[0] == ["Home | About\nHello you\nFish & chips\n£5"]
+    assert run("markup", CLEAN)[0] == CLEAN
+
+
+def test_language():
+    pytest.importorskip("py3langid")
+    foreign = ["Der Hund läuft über die grüne Wiese und bellt laut.", "Le chat est assis sur la table de la cuisine."]
+    english = ["The dog runs over the green meadow and barks loudly.", "OK", "A cat sits on the kitchen table today."]
+    kept, aside = run("language", [*foreign, *english])
+    assert kept[2:] == english
+    assert set(aside) == {0, 1}
+    assert "'de'" in aside[0]
+    assert set(run({"language": {"allowed": ["en", "de"]}}, [*foreign, *english])[1]) == {1}
+    assert set(run({"language": {"allowed": "fr", "shortest": 1, "sure": 0.0}}, ["OK, this is short"])[1]) == {0}
+    with pytest.raises(BadArgument, match="Unknown language 'eng'"):
+        run({"language": {"allowed": ["eng"]}}, ["a"])
+
+
+def test_spelling_uses_what_stands_beside():
+    pytest.importorskip("symspellpy")
+    usual = ["the children are playing in the garden", "a horse is standing on the grass"] * 6
+    dirty = ["the chidlren are playnig in the gardn", "a horse is stnading on the grass"]
+    safe = [
+        "We met Jhonathan in Zürrich",  # names
+        "call `retrun_valeu(x)` or see https://exmaple.org/pgae and mail me@exmaple.org",  # code, addresses
+        "order 12kx9 of #playnig by @chidlren",
+    ]
+    mended, aside = run("spelling", [*usual, *dirty, *safe])
+    assert mended[12:14] == ["the children are playing in the garden", "a horse is standing on the grass"]
+    assert mended[:12] == usual
+    assert mended[14:] == safe
+    assert not aside
+
+
+def test_spelling_leaves_the_words_of_the_field_alone(tmp_path):
+    pytest.importorskip("symspellpy")
+    usual = ["the gneiss was folded", "gneiss and schist"] * 5
+    assert run("spelling", usual)[0] == usual
+    words = tmp_path / "mine.txt"
+    words.write_text("wug 10\nblicket 5\n")
+    mended = run({"spelling": {"dictionary": str(words), "usual": 2}}, ["a wug and a blickte", "the blicket"])[0]
+    assert mended == ["a wug and a blicket", "the blicket"]
+    words.write_text("wug\n")
+    with pytest.raises(BadArgument, match=r"Line 1 of .*mine.txt must be a word and a count"):
+        run({"spelling": {"dictionary": str(words)}}, ["a"])
+    hunspell = tmp_path / "mine.dic"
+    hunspell.write_text("2\nwuggery/S\nblicket\n")
+    assert run({"spelling": {"dictionary": str(hunspell)}}, ["wugery"])[0] == ["wuggery"]
+    with pytest.raises(BadArgument, match="does not exist"):
+        run({"spelling": {"dictionary": "nowhere.dic"}}, ["a"])
+
+
+def test_exact_and_near_duplicates():
+    texts = ["A brown dog is running over the wet grass", "Something else is written here, truly", None, None]
+    texts += ["A brown dog is running over the wet grass", "A brown dog, is running over the wet GRASS!"]
+    texts += ["A brown dog is running across the wet grass", "ok", "ok"]
+    assert run("exact_duplicates", texts)[1] == {3: "equals row 2 in x", 4: "equals row 0 in x", 8: "equals row 7 in x"}
+    kept, aside = run({"near_duplicates": {"threshold": 0.6}}, texts)
+    assert set(aside) == {4, 5, 6}
+    assert aside[5] == "nearly the same x as row 0 (100% alike)"
+    assert kept[7:] == ["ok", "ok"], "short texts agree by chance"
+    assert set(run({"near_duplicates": {"threshold": 0.95}}, texts)[1]) == {4, 5}
+    assert set(run({"near_duplicates": {"threshold": 0.95, "shortest": 1}}, texts)[1]) == {4, 5, 8}
+    for options in ({"threshold": 0.1}, {"hashes": 10}):
+        with pytest.raises(BadArgument):
+            run({"near_duplicates": options}, texts)
+
+
+def test_length_counts_chinese_letters():
+    assert set(
+        run({"length": {"least": 3, "most": 5}}, ["one two", "one two three", "我爱你们", "a b c d e f"])[1]
+    ) == {0, 3}
+    with pytest.raises(BadArgument, match="least must be between"):
+        run({"length": {"least": 5, "most": 2}}, ["a"])
+
+
+def test_repetition():
+    again = "buy it now today " * 30
+    lines = "menu\nmenu\nmenu\nmenu\nthe text"
+    packed = "ab" * 500
+    assert set(run("repetition", [again, lines, packed, *CLEAN])[1]) == {0, 1, 2}
+    assert not run({"repetition": {"lines": 1.0, "words": 1.0, "packed": 0.0}}, [again, lines, packed])[1]
+    with pytest.raises(BadArgument, match="lines is a share"):
+        run({"repetition": {"lines": 3}}, ["a"])
+
+
+def test_unlikely_finds_noise_by_the_data_themselves():
+    rng = np.random.default_rng(0)
+    who, does = ("a man", "two dogs", "the girl", "some boys"), ("runs over", "sits on", "looks at", "jumps over")
+    what = ("the grass", "a wall", "the green bench", "a fence", "the road")
+    usual = [
+        f"{rng.choice(who)} {rng.choice(does)} {rng.choice(what)} and {rng.choice(does)} {rng.choice(what)}"
+        for _ in range(300)
+    ]
+    noise = ["".join(rng.choice(list("qwxzjkvbpfghyu    "), 50)) for _ in range(6)]
+    aside = run("unlikely", [*usual, *noise])[1]
+    assert set(aside) == set(range(300, 306))
+    assert not run({"unlikely": {"ratio": 1000.0}}, [*usual, *noise])[1]
+    assert not run({"unlikely": {"shortest": 60}}, [*usual, *noise])[1]
+    with pytest.raises(BadArgument, match="ratio must be above 1"):
+        run({"unlikely": {"ratio": 1}}, ["a"])
+
+
+def test_a_text_never_vouches_for_itself():
+    once = ["zqx wvk jjpq zqx wvk jjpq zqx wvk"]
+    usual = ["the dog is in the garden and the cat is in the house"] * 40
+    assert set(run("unlikely", [*usual, *once])[1]) == {40}
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("write to jane.doe+x@mail.example.org now", "write to [mail] now"),
+        ("call +44 20 7946 0958 or (415) 555-2671", "call [phone] or [phone]"),
+        ("手机13812345678。", "手机[phone]。"),
+        ("card 4111 1111 1111 1111 please", "card [card] please"),
+        ("IBAN GB82 WEST 1234 5698 7654 32.", "IBAN [account]."),
+        ("ssn 123-45-6789", "ssn [social]"),
+        ("id 11010519491231002X", "id [resident]"),
+        ("from 192.168.1.254", "from [address]"),
+    ],
+)
+def test_personal_data_are_masked(text, masked):
+    assert run("personal", [text])[0] == [masked]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "order 4111 1111 1111 1112", "IBAN GB82 WEST 1234 5698 7654 33", "ssn 000-12-3456", "id 110105194912310021",
+        "version 1.2.3", "pi is 3.14159265358979", "on 2024-01-31 at 10:30", "it costs 1,234.50", "a@b", "@home",
+    ],
+)  # fmt: skip
+def test_what_fails_its_checksum_stays(text):
+    assert run("personal", [text])[0] == [text]
+
+
+def test_what_is_masked_can_be_chosen():
+    assert run({"personal": {"what": ["mail"]}}, ["a@b.org 123-45-6789"])[0] == ["[mail] 123-45-6789"]
+    with pytest.raises(BadArgument, match="Unknown kind of personal data 'email'"):
+        run({"personal": {"what": ["email"]}}, ["a"])
+
+
+def test_ops_leave_other_columns_and_missing_cells_alone():
+    rows, _ = applied("spaces", {"x": [" a ", None], "y": [" b ", " c "]}, {"x": "text", "y": "other"})
+    assert [row.cells for row in rows] == [{"x": "a", "y": " b "}, {"x": None, "y": " c "}]
