@@ -70,6 +70,11 @@ FUSIONS = Catalogue(
             "The outer product of all streams: every product between them.",
             "Zadeh, Chen, Poria, Cambria, Morency 2017",
         ),
+        "temporal": Entry(
+            "polymodal.fusion.temporal:Temporal",
+            "Streams put onto one clock by interpolation, then fused moment by moment by any fusion.",
+            "folklore",
+        ),
         "lowrank": Entry(
             "polymodal.fusion.tensor:LowRank",
             "Tensor fusion with a weight tensor of low rank: products of many streams, cheaply.",

@@ -13,6 +13,7 @@ from polymodal.core.registry import Spec
 from polymodal.core.types import Tokens
 from polymodal.fusion import FUSIONS
 from polymodal.fusion.base import Fusion
+from polymodal.nn.pool import masked_mean
 from polymodal.testing.laws import Probe, common, learns, not_overridden
 from polymodal.testing.subject import ROWS, Subject, Violation, built, judge, random_streams, same
 
@@ -121,10 +122,16 @@ def _none_present(subject: Subject) -> None:
         raise Violation("row without streams", "a row that has a stream comes out masked.", "Its mask holds a True.")
 
 
+def _one_token(t: Tokens) -> Tokens:
+    """The pooled vector as the only token, in the middle of where the tokens were."""
+    where = None if t.where is None else masked_mean(t.where, t.mask)[:, None]
+    return replace(Tokens.from_vector(t.pooled, t.present), where=where)
+
+
 def _reads_tokens(subject: Subject, cls: type[Fusion]) -> None:
     part = built(subject)
     clean = subject.run(part, subject.inputs)["pooled"]
-    vectors = mapped_streams(lambda t: Tokens.from_vector(t.pooled, t.present), subject.inputs)
+    vectors = mapped_streams(_one_token, subject.inputs)
     bare = subject.run(part, vectors)["pooled"]
     reads = not torch.allclose(clean, bare, atol=1e-5)
     if reads != cls.reads_tokens:

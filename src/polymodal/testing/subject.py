@@ -138,6 +138,7 @@ def random_streams(widths: Mapping[str, int], *, full: bool = False) -> dict[str
             mask[0] = False
             mask[1:3] = True
         x = torch.randn(ROWS, tokens, width, generator=draw)
-        where = torch.rand(ROWS, tokens, 2, generator=draw) if number == 1 else None
+        places = torch.rand(ROWS, tokens, 2, generator=draw) if number in (1, 2) else None
+        where = None if places is None else places[..., :1] if number == 1 else places.sort(-1).values  # moments; spans
         found[name] = Tokens(x, mask | full, torch.randn(ROWS, width, generator=draw), where).cleared()
     return found
