@@ -9,7 +9,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from polymodal.core.errors import BadArgument
 from polymodal.data.schema import Schema
 from polymodal.data.source import read_table
-from polymodal.data.synthetic import copied_stream, missing, noise_stream, product
+from polymodal.data.synthetic import copied_stream, imbalanced, missing, noise_stream, product
 
 
 def accuracy(features: np.ndarray, labels: list[str]) -> float:
@@ -24,7 +24,7 @@ def explained(features: np.ndarray, labels: list[float]) -> float:
     return float(model.score(features[half:], labels[half:]))
 
 
-@pytest.mark.parametrize("make", [product, noise_stream, copied_stream, missing])
+@pytest.mark.parametrize("make", [product, noise_stream, copied_stream, missing, imbalanced])
 def test_they_are_tables_whose_streams_are_told(make):
     columns, target = make(100, seed=1)
     table = read_table(columns)

@@ -90,6 +90,19 @@ def missing(n: int = 1000, *, width: int = 8, share: float = 0.3, seed: int = 0)
     return columns | {"label": label}, "label"
 
 
+def imbalanced(n: int = 1000, *, width: int = 8, seed: int = 0) -> Planted:
+    """`strong` tells the label in 85 rows of 100, plainly; `weak` tells the rest, faintly: greedy learning overlooks it.
+
+    The label is the sign of 2 a + b with a in `strong` and, at a third of its size, b in `weak`. What must come out: a
+    joint model answers from `strong`; its answers from `weak` alone are worse than those of a model of `weak` alone.
+    """
+    random = _random(n, seed)
+    strong, weak = random.normal(size=(2, n))
+    label = np.where(2 * strong + weak > 0, "positive", "negative").tolist()
+    columns = {"strong": _cells(random, strong, width), "weak": _cells(random, weak / 3, width)}
+    return columns | {"label": label}, "label"
+
+
 def _random(n: int, seed: int) -> np.random.Generator:
     if n < 10:
         raise BadArgument(f"n={n} rows are too few to show anything; give 10 or more.")
