@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,19 @@ from polymodal.core.files import read_json, write_json, writing
 from polymodal.core.registry import Spec
 from polymodal.core.types import Target, Tokens
 from polymodal.data.dataset import read_cells
+from polymodal.data.decode import fetch
+from polymodal.data.links import LinkOptions, edge_path
+from polymodal.data.neighbours import NEW, Memory, features_of, resolved
 from polymodal.data.schema import Schema
 from polymodal.data.source import Problem, Table, cells
 from polymodal.encoders.base import Encoder
-from polymodal.model import Answer, Blend
+from polymodal.model import Answer, Blend, Supply
 from polymodal.nn.named import module_name
 from polymodal.process import PROCESSORS
 from polymodal.process.base import Processor
 
 CHUNK = 256
+NEIGHBOURS = "neighbours.safetensors"  # features of the fit's rows, where the model reads links between rows
 
 
 @dataclass(frozen=True)
@@ -59,25 +63,70 @@ class Predictor:
     dim: int
     temperature: dict[str, float]
     radius: dict[str, float]
+    cost: dict[str, float] = field(default_factory=dict)  # ms a row to process and encode each stream
+    memory: Memory | None = None  # features of the fit's rows, where links between rows are read
 
     @property
     def streams(self) -> tuple[str, ...]:
         """The streams that the deployed answer reads."""
         return tuple(sorted({name for m in self.members for name in m.strategy.streams}))
 
+    def raw(self, table: Table) -> dict[str, Any]:
+        """The cells of every stream that the answer reads; of links, with the features of the neighbours.
+
+        A neighbour may be a row of `table` or one that the fit knew.
+        """
+        found = {name: self.cells(table, name) for name in self.streams}
+        known = self.beside(table).memory
+        for name in self.streams:
+            if known is not None and self._is_links(name):
+                options = LinkOptions.of(name, self.schema.fields[name].options)
+                found[name] = resolved(found[name], table.ids, np.full(len(table), NEW), known, options)
+        return found
+
+    @torch.no_grad()
+    def beside(self, table: Table) -> Predictor:
+        """This predictor, knowing the rows of `table` too as neighbours of others; itself where it reads no links."""
+        if self.memory is None:
+            return self
+        pooled: dict[str, np.ndarray] = {}
+        present: dict[str, np.ndarray] = {}
+        chunks = np.array_split(np.arange(len(table)), -(-len(table) // CHUNK) or 1)
+        for name in self.encoders:
+            if not self._is_links(name):
+                raw = self.cells(table, name)
+                tokens = [self._encode(name, raw, rows, table.ids, None) for rows in chunks]
+                pooled[name] = torch.cat([t.pooled for t in tokens]).numpy()
+                present[name] = torch.cat([t.present for t in tokens]).numpy()
+        return replace(self, memory=self.memory.with_new(table.ids, features_of(pooled, present)))
+
+    def _is_links(self, stream: str) -> bool:
+        return self.schema.fields[stream].kind == "links"
+
+    def lacking_edges(self, table: Table) -> list[str]:
+        """Edge lists that the answer reads and that are not where `table` is: its rows have no neighbours then."""
+        linked = [self.schema.fields[name] for name in self.streams if self._is_links(name)]
+        paths = [edge_path(table, LinkOptions.of(one.name, one.options)) for one in linked]
+        return [str(path) for path in paths if not path.is_file()]
+
     @torch.no_grad()
     def encode(
         self, table: Table, problems: list[Problem] | None = None
     ) -> Iterator[tuple[np.ndarray, dict[str, Tokens]]]:
         """Row numbers and tokens, a chunk at a time. Cells that cannot be used are missing, and named in `problems`."""
-        raw = {name: self.cells(table, name) for name in self.streams}
+        raw = self.raw(table)
         for start in range(0, len(table), CHUNK):
             rows = np.arange(start, min(start + CHUNK, len(table)))
             yield rows, {name: self._encode(name, raw[name], rows, table.ids, problems) for name in self.streams}
 
     def cells(self, table: Table, stream: str) -> Any:
-        """The stream's cells; columns that the table has not are missing, and with all of them the stream is."""
+        """The stream's cells; columns that the table has not are missing, and with all of them the stream is.
+
+        So are links whose edge list is not there; see `lacking_edges`.
+        """
         field = self.schema.fields[stream]
+        if self._is_links(stream) and not edge_path(table, LinkOptions.of(stream, field.options)).is_file():
+            return [None] * len(table)
         lacking = [column for column in field.columns if column not in table.data]
         if lacking and len(lacking) == len(field.columns):
             return [None] * len(table)
@@ -99,6 +148,25 @@ class Predictor:
         return encoder({**tensors, "present": torch.from_numpy(present)})
 
     @torch.no_grad()
+    def supplies(self, table: Table, problems: list[Problem] | None = None) -> Iterator[tuple[np.ndarray, Encoding]]:
+        """Row numbers and what encodes their cells on demand, a chunk at a time; otherwise as `encode`."""
+        raw = self.raw(table)
+        for start in range(0, len(table), CHUNK):
+            rows = np.arange(start, min(start + CHUNK, len(table)))
+
+            def encoded(name: str, some: np.ndarray, rows: np.ndarray = rows) -> Tokens:
+                return self._encode(name, raw[name], rows[some], table.ids, problems)
+
+            filled = {name: np.array([_given(raw[name], row) for row in rows]) for name in self.streams}
+            yield rows, Encoding(filled, encoded)
+
+    @torch.no_grad()
+    def respond(self, supply: Supply) -> dict[str, Tensor]:
+        """Calibrated scores a target, as `score`; a stream is asked for only in rows where the answer needs it."""
+        self.answer.eval()
+        return {n: s / self.temperature.get(n, 1.0) for n, s in self.answer.respond(supply, self.streams).items()}
+
+    @torch.no_grad()
     def score(self, streams: Mapping[str, Tokens]) -> dict[str, Tensor]:
         """Calibrated scores a target: logits, or a standardised number."""
         self.answer.eval()
@@ -115,14 +183,18 @@ class Predictor:
     def predict(self, data: Table, problems: list[Problem] | None = None) -> dict[str, list[Any]]:
         """Columns of answers, a row each: `id`; label and probability a class, labels, or value with low and high.
 
-        With several targets each column is named after its target.
+        With several targets each column is named after its target. Cells that the answer does without are neither
+        decoded nor encoded; `work` counts those that were.
         """
         columns: dict[str, list[Any]] = {"id": list(data.ids)}
-        for _, streams in self.encode(data, problems):
-            for name, scores in self.score(streams).items():
+        self.work = dict.fromkeys(self.streams, 0)
+        for _, supply in self.supplies(data, problems):
+            for name, scores in self.respond(supply).items():
                 target = next(t for t in self.targets if t.name == name)
                 for column, values in answer_columns(target, self.decode(target, scores)).items():
                     columns.setdefault(column, []).extend(values)
+            for name, count in supply.encoded.items():
+                self.work[name] += count
         return columns
 
     # --- files --------------------------------------------------------------------------------------------------------
@@ -136,6 +208,8 @@ class Predictor:
             "heads": dict(self.heads),
             "temperature": self.temperature,
             "radius": self.radius,
+            "reads_links": self.memory is not None,
+            "cost": self.cost,
             "members": [{"strategy": m.strategy.to_json(), "weight": m.weight} for m in self.members],
         }
         with writing(folder / "config.yaml") as temporary:
@@ -156,6 +230,8 @@ class Predictor:
             f"encoders.{module_name(n)}.{k}": v for n, e in self.encoders.items() for k, v in e.state_dict().items()
         }
         weights |= {f"answer.{k}": v for k, v in self.answer.state_dict().items()}
+        if self.memory is not None:
+            self.memory.save(folder / NEIGHBOURS)
         with writing(folder / "weights.safetensors") as temporary:
             save_file({k: v.contiguous().clone() for k, v in weights.items()}, temporary)
 
@@ -209,7 +285,67 @@ class Predictor:
             model["dim"],
             model["temperature"],
             model["radius"],
+            model.get("cost", {}),
+            Memory.load(folder / NEIGHBOURS) if model.get("reads_links") else None,
         )
+
+
+class Encoding(Supply):
+    """Decodes and encodes cells of a chunk of rows when they are asked for, each once.
+
+    `filled[stream]` [B] bool are the rows whose cell is given at all; `encode(stream, rows)` gives the tokens of some
+    of them. `encoded` counts the cells that were asked for.
+    """
+
+    def __init__(self, filled: Mapping[str, np.ndarray], encode: Callable[[str, np.ndarray], Tokens]):
+        super().__init__({})
+        self.filled = {name: torch.from_numpy(rows) for name, rows in filled.items()}
+        self.encode = encode
+        self.encoded = dict.fromkeys(filled, 0)
+        self._asked = {name: torch.zeros(len(rows), dtype=torch.bool) for name, rows in self.filled.items()}
+
+    def __len__(self) -> int:
+        return len(next(iter(self.filled.values())))
+
+    def present(self, stream: str) -> Tensor:
+        return self.filled[stream]
+
+    def tokens(self, stream: str, rows: Tensor | None = None) -> Tokens:
+        wanted = self.filled[stream] if rows is None else rows & self.filled[stream]
+        new = torch.nonzero(wanted & ~self._asked[stream])[:, 0]
+        if len(new) or stream not in self.streams:
+            found = self.encode(stream, new.numpy())
+            self.encoded[stream] += len(new)
+            self._asked[stream] = self._asked[stream] | wanted
+            self.streams[stream] = _placed(self.streams.get(stream), found, new, len(self))
+        return self.streams[stream].keep(wanted)
+
+
+def _placed(before: Tokens | None, found: Tokens, rows: Tensor, count: int) -> Tokens:
+    """Tokens of `count` rows: those of `before`, with `found` at `rows`; the longer of both says how many a row."""
+    if before is None and len(rows) == count:
+        return found
+    length = max(found.x.shape[1], 0 if before is None else before.x.shape[1])
+    parts: dict[str, Tensor | None] = {}
+    for name in ("x", "mask", "pooled", "where"):
+        old, new = None if before is None else getattr(before, name), getattr(found, name)
+        like = new if new is not None else old
+        if like is None:
+            parts[name] = None
+            continue
+        whole = like.new_zeros(count, *((length, *like.shape[2:]) if name != "pooled" else like.shape[1:]))
+        if old is not None:
+            whole[(slice(None), slice(old.shape[1])) if name != "pooled" else slice(None)] = old
+        if new is not None:
+            whole[(rows, slice(new.shape[1])) if name != "pooled" else rows] = new
+        parts[name] = whole
+    return Tokens(**parts)  # type: ignore[arg-type]
+
+
+def _given(raw: Any, row: Any) -> bool:
+    """Whether a cell holds anything; whether it can be used is known once it is decoded."""
+    cell = fetch(raw, int(row))
+    return any(value is not None for value in cell.values()) if isinstance(cell, dict) else cell is not None
 
 
 def assemble_answer(

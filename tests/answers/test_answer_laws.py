@@ -11,7 +11,7 @@ from polymodal.answers import ANSWERS
 from polymodal.answers.base import Parts
 from polymodal.assemble import Heads
 from polymodal.core.registry import options
-from polymodal.core.types import KINDS, Target
+from polymodal.core.types import KINDS, Target, Tokens
 from polymodal.model import Labelled
 from polymodal.testing import check_answer
 from polymodal.testing.subject import random_streams
@@ -24,6 +24,7 @@ TARGET = Target("y", "classes", ("a", "b", "c"), frequencies=(0.2, 0.3, 0.5))
 OTHER: dict[str, dict[str, Any]] = {
     "hybrid": {"fusion": "gated", "rule": "late_mean"},
     "experts": {"gate": 8, "dropout": 0.5, "own": 0.0},
+    "dynamic": {"answer": "gated", "order": ["right", "left", "middle"], "tolerance": 1.0},
 }
 VARIED = [(name, option) for name in OTHER for option in OTHER[name]]
 
@@ -53,8 +54,9 @@ def _outcome(spec: dict[str, Any]) -> list[torch.Tensor]:
     truth = {"y": torch.arange(8) % 3}
     losses = part.losses(part(random_streams(WIDTHS)), truth)
     sum(losses.values()).backward()
-    rows = Labelled(random_streams(WIDTHS, full=True), truth)
-    part.settle(rows, rows, 0)
+    streams = {n: Tokens.from_vector(torch.randn(100, width)) for n, width in WIDTHS.items()}
+    said = part.eval()(streams).predictions["y"].argmax(1)  # as if it had learned: all streams together are right
+    part.settle(Labelled(streams, {"y": said}), Labelled(streams, {"y": said}), 0)
     grads = [p.grad if p.grad is not None else torch.empty(0) for p in part.parameters()]
     return [*(v.detach() for v in losses.values()), *grads, *(b.float() for b in part.buffers())]
 

@@ -16,5 +16,10 @@ ANSWERS = Catalogue(
             "Mixture of experts, one a stream; the gate leaves out streams that are absent.",
             "Li et al. 2025 (SimMLM: dynamic mixture of modality experts)",
         ),
+        "dynamic": Entry(
+            "polymodal.answers.dynamic:Dynamic",
+            "Cheap streams first; a row stops as soon as its answer is sure enough, and the rest is not encoded.",
+            "after Xue & Marculescu 2023 (DynMM); Angelopoulos et al. 2021 (threshold)",
+        ),
     },
 )

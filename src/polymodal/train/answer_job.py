@@ -15,10 +15,12 @@ from safetensors.torch import save_file as save_tensors
 from torch import Tensor
 
 from polymodal.align.pairs import Side
+from polymodal.answers.adaptive import Adaptive
 from polymodal.assemble import Strategy, Trees, build_answer, build_objectives, parameters
 from polymodal.config import Training
 from polymodal.core.files import writing
-from polymodal.model import Answer, Decisions
+from polymodal.core.types import Tokens
+from polymodal.model import Answer, Decisions, Labelled
 from polymodal.nn.hide import drop_streams
 from polymodal.objectives.base import Objective
 from polymodal.planning import part_class
@@ -27,6 +29,7 @@ from polymodal.train.features import Features
 from polymodal.train.lesson import Lesson
 from polymodal.train.loop import Epoch, train
 from polymodal.train.work import TEST, TRAIN, VALID, Event, Work, labelled_rows, open_features
+from polymodal.variants import JOINT
 
 
 def answer_job(work: Work, job: Mapping[str, Any], out: Path) -> Iterator[Event]:
@@ -36,7 +39,10 @@ def answer_job(work: Work, job: Mapping[str, Any], out: Path) -> Iterator[Event]
     options = Training().with_(job["training"])
     strategy = cross_validated(work, strategy, features, options, job["seed"])
     torch.manual_seed(job["seed"])
-    answer = build_answer(strategy, features.widths, work.targets, work.dim, work.heads)
+    answer = build_answer(
+        strategy, features.widths, work.targets, work.dim, work.heads,
+        cost=work.cost(strategy.streams), budget_ms=work.budget_ms,
+    )  # fmt: skip
     rows, valid = labelled_rows(work, work.rows(TRAIN)), work.rows(VALID)
     curve: list[Epoch] = []
     if isinstance(answer, Trees):
@@ -49,6 +55,8 @@ def answer_job(work: Work, job: Mapping[str, Any], out: Path) -> Iterator[Event]
         curve = list(
             fit_answer(work, answer, features, torch.from_numpy(rows), valid, options, job["seed"], objectives)
         )
+        seen, held = (labelled(work, features, torch.from_numpy(r)) for r in (rows, valid))
+        answer.settle(seen, held, job["seed"])
     started = time.perf_counter()
     scores = {
         f"{split}/{name}": value.numpy()
@@ -56,6 +64,8 @@ def answer_job(work: Work, job: Mapping[str, Any], out: Path) -> Iterator[Event]
         for name, value in score_rows(answer, features, work.rows(index)).items()
     }
     took = time.perf_counter() - started
+    if strategy.family in JOINT:
+        scores |= alone_scores(answer, features, work.rows(TEST))
     with writing(out.with_suffix(".scores.safetensors")) as temporary:
         save_file(scores, temporary)
     with writing(out.with_suffix(".safetensors")) as temporary:
@@ -71,8 +81,41 @@ def answer_job(work: Work, job: Mapping[str, Any], out: Path) -> Iterator[Event]
             "epoch": [e.number for e in curve],
             "loss": [e.loss for e in curve],
             "valid": [e.valid for e in curve],
+            "used": used_cells(answer, features, work.rows(VALID)),
         },
     }
+
+
+@torch.no_grad()
+def alone_scores(answer: Answer, features: Features, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Scores of `rows` with one stream given and all others missing: `alone/stream/target`."""
+    answer.eval()
+    found = {}
+    chunks = [features.read(chunk) for chunk in torch.from_numpy(rows).split(1024)]
+    for name in features.widths:
+        parts = [answer(only(streams, name)).predictions for streams in chunks]
+        found |= {f"alone/{name}/{target}": torch.cat([p[target] for p in parts]).numpy() for target in parts[0]}
+    return found
+
+
+def only(streams: Mapping[str, Tokens], name: str) -> dict[str, Tokens]:
+    """The streams with all but one missing."""
+    return {n: t if n == name else t.keep(torch.zeros_like(t.present)) for n, t in streams.items()}
+
+
+def labelled(work: Work, features: Features, rows: Tensor) -> Labelled:
+    """Tokens and targets of `rows`, all at once."""
+    return Labelled(features.read(rows), {name: values[rows] for name, values in work.labels.items()})
+
+
+def used_cells(answer: Answer, features: Features, rows: np.ndarray) -> dict[str, float]:
+    """The share of each stream's cells that are encoded to answer `rows`; empty where all are."""
+    if not isinstance(answer, Adaptive):
+        return {}
+    parts = [features.read(chunk) for chunk in torch.from_numpy(rows).split(1024)]
+    asked = torch.cat([answer.used(part) for part in parts]).sum(0)
+    there = [sum(int(part[name].present.sum()) for part in parts) for name in answer.names]
+    return {name: int(n) / max(1, all_of) for name, n, all_of in zip(answer.names, asked, there)}
 
 
 def cross_validated(work: Work, strategy: Strategy, features: Features, options: Training, seed: int) -> Strategy:

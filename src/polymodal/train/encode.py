@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
 from polymodal.core.digest import fingerprint
+from polymodal.core.registry import options_of, plain
 from polymodal.core.types import Tokens
 from polymodal.data.dataset import Dataset
+from polymodal.data.decode import CellProcessor, read_cells
 from polymodal.data.store import Store
 from polymodal.encoders.base import Encoder
 
@@ -57,11 +60,22 @@ def _milliseconds(encoder: Encoder, dataset: Dataset, stream: str, rows: np.ndar
     return 1000 * min(took) / len(rows)
 
 
+def processing_ms(processor: CellProcessor, cells: Sequence[Any], rows: np.ndarray) -> float:
+    """What one row costs to decode and process, the best of three; cells that cannot be used cost what they cost."""
+    chosen, took = rows[:PROBE], []
+    for _ in range(3):
+        started = time.perf_counter()
+        read_cells(processor, cells, chosen)
+        took.append(time.perf_counter() - started)
+    return 1000 * min(took) / max(1, len(chosen))
+
+
 def encoder_group(encoder: Encoder, cells: str) -> str:
-    """The store's group of an encoder: its class, facts and weights, and the fingerprint of the cells' processor."""
+    """The store's group of an encoder: its class, options, facts and weights, and the group of the cells it reads."""
     return fingerprint(
         {
             "encoder": type(encoder),
+            "options": plain(options_of(encoder)),
             "facts": encoder.facts,
             "cells": cells,
             "weights": encoder.state_dict(),

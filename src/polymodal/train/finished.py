@@ -16,12 +16,14 @@ from polymodal.assemble import Heads, Strategy, build_encoder
 from polymodal.core.errors import PolymodalError
 from polymodal.core.files import read_json
 from polymodal.core.types import Target
+from polymodal.data.neighbours import Memory
 from polymodal.evaluate.calibration import conformal_radius, fit_temperature
 from polymodal.nn.named import module_name
 from polymodal.planning import Plan
 from polymodal.predictor import Member, Predictor, assemble_answer, under
 from polymodal.process.base import Processor
 from polymodal.train.compare import Outcome
+from polymodal.train.neighbours import memory_path
 from polymodal.train.work import answer_out, encoder_out, finetune_out, prediction_of
 
 FINE_TUNED = " fine-tuned"
@@ -37,6 +39,8 @@ class Finished:
         self.plan, self.work = plan, work
         self.heads = Heads(plan.config.heads)
         self.encoders = {name: read_json(encoder_out(work, name).with_suffix(".json")) for name in plan.streams}
+        settings = read_json(work / "work.json")
+        self.cost = {s: settings["processing_ms"][s] + e["ms_per_row"] for s, e in self.encoders.items()}
         names = [s.name for s in (*plan.strategies, *plan.compared)]
         read = {name: self._results(name) for name in [*names, *(f"{name}{FINE_TUNED}" for name in names)]}
         self.seeds = _matched([tuple(found) for found in read.values() if found])
@@ -65,7 +69,8 @@ class Finished:
             encoders = [self.encoders[s] for s in strategy.streams]
             scores = [self._scores(name, seed) for seed in self.seeds]
             own = results[0]["parameters"]
-            encoder_ms = sum(e["ms_per_row"] for e in encoders)
+            used = {s: float(np.mean([r["used"][s] for r in results])) for s in results[0].get("used", {})}
+            encoder_ms = sum(e["ms_per_row"] * used.get(s, 1.0) for s, e in zip(strategy.streams, encoders))
             encoder_parameters = sum(e["parameters"] for e in encoders)
             found.append(
                 Outcome(
@@ -79,10 +84,28 @@ class Finished:
                     parameters=own if name.endswith(FINE_TUNED) else own + encoder_parameters,
                     encoder_ms=encoder_ms,
                     encoder_parameters=encoder_parameters,
-                    note="encoders and fusion trained together at last" if name.endswith(FINE_TUNED) else "",
+                    note=self._note(name, used),
                 )
             )
         return found
+
+    def _note(self, name: str, used: Mapping[str, float]) -> str:
+        """What the leaderboard says beside a strategy's figures."""
+        if name.endswith(FINE_TUNED):
+            return "encoders and fusion trained together at last"
+        if not used:
+            return ""
+        total = sum(self.cost.values())
+        saved = sum(self.cost[s] * (1 - share) for s, share in used.items()) / total if total else 0.0
+        return f"{100 * saved:.0f} % of the work on streams saved; encodes " + ", ".join(
+            f"{s} in {100 * share:.0f} %" for s, share in used.items()
+        )
+
+    def alone(self, name: str) -> dict[str, dict[str, np.ndarray]]:
+        """What a joint strategy predicts on test rows from one stream, all others missing: stream, then target."""
+        scores = [self._scores(name, seed) for seed in self.seeds]
+        streams = [s for s in self._strategy(name).streams if f"alone/{s}/{self.plan.targets[0].name}" in scores[0]]
+        return {stream: self._predictions(scores, f"alone/{stream}") for stream in streams}
 
     def _predictions(self, scores: Sequence[Mapping[str, np.ndarray]], split: str) -> dict[str, np.ndarray]:
         stacked = {}
@@ -103,6 +126,9 @@ class Finished:
         # As the job left it: options that were cross-validated and the sizes of trees included.
         members = {n: Strategy.from_json(self.answers[n][position]["strategy"]) for n in weights}
         streams = sorted({s for strategy in members.values() for s in strategy.streams})
+        reads_links = not set(streams).isdisjoint(plan.linked)
+        if reads_links:
+            streams = sorted({*streams, *plan.unlinked})  # what neighbours are known by
         encoders = {n: build_encoder(plan.encoders[n], processors[n].facts(), config.dim) for n in streams}
         deployed = tuple(Member(strategy, weights[name]) for name, strategy in members.items())
         widths = {n: e.dim for n, e in encoders.items()}
@@ -123,8 +149,9 @@ class Finished:
             plan.schema, plan.targets,
             {n: plan.processors[n] for n in streams}, {n: processors[n] for n in streams},
             {n: plan.encoders[n] for n in streams}, encoders,
-            deployed, answer.eval(), dict(config.heads), config.dim, {}, {},
+            deployed, answer.eval(), dict(config.heads), config.dim, {}, {}, {n: self.cost[n] for n in streams},
         )  # fmt: skip
+        predictor.memory = Memory.load(memory_path(self.work)) if reads_links else None
         for target in plan.targets:
             truth = plan.truth[target.name][plan.rows("valid")]
             scores = self.scores(chosen, position, predictor, target, "valid").numpy()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 
 from polymodal.assemble import Strategy, listed
 from polymodal.core.errors import PolymodalError
-from polymodal.core.files import write_json, writing
+from polymodal.core.files import read_json, write_json, writing
 from polymodal.core.registry import Spec
 from polymodal.data.dataset import Dataset, process_table
 from polymodal.data.examine import misfits
@@ -27,6 +27,7 @@ from polymodal.train.conclude import conclude, question_of
 from polymodal.train.crossfit import join_parts
 from polymodal.train.encode import processing_ms
 from polymodal.train.finished import Finished
+from polymodal.train.neighbours import add_neighbours
 from polymodal.train.pool import Pool
 from polymodal.train.progress import Log, Progress, tracker_of
 from polymodal.train.run import Run
@@ -101,7 +102,7 @@ def _carry_out(plan: Plan, folder: Path, quiet: bool) -> Run:
             progress.say(
                 f"… and {len(dataset.bad) - 5} more cells set aside; all are listed in {folder / 'set_aside.jsonl'}"
             )
-        session.encode()
+        dataset = session.encode(dataset, processors)
         if session.answers() and (not plan.compared or session.objectives()) and plan.config.finetune:
             session.finetune()
         return conclude(plan, folder, dataset, processors, progress, log, session.notes, session.timings)
@@ -124,7 +125,7 @@ class _Session:
         """Decode and process every cell once; write what the jobs read."""
         plan = self.plan
         processors = {name: PROCESSORS.build(spec) for name, spec in plan.processors.items()}
-        raw = {name: cells(plan.table, f) for name, f in plan.schema.fields.items()}
+        raw = {name: cells(plan.table, plan.schema.fields[name]) for name in plan.unlinked}
         stage = self.progress.stage("processing", len(plan.table) * len(raw))
         dataset = process_table(
             raw,
@@ -147,7 +148,7 @@ class _Session:
                 "dim": plan.config.dim,
                 "heads": dict(plan.config.heads),
                 "targets": [t.to_json() for t in plan.targets],
-                "facts": {name: p.facts() for name, p in processors.items()},
+                "facts": {name: processors[name].facts() for name in raw},
                 "processing_ms": self._processing_ms(dataset, raw, processors),
                 "budget_ms": plan.config.budget_ms,
             },
@@ -163,21 +164,28 @@ class _Session:
         if (self.work / "work.json").exists():
             return read_json(self.work / "work.json")["processing_ms"]
         rows = self.plan.rows("train")
-        return {name: processing_ms(p, raw[name], rows[dataset.present[name][rows]]) for name, p in processors.items()}
+        return {n: processing_ms(processors[n], raw[n], rows[dataset.present[n][rows]]) for n in raw}
 
     # --- stage 1: arrays to tokens ---
 
-    def encode(self) -> None:
+    def encode(self, dataset: Dataset, processors: dict[str, Processor]) -> Dataset:
+        """Every stream to tokens; links between rows last, since they read what the others gave."""
+        self._encode(dataset, self.plan.unlinked)
+        if self.plan.linked:
+            dataset = add_neighbours(self.plan, dataset, processors, self.work, self.store)
+            self._encode(dataset, self.plan.linked)
+        return dataset
+
+    def _encode(self, dataset: Dataset, streams: Sequence[str]) -> None:
         """Train the encoders, whole and part by part, and say where each row's tokens lie."""
         config = self.plan.config
         folds: list[int | None] = [None]
         if config.crossfit and self.plan.fold.max() > 0:
             folds += list(range(config.crossfit))
-        jobs = [self._encoder_job(stream, fold) for stream in self._costly_first() for fold in folds]
+        jobs = [self._encoder_job(stream, fold) for stream in self._costly_first(streams) for fold in folds]
         results = self._run("encoders", jobs, all_needed=True)
-        dataset = Dataset.open(self.work / "dataset", self.store)
         valid = np.flatnonzero(self.plan.split == VALID)
-        for stream in self.plan.streams:
+        for stream in streams:
             each = [results[str(encoder_out(self.work, stream, f))] for f in folds]
             groups = [r["group"] for r in [*each[1:], each[0]]]
             part = np.where(self.plan.split == TRAIN, self.plan.fold, len(groups) - 1)
@@ -204,10 +212,10 @@ class _Session:
             "name": f"{stream} {'whole' if fold is None else f'part {fold + 1}'}",
         }
 
-    def _costly_first(self) -> list[str]:
+    def _costly_first(self, streams: Sequence[str]) -> list[str]:
         """Long jobs first, so that no core idles at the end."""
-        order = ("video", "audio", "image", "series", "text", "vector", "table")
-        return sorted(self.plan.streams, key=lambda s: order.index(self.plan.schema.fields[s].kind))
+        order = ("video", "audio", "image", "series", "text", "vector", "table", "links")
+        return sorted(streams, key=lambda s: order.index(self.plan.schema.fields[s].kind))
 
     # --- stage 2: tokens to answers ---
 
