@@ -56,3 +56,31 @@ def test_padding_moves_no_token():
     pad = torch.zeros(1, 2, 3)
     longer = Tokens(torch.cat([s.x, pad], 1), torch.cat([s.mask, pad[..., 0].bool()], 1), s.pooled)
     torch.testing.assert_close(line([longer]).x[line([longer]).mask], line([s]).x[line([s]).mask])
+
+
+def _ragged() -> tuple[LineUp, list[Tokens]]:
+    a = Tokens(torch.randn(2, 2, 3), torch.tensor([[False, True], [False, False]]), torch.randn(2, 3)).cleared()
+    b = Tokens(torch.randn(2, 3, 5), torch.tensor([[True] * 3, [True, False, True]]), torch.randn(2, 5)).cleared()
+    return LineUp([3, 5], 8), [a, b]
+
+
+def test_stacked_streams_are_padded_to_one_length():
+    line_up, streams = _ragged()
+    line = line_up(streams)
+    x, mask = line.stacked()
+    assert x.shape == (2, 2, 4, 8)
+    torch.testing.assert_close(x[0, :, :3], line.x[:, :3])
+    torch.testing.assert_close(x[1], line.x[:, 3:])
+    assert mask.tolist() == [
+        [[True, False, True, False], [False] * 4],
+        [[True, True, True, True], [True, True, False, True]],
+    ]
+
+
+def test_gathered_tokens_have_no_gaps():
+    line_up, streams = _ragged()
+    line = line_up(streams)
+    x, mask = line.gathered()
+    assert mask.tolist() == [[True] * 6 + [False], [False, True, True, True, False, False, False]]
+    torch.testing.assert_close(x[0, :6], line.x[0, [0, 3, 2, 4, 5, 6]])  # pooled vectors, then the real tokens
+    torch.testing.assert_close(x[1, :4], line.x[1, [0, 3, 4, 6]])

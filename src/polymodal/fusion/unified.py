@@ -13,6 +13,7 @@ from polymodal.core.types import Tokens
 from polymodal.fusion.base import Fusion
 from polymodal.nn.block import TransformerBlock
 from polymodal.nn.check import check_count, check_dropout
+from polymodal.nn.long import check_kind, rule_of, settled
 from polymodal.nn.streams import LineUp
 
 
@@ -22,8 +23,15 @@ class Unified(Fusion):
 
     Tokens carry their stream and their place, and attend to every real one. In the last of the `layers` only the
     class token does, since nothing else is read from it; its state is the fused vector, and the tokens are those of
-    the layer before. A stream of more than `tokens` tokens is cut into that many stretches, each averaged. Raises
-    `BadArgument` when `dim` is no multiple of `heads`.
+    the layer before. A stream of more than `tokens` tokens is cut into that many stretches, each averaged.
+
+    For long inputs (a large `tokens`) `attention` may cost in proportion to their number (`nn.long`): "window", where
+    a token attends to 64 on either side and to the class token and the streams' pooled vectors, which attend to
+    everything; a number, the reach of such a window; or "linear", by kernel feature maps. "auto" is full attention up
+    to 1024 tokens in all and the window beyond: by benchmarks/long.py, on one thread of a CPU, a step with the window
+    takes as long as one with full attention at about 1024 tokens, half at 2048 and a tenth at 8192. Linear attention
+    is quicker still, but it weighs places by another function, so it must be asked for. Raises `BadArgument` for any
+    other value, and when `dim` is no multiple of `heads`.
     """
 
     level: ClassVar[str] = "unified"
@@ -31,13 +39,14 @@ class Unified(Fusion):
 
     def __init__(
         self, widths: Mapping[str, int], dim: int, *, tokens: int = 8, layers: int = 2, heads: int = 4,
-        expansion: float = 1.0, dropout: float = 0.1,
+        expansion: float = 1.0, attention: str | int = "auto", dropout: float = 0.1,
     ):  # fmt: skip
         super().__init__(widths, dim)
         self.tokens = tokens
         self.layers = layers
         self.heads = heads
         self.expansion = expansion
+        self.attention = check_kind(attention)
         self.dropout = dropout
         check_dropout(dropout)
         self.line = LineUp(list(self.widths.values()), dim, tokens=check_count("tokens", tokens))
@@ -50,10 +59,12 @@ class Unified(Fusion):
 
     def fuse(self, streams: dict[str, Tokens]) -> Tokens:
         line = self.line(list(streams.values()))
-        x, mask = line.x, line.mask
+        attention = settled(self.attention, line.x.shape[1])
+        x, mask = line.gathered() if isinstance(attention, int) else (line.x, line.mask)
+        rule = rule_of(attention, 1 + len(self.names))
         real = F.pad(mask, (1, 0), value=True)
         x = torch.cat([self.start.to(x.dtype).expand(len(x), 1, -1), x], 1)
         for block in self.blocks[:-1]:
-            x = block(x, real)
+            x = block(x, real, rule=rule)
         answer = self.blocks[-1](x[:, :1], real, x)[:, 0]
         return Tokens(x[:, 1:], mask, self.norm(answer)).cleared()

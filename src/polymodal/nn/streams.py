@@ -63,6 +63,20 @@ class Line(NamedTuple):
         mask = [F.pad(part, (0, longest - part.shape[1])) for part in self.mask.split(sizes, 1)]
         return torch.stack(x), torch.stack(mask)
 
+    def gathered(self) -> tuple[Tensor, Tensor]:
+        """The K pooled vectors first, then each row's real tokens without gaps, then the rest: `x` and `mask`.
+
+        In this order padding within a stream moves no real token.
+        """
+        rest = torch.ones(self.x.shape[1], dtype=torch.bool)
+        rest[self.starts] = False
+        tokens, mask = self.x[:, rest], self.mask[:, rest]
+        order = torch.argsort(~mask, dim=1, stable=True)
+        at = (order + torch.arange(len(mask), device=mask.device)[:, None] * mask.shape[1]).flatten()
+        tokens = tokens.flatten(0, 1).index_select(0, at).view_as(tokens)
+        x = torch.cat([self.x[:, self.starts], tokens], 1)
+        return x, torch.cat([self.mask[:, self.starts], mask.gather(1, order)], 1)
+
 
 class LineUp(nn.Module):
     """Puts the streams' tokens into one sequence, each stream led by its pooled vector.
@@ -103,14 +117,20 @@ class LineUp(nn.Module):
         rank = mask.cumsum(1) - 1  # a token's number among the real ones, so that padding moves nothing
         if x.shape[1] > self.tokens:
             count = mask.sum(1, keepdim=True)
-            stretch = torch.where(count > self.tokens, rank * self.tokens // count.clamp(min=1), rank)
-            rank = torch.arange(self.tokens, device=x.device)
-            belongs = (stretch[:, None] == rank[:, None]) & mask[:, None]  # [B, tokens, T]
-            size = belongs.sum(2, keepdim=True)
-            x, mask = belongs.to(x.dtype) @ x / size.clamp(min=1), size[..., 0] > 0
+            stretch = torch.where(count > self.tokens, rank * self.tokens // count.clamp(min=1), rank).clamp(min=0)
+            size = _sums(mask[..., None].to(x.dtype), stretch, self.tokens)
             if where is not None:
-                where = torch.where(stream.mask[..., None], where, 0.0)
-                where = belongs.to(where.dtype) @ where / size.clamp(min=1)
+                where = torch.where(mask[..., None], where, 0.0)
+                where = _sums(where, stretch, self.tokens) / size.clamp(min=1).to(where.dtype)
+            x, mask = _sums(x, stretch, self.tokens) / size.clamp(min=1), size[..., 0] > 0
+            rank = torch.arange(self.tokens, device=x.device)
         if where is None:
             return x, mask, index_features(x.shape[1], self.dim, x.device)[rank.clamp(min=0)]
         return x, mask, place_features(torch.where(mask[..., None], where, 0.0), self.dim)
+
+
+def _sums(x: Tensor, stretch: Tensor, count: int) -> Tensor:
+    """Sums of `x` [B, T, D] over the stretches that its places [B, T] belong to: [B, count, D], in linear memory."""
+    rows = torch.arange(len(x), device=x.device)[:, None] * count
+    total = x.new_zeros(len(x) * count, x.shape[2])
+    return total.index_add(0, (stretch + rows).flatten(), x.flatten(0, 1)).view(len(x), count, -1)
