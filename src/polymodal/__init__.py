@@ -33,6 +33,12 @@ _LAZY = {
     "fit": "polymodal.train.fit",
     "load": "polymodal.train.run",
     "demo": "polymodal.train.demo",
+    "align": "polymodal.align",
+    "Aligned": "polymodal.train.align",
+    "AlignConfig": "polymodal.train.align_config",
+    "Aligner": "polymodal.align.base",
+    "Space": "polymodal.space",
+    "load_space": "polymodal.space",
 }
 
 __all__ = ["__version__", *_LAZY]
@@ -51,6 +57,7 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
+    from polymodal.align.base import Aligner as Aligner
     from polymodal.config import Config as Config
     from polymodal.config import Training as Training
     from polymodal.core.types import Batch as Batch
@@ -68,6 +75,11 @@ if TYPE_CHECKING:
     from polymodal.planning import plan as plan
     from polymodal.predictor import Predictor as Predictor
     from polymodal.process.base import Processor as Processor
+    from polymodal.space import Space as Space
+    from polymodal.space import load_space as load_space
+    from polymodal.train.align import Aligned as Aligned
+    from polymodal.train.align import align as align
+    from polymodal.train.align_config import AlignConfig as AlignConfig
     from polymodal.train.demo import demo as demo
     from polymodal.train.fit import fit as fit
     from polymodal.train.inspection import inspect as inspect

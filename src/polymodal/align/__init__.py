@@ -1,6 +1,24 @@
-"""The catalogue of aligners. Nothing is imported until it is named."""
+"""The catalogue of aligners. Nothing is imported until it is named.
+
+The package is also the command: `polymodal.align(data, ...)` is `polymodal.train.align.align`, whichever was imported
+first, since a package's name and a function's cannot both be found in `polymodal`.
+"""
+
+import importlib
+import sys
+from types import ModuleType
+from typing import Any
 
 from polymodal.core.registry import Catalogue, Entry
+
+
+class _Command(ModuleType):
+    def __call__(self, *given: Any, **options: Any) -> Any:
+        return importlib.import_module("polymodal.train.align").align(*given, **options)
+
+
+align = sys.modules[__name__]
+align.__class__ = _Command
 
 ALIGNERS = Catalogue(
     "align",

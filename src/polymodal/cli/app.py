@@ -77,7 +77,6 @@ def common(
 def read_config(path: str | None, sets: list[str] | None, *, fusion: list[str] | None, **values: Any) -> Any:
     """The configuration: the file's, then what was given on the command line."""
     from polymodal.config import Config
-    from polymodal.core.values import read_yaml
 
     changes = {name: value for name, value in values.items() if value is not None}
     names = [name.strip() for given in fusion or [] for name in given.split(",") if name.strip()]
@@ -85,12 +84,21 @@ def read_config(path: str | None, sets: list[str] | None, *, fusion: list[str] |
         raise BadArgument(f"--fusion {whole.pop()} stands alone; got {', '.join(names)}.")
     if names:
         changes["fusion"] = names[0] if names[0] in ("all", "auto") else names
+    changes |= read_sets(sets)
+    return Config.read(path, changes) if path else Config.from_options(changes)
+
+
+def read_sets(sets: list[str] | None) -> dict[str, Any]:
+    """Options given as `--set name=value`, where the value is YAML."""
+    from polymodal.core.values import read_yaml
+
+    found = {}
     for item in sets or []:
         name, equals, value = item.partition("=")
         if not equals:
             raise BadArgument(f"--set takes name=value; got {item!r}.")
-        changes[name] = read_yaml(value, f"--set {name}")
-    return Config.read(path, changes) if path else Config.from_options(changes)
+        found[name] = read_yaml(value, f"--set {name}")
+    return found
 
 
 def read_rows(run: Any, data: str) -> Any:

@@ -1,0 +1,41 @@
+"""Commands that bring streams into one space."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from polymodal.cli.app import ConfigOption, Data, Resume, SchemaOption, SetOption, Test, Valid, app, read_sets
+
+
+@app.command()
+def align(
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")],
+    streams: Annotated[
+        str | None,
+        typer.Option("--streams", "-s", help="Two or more, with commas: fields, columns, name=column; 'caption_*'."),
+    ] = None,
+    method: Annotated[str | None, typer.Option("--method", "-m", help="See `polymodal list align`.")] = None,
+    towers: Annotated[str | None, typer.Option(help="frozen, scratch or finetune [auto].")] = None,
+    valid: Valid = None,
+    test: Test = None,
+    schema: SchemaOption = None,
+    config: ConfigOption = None,
+    sets: SetOption = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of heads, towers, batches and splits.")] = None,
+    resume: Resume = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing; the run's files say it all.")] = False,
+) -> None:
+    """Bring two streams or more into one space, in which each finds the other."""
+    from polymodal.train.align import align as run_align
+    from polymodal.train.align_config import AlignConfig
+
+    given = {"method": method, "towers": towers, "seed": seed}
+    changes = {**{name: value for name, value in given.items() if value is not None}, **read_sets(sets)}
+    settings = AlignConfig.read(config, changes) if config else AlignConfig.from_options(changes)
+    run_align(
+        data, streams, out=out, valid=valid, test=test, schema=schema, config=settings, resume=resume, quiet=quiet
+    )
