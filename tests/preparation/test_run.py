@@ -190,10 +190,10 @@ def test_an_op_that_fails_names_its_rows_and_can_be_resumed(tmp_path, monkeypatc
 
     plain = Spaces.mend
 
-    def fail(self, value, row):
+    def fail(self, value, row, column):
         if row.number == 3:
             raise RuntimeError("out of luck")
-        return plain(self, value, row)
+        return plain(self, value, row, column)
 
     monkeypatch.setattr(Spaces, "mend", fail)
     with pytest.raises(PolymodalError, match="Rows 2 to 3 could not be prepared .spaces.: RuntimeError: out of luck"):

@@ -64,6 +64,36 @@ CLEAN = Catalogue(
         # pictures
         "upright": Entry("polymodal.prepare.clean.image:Upright", "Turns pictures as their EXIF tag says.", "folklore"),
         "uniform": Entry("polymodal.prepare.clean.image:Uniform", "Sets aside pictures of one colour.", "folklore"),
+        "blurred": Entry(
+            "polymodal.prepare.clean.image:Blurred",
+            "Sets aside blurred pictures by the variance of their Laplacian.",
+            "Pech-Pacheco, Cristóbal, Chamorro-Martínez, Fernández-Valdivia 2000",
+        ),
+        "normal": Entry("polymodal.prepare.clean.image:Normal", "One size and colour space.", "folklore"),
+        "denoise": Entry(
+            "polymodal.prepare.clean.image:Denoise",
+            "Non-local means where a picture is noisy (scikit-image, BSD).",
+            "Buades, Coll & Morel 2005; Donoho & Johnstone 1994",
+            "image",
+        ),
+        "near_pictures": Entry(
+            "polymodal.prepare.clean.image:NearPictures",
+            "Keeps the first of rows whose pictures' perceptual hashes lie within a radius.",
+            "Zauner 2010; Norouzi, Punjani & Fleet 2012",
+        ),
+        # numbers and categories
+        "units": Entry("polymodal.prepare.clean.table:Units", "Numbers with units to numbers in one unit.", "folklore"),
+        "range": Entry("polymodal.prepare.clean.table:Range", "Sets aside numbers that cannot be.", "folklore"),
+        "outliers": Entry(
+            "polymodal.prepare.clean.table:Outliers",
+            "Sets aside numbers many median absolute deviations from the median.",
+            "Iglewicz & Hoaglin 1993",
+        ),
+        "categories": Entry(
+            "polymodal.prepare.clean.table:Categories",
+            "One spelling a category: case, accents, slips of a letter.",
+            "Damerau 1964; Levenshtein 1966 (distance)",
+        ),
     },
 )
 ANNOTATE = Catalogue("annotate", "polymodal.prepare.base:Op", {})

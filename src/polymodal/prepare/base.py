@@ -124,7 +124,7 @@ class CellOp(Op):
         for column in self.chosen:
             try:
                 value = row.get(column)
-                mended = None if value is None else self.mend(value, row)
+                mended = None if value is None else self.mend(value, row, column)
             except (SetAside, BadCell) as error:
                 if not self.keep_row:
                     return Refused(row, self.name, f"{column}: {error.reason}")
@@ -137,8 +137,8 @@ class CellOp(Op):
         return None
 
     @abstractmethod
-    def mend(self, value: Any, row: Row) -> Any:
-        """The cell changed, the very same object where nothing is to change, or `SetAside` with a reason."""
+    def mend(self, value: Any, row: Row, column: str) -> Any:
+        """The cell changed; the very same object where nothing is to change. Raises `SetAside` with a reason."""
 
 
 class BatchOp(Op):

@@ -1,29 +1,33 @@
-"""Cleaning pictures: broken ones, turned ones, empty ones, blurred ones."""
+"""Cleaning pictures: broken, turned, empty, blurred, noisy, of other sizes, and nearly the same."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from polymodal.core.errors import BadArgument
-from polymodal.prepare.base import CellOp
-from polymodal.prepare.rows import Row, SetAside
+from polymodal.core.errors import BadArgument, require, suggest
+from polymodal.prepare.base import BatchOp, CellOp, Sketch
+from polymodal.prepare.hamming import BITS, distance, within
+from polymodal.prepare.rows import Row, Rows, SetAside
 
+MODES = ("RGB", "L")
+FITS = ("pad", "crop", "stretch")
 _ORIENTATION = 0x0112  # the EXIF tag
 
 
 class Readable(CellOp):
-    """Sets aside what cannot be opened: absent, empty, truncated, of another kind, or too large to decode."""
+    """Sets aside what cannot be opened: absent, empty, truncated, of another kind, or too large to decode (beyond 200
+    megapixels: a decompression bomb)."""
 
     kinds = ("image", "audio", "series")
 
     def __init__(self, *, columns: Sequence[str] | str | None = None):
         super().__init__(columns=columns)
 
-    def mend(self, value: Any, row: Row) -> Any:
+    def mend(self, value: Any, row: Row, column: str) -> Any:
         return value
 
 
@@ -35,7 +39,7 @@ class Upright(CellOp):
     def __init__(self, *, columns: Sequence[str] | str | None = None):
         super().__init__(columns=columns)
 
-    def mend(self, value: Image.Image, row: Row) -> Image.Image:
+    def mend(self, value: Image.Image, row: Row, column: str) -> Image.Image:
         return value if value.getexif().get(_ORIENTATION, 1) == 1 else ImageOps.exif_transpose(value)
 
 
@@ -50,8 +54,204 @@ class Uniform(CellOp):
         if below <= 0:
             raise BadArgument(f"below must be above 0; got {below}.")
 
-    def mend(self, value: Image.Image, row: Row) -> Image.Image:
-        spread = float(np.asarray(value.convert("L"), dtype=np.float32).std())
+    def mend(self, value: Image.Image, row: Row, column: str) -> Image.Image:
+        spread = float(grey(value).std())
         if spread < self.below:
             raise SetAside(f"is of nearly one colour (grey values spread by {spread:.1f}, below {self.below:g})")
         return value
+
+
+class Blurred(CellOp):
+    """Sets aside blurred pictures: the variance of the Laplacian of the grey values (Pech-Pacheco et al. 2000) is below
+    `below`.
+
+    Measured at a longest side of 512 pixels at most, so that the figure means the same for small and large photos.
+    """
+
+    kinds = ("image",)
+
+    def __init__(self, *, columns: Sequence[str] | str | None = None, below: float = 50.0):
+        super().__init__(columns=columns)
+        self.below = below
+        if below <= 0:
+            raise BadArgument(f"below must be above 0; got {below}.")
+
+    def mend(self, value: Image.Image, row: Row, column: str) -> Image.Image:
+        sharp = sharpness(value)
+        if sharp < self.below:
+            raise SetAside(f"is blurred (variance of the Laplacian {sharp:.1f}, below {self.below:g})")
+        return value
+
+
+class Normal(CellOp):
+    """One size and colour space: `mode` RGB or L (grey); `size` [width, height] or one number for the longest side.
+
+    With both sides given, `fit` says what to do with another shape: `pad` with black, `crop` the middle, or `stretch`.
+    Transparent parts become white. Pictures are never enlarged when one number is given.
+    """
+
+    kinds = ("image",)
+
+    def __init__(
+        self,
+        *,
+        columns: Sequence[str] | str | None = None,
+        mode: str = "RGB",
+        size: int | Sequence[int] | None = None,
+        fit: str = "pad",
+    ):
+        super().__init__(columns=columns)
+        self.mode = mode
+        self.size = size
+        self.fit = fit
+        for name, given, allowed in (("mode", mode, MODES), ("fit", fit, FITS)):
+            if given not in allowed:
+                raise BadArgument(f"Unknown {name} {given!r}.{suggest(given, allowed)}")
+        sides = [size] if isinstance(size, int) else list(size or [])
+        if len(sides) > 2 or any(not isinstance(s, int) or s < 1 for s in sides):
+            raise BadArgument(f"size must be one number of pixels or [width, height]; got {size!r}.")
+
+    def mend(self, value: Image.Image, row: Row, column: str) -> Image.Image:
+        mended = value if value.mode == self.mode else opaque(value).convert(self.mode)
+        if isinstance(self.size, int):
+            if max(mended.size) > self.size:
+                mended = ImageOps.contain(mended, (self.size, self.size), Image.Resampling.LANCZOS)
+        elif self.size and mended.size != tuple(self.size):
+            whole = (self.size[0], self.size[1])
+            way = {"pad": ImageOps.pad, "crop": ImageOps.fit}.get(self.fit)
+            mended = way(mended, whole, Image.Resampling.LANCZOS) if way else mended.resize(whole)
+        return mended
+
+
+class Denoise(CellOp):
+    """Non-local means (Buades, Coll & Morel 2005; scikit-image, BSD): each pixel the mean of those whose surroundings
+    look alike.
+
+    The noise is estimated from the picture itself (Donoho & Johnstone 1994, on wavelet coefficients' median); pictures
+    whose noise is below `above` (standard deviation, 0..255) stay as they are. `strength` times the noise is the width
+    of the filter.
+    """
+
+    kinds = ("image",)
+
+    def __init__(self, *, columns: Sequence[str] | str | None = None, above: float = 8.0, strength: float = 0.8):
+        super().__init__(columns=columns)
+        self.above = above
+        self.strength = strength
+        if strength <= 0:
+            raise BadArgument(f"strength must be above 0; got {strength}.")
+        require("skimage", "image")
+
+    def mend(self, value: Image.Image, row: Row, column: str) -> Image.Image:
+        from skimage.restoration import denoise_nl_means
+
+        pixels = np.asarray(opaque(value), np.float32) / 255
+        sigma = noise(pixels)
+        if sigma * 255 < self.above:
+            return value
+        last = -1 if pixels.ndim == 3 else None
+        cleaned = denoise_nl_means(
+            pixels, 5, 6, h=self.strength * sigma, sigma=sigma, fast_mode=True, channel_axis=last
+        )
+        return Image.fromarray((np.clip(cleaned, 0, 1) * 255).round().astype(np.uint8))
+
+
+class NearPictures(BatchOp):
+    """Keeps the first of rows whose pictures nearly agree: perceptual hashes (Zauner 2010, pHash) at most `radius` of
+    64 bits apart.
+
+    Survives other sizes, compression, small changes of brightness and colour; not crops or turned pictures.
+    """
+
+    kinds = ("image",)
+
+    def __init__(self, *, columns: Sequence[str] | str | None = None, radius: int = 5):
+        super().__init__(columns=columns)
+        self.radius = radius
+        if not 0 <= radius <= 16:
+            raise BadArgument(f"radius must be between 0 and 16 bits of {BITS}; got {radius}.")
+
+    def sketch(self, rows: Rows) -> Sketch:
+        places, codes, columns = [], [], []
+        for number, column in enumerate(self.chosen):
+            pictures = self.values(rows, column)
+            for row, picture in zip(rows, pictures):
+                if picture is not None:
+                    places.append(row.number)
+                    codes.append(perceptual_hash(picture))
+                    columns.append(number)
+        return {"row": np.array(places, np.int64), "code": np.array(codes, np.uint64), "column": np.array(columns)}
+
+    def settle(self, sketches: Iterable[Sketch]) -> None:
+        parts = list(sketches)
+        row, code, column = (np.concatenate([p[name] for p in parts]) for name in ("row", "code", "column"))
+        found: dict[int, tuple[int, int, int]] = {}
+        for number in range(len(self.chosen)):
+            of = np.flatnonzero(column == number)
+            first = of[within(code[of], self.radius)]
+            for i, j in zip(of.tolist(), first.tolist()):
+                if i != j:
+                    found.setdefault(int(row[i]), (int(row[j]), int(distance(code[i], code[j])), number))
+        table = np.array([(r, *told) for r, told in found.items()], np.int64).reshape(-1, 4)
+        self.state = {"copy": table}
+
+    def work(self, rows: Rows) -> None:
+        copies = {r: told for r, *told in self.state["copy"].tolist()}
+        reasons = {}
+        for i, row in enumerate(rows):
+            if row.number in copies:
+                of, bits, column = copies[row.number]
+                reasons[i] = (
+                    f"{self.chosen[column]}: nearly the same picture as row {of} ({bits} of {BITS} bits differ)"
+                )
+        self.refuse(rows, reasons)
+
+
+def grey(picture: Image.Image) -> np.ndarray:
+    """float32 [H, W] in 0..255."""
+    return np.asarray(opaque(picture).convert("L"), dtype=np.float32)
+
+
+def opaque(picture: Image.Image) -> Image.Image:
+    """RGB or grey, with what was transparent white."""
+    if picture.mode in ("RGB", "L"):
+        return picture
+    if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
+        whole = picture.convert("RGBA")
+        white = Image.new("RGBA", whole.size, "white")
+        return Image.alpha_composite(white, whole).convert("RGB")
+    if picture.mode.startswith("I") or picture.mode == "F":  # 16 bits and more: the whole range, not its low bits
+        values = np.asarray(picture, np.float64)
+        spread = values.max() - values.min()
+        return Image.fromarray(((values - values.min()) * (255 / spread if spread else 0)).astype(np.uint8))
+    return picture.convert("RGB")
+
+
+def sharpness(picture: Image.Image) -> float:
+    """Variance of the Laplacian of the grey values, at a longest side of 512 pixels at most."""
+    small = opaque(picture).convert("L")
+    if max(small.size) > 512:
+        small = ImageOps.contain(small, (512, 512), Image.Resampling.BOX)
+    if min(small.size) < 3:
+        return 0.0
+    g = np.asarray(small, np.float32)
+    return float((g[:-2, 1:-1] + g[2:, 1:-1] + g[1:-1, :-2] + g[1:-1, 2:] - 4 * g[1:-1, 1:-1]).var())
+
+
+def noise(pixels: np.ndarray) -> float:
+    """Standard deviation of the noise: the median of the finest diagonal Haar coefficients, mean over the colours."""
+    even = pixels[: pixels.shape[0] // 2 * 2, : pixels.shape[1] // 2 * 2]
+    if not even.size:
+        return 0.0
+    diagonal = (even[::2, ::2] - even[1::2, ::2] - even[::2, 1::2] + even[1::2, 1::2]) / 2
+    return float(np.mean(np.median(np.abs(diagonal.reshape(-1, *diagonal.shape[2:])), axis=0)) / 0.6745)
+
+
+def perceptual_hash(picture: Image.Image) -> int:
+    """64 bits: which of the 8 x 8 lowest frequencies of the 32 x 32 grey picture are above their median."""
+    from scipy.fft import dctn
+
+    small = np.asarray(opaque(picture).convert("L").resize((32, 32), Image.Resampling.BOX), np.float32)
+    low = dctn(small, norm="ortho")[:8, :8].ravel()
+    bits = low > np.median(low[1:])
+    return int(np.packbits(bits).view(">u8")[0])

@@ -40,7 +40,7 @@ class Language(CellOp):
         if not 0 <= sure <= 1:
             raise BadArgument(f"sure must be a probability between 0 and 1; got {sure}.")
 
-    def mend(self, value: str, row: Row) -> str:
+    def mend(self, value: str, row: Row, column: str) -> str:
         if sum(c.isalpha() for c in value) < self.shortest:
             return value
         language, probability = identifier().classify(value)

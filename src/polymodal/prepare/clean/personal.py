@@ -88,7 +88,7 @@ class Personal(CellOp):
             if name not in _KINDS:
                 raise BadArgument(f"Unknown kind of personal data {name!r}.{suggest(name, KINDS)}")
 
-    def mend(self, value: str, row: Row) -> str:
+    def mend(self, value: str, row: Row, column: str) -> str:
         mended = value
         for name in KINDS:
             if name in self.what:

@@ -30,7 +30,7 @@ class Length(CellOp):
         if not 0 <= least <= most:
             raise BadArgument(f"least must be between 0 and most; got least {least}, most {most}.")
 
-    def mend(self, value: str, row: Row) -> str:
+    def mend(self, value: str, row: Row, column: str) -> str:
         words = count_words(value)
         if not self.least <= words <= self.most:
             few = words < self.least
@@ -64,7 +64,7 @@ class Repetition(CellOp):
             if not 0 <= value <= 1:
                 raise BadArgument(f"{name} is a share between 0 and 1; got {value}.")
 
-    def mend(self, value: str, row: Row) -> str:
+    def mend(self, value: str, row: Row, column: str) -> str:
         lines = [line.strip() for line in value.splitlines() if line.strip()]
         if len(lines) >= 3 and (share := 1 - len(set(lines)) / len(lines)) > self.lines:
             raise SetAside(f"{share:.0%} of its lines are copies of others in it")
@@ -113,7 +113,7 @@ class Unlikely(CellOp):
         usual = np.median([surprise(t, model, self.order) for t in known]) if known else np.inf
         self.state = {**model, "usual": np.array(usual)}
 
-    def mend(self, value: str, row: Row) -> str:
+    def mend(self, value: str, row: Row, column: str) -> str:
         if len(value) < self.shortest:
             return value
         usual = float(self.state["usual"])

@@ -74,7 +74,7 @@ class Spelling(CellOp):
             counts = np.bincount(inverse, np.concatenate([p[f"{name}_count"] for p in parts]), len(keys))
             self.state |= {name: keys, f"{name}_count": counts.astype(np.int64)}
 
-    def mend(self, value: str, row: Row) -> str:
+    def mend(self, value: str, row: Row, column: str) -> str:
         tokens = list(_TOKEN.finditer(value))
         words = [t[0] if _WORD.fullmatch(t[0]) else "" for t in tokens]
         pieces, end, first = [], 0, True
@@ -134,7 +134,10 @@ def _changed(dictionary: str | None) -> float:
 
 @cache
 def speller(dictionary: str | None, edits: int, changed: float) -> Any:
-    """A SymSpell with its dictionary as it was `changed` last; loaded once a process. Raises `BadArgument` for a file that is none."""
+    """A SymSpell with its dictionary as it was `changed` last; loaded once a process.
+
+    Raises `BadArgument` for a file that is none.
+    """
     symspell = require("symspellpy", "text").SymSpell(max_dictionary_edit_distance=edits)
     if dictionary is None:
         path = files("symspellpy") / "frequency_dictionary_en_82_765.txt"

@@ -48,7 +48,7 @@ class Spaces(CellOp):
     def __init__(self, *, columns: Sequence[str] | str | None = None):
         super().__init__(columns=columns)
 
-    def mend(self, value: str, row: Row) -> str:
+    def mend(self, value: str, row: Row, column: str) -> str:
         mended = _LINES.sub("\n", _SPACES.sub(" ", value)).strip()
         return value if mended == value else mended
 
@@ -75,7 +75,7 @@ class Unicode(CellOp):
             normalization=None, uncurl_quotes=straight, unescape_html=False, fix_latin_ligatures=False, explain=False
         )
 
-    def mend(self, value: str, row: Row) -> str:
+    def mend(self, value: str, row: Row, column: str) -> str:
         fixed = self._fix(value, self._settings)
         mended = _CONTROL.sub("", unicodedata.normalize(self.form, fixed))  # type: ignore[arg-type]
         return value if mended == value else mended
@@ -94,7 +94,7 @@ class Markup(CellOp):
         super().__init__(columns=columns)
         self.page = page
 
-    def mend(self, value: str, row: Row) -> str:
+    def mend(self, value: str, row: Row, column: str) -> str:
         if not _TAG.search(value):
             return value
         reader = _Visible(_HIDDEN | _PAGE if self.page else _HIDDEN)

@@ -1,0 +1,67 @@
+"""Cleaning numbers and categories."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ops import applied, run
+
+from polymodal.core.errors import BadArgument
+
+
+def test_units_become_one():
+    cells = ["5 ft", '60 "', "1.524 m", "152.4cm", "1,000 mm", "2", 3.0, "4 kg", "tall", "$5", None]
+    after, aside = run({"units": {"columns": "x", "unit": "m"}}, cells, "text")
+    assert np.allclose(after[:7], [1.524, 1.524, 1.524, 1.524, 1.0, 2, 3])
+    assert set(aside) == {7, 8, 9}
+    assert aside[7] == "x: is in 'kg', which is no unit of length"
+    assert run({"units": {"columns": "x", "unit": "°C"}}, ["68 °F", "300 K"], "text")[0] == pytest.approx([20.0, 26.85])
+    with pytest.raises(BadArgument, match="Unknown unit 'mtr'"):
+        run({"units": {"columns": "x", "unit": "mtr"}}, cells, "text")
+
+
+def test_range():
+    after, aside = run({"range": {"least": 0, "most": 120}}, ["30", -1, "130", "many", None], "number")
+    assert after[0] == "30"
+    assert aside == {1: "x: is -1, below 0", 2: "x: is 130, above 120", 3: "x: is 'many', where a number was expected"}
+    for options in ({}, {"least": 5, "most": 3}):
+        with pytest.raises(BadArgument):
+            run({"range": options}, ["1"], "number")
+
+
+def test_outliers_keep_the_long_tail():
+    rng = np.random.default_rng(0)
+    prices = np.exp(rng.normal(12, 0.5, 400)).round(2).tolist()
+    aside = run("outliers", [*prices, 1e9, -5e6, "junk"], "number")[1]
+    assert set(aside) >= {400, 401}
+    assert len(aside) <= 2 + 0.01 * 400
+    assert set(run({"outliers": {"times": 1e6}}, [*prices, 1e9], "number")[1]) == set()
+    assert not run("outliers", [0] * 90 + [1, 2, 3], "number")[1], "where most are the same nothing is usual"
+    assert not run("outliers", [None, None], "number")[1]
+
+
+def test_each_column_by_its_own_measure():
+    rows, _ = applied(
+        "outliers", {"a": [*range(20), 500], "b": [*range(0, 20000, 1000), 500]}, {"a": "number", "b": "number"}
+    )
+    assert [r.reason.split(":")[0] for r in rows.refused] == ["a"]
+
+
+def test_categories_get_one_spelling():
+    cells = (
+        ["New York"] * 40 + ["new york", "NEW  YORK", "New-York", "Nwe York"] + ["Zürich"] * 30 + ["Zurich", "zürich "]
+    )
+    cells += ["York"] * 10 + ["Cork"] * 1 + ["iPhone 14"] * 40 + ["iPhone 15"] + [None]
+    after, aside = run("categories", cells, "category")
+    assert not aside
+    assert set(after[:44]) == {"New York"}
+    assert set(after[44:76]) == {"Zürich"}
+    assert after[76:86] == ["York"] * 10
+    assert after[86] == "Cork", "short words are names of their own"
+    assert after[-2] == "iPhone 15", "a digit makes a difference"
+    assert run({"categories": {"rare": 0.0}}, cells, "category")[0][43] == "Nwe York"
+    assert run({"categories": {"same": {"NYC": "New York"}}}, [*cells, "NYC"], "category")[0][-1] == "New York"
+    assert run("categories", ["Some text", "some text", "some text"], "text")[0][0] == "Some text", (
+        "free text is left alone"
+    )
+    assert run({"categories": {"columns": "x"}}, ["Some text", "some text", "some text"], "text")[0][0] == "some text"
