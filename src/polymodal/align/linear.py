@@ -19,7 +19,7 @@ from polymodal.nn.named import Named
 from polymodal.nn.unit import unit
 
 FOLDS = 5
-SHRINKAGES = (0.001, 0.01, 0.03, 0.1, 0.2, 0.4, 0.7)  # tried by cross-validation
+SHRINKAGES = (0.001, 0.01, 0.05, 0.2, 0.5, 0.8, 0.95)  # tried by cross-validation
 FEWEST = 8  # dimensions tried by cross-validation: this, twice this, … and as many as there are
 
 

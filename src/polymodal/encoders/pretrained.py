@@ -6,6 +6,7 @@ import math
 import re
 from abc import abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 import torch
@@ -44,6 +45,9 @@ class PretrainedTower(Encoder):
     `pool` is "mean", "own" (the class token, or the pooling that the model was trained with) or "auto": own for
     pictures and dual encoders where there is one, else mean. The sequence is averaged to at most `tokens` tokens.
 
+    `layer` reads a hidden layer instead of the last: 0 is what goes into the first block, n what comes out of the n-th.
+    Middle layers often align better with another modality (`align.layers` chooses).
+
     Of a dual encoder (CLIP, SigLIP, CLAP) the side of this modality is used, projected into the shared space.
     """
 
@@ -61,6 +65,7 @@ class PretrainedTower(Encoder):
         rank: int = 8,
         pool: str = "auto",
         tokens: int = 16,
+        layer: int | None = None,
     ):
         super().__init__(facts, dim)
         for name, value, allowed in (("tune", tune, TUNES), ("pool", pool, POOLS)):
@@ -78,6 +83,7 @@ class PretrainedTower(Encoder):
         self.tokens = check_count("tokens", tokens)
         whole = load_pretrained("AutoModel", facts["model"], dtype=torch.float32)
         self.dual, self.tower = _side(whole, self.modality)
+        self.layer = layer if layer is None else _check_layer(layer, self.dual, self.tower)
         self.shared = getattr(whole, f"{'visual' if self.modality == 'vision' else self.modality}_projection", None)
         width = int(whole.config.projection_dim) if self.shared is not None else _width(self.tower.config)
         self._choose_trained()
@@ -94,12 +100,32 @@ class PretrainedTower(Encoder):
 
     def encode(self, inputs: dict[str, Tensor]) -> Tokens:
         with torch.set_grad_enabled(self.tune != "frozen" and torch.is_grad_enabled()):
-            tokens, own = self.arrange(self.tower(**self.arguments(inputs)), inputs)
-            if self.pool == "own" and own is None:
-                raise BadArgument(f"{type(self.tower).__name__} has no pooling of its own; set pool='mean'.")
-            wanted = self.pool == "own" or (self.pool == "auto" and (self.dual or self.modality == "vision"))
-            pooled = own if wanted and own is not None else tokens.pooled
-            return Tokens(self.out(tokens.x), tokens.mask, self.out(pooled), tokens.where)
+            if self.layer is None:
+                output = self.tower(**self.arguments(inputs))
+            else:
+                output = _Layer(self._hidden(inputs)[self.layer])
+            tokens = self._pooled(output, inputs)
+            return Tokens(self.out(tokens.x), tokens.mask, self.out(tokens.pooled), tokens.where)
+
+    @torch.no_grad()
+    def layers_of(self, inputs: Mapping[str, Tensor]) -> list[Tensor]:
+        """Pooled vectors [B, width] of every layer that `layer` can name, first to last; of rows that are there.
+
+        Raises `BadArgument` for a tower whose layers cannot be chosen.
+        """
+        _check_layer(0, self.dual, self.tower)
+        return [self._pooled(_Layer(states), inputs).pooled for states in self._hidden(inputs)]
+
+    def _hidden(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        return self.tower(**self.arguments(inputs), output_hidden_states=True).hidden_states
+
+    def _pooled(self, output: Any, inputs: Mapping[str, Tensor]) -> Tokens:
+        """The tower's output as tokens, pooled as `pool` says."""
+        tokens, own = self.arrange(output, inputs)
+        if self.pool == "own" and own is None:
+            raise BadArgument(f"{type(self.tower).__name__} has no pooling of its own; set pool='mean'.")
+        wanted = self.pool == "own" or (self.pool == "auto" and (self.dual or self.modality == "vision"))
+        return replace(tokens, pooled=own) if wanted and own is not None else tokens
 
     def recipe(self) -> dict[str, Any]:
         return dict(RECIPES[self.tune])
@@ -222,6 +248,25 @@ def _side(whole: Any, modality: str) -> tuple[bool, nn.Module]:
     if sides:
         raise BadArgument(f"{type(whole).__name__} has no {modality} side; it has: {', '.join(sides)}.")
     return False, whole.get_encoder() if whole.config.is_encoder_decoder else whole
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """A hidden layer in the place of a tower's output."""
+
+    last_hidden_state: Tensor
+
+
+def _check_layer(layer: int, dual: bool, tower: nn.Module) -> int:
+    """The layer itself. Raises `BadArgument` when the tower has no such layer, or none to choose."""
+    config: Any = tower.config
+    depth = getattr(config, "num_hidden_layers", None)
+    if dual or not isinstance(depth, int) or hasattr(config, "depths"):
+        why = "a dual encoder's shared space is its last layer" if dual else "its layers differ in width"
+        raise BadArgument(f"The layer of {type(tower).__name__} cannot be chosen: {why}. Leave `layer` out.")
+    if not isinstance(layer, int) or not 0 <= layer <= depth:
+        raise BadArgument(f"layer must be a whole number from 0 to {depth}, the tower's blocks; got {layer!r}.")
+    return layer
 
 
 def _width(config: Any) -> int:
