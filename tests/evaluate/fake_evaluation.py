@@ -42,7 +42,8 @@ def fake(
         "chosen": board[0]["strategy"], "verdict": _verdict(board, helped, metric),
         "data": _data(names), "leaderboard": board, "subsets": subsets,
         "worth": _worth(rng, names, subsets, metric), "noise": _noise(rng, names, board[0]["test_mean"]),
-        "curves": _curves(rng, names), "timings": _timings(names), "environment": _environment(),
+        "balance": _balance(names, board[0]["test_mean"]), "curves": _curves(rng, names), "timings": _timings(names),
+        "environment": _environment(),
         "command": "polymodal fit train.csv --test test.csv --target label --fusion all --seeds 3 --out runs/shop",
         "mistakes": _mistakes(rng, names, kind, labels, mistakes),
     }  # fmt: skip
@@ -53,6 +54,35 @@ def fake(
     if kind == "classes":
         result["confusion"] = _confusion(rng, len(labels))
     return result
+
+
+def _balance(names: tuple[str, ...], top: float) -> dict[str, Any]:
+    """Each stream starved a little more than the one before it; one objective that helps, one that hurts."""
+    if len(names) < 2:
+        return {}
+    streams = []
+    for i, name in enumerate(names):
+        own, inside = top - 0.05 * (i + 1), top - 0.05 * (i + 1) - 0.01 * i
+        streams.append(
+            {
+                "name": name, "worth": 0.3 / (i + 1), "worth_low": 0.25 / (i + 1), "worth_high": 0.35 / (i + 1),
+                "single": {"mean": own, "low": own - 0.02, "high": own + 0.02},
+                "inside": {"mean": inside, "low": inside - 0.02, "high": inside + 0.02},
+                "gap": {"difference": 0.01 * i, "low": 0.01 * i - 0.005, "high": 0.01 * i + 0.005, "p": 0.1},
+            }
+        )  # fmt: skip
+    objectives = [
+        {
+            "name": name, "strategy": f"concat + {name}", "baseline": "concat + towers", "valid": top,
+            "valid_difference": gain, "test": {"mean": top + gain, "low": top, "high": top + 0.02},
+            "difference": gain, "low": gain - 0.005, "high": gain + 0.005, "p": 0.01, "p_holm": 0.02,
+        }
+        for name, gain in (("unimodal", 0.012), ("ogm", -0.011))
+    ]  # fmt: skip
+    return {
+        "fusion": "concat", "chosen": "concat", "streams": streams, "dominant": names[0], "objectives": objectives,
+        "sentences": [f"{names[0]} dominates concat.", "Balancing helped: concat + unimodal gains."],
+    }  # fmt: skip
 
 
 def _board(

@@ -94,8 +94,8 @@ def parsed(pages):
 
 def test_sections_come_in_the_promised_order(parsed):
     assert parsed["usual"].sections == [
-        "verdict", "leaderboard", "worth", "subsets", "noise", "calibration", "confusion", "training", "mistakes",
-        "data", "run",
+        "verdict", "leaderboard", "worth", "balance", "subsets", "noise", "calibration", "confusion", "training",
+        "mistakes", "data", "run",
     ]  # fmt: skip
     assert "residuals" in parsed["number"].sections
     assert "confusion" not in parsed["number"].sections
@@ -170,8 +170,8 @@ def test_a_users_matplotlib_settings_change_nothing():
 
 @pytest.mark.parametrize(
     ("key", "section"),
-    [("verdict", "verdict"), ("leaderboard", "leaderboard"), ("worth", "worth"), ("subsets", "subsets"),
-     ("noise", "noise"), ("calibration", "calibration"), ("confusion", "confusion"), ("curves", "training"),
+    [("verdict", "verdict"), ("leaderboard", "leaderboard"), ("worth", "worth"), ("balance", "balance"),
+     ("subsets", "subsets"), ("noise", "noise"), ("calibration", "calibration"), ("confusion", "confusion"), ("curves", "training"),
      ("mistakes", "mistakes"), ("data", "data"), ("timings", "run"), ("environment", "run"), ("command", "run")],
 )  # fmt: skip
 def test_a_section_needs_its_input_and_nothing_else(key, section):

@@ -191,12 +191,22 @@ def _name_column(rows: Sequence[_Line], widest: float = 130.0) -> float:
 
 
 @chart
-def alone_and_without(streams: Sequence[Row], *, together: float | None, metric: str) -> Canvas:
-    """For each stream the score with nothing else (square) and with everything else (ring), on one line."""
-    rows = [s for s in streams if is_number(s.get("alone")) or is_number(s.get("without"))]
-    values = finite([v for s in rows for v in (s.get("alone"), s.get("without"))] + [together])
-    alt = f"Score by {metric} of each modality alone and of all others without it: " + "; ".join(
-        f"{clean_name(s)} alone {plain(s.get('alone'))}, without it {plain(s.get('without'))}" for s in rows
+def alone_and_without(
+    streams: Sequence[Row],
+    *,
+    together: float | None,
+    metric: str,
+    ring: tuple[str, str] = ("without", "without it"),
+) -> Canvas:
+    """For each stream the score with nothing else (square) and another, by default with everything else (ring).
+
+    `ring` is the key of the second score and the words for it.
+    """
+    key, words_of_ring = ring
+    rows = [s for s in streams if is_number(s.get("alone")) or is_number(s.get(key))]
+    values = finite([v for s in rows for v in (s.get("alone"), s.get(key))] + [together])
+    alt = f"Score by {metric} of each modality alone and {words_of_ring}: " + "; ".join(
+        f"{clean_name(s)} alone {plain(s.get('alone'))}, {words_of_ring} {plain(s.get(key))}" for s in rows
     )
     lines = [_Line(clean_name(s), 0, 0, 0, "single") for s in rows]
     names, tall, top = _name_column(lines), 30.0, 20.0
@@ -213,12 +223,12 @@ def alone_and_without(streams: Sequence[Row], *, together: float | None, metric:
     words = shorten_all([line.name for line in lines], names - 8, SIZE)
     for i, stream in enumerate(rows):
         canvas.text(0, top + (i + 0.5) * tall, words[i])
-        ends = finite([stream.get("alone"), stream.get("without")])
+        ends = finite([stream.get("alone"), stream.get(key)])
         axes.plot(ends, [i] * len(ends), color=GRID, linewidth=4, solid_capstyle="round")
-        for key, shape, size, face, edge in (("without", "o", 9, CARD, FUSION), ("alone", "s", 6, SINGLE, SINGLE)):
-            if is_number(stream.get(key)):
-                axes.plot([stream[key]], [i], shape, color=face, markersize=size, markeredgecolor=edge,
-                          markeredgewidth=2 if key == "without" else 0)  # fmt: skip
+        for which, shape, size, face, edge in ((key, "o", 9, CARD, FUSION), ("alone", "s", 6, SINGLE, SINGLE)):
+            if is_number(stream.get(which)):
+                axes.plot([stream[which]], [i], shape, color=face, markersize=size, markeredgecolor=edge,
+                          markeredgewidth=2 if which == key else 0)  # fmt: skip
     return canvas
 
 

@@ -10,6 +10,7 @@ from polymodal.core.errors import BadData
 from polymodal.core.types import KINDS
 from polymodal.evaluate.page import page
 from polymodal.evaluate.sections import base, modalities, model, run, summary
+from polymodal.evaluate.sections.balance import balance
 from polymodal.evaluate.wording import clean
 
 _NEEDED = ("target", "kind", "primary")
@@ -41,6 +42,7 @@ def render(evaluation: Mapping[str, Any]) -> str:
         key_figures=summary.key_figures(evaluation),
         leaderboard=summary.leaderboard(evaluation),
         worth=modalities.worth(evaluation),
+        balance=balance(evaluation),
         subsets=modalities.subsets(evaluation),
         noise=modalities.noise(evaluation),
         calibration=model.calibration(evaluation),

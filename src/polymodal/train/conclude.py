@@ -20,6 +20,7 @@ from polymodal.planning import Plan
 from polymodal.predictor import Predictor, answer_columns
 from polymodal.process.base import Processor
 from polymodal.train.assess import Assessment, assess
+from polymodal.train.balance import balance
 from polymodal.train.compare import Comparison, Outcome, Question, chance, compare, ensemble, write_leaderboard
 from polymodal.train.finished import FINE_TUNED, Finished
 from polymodal.train.progress import Log, Progress, tracker_of, write_trackers
@@ -66,6 +67,7 @@ def conclude(
     assessment = assess(predictor, dataset, plan.table, plan.truth, test, progress, groups=plan.groups())
     timings.append({"what": "evaluating the chosen one", "seconds": time.perf_counter() - began})
     evaluation = _evaluation(plan, comparison, assessment, dataset, curves, notes, timings)
+    evaluation["balance"] = balance(plan, finished, outcomes, questions[0], assessment.worth, comparison.chosen)
     write_json(folder / "evaluation.json", evaluation)
     write_report(evaluation, folder / "report.html")
     log.write("finished", chosen=comparison.chosen, headline=comparison.headline)
