@@ -17,6 +17,7 @@ from polymodal.config import Config
 from polymodal.core.errors import BadArgument, BadData, UnknownName, suggest
 from polymodal.core.registry import Spec, import_path, label, options_of, plain
 from polymodal.core.types import Target
+from polymodal.data.links import link_notes
 from polymodal.data.schema import Field, Schema
 from polymodal.data.source import Table, read_table
 from polymodal.data.split import PARTS, fold_ids, split_of_column, split_rows
@@ -34,6 +35,7 @@ DEFAULT_ENCODERS = {
     "table": "table_mlp",
     "series": "series_tcn",
     "vector": "vector_mlp",
+    "links": "links_graph",
 }
 AUTO = ("concat", "gated", "attention", "late_mean", "product", "stacking")
 ALWAYS = ("concat", "late_mean")
@@ -60,6 +62,16 @@ class Plan:
     @property
     def streams(self) -> tuple[str, ...]:
         return tuple(self.schema.fields)
+
+    @property
+    def linked(self) -> tuple[str, ...]:
+        """The streams that are links between rows."""
+        return tuple(name for name, field in self.schema.fields.items() if field.kind == "links")
+
+    @property
+    def unlinked(self) -> tuple[str, ...]:
+        """The other streams: what linked rows read of one another."""
+        return tuple(name for name in self.streams if name not in self.linked)
 
     def rows(self, part: str) -> np.ndarray:
         """Row numbers of `train`, `valid` or `test`."""
@@ -189,8 +201,26 @@ def plan(
             for n, s in parts.items()
             if s is not None
         },
-        notes=(*notes, *resolved.warnings),
+        notes=(*notes, *_link_notes(table, resolved, config), *resolved.warnings),
     )
+
+
+def _link_notes(table: Table, schema: Schema, config: Config) -> list[str]:
+    """What is wrong with edge lists, and whose features are read over them.
+
+    Raises `BadData` for an edge list that cannot be read or where rows have nothing else to be known by, `BadArgument`
+    for fine-tuning, in which encoders would leave the features behind that neighbours are known by.
+    """
+    linked = [field for field in schema.fields.values() if field.kind == "links"]
+    if not linked:
+        return []
+    if len(linked) == len(schema.fields):
+        raise BadData("Links read the features of the linked rows: the table needs another field beside them.")
+    if config.finetune:
+        raise BadArgument(
+            "finetune does not go with links: neighbours are known by features from before it. Leave out one."
+        )
+    return [note for field in linked for note in link_notes(table, field.name, field.options)]
 
 
 def check_sources(parts: Mapping[str, Any]) -> None:

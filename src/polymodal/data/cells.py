@@ -10,6 +10,7 @@ from typing import Any, overload
 import numpy as np
 
 from polymodal.core.errors import BadCell, BadData, UnknownName, suggest
+from polymodal.data.links import link_cells
 from polymodal.data.paths import is_foreign, is_link, resolve
 from polymodal.data.schema import Field
 from polymodal.data.table import Lazy, Table
@@ -48,7 +49,8 @@ def cells(table: Table, field: Field) -> Cells:
     """What `Processor.read` gets for each row of `field`; None where the cell is missing.
 
     image, audio: an absolute path (which need not exist), bytes or uint8 array. text: a string. table: a dict from
-    column to raw cell. vector, series: an absolute path or a float32 array [n] or [n, channels].
+    column to raw cell. vector, series: an absolute path or a float32 array [n] or [n, channels]. links: `ids` and
+    `weights` of the row's neighbours.
 
     Raises `UnknownName` for a column that the table lacks, `BadData` for an array that does not exist or fit the rows.
     """
@@ -59,6 +61,8 @@ def cells(table: Table, field: Field) -> Cells:
             f"The stream {field.name!r} has several items a row (`many`), which only `align` and `search` take. Name "
             "one of its columns, or join them in one text."
         )
+    if field.kind == "links":
+        return Cells(len(table), link_cells(table, field.name, field.options).__getitem__)
     if "array" in field.options:
         return _from_array(table, field)
     if field.kind == "table":

@@ -117,6 +117,13 @@ class Dataset:
             ids=[self.ids[row] for row in rows.tolist()],
         )
 
+    def beside(self, other: Dataset) -> Dataset:
+        """The streams of both, of the same rows; the targets are this one's."""
+        streams = {
+            n: Stream(d.groups[n], d.digests[n], d.present[n], d._layouts[n]) for d in (self, other) for n in d.streams
+        }
+        return Dataset(self.store, self.ids, streams, targets=self.targets, bad=[*self.bad, *other.bad])
+
     def save(self, folder: Path) -> None:
         """Write all but the arrays, which stay in the store, so that another process can `open` it."""
         arrays = {f"digests/{name}": values for name, values in self.digests.items()}

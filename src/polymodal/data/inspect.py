@@ -12,6 +12,7 @@ from polymodal.core.errors import BadArgument, UnknownName, suggest
 from polymodal.data.duplicates import SHORTEST_TEXT, clusters, near_pictures, near_texts, plain, same
 from polymodal.data.examine import MEDIA, Examined, Reader, examine, misfits
 from polymodal.data.findings import Doubled, Inspection, Leak
+from polymodal.data.links import link_findings
 from polymodal.data.schema import Field, Schema
 from polymodal.data.split import split_of_column
 from polymodal.data.table import Problem, Table
@@ -81,6 +82,8 @@ class _Inspector:
         counts = {"missing": len(seen.missing), "bad": len(seen.broken) + len(wrong)}
         self.found.fields.append({"name": one.name, "kind": one.kind, "why": one.why, **counts})
         self._missing(one.columns)
+        if one.kind == "links":
+            self.found.warnings += link_findings(self.table, one.name, one.options)
 
     def doubles(self, one: Field, seen: Examined, near: bool) -> None:
         """Cells of one media or text field that are the same, or nearly."""

@@ -13,7 +13,18 @@ from polymodal.data.paths import resolve
 from polymodal.data.table import Table
 from polymodal.data.values import as_number
 
-ACROSS = ("earlier", "own", "all")
+READS = {
+    "earlier": (
+        "a row reads features (never labels) of rows linked to it, of its own part of the split and those before it: "
+        "training rows read training rows alone, test rows read test rows too, as rows answered together would. "
+        "`across: own` forbids links that cross the split; `across: all` lets training rows read test rows."
+    ),
+    "own": "links that cross the split are left out; a row reads features (never labels) of rows in its own part only.",
+    "all": (
+        "transductive: a row reads features (never labels) of all rows linked to it, so training rows read test rows' "
+        "too. The figures hold for answering rows that were there in training."
+    ),
+}
 SHOWN = 3  # examples of what is wrong
 
 
@@ -53,8 +64,8 @@ class LinkOptions:
             raise BadArgument(f"Field {name!r}: neighbours is a whole number of at least 1; got {found.neighbours!r}.")
         if not isinstance(found.directed, bool):
             raise BadArgument(f"Field {name!r}: directed is true or false; got {found.directed!r}.")
-        if found.across not in ACROSS:
-            raise BadArgument(f"Field {name!r}: across is one of {', '.join(ACROSS)}; got {found.across!r}.")
+        if found.across not in READS:
+            raise BadArgument(f"Field {name!r}: across is one of {', '.join(READS)}; got {found.across!r}.")
         return found
 
 
@@ -89,8 +100,8 @@ def read_links(table: Table, name: str, options: LinkOptions) -> Links:
     for column in filter(None, (options.source, options.target, options.weight)):
         if column not in edges.data:
             raise UnknownName(
-                f"Field {name!r}: {path.name} has no column {column!r}.{suggest(column, edges.data)} Its first line must "
-                "name its columns, and `source`, `target` and `weight` of the field say which are meant."
+                f"Field {name!r}: {path.name} has no column {column!r}.{suggest(column, edges.data)} Its first line "
+                "must name its columns, and `source`, `target` and `weight` of the field say which are meant."
             )
     found = Links(count=len(edges), faults=[f"{name}: {problem}" for problem in edges.problems[:SHOWN]])
     weights = edges.data[options.weight] if options.weight else ["1"] * len(edges)
@@ -144,6 +155,11 @@ def link_findings(table: Table, name: str, options: Mapping[str, Any]) -> list[s
             f"{name}: {len(isolated)} rows have no neighbour ({_some(isolated)}); the stream is missing there."
         )
     return lines
+
+
+def link_notes(table: Table, name: str, options: Mapping[str, Any]) -> list[str]:
+    """`link_findings`, and whose features a row may read: what a plan must say."""
+    return [*link_findings(table, name, options), f"{name}: {READS[LinkOptions.of(name, options).across]}"]
 
 
 def _cell(near: Mapping[str, float] | None) -> dict[str, Any] | None:

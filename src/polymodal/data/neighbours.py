@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,16 @@ from polymodal.core.files import writing
 from polymodal.data.links import LinkOptions
 
 NEW = 3  # the part of rows that came after train (0), valid (1) and test (2)
+READABLE: dict[str, Callable[[int, int], bool]] = {  # of a neighbour's part and the reader's
+    "earlier": lambda theirs, own: theirs <= own,
+    "own": lambda theirs, own: theirs == own,
+    "all": lambda theirs, own: True,
+}
 
 
 @dataclass(frozen=True, eq=False)
 class Memory:
-    """What is known of rows by id: `vectors` [N, W] float16 of their features and the `part` [N] of the split each is of.
+    """What is known of rows by id: `vectors` [N, W] float16 of features and the `part` [N] of the split each is of.
 
     No label is in it.
     """
@@ -55,7 +60,7 @@ class Memory:
 
 
 def features_of(pooled: Mapping[str, np.ndarray], present: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Streams' pooled vectors [N, D] side by side, sorted by name, then a bit a stream of whether it is there [N, W]."""
+    """Streams' pooled vectors [N, D] side by side, sorted by name, then a bit a stream: is it there? [N, W] float16."""
     names = sorted(pooled)
     vectors = [np.where(present[n][:, None], pooled[n], 0.0) for n in names]
     bits = np.stack([present[n] for n in names], 1)
@@ -75,11 +80,12 @@ def resolved(
     strong ones a draw decides that depends on the two ids alone, so it is the same in any table.
     """
     place = {identifier: position for position, identifier in enumerate(memory.ids)}
-    allowed = {"earlier": np.less_equal, "own": np.equal, "all": lambda theirs, own: np.True_}[options.across]
+    parts = memory.part.tolist()
+    allowed = READABLE[options.across]
     cells: list[dict[str, Any] | None] = []
     for identifier, own, cell in zip(ids, part.tolist(), links):
         pairs = zip(cell["ids"], cell["weights"]) if cell else ()
-        near = [(n, weight, place[n]) for n, weight in pairs if n in place and allowed(memory.part[place[n]], own)]
+        near = [(n, weight, place[n]) for n, weight in pairs if n in place and allowed(parts[place[n]], own)]
         if len(near) > options.neighbours:
             near.sort(key=lambda one: (-one[1], digest_text(f"{identifier}\0{one[0]}")))
             near = near[: options.neighbours]

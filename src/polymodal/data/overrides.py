@@ -12,8 +12,9 @@ import yaml
 
 from polymodal.core.errors import BadArgument, BadData, UnknownName, suggest
 from polymodal.core.types import KINDS as TARGET_KINDS
+from polymodal.data.links import LinkOptions
 
-FIELD_KINDS = ("image", "audio", "text", "table", "series", "vector")
+FIELD_KINDS = ("image", "audio", "text", "table", "series", "vector", "links")
 LATER_KINDS = ("video", "volume", "points")
 COLUMN_KINDS = ("image", "audio", "text", "number", "category", "date", "series", "vector", "ignore")
 LATER_TARGETS = ("text", "rank")
@@ -139,6 +140,9 @@ def _field(name: str, spec: Any, columns: list[str]) -> Described:
     if "kind" not in options:
         raise BadArgument(f"Field {name!r} in the schema needs a kind.{suggest('', FIELD_KINDS)}")
     kind = check_kind(name, options.pop("kind"), FIELD_KINDS)
+    if kind == "links":
+        LinkOptions.of(name, options)
+        return Described(kind, (), options)
     if "array" in options:
         if kind not in ("vector", "series"):
             raise BadArgument(f"Field {name!r}: an array on disk is a vector or a series, not {kind}.")

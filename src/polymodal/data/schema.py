@@ -38,7 +38,9 @@ class Field:
 
     @property
     def processor_options(self) -> dict[str, Any]:
-        """Options for the processor of this kind."""
+        """Options for the processor of this kind; those of links all say which rows are linked."""
+        if self.kind == "links":
+            return {}
         return {name: value for name, value in self.options.items() if name not in DATA_OPTIONS}
 
 
@@ -83,6 +85,10 @@ class Schema:
             ignored |= {c: "not among the fields of the schema" for c in rest if c not in read}
         else:
             fields = _inferred(table, rest, said, ignored, warnings)
+        if (linked := [one.name for one in fields.values() if one.kind == "links"]) and roles["id"] is None:
+            raise BadData(
+                f"Field {linked[0]!r} links rows by their ids; name the column that holds them: `id: COLUMN`."
+            )
         if not fields:
             reasons = "; ".join(f"{column}: {reason}" for column, reason in ignored.items())
             raise BadData(f"No column of {table.name} can be used as a stream. {reasons}")

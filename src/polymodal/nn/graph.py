@@ -17,9 +17,10 @@ PAIRS = 1 << 18  # numbers of pairs of nodes formed at a time: what stays in a c
 class Messages(nn.Module):
     """One round: what every node hears from its neighbours.
 
-    `nodes` [B, N, dim]; `edges` [B, N, N] bool, [b, i, j] True where node i hears node j; `bias` [N, N] with H heads
-    in front ([H, N, N] or [B, H, N, N], H may be 1) is added to the score of each edge: the logarithm of its weight.
-    Returns [B, N, dim], zero for a node that hears nobody. `BadArgument` when `dim` is no multiple of `heads`.
+    `nodes` [B, N, dim]; `edges` [B, L, N] bool, [b, i, j] True where node i hears node j; only the first L nodes
+    listen, which may be all. `bias` [H, L, N] or [B, H, L, N] (H heads, or 1) is added to the score of each edge: the
+    logarithm of its weight. Returns [B, L, dim], zero for a node that hears nobody. `BadArgument` when `dim` is no
+    multiple of `heads`.
     """
 
     def __init__(self, dim: int, heads: int):
@@ -38,7 +39,7 @@ class Messages(nn.Module):
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
     def _gathered(self, scores: Tensor, values: Tensor, edges: Tensor, bias: Tensor | None) -> Tensor:
-        """Scores [B, H, N, N] and values [B, H, N, d] to the weighted mean over each node's neighbours [B, N, dim]."""
+        """Scores [B, H, L, N] and values [B, H, N, d] to the weighted mean over each node's neighbours [B, L, dim]."""
         scores = scores if bias is None else scores + bias
         weights = masked_softmax(scores, edges[:, None].expand(scores.shape))
         return (weights @ values).transpose(1, 2).flatten(-2)
@@ -59,7 +60,7 @@ class GraphAttention(Messages):
     def forward(self, nodes: Tensor, edges: Tensor, bias: Tensor | None = None) -> Tensor:
         values = self._split(self.values(nodes))
         source = (values * self.source[:, None]).sum(-1)
-        target = (values * self.target[:, None]).sum(-1)
+        target = (values[:, :, : edges.shape[1]] * self.target[:, None]).sum(-1)
         scores = F.leaky_relu(target[..., None] + source[..., None, :], LEAK)
         return self._gathered(scores, values, edges, bias)
 
@@ -80,12 +81,12 @@ class GraphAttention2(Messages):
         self.score = nn.Parameter(torch.randn(heads, dim // heads) * (dim // heads) ** -0.5)
 
     def forward(self, nodes: Tensor, edges: Tensor, bias: Tensor | None = None) -> Tensor:
-        source, target = self.source(nodes), self.target(nodes)
+        source, target = self.source(nodes), self.target(nodes[:, : edges.shape[1]])
         weight = torch.block_diag(*self.score)  # [H, dim]: every head scores its own channels
-        rows = max(1, PAIRS // (nodes.shape[1] ** 2 * nodes.shape[2]))
+        rows = max(1, PAIRS // (edges[0].numel() * nodes.shape[2]))
         scores = torch.cat(
             [
-                F.linear(F.leaky_relu(t[:, :, None] + s[:, None], LEAK, inplace=True), weight)  # [b, N, N, H]
+                F.linear(F.leaky_relu(t[:, :, None] + s[:, None], LEAK, inplace=True), weight)  # [b, L, N, H]
                 for s, t in zip(source.split(rows), target.split(rows))
             ]
         )
@@ -105,7 +106,8 @@ class GatedMessages(Messages):
         self.values = nn.Linear(dim, dim)
 
     def forward(self, nodes: Tensor, edges: Tensor, bias: Tensor | None = None) -> Tensor:
-        query, key, values = (self._split(each(nodes)) for each in (self.query, self.key, self.values))
+        query = self._split(self.query(nodes[:, : edges.shape[1]]))
+        key, values = self._split(self.key(nodes)), self._split(self.values(nodes))
         scores = query @ key.transpose(-1, -2) * key.shape[-1] ** -0.5
         gates = (scores if bias is None else scores + bias).sigmoid() * edges[:, None]
         heard = edges.sum(-1).clamp(min=1)[:, None, :, None]
@@ -133,6 +135,7 @@ class GraphBlock(nn.Module):
         self.dropout = TokenDropout(dropout)
 
     def forward(self, nodes: Tensor, edges: Tensor, bias: Tensor | None = None) -> Tensor:
-        """Arguments as in `Messages`; returns the nodes [B, N, dim] after one round."""
-        nodes = nodes + self.dropout(self.out(self.messages(self.norm(nodes), edges, bias)))
-        return nodes + self.dropout(self.feed(self.feed_norm(nodes)))
+        """Arguments as in `Messages`; returns the nodes that listen, [B, L, dim], after one round."""
+        heard = self.messages(self.norm(nodes), edges, bias)
+        own = nodes[:, : edges.shape[1]] + self.dropout(self.out(heard))
+        return own + self.dropout(self.feed(self.feed_norm(own)))

@@ -14,6 +14,7 @@ PROCESSORS = Catalogue(
         ),
         "table": Entry("polymodal.process.table:TableProcessor", "Numbers, dates, truths and categories", "folklore"),
         "vector": Entry("polymodal.process.vector:VectorProcessor", "Standardised vectors of fixed width", "folklore"),
+        "links": Entry("polymodal.process.links:LinksProcessor", "A row's neighbours and their features", "folklore"),
         "pretrained_text": Entry(
             "polymodal.process.pretrained:PretrainedTextProcessor", "A checkpoint's tokenizer", "Wolf et al. 2020", "hf"
         ),

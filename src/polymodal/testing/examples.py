@@ -73,6 +73,14 @@ def _vector(draw: np.random.Generator, row: int) -> np.ndarray:
     return draw.standard_normal(12).astype(np.float32)
 
 
+def _links(draw: np.random.Generator, row: int) -> dict[str, Any]:
+    count = 1 + row % 3
+    vectors = draw.standard_normal((count, 6)).astype(np.float16)
+    weights = np.sort(draw.random(count).astype(np.float32))[::-1] + 0.1
+    return {"ids": [f"r{row}{i}" for i in range(count)], "weights": weights.tolist(), "vectors": vectors}
+
+
 _MAKERS: dict[str, Callable[[np.random.Generator, int], Any]] = {
     "image": _image, "audio": _audio, "text": _text, "table": _table, "series": _series, "vector": _vector,
+    "links": _links,
 }  # fmt: skip

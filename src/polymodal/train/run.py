@@ -63,11 +63,11 @@ class Run:
         Raises `BadData` when `data` has nothing that the model reads.
         """
         table = self.read(data)
-        fields = [self.predictor.schema.fields[name] for name in self.predictor.streams]
+        fields = [self.predictor.schema.fields[name] for name in self.predictor.encoders]
         found = [column for one in fields for column in one.columns if column not in table.data]
-        if all(one.columns and set(one.columns) <= set(found) for one in fields):
+        if all(one.columns and set(one.columns) <= set(found) for one in fields if one.kind != "links"):
             raise BadData(f"{table.name} has none of the columns that this model reads: {', '.join(found)}.")
-        return found
+        return found + self.predictor.lacking_edges(table)
 
     def read(self, data: Any) -> Table:
         """The rows of `data`, named as those of the fit were. Raises `BadData` when there is none."""
@@ -84,7 +84,12 @@ class Run:
         table, truth, rows = self._labelled(data)
         with Progress(quiet=quiet) as progress:
             dataset = process_table(
-                self._raw(table), self.predictor.processors, self._store(), fit_rows=None, ids=table.ids, targets=truth
+                self.predictor.raw(table),
+                self.predictor.processors,
+                self._store(),
+                fit_rows=None,
+                ids=table.ids,
+                targets=truth,
             )
             found = assess(self.predictor, dataset, table, truth, rows, progress, groups=self._groups(table))
         evaluation = standalone(self.predictor, found, dataset, self.metrics)
@@ -104,13 +109,14 @@ class Run:
         from polymodal.train.assess import explain_rows
 
         table = self.read(data)
+        predictor = self.predictor.beside(table)
         if row is not None:
             if row not in table.ids:
                 raise UnknownName(f"No row has the id {row!r}.{suggest(row, table.ids[:1000], most=10)}")
             table = table.select([table.ids.index(row)])
         else:
             table = table.select(range(min(limit, len(table))))
-        return explain_rows(self.predictor, table)
+        return explain_rows(predictor, table)
 
     def _labelled(self, data: Any) -> tuple[Table, dict[str, np.ndarray], np.ndarray]:
         table = self.read(data)
@@ -126,9 +132,6 @@ class Run:
         if not known.any():
             raise BadData(f"No row of {table.name} has a target that this model knows.")
         return table, truth, np.flatnonzero(known)
-
-    def _raw(self, table: Table) -> dict[str, Any]:
-        return {name: self.predictor.cells(table, name) for name in self.predictor.streams}
 
     def _groups(self, table: Table) -> list[Any] | None:
         group = self.predictor.schema.group
