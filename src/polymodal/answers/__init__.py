@@ -21,5 +21,10 @@ ANSWERS = Catalogue(
             "Cheap streams first; a row stops as soon as its answer is sure enough, and the rest is not encoded.",
             "after Xue & Marculescu 2023 (DynMM); Angelopoulos et al. 2021 (threshold)",
         ),
+        "policy": Entry(
+            "polymodal.answers.policy:Policy",
+            "A policy trained by reward says, row by row, what to encode next and when and by what to answer.",
+            "Williams 1992 (REINFORCE)",
+        ),
     },
 )
