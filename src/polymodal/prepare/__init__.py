@@ -81,6 +81,29 @@ CLEAN = Catalogue(
             "Keeps the first of rows whose pictures' perceptual hashes lie within a radius.",
             "Zauner 2010; Norouzi, Punjani & Fleet 2012",
         ),
+        # sound
+        "silent": Entry("polymodal.prepare.clean.audio:Silent", "Sets aside silent sounds.", "folklore"),
+        "clipped": Entry("polymodal.prepare.clean.audio:Clipped", "Sets aside sounds cut off at the top.", "folklore"),
+        "trim": Entry(
+            "polymodal.prepare.clean.audio:Trim",
+            "Cuts silence before and after by voice activity.",
+            "after Sohn, Kim & Sung 1999",
+        ),
+        "resample": Entry("polymodal.prepare.clean.audio:Resample", "One sampling rate (soxr, LGPL).", "folklore"),
+        "loudness": Entry(
+            "polymodal.prepare.clean.audio:Loudness",
+            "One loudness in LUFS (pyloudnorm, MIT).",
+            "ITU-R BS.1770-4; Steinmetz & Reiss 2021",
+            "audio",
+        ),
+        "gate": Entry(
+            "polymodal.prepare.clean.audio:Gate", "Noise reduction by spectral gating.", "after Sainburg 2019"
+        ),
+        "same_sound": Entry(
+            "polymodal.prepare.clean.audio:SameSound",
+            "Keeps the first of rows with the same sound, by fingerprint.",
+            "Haitsma & Kalker 2002",
+        ),
         # numbers and categories
         "units": Entry("polymodal.prepare.clean.table:Units", "Numbers with units to numbers in one unit.", "folklore"),
         "range": Entry("polymodal.prepare.clean.table:Range", "Sets aside numbers that cannot be.", "folklore"),
