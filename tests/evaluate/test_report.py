@@ -171,8 +171,9 @@ def test_a_users_matplotlib_settings_change_nothing():
 @pytest.mark.parametrize(
     ("key", "section"),
     [("verdict", "verdict"), ("leaderboard", "leaderboard"), ("worth", "worth"), ("balance", "balance"),
-     ("subsets", "subsets"), ("noise", "noise"), ("calibration", "calibration"), ("confusion", "confusion"), ("curves", "training"),
-     ("mistakes", "mistakes"), ("data", "data"), ("timings", "run"), ("environment", "run"), ("command", "run")],
+     ("subsets", "subsets"), ("noise", "noise"), ("calibration", "calibration"), ("confusion", "confusion"),
+     ("curves", "training"), ("mistakes", "mistakes"), ("data", "data"), ("timings", "run"), ("environment", "run"),
+     ("command", "run")],
 )  # fmt: skip
 def test_a_section_needs_its_input_and_nothing_else(key, section):
     page = Page(render(only(key)))

@@ -45,10 +45,8 @@ def test_dominance_and_starvation():
 def test_whether_balancing_helped():
     helped = told(objectives=[row("ogm", 0.01, 0.02, 0.01, 0.01), row("pmr", -0.01, -0.03, 0.01, 0.001)])
     assert "Balancing helped: concat + ogm" in helped
-    assert (
-        "Of 2 comparisons with Holm's correction, these can be told from training without: ogm better; pmr worse"
-        in (helped)
-    )
+    assert "Of 2 comparisons with Holm's correction" in helped
+    assert "these can be told from training without: ogm better; pmr worse" in helped
     assert "Balancing hurt: concat + ogm" in told(objectives=[row("ogm", 0.01, -0.02, 0.01, 0.2)])
     unsure = told(objectives=[row("ogm", 0.01, 0.002, 0.01, 1.0)])
     assert "Balancing made no difference that this test can show: concat + ogm" in unsure

@@ -90,7 +90,7 @@ def answer_job(work: Work, job: Mapping[str, Any], out: Path) -> Iterator[Event]
 def alone_scores(answer: Answer, features: Features, rows: np.ndarray) -> dict[str, np.ndarray]:
     """Scores of `rows` with one stream given and all others missing: `alone/stream/target`."""
     answer.eval()
-    found = {}
+    found: dict[str, np.ndarray] = {}
     chunks = [features.read(chunk) for chunk in torch.from_numpy(rows).split(1024)]
     for name in features.widths:
         parts = [answer(only(streams, name)).predictions for streams in chunks]

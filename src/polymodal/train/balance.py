@@ -88,8 +88,8 @@ def _objectives(plan: Plan, named: Mapping[str, Outcome], q: Question) -> list[d
                     **vars(difference),
                 }
             )
-    for row, p in zip(found, holm([row["p"] for row in found])):
-        row["p_holm"] = float(p)
+    for told, p in zip(found, holm([told["p"] for told in found])):
+        told["p_holm"] = float(p)
     return found
 
 
