@@ -28,10 +28,10 @@ class Unified(Fusion):
     For long inputs (a large `tokens`) `attention` may cost in proportion to their number (`nn.long`): "window", where
     a token attends to 64 on either side and to the class token and the streams' pooled vectors, which attend to
     everything; a number, the reach of such a window; or "linear", by kernel feature maps. "auto" is full attention up
-    to 1024 tokens in all and the window beyond: by benchmarks/long.py, on one thread of a CPU, a step with the window
-    takes as long as one with full attention at about 1024 tokens, half at 2048 and a tenth at 8192. Linear attention
-    is quicker still, but it weighs places by another function, so it must be asked for. Raises `BadArgument` for any
-    other value, and when `dim` is no multiple of `heads`.
+    to 512 tokens in all and the window beyond: on one thread of a CPU a training step with the window takes as long as
+    one with full attention at about 512 tokens, 0.6 as long at 1024, 0.3 at 2048 and 0.1 at 8192 (benchmarks/long.py).
+    Linear attention is quicker still, but it weighs places by another function, so it must be asked for. Raises
+    `BadArgument` for any other value, and when `dim` is no multiple of `heads`.
     """
 
     level: ClassVar[str] = "unified"

@@ -12,7 +12,7 @@ from polymodal.core.errors import BadArgument, suggest
 from polymodal.nn.attention import Rule, attend
 
 KINDS = ("auto", "full", "window", "linear")
-FULL_UP_TO = 1024  # places up to which `auto` attends to all: from there on the window is quicker (benchmarks/long.py)
+FULL_UP_TO = 512  # places up to which `auto` attends to all: from there on the window is quicker (benchmarks/long.py)
 WINDOW = 64  # places to each side
 
 
@@ -36,9 +36,10 @@ def window_attend(
 
     def around(x: Tensor) -> Tensor:
         """[B, H, S, D] to [B · blocks, H, leaders + 3 · window, D]: what each block is shown."""
-        near = F.pad(x[:, :, leaders:], (0, 0, window, extra + window)).unfold(2, 3 * window, window)
+        rest = F.pad(x[:, :, leaders:], (0, 0, window, extra + window)).unflatten(2, (blocks + 2, window))
         first = x[:, :, None, :leaders].expand(-1, -1, blocks, -1, -1)
-        return torch.cat([first, near.transpose(-2, -1)], 3).transpose(1, 2).flatten(0, 1)
+        near = [rest[:, :, place : place + blocks] for place in range(3)]
+        return torch.cat([first, *near], 3).transpose(1, 2).flatten(0, 1)
 
     real = F.pad(mask[:, leaders:], (window, extra + window)).unfold(1, 3 * window, window)  # [B, blocks, 3 · window]
     offset = torch.arange(3 * window, device=mask.device) - torch.arange(window, device=mask.device)[:, None]
