@@ -72,6 +72,8 @@ def bytes_suffix(content: bytes) -> str | None:
     """The usual suffix of the media that the first bytes tell, or None."""
     if content[:4] == b"RIFF":
         return {b"WAVE": ".wav", b"WEBP": ".webp", b"AVI ": ".avi"}.get(content[8:12])
+    if content[128:132] == b"DICM":
+        return ".dcm"
     known = {
         b"\x89PNG": ".png",
         b"\xff\xd8\xff": ".jpg",

@@ -104,6 +104,41 @@ CLEAN = Catalogue(
             "Keeps the first of rows with the same sound, by fingerprint.",
             "Haitsma & Kalker 2002",
         ),
+        # video, series, scans
+        "frames": Entry(
+            "polymodal.prepare.clean.video:Frames",
+            "Frames and sound of a film as columns (PyAV, BSD).",
+            "folklore",
+            "video",
+        ),
+        "shots": Entry(
+            "polymodal.prepare.clean.video:Shots",
+            "Where the shots of a film end.",
+            "Zhang, Kankanhalli & Smoliar 1993",
+            "video",
+        ),
+        "gaps": Entry("polymodal.prepare.clean.series:Gaps", "Fills short gaps; sets long ones aside.", "folklore"),
+        "drift": Entry("polymodal.prepare.clean.series:Drift", "Takes a slow trend out.", "folklore"),
+        "series_resample": Entry(
+            "polymodal.prepare.clean.series:SeriesResample", "Another number of samples (SciPy, BSD).", "folklore"
+        ),
+        "smooth": Entry(
+            "polymodal.prepare.clean.series:Smooth",
+            "Smoothing that keeps peaks; single spikes go.",
+            "Savitzky & Golay 1964; Hampel 1974",
+        ),
+        "scan": Entry(
+            "polymodal.prepare.clean.medical:Scan",
+            "DICOM and NIfTI scans to pictures under a window and level (pydicom, nibabel, MIT).",
+            "Mason et al. 2025 (pydicom); Brett et al. 2025 (nibabel)",
+            "medical",
+        ),
+        "anonymise": Entry(
+            "polymodal.prepare.clean.medical:Anonymise",
+            "Takes what names a person out of DICOM files.",
+            "DICOM PS3.15 2025, Annex E",
+            "medical",
+        ),
         # numbers and categories
         "units": Entry("polymodal.prepare.clean.table:Units", "Numbers with units to numbers in one unit.", "folklore"),
         "range": Entry("polymodal.prepare.clean.table:Range", "Sets aside numbers that cannot be.", "folklore"),

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from polymodal.core.errors import BadCell
+from polymodal.core.errors import BadCell, require
 from polymodal.core.files import writing
 
-SUFFIXES = {"image": ".png", "audio": ".flac", "series": ".npy"}
+SUFFIXES = {"image": ".png", "audio": ".flac", "series": ".npy", "video": ".mp4", "volume": ".npy"}
 MEDIA_KINDS = tuple(SUFFIXES)
 MOST_PIXELS = 200_000_000  # a picture beyond is refused before it is decoded: it would take gigabytes
 
@@ -31,6 +31,21 @@ class Sound:
 
 
 @dataclass(frozen=True, eq=False)
+class Volume:
+    """A medical scan: `values` [slices, H, W] in the scanner's units, `spacing` of the three axes in millimetres.
+
+    `window` is (centre, width) of the values that its makers meant to be seen, where the file says so; `tags` what it
+    says of itself. `inverted`: the smallest value is white.
+    """
+
+    values: np.ndarray
+    spacing: tuple[float, float, float]
+    window: tuple[float, float] | None = None
+    tags: dict[str, str] = field(default_factory=dict)
+    inverted: bool = False
+
+
+@dataclass(frozen=True, eq=False)
 class Media:
     """A cell of a media column. `source` is an absolute path or the bytes; `decoded` wins when it is there.
 
@@ -44,11 +59,14 @@ class Media:
     _seen: list[Any] = field(default_factory=list, repr=False)  # the source decoded, until `forget`
 
     def value(self) -> Any:
-        """A PIL image as it is stored, a `Sound`, or an array [n] or [n, channels]. Raises `BadCell` when broken."""
+        """A PIL image as it is stored, a `Sound`, an array [n] or [n, channels]; a `Volume`; of a video, its bytes.
+
+        Raises `BadCell` when it is broken.
+        """
         if self.decoded is not None:
             return self.decoded
         if not self._seen:
-            self._seen.append({"image": _picture, "audio": _sound, "series": _array}[self.kind](self.content()))
+            self._seen.append(_READERS[self.kind](self.content()))
         return self._seen[0]
 
     def forget(self) -> None:
@@ -94,9 +112,12 @@ class Media:
                 import soundfile
 
                 soundfile.write(temporary, self.decoded.samples, self.decoded.rate, format="FLAC", subtype="PCM_16")
+            elif self.kind == "video":
+                temporary.write_bytes(self.decoded)
             else:
+                array = self.decoded.values if isinstance(self.decoded, Volume) else self.decoded
                 with open(temporary, "wb") as file:
-                    np.save(file, self.decoded, allow_pickle=False)
+                    np.save(file, array, allow_pickle=False)
 
 
 def _picture(content: bytes) -> Any:
@@ -128,8 +149,30 @@ def _sound(content: bytes) -> Sound:
     return Sound(samples, rate)
 
 
+def _video(content: bytes) -> bytes:
+    """The bytes, once a first frame was decoded from them."""
+    av = require("av", "video")
+    try:
+        with av.open(io.BytesIO(content)) as container:
+            seen = container.streams.video and next(container.decode(video=0), None)
+    except (av.error.FFmpegError, ValueError) as error:
+        raise BadCell("is no video of a known form, or is cut short") from error
+    if not seen:
+        raise BadCell("holds no frame" if seen is None else "holds no video stream")
+    return content
+
+
+def _volume(content: bytes) -> Volume:
+    from polymodal.prepare.medical import read_volume
+
+    return read_volume(content)
+
+
 def _array(content: bytes) -> np.ndarray:
     try:
         return np.load(io.BytesIO(content), allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
         raise BadCell(f"is no array in .npy form: {error}") from error
+
+
+_READERS = {"image": _picture, "audio": _sound, "series": _array, "video": _video, "volume": _volume}

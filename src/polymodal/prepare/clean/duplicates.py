@@ -20,7 +20,7 @@ from polymodal.prepare.rows import Rows
 class ExactDuplicates(BatchOp):
     """Keeps the first of rows whose chosen cells are all equal, letter for letter or byte for byte."""
 
-    kinds = ("text", "category", "image", "audio", "series", "number", "date")
+    kinds = ("text", "category", "image", "audio", "series", "video", "volume", "number", "date")
 
     def __init__(self, *, columns: Sequence[str] | str | None = None):
         super().__init__(columns=columns)

@@ -22,7 +22,7 @@ class Readable(CellOp):
     """Sets aside what cannot be opened: absent, empty, truncated, of another kind, or too large to decode (beyond 200
     megapixels: a decompression bomb)."""
 
-    kinds = ("image", "audio", "series")
+    kinds = ("image", "audio", "series", "video", "volume")
 
     def __init__(self, *, columns: Sequence[str] | str | None = None):
         super().__init__(columns=columns)
