@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from polymodal.answers.ledger import Ledger
 from polymodal.assemble import Heads, Strategy, build_answer, build_encoder
-from polymodal.core.errors import BadData, PolymodalError
+from polymodal.core.errors import BadArgument, BadData, PolymodalError
 from polymodal.core.files import read_json, write_json, writing
 from polymodal.core.registry import Spec
 from polymodal.core.types import Target, Tokens
@@ -25,6 +26,7 @@ from polymodal.data.links import LinkOptions, edge_path
 from polymodal.data.neighbours import NEW, Memory, features_of, resolved
 from polymodal.data.schema import Schema
 from polymodal.data.source import Problem, Table, cells
+from polymodal.data.target import encode_target
 from polymodal.encoders.base import Encoder
 from polymodal.model import Answer, Blend, Supply
 from polymodal.nn.named import module_name
@@ -32,6 +34,7 @@ from polymodal.process import PROCESSORS
 from polymodal.process.base import Processor
 
 CHUNK = 256
+LEARNED = "feedback.safetensors"  # in a run's folder: what its bandits learned since, and answers that wait
 NEIGHBOURS = "neighbours.safetensors"  # features of the fit's rows, where the model reads links between rows
 
 
@@ -65,6 +68,10 @@ class Predictor:
     radius: dict[str, float]
     cost: dict[str, float] = field(default_factory=dict)  # ms a row to process and encode each stream
     memory: Memory | None = None  # features of the fit's rows, where links between rows are read
+
+    def __post_init__(self) -> None:
+        self.work: dict[str, int] = {}  # cells of each stream that the last `predict` decoded and encoded
+        self.ledger = Ledger(self.answer)
 
     @property
     def streams(self) -> tuple[str, ...]:
@@ -188,14 +195,30 @@ class Predictor:
         """
         columns: dict[str, list[Any]] = {"id": list(data.ids)}
         self.work = dict.fromkeys(self.streams, 0)
-        for _, supply in self.supplies(data, problems):
-            for name, scores in self.respond(supply).items():
-                target = next(t for t in self.targets if t.name == name)
-                for column, values in answer_columns(target, self.decode(target, scores)).items():
-                    columns.setdefault(column, []).extend(values)
-            for name, count in supply.encoded.items():
-                self.work[name] += count
+        with self.ledger.watching(data.ids):
+            for _, supply in self.supplies(data, problems):
+                for name, scores in self.respond(supply).items():
+                    target = next(t for t in self.targets if t.name == name)
+                    for column, values in answer_columns(target, self.decode(target, scores)).items():
+                        columns.setdefault(column, []).extend(values)
+                for name, count in supply.encoded.items():
+                    self.work[name] += count
         return columns
+
+    def feedback(self, ids: Sequence[str], truth: Mapping[str, Sequence[Any]]) -> None:
+        """Tell the truth of rows predicted before, target by target as a table holds it, to a model that learns on.
+
+        Raises `BadArgument` for a model that does not (no `bandit` in it), for a target that is not there or values
+        that do not match the ids; `UnknownName` for a row whose answer does not wait for its truth.
+        """
+        encoded = {}
+        for target in self.targets:
+            if target.name not in truth:
+                raise BadArgument(f"The truth of {target.name!r} is not given; got {sorted(truth)}.")
+            if len(truth[target.name]) != len(ids):
+                raise BadArgument(f"{len(ids)} ids have {len(truth[target.name])} values of {target.name!r}.")
+            encoded[target.name] = torch.from_numpy(np.array(encode_target(target, list(truth[target.name]))))
+        self.ledger.tell(list(ids), encoded)
 
     # --- files --------------------------------------------------------------------------------------------------------
 
@@ -272,7 +295,7 @@ class Predictor:
             members, {n: e.dim for n, e in encoders.items()}, targets, model["dim"], Heads(model["heads"])
         )
         answer.load_state_dict(under(weights, "answer."))
-        return cls(
+        found = cls(
             Schema.from_json(stored["schema"]),
             targets,
             {n: e["spec"] for n, e in stored["processors"].items()},
@@ -288,6 +311,9 @@ class Predictor:
             model.get("cost", {}),
             Memory.load(folder / NEIGHBOURS) if model.get("reads_links") else None,
         )
+        if (folder / LEARNED).exists():
+            found.ledger.load(folder / LEARNED)
+        return found
 
 
 class Encoding(Supply):

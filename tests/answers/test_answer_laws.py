@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from polymodal.answers import ANSWERS
+from polymodal.answers.bandit import Bandit
 from polymodal.answers.base import Parts
 from polymodal.assemble import Heads
 from polymodal.core.registry import options
@@ -27,6 +28,7 @@ OTHER: dict[str, dict[str, Any]] = {
     "dynamic": {"answer": "gated", "order": ["right", "left", "middle"], "tolerance": 1.0},
     "policy": {"answers": "gated", "per": "data", "price": 2.0, "hidden": 8, "steps": 9},
 }
+OTHER["bandit"] = {"answers": "gated", "price": 2.0, "alpha": 5.0, "discount": 0.5, "trust": 5.0}
 QUICK: dict[str, dict[str, Any]] = {"policy": {"steps": 5}}  # what only makes it slow here
 VARIED = [(name, option) for name in OTHER for option in OTHER[name]]
 
@@ -44,7 +46,8 @@ def test_every_option_has_another_value_here():
 
 @pytest.mark.parametrize(("name", "option"), VARIED)
 def test_no_option_is_without_effect(name: str, option: str):
-    plain, varied = (_outcome({"name": name, **QUICK.get(name, {}), **given}) for given in ({}, {option: OTHER[name][option]}))
+    quick = {"name": name, **QUICK.get(name, {})}
+    plain, varied = (_outcome({**quick, **given}) for given in ({}, {option: OTHER[name][option]}))
     same = [a.shape == b.shape and torch.equal(a, b) for a, b in zip(plain, varied)]
     assert len(plain) != len(varied) or not all(same)
 
@@ -59,8 +62,13 @@ def _outcome(spec: dict[str, Any]) -> list[torch.Tensor]:
     streams = {n: Tokens.from_vector(torch.randn(100, width)) for n, width in WIDTHS.items()}
     said = part.eval()(streams).predictions["y"].argmax(1)  # as if it had learned: all streams together are right
     part.settle(Labelled(streams, {"y": said}), Labelled(streams, {"y": said}), 0)
+    if isinstance(part, Bandit):
+        with part.serving() as served:
+            part(streams)
+        part.learn(served[0], {"y": said})
     grads = [p.grad if p.grad is not None else torch.empty(0) for p in part.parameters()]
-    return [*(v.detach() for v in losses.values()), *grads, *(b.float() for b in part.buffers())]
+    said_at_last = part(streams).predictions["y"].detach()
+    return [*(v.detach() for v in losses.values()), *grads, *(b.float() for b in part.buffers()), said_at_last]
 
 
 @pytest.mark.parametrize("name", ANSWERS)

@@ -26,5 +26,10 @@ ANSWERS = Catalogue(
             "A policy trained by reward says, row by row, what to encode next and when and by what to answer.",
             "Williams 1992 (REINFORCE)",
         ),
+        "bandit": Entry(
+            "polymodal.answers.bandit:Bandit",
+            "Chooses streams row by row and goes on learning from feedback at serving time.",
+            "Li, Chu, Langford, Schapire 2010 (LinUCB); Russac, Vernade, Cappé 2019 (forgetting)",
+        ),
     },
 )

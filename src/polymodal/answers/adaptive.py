@@ -112,6 +112,12 @@ class Adaptive(Answer):
         """Every stream's tokens, absent wherever `keep` [B, K] is False."""
         return {name: supply.tokens(name, keep[:, k]) for k, name in enumerate(self.names)}
 
+    def spoken(self, streams: Mapping[str, Tokens], by: Tensor) -> dict[str, Tensor]:
+        """Every row's scores from the answer that `by` [B] names."""
+        each = [answer(streams).predictions for answer in self.inner]
+        rows = torch.arange(len(by))
+        return {t.name: torch.stack([e[t.name].float() for e in each])[by, rows] for t in self.targets}
+
     def doubt(self, target: Target, scores: Tensor, streams: Mapping[str, Tokens]) -> Tensor:
         """[B] how unsure scores [B, width] are: the chance to be wrong by their own account, or a number's spread.
 

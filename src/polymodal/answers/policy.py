@@ -104,15 +104,9 @@ class Policy(Adaptive):
         if self.per == "data" or not bool(self.settled):
             keep = present & self.subset
             keep = torch.where(keep.any(1, keepdim=True), keep, present)
-            return self._spoken(self.taken(supply, keep), self.speaker.expand(len(present))), keep
+            return self.spoken(self.taken(supply, keep), self.speaker.expand(len(present))), keep
         keep, by = self._walk(present, lambda k: self.taken(supply, k), sample=False)[:2]
-        return self._spoken(self.taken(supply, keep), by), keep
-
-    def _spoken(self, streams: Mapping[str, Tokens], by: Tensor) -> dict[str, Tensor]:
-        """Every row's scores from the answer that `by` [B] names."""
-        each = [answer(streams).predictions for answer in self.inner]
-        rows = torch.arange(len(by))
-        return {t.name: torch.stack([e[t.name].float() for e in each])[by, rows] for t in self.targets}
+        return self.spoken(self.taken(supply, keep), by), keep
 
     def _walk(self, present: Tensor, taken: Callable[[Tensor], Mapping[str, Tokens]], sample: bool) -> _Walk:
         """Decide until every row has stopped: at most one step a stream and one to answer."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from polymodal.data.source import Problem, Table
 from polymodal.data.store import Store, default_store
 from polymodal.data.target import encode_target
 from polymodal.planning import named, read_rows
-from polymodal.predictor import Predictor
+from polymodal.predictor import LEARNED, Predictor
 from polymodal.train.progress import Progress
 
 
@@ -53,9 +54,24 @@ class Run:
     def predict(self, data: Any, *, problems: list[Problem] | None = None) -> dict[str, list[Any]]:
         """Answers for every row of `data` (whatever `read_table` reads), as columns; targets need not be there.
 
-        Cells that cannot be used count as missing and are appended to `problems`.
+        Cells that cannot be used count as missing and are appended to `problems`. A model that learns from feedback
+        remembers in the run's folder what it said.
         """
-        return self.predictor.predict(self.read(data), problems)
+        columns = self.predictor.predict(self.read(data), problems)
+        if self.predictor.ledger.bandits:
+            self.predictor.ledger.save(self.folder / LEARNED)
+        return columns
+
+    def feedback(self, ids: Sequence[str], truth: Sequence[Any] | Mapping[str, Sequence[Any]]) -> None:
+        """Tell a model that learns on (the answer `bandit`) the truth of rows that it predicted before.
+
+        `truth` are values of the first target, or a mapping from target to values, in the order of `ids`. What was
+        learned is in the run's folder when this returns: one file, replaced at once. One process a run may predict
+        and learn at a time. Raises as `Predictor.feedback`.
+        """
+        named_truth = truth if isinstance(truth, Mapping) else {self.predictor.targets[0].name: truth}
+        self.predictor.feedback(ids, named_truth)
+        self.predictor.ledger.save(self.folder / LEARNED)
 
     def lacking(self, data: Any) -> list[str]:
         """Columns that the deployed model reads and `data` has not: they count as missing in every row.
