@@ -34,6 +34,11 @@ _LAZY = {
     "load": "polymodal.train.run",
     "demo": "polymodal.train.demo",
     "align": "polymodal.align",
+    "index": "polymodal.search.build",
+    "open_index": "polymodal.search.retrieve",
+    "classify": "polymodal.search.classify",
+    "Index": "polymodal.search.index",
+    "retrieval_metrics": "polymodal.evaluate.retrieval",
     "Aligned": "polymodal.train.align",
     "AlignConfig": "polymodal.train.align_config",
     "Aligner": "polymodal.align.base",
@@ -68,6 +73,7 @@ if TYPE_CHECKING:
     from polymodal.data.source import read_table as read_table
     from polymodal.data.store import Store as Store
     from polymodal.encoders.base import Encoder as Encoder
+    from polymodal.evaluate.retrieval import retrieval_metrics as retrieval_metrics
     from polymodal.fusion.base import DecisionFusion as DecisionFusion
     from polymodal.fusion.base import Fusion as Fusion
     from polymodal.heads.base import Head as Head
@@ -75,6 +81,10 @@ if TYPE_CHECKING:
     from polymodal.planning import plan as plan
     from polymodal.predictor import Predictor as Predictor
     from polymodal.process.base import Processor as Processor
+    from polymodal.search.build import index as index
+    from polymodal.search.classify import classify as classify
+    from polymodal.search.index import Index as Index
+    from polymodal.search.retrieve import open_index as open_index
     from polymodal.space import Space as Space
     from polymodal.space import load_space as load_space
     from polymodal.train.align import Aligned as Aligned

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import sys
 
-from polymodal.cli import aligning, parts, preparing, training, using  # noqa: F401  (importing them adds their commands)
+from polymodal.cli import aligning, parts, preparing, searching, training, using  # noqa: F401  (they add their commands)
 from polymodal.cli.app import app, say
 from polymodal.core.errors import PolymodalError
 

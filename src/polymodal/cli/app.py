@@ -15,8 +15,8 @@ from polymodal.core.errors import BadArgument
 from polymodal.core.files import finite
 
 ORDER = (
-    "demo", "inspect", "prepare", "plan", "fit", "evaluate", "predict", "explain", "align", "index", "search", "list",
-    "show", "store",
+    "demo", "inspect", "prepare", "plan", "fit", "evaluate", "predict", "explain", "align", "index", "search",
+    "classify", "list", "show", "store",
 )  # fmt: skip
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+# Columns of ours beside the table's: the folder of a row's files, its number there, what it was made of, what was amiss
+BASE, NUMBER, DIGEST, ASIDE = ":base", ":number", ":digest", ":set aside"
 _SIZE = struct.Struct("<I")
 
 

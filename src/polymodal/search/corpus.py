@@ -126,7 +126,8 @@ class Corpus:
         Raises `UnknownName` with the nearest column.
         """
         if name not in self.columns:
-            raise UnknownName(f"The index has no column {name!r}.{suggest(name, self.columns)}")
+            shown = [column for column in self.columns if not column.startswith(":")]
+            raise UnknownName(f"The index has no column {name!r}.{suggest(name, shown)}")
         if self._valued != self.version:
             self._values, self._valued = {}, self.version
         key = f"{form}:{name}"

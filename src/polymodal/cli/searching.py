@@ -1,0 +1,128 @@
+"""Commands that search a space that `align` made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from polymodal.cli.app import AsJson, Data, app, say, show_result, spare
+from polymodal.core.errors import BadArgument
+
+AlignRun = Annotated[Path, typer.Argument(help="Folder of a run of `align`.")]
+By = Annotated[str | None, typer.Option("--by", help="The run's stream that reads the question [told from its kind].")]
+Streams = Annotated[str | None, typer.Option("--streams", "--stream", "-s", help="Streams, with commas [all].")]
+
+
+@app.command()
+def index(
+    run: AlignRun,
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the index.")],
+    streams: Streams = None,
+    approximate: Annotated[
+        str, typer.Option(help="auto, on or off: a graph, quicker than exact search from millions of items on.")
+    ] = "auto",
+    calibrate: Annotated[
+        str, typer.Option(help="auto, on or off: take out the gap between streams where several are searched.")
+    ] = "auto",
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing.")] = False,
+) -> None:
+    """Make the rows of DATA findable. Given again, it goes on where it stopped and takes up what changed."""
+    from polymodal.search.build import index as run_index
+
+    found = run_index(
+        run, data, out=out, streams=_names(streams), approximate=approximate, calibrate=calibrate, quiet=quiet
+    )
+    _say_problems(found.problems)
+    counts = ", ".join(f"{count:,} {name}" for name, count in found.index.counts().items())
+    print(f"{len(found):,} rows in {out}: {counts}")
+
+
+@app.command()
+def search(
+    folder: Annotated[Path, typer.Argument(metavar="IDX", help="Folder of an index.")],
+    text: Annotated[str | None, typer.Option(help="Words that describe what is sought.")] = None,
+    image: Annotated[Path | None, typer.Option(help="A picture.")] = None,
+    audio: Annotated[Path | None, typer.Option(help="A sound.")] = None,
+    row: Annotated[str | None, typer.Option(help="Id of a row, to find others like it.")] = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many rows.")] = 10,
+    where: Annotated[str | None, typer.Option(help="Filter, as: price < 30 and brand == 'x'.")] = None,
+    streams: Streams = None,
+    by: By = None,
+    exact: Annotated[bool, typer.Option("--exact", help="Compare with every item, though there is a graph.")] = False,
+    run: Annotated[Path | None, typer.Option(help="The run, if it was moved since indexing.")] = None,
+    salvage: Annotated[bool, typer.Option("--salvage", help="Leave damaged records out.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="HTML page with pictures and players.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find rows by words, a picture, a sound, or another row."""
+    from polymodal.search.retrieve import open_index
+
+    found = open_index(folder, run, salvage=salvage).search(
+        text,
+        image=image,
+        audio=audio,
+        row=row,
+        k=k,
+        where=where,
+        streams=_names(streams),
+        by=by,
+        approximate=False if exact else None,
+    )
+    say(found.notes)
+    show_result(found.to_json() if as_json else found.text())
+    if out is not None:
+        say([f"Page: {found.page(out)}"])
+
+
+@app.command()
+def classify(
+    run: AlignRun,
+    data: Data,
+    classes: Annotated[Path, typer.Option("--classes", "-c", help="A text file, a class name a line.")],
+    stream: Annotated[str | None, typer.Option(help="The stream to classify.")] = None,
+    by: By = None,
+    template: Annotated[list[str] | None, typer.Option(help="A sentence with {} for the name; repeat it.")] = None,
+    target: Annotated[str | None, typer.Option("--target", "-t", help="Column of labels, to tell accuracy.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="CSV, TSV, JSONL or Parquet of the labels.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Name the class of every row from class names alone, without training."""
+    from polymodal.data.write import check_writable, write_columns
+    from polymodal.search.classify import classify as run_classify
+
+    if out is not None:
+        check_writable(out)
+        spare(data, out)
+    names = [line.strip() for line in _lines(classes) if line.strip()]
+    found = run_classify(run, data, names, stream=stream, by=by, templates=template or None, target=target)
+    _say_problems(found.problems)
+    if out is not None:
+        write_columns(found.columns(), out)
+        say([f"{len(found.ids):,} rows written to {out}"])
+    if as_json:
+        show_result(found.to_json())
+    elif found.accuracy is not None:
+        a = found.accuracy
+        print(f"accuracy {a.mean:.3f} ({a.low:.3f} to {a.high:.3f}); the commonest class alone {found.chance:.3f}")
+    elif out is None:
+        for identifier, label in zip(found.ids, found.labels):
+            print(f"{identifier}\t{label if label is not None else ''}")
+
+
+def _names(streams: str | None) -> list[str] | None:
+    return None if streams is None else [name.strip() for name in streams.split(",") if name.strip()]
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except (FileNotFoundError, IsADirectoryError, UnicodeDecodeError) as error:
+        raise BadArgument(f"--classes {path} is no text file that can be read: {error}.") from error
+
+
+def _say_problems(problems: list[Any] | Any, most: int = 20) -> None:
+    say([f"set aside: {problem}" for problem in problems[:most]])
+    say([f"… and {len(problems) - most} more cells set aside"] if len(problems) > most else [])

@@ -1,0 +1,177 @@
+"""index: the rows of a table into an index, a piece at a time; the same call goes on where it was stopped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from polymodal.core.digest import digest_cells, fingerprint
+from polymodal.core.errors import BadArgument, BadCell, BadData, UnknownName, suggest
+from polymodal.data.items import Items
+from polymodal.data.source import Problem, Table, read_table
+from polymodal.search.changes import ASIDE, BASE, DIGEST, NUMBER, Vectors
+from polymodal.search.index import Index
+from polymodal.search.retrieve import Search
+from polymodal.space import Space
+from polymodal.train.progress import Progress
+
+PIECE = 256  # rows embedded and written at a time
+
+
+def index(
+    run: Any,
+    data: Any,
+    *,
+    out: str | Path,
+    streams: Sequence[str] | None = None,
+    approximate: str = "auto",
+    calibrate: str = "auto",
+    quiet: bool = False,
+) -> Search:
+    """Embed `streams` (default: all that `data` have) of every row and keep them, with the row's columns, in `out`.
+
+    `run` is the folder of an `align` run, or its `Space`. If `out` holds an index of the same space already, rows that
+    it has are left as they are, rows whose cells or columns changed are brought up to date, and new ones are added; so
+    the same call after an interruption goes on, and nothing is embedded twice. `approximate`: a graph for approximate
+    search, `auto` from 200 million numbers on, `on`, `off`. `calibrate`: see `Index.create`.
+
+    Cells that cannot be used are missing in the index, in `problems` of the result and in `out/set_aside.jsonl`. Raises
+    `BadData` when `out` holds an index of another space or other streams, `UnknownName` for an unknown stream.
+    """
+    space, folder = space_of(run)
+    table = read_table(data)
+    names = streams_of(space, table, streams)
+    about = {"run": folder, "source": str(Path(data).absolute()) if isinstance(data, str | Path) else None}
+    held = _opened(Path(out), space, names, calibrate, about)
+    with Progress(quiet=quiet) as progress, held.writing():
+        stage = progress.stage("index", len(table))
+        told = dict.fromkeys(("added", "changed", "unchanged"), 0)
+        for piece in _pieces(table):
+            _put(held, space, names, piece, told)
+            stage.advance(steps=len(piece))
+        stage.end(", ".join(f"{count:,} {what}" for what, count in told.items()))
+        graph = held.build_graph(approximate)
+        if graph and held.graph is not None:
+            progress.say(f"graph: recall@10 {held.graph.facts.recall:.3f} on items that it had not seen")
+    problems = [*table.problems, *_set_aside(held, table.ids)]
+    _write_problems(Path(out) / "set_aside.jsonl", problems)
+    return Search(held, space, problems)
+
+
+def _put(held: Index, space: Space, names: Sequence[str], piece: Table, told: dict[str, int]) -> None:
+    """Bring the rows of `piece` up to date."""
+    items = {name: space.items(name, piece) for name in names}
+    digests = _digests(piece, items)
+    known = [held.row(i).get(DIGEST) if i in held else None for i in piece.ids]
+    changed = [i for i, old in enumerate(known) if old is not None and old != digests[i]]
+    rows = [i for i, old in enumerate(known) if old != digests[i]]
+    told["changed"] += len(changed)
+    told["added"] += len(rows) - len(changed)
+    told["unchanged"] += len(piece) - len(rows)
+    if not rows:
+        return
+    some = piece.select(rows)
+    vectors: dict[str, Vectors] = {}
+    problems: list[Problem] = []
+    for name in names:
+        found, present = space.embed(name, some, problems=problems)
+        which = space.items(name, some)
+        there = np.flatnonzero(present)
+        vectors[name] = Vectors(which.row[there], found[there], [which.column[i] for i in there.tolist()])
+    held.delete([piece.ids[i] for i in changed])
+    columns = {name: [_kept(value) for value in values] for name, values in some.data.items()}
+    columns[BASE] = [str(base) for base in some.bases]
+    columns[NUMBER] = some.rows.tolist()
+    columns[DIGEST] = [digests[i] for i in rows]
+    columns[ASIDE] = [[[p.column, p.reason] for p in problems if p.row == i] or None for i in some.ids]
+    held.add(some.ids, vectors, columns, mark=space.mark)
+
+
+def _opened(out: Path, space: Space, names: Sequence[str], calibrate: str, about: Mapping[str, Any]) -> Index:
+    kinds = {name: space.streams[name] for name in names}
+    if not (out / "items.journal").exists():
+        return Index.create(out, dim=space.dim, streams=kinds, mark=space.mark, calibrate=calibrate, about=about)
+    held = Index(out)
+    for what, given, there in (
+        ("of another space", space.mark, held.mark),
+        (f"of the streams {', '.join(held.streams)}", kinds, held.streams),
+        (f"made with calibrate={held.head['calibrate']!r}", calibrate, held.head["calibrate"]),
+    ):
+        if given != there:
+            raise BadData(f"{out} holds an index {what}. Give another folder, or delete it first.")
+    return held
+
+
+def space_of(run: Any) -> tuple[Space, str | None]:
+    """The space of a run (its folder, what `align` gave, or a `Space`), and its folder if it has one."""
+    if isinstance(run, str | Path):
+        return Space.load(run), str(Path(run).absolute())
+    folder = getattr(run, "folder", None)
+    return getattr(run, "space", run), None if folder is None else str(Path(folder).absolute())
+
+
+def streams_of(space: Space, table: Table, asked: Sequence[str] | None) -> list[str]:
+    """The streams to take: those asked for, or those of which the table has a column. Raises `UnknownName`."""
+    if asked is not None:
+        for name in asked:
+            if name not in space.streams:
+                raise UnknownName(f"The run has no stream {name!r}.{suggest(name, space.streams)}")
+        if len(set(asked)) < len(asked) or not asked:
+            raise BadArgument(f"streams names each stream once, at least one; got {', '.join(asked) or 'none'}.")
+        return list(asked)
+    found = []
+    for name in space.streams:
+        field = space.field(name)
+        if "array" in field.options or any(column in table.data for column in field.columns):
+            found.append(name)
+    if not found:
+        wanted = "; ".join(f"{n} reads {', '.join(space.field(n).columns)}" for n in space.streams)
+        raise BadData(f"{table.name} has no column of the run's streams ({wanted}).")
+    return found
+
+
+def _pieces(table: Table) -> Iterator[Table]:
+    for start in range(0, len(table), PIECE):
+        yield table.select(range(start, min(start + PIECE, len(table))))
+
+
+def _digests(table: Table, items: Mapping[str, Items]) -> list[str]:
+    """A digest of each row's columns and of the cells of its streams, files by their content."""
+    columns = [{name: _kept(values[i]) for name, values in table.data.items()} for i in range(len(table))]
+    contents: list[list[str]] = [[] for _ in columns]
+    for found in items.values():
+        for row, digest in zip(found.row.tolist(), digest_cells(_cell(found, i) for i in range(len(found)))):
+            contents[row].append(digest.tobytes().hex())
+    return [fingerprint([row, cells]) for row, cells in zip(columns, contents)]
+
+
+def _cell(items: Items, place: int) -> Any:
+    """The cell, or, where it cannot even be handed over, the reason."""
+    try:
+        return items.cells[place]
+    except BadCell as error:
+        return error.reason
+
+
+def _kept(value: Any) -> Any:
+    """A raw cell as the index keeps it: media in bytes or arrays stay where they are."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, list | tuple) and len(value) <= 64:
+        return [_kept(v) for v in value]
+    return None if isinstance(value, bytes | dict | list | tuple | np.ndarray) else str(getattr(value, "name", value))
+
+
+def _set_aside(held: Index, ids: Sequence[str]) -> list[Problem]:
+    """The cells of these rows that could not be used, whenever they were met."""
+    said = {identifier: held.row(identifier).get(ASIDE) or [] for identifier in ids}
+    return [Problem(row, column, reason) for row, cells in said.items() for column, reason in cells]
+
+
+def _write_problems(path: Path, problems: Sequence[Problem]) -> None:
+    lines = [json.dumps(problem.__dict__, ensure_ascii=False) + "\n" for problem in problems]
+    path.write_text("".join(lines), encoding="utf-8")

@@ -1,0 +1,144 @@
+"""A page of results: what was asked, and each row that was found with its pictures, players, texts and columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from polymodal.core.errors import BadCell, BadData
+from polymodal.core.files import writing
+from polymodal.data.source import Table, read_table
+from polymodal.evaluate.media import cell_card
+from polymodal.evaluate.page import cards, page
+from polymodal.evaluate.wording import clean, count, decimals, duration, is_number, joined, plain, signed
+from polymodal.search.changes import BASE, NUMBER
+from polymodal.space import Space
+
+if TYPE_CHECKING:
+    from polymodal.search.retrieve import Hit, Results
+
+MOST_COLUMNS = 12
+FIRST = ("image", "audio", "series", "vector", "text", "table")  # what a card shows first
+
+
+def write_page(results: Results, path: Path) -> Path:
+    """Write the page of a search; returns its path. Needs no other file once written."""
+    hits = results.hits
+    shown = _shown(results, [hit.id for hit in hits])
+    best = max((hit.score for hit in hits), default=1.0)
+    rows = [
+        {
+            "id": clean(hit.id),
+            "rank": hit.rank,
+            "score": signed(hit.score).lstrip("+"),
+            "share": round(100 * max(0.0, hit.score) / max(best, 1e-6), 1),
+            "by": clean(hit.part),
+            "cells": cards(shown[hit.id], hit.id),
+            "columns": _columns(hit, results.search.space),
+        }
+        for hit in hits
+    ]
+    how = "approximate search" if results.approximate else "exact search"
+    with writing(path) as temporary:
+        temporary.write_text(
+            page(
+                "search.html.j2",
+                title=_title(results),
+                question=_question(results),
+                rows=rows,
+                facts=f"{count(results.searched)} rows, {how}, {duration(results.seconds)}",
+                notes=list(results.notes),
+            ),
+            encoding="utf-8",
+        )
+    return path
+
+
+def _title(results: Results) -> str:
+    kind, value = results.query.kind, results.query.value
+    if kind == "text":
+        return clean(value)
+    if kind == "row":
+        return f"rows like {clean(value)}"
+    return f"{kind} {clean(Path(value).name)}" if isinstance(value, str | Path) else f"a given {kind}"
+
+
+def _question(results: Results) -> dict[str, Any]:
+    """The cells of what was asked, as a row of the page."""
+    query, space = results.query, results.search.space
+    if query.kind == "row":
+        found = _shown(results, [query.value])[query.value]
+    elif query.kind in ("image", "audio") and query.stream is not None:
+        cell = Path(query.value).absolute() if isinstance(query.value, str | Path) else query.value
+        found = [_card(space, query.stream, query.stream, cell)]
+    else:
+        found = []
+    return {"id": "asked", "kind": query.kind, "cells": cards(found, "asked")}
+
+
+def _shown(results: Results, ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """The cells of the rows as the page shows them, by id."""
+    space, index = results.search.space, results.search.index
+    table = _table(results, ids)
+    found: dict[str, list[dict[str, Any]]] = {identifier: [] for identifier in ids}
+    streams = sorted(index.streams, key=lambda name: FIRST.index(k) if (k := index.streams[name]) in FIRST else 99)
+    for name in streams:
+        try:
+            items = space.items(name, table)
+        except BadData:
+            continue  # the columns of a table that was indexed later, of which these rows have none
+        for place in range(len(items)):
+            try:
+                cell = items.cells[place]
+            except BadCell as error:
+                card = cell_card(items.column[place], {"kind": "missing", "reason": error.reason})
+            else:
+                if cell is None:
+                    continue
+                card = _card(space, name, items.column[place], cell)
+            found[ids[int(items.row[place])]].append(card)
+    return found
+
+
+def _card(space: Space, stream: str, name: str, cell: Any) -> dict[str, Any]:
+    processor = space.processors[stream]
+    try:
+        return cell_card(name, processor.show(processor.read(cell)))
+    except BadCell as error:
+        return cell_card(name, {"kind": "missing", "reason": error.reason})
+
+
+def _table(results: Results, ids: Sequence[str]) -> Table:
+    """The rows as a table: from the index, or, where cells lie in archives or bytes, from where they were read."""
+    index = results.search.index
+    rows = [index.row(identifier) for identifier in ids]
+    fields = [results.search.space.field(name) for name in index.streams]
+    kept = {column for row in rows for column in row}
+    elsewhere = any(column not in kept for field in fields for column in field.columns)
+    source = index.about.get("source")
+    if elsewhere and source is not None and Path(source).exists():
+        table = read_table(source)
+        place = {identifier: i for i, identifier in enumerate(table.ids)}
+        if all(identifier in place for identifier in ids):
+            return table.select([place[identifier] for identifier in ids])
+    columns = [name for name in index.corpus.columns if not name.startswith(":")]
+    table = Table.build({name: [row.get(name) for row in rows] for name in columns}, ids=ids)
+    bases = [Path(row.get(BASE) or Path.cwd()) for row in rows]
+    return replace(table, ids=list(ids), bases=bases, rows=np.array([row.get(NUMBER, -1) for row in rows], np.int64))
+
+
+def _columns(hit: Hit, space: Space) -> dict[str, str]:
+    """The row's other columns, which no stream shows already."""
+    used = {column for name in space.streams for column in space.field(name).columns}
+    rest: Mapping[str, Any] = {name: value for name, value in hit.columns.items() if name not in used}
+    return {clean(name): _value(value) for name, value in list(rest.items())[:MOST_COLUMNS]}
+
+
+def _value(value: Any) -> str:
+    if is_number(value) and not isinstance(value, int):
+        return plain(value, decimals([value]))
+    return joined(value)

@@ -1,0 +1,232 @@
+"""Search: ask an index with words, a picture, a sound or one of its own rows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from polymodal.core.errors import BadArgument, BadData, UnknownName, suggest
+from polymodal.data.source import Problem
+from polymodal.search.index import Found, Index
+from polymodal.space import Space
+
+MEDIA = ("text", "image", "audio")
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A row that was found: by which `stream` and column, how near (cosine, -1 to 1), and its columns."""
+
+    rank: int
+    id: str
+    stream: str
+    part: str
+    score: float
+    columns: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        return dict(self.__dict__)
+
+
+@dataclass(frozen=True, eq=False)
+class Query:
+    """What was asked: `kind` text, image, audio, row or vector; its value; the stream that embedded it."""
+
+    kind: str
+    value: Any
+    stream: str | None
+    vector: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Results(Sequence[Hit]):
+    """Hits, best first. `notes` say what the user should know; `page` needs the `search` they come from."""
+
+    query: Query
+    hits: Sequence[Hit]
+    seconds: float
+    approximate: bool
+    searched: int
+    notes: Sequence[str]
+    search: Search = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+    def __getitem__(self, place: Any) -> Any:
+        return self.hits[place]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        value = self.query.value if isinstance(self.query.value, str | int) else str(self.query.value)
+        return {
+            "query": {"kind": self.query.kind, "value": value, "stream": self.query.stream},
+            "hits": [hit.to_json() for hit in self.hits],
+            "seconds": self.seconds,
+            "approximate": self.approximate,
+            "searched": self.searched,
+            "notes": list(self.notes),
+        }
+
+    def text(self) -> str:
+        """A line a hit, for a terminal."""
+        lines = [f"{h.rank:>3}  {h.score:+.3f}  {h.id}  [{h.part}]  {_line(h.columns)}".rstrip() for h in self.hits]
+        return "\n".join(lines or ["nothing found"])
+
+    def page(self, path: str | Path) -> Path:
+        """Write a page with pictures and players; returns its path."""
+        from polymodal.search.pages import write_page
+
+        return write_page(self, Path(path))
+
+
+class Search:
+    """An index and the space of its vectors. `problems` are the cells that could not be used, after `index`."""
+
+    def __init__(self, index: Index, space: Space, problems: Sequence[Problem] = ()):
+        if space.mark != index.mark:
+            raise BadData(
+                f"{index.folder} was made in another space ({index.mark}) than this run's ({space.mark}): the run was "
+                "trained again. Index the data again with `polymodal index`."
+            )
+        self.index = index
+        self.space = space
+        self.problems = list(problems)
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{count:,} {name}" for name, count in self.index.counts().items())
+        return f"Search({self.index.folder}: {len(self.index):,} rows, {counts})"
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def search(
+        self,
+        text: str | None = None,
+        *,
+        image: Any = None,
+        audio: Any = None,
+        row: str | None = None,
+        vector: np.ndarray | None = None,
+        k: int = 10,
+        where: str | Mapping[str, Any] | None = None,
+        streams: Sequence[str] | None = None,
+        by: str | None = None,
+        approximate: bool | None = None,
+    ) -> Results:
+        """The k rows nearest to a text, an image or a sound (a path, bytes, an array), a row's id, or a vector.
+
+        A row counts once, by its nearest item. `by` names the stream that embeds the query, or the row's stream to go
+        by; it is told from the kind where it is left out. `streams` are those to find; `where` filters by columns, as
+        in `search.where`. Raises `BadArgument` unless one thing is asked, `BadData` for a query that cannot be read.
+        """
+        asked = self.query({"text": text, "image": image, "audio": audio, "row": row, "vector": vector}, by)
+        notes = [*self.index.notes, *self._choices(asked, by)]
+        without = [str(row)] if asked.kind == "row" else []
+        started = time.perf_counter()
+        wanted, hits = k, []
+        while True:
+            found = self.index.nearest(
+                asked.vector,
+                wanted,
+                stream=asked.stream,
+                mark=self.space.mark,
+                where=where,
+                among=streams,
+                without=without,
+                approximate=approximate,
+            )
+            hits = self._hits(found, k)
+            if len(hits) == k or (found.items[0] < 0).any():
+                break
+            wanted *= 4
+        seconds = time.perf_counter() - started
+        return Results(asked, hits, seconds, found.approximate, len(self.index), notes, self)
+
+    def query(self, asked: Mapping[str, Any], by: str | None = None) -> Query:
+        """The vector [1, D] of what is asked. Raises as `search`."""
+        given = {kind: value for kind, value in asked.items() if value is not None}
+        if len(given) != 1:
+            raise BadArgument(f"Ask one thing: {', '.join(asked)}; got {', '.join(given) or 'nothing'}.")
+        kind, value = next(iter(given.items()))
+        if kind == "vector":
+            return Query(kind, "a vector", by, np.atleast_2d(np.asarray(value, np.float32)))
+        if kind == "row":
+            return self._like(str(value), by)
+        stream = self.stream_for(kind, by)
+        cell = Path(value).absolute() if kind != "text" and isinstance(value, str | Path) else value
+        problems: list[Problem] = []
+        vectors, present = self.space.embed(stream, [cell], problems=problems)
+        if not present[0]:
+            reason = problems[0].reason if problems else "is empty"
+            raise BadData(f"The {kind} {_short(value)} cannot be asked: {reason}.")
+        return Query(kind, value, stream, vectors)
+
+    def stream_for(self, kind: str, by: str | None = None) -> str:
+        """The stream that embeds a query of this kind: `by`, or the first of the kind. Raises `BadArgument`."""
+        if by is not None:
+            if by not in self.space.streams:
+                raise UnknownName(f"The run has no stream {by!r}.{suggest(by, self.space.streams)}")
+            return by
+        fitting = self._fitting(kind)
+        if not fitting:
+            there = ", ".join(f"{name} ({k})" for name, k in self.space.streams.items())
+            raise BadArgument(f"The run has no stream of kind {kind}, so it cannot be asked with one. It has {there}.")
+        return fitting[0]
+
+    def _fitting(self, kind: str) -> list[str]:
+        return [name for name, k in self.space.streams.items() if k == kind]
+
+    def _choices(self, asked: Query, by: str | None) -> list[str]:
+        """Say which stream was taken where several would do."""
+        others = [name for name in self._fitting(asked.kind) if name != asked.stream] if by is None else []
+        return [f"asked by {asked.stream!r}; {', '.join(others)} would do too (by=, --by)"] if others else []
+
+    def _like(self, identifier: str, by: str | None) -> Query:
+        vectors = self.index.vectors_of(identifier)
+        if by is not None and by not in vectors:
+            has = f"it has {', '.join(vectors)}" if vectors else "it has none"
+            raise BadArgument(f"Row {identifier!r} has no {by!r} in the index; {has}.")
+        if not vectors:
+            raise BadArgument(f"Row {identifier!r} has no vector in the index, so nothing is like it.")
+        stream = by or next(iter(vectors))
+        return Query("row", identifier, stream, vectors[stream].mean(0, keepdims=True))
+
+    def _hits(self, found: Found, k: int) -> list[Hit]:
+        hits: dict[str, Hit] = {}
+        for item, score in zip(found.items[0].tolist(), found.scores[0].tolist()):
+            if item < 0 or len(hits) == k:
+                break
+            said = self.index.describe(item)
+            if said["id"] not in hits:
+                columns = {n: v for n, v in self.index.row(said["id"]).items() if not n.startswith(":")}
+                hits[said["id"]] = Hit(len(hits) + 1, score=score, columns=columns, **said)
+        return list(hits.values())
+
+
+def open_index(folder: str | Path, run: Any = None, *, salvage: bool = False) -> Search:
+    """The index in `folder`, with the space it was made in: that of `run`, or the one that was named when indexing.
+
+    Raises `BadData` where there is none, where it is damaged (unless `salvage`) or where the run was trained again.
+    """
+    index = Index(folder, salvage=salvage)
+    run = run if run is not None else index.about.get("run")
+    if run is None:
+        raise BadArgument(f"{folder} does not know its run; give it as the second argument.")
+    space = Space.load(run) if isinstance(run, str | Path) else getattr(run, "space", run)
+    return Search(index, space)
+
+
+def _short(value: Any) -> str:
+    return repr(str(value)) if isinstance(value, str | Path) else f"({type(value).__name__})"
+
+
+def _line(columns: Mapping[str, Any]) -> str:
+    """The columns on one line, cut where it grows long."""
+    line = "  ".join(f"{name}={' '.join(str(value).split())}" for name, value in columns.items())
+    return line if len(line) <= 160 else f"{line[:159]}…"
