@@ -88,6 +88,7 @@ class Config:
     `crossfit`: into how many parts the training rows are cut, so that a fusion learns from tokens of encoders that did
     not see the row (0: of the very encoder that learned from it). `dim`: width of the tokens. `fractions`: train, valid
     and test, where the data bring no split. `budget_ms`: choose only strategies that answer a row within it.
+    `deploy`: the row of the leaderboard to keep, whatever validation says (default: the best by validation).
     `time_limit`: seconds after which no further strategy is started. `ensemble`: offer a greedy ensemble as one more
     row. `finetune`: train the best fusion and its encoders together at last; the result is one more row.
 
@@ -113,6 +114,7 @@ class Config:
     crossfit: int = 3
     dim: int = 64
     budget_ms: float | None = None
+    deploy: str | None = None
     time_limit: float | None = None
     fractions: tuple[float, float, float] = (0.7, 0.15, 0.15)
     ensemble: bool = True

@@ -184,6 +184,7 @@ def plan(
     objective = None if config.objective is None else [portable(spec) for spec in listed(config.objective)]
     align = None if config.align is None else portable(config.align)
     found = varied(found, objective, align, config.align_weight)
+    _check_deploy(config, [s.name for s in found])
     return Plan(
         table=table,
         schema=resolved,
@@ -331,6 +332,11 @@ def _labelled(
         return table, split, dict(truth)
     notes.append(f"{int((~known).sum())} rows have no usable target and are left out.")
     return table.select(known), split[known], {n: v[known] for n, v in truth.items()}
+
+
+def _check_deploy(config: Config, names: Sequence[str]) -> None:
+    if config.deploy is not None and config.deploy not in (*names, "ensemble"):
+        raise UnknownName(f"deploy names {config.deploy!r}, which is not compared here.{suggest(config.deploy, names)}")
 
 
 def _objectives(config: Config, targets: Sequence[Target]) -> list[Spec | Sequence[Spec]]:

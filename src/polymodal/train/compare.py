@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from polymodal.core.errors import PolymodalError
 from polymodal.core.files import writing
 from polymodal.core.types import Target
 from polymodal.evaluate.metrics import METRICS, Metric, primary
@@ -167,12 +168,18 @@ def ensemble(members: Sequence[Outcome], question: Question, *, rounds: int = 20
 
 
 def compare(
-    outcomes: Sequence[Outcome], questions: Sequence[Question], *, budget_ms: float | None = None, seed: int = 0
+    outcomes: Sequence[Outcome],
+    questions: Sequence[Question],
+    *,
+    budget_ms: float | None = None,
+    deploy: str | None = None,
+    seed: int = 0,
 ) -> Comparison:
     """Choose on validation, measure on test, and say whether fusing helped.
 
     The best single modality and the fusion are each chosen by validation score; the paired test is between those
-    two, on the first target. Under `budget_ms` only strategies within it can be chosen.
+    two, on the first target. Under `budget_ms` only strategies within it can be chosen. `deploy` names the strategy to
+    keep instead of the best; the verdict stays. Raises `PolymodalError` when that one has not finished.
     """
     affordable = [o for o in outcomes if budget_ms is None or o.predict_ms <= budget_ms]
     ranked = sorted(affordable, key=lambda o: -score_of(o, questions))
@@ -181,6 +188,8 @@ def compare(
     single = singles[0]
     fusion = fusions[0] if fusions else None
     chosen = single if fusion is None or score_of(single, questions) > score_of(fusion, questions) else fusion
+    asked = None if deploy is None else _asked_for(deploy, outcomes)
+    chosen = asked or chosen
     q = questions[0]
     rows = [_row(o, question, seed) for question in questions for o in _in_order(outcomes, questions)]
     concat = next((o for o in outcomes if o.name == "concat"), None)
@@ -196,7 +205,14 @@ def compare(
         against_concat,
         "",
     )
-    return _in_words(result, q, outcomes, budget_ms)
+    return _in_words(result, q, outcomes, budget_ms, asked=asked is not None)
+
+
+def _asked_for(name: str, outcomes: Sequence[Outcome]) -> Outcome:
+    for outcome in outcomes:
+        if outcome.name == name:
+            return outcome
+    raise PolymodalError(f"{name!r}, which deploy names, has not finished. Continue with --resume, or name another.")
 
 
 def _in_order(outcomes: Sequence[Outcome], questions: Sequence[Question]) -> list[Outcome]:
@@ -237,7 +253,9 @@ def _paired(q: Question, a: Outcome, b: Outcome, seed: int) -> Paired:
     return paired(q.metric, q.test, a.test[name][:seeds], b.test[name][:seeds], seed=seed, groups=q.groups)
 
 
-def _in_words(c: Comparison, q: Question, outcomes: Sequence[Outcome], budget_ms: float | None) -> Comparison:
+def _in_words(
+    c: Comparison, q: Question, outcomes: Sequence[Outcome], budget_ms: float | None, *, asked: bool = False
+) -> Comparison:
     if c.fusion is None or c.against_single is None:
         why = "no fusion fits the budget" if budget_ms is not None else "none has finished"
         if sum(o.level == "single" for o in outcomes) == 1:
@@ -260,7 +278,9 @@ def _in_words(c: Comparison, q: Question, outcomes: Sequence[Outcome], budget_ms
         sentences.append(
             f"The chosen fusion is {word} plain concatenation: {_gap(e.difference)} ({_gap(e.low)} to {_gap(e.high)})."
         )
-    if c.chosen == c.single:
+    if asked:
+        sentences.append(f"This run deploys {c.chosen}, as it was asked to.")
+    elif c.chosen == c.single:
         sentences.append(f"On validation the single modality {c.single} was best, so it is what this run deploys.")
     if (warning := _flattered(c, q, test)) is not None:
         sentences.append(warning)

@@ -46,7 +46,8 @@ def conclude(
     if plan.config.ensemble and len(fusions) > 1 and len(questions) == 1:
         outcomes.append(ensemble(fusions, questions[0]))
     outcomes.append(chance(questions, len(finished.seeds)))
-    comparison = compare(outcomes, questions, budget_ms=plan.config.budget_ms, seed=plan.config.seed)
+    config = plan.config
+    comparison = compare(outcomes, questions, budget_ms=config.budget_ms, deploy=config.deploy, seed=config.seed)
     write_leaderboard(comparison.rows, folder / "leaderboard.csv")
     stage.end()
     chosen = next(o for o in outcomes if o.name == comparison.chosen)
