@@ -103,8 +103,8 @@ def plan_align(
                 source.column(column)
     table = Table.concat([named(part, chosen.id) for part in tables.values()])
     towers, encoders = _towers(chosen, config)
+    ALIGNERS.resolve(config.method)
     method = portable(config.method)
-    ALIGNERS.resolve(method)
     if towers != "frozen" and ALIGNERS.resolve(method)[0].learns == "fit":  # type: ignore[attr-defined]
         raise BadArgument(
             f"{label(method)} finds its maps in one go from stored vectors, so towers are frozen; {towers!r} was "
