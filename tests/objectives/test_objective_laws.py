@@ -21,11 +21,11 @@ from polymodal.train.lesson import Lesson
 WIDTHS = {"left": 6, "middle": 10, "right": 8}
 # Another value of each option of each objective. A new option must be entered here.
 OTHER: dict[str, dict[str, Any]] = {
-    "agm": {"alpha": 3.0},
+    "agm": {"alpha": 3.0, "on": "gradient"},
     "gblend": {"every": 1, "holdout": 0.4},
     "mmpareto": {"gamma": 1.0},
     "modality_dropout": {"rate": 0.9},
-    "ogm": {"alpha": 2.0, "noise": False, "until": 0.4},
+    "ogm": {"alpha": 2.0, "noise": False, "until": 0.4, "on": "gradient"},
     "pmr": {"weight": 3.0, "entropy": 1.0, "calm": 1, "momentum": 0.9},
     "ranking": {"weight": 3.0, "fewer": 0.0, "margin": 0.5},
     "unimodal": {"weight": 3.0},
@@ -65,18 +65,20 @@ def _trained(spec: dict[str, Any]) -> torch.Tensor:
         x = torch.randn(40, width, generator=draw) * 0.5
         x[:, :4] += signal * (2.0 - 0.8 * k)
         streams[name] = Tokens.from_vector(x, torch.rand(40, generator=draw) < 0.9)
-    torch.manual_seed(0)
-    strategy = Strategy("s", "fusion", "concat", tuple(WIDTHS), objective=spec, towers=True)
-    answer = build_answer(strategy, WIDTHS, [target], 12, Heads())
-    lesson = Lesson(answer, build_objectives(strategy, WIDTHS, [target], 12, Heads()), epochs=4)
-    rows = lesson.rows(torch.arange(40))
-    optimizer = torch.optim.SGD(lesson.parameters(), lr=0.2)
 
     def read(chosen: torch.Tensor) -> dict[str, Tokens]:
         return {name: tokens.select(chosen) for name, tokens in streams.items()}
 
+    torch.manual_seed(0)
+    strategy = Strategy("s", "fusion", "concat", tuple(WIDTHS), objective=spec, towers=True)
+    answer = build_answer(strategy, WIDTHS, [target], 12, Heads())
+    objectives = build_objectives(strategy, WIDTHS, [target], 12, Heads())
+    lesson = Lesson(answer, objectives, read, {"y": truth}, epochs=4)
+    rows = lesson.rows(torch.arange(40))
+    optimizer = torch.optim.SGD(lesson.parameters(), lr=0.2, momentum=0.9)
+
     torch.manual_seed(1)
-    lesson.between_epochs(0, read, {"y": truth})
+    lesson.between_epochs(0)
     for epoch in range(4):
         lesson.train()
         for batch in rows.split(16):
@@ -84,7 +86,8 @@ def _trained(spec: dict[str, Any]) -> torch.Tensor:
             lesson.loss(read(batch), {"y": truth[batch]}).backward()
             lesson.after_backward()
             optimizer.step()
-        lesson.between_epochs(epoch + 1, read, {"y": truth})
+            lesson.after_step()
+        lesson.between_epochs(epoch + 1)
     return torch.cat([p.detach().reshape(-1) for p in answer.parameters()])
 
 
@@ -101,6 +104,7 @@ def _setting(kind: str = "classes", streams: int = 2, targets: int = 1) -> Setti
     [
         ({"name": "ogm", "alpha": 0}, "alpha must be above 0; got 0"),
         ({"name": "ogm", "until": 2}, "until is a share of the epochs"),
+        ({"name": "ogm", "on": "updates"}, "Did you mean 'update'"),
         ({"name": "agm", "alpha": -1}, "alpha must be above 0; got -1"),
         ({"name": "pmr", "momentum": 1}, "momentum of at least 0 and below 1"),
         ({"name": "mmpareto", "gamma": 0}, "gamma must be above 0"),

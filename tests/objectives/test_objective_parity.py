@@ -121,7 +121,7 @@ def test_ogm_coefficients_of_two_streams_are_the_papers(sure: tuple[float, float
 def test_ogm_multiplies_each_towers_gradient_by_its_coefficient():
     answer, streams, targets = world()
     objective = OBJECTIVES.build(
-        {"name": "ogm", "alpha": 0.5, "noise": False}, Setting(WIDTHS, (CLASSES,), Heads().build)
+        {"name": "ogm", "alpha": 0.5, "noise": False, "on": "gradient"}, Setting(WIDTHS, (CLASSES,), Heads().build)
     )
     step = step_of(answer, streams, targets)
     sum(step.losses.values()).backward()
@@ -147,7 +147,9 @@ def test_ogm_multiplies_each_towers_gradient_by_its_coefficient():
 
 def test_ogm_noise_has_the_spread_of_the_gradient():
     answer, streams, targets = world({"a": 40, "b": 40})
-    objective = OBJECTIVES.build("ogm", Setting({"a": 40, "b": 40}, (CLASSES,), Heads().build))
+    objective = OBJECTIVES.build(
+        {"name": "ogm", "on": "gradient"}, Setting({"a": 40, "b": 40}, (CLASSES,), Heads().build)
+    )
     step = step_of(answer, streams, targets)
     sum(step.losses.values()).backward()
     matrix = answer.adapters["a"].down.weight
@@ -174,7 +176,7 @@ def test_agm_coefficients_of_two_streams_are_the_authors():
 def test_agm_acts_by_running_means_of_shapley_losses():
     two = {"a": 4, "v": 3}
     answer, streams, targets = world(two)
-    objective = OBJECTIVES.build("agm", Setting(two, (CLASSES,), Heads().build))
+    objective = OBJECTIVES.build({"name": "agm", "on": "gradient"}, Setting(two, (CLASSES,), Heads().build))
     truth = targets["y"].numpy()
     history = []
     for number in range(3):

@@ -20,6 +20,7 @@ from polymodal.objectives import OBJECTIVES, ogm
 from polymodal.objectives.contribution import confidence
 from polymodal.train.lesson import Lesson
 from polymodal.train.loop import train
+from polymodal.train.optim import make_optimizer
 
 LABEL = Target("label", "classes", ("negative", "positive"), frequencies=(0.5, 0.5))
 NAMES = ("strong", "weak")
@@ -41,20 +42,21 @@ def end_to_end(objective, *, dropout: float = 0.0):
     strategy = Strategy("s", "fusion", "concat", NAMES, objective=objective)
     widths = dict.fromkeys(NAMES, 16)
     answer = build_answer(strategy, widths, [LABEL], 16, Heads())
-    lesson = Lesson(Model(encoders, answer), build_objectives(strategy, widths, [LABEL], 16, Heads()), epochs=6)
-    cells, truth = planted()
+    model, (cells, truth) = Model(encoders, answer), planted()
 
     def read(rows: torch.Tensor) -> dict[str, Tokens]:
         there = torch.ones(len(rows), dtype=torch.bool)
-        return {n: e({"vector": cells[n][rows], "present": there}) for n, e in lesson.model.encoders.items()}
+        return {n: e({"vector": cells[n][rows], "present": there}) for n, e in model.encoders.items()}
 
+    objectives = build_objectives(strategy, widths, [LABEL], 16, Heads())
+    lesson = Lesson(model, objectives, read, {"label": truth}, epochs=6)
     return lesson, read, truth
 
 
 def test_the_strong_tower_is_slowed_by_exactly_the_formula():
     """One step end to end: the strong encoder's gradient times its coefficient, the others as they are."""
     grads, factors = {}, {}
-    for objective in (None, {"name": "ogm", "alpha": 0.4, "noise": False}):
+    for objective in (None, {"name": "ogm", "alpha": 0.4, "noise": False, "on": "gradient"}):
         lesson, read, truth = end_to_end(objective)
         optimizer = torch.optim.SGD(lesson.parameters(), lr=0.3)
         for _ in range(15):  # learn greedily first, without the hook
@@ -77,6 +79,29 @@ def test_the_strong_tower_is_slowed_by_exactly_the_formula():
         touched += strong
         torch.testing.assert_close(grads[False][name], plain * (factors["strong"] if strong else 1.0))
     assert touched >= 4
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_on_the_update_the_optimisers_step_is_what_is_scaled(optimizer: str):
+    """Adam divides a lasting factor out of the gradient; the step itself keeps it."""
+    ends = {}
+    for objective in (None, {"name": "ogm", "alpha": 0.4, "noise": False}):
+        lesson, read, truth = end_to_end(objective)
+        before = {n: p.detach().clone() for n, p in lesson.named_parameters()}
+        steps = make_optimizer(lesson, Training(optimizer=optimizer, lr=0.01))
+        batch = torch.arange(300)
+        lesson.loss(read(batch), {"label": truth[batch]}).backward()
+        if objective is not None:
+            factors = ogm.coefficients(confidence(lesson._step, [LABEL], NAMES), 0.4)
+        lesson.after_backward()
+        steps.step()
+        lesson.after_step()
+        ends[objective is None] = {n: p.detach() - before[n] for n, p in lesson.named_parameters()}
+    slow = min(factors, key=lambda name: factors[name])
+    assert factors[slow] < 1
+    for name, change in ends[True].items():
+        factor = factors[slow] if f"encoders.of_{slow}." in name else 1.0
+        torch.testing.assert_close(ends[False][name], change * factor, rtol=1e-3, atol=1e-7)
 
 
 def test_greedy_learning_starves_the_weak_stream_and_unimodal_heads_feed_it():
@@ -120,8 +145,7 @@ def test_an_interrupted_training_goes_on_to_the_same_bits(name: str, tmp_path):
         rows = lesson.rows(torch.arange(200))
         events = train(
             lesson, lambda b: lesson.loss(read(b), {"label": truth[b]}), lambda: 0.0, rows,
-            Training(epochs=4, patience=0, batch=64), seed=5, checkpoint=out, after_backward=lesson.after_backward,
-            between_epochs=lambda done: lesson.between_epochs(done, read, {"label": truth}),
+            Training(epochs=4, patience=0, batch=64), seed=5, checkpoint=out, hooks=lesson,
         )  # fmt: skip
         losses = []
         for event in events:

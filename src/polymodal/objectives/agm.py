@@ -11,13 +11,14 @@ from torch import Tensor
 from polymodal.core.errors import BadArgument
 from polymodal.objectives.base import Objective, Setting, Step
 from polymodal.objectives.contribution import beside_others, row_losses, scores_with, shapley
+from polymodal.objectives.modulation import Modulation
 
 MOST_STREAMS = 6  # 63 forward passes a step
 STRONGEST = 10.0  # the largest exponent, over alpha, as the authors' code has it
 
 
 class Agm(Objective):
-    """Each tower's gradient is multiplied by exp(alpha · (τ_k - r_k)) (Li et al. 2023, section 3).
+    """Each tower's step is multiplied by exp(alpha · (τ_k - r_k)) (Li et al. 2023, section 3).
 
     φ_k is stream k's Shapley share of the scores, and ℓ_k the loss of answering with φ_k alone. r_k = exp(the mean of
     the others' ℓ minus ℓ_k) is above 1 where stream k answers better than the others; τ_k is the same of the running
@@ -25,15 +26,18 @@ class Agm(Objective):
 
     φ needs the model's scores with every subset of the streams: other masks are cleared, which any fusion can do, and
     no stream at all counts as zero, as in the paper. That is 2^K - 1 forward passes a step, so at most 6 streams.
-    Raises `BadArgument` above.
+    Raises `BadArgument` above. `on` says what is multiplied: the optimiser's `update`, or the `gradient` (see
+    `objectives.modulation`).
     """
 
     losses_so_far: Tensor
     steps: Tensor
 
-    def __init__(self, setting: Setting, *, alpha: float = 1.0):
+    def __init__(self, setting: Setting, *, alpha: float = 1.0, on: str = "update"):
         super().__init__(setting)
         self.alpha = alpha
+        self.on = on
+        self.modulation = Modulation(on)
         if alpha <= 0:
             raise BadArgument(f"alpha must be above 0; got {alpha}.")
         if len(self.names) > MOST_STREAMS:
@@ -50,13 +54,13 @@ class Agm(Objective):
             return  # a batch without labels, or without any row of some stream, says nothing
         before = dict(zip(self.names, self.losses_so_far.tolist()))
         if int(self.steps):
-            for name, factor in coefficients(losses, before, self.alpha).items():
-                for parameter in step.towers.get(name, ()):
-                    if parameter.grad is not None:
-                        parameter.grad.mul_(factor)
+            self.modulation.start(step, coefficients(losses, before, self.alpha))
         self.steps += 1
         now = torch.tensor([losses[name] for name in self.names], dtype=torch.float64)
         self.losses_so_far += (now - self.losses_so_far) / self.steps
+
+    def after_step(self) -> None:
+        self.modulation.finish()
 
     def _losses(self, step: Step) -> dict[str, float]:
         """The mean loss of each stream's Shapley share, over its rows and the targets."""
@@ -72,7 +76,7 @@ class Agm(Objective):
 
 
 def coefficients(losses: dict[str, float], running: dict[str, float], alpha: float) -> dict[str, float]:
-    """What each tower's gradient is multiplied by, from the losses now and their running means."""
+    """What each tower's step is multiplied by, from the losses now and their running means."""
     now, usual = beside_others(losses), beside_others(running)
     ahead = {name: math.exp(now[name] - losses[name]) for name in losses}
     wonted = {name: math.exp(usual[name] - running[name]) for name in losses}

@@ -64,7 +64,8 @@ class _Trial:
         for parameter in answer.parameters():  # away from zeros, which hide what lies before them
             parameter.data.add_(torch.randn_like(parameter) * 0.1)
         setting = Setting(WIDTHS, (self.target,), heads.build)
-        lesson = Lesson(answer, [] if plain else [OBJECTIVES.build(self.spec, setting)], epochs=EPOCHS)
+        objectives = [] if plain else [OBJECTIVES.build(self.spec, setting)]
+        lesson = Lesson(answer, objectives, self.read, self.truth, epochs=EPOCHS)
         lesson.rows(torch.arange(ROWS))
         return lesson
 
@@ -76,14 +77,14 @@ class _Trial:
     def truth(self) -> dict[str, Tensor]:
         return {"y": example_truth(self.target)}
 
+    def read(self, rows: Tensor) -> dict[str, Tokens]:
+        return {name: tokens.select(rows) for name, tokens in self.streams.items()}
+
     def epochs(self, lesson: Lesson, count: int, *, first: int = 0) -> None:
         """Some epochs of three small steps each, down the gradient."""
 
-        def read(rows: Tensor) -> dict[str, Tokens]:
-            return {name: tokens.select(rows) for name, tokens in self.streams.items()}
-
         if not first:
-            lesson.between_epochs(0, read, self.truth)
+            lesson.between_epochs(0)
         for epoch in range(first, first + count):
             for _ in range(3):
                 self.step(lesson, self.streams, self.truth)
@@ -91,7 +92,8 @@ class _Trial:
                     for parameter in lesson.parameters():
                         if parameter.grad is not None:
                             parameter.sub_(0.05 * parameter.grad)
-            lesson.between_epochs(epoch + 1, read, self.truth)
+                lesson.after_step()
+            lesson.between_epochs(epoch + 1)
 
     def step(self, lesson: Lesson, streams: dict[str, Tokens], truth: dict[str, Tensor]) -> dict[str, Tensor]:
         """The loss of one batch and the gradients after the objective acted."""

@@ -160,7 +160,7 @@ def fit_answer(
 ) -> Iterator[Epoch]:
     """Train `answer` on `rows` of stored tokens; modality dropout is for joint answers only: late heads never share."""
     dropout = 0.0 if isinstance(answer, Decisions) else options.modality_dropout
-    lesson = Lesson(answer, objectives, epochs=options.epochs)
+    lesson = Lesson(answer, objectives, features.read, work.labels, epochs=options.epochs)
     rows = lesson.rows(rows)
     fit_aligner(answer, features, rows, seed)
 
@@ -172,14 +172,7 @@ def fit_answer(
     def validate() -> float:
         return work.mean_score(answer, score_rows(answer, features, valid), valid)
 
-    def between_epochs(done: int) -> None:
-        lesson.between_epochs(done, features.read, work.labels)
-
-    return train(
-        lesson, loss, validate, rows, options, seed=seed,
-        after_backward=lesson.after_backward if objectives else None,
-        between_epochs=between_epochs if objectives else None,
-    )  # fmt: skip
+    return train(lesson, loss, validate, rows, options, seed=seed, hooks=lesson if objectives else None)
 
 
 def fit_aligner(answer: Answer, features: Features, rows: Tensor, seed: int) -> None:

@@ -43,10 +43,11 @@ def finetune_job(work: Work, job: Mapping[str, Any], out: Path) -> Iterator[Even
     valid = work.rows(VALID)
     torch.manual_seed(job["seed"])
     objectives = build_objectives(strategy, widths, work.targets, work.dim, work.heads)
-    lesson = Lesson(model, objectives, epochs=options.epochs)
 
     def encode(rows: Tensor) -> dict[str, Tokens]:
         return model.encode(work.dataset.batch(rows.numpy()))
+
+    lesson = Lesson(model, objectives, encode, work.labels, epochs=options.epochs)
 
     def loss(rows: Tensor) -> Tensor:
         answer.see(rows)
@@ -64,8 +65,7 @@ def finetune_job(work: Work, job: Mapping[str, Any], out: Path) -> Iterator[Even
     rows = lesson.rows(torch.from_numpy(labelled_rows(work, work.rows(TRAIN))))
     for epoch in train(
         lesson, loss, validate, rows, options, seed=job["seed"], checkpoint=out.with_suffix(".checkpoint"),
-        after_backward=lesson.after_backward if objectives else None,
-        between_epochs=(lambda done: lesson.between_epochs(done, encode, work.labels)) if objectives else None,
+        hooks=lesson if objectives else None,
     ):  # fmt: skip
         curve.append(epoch)
         yield {"event": "epoch", "number": epoch.number, "of": options.epochs, "loss": epoch.loss, "valid": epoch.valid}

@@ -18,14 +18,24 @@ Streams = Callable[[Tensor], Mapping[str, Tokens]]  # encoded tokens of rows, be
 class Lesson(nn.Module):
     """What is trained: an answer, or encoders and an answer, and the objectives' own parameters.
 
-    `step(streams, targets)` is the loss of a batch; `after_backward` and `between_epochs` are the loop's hooks. Without
-    objectives it is the answer's own loss, and nothing else happens.
+    `loss(streams, targets)` is the loss of a batch; `after_backward`, `after_step` and `between_epochs` are the loop's
+    hooks. Objectives measure rows by `read`, which encodes them, and `labels`. Without objectives there is the answer's
+    own loss, and nothing else happens.
     """
 
     epoch: Tensor
 
-    def __init__(self, model: Answer | Model, objectives: Sequence[Objective] = (), *, epochs: int = 1):
+    def __init__(
+        self,
+        model: Answer | Model,
+        objectives: Sequence[Objective],
+        read: Streams,
+        labels: Mapping[str, Tensor],
+        *,
+        epochs: int = 1,
+    ):
         super().__init__()
+        self.read, self.labels = read, labels
         self.model = model
         self.objectives = nn.ModuleList(objectives)
         self.epochs = epochs
@@ -79,15 +89,20 @@ class Lesson(nn.Module):
                 objective.act(self._step)  # type: ignore[operator]
         self._step = None  # so that its graph is freed
 
+    def after_step(self) -> None:
+        """Let every objective change what the optimiser did to the towers."""
+        for objective in self.objectives:
+            objective.after_step()  # type: ignore[operator]
+
     @torch.no_grad()
-    def between_epochs(self, done: int, streams: Streams, labels: Mapping[str, Tensor]) -> None:
+    def between_epochs(self, done: int) -> None:
         """Let every objective measure; `done` epochs are over."""
         self.epoch.fill_(done)
         self.eval()
 
         def read(rows: Tensor) -> Step:
-            prepared = self.answer.prepare(streams(rows))
-            targets = {name: values[rows] for name, values in labels.items()}
+            prepared = self.answer.prepare(self.read(rows))
+            targets = {name: values[rows] for name, values in self.labels.items()}
             output = self.answer.join(prepared)
             return Step(self.answer, prepared, output, targets, self.answer.losses(output, targets), {})
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import add
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +41,19 @@ class Epoch:
     rows: int
 
 
+class Hooks(Protocol):
+    """What may act around the steps of a training."""
+
+    def after_backward(self) -> None:
+        """May change gradients before the optimiser's step."""
+
+    def after_step(self) -> None:
+        """May change weights after it."""
+
+    def between_epochs(self, done: int) -> None:
+        """Told how many epochs are done: 0 before the first, then after each."""
+
+
 def train(
     module: nn.Module,
     loss: Callable[[Tensor], Tensor],
@@ -51,16 +64,14 @@ def train(
     seed: int = 0,
     checkpoint: Path | None = None,
     least_steps: int = LEAST_STEPS,
-    after_backward: Callable[[], None] | None = None,
-    between_epochs: Callable[[int], None] | None = None,
+    hooks: Hooks | None = None,
 ) -> Iterator[Epoch]:
     """Train `module` in place and yield an `Epoch` after each; when exhausted, the best epoch's weights are in place.
 
     `loss` maps a batch of row numbers [b] to a scalar; `validate` scores the module (in eval mode, no gradient),
     greater is better; `rows` [n] are the training rows. With `checkpoint`, every epoch is written there and an
-    interrupted run continues from it to the same result. An epoch has at least `least_steps` steps. `after_backward`
-    may change gradients before each step; `between_epochs` is told how many epochs are done, 0 before the first; what
-    it keeps belongs into buffers of `module`. Raises `Diverged` when the loss is not finite.
+    interrupted run continues from it to the same result. An epoch has at least `least_steps` steps. What `hooks` keep
+    from step to step belongs into buffers of `module`. Raises `Diverged` when the loss is not finite.
     """
     size = min(options.batch, max(LEAST_BATCH, len(rows) // least_steps))
     steps_an_epoch = -(-len(rows) // size)
@@ -70,8 +81,8 @@ def train(
     parameters = [p for p in module.parameters() if p.requires_grad]
     torch.manual_seed(seed)
     first = state.load(checkpoint) if checkpoint is not None and checkpoint.exists() else 0
-    if between_epochs is not None and not first:
-        between_epochs(0)
+    if hooks is not None and not first:
+        hooks.between_epochs(0)
     for epoch in range(first, options.epochs):
         if options.patience and state.waited >= options.patience:
             break
@@ -82,7 +93,7 @@ def train(
         # Batches of even size: a last one of a row or two would step as far as any other, on next to nothing.
         for i, batch in enumerate(order.tensor_split(steps_an_epoch)):
             schedule.before_step(epoch * steps_an_epoch + i)
-            value = _step(loss, batch, parameters, optimizer, options, after_backward)
+            value = _step(loss, batch, parameters, optimizer, options, hooks)
             state.averaged()
             summed += value * len(batch)
         mean = float(summed) / len(rows)
@@ -95,8 +106,8 @@ def train(
             score = validate()
         best = state.note(epoch, score)
         schedule.after_epoch(best)
-        if between_epochs is not None:
-            between_epochs(epoch + 1)
+        if hooks is not None:
+            hooks.between_epochs(epoch + 1)
         if checkpoint is not None:
             state.save(checkpoint, epoch + 1)
         yield Epoch(epoch + 1, mean, score, best, time.perf_counter() - started, len(rows))
@@ -110,7 +121,7 @@ def _step(
     parameters: Sequence[nn.Parameter],
     optimizer: torch.optim.Optimizer,
     options: Training,
-    after_backward: Callable[[], None] | None,
+    hooks: Hooks | None,
 ) -> Tensor:
     """One step on a batch; its loss, cut off from the graph."""
     optimizer.zero_grad(set_to_none=True)
@@ -119,11 +130,13 @@ def _step(
     if options.l1:
         value = value + options.l1 * sum(p.abs().sum() for p in parameters if p.ndim > 1)
     value.backward()
-    if after_backward is not None:
-        after_backward()
+    if hooks is not None:
+        hooks.after_backward()
     if options.clip:
         nn.utils.clip_grad_norm_(parameters, options.clip)
     optimizer.step()
+    if hooks is not None:
+        hooks.after_step()
     return value.detach()
 
 
