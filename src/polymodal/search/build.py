@@ -13,6 +13,7 @@ from polymodal.core.digest import digest_cells, fingerprint
 from polymodal.core.errors import BadArgument, BadCell, BadData, UnknownName, suggest
 from polymodal.data.items import Items
 from polymodal.data.source import Problem, Table, read_table
+from polymodal.data.table import Lazy
 from polymodal.search.changes import ASIDE, BASE, DIGEST, NUMBER, Vectors
 from polymodal.search.index import Index
 from polymodal.search.retrieve import Search
@@ -158,12 +159,12 @@ def _cell(items: Items, place: int) -> Any:
 
 
 def _kept(value: Any) -> Any:
-    """A raw cell as the index keeps it: media in bytes or arrays stay where they are."""
+    """A raw cell as the index keeps it: media in bytes, arrays or archives stay where they are."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list | tuple) and len(value) <= 64:
         return [_kept(v) for v in value]
-    return None if isinstance(value, bytes | dict | list | tuple | np.ndarray) else str(getattr(value, "name", value))
+    return None if isinstance(value, bytes | dict | list | tuple | np.ndarray | Lazy) else str(value)
 
 
 def _set_aside(held: Index, ids: Sequence[str]) -> list[Problem]:

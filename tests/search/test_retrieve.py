@@ -1,0 +1,291 @@
+"""Indexing a table, searching it and reading class names, in a space whose answers are known."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from colour_space import COLOURS, ColourSpace, write_things
+
+import polymodal as pm
+from polymodal import cli
+from polymodal.core.errors import BadArgument, BadData, UnknownName
+from polymodal.search import build
+from polymodal.space import Space
+
+
+@pytest.fixture
+def things(tmp_path):
+    return write_things(tmp_path)
+
+
+@pytest.fixture
+def found(things, tmp_path):
+    return pm.index(ColourSpace(), things, out=tmp_path / "idx", quiet=True)
+
+
+def colours(results):
+    return [hit.columns["colour"] for hit in results]
+
+
+def test_words_find_pictures_and_pictures_find_words(found, things):
+    results = found.search("something blue", k=9, streams=["photo"])
+    assert colours(results) == ["blue"] * 9
+    assert {hit.stream for hit in results} == {"photo"}
+    scores = [hit.score for hit in results]
+    assert scores == sorted(scores, reverse=True)
+    results = found.search(image=things.parent / "photos" / "4.png", k=5, streams=["title"])
+    assert colours(results) == ["red"] * 5
+    assert results.query.stream == "photo"
+    assert [hit.rank for hit in results] == [1, 2, 3, 4, 5]
+
+
+def test_a_row_finds_others_like_it_and_not_itself(found):
+    results = found.search(row="t8", k=4)
+    assert colours(results) == ["red"] * 4
+    assert "t8" not in [hit.id for hit in results]
+    with pytest.raises(BadArgument, match="Row 't3' has no 'photo' in the index; it has title"):
+        found.search(row="t3", by="photo")
+    assert colours(found.search(row="t3", k=3)) == ["yellow"] * 3  # by its title
+    with pytest.raises(UnknownName, match="no row 't999'"):
+        found.search(row="t999")
+
+
+def test_a_row_counts_once_though_it_has_several_items(tmp_path):
+    path = write_things(tmp_path, rows=12, captions=3)
+    space = ColourSpace(columns=("title_0", "title_1", "title_2"))
+    found = pm.index(space, path, out=tmp_path / "idx", quiet=True)
+    assert found.index.counts() == {"photo": 10, "title": 33}
+    results = found.search("green", k=8)
+    assert len({hit.id for hit in results}) == 8
+    assert colours(results)[:3] == ["green"] * 3
+    assert {hit.part for hit in results} <= {"photo", "title_0", "title_1", "title_2"}
+    assert len(found.search("green", k=100)) == 12
+
+
+def test_filters_by_columns_of_the_table(found):
+    results = found.search("red", k=40, where="price < 20 and brand == 'x'")
+    assert {hit.id for hit in results} == {"t0", "t3", "t6", "t9"}
+    with pytest.raises(UnknownName, match="no column 'brnd'. Did you mean 'brand'"):
+        found.search("red", where="brnd == 'x'")
+    with pytest.raises(UnknownName, match="Allowed: brand, colour, id, photo, price, title"):
+        found.search("red", where="zzz == 'x'")  # and none of the index's own
+
+
+def test_cells_that_cannot_be_used_are_missing_and_told(found, tmp_path):
+    assert found.index.counts() == {"photo": 38, "title": 39}
+    assert [(p.row, p.column) for p in found.problems] == [("t3", "photo")]
+    written = [json.loads(line) for line in (tmp_path / "idx" / "set_aside.jsonl").read_text().splitlines()]
+    assert written[0]["row"] == "t3"
+
+
+def test_the_same_call_goes_on_where_it_stopped(things, tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "PIECE", 10)
+    space, calls = ColourSpace(), []
+    real = build._put
+
+    def dies(*arguments):
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        calls.append(1)
+        return real(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "_put", dies)
+        with pytest.raises(KeyboardInterrupt):
+            pm.index(space, things, out=tmp_path / "i", quiet=True)
+    assert len(pm.Index(tmp_path / "i")) == 20
+    before = space.embedded
+    found = pm.index(space, things, out=tmp_path / "i", quiet=True)
+    assert len(found) == 40
+    assert space.embedded - before == 40  # the other twenty rows' two cells, and no other
+    assert [p.row for p in found.problems] == ["t3"]  # told again, though it was met the first time
+
+
+def test_changed_rows_are_brought_up_to_date(things, tmp_path, found):
+    space = ColourSpace()
+    shutil.copy(things.parent / "photos" / "1.png", things.parent / "photos" / "0.png")  # red becomes green
+    lines = things.read_text().splitlines()
+    lines[3] = lines[3].replace("blue thing", "yellow thing")
+    lines.append("t40,photos/2.png,a blue latecomer,3,x,blue")
+    things.write_text("\n".join(lines) + "\n")
+    again = pm.index(space, things, out=tmp_path / "idx", quiet=True)
+    assert space.embedded == 6
+    assert len(again) == 41
+    assert again.search("green", k=40, streams=["photo"])[0].columns["colour"] in ("green", "red")
+    assert "t0" in [hit.id for hit in again.search("green", k=11, streams=["photo"])]
+    assert "t2" in [hit.id for hit in again.search("yellow", k=11, streams=["title"])]
+
+
+def test_an_index_of_another_space_or_streams_is_not_written_to(things, tmp_path, found):
+    with pytest.raises(BadData, match="index of another space"):
+        pm.index(ColourSpace(mark="other"), things, out=tmp_path / "idx", quiet=True)
+    with pytest.raises(BadData, match="index of the streams photo, title"):
+        pm.index(ColourSpace(), things, out=tmp_path / "idx", streams=["photo"], quiet=True)
+    with pytest.raises(BadData, match="calibrate='auto'"):
+        pm.index(ColourSpace(), things, out=tmp_path / "idx", calibrate="off", quiet=True)
+    with pytest.raises(BadData, match="the run was trained again"):
+        pm.open_index(tmp_path / "idx", ColourSpace(mark="other"))
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({}, BadArgument, "Ask one thing: text, image, audio, row, vector; got nothing"),
+        ({"text": "red", "row": "t1"}, BadArgument, "got text, row"),
+        ({"audio": "x.wav"}, BadArgument, r"no stream of kind audio.*photo \(image\), title \(text\)"),
+        ({"text": "red", "by": "tittle"}, UnknownName, "Did you mean 'title'"),
+        ({"image": "nowhere.png"}, BadData, r"The image 'nowhere.png' cannot be asked: .*does not exist"),
+        ({"text": " "}, BadData, "cannot be asked: is empty"),
+        ({"vector": np.ones(3)}, BadData, "4 numbers"),
+        ({"text": "red", "streams": ["foto"]}, UnknownName, "Did you mean 'photo'"),
+        ({"text": "red", "k": 0}, BadArgument, "1 or more"),
+    ],
+)
+def test_questions_that_cannot_be_asked(found, options, error, words):
+    with pytest.raises(error, match=words):
+        found.search(**options)
+
+
+def test_streams_that_cannot_be_indexed(things, tmp_path):
+    with pytest.raises(UnknownName, match="Did you mean 'photo'"):
+        pm.index(ColourSpace(), things, out=tmp_path / "i", streams=["foto"], quiet=True)
+    with pytest.raises(BadArgument, match="each stream once"):
+        pm.index(ColourSpace(), things, out=tmp_path / "i", streams=["photo", "photo"], quiet=True)
+    with pytest.raises(BadData, match="photo reads photo; title reads title"):
+        pm.index(ColourSpace(), {"x": [1, 2]}, out=tmp_path / "i", quiet=True)
+    only = pm.index(ColourSpace(), {"title": ["a red thing", None]}, out=tmp_path / "i", quiet=True)
+    assert only.index.counts() == {"title": 1}
+
+
+def test_the_page_shows_pictures_and_needs_nothing_else(found, things, tmp_path):
+    page = found.search("red", k=5, where="price > 15").page(tmp_path / "page.html").read_text()
+    assert page.count('class="card hit"') == 5
+    assert page.count('src="data:image/') == 5
+    for outside in ("http://", "https://", "//cdn", 'src="photos'):
+        assert outside not in page
+    assert "<dt>brand</dt>" in page
+    assert ":digest" not in page
+    asked = found.search(image=things.parent / "photos" / "2.png", k=1).page(tmp_path / "p2.html").read_text()
+    assert asked.count('src="data:image/') == 2
+    empty = found.search("red", where="price > 1000").page(tmp_path / "p3.html").read_text()
+    assert "Nothing was found" in empty
+    strange = found.search("<script>alert(1)</script> red", k=1).page(tmp_path / "p4.html").read_text()
+    assert "<script>alert" not in strange
+
+
+def test_pictures_in_bytes_are_read_again_from_their_source(things, tmp_path):
+    photos = [(things.parent / "photos" / f"{i}.png").read_bytes() for i in range(3)]
+    path = tmp_path / "bytes.parquet"
+    pq.write_table(pa.table({"id": ["a", "b", "c"], "photo": photos, "title": ["red", "green", "blue"]}), path)
+    found = pm.index(ColourSpace(), path, out=tmp_path / "i", quiet=True)
+    page = found.search("green", k=2).page(tmp_path / "page.html").read_text()
+    assert page.count('src="data:image/') == 2
+    assert (tmp_path / "i" / "items.journal").stat().st_size < 4000  # the pictures stay where they are
+
+
+def test_classes_by_their_names(things):
+    done = pm.classify(ColourSpace(), things, list(COLOURS), target="colour")
+    assert (done.stream, done.by) == ("photo", "title")
+    assert done.accuracy.mean == 1.0
+    assert 0.85 < done.accuracy.low < 1
+    assert done.chance == pytest.approx(10 / 38)
+    assert done.labels[3] is None
+    assert done.labels[:3] == ["red", "green", "blue"]
+    columns = done.columns()
+    assert columns["label"][5] is None
+    assert columns["score"][5] is None
+    assert all(m > 0 for m in columns["margin"] if m is not None)
+    assert done.to_json()["missing"] == 2
+
+
+def test_templates_are_averaged(things):
+    space = ColourSpace()
+    plain = pm.classify(space, things, list(COLOURS), templates=["{}"])
+    mixed = pm.classify(space, things, list(COLOURS), templates=["{}", "{} and yellow"])
+    assert not np.allclose(plain.scores[0], mixed.scores[0])
+    centres = [space.embed("title", ["red", "red and yellow"])[0].mean(0)]
+    centres /= np.linalg.norm(centres)
+    photo = space.embed("photo", [things.parent / "photos" / "0.png"])[0]
+    assert mixed.scores[0, 0] == pytest.approx(float((photo @ np.array(centres).T)[0, 0]), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("classes", "options", "error", "words"),
+    [
+        ([], {}, BadArgument, "at least one; got none"),
+        (["a", "a"], {}, BadArgument, "different names"),
+        (["red"], {"templates": ["a photo"]}, BadArgument, r"holds \{\} once"),
+        (["red"], {"templates": []}, BadArgument, "at least one template"),
+        (["red"], {"target": "colour"}, BadData, "3 labels that are no class given, among them 'blue'"),
+        (["red"], {"stream": "foto"}, UnknownName, "Did you mean 'photo'"),
+        (["red"], {"target": "color"}, UnknownName, "Did you mean 'colour'"),
+    ],
+)
+def test_classes_that_cannot_be_told(things, classes, options, error, words):
+    with pytest.raises(error, match=words):
+        pm.classify(ColourSpace(), things, classes, **options)
+
+
+def test_the_command_line(things, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(Space, "load", classmethod(lambda cls, folder: ColourSpace()))
+
+    def polymodal(*arguments):
+        monkeypatch.setattr(sys, "argv", ["polymodal", *map(str, arguments)])
+        capsys.readouterr()
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code or 0
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    idx = tmp_path / "i"
+    code, out, err = polymodal("index", "run", things, "--out", idx, "-q")
+    assert (code, out.strip()) == (0, f"40 rows in {idx}: 38 photo, 39 title")
+    assert "set aside: t3 [photo]" in err
+    code, out, err = polymodal("index", "run", things, "--out", idx)
+    assert "40 unchanged" in err
+    code, out, _ = polymodal("search", idx, "--text", "blue", "-k", 2, "--stream", "photo", "--json")
+    said = json.loads(out)
+    assert [hit["columns"]["colour"] for hit in said["hits"]] == ["blue", "blue"]
+    code, out, err = polymodal(
+        "search", idx, "--row", "t1", "-k", 3, "--where", "price < 30", "--out", tmp_path / "p.html"
+    )
+    assert code == 0
+    assert len(out.splitlines()) == 3
+    assert (tmp_path / "p.html").exists()
+    assert polymodal("search", idx, "--text", "blue", "--where", "prise < 3")[0] == 2
+    assert "holds no index" in polymodal("search", tmp_path / "none", "--text", "blue")[2]
+    names = tmp_path / "names.txt"
+    names.write_text("\n".join([*COLOURS, ""]))
+    code, out, _ = polymodal("classify", "run", things, "--classes", names, "--target", "colour")
+    assert out.startswith("accuracy 1.000")
+    code, out, _ = polymodal("classify", "run", things, "--classes", names, "--out", tmp_path / "labels.csv")
+    assert (tmp_path / "labels.csv").read_text().splitlines()[1].startswith("t0,red,")
+    assert "no text file" in polymodal("classify", "run", things, "--classes", tmp_path / "zz.txt")[2]
+
+
+def test_in_a_space_that_align_made(tmp_path, monkeypatch):
+    """Two views of the same things, aligned by ridge regression: each finds the other's row first."""
+    monkeypatch.setenv("POLYMODAL_STORE", str(tmp_path / "store"))
+    rng = np.random.default_rng(0)
+    things = rng.normal(size=(200, 6))
+    views = {"left": things @ rng.normal(size=(6, 12)), "right": things @ rng.normal(size=(6, 9))}
+    data = {name: [list(map(float, v)) for v in x] for name, x in views.items()}
+    table = tmp_path / "views.jsonl"
+    lines = [json.dumps({"id": f"v{i}", **{name: x[i] for name, x in data.items()}, "n": i}) for i in range(200)]
+    table.write_text("\n".join(lines))
+    run = pm.align(str(table), ["left", "right"], out=tmp_path / "run", method="ridge", quiet=True)
+    pm.index(tmp_path / "run", table, out=tmp_path / "i", streams=["right"], calibrate="off", quiet=True)
+    found = pm.open_index(tmp_path / "i")
+    assert found.space.mark == run.space.mark
+    queries, _ = found.space.embed("left", data["left"][:50])
+    first = [found.search(vector=q, by="left", k=1)[0].id for q in queries]
+    assert np.mean([a == f"v{i}" for i, a in enumerate(first)]) > 0.9
