@@ -25,6 +25,7 @@ CHECKS = {
     "head": "check_head",
     "objective": "check_objective",
     "align": "check_aligner",
+    "embedding": "check_embedding",
 }
 ONLY_HERE = {"trees"}  # fitted, not trained: no third party can add one, and tests/fusion/test_boosted.py is its check
 

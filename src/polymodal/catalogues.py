@@ -21,6 +21,7 @@ FAMILIES = {
     "head": "polymodal.heads:HEADS",
     "objective": "polymodal.objectives:OBJECTIVES",
     "align": "polymodal.align:ALIGNERS",
+    "embedding": "polymodal.align:EMBEDDINGS",
 }
 WORDS = {
     "processor": "Raw cells of one column to arrays, fitted on the training rows only.",
@@ -33,6 +34,7 @@ WORDS = {
     "`objectives`.",
     "head": "Tokens to scores, loss and human values. Named in `heads`, by target.",
     "align": "Several streams into one space. Named in `polymodal align --method`.",
+    "embedding": "A knowledge graph's entities to vectors. Named in `embedding` of the aligner `knowledge`.",
 }
 BESIDE = {"fusion": ("fusion", "decision", "answer", "trees")}  # families that one option names
 

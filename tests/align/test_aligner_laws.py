@@ -13,6 +13,18 @@ from polymodal.testing import NotConformant, check_aligner
 
 # Another value for each option: with it the part must still keep the laws.
 OPTIONS = {
+    "knowledge": {
+        "graph": [("sparrow", "is a", "bird")],
+        "columns": ["text"],
+        "embedding": "rotate",
+        "plurals": False,
+        "soft": 1.0,
+        "sharpness": 2.0,
+        "near": 3,
+        "harder": 1.0,
+        "head": "glu",
+        "dropout": 0.0,
+    },  # told nothing here, it is a plain contrast; tests/align/test_knowledge.py tells it
     "infonce": {"head": "glu", "hidden": 20, "dropout": 0.0, "scale": 5.0, "hard": 0.5, "queue": 32},
     "siglip": {"head": "linear", "hidden": None, "dropout": 0.0, "scale": 5.0, "bias": -8.0, "hard": 0.2, "queue": 32},
 }

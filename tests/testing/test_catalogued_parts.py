@@ -26,6 +26,7 @@ TRIED = {
     "head": "testing/test_catalogued_parts.py",
     "objective": "objectives/test_objective_laws.py",
     "align": "align/test_aligner_laws.py",
+    "embedding": "align/test_embedding.py",
 }
 # Options without which eight rows are too few to learn from.
 SMALL: dict[str, dict[str, Any]] = {"text_tfidf": {"rare": 1}}

@@ -30,6 +30,11 @@ ALIGNERS = Catalogue(
             "van den Oord et al. 2018; Radford et al. 2021",
         ),
         "siglip": Entry("polymodal.align.contrastive:SigLIP", "Sigmoid contrast, pair by pair", "Zhai et al. 2023"),
+        "knowledge": Entry(
+            "polymodal.align.knowledge:Knowledge",
+            "Softmax contrast with soft targets and hard negatives from a knowledge graph.",
+            "Bordes et al. 2013; Sun et al. 2019; Andonian et al. 2022 (soft targets)",
+        ),
         "cca": Entry(
             "polymodal.align.cca:CCA",
             "Canonical correlations, regularised, of two streams or more: closed form.",
@@ -49,6 +54,23 @@ ALIGNERS = Catalogue(
             "polymodal.align.procrustes:Ridge",
             "Ridge regression of every stream onto one of them: closed form.",
             "Hoerl & Kennard 1970",
+        ),
+    },
+)
+
+EMBEDDINGS = Catalogue(
+    "embedding",
+    "polymodal.align.embedding:Embedding",
+    {
+        "transe": Entry(
+            "polymodal.align.embedding:TransE",
+            "A relation moves its head to its tail.",
+            "Bordes, Usunier, Garcia-Durán, Weston, Yakhnenko 2013",
+        ),
+        "rotate": Entry(
+            "polymodal.align.embedding:RotatE",
+            "A relation turns its head to its tail, in complex numbers; self-adversarial negatives.",
+            "Sun, Deng, Nie, Tang 2019",
         ),
     },
 )

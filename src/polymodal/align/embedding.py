@@ -113,7 +113,7 @@ def train_embedding(
     model: Embedding,
     triples: Tensor,
     *,
-    epochs: int = 300,
+    epochs: int = 200,
     batch: int = 512,
     lr: float = 0.02,
     negatives: int = 16,
@@ -141,7 +141,7 @@ def train_embedding(
             loss.backward()
             optimizer.step()
             model.constrain()
-            total += float(loss) * len(some)
+            total += float(loss.detach()) * len(some)
         losses.append(total / len(triples))
     return losses
 

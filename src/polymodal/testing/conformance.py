@@ -11,6 +11,7 @@ Each check raises `NotConformant`, an AssertionError that lists every broken law
 from polymodal.testing.aligner import check_aligner
 from polymodal.testing.answer import check_answer
 from polymodal.testing.decision import check_decision
+from polymodal.testing.embedding import check_embedding
 from polymodal.testing.encoder import check_encoder
 from polymodal.testing.examples import example_cells, example_inputs
 from polymodal.testing.fusion import check_fusion
@@ -20,6 +21,6 @@ from polymodal.testing.processor import check_processor
 from polymodal.testing.subject import NotConformant, Violation
 
 __all__ = [
-    "NotConformant", "Violation", "check_aligner", "check_answer", "check_decision", "check_encoder", "check_fusion",
-    "check_head", "check_objective", "check_processor", "example_cells", "example_inputs",
+    "NotConformant", "Violation", "check_aligner", "check_answer", "check_decision", "check_embedding", "check_encoder",
+    "check_fusion", "check_head", "check_objective", "check_processor", "example_cells", "example_inputs",
 ]  # fmt: skip
