@@ -55,6 +55,11 @@ ALIGNERS = Catalogue(
             "Ridge regression of every stream onto one of them: closed form.",
             "Hoerl & Kennard 1970",
         ),
+        "adversarial": Entry(
+            "polymodal.align.adversarial:Adversarial",
+            "Rotations found without pairs, by an adversarial game and refinement; says when it found none.",
+            "Conneau, Lample, Ranzato, Denoyer & Jégou 2018; Artetxe, Labaka & Agirre 2018",
+        ),
     },
 )
 
