@@ -44,7 +44,6 @@ def test_every_answer_is_a_row_of_the_leaderboard(dynamic: pm.Run):
     assert rows["hybrid"]["level"] == "hybrid"
     assert rows["experts"]["level"] == "experts"
     assert "% of the work on streams saved" in rows[LABEL]["note"]
-    assert float(rows[LABEL]["predict_ms"]) < float(rows["concat"]["predict_ms"])
     assert dynamic.metrics["chosen"] == LABEL
     assert f"This run deploys {LABEL}" in dynamic.report.read_text(encoding="utf-8")
 

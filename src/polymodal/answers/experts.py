@@ -16,6 +16,7 @@ from polymodal.model import Answer
 from polymodal.nn.check import check_count, check_dropout
 from polymodal.nn.named import Named
 from polymodal.nn.pool import masked_softmax
+from polymodal.nn.precision import at_least_float32
 from polymodal.nn.streams import Join
 
 
@@ -65,7 +66,7 @@ class Experts(Answer):
         present = presence(clean)
         counted = present | ~present.any(1, keepdim=True)
         read = nn.functional.gelu(self.read([s.pooled for s in clean], present))
-        return {target: masked_softmax(gate(read).float(), counted) for target, gate in self.gates.items()}
+        return {target: masked_softmax(at_least_float32(gate(read)), counted) for target, gate in self.gates.items()}
 
     def losses(self, output: Output, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
         found = {t: self.head(t).loss(scores, targets[t]) for t, scores in output.predictions.items()}

@@ -1,0 +1,79 @@
+"""Answers that are more than one fusion or rule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from polymodal.answers import ANSWERS
+from polymodal.answers.base import Parts
+from polymodal.assemble import Heads
+from polymodal.core.types import Target, Tokens
+from reference.arithmetic import gelu, linear, softmax
+from reference.decisions import pooled as late_mean
+from reference.fusion import DIM, PRESENT, WIDTHS
+from reference.parity import Arrays, Pair, Tensors, module_pair, parity
+
+TARGET = Target("y", "classes", ("a", "b", "c"), frequencies=(0.2, 0.3, 0.5))
+NAMES = tuple(WIDTHS)
+Formula = Callable[[dict[str, np.ndarray], Arrays], np.ndarray]
+
+
+def answer_pair(name: str, formula: Formula, **options: Any) -> Pair:
+    """An answer in use: `formula(pooled vectors, zero where absent, state)` to scores [ROWS, 3]."""
+    rng = np.random.default_rng(5)
+    inputs = {f"pooled.{n}": rng.normal(size=(len(PRESENT), width)) for n, width in WIDTHS.items()}
+
+    def theirs(values: Arrays) -> np.ndarray:
+        return formula({n: values[f"pooled.{n}"] * PRESENT[:, [k]] for k, n in enumerate(NAMES)}, values)
+
+    def run(call: Callable[..., Any], values: Tensors) -> Tensor:
+        there = torch.from_numpy(PRESENT)
+        streams = {n: Tokens.from_vector(values[f"pooled.{n}"], there[:, k]) for k, n in enumerate(NAMES)}
+        return call(streams).predictions["y"]
+
+    answer = ANSWERS.build({"name": name, **options}, WIDTHS, [TARGET], Parts(DIM, Heads().build))
+    return module_pair(answer, theirs, inputs, run)
+
+
+def head(vector: np.ndarray, present: np.ndarray, p: Arrays, name: str) -> np.ndarray:
+    """A linear head, and the prior where there is nothing to read."""
+    return np.where(present[:, None], linear(vector, p, f"{name}.scorer.out"), p[f"{name}.scorer.prior"])
+
+
+def joined(vectors: dict[str, np.ndarray], p: Arrays, name: str) -> np.ndarray:
+    return linear(np.concatenate(list(vectors.values()), 1), p, f"{name}.map") + linear(
+        1.0 - PRESENT, p, f"{name}.absent"
+    )
+
+
+@parity("answer", "experts", source="Li et al. 2025")
+def experts() -> Pair:
+    def formula(vectors: dict[str, np.ndarray], p: Arrays) -> np.ndarray:
+        gate = np.exp(linear(gelu(joined(vectors, p, "read")), p, "gates.of_y"))
+        gate = gate * np.where(PRESENT.any(1, keepdims=True), PRESENT, 1)
+        gate = gate / gate.sum(1, keepdims=True)
+        each = [head(vectors[n], PRESENT[:, k], p, f"experts.of_y.of_{n}") for k, n in enumerate(NAMES)]
+        return sum(gate[:, [k]] * scores for k, scores in enumerate(each))
+
+    return answer_pair("experts", formula, gate=5)
+
+
+@parity("answer", "hybrid", "concat, late mean", source="Atrey, Hossain, El Saddik, Kankanhalli 2010")
+def hybrid() -> Pair:
+    def formula(vectors: dict[str, np.ndarray], p: Arrays) -> np.ndarray:
+        some = PRESENT.any(1)
+        fused = joined(vectors, p, "fuse.join") * some[:, None]
+        at = "decisions.heads.of_y.of_"
+        each = [head(vectors[n], PRESENT[:, k], p, at + n) for k, n in enumerate(NAMES)]
+        each.append(head(fused, some, p, at + "audio+image+text+"))
+        present = np.concatenate([PRESENT, some[:, None]], 1)
+        scores = np.stack(each, 1) * present[..., None]
+        found = late_mean(scores, np.where(some[:, None], present, 1.0), "classes")
+        return np.log(softmax(found))
+
+    return answer_pair("hybrid", formula, rule="late_mean")
