@@ -25,8 +25,27 @@ OPTIONS = {
         "head": "glu",
         "dropout": 0.0,
     },  # told nothing here, it is a plain contrast; tests/align/test_knowledge.py tells it
-    "infonce": {"head": "glu", "hidden": 20, "dropout": 0.0, "scale": 5.0, "hard": 0.5, "queue": 32},
-    "siglip": {"head": "linear", "hidden": None, "dropout": 0.0, "scale": 5.0, "bias": -8.0, "hard": 0.2, "queue": 32},
+    "infonce": {
+        "head": "glu",
+        "hidden": 20,
+        "dropout": 0.0,
+        "scale": 5.0,
+        "hard": 0.5,
+        "queue": 32,
+        "mixup": 1.0,
+        "structure": 2.0,
+    },
+    "siglip": {
+        "head": "linear",
+        "hidden": None,
+        "dropout": 0.0,
+        "scale": 5.0,
+        "bias": -8.0,
+        "hard": 0.2,
+        "queue": 32,
+        "mixup": 1.0,
+        "structure": 2.0,
+    },
 }
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from polymodal.align import ALIGNERS, contrast
+from polymodal.align import ALIGNERS, contrast, contrastive
 from polymodal.align.contrast import Links, infonce, sigmoid
 from polymodal.align.pairs import matches, pairs
 from polymodal.align.queue import ROWS, Queue
@@ -215,3 +215,28 @@ def test_two_processes_are_one(tmp_path):
             loss.backward()
         for a, b in zip(theirs, [loss.detach(), *(p.grad for p in part.parameters())]):
             np.testing.assert_allclose(a, b, atol=2e-6, rtol=2e-5)
+
+
+def test_mixed_items_belong_together_if_both_halves_do():
+    streams, rows = _batch()
+    torch.manual_seed(1)
+    mixed, theirs = contrastive._mixed(streams, rows, 1.0)
+    assert len(mixed["image"]) == len(mixed["text"]) == 6  # rows 0 to 5 have both
+    together = matches(theirs["image"], theirs["text"])
+    assert together.diagonal().all()
+    torch.manual_seed(1)
+    same, _ = contrastive._mixed(streams, rows, 1.0)
+    assert torch.equal(same["text"].pooled, mixed["text"].pooled)
+
+
+@pytest.mark.parametrize(("option", "loss"), [("mixup", "image~text mixed"), ("structure", "text structure")])
+def test_options_of_stored_vectors_add_losses(option, loss):
+    part = ALIGNERS.build({"name": "infonce", "dropout": 0.0, option: 1.5}, {"image": 6, "text": 4}, 5)
+    streams, rows = _batch()
+    found = part.objective(streams, rows)
+    assert part.reads_stored
+    assert loss in found
+    assert found[loss].item() > 0
+    found[loss].backward()
+    assert part.heads["text"].linear.weight.grad.any()
+    assert option == "structure" or loss not in part.eval().objective(streams, rows)

@@ -10,15 +10,18 @@ from itertools import combinations
 import torch
 from torch import Tensor, nn
 
-from polymodal.align.base import Aligner
+from polymodal.align.base import Aligner, Embed
 from polymodal.align.contrast import Links, infonce, sigmoid
+from polymodal.align.mixup import fusemix
 from polymodal.align.queue import Queue, lengthened
+from polymodal.align.structure import structure
 from polymodal.core.errors import BadArgument
 from polymodal.core.types import Tokens
 from polymodal.nn.gather import gathered, summed, world
 from polymodal.nn.named import Named
 from polymodal.nn.projection import Projection
 
+NEIGHBOURHOOD = 1024  # items of a stream among which `structure` looks at neighbourhoods, at most
 MOST_SCALE = 100.0  # as in CLIP: beyond it, training becomes unstable
 
 
@@ -41,9 +44,11 @@ class Contrastive(Aligner):
         scale: float = 1.0,
         hard: float = 0.0,
         queue: int = 0,
+        mixup: float = 0.0,
+        structure: float = 0.0,
     ):
         super().__init__(widths, dim)
-        for name, value in (("hard", hard), ("queue", queue)):
+        for name, value in (("hard", hard), ("queue", queue), ("mixup", mixup), ("structure", structure)):
             if value < 0:
                 raise BadArgument(f"{name} must be at least 0; got {value}.")
         if not 0 < scale <= MOST_SCALE:
@@ -54,6 +59,8 @@ class Contrastive(Aligner):
         self.scale = scale
         self.hard = hard
         self.queue = queue
+        self.mixup = mixup
+        self.structure = structure
         self.heads = Named(
             {n: Projection(w, dim, kind=head, hidden=hidden, dropout=dropout) for n, w in self.widths.items()}
         )
@@ -63,17 +70,43 @@ class Contrastive(Aligner):
     def project(self, name: str, vectors: Tensor) -> Tensor:
         return self.heads[name](vectors)
 
+    @property
+    def reads_stored(self) -> bool:
+        return bool(self.mixup or self.structure)
+
+    def objective(
+        self, streams: Mapping[str, Tokens], rows: Mapping[str, Tensor], embed: Embed | None = None
+    ) -> dict[str, Tensor]:
+        """The contrast; with `mixup` also that of mixed items, with `structure` also how neighbourhoods changed."""
+        embed = embed or self
+        aligned = embed(streams)
+        losses = self.loss(aligned, rows)
+        if self.mixup and self.training:
+            mixed, theirs = _mixed(streams, rows, self.mixup)
+            losses |= {f"{name} mixed": value for name, value in self._contrasted(embed(mixed), theirs, 0).items()}
+        if self.structure:
+            for name, tokens in aligned.items():
+                own, there = streams[name], tokens.present.nonzero().flatten()
+                some = there[torch.randperm(len(there))[:NEIGHBOURHOOD]]
+                changed = structure(own.pooled[some], tokens.pooled[some])
+                losses[f"{name} structure"] = self.structure * changed
+        return losses
+
     def loss(self, aligned: Mapping[str, Tokens], rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return self._contrasted(aligned, rows, self.queue)
+
+    def _contrasted(self, aligned: Mapping[str, Tokens], rows: Mapping[str, Tensor], queue: int) -> dict[str, Tensor]:
+        """The loss of every pair of streams; `queue` 0 neither reads nor fills the queues."""
         with torch.no_grad():
             self.log_scale.clamp_(max=math.log(MOST_SCALE))
         mine = {name: (aligned[name].pooled[t], rows[name][t]) for name, t in _present(aligned).items()}
         everyone = {name: (gathered(v), _gathered_rows(r)) for name, (v, r) in mine.items()}
         corpora = {
-            name: lengthened(*items, self.queues[name] if self.queue else None)  # type: ignore[arg-type]
+            name: lengthened(*items, self.queues[name] if queue else None)  # type: ignore[arg-type]
             for name, items in everyone.items()
         }
         found = {f"{a}~{b}": self.contrast((a, b), mine, everyone, corpora) for a, b in combinations(sorted(mine), 2)}
-        if self.queue and self.training:
+        if queue and self.training:
             for name, items in everyone.items():
                 self.queues[name].push(*items)  # type: ignore[operator]
         return {name: value / len(found) for name, value in found.items()}
@@ -103,6 +136,8 @@ class InfoNCE(Contrastive):
 
     Options: `head` (linear, mlp, glu), its `hidden` units (None: 2 · dim) and `dropout`; `scale` at the start; `hard`,
     the concentration on hard negatives (Robinson et al. 2021); `queue`, how many past items each stream remembers.
+    Behind frozen towers also `mixup`, the α of FuseMix, whose mixed pairs are contrasted as well, and `structure`, the
+    weight of the regulariser that keeps each stream's neighbourhoods (see `align.mixup` and `align.structure`).
     """
 
     def __init__(
@@ -116,8 +151,13 @@ class InfoNCE(Contrastive):
         scale: float = 1 / 0.07,
         hard: float = 0.0,
         queue: int = 0,
+        mixup: float = 0.0,
+        structure: float = 0.0,
     ):
-        super().__init__(widths, dim, head=head, hidden=hidden, dropout=dropout, scale=scale, hard=hard, queue=queue)
+        super().__init__(
+            widths, dim, head=head, hidden=hidden, dropout=dropout, scale=scale, hard=hard, queue=queue, mixup=mixup,
+            structure=structure,
+        )  # fmt: skip
 
     def contrast(self, names: tuple[str, str], mine: Items, everyone: Items, corpora: Items) -> Tensor:
         ways = []
@@ -156,16 +196,21 @@ class SigLIP(Contrastive):
         bias: float = -10.0,
         hard: float = 0.0,
         queue: int = 0,
+        mixup: float = 0.0,
+        structure: float = 0.0,
     ):
-        super().__init__(widths, dim, head=head, hidden=hidden, dropout=dropout, scale=scale, hard=hard, queue=queue)
+        super().__init__(
+            widths, dim, head=head, hidden=hidden, dropout=dropout, scale=scale, hard=hard, queue=queue, mixup=mixup,
+            structure=structure,
+        )  # fmt: skip
         self.bias = bias
         self.shift = nn.Parameter(torch.tensor(float(bias)))
 
     def contrast(self, names: tuple[str, str], mine: Items, everyone: Items, corpora: Items) -> Tensor:
         first, second = names
         total = self._judged(first, second, mine[first], corpora[second])
-        if self.queue:  # the first stream's past against the second's present; the two pasts cannot learn
-            past = len(everyone[first][0])
+        past = len(everyone[first][0])
+        if len(corpora[first][0]) > past:  # the first stream's past against the second's present
             old = corpora[first][0][past:], corpora[first][1][past:]
             total = total + self._judged(second, first, mine[second], old)
         positives = len(self.links(first, second, mine[first][1], everyone[second][1]).weight)
@@ -181,6 +226,44 @@ class SigLIP(Contrastive):
             hard=self.hard,
             boost=self.boost(query, corpus, queries[1], items[1]),
         )
+
+
+def _mixed(
+    streams: Mapping[str, Tokens], rows: Mapping[str, Tensor], alpha: float
+) -> tuple[dict[str, Tokens], dict[str, Tensor]]:
+    """Mixed items of all streams: a tuple a row of the table, one item a stream drawn at random, mixed with another's.
+
+    Two mixed items belong together if both their halves do: their rows are pairs of rows, numbered as one.
+    """
+    drawn = {name: _one_a_row(values) for name, values in rows.items()}
+    common = _shared([row for row, _ in drawn.values()])
+    chosen = {name: item[torch.searchsorted(row, common)] for name, (row, item) in drawn.items()}
+    other = torch.randperm(len(common), device=common.device)
+    vectors = {name: streams[name].pooled[numbers] for name, numbers in chosen.items()}
+    mixed = fusemix(vectors, {name: v[other] for name, v in vectors.items()}, alpha=alpha)
+    base = 1 + max(int(values.max()) for values in rows.values())
+    theirs = {}
+    for name, numbers in chosen.items():
+        first, second = rows[name][numbers], rows[name][numbers[other]]
+        both = (first[:, :, None] * base + second[:, None]).flatten(1)
+        theirs[name] = both.masked_fill(((first[:, :, None] < 0) | (second[:, None] < 0)).flatten(1), -1)
+    return {name: Tokens.from_vector(v) for name, v in mixed.items()}, theirs
+
+
+def _one_a_row(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Every row that has an item, ascending, and one of its items, drawn at random."""
+    item, column = (rows >= 0).nonzero(as_tuple=True)
+    order = torch.randperm(len(item), device=rows.device)
+    item, row = item[order], rows[item, column][order]
+    order = row.argsort(stable=True)
+    found, counts = row[order].unique_consecutive(return_counts=True)
+    return found, item[order][counts.cumsum(0) - counts]
+
+
+def _shared(rows: list[Tensor]) -> Tensor:
+    """The rows that all have, ascending."""
+    found, counts = torch.cat(rows).unique(return_counts=True)
+    return found[counts == len(rows)]
 
 
 def _present(aligned: Mapping[str, Tokens]) -> dict[str, Tensor]:

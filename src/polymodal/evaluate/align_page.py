@@ -17,8 +17,8 @@ def render(metrics: Mapping[str, Any], shown: Sequence[Mapping[str, Any]], curve
 
     `metrics` is the content of `metrics.json`; `curve` has `epoch`, `loss` and `valid`. `shown`: a dict a way, with
     `query` and `corpus` (streams) and `queries`: dicts of `id`, `rank` (of the first that belongs to it), `cells` and
-    `found`, whose dicts have `id`, `right`, `score` and `cells` (see `evaluate.media.cell_card`). `doctor`, a list of
-    sentences in `metrics`, is shown where it is given.
+    `found`, whose dicts have `id`, `right`, `score` and `cells` (see `evaluate.media.cell_card`). `doctor` in
+    `metrics`, the alignment doctor's diagnosis, is shown where it is given.
     """
     items = metrics["items"]["test"]
     ways = [_way(way, values, items) for way, values in metrics["test"].items()]
@@ -32,12 +32,22 @@ def render(metrics: Mapping[str, Any], shown: Sequence[Mapping[str, Any]], curve
         sentences=_sentences(metrics),
         columns=list(COLUMNS.values()),
         ways=ways,
-        doctor=metrics.get("doctor") or [],
+        doctor=_doctor(metrics.get("doctor")),
         shown=[_shown(way) for way in shown],
         training=model.training({"curves": curves, "primary": "recall"}) if curves else None,
         notes=metrics["notes"],
         facts=_facts(metrics),
     )
+
+
+def _doctor(given: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Verdict, reasons and advice."""
+    if not given:
+        return None
+    words = {"go": "These streams can be aligned.", "doubtful": "Something connects these streams, but little.",
+             "no-go": "As they are, these streams cannot be aligned."}  # fmt: skip
+    verdict = words.get(given["verdict"], given["verdict"])
+    return {"verdict": verdict, "reasons": given["reasons"], "advice": given["advice"]}
 
 
 def _way(way: str, values: Mapping[str, Mapping[str, float]], items: Mapping[str, int]) -> dict[str, Any]:

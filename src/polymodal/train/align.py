@@ -12,6 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from polymodal.align import ALIGNERS
 from polymodal.align.base import Aligner
+from polymodal.align.doctor import examine
+from polymodal.align.pairs import Side
 from polymodal.assemble import build_encoder, parameters
 from polymodal.core.errors import BadData, PolymodalError
 from polymodal.core.files import read_json, write_json, writing
@@ -111,6 +113,7 @@ class _Session:
         self.processors: dict[str, Processor] = {}
         self.encoders: dict[str, Encoder] = {}
         self.problems: list[Problem] = list(plan.table.problems)
+        self.notes = list(plan.notes)
 
     def run(self) -> Aligned:
         for note in self.plan.notes:
@@ -190,6 +193,7 @@ class _Session:
         torch.manual_seed(plan.config.seed)
         widths = {name: encoder.dim for name, encoder in self.encoders.items()}
         aligner: Aligner = ALIGNERS.build(plan.method, widths, plan.config.dim)
+        self._tell(aligner)
         if plan.learns == "fit":
             return self._fitted(aligner, towers, chosen)
         training = AlignTraining(aligner, towers, chosen["train"], plan.config.chunk)
@@ -212,6 +216,19 @@ class _Session:
         write_json(about, curve)
         checkpoint.unlink(missing_ok=True)
         return aligner, curve
+
+    def _tell(self, aligner: Aligner) -> None:
+        """The raw cells of the training rows to an aligner that reads them."""
+        if not aligner.reads_cells:
+            return
+        train = set(self.plan.rows("train").tolist())
+        cells = {
+            name: [cell if row in train else None for row, cell in enumerate(self.plan.table.column(name))]
+            for name in self.plan.table.columns
+        }
+        for note in aligner.inform(cells, seed=self.plan.config.seed):
+            self.progress.say(note)
+            self.notes.append(note)
 
     def _fitted(
         self, aligner: Aligner, towers: Mapping[str, Tower], chosen: Mapping[str, Mapping[str, Chosen]]
@@ -262,7 +279,8 @@ class _Session:
             "epochs": len(curve["epoch"]),
             "test": found,
             "set_aside": len(self.problems),
-            "notes": list(plan.notes),
+            "doctor": self._doctor(towers, chosen, vectors),
+            "notes": self.notes,
             "timings": self.timings,
             "environment": environment(),
         }
@@ -272,6 +290,21 @@ class _Session:
             shown = ", ".join(f"R@{k} {values[f'recall@{k}']['mean']:.1%}" for k in (1, 5, 10))
             self.progress.say(f"{way}: {shown}")
         return Aligned(self.folder, space)
+
+    def _doctor(
+        self,
+        towers: Mapping[str, Tower],
+        chosen: Mapping[str, Mapping[str, Chosen]],
+        vectors: Mapping[str, np.ndarray],
+    ) -> dict[str, Any] | None:
+        """What the alignment doctor says of stored vectors of training rows before, and of test vectors after."""
+        if not all(tower.stored for tower in towers.values()):
+            return None
+        stage = self.progress.stage("diagnosing", 1)
+        after = {name: Side(torch.from_numpy(v), chosen["test"][name].rows) for name, v in vectors.items()}
+        found = examine(sides(towers, chosen["train"]), after, seed=self.plan.config.seed)
+        self._timed("diagnosing", stage.end(found.verdict))
+        return found.to_json()
 
     def _timed(self, what: str, seconds: float) -> None:
         self.timings.append({"what": what, "seconds": seconds})
