@@ -5,8 +5,9 @@
 The same fusion is trained four ways at matched seeds: without modality dropout, with it (`--rate`), by the objective
 `ranking`, and as a mixture of experts (`experts`, with dropout), where the catalogue has it. Each is asked for the test
 rows with every non-empty subset of the streams: accuracy with its interval, and the paired difference of dropout from
-none. Then every step "one stream more" is counted: how often the score falls at all, and how often by more than chance
-(Holm's correction over all steps). A run that was interrupted goes on where it stopped.
+none. Then every pair of a subset and a larger one around it is looked at: how often the score falls at all, by more
+than its interval, and by more than chance over all pairs (Holm's correction). A run that was interrupted goes on where
+it stopped.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from tools import parser, show
 
 import polymodal as pm
 from polymodal.answers import ANSWERS
-from polymodal.evaluate.robustness import Subsets, evaluate_subsets, monotonicity_violations, subset_masks
-from polymodal.evaluate.statistics import compare_draws
+from polymodal.evaluate.robustness import Subsets, evaluate_subsets, subset_masks
+from polymodal.evaluate.statistics import compare_draws, holm
 from polymodal.planning import Plan
 from polymodal.predictor import Predictor
 from polymodal.train.compare import Question
@@ -109,24 +110,30 @@ def table(found: Mapping[str, Subsets]) -> list[Row]:
 
 
 def violations(found: Mapping[str, Subsets]) -> list[Row]:
-    """A row a way: in how many steps of one stream more the score falls, at all and by more than chance."""
+    """A row a way: for how many pairs of a subset and a larger one around it the score falls.
+
+    `raw`: at all; `interval`: by more than its own 95 % interval; `Holm`: by more than chance over all pairs at once.
+    """
     rows = []
     for way, subsets in found.items():
-        size = len(subsets.names)
+        size = 2 ** len(subsets.names)
+        pairs = [(a, b) for a in range(1, size) for b in range(1, size) if a != b and a & b == a]
         sign = 1 if subsets.metric.greater_is_better else -1
-        steps = [(j, k) for j in range(1, 2**size) for k in range(size) if not j >> k & 1]
-        falls = [sign * (subsets.draws[j | 1 << k].mean - subsets.draws[j].mean) for j, k in steps]
-        proven = [v for v in monotonicity_violations(subsets) if v.streams]  # chance to one stream is no step here
-        worst = min(proven, key=lambda v: v.difference.difference, default=None)
-        named = f"{' '.join(worst.streams)} + {worst.added}: {worst.difference.difference:+.3f}" if worst else "none"
+        sides = [(subsets.draws[b], subsets.draws[a])[::sign] for a, b in pairs]
+        gains = [compare_draws(*side) for side in sides]
+        corrected = holm([g.p for g in gains])
+        (a, b), worst = min(zip(pairs, gains), key=lambda pair: pair[1].difference)
+        named = [" ".join(subset_masks(subsets.names)[j]) for j in (a, b)]
         rows.append(
             {
                 "trained": way,
-                "steps": len(steps),
-                "falls": sum(f < 0 for f in falls),
-                "beyond_chance": len(proven),
-                "largest_fall": -min(0.0, *falls),
-                "worst_beyond_chance": named.replace("-", "−"),
+                "pairs": len(pairs),
+                "raw": sum(g.difference < 0 for g in gains),
+                "interval": sum(g.high < 0 for g in gains),
+                "Holm": sum(g.difference < 0 and p < 0.05 for g, p in zip(gains, corrected)),
+                "largest_fall": min(worst.difference, 0.0),
+                "from": named[0] if worst.difference < 0 else "",
+                "to": named[1] if worst.difference < 0 else "",
             }
         )
     return rows
@@ -148,8 +155,9 @@ def main() -> int:
     for way, given in ways(options.fusion, options.rate).items():
         found[way], _ = subsets_of(options.data, given, options.out / f"{options.data}-{way}", options)
     for rows in (table(found), violations(found)):
-        print(markdown(rows) if options.markdown else "", end="\n" if options.markdown else "")
-        if not options.markdown:
+        if options.markdown:
+            print(markdown(rows))
+        else:
             show(rows, options.json)
         print()
     return 0

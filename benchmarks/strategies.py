@@ -1,12 +1,13 @@
 """Which strategies, and which objectives, can be told apart on real data?
 
-    python benchmarks/strategies.py avdigits mosi houses [--seeds 5] [--out runs/strategies] [--finetune EPOCHS] [--markdown]
+    python benchmarks/strategies.py avdigits mosi houses [--seeds 5] [--out runs/strategies] [--finetune EPOCHS]
+                                    [--markdown]
 
 Every strategy is fitted with every seed, then every objective on `concat` and on the best other joint fusion by
-validation. Printed for each data set: score on validation and test (mean of seeds, 95 % interval over rows and seeds), the
-paired difference from the best single modality, seconds a fit, and, by paired tests with Holm's correction, which can be
-told from the strategy that validation chooses. The objectives' table compares each with the same fusion and towers
-trained without. `--finetune` trains encoders and fusion together as well, with each objective. A run that was
+validation. Printed for each data set: score on validation and test (mean of seeds, 95 % interval over rows and seeds),
+the paired difference from the best single modality, seconds a fit, and, by paired tests with Holm's correction, which
+can be told from the strategy that validation chooses. The objectives' table compares each with the same fusion and
+towers trained without. `--finetune` trains encoders and fusion together as well, with each objective. A run that was
 interrupted goes on where it stopped.
 """
 
@@ -51,7 +52,7 @@ def fitted(name: str, out: Path, options: Any) -> tuple[list[Outcome], Question]
 
 
 def compared(outcomes: Sequence[Outcome], q: Question) -> list[Row]:
-    """A row a strategy, best validation first: its score, the best single modality's, and the chosen one's beside it."""
+    """A row a strategy, best validation first: its score, and paired tests against the best single and the chosen."""
     draws = {o.name: _draws(o, q) for o in outcomes}
     ranked = sorted(outcomes, key=lambda o: -score_of(o, [q]))
     single = next(o for o in ranked if o.level == "single")
@@ -135,8 +136,8 @@ def summary(name: str, rows: Sequence[Row], q: Question) -> str:
     apart = [r for r in rows if r["told_apart"] == "yes"]
     test_rows = int(np.isfinite(np.asarray(q.test, dtype=float).reshape(len(q.test), -1)).all(1).sum())
     return (
-        f"{name}: {q.metric.name} on {test_rows} test rows. {len(apart)} of {len(rows) - 1} others can be told from the "
-        f"chosen strategy after Holm's correction; {len(rows) - 1 - len(apart)} cannot."
+        f"{name}: {q.metric.name} on {test_rows} test rows. {len(apart)} of {len(rows) - 1} others can be told from "
+        f"the chosen strategy after Holm's correction; {len(rows) - 1 - len(apart)} cannot."
     )
 
 
