@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from polymodal.config import TRACKERS, Training
 from polymodal.core.errors import BadArgument, suggest
 from polymodal.core.registry import Spec, plain
+from polymodal.core.registry import options as known_options
 from polymodal.core.values import check_types, read_yaml
 
 TOWERS = ("auto", "frozen", "scratch", "finetune")
@@ -63,12 +64,14 @@ class AlignConfig:
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> AlignConfig:
-        """From keyword arguments. Raises `BadArgument` naming the nearest option for an unknown one."""
+        """From keyword arguments; options of the method itself go into its spec (`graph=triples.csv`).
+
+        Raises `BadArgument` naming the nearest option for an unknown one.
+        """
         allowed = {f.name for f in fields(cls)}
-        for name in options:
-            if name not in allowed:
-                raise BadArgument(f"Unknown option {name!r} of align.{suggest(name, allowed)}")
-        values = dict(options)
+        values = {name: value for name, value in options.items() if name in allowed}
+        if beside := {name: value for name, value in options.items() if name not in allowed}:
+            values["method"] = _with_options(values.get("method", cls.method), beside, allowed)
         if isinstance(values.get("fractions"), list):
             values["fractions"] = tuple(values["fractions"])
         if isinstance(values.get("store"), os.PathLike):
@@ -88,3 +91,15 @@ class AlignConfig:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as YAML writes them."""
         return {f.name: plain(getattr(self, f.name)) for f in fields(self)}
+
+
+def _with_options(method: Any, given: Mapping[str, Any], allowed: Iterable[str]) -> dict[str, Any]:
+    """The method's spec with options of its own. Raises `BadArgument` for one that neither it nor `align` has."""
+    from polymodal.align import ALIGNERS
+
+    spec = dict(method) if isinstance(method, Mapping) else {"name": method}
+    own = known_options(ALIGNERS.resolve(spec)[0])
+    for name in given:
+        if name not in own:
+            raise BadArgument(f"Unknown option {name!r} of align.{suggest(name, {*allowed, *own})}")
+    return {**spec, **given}
