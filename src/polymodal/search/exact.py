@@ -41,7 +41,8 @@ def search(
             scores[:, ~allowed[piece]] = -np.inf
         places, best = largest(scores, k)
         numbers = places + start if listed is None else listed[piece][places]
-        found = merge(found, (np.where(places < 0, -1, numbers), best), k)
+        block = np.where(places < 0, -1, numbers), best
+        found = block if step >= total else merge(found, block, k)
     return found
 
 

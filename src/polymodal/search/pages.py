@@ -29,15 +29,14 @@ def write_page(results: Results, path: Path) -> Path:
     """Write the page of a search; returns its path. Needs no other file once written."""
     hits = results.hits
     shown = _shown(results, [hit.id for hit in hits])
-    best = max((hit.score for hit in hits), default=1.0)
     rows = [
         {
             "id": clean(hit.id),
             "rank": hit.rank,
             "score": signed(hit.score).lstrip("+"),
-            "share": round(100 * max(0.0, hit.score) / max(best, 1e-6), 1),
+            "share": round(100 * max(0.0, hit.score), 1),
             "by": clean(hit.part),
-            "cells": cards(shown[hit.id], hit.id),
+            **_parted(shown[hit.id], hit),
             "columns": _columns(hit, results.search.space),
         }
         for hit in hits
@@ -104,6 +103,16 @@ def _shown(results: Results, ids: Sequence[str]) -> dict[str, list[dict[str, Any
     return found
 
 
+def _parted(cells: Sequence[dict[str, Any]], hit: Hit) -> dict[str, Any]:
+    """What the card shows at once, and the texts that it folds away: all but two, of which one is what was found."""
+    texts = [cell for cell in cells if cell["kind"] == "text"]
+    by = [cell for cell in texts if cell["stream"] == hit.part]
+    kept = (by + [cell for cell in texts if cell not in by])[:1]
+    first = [cell for cell in cells if cell["kind"] != "text"] + (kept if len(texts) > 2 else texts)
+    more = [cell for cell in texts if len(texts) > 2 and cell not in kept]
+    return {"cells": cards(first, hit.id), "more": {"id": hit.id, "cells": cards(more, hit.id)}}
+
+
 def _card(space: Space, stream: str, name: str, cell: Any) -> dict[str, Any]:
     processor = space.processors[stream]
     try:
@@ -134,7 +143,7 @@ def _table(results: Results, ids: Sequence[str]) -> Table:
 def _columns(hit: Hit, space: Space) -> dict[str, str]:
     """The row's other columns, which no stream shows already."""
     used = {column for name in space.streams for column in space.field(name).columns}
-    rest: Mapping[str, Any] = {name: value for name, value in hit.columns.items() if name not in used}
+    rest: Mapping[str, Any] = {n: v for n, v in hit.columns.items() if n not in used and str(v) != hit.id}
     return {clean(name): _value(value) for name, value in list(rest.items())[:MOST_COLUMNS]}
 
 
