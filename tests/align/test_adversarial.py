@@ -70,10 +70,11 @@ def test_every_option_is_tried():
 
 
 @pytest.mark.parametrize("option", OTHER)
-def test_every_option_changes_something(option: str):
-    given = {"epochs": 1} if option in ("hidden", "smoothing", "hide", "orthogonality") else {}
-    if option == "epochs":
-        given = {"restarts": 2}
+def test_every_option_changes_something(option: str, monkeypatch):
+    given = {}
+    if option in ("epochs", "hidden", "smoothing", "hide", "orthogonality"):  # from a start that the game betters
+        given = {} if option == "epochs" else {"epochs": 1}
+        monkeypatch.setattr("polymodal.align.adversarial.from_profiles", lambda source, target, k: torch.eye(WIDTH))
     found = []
     for more in (given, {**given, option: OTHER[option]}):
         part = build(**more)
