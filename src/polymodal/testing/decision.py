@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from itertools import combinations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from polymodal.core.registry import Spec
 from polymodal.core.types import KINDS
 from polymodal.fusion import DECISIONS
-from polymodal.fusion.base import DecisionFusion
-from polymodal.testing.laws import common, not_overridden
-from polymodal.testing.subject import ROWS, Subject, Violation, built, judge, same
+from polymodal.fusion.base import DecisionFusion, Loss
+from polymodal.testing.laws import common, not_overridden, options_felt, plain_builds
+from polymodal.testing.subject import CLASSES, ROWS, Subject, Violation, built, judge, same
+
+LOSSES: dict[str, Loss] = {
+    "classes": F.cross_entropy,
+    "multilabel": F.binary_cross_entropy_with_logits,
+    "number": F.mse_loss,
+}
 
 
 def check_decision(spec: Spec, *, kinds: tuple[str, ...] = KINDS, width: int = 5) -> None:
@@ -21,7 +29,7 @@ def check_decision(spec: Spec, *, kinds: tuple[str, ...] = KINDS, width: int = 5
 
     Besides the laws of every part: scores of absent streams change nothing, nor does the order of the streams; a row
     without any stream is finite; scores keep their meaning: where all streams agree with confidence, so does the
-    answer.
+    answer; each option given changes something, the losses included.
     """
     cls, given = DECISIONS.resolve(spec)
     names = ("left", "middle", "right")
@@ -30,9 +38,11 @@ def check_decision(spec: Spec, *, kinds: tuple[str, ...] = KINDS, width: int = 5
         build = partial(DECISIONS.build, spec, names, kind, scores)
         label = f"The decision {DECISIONS.name_of(cls)} ({kind})"
         subject = Subject(label, build, _run_decision, _answers(names, scores), "out")
+        plain = plain_builds(DECISIONS, cls, given, names, kind, scores)
         laws = [
             *common(subject, DECISIONS, given), partial(_combined_shape, subject, scores), partial(_absent, subject),
             partial(_answer_order, spec, kind, subject), partial(_agreement, subject, kind),
+            partial(options_felt, subject, partial(_outcome, subject, kind), plain),
             partial(not_overridden, cls, DecisionFusion),
         ]  # fmt: skip
         judge(subject.label, laws)
@@ -40,6 +50,17 @@ def check_decision(spec: Spec, *, kinds: tuple[str, ...] = KINDS, width: int = 5
 
 def _run_decision(part: DecisionFusion, inputs: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
     return {"out": part(inputs["scores"], inputs["present"])}
+
+
+def _outcome(subject: Subject, kind: str, part: DecisionFusion) -> Tensor:
+    """The answer and the losses, by which alone some options act."""
+    scores, present = subject.inputs["scores"], subject.inputs["present"]
+    width = next(iter(scores.values())).shape[1]
+    labels = torch.arange(ROWS) % CLASSES
+    truths = {"multilabel": F.one_hot(labels % width, width).float(), "number": labels[:, None].float()}
+    truth = truths.get(kind, labels)
+    losses = part.losses(scores, present, truth, dict.fromkeys(scores, LOSSES[kind]))
+    return torch.cat([part(scores, present).flatten(), torch.stack(list(losses.values()))])
 
 
 def _answers(names: tuple[str, ...], width: int) -> dict[str, dict[str, Tensor]]:
@@ -89,13 +110,17 @@ def _answer_order(spec: Spec, kind: str, subject: Subject) -> None:
 
 
 def _agreement(subject: Subject, kind: str) -> None:
-    """Streams that all say class 0 with probability 0.98 (or all the value 1.5) must not come out undecided."""
+    """Streams that all say class 0 with probability 0.98 (or all the value 1.5) must not come out undecided.
+
+    Whether all of them are there, all but one, or one alone, which must then be heard.
+    """
+    names = tuple(subject.inputs["scores"])
     width = next(iter(subject.inputs["scores"].values())).shape[1]
     one = torch.full((1, width), -4.0 if kind == "multilabel" else 0.0)
     one[:, 0] = 1.5 if kind == "number" else 4.0 if kind == "multilabel" else 5.3
-    for absent in (None, *subject.inputs["scores"]):
-        present = {name: torch.tensor([name != absent]) for name in subject.inputs["scores"]}
-        out = built(subject)(dict.fromkeys(present, one), present)
+    for some in (names, *combinations(names, len(names) - 1), *combinations(names, 1)):
+        present = {name: torch.tensor([name in some]) for name in names}
+        out = built(subject)(dict.fromkeys(names, one), present)
         if kind == "classes":
             kept = bool(out.softmax(1)[0, 0] > 0.6)
         elif kind == "multilabel":
@@ -104,6 +129,7 @@ def _agreement(subject: Subject, kind: str) -> None:
             kept = bool(0.3 < out[0, 0] < 3.0)
         if not kept:
             raise Violation(
-                "scores keep their meaning", f"all streams say {one[0].tolist()}, the answer says {out[0].tolist()}.",
+                "scores keep their meaning",
+                f"{len(some)} of {len(names)} streams say {one[0].tolist()}, the answer says {out[0].tolist()}.",
                 "Return logits (log-probabilities are), not probabilities; divide by the streams present, not by all.",
             )  # fmt: skip

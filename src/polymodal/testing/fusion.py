@@ -14,8 +14,8 @@ from polymodal.core.types import Tokens
 from polymodal.fusion import FUSIONS
 from polymodal.fusion.base import Fusion
 from polymodal.nn.pool import masked_mean
-from polymodal.testing.laws import Probe, common, learns, not_overridden
-from polymodal.testing.subject import ROWS, Subject, Violation, built, judge, random_streams, same
+from polymodal.testing.laws import Probe, common, learns, not_overridden, options_felt, plain_builds
+from polymodal.testing.subject import ROWS, TOLERANCE, Subject, Violation, built, judge, random_streams, same
 
 
 def check_fusion(spec: Spec, *, widths: Mapping[str, int] | None = None, dim: int = 16) -> None:
@@ -23,7 +23,7 @@ def check_fusion(spec: Spec, *, widths: Mapping[str, int] | None = None, dim: in
 
     Besides the laws of every part: it gives `Tokens` of width `dim`; what is masked changes nothing, nor does
     padding, nor the order of the streams; a row without any stream is finite and masked; `reads_tokens` tells the
-    truth; it learns eight rows.
+    truth; a stream alone in its row is heard; each option given changes something; it learns eight rows.
     """
     widths = dict(widths or {"left": 6, "middle": 10, "right": 8})
     cls, given = FUSIONS.resolve(spec)
@@ -33,8 +33,10 @@ def check_fusion(spec: Spec, *, widths: Mapping[str, int] | None = None, dim: in
     probe = partial(Probe, build, dim)
     laws = [
         *common(subject, FUSIONS, given), partial(_fused_shape, subject, dim), partial(_masked, subject),
+        partial(options_felt, subject, partial(_outcome, subject), plain_builds(FUSIONS, cls, given, widths, dim)),
         partial(_padded, subject), partial(_stream_order, spec, widths, dim, subject.inputs),
-        partial(_none_present, subject), partial(_reads_tokens, subject, cls), partial(not_overridden, cls, Fusion),
+        partial(_heard_alone, subject), partial(_none_present, subject),
+        partial(_reads_tokens, subject, cls), partial(not_overridden, cls, Fusion),
         partial(learns, replace(whole, build=probe, run=Probe.run), Probe.loss, steps=300, lr=5e-3, goal=0.1),
     ]  # fmt: skip
     judge(subject.label, laws)
@@ -43,6 +45,10 @@ def check_fusion(spec: Spec, *, widths: Mapping[str, int] | None = None, dim: in
 def _run_fusion(part: Fusion, streams: Mapping[str, Tokens]) -> dict[str, Tensor]:
     fused = part(streams)
     return {"pooled": fused.pooled, "x": fused.cleared().x, "mask": fused.mask}
+
+
+def _outcome(subject: Subject, part: Fusion) -> Tensor:
+    return subject.run(part, subject.inputs)["pooled"]
 
 
 def _fused_shape(subject: Subject, dim: int) -> None:
@@ -105,6 +111,20 @@ def _stream_order(spec: Spec, widths: Mapping[str, int], dim: int, streams: Mapp
         "order of streams", outs[1], outs[0], "naming the same streams in another order changes the result",
         "Use self.names and self.widths, which the parent class sorts, not the widths that were given.",
     )  # fmt: skip
+
+
+def _heard_alone(subject: Subject) -> None:
+    """In a row that has one stream only, what that stream says is felt."""
+    part = built(subject)
+    for name, own in subject.inputs.items():
+        alone = mapped_streams(lambda t: t.keep(torch.zeros(ROWS, dtype=torch.bool)), subject.inputs)
+        other = replace(own, x=own.x.roll(1, -1) + 1.0, pooled=own.pooled.roll(1, -1) + 1.0)
+        said, changed = (subject.run(part, {**alone, name: t})["pooled"] for t in (own, other))
+        if torch.allclose(said[own.present], changed[own.present], atol=TOLERANCE):
+            raise Violation(
+                "every stream is heard", f"in a row that has {name!r} alone, its values change nothing.",
+                "Join each stream's own values with its own presence; look for streams that are swapped or left out.",
+            )  # fmt: skip
 
 
 def _none_present(subject: Subject) -> None:

@@ -147,6 +147,41 @@ def written_back(part: Any, given: Mapping[str, Any]) -> None:
         )  # fmt: skip
 
 
+def options_felt(
+    subject: Subject, outcome: Callable[[Any], Tensor], plain: Mapping[str, Callable[[], nn.Module]]
+) -> None:
+    """Each option changes something: what the part gives in training, or the gradients of its parameters.
+
+    `outcome(part)` is what is differentiated; `plain[option]` builds the part without that option.
+    """
+
+    def felt(build: Callable[[], nn.Module]) -> list[Tensor]:
+        torch.manual_seed(0)
+        part = build().train()
+        out = outcome(part)
+        if out.requires_grad:
+            out.square().sum().backward()
+        return [out.detach(), *(p.new_zeros(0) if p.grad is None else p.grad for p in part.parameters())]
+
+    whole = felt(subject.build) if plain else []
+    for option, build in plain.items():
+        less = felt(build)
+        if len(less) == len(whole) and all(a.shape == b.shape and torch.equal(a, b) for a, b in zip(whole, less)):
+            raise Violation(
+                "options matter", f"the option {option!r} changes nothing.", "Use it, or do without it.",
+            )  # fmt: skip
+
+
+def plain_builds(
+    catalogue: Catalogue, cls: type, options_given: Mapping[str, Any], *given: Any
+) -> dict[str, Callable[[], nn.Module]]:
+    """For each option that differs from its default, what builds the part without it."""
+    allowed = options(cls)
+    different = [name for name, value in options_given.items() if value != allowed[name].default]
+    specs = {n: {"name": cls, **{k: v for k, v in options_given.items() if k != n}} for n in different}
+    return {name: partial(catalogue.build, spec, *given) for name, spec in specs.items()}
+
+
 def learns(subject: Subject, loss: Loss, *, steps: int, lr: float, goal: float) -> None:
     """Eight rows are learned: within `steps` the eval loss falls below `goal` times what it was."""
     torch.manual_seed(0)
