@@ -155,4 +155,102 @@ CLEAN = Catalogue(
     },
 )
 ANNOTATE = Catalogue("annotate", "polymodal.prepare.base:Op", {})
-AUGMENT = Catalogue("augment", "polymodal.prepare.base:Op", {})
+AUGMENT = Catalogue(
+    "augment",
+    "polymodal.prepare.base:Op",
+    {
+        # pictures
+        "flip": Entry(
+            "polymodal.prepare.augment.image:Flip",
+            "Mirrors pictures, and swaps left and right in the row's texts.",
+            "folklore",
+        ),
+        "rotate": Entry("polymodal.prepare.augment.image:Rotate", "Turns pictures a little.", "folklore"),
+        "crop": Entry(
+            "polymodal.prepare.augment.image:Crop",
+            "A window of the picture at the size of the whole.",
+            "Szegedy et al. 2015",
+        ),
+        "affine": Entry("polymodal.prepare.augment.image:Affine", "Shifts, scales and shears pictures.", "folklore"),
+        "perspective": Entry(
+            "polymodal.prepare.augment.image:Perspective", "Pictures as seen from another place.", "folklore"
+        ),
+        "color": Entry(
+            "polymodal.prepare.augment.image:Color", "Other brightness, contrast, saturation and hue.", "folklore"
+        ),
+        "blur": Entry("polymodal.prepare.augment.image:Blur", "Gaussian blur.", "folklore"),
+        "noise": Entry("polymodal.prepare.augment.image:Noise", "Gaussian noise on pictures.", "folklore"),
+        "erase": Entry(
+            "polymodal.prepare.augment.image:Erase", "A rectangle becomes noise.", "Zhong, Zheng, Kang, Li, Yang 2020"
+        ),
+        "mixup": Entry(
+            "polymodal.prepare.augment.image:MixUp",
+            "A weighted mean of two pictures of one label.",
+            "Zhang, Cisse, Dauphin, Lopez-Paz 2018",
+        ),
+        "cutmix": Entry(
+            "polymodal.prepare.augment.image:CutMix",
+            "A piece of another picture of the same label.",
+            "Yun, Han, Oh, Chun, Choe, Yoo 2019",
+        ),
+        # text
+        "synonyms": Entry(
+            "polymodal.prepare.augment.text:Synonyms",
+            "Words give way to synonyms (WordNet, or a list of one's own).",
+            "Wei & Zou 2019; Miller 1995 (WordNet)",
+        ),
+        "insert_words": Entry("polymodal.prepare.augment.text:InsertWords", "Synonyms are put in.", "Wei & Zou 2019"),
+        "drop_words": Entry("polymodal.prepare.augment.text:DropWords", "Words are left out.", "Wei & Zou 2019"),
+        "swap_words": Entry("polymodal.prepare.augment.text:SwapWords", "Words change places.", "Wei & Zou 2019"),
+        "back_translate": Entry(
+            "polymodal.prepare.augment.text:BackTranslate",
+            "Translated there and back by MarianMT (transformers, Apache-2.0).",
+            "Sennrich, Haddow, Birch 2016; Junczys-Dowmunt et al. 2018",
+            "hf",
+        ),
+        "fill_in": Entry(
+            "polymodal.prepare.augment.text:FillIn",
+            "Masked words filled in by a language model (transformers, Apache-2.0).",
+            "Kobayashi 2018",
+            "hf",
+        ),
+        # sound
+        "volume": Entry("polymodal.prepare.augment.audio:Volume", "Louder or softer.", "folklore"),
+        "speed": Entry(
+            "polymodal.prepare.augment.audio:Speed",
+            "Faster or slower; times in other columns move along.",
+            "Ko, Peddinti, Povey, Khudanpur 2015",
+        ),
+        "pitch": Entry(
+            "polymodal.prepare.augment.audio:Pitch", "Higher or lower at the same length.", "Flanagan & Golden 1966"
+        ),
+        "shift": Entry("polymodal.prepare.augment.audio:Shift", "Earlier or later.", "folklore"),
+        "add_noise": Entry("polymodal.prepare.augment.audio:AddNoise", "Noise at a signal-to-noise ratio.", "folklore"),
+        "room": Entry("polymodal.prepare.augment.audio:Room", "As heard in a room.", "Polack 1988"),
+        "spec_augment": Entry(
+            "polymodal.prepare.augment.audio:SpecAugment",
+            "Stretches of time and frequency are silenced.",
+            "Park et al. 2019",
+        ),
+        # series, numbers, rows
+        "series_jitter": Entry("polymodal.prepare.augment.series:SeriesJitter", "Noise on series.", "Um et al. 2017"),
+        "series_scale": Entry("polymodal.prepare.augment.series:SeriesScale", "Channels scaled.", "Um et al. 2017"),
+        "series_warp": Entry("polymodal.prepare.augment.series:SeriesWarp", "Time warped.", "Um et al. 2017"),
+        "series_window": Entry(
+            "polymodal.prepare.augment.series:SeriesWindow",
+            "A stretch drawn out to the length of the whole.",
+            "Le Guennec, Malinowski, Tavenard 2016",
+        ),
+        "jitter": Entry("polymodal.prepare.augment.table:Jitter", "Noise within a column's spread.", "folklore"),
+        "smote": Entry(
+            "polymodal.prepare.augment.table:Smote",
+            "Numbers move towards a near row of the same label.",
+            "Chawla, Bowyer, Hall, Kegelmeyer 2002",
+        ),
+        "drop_streams": Entry(
+            "polymodal.prepare.augment.across:DropStreams",
+            "Copies in which streams are missing.",
+            "Neverova, Wolf, Taylor, Nebout 2016",
+        ),
+    },
+)

@@ -94,9 +94,9 @@ class RowOp(Op):
                 row.undo()
                 rows.refused.append(Refused(row, self.name, error.reason))
                 continue
-            tally.note(row)
-            kept.append(row)
-            kept.extend(more)
+            for made in (row, *more):
+                tally.note(made)
+                kept.append(made)
         rows.kept = kept
 
     @abstractmethod

@@ -24,8 +24,8 @@ class SetAside(Exception):
 class Row:
     """One row: raw cells by column, media as `Media`, None where missing. Ops change it in place through `put`.
 
-    `number` is the row's position in the input, `copy` 0, or for a row that an augmentation made its number among its
-    source's copies.
+    `number` is the row's position in the input; `copy` is 0, or for a row that an augmentation made a number that no
+    other row made from the same source has.
     """
 
     id: str
@@ -57,9 +57,10 @@ class Row:
             self.cells[column] = before
         self.changed.clear()
 
-    def copied(self, copy: int) -> Row:
-        """A further row made from this one."""
-        return Row(f"{self.id}~{copy}", self.number, dict(self.cells), self.kinds, self.part, copy)
+    def copied(self, place: int, k: int) -> Row:
+        """A further row made from this one: the `k`-th that the op at `place` in the recipe makes."""
+        copy = self.copy * 4096 + place * 64 + k + 1
+        return Row(f"{self.id}~{place}.{k}", self.number, dict(self.cells), self.kinds, self.part, copy)
 
 
 @dataclass(frozen=True)

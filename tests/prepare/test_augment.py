@@ -1,0 +1,279 @@
+"""Augmentation: copies of training rows only, reproducible, consistent across modalities, every option of use."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ops import applied
+from test_clean_audio import RATE, VOICES
+from test_clean_image import PHOTOS, photo
+
+from polymodal.core.errors import BadArgument
+from polymodal.core.registry import options
+from polymodal.preparation.recipe import Recipe
+from polymodal.prepare import AUGMENT
+from polymodal.prepare.augment.audio import add_noise, moved_times, stretch
+from polymodal.prepare.augment.image import rectangle, swap_sides, warp
+from polymodal.prepare.augment.synonyms import synonyms
+from polymodal.prepare.media import Sound
+from polymodal.prepare.rows import Row, Rows
+
+TEXT = "The quick brown dog jumps over the lazy cat near the old wooden house"
+SERIES = np.stack([np.sin(np.linspace(0, 20, 200)), np.linspace(0, 1, 200)], 1).astype(np.float32)
+CELLS = {"image": PHOTOS[0], "text": TEXT, "audio": VOICES[0], "series": SERIES, "number": 3.5, "category": "red"}
+NEEDS = {  # options that have no default, and what else a row needs
+    "mixup": {"label": "y"}, "cutmix": {"label": "y"}, "smote": {"label": "y"},
+    "synonyms": {"source": "LIST"}, "insert_words": {"source": "LIST"},
+}  # fmt: skip
+OTHER = {
+    "flip": {"texts": []}, "rotate": {"degrees": 60.0}, "crop": {"least": 0.2},
+    "affine": {"shift": 0.4, "scale": 0.5, "shear": 30.0}, "perspective": {"most": 0.4},
+    "color": {"brightness": 0.9, "contrast": 0.9, "saturation": 0.9, "hue": 0.4}, "blur": {"most": 9.0},
+    "noise": {"most": 90.0}, "erase": {"most": 0.8}, "mixup": {"alpha": 5.0}, "cutmix": {"alpha": 9.0},
+    "synonyms": {"amount": 1.0}, "insert_words": {"amount": 1.0},
+    "drop_words": {"amount": 0.8}, "swap_words": {"amount": 0.9},
+    "volume": {"decibels": 30.0}, "speed": {"most": 0.5}, "pitch": {"semitones": 12.0}, "shift": {"seconds": 0.6},
+    "add_noise": {"least": -10.0, "most": 29.0, "color": "white"}, "room": {"seconds": 2.0, "wet": 0.9},
+    "spec_augment": {"bands": 5, "high": 0.5, "times": 6, "long": 0.5},
+    "series_jitter": {"amount": 0.5}, "series_scale": {"amount": 0.9}, "series_warp": {"amount": 0.6, "knots": 9},
+    "series_window": {"least": 0.1}, "jitter": {"amount": 0.9}, "smote": {"neighbours": 1, "balance": False},
+    "drop_streams": {"chance": 0.9},
+}  # fmt: skip
+HERE = [name for name in AUGMENT if not AUGMENT.entry(name).extra]
+TABLE = {"y": ["a", "b"] * 4}
+
+
+@pytest.fixture
+def listed(tmp_path):
+    path = tmp_path / "mine.txt"
+    path.write_text("quick fast rapid\nold aged\nhouse home building\ndog hound\n左边 左侧\n")
+    return str(path)
+
+
+def spec(name: str, listed: str, **more: object) -> dict[str, object]:
+    given = {k: listed if v == "LIST" else v for k, v in NEEDS.get(name, {}).items()}
+    return {"name": name, **given, **more}
+
+
+def columns(name: str) -> tuple[dict[str, list], dict[str, str]]:
+    """A small table of the kinds that an op takes."""
+    kinds = {"x": AUGMENT.load(name).kinds[0], "y": "category"}
+    if name == "drop_streams":
+        return {"x": [PHOTOS[0]] * 8, "t": [TEXT] * 8, **TABLE}, {"x": "image", "t": "text", "y": "category"}
+    if kinds["x"] == "number":
+        return {"x": np.random.default_rng(0).normal(0, 1, 8).tolist(), "z": list(np.arange(8.0) ** 2), **TABLE}, {
+            "x": "number",
+            "z": "number",
+            "y": "category",
+        }
+    cells = [photo(i) for i in range(8)] if kinds["x"] == "image" else [CELLS[kinds["x"]]] * 8
+    return {"x": cells, **TABLE}, kinds
+
+
+def outcome(rows: Rows) -> list[object]:
+    return [(row.id, {c: plain(row.get(c)) for c in row.cells}) for row in rows]
+
+
+def plain(value: object) -> object:
+    if isinstance(value, Sound):
+        return value.samples.tobytes()
+    return value.tobytes() if hasattr(value, "tobytes") else value
+
+
+@pytest.mark.parametrize("name", HERE)
+def test_copies_are_made_reproducibly_and_the_source_stays(name, listed):
+    table, kinds = columns(name)
+    more = {"balance": False} if name == "smote" else {}
+    first, _ = applied(spec(name, listed, **more), table, kinds)
+    again, _ = applied(spec(name, listed, **more), table, kinds)
+    assert outcome(first) == outcome(again)
+    sources = [row for row in first if not row.copy]
+    copies = [row for row in first if row.copy]
+    assert [plain(r.get("x")) for r in sources] == [plain(v) for v in table["x"]]
+    assert len(copies) >= 4
+    assert len({row.id for row in first}) == len(first)
+    for copy in copies:
+        source = sources[copy.number]
+        assert outcome(Rows([copy]))[0][1] != outcome(Rows([source]))[0][1], "a copy differs"
+        assert copy.cells["y"] == source.cells["y"], "the label stays"
+        if hasattr(source.get("x"), "size") and kinds["x"] == "image" and copy.get("x") is not None:
+            assert copy.get("x").size == source.get("x").size
+
+
+@pytest.mark.parametrize("name", HERE)
+def test_validation_and_test_rows_are_never_touched(name, listed):
+    table, kinds = columns(name)
+    (op,) = Recipe.read([spec(name, listed)]).ops(kinds)
+    rows = Rows([Row(str(i), i, {c: v[i] for c, v in table.items()}, {}, "test") for i in range(8)])
+    if op.surveys:
+        op.settle([op.sketch(rows)])
+    op.apply(rows)
+    assert len(rows) == 8
+
+
+@pytest.mark.parametrize("name", HERE)
+def test_every_option_changes_something(name, listed):
+    table, kinds = columns(name)
+    table = {c: v * 3 for c, v in table.items()}
+    usual = outcome(applied(spec(name, listed), table, kinds)[0])
+    tried = set(OTHER[name]) | set(NEEDS.get(name, ())) | {"columns", "copies"}
+    assert set(options(AUGMENT.load(name))) - ({"times"} if name == "speed" else set()) == tried, (
+        "a value for every option"
+    )
+    for option, value in OTHER[name].items():
+        if name in ("flip", "smote"):
+            continue  # tried below
+        assert outcome(applied(spec(name, listed, **{option: value}), table, kinds)[0]) != usual, option
+    if name != "flip":
+        more = {"balance": False} if name == "smote" else {}
+        one, three = (applied(spec(name, listed, copies=n, **more), table, kinds)[0] for n in (1, 3))
+        assert len(three) > len(one)
+
+
+@pytest.mark.parametrize("name", HERE)
+def test_bad_values_are_refused(name, listed):
+    table, kinds = columns(name)
+    with pytest.raises(BadArgument, match="copies must be"):
+        applied(spec(name, listed, copies=0), table, kinds)
+    with pytest.raises(BadArgument, match="There is no column 'w'"):
+        applied(spec(name, listed, columns=["w"]), table, kinds)
+
+
+def test_a_flip_swaps_the_sides_in_the_caption_and_in_no_other_word():
+    table = {"x": [PHOTOS[0]], "t": ["A man on the LEFT, a dog to his right. He has left."], "u": ["left"]}
+    kinds = {"x": "image", "t": "text", "u": "category"}
+    copy = applied("flip", table, kinds)[0].kept[1]
+    assert np.array_equal(np.asarray(copy.get("x")), np.asarray(PHOTOS[0])[:, ::-1])
+    assert copy.cells["t"] == "A man on the RIGHT, a dog to his left. He has left."
+    assert copy.cells["u"] == "left"
+    assert applied({"flip": {"texts": []}}, table, kinds)[0].kept[1].cells["t"] == table["t"][0]
+    assert applied({"flip": {"texts": ["u"]}}, table, kinds)[0].kept[1].cells["u"] == "right"
+    assert swap_sides("左边有一只狗,右边没有") == "右边有一只狗,左边没有"
+    assert swap_sides("Leftmost to rightward; right now, all right.") == "Rightmost to leftward; right now, all right."
+    assert (
+        swap_sides("on his left hand; it was left of the right door")
+        == "on his right hand; it was right of the left door"
+    )
+
+
+def test_speed_moves_subtitles():
+    words = "1\n00:00:01,000 --> 00:01:02,500\nhello at 3:2\n"
+    table = {"x": [VOICES[0]], "subs": [words], "onset": [0.5]}
+    kinds = {"x": "audio", "subs": "text", "onset": "number"}
+    copy = applied({"speed": {"times": ["subs", "onset"]}}, table, kinds)[0].kept[1]
+    speed = len(VOICES[0].samples) / len(copy.get("x").samples)
+    assert copy.cells["onset"] == pytest.approx(0.5 / speed, abs=1e-4)
+    assert copy.cells["subs"] == moved_times(words, 0.5 / copy.cells["onset"])
+    assert moved_times("00:00:01,000 --> 00:01:02,500", 2.0) == "00:00:00,500 --> 00:00:31,250"
+    assert moved_times("59:59.99", 0.5) == "01:59:59.98"
+    assert moved_times([1, 2], 2) == [0.5, 1.0]
+    assert moved_times("3", 2) == "1.5"
+    with pytest.raises(BadArgument, match="no column 'when'"):
+        applied({"speed": {"times": ["when"]}}, table, kinds)
+
+
+def test_noise_has_the_ratio_asked_for():
+    rng = np.random.default_rng(0)
+    for ratio in (0, 10, 20):
+        noisy = add_noise(Sound(VOICES[0].samples * 0.2, RATE), ratio, rng, 0.5)
+        noise = noisy.samples - VOICES[0].samples * 0.2
+        found = 10 * np.log10(((VOICES[0].samples * 0.2) ** 2).mean() / (noise**2).mean())
+        assert found == pytest.approx(ratio, abs=0.2)
+
+
+def test_a_stretched_tone_keeps_its_pitch():
+    tone = np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE)
+    long = stretch(tone, 1.5)
+    assert len(long) == 12000
+    spectrum = np.abs(np.fft.rfft(long[2000:10000]))
+    assert np.argmax(spectrum) == pytest.approx(440, abs=2)
+
+
+def test_warp_by_nothing_is_nothing():
+    assert np.array_equal(np.asarray(warp(PHOTOS[0], np.eye(3))), np.asarray(PHOTOS[0]))
+    moved = np.asarray(warp(PHOTOS[0], np.array([[1, 0, 5], [0, 1, 3], [0, 0, 1.0]])))
+    assert np.array_equal(moved[:-3, :-5], np.asarray(PHOTOS[0])[3:, 5:])
+
+
+def test_rectangles_lie_inside_and_cover_the_share():
+    rng = np.random.default_rng(0)
+    shares = []
+    for _ in range(300):
+        top, left, high, wide = rectangle((50, 80), 0.25, rng)
+        assert top + high <= 50
+        assert left + wide <= 80
+        shares.append(high * wide / 4000)
+    assert np.mean(shares) == pytest.approx(0.25, abs=0.02)
+
+
+def test_mixing_keeps_to_one_label():
+    dark, light = [np.full((8, 8, 3), v, np.uint8) for v in (0, 200)]
+    from PIL import Image
+
+    table = {"x": [Image.fromarray(p) for p in (dark, dark, light, light)], "y": ["d", "d", "l", "l"]}
+    for name in ("mixup", "cutmix"):
+        rows = applied({name: {"label": "y"}}, table, {"x": "image", "y": "category"})[0]
+        for row in rows:
+            assert set(np.unique(np.asarray(row.get("x")))) == {0 if row.cells["y"] == "d" else 200}
+    with pytest.raises(BadArgument, match="no column 'z' for the label"):
+        applied({"mixup": {"label": "z"}}, table, {"x": "image", "y": "category"})
+
+
+def test_smote_stays_between_neighbours_and_balances():
+    rng = np.random.default_rng(0)
+    table = {"a": rng.normal(0, 1, 60).tolist(), "b": rng.normal(5, 1, 60).tolist(), "y": ["many"] * 45 + ["few"] * 15}
+    kinds = {"a": "number", "b": "number", "y": "category"}
+    rows = applied({"smote": {"label": "y", "copies": 2}}, table, kinds)[0]
+    few = np.array([[r.cells["a"], r.cells["b"]] for r in rows if r.cells["y"] == "few"])
+    copies = [r for r in rows if r.copy]
+    assert {r.cells["y"] for r in copies} == {"few"}
+    assert len(few) == 45
+    every = applied({"smote": {"label": "y", "balance": False}}, table, kinds)[0]
+    assert sum(r.copy > 0 for r in every) == 60
+    nearest = applied({"smote": {"label": "y", "neighbours": 1, "copies": 2}}, table, kinds)[0]
+    assert outcome(nearest) != outcome(rows)
+    assert few.min(0).tolist() >= np.array([table["a"], table["b"]]).T[45:].min(0).tolist()
+
+
+def test_jitter_keeps_whole_numbers_and_the_range():
+    table = {"x": [1, 2, 3, 4, 5, 6, 7, 8], "z": [0.1 * i for i in range(8)]}
+    rows = applied({"jitter": {"amount": 2.0, "copies": 5}}, table, {"x": "number", "z": "number"})[0]
+    assert all(isinstance(r.cells["x"], int) and 1 <= r.cells["x"] <= 8 for r in rows)
+    assert all(0 <= r.cells["z"] <= 0.7 + 1e-9 for r in rows)
+
+
+def test_synonyms_of_a_list_and_of_wordnet(tmp_path, listed):
+    known = synonyms(listed)
+    assert known["dog"] == ("hound",)
+    cilin = tmp_path / "cilin.txt"
+    cilin.write_text("Aa01A01= 人 士 人物\nAa01A02# 人类 生人\nAa01A03@ 人手\n", encoding="utf-8")
+    assert synonyms(str(cilin)) == {"人": ("士", "人物"), "士": ("人", "人物"), "人物": ("人", "士")}
+    folder = tmp_path / "wn"
+    folder.mkdir()
+    synset = "00000000 03 n 02 dog 0 domestic_dog 0 001 @ 00000001 n 0000 | an animal\n"
+    other = f"{len(synset):08d} 03 n 02 big 0 large(p) 0 000 | size\n"
+    (folder / "data.noun").write_text(synset + other)
+    (folder / "index.noun").write_text(f"  1 licence\nbig n 1 0 1 0 {len(synset):08d}  \ndog n 1 1 @ 1 0 00000000  \n")
+    for part in ("verb", "adj", "adv"):
+        (folder / f"data.{part}").write_text("")
+        (folder / f"index.{part}").write_text("")
+    assert synonyms(str(folder)) == {"big": ("large",)}
+    with pytest.raises(BadArgument, match="does not exist"):
+        synonyms(str(tmp_path / "nowhere"))
+    (tmp_path / "empty.txt").write_text("")
+    with pytest.raises(BadArgument, match="holds no group"):
+        synonyms(str(tmp_path / "empty.txt"))
+
+
+def test_chinese_synonyms(listed):
+    pytest.importorskip("jieba")
+    rows = applied(spec("synonyms", listed), {"x": ["他在左边站着"]}, {"x": "text"})[0]
+    assert rows.kept[1].cells["x"] == "他在左侧站着"
+
+
+def test_dropping_never_takes_all_streams():
+    table = {"x": [PHOTOS[0]] * 20, "t": [TEXT] * 20}
+    rows = applied({"drop_streams": {"chance": 1.0}}, table, {"x": "image", "t": "text"})[0]
+    assert all((r.cells["x"] is None) != (r.cells["t"] is None) for r in rows if r.copy)
+    with pytest.raises(BadArgument, match="needs two columns"):
+        applied("drop_streams", {"t": [TEXT]}, {"t": "text"})
