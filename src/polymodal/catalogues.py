@@ -33,7 +33,7 @@ WORDS = {
     "objective": "What joint fusions are trained by besides their own loss. Named in `objective`, compared by "
     "`objectives`.",
     "head": "Tokens to scores, loss and human values. Named in `heads`, by target.",
-    "align": "Several streams into one space. Named in `polymodal align --method`.",
+    "align": "Several streams into one space. Named in `polymodal align --method`, or in `align` of a fit.",
     "embedding": "A knowledge graph's entities to vectors. Named in `embedding` of the aligner `knowledge`.",
 }
 BESIDE = {"fusion": ("fusion", "decision", "answer", "trees")}  # families that one option names
