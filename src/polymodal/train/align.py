@@ -114,6 +114,7 @@ class _Session:
         self.encoders: dict[str, Encoder] = {}
         self.problems: list[Problem] = list(plan.table.problems)
         self.notes = list(plan.notes)
+        self.costs: dict[str, float] = {}  # milliseconds that a frozen tower takes for one item
 
     def run(self) -> Aligned:
         for note in self.plan.notes:
@@ -162,7 +163,7 @@ class _Session:
             group = None
             if not any(p.requires_grad for p in encoder.parameters()):
                 result = store_tokens(encoder, dataset, name, self.store)
-                group = result["group"]
+                group, self.costs[name] = result["group"], result["ms_per_row"]
                 self.log.write("tokens", stream=name, **result)
             elif self.plan.towers == "frozen":
                 raise BadData(
@@ -278,6 +279,7 @@ class _Session:
             "valid": max(curve["valid"]),
             "epochs": len(curve["epoch"]),
             "test": found,
+            "speed": self._speed(chosen["train"], curve),
             "set_aside": len(self.problems),
             "doctor": self._doctor(towers, chosen, vectors),
             "notes": self.notes,
@@ -290,6 +292,19 @@ class _Session:
             shown = ", ".join(f"R@{k} {values[f'recall@{k}']['mean']:.1%}" for k in (1, 5, 10))
             self.progress.say(f"{way}: {shown}")
         return Aligned(self.folder, space)
+
+    def _speed(self, train: Mapping[str, Chosen], curve: Mapping[str, list[float]]) -> dict[str, float] | None:
+        """What it saves to encode once: an epoch of heads, validation included, against one that ran the towers too."""
+        if not curve["epoch"] or set(self.costs) != set(train):
+            return None
+        count, seconds = sum(map(len, train.values())), float(np.median(curve["seconds"]))
+        towers = sum(len(chosen) * self.costs[name] / 1000 for name, chosen in train.items())
+        return {
+            "items_a_second": count / seconds,
+            "seconds_an_epoch": seconds,
+            "towers_seconds_an_epoch": towers,
+            "ratio": (seconds + towers) / seconds,
+        }
 
     def _doctor(
         self,
