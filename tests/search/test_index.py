@@ -214,6 +214,16 @@ def test_vectors_and_queries_of_another_space_are_refused(index):
         (lambda i: i.add(["a"], {"photo": np.full((1, 8), np.inf)}, mark="space one"), BadData, "not finite"),
         (lambda i: i.add(["a"], {"foto": np.ones((1, 8))}, mark="space one"), UnknownName, "mean 'photo'"),
         (lambda i: i.add(["a"], {}, {"price": [1, 2]}), BadData, "'price': 2"),
+        (
+            lambda i: i.add(["a"], {"photo": Vectors(np.array([1]), np.ones((1, 8)), ["p"])}, mark="space one"),
+            BadData,
+            "places among the 1 ids; got 1 to 1",
+        ),
+        (
+            lambda i: i.add(["a"], {"photo": Vectors(np.array([0]), np.ones((1, 8)), [])}, mark="space one"),
+            BadData,
+            "a part each",
+        ),
         (lambda i: i.update(["rr1"], {}), UnknownName, "no row 'rr1'"),
         (lambda i: i.delete(["r1", "zz"]), UnknownName, "no row 'zz'"),
         (lambda i: i.nearest(np.ones((1, 3)), mark="space one"), BadData, "8 numbers"),
@@ -256,6 +266,20 @@ def test_compaction_shrinks_the_journal_and_readers_follow(index):
     assert ids(reader, reader.nearest(index.photo[:1], 1, mark="space one")) == [["r0"]]
     assert "r3" not in reader
     assert reader.head["generation"] == index.head["generation"]
+
+
+def test_a_reader_is_not_misled_by_a_file_of_the_same_number(index):
+    """Compacted twice, the journal may get back the number in the file system that it had when it was last read."""
+    reader = Index(index.folder)
+    path = index.folder / "items.journal"
+    index.delete(["r1"])
+    index.compact()
+    content = path.read_bytes()
+    other = Index.create(index.folder / "other", dim=8, streams=STREAMS, mark="space one")
+    other.add(["z" * len(content)], {})
+    path.write_bytes((index.folder / "other" / "items.journal").read_bytes())  # the same number, another journal
+    reader.refresh()
+    assert reader.corpus.names == ["z" * len(content)]
 
 
 def planted(tmp_path, calibrate, count=200):

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from polymodal.core.errors import BadData, UnknownName, suggest
-from polymodal.search.changes import Change, Delete, Put, Vectors
+from polymodal.core.errors import UnknownName, suggest
+from polymodal.search.changes import Change, Put, Vectors
 
 
 class Growing:
@@ -137,26 +137,8 @@ class Corpus:
 
     # --- changes ---
 
-    def check(self, change: Change) -> None:
-        """Raise `BadData` for a change that does not fit: wrong lengths, widths, vectors that are not finite."""
-        if isinstance(change, Delete):
-            return
-        wrong = {name: len(values) for name, values in change.columns.items() if len(values) != len(change.ids)}
-        if wrong:
-            raise BadData(f"Each column needs a value for each of {len(change.ids)} ids; got {wrong}.")
-        for stream, put in change.vectors.items():
-            if stream not in self.streams:
-                raise UnknownName(f"The index was made without the stream {stream!r}.{suggest(stream, self.streams)}")
-            if put.vectors.shape != (len(put.positions), self.dim):
-                raise BadData(
-                    f"Vectors of this index have {self.dim} numbers; got {list(put.vectors.shape)} for "
-                    f"{len(put.positions)} items of {stream!r}."
-                )
-            if not np.isfinite(put.vectors).all():
-                raise BadData(f"A vector of {stream!r} is not finite: what made it diverged or read a broken value.")
-
     def apply(self, change: Change) -> None:
-        """Take a change that `check` let pass."""
+        """Take a change, checked before (`given.as_put`)."""
         self.version += 1
         if isinstance(change, Put):
             self._put(change)

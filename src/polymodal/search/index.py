@@ -23,10 +23,11 @@ import numpy as np
 from polymodal.core.errors import BadArgument, BadData, MissingExtra, UnknownName, suggest
 from polymodal.search import exact
 from polymodal.search.calibrate import FEWEST, Calibration
-from polymodal.search.changes import Change, Delete, Put, Vectors, decode, decode_head, encode, encode_head, storable
+from polymodal.search.changes import Change, Delete, Vectors, decode, decode_head, encode, encode_head
 from polymodal.search.corpus import Corpus
+from polymodal.search.given import as_put, unique, unit
 from polymodal.search.graph import Graph, rescored
-from polymodal.search.journal import Journal, Lock
+from polymodal.search.journal import Journal, Lock, Replaced
 from polymodal.search.where import matching
 
 FORMAT = 1
@@ -172,7 +173,7 @@ class Index:
     def delete(self, ids: Sequence[str]) -> None:
         """Take rows away. Raises `UnknownName` when one is not there; nothing is deleted then."""
         with self.writing():
-            for identifier in _unique(ids):
+            for identifier in unique(ids):
                 self.corpus.number(identifier)
             if len(ids):
                 self._write(Delete(list(ids)))
@@ -229,12 +230,12 @@ class Index:
         state = self._state()
         if state == self._seen:
             return
-        if self._journal.replaced:
+        try:
+            for payload in self._journal.read(salvage=self._salvage):
+                self.corpus.apply(decode(payload, self.dim))
+            self._seen = state
+        except Replaced:
             self._load()
-            return
-        for payload in self._journal.read(salvage=self._salvage):
-            self.corpus.apply(decode(payload, self.dim))
-        self._seen = state
 
     # --- search ---
 
@@ -258,7 +259,7 @@ class Index:
         """
         self.refresh()
         self._check_mark(mark)
-        queries = self._unit(queries, "queries")
+        queries = unit(queries, self.dim, "queries")
         if k < 1:
             raise BadArgument(f"k is how many results are wanted, 1 or more; got {k}.")
         allowed = self._allowed(where, among, without)
@@ -345,17 +346,8 @@ class Index:
     ) -> None:
         if vectors:
             self._check_mark(mark)
-        names = _unique(ids)
-        put = {
-            name: given if isinstance(given, Vectors) else _one_each(name, given, names)
-            for name, given in vectors.items()
-        }
-        units = {
-            name: Vectors(v.positions, self._unit(v.vectors, f"items of {name!r}"), v.parts) for name, v in put.items()
-        }
-        kept = {name: [storable(value) for value in values] for name, values in (columns or {}).items()}
-        change = Put(names, kept, units)
-        self.corpus.check(change)
+        change = as_put(ids, vectors, columns or {}, self.corpus)
+        names = change.ids
         with self.writing():
             if new:
                 there = [name for name in names if name in self.corpus]
@@ -382,16 +374,6 @@ class Index:
                 f"({self.mark or 'none'}), so that no score would mean anything. Embed with the run that the index was "
                 "made of, or index the data again."
             )
-
-    def _unit(self, vectors: Any, what: str) -> np.ndarray:
-        """float32 [n, dim] of length one. Raises `BadData`."""
-        found = np.atleast_2d(np.asarray(vectors, dtype=np.float32))
-        if found.ndim != 2 or found.shape[1] != self.dim:
-            raise BadData(f"Vectors of this index have {self.dim} numbers; got {list(np.shape(vectors))} for {what}.")
-        length = np.linalg.norm(found, axis=1, keepdims=True)
-        if not np.isfinite(length).all() or (length == 0).any():
-            raise BadData(f"Some of {what} are zero or not finite: they have no direction. Leave missing items out.")
-        return found if np.abs(length - 1).max(initial=0) < 1e-5 else found / length
 
     def _allowed(
         self, where: str | Mapping[str, Any] | None, among: Sequence[str] | None, without: Sequence[str]
@@ -425,22 +407,6 @@ class Index:
         if approximate is not None or not usable:
             return bool(approximate)
         return bool(np.count_nonzero(allowed) >= SELECTIVE * len(allowed))
-
-
-def _unique(ids: Sequence[str]) -> list[str]:
-    if isinstance(ids, str):
-        raise BadArgument(f"ids is a list of ids; got the string {ids!r}. Put it in a list.")
-    names = [str(identifier) for identifier in ids]
-    if len(set(names)) < len(names):
-        twice = next(name for i, name in enumerate(names) if name in names[:i])
-        raise BadData(f"The id {twice!r} is given twice; a row is one id.")
-    return names
-
-
-def _one_each(stream: str, vectors: np.ndarray, ids: Sequence[str]) -> Vectors:
-    if np.ndim(vectors) != 2 or len(vectors) != len(ids):
-        raise BadData(f"{stream!r} needs a vector for each of {len(ids)} ids; got {list(np.shape(vectors))}.")
-    return Vectors.one_each(vectors, stream)
 
 
 def _chained(first: bytes, rest: Iterable[bytes]) -> Iterator[bytes]:

@@ -29,6 +29,10 @@ _FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 _PATIENCE = 0.02  # seconds between tries of a lock
 
 
+class Replaced(Exception):
+    """The journal was written anew since it was read."""
+
+
 class Journal:
     """The records of the file at `path`. `end` is where the last whole record read so far ends."""
 
@@ -36,7 +40,7 @@ class Journal:
         self.path = path
         self.end = 0
         self.torn = 0  # bytes of an unfinished record behind `end`
-        self._inode: int | None = None
+        self._first = b""  # the header of the first record, by which a file that took this one's place is told
 
     @staticmethod
     def create(path: Path, payloads: Iterator[bytes] | list[bytes]) -> None:
@@ -54,16 +58,18 @@ class Journal:
         finally:
             temporary.unlink(missing_ok=True)
 
-    @property
-    def replaced(self) -> bool:
-        """Whether another file has taken the place of the one that was read."""
-        return self._inode is not None and self._inode != self.path.stat().st_ino
-
     def read(self, *, salvage: bool = False) -> Iterator[bytes]:
-        """The records after `end`, which moves on with each. Raises `BadData` at damage; with `salvage`, skips it."""
+        """The records after `end`, which moves on with each.
+
+        Raises `BadData` at damage (with `salvage`, skips it), and `Replaced` when another file has taken the place of
+        the one read so far. Its number in the file system would not tell: systems give numbers again.
+        """
         with self.path.open("rb") as file:
-            status = os.fstat(file.fileno())
-            self._inode, size = status.st_ino, status.st_size
+            size = os.fstat(file.fileno()).st_size
+            first = file.read(_HEADER.size)
+            if self.end and first != self._first:
+                raise Replaced
+            self._first = first
             while self.end < size:
                 payload = _record(file, self.end)
                 if payload is None:

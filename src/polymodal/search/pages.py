@@ -63,7 +63,7 @@ def _title(results: Results) -> str:
         return clean(value)
     if kind == "row":
         return f"rows like {clean(value)}"
-    return f"{kind} {clean(Path(value).name)}" if isinstance(value, str | Path) else f"a given {kind}"
+    return clean(Path(value).name) if isinstance(value, str | Path) else f"a given {kind}"
 
 
 def _question(results: Results) -> dict[str, Any]:
