@@ -126,8 +126,7 @@ def write(graph: Graph, path: Path) -> Path:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
-        writer.writerows((graph.entities[h], graph.relations[r], graph.entities[t]) for h, r, t in graph.triples)
-        writer.writerows((entity, "alias", name) for entity, names in graph.names.items() for name in names)
+        writer.writerows(graph.to_triples())
     return path
 
 

@@ -76,7 +76,16 @@ def test_a_shuffled_graph_has_the_same_shape_and_no_truth():
     assert degrees[0] == degrees[1]
 
 
+def test_plain_triples_make_the_same_graph():
+    graph = read_graph([*TRIPLES, ("sparrow", "label", "house sparrow")])
+    again = Graph.of(graph.to_triples())
+    assert np.array_equal(again.triples, graph.triples)
+    assert again.names == graph.names
+
+
 def test_bad_graphs(tmp_path):
+    with pytest.raises(BadData, match=r"A graph is no mapping.*read_graph\(graph\).to_triples\(\)"):
+        read_graph({"name": "networkx.classes.digraph:DiGraph"})
     bad = tmp_path / "g.csv"
     bad.write_text("head,relaton,tail\na,b,c\n", encoding="utf-8")
     with pytest.raises(BadData, match="g.csv has no column 'relation'. Did you mean 'relaton'"):

@@ -55,6 +55,11 @@ class Graph:
         names = {e: tuple(named.get(e, ())) or (_local(e),) for e in entities}
         return cls(entities, relations, np.unique(numbers, axis=0), names)
 
+    def to_triples(self) -> list[tuple[str, str, str]]:
+        """Plain names, those of the entities as aliases; `Graph.of` makes the same graph of them."""
+        edges = [(self.entities[h], self.relations[r], self.entities[t]) for h, r, t in self.triples.tolist()]
+        return edges + [(entity, "alias", name) for entity, names in self.names.items() for name in names]
+
     def shuffled(self, seed: int = 0) -> Graph:
         """The same triples with the entities' names exchanged at random: as many edges, the same shape, no truth."""
         order = np.random.default_rng(seed).permutation(len(self.entities))
@@ -76,6 +81,11 @@ def read_graph(source: Any) -> Graph:
         return source
     if hasattr(source, "edges") and hasattr(source, "nodes"):
         return Graph.of(_networkx(source))
+    if isinstance(source, Mapping):
+        raise BadData(
+            f"A graph is no mapping; got one of {sorted(map(str, source))[:3]}. A run keeps its options as "
+            "plain values: give it a graph in memory as triples, read_graph(graph).to_triples(), or the path of a file."
+        )
     if not isinstance(source, str | Path):
         return Graph.of(_checked(source))
     path = Path(source)

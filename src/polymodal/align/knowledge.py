@@ -34,8 +34,9 @@ class Knowledge(Contrastive):
     `soft` / `near` · max(0, s)^`sharpness`; and `harder` · max(0, s) is added to their logits, so that they count as
     hard negatives. Embedding new items needs no graph.
 
-    `graph` is what `align.graph.read_graph` reads: a path (.csv, .tsv, .nt, .ttl) or, in Python, triples or a networkx
-    graph. `plurals`: "dogs" is found as "dog". Soft targets by label similarity: Andonian et al. 2022.
+    `graph` is what `align.graph.read_graph` reads: a path (.csv, .tsv, .nt, .ttl) or, in Python, triples (those of a
+    networkx graph: `read_graph(g).to_triples()`). `plurals`: "dogs" is found as "dog". Soft targets by likeness:
+    Andonian et al. 2022.
     """
 
     reads_cells: ClassVar[bool] = True
