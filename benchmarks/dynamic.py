@@ -168,10 +168,14 @@ def main() -> None:
     arguments.add_argument("--seeds", type=int, default=5)
     arguments.add_argument("--out", type=Path, default=Path("runs/dynamic"))
     arguments.add_argument("--workers", type=int, default=None)
+    arguments.add_argument("--encoder-epochs", type=int, default=None, help="fewer than their own, for a trial")
     given = arguments.parse_args()
     folder = folder_of(given.data)
     sources = known(given.data).sources(folder)
-    plan = pm.plan(**sources, fusion=["dynamic"], deploy="dynamic", seeds=1, ensemble=False, workers=given.workers)
+    options = {"encoder_training": {"epochs": given.encoder_epochs}} if given.encoder_epochs else {}
+    plan = pm.plan(
+        **sources, **options, fusion=["dynamic"], deploy="dynamic", seeds=1, ensemble=False, workers=given.workers
+    )
     if not (given.out / "metrics.json").exists():
         from polymodal.train.fit import fit_plan
 

@@ -12,7 +12,7 @@ from polymodal.answers.rightness import mean_rightness, rightness, scored_rows
 from polymodal.assemble import Heads
 from polymodal.core.errors import BadArgument, UnknownName
 from polymodal.core.types import Target
-from polymodal.model import Supply
+from polymodal.model import Blend, Supply
 
 
 def test_the_costly_stream_is_encoded_only_where_it_is_needed():
@@ -106,3 +106,18 @@ def test_how_right_an_answer_is():
     assert found[1].isnan()
     assert scored_rows([CLASSES, labels], truth).tolist() == [True, False]
     assert rightness(NUMBER, torch.tensor([[1.0], [9.0]]), torch.tensor([0.5, 0.0])).tolist() == [0.75, -3.0]
+
+
+def test_a_blend_asks_only_for_what_a_member_asks_for():
+    blend = Blend([trained("dynamic"), trained({"name": "dynamic", "tolerance": 0.2})], [0.5, 0.5]).eval()
+    rows, easy = planted(200, 6)
+    asked = {name: torch.zeros(200, dtype=torch.bool) for name in WIDTHS}
+
+    class Counting(Supply):
+        def tokens(self, stream, rows=None):
+            asked[stream] |= self.present(stream) if rows is None else rows
+            return super().tokens(stream, rows)
+
+    found = blend.respond(Counting(rows.streams), sorted(WIDTHS))["y"]
+    torch.testing.assert_close(found, blend(rows.streams).predictions["y"])
+    assert asked["costly"][easy].float().mean() < 0.1

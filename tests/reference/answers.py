@@ -51,7 +51,7 @@ def joined(vectors: dict[str, np.ndarray], p: Arrays, name: str) -> np.ndarray:
     )
 
 
-@parity("answer", "experts", source="Li et al. 2025")
+@parity("answer", "experts", source="Li, Chen, Han 2025")
 def experts() -> Pair:
     def formula(vectors: dict[str, np.ndarray], p: Arrays) -> np.ndarray:
         gate = np.exp(linear(gelu(joined(vectors, p, "read")), p, "gates.of_y"))

@@ -14,7 +14,7 @@ ANSWERS = Catalogue(
         "experts": Entry(
             "polymodal.answers.experts:Experts",
             "Mixture of experts, one a stream; the gate leaves out streams that are absent.",
-            "Li et al. 2025 (SimMLM: dynamic mixture of modality experts)",
+            "Li, Chen, Han 2025 (SimMLM: dynamic mixture of modality experts)",
         ),
         "dynamic": Entry(
             "polymodal.answers.dynamic:Dynamic",
