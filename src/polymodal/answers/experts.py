@@ -21,7 +21,7 @@ from polymodal.nn.streams import Join
 
 
 class Experts(Answer):
-    """Dynamic mixture of modality experts (Li, Chen, Han 2025, SimMLM): y = Σ_k g_k y_k over the streams that are there.
+    """Dynamic mixture of modality experts (Li, Chen, Han 2025): y = Σ_k g_k y_k over the streams that are there.
 
     Each stream's expert answers alone with scores y_k; a gate reads the pooled vectors and which streams are there, and
     g = softmax of its outputs over the present streams, so that absent ones get exactly no weight. Scores are mixed as
