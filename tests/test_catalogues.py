@@ -26,6 +26,9 @@ CHECKS = {
     "objective": "check_objective",
     "align": "check_aligner",
     "embedding": "check_embedding",
+    "clean": "check_op",
+    "annotate": "check_op",
+    "augment": "check_op",
 }
 ONLY_HERE = {"trees"}  # fitted, not trained: no third party can add one, and tests/fusion/test_boosted.py is its check
 

@@ -22,6 +22,9 @@ FAMILIES = {
     "objective": "polymodal.objectives:OBJECTIVES",
     "align": "polymodal.align:ALIGNERS",
     "embedding": "polymodal.align:EMBEDDINGS",
+    "clean": "polymodal.prepare:CLEAN",
+    "annotate": "polymodal.prepare:ANNOTATE",
+    "augment": "polymodal.prepare:AUGMENT",
 }
 WORDS = {
     "processor": "Raw cells of one column to arrays, fitted on the training rows only.",
@@ -35,6 +38,9 @@ WORDS = {
     "head": "Tokens to scores, loss and human values. Named in `heads`, by target.",
     "align": "Several streams into one space. Named in `polymodal align --method`, or in `align` of a fit.",
     "embedding": "A knowledge graph's entities to vectors. Named in `embedding` of the aligner `knowledge`.",
+    "clean": "Steps of a recipe that mend cells or set rows aside. Named in `polymodal prepare --recipe`.",
+    "annotate": "Steps of a recipe that add columns: labels, words, boxes, transcripts, with confidence and model.",
+    "augment": "Steps of a recipe that make further rows from the training rows; or in `augment` of a fit.",
 }
 BESIDE = {"fusion": ("fusion", "decision", "answer", "trees")}  # families that one option names
 

@@ -27,6 +27,9 @@ TRIED = {
     "objective": "objectives/test_objective_laws.py",
     "align": "align/test_aligner_laws.py",
     "embedding": "align/test_embedding.py",
+    "clean": "prepare/test_op_laws.py",
+    "annotate": "prepare/test_op_laws.py",
+    "augment": "prepare/test_op_laws.py",
 }
 # Options without which eight rows are too few to learn from.
 SMALL: dict[str, dict[str, Any]] = {"text_tfidf": {"rare": 1}}

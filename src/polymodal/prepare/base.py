@@ -25,6 +25,7 @@ class Op(ABC):
     """
 
     kinds: ClassVar[tuple[str, ...]] = ()  # kinds of columns it can work on
+    reads_batch: ClassVar[bool] = False  # True: rows of a batch are partners, so that the recipe's `batch` matters
     name: str = ""  # as the recipe calls it
     seed: int = 0
     place: int = 0  # its position in the recipe: two ops alike draw differently

@@ -12,6 +12,7 @@ import numpy as np
 
 from polymodal.core.errors import BadCell, require
 from polymodal.core.files import writing
+from polymodal.prepare.medical import Volume, read_volume
 
 SUFFIXES = {"image": ".png", "audio": ".flac", "series": ".npy", "video": ".mp4", "volume": ".npy"}
 MEDIA_KINDS = tuple(SUFFIXES)
@@ -28,21 +29,6 @@ class Sound:
     @property
     def seconds(self) -> float:
         return len(self.samples) / self.rate
-
-
-@dataclass(frozen=True, eq=False)
-class Volume:
-    """A medical scan: `values` [slices, H, W] in the scanner's units, `spacing` of the three axes in millimetres.
-
-    `window` is (centre, width) of the values that its makers meant to be seen, where the file says so; `tags` what it
-    says of itself. `inverted`: the smallest value is white.
-    """
-
-    values: np.ndarray
-    spacing: tuple[float, float, float]
-    window: tuple[float, float] | None = None
-    tags: dict[str, str] = field(default_factory=dict)
-    inverted: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,12 +148,6 @@ def _video(content: bytes) -> bytes:
     return content
 
 
-def _volume(content: bytes) -> Volume:
-    from polymodal.prepare.medical import read_volume
-
-    return read_volume(content)
-
-
 def _array(content: bytes) -> np.ndarray:
     try:
         return np.load(io.BytesIO(content), allow_pickle=False)
@@ -175,4 +155,4 @@ def _array(content: bytes) -> np.ndarray:
         raise BadCell(f"is no array in .npy form: {error}") from error
 
 
-_READERS = {"image": _picture, "audio": _sound, "series": _array, "video": _video, "volume": _volume}
+_READERS = {"image": _picture, "audio": _sound, "series": _array, "video": _video, "volume": read_volume}

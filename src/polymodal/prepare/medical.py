@@ -4,13 +4,29 @@ from __future__ import annotations
 
 import io
 import tempfile
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from polymodal.core.errors import BadCell, require
-from polymodal.prepare.media import Volume
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """A medical scan: `values` [slices, H, W] in the scanner's units, `spacing` of the three axes in millimetres.
+
+    `window` is (centre, width) of the values that its makers meant to be seen, where the file says so; `tags` what it
+    says of itself. `inverted`: the smallest value is white.
+    """
+
+    values: np.ndarray
+    spacing: tuple[float, float, float]
+    window: tuple[float, float] | None = None
+    tags: dict[str, str] = field(default_factory=dict)
+    inverted: bool = False
+
 
 # What names or points to a person (DICOM PS3.15 Annex E, basic profile: the tags that scans carry in practice).
 PERSONAL = tuple(

@@ -17,10 +17,11 @@ from polymodal.testing.examples import example_cells, example_inputs
 from polymodal.testing.fusion import check_fusion
 from polymodal.testing.head import check_head
 from polymodal.testing.objective import check_objective
+from polymodal.testing.op import check_op
 from polymodal.testing.processor import check_processor
 from polymodal.testing.subject import NotConformant, Violation
 
 __all__ = [
     "NotConformant", "Violation", "check_aligner", "check_answer", "check_decision", "check_embedding", "check_encoder",
-    "check_fusion", "check_head", "check_objective", "check_processor", "example_cells", "example_inputs",
+    "check_fusion", "check_head", "check_objective", "check_op", "check_processor", "example_cells", "example_inputs",
 ]  # fmt: skip

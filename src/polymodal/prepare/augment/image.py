@@ -231,6 +231,7 @@ class _Mix(BatchOp):
     """
 
     kinds = ("image",)
+    reads_batch = True
 
     def __init__(self, *, columns: Sequence[str] | str | None, label: str, copies: int):
         super().__init__(columns=columns)

@@ -10,8 +10,7 @@ from PIL import Image
 
 from polymodal.core.errors import BadArgument, require, suggest
 from polymodal.prepare.base import RowOp
-from polymodal.prepare.media import Volume
-from polymodal.prepare.medical import PERSONAL
+from polymodal.prepare.medical import PERSONAL, Volume
 from polymodal.prepare.rows import Row, SetAside
 
 # (centre, width) in Hounsfield units, as radiologists use them
