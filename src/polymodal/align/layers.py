@@ -24,11 +24,11 @@ class Layers:
     chosen: dict[str, int]
     agreement: dict[tuple[int, ...], float]  # in the order of the sorted streams' names
 
-    def words(self) -> str:
-        """One sentence for the report."""
+    def words(self, names: Sequence[str] = ()) -> str:
+        """One sentence for the report, about the streams `names`, by default all."""
         best = self.agreement[tuple(self.chosen[name] for name in sorted(self.chosen))]
         last = self.agreement[max(self.agreement)]
-        layers = ", ".join(f"layer {layer} of {name}" for name, layer in sorted(self.chosen.items()))
+        layers = ", ".join(f"layer {self.chosen[name]} of {name}" for name in sorted(names or self.chosen))
         return f"{layers}: mutual nearest neighbours agree in {best:.1%} (in the last layers {last:.1%})."
 
 

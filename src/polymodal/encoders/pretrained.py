@@ -46,7 +46,7 @@ class PretrainedTower(Encoder):
     pictures and dual encoders where there is one, else mean. The sequence is averaged to at most `tokens` tokens.
 
     `layer` reads a hidden layer instead of the last: 0 is what goes into the first block, n what comes out of the n-th.
-    Middle layers often align better with another modality (`align.layers` chooses).
+    Middle layers often align better with another modality: `align` chooses by `layer: auto`.
 
     Of a dual encoder (CLIP, SigLIP, CLAP) the side of this modality is used, projected into the shared space.
     """
@@ -65,7 +65,7 @@ class PretrainedTower(Encoder):
         rank: int = 8,
         pool: str = "auto",
         tokens: int = 16,
-        layer: int | None = None,
+        layer: int | str | None = None,
     ):
         super().__init__(facts, dim)
         for name, value, allowed in (("tune", tune, TUNES), ("pool", pool, POOLS)):
@@ -257,13 +257,15 @@ class _Layer:
     last_hidden_state: Tensor
 
 
-def _check_layer(layer: int, dual: bool, tower: nn.Module) -> int:
+def _check_layer(layer: int | str, dual: bool, tower: nn.Module) -> int:
     """The layer itself. Raises `BadArgument` when the tower has no such layer, or none to choose."""
     config: Any = tower.config
     depth = getattr(config, "num_hidden_layers", None)
     if dual or not isinstance(depth, int) or hasattr(config, "depths"):
         why = "a dual encoder's shared space is its last layer" if dual else "its layers differ in width"
         raise BadArgument(f"The layer of {type(tower).__name__} cannot be chosen: {why}. Leave `layer` out.")
+    if layer == "auto":
+        raise BadArgument(f"`align` chooses the layer; elsewhere name it, 0 to {depth}, or leave `layer` out.")
     if not isinstance(layer, int) or not 0 <= layer <= depth:
         raise BadArgument(f"layer must be a whole number from 0 to {depth}, the tower's blocks; got {layer!r}.")
     return layer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from polymodal.process.base import Processor
 from polymodal.space import Space
 from polymodal.train.align_config import AlignConfig
 from polymodal.train.align_items import Chosen, Tower, sides
+from polymodal.train.align_layers import is_open, resolve_layers
 from polymodal.train.align_plan import AlignPlan, plan_align
 from polymodal.train.align_report import write_align_report
 from polymodal.train.align_train import JUDGED, AlignTraining, both_ways, embed_items, recall
@@ -154,6 +156,7 @@ class _Session:
 
     def _encode(self, processed: Mapping[str, tuple[Items, Dataset]]) -> dict[str, Tower]:
         """Build the encoders; those without anything to learn encode every different cell once."""
+        self._choose_layers(processed)
         towers = {}
         stage = self.progress.stage("encoding", len(processed))
         for name, (some, dataset) in processed.items():
@@ -174,6 +177,18 @@ class _Session:
             stage.advance(name)
         self._timed("encoding items", stage.end())
         return towers
+
+    def _choose_layers(self, processed: Mapping[str, tuple[Items, Dataset]]) -> None:
+        plan = self.plan
+        if any(is_open(spec) for spec in plan.encoders.values()):
+            specs, words = resolve_layers(
+                plan.encoders, processed, self.processors, plan.rows("train"),
+                width=plan.config.width, seed=plan.config.seed,
+            )  # fmt: skip
+            self.plan = replace(plan, encoders=specs)
+            for sentence in words:
+                self.notes.append(sentence)
+                self.progress.say(sentence)
 
     def _chosen(self, towers: Mapping[str, Tower], part: str) -> dict[str, Chosen]:
         rows = self.plan.rows(part)
@@ -235,7 +250,9 @@ class _Session:
         self, aligner: Aligner, towers: Mapping[str, Tower], chosen: Mapping[str, Mapping[str, Chosen]]
     ) -> tuple[Aligner, dict[str, list[float]]]:
         stage = self.progress.stage(f"aligning by {label(self.plan.method)}", 1)
-        aligner.fit(sides(towers, chosen["train"]), seed=self.plan.config.seed)
+        for note in aligner.fit(sides(towers, chosen["train"]), seed=self.plan.config.seed):
+            self.progress.say(note)
+            self.notes.append(note)
         score = recall(aligner.eval(), towers, chosen["valid"])
         self._timed("aligning", stage.end(f"validation recall {score:.3f}"))
         self.log.write("fitted", job=LEARNED, valid=score)
