@@ -8,6 +8,10 @@ the ways alternate in one process on one thread, and the ratio is of the same ro
 product with `argpartition`. Then a process that adds rows is killed with SIGKILL at random moments, again and again on
 one index; ids that it had said were added and are not there, or are there twice, are counted. Exits with 1 if there is
 one.
+
+Last, a corpus of two modalities: half of the things are there as pictures, the other half as texts, and other texts of
+all of them are asked, with the gap calibrated and not. The space is planted, with a gap as wide as the things differ;
+`--pairs` takes vectors of a real one, an .npz with `pictures` [N, D] and `texts` [N, C, D].
 """
 
 from __future__ import annotations
@@ -182,6 +186,40 @@ def killed(folder: Path, times: int, width: int = 64, seed: int = 0) -> dict[str
     }
 
 
+def planted_pairs(count: int = 1000, width: int = 64, gap: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures [N, D] and two texts [N, 2, D] of the same things, the modalities `gap` times their spread apart."""
+    rng = np.random.default_rng(0)
+    things = rng.normal(size=(count, width)) / np.sqrt(width)
+    shift = rng.normal(size=(2, width)) / np.sqrt(width) * gap
+    pictures = things + 0.8 * rng.normal(size=things.shape) / np.sqrt(width) + shift[0]
+    texts = things[:, None] + 0.8 * rng.normal(size=(count, 2, width)) / np.sqrt(width) + shift[1]
+    return pictures, texts
+
+
+def mixed(pictures: np.ndarray, texts: np.ndarray, folder: Path) -> list[dict[str, Any]]:
+    """Texts asked in a corpus of which every second thing is a picture and every other a text: how its item ranks."""
+    count = len(pictures)
+    shown = np.arange(count) % 2 == 0
+    asked = texts[:, 1:].reshape(-1, texts.shape[-1])
+    wanted = np.repeat(np.arange(count), texts.shape[1] - 1)
+    found = []
+    for calibrate in ("off", "on"):
+        index = Index.create(
+            folder / calibrate, dim=pictures.shape[1], streams={"picture": "image", "text": "text"}, calibrate=calibrate
+        )
+        index.add([str(i) for i in np.flatnonzero(shown)], {"picture": pictures[shown]})
+        index.add([str(i) for i in np.flatnonzero(~shown)], {"text": texts[~shown, 0]})
+        items = index.nearest(asked, 10, stream="text").items
+        rows = np.array(index.corpus.ids).astype(int)[index.corpus.row[items]]
+        hit = rows == wanted[:, None]
+        row: dict[str, Any] = {"calibrate": calibrate, "queries": len(asked)}
+        for what, some in (("all", slice(None)), ("of_pictures", shown[wanted]), ("of_texts", ~shown[wanted])):
+            row |= {f"recall@{k}_{what}": float(hit[some, :k].any(1).mean()) for k in (1, 10)}
+        row["pictures_in_first_10"] = float((index.corpus.stream[items] == 0).mean())
+        found.append(row)
+    return found
+
+
 def main() -> None:
     """Run the benchmark."""
     options = parser(__doc__)
@@ -190,6 +228,7 @@ def main() -> None:
     options.add_argument("--embeddings", type=Path)
     options.add_argument("--rounds", type=int, default=7)
     options.add_argument("--kills", type=int, default=20)
+    options.add_argument("--pairs", type=Path)
     given = options.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as root, threadpool_limits(1):
@@ -203,8 +242,13 @@ def main() -> None:
             x, q = clustered(given.items, width), clustered(QUERIES, width, seed=1)
             rows += measured("clusters", x, q, given.rounds, Path(root) / str(width))
         kill = killed(Path(root) / "killed", given.kills) if given.kills else None
+        pairs = (
+            planted_pairs() if given.pairs is None else tuple(np.load(given.pairs)[n] for n in ("pictures", "texts"))
+        )
+        calibrated = mixed(pairs[0], pairs[1], Path(root) / "mixed")
     if rows:
         show(rows, given.json)
+    show(calibrated, given.json)
     if kill is not None:
         show([kill], given.json)
         if kill["lost"] or kill["twice"]:
