@@ -19,8 +19,8 @@ from polymodal.nn.named import Named
 class Supply:
     """Tokens of some rows, stream by stream, handed out when they are asked for: these are there already.
 
-    An answer that can do without a stream in some rows does not ask for it there; `predictor.Encoding` then neither
-    decodes nor encodes those cells.
+    An answer that can do without a stream in some rows does not ask for it there; `answers.encoding.Encoding` then
+    neither decodes nor encodes those cells.
     """
 
     def __init__(self, streams: Mapping[str, Tokens]):

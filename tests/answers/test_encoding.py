@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from polymodal.answers.encoding import Encoding
 from polymodal.core.types import Tokens
 from polymodal.model import Supply
-from polymodal.predictor import Encoding
 
 ROWS = 6
 
