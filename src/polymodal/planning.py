@@ -172,7 +172,7 @@ def plan(
     _check_names(config, resolved)
     split, notes = _split(table, tables, resolved, config)
     targets, truth = _targets(table, resolved, split, notes)
-    objectives = _objectives(config, targets)
+    objectives = _objectives(config, targets, notes)
     table, split, truth = _labelled(table, split, truth, notes)
     if empty := [part for i, part in enumerate(PARTS) if not (split == i).any()]:
         raise BadData(
@@ -339,13 +339,14 @@ def _check_deploy(config: Config, names: Sequence[str]) -> None:
         raise UnknownName(f"deploy names {config.deploy!r}, which is not compared here.{suggest(config.deploy, names)}")
 
 
-def _objectives(config: Config, targets: Sequence[Target]) -> list[Spec | Sequence[Spec]]:
+def _objectives(config: Config, targets: Sequence[Target], notes: list[str]) -> list[Spec | Sequence[Spec]]:
     """The objectives to compare, as JSON can carry them. Raises for a name or option that the catalogues lack."""
+    kinds = [t.kind for t in targets]
     if config.objective is not None:
-        check(config.objective)
+        check(config.objective, kinds)
     if config.align is not None:
         check_aligner(config.align)
-    asked = settled(config.objectives, [t.kind for t in targets], len(targets))
+    asked = settled(config.objectives, kinds, notes)
     return [[portable(s) for s in o] if isinstance(o, list | tuple) else portable(o) for o in asked]
 
 

@@ -12,6 +12,7 @@ from polymodal.core.registry import Spec, label
 from polymodal.objectives import OBJECTIVES
 
 JOINT = ("fusion", "answer")  # families whose streams are trained together, so that one can starve another
+NO_FUSION = "An objective or an aligner needs a fusion of several streams; there is none here."
 TOWERS = "towers"  # what the row without an objective is called: the same model, trained by its own loss
 
 
@@ -45,7 +46,7 @@ def varied(
         return tuple(strategies)
     more = joint(strategies)
     if not more:
-        raise BadArgument("An objective or an aligner needs a fusion of several streams; there is none here.")
+        raise BadArgument(NO_FUSION)
     if align is not None:
         more = [with_aligner(s, align, weight) for s in more]
     if objective is not None:
@@ -64,6 +65,8 @@ def compared(
     if not objectives:
         return ()
     able = {s.name: s for s in joint(strategies) if s.objective is None and s.align is None}
+    if not able:
+        raise BadArgument(NO_FUSION)
     for name in fusions:
         if name not in (*able, "best"):
             raise BadArgument(f"objectives_on names {name!r}, which is no joint fusion here.{suggest(name, able)}")
@@ -76,31 +79,40 @@ def base_of(variant: str) -> str:
     return variant.split(" + ", 1)[0]
 
 
-def settled(objectives: str | Sequence[Spec] | None, kinds: Sequence[str], targets: int) -> list[Spec | Sequence[Spec]]:
-    """The objectives to compare. `all` leaves out those that the targets' kinds do not allow.
+def settled(
+    objectives: str | Sequence[Spec] | None, kinds: Sequence[str], notes: list[str]
+) -> list[Spec | Sequence[Spec]]:
+    """The objectives to compare. `all` leaves out those that the targets' kinds do not allow, and says so in `notes`.
 
-    Raises `UnknownName` or `BadArgument` for what the catalogue does not hold.
+    Raises `UnknownName` or `BadArgument` as `check`.
     """
     if objectives is None:
         return []
-    if isinstance(objectives, str) and objectives != "all":
-        objectives = [objectives]
     if objectives != "all":
-        for objective in objectives:
-            check(objective)
-        return list(objectives)
-    found: list[Spec | Sequence[Spec]] = []
-    for name in OBJECTIVES:
-        served = OBJECTIVES.load(name).kinds  # type: ignore[attr-defined]
-        if set(kinds) <= set(served) and (targets == 1 or name != "pmr"):
-            found.append(name)
-    return found
+        found: list[Spec | Sequence[Spec]] = [objectives] if isinstance(objectives, str) else list(objectives)
+        for objective in found:
+            check(objective, kinds)
+        return found
+    left_out = [name for name in OBJECTIVES if not _serves(OBJECTIVES.load(name), kinds)]
+    if left_out:
+        notes.append(f"Objectives left out, since they do not serve these targets: {', '.join(left_out)}.")
+    return [name for name in OBJECTIVES if name not in left_out]
 
 
-def check(objective: Spec | Sequence[Spec]) -> None:
-    """Raise `UnknownName` or `BadArgument` unless every part is an objective with options that it has."""
+def check(objective: Spec | Sequence[Spec], kinds: Sequence[str]) -> None:
+    """Raise `UnknownName` or `BadArgument` unless every part is an objective for targets of these `kinds`."""
     for spec in listed(objective):
-        OBJECTIVES.resolve(spec)
+        cls, _ = OBJECTIVES.resolve(spec)
+        if not _serves(cls, kinds):
+            raise BadArgument(
+                f"The objective {label(spec)} does not serve {len(kinds)} target{'s' * (len(kinds) > 1)} of the kind "
+                f"{' and '.join(sorted(set(kinds)))}: it is for {' and '.join(cls.kinds)}"  # type: ignore[attr-defined]
+                f"{', one target' if cls.single else ''}."  # type: ignore[attr-defined]
+            )
+
+
+def _serves(cls: type, kinds: Sequence[str]) -> bool:
+    return set(kinds) <= set(cls.kinds) and not (cls.single and len(kinds) > 1)  # type: ignore[attr-defined]
 
 
 def check_aligner(align: Spec) -> None:

@@ -247,6 +247,7 @@ def test_the_plan_tells_what_is_compared(tmp_path):
         ({"align": "infonse"}, UnknownName, "Did you mean 'infonce'"),
         ({"align_weight": -1}, BadArgument, "align_weight must be at least 0"),
         ({"objective": "ogm", "streams": 1}, BadArgument, "needs a fusion of several streams"),
+        ({"objectives": "all", "streams": 1}, BadArgument, "needs a fusion of several streams"),
     ],
 )
 def test_bad_options_are_refused(options, error, words):
@@ -259,6 +260,10 @@ def test_bad_options_are_refused(options, error, words):
 
 def test_numbers_leave_out_what_needs_classes(tmp_path):
     columns, target = synthetic.product(100, kind="number")
-    names = {s.name for s in pm.plan(columns, target, objectives="all", objectives_on="concat").compared}
+    plan = pm.plan(columns, target, objectives="all", objectives_on="concat")
+    names = {s.name for s in plan.compared}
     assert "concat + pmr" not in names
     assert len(names) == len(OBJECTIVES)
+    assert "Objectives left out, since they do not serve these targets: pmr." in plan.text()
+    with pytest.raises(BadArgument, match="pmr does not serve 1 target of the kind number: it is for classes"):
+        pm.plan(columns, target, objective="pmr")

@@ -13,7 +13,7 @@ from polymodal.core.errors import BadArgument
 
 @app.command("list")
 def list_parts(
-    family: Annotated[str | None, typer.Argument(help="processor, encoder, fusion, decision, trees or head.")] = None,
+    family: Annotated[str | None, typer.Argument(help="One family only, as fusion, align or objectives.")] = None,
     as_json: AsJson = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the tables of the documentation.")] = False,
 ) -> None:

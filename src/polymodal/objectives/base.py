@@ -81,12 +81,17 @@ class Objective(Part):
     """
 
     kinds: ClassVar[tuple[str, ...]] = KINDS  # of targets that it serves
-    uses_towers: ClassVar[bool] = True  # False: works as well where streams have no parameters of their own
+    single: ClassVar[bool] = False  # True: serves one target only
 
     def __init__(self, setting: Setting):
         super().__init__()
         self.setting = setting
         self.names = setting.names
+        if self.single and len(setting.targets) > 1:
+            raise BadArgument(
+                f"The objective {type(self).__name__} is for one target; there are {len(setting.targets)}. `unimodal` "
+                "and `ogm` serve several."
+            )
         for target in setting.targets:
             if target.kind not in self.kinds:
                 raise BadArgument(

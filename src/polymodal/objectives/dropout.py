@@ -15,8 +15,6 @@ class ModalityDropout(Objective):
     can be compared with the other objectives.
     """
 
-    uses_towers = False
-
     def __init__(self, setting: Setting, *, rate: float = 0.3):
         super().__init__(setting)
         self.rate = rate

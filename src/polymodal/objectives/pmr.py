@@ -24,6 +24,7 @@ class Pmr(Objective):
     """
 
     kinds = ("classes",)
+    single = True
     prototypes: Tensor
     sums: Tensor
     counts: Tensor
@@ -49,8 +50,6 @@ class Pmr(Objective):
                 "pmr takes weight above 0, entropy and calm of at least 0, momentum of at least 0 and below 1; got "
                 f"weight={weight}, entropy={entropy}, calm={calm}, momentum={momentum}."
             )
-        if len(setting.targets) != 1:
-            raise BadArgument(f"pmr has prototypes of one target's classes; there are {len(setting.targets)} targets.")
         self.target = setting.targets[0]
         shape = (self.target.width, sum(setting.widths.values()))
         self.register_buffer("prototypes", torch.zeros(shape))  # the streams side by side, in the order of names

@@ -18,8 +18,6 @@ class Ranking(Objective):
     loss of the smaller set is lowered too: the ranking alone could be met by answering worse with fewer streams.
     """
 
-    uses_towers = False
-
     def __init__(self, setting: Setting, *, weight: float = 1.0, fewer: float = 1.0, margin: float = 0.0):
         super().__init__(setting)
         self.weight = weight
