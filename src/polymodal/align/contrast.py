@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from polymodal.align.pairs import pairs
 
-CELLS = 1 << 22  # logits held at a time
+CELLS = 1 << 20  # logits held at a time
 
 
 @dataclass(frozen=True, eq=False)
