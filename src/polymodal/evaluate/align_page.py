@@ -70,8 +70,8 @@ def _headline(metrics: Mapping[str, Any]) -> str:
     query, corpus = way.split(" to ", 1)
     among = metrics["items"]["test"][corpus]
     return (
-        f"{share(values['recall@5']['mean'])} of {clean(query)} queries find a {clean(corpus)} that belongs to them "
-        f"among the first five of {count(among)}."
+        f"{share(values['recall@5']['mean'])} of {clean(query)} queries find what belongs to them among the first five "
+        f"of {count(among)} in {clean(corpus)}."
     )
 
 
