@@ -38,6 +38,7 @@ class Lesson(nn.Module):
         self.read, self.labels = read, labels
         self.model = model
         self.objectives = nn.ModuleList(objectives)
+        self.guided = bool(objectives)
         self.epochs = epochs
         self.register_buffer("epoch", torch.zeros((), dtype=torch.int64))  # done; kept, so that resuming goes on
         self._step: Step | None = None
@@ -63,16 +64,15 @@ class Lesson(nn.Module):
 
     def loss(self, streams: Mapping[str, Tokens], targets: Mapping[str, Tensor]) -> Tensor:
         """The sum of all losses of a batch of encoded streams."""
+        answer = self.answer
+        if not self.guided:
+            return total(answer.losses(answer(streams), targets))
         for objective in self.objectives:
             streams = objective.hide(dict(streams))  # type: ignore[operator]
-        self._step = self._taken(streams, targets)
+        self._step = self._taken(answer, streams, targets)
         return total(self._step.losses)
 
-    def _taken(self, streams: Mapping[str, Tokens], targets: Mapping[str, Tensor]) -> Step:
-        answer = self.answer
-        if not len(self.objectives):
-            output = answer(streams)
-            return Step(answer, output.streams, output, targets, answer.losses(output, targets), {})
+    def _taken(self, answer: Answer, streams: Mapping[str, Tokens], targets: Mapping[str, Tensor]) -> Step:
         prepared = answer.prepare(streams)
         output = answer.join(prepared)
         losses = answer.losses(output, targets)
