@@ -249,21 +249,6 @@ def test_pmr_prototypes_and_losses():
     assert len(found) >= 2
 
 
-def test_pmr_gradient_by_differences():
-    rng = np.random.default_rng(3)
-    z, c = rng.normal(size=(5, 4)), rng.normal(size=(3, 4))
-    upstream = rng.normal(size=(5, 3))
-    vectors = torch.from_numpy(z).requires_grad_()
-    (pmr.log_shares(vectors, torch.from_numpy(c)) * torch.from_numpy(upstream)).sum().backward()
-    expected = np.zeros_like(z)
-    for place in np.ndindex(*z.shape):
-        up, down = z.copy(), z.copy()
-        up[place] += 1e-6
-        down[place] -= 1e-6
-        expected[place] = ((log_softmax(-cdist(up, c)) - log_softmax(-cdist(down, c))) * upstream).sum() / 2e-6
-    np.testing.assert_allclose(vectors.grad.numpy(), expected, atol=1e-7)
-
-
 @pytest.mark.parametrize("ratio", [0.2, 0.8, 1.0, 1.4, 5.0])
 def test_pmr_weights_of_two_streams_are_the_papers(ratio: float):
     beta, gamma = np.clip(1 / ratio - 1, 0, 1), np.clip(ratio - 1, 0, 1)

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from polymodal.core.types import Target
+from polymodal.nn.precision import at_least_float32
 from polymodal.objectives.base import Step
 
 
@@ -42,14 +43,14 @@ def row_losses(target: Target, scores: Tensor, truth: Tensor) -> Tensor:
 
     Classes: -log p(truth). Multilabel: the mean of -log p over labels. Number: half the squared standardised error.
     """
-    scores = scores.float()
+    scores = at_least_float32(scores)
     if target.kind == "classes":
         known = truth >= 0
         picked = scores.log_softmax(1).gather(1, truth.clamp(min=0)[:, None])[:, 0]
         return torch.where(known, -picked, torch.nan)
     if target.kind == "multilabel":
         known = ~truth.isnan().any(1)
-        each = F.binary_cross_entropy_with_logits(scores, truth.nan_to_num(), reduction="none").mean(1)
+        each = F.binary_cross_entropy_with_logits(scores, truth.nan_to_num().to(scores.dtype), reduction="none").mean(1)
         return torch.where(known, each, torch.nan)
     truth = truth.reshape(-1)
     return torch.where(truth.isnan(), torch.nan, 0.5 * (scores[:, 0] - truth.nan_to_num()) ** 2)
