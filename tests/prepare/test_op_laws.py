@@ -41,9 +41,10 @@ CELLS: dict[str, list[Any]] = {
 NEEDS: dict[str, dict[str, Any]] = {
     "units": {"columns": "number", "unit": "m"}, "range": {"most": 100}, "series_resample": {"factor": 0.5},
     "mixup": {"label": "category"}, "cutmix": {"label": "category"}, "smote": {"label": "category", "balance": False},
+    "label_errors": {"label": "category", "folds": 2},
     "synonyms": {"source": "LIST"}, "insert_words": {"source": "LIST"},
 }  # fmt: skip
-NEED_MODELS = {"back_translate", "fill_in"}  # tried with small models in tests of their own
+NEED_MODELS = {"back_translate", "fill_in", "mismatched"}  # tried with small models in tests of their own
 OPS = [name for parts in (CLEAN, ANNOTATE, AUGMENT) for name in parts if name not in NEED_MODELS]
 
 

@@ -152,6 +152,20 @@ CLEAN = Catalogue(
             "One spelling a category: case, accents, slips of a letter.",
             "Damerau 1964; Levenshtein 1966 (distance)",
         ),
+        # across rows and modalities
+        "leaks": Entry(
+            "polymodal.preparation.across.leaks:Leaks", "Sets aside training rows that stand in test too.", "folklore"
+        ),
+        "label_errors": Entry(
+            "polymodal.preparation.across.labels:LabelErrors",
+            "Finds labels that the rest of the row contradicts, by confident learning (scikit-learn, BSD).",
+            "Northcutt, Jiang & Chuang 2021",
+        ),
+        "mismatched": Entry(
+            "polymodal.preparation.across.pairs:Mismatched",
+            "Sets aside pairs that do not belong together, by an aligned space.",
+            "after Hessel et al. 2021 (CLIPScore); Schuhmann et al. 2021 (filtering by it)",
+        ),
     },
 )
 ANNOTATE = Catalogue("annotate", "polymodal.prepare.base:Op", {})

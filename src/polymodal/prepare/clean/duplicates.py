@@ -14,7 +14,7 @@ from polymodal.core.errors import BadArgument
 from polymodal.nn.minhash import near_duplicates, signatures
 from polymodal.prepare.base import BatchOp, Sketch
 from polymodal.prepare.media import Media
-from polymodal.prepare.rows import Rows
+from polymodal.prepare.rows import Row, Rows
 
 
 class ExactDuplicates(BatchOp):
@@ -26,7 +26,7 @@ class ExactDuplicates(BatchOp):
         super().__init__(columns=columns)
 
     def sketch(self, rows: Rows) -> Sketch:
-        return {"key": _keys(rows, self.chosen), "row": np.array([row.number for row in rows], np.int64)}
+        return {"key": keys_of(rows.kept, self.chosen), "row": np.array([row.number for row in rows], np.int64)}
 
     def settle(self, sketches: Iterable[Sketch]) -> None:
         found = list(sketches)
@@ -110,7 +110,7 @@ def plain(text: str) -> str:
     return " ".join("".join(kept).split())
 
 
-def _keys(rows: Rows, columns: Sequence[str]) -> np.ndarray:
+def keys_of(rows: Sequence[Row], columns: Sequence[str]) -> np.ndarray:
     """A 64-bit digest of each row's chosen cells."""
     found = []
     for row in rows:
