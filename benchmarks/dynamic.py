@@ -36,8 +36,9 @@ from polymodal.train.pool import Pool
 from polymodal.train.work import TEST, Work, open_features, open_work, prediction_of, safe_name
 
 CHOOSING: tuple[dict[str, Any], ...] = (
-    *({"name": "dynamic", "tolerance": t} for t in (0.0, 0.005, 0.01, 0.02)),
-    {"name": "dynamic", "order": "gain", "tolerance": 0.005},
+    *({"name": "dynamic", "tolerance": t} for t in (0.0, 0.01, 0.02)),
+    {"name": "dynamic", "tolerance": 0.01, "confidence": 0.5},
+    {"name": "dynamic", "order": "gain", "tolerance": 0.01},
     *({"name": "policy", "price": p} for p in (0.01, 0.03, 0.1)),
     *({"name": "policy", "per": "data", "price": p} for p in (0.01, 0.03, 0.1)),
     {"name": "bandit", "price": 0.03},

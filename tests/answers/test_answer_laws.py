@@ -25,7 +25,7 @@ TARGET = Target("y", "classes", ("a", "b", "c"), frequencies=(0.2, 0.3, 0.5))
 OTHER: dict[str, dict[str, Any]] = {
     "hybrid": {"fusion": "gated", "rule": "late_mean"},
     "experts": {"gate": 8, "dropout": 0.5, "own": 0.0},
-    "dynamic": {"answer": "gated", "order": ["right", "left", "middle"], "tolerance": 1.0},
+    "dynamic": {"answer": "gated", "order": ["right", "left", "middle"], "tolerance": 1.0, "confidence": 0.99},
     "policy": {"answers": "gated", "per": "data", "price": 2.0, "hidden": 8, "steps": 9},
 }
 OTHER["bandit"] = {"answers": "gated", "price": 2.0, "alpha": 5.0, "discount": 0.5, "trust": 5.0}

@@ -30,13 +30,15 @@ class Dynamic(Adaptive):
     calibrated doubt (classes: 1 - max p after a temperature of the stage; multilabel likewise; number: the half width
     of a normalised conformal interval, Lei et al. 2018), and the row stops when that is at or below a threshold.
 
-    The threshold is raised from "never stop", through the quantiles of the doubts, as long as validation rows are
-    answered within `tolerance` of what all streams give (share of rows right; R² of a number); the first failure ends
-    the search, so that trying many thresholds cannot find a lucky one (fixed-sequence testing; Angelopoulos et al.
-    2021). With several targets a row stops when it is sure of each; they share the quantile.
+    The threshold is raised from "never stop", through the quantiles of the doubts, as long as it is `confidence` sure
+    on validation rows that answers stay within `tolerance` of what all streams give (share of rows right; R² of a
+    number): a one-sided bound on the paired difference, normal approximation. The first failure ends the search, so
+    that trying many thresholds cannot find a lucky one (fixed-sequence testing; Angelopoulos et al. 2021). At a
+    confidence of 0.5 the mean alone counts. With several targets a row stops when it is sure of each; they share the
+    quantile.
 
     `order`: "cost" (cheapest first), "gain" (largest gain for its cost on validation rows first), or names. `answer`:
-    what answers; any fusion, rule or answer. Raises `BadArgument` for an order or a tolerance that cannot be.
+    what answers; any fusion, rule or answer. Raises `BadArgument` for a value that cannot be.
     """
 
     level: ClassVar[str] = "dynamic"
@@ -47,12 +49,16 @@ class Dynamic(Adaptive):
 
     def __init__(
         self, widths: Mapping[str, int], targets: Sequence[Target], parts: Parts, *,
-        answer: Spec = "concat", order: str | Sequence[str] = "cost", tolerance: float = 0.005,
+        answer: Spec = "concat", order: str | Sequence[str] = "cost", tolerance: float = 0.01,
+        confidence: float = 0.8,
     ):  # fmt: skip
         super().__init__(widths, targets, parts, [answer])
         self.answer = answer
         self.order = order
         self.tolerance = tolerance
+        self.confidence = confidence
+        if not 0.5 <= confidence < 1:
+            raise BadArgument(f"confidence is at least 0.5 and below 1; got {confidence}.")
         if tolerance < 0:
             raise BadArgument(f"tolerance is the loss of accuracy allowed, at least 0; got {tolerance}.")
         self.register_buffer("places", self._start())
@@ -165,14 +171,16 @@ class Dynamic(Adaptive):
         there = seen.any(2)
         if len(doubts) < 2 or not there[:-1].any():
             return
-        goal = float(rights[-1].nanmean()) - self.tolerance
+        factor = float(torch.special.ndtri(torch.tensor(self.confidence, dtype=torch.float64)))
         early = doubts[:-1][there[:-1]].double()
         for share in np.linspace(0, 1, GRID + 1)[1:]:
             threshold = early.quantile(float(share), dim=0).float()
             stop = (doubts <= threshold).all(2) & there
             stop[-1] = True
             at = stop.int().argmax(0)
-            if float(rights.gather(0, at[None]).nanmean()) < goal - 1e-9:
+            lost = rights[-1] - rights.gather(0, at[None])[0]
+            lost = lost[~lost.isnan()].double()
+            if lost.mean() + factor * lost.std(correction=0) / len(lost) ** 0.5 > self.tolerance + 1e-9:
                 return
             self.threshold.copy_(threshold)
 

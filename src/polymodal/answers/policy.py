@@ -21,9 +21,10 @@ from polymodal.nn.hide import hide
 from polymodal.nn.streams import Join
 
 SCOPES = ("row", "data")
-BATCH = 256
+BATCH = 64  # rows a step, each of which walks WALKS times
+WALKS = 4
 LR = 5e-3
-ENTROPY = 0.01  # weight of the policy's entropy: it goes on trying for a while
+ENTROPY = 0.1  # weight of the policy's entropy at first, falling to zero: it tries everything before it settles
 DUAL_LR = 0.05  # how fast the price of work rises while a budget is exceeded
 BIASES = (-4.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 4.0)  # towards answering now, tried on validation rows
 
@@ -33,8 +34,7 @@ class _Walk(NamedTuple):
 
     keep: Tensor  # [B, K] streams encoded
     by: Tensor  # [B] the answer that spoke
-    log_p: Tensor  # [B, T] of each decision, zero once a row has stopped
-    value: Tensor  # [B, T] what the baseline expected
+    log_p: Tensor  # [B, T] of each decision
     entropy: Tensor  # [B, T]
     live: Tensor  # [B, T] rows that decided at that step
 
@@ -44,7 +44,8 @@ class Policy(Adaptive):
 
     At each step the policy reads the pooled vectors encoded so far, which streams there are and were encoded, and how
     much each answer doubts; it encodes one more stream, or stops and lets one of `answers` speak. Training walks
-    through the stored tokens of training rows `steps` times; the baseline is a value learned beside. The work is the
+    through the stored tokens of training rows `steps` times, several times a row; the baseline of a walk is what the
+    others of its row earned, so that how hard a row is does not count (Kool, van Hoof, Welling 2019). The work is the
     cost of the streams encoded, as a share of all (`parts.cost`); `price` is what all of it is worth in rightness (a
     share of rows right, or R² of a number). Training rows flatter the answers, which saw them, so how readily to stop
     is set by one number on validation rows.
@@ -86,7 +87,6 @@ class Policy(Adaptive):
         self.see_streams = Join([widths[n] for n in self.names], hidden)
         self.see_state = nn.Linear(known, hidden, bias=False)
         self.decide = nn.Linear(hidden, streams + speakers)
-        self.expect = nn.Linear(hidden, 1)
         for part in self._learners():
             part.requires_grad_(False)  # the loop that trains the answers leaves them alone
         self.register_buffer("bias", torch.zeros(()))  # towards answering now
@@ -95,7 +95,7 @@ class Policy(Adaptive):
         self.register_buffer("settled", torch.zeros((), dtype=torch.bool))
 
     def _learners(self) -> list[nn.Module]:
-        return [self.see_streams, self.see_state, self.decide, self.expect]
+        return [self.see_streams, self.see_state, self.decide]
 
     # --- use ----------------------------------------------------------------------------------------------------------
 
@@ -114,23 +114,22 @@ class Policy(Adaptive):
         keep = torch.zeros_like(present)
         live = torch.ones(len(present), dtype=torch.bool)
         by = torch.zeros(len(present), dtype=torch.int64)
-        notes: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+        notes: list[tuple[Tensor, Tensor, Tensor]] = []
         for _ in range(streams + 1):
-            logits, value = self._look(present, keep, taken(keep))
+            logits = self._look(present, keep, taken(keep))
             policy = torch.distributions.Categorical(logits=logits, validate_args=False)
             action = policy.sample() if sample else logits.argmax(1)
-            notes.append((policy.log_prob(action), value, _entropy(logits), live))
+            notes.append((policy.log_prob(action), _entropy(logits), live))
             stops = action >= streams
             by = torch.where(live & stops, action - streams, by)
             more = F.one_hot(action.clamp(max=streams - 1), streams).bool() & (live & ~stops)[:, None]
             keep, live = keep | more, live & ~stops
             if not live.any():
                 break
-        log_p, value, entropy, alive = (torch.stack(part, 1) for part in zip(*notes))
-        return _Walk(keep, by, log_p, value, entropy, alive)
+        return _Walk(keep, by, *(torch.stack(part, 1) for part in zip(*notes)))
 
-    def _look(self, present: Tensor, keep: Tensor, streams: Mapping[str, Tokens]) -> tuple[Tensor, Tensor]:
-        """Logits [B, K + answers] and the expected reward [B] of rows with the streams `keep` encoded."""
+    def _look(self, present: Tensor, keep: Tensor, streams: Mapping[str, Tokens]) -> Tensor:
+        """Logits [B, K + answers] of rows with the streams `keep` encoded."""
         clean = [streams[n].cleared() for n in self.names]
         got = presence(clean)
         with torch.no_grad():
@@ -141,8 +140,7 @@ class Policy(Adaptive):
         left = present & ~keep
         able = torch.cat([left, (got.any(1) | ~left.any(1))[:, None].expand(-1, len(self.inner))], 1)
         ready = torch.cat([torch.zeros(len(self.names)), torch.ones(len(self.inner))]) * self.bias
-        logits = (self.decide(seen).float() + ready).masked_fill(~able, torch.finfo(torch.float32).min)
-        return logits, self.expect(seen)[:, 0].float()
+        return (self.decide(seen).float() + ready).masked_fill(~able, torch.finfo(torch.float32).min)
 
     # --- what is learned by reward ------------------------------------------------------------------------------------
 
@@ -169,16 +167,18 @@ class Policy(Adaptive):
         rows = torch.nonzero(scored_rows(self.targets, train.targets))[:, 0]
         price = torch.tensor(self.price)
         optimizer = torch.optim.Adam([p for part in self._learners() for p in part.parameters()], lr=LR)
-        for _ in range(self.steps if len(rows) else 0):
-            chosen = rows[torch.randint(len(rows), (min(BATCH, len(rows)),))]
+        for step in range(self.steps if len(rows) else 0):
+            chosen = rows[torch.randint(len(rows), (min(BATCH, len(rows)),))].repeat_interleave(WALKS)
             batch = Labelled(
                 {n: t.select(chosen) for n, t in train.streams.items()},
                 {n: t[chosen] for n, t in train.targets.items()},
             )
             walk, reward, work = self._rewarded(batch, price)
-            ahead = (reward[:, None] - walk.value).detach() * walk.live
-            lost = -(ahead * walk.log_p).sum(1) - ENTROPY * (walk.entropy * walk.live).sum(1)
-            lost = lost + 0.5 * ((reward[:, None] - walk.value).square() * walk.live).sum(1)
+            each = reward.view(-1, WALKS)
+            others = (each.sum(1, keepdim=True) - each) / (WALKS - 1)
+            ahead = (each - others).view(-1, 1)
+            trying = ENTROPY * (1 - step / self.steps)
+            lost = -((ahead * walk.log_p + trying * walk.entropy) * walk.live).sum(1)
             optimizer.zero_grad()
             lost.mean().backward()
             nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], 1.0)
