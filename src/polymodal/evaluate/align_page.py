@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from polymodal.evaluate.doctor_chart import doctor
 from polymodal.evaluate.page import cards, page
 from polymodal.evaluate.sections import model, run
 from polymodal.evaluate.wording import clean, count, duration, joined, plain, share
@@ -47,7 +48,7 @@ def _doctor(given: Mapping[str, Any] | None) -> dict[str, Any] | None:
     words = {"go": "These streams can be aligned.", "doubtful": "Something connects these streams, but little.",
              "no-go": "As they are, these streams cannot be aligned."}  # fmt: skip
     verdict = words.get(given["verdict"], given["verdict"])
-    return {"verdict": verdict, "reasons": given["reasons"], "advice": given["advice"]}
+    return {"verdict": verdict, "reasons": given["reasons"], "advice": given["advice"], "chart": doctor(given)}
 
 
 def _way(way: str, values: Mapping[str, Mapping[str, float]], items: Mapping[str, int]) -> dict[str, Any]:
