@@ -391,6 +391,27 @@ def test_a_graph_of_another_generation_or_damaged_is_passed_over_and_said(tmp_pa
     assert not path.exists()
 
 
+def test_a_graph_of_vectors_calibrated_otherwise_is_not_used_and_that_is_said(tmp_path):
+    pytest.importorskip("faiss")
+    made = Index.create(tmp_path / "g", dim=16, streams=STREAMS)
+    vectors = clustered(400)
+    made.add([str(i) for i in range(200)], {"photo": vectors[:200]})
+    made.build_graph("on")
+    assert made.nearest(vectors[:1], mark="").approximate
+    assert made.notes == []
+    made.add([str(i) for i in range(200, 400)], {"words": vectors[200:]})  # two streams now, so the gap is taken out
+    assert not made.nearest(vectors[:1]).approximate
+    assert "calibrated otherwise" in made.notes[0]
+    made.build_graph("on")
+    assert made.nearest(vectors[:1]).approximate
+    assert made.graph.facts.calibrated
+    near, exact = (
+        made.nearest(vectors[:50], stream="photo"),
+        made.nearest(vectors[:50], stream="photo", approximate=False),
+    )
+    assert recall(near, exact) > 0.95
+
+
 def test_without_the_extra_search_is_exact_and_says_so(tmp_path, monkeypatch):
     made, vectors = graphed(tmp_path, 400)
 

@@ -246,6 +246,8 @@ def test_the_command_line(things, tmp_path, monkeypatch, capsys):
         said = capsys.readouterr()
         return code, said.out, said.err
 
+    for command in ("index", "search", "classify"):
+        assert polymodal(command, "--help")[0] == 0
     idx = tmp_path / "i"
     code, out, err = polymodal("index", "run", things, "--out", idx, "-q")
     assert (code, out.strip()) == (0, f"40 rows in {idx}: 38 photo, 39 title")

@@ -125,6 +125,10 @@ class Index:
         """What the user should know: an unfinished write that was passed over, a graph that cannot be used."""
         torn = self._journal.torn
         found = [f"{torn:,} bytes of a write that was never finished are passed over"] if torn else []
+        if self._graph is not None and self._graph.facts.calibrated != (self._calibration() is not None):
+            found.append(
+                "the gap is calibrated otherwise than when the graph was built; search is exact until it is rebuilt"
+            )
         return found + self._graph_notes
 
     def counts(self) -> dict[str, int]:
