@@ -257,3 +257,45 @@ def test_rows_of_one_photo_stay_in_one_part(tmp_path):
     parts = plan.split.reshape(100, 3)
     assert (parts == parts[:, :1]).all()
     assert {len(plan.rows(p)) > 10 for p in ("train", "valid", "test")} == {True}
+
+
+@pytest.mark.parametrize("towers", ["frozen", "finetune"])
+def test_pretrained_towers(towers, tmp_path):
+    pytest.importorskip("transformers")
+    from tiny_towers import save_bert, save_vit
+
+    encoders = {
+        "photo": {"name": "pretrained_vision", "model": save_vit(tmp_path / "vit"), "tokens": 1},
+        "words": {"name": "pretrained_text", "model": save_bert(tmp_path / "bert"), "tokens": 1},
+    }
+    given = {"store": tmp_path / "store", "trackers": "none", "dim": 8, "width": 16, "quiet": True}
+    data = pictures(tmp_path, 40)
+    found = pm.align(
+        data, "photo,words", towers=towers, encoders=encoders, training={"epochs": 1}, out=tmp_path / "run", **given
+    )
+    heads = sum(p.numel() for p in found.space.aligner.parameters())
+    assert found.metrics["towers"] == towers
+    assert (found.metrics["parameters"] > heads) == (towers == "finetune")
+    assert (found.metrics["speed"] is None) == (towers == "finetune")
+    vectors, _ = found.space.embed("words", data["words"][:3])
+    np.testing.assert_allclose(pm.load_space(tmp_path / "run").embed("words", data["words"][:3])[0], vectors, atol=1e-6)
+
+
+def test_the_command(tmp_path, capsys, monkeypatch):
+    from polymodal import cli
+
+    path = tmp_path / "data.jsonl"
+    rows = planted(120)
+    path.write_text("\n".join(json.dumps({c: rows[c][i] for c in rows}) for i in range(120)), encoding="utf-8")
+    settings = ["--set", "training={epochs: 2}", "--set", "trackers=none", "--set", f"store={tmp_path / 'store'}"]
+    command = ["polymodal", "align", str(path), "--streams", "a,b_*", "--out", str(tmp_path / "run"), *settings]
+    monkeypatch.setattr("sys.argv", command)
+    with pytest.raises(SystemExit) as done:
+        cli.main()
+    assert not done.value.code
+    assert "a to b: R@1" in capsys.readouterr().err
+    monkeypatch.setattr("sys.argv", [*command, "--method", "infonse"])
+    with pytest.raises(SystemExit) as refused:
+        cli.main()
+    assert refused.value.code == 2
+    assert "Did you mean 'infonce'" in capsys.readouterr().err
