@@ -85,6 +85,7 @@ class Config:
     list is used together. `objectives`: `all`, or those to compare, on the fusions in `objectives_on` (`best`: the best
     by validation). `align`: an aligner before the joint fusions, as rows of their own; its loss counts `align_weight`.
 
+    `augment`: steps of a recipe that make copies of the training rows, as in `[flip, {synonyms: {amount: 0.2}}]`.
     `crossfit`: into how many parts the training rows are cut, so that a fusion learns from tokens of encoders that did
     not see the row (0: of the very encoder that learned from it). `dim`: width of the tokens. `fractions`: train, valid
     and test, where the data bring no split. `budget_ms`: choose only strategies that answer a row within it.
@@ -107,6 +108,7 @@ class Config:
     objective: str | type | Mapping[str, Any] | Sequence[Spec] | None = None
     objectives: str | Sequence[Any] | None = None
     objectives_on: str | Sequence[str] = "best"
+    augment: Sequence[Any] = ()
     align: str | type | Mapping[str, Any] | None = None
     align_weight: float = 0.1
     seeds: int = 3

@@ -125,7 +125,7 @@ class _Session:
 
     def cut(self) -> None:
         """The table as part files; cells in archives or in memory become files once."""
-        columns = {name: _cells(self.table, name, kind) for name, kind in self.kinds.items()}
+        columns = {name: column_cells(self.table, name, kind) for name, kind in self.kinds.items()}
         media = MediaFolder(self.work / "source", tuple(c for c, k in self.kinds.items() if k in MEDIA_KINDS))
         parts = self.table.data.get("split", [None] * len(self.table))
         for number in range(self.count):
@@ -202,7 +202,7 @@ def stages_of(ops: Sequence[Op]) -> list[list[int]]:
     return stages
 
 
-def _cells(table: Table, column: str, kind: str) -> Callable[[int], Any]:
+def column_cells(table: Table, column: str, kind: str) -> Callable[[int], Any]:
     """Media as `Media`, anything else as it was read."""
     if kind not in MEDIA_KINDS:
         return table.column(column).__getitem__

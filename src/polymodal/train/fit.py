@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from polymodal.planning import ALWAYS, Plan, part_class, portable
 from polymodal.planning import plan as make_plan
 from polymodal.process import PROCESSORS
 from polymodal.process.base import Processor
+from polymodal.train.augment import augmented
 from polymodal.train.compare import score_of
 from polymodal.train.conclude import conclude, question_of
 from polymodal.train.crossfit import join_parts
@@ -94,7 +95,11 @@ def _carry_out(plan: Plan, folder: Path, quiet: bool) -> Run:
         Progress(quiet=quiet) as progress,
         Pool(plan.config.workers) as pool,
     ):
+        notes: list[str] = []
+        if plan.config.augment:
+            plan, notes = augmented(plan, folder / "work" / "augmented")
         session = _Session(plan, folder, progress, pool, log, started)
+        session.note(notes)
         dataset, processors = session.prepare()
         for problem in dataset.bad[:5]:
             progress.say(f"set aside: {problem}")
@@ -118,6 +123,12 @@ class _Session:
         self.deadline = started + plan.config.time_limit if plan.config.time_limit else None
         self.notes: list[str] = []
         self.timings: list[dict[str, Any]] = []
+
+    def note(self, lines: Iterable[str]) -> None:
+        """What the user should know: said now, and again in the report."""
+        for line in lines:
+            self.notes.append(line)
+            self.progress.say(line)
 
     # --- stage 0: cells to arrays ---
 
