@@ -29,7 +29,7 @@ OTHER: dict[str, dict[str, Any]] = {
     "policy": {"answers": "gated", "per": "data", "price": 2.0, "hidden": 8, "steps": 9},
 }
 OTHER["bandit"] = {"answers": "gated", "price": 2.0, "alpha": 5.0, "discount": 0.5, "trust": 5.0}
-QUICK: dict[str, dict[str, Any]] = {"policy": {"steps": 5}}  # what only makes it slow here
+QUICK: dict[str, dict[str, Any]] = {"policy": {"steps": 5}, "dynamic": {"tolerance": 0.2}}  # few steps, few rows
 VARIED = [(name, option) for name in OTHER for option in OTHER[name]]
 
 
