@@ -191,7 +191,7 @@ class Linear(Aligner):
             vectors = sides[name].vectors
             if vectors.shape[1] != width:
                 raise BadData(f"Vectors of {name!r} are {vectors.shape[1]} wide; this aligner was built for {width}.")
-            if not all(block.isfinite().all() for block in vectors.split(1 << 16)):
+            if not all(block.isfinite().all() for block in vectors.split(1 << 12)):
                 raise BadData(f"Some vectors of {name!r} are not finite: what made them read a broken value.")
         return {name: sides[name] for name in self.names}
 
