@@ -55,6 +55,10 @@ def reader(shop, tmp_path, monkeypatch):
     lines = shop.table.read_text(encoding="utf-8").splitlines()
     rows = [lines[0], lines[3].replace("r2,", "1042,", 1), *lines[20:24]]
     (tmp_path / "new.csv").write_text("\n".join(row.rpartition(",")[0] for row in rows), encoding="utf-8")
+    (tmp_path / "things.csv").write_text(
+        "head,relation,tail\nboot,is a,shoe\nsandal,is a,shoe\npurse,is a,bag\nsatchel,is a,bag\n"
+    )
+    (tmp_path / "names.txt").write_text("red shoe\nred bag\ngreen shoe\ngreen bag\nblue shoe\nblue bag\n")
     plain = Config.from_options.__func__
     monkeypatch.setattr(Config, "from_options", classmethod(lambda cls, options: plain(cls, {**options, **QUICK})))
     return tmp_path
