@@ -1,0 +1,1 @@
+"""Language learnt from the user's own corpus: segmenter, tagger, dependency parser."""
