@@ -242,3 +242,15 @@ def test_caruana_is_at_least_as_good_as_the_best_member():
     assert ACCURACY(truth, np.tensordot(weights, members, 1)) >= max(ACCURACY(truth, m) for m in members)
     with pytest.raises(BadArgument, match="a member"):
         caruana([], truth, ACCURACY)
+
+
+def test_few_groups_do_not_widen_the_difference_of_predictions_that_hardly_differ():
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 2, 600)
+    groups = np.repeat(np.arange(20), 30)
+    one = np.eye(2)[np.where(rng.random(600) < 0.8, truth, 1 - truth)]
+    other = one.copy()
+    other[[10, 200]] = other[[10, 200], ::-1]
+    found = paired(METRICS["accuracy"], truth, one[None], other[None], seed=0, groups=groups)
+    assert found.high - found.low < 0.03
+    assert found.low < found.difference < found.high

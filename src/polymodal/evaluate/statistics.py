@@ -57,13 +57,15 @@ class Paired:
 class Draws:
     """A score of S seeds on the test rows, `point` [S], and on R resamples of them, `draws` [S, R].
 
-    `units` is how many rows or groups were resampled. `step` is set for proportions and their differences: the most
-    that one unit can change, before division by `units`; `contrast` says that it is a difference.
+    `units` is how many rows or groups were resampled, `rows` how many rows there are. `step` is set for proportions and
+    their differences: the most that one row can change, before division by `rows`; `contrast` says that it is a
+    difference.
     """
 
     point: np.ndarray
     draws: np.ndarray
     units: int
+    rows: int
     step: float = 0.0
     contrast: bool = False
 
@@ -158,8 +160,8 @@ class _Spread:
 
     def _contrast(self, t: float) -> tuple[float, float]:
         d = self.of_
-        centre = d.mean * d.units / (d.units + 2)
-        half = t * (self.row_variance * d.units**2 + 2 * d.step**2) ** 0.5 / (d.units + 2)
+        centre = d.mean * d.rows / (d.rows + 2)
+        half = t * (self.row_variance * d.rows**2 + 2 * d.step**2) ** 0.5 / (d.rows + 2)
         return centre - half, centre + half
 
 
@@ -190,13 +192,13 @@ def resample(
     unit = np.arange(len(truth)) if groups is None else np.unique(np.asarray(groups)[keep], return_inverse=True)[1]
     units = int(unit.max()) + 1 if len(unit) else 0
     if units == 0 or metric.biased:
-        return Draws(point, np.empty((len(point), 0)), 0)
+        return Draws(point, np.empty((len(point), 0)), 0, 0)
     width = truth.shape[1] if truth.ndim == 2 else 1
     draws = [
         np.stack([metric.weighted(truth, p, counts if groups is None else counts[unit]) for p in predictions])
         for counts in _counts(units, len(truth) * width, seed, resamples)
     ]
-    return Draws(point, np.concatenate(draws, axis=1), units, float(metric.proportion))
+    return Draws(point, np.concatenate(draws, axis=1), units, len(truth), float(metric.proportion))
 
 
 def _counts(units: int, cells: int, seed: int, resamples: int) -> Iterator[np.ndarray]:
@@ -230,7 +232,8 @@ def mix(weights: np.ndarray, draws: Sequence[Draws]) -> list[Draws]:
     values = np.tensordot(weights, np.stack([d.draws for d in draws]), 1)
     contrast = np.abs(weights.sum(1)) < 1e-9
     step = np.where(contrast, np.abs(weights).sum(1) / 2, 0.0) * draws[0].step
-    return [Draws(p, v, draws[0].units, float(s), bool(c)) for p, v, s, c in zip(point, values, step, contrast)]
+    of = draws[0]
+    return [Draws(p, v, of.units, of.rows, float(s), bool(c)) for p, v, s, c in zip(point, values, step, contrast)]
 
 
 def bootstrap(
