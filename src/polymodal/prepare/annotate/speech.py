@@ -1,0 +1,92 @@
+"""Speech to text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from polymodal.core.errors import BadArgument
+from polymodal.prepare.annotate.base import CellAnnotate, called, needs_model, one_of
+from polymodal.prepare.media import Sound
+
+ENGINES = ("pocketsphinx", "whisper", "wav2vec2")
+
+
+class Transcribe(CellAnnotate):
+    """What is said in a sound. New columns: `_transcript` (text), `_transcript_confidence` (0..1), `_transcript_model`.
+
+    Engines: `pocketsphinx` (hidden Markov models, English; needs no download), told by one of `words`, `grammar` (JSGF)
+    and `language_model` what may be said, with a `dictionary` of one's own if need be; `whisper` and `wav2vec2`, whose
+    `model` is a Hugging Face hub name or a local folder (`language` as in `en` and at most `most` tokens for Whisper).
+    Free dictation by pocketsphinx is poor; a list of words or a grammar makes it usable.
+    """
+
+    kinds = ("audio",)
+    gives: ClassVar[Mapping[str, str]] = {
+        "transcript": "text", "transcript_confidence": "number", "transcript_model": "category",
+    }  # fmt: skip
+
+    def __init__(
+        self,
+        *,
+        columns: Sequence[str] | str | None = None,
+        engine: str = "pocketsphinx",
+        model: str = "",
+        words: Sequence[str] | None = None,
+        grammar: str = "",
+        language_model: str = "",
+        dictionary: str = "",
+        language: str = "",
+        most: int = 200,
+    ):
+        super().__init__(columns=columns)
+        self.engine = one_of("engine", engine, ENGINES)
+        self.model = model
+        self.words = words
+        self.grammar = grammar
+        self.language_model = language_model
+        self.dictionary = dictionary
+        self.language = language
+        self.most = most
+        self._sphinx: Any = None
+        ours = {"words": words, "grammar": grammar, "language_model": language_model, "dictionary": dictionary}
+        if engine == "pocketsphinx":
+            if model or language:
+                raise BadArgument("model and language are of whisper and wav2vec2; pocketsphinx takes language_model.")
+            from polymodal.prepare.speech.hmm import Sphinx
+
+            self._sphinx = Sphinx(**ours)  # type: ignore[arg-type]
+        else:
+            needs_model(engine, model)
+            if wrong := [name for name, value in ours.items() if value]:
+                raise BadArgument(f"{wrong[0]} is of the engine pocketsphinx; {engine} cannot be told so.")
+            if language and engine == "wav2vec2":
+                raise BadArgument("language is of whisper; a wav2vec2 model has its language.")
+        if most < 1:
+            raise BadArgument(f"most must be at least 1 token; got {most}.")
+
+    def told(self, value: Sound) -> Mapping[str, Any]:
+        if self.engine == "pocketsphinx":
+            (text, sure), model = self._sphinx.hear(value), "pocketsphinx en-us"
+        else:
+            from polymodal.prepare.speech import neural
+
+            model = called(self.model)
+            if self.engine == "whisper":
+                text, sure = neural.whisper(self.model, value, self.language, self.most)
+            else:
+                text, sure = neural.wav2vec2(self.model, value)
+        return {"transcript": text, "transcript_confidence": round(sure, 4), "transcript_model": model}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the recogniser, which another process builds for itself."""
+        return {**self.__dict__, "_sphinx": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if self.engine == "pocketsphinx":
+            from polymodal.prepare.speech.hmm import Sphinx
+
+            self._sphinx = Sphinx(
+                words=self.words, grammar=self.grammar, language_model=self.language_model, dictionary=self.dictionary
+            )
