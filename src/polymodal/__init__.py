@@ -33,6 +33,8 @@ _LAZY = {
     "fit": "polymodal.train.fit",
     "load": "polymodal.train.run",
     "demo": "polymodal.train.demo",
+    "prepare": "polymodal.prepare",
+    "suggest": "polymodal.preparation.suggest",
     "align": "polymodal.align",
     "index": "polymodal.search.build",
     "open_index": "polymodal.search.retrieve",
@@ -80,6 +82,8 @@ if TYPE_CHECKING:
     from polymodal.model import Model as Model
     from polymodal.planning import plan as plan
     from polymodal.predictor import Predictor as Predictor
+    from polymodal.preparation.run import prepare as prepare
+    from polymodal.preparation.suggest import suggest as suggest
     from polymodal.process.base import Processor as Processor
     from polymodal.search.build import index as index
     from polymodal.search.classify import classify as classify

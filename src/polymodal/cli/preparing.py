@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from polymodal.cli.app import AsJson, Data, Resume, SchemaOption, app, show_result
+from polymodal.cli.app import AsJson, Data, Resume, SchemaOption, TargetOption, app, show_result
 from polymodal.core.errors import BadArgument
 
 
@@ -18,6 +18,10 @@ def prepare(
         Path | None, typer.Option("--out", "-o", help="Folder to write: the table, its media, a report.")
     ] = None,
     recipe: Annotated[Path | None, typer.Option("--recipe", "-r", help="YAML list of steps.")] = None,
+    suggest: Annotated[
+        bool, typer.Option("--suggest", help="Inspect DATA and write a recipe, to --recipe or the screen.")
+    ] = False,
+    target: TargetOption = None,
     schema: SchemaOption = None,
     engine: Annotated[str, typer.Option(help="'local', or 'ray' for Ray Data.")] = "local",
     workers: Annotated[int | None, typer.Option(min=0, help="Processes [one a core]; 0 works in this one.")] = None,
@@ -28,10 +32,38 @@ def prepare(
     """Clean, annotate, augment; nothing is lost: what is set aside is written with its reason."""
     from polymodal.preparation.run import prepare as run_prepare
 
+    if suggest:
+        _suggest(data, target, schema, recipe, as_json, out)
+        return
+    if target is not None:
+        raise BadArgument("--target belongs to --suggest: it names the labels to doubt.")
     if recipe is None or out is None:
-        raise BadArgument("prepare needs --recipe R.yaml and --out DIR.")
+        raise BadArgument("prepare needs --recipe R.yaml and --out DIR; --suggest writes a recipe.")
     done = run_prepare(
         data, recipe, out=out, schema=schema, engine=engine, workers=workers, resume=resume, quiet=quiet or as_json
     )
     if as_json:
         show_result(dict(done.report))
+
+
+def _suggest(
+    data: str, target: str | None, schema: str | None, recipe: Path | None, as_json: bool, out: Path | None
+) -> None:
+    from polymodal.core.files import writing
+    from polymodal.preparation.suggest import suggest
+
+    if out is not None:
+        raise BadArgument("--suggest prepares nothing: leave out --out, and use the recipe it writes.")
+    if recipe is not None and recipe.exists():
+        raise BadArgument(f"{recipe} exists; --suggest would write over it. Name another --recipe.")
+    found = suggest(data, target=target, schema=schema)
+    if recipe is not None:
+        with writing(recipe) as temporary:
+            temporary.write_text(found.to_yaml(), encoding="utf-8")
+    if as_json:
+        show_result({"notes": list(found.notes), "steps": [vars(step) for step in found.steps]})
+    elif recipe is None:
+        typer.echo(found.to_yaml(), nl=False)
+    else:
+        active = sum(step.active for step in found.steps)
+        typer.echo(f"{active} steps suggested, {len(found.steps) - active} for you to decide: {recipe}")

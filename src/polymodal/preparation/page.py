@@ -13,6 +13,7 @@ from polymodal.evaluate.media import picture, sound, spectrogram, trace
 from polymodal.evaluate.page import cards, page
 from polymodal.evaluate.wording import count, duration
 from polymodal.prepare.media import Media
+from polymodal.prepare.medical import Volume
 
 MOST_REASONS = 20
 _COUNTS = ("seen", "changed", "set_aside", "blanked", "added")
@@ -60,4 +61,16 @@ def _card(side: str, value: Mapping[str, Any]) -> dict[str, Any]:
     if media.kind == "audio":
         drawn = spectrogram(content.samples, content.rate)
         return {"stream": side, "kind": "audio", "audio": sound(content.samples, content.rate), "picture": drawn}
+    if media.kind == "volume":
+        return {"stream": side, "kind": "image", "image": picture(_slice(content)), "small": False}
+    if media.kind == "video":
+        return {"stream": side, "kind": "text", "text": f"a film of {count(len(content))} bytes"}
     return {"stream": side, "kind": "series", "picture": trace(content)}
+
+
+def _slice(scan: Volume) -> np.ndarray:
+    """uint8 [H, W, 3]: the middle slice, from its 1st to its 99th percentile."""
+    flat = scan.values[len(scan.values) // 2]
+    low, high = np.percentile(flat, (1, 99))
+    grey = (np.clip((flat - low) / max(high - low, 1e-6), 0, 1) * 255).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=2)

@@ -14,6 +14,7 @@ from typing import Any
 from polymodal.core.files import read_json, write_json, writing
 from polymodal.core.registry import options_of
 from polymodal.data.source import Table
+from polymodal.data.table import Problem
 from polymodal.data.write import write_columns
 from polymodal.preparation.page import write_page
 from polymodal.preparation.parts import read_refused, read_rows, stem
@@ -123,18 +124,23 @@ def _write_set_aside(path: Path, table: Table, refused: Sequence[Refused]) -> No
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    unread = [p for p in table.problems if not p.column]
+    unread = unread_of(table, rows=True) + unread_of(table, rows=False)
     told: dict[str, list[Any]] = {
         "id": [p.row for p in unread] + [one.row.id for one in refused],
         "op": ["read"] * len(unread) + [one.op for one in refused],
         "reason": [p.reason for p in unread] + [one.reason for one in refused],
-        "column": [""] * len(unread) + [one.column for one in refused],
+        "column": [p.column for p in unread] + [one.column for one in refused],
     }
     for name in table.columns:
         cells = [_text(table.data[name][one.row.number]) for one in refused]
         told[name if name not in ("op", "reason", "column", "id") else f"{name} (input)"] = [None] * len(unread) + cells
     with writing(path) as temporary:
         pq.write_table(pa.table({name: pa.array(values, pa.string()) for name, values in told.items()}), temporary)
+
+
+def unread_of(table: Table, *, rows: bool) -> list[Problem]:
+    """Rows, or else single cells, that reading set aside already; its other remarks cost nothing."""
+    return [p for p in table.problems if bool(p.column) != rows and "set aside" in p.reason]
 
 
 def _text(value: Any) -> str | None:
@@ -154,7 +160,7 @@ def _report(
     kept: Sequence[Row],
     refused: Sequence[Refused],
 ) -> dict[str, Any]:
-    unread = sum(not p.column for p in table.problems)
+    unread = len(unread_of(table, rows=True))
     originals = sum(row.copy == 0 for row in kept)
     aside = sum(one.row.copy == 0 and not one.column for one in refused)
     if originals + aside != len(table):
@@ -166,8 +172,9 @@ def _report(
             "kept": originals,
             "set_aside": aside + unread,
             "added": len(kept) - originals,
-            "cells_set_aside": sum(bool(one.column) for one in refused),
+            "cells_set_aside": sum(bool(one.column) for one in refused) + len(unread_of(table, rows=False)),
         },
+        "notes": [f"{p.row} {p.reason}" for p in table.problems if not p.column and "set aside" not in p.reason],
         "ops": _told_ops(folder / ".work", ops, stages, parts),
         "reasons": [
             {"op": op, "reason": reason, "rows": count}

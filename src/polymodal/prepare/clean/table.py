@@ -291,6 +291,19 @@ def as_number(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) and np.isfinite(value) else None
 
 
+def unit_of(value: Any) -> str | None:
+    """The unit that a cell names, "" for a bare number, None for what is no number with a unit that is known."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    if not isinstance(value, str):
+        return ""
+    found = _NUMBER.match(value)
+    if not found or found[1]:
+        return None
+    unit = _unit(found[3] or "")
+    return unit if not unit or unit in UNITS else None
+
+
 def _unit(name: str) -> str:
     plain = " ".join(name.casefold().split())
     return _OTHER_NAMES.get(plain, plain)

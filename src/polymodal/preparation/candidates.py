@@ -1,0 +1,229 @@
+"""Candidates of a suggestion: which steps are worth trying on a table, with options read off its cells."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from polymodal.core.errors import BadCell, MissingExtra
+from polymodal.prepare.clean.audio import levels, loudness
+from polymodal.prepare.clean.language import identifier
+from polymodal.prepare.clean.series import longest_run
+from polymodal.prepare.clean.table import UNITS, as_number, unit_of
+from polymodal.prepare.media import MEDIA_KINDS, Media, Sound
+from polymodal.prepare.rows import Row
+
+SPOKEN = 0.05  # a language that at least this share of the texts is in belongs to the data
+UNEVEN = 3.0  # LUFS: a spread of loudness above this is worth levelling
+NARROW = 10.0  # dB between loud and quiet moments, below which a background drowns the sound
+LETTERS = 20  # a shorter text says little of its language
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A step to try. `least` is the share of rows it must find to be suggested, `why` what its options rest on.
+
+    `drawn`: how many rows are looked at; `optional`: written as a comment, for the user to decide.
+    """
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    least: float = 0.0
+    why: str = ""
+    drawn: str = "cells"
+    optional: bool = False
+
+
+Rows = Mapping[str, Sequence[Row]]  # the rows to look at, by how many: cells, media, pairs
+
+
+def candidates(rows: Rows, kinds: Mapping[str, str], target: str | None) -> Iterator[Candidate]:
+    """Steps to try, in the order in which a recipe should have them."""
+    have = {kind: [c for c, k in kinds.items() if k == kind] for kind in set(kinds.values())}
+    if any(kind in have for kind in MEDIA_KINDS):
+        yield Candidate("readable", drawn="media")
+    if "volume" in have:
+        yield Candidate("anonymise", drawn="media")
+    yield from _texts(rows["cells"], have)
+    yield from _numbers(rows["cells"], have, target)
+    yield Candidate("exact_duplicates", drawn="pairs")
+    yield from _more_texts(rows["cells"], have)
+    if "image" in have:
+        for name in ("upright", "uniform", "blurred", "denoise"):
+            yield Candidate(name, drawn="media", least=0.01 if name in ("blurred", "denoise") else 0.0)
+        yield Candidate("near_pictures", drawn="pairs")
+    if "audio" in have:
+        yield from _sounds(rows["media"], have["audio"])
+    if "series" in have:
+        yield from _series(rows["media"], have["series"])
+    if any(row.part for row in rows["cells"][:1]):
+        yield Candidate("leaks", drawn="pairs")
+    if target is not None and kinds.get(target) == "category":
+        yield Candidate(
+            "label_errors",
+            {"label": target, "then": "mark"},
+            least=0.01,
+            drawn="pairs",
+            why="Marks them and keeps every row; `then: set_aside` takes them out.",
+        )
+
+
+def _texts(rows: Sequence[Row], have: Mapping[str, list[str]]) -> Iterator[Candidate]:
+    if "text" in have or "category" in have:
+        yield Candidate("unicode")
+    if "text" in have:
+        yield Candidate("markup")
+    if "text" in have or "category" in have:
+        yield Candidate("spaces")
+    if "text" in have:
+        yield Candidate("personal")
+    if "category" in have:
+        yield Candidate("categories")
+
+
+def _more_texts(rows: Sequence[Row], have: Mapping[str, list[str]]) -> Iterator[Candidate]:
+    if "text" not in have:
+        return
+    yield Candidate("near_duplicates")
+    yield Candidate("repetition")
+    try:
+        spoken = languages(rows, have["text"])
+    except MissingExtra:
+        yield from (Candidate("language"), Candidate("spelling"))  # trying them tells what to install
+        return
+    total = sum(spoken.values())
+    allowed = [name for name, n in spoken.most_common() if n >= SPOKEN * total]
+    if allowed and total >= 20:
+        told = ", ".join(f"{name} {spoken[name] / total:.0%}" for name in allowed)
+        yield Candidate("language", {"allowed": allowed}, least=0.002, why=f"Of texts whose language is sure: {told}.")
+    if len(rows) >= 100:
+        yield Candidate("unlikely")
+    if allowed == ["en"]:
+        yield Candidate("spelling", least=0.005)
+
+
+def languages(rows: Sequence[Row], columns: Sequence[str]) -> Counter[str]:
+    """How many of the longer texts are in each language, of those whose language is sure; of 1,000 at most."""
+    texts = [str(row.cells[c]) for row in rows for c in columns if row.cells.get(c) is not None]
+    texts = [text for text in texts if sum(letter.isalpha() for letter in text) >= LETTERS]
+    told = (identifier().classify(text) for text in texts[:: 1 + len(texts) // 1000])
+    return Counter(language for language, probability in told if probability >= 0.8)
+
+
+def _numbers(rows: Sequence[Row], have: Mapping[str, list[str]], target: str | None) -> Iterator[Candidate]:
+    for column in [c for kind in ("number", "category", "text", "id", "other") for c in have.get(kind, [])]:
+        yield from _units(rows, column)
+    for column in have.get("number", []):
+        values = np.array([n for row in rows if (n := as_number(row.cells.get(column))) is not None])
+        if column != target and len(values) >= 20:
+            yield from _sentinel(values, column)
+    columns = [column for column in have.get("number", []) if column != target]
+    if columns and len(rows) >= 50:
+        yield Candidate("outliers", {"columns": columns, "keep_row": True})
+
+
+def _units(rows: Sequence[Row], column: str) -> Iterator[Candidate]:
+    cells = [row.cells[column] for row in rows if row.cells.get(column) is not None]
+    given = Counter(unit_of(cell) for cell in cells)
+    units = Counter({name: n for name, n in given.items() if name in UNITS})
+    if not units or sum(units.values()) + given[""] < 0.9 * len(cells):
+        return
+    measures = {UNITS[name][0] for name in units}
+    if len(measures) == 1:
+        unit = units.most_common(1)[0][0]
+        told = ", ".join(f"{n} in {name}" for name, n in units.most_common())
+        plain = f", {given['']} without a unit (taken for {unit})" if given[""] else ""
+        yield Candidate("units", {"columns": [column], "unit": unit}, why=f"{told}{plain}.")
+
+
+def _sentinel(values: np.ndarray, column: str) -> Iterator[Candidate]:
+    """A value such as -999 that stands again and again, far from all others."""
+    found, count = np.unique(values, return_counts=True)
+    if len(found) < 10:
+        return
+    for least, place, beside in ((True, 0, 1), (False, -1, -2)):
+        rest = np.delete(found, place)
+        away = abs(found[place] - found[beside])
+        if count[place] >= 3 and away > 2 * (rest.max() - rest.min()):
+            bound = {"least" if least else "most": float(found[beside])}
+            told = f"{count[place]} cells are {found[place]:g}, far from all others: likely a mark for missing."
+            yield Candidate("range", {"columns": [column], **bound, "keep_row": True}, why=told)
+
+
+def _sounds(rows: Sequence[Row], columns: Sequence[str]) -> Iterator[Candidate]:
+    rates: Counter[int] = Counter()
+    loud: list[float] = []
+    narrow: list[float] = []
+    for row in rows:
+        for column in columns:
+            sound = _value(row, column)
+            if sound is not None:
+                rates[sound.rate] += 1
+                level = levels(sound)
+                if level.max() > -50:
+                    loud.append(_loudness(sound))
+                    narrow.append(float(np.subtract(*np.percentile(level, (95, 10)))))
+    yield Candidate("silent", drawn="media")
+    yield Candidate("clipped", drawn="media")
+    yield Candidate("same_sound", drawn="pairs")
+    if len(rates) > 1:
+        rate = rates.most_common(1)[0][0]
+        told = ", ".join(f"{n} at {r:,} Hz" for r, n in rates.most_common())
+        yield Candidate("resample", {"rate": rate}, drawn="media", why=f"Rates: {told}.")
+    loud = [level for level in loud if np.isfinite(level)]
+    if len(loud) > 1 and np.std(loud) > UNEVEN:
+        low, middle, high = np.percentile(loud, (10, 50, 90))
+        yield Candidate(
+            "loudness",
+            {"target": float(np.clip(round(middle), -40, -14))},
+            drawn="media",
+            why=f"Loudness lies between {low:.0f} and {high:.0f} LUFS (10th to 90th percentile).",
+        )
+    share = float(np.mean(np.array(narrow) < NARROW)) if narrow else 0.0
+    if share >= 0.2:
+        yield Candidate(
+            "gate",
+            drawn="media",
+            optional=True,
+            why=f"In {share:.0%} of the sounds the loud moments stand less than {NARROW:g} dB over the quiet ones: "
+            "noise, or sounds that are steady. Listen before you use it.",
+        )
+
+
+def _series(rows: Sequence[Row], columns: Sequence[str]) -> Iterator[Candidate]:
+    gaps: list[int] = []
+    for row in rows:
+        for column in columns:
+            value = _value(row, column)
+            if value is not None and not np.isfinite(value).all():
+                broken = ~np.isfinite(value.reshape(len(value), -1))
+                gaps.append(max(longest_run(channel) for channel in broken.T))
+    if gaps:
+        middle, longest = int(np.median(gaps)), max(1, int(np.percentile(gaps, 90)))
+        told = f"The longest gap of a series is {middle} samples in the median, {max(gaps)} at most."
+        yield Candidate("gaps", {"longest": longest}, drawn="media", why=told)
+
+
+def _loudness(sound: Sound) -> float:
+    """LUFS; mean power in dB where the package that measures it is absent (trying the step then says so)."""
+    try:
+        return loudness(sound)
+    except MissingExtra:
+        return float(10 * np.log10(max(float((sound.samples**2).mean()), 1e-12)))
+
+
+def _value(row: Row, column: str) -> Any:
+    """The decoded cell, None where it is missing or broken (`readable` tells which are); its memory is freed."""
+    cell = row.cells.get(column)
+    if not isinstance(cell, Media):
+        return None
+    try:
+        return cell.value()
+    except BadCell:
+        return None
+    finally:
+        cell.forget()

@@ -1,0 +1,274 @@
+"""suggest: what a look at the data says a recipe should hold. Each step is tried on rows, never guessed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import yaml
+
+from polymodal.core.errors import BadArgument, MissingExtra, PolymodalError
+from polymodal.core.errors import suggest as nearest
+from polymodal.data.source import Table, read_table
+from polymodal.evaluate.wording import count, joined
+from polymodal.preparation.candidates import Candidate, candidates
+from polymodal.preparation.recipe import Recipe
+from polymodal.preparation.run import column_cells, kinds_of
+from polymodal.prepare.base import Op
+from polymodal.prepare.media import MEDIA_KINDS, Media
+from polymodal.prepare.rows import Row, Rows
+
+CELLS, PAIRS = 4_000, 1_000  # rows whose texts and numbers are looked at; whose media are compared with one another
+MUCH = 0.1  # of the rows: a step that would set aside more is written as a comment
+CHUNK = 64
+_SHOWN = 60  # letters of a text in an example
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step and what speaks for it. `active` is False for one that the user should decide on: it is a comment."""
+
+    name: str
+    options: Mapping[str, Any]
+    seen: int
+    changed: int
+    set_aside: int
+    reason: str
+    active: bool = True
+
+    @property
+    def spec(self) -> Any:
+        """As a recipe holds it."""
+        return {"name": self.name, **self.options} if self.options else self.name
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """Steps, in order, with their reasons; `notes` is what else the look at the data told."""
+
+    steps: tuple[Step, ...]
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def recipe(self) -> Recipe:
+        """The steps that are active. Raises `BadArgument` where there is none."""
+        return Recipe(tuple(step.spec for step in self.steps if step.active))
+
+    def to_yaml(self) -> str:
+        """A recipe with every step's reason above it."""
+        active = any(step.active for step in self.steps)
+        lines = [f"# {note}" for note in self.notes]
+        lines += ["", "steps:" if active else "steps: []  # nothing was found that has to be mended"]
+        for step in self.steps:
+            lines += [f"  # {line}" for line in step.reason.splitlines()]
+            shown = yaml.safe_dump(
+                {step.name: dict(step.options)} if step.options else step.name,
+                default_flow_style=None,
+                allow_unicode=True,
+                sort_keys=False,
+                width=10_000,
+            ).removesuffix("...\n")
+            first, *rest = shown.rstrip().split("\n")
+            lines += [("  - " if step.active else "  # - ") + first]
+            lines += [("    " if step.active else "  #   ") + line for line in rest]
+        return "\n".join(lines) + "\n"
+
+
+def suggest(
+    data: Any, *, target: str | None = None, schema: Any = None, sample: int = 200, seed: int = 0
+) -> Suggestion:
+    """Steps that the data call for. Every candidate is carried out on rows drawn at random, one after the other, and
+    suggested where it finds something; the data stay as they are.
+
+    `data` and `schema` as in `prepare`; `target` names a column of classes whose labels are doubted, too; `sample` is
+    how many rows' media are opened (texts and numbers: up to 4,000 rows, duplicates: up to 1,000).
+    """
+    if sample < 1:
+        raise BadArgument(f"sample must be at least 1 row; got {sample}.")
+    table = read_table(data)
+    kinds = kinds_of(table, schema)
+    if target is not None and target not in kinds:
+        raise BadArgument(f"There is no column {target!r}.{nearest(target, kinds)}")
+    look = _Look(table, kinds, sample, seed)
+    steps, missing = [], []
+    for candidate in candidates(look.rows, kinds, target):
+        try:
+            step = look.tried(candidate)
+        except MissingExtra as error:
+            missing.append(f"Not tried: {candidate.name}. {error}")
+            continue
+        if step is not None:
+            steps.append(step)
+    return Suggestion(tuple(steps), (*_header(table, kinds, look), *missing))
+
+
+def _header(table: Table, kinds: Mapping[str, str], look: _Look) -> list[str]:
+    drawn = {name: len(rows) for name, rows in look.rows.items()}
+    notes = [
+        "Suggested by `polymodal prepare --suggest`: read it, change it, then `polymodal prepare DATA -r THIS -o OUT`.",
+        f"{count(len(table))} rows. Looked at: texts and numbers of {count(drawn['cells'])}, media of "
+        f"{count(drawn['media'])}, duplicates among {count(drawn['pairs'])}.",
+        "Columns: " + ", ".join(f"{name} ({kind})" for name, kind in kinds.items()) + ".",
+    ]
+    for column in table.columns:
+        missing = sum(value is None for value in table.column(column))
+        if missing:
+            notes.append(f"{column}: {count(missing)} cells are missing ({_percent(missing, len(table))}).")
+    return notes
+
+
+class _Look:
+    """Rows drawn once; a step that is suggested changes them, so that the next sees what it would see."""
+
+    def __init__(self, table: Table, kinds: Mapping[str, str], sample: int, seed: int):
+        self.kinds, self.seed = kinds, seed
+        order = np.random.default_rng(seed).permutation(len(table))
+        columns = {name: column_cells(table, name, kind) for name, kind in kinds.items()}
+        parts = table.data.get("split", [None] * len(table))
+        media = any(kind in MEDIA_KINDS for kind in kinds.values())
+        most = {"cells": CELLS, "media": min(sample, CELLS), "pairs": PAIRS if media else CELLS}
+        every = {
+            int(i): Row(table.ids[i], int(i), {c: cell(i) for c, cell in columns.items()}, kinds, str(parts[i] or ""))
+            for i in sorted(order[:CELLS].tolist())
+        }
+        self.rows = {name: [every[i] for i in sorted(order[:n].tolist())] for name, n in most.items()}
+        self.now = every  # rows as the steps suggested so far leave them
+
+    def tried(self, candidate: Candidate) -> Step | None:
+        """The step, when carrying it out found something in at least `candidate.least` of the rows."""
+        recipe = Recipe((({"name": candidate.name, **candidate.options}),), seed=self.seed)
+        (op,) = recipe.ops(self.kinds)
+        if not op.chosen:
+            return None
+        given = [self.now[row.number] for row in self.rows[candidate.drawn] if row.number in self.now]
+        if candidate.drawn == "media":  # broken files are `readable`'s, found once
+            given = [row for row in given if candidate.name == "readable" or not _broken(row)]
+        done, found = carried_out(op, given)
+        hit = len(found.changed) + found.refused + found.blanked
+        if not hit or hit < candidate.least * len(given):
+            return None
+        lost = found.refused / len(given)
+        step = Step(
+            candidate.name,
+            {**candidate.options, **({"columns": found.columns} if found.columns != op.chosen else {})},
+            len(given),
+            len(found.changed),
+            found.refused,
+            _reason(candidate, found, len(given), lost),
+            active=not candidate.optional and lost <= MUCH,
+        )
+        if step.active:
+            self._accept(given, done)
+        return step
+
+    def _accept(self, given: Sequence[Row], done: Mapping[int, Row]) -> None:
+        for row in given:
+            if row.number not in done:
+                del self.now[row.number]
+            else:
+                self.now[row.number] = done[row.number]
+
+
+@dataclass
+class _Found:
+    changed: set[int] = field(default_factory=set)
+    refused: int = 0
+    blanked: int = 0
+    touched: Counter[str] = field(default_factory=Counter)
+    example: str = ""
+    columns: list[str] = field(default_factory=list)
+
+
+def carried_out(op: Op, rows: Sequence[Row]) -> tuple[dict[int, Row], _Found]:
+    """What the op makes of copies of the rows, by number, and what it found."""
+    copies = [replace(row, cells=dict(row.cells), changed={}) for row in rows]
+    chunks = [copies[i : i + CHUNK] for i in range(0, len(copies), CHUNK)]
+    if op.surveys:
+        op.settle([_freed(op.sketch(Rows(list(chunk))), chunk) for chunk in chunks])
+    found, done = _Found(), {}
+    before = {row.number: row for row in rows}
+    for chunk in chunks:
+        batch = Rows(list(chunk))
+        op.apply(batch)
+        for refused in batch.refused:
+            column = refused.reason.split(":")[0]
+            found.touched[column] += column in op.chosen
+            found.example = found.example or f"row {refused.row.id}: {refused.reason}"
+        for refused in batch.blanked:
+            found.touched[refused.column] += 1
+            found.example = found.example or f"row {refused.row.id}: {refused.column}: {refused.reason}"
+        found.refused += len(batch.refused)
+        found.blanked += len(batch.blanked)
+        blank = {(refused.row.number, refused.column) for refused in batch.blanked}
+        for row in batch.kept:
+            done[row.number] = row
+            _compare(op, before[row.number], row, blank, found)
+        _freed(None, chunk)
+    named = [column for column in op.chosen if found.touched[column]]
+    by_cell = len(named) < len(op.chosen) and sum(found.touched.values()) >= found.refused + len(found.changed)
+    found.columns = named if by_cell and named else op.chosen
+    return done, found
+
+
+def _compare(op: Op, before: Row, after: Row, blank: set[tuple[int, str]], found: _Found) -> None:
+    for column, value in after.cells.items():
+        old = before.cells.get(column)
+        if old is value or (not isinstance(value, Media | np.ndarray) and old == value):
+            continue
+        if (after.number, column) in blank or (column not in before.cells and not value):
+            continue
+        found.changed.add(after.number)
+        found.touched[column] += 1
+        if not found.example and not isinstance(value, Media):
+            found.example = f"row {after.id}: {column}: {_short(old)} becomes {_short(value)}"
+
+
+def _freed(result: Any, rows: Iterable[Row]) -> Any:
+    for row in rows:
+        for cell in row.cells.values():
+            if isinstance(cell, Media):
+                cell.forget()
+    return result
+
+
+def _broken(row: Row) -> bool:
+    try:
+        for cell in row.cells.values():
+            if isinstance(cell, Media):
+                cell.value()
+                cell.forget()
+    except PolymodalError:
+        return True
+    return False
+
+
+def _reason(candidate: Candidate, found: _Found, seen: int, lost: float) -> str:
+    told = [
+        f"{count(n)} of {count(seen)} rows ({_percent(n, seen)}) {word}"
+        for n, word in (
+            (len(found.changed), "would change"),
+            (found.refused, "would be set aside"),
+            (found.blanked, "would be kept without a cell"),
+        )
+        if n
+    ]
+    lines = ["; ".join(told) + f", as {found.example}" * bool(found.example) + "."]
+    lines += [candidate.why] * bool(candidate.why)
+    if lost > MUCH:
+        lines.append(f"Left out: it would throw away more than {MUCH:.0%} of the rows. Is that meant?")
+    elif candidate.optional:
+        lines.append("Left out: for you to decide.")
+    return "\n".join(joined(line) for line in lines)
+
+
+def _short(value: Any) -> str:
+    text = joined(value)
+    return repr(text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…")
+
+
+def _percent(part: int, whole: int) -> str:
+    share = part / max(whole, 1)
+    return f"{share:.0%}" if share >= 0.1 else f"{share:.1%}" if share >= 0.001 else "under 0.1%"
