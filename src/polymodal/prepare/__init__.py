@@ -190,12 +190,60 @@ ANNOTATE = Catalogue(
     "annotate",
     "polymodal.prepare.base:Op",
     {
+        # text
+        "segment": Entry(
+            "polymodal.prepare.annotate.words:Segment",
+            "Words of a text: jieba for Chinese (MIT; no download), rules, or what was learnt from one's own corpus.",
+            "Xue 2003 (labels of letters); Rabiner 1989 (HMM); Lafferty, McCallum & Pereira 2001 (CRF)",
+            "language",
+        ),
+        "tags": Entry(
+            "polymodal.prepare.annotate.words:Tags",
+            "Parts of speech: jieba, textblob (MIT; no download), one's own corpus, transformers or spaCy models.",
+            "Brants 2000; Lafferty, McCallum & Pereira 2001; De Smedt & Daelemans 2012",
+            "language",
+        ),
+        "parse": Entry(
+            "polymodal.prepare.annotate.trees:Parse",
+            "Dependency trees by a parser learnt from one's own treebank (no download), or a spaCy model (MIT).",
+            "Kuhlmann, Gómez-Rodríguez & Satta 2011; Goldberg & Nivre 2012",
+            "language",
+        ),
+        "roles": Entry(
+            "polymodal.prepare.annotate.trees:Roles",
+            "Who does what to whom, by rules over the dependency tree (models as for parse).",
+            "after Gildea & Jurafsky 2002",
+            "language",
+        ),
+        "entities": Entry(
+            "polymodal.prepare.annotate.entities:Entities",
+            "Names, dates, amounts: rules, a gazetteer and jieba (MIT; no download), transformers or spaCy models.",
+            "folklore; Tjong Kim Sang & De Meulder 2003 (BIO labels)",
+            "language",
+        ),
+        "sentiment": Entry(
+            "polymodal.prepare.annotate.opinion:Sentiment",
+            "Feeling: VADER for English, snownlp for Chinese (MIT; no download), or a transformers model.",
+            "Hutto & Gilbert 2014 (VADER); Wang 2013 (snownlp)",
+            "language",
+        ),
+        "keywords": Entry(
+            "polymodal.prepare.annotate.opinion:Keywords",
+            "What a text is about: TF-IDF over the table, or YAKE (no download).",
+            "Spärck Jones 1972; Campos et al. 2020 (YAKE)",
+            "language",
+        ),
         # sound
         "transcribe": Entry(
             "polymodal.prepare.annotate.speech:Transcribe",
             "Speech to text, by pocketsphinx (BSD; no download), Whisper or wav2vec 2.0 (transformers, Apache-2.0).",
             "Huggins-Daines et al. 2006; Radford et al. 2023; Baevski et al. 2020",
             "speech",
+        ),
+        "speak": Entry(
+            "polymodal.prepare.annotate.speech:Speak",
+            "Text to speech: formants, eSpeak NG (GPL-3, extra: espeak), recorded units, or VITS (transformers).",
+            "Klatt 1980; Dunn et al. 2015 (eSpeak NG); Kim, Kong & Son 2021 (VITS)",
         ),
         "turns": Entry(
             "polymodal.prepare.annotate.audio:Turns",

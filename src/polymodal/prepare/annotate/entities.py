@@ -1,0 +1,150 @@
+"""Names, dates, amounts in a text."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+from polymodal.core.errors import BadArgument, BadData
+from polymodal.prepare.annotate.base import CellAnnotate, called, needs_model, one_of
+from polymodal.prepare.annotate.words import no_model, spacy_pipeline, token_classifier
+from polymodal.prepare.language.tokens import chinese, jieba_pair, tag_chinese
+
+ENGINES = ("rules", "transformers", "spacy")
+_MONTH = "(?:Jan|Febr?|Mar|Apr|May|June?|July?|Aug|Sept?|Oct|Nov|Dec)[a-z]*\\.?"
+_NAME = r"[A-Z][\w'’-]+(?: (?:[A-Z][\w'’-]+|[A-Z]\.|of|the(?= [A-Z])))*(?<! of)(?<! the)"
+_PERSON = r"[A-Z][\w'’-]+(?: (?:[A-Z][\w'’-]+|[A-Z]\.))*"
+# (type, confidence, pattern): the confidence is a judgement, not a measurement
+RULES: tuple[tuple[str, float, re.Pattern[str]], ...] = tuple(
+    (kind, sure, re.compile(pattern))
+    for kind, sure, pattern in (
+        ("DATE", 0.95, r"\b\d{4}-\d\d-\d\d\b"),
+        ("DATE", 0.95, rf"\b\d{{1,2}}(?:st|nd|rd|th)? {_MONTH}(?: \d{{4}})?\b|\b{_MONTH} \d{{1,2}}(?:, \d{{4}})?\b"),
+        ("DATE", 0.95, r"\d{2,4}年(?:\d{1,2}月(?:\d{1,2}[日号])?)?|\d{1,2}月\d{1,2}[日号]"),
+        ("TIME", 0.95, r"\b\d{1,2}:\d\d(?::\d\d)?(?: ?[ap]\.?m\b\.?)?"),
+        ("MONEY", 0.95, r"[$€£¥] ?\d[\d,.]*\d?(?: (?:million|billion))?|\b\d[\d,.]* (?:dollars|euros|pounds)\b"),
+        ("MONEY", 0.95, r"\d[\d.]*万?亿?(?:美元|元|欧元)"),
+        ("PERCENT", 0.95, r"\b\d+(?:\.\d+)? ?(?:%|percent\b)"),
+        ("PERSON", 0.8, r"\b(?:Mr|Mrs|Ms|Dr|Prof)\.? " + _PERSON),
+        ("ORG", 0.8, _NAME + r"(?:,? (?:Inc|Ltd|Corp|Co|GmbH|plc|LLC)\b\.?)"),
+        ("ORG", 0.7, r"\b(?:University|Bank|Ministry|Institute|Department) of " + _NAME),
+    )
+)  # fmt: skip
+_FLAGS = {"nr": "PERSON", "nrfg": "PERSON", "nrt": "PERSON", "ns": "PLACE", "nt": "ORG"}
+
+
+class Entities(CellAnnotate):
+    """Names, dates and amounts as a JSON list in `<column>_entities`: text, type, start, end (in letters).
+
+    `engine`: `rules` finds dates, times, money, percentages, titled persons and companies by pattern, Chinese names by
+    jieba's tags, and every name of `gazetteer`, a file of lines `name<TAB>TYPE`, which goes first. `transformers` takes
+    a Hugging Face token classifier (labels B-X, I-X or X; O is none), `spacy` a pipeline; both as `model`.
+    Confidence: the mean over entities, by rules a judgement of each rule; missing where there is none, and of spaCy.
+    """
+
+    kinds = ("text",)
+    gives: ClassVar = {"entities": "text", "entities_confidence": "number", "entities_model": "category"}
+
+    def __init__(
+        self, *, columns: Sequence[str] | str | None = None, engine: str = "rules", model: str = "", gazetteer: str = ""
+    ):
+        super().__init__(columns=columns)
+        self.engine = one_of("engine", engine, ENGINES)
+        self.model = model
+        self.gazetteer = gazetteer
+        if engine != "rules":
+            needs_model(engine, model)
+            if gazetteer:
+                raise BadArgument("gazetteer belongs to the engine rules.")
+            (spacy_pipeline if engine == "spacy" else token_classifier)(model)
+            return
+        no_model(engine, model)
+        jieba_pair()
+        if gazetteer:
+            names(gazetteer)
+
+    def told(self, value: str) -> Mapping[str, Any]:
+        if self.engine == "rules":
+            found = by_rules(value, names(self.gazetteer) if self.gazetteer else (None, {}))
+        elif self.engine == "spacy":
+            found = [(e.start_char, e.end_char, e.label_, None) for e in spacy_pipeline(self.model)(value).ents]
+        else:
+            found = by_model(self.model, value)
+        sure = [c for *_, c in found if c is not None]
+        made = [{"text": value[a:b], "type": kind, "start": a, "end": b} for a, b, kind, _ in found]
+        return {
+            "entities": json.dumps(made, ensure_ascii=False),
+            "entities_confidence": sum(sure) / len(sure) if sure else None,
+            "entities_model": called(self.model) if self.model else "rules",
+        }
+
+
+Found = list[tuple[int, int, str, float | None]]
+
+
+def by_rules(text: str, known: tuple[re.Pattern[str] | None, Mapping[str, str]]) -> Found:
+    """Entities by gazetteer, patterns and jieba, the earlier of these first; none overlaps another."""
+    pattern, kinds = known
+    offers: Found = [(m.start(), m.end(), kinds[m.group()], 0.9) for m in pattern.finditer(text)] if pattern else []
+    offers += [(m.start(), m.end(), kind, sure) for kind, sure, rule in RULES for m in rule.finditer(text)]
+    if chinese(text):
+        at = 0
+        for word, flag in zip(*tag_chinese(text)[:2]):
+            at = text.index(word, at)
+            if flag in _FLAGS and len(word) > 1:
+                offers.append((at, at + len(word), _FLAGS[flag], 0.6))
+            at += len(word)
+    taken: Found = []
+    for one in offers:
+        if all(one[1] <= other[0] or one[0] >= other[1] for other in taken):
+            taken.append(one)
+    return sorted(taken)
+
+
+def by_model(model: str, text: str) -> Found:
+    """Entities by a token classifier: neighbouring pieces of one type, unless the later begins anew (B-)."""
+    import torch
+
+    tokenizer, network = token_classifier(model)
+    given = tokenizer(text, return_tensors="pt", truncation=True, return_offsets_mapping=True)
+    offsets = given.pop("offset_mapping")[0].tolist()
+    with torch.no_grad():
+        chances, labels = network(**given).logits[0].float().softmax(-1).max(-1)
+    found: list[tuple[int, int, str, list[float]]] = []
+    open_ = False
+    for (start, end), chance, label in zip(offsets, chances.tolist(), labels.tolist()):
+        name = network.config.id2label[label]
+        if start == end or name == "O":
+            open_ = False
+            continue
+        begins, _, kind = name.rpartition("-")
+        if open_ and begins != "B" and found[-1][2] == kind:
+            found[-1] = (found[-1][0], end, kind, [*found[-1][3], chance])
+        else:
+            found.append((start, end, kind, [chance]))
+        open_ = True
+    return [(a, b, kind, sum(sure) / len(sure)) for a, b, kind, sure in found]
+
+
+@cache
+def names(path: str) -> tuple[re.Pattern[str], dict[str, str]]:
+    """A gazetteer's pattern, the longest name first, and the type of each name. Raises `BadData`, naming the line."""
+    kinds: dict[str, str] = {}
+    for number, line in enumerate(Path(path).read_text(encoding="utf-8-sig").splitlines(), 1):
+        name, tab, kind = line.partition("\t")
+        if not line.strip() or line.startswith("#"):
+            continue
+        if not (name.strip() and tab and kind.strip()):
+            raise BadData(f"{path}, line {number}: a name, a tab and a type were due; got {line[:40]!r}.")
+        kinds[name.strip()] = kind.strip()
+    if not kinds:
+        raise BadData(f"{path} holds no name.")
+    parts = [
+        rf"(?<!\w){re.escape(n)}(?!\w)" if not chinese(n) else re.escape(n)
+        for n in sorted(kinds, key=len, reverse=True)
+    ]
+    return re.compile("|".join(parts)), kinds

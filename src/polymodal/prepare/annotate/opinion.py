@@ -1,0 +1,184 @@
+"""What a text feels, and what it is about."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any, ClassVar
+
+import numpy as np
+import xxhash
+
+from polymodal.core.errors import BadArgument, require
+from polymodal.prepare.annotate.base import CellAnnotate, called, needs_model, one_of
+from polymodal.prepare.annotate.words import no_model, words_of
+from polymodal.prepare.base import Sketch
+from polymodal.prepare.language.tokens import chinese, jieba_pair
+from polymodal.prepare.rows import Rows
+
+SENTIMENT_ENGINES = ("auto", "transformers")
+KEYWORD_ENGINES = ("tfidf", "yake")
+
+
+class Sentiment(CellAnnotate):
+    """`<column>_sentiment` positive, neutral or negative, and `<column>_sentiment_score` from -1 to 1.
+
+    `engine`: `auto` is VADER for English (Hutto & Gilbert 2014), snownlp's naive Bayes for texts with Chinese
+    characters, which was trained on reviews of goods; `transformers` takes a Hugging Face text classifier as `model`,
+    whose own labels are given, its score being the label's probability. Scores within `neutral` of 0 are neutral.
+    Confidence: of snownlp and transformers the label's probability, of VADER the score's size: not calibrated.
+    """
+
+    kinds = ("text",)
+    gives: ClassVar = {
+        "sentiment": "category", "sentiment_score": "number", "sentiment_confidence": "number",
+        "sentiment_model": "category",
+    }  # fmt: skip
+
+    def __init__(
+        self, *, columns: Sequence[str] | str | None = None, engine: str = "auto", model: str = "",
+        neutral: float = 0.05,
+    ):  # fmt: skip
+        super().__init__(columns=columns)
+        self.engine = one_of("engine", engine, SENTIMENT_ENGINES)
+        self.model = model
+        self.neutral = neutral
+        if not 0 <= neutral < 1:
+            raise BadArgument(f"neutral must be at least 0 and below 1; got {neutral}.")
+        if engine == "transformers":
+            needs_model(engine, model)
+            classifier(model)
+        else:
+            no_model(engine, model)
+            _vader(), require("snownlp", "language")
+
+    def told(self, value: str) -> Mapping[str, Any]:
+        if not value.strip():
+            return {}
+        if self.engine == "transformers":
+            label, sure = classify(self.model, value)
+            return _sentiment(label, sure, sure, called(self.model))
+        if chinese(value):
+            good = float(require("snownlp", "language").SnowNLP(value).sentiments)
+            score, sure, name = 2 * good - 1, max(good, 1 - good), "snownlp"
+        else:
+            score = float(_vader().polarity_scores(value)["compound"])
+            sure, name = abs(score), "vaderSentiment"
+        label = "neutral" if abs(score) < self.neutral else "positive" if score > 0 else "negative"
+        return _sentiment(label, score, 1 - sure if label == "neutral" else sure, name)
+
+
+class Keywords(CellAnnotate):
+    """The `most` words or phrases that a text is about, parted by semicolons, in `<column>_keywords`.
+
+    `engine`: `tfidf` weighs words by how rare they are in the whole table (Spärck Jones 1972), so the table is read
+    first; `yake` weighs phrases of the one text (Campos et al. 2020), English. Confidence: of `tfidf` the share of the
+    text's weight that the keywords carry; of `yake` 1 / (1 + mean score): neither is a probability.
+    """
+
+    kinds = ("text",)
+    gives: ClassVar = {"keywords": "text", "keywords_confidence": "number", "keywords_model": "category"}
+
+    def __init__(self, *, columns: Sequence[str] | str | None = None, engine: str = "tfidf", most: int = 5):
+        super().__init__(columns=columns)
+        self.engine = one_of("engine", engine, KEYWORD_ENGINES)
+        self.most = most
+        if most < 1:
+            raise BadArgument(f"most must be at least 1; got {most}.")
+        jieba_pair()
+        if engine == "yake":
+            _yake(most)
+
+    @property
+    def surveys(self) -> bool:
+        return self.engine == "tfidf"
+
+    def sketch(self, rows: Rows) -> Sketch:
+        texts = [str(row.cells[c]) for row in rows for c in self.chosen if row.cells.get(c) is not None]
+        keys = [_keys(set(_terms(text))) for text in texts]
+        unique, counts = np.unique(np.concatenate([np.zeros(0, np.uint64), *keys]), return_counts=True)
+        return {"word": unique, "count": counts.astype(np.int64), "texts": np.array([len(texts)])}
+
+    def settle(self, sketches: Iterable[Sketch]) -> None:
+        each = list(sketches)
+        words = np.concatenate([np.zeros(0, np.uint64), *(s["word"] for s in each)])
+        unique, place = np.unique(words, return_inverse=True)
+        counts = np.concatenate([np.zeros(0, np.int64), *(s["count"] for s in each)])
+        total = np.bincount(place, counts, minlength=len(unique)).astype(np.int64)
+        self.state = {"word": unique, "count": total, "texts": np.array([sum(int(s["texts"][0]) for s in each)])}
+
+    def told(self, value: str) -> Mapping[str, Any]:
+        if self.engine == "yake":
+            found = _yake(self.most).extract_keywords(value) if value.strip() else []
+            words, sure = [w for w, _ in found], 1 / (1 + float(np.mean([s for _, s in found]))) if found else None
+        else:
+            words, sure = self._rarest(Counter(_terms(value)))
+        return {"keywords": "; ".join(words), "keywords_confidence": sure, "keywords_model": self.engine}
+
+    def _rarest(self, counts: Counter[str]) -> tuple[list[str], float | None]:
+        if not counts:
+            return [], None
+        known = self.state["word"]
+        keys = _keys(counts)
+        seen = self.state["count"][np.searchsorted(known, keys).clip(max=len(known) - 1)]
+        weights = np.array(list(counts.values())) * (np.log((1 + self.state["texts"][0]) / (1 + seen)) + 1)
+        order = sorted(range(len(keys)), key=lambda i: (-weights[i], list(counts)[i]))[: self.most]
+        words = list(counts)
+        return [words[i] for i in order], float(weights[order].sum() / weights.sum())
+
+
+def _sentiment(label: str, score: float, sure: float, name: str) -> dict[str, Any]:
+    return {
+        "sentiment": label, "sentiment_score": score, "sentiment_confidence": sure, "sentiment_model": name,
+    }  # fmt: skip
+
+
+def _terms(text: str) -> list[str]:
+    """Words that can say what a text is about: no signs, no numbers, no stop words."""
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+    return [
+        word for word in (w.lower() for w in words_of(text))
+        if any(c.isalpha() for c in word) and len(word) > 1 and word not in ENGLISH_STOP_WORDS
+    ]  # fmt: skip
+
+
+def _keys(words: Iterable[str]) -> np.ndarray:
+    return np.array([xxhash.xxh64_intdigest(word.encode("utf-8", "surrogatepass")) for word in words], np.uint64)
+
+
+@cache
+def _vader() -> Any:
+    return require("vaderSentiment.vaderSentiment", "language").SentimentIntensityAnalyzer()
+
+
+@cache
+def _yake(most: int) -> Any:
+    return require("yake", "language").KeywordExtractor(lan="en", n=2, top=most)
+
+
+@cache
+def classifier(model: str) -> tuple[Any, Any]:
+    """A Hugging Face tokenizer and text classifier."""
+    transformers = require("transformers", "hf")
+    try:
+        return (
+            transformers.AutoTokenizer.from_pretrained(model),
+            transformers.AutoModelForSequenceClassification.from_pretrained(model).eval(),
+        )
+    except OSError as error:
+        raise BadArgument(
+            f"There is no text classifier {called(model)!r} at hand: give a folder or a hub name."
+        ) from error
+
+
+def classify(model: str, text: str) -> tuple[str, float]:
+    """The likeliest label of a text, and its probability."""
+    import torch
+
+    tokenizer, network = classifier(model)
+    with torch.no_grad():
+        chances = network(**tokenizer(text, return_tensors="pt", truncation=True)).logits[0].float().softmax(-1)
+    best = int(chances.argmax())
+    return network.config.id2label[best], float(chances[best])

@@ -1,0 +1,95 @@
+"""Dependency trees, and who does what to whom by rules over them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from polymodal.prepare.annotate.base import CellAnnotate, called, needs_model, one_of
+from polymodal.prepare.annotate.words import spacy_pipeline, words_for
+from polymodal.prepare.language.conllu import Sentence, told
+from polymodal.prepare.language.roles import roles
+from polymodal.prepare.language.tokens import sentences
+from polymodal.prepare.language.train import load_parser, load_tagger
+
+ENGINES = ("learnt", "spacy")
+
+
+class _Parsed(CellAnnotate):
+    """`engine`: `learnt` takes the folder `model` of `train_language` (tags and parse), `spacy` a pipeline."""
+
+    kinds = ("text",)
+
+    def __init__(self, *, columns: Sequence[str] | str | None, model: str, engine: str):
+        super().__init__(columns=columns)
+        self.engine = one_of("engine", engine, ENGINES)
+        self.model = model
+        needs_model(engine, model)
+        if engine == "spacy":
+            spacy_pipeline(model)
+        else:
+            load_tagger(model), load_parser(model)
+
+    def parsed(self, text: str) -> tuple[list[Sentence], float | None]:
+        """The sentences with their trees, and the mean confidence of the arcs."""
+        if self.engine == "spacy":
+            return [_from_spacy(list(one)) for one in spacy_pipeline(self.model)(text).sents], None
+        found, sure = [], []
+        for words in sentences(words_for(text, self.model)):
+            tags, _ = load_tagger(self.model).tag(words)
+            heads, relations, chances = load_parser(self.model).parse(words, tags)
+            found.append(Sentence(words, tags, heads, relations))
+            sure += chances
+        return found, float(np.mean(sure)) if sure else None
+
+
+class Parse(_Parsed):
+    """Dependency trees as CoNLL-U in `<column>_parse`.
+
+    `engine`: `learnt` takes the folder `model` of `train_language`, which holds tags and parse; `spacy` a pipeline by
+    name or folder. Confidence: the mean share of the softmax that the parser's choices had, not calibrated; of spaCy
+    none.
+    """
+
+    gives: ClassVar = {"parse": "text", "parse_confidence": "number", "parse_model": "category"}
+
+    def __init__(self, *, model: str, columns: Sequence[str] | str | None = None, engine: str = "learnt"):
+        super().__init__(columns=columns, model=model, engine=engine)
+
+    def told(self, value: str) -> Mapping[str, Any]:
+        found, sure = self.parsed(value)
+        text = "\n".join(told(one) for one in found)
+        return {"parse": text, "parse_confidence": sure, "parse_model": called(self.model)}
+
+
+class Roles(_Parsed):
+    """Who does what to whom, where, when and how, in `<column>_roles`: a JSON list, one object a predicate.
+
+    Rules over a dependency parse in Universal Dependencies, see `polymodal.prepare.language.roles`; `engine` and
+    `model` are those of `parse`, and so is the confidence.
+    """
+
+    gives: ClassVar = {"roles": "text", "roles_confidence": "number", "roles_model": "category"}
+
+    def __init__(self, *, model: str, columns: Sequence[str] | str | None = None, engine: str = "learnt"):
+        super().__init__(columns=columns, model=model, engine=engine)
+
+    def told(self, value: str) -> Mapping[str, Any]:
+        trees, sure = self.parsed(value)
+        found = [one for tree in trees for one in roles(tree)]
+        return {
+            "roles": json.dumps(found, ensure_ascii=False), "roles_confidence": sure, "roles_model": called(self.model),
+        }  # fmt: skip
+
+
+def _from_spacy(tokens: list[Any]) -> Sentence:
+    tokens = [t for t in tokens if not t.is_space]
+    place = {t.i: n for n, t in enumerate(tokens, 1)}
+    return Sentence(
+        [t.text for t in tokens], [t.pos_ or t.tag_ or "_" for t in tokens],
+        [0 if t.head.i == t.i else place.get(t.head.i, 0) for t in tokens], [t.dep_.lower() or "_" for t in tokens],
+        [bool(t.whitespace_) for t in tokens],
+    )  # fmt: skip

@@ -1,0 +1,176 @@
+"""Words of a text, and their parts of speech."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any, ClassVar
+
+import numpy as np
+
+from polymodal.core.errors import BadArgument, require
+from polymodal.prepare.annotate.base import CellAnnotate, called, needs_model, one_of
+from polymodal.prepare.language.tokens import (
+    chinese,
+    cut_chinese,
+    jieba_pair,
+    sentences,
+    tag_chinese,
+    tag_english,
+    words_by_rules,
+)  # fmt: skip
+from polymodal.prepare.language.train import load_segmenter, load_tagger
+
+SEGMENT_ENGINES = ("auto", "jieba", "rules", "learnt")
+TAG_ENGINES = ("auto", "learnt", "transformers", "spacy")
+
+
+def no_model(engine: str, model: str) -> None:
+    """Raises `BadArgument` for a model that the engine would not use."""
+    if model:
+        raise BadArgument(f"The engine {engine} uses no model; got model={model!r}. Name the engine that is to use it.")
+
+
+def words_of(text: str) -> list[str]:
+    """Words by jieba where a text is Chinese, else by rules."""
+    return cut_chinese(text)[0] if chinese(text) else words_by_rules(text)
+
+
+class Segment(CellAnnotate):
+    """The words of a text, parted by spaces, in `<column>_words`.
+
+    `engine`: `jieba` (dictionary and HMM; `hmm: false` leaves new words in pieces), `rules` for languages with spaces,
+    `auto` takes jieba for texts with Chinese characters; `learnt` takes the folder `model` of `train_language`.
+    Confidence: of learnt ones the least probability of a word's letters, averaged over words; of jieba the share of
+    letters in words of its dictionary; rules have none.
+    """
+
+    kinds = ("text",)
+    gives: ClassVar = {"words": "text", "words_confidence": "number", "words_model": "category"}
+
+    def __init__(
+        self, *, columns: Sequence[str] | str | None = None, engine: str = "auto", model: str = "", hmm: bool = True
+    ):
+        super().__init__(columns=columns)
+        self.engine = one_of("engine", engine, SEGMENT_ENGINES)
+        self.model = model
+        self.hmm = hmm
+        if engine == "learnt":
+            needs_model(engine, model)
+            load_segmenter(model)
+            return
+        no_model(engine, model)
+        if engine != "rules":
+            jieba_pair()
+
+    def told(self, value: str) -> Mapping[str, Any]:
+        sure: float | None = None
+        if self.engine == "learnt":
+            words, chances = load_segmenter(self.model).segment(value)
+            sure, name = float(np.mean(chances)) if chances else None, called(self.model)
+        elif self.engine == "jieba" or (self.engine == "auto" and chinese(value)):
+            (words, sure), name = cut_chinese(value, self.hmm), "jieba"
+        else:
+            words, name = words_by_rules(value), "rules"
+        return {"words": " ".join(words), "words_confidence": sure, "words_model": name}
+
+
+class Tags(CellAnnotate):
+    """Parts of speech in `<column>_pos`, one for each word of `<column>_pos_words`.
+
+    `engine`: `auto` is jieba.posseg (tags of ICTCLAS) for texts with Chinese characters, else the lexicon and rules of
+    textblob (Penn tags, English); `learnt` takes the folder `model` of `train_language`, `transformers` a Hugging Face
+    token classifier, `spacy` a pipeline, by name or folder. Confidence: the mean probability of the tags; of the
+    engines with a lexicon, the share of words that it has; of spaCy none.
+    """
+
+    kinds = ("text",)
+    gives: ClassVar = {"pos": "text", "pos_words": "text", "pos_confidence": "number", "pos_model": "category"}
+
+    def __init__(self, *, columns: Sequence[str] | str | None = None, engine: str = "auto", model: str = ""):
+        super().__init__(columns=columns)
+        self.engine = one_of("engine", engine, TAG_ENGINES)
+        self.model = model
+        if engine == "auto":
+            no_model(engine, model)
+            jieba_pair()
+            tag_english(["warm"])
+            return
+        needs_model(engine, model)
+        {"learnt": load_tagger, "transformers": token_classifier, "spacy": spacy_pipeline}[engine](model)
+
+    def told(self, value: str) -> Mapping[str, Any]:
+        sure: float | None
+        name = called(self.model)
+        if self.engine == "auto" and chinese(value):
+            words, tags, sure = tag_chinese(value)
+            name = "jieba.posseg"
+        elif self.engine == "auto":
+            words = words_by_rules(value)
+            tags, sure = tag_english(words)
+            name = "textblob"
+        elif self.engine == "spacy":
+            tokens = [t for t in spacy_pipeline(self.model)(value) if not t.is_space]
+            words, tags, sure = [t.text for t in tokens], [t.pos_ or t.tag_ or "_" for t in tokens], None
+        else:
+            pairs = [self._tagged(one) for one in sentences(words_for(value, self.model))]
+            words = [w for one in pairs for w in one[0]]
+            tags = [t for one in pairs for t in one[1]]
+            chances = [c for one in pairs for c in one[2]]
+            sure = float(np.mean(chances)) if chances else None
+        return {"pos": " ".join(tags), "pos_words": " ".join(words), "pos_confidence": sure, "pos_model": name}
+
+    def _tagged(self, words: list[str]) -> tuple[list[str], list[str], list[float]]:
+        learnt = self.engine == "learnt"
+        tags, chances = load_tagger(self.model).tag(words) if learnt else classify_words(self.model, words)
+        return words, tags, chances
+
+
+def words_for(text: str, model: str) -> list[str]:
+    """Words as a folder's segmenter cuts them where it has one, else by jieba or rules."""
+    from polymodal.prepare.language.train import learnt
+
+    return load_segmenter(model).segment(text)[0] if "segment" in learnt(model) else words_of(text)
+
+
+@cache
+def spacy_pipeline(model: str) -> Any:
+    """A spaCy pipeline, by the name of an installed package or by its folder."""
+    try:
+        return require("spacy", "spacy").load(model)
+    except OSError as error:
+        raise BadArgument(
+            f"spaCy has no pipeline {model!r}: give a folder, or install the package of that name."
+        ) from error
+
+
+@cache
+def token_classifier(model: str) -> tuple[Any, Any]:
+    """A Hugging Face tokenizer and token classifier."""
+    transformers = require("transformers", "hf")
+    try:
+        return (
+            transformers.AutoTokenizer.from_pretrained(model),
+            transformers.AutoModelForTokenClassification.from_pretrained(model).eval(),
+        )
+    except OSError as error:
+        raise BadArgument(
+            f"There is no token classifier {called(model)!r} at hand: give a folder or a hub name."
+        ) from error
+
+
+def classify_words(model: str, words: Sequence[str]) -> tuple[list[str], list[float]]:
+    """For each word the label of its first piece, and that label's probability; words past the model's length get
+    "_" and 0."""
+    import torch
+
+    tokenizer, network = token_classifier(model)
+    given = tokenizer(list(words), is_split_into_words=True, return_tensors="pt", truncation=True)
+    with torch.no_grad():
+        chances = network(**given).logits[0].float().softmax(-1)
+    tags, sure = ["_"] * len(words), [0.0] * len(words)
+    for piece, word in reversed(list(enumerate(given.word_ids(0)))):
+        if word is not None:
+            best = int(chances[piece].argmax())
+            tags[word], sure[word] = network.config.id2label[best], float(chances[piece, best])
+    return tags, sure

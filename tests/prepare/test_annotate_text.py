@@ -1,0 +1,218 @@
+"""Annotating texts: planted words, names, feelings, roles; both languages; options; bad input."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from ops import applied
+from planted_corpus import planted
+
+from polymodal.core.errors import BadArgument, BadData
+from polymodal.prepare.language.conllu import Sentence
+from polymodal.prepare.language.roles import roles
+from polymodal.prepare.language.tokens import sentences, words_by_rules
+from polymodal.prepare.language.train import train_language
+from polymodal.testing import check_op
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return str(train_language(planted(150, seed=1), tmp_path_factory.mktemp("learnt"), method="hmm", epochs=3))
+
+
+def test_words_by_rules():
+    assert words_by_rules("Dr. Smith didn't pay $3.50, e-mail me@x.org!") == [
+        "Dr.", "Smith", "did", "n't", "pay", "$", "3.50", ",", "e-mail", "me@x.org", "!"
+    ]  # fmt: skip
+    assert sentences(["A", ".", "”", "B", "?"]) == [["A", ".", "”"], ["B", "?"]]
+    assert words_by_rules("") == []
+
+
+def told(spec, texts, suffix):
+    rows, _ = applied(spec, {"x": texts}, {"x": "text"})
+    return [row.cells[f"x_{suffix}"] for row in rows]
+
+
+def test_segment_in_both_languages(folder):
+    pytest.importorskip("jieba")
+    texts = ["我来到北京清华大学", "The dog runs.", "", None, "我们用 Python 写代码"]
+    found = told("segment", texts, "words")
+    assert found == ["我 来到 北京 清华大学", "The dog runs .", "", None, "我们 用 Python 写 代码"]
+    assert told("segment", texts, "words_model") == ["jieba", "rules", "rules", None, "jieba"]
+    assert told({"name": "segment", "engine": "rules"}, ["我来"], "words") == ["我 来"]
+    assert told({"name": "segment", "engine": "jieba"}, ["The dog."], "words_model") == ["jieba"]
+    new = ["他来到了网易杭研大厦"]
+    assert told("segment", new, "words") != told({"name": "segment", "hmm": False}, new, "words")
+    learnt = {"name": "segment", "engine": "learnt", "model": folder}
+    assert told(learnt, ["the dog saw"], "words") == ["the dog saw"]
+    assert 0 < told(learnt, ["the dog saw"], "words_confidence")[0] <= 1
+
+
+def test_tags(folder):
+    pytest.importorskip("jieba")
+    pytest.importorskip("textblob")
+    texts = ["The old man saw two ships.", "我爱北京", None, ""]
+    assert told("tags", texts, "pos")[0] == "DT JJ NN VBD CD NNS ."
+    assert told("tags", texts, "pos")[1:] == ["r v ns", None, ""]
+    assert told("tags", texts, "pos_model") == ["textblob", "jieba.posseg", None, "textblob"]
+    learnt = {"name": "tags", "engine": "learnt", "model": folder}
+    assert told(learnt, ["the old saw saw a light."], "pos") == ["DET ADJ NOUN VERB DET NOUN PUNCT"]
+
+
+def test_entities(tmp_path):
+    pytest.importorskip("jieba")
+    text = "Dr. Anna Bell of Northern Light Inc. paid $3.5 million on 4 May 2021 at 10:30, 12% more."
+    found = json.loads(told("entities", [text], "entities")[0])
+    assert [(e["type"], e["text"]) for e in found] == [
+        ("PERSON", "Dr. Anna Bell"), ("ORG", "Northern Light Inc."), ("MONEY", "$3.5 million"), ("DATE", "4 May 2021"),
+        ("TIME", "10:30"), ("PERCENT", "12%"),
+    ]  # fmt: skip
+    assert all(text[e["start"] : e["end"]] == e["text"] for e in found)
+    assert json.loads(told("entities", ["the dog may run in a field of 4"], "entities")[0]) == []
+    chinese = json.loads(told("entities", ["2021年5月4日李小明在北京花了30万元"], "entities")[0])
+    assert [(e["type"], e["text"]) for e in chinese] == [
+        ("DATE", "2021年5月4日"), ("PERSON", "李小明"), ("PLACE", "北京"), ("MONEY", "30万元")
+    ]  # fmt: skip
+    names = tmp_path / "names.tsv"
+    names.write_text("# ours\nnutmeg\tSPICE\n", encoding="utf-8")
+    own = {"name": "entities", "gazetteer": str(names)}
+    assert [e["type"] for e in json.loads(told(own, ["a nutmeg, nutmegs"], "entities")[0])] == ["SPICE"]
+    names.write_text("nutmeg SPICE\n", encoding="utf-8")
+    with pytest.raises(BadData, match="line 1: a name, a tab and a type"):
+        told({**own, "gazetteer": str(names.rename(tmp_path / "bad"))}, ["x"], "entities")
+
+
+def test_sentiment_finds_planted_feelings():
+    pytest.importorskip("vaderSentiment")
+    pytest.importorskip("snownlp")
+    texts = [
+        "I love this, it is wonderful!",
+        "Awful. I hate it.",
+        "It is a table.",
+        "",
+        None,
+        "这个东西很好，非常喜欢",
+        "质量太差了，很失望",
+    ]
+    assert told("sentiment", texts, "sentiment") == [
+        "positive",
+        "negative",
+        "neutral",
+        None,
+        None,
+        "positive",
+        "negative",
+    ]
+    wide = {"name": "sentiment", "neutral": 0.95}
+    assert told(wide, texts, "sentiment")[1] == "neutral"
+    assert all(c is None or 0 <= c <= 1 for c in told("sentiment", texts, "sentiment_confidence"))
+
+
+def test_keywords_find_the_rare_words():
+    pytest.importorskip("jieba")
+    texts = [f"the dog runs with the {word} over the field" for word in ("zebra", "otter", "lynx", "heron")]
+    assert told({"name": "keywords", "most": 1}, texts, "keywords") == ["zebra", "otter", "lynx", "heron"]
+    assert len(told({"name": "keywords", "most": 3}, texts, "keywords")[0].split("; ")) == 3
+    assert told("keywords", ["", None, "，。"], "keywords") == ["", None, ""]
+    pytest.importorskip("yake")
+    assert (
+        "brown dog" in told({"name": "keywords", "engine": "yake"}, ["A brown dog runs over wet grass"], "keywords")[0]
+    )
+
+
+def test_parse_and_roles_by_a_learnt_parser(folder):
+    parse = told({"name": "parse", "model": folder}, ["the dog saw a ship. the man saw a tree .", None, ""], "parse")
+    assert parse[0].split("\n")[1].split("\t")[6:8] == ["3", "nsubj"]
+    assert parse[1:] == [None, ""]
+    found = told({"name": "roles", "model": folder}, ["the dog saw a ship with the red letter."], "roles")
+    assert json.loads(found[0]) == [
+        {"predicate": "saw", "agent": "the dog", "patient": "a ship", "instrument": "the red letter"}
+    ]
+
+
+def test_roles_by_hand():
+    passive = Sentence(
+        ["Ann", "was", "n't", "seen", "by", "the", "dog", "today", "and", "left"],
+        ["PROPN", "AUX", "PART", "VERB", "ADP", "DET", "NOUN", "ADV", "CCONJ", "VERB"],
+        [4, 4, 4, 0, 7, 7, 4, 4, 10, 4],
+        ["nsubj:pass", "aux:pass", "advmod", "root", "case", "det", "obl", "advmod", "cc", "conj"],
+    )
+    assert roles(passive)[0] == {
+        "predicate": "seen", "patient": "Ann", "negated": "yes", "agent": "the dog", "time": "today"
+    }  # fmt: skip
+    assert roles(passive)[1]["predicate"] == "left"
+    place = Sentence(
+        ["他", "在", "北京", "工作"], ["PRON", "ADP", "PROPN", "VERB"], [4, 3, 4, 0], ["nsubj", "case", "obl", "root"]
+    )
+    assert roles(place) == [{"predicate": "工作", "agent": "他", "place": "北京"}]
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory):
+    """A tiny network without training: what it says is nonsense, how it is asked is not."""
+    transformers = pytest.importorskip("transformers")
+    import torch
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("bert")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "dog", "saw", "##s", "a", "ship", "."]
+    (folder / "vocab.txt").write_text("\n".join(words))
+    made = {}
+    for kind in ("Token", "Sequence"):
+        config = transformers.BertConfig(
+            vocab_size=len(words), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
+            num_labels=3, id2label={0: "O", 1: "B-PER", 2: "I-PER"}, label2id={"O": 0, "B-PER": 1, "I-PER": 2},
+        )  # fmt: skip
+        made[kind] = str(folder / kind)
+        getattr(transformers, f"BertFor{kind}Classification")(config).save_pretrained(made[kind])
+        vocabulary = {word: i for i, word in enumerate(words)}
+        try:
+            tokenizer = transformers.BertTokenizerFast(vocab_file=str(folder / "vocab.txt"))
+        except TypeError:
+            tokenizer = transformers.BertTokenizerFast(vocab=vocabulary)
+        tokenizer.save_pretrained(made[kind])
+    return made
+
+
+def test_hugging_face_models(bert):
+    texts = ["the dogs saw a ship.", "a dog", None, ""]
+    tags = {"name": "tags", "engine": "transformers", "model": bert["Token"]}
+    assert [None if t is None else len(t.split()) for t in told(tags, texts, "pos")] == [6, 2, None, 0]
+    entities = {"name": "entities", "engine": "transformers", "model": bert["Token"]}
+    for text, found in zip(texts[:2], told(entities, texts, "entities")):
+        assert all(text[e["start"] : e["end"]] == e["text"] and e["type"] == "PER" for e in json.loads(found))
+    feeling = {"name": "sentiment", "engine": "transformers", "model": bert["Sequence"]}
+    assert told(feeling, texts, "sentiment_model") == ["Sequence", "Sequence", None, None]
+    for spec in (tags, entities, feeling):
+        check_op(spec, {"text": texts}, {"text": "text"})
+
+
+@pytest.mark.parametrize(
+    ("name", "engine"), [("parse", "learnt"), ("roles", "learnt"), ("tags", "learnt"), ("segment", "learnt")]
+)
+def test_learnt_models_keep_the_laws(folder, name, engine):
+    check_op(
+        {"name": name, "engine": engine, "model": folder},
+        {"text": ["the dog saw a ship.", None, "", "我", "a\n\ta"]},
+        {"text": "text"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ({"name": "segment", "engine": "learn"}, "Did you mean 'learnt'"),
+        ({"name": "segment", "engine": "learnt"}, "needs `model`"),
+        ({"name": "segment", "model": "x"}, "uses no model"),
+        ({"name": "tags", "engine": "transformers"}, "needs `model`"),
+        ({"name": "entities", "engine": "transformers", "model": "x", "gazetteer": "y"}, "belongs to the engine rules"),
+        ({"name": "sentiment", "neutral": 1}, "neutral must be"),
+        ({"name": "keywords", "most": 0}, "most must be"),
+        ({"name": "parse", "model": "absent"}, "it holds nothing that train_language wrote"),
+    ],
+)
+def test_wrong_options_are_said(spec, said):
+    pytest.importorskip("jieba")
+    with pytest.raises((BadArgument, BadData), match=said):
+        applied(spec, {"x": ["a"]}, {"x": "text"})
