@@ -37,7 +37,12 @@ OTHER: dict[str, dict[str, Any]] = {
     "mutan": {"dropout": 0.5, "rank": 2, "width": 8},
     "graph": {"dropout": 0.5, "heads": 2, "expansion": 3.0, "rounds": 1, "tokens": 2, "messages": "gat"},
     "temporal": {
-        "fusion": "gated", "timed": ["right"], "clock": "middle", "ticks": 4, "lags": {"middle": 0.3}, "way": "nearest",
+        "fusion": "gated",
+        "timed": ["right"],
+        "clock": "middle",
+        "ticks": 4,
+        "lags": {"middle": 0.3},
+        "way": "nearest",
         "outside": "hold",
     },
     "late_mean": {},

@@ -137,6 +137,27 @@ def ridge() -> Pair:
     return Pair(_both(_fitted({"name": "ridge", "shrinkage": 0.2, "keep": 4})), formula, _new())
 
 
+@parity("align", "adversarial", source="Conneau, Lample, Ranzato, Denoyer & Jégou 2018", against="the planted rotation")
+def adversarial() -> Pair:
+    """Where one cloud is the other turned, without noise, the map that is found must be that very rotation."""
+    draw = np.random.default_rng(3)
+    centres = draw.normal(size=(12, 5)) * 2
+    image = centres[draw.choice(12, 400, p=np.arange(1, 13) / 78)] + draw.exponential(0.4, (400, 5))
+    turn, _ = np.linalg.qr(draw.normal(size=(5, 5)))
+    sides = {"image": image, "text": image @ turn}
+    part = ALIGNERS.build({"name": "adversarial", "epochs": 0, "restarts": 2}, {"image": 5, "text": 5}, 5).double()
+    part.fit({n: Side(torch.from_numpy(v), torch.arange(400)[:, None]) for n, v in sides.items()})
+
+    def unit(x: np.ndarray) -> np.ndarray:
+        return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+    def formula(v: Arrays) -> np.ndarray:
+        here, there = (unit(v[name]) - unit(sides[name]).mean(0) for name in WIDTHS)
+        return _cosines(here, there @ turn.T)
+
+    return Pair(_both(part), formula, {name: draw.normal(size=(5, 5)) + 2 for name in WIDTHS})
+
+
 @parity("nn", "csls", source="Conneau, Lample, Ranzato, Denoyer & Jégou 2018", against="a loop")
 def scaling() -> Pair:
     draw = np.random.default_rng(4)

@@ -13,9 +13,10 @@ from polymodal.align.game import Game, play
 from polymodal.align.linear import Affine
 from polymodal.align.pairs import Side
 from polymodal.align.procrustes import polar
-from polymodal.align.unpaired import agreement, criterion, from_profiles, refined
+from polymodal.align.unpaired import SEARCHED, agreement, criterion, from_profiles, refined
 from polymodal.core.errors import BadArgument, BadData, suggest
 from polymodal.nn.check import check_count
+from polymodal.nn.csls import mutual_nearest
 from polymodal.nn.named import Named
 from polymodal.nn.unit import unit
 
@@ -104,10 +105,12 @@ class Adversarial(Aligner):
         for name in self.names:
             if name != self.anchor:
                 w = self._rotation(name, spaces[name].points, target.points, draw)
-                self.maps[name].set(spaces[name].mean, spaces[name].basis @ w.double())  # type: ignore[operator]
+                self.maps[name].set(spaces[name].mean, spaces[name].basis @ w)  # type: ignore[operator]
         return self.told
 
-    def _rotation(self, name: str, source: Tensor, target: Tensor, draw: torch.Generator) -> Tensor:
+    def _rotation(self, name: str, exact: Tensor, onto: Tensor, draw: torch.Generator) -> Tensor:
+        source, target = exact.float(), onto.float()  # the search needs no more
+
         def judge(w: Tensor) -> float:
             return criterion(source, target, polar(w), k=self.k)
 
@@ -126,7 +129,9 @@ class Adversarial(Aligner):
             start = _random(source.shape[1], draw)
             chance.append(judge(refined(source, target, start, rounds=self.rounds, k=self.k, draw=draw)))
         self.told.append(self._words(name, values[best], max(chance), sum(a > SAME for a in alike)))
-        return maps[best]
+        i, j = mutual_nearest(source[:SEARCHED] @ maps[best], target[:SEARCHED], k=self.k)
+        again = polar(exact[i].T @ onto[j])  # the last step once more, in double precision
+        return again if judge(again.float()) > values[best] - 1e-5 else maps[best].double()
 
     def _start(self, number: int, source: Tensor, target: Tensor, draw: torch.Generator) -> Tensor:
         if number == 0:
@@ -160,7 +165,7 @@ class Adversarial(Aligner):
         basis = directions[:, -width:].flip(1)
         if self.whiten:
             basis = basis * values[-width:].flip(0).clamp(min=1e-6 * float(values[-1])).rsqrt()
-        return _Space(mean, basis, unit((vectors - mean) @ basis).float())
+        return _Space(mean, basis, unit((vectors - mean) @ basis))
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,7 @@ def missing(n: int = 1000, *, width: int = 8, share: float = 0.3, seed: int = 0)
 
 
 def imbalanced(n: int = 1000, *, width: int = 8, seed: int = 0) -> Planted:
-    """`strong` tells the label in 85 rows of 100, plainly; `weak` tells the rest, faintly: greedy learning overlooks it.
+    """`strong` tells the label in 85 rows of 100, plainly; `weak` the rest, faintly: greedy learning overlooks it.
 
     The label is the sign of 2 a + b with a in `strong` and, at a third of its size, b in `weak`. What must come out: a
     joint model answers from `strong`; its answers from `weak` alone are worse than those of a model of `weak` alone.

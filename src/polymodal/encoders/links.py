@@ -12,7 +12,6 @@ from polymodal.core.types import Tokens
 from polymodal.encoders.base import Encoder
 from polymodal.nn.graph import GraphBlock
 
-
 LEAST = 1e-3  # spread of a feature, so that a constant one is not blown up
 
 

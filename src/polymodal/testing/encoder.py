@@ -22,7 +22,7 @@ def check_encoder(
 ) -> None:
     """Try an encoder on `facts` and `inputs` of its processor: 8 rows or more that differ. Raises `NotConformant`.
 
-    Besides the laws of every part: it gives `Tokens` of width `dim` with at least one real token a row; what an
+    Besides the laws of every part: it gives `Tokens` of its own width `dim` with at least one real token a row; what an
     absent row holds changes nothing; absent rows are masked; it learns eight rows within `steps` steps at its own
     learning rate.
     """
@@ -38,6 +38,7 @@ def check_encoder(
     subject = Subject(
         f"The encoder {ENCODERS.name_of(cls)}", build, _run_encoder, {**rows, "present": present}, "pooled"
     )
+    dim = built(subject).dim  # a frozen encoder's width is its own
     whole = replace(subject, inputs=rows, build=partial(Probe, build, dim), run=Probe.run)
     lr = float(built(subject).recipe().get("lr", 2e-3))
     laws = [
