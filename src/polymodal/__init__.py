@@ -35,6 +35,7 @@ _LAZY = {
     "demo": "polymodal.train.demo",
     "prepare": "polymodal.prepare",
     "suggest": "polymodal.preparation.suggest",
+    "train_language": "polymodal.prepare.language.train",
     "align": "polymodal.align",
     "index": "polymodal.search.build",
     "open_index": "polymodal.search.retrieve",
@@ -46,6 +47,7 @@ _LAZY = {
     "Aligner": "polymodal.align.base",
     "Space": "polymodal.space",
     "load_space": "polymodal.space",
+    "speak": "polymodal.prepare.speech.synthesis",
 }
 
 __all__ = ["__version__", *_LAZY]
@@ -84,7 +86,9 @@ if TYPE_CHECKING:
     from polymodal.predictor import Predictor as Predictor
     from polymodal.preparation.run import prepare as prepare
     from polymodal.preparation.suggest import suggest as suggest
+    from polymodal.prepare.language.train import train_language as train_language
     from polymodal.process.base import Processor as Processor
+    from polymodal.prepare.speech.synthesis import speak as speak
     from polymodal.search.build import index as index
     from polymodal.search.classify import classify as classify
     from polymodal.search.index import Index as Index

@@ -28,9 +28,9 @@ def test_edits_agree_with_the_plain_loop():
 
 
 def test_kinds_of_errors():
-    assert edits("the cat sat".split(), "the dog sat".split()) == (1, 0, 0)
-    assert edits("the cat sat".split(), "the sat".split()) == (0, 1, 0)
-    assert edits("the cat sat".split(), "the big cat sat".split()) == (0, 0, 1)
+    assert edits(["the", "cat", "sat"], ["the", "dog", "sat"]) == (1, 0, 0)
+    assert edits(["the", "cat", "sat"], ["the", "sat"]) == (0, 1, 0)
+    assert edits(["the", "cat", "sat"], ["the", "big", "cat", "sat"]) == (0, 0, 1)
 
 
 def test_rate_and_interval():

@@ -176,9 +176,11 @@ def _faces(picture: Image.Image) -> Found:
         return []
     small = picture.convert("RGB")
     small.thumbnail((640, 640))
+    least = max(24, min(small.size) // 8)  # smaller ones are mostly none
     found = _cascade().detect_multi_scale(
-        np.asarray(small), scale_factor=1.2, step_ratio=1, min_size=(24, 24), max_size=small.size[::-1]
-    )
+        np.asarray(small), scale_factor=1.2, step_ratio=1, min_size=(least, least), max_size=small.size[::-1],
+        min_neighbor_number=6,
+    )  # fmt: skip
     by = picture.width / small.width
     boxes = [(one["c"], one["r"], one["c"] + one["width"], one["r"] + one["height"]) for one in found]
     return [("face", 1.0, [round(side * by) for side in box]) for box in boxes]

@@ -1,4 +1,4 @@
-"""Speech to text."""
+"""Speech to text, and text to speech."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from typing import Any, ClassVar
 
 from polymodal.core.errors import BadArgument
 from polymodal.prepare.annotate.base import CellAnnotate, called, needs_model, one_of
-from polymodal.prepare.media import Sound
+from polymodal.prepare.media import Media, Sound
+from polymodal.prepare.rows import SetAside
+from polymodal.prepare.speech.synthesis import ENGINES as VOICES
+from polymodal.prepare.speech.synthesis import speak
 
 ENGINES = ("pocketsphinx", "whisper", "wav2vec2")
 
@@ -90,3 +93,40 @@ class Transcribe(CellAnnotate):
             self._sphinx = Sphinx(
                 words=self.words, grammar=self.grammar, language_model=self.language_model, dictionary=self.dictionary
             )
+
+
+class Speak(CellAnnotate):
+    """A text said aloud. New columns: `_spoken` (audio) and `_spoken_model`.
+
+    Engines and options as in `polymodal.speak`. A text that the engine cannot say sets the row aside.
+    """
+
+    kinds = ("text",)
+    gives: ClassVar[Mapping[str, str]] = {"spoken": "audio", "spoken_model": "category"}
+
+    def __init__(
+        self, *, columns: Sequence[str] | str | None = None, engine: str = "formant", voice: str = "en",
+        pitch: float = 110.0, speed: float = 1.0, units: str = "", model: str = "",
+    ):  # fmt: skip
+        super().__init__(columns=columns)
+        self.engine = one_of("engine", engine, VOICES)
+        self.voice = voice
+        self.pitch = pitch
+        self.speed = speed
+        self.units = units
+        self.model = model
+        if (engine == "units") != bool(units):
+            raise BadArgument("units, a folder of recordings, goes with the engine units, and only with it.")
+        if (engine == "vits") != bool(model):
+            raise BadArgument("model, a hub name or a local folder, goes with the engine vits, and only with it.")
+
+    def told(self, value: str) -> Mapping[str, Any]:
+        try:
+            sound = speak(
+                value, engine=self.engine, voice=self.voice, pitch=self.pitch, speed=self.speed,
+                units=self.units or None, model=self.model,
+            )  # fmt: skip
+        except BadArgument as error:
+            raise SetAside(str(error)) from error
+        name = {"formant": "formant", "espeak": f"espeak-ng {self.voice}", "units": "recorded units"}
+        return {"spoken": Media("audio", b"", sound), "spoken_model": name.get(self.engine) or called(self.model)}

@@ -73,9 +73,9 @@ def by_silero(sound: Sound, gap: float, least: float) -> list[Turn]:
 def voices(sound: Sound, turns: list[Turn], speakers: int | None, apart: float) -> list[Turn]:
     """The turns with their speakers, in the order in which they are first heard.
 
-    No trained speaker model: each turn is the mean and spread of its MFCC 2 to 13, and turns join by average linkage
-    (Sokal & Michener 1958) while their distance is below `apart`, or until `speakers` are left. Good enough for voices
-    that differ clearly in one recording; neighbours of alike voices come out as one.
+    No trained speaker model: each turn is the mean and spread of the MFCC 2 to 13 of its louder frames, and turns join
+    by average linkage (Sokal & Michener 1958) while their distance is below `apart`, or until `speakers` are left. Good
+    enough for voices that differ clearly in one recording; neighbours of alike voices come out as one.
     """
     if len(turns) < 2:
         return turns
@@ -88,7 +88,8 @@ def voices(sound: Sound, turns: list[Turn], speakers: int | None, apart: float) 
     cepstra = MFCC(RATE, window=400, hop=160, lifter=0)
     points = []
     for turn in turns:
-        found = cepstra(wave[None, round(turn.start * RATE) : max(round(turn.end * RATE), 1)])[0, :, 1:].double()
+        found = cepstra(wave[None, round(turn.start * RATE) : max(round(turn.end * RATE), 1)])[0].double()
+        found = found[found[:, 0] >= found[:, 0].median(), 1:]  # the louder half: not the ends, not breath
         points.append(torch.cat([found.mean(0), found.std(0, correction=0)]).numpy())
     tree = linkage(np.stack(points), "average")
     groups = fcluster(tree, speakers, "maxclust") if speakers else fcluster(tree, apart, "distance")
