@@ -108,14 +108,15 @@ def test_damaged_sounds(fault, tmp_path):
 def test_a_nul_byte_and_wrong_encodings_in_a_csv(tmp_path):
     lines = [b"id,words", b"r0,plain words here", b"r1,with a \x00 in it", "r2,café au lait".encode("latin-1")]
     (tmp_path / "data.csv").write_bytes(b"\n".join([*lines, *(b"r%d,more words %d" % (i, i) for i in range(3, 9))]))
-    steps = [{"unicode": {"columns": "words"}}] if _there("ftfy") else ["spaces"]
-    aside, kept = run(tmp_path, tmp_path / "data.csv", steps)
+    aside, kept = run(tmp_path, tmp_path / "data.csv", ["spaces"])
     assert aside == {}
     assert kept == [f"r{i}" for i in range(9)]
-    if _there("ftfy"):
-        words = read_table(tmp_path / "out" / "data.csv").column("words")
-        assert "\x00" not in words[1]
-        assert words[1].startswith("with a")
+    words = read_table(tmp_path / "out" / "data.csv").column("words")
+    assert words[1:3] == [None, "café au lait"]
+    (cell,) = pq.read_table(tmp_path / "out" / "set_aside.parquet").to_pylist()
+    assert (cell["id"], cell["column"], cell["reason"]) == ("r1", "words", "holds a NUL byte (line 3); cell set aside")
+    (note,) = json.loads((tmp_path / "out" / "report.json").read_text())["notes"]
+    assert "is not UTF-8; read as Windows-1252" in note
 
 
 def test_windows_paths(tmp_path):
@@ -174,9 +175,3 @@ def test_films_without_a_picture_and_cut_short(tmp_path):
         "r1": "file: holds no video stream",
         "r2": "file: is no video of a known form, or is cut short",
     }
-
-
-def _there(module: str) -> bool:
-    import importlib.util
-
-    return importlib.util.find_spec(module) is not None
