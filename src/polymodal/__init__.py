@@ -87,8 +87,8 @@ if TYPE_CHECKING:
     from polymodal.preparation.run import prepare as prepare
     from polymodal.preparation.suggest import suggest as suggest
     from polymodal.prepare.language.train import train_language as train_language
-    from polymodal.process.base import Processor as Processor
     from polymodal.prepare.speech.synthesis import speak as speak
+    from polymodal.process.base import Processor as Processor
     from polymodal.search.build import index as index
     from polymodal.search.classify import classify as classify
     from polymodal.search.index import Index as Index

@@ -237,3 +237,18 @@ def test_scores_by_hand():
         segmentation_scores([["ab"]], [["abc"]])
     with pytest.raises(BadData, match="In sentence 1"):
         tagging_scores(gold, [["X"]], set())
+
+
+def test_the_command(tmp_path, monkeypatch, capsys):
+    import sys
+
+    from polymodal import cli
+
+    write_conllu(tmp_path / "a.conllu", TRAIN[:20])
+    given = ["train-language", str(tmp_path / "a.conllu"), "--out", str(tmp_path / "m"), "--what", "tags", "--method"]
+    monkeypatch.setattr(sys, "argv", ["polymodal", *given, "hmm"])
+    with pytest.raises(SystemExit) as left:
+        sys.exit(cli.main())
+    assert not left.value.code
+    assert load_tagger(tmp_path / "m").tag(["the"])[0] == ["DET"]
+    assert "tags:" in capsys.readouterr().out

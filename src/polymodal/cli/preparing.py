@@ -67,3 +67,20 @@ def _suggest(
     else:
         active = sum(step.active for step in found.steps)
         typer.echo(f"{active} steps suggested, {len(found.steps) - active} for you to decide: {recipe}")
+
+
+@app.command("train-language")
+def train_language(
+    corpus: Annotated[Path, typer.Argument(help="Treebank or tagged corpus, in CoNLL-U.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write; steps name it as `model`.")],
+    what: Annotated[str, typer.Option(help="Any of segment, tags, parse, parted by commas.")] = "segment,tags,parse",
+    method: Annotated[str, typer.Option(help="Of segment and tags: 'crf' or 'hmm'.")] = "crf",
+    epochs: Annotated[int, typer.Option(min=1, help="Of the parser.")] = 8,
+    seed: Annotated[int, typer.Option(help="Of the parser.")] = 0,
+) -> None:
+    """Learn to cut, tag and parse a language from a corpus of one's own."""
+    from polymodal.prepare.language import train
+
+    parts = [name.strip() for name in what.split(",")]
+    train.train_language(corpus, out, what=parts, method=method, epochs=epochs, seed=seed)
+    typer.echo(f"{', '.join(parts)}: {out}")
