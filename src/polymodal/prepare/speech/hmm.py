@@ -62,6 +62,7 @@ class Sphinx:
         """The words, and how sure (0..1): the geometric mean of the words' posterior probabilities. Nothing
         recognised is ("", 0)."""
         samples = (at_rate(sound, RATE).clip(-1, 1) * 32767).astype(np.int16)
+        self.decoder.reinit_feat()  # else what was heard before shifts the scores a little
         self.decoder.start_utt()
         try:
             self.decoder.process_raw(samples.tobytes(), no_search=False, full_utt=True)
