@@ -3,8 +3,8 @@
     python benchmarks/augmenting.py [houses avdigits] [--share 0.1] [--seeds 3] [--epochs 8] [--out runs/augmenting]
 
 The same tenth of the training rows, with and without `augment`, at matched seeds; validation and test rows are whole
-and never augmented. Steps are sensible for the data: photos of houses may be mirrored, digits may not. Fusion: concat. The
-difference is paired over test rows and seeds (95 % interval); where it holds zero, augmenting was not shown to help.
+and never augmented. Steps are sensible for the data: photos of houses may be mirrored, digits may not. Fusion: concat.
+The difference is paired over test rows and seeds (95 % interval); where it holds zero, augmenting is no proven help.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import io
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -374,6 +375,8 @@ def main() -> None:
         if trial.kind not in cells:
             cells = {trial.kind: clean_cells(trial.kind, folders, options.rows)}
         found.append(tried(trial, cells[trial.kind], options.share))
+        told = {key: found[-1][key] for key in ("op", "fault", "planted", "found", "precision", "recall", "dB")}
+        print(*told.values(), sep="  ", file=sys.stderr, flush=True)
     found += across(folders, options.rows, options.share, options.out, options.space)
     show(found, options.json)
     chart(found, options.out / "dirt.png")

@@ -3,9 +3,10 @@
     python benchmarks/scale_prepare.py [--rows 100000 1000000] [--pictures 300] [--texts-only] [--json]
 
 Texts are drawn from a vocabulary, one in ten a slip away from an earlier one. Both sides use 128 hashes of 5-byte
-shingles and the threshold 0.8; datasketch chooses its own bands for it, which miss more pairs. It is measured on a tenth of the rows first and where the whole would take more
-than five minutes its time is extrapolated in proportion, and marked so. Memory is the most that the process held. The
-growth exponent is that of time between the two largest sizes.
+shingles and the threshold 0.8; datasketch chooses its own bands for it, which miss more pairs. It is measured on a
+tenth of the rows first, and where the whole would take more than five minutes its time is extrapolated in proportion,
+and marked so. Memory is the most that the process held beyond the texts. The growth exponent is that of our time
+between the two largest sizes.
 """
 
 from __future__ import annotations
