@@ -99,8 +99,8 @@ def test_sound_class_by_a_local_model(tmp_path):
     config = transformers.Wav2Vec2Config(
         hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, conv_dim=(8, 8),
         conv_kernel=(10, 8), conv_stride=(5, 4), num_conv_pos_embeddings=8, num_conv_pos_embedding_groups=2,
-        classifier_proj_size=8, id2label={0: "bark", 1: "bell"}, label2id={"bark": 0, "bell": 1}, do_stable_layer_norm=True,
-        feat_extract_norm="layer",
+        classifier_proj_size=8, id2label={0: "bark", 1: "bell"}, label2id={"bark": 0, "bell": 1},
+        do_stable_layer_norm=True, feat_extract_norm="layer",
     )  # fmt: skip
     transformers.Wav2Vec2ForSequenceClassification(config).save_pretrained(tmp_path)
     transformers.Wav2Vec2FeatureExtractor().save_pretrained(tmp_path)
@@ -177,7 +177,8 @@ def test_pictures_by_local_models(tmp_path):
     small = {"shortest_edge": 32, "longest_edge": 48}
     for name, model, processor in (
         ("vit", transformers.ViTForImageClassification(vit), transformers.ViTImageProcessor(size=size)),
-        ("seg", transformers.SegformerForSemanticSegmentation(segformer), transformers.SegformerImageProcessor(size=size)),
+        ("seg", transformers.SegformerForSemanticSegmentation(segformer),
+         transformers.SegformerImageProcessor(size=size)),
         ("det", transformers.YolosForObjectDetection(yolos), transformers.YolosImageProcessor(size=small)),
     ):  # fmt: skip
         model.save_pretrained(tmp_path / name)

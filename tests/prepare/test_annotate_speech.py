@@ -114,8 +114,10 @@ def test_pocketsphinx_hears_espeak():
         ({"words": ["one"], "grammar": "#JSGF V1.0;"}, "not several"),
         ({"grammar": "no-such-file"}, "JSGF"), ({"dictionary": "no-such-file"}, "does not exist"),
         ({"language_model": "no-such-file"}, "does not exist"), ({"model": "m"}, "pocketsphinx takes"),
-        ({"engine": "whisper"}, "needs `model`"), ({"engine": "whisper", "model": "m", "words": ["a"]}, "cannot be told"),
-        ({"engine": "wav2vec2", "model": "m", "language": "en"}, "has its language"), ({"engine": "sphinx"}, "Did you mean"),
+        ({"engine": "whisper"}, "needs `model`"),
+        ({"engine": "whisper", "model": "m", "words": ["a"]}, "cannot be told"),
+        ({"engine": "wav2vec2", "model": "m", "language": "en"}, "has its language"),
+        ({"engine": "sphinx"}, "Did you mean"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_refused(options, message):
