@@ -9,16 +9,14 @@ from torch import Tensor, nn
 FLOOR = 1e-4  # of power: 60 dB below white noise of RMS 1 in a window of 256; less is rounding of 16 bits
 
 
-def mel_bank(
-    rate: int, window: int, mels: int, low: float, high: float, dtype: torch.dtype = torch.float32
-) -> Tensor:
+def mel_bank(rate: int, window: int, mels: int, low: float, high: float, dtype: torch.dtype = torch.float32) -> Tensor:
     """Triangular filters, [window // 2 + 1, mels], between `low` and `high` Hz, on the mel scale of O'Shaughnessy
     (1987).
 
     A filter narrower than the distance of two bins is widened to it, so that no row is empty.
     """
-    ends = (float(_mel(torch.tensor(end, dtype=dtype))) for end in (low, high))
-    edges = _hertz(torch.linspace(*ends, mels + 2, dtype=dtype))
+    first, last = (float(_mel(torch.tensor(end, dtype=dtype))) for end in (low, high))
+    edges = _hertz(torch.linspace(first, last, mels + 2, dtype=dtype))
     bins = torch.linspace(0, rate / 2, window // 2 + 1, dtype=dtype)[:, None]
     spacing = rate / window
     left, centre, right = edges[:-2], edges[1:-1], edges[2:]

@@ -75,7 +75,11 @@ class AlignTraining:
             cells = torch.from_numpy(self.chosen[name].cells)[numbers]
             tower = self.towers[name]
             aligned[name] = _one(
-                in_pieces(lambda part, n=name, t=tower: self._vectors(n, t.tokens(part.numpy())), cells, self.chunk)
+                in_pieces(
+                    lambda part, n=name, t=tower: self._vectors(n, t.tokens(part.numpy())),  # type: ignore[misc]
+                    cells,
+                    self.chunk,
+                )
             )
         return total(self.aligner.loss(aligned, theirs))
 
@@ -84,7 +88,7 @@ class AlignTraining:
         return {
             name: _one(
                 in_pieces(
-                    lambda part, n=name, t=tokens: self._vectors(n, t.select(part)),
+                    lambda part, n=name, t=tokens: self._vectors(n, t.select(part)),  # type: ignore[misc]
                     torch.arange(len(tokens)),
                     self.chunk,
                 )

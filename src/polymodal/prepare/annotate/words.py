@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any, ClassVar
 
@@ -97,7 +97,10 @@ class Tags(CellAnnotate):
             tag_english(["warm"])
             return
         needs_model(engine, model)
-        {"learnt": load_tagger, "transformers": token_classifier, "spacy": spacy_pipeline}[engine](model)
+        loaders: dict[str, Callable[[str], object]] = {
+            "learnt": load_tagger, "transformers": token_classifier, "spacy": spacy_pipeline,
+        }  # fmt: skip
+        loaders[engine](str(model))  # a model that cannot be read is said before any row is
 
     def told(self, value: str) -> Mapping[str, Any]:
         sure: float | None
