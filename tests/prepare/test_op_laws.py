@@ -44,7 +44,14 @@ NEEDS: dict[str, dict[str, Any]] = {
     "label_errors": {"label": "category", "folds": 2},
     "synonyms": {"source": "LIST"}, "insert_words": {"source": "LIST"},
 }  # fmt: skip
-NEED_MODELS = {"transcribe", "parse", "roles", "back_translate", "fill_in", "mismatched"}  # tried with small models in tests of their own
+NEED_MODELS = {
+    "transcribe",
+    "parse",
+    "roles",
+    "back_translate",
+    "fill_in",
+    "mismatched",
+}  # tried with small models in tests of their own
 OPS = [name for parts in (CLEAN, ANNOTATE, AUGMENT) for name in parts if name not in NEED_MODELS]
 
 
