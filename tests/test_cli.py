@@ -70,6 +70,12 @@ def test_every_command_explains_itself(polymodal):
     assert all(command in overview for command in COMMANDS)
 
 
+@pytest.mark.parametrize("command", ["align", "classify", "evaluate", "index", "search", "store"])
+def test_defaults_in_the_help_are_not_swallowed_as_markup(polymodal, command):
+    said = done(polymodal(command, "--help"))
+    assert " ." not in " ".join(said.replace("│", " ").split())
+
+
 def test_version(polymodal):
     import polymodal as pm
 

@@ -280,7 +280,13 @@ class Predictor:
 
     @classmethod
     def _read(cls, folder: Path) -> Predictor:
-        model = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))["model"]
+        kept = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        if "space" in kept:
+            raise BadData(
+                f"{folder} is a run of `align`, which answers no target. Use it with `polymodal index` and `search`, "
+                "or make a model with `polymodal fit`."
+            )
+        model = kept["model"]
         stored = read_json(folder / "schema.json")
         targets = tuple(Target.from_json(t) for t in stored["targets"])
         processors = {}

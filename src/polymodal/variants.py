@@ -63,6 +63,8 @@ def compared(
     Raises `BadArgument` for a name that is no joint fusion of this fit.
     """
     if not objectives:
+        if list(fusions) != ["best"]:
+            raise BadArgument("objectives_on says where objectives are compared; name them, as in objectives=all.")
         return ()
     able = {s.name: s for s in joint(strategies) if s.objective is None and s.align is None}
     if not able:
@@ -116,5 +118,10 @@ def _serves(cls: type, kinds: Sequence[str]) -> bool:
 
 
 def check_aligner(align: Spec) -> None:
-    """The same for an aligner."""
-    ALIGNERS.resolve(align)
+    """The same for an aligner; one that reads the rows' cells is refused, since a fit trains on stored tokens."""
+    cls, _ = ALIGNERS.resolve(align)
+    if cls.reads_cells:  # type: ignore[attr-defined]
+        raise BadArgument(
+            f"The aligner {label(align)} reads the cells of rows, which a fit does not keep for its fusions. "
+            "Use it in `polymodal align`, or name another (`polymodal list align`)."
+        )

@@ -245,6 +245,8 @@ def test_the_plan_tells_what_is_compared(tmp_path):
         ),
         ({"objective": {"name": "ogm", "aplha": 1}}, BadArgument, "Did you mean 'alpha'"),
         ({"align": "infonse"}, UnknownName, "Did you mean 'infonce'"),
+        ({"objectives_on": "concat"}, BadArgument, "objectives_on says where objectives are compared"),
+        ({"align": {"name": "knowledge", "graph": "g.csv"}}, BadArgument, "reads the cells of rows"),
         ({"align_weight": -1}, BadArgument, "align_weight must be at least 0"),
         ({"objective": "ogm", "streams": 1}, BadArgument, "needs a fusion of several streams"),
         ({"objectives": "all", "streams": 1}, BadArgument, "needs a fusion of several streams"),

@@ -68,7 +68,10 @@ class Knowledge(Contrastive):
     def inform(self, columns: Mapping[str, Sequence[Any]], *, seed: int = 0) -> list[str]:
         """Read the graph, learn its vectors and find each row's entities. Raises `BadData` when no row names one."""
         if self.graph is None:
-            raise BadArgument("knowledge needs a graph: graph=triples.csv (head, relation, tail), or .ttl, .nt, .tsv.")
+            raise BadArgument(
+                "knowledge needs a graph: graph=triples.csv (head, relation, tail), or .ttl, .nt, .tsv; on the command "
+                "line --set graph=triples.csv."
+            )
         graph = read_graph(self.graph)
         chosen = self._columns(columns)
         found = link_rows(graph, [columns[name] for name in chosen], plurals=self.plurals)

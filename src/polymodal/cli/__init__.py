@@ -19,7 +19,7 @@ def _explained(error: OSError) -> str:
     if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
         return (
             f"{where}the disk is full. Free some space (`polymodal store --clear all` empties the store), then give "
-            "the same command again; with --resume fit goes on where it stopped."
+            "the same command again; with --resume fit and align go on where they stopped."
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"{where}{error.strerror}. Choose a place that you may write to (--out; POLYMODAL_STORE for the store)."

@@ -19,7 +19,7 @@ def align(
         typer.Option("--streams", "-s", help="Two or more, with commas: fields, columns, name=column; 'caption_*'."),
     ] = None,
     method: Annotated[str | None, typer.Option("--method", "-m", help="See `polymodal list align`.")] = None,
-    towers: Annotated[str | None, typer.Option(help="frozen, scratch or finetune [auto].")] = None,
+    towers: Annotated[str | None, typer.Option(help="frozen, scratch or finetune.", show_default="auto")] = None,
     valid: Valid = None,
     test: Test = None,
     schema: SchemaOption = None,

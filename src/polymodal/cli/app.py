@@ -43,7 +43,7 @@ TargetOption = Annotated[str | None, typer.Option("--target", "-t", help="Column
 Valid = Annotated[str | None, typer.Option(help="Rows to choose by; cut from DATA when absent.")]
 Test = Annotated[str | None, typer.Option(help="Rows to measure on, once; cut from DATA when absent.")]
 SchemaOption = Annotated[str | None, typer.Option("--schema", help="YAML that corrects what is inferred.")]
-ConfigOption = Annotated[str | None, typer.Option("--config", help="YAML with any option of fit.")]
+ConfigOption = Annotated[str | None, typer.Option("--config", help="YAML with any option of the configuration.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 FusionOption = Annotated[
     list[str] | None,

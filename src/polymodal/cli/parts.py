@@ -35,7 +35,9 @@ def show(name: Annotated[str, typer.Argument(help="A part's name.")]) -> None:
 
 @app.command()
 def store(
-    folder: Annotated[Path | None, typer.Option("--store", help="The store's folder [the user's cache].")] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--store", help="The store's folder.", show_default="the user's cache")
+    ] = None,
     clear: Annotated[str | None, typer.Option(help="A group's name, its first letters, or 'all'.")] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -11,8 +11,12 @@ from polymodal.cli.app import AsJson, Data, app, say, show_result, spare
 from polymodal.core.errors import BadArgument
 
 AlignRun = Annotated[Path, typer.Argument(help="Folder of a run of `align`.")]
-By = Annotated[str | None, typer.Option("--by", help="The run's stream that reads the question [told from its kind].")]
-Streams = Annotated[str | None, typer.Option("--streams", "--stream", "-s", help="Streams, with commas [all].")]
+By = Annotated[
+    str | None, typer.Option("--by", help="The run's stream that reads the question.", show_default="by its kind")
+]
+Streams = Annotated[
+    str | None, typer.Option("--streams", "--stream", "-s", help="Streams, with commas.", show_default="all")
+]
 
 
 @app.command()

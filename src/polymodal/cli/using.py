@@ -15,7 +15,9 @@ from polymodal.core.errors import BadArgument
 def evaluate(
     run: RunFolder,
     data: Data,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the report [RUN/evaluation].")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder of the report.", show_default="RUN/evaluation")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Metrics with intervals, every subset of streams, noise curves, calibration, report."""

@@ -41,7 +41,7 @@ class MissingExtra(PolymodalError, ImportError):
 
 def suggest(given: str, allowed: Iterable[str], *, most: int = 40) -> str:
     """`" Did you mean 'x'?"` for the nearest allowed name, or the list, up to `most` names, when none is near."""
-    allowed = sorted(map(str, allowed))
+    allowed = sorted(set(map(str, allowed)))
     near = difflib.get_close_matches(str(given), allowed, n=1, cutoff=0.6)
     if near:
         return f" Did you mean {near[0]!r}?"

@@ -15,7 +15,7 @@ from polymodal.data.items import Items
 from polymodal.data.source import Problem, Table, read_table
 from polymodal.data.table import Lazy
 from polymodal.search.changes import ASIDE, BASE, DIGEST, NUMBER, Vectors
-from polymodal.search.index import Index
+from polymodal.search.index import CHOICES, Index
 from polymodal.search.retrieve import Search
 from polymodal.space import Space
 from polymodal.train.progress import Progress
@@ -43,6 +43,10 @@ def index(
     Cells that cannot be used are missing in the index, in `problems` of the result and in `out/set_aside.jsonl`. Raises
     `BadData` when `out` holds an index of another space or other streams, `UnknownName` for an unknown stream.
     """
+    if approximate not in CHOICES:
+        raise BadArgument(f"approximate is one of {', '.join(CHOICES)}; got {approximate!r}.")
+    if Path(out).exists() and not Path(out).is_dir():
+        raise BadArgument(f"{out} is a file; --out names a folder.")
     space, folder = space_of(run)
     table = read_table(data)
     names = streams_of(space, table, streams)

@@ -124,7 +124,9 @@ def _one(given: str | None, fitting: Sequence[str], option: str, what: str) -> s
     if given is not None:
         return given
     if len(fitting) != 1:
-        raise BadArgument(f"Say which {what} with `{option}`: the run has {', '.join(fitting) or 'none'}.")
+        if not fitting:
+            raise BadArgument(f"The run has no {what}, which this needs; align one with the others.")
+        raise BadArgument(f"Say which {what} with `{option}`: the run has {', '.join(fitting)}.")
     return fitting[0]
 
 

@@ -34,7 +34,7 @@ FORMAT = 1
 LARGE = 200_000_000  # numbers (items × width) from which `auto` builds a graph: exact search takes some 30 ms there
 RECALL = 0.95  # recall@10 that a graph must reach
 SELECTIVE = 0.1  # share of the items below which a filter leaves so few that exact search is faster
-_CHOICES = ("auto", "on", "off")
+CHOICES = ("auto", "on", "off")
 _CHUNK = 4096  # rows a record of a compacted journal
 
 
@@ -79,8 +79,8 @@ class Index:
         Raises `BadArgument` when the folder holds an index already.
         """
         folder = Path(folder)
-        if calibrate not in _CHOICES:
-            raise BadArgument(f"calibrate is one of {', '.join(_CHOICES)}; got {calibrate!r}.")
+        if calibrate not in CHOICES:
+            raise BadArgument(f"calibrate is one of {', '.join(CHOICES)}; got {calibrate!r}.")
         if dim < 1 or not streams:
             raise BadArgument(f"An index needs a width and a stream; got {dim} and {list(streams)}.")
         folder.mkdir(parents=True, exist_ok=True)
@@ -197,8 +197,8 @@ class Index:
 
         `auto` makes one from 200 million numbers on (items × width); `off` removes it. Needs the extra `search`.
         """
-        if approximate not in _CHOICES:
-            raise BadArgument(f"approximate is one of {', '.join(_CHOICES)}; got {approximate!r}.")
+        if approximate not in CHOICES:
+            raise BadArgument(f"approximate is one of {', '.join(CHOICES)}; got {approximate!r}.")
         with self.writing():
             path = self.folder / "graph"
             living = int(self.corpus.alive.sum())

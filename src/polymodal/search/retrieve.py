@@ -217,7 +217,7 @@ def open_index(folder: str | Path, run: Any = None, *, salvage: bool = False) ->
     index = Index(folder, salvage=salvage)
     run = run if run is not None else index.about.get("run")
     if run is None:
-        raise BadArgument(f"{folder} does not know its run; give it as the second argument.")
+        raise BadArgument(f"{folder} does not know its run. Name the run's folder (--run, or the second argument).")
     space = Space.load(run) if isinstance(run, str | Path) else getattr(run, "space", run)
     return Search(index, space)
 
