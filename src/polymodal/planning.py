@@ -12,7 +12,7 @@ import numpy as np
 
 from polymodal.align import ALIGNERS
 from polymodal.answers.base import CATALOGUES, family_of, kinds_of
-from polymodal.assemble import Strategy, listed
+from polymodal.assemble import Heads, Strategy, build_answer, listed
 from polymodal.config import Config
 from polymodal.core.errors import BadArgument, BadData, UnknownName, suggest
 from polymodal.core.registry import Spec, import_path, label, options_of, plain
@@ -185,6 +185,7 @@ def plan(
     align = None if config.align is None else portable(config.align)
     found = varied(found, objective, align, config.align_weight)
     _check_deploy(config, [s.name for s in found])
+    _check_options(found, targets, config)
     return Plan(
         table=table,
         schema=resolved,
@@ -204,6 +205,15 @@ def plan(
         },
         notes=(*notes, *_link_notes(table, resolved, config), *resolved.warnings),
     )
+
+
+def _check_options(found: Sequence[Strategy], targets: Sequence[Target], config: Config) -> None:
+    """Build what the user gave options for, so that a wrong one is said now and not in the middle of the training."""
+    for strategy in found:
+        spec = strategy.spec
+        if isinstance(spec, Mapping) and strategy.family != "trees" and "cv" not in map(str, spec.values()):
+            widths = dict.fromkeys(strategy.streams, config.dim)
+            build_answer(strategy, widths, targets, config.dim, Heads(config.heads))
 
 
 def _link_notes(table: Table, schema: Schema, config: Config) -> list[str]:

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 import polymodal as pm
-from polymodal.core.errors import BadArgument, BadData, UnknownName
+from polymodal.core.errors import BadArgument, BadData, PolymodalError, UnknownName
 from polymodal.data import synthetic
 
 QUICK = {
@@ -362,3 +362,17 @@ def test_training_curves_go_to_the_tracker(quick, tmp_path, kind, found):
         pytest.importorskip("tensorboard")
     quick(synthetic.noise_stream(120), fusion=["mean"], trackers=kind, seeds=1)
     assert (tmp_path / "run" / found).exists()
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"name": "unified", "attention": 3.5}, "attention is auto, full"),
+        ({"name": "hybrid", "rule": "boosted"}, "No decision is called 'boosted'"),
+        ({"name": "dynamic", "order": ["nobody"]}, "order must name each of"),
+    ],
+)
+def test_wrong_values_of_a_strategys_options_are_said_when_planning(spec, message):
+    columns, target = synthetic.missing(60)
+    with pytest.raises(PolymodalError, match=message):
+        pm.plan(columns, target, fusion=[spec])

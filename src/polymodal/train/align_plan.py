@@ -110,6 +110,11 @@ def plan_align(
             f"{label(method)} finds its maps in one go from stored vectors, so towers are frozen; {towers!r} was "
             "asked (or followed from the encoders). Name pretrained encoders, or a method that learns by gradient."
         )
+    solved = ALIGNERS.resolve(method)[0].learns == "fit"  # type: ignore[attr-defined]
+    if solved and config.training:
+        raise BadArgument(
+            f"{label(method)} is solved from all pairs, not trained: leave out training={dict(config.training)}."
+        )
     split, notes = _split(table, tables, chosen, config)
     return AlignPlan(
         table,

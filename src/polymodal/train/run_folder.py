@@ -44,7 +44,7 @@ def claim(folder: Path, plan: Mapping[str, Any], rows: Any, resume: bool) -> Non
 def release(folder: Path) -> None:
     """Leave the folder free where no training had begun, so that mended options can be tried with the same `out`."""
     work = folder / "work"
-    if any(work.glob("encoders/*")):
+    if any(work.glob("encoders/*")) or any(folder.glob("*.safetensors")):
         return
     for path in (folder / "log.jsonl", folder / "set_aside.jsonl"):
         path.unlink(missing_ok=True)
