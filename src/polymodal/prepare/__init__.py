@@ -229,7 +229,7 @@ ANNOTATE = Catalogue(
         ),
         "keywords": Entry(
             "polymodal.prepare.annotate.opinion:Keywords",
-            "What a text is about: TF-IDF over the table, or YAKE (no download).",
+            "What a text is about: TF-IDF over the table, or YAKE (yake, LGPL-3; no download).",
             "Spärck Jones 1972; Campos et al. 2020 (YAKE)",
             "language",
         ),

@@ -17,7 +17,7 @@ from polymodal.prepare.language.tokens import chinese, jieba_pair, tag_chinese
 ENGINES = ("rules", "transformers", "spacy")
 _MONTH = "(?:Jan|Febr?|Mar|Apr|May|June?|July?|Aug|Sept?|Oct|Nov|Dec)[a-z]*\\.?"
 _NAME = r"[A-Z][\w'’-]+(?: (?:[A-Z][\w'’-]+|[A-Z]\.|of|the(?= [A-Z])))*(?<! of)(?<! the)"
-_PERSON = r"[A-Z][\w'’-]+(?: (?:[A-Z][\w'’-]+|[A-Z]\.))*"
+_CAPITALS = r"[A-Z][\w'’-]+(?: (?:[A-Z][\w'’-]+|[A-Z]\.))*"
 # (type, confidence, pattern): the confidence is a judgement, not a measurement
 RULES: tuple[tuple[str, float, re.Pattern[str]], ...] = tuple(
     (kind, sure, re.compile(pattern))
@@ -29,8 +29,8 @@ RULES: tuple[tuple[str, float, re.Pattern[str]], ...] = tuple(
         ("MONEY", 0.95, r"[$€£¥] ?\d[\d,.]*\d?(?: (?:million|billion))?|\b\d[\d,.]* (?:dollars|euros|pounds)\b"),
         ("MONEY", 0.95, r"\d[\d.]*万?亿?(?:美元|元|欧元)"),
         ("PERCENT", 0.95, r"\b\d+(?:\.\d+)? ?(?:%|percent\b)"),
-        ("PERSON", 0.8, r"\b(?:Mr|Mrs|Ms|Dr|Prof)\.? " + _PERSON),
-        ("ORG", 0.8, _NAME + r"(?:,? (?:Inc|Ltd|Corp|Co|GmbH|plc|LLC)\b\.?)"),
+        ("PERSON", 0.8, r"\b(?:Mr|Mrs|Ms|Dr|Prof)\.? " + _CAPITALS),
+        ("ORG", 0.8, _CAPITALS + r"(?:,? (?:Inc|Ltd|Corp|Co|GmbH|plc|LLC)\b\.?)"),
         ("ORG", 0.7, r"\b(?:University|Bank|Ministry|Institute|Department) of " + _NAME),
     )
 )  # fmt: skip
