@@ -90,3 +90,12 @@ def test_an_option_that_is_not_kept_is_refused():
 
 def test_suggest_lists_everything_when_nothing_is_near():
     assert suggest("zzz", ["b", "a"]) == " Allowed: a, b."
+
+
+def test_a_missing_option_is_named():
+    from polymodal.prepare import CLEAN
+
+    with pytest.raises(BadArgument, match="units needs columns, unit: give it as an option"):
+        CLEAN.build("units")
+    with pytest.raises(BadArgument, match="units needs unit: give it as an option"):
+        CLEAN.build({"name": "units", "columns": "width"})

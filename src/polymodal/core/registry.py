@@ -123,8 +123,12 @@ class Catalogue:
         """
         if isinstance(spec, import_path(self.base)):
             return spec
-        cls, options = self.resolve(spec)
-        return cls(*given, **options)
+        cls, given_options = self.resolve(spec)
+        needed = [name for name, p in options(cls).items() if p.default is p.empty and name not in given_options]
+        if needed:
+            label = spec if isinstance(spec, str) else self.name_of(cls)
+            raise BadArgument(f"{label} needs {', '.join(needed)}: give it as an option. `polymodal show` tells more.")
+        return cls(*given, **given_options)
 
     def name_of(self, part: Any) -> str:
         """The catalogue name of an instance or class, or its dotted path when it has none."""
