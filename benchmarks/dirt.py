@@ -135,7 +135,9 @@ TRIALS = (
     Trial("silent", "silence", "audio", lambda s, r: Sound(0 * s.samples, s.rate)),
     *(Trial("gate", f"white noise, {db} dB", "audio", noisy(db)) for db in (0, 10, 20)),
     Trial("same_sound", "copy at half the level", "audio", None, lambda s, r: Sound(s.samples / 2, s.rate)),
-    Trial({"name": "units", "unit": "m"}, "in feet", "number", lambda v, r: f"{float(v) / 0.3048} ft"),
+    Trial(
+        {"name": "units", "columns": "cell", "unit": "m"}, "in feet", "number", lambda v, r: f"{float(v) / 0.3048} ft"
+    ),
     Trial("outliers", "100 times too large", "number", lambda v, r: float(v) * 100),
     Trial("categories", "another spelling", "category", lambda v, r: v.upper() + " "),
     Trial("gaps", "8 samples missing", "series", gapped),
