@@ -27,7 +27,7 @@ LAYERS = {
     "core": 0,
     "nn": 1,
     **dict.fromkeys(FAMILIES, 2),
-    **dict.fromkeys(("model", "config", "answers", "towers", "assemble", "variants", "planning"), 3),
+    **dict.fromkeys(("bundle", "model", "config", "answers", "towers", "assemble", "variants", "planning"), 3),
     **dict.fromkeys(("predictor", "space"), 3),
     **dict.fromkeys(TOP, 4),
     "cli": 5,

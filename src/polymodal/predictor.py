@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from polymodal.answers.encoding import Encoding
 from polymodal.answers.ledger import Ledger
 from polymodal.assemble import Heads, Strategy, build_answer, build_encoder
-from polymodal.core.errors import BadArgument, BadData, PolymodalError
+from polymodal.bundle import opened
+from polymodal.core.errors import BadArgument, BadData
 from polymodal.core.files import read_json, write_json, writing
 from polymodal.core.registry import Spec
 from polymodal.core.types import Target, Tokens
@@ -262,21 +262,8 @@ class Predictor:
     @classmethod
     def load(cls, folder: Path) -> Predictor:
         """Read a bundle. Raises `BadData` when the folder holds none, or one that this code cannot read."""
-        if not (folder / "weights.safetensors").exists():
-            raise BadData(
-                f"{folder} holds no finished model (no weights.safetensors). Make one with `polymodal fit … --out "
-                f"{folder}`, or finish an interrupted one with --resume."
-            )
-        try:
-            return cls._read(folder)
-        except PolymodalError:
-            raise
-        except (RuntimeError, KeyError, TypeError, ValueError, OSError, yaml.YAMLError, SafetensorError) as error:
-            reason = str(error).strip().split("\n")[0]
-            raise BadData(
-                f"The model in {folder} cannot be read: a file is damaged, or another version of polymodal made it. "
-                f"Fit again. ({type(error).__name__}: {reason})"
-            ) from error
+        mend = "or another version of polymodal made it. Fit again."
+        return opened(folder, cls._read, what="model", command="fit", mend=mend)
 
     @classmethod
     def _read(cls, folder: Path) -> Predictor:

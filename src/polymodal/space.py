@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from polymodal.align import ALIGNERS
 from polymodal.align.base import Aligner
 from polymodal.assemble import build_encoder
+from polymodal.bundle import opened
 from polymodal.core.digest import fingerprint
-from polymodal.core.errors import BadArgument, BadData, PolymodalError, UnknownName, suggest
+from polymodal.core.errors import BadArgument, BadData, UnknownName, suggest
 from polymodal.core.files import read_json, write_json, writing
 from polymodal.core.registry import Spec
 from polymodal.data.decode import read_cells
@@ -156,22 +156,8 @@ class Space:
     @classmethod
     def load(cls, folder: str | Path) -> Space:
         """Read what `save` wrote. Raises `BadData` when the folder holds no space, or one that cannot be read."""
-        folder = Path(folder)
-        if not (folder / "weights.safetensors").exists():
-            raise BadData(
-                f"{folder} holds no finished space (no weights.safetensors). Make one with `polymodal align … --out "
-                f"{folder}`, or finish an interrupted one with --resume."
-            )
-        try:
-            return cls._read(folder)
-        except PolymodalError:
-            raise
-        except (RuntimeError, KeyError, TypeError, ValueError, OSError, yaml.YAMLError, SafetensorError) as error:
-            reason = str(error).strip().split("\n")[0]
-            raise BadData(
-                f"The space in {folder} cannot be read: a file is damaged, another version of polymodal made it, or it "
-                f"is a run of `fit`, not of `align`. ({type(error).__name__}: {reason})"
-            ) from error
+        mend = "another version of polymodal made it, or it is a run of `fit`, not of `align`."
+        return opened(Path(folder), cls._read, what="space", command="align", mend=mend)
 
     @classmethod
     def _read(cls, folder: Path) -> Space:

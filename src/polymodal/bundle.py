@@ -1,0 +1,36 @@
+"""Bundles: folders of a finished model or space, opened with one clear message where they cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+from safetensors import SafetensorError
+
+from polymodal.core.errors import BadData, PolymodalError
+
+T = TypeVar("T")
+FAULTS = (RuntimeError, KeyError, TypeError, ValueError, OSError, yaml.YAMLError, SafetensorError)
+
+
+def opened(folder: Path, read: Callable[[Path], T], *, what: str, command: str, mend: str) -> T:
+    """What `read` makes of a bundle of `what`, which `polymodal {command}` writes; `mend` says what may be wrong.
+
+    Raises `BadData` when the folder holds no finished bundle, or one that this code cannot read.
+    """
+    if not (folder / "weights.safetensors").exists():
+        raise BadData(
+            f"{folder} holds no finished {what} (no weights.safetensors). Make one with `polymodal {command} … --out "
+            f"{folder}`, or finish an interrupted one with --resume."
+        )
+    try:
+        return read(folder)
+    except PolymodalError:
+        raise
+    except FAULTS as error:
+        reason = str(error).strip().split("\n")[0]
+        raise BadData(
+            f"The {what} in {folder} cannot be read: a file is damaged, {mend} ({type(error).__name__}: {reason})"
+        ) from error
