@@ -15,7 +15,7 @@ from polymodal.prepare import AUGMENT
 from polymodal.prepare.augment.audio import add_noise, moved_times, stretch
 from polymodal.prepare.augment.image import rectangle, swap_sides, warp
 from polymodal.prepare.augment.synonyms import synonyms
-from polymodal.prepare.media import Sound
+from polymodal.prepare.media import Media, Sound
 from polymodal.prepare.rows import Row, Rows
 
 TEXT = "The quick brown dog jumps over the lazy cat near the old wooden house"
@@ -170,6 +170,13 @@ def test_speed_moves_subtitles():
     assert moved_times("3", 2) == "1.5"
     with pytest.raises(BadArgument, match="no column 'when'"):
         applied({"speed": {"times": ["when"]}}, table, kinds)
+
+
+def test_copies_are_counted_as_added_and_not_as_changed():
+    (op,) = Recipe.read(["flip"]).ops({"x": "image"})
+    tally = op.apply(Rows([Row("r", 0, {"x": Media("image", b"", PHOTOS[0])}, {"x": "image"})]))
+    assert (tally.seen, tally.changed, tally.added) == (1, 0, 1)
+    assert len(tally.samples) == 1
 
 
 def test_noise_has_the_ratio_asked_for():

@@ -95,8 +95,10 @@ class RowOp(Op):
                 row.undo()
                 rows.refused.append(Refused(row, self.name, error.reason))
                 continue
-            for made in (row, *more):
-                tally.note(made)
+            tally.note(row)
+            kept.append(row)
+            for made in more:
+                tally.note(made, made=True)
                 kept.append(made)
         rows.kept = kept
 

@@ -86,11 +86,11 @@ class Tally:
     seconds: float = 0.0
     samples: list[tuple[str, str, Any, Any]] = field(default_factory=list)  # row id, column, before, after
 
-    def note(self, row: Row) -> None:
-        """Count what the op just changed in `row`, and keep a sample of it."""
+    def note(self, row: Row, *, made: bool = False) -> None:
+        """Count what the op just changed in `row`, and keep a sample of it; a row that it `made` is no changed one."""
         changes = {c: (b, a) for c, (b, a) in row.changed.items() if a is not b and not _equal(a, b)}
         row.changed.clear()
-        self.changed += bool(changes)
+        self.changed += bool(changes) and not made
         for column, (before, after) in changes.items():
             if len(self.samples) < SAMPLES:
                 self.samples.append((row.id, column, before, after))
