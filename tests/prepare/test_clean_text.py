@@ -110,6 +110,26 @@ def test_length_counts_chinese_letters():
         run({"length": {"least": 5, "most": 2}}, ["a"])
 
 
+def test_boilerplate_goes_and_what_is_said_stays():
+    notice = "Free shipping on all orders over $50."
+    texts = [f"A pair of boots, number {i}. {notice}" for i in range(20)]
+    texts += [f"Bag {i}\n  FREE shipping on all\u00a0orders over $50.\nmade of leather {i}" for i in range(5)]
+    alone, plain = notice, "Nothing of the kind is said here."
+    after, refused = run("boilerplate", [*texts, alone, plain, None])
+    assert not refused
+    assert after[:2] == ["A pair of boots, number 0.", "A pair of boots, number 1."]
+    assert after[20] == "Bag 0\nmade of leather 0"
+    assert after[25:] == [alone, plain, None]  # a text that is nothing else stays
+    assert run({"boilerplate": {"least": 30}}, texts)[0] == texts
+    assert run({"boilerplate": {"letters": 40}}, texts)[0] == texts
+    assert run({"boilerplate": {"share": 1.0}}, [*texts, plain])[0] == [*texts, plain]
+    copies = ["The same text. It came twenty times."] * 20  # for exact_duplicates
+    assert run("boilerplate", [*copies, plain])[0] == [*copies, plain]
+    for bad in ({"share": 0}, {"least": 1}):
+        with pytest.raises(BadArgument):
+            run({"boilerplate": bad}, ["a"])
+
+
 def test_repetition():
     again = "buy it now today " * 30
     lines = "menu\nmenu\nmenu\nmenu\nthe text"
