@@ -5,17 +5,24 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 
 import pytest
+from packaging.licenses import canonicalize_license_expression
+from packaging.requirements import Requirement
 
 import polymodal.testing
-from polymodal.catalogues import FAMILIES, WORDS, catalogue, show_all, show_part
-from polymodal.core.errors import MissingExtra, UnknownName
+from polymodal.catalogues import FAMILIES, MODELS, WORDS, catalogue, show_all, show_part
+from polymodal.core.errors import BadArgument, MissingExtra, UnknownName
 from polymodal.core.registry import options
 
 ROOT = Path(__file__).parents[1]
 EVERYTHING = [(family, name) for family in FAMILIES for name in catalogue(family)]
+OPS = [(family, name) for family, name in EVERYTHING if family in ("clean", "annotate", "augment")]
+# Packages whose metadata cannot be compared: yake's contradict its licence file, eSpeak NG's loader's say nothing
+UNTOLD = ("yake", "espeakng-loader")
 CHECKS = {
     "processor": "check_processor",
     "encoder": "check_encoder",
@@ -58,6 +65,63 @@ def test_every_part_can_be_shown_with_its_options(family, name):
     for option in options(catalogue(family).load(name)):
         assert f"    {option}: " in text
     assert "'str'" not in text
+
+
+@pytest.mark.parametrize(("family", "name"), OPS)
+def test_every_op_says_its_engines_with_licences(family, name):
+    entry = catalogue(family).entry(name)
+    assert entry.engines, "an op names what does its work: engines=(engines.OURS,) where polymodal itself does"
+    texts = [show_all(family, "text"), show_all(family, "markdown"), show_part(name)]
+    for engine in entry.engines:
+        assert engine.package
+        assert canonicalize_license_expression(engine.licence) == engine.licence
+        assert engine.model in MODELS
+        assert all(engine.package in text and f"({engine.licence}" in text for text in texts)
+    assert not entry.extra or entry.extra in {engine.extra for engine in entry.engines}
+
+
+@pytest.mark.parametrize(("family", "name"), OPS)
+def test_an_engine_is_called_what_the_op_calls_it(family, name):
+    named = {engine.name for engine in catalogue(family).entry(name).engines} - {""}
+    if "engine" not in options(catalogue(family).load(name)):
+        assert not named
+        return
+    given = {"model": "m"} if name in ("parse", "roles") else {}
+    with pytest.raises(BadArgument) as refused:
+        catalogue(family).build({"name": name, "engine": "0", **given})
+    allowed = set(str(refused.value).partition("Allowed: ")[2].rstrip(".").split(", "))
+    assert named | {"auto"} == allowed | {"auto"}
+
+
+@pytest.mark.parametrize("engine", {e.package: e for f, n in OPS for e in catalogue(f).entry(n).engines}.values())
+def test_what_is_said_of_an_engine_is_what_its_package_says(engine):
+    if engine.package in ("polymodal", "WordNet"):  # WordNet: files of the system, no package
+        assert not engine.extra
+        return
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    group = wanted["optional-dependencies"][engine.extra] if engine.extra else wanted["dependencies"]
+    assert engine.package in {Requirement(line).name for line in group}
+    try:
+        told = metadata(engine.package)
+    except PackageNotFoundError:
+        pytest.skip(f"{engine.package} is not installed: what it says of its licence cannot be compared")
+    said = told["License-Expression"]
+    if said:
+        assert engine.licence == said
+    elif engine.package not in UNTOLD:
+        words = " ".join([told["License"] or "", *(told.get_all("Classifier") or [])])
+        assert engine.licence.partition("-")[0] in words
+
+
+def test_engines_are_listed_in_every_form():
+    entry = json.loads(show_all("annotate", "json"))["annotate"]["transcribe"]
+    whisper = {"package": "transformers", "licence": "Apache-2.0", "extra": "hf", "name": "whisper", "model": "named"}
+    assert whisper in entry["engines"]
+    assert "engines" not in json.loads(show_all("head", "json"))["head"]["classes"]
+    for width in (60, 80, 120):
+        lines = show_all("annotate", "text", width).splitlines()
+        assert max(map(len, lines)) <= width
+        assert any(line.strip().startswith("by transformers as whisper (Apache-2.0;") for line in lines)
 
 
 def test_every_family_can_be_checked_by_third_parties():

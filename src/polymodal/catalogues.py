@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import textwrap
 from collections.abc import Mapping
 from dataclasses import asdict
 
 from polymodal.core.errors import UnknownName, suggest
-from polymodal.core.registry import Catalogue, Entry, options
+from polymodal.core.registry import Catalogue, Engine, Entry, options
 
 FAMILIES = {
     "processor": "polymodal.process:PROCESSORS",
@@ -42,6 +43,12 @@ WORDS = {
     "annotate": "Steps of a recipe that add columns: labels, words, boxes, transcripts, with confidence and model.",
     "augment": "Steps of a recipe that make further rows from the training rows; or in `augment` of a fit.",
 }
+MODELS = {  # where an engine's model comes from, in words
+    "": "",
+    "inside": "model inside: no download",
+    "learnt": "model: learnt from your data",
+    "named": "model: hub or folder",
+}
 BESIDE = {"fusion": ("fusion", "decision", "answer", "trees")}  # families that one option names
 
 
@@ -51,24 +58,54 @@ def catalogue(family: str) -> Catalogue:
     return getattr(importlib.import_module(module), attribute)
 
 
-def show_all(family: str | None, form: str) -> str:
+def show_all(family: str | None, form: str, width: int | None = None) -> str:
     """The catalogue of one family or of all, as `text`, `json` or `markdown`. Raises `UnknownName`.
 
-    `fusion` shows everything that `--fusion` takes.
+    `fusion` shows everything that `--fusion` takes. Text is broken into lines of `width` columns, if one is given.
     """
     names = [_family(family)] if family else list(FAMILIES)
     names = list(BESIDE.get(names[0], names)) if family else names
     tables = {name: {part: catalogue(name).entry(part) for part in catalogue(name)} for name in names}
     if form == "json":
-        plain = {name: {part: asdict(entry) for part, entry in table.items()} for name, table in tables.items()}
+        plain = {name: {part: _plain(entry) for part, entry in table.items()} for name, table in tables.items()}
         return json.dumps(plain, ensure_ascii=False, indent=1)
     if form == "markdown":
         return _markdown(tables)
     lines: list[str] = []
     for name, parts in tables.items():
-        width = max((len(part) for part in parts), default=0)
-        lines += [name, *(f"  {p:<{width}}  {e.summary}{_extra(e)}  [{e.source}]" for p, e in parts.items()), ""]
+        margin = max((len(part) for part in parts), default=0) + 4
+        lines.append(name)
+        for part, entry in parts.items():
+            lines += _row(f"  {part:<{margin - 2}}", entry, width)
+        lines.append("")
     return "\n".join(lines).rstrip()
+
+
+def _row(start: str, entry: Entry, width: int | None) -> list[str]:
+    """A part in one line; or within `width` columns, what it does, its engines and its source beneath one another."""
+    told = [entry.summary + _extra(entry), *_engines(entry), f"[{entry.source}]"]
+    if width is None:
+        return [start + "  ".join(told)]
+    room = max(24, width - len(start))
+    # A folded line goes further in, so that one sees where the next engine begins.
+    broken = [line for one in told for line in textwrap.wrap(one, room, subsequent_indent="  ")]
+    return [start + broken[0], *(" " * len(start) + line for line in broken[1:])]
+
+
+def _engines(entry: Entry) -> list[str]:
+    return [f"by {_engine(engine)}" for engine in entry.engines]
+
+
+def _engine(engine: Engine) -> str:
+    """An engine in words: `transformers as whisper (Apache-2.0; model: hub or folder; extra: hf)`."""
+    named = f" as {engine.name}" if engine.name not in ("", engine.package) else ""
+    facts = [engine.licence, MODELS[engine.model], f"extra: {engine.extra}" if engine.extra else ""]
+    return f"{engine.package}{named} ({'; '.join(fact for fact in facts if fact)})"
+
+
+def _plain(entry: Entry) -> dict[str, object]:
+    """An entry as plain values; `engines` only where the family says them."""
+    return {key: value for key, value in asdict(entry).items() if key != "engines" or value}
 
 
 def _family(name: str) -> str:
@@ -87,13 +124,17 @@ def _markdown(tables: Mapping[str, Mapping[str, Entry]]) -> str:
         "`polymodal show NAME` prints a part's formula and options.",
     ]
     for name, parts in tables.items():
-        lines += ["", f"## {name}", "", WORDS[name], "", "| name | what it does | source |", "|---|---|---|"]
-        lines += [f"| `{p}` | {e.summary.rstrip('.')}{_extra(e)} | {e.source} |" for p, e in parts.items()]
+        engines = any(entry.engines for entry in parts.values())
+        columns = ["name", "what it does", *(["engines"] if engines else []), "source"]
+        lines += ["", f"## {name}", "", WORDS[name], "", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+        for part, e in parts.items():
+            by = ["<br>".join(_engine(engine) for engine in e.engines)] if engines else []
+            lines.append(f"| {' | '.join([f'`{part}`', e.summary.rstrip('.') + _extra(e), *by, e.source])} |")
     return "\n".join(lines)
 
 
 def _extra(entry: Entry) -> str:
-    return f" (extra: {entry.extra})" if entry.extra else ""
+    return f" (extra: {entry.extra})" if entry.extra and not entry.engines else ""
 
 
 def show_part(name: str) -> str:
@@ -105,7 +146,8 @@ def show_part(name: str) -> str:
     blocks = []
     for family, parts in found:
         entry, cls = parts.entry(name), parts.load(name)
-        lines = [f"{name} ({family})", f"  {entry.summary}{_extra(entry)}", f"  source: {entry.source}"]
+        lines = [f"{name} ({family})", f"  {entry.summary}{_extra(entry)}", *(f"  {line}" for line in _engines(entry))]
+        lines.append(f"  source: {entry.source}")
         lines += [f"  {line}".rstrip() for line in ["", *(inspect.getdoc(cls) or "").splitlines(), ""]]
         settable = [_option(parameter) for parameter in options(cls).values()]
         lines += ["  options:", *(f"    {option}" for option in settable)] if settable else ["  no options"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -22,7 +24,8 @@ def list_parts(
 
     if as_json and markdown:
         raise BadArgument("--json and --markdown are two forms of the same list; give one of them.")
-    print(catalogues.show_all(family, "json" if as_json else "markdown" if markdown else "text"))
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None  # into a pipe: a part a line
+    print(catalogues.show_all(family, "json" if as_json else "markdown" if markdown else "text", width))
 
 
 @app.command()

@@ -11,13 +11,33 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from polymodal.core.errors import BadArgument, UnknownName, suggest
 
 T = TypeVar("T", bound=type)
 Spec = Any  # "gated" | {"name": "gated", "temperature": 0.5} | "pkg.mod:Class" | Class | instance
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What does a part's work: a package under a licence (an SPDX id).
+
+    `name` is what the part's option `engine` calls it, where it has one. `model` says where the engine's model comes
+    from: `inside` (the package brings it along: no download), `learnt` (from the user's own data), `named` (the user
+    names one: a download, or a folder or file at hand), or nothing (it needs none).
+    """
+
+    package: str
+    licence: str
+    extra: str = ""  # the optional dependency group that brings it
+    name: str = ""
+    model: str = ""
+
+    def called(self, name: str, *, model: str | None = None) -> Engine:
+        """The same engine as the option `engine` calls it; with another `model`, if one is given."""
+        return replace(self, name=name, model=self.model if model is None else model)
 
 
 @dataclass(frozen=True)
@@ -29,6 +49,7 @@ class Entry:
     source: str
     extra: str = ""  # the optional dependency group it needs
     tags: tuple[str, ...] = ()
+    engines: tuple[Engine, ...] = ()  # of the ops of preparing, the default one first
 
 
 class Catalogue:
