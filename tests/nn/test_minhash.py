@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from polymodal.nn.minhash import SHINGLE, near_duplicates, signatures
+from polymodal.nn.minhash import SHINGLE, keepers, near_duplicates, signatures
 
 
 def jaccard(a: str, b: str) -> float:
@@ -71,3 +71,18 @@ def test_thousands_alike_are_one_cluster():
 def test_no_text_at_all():
     assert signatures([], 16).shape == (0, 16)
     assert near_duplicates(signatures([], 16), 0.8).shape == (0,)
+
+
+def test_keepers_are_like_what_they_stand_for():
+    found = np.zeros((5, 16), np.uint16)
+    found[:, :8] = 7  # all share a half
+    found[1, 8:] = found[0, 8:] = 1
+    found[2, 8:12], found[2, 12:] = 1, 2  # like 1 and 3, which are unlike one another
+    found[3, 8:] = 2
+    found[4] = 9
+    cluster = np.array([0, 0, 0, 0, 4])
+    assert keepers(found, cluster, 0.75).tolist() == [0, 0, 0, 3, 4]
+    assert keepers(found, cluster, 0.4).tolist() == [0, 0, 0, 0, 4]
+    each = np.array([0.75, 0.75, 1.0, 0.75, 0.75])
+    assert keepers(found, cluster, each).tolist() == [0, 0, 2, 3, 4], "the stricter of two counts"
+    assert near_duplicates(found, each).tolist() == [0, 0, 2, 3, 4]

@@ -97,9 +97,27 @@ def test_exact_and_near_duplicates():
     assert kept[7:] == ["ok", "ok"], "short texts agree by chance"
     assert set(run({"near_duplicates": {"threshold": 0.95}}, texts)[1]) == {4, 5}
     assert set(run({"near_duplicates": {"threshold": 0.95, "shortest": 1}}, texts)[1]) == {4, 5, 8}
-    for options in ({"threshold": 0.1}, {"hashes": 10}):
+    for options in ({"threshold": 0.1}, {"hashes": 10}, {"words": -1}):
         with pytest.raises(BadArgument):
             run({"near_duplicates": options}, texts)
+
+
+def test_how_many_words_of_a_short_text_may_differ():
+    short = ["a brown dog is running over the wet green grass", "a brown dog is jumping over the wet green grass"]
+    assert not run("near_duplicates", short)[1], "a word may be the whole difference"
+    assert set(run({"near_duplicates": {"words": 1}}, short)[1]) == {1}
+    two = [short[0], "a brown cat is jumping over the wet green field"]
+    assert not run({"near_duplicates": {"words": 1}}, two)[1]
+    long = " ".join(f"{w}{i}" for i in range(30) for w in ("river", "garden", "window"))
+    assert set(run("near_duplicates", [long, long.replace("garden7", "house")])[1]) == {1}, "one word of ninety"
+
+
+def test_what_is_set_aside_is_like_the_row_that_it_names():
+    words = [f"word{i}" for i in range(40)]
+    chain = [" ".join(words[i : i + 16]) for i in range(0, 24, 3)]  # each like the next, not like the one after
+    aside = run({"near_duplicates": {"threshold": 0.6}}, chain)[1]
+    assert set(aside) == {1, 3, 5, 7}, "every other one is kept"
+    assert all(f"row {i - 1} " in reason for i, reason in aside.items())
 
 
 def test_length_counts_chinese_letters():

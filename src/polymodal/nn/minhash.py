@@ -8,6 +8,7 @@ import numpy as np
 
 SHINGLE = 5  # bytes: about a word of English; two characters of Chinese
 _BLOCK = 1 << 22  # bytes hashed at a time
+_ROUNDS = 200  # texts of one cluster that may be kept; what is left beyond is kept as well
 
 
 def signatures(texts: Sequence[str], hashes: int = 128, *, seed: int = 0) -> np.ndarray:
@@ -56,17 +57,20 @@ def _shingles(encoded: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
     return rolled[inside], first
 
 
-def near_duplicates(found: np.ndarray, threshold: float, *, rows: int = 4) -> np.ndarray:
+def near_duplicates(found: np.ndarray, threshold: float | np.ndarray, *, rows: int = 4) -> np.ndarray:
     """For each text the number of the first text of its cluster: itself where it is nobody's near duplicate.
 
     `found` are `signatures`. Texts that agree in `rows` places of a band (locality-sensitive hashing, Indyk & Motwani
-    1998) are compared; those that agree in a share of `threshold` places are joined. In a bucket each text is compared
-    with the one before and with the first, not with all, so that time grows as n log n even where thousands are alike.
+    1998) are compared; those that agree in a share of `threshold` places are joined: one number, or one a text [N], of
+    which the larger of a pair's two counts. In a bucket each text is compared with the one before and with the first,
+    not with all, so that time grows as n log n even where thousands are alike. Likeness is passed on: the ends of a
+    chain may have little in common, which `keepers` mends.
     """
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
     count, hashes = found.shape
+    least = np.broadcast_to(np.asarray(threshold, np.float32), count)
     edges = []
     for band in range(0, hashes - rows + 1, rows):
         keys = _packed(found[:, band : band + rows])
@@ -75,15 +79,35 @@ def near_duplicates(found: np.ndarray, threshold: float, *, rows: int = 4) -> np
         begins = np.flatnonzero(np.concatenate([[True], ~equal])) if count else np.zeros(0, np.int64)
         leader = order[np.repeat(begins, np.diff(np.append(begins, count)))]
         near = np.flatnonzero(equal) + 1
-        edges += [_alike(found, order[near - 1], order[near], threshold)]
+        edges += [_alike(found, order[near - 1], order[near], least)]
         far = near[leader[near] != order[near - 1]]
-        edges += [_alike(found, leader[far], order[far], threshold)]
+        edges += [_alike(found, leader[far], order[far], least)]
     a, b = np.concatenate(edges, axis=1) if edges else np.zeros((2, 0), np.int64)
     graph = coo_matrix((np.ones(len(a), bool), (a, b)), shape=(count, count))
     label = connected_components(graph, directed=False)[1]
     first = np.full(label.max(initial=-1) + 1, count)
     np.minimum.at(first, label, np.arange(count))
     return first[label]
+
+
+def keepers(found: np.ndarray, cluster: np.ndarray, threshold: float | np.ndarray) -> np.ndarray:
+    """For each text the number of an earlier one of its cluster that it is itself like and that is kept; else its own.
+
+    `found`, `threshold` and `cluster`: the arguments and the result of `near_duplicates`. The first of a cluster is
+    kept and takes those that are like it, then the first of the rest, and so on.
+    """
+    least = np.broadcast_to(np.asarray(threshold, np.float32), len(cluster))
+    of = np.arange(len(cluster))
+    rest = np.flatnonzero(np.bincount(cluster, minlength=len(cluster))[cluster] > 1)
+    for _ in range(_ROUNDS):
+        if not len(rest):
+            break
+        _, first, inverse = np.unique(cluster[rest], return_index=True, return_inverse=True)
+        kept = rest[first][inverse]
+        near = _enough(found, kept, rest, least)
+        of[rest[near]] = kept[near]
+        rest = rest[~near]
+    return of
 
 
 def _packed(columns: np.ndarray) -> np.ndarray:
@@ -96,11 +120,16 @@ def _packed(columns: np.ndarray) -> np.ndarray:
     return key
 
 
-def _alike(found: np.ndarray, a: np.ndarray, b: np.ndarray, threshold: float) -> np.ndarray:
-    """[2, E]: those of the pairs whose signatures agree in at least the given share of places."""
-    kept = [np.zeros((2, 0), np.int64)]
+def _alike(found: np.ndarray, a: np.ndarray, b: np.ndarray, least: np.ndarray) -> np.ndarray:
+    """[2, E]: those of the pairs whose signatures agree in at least the share of places that both texts ask for."""
+    near = _enough(found, a, b, least)
+    return np.stack([a[near], b[near]])
+
+
+def _enough(found: np.ndarray, a: np.ndarray, b: np.ndarray, least: np.ndarray) -> np.ndarray:
+    """[E] bool: whether the texts of each pair agree in enough places; a text is like itself."""
+    near = np.empty(len(a), bool)
     for i in range(0, len(a), 1 << 16):
         one, other = a[i : i + (1 << 16)], b[i : i + (1 << 16)]
-        enough = (found[one] == found[other]).mean(1) >= threshold
-        kept.append(np.stack([one[enough], other[enough]]))
-    return np.concatenate(kept, axis=1)
+        near[i : i + (1 << 16)] = (found[one] == found[other]).mean(1) >= np.maximum(least[one], least[other])
+    return near
