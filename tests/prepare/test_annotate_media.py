@@ -156,22 +156,35 @@ def test_networks_that_a_package_brings():
     found = told({"segments": {"engine": "litert"}}, [cat], "image")[0]
     assert json.loads(found["parts"])[0][1] == "cat"
     assert found["segments"].size == cat.size
+    found = told({"objects": {"engine": "litert"}}, [cat, astronaut(), cup], "image")
+    assert [one["objects"] for one in found[:2]] == ["cat", "person"]
+    left, top, right, bottom = json.loads(found[0]["boxes"])[0][2]
+    assert (right - left) * (bottom - top) > 0.4 * cat.width * cat.height, "the cat fills most of its picture"
 
 
-def test_pictures_by_local_models(tmp_path):
+LABELS = {"id2label": {0: "day", 1: "night"}, "label2id": {"day": 0, "night": 1}}
+ALL = ("image_class", "vit"), ("segments", "seg"), ("objects", "det")
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory):
+    """Folders of tiny networks as transformers saves them: random, so that what they say is nonsense, but always the
+    same, and not the same for any picture."""
     transformers = pytest.importorskip("transformers")
-    labels = {"id2label": {0: "day", 1: "night"}, "label2id": {"day": 0, "night": 1}}
-    vit = transformers.ViTConfig(
-        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, image_size=32, patch_size=8,
-        **labels,
-    )  # fmt: skip
+    import torch
+
+    torch.manual_seed(0)
+    root = tmp_path_factory.mktemp("networks")
+    blocks = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    vit = transformers.ViTConfig(**blocks, image_size=32, patch_size=8, initializer_range=0.5, **LABELS)
     segformer = transformers.SegformerConfig(
         num_encoder_blocks=2, depths=[1, 1], sr_ratios=[2, 1], hidden_sizes=[8, 16], patch_sizes=[7, 3],
-        strides=[4, 2], num_attention_heads=[1, 2], mlp_ratios=[2, 2], decoder_hidden_size=16, **labels,
+        strides=[4, 2], num_attention_heads=[1, 2], mlp_ratios=[2, 2], decoder_hidden_size=16, initializer_range=0.5,
+        **LABELS,
     )  # fmt: skip
     yolos = transformers.YolosConfig(
-        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, image_size=[32, 32],
-        patch_size=8, num_detection_tokens=4, use_mid_position_embeddings=False, **labels,
+        **blocks, image_size=[32, 32], patch_size=8, num_detection_tokens=4, use_mid_position_embeddings=False,
+        initializer_range=0.5, **LABELS,
     )  # fmt: skip
     size = {"height": 32, "width": 32}
     small = {"shortest_edge": 32, "longest_edge": 48}
@@ -181,22 +194,99 @@ def test_pictures_by_local_models(tmp_path):
          transformers.SegformerImageProcessor(size=size)),
         ("det", transformers.YolosForObjectDetection(yolos), transformers.YolosImageProcessor(size=small)),
     ):  # fmt: skip
-        model.save_pretrained(tmp_path / name)
-        processor.save_pretrained(tmp_path / name)
+        model.save_pretrained(root / name)
+        processor.save_pretrained(root / name)
+    return root
+
+
+def by(networks, op, name, pictures, **more):
+    return told({"name": op, "engine": "transformers", "model": str(networks / name), **more}, pictures, "image")
+
+
+def test_pictures_by_local_models(networks):
     photo = astronaut().resize((90, 60))
-
-    def by(op, name, **more):
-        return told({"name": op, "engine": "transformers", "model": str(tmp_path / name), **more}, [photo], "image")[0]
-
-    assert by("image_class", "vit")["class"] in labels["label2id"]
-    assert by("image_class", "vit")["class_model"] == "vit"
-    found = by("segments", "seg")
+    (found,) = by(networks, "image_class", "vit", [photo])
+    assert found["class"] in LABELS["label2id"]
+    assert 0.5 <= found["class_confidence"] <= 1
+    assert found["class_model"] == "vit"
+    (found,) = by(networks, "segments", "seg", [photo])
     assert found["segments"].size == (90, 60)
-    assert {part[1] for part in json.loads(found["parts"])} <= set(labels["label2id"])
-    found = by("objects", "det", least=0.0)
+    parts = json.loads(found["parts"])
+    assert {part[1] for part in parts} <= set(LABELS["label2id"])
+    assert sum(part[3] for part in parts) == pytest.approx(1, abs=1e-3)
+    (found,) = by(networks, "objects", "det", [photo], least=0.0)
     assert found["objects_count"] == 4
-    assert all(len(box[2]) == 4 and box[0] in labels["label2id"] for box in json.loads(found["boxes"]))
-    assert by("objects", "det", least=0.99)["objects_count"] == 0
+    for label, sure, (left, top, right, bottom) in json.loads(found["boxes"]):
+        assert label in LABELS["label2id"]
+        assert 0 <= sure <= 1
+        assert 0 <= left <= right <= 90
+        assert 0 <= top <= bottom <= 60
+    assert by(networks, "objects", "det", [photo], least=0.99)[0]["objects_count"] == 0
+
+
+def test_local_models_say_what_the_pipelines_of_transformers_say(networks):
+    from transformers import pipeline
+
+    photo = astronaut().resize((90, 60))
+    ours = by(networks, "image_class", "vit", [photo])[0]
+    theirs = pipeline("image-classification", model=str(networks / "vit"))(photo)[0]
+    assert (ours["class"], ours["class_confidence"]) == (theirs["label"], pytest.approx(theirs["score"], abs=1e-4))
+    ours = json.loads(by(networks, "objects", "det", [photo], least=0.0)[0]["boxes"])
+    theirs = pipeline("object-detection", model=str(networks / "det"))(photo, threshold=0.0)
+    assert [(label, pytest.approx(sure, abs=1e-4)) for label, sure, _ in ours] == [
+        (one["label"], one["score"]) for one in sorted(theirs, key=lambda one: -one["score"])
+    ]
+    for (_, _, box), one in zip(ours, sorted(theirs, key=lambda one: -one["score"])):
+        wanted = [one["box"][side] for side in ("xmin", "ymin", "xmax", "ymax")]
+        np.testing.assert_allclose(box, np.clip(wanted, 0, [90, 60, 90, 60]), atol=1)
+    ours = by(networks, "segments", "seg", [photo])[0]
+    theirs = pipeline("image-segmentation", model=str(networks / "seg"))(photo, subtask="semantic")
+    shares = {one["label"]: np.asarray(one["mask"]).mean() / 255 for one in theirs}
+    assert {label: pytest.approx(part, abs=0.02) for _, label, _, part in json.loads(ours["parts"])} == shares
+
+
+@pytest.mark.parametrize(("op", "name"), ALL)
+def test_any_kind_of_picture_goes_into_a_network(networks, op, name):
+    whole = astronaut().resize((64, 48))
+    deep = Image.fromarray(np.asarray(whole.convert("L"), np.uint16) * 257)
+    clear = whole.convert("RGBA")
+    clear.putalpha(0)
+    kinds = [whole, whole.convert("L"), whole.convert("CMYK"), whole.quantize(8), clear, deep, whole.convert("1")]
+    found = by(networks, op, name, [*kinds, None])
+    assert all(value is not None for one in found[:-1] for value in one.values() if op != "objects")
+    assert all(value is None for value in found[-1].values())
+
+    def plain(one):
+        return {k: v.tobytes() if isinstance(v, Image.Image) else v for k, v in one.items()}
+
+    assert plain(found[1]) == plain(found[5]), "16 bits are not cut to 8: the same picture, the same answer"
+    white = by(networks, op, name, [Image.new("RGB", whole.size, "white")])
+    assert plain(found[4]) == plain(white[0]), "what is transparent is white"
+
+
+@pytest.mark.parametrize(("op", "name"), [("image_class", "seg"), ("segments", "vit"), ("objects", "vit")])
+def test_a_model_of_another_task_is_refused_before_any_row(networks, op, name):
+    with pytest.raises(BadArgument, match=r"was not saved for this task: it lacks|cannot load"):
+        by(networks, op, name, [])
+
+
+def test_things_are_boxed_by_what_they_are(monkeypatch):
+    from polymodal.prepare.annotate import lite
+    from polymodal.prepare.annotate.image import Objects
+
+    classes = np.zeros((100, 200), np.uint8)
+    classes[20:60, 10:50] = classes[20:60, 100:180] = 2
+    classes[70:90, 60:90] = 1
+    classes[0:5, 0:5] = 1  # below a hundredth of the picture
+    sure = np.where(classes == 1, 0.6, 0.9).astype(np.float32)
+    monkeypatch.setattr(lite, "check", lambda: None)
+    monkeypatch.setattr(lite, "segment", lambda picture: (classes, sure, ["background", "cat", "dog"]))
+    photo = Image.new("RGB", (200, 100))
+    boxes = [["dog", 0.9, [10, 20, 50, 60]], ["dog", 0.9, [100, 20, 180, 60]], ["cat", 0.6, [60, 70, 90, 90]]]
+    found = Objects(engine="litert").told(photo)
+    assert json.loads(found["boxes"]) == boxes
+    assert (found["objects"], found["objects_count"], found["objects_model"]) == ("dog, dog, cat", 3, "DeepLab v3")
+    assert json.loads(Objects(engine="litert", least=0.7).told(photo)["boxes"]) == boxes[:2]
 
 
 def test_what_cannot_be_is_refused():

@@ -133,10 +133,15 @@ ANNOTATE = Catalogue(
         ),
         "objects": Entry(
             "polymodal.prepare.annotate.image:Objects",
-            "What is where: faces by a cascade, or what a transformers model finds.",
-            "Viola & Jones 2001; Carion et al. 2020",
+            "What is where: faces by a cascade, 20 classes by DeepLab v3, or what a transformers model finds.",
+            "Viola & Jones 2001; Chen et al. 2017; Carion et al. 2020",
             "image",
-            engines=(engines.SCIKIT_IMAGE.called("faces", model="inside"), engines.TRANSFORMERS.called("transformers")),
+            engines=(
+                engines.SCIKIT_IMAGE.called("faces", model="inside"),
+                engines.LITERT.called("litert"),
+                engines.TFLITE_MODELS.called("litert"),
+                engines.TRANSFORMERS.called("transformers"),
+            ),
         ),
         "segments": Entry(
             "polymodal.prepare.annotate.image:Segments",

@@ -1,4 +1,8 @@
-"""Annotating pictures: what they show, where, and in which parts."""
+"""Annotating pictures: what they show, where, and in which parts.
+
+Networks see one picture at a time: on a CPU batches gain a tenth at most, and their last digits would change the result
+with the size of the batch.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +12,13 @@ from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from polymodal.core.errors import BadArgument, require
 from polymodal.nn.hub import load_pretrained
 from polymodal.prepare.annotate import lite
 from polymodal.prepare.annotate.base import CellAnnotate, called, needs_model, one_of
+from polymodal.prepare.clean.image import opaque
 from polymodal.prepare.media import Media
 
 Found = list[tuple[str, float, list[int]]]  # label, how sure, left top right bottom in pixels
@@ -24,6 +29,7 @@ class _Pictures(CellAnnotate):
 
     kinds = ("image",)
     engines: ClassVar[Mapping[str, str]] = {}  # without a model of the user's: name -> extra
+    loader: ClassVar[str]  # the class of transformers that reads the user's model
 
     def __init__(self, *, columns: Sequence[str] | str | None, engine: str, model: str):
         super().__init__(columns=columns)
@@ -31,7 +37,7 @@ class _Pictures(CellAnnotate):
         self.model = model
         if engine == "transformers":
             needs_model(engine, model)
-            require("transformers", "hf")
+            _loaded(self.loader, model)  # a model that cannot be read is said before any row is
         elif model:
             raise BadArgument(f"model is of the engine transformers; {engine} has its own.")
         elif self.engines[engine] == "image":
@@ -55,6 +61,7 @@ class ImageClass(_Pictures):
         "class": "category", "class_confidence": "number", "class_model": "category",
     }  # fmt: skip
     engines: ClassVar[Mapping[str, str]] = {"litert": "vision"}
+    loader = "AutoModelForImageClassification"
 
     def __init__(
         self, *, columns: Sequence[str] | str | None = None, engine: str = "litert", model: str = "", least: float = 0.0
@@ -64,9 +71,9 @@ class ImageClass(_Pictures):
 
     def told(self, value: Image.Image) -> Mapping[str, Any]:
         if self.engine == "litert":
-            label, sure = lite.classify(value)[0]
+            label, sure = lite.classify(_colour(value))[0]
         else:
-            label, sure = _classes(self.model, value)
+            label, sure = _classes(self.model, _colour(value))
         if sure < self.least:
             return {}
         return {
@@ -79,16 +86,19 @@ class Objects(_Pictures):
     left, top, right, bottom in pixels), `_objects_count`, `_objects_confidence` (of the surest), `_objects_model`.
 
     Engines: `faces` finds frontal faces only, by the cascade that scikit-image brings along (Viola & Jones 2001 with
-    local binary patterns, Liao et al. 2007; it gives no confidence); `transformers` takes an object detection `model`,
-    a Hugging Face hub name or a local folder, as in `facebook/detr-resnet-50` (Carion et al. 2020). Boxes less sure
-    than `least` are left out.
+    local binary patterns, Liao et al. 2007; it gives no confidence); `litert` draws boxes round the areas that DeepLab
+    v3, brought along, gives one of the 20 classes of PASCAL VOC (Chen et al. 2017): things of a class that touch are
+    one, and areas below a hundredth of the picture are none; `transformers` takes an object detection `model`, a
+    Hugging Face hub name or a local folder, as in `facebook/detr-resnet-50` (Carion et al. 2020). Boxes less sure than
+    `least` are left out.
     """
 
     gives: ClassVar[Mapping[str, str]] = {
         "objects": "text", "boxes": "other", "objects_count": "number", "objects_confidence": "number",
         "objects_model": "category",
     }  # fmt: skip
-    engines: ClassVar[Mapping[str, str]] = {"faces": "image"}
+    engines: ClassVar[Mapping[str, str]] = {"faces": "image", "litert": "vision"}
+    loader = "AutoModelForObjectDetection"
 
     def __init__(
         self, *, columns: Sequence[str] | str | None = None, engine: str = "faces", model: str = "", least: float = 0.5
@@ -98,14 +108,19 @@ class Objects(_Pictures):
 
     def told(self, value: Image.Image) -> Mapping[str, Any]:
         faces = self.engine == "faces"
-        found = _faces(value) if faces else _boxes(self.model, value, self.least)
+        if faces:
+            found = _faces(value)
+        elif self.engine == "litert":
+            found = [one for one in _things(value) if one[1] >= self.least]
+        else:
+            found = _boxes(self.model, _colour(value), self.least)
         found = sorted(found, key=lambda one: (-one[1], one[2]))
         return {
             "objects": ", ".join(label for label, _, _ in found),
             "boxes": json.dumps([[label, None if faces else round(sure, 4), box] for label, sure, box in found]),
             "objects_count": len(found),
             "objects_confidence": round(found[0][1], 4) if found and not faces else None,
-            "objects_model": self._called("LBP face cascade"),
+            "objects_model": self._called("LBP face cascade" if faces else "DeepLab v3"),
         }
 
 
@@ -123,6 +138,7 @@ class Segments(_Pictures):
         "segments": "image", "parts": "other", "segments_count": "number", "segments_model": "category",
     }  # fmt: skip
     engines: ClassVar[Mapping[str, str]] = {"felzenszwalb": "image", "slic": "image", "litert": "vision"}
+    loader = "AutoModelForSemanticSegmentation"
 
     def __init__(
         self, *, columns: Sequence[str] | str | None = None, engine: str = "felzenszwalb", model: str = "",
@@ -137,9 +153,9 @@ class Segments(_Pictures):
         labels: list[str] | dict[int, str] = []
         sure = None
         if self.engine == "litert":
-            area, sure, labels = lite.segment(value)
+            area, sure, labels = lite.segment(_colour(value))
         elif self.engine == "transformers":
-            area, sure, labels = _areas(self.model, value)
+            area, sure, labels = _areas(self.model, _colour(value))
         else:
             area = _colours(self.engine, value, self.parts)
         parts = []
@@ -163,6 +179,10 @@ def _share(least: float) -> float:
     return least
 
 
+def _colour(picture: Image.Image) -> Image.Image:
+    return opaque(picture).convert("RGB")
+
+
 @cache
 def _cascade() -> Any:
     from skimage.data import lbp_frontal_face_cascade_filename
@@ -174,8 +194,8 @@ def _cascade() -> Any:
 def _faces(picture: Image.Image) -> Found:
     if min(picture.size) < 24:
         return []
-    small = picture.convert("RGB")
-    small.thumbnail((640, 640))
+    small = _colour(picture)
+    small = ImageOps.contain(small, (640, 640)) if max(small.size) > 640 else small
     least = max(24, min(small.size) // 8)  # smaller ones are mostly none
     found = _cascade().detect_multi_scale(
         np.asarray(small), scale_factor=1.2, step_ratio=1, min_size=(least, least), max_size=small.size[::-1],
@@ -186,10 +206,26 @@ def _faces(picture: Image.Image) -> Found:
     return [("face", 1.0, [round(side * by) for side in box]) for box in boxes]
 
 
+def _things(picture: Image.Image) -> Found:
+    """Boxes round the connected areas of one class of DeepLab's; how sure: the mean over the area."""
+    from scipy.ndimage import find_objects, label
+
+    classes, sure, labels = lite.segment(_colour(picture))
+    found: Found = []
+    for k in np.unique(classes[classes > 0]).tolist():  # 0 is the background
+        areas, _ = label(classes == k)
+        for number, (down, across) in enumerate(find_objects(areas), start=1):
+            inside = areas[down, across] == number
+            if inside.sum() >= classes.size / 100:
+                certain = float(sure[down, across][inside].mean())
+                found.append((labels[k], certain, [across.start, down.start, across.stop, down.stop]))
+    return found
+
+
 def _colours(engine: str, picture: Image.Image, parts: int) -> np.ndarray:
     from skimage.segmentation import felzenszwalb, slic
 
-    pixels = np.asarray(picture.convert("RGB"))
+    pixels = np.asarray(_colour(picture))
     if engine == "slic":
         return slic(pixels, n_segments=parts, start_label=0)
     least = max(20, pixels.shape[0] * pixels.shape[1] // (4 * parts))
@@ -198,7 +234,15 @@ def _colours(engine: str, picture: Image.Image, parts: int) -> np.ndarray:
 
 @cache
 def _loaded(loader: str, name: str) -> tuple[Any, Any]:
-    return load_pretrained("AutoImageProcessor", name), load_pretrained(loader, name).eval()
+    """The processor and the network. Raises `BadArgument` where the model cannot be had or is of another task."""
+    processor = load_pretrained("AutoImageProcessor", name)
+    network, told = load_pretrained(loader, name, output_loading_info=True)
+    if told["missing_keys"]:  # transformers would draw them at random and say nothing but noise
+        raise BadArgument(
+            f"The model {called(name)!r} was not saved for this task: it lacks {len(told['missing_keys'])} of the "
+            f"weights of {loader}, {min(told['missing_keys'])!r} first. Give a model that was."
+        )
+    return processor, network.eval()
 
 
 def _classes(name: str, picture: Image.Image) -> tuple[str, float]:
@@ -206,7 +250,7 @@ def _classes(name: str, picture: Image.Image) -> tuple[str, float]:
 
     processor, model = _loaded("AutoModelForImageClassification", name)
     with torch.no_grad():
-        scores = model(**processor(picture.convert("RGB"), return_tensors="pt")).logits[0]
+        scores = model(**processor(picture, return_tensors="pt")).logits[0]
     sure, place = scores.softmax(-1).max(-1)
     return str(model.config.id2label[int(place)]), float(sure)
 
@@ -216,13 +260,15 @@ def _boxes(name: str, picture: Image.Image, least: float) -> Found:
 
     processor, model = _loaded("AutoModelForObjectDetection", name)
     with torch.no_grad():
-        out = model(**processor(picture.convert("RGB"), return_tensors="pt"))
+        out = model(**processor(picture, return_tensors="pt"))
     (found,) = processor.post_process_object_detection(
         out, threshold=least, target_sizes=torch.tensor([picture.size[::-1]])
     )
+    most = np.array([*picture.size, *picture.size])
+    boxes = np.clip(found["boxes"].numpy().round(), 0, most).astype(int).tolist()
     return [
-        (str(model.config.id2label[int(label)]), float(sure), [round(side) for side in box])
-        for label, sure, box in zip(found["labels"], found["scores"], found["boxes"].tolist())
+        (str(model.config.id2label[int(label)]), float(sure), box)
+        for label, sure, box in zip(found["labels"], found["scores"], boxes)
     ]
 
 
@@ -231,7 +277,7 @@ def _areas(name: str, picture: Image.Image) -> tuple[np.ndarray, np.ndarray, dic
 
     processor, model = _loaded("AutoModelForSemanticSegmentation", name)
     with torch.no_grad():
-        scores = model(**processor(picture.convert("RGB"), return_tensors="pt")).logits
+        scores = model(**processor(picture, return_tensors="pt")).logits
         scores = torch.nn.functional.interpolate(scores, picture.size[::-1], mode="bilinear", align_corners=False)
         sure, classes = scores[0].softmax(0).max(0)
     return classes.numpy(), sure.numpy(), model.config.id2label

@@ -37,10 +37,11 @@ def check() -> None:
 
 
 def _run(file: str, picture: Image.Image) -> tuple[np.ndarray, list[str]]:
+    """What the network says of an RGB picture, scaled back from its integers, and its labels."""
     network, labels = _network(file)
     wants = network.get_input_details()[0]
     height, width = wants["shape"][1:3]
-    pixels = np.asarray(picture.convert("RGB").resize((int(width), int(height)), Image.Resampling.BILINEAR))
+    pixels = np.asarray(picture.resize((int(width), int(height)), Image.Resampling.BILINEAR))
     given = pixels if wants["dtype"] == np.uint8 else (pixels.astype(np.float32) - 127.5) / 127.5
     network.set_tensor(wants["index"], given[None])
     network.invoke()
