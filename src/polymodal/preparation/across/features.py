@@ -18,8 +18,11 @@ from polymodal.prepare.media import Sound
 from polymodal.prepare.rows import Rows
 
 TEXT = 1 << 14  # hashed words and pairs of words
-SIDE = 12
-BANDS, FRAMES = 24, 8
+SIDE = 12  # pixels of the small picture
+CELLS, EDGES = 4, 8  # cells a side, and directions of edges in each
+BANDS, FRAMES = 24, 16
+STEP = 0.016  # seconds
+_STANDS_OUT = 0.35  # of the way from a sound's background to its loudest moment
 
 
 def sketch_rows(rows: Rows, columns: Sequence[str], kinds: Mapping[str, str]) -> Sketch:
@@ -38,8 +41,8 @@ def sketch_rows(rows: Rows, columns: Sequence[str], kinds: Mapping[str, str]) ->
     }
 
 
-def matrix(parts: Sequence[Sketch], columns: int) -> Any:
-    """One sparse matrix of all rows: dense features standardised, words by tf-idf, each block of equal weight."""
+def matrix(parts: Sequence[Sketch], kinds: Sequence[str]) -> Any:
+    """One sparse matrix of all rows: dense features standardised, words by tf-idf, each column of equal weight."""
     from scipy import sparse
     from sklearn.feature_extraction.text import TfidfTransformer
 
@@ -53,15 +56,24 @@ def matrix(parts: Sequence[Sketch], columns: int) -> Any:
     starts = np.cumsum([0] + [len(p["dense"]) for p in parts[:-1]])
     at = np.concatenate([p["at"] + [start, 0] for p, start in zip(parts, starts)])
     value = np.concatenate([p["value"] for p in parts])
-    words = sparse.csr_matrix((value, (at[:, 0], at[:, 1])), shape=(len(dense), columns * TEXT))
-    blocks = [sparse.csr_matrix(dense / np.sqrt(max(dense.shape[1], 1)))]
+    words = sparse.csr_matrix((value, (at[:, 0], at[:, 1])), shape=(len(dense), len(kinds) * TEXT))
+    weights = np.concatenate([np.full(w, w**-0.5) for kind in kinds for w in _BLOCKS.get(kind, ())] or [np.zeros(0)])
+    blocks = [sparse.csr_matrix(dense * weights)]
     if words.nnz:
         blocks.append(TfidfTransformer(sublinear_tf=True).fit_transform(words))
     return sparse.hstack(blocks, format="csr")
 
 
+_BLOCKS = {  # widths of the dense features of a cell
+    "image": (SIDE * SIDE * 3, CELLS * CELLS * EDGES),
+    "audio": (BANDS * FRAMES,),
+    "number": (1,),
+    "series": (32,),
+}
+
+
 def _width(kind: str) -> int:
-    return {"image": SIDE * SIDE * 3, "audio": BANDS * FRAMES, "number": 1, "series": 32}.get(kind, 0)
+    return sum(_BLOCKS.get(kind, ()))
 
 
 def _dense(value: Any, kind: str) -> np.ndarray:
@@ -72,28 +84,47 @@ def _dense(value: Any, kind: str) -> np.ndarray:
         number = as_number(value)
         return np.array([np.nan if number is None else number])
     if kind == "image":
-        small = opaque(value).convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX)
-        return np.asarray(small, np.float64).ravel() / 255
+        whole = opaque(value)
+        small = whole.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX)
+        return np.concatenate([np.asarray(small, np.float64).ravel() / 255, _edges(whole)])
     if kind == "audio":
         return _bands(value)
     flat = np.asarray(value, np.float64).reshape(len(value), -1).mean(1)
     return np.interp(np.linspace(0, len(flat) - 1, width), np.arange(len(flat)), flat)
 
 
+def _edges(picture: Image.Image) -> np.ndarray:
+    """How strong the edges of each direction are in each cell, after Dalal & Triggs (2005)."""
+    side = 8 * CELLS
+    grey = np.asarray(picture.convert("L").resize((side, side), Image.Resampling.BOX), np.float64)
+    down, right = np.gradient(grey)
+    turn = np.arctan2(down, right) % (2 * np.pi) / (2 * np.pi) * EDGES
+    low, share = turn.astype(int), turn - np.floor(turn)
+    y, x = np.mgrid[:side, :side] // 8
+    found = np.zeros((CELLS, CELLS, EDGES))
+    strength = np.hypot(down, right)
+    np.add.at(found, (y, x, low % EDGES), strength * (1 - share))
+    np.add.at(found, (y, x, (low + 1) % EDGES), strength * share)
+    return np.sqrt(found / (np.linalg.norm(found) + 1e-6)).ravel()
+
+
 def _bands(sound: Sound) -> np.ndarray:
-    """Log energies of `BANDS` bands, even on a mel-like scale, in `FRAMES` equal stretches of the sound's loud part."""
+    """Log energies of `BANDS` triangular mel bands at `FRAMES` moments of what stands out from the background."""
     samples = mono(sound).astype(np.float64)
-    loud = np.flatnonzero(np.abs(samples) > 0.02 * np.abs(samples).max(initial=0))
-    samples = samples[loud[0] : loud[-1] + 1] if len(loud) else samples
-    stretches = np.array_split(np.pad(samples, (0, max(0, FRAMES * 64 - len(samples)))), FRAMES)
-    edges = 700 * np.expm1(np.linspace(0, np.log1p(sound.rate / 2 / 700), BANDS + 1))
-    found = []
-    for stretch in stretches:
-        power = np.abs(np.fft.rfft(stretch * np.hanning(len(stretch)))) ** 2
-        place = np.clip((edges / (sound.rate / 2) * (len(power) - 1)).round().astype(int), 0, len(power) - 1)
-        sums = np.concatenate([[0.0], np.cumsum(power)])
-        found.append(np.log((sums[np.maximum(place[1:], place[:-1] + 1)] - sums[place[:-1]]) / len(stretch) + 1e-8))
-    return np.concatenate(found)
+    step = max(64, round(STEP * sound.rate))
+    frames = np.lib.stride_tricks.sliding_window_view(np.pad(samples, 2 * step), 2 * step)[::step]
+    power = np.abs(np.fft.rfft(frames * np.hanning(2 * step))) ** 2
+    edges = 700 * np.expm1(np.linspace(0, np.log1p(sound.rate / 2 / 700), BANDS + 2))
+    at = np.linspace(0, sound.rate / 2, power.shape[1])
+    rise = (at - edges[:-2, None]) / np.diff(edges)[:-1, None]
+    fall = (edges[2:, None] - at) / np.diff(edges)[1:, None]
+    levels = np.log(power @ np.clip(np.minimum(rise, fall), 0, None).T + 1e-6)
+    energy = levels.mean(1)
+    quiet, loud = np.percentile(energy, 10), energy.max()
+    there = np.flatnonzero(energy >= quiet + _STANDS_OUT * (loud - quiet))
+    levels = levels[there[0] : there[-1] + 1]
+    moments = np.linspace(0, len(levels) - 1, FRAMES)
+    return np.concatenate([np.interp(moments, np.arange(len(levels)), band) for band in levels.T])
 
 
 def _hashed(value: Any, kind: str) -> list[tuple[int, float]]:
