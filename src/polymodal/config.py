@@ -1,13 +1,13 @@
-"""What a user may set: options of the training loop, and of a whole fit; from keyword arguments or a YAML file
-alike."""
+"""What a user may set: options of the training loop, of a whole fit, and what runs of other kinds share with it; from
+keyword arguments or a YAML file alike."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from polymodal.core.errors import BadArgument, suggest
 from polymodal.core.registry import Spec, plain
@@ -74,7 +74,58 @@ class Training:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class Options:
+    """Options that every kind of run has; all are read, checked and written alike."""
+
+    seed: int = 0
+    fractions: tuple[float, float, float] = (0.7, 0.15, 0.15)
+    trackers: str = "auto"
+    store: str | None = None
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        if min(self.fractions) <= 0 or abs(sum(self.fractions) - 1) > 1e-6:
+            raise BadArgument(f"fractions must be three positive shares that add up to 1; got {self.fractions}.")
+        if self.trackers not in TRACKERS:
+            raise BadArgument(f"Unknown trackers {self.trackers!r}.{suggest(self.trackers, TRACKERS)}")
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> Self:
+        """From keyword arguments. Raises `BadArgument` naming the nearest option for an unknown one."""
+        values = dict(options)
+        allowed = {f.name for f in fields(cls)}
+        if beside := {name: values.pop(name) for name in options if name not in allowed}:
+            values = cls._beside(values, beside, allowed)
+        if isinstance(values.get("fractions"), list):
+            values["fractions"] = tuple(values["fractions"])
+        if isinstance(values.get("store"), os.PathLike):
+            values["store"] = os.fspath(values["store"])
+        return cls(**values)
+
+    @classmethod
+    def _beside(cls, values: dict[str, Any], beside: Mapping[str, Any], allowed: Collection[str]) -> dict[str, Any]:
+        """The options with what is no field of theirs taken in. Raises `BadArgument` for what cannot be."""
+        name = next(iter(beside))
+        raise BadArgument(f"Unknown option {name!r} of fit.{suggest(name, allowed)}")
+
+    @classmethod
+    def read(cls, path: str | Path, changes: Mapping[str, Any] | None = None) -> Self:
+        """From a YAML file of the same names, or a run's `config.yaml`; `changes` (the command line's) win."""
+        if not Path(path).is_file():
+            raise BadArgument(f"The configuration file {str(path)!r} does not exist.")
+        values = read_yaml(Path(path).read_text(encoding="utf-8"), str(path)) or {}
+        if not isinstance(values, dict):
+            raise BadArgument(f"{path} must hold 'option: value' lines; got a {type(values).__name__}.")
+        values = values.get("config", values)  # a run's own file keeps its model beside its options
+        return cls.from_options({**values, **(changes or {})})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as YAML writes them."""
+        return {f.name: plain(getattr(self, f.name)) for f in fields(self)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(Options):
     """Options of a fit.
 
     `fusion`: `auto` (a few cheap, different ones), `all`, or specs. `encoders`, `processors`: specs by stream or kind.
@@ -112,21 +163,17 @@ class Config:
     align: str | type | Mapping[str, Any] | None = None
     align_weight: float = 0.1
     seeds: int = 3
-    seed: int = 0
     crossfit: int = 3
     dim: int = 64
     budget_ms: float | None = None
     deploy: str | None = None
     time_limit: float | None = None
-    fractions: tuple[float, float, float] = (0.7, 0.15, 0.15)
     ensemble: bool = True
     finetune: bool = False
-    trackers: str = "auto"
-    store: str | None = None
     workers: int | None = None
 
     def __post_init__(self) -> None:
-        check_types(self)
+        super().__post_init__()
         _at_least(self, {"seeds": 1, "seed": 0, "crossfit": 0, "dim": 4, "workers": 0})
         for name, value in (("budget_ms", self.budget_ms), ("time_limit", self.time_limit)):
             if value is not None and value <= 0:
@@ -135,44 +182,11 @@ class Config:
             raise BadArgument(f"align_weight must be at least 0; got {self.align_weight}.")
         if self.crossfit == 1:
             raise BadArgument("crossfit must be 0 (off) or at least 2 parts; got 1.")
-        if min(self.fractions) <= 0 or abs(sum(self.fractions) - 1) > 1e-6:
-            raise BadArgument(f"fractions must be three positive shares that add up to 1; got {self.fractions}.")
-        if self.trackers not in TRACKERS:
-            raise BadArgument(f"Unknown trackers {self.trackers!r}.{suggest(self.trackers, TRACKERS)}")
         for options in (self.training, self.encoder_training, self.answer_training, self.finetune_training):
             Training().with_(options)
 
-    @classmethod
-    def from_options(cls, options: Mapping[str, Any]) -> Config:
-        """From keyword arguments. Raises `BadArgument` naming the nearest option for an unknown one."""
-        allowed = {f.name for f in fields(cls)}
-        for name in options:
-            if name not in allowed:
-                raise BadArgument(f"Unknown option {name!r} of fit.{suggest(name, allowed)}")
-        values = dict(options)
-        if isinstance(values.get("fractions"), list):
-            values["fractions"] = tuple(values["fractions"])
-        if isinstance(values.get("store"), os.PathLike):
-            values["store"] = os.fspath(values["store"])
-        return cls(**values)
 
-    @classmethod
-    def read(cls, path: str | Path, changes: Mapping[str, Any] | None = None) -> Config:
-        """From a YAML file of the same names, or a run's `config.yaml`; `changes` (the command line's) win."""
-        if not Path(path).is_file():
-            raise BadArgument(f"The configuration file {str(path)!r} does not exist.")
-        values = read_yaml(Path(path).read_text(encoding="utf-8"), str(path)) or {}
-        if not isinstance(values, dict):
-            raise BadArgument(f"{path} must hold 'option: value' lines; got a {type(values).__name__}.")
-        values = values.get("config", values)  # a run's own file keeps its model beside its options
-        return cls.from_options({**values, **(changes or {})})
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, as YAML writes them."""
-        return {f.name: plain(getattr(self, f.name)) for f in fields(self)}
-
-
-def _at_least(options: Training | Config, lowest: Mapping[str, float]) -> None:
+def _at_least(options: Training | Options, lowest: Mapping[str, float]) -> None:
     for name, least in lowest.items():
         value = getattr(options, name)
         if value is not None and value < least:

@@ -17,10 +17,11 @@ from polymodal.config import Config
 from polymodal.core.errors import BadArgument, BadData, UnknownName, suggest
 from polymodal.core.registry import Spec, import_path, label, options_of, plain
 from polymodal.core.types import Target
+from polymodal.data.given import Given
 from polymodal.data.links import link_notes
 from polymodal.data.schema import Field, Schema
-from polymodal.data.source import Table, read_table
-from polymodal.data.split import PARTS, fold_ids, split_of_column, split_rows
+from polymodal.data.source import Table
+from polymodal.data.split import PARTS, fold_ids
 from polymodal.data.target import encode_target, fit_target, unseen
 from polymodal.encoders import ENCODERS
 from polymodal.heads import HEADS
@@ -160,17 +161,17 @@ def plan(
     if config is not None and options:
         raise BadArgument(f"Give options either in config or one by one; got both ({sorted(options)}).")
     config = config or Config.from_options(options)
-    parts = {"train": data, "valid": valid, "test": test}
-    check_sources(parts)
-    tables = {name: read_rows(source) for name, source in parts.items() if source is not None}
-    resolved = schema if isinstance(schema, Schema) else Schema.infer(tables["train"], target, schema)
-    table = Table.concat([named(part, resolved.id) for part in tables.values()])
+    given = Given.read(data, valid, test)
+    resolved = given.schema(target, schema)
+    table = given.joined(resolved)
     if not resolved.targets:
         raise BadData(f"No target: name the column to predict (target=...). Columns: {', '.join(table.columns)}.")
     if not resolved.fields:
         raise BadData("No column can be used as a stream; `polymodal inspect` says why. Name fields in a schema.")
     _check_names(config, resolved)
-    split, notes = _split(table, tables, resolved, config)
+    split, notes = given.split(
+        table, resolved, config.fractions, config.seed, lambda rows: _held(table.select(rows), resolved)
+    )
     targets, truth = _targets(table, resolved, split, notes)
     objectives = _objectives(config, targets, notes)
     table, split, truth = _labelled(table, split, truth, notes)
@@ -198,11 +199,7 @@ def plan(
         strategies=found,
         config=config,
         compared=compared(found, objectives, listed(config.objectives_on)),
-        sources={
-            n: str(s) if isinstance(s, str | Path) else f"<{type(s).__name__}>"
-            for n, s in parts.items()
-            if s is not None
-        },
+        sources=given.told(),
         notes=(*notes, *_link_notes(table, resolved, config), *resolved.warnings),
     )
 
@@ -234,33 +231,6 @@ def _link_notes(table: Table, schema: Schema, config: Config) -> list[str]:
     return [note for field in linked for note in link_notes(table, field.name, field.options)]
 
 
-def check_sources(parts: Mapping[str, Any]) -> None:
-    """Raise `BadArgument` when two parts of the split are the same file."""
-    seen: dict[Path, str] = {}
-    for name, source in parts.items():
-        if isinstance(source, str | Path) and (other := seen.setdefault(Path(source).resolve(), name)) != name:
-            raise BadArgument(f"{other} and {name} are the same file, {source}: no row may be both learned and judged.")
-
-
-def read_rows(source: Any) -> Table:
-    """The table of `source`. Raises `BadData` when no row of it can be used, with the reasons."""
-    table = read_table(source)
-    if not len(table):
-        reasons = "; ".join(str(problem) for problem in table.problems[:3])
-        raise BadData(f"{table.name} holds no row that can be used.{f' {reasons}.' if reasons else ''}")
-    return table
-
-
-def named(table: Table, column: str | None) -> Table:
-    """The rows named by the schema's id column. One called `id` has named them already, where it could.
-
-    Raises `BadData` when its values are not unique.
-    """
-    if column is None or column not in table.data or column.lower() == "id":
-        return table
-    return table.named_by(column)
-
-
 def _check_names(config: Config, schema: Schema) -> None:
     """Every stream, kind and target that the options name must exist, and a head must be able to answer its target."""
     streams = [*schema.fields, *DEFAULT_ENCODERS]
@@ -278,41 +248,12 @@ def _check_names(config: Config, schema: Schema) -> None:
             raise BadArgument(f"The head {label(spec)} answers {' and '.join(kinds)}; the target {name!r} is {kind}.")
 
 
-def _split(table: Table, tables: Mapping[str, Table], schema: Schema, config: Config) -> tuple[np.ndarray, list[str]]:
-    """[N] part of each row: separate files first, then a split column, then a seeded split of what is left."""
-    part = np.zeros(len(table), dtype=np.int8)
-    if schema.split and "valid" not in tables and "test" not in tables:
-        for name, rows in split_of_column(table.column(schema.split), ids=table.ids).items():
-            part[rows] = PARTS.index(name)
-        notes = [f"The split is the data's own, from the column {schema.split!r}."]
-    else:
-        start = 0
-        for name, piece in tables.items():
-            part[start : start + len(piece)] = PARTS.index(name)
-            start += len(piece)
-        notes = []
-    missing = [name for name in ("valid", "test") if not (part == PARTS.index(name)).any()]
-    if missing:
-        train = np.flatnonzero(part == 0)
-        share = dict(zip(PARTS, config.fractions))
-        wanted = {name: share[name] if name in missing else 0.0 for name in ("valid", "test")}
-        total = share["train"] + sum(wanted.values())
-        name = next(iter(schema.targets))
-        labels = table.select(train).column(name)
-        codes = encode_target(fit_target(name, schema.targets[name], labels), labels)
-        groups = [table.column(schema.group)[i] for i in train] if schema.group else None
-        cut = split_rows(
-            len(train),
-            valid=wanted["valid"] / total,
-            test=wanted["test"] / total,
-            labels=codes,
-            groups=groups,
-            seed=config.seed,
-        )
-        for name in missing:
-            part[train[cut[name]]] = PARTS.index(name)
-        notes.append(f"No {' and no '.join(missing)} rows were given: cut from the training rows (seed {config.seed}).")
-    return part, notes
+def _held(table: Table, schema: Schema) -> dict[str, Any]:
+    """By what a split of these rows is stratified, and what stays together."""
+    name, kind = next(iter(schema.targets.items()))
+    labels = table.column(name)
+    codes = encode_target(fit_target(name, kind, labels), labels)
+    return {"labels": codes, "groups": table.column(schema.group) if schema.group else None}
 
 
 def _targets(

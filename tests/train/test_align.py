@@ -18,7 +18,7 @@ from polymodal.data.schema import Field, Schema
 from polymodal.data.source import read_table
 from polymodal.train.align_items import Chosen
 from polymodal.train.align_plan import plan_align
-from polymodal.train.fit import Interrupted
+from polymodal.train.run_folder import Interrupted
 
 COLORS = {"red": (220, 40, 40), "green": (40, 200, 60), "blue": (50, 60, 230), "white": (240, 240, 240)}
 SHADES = ("dark", "bright")

@@ -25,7 +25,7 @@ import numpy as np
 
 from polymodal.core.digest import SIZE
 from polymodal.core.errors import BadArgument, BadData, PolymodalError, UnknownName, suggest
-from polymodal.core.files import read_json, write_json
+from polymodal.core.files import read_json, sync_folder, write_json
 from polymodal.data.group import STALE, SUFFIX, TEMPORARY, Group
 from polymodal.data.segment import Layout, Segment, layout_of, write_segment
 
@@ -78,7 +78,7 @@ class Store:
         try:
             self._create(temporary, words, arrays)
             os.replace(temporary, temporary.with_suffix(SUFFIX))
-            _sync_folder(temporary.parent)
+            sync_folder(temporary.parent)
         except OSError as error:
             raise self._explained(error, sum(a.nbytes for a in arrays.values())) from error
         finally:
@@ -306,13 +306,3 @@ def _mtime(path: Path) -> float:
     with contextlib.suppress(FileNotFoundError):
         return path.stat().st_mtime
     return 0.0
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename last through a power cut; Windows has no such call and needs none."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -22,6 +22,7 @@ from typing import BinaryIO
 import xxhash
 
 from polymodal.core.errors import BadData, PolymodalError
+from polymodal.core.files import sync_folder
 
 _HEADER = struct.Struct("<4sIQ16s")  # mark, check of the rest of the header, length and digest of what follows
 _MARK = b"pmJ1"
@@ -168,16 +169,6 @@ def refusing(path: Path) -> Iterator[None]:
                 "give the same command again."
             ) from error
         raise PolymodalError(f"{path} cannot be written: {error.strerror or error}.") from error
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename last through a power cut; Windows has no such call and needs none."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def _locked(file: BinaryIO) -> bool:

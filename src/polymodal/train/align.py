@@ -16,7 +16,7 @@ from polymodal.align.base import Aligner
 from polymodal.align.doctor import examine
 from polymodal.align.pairs import Side
 from polymodal.assemble import build_encoder, parameters
-from polymodal.core.errors import BadData, PolymodalError
+from polymodal.core.errors import BadData
 from polymodal.core.files import read_json, write_json, writing
 from polymodal.core.registry import label
 from polymodal.data.dataset import Dataset, process_table
@@ -37,9 +37,8 @@ from polymodal.train.align_report import write_align_report
 from polymodal.train.align_train import JUDGED, AlignTraining, both_ways, embed_items, recall
 from polymodal.train.conclude import environment
 from polymodal.train.encode import store_tokens
-from polymodal.train.fit import Interrupted
 from polymodal.train.progress import Log, Progress, tracker_of, write_trackers
-from polymodal.train.run_folder import claim, release, set_aside
+from polymodal.train.run_folder import claimed, set_aside
 
 LEARNED = "aligner"  # name of the files in work/encoders that hold what was learned
 
@@ -91,17 +90,12 @@ def align(
     plan = plan_align(data, streams, valid=valid, test=test, schema=schema, config=config, **options)
     folder = Path(out)
     tracker_of(plan.config.trackers)
-    claim(folder, plan.to_json(), [list(plan.table.ids), plan.split], resume)
-    try:
-        with Log(folder / "log.jsonl") as log, Progress(quiet=quiet) as progress:
-            return _Session(plan, folder, log, progress).run()
-    except PolymodalError:
-        release(folder)
-        raise
-    except KeyboardInterrupt:
-        raise Interrupted(
-            f"Stopped before there was a result. The same command with --resume goes on where {folder} stopped."
-        ) from None
+    with (
+        claimed(folder, plan.to_json(), [list(plan.table.ids), plan.split], resume),
+        Log(folder / "log.jsonl") as log,
+        Progress(quiet=quiet) as progress,
+    ):
+        return _Session(plan, folder, log, progress).run()
 
 
 class _Session:

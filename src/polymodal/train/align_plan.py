@@ -13,19 +13,12 @@ import numpy as np
 from polymodal.align import ALIGNERS
 from polymodal.core.errors import BadArgument, BadData, UnknownName, suggest
 from polymodal.core.registry import Spec, label
+from polymodal.data.given import Given
 from polymodal.data.schema import Field, Schema
 from polymodal.data.source import Table
-from polymodal.data.split import PARTS, split_of_column, split_rows
+from polymodal.data.split import PARTS
 from polymodal.encoders import ENCODERS
-from polymodal.planning import (
-    DEFAULT_ENCODERS,
-    check_sources,
-    named,
-    part_class,
-    portable,
-    processor_spec,
-    read_rows,
-)  # fmt: skip
+from polymodal.planning import DEFAULT_ENCODERS, part_class, portable, processor_spec
 from polymodal.train.align_config import AlignConfig
 
 FROZEN_ENCODERS = {"vector": "vector_plain"}  # what needs no training of its own
@@ -92,16 +85,14 @@ def plan_align(
     if config is not None and options:
         raise BadArgument(f"Give options either in config or one by one; got both ({sorted(options)}).")
     config = config or AlignConfig.from_options(options)
-    parts = {"train": data, "valid": valid, "test": test}
-    check_sources(parts)
-    tables = {name: read_rows(source) for name, source in parts.items() if source is not None}
-    known = schema if isinstance(schema, Schema) else Schema.infer(tables["train"], None, schema)
-    chosen = replace(known, fields=chosen_fields(known, tables["train"], streams), targets={})
-    for source in tables.values():
+    given = Given.read(data, valid, test)
+    known = given.schema(None, schema)
+    chosen = replace(known, fields=chosen_fields(known, given.tables["train"], streams), targets={})
+    for source in given.tables.values():
         for field in chosen.fields.values():
             for column in field.columns:
                 source.column(column)
-    table = Table.concat([named(part, chosen.id) for part in tables.values()])
+    table = given.joined(chosen)
     towers, encoders = _towers(chosen, config)
     ALIGNERS.resolve(config.method)
     method = portable(config.method)
@@ -115,7 +106,9 @@ def plan_align(
         raise BadArgument(
             f"{label(method)} is solved from all pairs, not trained: leave out training={dict(config.training)}."
         )
-    split, notes = _split(table, tables, chosen, config)
+    split, notes = given.split(
+        table, chosen, config.fractions, config.seed, lambda rows: {"groups": _together(table.select(rows), chosen)}
+    )
     return AlignPlan(
         table,
         chosen,
@@ -125,11 +118,7 @@ def plan_align(
         method,
         towers,
         config,
-        {
-            n: str(s) if isinstance(s, str | Path) else f"<{type(s).__name__}>"
-            for n, s in parts.items()
-            if s is not None
-        },
+        given.told(),
         tuple(notes),
     )
 
@@ -229,40 +218,6 @@ def _tuned(spec: Spec | None) -> Spec | None:
         return spec
     given = dict(spec) if isinstance(spec, Mapping) else {"name": spec}
     return {"tune": "lora", **given} if "tune" in ENCODERS.resolve(spec)[0].__init__.__kwdefaults__ else given  # type: ignore[misc]
-
-
-def _split(
-    table: Table, tables: Mapping[str, Table], schema: Schema, config: AlignConfig
-) -> tuple[np.ndarray, list[str]]:
-    """[N] part of each row: separate files first, then a split column, then a seeded split of what is left.
-
-    Rows that share a cell of any stream but text stay together: one photo on two rows is one photo.
-    """
-    part = np.zeros(len(table), dtype=np.int8)
-    if schema.split and "valid" not in tables and "test" not in tables:
-        for name, rows in split_of_column(table.column(schema.split), ids=table.ids).items():
-            part[rows] = PARTS.index(name)
-        notes = [f"The split is the data's own, from the column {schema.split!r}."]
-    else:
-        part = np.repeat(np.array([PARTS.index(n) for n in tables], np.int8), [len(t) for t in tables.values()])
-        notes = []
-    missing = [name for name in ("valid", "test") if not (part == PARTS.index(name)).any()]
-    if missing:
-        train = np.flatnonzero(part == 0)
-        share = dict(zip(PARTS, config.fractions))
-        wanted = {name: share[name] if name in missing else 0.0 for name in ("valid", "test")}
-        total = share["train"] + sum(wanted.values())
-        cut = split_rows(
-            len(train),
-            valid=wanted["valid"] / total,
-            test=wanted["test"] / total,
-            groups=_together(table.select(train), schema),
-            seed=config.seed,
-        )
-        for name in missing:
-            part[train[cut[name]]] = PARTS.index(name)
-        notes.append(f"No {' and no '.join(missing)} rows were given: cut from the training rows (seed {config.seed}).")
-    return part, notes
 
 
 def _together(table: Table, schema: Schema) -> list[Hashable]:

@@ -32,15 +32,9 @@ from polymodal.train.neighbours import add_neighbours
 from polymodal.train.pool import Pool
 from polymodal.train.progress import Log, Progress, tracker_of
 from polymodal.train.run import Run
-from polymodal.train.run_folder import claim, release, set_aside
+from polymodal.train.run_folder import claimed, set_aside
 from polymodal.train.work import TRAIN, VALID, answer_out, encoder_out, finetune_out
 from polymodal.variants import base_of
-
-
-class Interrupted(PolymodalError):
-    """Stopped by the user before there was a usable run."""
-
-    exit_code = 130
 
 
 def fit(
@@ -76,16 +70,8 @@ def fit_plan(plan: Plan, *, out: str | Path, resume: bool = False, quiet: bool =
     """Carry out a plan; see `fit`."""
     folder = Path(out)
     tracker_of(plan.config.trackers)  # a tracker that is not installed is said now, not after the training
-    claim(folder, plan.to_json(), [list(plan.table.ids), dict(plan.truth), plan.split], resume)
-    try:
+    with claimed(folder, plan.to_json(), [list(plan.table.ids), dict(plan.truth), plan.split], resume):
         return _carry_out(plan, folder, quiet)
-    except PolymodalError:
-        release(folder)
-        raise
-    except KeyboardInterrupt:
-        raise Interrupted(
-            f"Stopped before there was a result. The same command with --resume goes on where {folder} stopped."
-        ) from None
 
 
 def _carry_out(plan: Plan, folder: Path, quiet: bool) -> Run:

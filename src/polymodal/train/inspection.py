@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from polymodal.data.given import Given
 from polymodal.data.inspect import Inspection, inspect_table
-from polymodal.data.schema import Schema
-from polymodal.data.source import Table
-from polymodal.data.split import PARTS
-from polymodal.planning import named, read_rows
 from polymodal.process import PROCESSORS
 
 
@@ -17,11 +14,11 @@ def inspect(data: Any, target: Any = None, *, valid: Any = None, test: Any = Non
 
     Arguments as in `polymodal.plan`. Every media cell is opened once. Raises as `plan` does.
     """
-    tables = {n: read_rows(s) for n, s in zip(PARTS, (data, valid, test)) if s is not None}
-    resolved = schema if isinstance(schema, Schema) else Schema.infer(tables["train"], target, schema)
-    table = Table.concat([named(part, resolved.id) for part in tables.values()])
+    given = Given.read(data, valid, test)
+    resolved = given.schema(target, schema)
+    table = given.joined(resolved)
     readers = {
         name: PROCESSORS.build({"name": f.kind, **f.processor_options}).read for name, f in resolved.fields.items()
     }
-    split = [name for name, part in tables.items() for _ in range(len(part))] if len(tables) > 1 else None
+    split = [name for name, part in given.tables.items() for _ in range(len(part))] if len(given.tables) > 1 else None
     return inspect_table(table, resolved, readers=readers, split=split)

@@ -13,10 +13,10 @@ import yaml
 from polymodal.core.errors import BadData, UnknownName, suggest
 from polymodal.core.files import read_json, write_json
 from polymodal.data.dataset import process_table
+from polymodal.data.given import named, read_rows
 from polymodal.data.source import Problem, Table
 from polymodal.data.store import Store, default_store
 from polymodal.data.target import encode_target
-from polymodal.planning import named, read_rows
 from polymodal.predictor import LEARNED, Predictor
 from polymodal.train.progress import Progress
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from polymodal.core.digest import fingerprint
-from polymodal.core.errors import BadArgument
+from polymodal.core.errors import BadArgument, PolymodalError
 from polymodal.core.files import read_json, write_json, writing
 from polymodal.data.source import Problem
 
 VOLATILE = ("workers", "trackers", "time_limit", "store")  # options that change no result
+
+
+class Interrupted(PolymodalError):
+    """Stopped by the user before there was a usable run."""
+
+    exit_code = 130
 
 
 def claim(folder: Path, plan: Mapping[str, Any], rows: Any, resume: bool) -> None:
@@ -39,6 +46,24 @@ def claim(folder: Path, plan: Mapping[str, Any], rows: Any, resume: bool) -> Non
     if _in_use(folder):
         raise BadArgument(f"{folder} is not empty and holds no unfinished run. Give another --out.")
     write_json(stamp, {"mark": mark, "plan": settings})
+
+
+@contextlib.contextmanager
+def claimed(folder: Path, plan: Mapping[str, Any], rows: Any, resume: bool) -> Iterator[None]:
+    """`claim` for as long as a run lasts: what fails before any training leaves the folder free.
+
+    Raises `Interrupted` when stopped by the user.
+    """
+    claim(folder, plan, rows, resume)
+    try:
+        yield
+    except PolymodalError:
+        release(folder)
+        raise
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"Stopped before there was a result. The same command with --resume goes on where {folder} stopped."
+        ) from None
 
 
 def release(folder: Path) -> None:
