@@ -7,7 +7,8 @@ From photos with captions (flickr), spoken digits (avdigits) and numbers (houses
 found when the op sets its row aside or changes it, and every other row that it touches counts against its precision
 (95 % Wilson intervals). The real rows are taken as clean, which they are not wholly: a true fault of theirs counts
 against precision too. dB: signal to noise before and after, against the clean original. `--train` fits on original,
-dirty and cleaned digits. `--space` names a finished `polymodal align` of photos and captions, for mixed-up pairs.
+dirty and cleaned digits (`dirty_digits.py`). `--space` names a finished `polymodal align` of columns image and
+caption_0 of flickr's training rows, for pairs mixed up among its test rows.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matched import compared
+from dirty_digits import trained
 from PIL import Image, ImageFilter
 from realdata import folder_of
 from tools import parser, show
@@ -262,7 +263,8 @@ def across(folders: Mapping[str, Path], rows: int, share: float, out: Path, spac
     for i in wrong:
         columns["label"][i] = names[(names.index(columns["label"][i]) + 1 + int(rng.integers(9))) % len(names)]
     found = [_through({"label_errors": {"label": "label"}}, "wrong labels", columns, set(wrong), out / "labels")]
-    photos = read_table(folders["flickr"] / "train.csv")
+    photos = read_table(folders["flickr"] / "test.csv")  # no space has seen them
+    rows = min(rows, len(photos))
     columns = {name: _cells(photos, name, folders["flickr"], rows) for name in ("id", "image", "caption_0")}
     leaky = set(rng.permutation(rows // 2)[: round(share * rows)].tolist())
     columns["split"] = ["train" if i < rows // 2 else "test" for i in range(rows)]
@@ -330,34 +332,6 @@ def chart(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     figure.savefig(path)
 
 
-def trained(folder: Path, share: float, out: Path, rows: int, seeds: int, epochs: int) -> list[dict[str, Any]]:
-    """Models of original, dirty (wrong labels, repeated rows) and cleaned digits on the same clean test rows."""
-    rng = np.random.default_rng(2)
-    table = read_table(folder / "train.csv")
-    columns = {name: _cells(table, name, folder, rows) for name in ("id", "image", "audio", "label")}
-    out.mkdir(parents=True, exist_ok=True)
-    write_columns(columns, out / "original.csv")
-    names = sorted(set(columns["label"]))
-    for i in rng.permutation(rows)[: round(share * rows)].tolist():
-        columns["label"][i] = names[int(rng.integers(len(names)))]
-    again = rng.permutation(rows)[: round(share * rows)].tolist()
-    for name, cells in columns.items():
-        cells += [f"copy{i}" if name == "id" else cells[i] for i in again]
-    write_columns(columns, out / "dirty.csv")
-    steps = [{"exact_duplicates": {"columns": ["image", "audio"]}}, {"label_errors": {"label": "label"}}]
-    cleaned = out / "cleaned"
-    table_of = cleaned / "data.csv"
-    if not table_of.exists():
-        prepare(out / "dirty.csv", steps, out=cleaned, workers=0, quiet=True)
-    ways = {"dirty": (out / "dirty.csv", {}), "cleaned": (table_of, {}), "original": (out / "original.csv", {})}
-    schema = {"fields": {"image": "image", "audio": "audio"}}
-    ways = {name: (data, {"schema": {**schema, "target": {"label": "classes"}}}) for name, (data, _) in ways.items()}
-    return compared(
-        ways, "label", folder / "valid.csv", folder / "test.csv", out / "fits",
-        seeds=seeds, epochs=epochs, against="dirty", number=False,
-    )  # fmt: skip
-
-
 def main() -> None:
     arguments = parser(__doc__)
     for name in ("flickr", "avdigits", "houses"):
@@ -367,27 +341,31 @@ def main() -> None:
     arguments.add_argument("--seeds", type=int, default=3)
     arguments.add_argument("--epochs", type=int, default=8)
     arguments.add_argument("--train", action="store_true")
+    arguments.add_argument("--train-rows", type=int, default=1200)
+    arguments.add_argument("--only", choices=("trials", "across", "train"), help="one part alone")
     arguments.add_argument("--space")
     arguments.add_argument("--out", type=Path, default=Path("runs/dirt"))
     options = arguments.parse_args()
     folders = {name: folder_of(getattr(options, name)) for name in ("flickr", "avdigits", "houses")}
     options.out.mkdir(parents=True, exist_ok=True)
     found, cells = [], {}
-    for trial in TRIALS:
+    for trial in TRIALS if options.only in (None, "trials") else ():
         if trial.kind not in cells:
             cells = {trial.kind: clean_cells(trial.kind, folders, options.rows)}
         found.append(tried(trial, cells[trial.kind], options.share))
         told = {key: found[-1][key] for key in ("op", "fault", "planted", "found", "precision", "recall", "dB")}
         print(*told.values(), sep="  ", file=sys.stderr, flush=True)
-    found += across(folders, options.rows, options.share, options.out, options.space)
-    show(found, options.json)
-    chart(found, options.out / "dirt.png")
-    chart(found, options.out / "dirt.svg")
-    if options.train:
-        show(
-            trained(folders["avdigits"], options.share, options.out / "train", options.rows * 3, options.seeds,
-                    options.epochs), options.json,
-        )  # fmt: skip
+    if options.only in (None, "across"):
+        found += across(folders, options.rows, options.share, options.out, options.space)
+    if found:
+        show(found, options.json)
+        chart(found, options.out / "dirt.png")
+    if options.train or options.only == "train":
+        for table in trained(
+            folders["avdigits"], options.share, (options.out / "train").resolve(), options.train_rows, options.seeds,
+            options.epochs,
+        ):  # fmt: skip
+            show(table, options.json)
 
 
 if __name__ == "__main__":

@@ -142,6 +142,9 @@ def test_confident_learning_by_its_formula():
     assert instead.tolist() == [-1, -1, -1, -1, 0]
     assert doubt[4] == pytest.approx(0.72)
     assert confident(probability, codes, 0.75)[0].tolist() == [-1] * 5
+    unsure = np.array([[0.9, 0.1], [0.1, 0.9], [0.45, 0.55], [0.95, 0.05]])
+    codes = np.array([0, 1, 0, 1])  # one row is counted as wrong, and it is the one that gives its label the least
+    assert confident(unsure, codes, 0.0)[0].tolist() == [-1, -1, -1, 0]
 
 
 def test_probabilities_never_come_from_a_model_that_saw_the_row():

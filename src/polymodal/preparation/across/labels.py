@@ -17,9 +17,10 @@ class LabelErrors(BatchOp):
 
     Out-of-sample probabilities come from a logistic regression, cross-validated over `folds`, on cheap features of all
     columns together: words and pairs of words, small pictures and their edges, mel bands, numbers. The threshold of a
-    class is the mean probability that rows with its label get for it; a row is doubted when the likeliest class among
-    those that reach their threshold is not its label, and exceeds its label's probability by `margin`. `then`:
-    `set_aside`, or `mark`, which adds the columns LABEL_doubt (0..1) and LABEL_instead and keeps every row.
+    class is the mean probability that rows with its label get for it; rows in which the likeliest class among those
+    that reach their threshold is not the label are counted, and so many rows are doubted: those that give their label
+    the lowest probability, where another class exceeds it by `margin`. `then`: `set_aside`, or `mark`, which adds the
+    columns LABEL_doubt (0..1) and LABEL_instead and keeps every row.
 
     It doubts as well as it knows: where the rest of a row tells the label rightly in two of three rows only, many rows
     that it doubts are right, and `mark` is the choice. A smaller margin finds more wrong labels, and doubts more right
@@ -34,7 +35,7 @@ class LabelErrors(BatchOp):
         label: str,
         columns: Sequence[str] | str | None = None,
         folds: int = 5,
-        margin: float = 0.5,
+        margin: float = 0.35,
         then: str = "set_aside",
     ):
         super().__init__(columns=columns)
@@ -131,11 +132,16 @@ def out_of_sample(features: object, codes: np.ndarray, folds: int, seed: int) ->
 
 def confident(probability: np.ndarray, codes: np.ndarray, margin: float) -> tuple[np.ndarray, np.ndarray]:
     """For each row the class that contradicts its label, -1 for none, and by how much it is likelier, [N] each."""
-    classes = probability.shape[1]
-    own = probability[np.arange(len(codes)), codes]
-    threshold = np.array([own[codes == c].mean() if (codes == c).any() else np.inf for c in range(classes)])
+    each = np.arange(len(codes))
+    own = probability[each, codes]
+    threshold = np.array(
+        [own[codes == c].mean() if (codes == c).any() else np.inf for c in range(probability.shape[1])]
+    )
     reached = np.where(probability >= threshold, probability, -1.0)
-    best = reached.argmax(1)
-    doubt = probability[np.arange(len(codes)), best] - own
-    doubted = (reached.max(1) >= 0) & (best != codes) & (doubt > margin)
+    wrong = int(((reached.max(1) >= 0) & (reached.argmax(1) != codes)).sum())
+    best = probability.argmax(1)
+    doubt = probability[each, best] - own
+    lowest = np.zeros(len(codes), bool)
+    lowest[np.argsort(own, kind="stable")[:wrong]] = True
+    doubted = lowest & (best != codes) & (doubt > margin)
     return np.where(doubted, best, -1), np.where(doubted, doubt, 0.0)
