@@ -142,8 +142,8 @@ def test_confident_learning_by_its_formula():
     assert instead.tolist() == [-1, -1, -1, -1, 0]
     assert doubt[4] == pytest.approx(0.72)
     assert confident(probability, codes, 0.75)[0].tolist() == [-1] * 5
-    unsure = np.array([[0.9, 0.1], [0.1, 0.9], [0.45, 0.55], [0.95, 0.05]])
-    codes = np.array([0, 1, 0, 1])  # one row is counted as wrong, and it is the one that gives its label the least
+    unsure = np.array([[0.9, 0.1], [0.3, 0.7], [0.45, 0.55], [0.65, 0.35]])
+    codes = np.array([0, 1, 0, 1])  # row 2 is counted, row 3 gives its label the least
     assert confident(unsure, codes, 0.0)[0].tolist() == [-1, -1, -1, 0]
 
 
