@@ -26,10 +26,10 @@ ALIGNERS = Catalogue(
     {
         "infonce": Entry(
             "polymodal.align.contrastive:InfoNCE",
-            "Softmax contrast, both ways, learned temperature",
+            "Softmax contrast, both ways, learned temperature.",
             "van den Oord et al. 2018; Radford et al. 2021",
         ),
-        "siglip": Entry("polymodal.align.contrastive:SigLIP", "Sigmoid contrast, pair by pair", "Zhai et al. 2023"),
+        "siglip": Entry("polymodal.align.contrastive:SigLIP", "Sigmoid contrast, pair by pair.", "Zhai et al. 2023"),
         "knowledge": Entry(
             "polymodal.align.knowledge:Knowledge",
             "Softmax contrast with soft targets and hard negatives from a knowledge graph.",

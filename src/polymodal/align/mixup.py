@@ -26,11 +26,3 @@ def fusemix(
     if share is None:
         share = torch.distributions.Beta(float(alpha), float(alpha)).sample()
     return {name: share * x + (1 - share) * second[name] for name, x in first.items()}
-
-
-def mixed_matches(first: Tensor, second: Tensor) -> Tensor:
-    """[B, B] bool: which mixed rows belong together, from what belongs together in the two batches they are made of.
-
-    Mixed rows i and j do if both their halves do; on the diagonal always.
-    """
-    return first & second

@@ -1,4 +1,4 @@
-"""Device and precision: what training needs to know of the machine. Torch is imported when asked for, not before."""
+"""Precision of a training. Torch is imported when asked for, not before."""
 
 from __future__ import annotations
 
@@ -11,17 +11,6 @@ if TYPE_CHECKING:
     import torch
 
 PRECISIONS = ("auto", "float32", "bfloat16")
-
-
-def device_of(name: str = "auto") -> torch.device:
-    """`auto` takes CUDA, then Apple's MPS, then the CPU."""
-    import torch
-
-    if name != "auto":
-        return torch.device(name)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any]:

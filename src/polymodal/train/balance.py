@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from polymodal.evaluate.statistics import Paired, bootstrap, holm, paired
+from polymodal.evaluate.wording import signed
 from polymodal.planning import Plan
 from polymodal.train.compare import Outcome, Question, score_of
 from polymodal.train.finished import FINE_TUNED, Finished
@@ -144,7 +145,7 @@ def _verdicts(rows: Sequence[Mapping[str, Any]], metric: str) -> list[str]:
     if not rows:
         return ["Whether an objective against greedy learning would help was not tried: objectives=all compares them."]
     best = max(rows, key=lambda r: r["valid_difference"])
-    gap = f"{metric} {_signed(best['difference'])} (95 % interval {_span(best)}) against {best['baseline']}"
+    gap = f"{metric} {signed(best['difference'])} (95 % interval {_span(best)}) against {best['baseline']}"
     if best["valid_difference"] <= 0:
         told = ["Balancing did not help: on validation no objective beats the same fusion trained without one."]
     elif best["low"] > 0:
@@ -164,8 +165,4 @@ def _verdicts(rows: Sequence[Mapping[str, Any]], metric: str) -> list[str]:
 
 
 def _span(gap: Mapping[str, float]) -> str:
-    return f"{_signed(gap['low'])} to {_signed(gap['high'])}"
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.3f}".replace("-", "−")
+    return f"{signed(gap['low'])} to {signed(gap['high'])}"

@@ -15,6 +15,7 @@ from polymodal.core.files import writing
 from polymodal.core.types import Target
 from polymodal.evaluate.metrics import METRICS, Metric, primary
 from polymodal.evaluate.statistics import Interval, Paired, bootstrap, caruana, paired
+from polymodal.evaluate.wording import signed
 
 COLUMNS = (
     "strategy",
@@ -264,7 +265,7 @@ def _in_words(
     d = _oriented(c.against_single, q.metric)
     test = {r["strategy"]: r["test_mean"] for r in c.rows if r["target"] == q.target.name}
     figures = f"{q.metric.name} {test[c.fusion]:.3f} ({c.fusion}) against {test[c.single]:.3f} ({c.single})"
-    gap = f"difference {_gap(d.difference)} (95% interval {_gap(d.low)} to {_gap(d.high)}, p = {d.p:.2g})"
+    gap = f"difference {signed(d.difference)} (95% interval {signed(d.low)} to {signed(d.high)}, p = {d.p:.2g})"
     if d.low > 0:
         helped, headline = True, f"Fusing helped: {figures} on test."
     elif d.high < 0:
@@ -276,7 +277,8 @@ def _in_words(
         e = _oriented(c.against_concat, q.metric)
         word = "better than" if e.low > 0 else "worse than" if e.high < 0 else "not distinguishable from"
         sentences.append(
-            f"The chosen fusion is {word} plain concatenation: {_gap(e.difference)} ({_gap(e.low)} to {_gap(e.high)})."
+            f"The chosen fusion is {word} plain concatenation: {signed(e.difference)} "
+            f"({signed(e.low)} to {signed(e.high)})."
         )
     if asked:
         sentences.append(f"This run deploys {c.chosen}, as it was asked to.")
@@ -307,11 +309,6 @@ def _flattered(c: Comparison, q: Question, test: Mapping[str, float]) -> str | N
         "The validation rows are not like the test rows (were the features made with the training labels, or is the "
         "validation split cut from training?), so validation cannot rank the strategies."
     )
-
-
-def _gap(value: float) -> str:
-    """A difference with its sign; the true minus sign, as in the report."""
-    return f"{value:+.3f}".replace("-", "−")
 
 
 def write_leaderboard(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
