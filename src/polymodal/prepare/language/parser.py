@@ -7,7 +7,7 @@ Training follows the parser's own choices, mistakes too, and a dynamic oracle sa
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,17 +19,29 @@ Feature = tuple[int, ...]
 UNKNOWN, NONE, ROOT = 0, 1, 2  # of words and tags
 WIDTH = 6  # of a feature as stored: its template and up to five values
 GROWTH = 4096
+ENDINGS = (3, 2)  # letters
+
+
+class Seen(NamedTuple):
+    """Numbers of a sentence's words, tags and endings, the root's after the last and that of no word at the end."""
+
+    words: list[int]
+    tags: list[int]
+    long: list[int]  # endings of three letters
+    short: list[int]  # of two
 
 
 class Parser:
     """Heads and relations of tagged words. The k-th action is SHIFT, LEFT by each relation, RIGHT by each relation."""
 
     def __init__(
-        self, words: Sequence[str], tags: Sequence[str], relations: Sequence[str], keys: np.ndarray, weights: np.ndarray
-    ):
-        self.words, self.tags, self.relations = list(words), list(tags), list(relations)
+        self, words: Sequence[str], endings: Sequence[str], tags: Sequence[str], relations: Sequence[str],
+        keys: np.ndarray, weights: np.ndarray,
+    ):  # fmt: skip
+        self.words, self.endings, self.tags, self.relations = list(words), list(endings), list(tags), list(relations)
         self.keys, self.weights = keys, weights
         self._word = {word: i + 3 for i, word in enumerate(words)}
+        self._ending = {ending: i + 3 for i, ending in enumerate(endings)}
         self._tag = {tag: i + 3 for i, tag in enumerate(tags)}
         self._rows = {tuple(v for v in key if v >= 0): i for i, key in enumerate(keys.tolist())}
 
@@ -47,25 +59,26 @@ class Parser:
         words = sorted({word.lower() for one in used for word in one.words})
         tags = sorted({tag for one in used for tag in one.tags})
         relations = sorted({relation for one in used for relation in one.relations})
-        blank = cls(words, tags, relations, np.zeros((0, WIDTH), np.int32), np.zeros((0, 0), np.float32))
+        endings = sorted({word[-n:] for word in words for n in ENDINGS if len(word) > n})
+        blank = cls(words, endings, tags, relations, np.zeros((0, WIDTH), np.int32), np.zeros((0, 0), np.float32))
         return _Lesson(blank, seed, explore).run(used, epochs)
 
-    def ids(self, words: Sequence[str], tags: Sequence[str]) -> tuple[list[int], list[int]]:
-        """Numbers of words and tags, with the root's after the last and that of no word at the end (place -1)."""
-        return (
-            [*(self._word.get(w.lower(), UNKNOWN) for w in words), ROOT, NONE],
-            [*(self._tag.get(t, UNKNOWN) for t in tags), ROOT, NONE],
-        )
+    def seen(self, words: Sequence[str], tags: Sequence[str]) -> Seen:
+        """A sentence in numbers."""
+        low = [word.lower() for word in words]
+        long, short = ([self._ending.get(word[-n:], UNKNOWN) for word in low] for n in ENDINGS)
+        each = [self._word.get(word, UNKNOWN) for word in low], [self._tag.get(tag, UNKNOWN) for tag in tags]
+        return Seen(*([*one, ROOT, NONE] for one in (*each, long, short)))
 
     def parse(self, words: Sequence[str], tags: Sequence[str]) -> tuple[list[int], list[str], list[float]]:
         """Heads (from 1, the root 0), relations, and for each arc the share of the softmax of the scores that its
         transition had: a measure of confidence, not calibrated."""
         state = State(len(words))
-        word, tag = self.ids(words, tags)
+        seen = self.seen(words, tags)
         sure = [1.0] * len(words)
         count = len(self.relations)
         while not state.done():
-            rows = [self._rows[f] for f in features(state, word, tag) if f in self._rows]
+            rows = [self._rows[f] for f in features(state, seen) if f in self._rows]
             scores = self.weights[rows].sum(0)
             legal = _allowed(state.legal(), count)
             action = int(legal[scores[legal].argmax()])
@@ -77,13 +90,14 @@ class Parser:
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """What JSON holds, and what the arrays hold."""
-        told = {"words": self.words, "tags": self.tags, "relations": self.relations}
+        told = {"words": self.words, "endings": self.endings, "tags": self.tags, "relations": self.relations}
         return told, {"keys": self.keys, "weights": self.weights}
 
     @classmethod
     def load(cls, told: dict[str, Any], arrays: dict[str, np.ndarray]) -> Parser:
         """The parser that `state` told of."""
-        return cls(told["words"], told["tags"], told["relations"], arrays["keys"], arrays["weights"])
+        words, endings, tags, relations = (told[name] for name in ("words", "endings", "tags", "relations"))
+        return cls(words, endings, tags, relations, arrays["keys"], arrays["weights"])
 
 
 class _Lesson:
@@ -102,13 +116,13 @@ class _Lesson:
     def run(self, corpus: Sequence[Sentence], epochs: int) -> Parser:
         relation = {name: i for i, name in enumerate(self.parser.relations)}
         ready = [
-            (self.parser.ids(one.words, one.tags), inside(one.heads), [relation[r] for r in one.relations])
+            (self.parser.seen(one.words, one.tags), inside(one.heads), [relation[r] for r in one.relations])
             for one in corpus
         ]
         for epoch in range(epochs):
             for i in self.rng.permutation(len(ready)):
-                (word, tag), heads, relations = ready[i]
-                self.sentence(word, tag, heads, relations, self.explore if epoch else 0.0)
+                seen, heads, named = ready[i]
+                self.sentence(seen, heads, named, self.explore if epoch else 0.0)
         size = len(self.rows)
         weights = (self.now[:size] - self.sums[:size] / self.steps).astype(np.float32)
         kept = np.flatnonzero(np.abs(weights).max(1) > 0)
@@ -119,10 +133,10 @@ class _Lesson:
         told, _ = self.parser.state()
         return Parser.load(told, {"keys": keys, "weights": weights[kept]})
 
-    def sentence(self, word: list[int], tag: list[int], heads: list[int], relations: list[int], explore: float) -> None:
+    def sentence(self, seen: Seen, heads: list[int], relations: list[int], explore: float) -> None:
         state, children = State(len(heads)), dependents(heads)
         while not state.done():
-            rows = [self.row(f) for f in features(state, word, tag)]
+            rows = [self.row(f) for f in features(state, seen)]
             scores = self.now[rows].sum(0)
             costs = state.costs(heads, children)
             legal = _allowed(list(costs), self.count)
@@ -174,9 +188,10 @@ def _allowed(moves: Sequence[int], count: int) -> np.ndarray:
     return np.array(found)
 
 
-def features(state: State, word: list[int], tag: list[int]) -> list[Feature]:
-    """What the classifier sees: words and tags around the top of the stack and the front of the buffer, their newest
-    dependents with relations, their distance and how many dependents they have."""
+def features(state: State, seen: Seen) -> list[Feature]:
+    """What the classifier sees: words, tags and endings around the top of the stack and the front of the buffer, their
+    newest dependents with relations, their distance and how many dependents they have."""
+    word, tag, long, short = seen
     stack, n = state.stack, state.n
     none = n + 1
     s0 = stack[-1] if stack else none
@@ -222,4 +237,5 @@ def features(state: State, word: list[int], tag: list[int]) -> list[Feature]:
         (34, t1, l1), (35, t1, r1), (36, tb, lb), (37, w0, l0), (38, w0, r0), (39, w1, r1), (40, wb, lb),
         (41, t0, tb, far), (42, t1, t0, apart), (43, t0, v0), (44, t1, v1), (45, tb, vb), (46, w0, wb, far),
         (47, w0, w1, apart), (48, w0, v0), (49, t0, w1, tb), (50, t0, r0, tb, wb),
+        (51, long[s0]), (52, long[s1]), (53, long[b0]), (54, t0, short[s0]), (55, t1, short[s1]), (56, tb, short[b0]),
     ]  # fmt: skip

@@ -16,7 +16,7 @@ from polymodal.prepare.language.labels import Labeller, Segmenter, Tagger
 from polymodal.prepare.language.parser import Parser
 
 PARTS = ("segment", "tags", "parse")
-FORM = 1  # of the folder
+FORM = 2  # of the folder
 
 
 def train_language(
