@@ -7,6 +7,7 @@ import pytest
 from ops import applied, run
 
 from polymodal.core.errors import BadArgument
+from polymodal.prepare.clean.hunspell import forms
 
 CLEAN = ["A dog runs over the green field.", "Two men are talking in the street.", "a < b and b > c", "x"]
 
@@ -84,6 +85,45 @@ def test_spelling_leaves_the_words_of_the_field_alone(tmp_path):
     assert run({"spelling": {"dictionary": str(hunspell)}}, ["wugery"])[0] == ["wuggery"]
     with pytest.raises(BadArgument, match="does not exist"):
         run({"spelling": {"dictionary": "nowhere.dic"}}, ["a"])
+
+
+AFF = """SET UTF-8
+FORBIDDENWORD !
+PFX U Y 1
+PFX U   0     un         .
+SFX D Y 3
+SFX D   0     d          e
+SFX D   y     ied        [^aeiou]y
+SFX D   0     ed         [^ey]
+SFX S N 1
+SFX S   0     s/X        .
+"""
+
+
+def test_a_hunspell_dictionary_with_its_endings(tmp_path):
+    (tmp_path / "small.aff").write_text(AFF, encoding="utf-8")
+    (tmp_path / "small.dic").write_text(
+        "6\nlock/UDS\ntie/D\ncarry/D\tpo:verb\nand\/or\nnever/!\nCafé/S\n", encoding="utf-8"
+    )
+    assert set(forms(tmp_path / "small.dic")) == {
+        "lock", "unlock", "locked", "unlocked", "locks", "tie", "tied", "carry", "carried", "and/or", "Café", "Cafés",
+    }  # fmt: skip
+    (tmp_path / "long.aff").write_text(AFF.replace("SET", "FLAG num\nSET").replace(" D ", " 12 "), encoding="utf-8")
+    (tmp_path / "long.dic").write_text("1\ncarry/12,7\n", encoding="utf-8")
+    assert list(forms(tmp_path / "long.dic")) == ["carry", "carried"]
+    texts = ["they carried and locked it"] * 6 + ["they carired it"]
+    mended, _ = run({"spelling": {"dictionary": str(tmp_path / "small.dic")}}, texts)
+    assert mended == [*texts[:6], "they carried it"]
+
+
+@pytest.mark.parametrize("word", ["colors", "traveled", "theaters", "footrace", "walkways", "surfboarder"])
+def test_endings_compounds_and_american_spellings_are_words(word):
+    texts = [f"some {word} here", *["color of a travel by the theatre, food and other farce"] * 9]
+    assert run("spelling", texts)[0] == texts
+
+
+def test_a_dropped_apostrophe_is_no_other_word():
+    assert run("spelling", ["we arent going there", *["we were going to rent it"] * 9])[0][0] == "we aren't going there"
 
 
 def test_exact_and_near_duplicates():

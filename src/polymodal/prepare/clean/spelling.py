@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from functools import cache
 from importlib.resources import files
 from itertools import pairwise
@@ -16,6 +16,7 @@ import xxhash
 
 from polymodal.core.errors import BadArgument, require
 from polymodal.prepare.base import CellOp, Sketch
+from polymodal.prepare.clean.hunspell import forms
 from polymodal.prepare.rows import Row, Rows
 
 _TOKEN = re.compile(
@@ -23,16 +24,32 @@ _TOKEN = re.compile(
 )
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 
+_STEM = 4  # letters that a part of a word has at least
+_BRITISH = tuple(  # American spellings, and what a British dictionary has in their place
+    (re.compile(old), new)
+    for old, new in (
+        (r"or(?=s|ed|ful|ing|ite|y|$)", "our"),
+        (r"l(?=ed$|ing$|ers?$)", "ll"),
+        (r"er(s?)$", r"re\1"),
+        (r"([iy])z(?=e|ing|ation)", r"\1s"),
+        (r"ic(?=ed$|ing$)", "is"),
+        (r"og(?=s?$)", "ogue"),
+        (r"ense(?=s?$)", "ence"),
+        (r"check(?=er)", "chequ"),
+    )
+)
+
 
 class Spelling(CellOp):
     """Mends misspelt words: candidates by SymSpell (Garbe 2012; symspellpy, MIT), ranked by what stands beside them.
 
-    A word is suspect when the dictionary has it not and fewer than `usual` rows of the column write it. Its candidates,
-    within `edits` insertions, deletions, replacements or swaps, are ranked by their frequency in the dictionary and by
-    a bigram model of the column itself; the best wins, if other rows write it too or it is the only one. Names (a
-    capital not at the start of a sentence), code, numbers, addresses, hashtags and words shorter than `shortest` are
-    never touched. `dictionary` names a file of `word count` lines or a Hunspell `.dic` file (its stems as they stand,
-    without the endings of its `.aff`); without one, the English dictionary that symspellpy brings (82,765 words).
+    A word is suspect when fewer than `usual` rows of the column write it and the dictionary has neither it nor what it
+    is made of (an ending, a compound, an American spelling). Candidates, within `edits` insertions, deletions,
+    replacements or swaps, begin with the same letter and stand in more rows than the word itself, or are the only one;
+    they are ranked by their frequency and by a bigram model of the column. Names (a capital not at the start of a
+    sentence), code, numbers, addresses, hashtags and words shorter than `shortest` are never touched. `dictionary`
+    names a file of `word count` lines or a Hunspell `.dic`, whose `.aff` lies beside it; without one, the English
+    dictionary that symspellpy brings (82,765 words). Names in small letters are not told from slips.
     """
 
     kinds = ("text",)
@@ -96,14 +113,17 @@ class Spelling(CellOp):
         if len(word) < self.shortest or not (word.islower() or (first and word[1:].islower())):
             return False
         plain = word.casefold()
-        bare = plain.removesuffix("'s").removesuffix("’s")
-        return plain not in self._speller.words and bare not in self._speller.words and self._rows(plain) < self.usual
+        return self._rows(plain) < self.usual and not is_word(plain, self._speller.words)
 
     def _best(self, word: str, before: str, after: str) -> str:
         key = (word, before, after)
         if key not in self._mended:
-            found = self._candidates(word.casefold())
-            found = [c for c in found if self._rows(c.term)] or found[:1] * (len(found) == 1)
+            plain = word.casefold()
+            found = [c for c in self._candidates(plain) if _begin_alike(c.term, plain)]
+            dropped = [c for c in found if c.term.replace("'", "") == plain]
+            here = max(self._rows(plain), 1)  # a slip that is as frequent as what it should be is none
+            found = [c for c in found if self._rows(c.term) > here] or found[:1] * (len(found) == 1 and here == 1)
+            found = dropped or found
             best = max(found, key=lambda c: self._score(c, before, after), default=None)
             chosen = word if best is None else best.term
             self._mended[key] = chosen.capitalize() if word[0].isupper() else chosen
@@ -128,6 +148,24 @@ class Spelling(CellOp):
         return _found(self.state, "pair", pair)
 
 
+def _begin_alike(a: str, b: str) -> bool:
+    """The first letter is seldom wrong (Pollock & Zamora 1984), unless it changed places with the second."""
+    return a[0] == b[0] or a[:2] == b[1::-1]
+
+
+def is_word(word: str, words: Container[str]) -> bool:
+    """Whether a word is in the dictionary, or an ending, a compound or an American spelling of words that are."""
+    if word in words or any(word.removesuffix(s) in words for s in ("'s", "’s")):
+        return True
+    for ending in ("s", "es", "ed", "er", "ers", "ing", "ly", "less"):
+        stem = word.removesuffix(ending)
+        if stem != word and len(stem) >= _STEM and (stem in words or f"{stem}e" in words):
+            return True
+    if any(word[:i] in words and word[i:] in words for i in range(_STEM, len(word) - _STEM + 1)):
+        return True
+    return any(new in words for old, british in _BRITISH if (new := old.sub(british, word)) != word)
+
+
 def _changed(dictionary: str | None) -> float:
     return Path(dictionary).stat().st_mtime if dictionary is not None and Path(dictionary).is_file() else 0.0
 
@@ -146,14 +184,13 @@ def speller(dictionary: str | None, edits: int, changed: float) -> Any:
     file = Path(dictionary)
     if not file.is_file():
         raise BadArgument(f"The dictionary {dictionary!r} does not exist.")
-    lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-    if file.suffix == ".dic":  # the first line is the number of stems; flags stand behind a slash
-        entries = [(line.split("/")[0].split("\t")[0].strip(), 1) for line in lines[1:]]
+    if file.suffix == ".dic":
+        entries = [(word, 1) for word in forms(file)]
     else:
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
         entries = [_entry(line, number, dictionary) for number, line in enumerate(lines, 1) if line.strip()]
     for word, frequency in entries:
-        if word:
-            symspell.create_dictionary_entry(word.casefold(), frequency)
+        symspell.create_dictionary_entry(word.casefold(), frequency)
     if not symspell.word_count:
         raise BadArgument(f"The dictionary {dictionary!r} holds no word.")
     return symspell
