@@ -103,7 +103,7 @@ SFX S   0     s/X        .
 def test_a_hunspell_dictionary_with_its_endings(tmp_path):
     (tmp_path / "small.aff").write_text(AFF, encoding="utf-8")
     (tmp_path / "small.dic").write_text(
-        "6\nlock/UDS\ntie/D\ncarry/D\tpo:verb\nand\/or\nnever/!\nCafé/S\n", encoding="utf-8"
+        "6\nlock/UDS\ntie/D\ncarry/D\tpo:verb\nand\\/or\nnever/!\nCafé/S\n", encoding="utf-8"
     )
     assert set(forms(tmp_path / "small.dic")) == {
         "lock", "unlock", "locked", "unlocked", "locks", "tie", "tied", "carry", "carried", "and/or", "Café", "Cafés",

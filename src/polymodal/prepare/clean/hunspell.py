@@ -95,7 +95,7 @@ def _rules(path: Path) -> _Rules:
 
 
 def _affix(end: str, crosses: bool, taken: str, given: str, rest: Sequence[str]) -> _Affix:
-    """One line of a rule: `SFX D y ied [^aeiou]y`; 0 stands for nothing, flags behind a slash are for further affixes."""
+    """One line of a rule: `SFX D y ied [^aeiou]y`; 0 is nothing, flags behind a slash are for more affixes."""
     given = given.split("/")[0]
     condition = rest[0] if rest else "."
     pattern = re.sub(r"[^\w\[\]^.]", lambda m: re.escape(m[0]), condition)
