@@ -94,9 +94,9 @@ def test_what_is_damaged_is_named(tmp_path):
     done = prepare(data, ["readable", {"name": "uniform", "below": 6}], out=tmp_path / "out", workers=0, quiet=True)
     aside = {r["id"]: r["reason"] for r in pq.read_table(tmp_path / "out" / "set_aside.parquet").to_pylist()}
     assert aside.keys() == {"r1", "r2", "r3", "r4", "r5"}
-    assert "is no readable picture" in aside["r1"]
-    assert aside["r2"] == "photo: the file is empty (0 bytes)"
-    assert aside["r3"] == "photo: the file '3.png' does not exist"
+    assert "is a picture that is cut short or damaged" in aside["r1"]
+    assert aside["r2"].startswith("photo: the file '2.png' is empty (0 bytes)")
+    assert aside["r3"].startswith("photo: the file '3.png' does not exist")
     assert "nearly one colour" in aside["r5"]
     assert read_table(done.table).column("photo")[1:] == ["media/photo/000000006.png", None]
 

@@ -40,8 +40,8 @@ def test_readable_names_the_fault():
     cells = [broken(buffer.getvalue()[:300]), broken(b""), broken(b"no picture"), broken(buffer.getvalue()), None]
     kept, aside = run("readable", cells, "image")
     assert set(aside) == {0, 1, 2}
-    assert aside[1] == "x: the file is empty (0 bytes)"
-    assert aside[2] == "x: is no picture of a known form"
+    assert aside[1] == "x: is empty (0 bytes): copy, download or export it again"
+    assert aside[2].startswith("x: is no picture of a known form; it looks like plain text")
     assert kept[3].size == PHOTOS[0].size
 
 
@@ -49,7 +49,7 @@ def test_a_bomb_is_refused_before_it_is_decoded(monkeypatch):
     monkeypatch.setattr("polymodal.prepare.media.MOST_PIXELS", 1000)
     buffer = io.BytesIO()
     PHOTOS[0].save(buffer, "PNG")
-    assert "would take gigabytes" in run("readable", [broken(buffer.getvalue())], "image")[1][0]
+    assert "million pixels, more than" in run("readable", [broken(buffer.getvalue())], "image")[1][0]
 
 
 def test_upright():

@@ -98,9 +98,9 @@ def test_broken_scans_are_named():
     cells += [cell(CT[:1200])]
     aside = run("readable", cells, "volume")[1]
     assert set(aside) == {0, 1, 2, 3, 4}
-    assert aside[0] == "x: is a DICOM file without pixels"
-    assert aside[2] == "x: is neither DICOM nor NIfTI"
-    assert aside[3] == "x: is no readable NIfTI file"
+    assert aside[0] == "x: is a DICOM file without pixels (modality CT): a report or a plan, which is no scan, or cut short"
+    assert aside[2].startswith("x: is neither DICOM nor NIfTI")
+    assert aside[3].startswith("x: is a NIfTI file that is cut short or damaged")
     assert "names no window" in run({"scan": {"window": "file"}}, [cell(CT)], "volume")[1][0]
 
 

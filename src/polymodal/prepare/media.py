@@ -12,11 +12,13 @@ import numpy as np
 
 from polymodal.core.errors import BadCell, require
 from polymodal.core.files import writing
+from polymodal.core.lines import numbers_in
+from polymodal.prepare.files import AGAIN, DAMAGE, looks_like, missing_bytes, read_whole, said, told
 from polymodal.prepare.medical import Volume, read_volume
 
 SUFFIXES = {"image": ".png", "audio": ".flac", "series": ".npy", "video": ".mp4", "volume": ".npy"}
 MEDIA_KINDS = tuple(SUFFIXES)
-MOST_PIXELS = 200_000_000  # a picture beyond is refused before it is decoded: it would take gigabytes
+MOST_PIXELS = 178_956_970  # as Pillow: a picture beyond is refused before it is decoded, which would take gigabytes
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,18 @@ class Media:
         if self.decoded is not None:
             return self.decoded
         if not self._seen:
-            self._seen.append(_READERS[self.kind](self.content()))
+            content = self.content()
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # of tags that are not quite right: what matters is raised
+                    self._seen.append(_READERS[self.kind](content))
+            except BadCell as error:
+                raise self._bad(error) from error
         return self._seen[0]
+
+    def _bad(self, error: BadCell) -> BadCell:
+        """The same error with the file's name."""
+        return BadCell(f"{told(self.source)} {error.reason}") if isinstance(self.source, Path) else error
 
     def forget(self) -> None:
         """Free what `value` decoded."""
@@ -63,17 +75,12 @@ class Media:
         """The file's bytes. Raises `BadCell` when it is absent or empty."""
         if self.fault:
             raise BadCell(self.fault)
-        if isinstance(self.source, bytes):
-            found = self.source
-        else:
-            try:
-                found = self.source.read_bytes()
-            except FileNotFoundError as error:
-                raise BadCell(f"the file {self.source.name!r} does not exist") from error
-            except OSError as error:
-                raise BadCell(f"the file {self.source.name!r} cannot be read: {error.strerror}") from error
-        if not found:
-            raise BadCell("the file is empty (0 bytes)")
+        try:
+            found = self.source if isinstance(self.source, bytes) else read_whole(self.source)
+            if not found:
+                raise BadCell(f"is empty (0 bytes): {AGAIN}")
+        except BadCell as error:
+            raise self._bad(error) from error
         return found
 
     def with_value(self, value: Any) -> Media:
@@ -109,18 +116,29 @@ class Media:
 def _picture(content: bytes) -> Any:
     from PIL import Image, UnidentifiedImageError
 
+    if content.startswith(b"%!PS"):  # Pillow would start Ghostscript, which runs what the file says
+        raise BadCell(f"has no pixels{looks_like(content)}")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            picture = Image.open(io.BytesIO(content))
-            if picture.width * picture.height > MOST_PIXELS:
-                raise BadCell(f"has {picture.width} x {picture.height} pixels, which would take gigabytes to open")
-            picture.load()
+        picture = Image.open(io.BytesIO(content))
+        if picture.width * picture.height > MOST_PIXELS:
+            raise BadCell(_too_large(picture.width * picture.height))
+        picture.load()
+    except BadCell:
+        raise
     except UnidentifiedImageError as error:
-        raise BadCell("is no picture of a known form") from error
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise BadCell(f"is no readable picture: {str(error).split(chr(10))[0]}") from error
+        raise BadCell(f"is no picture of a known form{looks_like(content)}") from error
+    except Image.DecompressionBombError as error:
+        raise BadCell(_too_large(int(str(error).partition("(")[2].split()[0]))) from error
+    except DAMAGE as error:
+        raise BadCell(f"is a picture that is cut short or damaged ({said(error)}): {AGAIN}") from error
     return picture
+
+
+def _too_large(pixels: int) -> str:
+    return (
+        f"says that it has {pixels / 1e6:,.0f} million pixels, more than the {MOST_PIXELS / 1e6:.0f} million that are "
+        "opened: it is damaged, an attack (a decompression bomb), or to be made smaller first"
+    )
 
 
 def _sound(content: bytes) -> Sound:
@@ -128,10 +146,14 @@ def _sound(content: bytes) -> Sound:
 
     try:
         samples, rate = soundfile.read(io.BytesIO(content), dtype="float32")
-    except (soundfile.LibsndfileError, RuntimeError) as error:
-        raise BadCell("is no sound of a known form, or is cut short") from error
+    except DAMAGE as error:
+        raise BadCell(f"is no sound of a known form, or is cut short{looks_like(content)}") from error
+    if missing := missing_bytes(content):
+        raise BadCell(f"is cut short: the last {missing:,} bytes that its header promises are missing; {AGAIN}")
     if not len(samples):
-        raise BadCell("holds no sample")
+        raise BadCell(f"holds no sample: {AGAIN}")
+    if not np.isfinite(samples).all():
+        raise BadCell(f"holds samples that are no numbers (NaN or infinite): {AGAIN}")
     return Sound(samples, rate)
 
 
@@ -141,18 +163,43 @@ def _video(content: bytes) -> bytes:
     try:
         with av.open(io.BytesIO(content)) as container:
             seen = container.streams.video and next(container.decode(video=0), None)
-    except (av.error.FFmpegError, ValueError) as error:
-        raise BadCell("is no video of a known form, or is cut short") from error
+    except (av.error.FFmpegError, *DAMAGE) as error:
+        raise BadCell(f"is no video of a known form, or is cut short{looks_like(content)}") from error
+    if seen is None:
+        raise BadCell(f"is a video that holds no frame that can be decoded: {AGAIN}")
     if not seen:
-        raise BadCell("holds no frame" if seen is None else "holds no video stream")
+        raise BadCell("holds no video stream, only sound or data: give its column the kind audio, or leave it out")
     return content
 
 
-def _array(content: bytes) -> np.ndarray:
-    try:
-        return np.load(io.BytesIO(content), allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise BadCell(f"is no array in .npy form: {error}") from error
+def _series(content: bytes) -> np.ndarray:
+    """An array of numbers from a file of NumPy's, or from text with a line a step."""
+    if content.startswith(b"\x93NUMPY"):
+        try:
+            values = np.load(io.BytesIO(content), allow_pickle=False)
+        except DAMAGE as error:
+            if "allow_pickle" in str(error):
+                raise BadCell(
+                    "holds Python objects (a pickle), which may run any code when opened and is never read: save "
+                    "numbers, as by np.save(path, array.astype(float))"
+                ) from error
+            raise BadCell(f"is an array in .npy form that is cut short or damaged ({said(error)}): {AGAIN}") from error
+    else:
+        try:
+            values = numbers_in(content.decode("utf-8-sig"))
+        except ValueError as error:
+            raise BadCell(
+                f"is neither an array in .npy form nor lines of numbers ({said(error)}){looks_like(content)}"
+            ) from error
+    if values.dtype.kind not in "biuf":
+        raise BadCell(f"holds {values.dtype.name} values, where a series has numbers: save them as float")
+    if not values.size or not values.ndim:
+        raise BadCell(
+            f"holds no step (its shape is {values.shape}): a series has one value at least along its first axis"
+        )
+    if not np.isfinite(values).any():
+        raise BadCell("holds no number, only NaN or infinite values: there is nothing to learn from")
+    return values
 
 
-_READERS = {"image": _picture, "audio": _sound, "series": _array, "video": _video, "volume": read_volume}
+_READERS = {"image": _picture, "audio": _sound, "series": _series, "video": _video, "volume": read_volume}

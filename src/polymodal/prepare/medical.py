@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,10 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.errors import BadCell, require
+from polymodal.prepare.files import AGAIN, DAMAGE, looks_like, said
+
+NIFTI = (b"\x5c\x01\x00\x00", b"\x00\x00\x01\x5c", b"\x1c\x02\x00\x00", b"\x00\x00\x02\x1c")  # sizes of the header
+MOST_VOXELS = 1_000_000_000  # 4 GB as they are worked on
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,43 +58,62 @@ def read_volume(content: bytes) -> Volume:
         return _dicom(content)
     if content[:6] == b"\x93NUMPY":
         return _stored(content)
-    if content[:2] == b"\x1f\x8b" or content[:4] in (
-        b"\x5c\x01\x00\x00",
-        b"\x00\x00\x01\x5c",
-        b"\x1c\x02\x00\x00",
-        b"\x00\x00\x02\x1c",
-    ):
+    if known(content):
         return _nifti(content)
-    raise BadCell("is neither DICOM nor NIfTI")
+    raise BadCell(f"is neither DICOM nor NIfTI{looks_like(content)}")
+
+
+def known(content: bytes) -> bool:
+    """Whether the bytes begin as those of a scan do."""
+    return (
+        content[128:132] == b"DICM"
+        or content[:6] == b"\x93NUMPY"
+        or content[:2] == b"\x1f\x8b"  # NIfTI is often compressed
+        or content[:4] in NIFTI
+    )
 
 
 def _dicom(content: bytes) -> Volume:
     pydicom = require("pydicom", "medical")
     try:
         data = pydicom.dcmread(io.BytesIO(content))
-    except (pydicom.errors.InvalidDicomError, EOFError, ValueError, KeyError) as error:
-        raise BadCell("is no readable DICOM file") from error
-    if "PixelData" not in data:
-        raise BadCell("is a DICOM file without pixels")
-    try:
-        pixels = pydicom.pixels.apply_rescale(data.pixel_array, data).astype(np.float32)
-    except (AttributeError, ValueError, RuntimeError, NotImplementedError, EOFError) as error:
-        raise BadCell("holds pixels that cannot be decoded") from error
-    if pixels.ndim == 3 and data.get("SamplesPerPixel", 1) > 1:
-        pixels = pixels.mean(-1)
-    pixels = pixels[None] if pixels.ndim == 2 else pixels
-    spacing = [float(x) for x in data.get("PixelSpacing", (1, 1))]
-    return Volume(
-        pixels,
-        (float(data.get("SliceThickness") or 1), spacing[0], spacing[1]),
-        _window(data),
-        {
+        told = {
             e.keyword: str(e.value)[:200]
             for e in data
             if e.keyword and e.VR not in ("SQ", "OB", "OW", "UN") and e.keyword != "PixelData"
-        },
+        }
+        spacing = [float(x) for x in data.get("PixelSpacing") or (1, 1)]
+        thick = float(data.get("SliceThickness") or 1)
+        window = _window(data)
+    except (pydicom.errors.InvalidDicomError, pydicom.errors.BytesLengthException, *DAMAGE) as error:
+        raise BadCell(f"is a DICOM file that is cut short or damaged ({said(error)}): {AGAIN}") from error
+    if "PixelData" not in data:
+        kind = data.get("Modality") or "unknown"
+        raise BadCell(
+            f"is a DICOM file without pixels (modality {kind}): a report or a plan, which is no scan, or cut short"
+        )
+    return Volume(
+        _pixels(data), (thick, spacing[0], spacing[1]), window, told,
         data.get("PhotometricInterpretation") == "MONOCHROME1",
-    )
+    )  # fmt: skip
+
+
+def _pixels(data: Any) -> np.ndarray:
+    """float32 [slices, H, W] in the scanner's units. Raises `BadCell`."""
+    pydicom = require("pydicom", "medical")
+    try:
+        pixels = pydicom.pixels.apply_rescale(data.pixel_array, data).astype(np.float32)
+    except DAMAGE as error:
+        syntax = getattr(data.file_meta, "TransferSyntaxUID", None)
+        if syntax is not None and "missing dependencies" in str(error):
+            raise BadCell(
+                f"holds pixels compressed as {syntax.name}, which pydicom cannot open by itself: install a decoder "
+                "(pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg), or export the scan uncompressed"
+            ) from error
+        raise BadCell(f"holds pixels that cannot be decoded ({said(error)}): {AGAIN}") from error
+    if pixels.ndim > 2 and data.get("SamplesPerPixel", 1) > 1:
+        pixels = pixels.mean(-1)
+    return pixels[None] if pixels.ndim == 2 else pixels
 
 
 def _window(data: Any) -> tuple[float, float] | None:
@@ -107,14 +131,33 @@ def _nifti(content: bytes) -> Volume:
         path = Path(folder) / f"scan{suffix}"
         path.write_bytes(content)
         try:
-            image = nibabel.as_closest_canonical(nibabel.load(path))
+            with nibabel.imageglobals.LoggingOutputSuppressor():  # it would say on the screen what is raised anyway
+                image = nibabel.load(path)
+            voxels = math.prod(image.shape)
+            if voxels > MOST_VOXELS:
+                raise BadCell(
+                    f"says that it has {voxels / 1e6:,.0f} million voxels, more than the {MOST_VOXELS // 10**6} "
+                    "million that are opened: it is damaged, or to be made smaller first"
+                )
+            if len(image.shape) not in (3, 4):
+                raise BadCell(f"is a NIfTI file of {len(image.shape)} dimensions, where 3 were expected")
+            image = nibabel.as_closest_canonical(image)
             values = np.asarray(image.dataobj, dtype=np.float32)
-        except (nibabel.filebasedimages.ImageFileError, OSError, EOFError, ValueError) as error:
-            raise BadCell("is no readable NIfTI file") from error
+        except BadCell:
+            raise
+        except (
+            nibabel.filebasedimages.ImageFileError,
+            nibabel.spatialimages.HeaderDataError,
+            nibabel.orientations.OrientationError,
+            *DAMAGE,
+        ) as error:
+            raise BadCell(
+                f"is a NIfTI file that is cut short or damaged ({said(error).replace(str(path), 'the file')}): {AGAIN}"
+            ) from error
     if values.ndim == 4:
         values = values[..., 0]
-    if values.ndim != 3 or not values.size:
-        raise BadCell(f"is a NIfTI file of {values.ndim} dimensions, where 3 were expected")
+    if not values.size:
+        raise BadCell(f"is a NIfTI file without a voxel (its shape is {image.shape}): {AGAIN}")
     zooms = [float(z) for z in image.header.get_zooms()[:3]]
     # canonical axes run right, forward, up: slices from the feet, rows from the front, columns from the left
     return Volume(values.transpose(2, 1, 0)[:, ::-1], (zooms[2], zooms[1], zooms[0]), None, {"Modality": "NIfTI"})
@@ -123,8 +166,8 @@ def _nifti(content: bytes) -> Volume:
 def _stored(content: bytes) -> Volume:
     try:
         values = np.load(io.BytesIO(content), allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise BadCell("is no array in .npy form") from error
+    except DAMAGE as error:
+        raise BadCell(f"is an array in .npy form that is cut short or damaged ({said(error)}): {AGAIN}") from error
     if values.ndim != 3:
         raise BadCell(f"is an array of {values.ndim} dimensions, where a volume has 3")
     return Volume(values.astype(np.float32), (1.0, 1.0, 1.0))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from polymodal.core.errors import BadArgument, BadCell, BadData, suggest
+from polymodal.core.lines import numbers_in
 from polymodal.process.base import Processor
 
 FRAMINGS = ("crop", "resample")
@@ -154,32 +154,8 @@ def _from_file(path: Path) -> np.ndarray:
         if path.suffix.lower() == ".npy":
             return np.load(path, allow_pickle=False).astype(np.float64)
         if path.suffix.lower() in (".csv", ".tsv", ".txt"):
-            return _from_text(path)
-    except (OSError, ValueError, TypeError, EOFError, csv.Error, MemoryError) as error:
+            return numbers_in(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, TypeError, EOFError, MemoryError) as error:
         words = str(error).split("\n")[0][:160] or type(error).__name__
         raise BadCell(f"not a readable series: {words}") from error
     raise BadCell(f"a series is a .npy or .csv file; this ends in {path.suffix!r}")
-
-
-def _from_text(path: Path) -> np.ndarray:
-    """Steps as lines, channels as columns; a first line of names is skipped; empty values are gaps."""
-    with path.open(encoding="utf-8-sig", newline="") as stream:
-        sample = stream.readline()
-        stream.seek(0)
-        delimiter = next((d for d in ("\t", ";", ",") if d in sample), ",")
-        lines = [line for line in csv.reader(stream, delimiter=delimiter) if line]
-    if lines and not any(_is_number(value) for value in lines[0]):
-        lines = lines[1:]
-    if not lines:
-        raise ValueError("no line of numbers")
-    if len({len(line) for line in lines}) > 1:
-        raise ValueError("its lines differ in their number of columns")
-    return np.array([[float(v) if v.strip() else np.nan for v in line] for line in lines], dtype=np.float64)
-
-
-def _is_number(value: str) -> bool:
-    try:
-        float(value)
-    except ValueError:
-        return False
-    return True

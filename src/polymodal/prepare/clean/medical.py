@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from polymodal.core.errors import BadArgument, require, suggest
 from polymodal.prepare.base import RowOp
-from polymodal.prepare.medical import PERSONAL, Volume
+from polymodal.prepare.files import AGAIN, DAMAGE, looks_like, said
+from polymodal.prepare.medical import PERSONAL, Volume, known
 from polymodal.prepare.rows import Row, SetAside
 
 # (centre, width) in Hounsfield units, as radiologists use them
@@ -117,24 +119,36 @@ class Anonymise(RowOp):
     def edit(self, row: Row) -> None:
         for column in self.chosen:
             cell = row.cells.get(column)
-            if cell is not None and (content := cell.content())[128:132] == b"DICM":
+            if cell is None:
+                continue
+            content = cell.content()
+            if content[128:132] == b"DICM":
                 row.put(column, type(cell)(cell.kind, anonymous(content, column)))
+            elif not known(content):
+                raise SetAside(f"{column}: is of no known form, so that no name can be taken out{looks_like(content)}")
 
 
 def anonymous(content: bytes, column: str = "scan") -> bytes:
     """The DICOM file without the person. Raises `SetAside` for text burnt into the pixels and for what is no DICOM."""
     pydicom = require("pydicom", "medical")
     try:
-        data = pydicom.dcmread(io.BytesIO(content))
-    except (pydicom.errors.InvalidDicomError, EOFError, ValueError, KeyError) as error:
-        raise SetAside(f"{column}: is no readable DICOM file") from error
+        return _nameless(pydicom.dcmread(io.BytesIO(content)), column)
+    except (pydicom.errors.InvalidDicomError, *DAMAGE) as error:
+        raise SetAside(f"{column}: is a DICOM file that is cut short or damaged ({said(error)}): {AGAIN}") from error
+
+
+def _nameless(data: Any, column: str) -> bytes:
+    from pydicom.uid import generate_uid
+
     if str(data.get("BurnedInAnnotation", "")).upper() == "YES":
         raise SetAside(f"{column}: says that text is burnt into its pixels, which no tag can take out")
     data.remove_private_tags()
-    for keyword in PERSONAL:
-        if keyword in data:
-            element = data[keyword]
-            element.value = pydicom.uid.generate_uid(entropy_srcs=[str(element.value)]) if element.VR == "UI" else ""
+
+    def emptied(holder: Any, element: Any) -> None:
+        if element.keyword in PERSONAL:
+            element.value = generate_uid(entropy_srcs=[str(element.value)]) if element.VR == "UI" else ""
+
+    data.walk(emptied)  # also what stands in sequences, as of earlier names of the person
     for group in {e.tag.group for e in data if 0x6000 <= e.tag.group <= 0x601E}:  # overlays may be drawn names
         for element in data.group_dataset(group):
             del data[element.tag]

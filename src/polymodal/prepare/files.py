@@ -1,0 +1,122 @@
+"""Reading a file whole, and saying what a file that cannot be used seems to be."""
+
+from __future__ import annotations
+
+import stat
+import struct
+import tokenize
+import zlib
+from pathlib import Path
+
+from polymodal.core.errors import BadCell
+
+# What decoders raise on damaged files, as thousands of files damaged at random have shown.
+DAMAGE = (
+    OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError,
+    MemoryError, struct.error, tokenize.TokenError, zlib.error,
+)  # fmt: skip
+AGAIN = "copy, download or export it again"
+OR_AGAIN = ": correct the path, or copy the file again"
+UNKNOWN = 0x7FFFF000  # lengths from here on are what writers of endless WAV files put
+# how a file begins -> what it is then, and what to do
+_BEGINNINGS = (
+    (b"version https://git-lfs", "a Git LFS pointer: fetch the file itself with `git lfs pull`"),
+    (b"<svg", "an SVG drawing, which has no pixels: export it as PNG"),
+    (b"<!doctype html", "a web page, as a server sends instead of a file: download it again"),
+    (b"<html", "a web page, as a server sends instead of a file: download it again"),
+    (b"<?xml", "an XML document: give the file that it names or describes"),
+    (b"{", "JSON, as a server sends instead of a file: download it again"),
+    (b"%pdf", "a PDF document: export its pages or pictures"),
+    (b"%!ps", "a PostScript drawing: export it as PNG"),
+    (b"pk\x03\x04", "a ZIP archive: unpack it"),
+    (b"\x1f\x8b", "compressed by gzip: unpack it"),
+    (b"8bps", "a Photoshop file without a merged picture: export it as PNG"),
+    (b"\x89png", "a PNG picture" + OR_AGAIN),
+    (b"\xff\xd8\xff", "a JPEG picture" + OR_AGAIN),
+    (b"gif8", "a GIF picture" + OR_AGAIN),
+    (b"\xff\x0a", "a JPEG XL picture: export it as PNG or JPEG"),
+    (b"\x93numpy", "a NumPy array" + OR_AGAIN),
+    (b"id3", "an MP3 sound" + OR_AGAIN),
+    (b"ogg", "an Ogg file" + OR_AGAIN),
+    (b"flac", "a FLAC sound" + OR_AGAIN),
+)
+_BRANDS = {  # of ISO media files, which begin with a length and `ftyp`
+    "heic": "a HEIC picture, which Pillow cannot open by itself: export it as JPEG or PNG",
+    "heix": "a HEIC picture, which Pillow cannot open by itself: export it as JPEG or PNG",
+    "mif1": "a HEIF picture, which Pillow cannot open by itself: export it as JPEG or PNG",
+    "avif": "an AVIF picture, cut short or of a form that this Pillow cannot open: export it as JPEG or PNG",
+    "M4A ": "an M4A sound (AAC), which libsndfile cannot open: export it as WAV, FLAC or MP3",
+}
+_RIFF = {b"WAVE": "a WAV sound", b"AVI ": "an AVI film", b"WEBP": "a WebP picture"}
+
+
+def read_whole(path: Path) -> bytes:
+    """The bytes of a regular file. Raises `BadCell` for anything else; a pipe, which would wait for ever, among it."""
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISREG(mode):
+            return path.read_bytes()
+    except FileNotFoundError as error:
+        if path.is_symlink():
+            raise BadCell("is a link to a file that does not exist: put the file there, or mend the link") from error
+        raise BadCell("does not exist: correct the path, or put the file there") from error
+    except PermissionError as error:
+        raise BadCell("may not be read (permission denied): give yourself the right to read it") from error
+    except OSError as error:
+        raise BadCell(
+            f"cannot be read ({(error.strerror or 'error').lower()}): correct the path or the file"
+        ) from error
+    except ValueError as error:  # a NUL in the name
+        raise BadCell("has a name that no file can have: correct the path") from error
+    if stat.S_ISDIR(mode):
+        raise BadCell("is a folder, where a file was expected: name the file in it")
+    raise BadCell("is a pipe, socket or device, where a file was expected: correct the path")
+
+
+def told(path: Path) -> str:
+    """A file's name for a message: one line, and not too long."""
+    name = path.name if len(path.name) <= 80 else f"{path.name[:60]}…{path.name[-16:]}"
+    return f"the file {name!r}"
+
+
+def said(error: BaseException) -> str:
+    """What a decoder says of a damaged file, in one short line."""
+    return (str(error).split("\n")[0] or type(error).__name__)[:120]
+
+
+def looks_like(content: bytes) -> str:
+    """What a file of an unknown form seems to be and what to do, to follow a reason; or just what to do."""
+    head = content[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if content[4:8] == b"ftyp":
+        brand = content[8:12].decode("latin-1")
+        return (
+            f"; it looks like {_BRANDS[brand]}"
+            if brand in _BRANDS
+            else f"; it looks like an MP4 or QuickTime file{OR_AGAIN}"
+        )
+    if content[:4] == b"RIFF":
+        what = _RIFF.get(content[8:12], "a RIFF file")
+        return f"; it looks like {what}{OR_AGAIN}"
+    if head.startswith(b"<?xml") and b"<svg" in head:
+        head = b"<svg"
+    found = next((what for start, what in _BEGINNINGS if head.startswith(start)), "")
+    if not found and not content.strip(b"\0"):
+        found = f"nothing but zero bytes, as a copy that was broken off: {AGAIN}"
+    if not found and head.decode("utf-8", "replace").isprintable() and b"\0" not in content[:512]:
+        found = "plain text: check that the path names the right file"
+    return f"; it looks like {found}" if found else f": {AGAIN}"
+
+
+def missing_bytes(content: bytes) -> int:
+    """How many bytes a WAV file lacks of the sound that its header promises; 0 where it promises none in particular,
+    as one written into a pipe does."""
+    if content[:4] != b"RIFF" or content[8:12] != b"WAVE":
+        return 0
+    place = 12
+    while place + 8 <= len(content):
+        name, size = content[place : place + 4], int.from_bytes(content[place + 4 : place + 8], "little")
+        place += 8
+        if name == b"data":
+            return 0 if size >= UNKNOWN else max(0, place + size - len(content))
+        place += size + size % 2
+    return 0
