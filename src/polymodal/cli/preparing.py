@@ -33,7 +33,7 @@ def prepare(
     from polymodal.preparation.run import prepare as run_prepare
 
     if suggest:
-        _suggest(data, target, schema, recipe, as_json, out)
+        _suggest(data, target, schema, recipe, out, as_json, quiet)
         return
     if target is not None:
         raise BadArgument("--target belongs to --suggest: it names the labels to doubt.")
@@ -47,7 +47,13 @@ def prepare(
 
 
 def _suggest(
-    data: str, target: str | None, schema: str | None, recipe: Path | None, as_json: bool, out: Path | None
+    data: str,
+    target: str | None,
+    schema: str | None,
+    recipe: Path | None,
+    out: Path | None,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     from polymodal.core.files import writing
     from polymodal.preparation.suggest import suggest
@@ -56,7 +62,7 @@ def _suggest(
         raise BadArgument("--suggest prepares nothing: leave out --out, and use the recipe it writes.")
     if recipe is not None and recipe.exists():
         raise BadArgument(f"{recipe} exists; --suggest would write over it. Name another --recipe.")
-    found = suggest(data, target=target, schema=schema)
+    found = suggest(data, target=target, schema=schema, quiet=quiet or as_json)
     if recipe is not None:
         with writing(recipe) as temporary:
             temporary.write_text(found.to_yaml(), encoding="utf-8")

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.errors import BadCell, MissingExtra
-from polymodal.prepare.clean.audio import levels, loudness
+from polymodal.prepare.clean.audio import FRAME, levels, loudness
 from polymodal.prepare.clean.language import identifier
+from polymodal.prepare.clean.quality import count_words
 from polymodal.prepare.clean.series import longest_run
 from polymodal.prepare.clean.table import UNITS, as_number, unit_of
 from polymodal.prepare.media import MEDIA_KINDS, Media, Sound
@@ -21,13 +22,17 @@ SPOKEN = 0.05  # a language that at least this share of the texts is in belongs 
 UNEVEN = 3.0  # LUFS: a spread of loudness above this is worth levelling
 NARROW = 10.0  # dB between loud and quiet moments, below which a background drowns the sound
 LETTERS = 20  # a shorter text says little of its language
+TAIL = 0.01  # of the rows: more numbers far from the others are a long tail, or codes, rather than faults
+DEAD = 0.3  # seconds of nothing before or after a sound that are worth cutting
+TREND = 3.0  # a straight line that spans so many spreads around it is drift, or the very signal
 
 
 @dataclass(frozen=True)
 class Candidate:
     """A step to try. `least` is the share of rows it must find to be suggested, `why` what its options rest on.
 
-    `drawn`: how many rows are looked at; `optional`: written as a comment, for the user to decide.
+    `drawn`: how many rows are looked at; `most`: the largest share of them that it may take rows or cells from;
+    `optional`: written as a comment, for the user to decide.
     """
 
     name: str
@@ -35,6 +40,7 @@ class Candidate:
     least: float = 0.0
     why: str = ""
     drawn: str = "cells"
+    most: float = 0.1
     optional: bool = False
 
 
@@ -53,9 +59,7 @@ def candidates(rows: Rows, kinds: Mapping[str, str], target: str | None) -> Iter
     yield Candidate("exact_duplicates", drawn="pairs")
     yield from _more_texts(rows["cells"], have)
     if "image" in have:
-        for name in ("upright", "uniform", "blurred", "denoise"):
-            yield Candidate(name, drawn="media", least=0.01 if name in ("blurred", "denoise") else 0.0)
-        yield Candidate("near_pictures", drawn="pairs")
+        yield from _pictures(rows["media"], have["image"])
     if "audio" in have:
         yield from _sounds(rows["media"], have["audio"])
     if "series" in have:
@@ -88,6 +92,8 @@ def _texts(rows: Sequence[Row], have: Mapping[str, list[str]]) -> Iterator[Candi
 def _more_texts(rows: Sequence[Row], have: Mapping[str, list[str]]) -> Iterator[Candidate]:
     if "text" not in have:
         return
+    for column in have["text"]:
+        yield from _lengths(rows, column)
     yield Candidate("near_duplicates")
     yield Candidate("repetition")
     try:
@@ -106,6 +112,18 @@ def _more_texts(rows: Sequence[Row], have: Mapping[str, list[str]]) -> Iterator[
         yield Candidate("spelling", least=0.005)
 
 
+def _lengths(rows: Sequence[Row], column: str) -> Iterator[Candidate]:
+    """Texts of one word where most have many, and texts many times as long as most."""
+    words = np.array([count_words(str(row.cells[column])) for row in rows if row.cells.get(column) is not None])
+    if len(words) < 50 or (middle := float(np.median(words))) < 8:
+        return
+    bound = {"least": max(2, int(middle / 10)), "most": int(np.ceil(10 * middle))}
+    told = (
+        f"Half of the texts in {column} have {middle:g} words or fewer; nine of ten up to {np.percentile(words, 90):g}."
+    )
+    yield Candidate("length", {"columns": [column], **bound}, why=told, most=TAIL)
+
+
 def languages(rows: Sequence[Row], columns: Sequence[str]) -> Counter[str]:
     """How many of the longer texts are in each language, of those whose language is sure; of 1,000 at most."""
     texts = [str(row.cells[c]) for row in rows for c in columns if row.cells.get(c) is not None]
@@ -121,9 +139,9 @@ def _numbers(rows: Sequence[Row], have: Mapping[str, list[str]], target: str | N
         values = np.array([n for row in rows if (n := as_number(row.cells.get(column))) is not None])
         if column != target and len(values) >= 20:
             yield from _sentinel(values, column)
-    columns = [column for column in have.get("number", []) if column != target]
-    if columns and len(rows) >= 50:
-        yield Candidate("outliers", {"columns": columns, "keep_row": True})
+    for column in have.get("number", []):
+        if column != target and len(rows) >= 50:
+            yield Candidate("outliers", {"columns": [column], "keep_row": True}, most=TAIL)
 
 
 def _units(rows: Sequence[Row], column: str) -> Iterator[Candidate]:
@@ -154,15 +172,36 @@ def _sentinel(values: np.ndarray, column: str) -> Iterator[Candidate]:
             yield Candidate("range", {"columns": [column], **bound, "keep_row": True}, why=told)
 
 
+def _pictures(rows: Sequence[Row], columns: Sequence[str]) -> Iterator[Candidate]:
+    modes: Counter[str] = Counter()
+    for row in rows:
+        for column in columns:
+            picture = _value(row, column)
+            if picture is not None:
+                modes[picture.mode] += 1
+    yield Candidate("upright", drawn="media")
+    yield Candidate("uniform", drawn="media")
+    yield Candidate("blurred", drawn="media", least=0.01)
+    if len(modes) > 1:
+        told = ", ".join(f"{n} in {mode}" for mode, n in modes.most_common())
+        grey = modes.most_common(1)[0][0] == "L"
+        yield Candidate("normal", {"mode": "L" if grey else "RGB"}, drawn="media", why=f"Colours are stored as {told}.")
+    told = "Fine texture (grass, gravel) can look like grain: look at a few before you use it."
+    yield Candidate("denoise", drawn="media", least=0.05, why=told, optional=True)
+    yield Candidate("near_pictures", drawn="pairs")
+
+
 def _sounds(rows: Sequence[Row], columns: Sequence[str]) -> Iterator[Candidate]:
     rates: Counter[int] = Counter()
     loud: list[float] = []
     narrow: list[float] = []
+    dead: list[float] = []
     for row in rows:
         for column in columns:
             sound = _value(row, column)
             if sound is not None:
                 rates[sound.rate] += 1
+                dead.append(_dead(sound))
                 level = levels(sound)
                 if level.max() > -50:
                     loud.append(_loudness(sound))
@@ -183,6 +222,10 @@ def _sounds(rows: Sequence[Row], columns: Sequence[str]) -> Iterator[Candidate]:
             drawn="media",
             why=f"Loudness lies between {low:.0f} and {high:.0f} LUFS (10th to 90th percentile).",
         )
+    share = float(np.mean(np.array(dead) > DEAD)) if dead else 0.0
+    if share >= TAIL:
+        told = f"{share:.0%} of the sounds begin or end with more than {DEAD:g} s at least 50 dB below their loudest."
+        yield Candidate("trim", drawn="media", why=told)
     share = float(np.mean(np.array(narrow) < NARROW)) if narrow else 0.0
     if share >= 0.2:
         yield Candidate(
@@ -194,18 +237,66 @@ def _sounds(rows: Sequence[Row], columns: Sequence[str]) -> Iterator[Candidate]:
         )
 
 
+def _dead(sound: Sound) -> float:
+    """Seconds of the longer end that lies 50 dB and more below the loudest moment; 0 for a silent sound."""
+    level = levels(sound)
+    heard = np.flatnonzero(level > level.max() - 50)
+    if level.max() < -50 or not len(heard):
+        return 0.0
+    return float(max(heard[0], len(level) - 1 - heard[-1]) * FRAME)
+
+
 def _series(rows: Sequence[Row], columns: Sequence[str]) -> Iterator[Candidate]:
     gaps: list[int] = []
+    whole: list[np.ndarray] = []
+    lengths: Counter[int] = Counter()
     for row in rows:
         for column in columns:
             value = _value(row, column)
-            if value is not None and not np.isfinite(value).all():
-                broken = ~np.isfinite(value.reshape(len(value), -1))
-                gaps.append(max(longest_run(channel) for channel in broken.T))
+            if value is None:
+                continue
+            lengths[len(value)] += 1
+            flat = value.reshape(len(value), -1)
+            if np.isfinite(flat).all():
+                whole.append(flat.astype(np.float64))
+            else:
+                gaps.append(max(longest_run(channel) for channel in (~np.isfinite(flat)).T))
     if gaps:
         middle, longest = int(np.median(gaps)), max(1, int(np.percentile(gaps, 90)))
         told = f"The longest gap of a series is {middle} samples in the median, {max(gaps)} at most."
         yield Candidate("gaps", {"longest": longest}, drawn="media", why=told)
+    usual = lengths.most_common(1)[0][0] if lengths else 0
+    if 1 < len(lengths) <= 4 and lengths[usual] >= 0.5 * sum(lengths.values()):
+        told = ", ".join(f"{n} of {length:,} samples" for length, n in lengths.most_common())
+        why = f"Series: {told}. Right where they are of one duration at several rates; wrong where some are shorter."
+        yield Candidate("series_resample", {"samples": usual}, drawn="media", why=why, optional=True)
+    drifting, spiked = (float(np.mean([test(s) for s in whole])) if whole else 0.0 for test in (_drifts, _spiked))
+    if drifting >= 0.05:
+        why = f"In {drifting:.0%} of the series a straight line spans {TREND:g} times the spread around it and more."
+        yield Candidate("drift", drawn="media", why=f"{why} Right where it comes from the instrument.", optional=True)
+    if spiked >= 0.05:
+        why = f"{spiked:.0%} of the series hold single samples far from both neighbours."
+        yield Candidate("smooth", drawn="media", why=f"{why} It smooths all the rest a little, too.", optional=True)
+
+
+def _drifts(series: np.ndarray) -> bool:
+    """Whether any channel [n, channels] is a straight line more than anything else."""
+    if len(series) < 16:
+        return False
+    at = np.linspace(-0.5, 0.5, len(series))
+    slope = at @ (series - series.mean(0)) / (at @ at)
+    spread = (series - series.mean(0) - at[:, None] * slope).std(0)
+    return bool((np.abs(slope) > TREND * np.maximum(spread, 1e-12)).any())
+
+
+def _spiked(series: np.ndarray) -> bool:
+    """Whether any sample stands out from both of its neighbours by 12 times what samples do in the median."""
+    if len(series) < 16:
+        return False
+    step = np.diff(series, axis=0)
+    out = np.where(step[:-1] * step[1:] < 0, np.minimum(np.abs(step[:-1]), np.abs(step[1:])), 0)
+    usual = np.median(np.abs(step), axis=0)
+    return bool(((out > 12 * usual) & (usual > 0)).any())
 
 
 def _loudness(sound: Sound) -> float:

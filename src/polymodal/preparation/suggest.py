@@ -20,9 +20,9 @@ from polymodal.preparation.run import column_cells, kinds_of
 from polymodal.prepare.base import Op
 from polymodal.prepare.media import MEDIA_KINDS, Media
 from polymodal.prepare.rows import Row, Rows
+from polymodal.train.progress import Progress
 
 CELLS, PAIRS = 4_000, 1_000  # rows whose texts and numbers are looked at; whose media are compared with one another
-MUCH = 0.1  # of the rows: a step that would set aside more is written as a comment
 CHUNK = 64
 _SHOWN = 60  # letters of a text in an example
 
@@ -78,13 +78,20 @@ class Suggestion:
 
 
 def suggest(
-    data: Any, *, target: str | None = None, schema: Any = None, sample: int = 200, seed: int = 0
+    data: Any,
+    *,
+    target: str | None = None,
+    schema: Any = None,
+    sample: int = 200,
+    seed: int = 0,
+    quiet: bool = True,
 ) -> Suggestion:
     """Steps that the data call for. Every candidate is carried out on rows drawn at random, one after the other, and
     suggested where it finds something; the data stay as they are.
 
     `data` and `schema` as in `prepare`; `target` names a column of classes whose labels are doubted, too; `sample` is
-    how many rows' media are opened (texts and numbers: up to 4,000 rows, duplicates: up to 1,000).
+    how many rows' media are opened (texts and numbers: up to 4,000 rows, duplicates: up to 1,000);
+    without `quiet` the steps tried are told as they go.
     """
     if sample < 1:
         raise BadArgument(f"sample must be at least 1 row; got {sample}.")
@@ -94,14 +101,18 @@ def suggest(
         raise BadArgument(f"There is no column {target!r}.{nearest(target, kinds)}")
     look = _Look(table, kinds, sample, seed)
     steps, missing = [], []
-    for candidate in candidates(look.rows, kinds, target):
-        try:
-            step = look.tried(candidate)
-        except MissingExtra as error:
-            missing.append(f"Not tried: {candidate.name}. {error}")
-            continue
-        if step is not None:
-            steps.append(step)
+    with Progress(quiet=quiet) as progress:
+        for candidate in candidates(look.rows, kinds, target):
+            stage = progress.stage(candidate.name, 1)
+            try:
+                step = look.tried(candidate)
+            except MissingExtra as error:
+                missing.append(f"Not tried: {candidate.name}. {error}")
+                stage.end("a package is missing")
+                continue
+            stage.end("nothing found" if step is None else "suggested" if step.active else "for you to decide")
+            if step is not None:
+                steps.append(step)
     return Suggestion(tuple(steps), (*_header(table, kinds, look), *missing))
 
 
@@ -150,15 +161,15 @@ class _Look:
         hit = len(found.changed) + found.refused + found.blanked
         if not hit or hit < candidate.least * len(given):
             return None
-        lost = found.refused / len(given)
+        lost = (found.refused + found.blanked) / len(given)
         step = Step(
             candidate.name,
             {**candidate.options, **({"columns": found.columns} if found.columns != op.chosen else {})},
             len(given),
             len(found.changed),
             found.refused,
-            _reason(candidate, found, len(given), lost),
-            active=not candidate.optional and lost <= MUCH,
+            _reason(candidate, op, found, len(given), lost),
+            active=not candidate.optional and lost <= candidate.most,
         )
         if step.active:
             self._accept(given, done)
@@ -245,7 +256,7 @@ def _broken(row: Row) -> bool:
     return False
 
 
-def _reason(candidate: Candidate, found: _Found, seen: int, lost: float) -> str:
+def _reason(candidate: Candidate, op: Op, found: _Found, seen: int, lost: float) -> str:
     told = [
         f"{count(n)} of {count(seen)} rows ({_percent(n, seen)}) {word}"
         for n, word in (
@@ -257,8 +268,11 @@ def _reason(candidate: Candidate, found: _Found, seen: int, lost: float) -> str:
     ]
     lines = ["; ".join(told) + f", as {found.example}" * bool(found.example) + "."]
     lines += [candidate.why] * bool(candidate.why)
-    if lost > MUCH:
-        lines.append(f"Left out: it would throw away more than {MUCH:.0%} of the rows. Is that meant?")
+    if "agree" in op.state:
+        known = f"A quick model that did not see a row tells its label in {float(op.state['agree']):.0%} of the rows"
+        lines.append(f"{known}: the less it knows, the more of its doubts are wrong.")
+    if lost > candidate.most:
+        lines.append(f"Left out: it would throw away more than {candidate.most:.0%} of the rows. Is that meant?")
     elif candidate.optional:
         lines.append("Left out: for you to decide.")
     return "\n".join(joined(line) for line in lines)

@@ -90,7 +90,7 @@ class Unlikely(CellOp):
     kinds = ("text",)
 
     def __init__(
-        self, *, columns: Sequence[str] | str | None = None, ratio: float = 4.0, order: int = 4, shortest: int = 12
+        self, *, columns: Sequence[str] | str | None = None, ratio: float = 8.0, order: int = 4, shortest: int = 12
     ):
         super().__init__(columns=columns)
         self.ratio = ratio
