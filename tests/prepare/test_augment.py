@@ -13,7 +13,8 @@ from polymodal.core.registry import options
 from polymodal.preparation.recipe import Recipe
 from polymodal.prepare import AUGMENT
 from polymodal.prepare.augment.audio import add_noise, moved_times, stretch
-from polymodal.prepare.augment.image import rectangle, swap_sides, warp
+from polymodal.prepare.augment.image import rectangle, swap_sides
+from polymodal.prepare.augment.places import warp
 from polymodal.prepare.augment.synonyms import synonyms
 from polymodal.prepare.media import Media, Sound
 from polymodal.prepare.rows import Row, Rows

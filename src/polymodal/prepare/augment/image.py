@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import re
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import final
 
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 
 from polymodal.core.errors import BadArgument
-from polymodal.prepare.augment.base import MOST_COPIES, Augment, CellAugment, positive, share
+from polymodal.prepare.augment.base import MOST_COPIES, Augment, positive, share
+from polymodal.prepare.augment.places import areas_of, follow, warp
 from polymodal.prepare.base import BatchOp
 from polymodal.prepare.clean.image import opaque
 from polymodal.prepare.rows import Row, Rows
@@ -26,14 +29,59 @@ _JUST = r"\bright (?:now|away|before|after|behind|beside|next|in front|there|her
 _NO_SIDE = re.compile(f"{_LEAVE}{_OF_A_SIDE}|{_AGREE}|{_JUST}", re.IGNORECASE)
 
 
-class Flip(Augment):
-    """Mirrors pictures left to right, and says so: "left" and "right" in the row's texts change places.
+class _Pictures(Augment):
+    """What varies photos: by default all but the areas of one (`photo_segments`), which are no photos."""
+
+    kinds = ("image",)
+
+    def bind(self, kinds: Mapping[str, str]) -> dict[str, str]:
+        found = super().bind(kinds)
+        if self.columns is None:
+            self.chosen = [column for column in self.chosen if column not in areas_of(kinds)]
+        return found
+
+
+class _Look(_Pictures):
+    """Another look of pictures whose things stay where they are. An author writes `varied`."""
+
+    @final
+    def vary(self, row: Row, rng: np.random.Generator) -> None:
+        for column in self.chosen:
+            if (picture := row.get(column)) is not None:
+                row.put(column, self.varied(opaque(picture), rng))
+
+    @abstractmethod
+    def varied(self, picture: Image.Image, rng: np.random.Generator) -> Image.Image:
+        """Another picture of the same size; `picture` is RGB or grey."""
+
+
+class _Moved(_Pictures):
+    """Pictures whose things move; boxes and areas that `objects` and `segments` wrote beside them move along, and
+    boxes of which less than a quarter is left are dropped. An author writes `matrix`."""
+
+    def vary(self, row: Row, rng: np.random.Generator) -> None:
+        for column in self.chosen:
+            if (picture := row.get(column)) is not None:
+                matrix = self.matrix(picture.size, rng)
+                row.put(column, self.drawn(opaque(picture), matrix))
+                follow(row, column, matrix, picture.size)
+
+    @abstractmethod
+    def matrix(self, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+        """[3, 3]: where in the old picture each place of the new one lies, in pixels."""
+
+    def drawn(self, picture: Image.Image, matrix: np.ndarray) -> Image.Image:
+        """The new picture."""
+        return warp(picture, matrix)
+
+
+class Flip(_Moved):
+    """Mirrors pictures left to right, and says so: "left" and "right" in the row's texts change places, and boxes and
+    areas that `objects` and `segments` wrote are mirrored too.
 
     `texts` are the text columns that speak of the picture (default: every text column; `[]`: none). Words that only
     look like a side ("has left", "right now") stay. Pictures with writing or digits should not be mirrored.
     """
-
-    kinds = ("image",)
 
     def __init__(
         self,
@@ -55,10 +103,14 @@ class Flip(Augment):
         self._texts = [c for c, k in kinds.items() if k == "text"] if self.texts is None else list(self.texts)
         return found
 
+    def matrix(self, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+        return np.array([[-1, 0, size[0]], [0, 1, 0], [0, 0, 1.0]])
+
+    def drawn(self, picture: Image.Image, matrix: np.ndarray) -> Image.Image:
+        return picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+
     def vary(self, row: Row, rng: np.random.Generator) -> None:
-        for column in self.chosen:
-            if (picture := row.get(column)) is not None:
-                row.put(column, opaque(picture).transpose(Image.Transpose.FLIP_LEFT_RIGHT))
+        super().vary(row, rng)
         if row.changed:
             for column in self._texts:
                 text = row.cells.get(column)
@@ -66,44 +118,40 @@ class Flip(Augment):
                     row.put(column, other)
 
 
-class Rotate(CellAugment):
+class Rotate(_Moved):
     """Turns pictures by up to `degrees` either way and fills the corners with the nearest colours."""
-
-    kinds = ("image",)
 
     def __init__(self, *, columns: Sequence[str] | str | None = None, copies: int = 1, degrees: float = 15.0):
         super().__init__(columns=columns, copies=copies)
         self.degrees = degrees
         positive(degrees=degrees)
 
-    def varied(self, value: Image.Image, rng: np.random.Generator) -> Image.Image:
-        return warp(
-            opaque(value), _about_middle(value.size, _turn(math.radians(rng.uniform(-self.degrees, self.degrees))))
-        )
+    def matrix(self, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+        return _about_middle(size, _turn(math.radians(rng.uniform(-self.degrees, self.degrees))))
 
 
-class Crop(CellAugment):
+class Crop(_Moved):
     """A window of at least `least` of the area, its shape up to 4:3 another, at the size of the whole (Szegedy et al.
     2015)."""
-
-    kinds = ("image",)
 
     def __init__(self, *, columns: Sequence[str] | str | None = None, copies: int = 1, least: float = 0.6):
         super().__init__(columns=columns, copies=copies)
         self.least = share("least", least)
 
-    def varied(self, value: Image.Image, rng: np.random.Generator) -> Image.Image:
+    def matrix(self, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
         area, shape = rng.uniform(self.least, 1), math.sqrt(math.exp(rng.uniform(math.log(3 / 4), math.log(4 / 3))))
         wide, high = (min(1.0, math.sqrt(area) * f) for f in (shape, 1 / shape))
         left, top = rng.uniform(0, 1 - wide), rng.uniform(0, 1 - high)
-        box = (left * value.width, top * value.height, (left + wide) * value.width, (top + high) * value.height)
-        return opaque(value).resize(value.size, Image.Resampling.BICUBIC, box=box)
+        return np.array([[wide, 0, left * size[0]], [0, high, top * size[1]], [0, 0, 1]])
+
+    def drawn(self, picture: Image.Image, matrix: np.ndarray) -> Image.Image:
+        (wide, _, left), (_, high, top), _ = matrix.tolist()
+        box = (left, top, left + wide * picture.width, top + high * picture.height)
+        return picture.resize(picture.size, Image.Resampling.BICUBIC, box=box)
 
 
-class Affine(CellAugment):
+class Affine(_Moved):
     """Shifts by up to `shift` of a side, scales by up to `scale` either way, and shears by up to `shear` degrees."""
-
-    kinds = ("image",)
 
     def __init__(
         self, *, columns: Sequence[str] | str | None = None, copies: int = 1, shift: float = 0.1, scale: float = 0.1,
@@ -116,38 +164,34 @@ class Affine(CellAugment):
         if shear < 0 or shear > 60:
             raise BadArgument(f"shear must be between 0 and 60 degrees; got {shear}.")
 
-    def varied(self, value: Image.Image, rng: np.random.Generator) -> Image.Image:
+    def matrix(self, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
         factor = math.exp(rng.uniform(-1, 1) * math.log1p(self.scale))
         slant = math.tan(math.radians(rng.uniform(-self.shear, self.shear)))
         matrix = np.array([[1 / factor, slant, 0], [0, 1 / factor, 0], [0, 0, 1]])
-        moved = _about_middle(value.size, matrix)
-        moved[:2, 2] += rng.uniform(-self.shift, self.shift, 2) * value.size
-        return warp(opaque(value), moved)
+        moved = _about_middle(size, matrix)
+        moved[:2, 2] += rng.uniform(-self.shift, self.shift, 2) * size
+        return moved
 
 
-class Perspective(CellAugment):
+class Perspective(_Moved):
     """Sees the picture from another place: each corner moves by up to `most` of a side inwards or outwards."""
-
-    kinds = ("image",)
 
     def __init__(self, *, columns: Sequence[str] | str | None = None, copies: int = 1, most: float = 0.1):
         super().__init__(columns=columns, copies=copies)
         self.most = share("most", most)
 
-    def varied(self, value: Image.Image, rng: np.random.Generator) -> Image.Image:
-        corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * value.size
-        moved = corners + rng.uniform(-self.most, self.most, (4, 2)) * value.size
+    def matrix(self, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+        corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * size
+        moved = corners + rng.uniform(-self.most, self.most, (4, 2)) * size
         rows = []
         for (x, y), (u, v) in zip(corners.tolist(), moved.tolist()):
             rows += [[x, y, 1, 0, 0, 0, -u * x, -u * y], [0, 0, 0, x, y, 1, -v * x, -v * y]]
         solved = np.linalg.solve(np.array(rows), moved.ravel())
-        return warp(opaque(value), np.append(solved, 1).reshape(3, 3))
+        return np.append(solved, 1).reshape(3, 3)
 
 
-class Color(CellAugment):
+class Color(_Look):
     """Another light: brightness, contrast and saturation by up to a share either way, hue by a share of the circle."""
-
-    kinds = ("image",)
 
     def __init__(
         self, *, columns: Sequence[str] | str | None = None, copies: int = 1, brightness: float = 0.25,
@@ -159,8 +203,7 @@ class Color(CellAugment):
         self.saturation = share("saturation", saturation)
         self.hue = share("hue", hue)
 
-    def varied(self, value: Image.Image, rng: np.random.Generator) -> Image.Image:
-        picture = opaque(value)
+    def varied(self, picture: Image.Image, rng: np.random.Generator) -> Image.Image:
         draws = rng.uniform(-1, 1, 4)
         for enhance, most, draw in zip(
             (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color),
@@ -176,47 +219,42 @@ class Color(CellAugment):
         return picture
 
 
-class Blur(CellAugment):
+class Blur(_Look):
     """Gaussian blur of up to `most` pixels."""
-
-    kinds = ("image",)
 
     def __init__(self, *, columns: Sequence[str] | str | None = None, copies: int = 1, most: float = 1.5):
         super().__init__(columns=columns, copies=copies)
         self.most = most
         positive(most=most)
 
-    def varied(self, value: Image.Image, rng: np.random.Generator) -> Image.Image:
-        return opaque(value).filter(ImageFilter.GaussianBlur(rng.uniform(0.1, self.most)))
+    def varied(self, picture: Image.Image, rng: np.random.Generator) -> Image.Image:
+        return picture.filter(ImageFilter.GaussianBlur(rng.uniform(0.1, self.most)))
 
 
-class Noise(CellAugment):
+class Noise(_Look):
     """Gaussian noise of a standard deviation of up to `most` (0..255)."""
-
-    kinds = ("image",)
 
     def __init__(self, *, columns: Sequence[str] | str | None = None, copies: int = 1, most: float = 15.0):
         super().__init__(columns=columns, copies=copies)
         self.most = most
         positive(most=most)
 
-    def varied(self, value: Image.Image, rng: np.random.Generator) -> Image.Image:
-        pixels = np.asarray(opaque(value), np.float32)
-        noisy = pixels + rng.normal(0, rng.uniform(0, self.most), pixels.shape)
+    def varied(self, picture: Image.Image, rng: np.random.Generator) -> Image.Image:
+        pixels = np.asarray(picture, np.float32)
+        width = np.float32(rng.uniform(0, self.most))
+        noisy = pixels + width * rng.standard_normal(pixels.shape, np.float32)
         return Image.fromarray(np.clip(noisy.round(), 0, 255).astype(np.uint8))
 
 
-class Erase(CellAugment):
+class Erase(_Look):
     """Random erasing (Zhong et al. 2020): a rectangle of up to `most` of the area becomes noise."""
-
-    kinds = ("image",)
 
     def __init__(self, *, columns: Sequence[str] | str | None = None, copies: int = 1, most: float = 0.2):
         super().__init__(columns=columns, copies=copies)
         self.most = share("most", most)
 
-    def varied(self, value: Image.Image, rng: np.random.Generator) -> Image.Image:
-        pixels = np.array(opaque(value))
+    def varied(self, picture: Image.Image, rng: np.random.Generator) -> Image.Image:
+        pixels = np.array(picture)
         top, left, high, wide = rectangle(pixels.shape[:2], rng.uniform(0.02, max(0.02, self.most)), rng)
         hole = pixels[top : top + high, left : left + wide]
         pixels[top : top + high, left : left + wide] = rng.integers(0, 256, hole.shape)
@@ -243,7 +281,16 @@ class _Mix(BatchOp):
     def bind(self, kinds: Mapping[str, str]) -> dict[str, str]:
         if self.label not in kinds:
             raise BadArgument(f"There is no column {self.label!r} for the label; there are {', '.join(kinds)}.")
-        return super().bind(kinds)
+        found = super().bind(kinds)
+        if self.columns is None:
+            self.chosen = [column for column in self.chosen if column not in areas_of(kinds)]
+        for beside in (f"{self.chosen[0]}_boxes", f"{self.chosen[0]}_segments"):
+            if beside in kinds:
+                raise BadArgument(
+                    f"{type(self).__name__} puts another row's picture into {self.chosen[0]!r}, of which {beside!r} "
+                    "would not know: annotate after it, or leave it out."
+                )
+        return found
 
     def work(self, rows: Rows) -> None:
         column = self.chosen[0]
@@ -266,11 +313,12 @@ class _Mix(BatchOp):
         rng = self.random(copy)
         first = opaque(row.get(column)).convert("RGB")
         second = opaque(others[rng.integers(len(others))].get(column)).convert("RGB").resize(first.size)
-        copy.put(column, Image.fromarray(self.mixed(np.asarray(first), np.asarray(second), rng)))
+        copy.put(column, self.mixed(first, second, rng))
         return copy
 
-    def mixed(self, a: np.ndarray, b: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        raise NotImplementedError
+    @abstractmethod
+    def mixed(self, a: Image.Image, b: Image.Image, rng: np.random.Generator) -> Image.Image:
+        """The third picture, of two of the same size."""
 
 
 class MixUp(_Mix):
@@ -282,9 +330,9 @@ class MixUp(_Mix):
         self.alpha = alpha
         positive(alpha=alpha)
 
-    def mixed(self, a: np.ndarray, b: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def mixed(self, a: Image.Image, b: Image.Image, rng: np.random.Generator) -> Image.Image:
         weight = max(0.5, rng.beta(self.alpha, self.alpha))  # the first gives at least half: its other cells go along
-        return (weight * a + (1 - weight) * b).round().astype(np.uint8)
+        return Image.blend(b, a, weight)
 
 
 class CutMix(_Mix):
@@ -296,10 +344,11 @@ class CutMix(_Mix):
         self.alpha = alpha
         positive(alpha=alpha)
 
-    def mixed(self, a: np.ndarray, b: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        top, left, high, wide = rectangle(a.shape[:2], min(0.5, rng.beta(self.alpha, self.alpha)), rng)
+    def mixed(self, a: Image.Image, b: Image.Image, rng: np.random.Generator) -> Image.Image:
+        part = min(0.5, rng.beta(self.alpha, self.alpha))
+        top, left, high, wide = rectangle((a.height, a.width), part, rng)
         found = a.copy()
-        found[top : top + high, left : left + wide] = b[top : top + high, left : left + wide]
+        found.paste(b.crop((left, top, left + wide, top + high)), (left, top))
         return found
 
 
@@ -324,17 +373,6 @@ def rectangle(shape: Sequence[int], area: float, rng: np.random.Generator) -> tu
     high = min(shape[0], max(1, round(math.sqrt(area * ratio) * shape[0])))
     wide = min(shape[1], max(1, round(math.sqrt(area / ratio) * shape[1])))
     return int(rng.integers(0, shape[0] - high + 1)), int(rng.integers(0, shape[1] - wide + 1)), high, wide
-
-
-def warp(picture: Image.Image, matrix: np.ndarray) -> Image.Image:
-    """The picture at the places where `matrix` [3, 3] sends each pixel; beyond its edge the nearest pixel."""
-    margin = max(picture.size) // 2 + 1
-    edges = ((margin, margin), (margin, margin), (0, 0))[: np.asarray(picture).ndim]
-    padded = Image.fromarray(np.pad(np.asarray(picture), edges, "edge"))
-    inside = np.array([[1, 0, margin], [0, 1, margin], [0, 0, 1]]) @ matrix
-    inside = inside / inside[2, 2]
-    places = inside.ravel()[:8].tolist()
-    return padded.transform(picture.size, Image.Transform.PERSPECTIVE, places, Image.Resampling.BILINEAR)
 
 
 def _turn(angle: float) -> np.ndarray:
