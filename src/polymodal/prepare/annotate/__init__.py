@@ -22,7 +22,7 @@ ANNOTATE = Catalogue(
         ),
         "tags": Entry(
             "polymodal.prepare.annotate.words:Tags",
-            "Parts of speech: jieba for Chinese, textblob for English, one's own corpus, transformers or spaCy models.",
+            "Parts of speech: jieba for Chinese, textblob for English, one's own corpus, or a pretrained model.",
             "Brants 2000; Lafferty, McCallum & Pereira 2001; De Smedt & Daelemans 2012",
             "language",
             engines=(
@@ -32,25 +32,36 @@ ANNOTATE = Catalogue(
                 engines.CRFSUITE.called("learnt"),
                 engines.TRANSFORMERS.called("transformers"),
                 engines.SPACY.called("spacy"),
+                engines.STANZA.called("stanza"),
             ),
         ),
         "parse": Entry(
             "polymodal.prepare.annotate.trees:Parse",
-            "Dependency trees by a parser learnt from one's own treebank, or a spaCy model.",
+            "Dependency trees by a parser learnt from one's own treebank, or a spaCy or stanza model.",
             "Kuhlmann, Gómez-Rodríguez & Satta 2011; Goldberg & Nivre 2012",
             "language",
-            engines=(engines.LEARNT.called("learnt"), engines.CRFSUITE.called("learnt"), engines.SPACY.called("spacy")),
+            engines=(
+                engines.LEARNT.called("learnt"),
+                engines.CRFSUITE.called("learnt"),
+                engines.SPACY.called("spacy"),
+                engines.STANZA.called("stanza"),
+            ),
         ),
         "roles": Entry(
             "polymodal.prepare.annotate.trees:Roles",
             "Who does what to whom, by rules over the dependency tree (models as for parse).",
             "after Gildea & Jurafsky 2002",
             "language",
-            engines=(engines.LEARNT.called("learnt"), engines.CRFSUITE.called("learnt"), engines.SPACY.called("spacy")),
+            engines=(
+                engines.LEARNT.called("learnt"),
+                engines.CRFSUITE.called("learnt"),
+                engines.SPACY.called("spacy"),
+                engines.STANZA.called("stanza"),
+            ),
         ),
         "entities": Entry(
             "polymodal.prepare.annotate.entities:Entities",
-            "Names, dates, amounts: rules, a gazetteer and jieba, transformers or spaCy models.",
+            "Names, dates, amounts: rules, a gazetteer and jieba, transformers, spaCy or stanza models.",
             "folklore; Tjong Kim Sang & De Meulder 2003 (BIO labels)",
             "language",
             engines=(
@@ -58,6 +69,7 @@ ANNOTATE = Catalogue(
                 engines.JIEBA.called("rules"),
                 engines.TRANSFORMERS.called("transformers"),
                 engines.SPACY.called("spacy"),
+                engines.STANZA.called("stanza"),
             ),
         ),
         "sentiment": Entry(

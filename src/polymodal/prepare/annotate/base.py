@@ -61,8 +61,9 @@ def needs_model(engine: str, model: str) -> None:
     """Raises `BadArgument` where an engine has no model of its own."""
     if not model:
         raise BadArgument(
-            f"The engine {engine} needs `model`: a Hugging Face hub name, or the folder of a model saved by "
-            "save_pretrained."
+            f"The engine {engine} needs `model`: the name of a model as {engine} knows it, or its folder."
+            if engine != "learnt"
+            else "The engine learnt needs `model`: the folder that train_language wrote."
         )
 
 

@@ -11,10 +11,16 @@ from typing import Any, ClassVar
 
 from polymodal.core.errors import BadArgument, BadData
 from polymodal.prepare.annotate.base import CellAnnotate, called, needs_model, one_of
-from polymodal.prepare.annotate.words import no_model, spacy_pipeline, token_classifier
+from polymodal.prepare.annotate.pipelines import (
+    entities_by_spacy,
+    entities_by_stanza,
+    spacy_pipeline,
+    stanza_pipeline,
+)
+from polymodal.prepare.annotate.words import no_model, token_classifier
 from polymodal.prepare.language.tokens import chinese, jieba_pair, tag_chinese
 
-ENGINES = ("rules", "transformers", "spacy")
+ENGINES = ("rules", "transformers", "spacy", "stanza")
 _MONTH = "(?:Jan|Febr?|Mar|Apr|May|June?|July?|Aug|Sept?|Oct|Nov|Dec)[a-z]*\\.?"
 _NAME = r"[A-Z][\w'’-]+(?: (?:[A-Z][\w'’-]+|[A-Z]\.|of|the(?= [A-Z])))*(?<! of)(?<! the)"
 _CAPITALS = r"[A-Z][\w'’-]+(?: (?:[A-Z][\w'’-]+|[A-Z]\.))*"
@@ -42,8 +48,9 @@ class Entities(CellAnnotate):
 
     `engine`: `rules` finds dates, times, money, percentages, titled persons and companies by pattern, Chinese names by
     jieba's tags, and every name of `gazetteer`, a file of lines `name<TAB>TYPE`, which goes first. `transformers` takes
-    a Hugging Face token classifier (labels B-X, I-X or X; O is none), `spacy` a pipeline; both as `model`.
-    Confidence: the mean over entities, by rules a judgement of each rule; missing where there is none, and of spaCy.
+    a Hugging Face token classifier (labels B-X, I-X or X; O is none), `spacy` a pipeline, `stanza` a language or
+    the folder of one (`stanza_resources/en`); each as `model`. Confidence: the mean over entities, by rules a judgement
+    of each rule; missing where there is none, and of spaCy and stanza.
     """
 
     kinds = ("text",)
@@ -60,7 +67,10 @@ class Entities(CellAnnotate):
             needs_model(engine, model)
             if gazetteer:
                 raise BadArgument("gazetteer belongs to the engine rules.")
-            (spacy_pipeline if engine == "spacy" else token_classifier)(model)
+            if engine == "transformers":
+                token_classifier(model)
+            else:
+                (spacy_pipeline if engine == "spacy" else stanza_pipeline)(model, "entities")
             return
         no_model(engine, model)
         jieba_pair()
@@ -70,10 +80,11 @@ class Entities(CellAnnotate):
     def told(self, value: str) -> Mapping[str, Any]:
         if self.engine == "rules":
             found = by_rules(value, names(self.gazetteer) if self.gazetteer else (None, {}))
-        elif self.engine == "spacy":
-            found = [(e.start_char, e.end_char, e.label_, None) for e in spacy_pipeline(self.model)(value).ents]
-        else:
+        elif self.engine == "transformers":
             found = by_model(self.model, value)
+        else:
+            by_pipeline = entities_by_spacy if self.engine == "spacy" else entities_by_stanza
+            found = [(*one, None) for one in by_pipeline(self.model, value)]
         sure = [c for *_, c in found if c is not None]
         made = [{"text": value[a:b], "type": kind, "start": a, "end": b} for a, b, kind, _ in found]
         return {

@@ -12,9 +12,9 @@ import xxhash
 
 from polymodal.core.errors import BadArgument, require
 from polymodal.prepare.annotate.base import CellAnnotate, called, needs_model, one_of
-from polymodal.prepare.annotate.words import no_model, words_of
+from polymodal.prepare.annotate.words import no_model
 from polymodal.prepare.base import Sketch
-from polymodal.prepare.language.tokens import chinese, jieba_pair
+from polymodal.prepare.language.tokens import chinese, jieba_pair, words_of
 from polymodal.prepare.rows import Rows
 
 SENTIMENT_ENGINES = ("auto", "transformers")

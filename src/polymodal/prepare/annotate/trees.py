@@ -9,17 +9,18 @@ from typing import Any, ClassVar
 import numpy as np
 
 from polymodal.prepare.annotate.base import CellAnnotate, called, needs_model, one_of
-from polymodal.prepare.annotate.words import spacy_pipeline, words_for
+from polymodal.prepare.annotate.pipelines import by_spacy, by_stanza, spacy_pipeline, stanza_pipeline
+from polymodal.prepare.annotate.words import words_for
 from polymodal.prepare.language.conllu import Sentence, told
 from polymodal.prepare.language.roles import roles
 from polymodal.prepare.language.tokens import sentences
 from polymodal.prepare.language.train import load_parser, load_tagger
 
-ENGINES = ("learnt", "spacy")
+ENGINES = ("learnt", "spacy", "stanza")
 
 
 class _Parsed(CellAnnotate):
-    """`engine`: `learnt` takes the folder `model` of `train_language` (tags and parse), `spacy` a pipeline."""
+    """What needs a tree of each sentence."""
 
     kinds = ("text",)
 
@@ -28,15 +29,15 @@ class _Parsed(CellAnnotate):
         self.engine = one_of("engine", engine, ENGINES)
         self.model = model
         needs_model(engine, model)
-        if engine == "spacy":
-            spacy_pipeline(model)
-        else:
+        if engine == "learnt":
             load_tagger(model), load_parser(model)
+        else:
+            (spacy_pipeline if engine == "spacy" else stanza_pipeline)(model, "parse")
 
     def parsed(self, text: str) -> tuple[list[Sentence], float | None]:
         """The sentences with their trees, and the mean confidence of the arcs."""
-        if self.engine == "spacy":
-            return [_from_spacy(list(one)) for one in spacy_pipeline(self.model)(text).sents], None
+        if self.engine != "learnt":
+            return (by_spacy if self.engine == "spacy" else by_stanza)(self.model, "parse", text), None
         found, sure = [], []
         for words in sentences(words_for(text, self.model)):
             tags, _ = load_tagger(self.model).tag(words)
@@ -50,8 +51,8 @@ class Parse(_Parsed):
     """Dependency trees as CoNLL-U in `<column>_parse`.
 
     `engine`: `learnt` takes the folder `model` of `train_language`, which holds tags and parse; `spacy` a pipeline by
-    name or folder. Confidence: the mean share of the softmax that the parser's choices had, not calibrated; of spaCy
-    none.
+    name or folder, `stanza` a language or the folder of one (`stanza_resources/en`). Confidence: the mean share of the
+    softmax that the parser's choices had, not calibrated; of spaCy and stanza none.
     """
 
     gives: ClassVar = {"parse": "text", "parse_confidence": "number", "parse_model": "category"}
@@ -83,13 +84,3 @@ class Roles(_Parsed):
         return {
             "roles": json.dumps(found, ensure_ascii=False), "roles_confidence": sure, "roles_model": called(self.model),
         }  # fmt: skip
-
-
-def _from_spacy(tokens: list[Any]) -> Sentence:
-    tokens = [t for t in tokens if not t.is_space]
-    place = {t.i: n for n, t in enumerate(tokens, 1)}
-    return Sentence(
-        [t.text for t in tokens], [t.pos_ or t.tag_ or "_" for t in tokens],
-        [0 if t.head.i == t.i else place.get(t.head.i, 0) for t in tokens], [t.dep_.lower() or "_" for t in tokens],
-        [bool(t.whitespace_) for t in tokens],
-    )  # fmt: skip

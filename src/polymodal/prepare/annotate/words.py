@@ -10,6 +10,7 @@ import numpy as np
 
 from polymodal.core.errors import BadArgument, require
 from polymodal.prepare.annotate.base import CellAnnotate, called, needs_model, one_of
+from polymodal.prepare.annotate.pipelines import by_spacy, by_stanza, spacy_pipeline, stanza_pipeline
 from polymodal.prepare.language.tokens import (
     chinese,
     cut_chinese,
@@ -18,22 +19,18 @@ from polymodal.prepare.language.tokens import (
     tag_chinese,
     tag_english,
     words_by_rules,
+    words_of,
 )  # fmt: skip
 from polymodal.prepare.language.train import load_segmenter, load_tagger
 
 SEGMENT_ENGINES = ("auto", "jieba", "rules", "learnt")
-TAG_ENGINES = ("auto", "learnt", "transformers", "spacy")
+TAG_ENGINES = ("auto", "learnt", "transformers", "spacy", "stanza")
 
 
 def no_model(engine: str, model: str) -> None:
     """Raises `BadArgument` for a model that the engine would not use."""
     if model:
         raise BadArgument(f"The engine {engine} uses no model; got model={model!r}. Name the engine that is to use it.")
-
-
-def words_of(text: str) -> list[str]:
-    """Words by jieba where a text is Chinese, else by rules."""
-    return cut_chinese(text)[0] if chinese(text) else words_by_rules(text)
 
 
 class Segment(CellAnnotate):
@@ -80,8 +77,9 @@ class Tags(CellAnnotate):
 
     `engine`: `auto` is jieba.posseg (tags of ICTCLAS) for texts with Chinese characters, else the lexicon and rules of
     textblob (Penn tags, English); `learnt` takes the folder `model` of `train_language`, `transformers` a Hugging Face
-    token classifier, `spacy` a pipeline, by name or folder. Confidence: the mean probability of the tags; of the
-    engines with a lexicon, the share of words that it has; of spaCy none.
+    token classifier, `spacy` a pipeline, by name or folder, which cuts words its own way, `stanza` a language or the
+    folder of one (`stanza_resources/en`). Confidence: the mean probability of the tags; of the engines with a lexicon,
+    the share of words that it has; of spaCy and stanza none.
     """
 
     kinds = ("text",)
@@ -98,9 +96,10 @@ class Tags(CellAnnotate):
             return
         needs_model(engine, model)
         loaders: dict[str, Callable[[str], object]] = {
-            "learnt": load_tagger, "transformers": token_classifier, "spacy": spacy_pipeline,
+            "learnt": load_tagger, "transformers": token_classifier,
+            "spacy": lambda m: spacy_pipeline(m, "tags"), "stanza": lambda m: stanza_pipeline(m, "tags"),
         }  # fmt: skip
-        loaders[engine](str(model))  # a model that cannot be read is said before any row is
+        loaders[engine](model)  # a model that cannot be read is said before any row is
 
     def told(self, value: str) -> Mapping[str, Any]:
         sure: float | None
@@ -112,9 +111,9 @@ class Tags(CellAnnotate):
             words = words_by_rules(value)
             tags, sure = tag_english(words)
             name = "textblob"
-        elif self.engine == "spacy":
-            tokens = [t for t in spacy_pipeline(self.model)(value) if not t.is_space]
-            words, tags, sure = [t.text for t in tokens], [t.pos_ or t.tag_ or "_" for t in tokens], None
+        elif self.engine in ("spacy", "stanza"):
+            found = (by_spacy if self.engine == "spacy" else by_stanza)(self.model, "tags", value)
+            words, tags, sure = [w for one in found for w in one.words], [t for one in found for t in one.tags], None
         else:
             pairs = [self._tagged(one) for one in sentences(words_for(value, self.model))]
             words = [w for one in pairs for w in one[0]]
@@ -134,17 +133,6 @@ def words_for(text: str, model: str) -> list[str]:
     from polymodal.prepare.language.train import learnt
 
     return load_segmenter(model).segment(text)[0] if "segment" in learnt(model) else words_of(text)
-
-
-@cache
-def spacy_pipeline(model: str) -> Any:
-    """A spaCy pipeline, by the name of an installed package or by its folder."""
-    try:
-        return require("spacy", "spacy").load(model)
-    except OSError as error:
-        raise BadArgument(
-            f"spaCy has no pipeline {model!r}: give a folder, or install the package of that name."
-        ) from error
 
 
 @cache

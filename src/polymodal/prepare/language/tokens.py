@@ -17,7 +17,6 @@ _PIECE = re.compile(
     r"|[^\W\u3400-\u9fff]+(?:-[^\W\u3400-\u9fff]+)*|\.{3}|\S"
 )
 _ENDS = frozenset(".!?。！？…") | {"..."}
-
 _CLOSING = frozenset("\"'”’)」』")
 
 
@@ -29,6 +28,11 @@ def chinese(text: str) -> bool:
 def words_by_rules(text: str) -> list[str]:
     """Words and signs of a text with spaces, as the Penn Treebank parts them ("do n't"); Chinese letter by letter."""
     return _PIECE.findall(text)
+
+
+def words_of(text: str) -> list[str]:
+    """Words by jieba where a text is Chinese, else by rules."""
+    return cut_chinese(text)[0] if chinese(text) else words_by_rules(text)
 
 
 def sentences(words: Sequence[str]) -> list[list[str]]:
