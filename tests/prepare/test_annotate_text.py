@@ -146,6 +146,13 @@ def test_roles_by_hand():
         ["他", "在", "北京", "工作"], ["PRON", "ADP", "PROPN", "VERB"], [4, 3, 4, 0], ["nsubj", "case", "obl", "root"]
     )
     assert roles(place) == [{"predicate": "工作", "agent": "他", "place": "北京"}]
+    clear = Sentence(
+        ["Ships", "were", "seen", "by", "the", "man", "in", "Oslo"],
+        ["NOUN", "AUX", "VERB", "ADP", "DET", "NOUN", "ADP", "PROPN"],
+        [3, 3, 0, 3, 6, 4, 3, 7],
+        ["nsubjpass", "auxpass", "root", "agent", "det", "pobj", "prep", "pobj"],
+    )
+    assert roles(clear) == [{"predicate": "seen", "patient": "Ships", "agent": "the man", "place": "Oslo"}]
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,8 @@
-"""Semantic roles by rules over a dependency tree (after Gildea & Jurafsky 2002: most roles follow from syntax)."""
+"""Semantic roles by rules over a dependency tree (after Gildea & Jurafsky 2002: most roles follow from syntax).
+
+Relations are those of Universal Dependencies, and of ClearNLP as spaCy's English models give them, where a preposition
+stands between a verb and its noun (prep, pobj).
+"""
 
 from __future__ import annotations
 
@@ -87,7 +91,8 @@ def _of(one: Sentence, children: dict[int, list[int]], verb: int) -> dict[str, s
             continue
         name = _name(one, children, child, passive)
         if name:
-            role.setdefault(name, _phrase(one, children, child))
+            inner = (c for c in children.get(child, []) if one.relations[c] == "pobj")
+            role.setdefault(name, _phrase(one, children, next(inner, child)))
     return role
 
 
@@ -95,6 +100,8 @@ def _name(one: Sentence, children: dict[int, list[int]], child: int, passive: bo
     relation, word = one.relations[child], one.words[child].lower()
     if relation in ("advmod", "obl", "nmod", "npadvmod", "obl:tmod") and word in TIMES:
         return "time"
+    if relation == "prep":
+        return CASES.get(word)
     if relation in PLAIN:
         return PLAIN[relation]
     if relation.split(":")[0] in ("obl", "nmod"):
