@@ -10,7 +10,7 @@ AUGMENT = Catalogue(
         # pictures
         "flip": Entry(
             "polymodal.prepare.augment.image:Flip",
-            "Mirrors pictures, and swaps left and right in the row's texts.",
+            "Mirrors pictures, boxes and areas, and swaps left and right in the row's texts.",
             "folklore",
             engines=(engines.PILLOW,),
         ),
