@@ -19,7 +19,7 @@ _ORIENTATION = 0x0112  # the EXIF tag
 
 
 class Readable(CellOp):
-    """Sets aside what cannot be opened: absent, empty, truncated, of another kind, or too large to decode (beyond 200
+    """Sets aside what cannot be opened: absent, empty, truncated, of another kind, or too large to decode (beyond 179
     megapixels: a decompression bomb)."""
 
     kinds = ("image", "audio", "series", "video", "volume")
