@@ -160,6 +160,56 @@ def test_series_gaps_choose_their_longest(tmp_path, rng):
     assert "6 samples in the median, 8 at most" in step.reason
 
 
+def test_what_only_the_user_can_know_of_series_is_a_comment(tmp_path, rng):
+    rows: dict[str, list[str]] = {"id": [], "ecg": []}
+    for i in range(20):
+        series = np.sin(np.linspace(0, 20, 120)) + rng.normal(0, 0.1, 120)
+        if i < 3:
+            series += np.linspace(0, 30, 120)
+        elif i < 6:
+            series[60] += 20
+        elif i < 9:
+            series = series[::2]
+        np.save(tmp_path / f"{i}.npy", series.astype(np.float32))
+        rows["id"].append(f"r{i}")
+        rows["ecg"].append(f"{i}.npy")
+    found = suggested(rows, tmp_path, schema={"fields": {"ecg": "series"}})
+    told = {step.name: step for step in found.steps}
+    assert set(told) == {"drift", "smooth", "series_resample"}
+    assert not any(step.active for step in found.steps)
+    assert told["series_resample"].options == {"samples": 120}
+    assert "15% of the series a straight line" in told["drift"].reason
+    assert "15% of the series hold single samples" in told["smooth"].reason
+
+
+def test_lengths_colours_and_dead_ends(tmp_path, rng):
+    soundfile = pytest.importorskip("soundfile")
+    rows = columns(rng)
+    rows["words"][3], rows["words"][4] = "Well", " ".join(rows["words"][:12])
+    rows["photo"], rows["sound"] = [], []
+    for i in range(ROWS):
+        picture = Image.fromarray(rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)).resize((32, 32))
+        (picture.convert("L") if i < 20 else picture).save(tmp_path / f"{i}.png")
+        sound = rng.normal(0, 0.1, 4000)
+        soundfile.write(tmp_path / f"{i}.wav", np.concatenate([np.zeros(4000 * (i < 20)), sound]), 8000)
+        rows["photo"].append(f"{i}.png")
+        rows["sound"].append(f"{i}.wav")
+    told = {step.name: step for step in suggested(rows, tmp_path).steps}
+    assert (told["length"].set_aside, told["length"].active) == (2, True)
+    assert "of the texts in words have 16 words or fewer" in told["length"].reason
+    assert (told["normal"].changed, told["normal"].options) == (18, {"mode": "RGB"})
+    assert "100 in RGB, 20 in L" in told["normal"].reason
+    assert told["trim"].changed == 18, "two are gone for the length of their texts"
+
+
+def test_a_long_tail_of_numbers_is_left_to_the_user(tmp_path, rng):
+    rows = columns(rng)
+    rows["price"] = [f"{v:.0f}" for v in [*rng.normal(85000, 20, ROWS - 15), *rng.normal(93000, 20, 15)]]
+    (step,) = suggested(rows, tmp_path).steps
+    assert (step.name, step.active) == ("outliers", False)
+    assert "more than 1%" in step.reason
+
+
 def test_leaks_where_there_is_a_split_and_labels_where_a_target(tmp_path, rng):
     rows = columns(rng)
     rows["split"] = ["test" if i % 4 == 0 else "train" for i in range(ROWS)]

@@ -121,7 +121,7 @@ def _lengths(rows: Sequence[Row], column: str) -> Iterator[Candidate]:
     told = (
         f"Half of the texts in {column} have {middle:g} words or fewer; nine of ten up to {np.percentile(words, 90):g}."
     )
-    yield Candidate("length", {"columns": [column], **bound}, why=told, most=TAIL)
+    yield Candidate("length", {"columns": [column], **bound}, why=told, most=3 * TAIL)
 
 
 def languages(rows: Sequence[Row], columns: Sequence[str]) -> Counter[str]:
