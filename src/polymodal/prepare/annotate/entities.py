@@ -66,7 +66,9 @@ class Entities(CellAnnotate):
         if engine != "rules":
             needs_model(engine, model)
             if gazetteer:
-                raise BadArgument(f"gazetteer belongs to the engine rules; {engine} would not read it. Leave one of them out.")
+                raise BadArgument(
+                    f"gazetteer belongs to the engine rules; {engine} would not read it. Leave one of them out."
+                )
             if engine == "transformers":
                 token_classifier(model)
             else:
