@@ -23,6 +23,7 @@ from polymodal.prepare.rows import Row, Rows
 from polymodal.train.progress import Progress
 
 CELLS, PAIRS = 4_000, 1_000  # rows whose texts and numbers are looked at; whose media are compared with one another
+KNOWS = 0.5  # of the labels: a model that knows fewer is in no place to doubt the others
 CHUNK = 64
 _SHOWN = 60  # letters of a text in an example
 
@@ -169,7 +170,7 @@ class _Look:
             len(found.changed),
             found.refused,
             _reason(candidate, op, found, len(given), lost),
-            active=not candidate.optional and lost <= candidate.most,
+            active=not candidate.optional and lost <= candidate.most and op.state.get("agree", 1.0) >= KNOWS,
         )
         if step.active:
             self._accept(given, done)
@@ -273,7 +274,7 @@ def _reason(candidate: Candidate, op: Op, found: _Found, seen: int, lost: float)
         lines.append(f"{known}: the less it knows, the more of its doubts are wrong.")
     if lost > candidate.most:
         lines.append(f"Left out: it would throw away more than {candidate.most:.0%} of the rows. Is that meant?")
-    elif candidate.optional:
+    elif candidate.optional or op.state.get("agree", 1.0) < KNOWS:
         lines.append("Left out: for you to decide.")
     return "\n".join(joined(line) for line in lines)
 
