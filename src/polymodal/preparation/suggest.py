@@ -170,7 +170,7 @@ class _Look:
             len(found.changed),
             found.refused,
             _reason(candidate, op, found, len(given), lost),
-            active=not candidate.optional and lost <= candidate.most and op.state.get("agree", 1.0) >= KNOWS,
+            active=not candidate.optional and lost <= candidate.most and float(op.state.get("agree", 1.0)) >= KNOWS,
         )
         if step.active:
             self._accept(given, done)
