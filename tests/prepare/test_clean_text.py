@@ -116,10 +116,24 @@ def test_a_hunspell_dictionary_with_its_endings(tmp_path):
     assert mended == [*texts[:6], "they carried it"]
 
 
-@pytest.mark.parametrize("word", ["colors", "traveled", "theaters", "footrace", "walkways", "surfboarder"])
+@pytest.mark.parametrize("word", ["colors", "traveled", "theaters", "footrace", "walkways", "surfboarder", "amphitheater", "pajamas"])
 def test_endings_compounds_and_american_spellings_are_words(word):
     texts = [f"some {word} here", *["color of a travel by the theatre, food and other farce"] * 9]
     assert run("spelling", texts)[0] == texts
+
+
+def test_the_only_swap_that_makes_a_word_is_trusted_though_no_row_writes_it():
+    usual = ["some men are standing by the water"] * 9
+    dirty = ["a srufboard and some cnadles", "children palying in the garss", "a theater and two amphitheaters"]
+    mended = ["a surfboard and some candles", "children playing in the grass", dirty[2]]
+    assert run("spelling", [*dirty, *usual])[0] == [*mended, *usual]
+
+
+def test_a_lost_letter_costs_less_than_a_wrong_one():
+    usual = ["a horse and a house", "a hose"] * 3
+    assert run("spelling", ["the hores", *["a horse, some shores, chores"] * 2, *usual])[0][0] == "the horse"
+    texts = ["red coton", *["of cotton", "some canton"] * 5]
+    assert run("spelling", texts)[0][0] == "red cotton"
 
 
 def test_a_dropped_apostrophe_is_no_other_word():

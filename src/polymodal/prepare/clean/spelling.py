@@ -36,6 +36,8 @@ _BRITISH = tuple(  # American spellings, and what a British dictionary has in th
         (r"og(?=s?$)", "ogue"),
         (r"ense(?=s?$)", "ence"),
         (r"check(?=er)", "chequ"),
+        (r"^pajama", "pyjama"),
+        (r"^chili(?=s?$|es$)", "chilli"),
     )
 )
 
@@ -47,7 +49,10 @@ class Spelling(CellOp):
     is made of (an ending, a compound, an American spelling). Candidates, within `edits` insertions, deletions,
     replacements or swaps, begin with the same letter and stand in more rows than the word itself, or are the only one;
     they are ranked by their frequency and by a bigram model of the column. Names (a capital not at the start of a
-    sentence), code, numbers, addresses, hashtags and words shorter than `shortest` are never touched. `dictionary`
+    sentence), code, numbers, addresses, hashtags and words shorter than `shortest` are never touched. A specific swap of
+    neighbours or a lost letter costs less than a specific wrong one, for a word has far fewer of them (noisy channel,
+    Kernighan, Church & Gale 1990); the only swap that makes a word of the dictionary is trusted though no row writes
+    it. `dictionary`
     names a file of `word count` lines or a Hunspell `.dic`, whose `.aff` lies beside it; without one, the English
     dictionary that symspellpy brings (82,765 words). Names in small letters are not told from slips.
     """
@@ -112,8 +117,12 @@ class Spelling(CellOp):
     def _suspect(self, word: str, first: bool) -> bool:
         if len(word) < self.shortest or not (word.islower() or (first and word[1:].islower())):
             return False
-        plain = word.casefold()
-        return self._rows(plain) < self.usual and not is_word(plain, self._speller.words)
+        plain, words = word.casefold(), self._speller.words
+        if plain in words or self._rows(plain) >= self.usual:
+            return False
+        if not is_word(plain, words):
+            return True  # else made of words, as "palying" of "paly": a slip all the same if a swap makes one whole word
+        return not is_american(plain, words) and any(other in words for other in swaps(plain))
 
     def _best(self, word: str, before: str, after: str) -> str:
         key = (word, before, after)
@@ -122,9 +131,11 @@ class Spelling(CellOp):
             found = [c for c in self._candidates(plain) if _begin_alike(c.term, plain)]
             dropped = [c for c in found if c.term.replace("'", "") == plain]
             here = max(self._rows(plain), 1)  # a slip that is as frequent as what it should be is none
-            found = [c for c in found if self._rows(c.term) > here] or found[:1] * (len(found) == 1 and here == 1)
+            swapped = [c for c in found if c.term in swaps(plain)]
+            alone = found if len(found) == 1 else swapped if len(swapped) == 1 else []
+            found = [c for c in found if self._rows(c.term) > here or (here == 1 and c in alone)]
             found = dropped or found
-            best = max(found, key=lambda c: self._score(c, before, after), default=None)
+            best = max(found, key=lambda c: self._score(c, plain, before, after), default=None)
             chosen = word if best is None else best.term
             self._mended[key] = chosen.capitalize() if word[0].isupper() else chosen
         return self._mended[key]
@@ -134,11 +145,12 @@ class Spelling(CellOp):
 
         return self._speller.lookup(word, Verbosity.ALL, max_edit_distance=min(self.edits, max(1, len(word) // 4)))
 
-    def _score(self, candidate: Any, before: str, after: str) -> tuple[float, str]:
+    def _score(self, candidate: Any, word: str, before: str, after: str) -> tuple[float, str]:
         """Log frequency, here and in the dictionary, plus what its neighbours say, less what the edits cost."""
         here = np.log1p(self._rows(candidate.term))
         pairs = sum(self._pairs(f"{a} {b}") for a, b in ((before, candidate.term), (candidate.term, after)) if a and b)
-        score = 0.5 * np.log(candidate.count + 1) + here + 2 * np.log1p(pairs) - 5.0 * candidate.distance
+        cost = 5.0 * candidate.distance - 2.5 * (_is_lost(word, candidate.term) or candidate.term in swaps(word))
+        score = 0.5 * np.log(candidate.count + 1) + here + 2 * np.log1p(pairs) - cost
         return float(score), candidate.term
 
     def _rows(self, word: str) -> int:
@@ -153,6 +165,16 @@ def _begin_alike(a: str, b: str) -> bool:
     return a[0] == b[0] or a[:2] == b[1::-1]
 
 
+def swaps(word: str) -> set[str]:
+    """The words that two neighbouring letters in each other's place make of this one."""
+    return {word[:i] + word[i + 1] + word[i] + word[i + 2 :] for i in range(len(word) - 1)} - {word}
+
+
+def _is_lost(word: str, other: str) -> bool:
+    """Whether the word is the other one with a letter left out."""
+    return len(other) == len(word) + 1 and any(other[:i] + other[i + 1 :] == word for i in range(len(other)))
+
+
 def is_word(word: str, words: Container[str]) -> bool:
     """Whether a word is in the dictionary, or an ending, a compound or an American spelling of words that are."""
     if word in words or any(word.removesuffix(s) in words for s in ("'s", "’s")):
@@ -163,7 +185,13 @@ def is_word(word: str, words: Container[str]) -> bool:
             return True
     if any(word[:i] in words and word[i:] in words for i in range(_STEM, len(word) - _STEM + 1)):
         return True
-    return any(new in words for old, british in _BRITISH if (new := old.sub(british, word)) != word)
+    return is_american(word, words)
+
+
+def is_american(word: str, words: Container[str]) -> bool:
+    """Whether a word is the American spelling of one in the dictionary, or its plural."""
+    found = (new for old, british in _BRITISH if (new := old.sub(british, word)) != word)
+    return any(new in words or (new.endswith("s") and new[:-1] in words) for new in found)
 
 
 def _changed(dictionary: str | None) -> float:
