@@ -88,7 +88,8 @@ CLEAN = Catalogue(
             "polymodal.prepare.clean.personal:Personal",
             "Masks mails, phones, cards, accounts and national numbers whose checksums are right.",
             "Luhn 1960; ISO 7064; GB 11643-1999",
-            engines=(engines.OURS,),
+            "text",
+            engines=(engines.OURS, engines.STDNUM, engines.PHONENUMBERS),
         ),
         # pictures
         "upright": Entry(

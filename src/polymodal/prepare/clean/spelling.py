@@ -49,12 +49,12 @@ class Spelling(CellOp):
     is made of (an ending, a compound, an American spelling). Candidates, within `edits` insertions, deletions,
     replacements or swaps, begin with the same letter and stand in more rows than the word itself, or are the only one;
     they are ranked by their frequency and by a bigram model of the column. Names (a capital not at the start of a
-    sentence), code, numbers, addresses, hashtags and words shorter than `shortest` are never touched. A specific swap of
-    neighbours or a lost letter costs less than a specific wrong one, for a word has far fewer of them (noisy channel,
-    Kernighan, Church & Gale 1990); the only swap that makes a word of the dictionary is trusted though no row writes
-    it. `dictionary`
-    names a file of `word count` lines or a Hunspell `.dic`, whose `.aff` lies beside it; without one, the English
-    dictionary that symspellpy brings (82,765 words). Names in small letters are not told from slips.
+    sentence), code, numbers, addresses, hashtags and words shorter than `shortest` are never touched. A specific swap
+    of neighbours or a lost letter costs less than a specific wrong one, for a word has far fewer of them (noisy
+    channel, Kernighan, Church & Gale 1990); the only swap that makes a word of the dictionary is trusted though no row
+    writes it. `dictionary` names a file of `word count` lines or a Hunspell `.dic`, whose `.aff` lies beside it;
+    without one, the English dictionary that symspellpy brings (82,765 words). Names in small letters are not told from
+    slips.
     """
 
     kinds = ("text",)
@@ -121,7 +121,7 @@ class Spelling(CellOp):
         if plain in words or self._rows(plain) >= self.usual:
             return False
         if not is_word(plain, words):
-            return True  # else made of words, as "palying" of "paly": a slip all the same if a swap makes one whole word
+            return True  # else made of words, as "palying" is of "paly", but a slip if a swap makes one whole word
         return not is_american(plain, words) and any(other in words for other in swaps(plain))
 
     def _best(self, word: str, before: str, after: str) -> str:
