@@ -76,8 +76,8 @@ def _phones(text: str, regions: Sequence[str]) -> Spans:
         for match in look.finditer(text):
             if phonenumbers.is_valid_number(phonenumbers.parse(match[0], region)):
                 yield match.span()
-    for region in (None, *regions):
-        for found in phonenumbers.PhoneNumberMatcher(text, region):
+    for place in (None, *regions):
+        for found in phonenumbers.PhoneNumberMatcher(text, place):
             yield found.start, found.end
 
 
