@@ -6,12 +6,12 @@ import io
 
 import numpy as np
 import pytest
-from ops import run
+from ops import applied, run
 from PIL import Image, ImageFilter, ImageOps
 
 from polymodal.core.errors import BadArgument
 from polymodal.prepare.clean.image import noise, opaque, perceptual_hash, sharpness
-from polymodal.prepare.hamming import distance, within
+from polymodal.prepare.hamming import distance, keepers, within
 from polymodal.prepare.media import Media
 
 
@@ -60,6 +60,41 @@ def test_upright():
     turned = run("upright", [broken(buffer.getvalue()), PHOTOS[1]], "image")[0]
     assert turned[0].size == (80, 96)
     assert turned[1] is PHOTOS[1]
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+def test_what_changes_a_picture_turns_it_upright_first(form):
+    """What is written has no EXIF tag: whoever read it before turned it, and would see it lying now."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    buffer = io.BytesIO()
+    PHOTOS[0].save(buffer, form, exif=exif, quality=95)
+    lying = broken(buffer.getvalue())
+    stands = ImageOps.exif_transpose(Image.open(buffer)).convert("RGB")
+    seen = run({"normal": {"mode": "L"}}, [lying], "image")[0][0]
+    assert np.array_equal(np.asarray(seen), np.asarray(stands.convert("L")))
+    assert run({"normal": {"size": 40}}, [lying], "image")[0][0].size == (33, 40)
+    assert np.array_equal(np.asarray(run("upright", [lying], "image")[0][0].convert("RGB")), np.asarray(stands))
+    rows, _ = applied("flip", {"x": [lying]}, {"x": "image"})
+    assert np.array_equal(np.asarray(rows.kept[1].get("x")), np.asarray(stands)[:, ::-1])
+    assert perceptual_hash(Image.open(buffer)) == perceptual_hash(stands), "a turned copy is a copy"
+
+
+def test_grass_is_no_grain():
+    rng = np.random.default_rng(0)
+    grass = np.asarray(PHOTOS[0].resize((192, 160)), np.float32).copy()
+    grass[30:] += rng.normal(0, 30, grass[30:].shape)  # all but the sky is texture
+    assert noise(grass) < 2
+    for size in ((16, 16, 3), (144, 144, 3), (28, 28)):
+        flat = [noise((128 + rng.normal(0, 20, size)).astype(np.float32)) for _ in range(20)]
+        assert np.mean(flat) == pytest.approx(20, rel=0.08)
+
+
+def test_a_picture_with_holes_in_its_values_is_read():
+    deep = np.linspace(0, 1, 16, dtype=np.float32).reshape(4, 4)
+    deep[0, 1], deep[1, 1] = np.nan, np.inf
+    seen = np.asarray(opaque(Image.fromarray(deep)))
+    assert (seen[0, 1], seen[1, 1], seen.min(), seen.max()) == (0, 255, 0, 255)
 
 
 def test_uniform_and_blurred():
@@ -149,7 +184,15 @@ def test_codes_within_a_radius_are_those_of_the_double_loop():
             label = np.where(near, label[None], len(codes)).min(1)
         assert np.array_equal(within(codes, radius), label)
     assert within(codes[:0], 3).shape == (0,)
+    chain = np.array([(1 << (3 * i)) - 1 for i in range(8)], np.uint64)  # each 3 bits from the next
+    assert within(chain, 4).tolist() == [0] * 8
+    assert keepers(chain, within(chain, 4), 4).tolist() == [0, 0, 2, 2, 4, 4, 6, 6]
     assert distance(np.uint64(0b1011), np.uint64(0b0001)) == 2
+
+
+def test_pictures_of_one_colour_are_not_compared():
+    flat = [Image.new("RGB", (40, 40), colour) for colour in ("red", "blue", "white", "white")]
+    assert not run("near_pictures", [*flat, *PHOTOS], "image")[1]
 
 
 def test_hashes_of_different_pictures_are_far_apart():

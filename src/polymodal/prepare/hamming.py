@@ -34,6 +34,20 @@ def within(codes: np.ndarray, radius: int) -> np.ndarray:
     return first[label]
 
 
+def keepers(codes: np.ndarray, cluster: np.ndarray, radius: int) -> np.ndarray:
+    """For each code the place of an earlier one of its cluster that is kept and at most `radius` bits apart; else its
+    own, and it is kept. `cluster` is what `within` gives, which also joins the ends of a chain."""
+    of = np.arange(len(codes))
+    rest = np.flatnonzero(np.bincount(cluster, minlength=len(cluster))[cluster] > 1)
+    while len(rest):  # the first of each cluster is kept and takes those near it, then the first of the rest
+        _, first, inverse = np.unique(cluster[rest], return_index=True, return_inverse=True)
+        kept = rest[first][inverse]
+        near = distance(codes[kept], codes[rest]) <= radius
+        of[rest[near]] = kept[near]
+        rest = rest[~near]
+    return of
+
+
 def distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """How many bits differ, elementwise."""
     return np.bitwise_count(a ^ b)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,14 @@ from PIL import Image, ImageOps
 
 from polymodal.core.errors import BadArgument, require, suggest
 from polymodal.prepare.base import BatchOp, CellOp, Sketch
-from polymodal.prepare.hamming import BITS, distance, within
+from polymodal.prepare.hamming import BITS, distance, keepers, within
 from polymodal.prepare.rows import Row, Rows, SetAside
 
 MODES = ("RGB", "L")
 FITS = ("pad", "crop", "stretch")
 _ORIENTATION = 0x0112  # the EXIF tag
+_PLAIN = 1.0  # spread of grey values below which a picture's hash is of its noise
+_SMOOTHEST = 0.05  # of a picture's patches: what is left there is noise
 
 
 class Readable(CellOp):
@@ -40,7 +43,7 @@ class Upright(CellOp):
         super().__init__(columns=columns)
 
     def mend(self, value: Image.Image, row: Row, column: str) -> Image.Image:
-        return value if value.getexif().get(_ORIENTATION, 1) == 1 else ImageOps.exif_transpose(value)
+        return ImageOps.exif_transpose(value) if _is_turned(value) else value
 
 
 class Uniform(CellOp):
@@ -112,7 +115,7 @@ class Normal(CellOp):
             raise BadArgument(f"size must be one number of pixels or [width, height]; got {size!r}.")
 
     def mend(self, value: Image.Image, row: Row, column: str) -> Image.Image:
-        mended = value if value.mode == self.mode else opaque(value).convert(self.mode)
+        mended = value if value.mode == self.mode and not _is_turned(value) else opaque(value).convert(self.mode)
         if isinstance(self.size, int):
             if max(mended.size) > self.size:
                 mended = ImageOps.contain(mended, (self.size, self.size), Image.Resampling.LANCZOS)
@@ -160,7 +163,9 @@ class NearPictures(BatchOp):
     """Keeps the first of rows whose pictures nearly agree: perceptual hashes (Zauner 2010, pHash) at most `radius` of
     64 bits apart.
 
-    Survives other sizes, compression, small changes of brightness and colour; not crops or turned pictures.
+    Survives other sizes, compression, small changes of brightness and colour; not crops or turned pictures. What is
+    set aside is within the radius of the picture that is kept for it. Pictures of nearly one colour have nothing to
+    compare and are left alone (`uniform`, `exact_duplicates`).
     """
 
     kinds = ("image",)
@@ -176,7 +181,7 @@ class NearPictures(BatchOp):
         for number, column in enumerate(self.chosen):
             pictures = self.values(rows, column)
             for row, picture in zip(rows, pictures):
-                if picture is not None:
+                if picture is not None and grey(picture).std() >= _PLAIN:
                     places.append(row.number)
                     codes.append(perceptual_hash(picture))
                     columns.append(number)
@@ -188,7 +193,7 @@ class NearPictures(BatchOp):
         found: dict[int, tuple[int, int, int]] = {}
         for number in range(len(self.chosen)):
             of = np.flatnonzero(column == number)
-            first = of[within(code[of], self.radius)]
+            first = of[keepers(code[of], within(code[of], self.radius), self.radius)]
             for i, j in zip(of.tolist(), first.tolist()):
                 if i != j:
                     found.setdefault(int(row[i]), (int(row[j]), int(distance(code[i], code[j])), number))
@@ -213,7 +218,9 @@ def grey(picture: Image.Image) -> np.ndarray:
 
 
 def opaque(picture: Image.Image) -> Image.Image:
-    """RGB or grey, with what was transparent white."""
+    """RGB or grey, upright as its EXIF tag says, with what was transparent white."""
+    if _is_turned(picture):  # what is written after a change has no tag any more
+        picture = ImageOps.exif_transpose(picture)
     if picture.mode in ("RGB", "L"):
         return picture
     if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
@@ -222,9 +229,15 @@ def opaque(picture: Image.Image) -> Image.Image:
         return Image.alpha_composite(white, whole).convert("RGB")
     if picture.mode.startswith("I") or picture.mode == "F":  # 16 bits and more: the whole range, not its low bits
         values = np.asarray(picture, np.float64)
-        spread = values.max() - values.min()
-        return Image.fromarray(((values - values.min()) * (255 / spread if spread else 0)).astype(np.uint8))
+        known = values[np.isfinite(values)]
+        least, most = (known.min(), known.max()) if known.size else (0.0, 0.0)
+        values = np.nan_to_num(np.clip(values, least, most), nan=least)
+        return Image.fromarray(((values - least) * (255 / (most - least) if most > least else 0)).astype(np.uint8))
     return picture.convert("RGB")
+
+
+def _is_turned(picture: Image.Image) -> bool:
+    return picture.getexif().get(_ORIENTATION) in range(2, 9)
 
 
 def sharpness(picture: Image.Image) -> float:
@@ -240,7 +253,7 @@ def sharpness(picture: Image.Image) -> float:
 
 def noise(pixels: np.ndarray) -> float:
     """Standard deviation of the noise, mean over the colours: the median of the finest diagonal Haar coefficients of
-    each patch of 16 pixels a side, at the smoothest quarter of the patches, for texture is no noise."""
+    each patch of 16 pixels a side, at the smoothest twentieth of the patches, for grass and gravel are no noise."""
     even = pixels[: pixels.shape[0] // 2 * 2, : pixels.shape[1] // 2 * 2]
     if not even.size:
         return 0.0
@@ -249,7 +262,10 @@ def noise(pixels: np.ndarray) -> float:
     high, wide = diagonal.shape[0] // side, diagonal.shape[1] // side
     patches = diagonal[: high * side, : wide * side].reshape(high, side, wide, side, -1)
     each = np.median(patches.transpose(0, 2, 4, 1, 3).reshape(high * wide, -1, side * side), axis=2)
-    return float(np.mean(np.percentile(each, 25, axis=0)) / 0.6745)
+    # of noise alone too some patches are smoother than others: a median of side² values spreads by 1.03 / side
+    place = (1 + _SMOOTHEST * (high * wide - 1) - 0.375) / (high * wide + 0.25)  # Blom 1958
+    expected = 1 + NormalDist().inv_cdf(place) * 1.03 / side
+    return float(np.mean(np.quantile(each, _SMOOTHEST, axis=0)) / 0.6745 / max(expected, 0.5))
 
 
 def perceptual_hash(picture: Image.Image) -> int:
