@@ -20,6 +20,65 @@ def test_units_become_one():
         run({"units": {"columns": "x", "unit": "mtr"}}, cells, "text")
 
 
+@pytest.mark.parametrize(
+    ("unit", "cells"),
+    [
+        ("kg", {"1,234 kg": 1234, "1 200 kg": 1200, "12'500 g": 12.5, "−5 kg": -5, "5 µg": 5e-9, "5 μg": 5e-9,
+                "500 MG": 5e-4, "5 Kg.": 5, "3 tonnes": 3000, "2 lb 3 oz": 0.99223331, "12 stone": 76.20351816,
+                ".5 kg": 0.5}),
+        ("m", {"5'11\"": 1.8034, "5 ft 3 in": 1.6002, "6′ 2″": 1.8796, "3 m 20 cm": 3.2, "5 nm": 5e-9}),
+        ("Ω", {"4.7 kΩ": 4700, "4.7 kohm": 4700, "10 Ohm": 10, "1 MΩ": 1e6, "5 mΩ": 5e-3}),
+        ("W", {"5 mW": 5e-3, "5 MW": 5e6, "3 kw": 3000}),
+        ("min", {"1 h 30 min": 90, "90 s": 1.5}),
+        ("sqm", {"500 sq. ft.": 46.45152, "50 m2": 50}),
+    ],
+)  # fmt: skip
+def test_units_as_people_write_them(unit, cells):
+    after, aside = run({"units": {"columns": "x", "unit": unit}}, list(cells), "text")
+    assert not aside
+    assert after == pytest.approx(list(cells.values()))
+
+
+def test_what_could_mean_two_things_is_not_guessed():
+    cells = ["1,5 kg", "1.234,5 kg", "5-7 kg", "5 kg 3 m", "20 g 3 kg"]
+    aside = run({"units": {"columns": "x", "unit": "kg"}}, cells, "text")[1]
+    assert set(aside) == {0, 1, 2, 3, 4}
+    assert "give decimal: ',' if it is decimal" in aside[0]
+    after = run({"units": {"columns": "x", "unit": "kg", "decimal": ","}}, ["1,5 kg", "1.234,5 kg", "1.234 kg"], "text")
+    assert after == ([1.5, 1234.5, 1234.0], {})
+    assert run({"units": {"columns": "x", "unit": "W"}}, ["5 Mw"], "text")[1], "mega or milli"
+    with pytest.raises(BadArgument, match="decimal must be"):
+        run({"units": {"columns": "x", "unit": "kg", "decimal": ";"}}, cells, "text")
+
+
+@pytest.mark.parametrize(
+    "categories",
+    [
+        [">50K", "<=50K"], ["C", "C++", "C#"], ["A", "A-", "A+"], ["1", "-1", "+1"], ["1.5", "15"], ["2-3", "23"],
+        ["male", "female"], ["M", "N"], ["class 1", "class 2"], ["Class A", "Class B"], ["stage II", "stage III"],
+        ["typical", "atypical"], ["hypertension", "hypotension"], ["ascending", "descending"], ["legal", "illegal"],
+        ["married", "unmarried"], ["Gambia", "Zambia"], ["Austria", "Australia"], ["left", "lift"], ["Iran", "Iraq"],
+    ],
+)  # fmt: skip
+def test_categories_that_differ_are_never_joined(categories):
+    for common in categories:
+        cells = [common] * 60 + categories
+        assert run("categories", cells, "category")[0] == cells
+
+
+@pytest.mark.parametrize(
+    ("common", "slips"),
+    [
+        ("New York", ["NEW  YORK", "New-York", "New_York", "NewYork", "Nwe York", "New Yrok"]),
+        ("St. Louis", ["St Louis", "st louis."]), ("O'Neill", ["ONeill", "O’Neill"]), ("AT&T", ["at & t"]),
+        ("Electronics", ["Eelctronics", "Electronisc", "Electrnics", "ELECTRONICS", "Electronicss"]),
+        ("Computer Science", ["Compter Science", "computer  sceince"]), ("Straße", ["Strasse"]),
+    ],
+)  # fmt: skip
+def test_slips_become_the_common_spelling(common, slips):
+    assert set(run("categories", [common] * 100 + slips, "category")[0]) == {common}
+
+
 def test_range():
     after, aside = run({"range": {"least": 0, "most": 120}}, ["30", -1, "130", "many", None], "number")
     assert after[0] == "30"
