@@ -127,6 +127,8 @@ TRIALS = (
     Trial("unlikely", "keyboard noise", "text", keyboard),
     Trial("personal", "a mail and a phone", "text", lambda t, r: f"{t} {NAMES}"),
     *(Trial("near_duplicates", f"copy, {n} words changed", "text", None, replaced(n)) for n in (0, 1, 2, 4)),
+    *(Trial({"name": "near_duplicates", "words": 1}, f"copy, {n} words changed, one allowed", "text", None, replaced(n))
+      for n in (1, 2)),
     Trial("blurred", "Gaussian blur, 4 pixels", "image", lambda p, r: p.filter(ImageFilter.GaussianBlur(4))),
     Trial("uniform", "one colour", "image", lambda p, r: Image.new("RGB", p.size, (90, 90, 90))),
     Trial("upright", "turned, said in EXIF", "image", turned),

@@ -39,6 +39,20 @@ def test_markup():
     assert run("markup", CLEAN)[0] == CLEAN
 
 
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("a<b and b>c", None), ("x<y and y>z is <b>bold</b>", "x<y and y>z is bold"),
+        ("from <jane@example.com>, <unk> and <3", None), ("i <3 you & <you> me", None), ("if i <b then> stop", None),
+        ("<html><head><title>t</title><body>said", "said"), ('<note lang="en">said</note> <x/>', "said"),
+        ("<!-- hidden > here -->said<br>so", "said\nso"), ("<P CLASS='a>b'>said</P>", "said"),
+        ("<input disabled>said", "said"), ("5 &lt; 6 &amp;&#33;", "5 < 6 &!"),
+    ],
+)  # fmt: skip
+def test_what_only_looks_like_a_tag_stays(text, seen):
+    assert run("markup", [text])[0] == [text if seen is None else seen]
+
+
 def test_language():
     pytest.importorskip("py3langid")
     foreign = ["Der Hund läuft über die grüne Wiese und bellt laut.", "Le chat est assis sur la table de la cuisine."]
@@ -180,6 +194,10 @@ def test_length_counts_chinese_letters():
     assert set(
         run({"length": {"least": 3, "most": 5}}, ["one two", "one two three", "我爱你们", "a b c d e f"])[1]
     ) == {0, 3}
+    korean, other = "안녕하세요 반갑습니다", "ﻣﺮﺣﺒﺎ"  # words between spaces
+    assert run({"length": {"least": 3}}, [korean, other])[1] == {
+        0: "x: has 2 words, fewer than 3", 1: "x: has 1 words, fewer than 3"
+    }  # fmt: skip
     with pytest.raises(BadArgument, match="least must be between"):
         run({"length": {"least": 5, "most": 2}}, ["a"])
 

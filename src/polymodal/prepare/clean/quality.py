@@ -16,6 +16,8 @@ from polymodal.prepare.rows import Row, Rows, SetAside
 
 _EVERY = 7  # each so manieth row tells what is usual
 _WORD = re.compile(r"\w+")
+# Thai and Lao, kana, Chinese characters; Korean has spaces between words
+_LETTERS = re.compile("[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 
 
 class Length(CellOp):
@@ -125,4 +127,4 @@ class Unlikely(CellOp):
 
 def count_words(text: str) -> int:
     """Words of a text; where words are not separated by spaces (Chinese, Japanese, Thai) each letter counts as one."""
-    return sum(sum("\u0e00" <= c <= "\u0e7f" or c >= "\u3040" for c in w) or 1 for w in _WORD.findall(text))
+    return sum(len(_LETTERS.findall(word)) or 1 for word in _WORD.findall(text))

@@ -62,8 +62,9 @@ UNITS: dict[str, tuple[str, float, float]] = {
 }
 for _base, _measure, _of, _signs in (  # no megagram: "500 MG" on a medicine is in milligrams
     ("m", "length", 1.0, "nμmcdk"), ("g", "mass", 1e-3, "nμmk"), ("l", "volume", 1.0, "μmcdk"),
-    ("s", "time", 1.0, "nμm"), ("Pa", "pressure", 1.0, "mkMG"), ("J", "energy", 1.0, "mkMG"), ("W", "power", 1.0, "nμmkMG"),
-    ("V", "voltage", 1.0, "nμmkM"), ("A", "current", 1.0, "pnμmk"), ("Ω", "resistance", 1.0, "mkMG"),
+    ("s", "time", 1.0, "nμm"), ("Pa", "pressure", 1.0, "mkMG"), ("J", "energy", 1.0, "mkMG"),
+    ("W", "power", 1.0, "nμmkMG"), ("V", "voltage", 1.0, "nμmkM"),
+    ("A", "current", 1.0, "pnμmk"), ("Ω", "resistance", 1.0, "mkMG"),
     ("Hz", "frequency", 1.0, "mkMG"),
 ):  # fmt: skip
     UNITS |= {f"{_sign}{_base}": (_measure, _PREFIXES[_sign] * _of, 0.0) for _sign in ("", *_signs)}

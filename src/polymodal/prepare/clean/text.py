@@ -15,7 +15,18 @@ from polymodal.prepare.rows import Row
 FORMS = ("NFC", "NFKC", "NFD", "NFKD")
 _SPACES = re.compile(r"[^\S\n]+")
 _LINES = re.compile(r"\s*\n\s*")
-_TAG = re.compile(r"<[a-zA-Z/!][^>]*>|&(?:#\d+|#x[0-9a-fA-F]+|[a-zA-Z]\w*);")
+# What is no tag keeps its signs: "a<b and c>d", "<jane@x.org>", "<unk>". Elements of HTML, what has values, closes or
+# is closed (by `_tags`) are tags.
+_NAMES = """a abbr acronym address applet area article aside audio b base bdi bdo big blockquote body br button canvas
+    caption center cite code col colgroup data dd del details dfn dialog dir div dl dt em embed fieldset figcaption
+    figure font footer form frame frameset h1 h2 h3 h4 h5 h6 head header hr html i iframe img input ins kbd label legend
+    li link main map mark menu meta meter nav noscript object ol optgroup option output p param picture pre progress q
+    rp rt ruby s samp script section select small source span strike strong style sub summary sup svg table tbody td
+    template textarea tfoot th thead time title tr track tt u ul var video wbr""".split()  # noqa: SIM905
+_VALUES = r"(?:\s+[\w:.-]+\s*=\s*(?:\"[^\"]*\"|'[^']*'|[^\s\"'>]+)|\s+[\w:.-]+(?=[\s/>]))*"
+_ELEMENT = re.compile(rf"<(/?)([a-zA-Z][\w:.-]*)({_VALUES})\s*(/?)>")
+_OTHER_TAG = re.compile(r"<!--.*?(?:-->|$)|<![a-zA-Z\[][^>]*>|<\?[^>]*>", re.DOTALL)
+_ENTITY = re.compile(r"&(?:#\d+|#x[0-9a-fA-F]+|[a-zA-Z]\w*);")
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u200b\u2060\ufeff]")
 _BLOCKS = {
     "p",
@@ -37,6 +48,7 @@ _BLOCKS = {
 }
 _HIDDEN = {"script", "style", "head", "title", "noscript", "template"}
 _PAGE = {"nav", "footer", "header", "aside", "form", "button", "select"}
+_BARE = {"input", "option", "script", "video", "audio", "button", "select", "textarea", "ol", "details"}  # `disabled`
 _VOID = {"br", "img", "hr", "input", "meta", "link", "area", "base", "col", "embed", "source", "track", "wbr"}
 
 
@@ -84,8 +96,8 @@ class Unicode(CellOp):
 class Markup(CellOp):
     """HTML and XML become the text that a reader would see: tags, scripts and comments go, entities are letters.
 
-    `page` drops what frames a page rather than says something (menus, forms, footers). A text without a tag or an
-    entity stays as it is, so "a < b" is safe.
+    `page` drops what frames a page rather than says something (menus, forms, footers). Only elements of HTML and tags
+    with values, or that close or are closed, are tags: "a<b and c>d", "<unk>" and "<jane@example.com>" stay.
     """
 
     kinds = ("text",)
@@ -95,12 +107,33 @@ class Markup(CellOp):
         self.page = page
 
     def mend(self, value: str, row: Row, column: str) -> str:
-        if not _TAG.search(value):
+        tags = _tags(value)
+        if not tags and not _ENTITY.search(value):
             return value
         reader = _Visible(_HIDDEN | _PAGE if self.page else _HIDDEN)
-        reader.feed(value)
+        last = 0
+        for start, end in tags:
+            reader.feed(value[last:start].replace("<", "&lt;") + value[start:end])
+            last = end
+        reader.feed(value[last:].replace("<", "&lt;"))
         reader.close()
         return _LINES.sub("\n", _SPACES.sub(" ", "".join(reader.found))).strip()
+
+
+def _tags(text: str) -> list[tuple[int, int]]:
+    """Where tags and comments stand."""
+    if "<" not in text:
+        return []
+    found = [match.span() for match in _OTHER_TAG.finditer(text)]
+    elements = list(_ELEMENT.finditer(text))
+    closed = {match[2].lower() for match in elements if match[1]}
+    for match in elements:
+        name, values = match[2].lower(), match[3]
+        plain = name in _NAMES and not (values and "=" not in values and name not in _BARE)
+        if match[1] or match[4] or plain or name in closed or "=" in values:
+            found.append(match.span())
+    found.sort()
+    return [span for i, span in enumerate(found) if not i or span[0] >= found[i - 1][1]]
 
 
 class _Visible(HTMLParser):
@@ -111,7 +144,9 @@ class _Visible(HTMLParser):
         self.found: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[Any]) -> None:
-        if tag in self.hidden and tag not in _VOID:
+        if tag == "body":  # `</head>` may be left out
+            self.inside.clear()
+        elif tag in self.hidden and tag not in _VOID:
             self.inside.append(tag)
         elif tag in _BLOCKS:
             self.found.append("\n")
