@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -37,6 +38,36 @@ def film(colors: list[tuple[int, int, int]], seconds: float = 1.0, *, sound: boo
             for packet in voice.encode(frame):
                 container.mux(packet)
             container.mux(voice.encode())
+    return buffer.getvalue()
+
+
+def uneven() -> bytes:
+    """One second of red at 30 frames a second, then nine of blue at two."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as container:
+        stream = container.add_stream("mpeg4", rate=30)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 30)
+        for i in range(48):
+            frame = av.VideoFrame.from_ndarray(np.full((64, 96, 3), RED if i < 30 else BLUE, np.uint8), format="rgb24")
+            frame.pts, frame.time_base = (i if i < 30 else 30 + 15 * (i - 30)), Fraction(1, 30)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return buffer.getvalue()
+
+
+def held(angle: int) -> bytes:
+    """A film whose left half is red, to be turned counterclockwise by so many degrees when shown."""
+    buffer = io.BytesIO()
+    pixels = np.zeros((64, 96, 3), np.uint8)
+    pixels[:, :48] = RED
+    with av.open(buffer, "w", format="mp4") as container:
+        stream = container.add_stream("mpeg4", rate=RATE)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        stream.set_display_rotation(angle)
+        for _ in range(5):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
     return buffer.getvalue()
 
 
@@ -81,6 +112,27 @@ def test_frames_and_sound_become_columns():
     assert "x_sound" not in applied({"frames": {"sound": False}}, {"x": [cell(FILM)]}, {"x": "video"})[0].kept[0].cells
     with pytest.raises(BadArgument, match="count must be between"):
         run({"frames": {"count": 0}}, [cell(FILM)], "video")
+
+
+def test_frames_are_even_in_time_not_in_number():
+    rows, _ = applied({"frames": {"count": 10, "sound": False}}, {"x": [cell(uneven())]}, {"x": "video"})
+    means = [np.asarray(rows.kept[0].get(f"x_frame{i}")).reshape(-1, 3).mean(0).argmax() for i in range(1, 11)]
+    assert means == [0] + [2] * 9
+
+
+@pytest.mark.skipif(
+    not hasattr(av.video.stream.VideoStream, "set_display_rotation"), reason="this PyAV cannot write how a film is held"
+)
+@pytest.mark.parametrize(
+    ("angle", "place"),
+    [(-90, np.s_[:40, :]), (90, np.s_[-40:, :]), (180, np.s_[:, -40:]), (0, np.s_[:, :40])],
+)  # fmt: skip
+def test_frames_are_turned_as_the_film_says(angle, place):
+    rows, _ = applied({"frames": {"count": 1}}, {"x": [cell(held(angle))]}, {"x": "video"})
+    picture = np.asarray(rows.kept[0].get("x_frame1"), int)
+    assert picture.shape == ((96, 64, 3) if angle % 180 else (64, 96, 3))
+    assert picture[place][..., 0].mean() > 150
+    assert picture[..., 0].mean() < 130
 
 
 def test_cuts_are_found_and_pans_are_none():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,8 @@ from polymodal.prepare.rows import Row
 class Frames(RowOp):
     """`count` frames, evenly over the film, each a picture in a column of its own: `NAME_frame1` … ; and the sound.
 
-    Frames are taken from the middles of equal stretches, so that a black first frame is not among them. With `sound`
+    Frames are those shown in the middles of equal stretches of time, so that a black first frame is not among them,
+    turned as the film says that it was held. With `sound`
     the first audio stream goes to `NAME_sound` as one channel, missing where there is none (PyAV, BSD; FFmpeg, LGPL).
     """
 
@@ -94,26 +96,58 @@ def decoded(content: bytes) -> Iterator[Any]:
 
 
 def sample_frames(content: bytes, count: int) -> list[Any]:
-    """`count` PIL pictures from the middles of equal stretches of the film; a short film repeats frames."""
-    times = [float(frame.time or 0) for frame in decoded(content)]
-    wanted = [int((i + 0.5) / count * len(times)) for i in range(count)]
-    needed = set(wanted)
-    kept = {i: frame.to_image() for i, frame in enumerate(decoded(content)) if i in needed}
-    return [kept[i] for i in wanted]
+    """`count` PIL pictures, shown in the middles of equal stretches of time, upright; a short film repeats frames."""
+    start, seconds, rate = _span(content)
+    wanted = [start + (i + 0.5) / count * seconds for i in range(count)]
+    kept: list[Any] = []
+    shown: Any = None
+    for number, frame in enumerate(decoded(content)):
+        time = number / rate if frame.time is None else float(frame.time)
+        while shown is not None and len(kept) < count and time > wanted[len(kept)]:
+            kept.append(_picture(shown))
+        shown = frame
+        if len(kept) == count:
+            break
+    return kept + [_picture(shown)] * (count - len(kept))
+
+
+def _span(content: bytes) -> tuple[float, float, float]:
+    """When the first frame is shown and how long all are, in seconds, and how many a second: without decoding them."""
+    av = require("av", "video")
+    begins, ends, count = [], [], 0
+    with av.open(io.BytesIO(content)) as container:
+        stream = container.streams.video[0]
+        rate = float(stream.average_rate or stream.base_rate or 25)
+        with suppress(av.error.FFmpegError):  # cut short: what there is counts
+            for packet in container.demux(stream):
+                count += packet.size > 0
+                if packet.pts is not None:
+                    begins.append(float(packet.pts * packet.time_base))
+                    ends.append(begins[-1] + float((packet.duration or 0) * packet.time_base))
+    if not begins:
+        return 0.0, count / rate, rate
+    return min(begins), max(ends) - min(begins), rate
+
+
+def _picture(frame: Any) -> Any:
+    """A frame as a PIL picture, turned as the film says: telephones write how they were held."""
+    picture = frame.to_image()
+    return picture.rotate(frame.rotation, expand=True) if frame.rotation else picture
 
 
 def soundtrack(content: bytes) -> Sound | None:
-    """The first audio stream as one channel, or None."""
+    """The first audio stream as one channel, as far as it can be decoded; None where there is none."""
     av = require("av", "video")
+    parts: list[np.ndarray] = []
     with av.open(io.BytesIO(content)) as container:
         if not container.streams.audio:
             return None
         rate = container.streams.audio[0].rate
         turn = av.AudioResampler(format="flt", layout="mono", rate=rate)
-        try:
-            parts = [f.to_ndarray()[0] for frame in container.decode(audio=0) for f in turn.resample(frame)]
-        except av.error.FFmpegError:
-            return None
+        with suppress(av.error.FFmpegError):  # cut short: what there is counts
+            for frame in container.decode(audio=0):
+                parts += [made.to_ndarray()[0] for made in turn.resample(frame)]
+        parts += [made.to_ndarray()[0] for made in turn.resample(None)] if parts else []
     return Sound(np.concatenate(parts).astype(np.float32), rate) if parts else None
 
 
