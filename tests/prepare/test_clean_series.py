@@ -72,3 +72,10 @@ def test_smoothing_keeps_peaks_and_drops_spikes():
     for options in ({"window": 4}, {"window": 5, "degree": 5}, {"spikes": 0}):
         with pytest.raises(BadArgument):
             run({"smooth": options}, [WAVE], "series")
+
+
+def test_resampling_does_not_spread_what_is_missing():
+    after, why = run({"series_resample": {"factor": 0.5}}, [np.array([1.0, np.nan, 3.0, 4.0]), np.ones(4)], "series")
+    assert list(why) == [0]
+    assert "put the step gaps before" in why[0]
+    assert after[1].tolist() == [1.0, 1.0]

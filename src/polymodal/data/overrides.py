@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -16,6 +16,7 @@ from polymodal.data.links import LinkOptions
 
 FIELD_KINDS = ("image", "audio", "text", "table", "series", "vector", "links")
 LATER_KINDS = ("video", "volume", "points")
+PREPARED_KINDS = ("video", "volume")  # a recipe prepares them, no fit learns from them yet
 COLUMN_KINDS = ("image", "audio", "text", "number", "category", "date", "series", "vector", "ignore")
 LATER_TARGETS = ("text", "rank")
 _KEYS = ("fields", "kinds", "target", "group", "id", "split", "ignore")
@@ -49,13 +50,15 @@ class Overrides:
     ignore: tuple[str, ...] = ()
 
 
-def read_overrides(source: str | Path | Mapping[str, Any], columns: Iterable[str]) -> Overrides:
+def read_overrides(
+    source: str | Path | Mapping[str, Any], columns: Iterable[str], *, later: Sequence[str] = ()
+) -> Overrides:
     """A description from a YAML file or a dict, checked against the table's columns.
 
     Keys: `fields` (all streams: `name: kind` or `name: {kind, columns, ...options}`; columns may be patterns such as
     "dim_*"), `kinds` (column: kind, to correct single guesses), `target` (a name, a list, or name: kind), `group`,
-    `id`, `split` (a column each) and `ignore` (columns). Raises `UnknownName` or `BadArgument` with the nearest
-    match.
+    `id`, `split` (a column each) and `ignore` (columns). Kinds that are not learnt from yet are refused, but for those
+    in `later`. Raises `UnknownName` or `BadArgument` with the nearest match.
     """
     columns = list(columns)
     given = _load(source)
@@ -69,8 +72,8 @@ def read_overrides(source: str | Path | Mapping[str, Any], columns: Iterable[str
     ignore = given.get("ignore") or ()
     patterns = [ignore] if isinstance(ignore, str) else ignore
     return Overrides(
-        fields={str(name): _field(str(name), spec, columns) for name, spec in _mapping(given, "fields").items()},
-        kinds={str(name): _kind(str(name), kind, columns) for name, kind in _mapping(given, "kinds").items()},
+        fields={str(name): _field(str(name), spec, columns, later) for name, spec in _mapping(given, "fields").items()},
+        kinds={str(name): _kind(str(name), kind, columns, later) for name, kind in _mapping(given, "kinds").items()},
         targets=read_targets(given.get("target"), columns),
         ignore=tuple(column for pattern in patterns for column in _matches(pattern, columns, "`ignore`")),
         **single,
@@ -98,9 +101,10 @@ def known(column: Any, columns: Iterable[str], what: str) -> None:
         raise UnknownName(f"The table has no column {column!r}, named as {what}.{suggest(str(column), columns)}")
 
 
-def check_kind(name: str, kind: Any, allowed: Iterable[str]) -> str:
+def check_kind(name: str, kind: Any, allowed: Sequence[str], later: Sequence[str] = ()) -> str:
     """`kind` if it is allowed. Raises `BadArgument` with the nearest match, or saying that it is not built yet."""
-    if kind in LATER_KINDS:
+    allowed = (*allowed, *later)
+    if kind in LATER_KINDS and kind not in later:
         raise BadArgument(f"Field {name!r} is {kind}, which is known but not built yet. Leave it out for now.")
     if kind not in allowed:
         raise BadArgument(f"Field {name!r} cannot be of kind {kind!r}.{suggest(str(kind), allowed)}")
@@ -130,16 +134,16 @@ def _mapping(given: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return value
 
 
-def _kind(column: str, kind: Any, columns: list[str]) -> str:
+def _kind(column: str, kind: Any, columns: list[str], later: Sequence[str]) -> str:
     known(column, columns, "`kinds` in the schema")
-    return check_kind(column, kind, COLUMN_KINDS)
+    return check_kind(column, kind, COLUMN_KINDS, later)
 
 
-def _field(name: str, spec: Any, columns: list[str]) -> Described:
+def _field(name: str, spec: Any, columns: list[str], later: Sequence[str]) -> Described:
     options = dict(spec) if isinstance(spec, Mapping) else {"kind": spec}
     if "kind" not in options:
         raise BadArgument(f"Field {name!r} in the schema needs a kind.{suggest('', FIELD_KINDS)}")
-    kind = check_kind(name, options.pop("kind"), FIELD_KINDS)
+    kind = check_kind(name, options.pop("kind"), FIELD_KINDS, later)
     if kind == "links":
         LinkOptions.of(name, options)
         return Described(kind, (), options)

@@ -14,8 +14,10 @@ from polymodal.core.files import read_json, write_json
 from polymodal.core.registry import plain
 from polymodal.data.cells import cells
 from polymodal.data.infer import tell
-from polymodal.data.schema import Field, Schema
+from polymodal.data.overrides import PREPARED_KINDS, read_overrides
+from polymodal.data.schema import Field
 from polymodal.data.source import Table, read_table
+from polymodal.data.split import SPLIT_NAMES
 from polymodal.data.write import FORMS
 from polymodal.preparation.engine import engine_of
 from polymodal.preparation.parts import MediaFolder, write_rows
@@ -60,7 +62,7 @@ def prepare(
     _claim(folder, cook, table, kinds, form, resume)
     try:
         with Progress(quiet=quiet) as progress:
-            session = _Session(folder, cook, ops, kinds, table, progress)
+            session = _Session(folder, cook, ops, kinds, table, parts_of(table, schema), progress)
             session.cut()
             with engine_of(engine, workers) as run:
                 stages = session.carry_out(run)
@@ -70,13 +72,28 @@ def prepare(
 
 
 def kinds_of(table: Table, schema: Any = None) -> dict[str, str]:
-    """The kind of every column: image, audio, series, vector, text, number, category, date, id, constant or other."""
+    """The kind of every column: image, audio, series, vector, text, number, category, date, id, constant or other.
+
+    A schema (see `data.overrides.read_overrides`) corrects them by its `fields` and `kinds`, in which video and volume
+    are allowed too; what it ignores is of kind ignore, which no op works on by itself.
+    """
     found = {column: tell(table, column).kind for column in table.columns}
-    if schema is not None:
-        for field in Schema.infer(table, None, schema).fields.values():
-            if field.kind != "table":
-                found |= dict.fromkeys(field.columns, field.kind)
-    return found
+    if schema is None:
+        return found
+    said = read_overrides(schema, table.columns, later=PREPARED_KINDS)
+    for field in said.fields.values():
+        if field.kind not in ("table", "links") and "array" not in field.options:
+            found |= dict.fromkeys(field.columns, field.kind)
+    return {**found, **said.kinds, **dict.fromkeys(said.ignore, "ignore")}
+
+
+def parts_of(table: Table, schema: Any = None) -> list[str]:
+    """What each row is for, by the column `split` or the one that the schema names: train, valid or test, nothing where
+    the cell is missing, and the cell itself where it is another word."""
+    said = None if schema is None else read_overrides(schema, table.columns, later=PREPARED_KINDS).split
+    column = said or next((name for name in table.columns if name.lower() == "split"), None)
+    cells = [""] * len(table) if column is None else ["" if v is None else str(v).strip() for v in table.column(column)]
+    return [SPLIT_NAMES.get(cell.lower(), cell) for cell in cells]
 
 
 def _form(data: Any) -> str:
@@ -113,10 +130,11 @@ class _Session:
         ops: Sequence[Op],
         kinds: Mapping[str, str],
         table: Table,
+        parts: Sequence[str],
         progress: Progress,
     ):
         self.folder, self.recipe, self.ops, self.kinds, self.table = folder, recipe, ops, kinds, table
-        self.progress = progress
+        self.parts, self.progress = parts, progress
         self.work = folder / ".work"
         self.count = -(-len(table) // recipe.batch)
         self.all_kinds = dict(kinds)
@@ -127,7 +145,6 @@ class _Session:
         """The table as part files; cells in archives or in memory become files once."""
         columns = {name: column_cells(self.table, name, kind) for name, kind in self.kinds.items()}
         media = MediaFolder(self.work / "source", tuple(c for c, k in self.kinds.items() if k in MEDIA_KINDS))
-        parts = self.table.data.get("split", [None] * len(self.table))
         for number in range(self.count):
             path = self.part(-1, number)
             if path.exists():
@@ -136,7 +153,7 @@ class _Session:
             rows = []
             for i in range(first, min(first + self.recipe.batch, len(self.table))):
                 held = {column: cell(i) for column, cell in columns.items()}
-                row = Row(self.table.ids[i], i, held, self.kinds, str(parts[i] or ""))
+                row = Row(self.table.ids[i], i, held, self.kinds, self.parts[i])
                 media.keep(row)
                 rows.append(row)
             write_rows(rows, path)

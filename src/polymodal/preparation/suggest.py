@@ -16,7 +16,7 @@ from polymodal.data.source import Table, read_table
 from polymodal.evaluate.wording import count, joined
 from polymodal.preparation.candidates import Candidate, candidates
 from polymodal.preparation.recipe import Recipe
-from polymodal.preparation.run import column_cells, kinds_of
+from polymodal.preparation.run import column_cells, kinds_of, parts_of
 from polymodal.prepare.base import Op
 from polymodal.prepare.media import MEDIA_KINDS, Media
 from polymodal.prepare.rows import Row, Rows
@@ -100,7 +100,7 @@ def suggest(
     kinds = kinds_of(table, schema)
     if target is not None and target not in kinds:
         raise BadArgument(f"There is no column {target!r}.{nearest(target, kinds)}")
-    look = _Look(table, kinds, sample, seed)
+    look = _Look(table, kinds, parts_of(table, schema), sample, seed)
     steps, missing = [], []
     with Progress(quiet=quiet) as progress:
         for candidate in candidates(look.rows, kinds, target):
@@ -135,15 +135,14 @@ def _header(table: Table, kinds: Mapping[str, str], look: _Look) -> list[str]:
 class _Look:
     """Rows drawn once; a step that is suggested changes them, so that the next sees what it would see."""
 
-    def __init__(self, table: Table, kinds: Mapping[str, str], sample: int, seed: int):
+    def __init__(self, table: Table, kinds: Mapping[str, str], parts: Sequence[str], sample: int, seed: int):
         self.kinds, self.seed = kinds, seed
         order = np.random.default_rng(seed).permutation(len(table))
         columns = {name: column_cells(table, name, kind) for name, kind in kinds.items()}
-        parts = table.data.get("split", [None] * len(table))
         media = any(kind in MEDIA_KINDS for kind in kinds.values())
         most = {"cells": CELLS, "media": min(sample, CELLS), "pairs": PAIRS if media else CELLS}
         every = {
-            int(i): Row(table.ids[i], int(i), {c: cell(i) for c, cell in columns.items()}, kinds, str(parts[i] or ""))
+            int(i): Row(table.ids[i], int(i), {c: cell(i) for c, cell in columns.items()}, kinds, parts[i])
             for i in sorted(order[:CELLS].tolist())
         }
         self.rows = {name: [every[i] for i in sorted(order[:n].tolist())] for name, n in most.items()}

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from polymodal.core.errors import PolymodalError
+from polymodal.core.errors import BadCell, PolymodalError
 from polymodal.core.files import read_json, write_json, writing
 from polymodal.preparation.parts import MediaFolder, read_rows, write_refused, write_rows
 from polymodal.preparation.recipe import Recipe
@@ -125,7 +125,12 @@ def _as_it_came(row: Row) -> None:
 
 
 def _undecoded(cell: Any) -> Any:
-    return Media(cell.kind, cell.source) if isinstance(cell, Media) and isinstance(cell.source, Path) else cell
+    """The file of a cell of media, or nothing where an op of this stage made the cell."""
+    if not isinstance(cell, Media):
+        return cell
+    if isinstance(cell.source, Path):
+        return Media(cell.kind, cell.source)
+    return None if cell.decoded is not None else cell
 
 
 def _samples(tally: Tally, place: int, folder: Path) -> list[dict[str, Any]]:
@@ -136,12 +141,21 @@ def _samples(tally: Tally, place: int, folder: Path) -> list[dict[str, Any]]:
         for side, value in (("before", before), ("after", after)):
             if isinstance(value, Media):
                 path = folder / f"{place}-{abs(hash_of(row))}-{number}-{side}{value.suffix}"
-                value.write(path)
-                sides[side] = {"media": value.kind, "path": str(path)}
+                sides[side] = _shown(value, path)
             else:
                 sides[side] = {"text": "" if value is None else str(value)[:400]}
         found.append({"id": row, "column": column, **sides})
     return found
+
+
+def _shown(media: Media, path: Path) -> dict[str, Any]:
+    """Media as a file that the report can open, or what is wrong with them."""
+    try:
+        media.value()
+        media.write(path)
+    except BadCell as error:
+        return {"text": f"broken: {error.reason}"}
+    return {"media": media.kind, "path": str(path)}
 
 
 def hash_of(text: str) -> int:

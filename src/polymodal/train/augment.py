@@ -33,9 +33,7 @@ def augmented(plan: Plan, folder: Path) -> tuple[Plan, list[str]]:
         name = step["name"] if isinstance(step, dict) else step
         if isinstance(name, str) and catalogue_of(name) is not AUGMENT and ":" not in name:
             raise BadArgument(f"{name!r} is no augmentation: use it in `polymodal prepare`.{suggest(name, AUGMENT)}")
-    read = [c for field in plan.schema.fields.values() for c in field.columns if c in plan.table.data]
-    every = kinds_of(plan.table)
-    kinds = {column: every[column] for column in dict.fromkeys(read)}
+    kinds = _kinds(plan)
     labels = {name: "category" for name, kind in plan.schema.targets.items() if kind == "classes"}  # for SMOTE, MixUp
     copies, broken = _copies(plan, recipe, kinds, labels, folder)
     notes = [f"{len(copies)} augmented copies of {len(plan.rows('train'))} training rows."]
@@ -44,6 +42,18 @@ def augmented(plan: Plan, folder: Path) -> tuple[Plan, list[str]]:
             f"{len(broken)} training rows could not be augmented, as in row {broken[0].row.id}: {broken[0].reason}"
         )
     return _extended(plan, copies, list(kinds), folder), notes
+
+
+def _kinds(plan: Plan) -> dict[str, str]:
+    """The kinds of the columns that the fit reads: as its schema has them, numbers and categories by their cells."""
+    told = kinds_of(plan.table)
+    found = {}
+    for field in plan.schema.fields.values():
+        types = field.options.get("types", {})
+        for column in field.columns:
+            if column in told:
+                found[column] = types.get(column, told[column]) if field.kind == "table" else field.kind
+    return found
 
 
 def _copies(

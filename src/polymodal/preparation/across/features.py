@@ -82,7 +82,7 @@ def _dense(value: Any, kind: str) -> np.ndarray:
         return np.full(width, np.nan)
     if kind == "number":
         number = as_number(value)
-        return np.array([np.nan if number is None else number])
+        return np.array([np.nan if number is None or abs(number) > 1e30 else number])  # squared, it stays a number
     if kind == "image":
         whole = opaque(value)
         small = whole.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX)

@@ -108,6 +108,4 @@ def _straddling(cluster: np.ndarray, row: np.ndarray, part: np.ndarray) -> list[
 
 
 def _part(row: Row) -> int:
-    return _PARTS.get(
-        {"val": "valid", "validation": "valid", "dev": "valid", "training": "train"}.get(row.part, row.part), 0
-    )
+    return _PARTS.get(row.part, 0)

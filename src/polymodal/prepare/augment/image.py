@@ -11,7 +11,7 @@ from typing import final
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 
-from polymodal.core.errors import BadArgument
+from polymodal.core.errors import BadArgument, BadCell
 from polymodal.prepare.augment.base import MOST_COPIES, Augment, positive, share
 from polymodal.prepare.augment.places import areas_of, follow, warp
 from polymodal.prepare.base import BatchOp
@@ -294,9 +294,15 @@ class _Mix(BatchOp):
 
     def work(self, rows: Rows) -> None:
         column = self.chosen[0]
-        usable = [
-            r for r in rows if r.part in ("", "train") and r.cells.get(self.label) is not None and r.cells.get(column)
-        ]
+        usable, broken = [], {}
+        for i, row in enumerate(rows):
+            if row.part in ("", "train") and row.cells.get(self.label) is not None and row.cells.get(column):
+                try:
+                    row.get(column)
+                    usable.append(row)
+                except BadCell as error:
+                    broken[i] = f"{column}: {error.reason}"
+        self.refuse(rows, broken)
         by_label: dict[str, list[Row]] = {}
         for row in usable:
             by_label.setdefault(str(row.cells[self.label]), []).append(row)

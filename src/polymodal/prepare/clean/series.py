@@ -84,7 +84,8 @@ class SeriesResample(CellOp):
     """Another number of samples: `samples` a series, or `factor` times as many.
 
     By SciPy's polyphase filter (`resample_poly`), which lets nothing above half the new
-    rate through; to a fixed number of samples by the nearest ratio, then cut or held at the end.
+    rate through; to a fixed number of samples by the nearest ratio, then cut or held at the end. Series with missing
+    samples are set aside.
     """
 
     kinds = ("series",)
@@ -112,6 +113,8 @@ class SeriesResample(CellOp):
         wanted = self.samples or max(1, round(len(value) * (self.factor or 1)))
         if wanted == len(value):
             return value
+        if not np.isfinite(value).all():
+            raise SetAside("has missing samples, which a filter spreads over the whole: put the step gaps before")
         ratio = Fraction(wanted, len(value)).limit_denominator(1000)
         ratio = ratio if ratio > 0 else Fraction(1, 1000)
         found = resample_poly(value.astype(np.float64), ratio.numerator, ratio.denominator, axis=0, padtype="line")
