@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -136,6 +137,98 @@ def test_the_person_is_taken_out_of_the_file():
     after, aside = run("anonymise", [cell(named), cell(burnt)], "volume")
     assert after[0].values.shape == (1, 48, 64)
     assert "burnt into its pixels" in aside[1]
+
+
+def test_every_name_date_and_free_text_goes_and_references_hold():
+    data = pydicom.dcmread(io.BytesIO(dicom(PIXELS)))
+    data.StudyInstanceUID, data.SeriesInstanceUID = "1.2.3", "1.2.3.1"
+    data.ResponsiblePerson, data.ContentCreatorName = "Resp^Person", "Content^Creator"  # in no short list of tags
+    data.AcquisitionDateTime, data.InstanceCreationDate = "20210304112233", "20210304"
+    data.StudyDescription, data.ImageComments = "Head of J. Doe", "Doe, room 5"
+    data.RequestedProcedureDescription, data.DeviceUID, data.IrradiationEventUID = (
+        "for Doe",
+        "1.2.9",
+        ["1.2.7", "1.2.8"],
+    )
+    other, deep = pydicom.Dataset(), pydicom.Dataset()
+    other.ReferencedSOPClassUID, other.ReferencedSOPInstanceUID = pydicom.uid.CTImageStorage, "1.2.3.4"
+    deep.PersonName, deep.TextValue = "Deep^Name", "Doe was here"
+    other.ContentSequence = [deep]
+    data.ReferencedImageSequence = [other]
+    data.add_new(0x60000010, "US", 8)
+    data.add_new(0x60023000, "OW", b"Doe drawn ")
+    data.add_new(0x50003000, "OW", b"Doe curve ")
+    data.file_meta.SourceApplicationEntityTitle = "DOE_CLINIC"
+    data.preamble = b"Doe preamble".ljust(128, b" ")
+    buffer = io.BytesIO()
+    data.save_as(buffer)
+    clean = anonymous(buffer.getvalue())
+    for secret in (b"Doe", b"DOE", b"Resp^", b"Content^", b"Deep^", b"20210304", b"1.2.9", b"1.2.7", b"1.2.3.4\0"):
+        assert secret not in clean, secret
+    made = pydicom.dcmread(io.BytesIO(clean))
+    assert made.ReferencedImageSequence[0].ReferencedSOPInstanceUID == made.SOPInstanceUID
+    assert made.file_meta.MediaStorageSOPInstanceUID == made.SOPInstanceUID
+    assert made.ReferencedImageSequence[0].ReferencedSOPClassUID == pydicom.uid.CTImageStorage
+    assert len(set(made.IrradiationEventUID)) == 2
+    assert np.array_equal(made.pixel_array, PIXELS.astype(np.uint16))
+    with pytest.raises(BadArgument, match="ResponsiblePerson may name a person"):
+        run({"scan": {"tags": ["ResponsiblePerson"]}}, [cell(CT)], "volume")
+
+
+@pytest.mark.parametrize(
+    "name", ["CT_small.dcm", "MR_small_RLE.dcm", "MR_small_implicit.dcm", "MR_small_bigendian.dcm", "rtplan.dcm",
+             "waveform_ecg.dcm", "examples_palette.dcm", "examples_overlay.dcm", "nested_priv_SQ.dcm"]
+)  # fmt: skip
+def test_real_files_stay_files(name):
+    """Compressed, implicit, big-endian, without pixels: pydicom's own samples, where it brings them."""
+    path = pydicom.data.get_testdata_file(name, download=False)
+    if path is None:
+        pytest.skip(f"pydicom brings no {name}")
+    before = pydicom.dcmread(path)
+    after = pydicom.dcmread(io.BytesIO(anonymous(Path(path).read_bytes())))
+    assert before.get("PixelData") == after.get("PixelData")
+    found = [e for e in after.iterall() if (e.VR in ("PN", "DA", "TM", "LT") and e.value) or e.tag.is_private]
+    assert not found
+
+
+def test_frames_say_their_own_units_and_palettes_are_colours():
+    frames = np.stack([PIXELS, PIXELS])
+    data = pydicom.dcmread(io.BytesIO(dicom(PIXELS)))
+    for name in ("RescaleSlope", "RescaleIntercept", "PixelSpacing"):
+        delattr(data, name)
+    data.NumberOfFrames, data.PixelData = 2, frames.astype(np.uint16).tobytes()
+    shared, measures = pydicom.Dataset(), pydicom.Dataset()
+    measures.PixelSpacing, measures.SliceThickness = [2.0, 1.0], 5.0
+    shared.PixelMeasuresSequence = [measures]
+    data.SharedFunctionalGroupsSequence = [shared]
+    each = []
+    for slope, intercept in ((1, -1024), (2, 0)):
+        frame, rescale = pydicom.Dataset(), pydicom.Dataset()
+        rescale.RescaleSlope, rescale.RescaleIntercept = slope, intercept
+        frame.PixelValueTransformationSequence = [rescale]
+        each.append(frame)
+    data.PerFrameFunctionalGroupsSequence = each
+    buffer = io.BytesIO()
+    data.save_as(buffer)
+    scan = read_volume(buffer.getvalue())
+    assert scan.spacing == (5.0, 2.0, 1.0)
+    assert (scan.values[0].min(), scan.values[0].max()) == (-1024, 1024)
+    assert scan.values[1].max() == 4096
+
+    pixels = np.zeros((4, 4), np.uint8)
+    pixels[:, 2:] = 1
+    data = pydicom.dcmread(io.BytesIO(dicom(PIXELS)))
+    del data.RescaleSlope, data.RescaleIntercept
+    data.Rows, data.Columns, data.PixelData = 4, 4, pixels.tobytes()
+    data.BitsAllocated, data.BitsStored, data.HighBit = 8, 8, 7
+    data.PhotometricInterpretation = "PALETTE COLOR"
+    for colour, values in (("Red", [60000, 0]), ("Green", [60000, 0]), ("Blue", [60000, 30000])):
+        tag = pydicom.datadict.tag_for_keyword(f"{colour}PaletteColorLookupTableDescriptor")
+        data.add_new(tag, "US", [2, 0, 16])
+        setattr(data, f"{colour}PaletteColorLookupTableData", np.array(values, np.uint16).tobytes())
+    buffer = io.BytesIO()
+    data.save_as(buffer)
+    assert read_volume(buffer.getvalue()).values[0, 0].tolist() == [60000, 60000, 10000, 10000]
 
 
 def test_names_in_sequences_go_too_and_what_is_no_scan_is_set_aside():

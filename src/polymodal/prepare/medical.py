@@ -33,7 +33,8 @@ class Volume:
     inverted: bool = False
 
 
-# What names or points to a person (DICOM PS3.15 Annex E, basic profile: the tags that scans carry in practice).
+# What names or points to a person (DICOM PS3.15 Annex E, basic profile), beside all that is of a kind which does.
+PERSONAL_KINDS = ("PN", "DA", "DT", "TM", "AS", "LT", "ST", "UT", "UN")  # names, dates, times, ages, free text, unknown
 PERSONAL = tuple(
     """
     PatientName PatientID PatientBirthDate PatientBirthTime PatientSex PatientAge PatientAddress
@@ -44,7 +45,21 @@ PERSONAL = tuple(
     InstitutionalDepartmentName StationName AccessionNumber StudyID StudyDate SeriesDate AcquisitionDate
     ContentDate StudyTime SeriesTime AcquisitionTime ContentTime DeviceSerialNumber StudyInstanceUID
     SeriesInstanceUID SOPInstanceUID FrameOfReferenceUID
-    """.split()  # noqa: SIM905 - forty names are read more easily as words
+    AdmissionID AdmittingDiagnosesDescription AcquisitionProtocolDescription Allergies BranchOfService CassetteID
+    CountryOfResidence CurrentPatientLocation CustodialOrganization DetectorID DeviceDescription
+    DischargeDiagnosisDescription FillerOrderNumberImagingServiceRequest GantryID GeneratorID
+    HumanPerformerOrganization InsurancePlanIdentification IssuerOfAdmissionID IssuerOfPatientID
+    IssuerOfServiceEpisodeID LensSerialNumber MedicalAlerts MedicalRecordLocator MilitaryRank ModifiedImageDescription
+    OrderCallbackPhoneNumber OrderEntererLocation PatientInstitutionResidence PatientReligiousPreference
+    PatientSexNeutered PatientSize PatientState PatientTransportArrangements PatientWeight PerformedLocation
+    PerformedProcedureStepDescription PerformedProcedureStepID PerformedStationAETitle PerformedStationName
+    PlacerOrderNumberImagingServiceRequest PlateID PreMedication PregnancyStatus ProtocolName ReasonForStudy
+    RegionOfResidence RequestedProcedureDescription RequestedProcedureID RequestedProcedureLocation RequestingService
+    ResponsibleOrganization RetrieveAETitle ScheduledProcedureStepDescription ScheduledProcedureStepID
+    ScheduledProcedureStepLocation ScheduledStationAETitle ScheduledStationName SeriesDescription
+    ServiceEpisodeDescription ServiceEpisodeID SmokingStatus SpecialNeeds StudyDescription UniqueDeviceIdentifier
+    VerifyingOrganization
+    """.split()  # noqa: SIM905 - names are read more easily as words
 )
 
 
@@ -82,8 +97,8 @@ def _dicom(content: bytes) -> Volume:
             for e in data
             if e.keyword and e.VR not in ("SQ", "OB", "OW", "UN") and e.keyword != "PixelData"
         }
-        spacing = [float(x) for x in data.get("PixelSpacing") or (1, 1)]
-        thick = float(data.get("SliceThickness") or 1)
+        spacing = [float(x) for x in _of_frames(data, "PixelMeasuresSequence", "PixelSpacing")[0] or (1, 1)]
+        thick = float(_of_frames(data, "PixelMeasuresSequence", "SliceThickness")[0] or 1)
         window = _window(data)
     except (pydicom.errors.InvalidDicomError, pydicom.errors.BytesLengthException, *DAMAGE) as error:
         raise BadCell(f"is a DICOM file that is cut short or damaged ({said(error)}): {AGAIN}") from error
@@ -102,7 +117,16 @@ def _pixels(data: Any) -> np.ndarray:
     """float32 [slices, H, W] in the scanner's units. Raises `BadCell`."""
     pydicom = require("pydicom", "medical")
     try:
+        if data.get("PhotometricInterpretation") == "PALETTE COLOR":
+            pixels = pydicom.pixels.apply_color_lut(data.pixel_array, data).astype(np.float32)
+            return pixels.mean(-1)[None] if pixels.ndim == 3 else pixels.mean(-1)
         pixels = pydicom.pixels.apply_rescale(data.pixel_array, data).astype(np.float32)
+        if "RescaleSlope" not in data and "ModalityLUTSequence" not in data:  # files of many frames say it by frame
+            slope, intercept = (
+                [1 - i if value is None else float(value) for value in _of_frames(data, _RESCALE, name)]
+                for i, name in enumerate(("RescaleSlope", "RescaleIntercept"))
+            )
+            pixels = _by_frame(pixels, slope) * pixels + _by_frame(pixels, intercept)
     except DAMAGE as error:
         syntax = getattr(data.file_meta, "TransferSyntaxUID", None)
         if syntax is not None and "missing dependencies" in str(error):
@@ -116,8 +140,30 @@ def _pixels(data: Any) -> np.ndarray:
     return pixels[None] if pixels.ndim == 2 else pixels
 
 
+_RESCALE = "PixelValueTransformationSequence"
+
+
+def _of_frames(data: Any, sequence: str, name: str) -> list[Any]:
+    """What the file says of itself, of all its frames or of each; [None] where it does not (DICOM PS3.3 C.7.6.16)."""
+    if data.get(name) is not None:
+        return [data.get(name)]
+    for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+        found = [(frame.get(sequence) or [{}])[0].get(name) for frame in data.get(groups) or ()]
+        if any(value is not None for value in found):
+            return found
+    return [None]
+
+
+def _by_frame(pixels: np.ndarray, values: list[float]) -> np.ndarray:
+    """The values in the shape of the pixels: one for all, or one a frame."""
+    found = np.array(values, np.float32)
+    if len(found) not in (1, len(pixels)) or pixels.ndim < 3:
+        return found[:1]
+    return found.reshape(-1, *[1] * (pixels.ndim - 1))
+
+
 def _window(data: Any) -> tuple[float, float] | None:
-    centre, width = data.get("WindowCenter"), data.get("WindowWidth")
+    centre, width = (_of_frames(data, "FrameVOILUTSequence", name)[0] for name in ("WindowCenter", "WindowWidth"))
     if centre is None or width is None:
         return None
     first = [float(x[0] if isinstance(x, list | tuple) or hasattr(x, "append") else x) for x in (centre, width)]

@@ -12,7 +12,7 @@ from PIL import Image
 from polymodal.core.errors import BadArgument, require, suggest
 from polymodal.prepare.base import RowOp
 from polymodal.prepare.files import AGAIN, DAMAGE, looks_like, said
-from polymodal.prepare.medical import PERSONAL, Volume, known
+from polymodal.prepare.medical import PERSONAL, PERSONAL_KINDS, Volume, known
 from polymodal.prepare.rows import Row, SetAside
 
 # (centre, width) in Hounsfield units, as radiologists use them
@@ -52,10 +52,11 @@ class Scan(RowOp):
             raise BadArgument(f"Unknown window {window!r}.{suggest(window, (*WINDOWS, 'auto', 'file'))}")
         if not isinstance(window, str) and (len(window) != 2 or window[1] <= 0):
             raise BadArgument(f"window is [centre, width] with a width above 0; got {window!r}.")
+        datadict = require("pydicom.datadict", "medical")
         for tag in tags:
-            if tag in PERSONAL:
+            number = datadict.tag_for_keyword(tag)
+            if tag in PERSONAL or (number is not None and datadict.dictionary_VR(number) in PERSONAL_KINDS):
                 raise BadArgument(f"The tag {tag} may name a person; it is never copied. Leave it out of tags.")
-        require("pydicom", "medical")
 
     def adds(self) -> dict[str, str]:
         found = {f"{column}_image": "image" for column in self.chosen}
@@ -103,11 +104,13 @@ class Scan(RowOp):
 
 
 class Anonymise(RowOp):
-    """Takes what names a person out of DICOM files: the tags of the basic profile (DICOM PS3.15, Annex E) that scans
-    carry in practice, private tags, and overlays. The scan stays a DICOM file; identifiers become others, the same for
-    the same, so that slices of a scan stay together.
+    """Takes what names a person out of DICOM files, after the basic profile (DICOM PS3.15, Annex E): every name, date,
+    time, age and free text, whatever the tag and however deep in sequences, the other tags of the profile that scans
+    carry, private tags, overlays, curves, enclosed documents and signatures. The scan stays a DICOM file; identifiers
+    become others, the same for the same, so that slices of a scan stay together and references hold.
 
-    Text burnt into the pixels cannot be seen from the tags: a file that says so (`BurnedInAnnotation`) is set aside.
+    Text burnt into the pixels cannot be seen from the tags: a file that says so (`BurnedInAnnotation`) is set aside;
+    one that says nothing, as many an ultrasound does, is to be looked at.
     """
 
     kinds = ("volume",)
@@ -137,24 +140,46 @@ def anonymous(content: bytes, column: str = "scan") -> bytes:
         raise SetAside(f"{column}: is a DICOM file that is cut short or damaged ({said(error)}): {AGAIN}") from error
 
 
-def _nameless(data: Any, column: str) -> bytes:
+# what goes as a whole, and what of the file's own header stays
+_WHOLE = ("OriginalAttributesSequence", "DigitalSignaturesSequence", "EncapsulatedDocument", "DataSetTrailingPadding")
+_META = (
+    "FileMetaInformationGroupLength", "FileMetaInformationVersion", "MediaStorageSOPClassUID", "TransferSyntaxUID",
+    "MediaStorageSOPInstanceUID", "ImplementationClassUID",
+)  # fmt: skip
+
+
+def _other(uid: str) -> str:
+    """Another identifier, the same for the same; those of the standard itself stay."""
     from pydicom.uid import generate_uid
+
+    return uid if uid.startswith("1.2.840.10008.") else generate_uid(entropy_srcs=[str(uid)])
+
+
+def _nameless(data: Any, column: str) -> bytes:
+    from pydicom.multival import MultiValue
 
     if str(data.get("BurnedInAnnotation", "")).upper() == "YES":
         raise SetAside(f"{column}: says that text is burnt into its pixels, which no tag can take out")
     data.remove_private_tags()
+    for element in [e for e in data if e.tag.group & 0xFF01 in (0x5000, 0x6000) or e.keyword in _WHOLE]:
+        del data[element.tag]  # curves, and overlays, which may be drawn names
 
     def emptied(holder: Any, element: Any) -> None:
-        if element.keyword in PERSONAL:
-            element.value = generate_uid(entropy_srcs=[str(element.value)]) if element.VR == "UI" else ""
+        if element.VR == "UI":
+            if element.value and not element.keyword.endswith("ClassUID"):
+                several = isinstance(element.value, MultiValue)
+                element.value = [_other(u) for u in element.value] if several else _other(element.value)
+        elif element.keyword in PERSONAL or element.VR in PERSONAL_KINDS:
+            element.clear()
 
     data.walk(emptied)  # also what stands in sequences, as of earlier names of the person
-    for group in {e.tag.group for e in data if 0x6000 <= e.tag.group <= 0x601E}:  # overlays may be drawn names
-        for element in data.group_dataset(group):
-            del data[element.tag]
     data.PatientIdentityRemoved = "YES"
+    data.DeidentificationMethod = "polymodal anonymise, after PS3.15 Annex E, basic profile"
+    for element in [e for e in data.file_meta if e.keyword not in _META]:  # who sent it
+        del data.file_meta[element.tag]
     if "SOPInstanceUID" in data:
         data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
+    data.preamble = b"\0" * 128
     buffer = io.BytesIO()
     data.save_as(buffer)
     return buffer.getvalue()
