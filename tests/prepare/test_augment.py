@@ -150,6 +150,16 @@ def test_a_flip_swaps_the_sides_in_the_caption_and_in_no_other_word():
     assert applied({"flip": {"texts": []}}, table, kinds)[0].kept[1].cells["t"] == table["t"][0]
     assert applied({"flip": {"texts": ["u"]}}, table, kinds)[0].kept[1].cells["u"] == "right"
     assert swap_sides("左边有一只狗,右边没有") == "右边有一只狗,左边没有"
+    assert swap_sides("他左右看了看左手") == "他左右看了看右手", "both ways"
+    for text in (
+        "food left over",
+        "right alongside the water",
+        "what's left on it",
+        "the right size",
+        "right toward me",
+    ):
+        assert swap_sides(text) == text
+    assert swap_sides("a left-handed boy, hands left and right") == "a right-handed boy, hands right and left"
     assert swap_sides("Leftmost to rightward; right now, all right.") == "Rightmost to leftward; right now, all right."
     assert (
         swap_sides("on his left hand; it was left of the right door")
@@ -225,6 +235,29 @@ def test_mixing_keeps_to_one_label():
             assert set(np.unique(np.asarray(row.get("x")))) == {0 if row.cells["y"] == "d" else 200}
     with pytest.raises(BadArgument, match="no column 'z' for the label"):
         applied({"mixup": {"label": "z"}}, table, {"x": "image", "y": "category"})
+
+
+def test_mixing_wants_one_column_of_pictures():
+    table = {"x": [PHOTOS[0]] * 2, "z": [PHOTOS[1]] * 2, "y": ["d"] * 2}
+    with pytest.raises(BadArgument, match="mixes one column of pictures; there are x, z. Name it"):
+        applied({"mixup": {"label": "y"}}, table, {"x": "image", "z": "image", "y": "category"})
+    with pytest.raises(BadArgument, match="there are none"):
+        applied({"cutmix": {"label": "y"}}, {"t": ["a"], "y": ["d"]}, {"t": "text", "y": "category"})
+
+
+def test_smote_keeps_whole_numbers_and_bears_holes():
+    rooms, price = [1, 2, 4, 6, None, 3, "5", 9], [1.5, 2.5, None, 4.0, 5.0, 6.0, 7.0, 8.0]
+    table = {"rooms": rooms, "price": price, "none": [None] * 8, "y": ["a"] * 8}
+    kinds = {"rooms": "number", "price": "number", "none": "number", "y": "category"}
+    rows = applied({"smote": {"label": "y", "balance": False, "copies": 5}}, table, kinds)[0]
+    copies = [row for row in rows if row.copy]
+    assert copies
+    for copy in copies:
+        source = rooms[copy.number]
+        assert copy.cells["none"] is None
+        assert copy.cells["rooms"] == source or isinstance(copy.cells["rooms"], int)
+        assert (copy.cells["rooms"] is None) == (source is None)
+    assert any(isinstance(c.cells["price"], float) and c.cells["price"] not in price for c in copies)
 
 
 def test_smote_stays_between_neighbours_and_balances():

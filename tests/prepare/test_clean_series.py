@@ -58,6 +58,22 @@ def test_resampling_keeps_what_the_new_rate_can_carry():
             run({"series_resample": options}, [WAVE], "series")
 
 
+@pytest.mark.parametrize("samples", [10, 99, 30_000, 99_999])
+def test_a_long_series_keeps_its_end(samples):
+    slow = np.linspace(0, 1, 100_000, dtype=np.float32)
+    after = run({"series_resample": {"samples": samples}}, [slow], "series")[0][0]
+    assert len(after) == samples
+    assert np.abs(after - np.arange(samples) / samples).max() < 0.02
+
+
+def test_drift_goes_where_samples_are_missing():
+    line = np.stack([0.5 * np.arange(100.0), -1.0 * np.arange(100.0)], 1).astype(np.float32)
+    line[[0, 1, 40, 99], 0] = np.nan
+    after = run({"drift": {"keep_level": False}}, [line], "series")[0][0]
+    assert np.array_equal(np.isnan(after), np.isnan(line))
+    assert np.nanmax(np.abs(after)) < 1e-4
+
+
 def test_smoothing_keeps_peaks_and_drops_spikes():
     rng = np.random.default_rng(0)
     dirty = WAVE + rng.normal(0, 0.1, WAVE.shape).astype(np.float32)

@@ -20,13 +20,18 @@ from polymodal.prepare.rows import Row, Rows
 
 _PAIRS = ("left", "right"), ("leftmost", "rightmost"), ("leftward", "rightward"), ("leftwards", "rightwards")
 _SIDES = {a: b for pair in (*_PAIRS, ("left-hand", "right-hand"), ("左", "右")) for a, b in (pair, pair[::-1])}
-_SIDE = re.compile(r"左|右|\b(?:left|right)(?:most|wards?|-hand)?\b", re.IGNORECASE)
+_SIDE = re.compile(r"(?<!左)右|左(?!右)|\b(?:left|right)(?:most|wards?|-hand)?\b", re.IGNORECASE)  # 左右 is both
 # "left" as the past of "leave", and "right" as in "right now": no sides, and never swapped
 _LEAVE = r"\b(?:has|have|had|was|were|is|are|been|be|just|already|they|he|she|it|who|nothing) left\b"
 _OF_A_SIDE = r"(?! (?:of|side|hand|foot|arm|leg|eye|corner))"
 _AGREE = r"\b(?:all|that's|is) right\b(?=[,.!]| now)"
-_JUST = r"\bright (?:now|away|before|after|behind|beside|next|in front|there|here|up|down)\b"
-_NO_SIDE = re.compile(f"{_LEAVE}{_OF_A_SIDE}|{_AGREE}|{_JUST}", re.IGNORECASE)
+_JUST = (
+    r"\bright (?:now|away|before|after|behind|beside|next|in front|there|here|up|down|alongside|towards?|through|above|"
+    r"below|under|underneath|inside|outside|on top)\b"
+)
+_CORRECT = r"\bright (?:angle|answer|choice|moment|person|size|thing|time)s?\b|\bright-click"
+_REMAINS = r"\bleft (?:over|alone|behind|out)\b|\b(?:what's|what is|what was|anything|something|much|many|time) left\b"
+_NO_SIDE = re.compile(f"{_LEAVE}{_OF_A_SIDE}|{_AGREE}|{_JUST}|{_CORRECT}|{_REMAINS}{_OF_A_SIDE}", re.IGNORECASE)
 
 
 class _Pictures(Augment):
@@ -284,6 +289,11 @@ class _Mix(BatchOp):
         found = super().bind(kinds)
         if self.columns is None:
             self.chosen = [column for column in self.chosen if column not in areas_of(kinds)]
+        if len(self.chosen) != 1:
+            there = ", ".join(self.chosen) or "none"
+            raise BadArgument(
+                f"{type(self).__name__} mixes one column of pictures; there are {there}. Name it: columns."
+            )
         for beside in (f"{self.chosen[0]}_boxes", f"{self.chosen[0]}_segments"):
             if beside in kinds:
                 raise BadArgument(

@@ -50,9 +50,9 @@ class Smote(Augment):
     """SMOTE (Chawla et al. 2002) for rows of mixed kinds: numbers move towards a near row of the same label.
 
     For each training row one of its `neighbours` nearest rows of the same label is drawn (by standardised numbers), and
-    each number moves the same random part of the way. Other columns keep the row's own cells: a photo is not half of
-    another. With `balance`, only labels rarer than the commonest make copies, as many as bring them up to it (at most
-    `copies` a row).
+    each number moves the same random part of the way; whole numbers stay whole in columns that hold no other. Other
+    columns keep the row's own cells: a photo is not half of another. With `balance`, only labels rarer than the
+    commonest make copies, as many as bring them up to it (at most `copies` a row).
     """
 
     kinds = ("number",)
@@ -89,12 +89,7 @@ class Smote(Augment):
 
         parts = list(sketches)
         numbers, label, row = (np.concatenate([p[name] for p in parts]) for name in ("numbers", "label", "row"))
-        scale = np.nanstd(numbers, 0) if len(numbers) else np.ones(len(self.chosen))
-        placed = (
-            np.nan_to_num((numbers - np.nanmean(numbers, 0)) / np.where(scale > 0, scale, 1))
-            if len(numbers)
-            else numbers
-        )
+        placed = _standard(numbers)
         near = np.full((len(row), self.neighbours), -1, np.int64)
         share = np.ones(len(row))
         names, counts = np.unique(label, return_counts=True)
@@ -105,7 +100,10 @@ class Smote(Augment):
                 found = cKDTree(placed[of]).query(placed[of], most + 1)[1]
                 near[of, :most] = of[_others(found, most)]
             share[of] = counts.max() / count - 1 if self.balance else self.copies
-        self.state = {"row": row, "near": near, "numbers": numbers, "copies": np.minimum(share, self.copies)}
+        known = np.nan_to_num(numbers)
+        whole = (known == known.round()).all(0)
+        copies = np.minimum(share, self.copies)
+        self.state = {"row": row, "near": near, "numbers": numbers, "copies": copies, "whole": whole}
         self._place = None
 
     _place: dict[int, int] | None = None
@@ -123,10 +121,22 @@ class Smote(Augment):
         if not len(near) or rng.uniform() >= wanted:
             return
         other, part = self.state["numbers"][near[rng.integers(len(near))]], rng.uniform()
-        for column, there in zip(self.chosen, other.tolist()):
+        for column, there, whole in zip(self.chosen, other.tolist(), self.state["whole"].tolist()):
             here = as_number(row.cells.get(column))
-            if here is not None and not np.isnan(there) and here != there:
-                row.put(column, here + part * (there - here))
+            if here is not None and not np.isnan(there):
+                made = here + part * (there - here)
+                made = round(made) if whole else made
+                if made != here:
+                    row.put(column, made)
+
+
+def _standard(numbers: np.ndarray) -> np.ndarray:
+    """[rows, columns] less the mean of each column, by its spread; what is missing stands in the middle."""
+    known = np.isfinite(numbers)
+    count = np.maximum(known.sum(0), 1)
+    away = np.where(known, numbers - np.where(known, numbers, 0).sum(0) / count, 0)
+    spread = np.sqrt((away**2).sum(0) / count)
+    return away / np.where(spread > 0, spread, 1)
 
 
 def _others(found: np.ndarray, most: int) -> np.ndarray:

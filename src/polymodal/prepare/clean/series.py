@@ -58,7 +58,7 @@ class Gaps(CellOp):
 class Drift(CellOp):
     """Takes slow drift out: the polynomial of `degree` that fits each channel best in least squares.
 
-    Degree 0 takes away the mean, 1 a straight line. `keep_level` gives the mean back.
+    Degree 0 takes away the mean, 1 a straight line. `keep_level` gives the mean back. Missing samples stay missing.
     """
 
     kinds = ("series",)
@@ -71,13 +71,16 @@ class Drift(CellOp):
             raise BadArgument(f"degree must be between 0 and 8; got {degree}.")
 
     def mend(self, value: np.ndarray, row: Row, column: str) -> np.ndarray:
-        if len(value) <= self.degree or not np.isfinite(value).all():
+        if len(value) <= self.degree:
             return value
         channels = value.reshape(len(value), -1).astype(np.float64)
         basis = np.polynomial.legendre.legvander(np.linspace(-1, 1, len(value)), self.degree)
-        trend = basis @ np.linalg.lstsq(basis, channels, rcond=None)[0]
-        level = channels.mean(0) if self.keep_level else 0.0
-        return (channels - trend + level).reshape(value.shape).astype(np.float32)
+        for channel in channels.T:
+            known = np.isfinite(channel)
+            if known.sum() > self.degree:
+                level = channel[known].mean() if self.keep_level else 0.0
+                channel -= basis @ np.linalg.lstsq(basis[known], channel[known], rcond=None)[0] - level
+        return channels.reshape(value.shape).astype(np.float32)
 
 
 class SeriesResample(CellOp):
@@ -115,8 +118,12 @@ class SeriesResample(CellOp):
             return value
         if not np.isfinite(value).all():
             raise SetAside("has missing samples, which a filter spreads over the whole: put the step gaps before")
-        ratio = Fraction(wanted, len(value)).limit_denominator(1000)
-        ratio = ratio if ratio > 0 else Fraction(1, 1000)
+        ratio = next(  # the simplest that ends within half a sample of the end
+            ratio
+            for most in (1000, 100_000, len(value))
+            if abs((ratio := Fraction(wanted, len(value)).limit_denominator(most)) * len(value) - wanted) <= 0.5
+            or most == len(value)
+        )
         found = resample_poly(value.astype(np.float64), ratio.numerator, ratio.denominator, axis=0, padtype="line")
         if len(found) < wanted:
             found = np.concatenate([found, np.repeat(found[-1:], wanted - len(found), axis=0)])
@@ -127,7 +134,8 @@ class Smooth(CellOp):
     """Savitzky–Golay smoothing (1964): in a moving window of `window` samples the best fitting polynomial of `degree`.
 
     Keeps the height and width of peaks, which a moving mean does not. Isolated spikes, further than `spikes` median
-    absolute deviations from the median of their window (Hampel 1974), are replaced by that median first.
+    absolute deviations from the median of their window (Hampel 1974), are replaced by that median first. Series shorter
+    than the window, and those with missing samples (`gaps` fills them), stay as they are.
     """
 
     kinds = ("series",)
