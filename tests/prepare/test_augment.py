@@ -312,6 +312,35 @@ def test_chinese_synonyms(listed):
     assert rows.kept[1].cells["x"] == "他在左侧站着"
 
 
+@pytest.mark.parametrize("name", ["synonyms", "insert_words", "drop_words", "swap_words"])
+def test_lines_signs_and_spaces_stay(name, listed):
+    text = "Old house, old dog.\n\nThe quick  dog is near;\tquick!"
+    for copy in applied(spec(name, listed, copies=8, amount=0.5), {"x": [text]}, {"x": "text"})[0].kept[1:]:
+        other = copy.cells["x"]
+        assert [c for c in other if not c.isalnum() and c != " "] == list(",.\n\n;\t!")
+        assert " ," not in other
+        assert not other.startswith(" ")
+
+
+def test_synonyms_keep_capitals(listed):
+    for copy in applied(spec("synonyms", listed, copies=9, amount=1.0), {"x": ["DOG Dog dog"]}, {"x": "text"})[0].kept[
+        1:
+    ]:
+        assert copy.cells["x"] == "HOUND Hound hound"
+
+
+def test_chinese_words_are_dropped_and_swapped_whole():
+    jieba = pytest.importorskip("jieba")
+    text = "北京大学的学生在图书馆学习汉语"
+    words = set(jieba.cut(text, HMM=False))
+    for name in ("drop_words", "swap_words"):
+        for copy in applied({name: {"copies": 8}}, {"x": [text]}, {"x": "text"})[0].kept[1:]:
+            left = copy.cells["x"]
+            for word in sorted(words, key=len, reverse=True):
+                left = left.replace(word, "", 1)
+            assert left == "", "only whole words"
+
+
 def test_dropping_never_takes_all_streams():
     table = {"x": [PHOTOS[0]] * 20, "t": [TEXT] * 20}
     rows = applied({"drop_streams": {"chance": 1.0}}, table, {"x": "image", "t": "text"})[0]

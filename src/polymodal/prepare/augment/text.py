@@ -28,7 +28,10 @@ SPARED = frozenset(_SPARED.split())
 
 
 class _Words(CellAugment):
-    """Varies a share of a text's words. At least one word is varied, if any can be; the rest stays to the letter."""
+    """Varies a share of a text's words. At least one word is varied, if any can be; the rest stays to the letter.
+
+    Chinese words are found by jieba (extra `language`).
+    """
 
     kinds = ("text",)
 
@@ -44,11 +47,13 @@ class _Words(CellAugment):
             return value
         count = min(len(places), max(1, round(self.amount * len(places))))
         chosen = sorted(rng.choice(places, count, replace=False).tolist())
-        return " ".join("".join(self.change(pieces, chosen, rng)).split()) or value
+        return "".join(self.change(pieces, chosen, rng)) or value
 
     def cut(self, value: str) -> list[str]:
         """The text in pieces that add up to it: words, spaces, signs."""
-        return _PIECE.findall(value)
+        if not _CHINESE.search(value):
+            return _PIECE.findall(value)
+        return list(require("jieba", "language").cut(value, HMM=False))
 
     def usable(self, piece: str) -> bool:
         """Whether a piece is a word that may be varied."""
@@ -66,12 +71,6 @@ class _WithSynonyms(_Words):
         self._known = synonyms(source)
 
     @final
-    def cut(self, value: str) -> list[str]:
-        if not _CHINESE.search(value):
-            return super().cut(value)
-        return list(require("jieba", "language").cut(value, HMM=False))
-
-    @final
     def usable(self, piece: str) -> bool:
         return super().usable(piece) and bool(self.others(piece))
 
@@ -80,16 +79,18 @@ class _WithSynonyms(_Words):
         return self._known.get(word) or self._known.get(word.lower(), ())
 
     def another(self, word: str, rng: np.random.Generator) -> str:
-        """A synonym, with the word's capital."""
+        """A synonym, with the word's capitals."""
         found = self.others(word)
         chosen = found[rng.integers(len(found))]
-        return chosen.capitalize() if word[0].isupper() and not word[1:].isupper() else chosen
+        if word.isupper() and len(word) > 1:
+            return chosen.upper()
+        return chosen[0].upper() + chosen[1:] if word[0].isupper() else chosen
 
 
 class Synonyms(_WithSynonyms):
     """Synonym replacement (EDA, Wei & Zou 2019): a share `amount` of the words that have synonyms gives way to one.
 
-    `source`: `wordnet` or a list of one's own, see `synonyms`; Chinese words are found by jieba (extra `language`).
+    `source`: `wordnet` or a list of one's own, see `synonyms`.
     """
 
     def __init__(
@@ -138,6 +139,9 @@ class DropWords(_Words):
     def change(self, pieces: list[str], chosen: list[int], rng: np.random.Generator) -> list[str]:
         words = sum(piece[0].isalnum() for piece in pieces)
         gone = set(chosen[: max(0, words - 1)])
+        for i in tuple(gone):  # one of the spaces beside it goes along
+            beside = next((j for j in (i - 1, i + 1) if 0 <= j < len(pieces) and set(pieces[j]) == {" "}), None)
+            gone |= set() if beside is None else {beside}
         return [piece for i, piece in enumerate(pieces) if i not in gone]
 
 
