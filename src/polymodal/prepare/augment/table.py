@@ -134,7 +134,9 @@ def _standard(numbers: np.ndarray) -> np.ndarray:
     """[rows, columns] less the mean of each column, by its spread; what is missing stands in the middle."""
     known = np.isfinite(numbers)
     count = np.maximum(known.sum(0), 1)
-    away = np.where(known, numbers - np.where(known, numbers, 0).sum(0) / count, 0)
+    numbers = np.where(known, numbers, 0)
+    numbers = numbers / np.maximum(np.abs(numbers).max(0, initial=0), 1e-300)  # so that no square overflows
+    away = np.where(known, numbers - numbers.sum(0) / count, 0)
     spread = np.sqrt((away**2).sum(0) / count)
     return away / np.where(spread > 0, spread, 1)
 
