@@ -93,8 +93,22 @@ def test_gate_leaves_short_and_two_channel_sounds_whole():
     assert run("gate", [short], "audio")[0][0] is short
     both = Sound(np.stack([VOICES[0].samples, VOICES[1].samples], 1), RATE)
     assert run("gate", [both], "audio")[0][0].samples.shape == both.samples.shape
-    with pytest.raises(BadArgument, match="most must be above 0"):
-        run({"gate": {"most": 0}}, VOICES, "audio")
+    for bad in ({"most": 0}, {"quiet": 0}, {"quiet": 1}):
+        with pytest.raises(BadArgument, match="most must be above 0"):
+            run({"gate": bad}, VOICES, "audio")
+    with pytest.raises(BadArgument, match="below must be a number"):
+        run({"gate": {"below": float("nan")}}, VOICES, "audio")
+
+
+def test_gate_harms_no_sound_that_is_nearly_clean():
+    for i, clean in enumerate(VOICES):
+        faint = noisy(clean, 20, i)
+        assert snr(clean, run("gate", [faint], "audio")[0][0]) > 19.5
+        hush = noisy(clean, 40, i)
+        for still in (hush, Sound(np.zeros(RATE, np.float32), RATE)):
+            assert run("gate", [still], "audio")[0][0] is still
+        assert run({"gate": {"below": 90.0}}, [hush], "audio")[0][0] is not hush
+        assert run({"gate": {"below": 5.0}}, [faint], "audio")[0][0] is faint
 
 
 def test_the_same_sound_is_found_by_its_fingerprint():

@@ -156,9 +156,9 @@ CLEAN = Catalogue(
             engines=(engines.PYLOUDNORM,),
         ),
         "gate": Entry(
-            "polymodal.prepare.clean.audio:Gate",
-            "Noise reduction by spectral gating.",
-            "after Sainburg 2019",
+            "polymodal.prepare.clean.noise:Gate",
+            "Noise reduction by spectral gating; clean sounds stay.",
+            "Ephraim & Malah 1984; Stahl, Fischer & Bippus 2000; Plapous, Marro & Scalart 2006",
             engines=(engines.SCIPY,),
         ),
         "same_sound": Entry(

@@ -1,4 +1,4 @@
-"""Cleaning sound: silent, clipped, noisy, of other rates and loudness, and the same again."""
+"""Cleaning sound: silent, clipped, of other rates and loudness, and the same again."""
 
 from __future__ import annotations
 
@@ -117,45 +117,6 @@ class Loudness(CellOp):
         peak = float(np.abs(value.samples).max())
         gain = min(10 ** ((self.target - loud) / 20), 10 ** (-1 / 20) / peak)
         return value if abs(20 * np.log10(gain)) < 0.1 else Sound((value.samples * gain).astype(np.float32), value.rate)
-
-
-class Gate(CellOp):
-    """Spectral gating (after Sainburg 2019, noisereduce): frequencies that do not rise above the noise are turned down.
-
-    The noise of each frequency is read off the quietest `quiet` share of the frames; a bin passes by
-    1 - (noise / level)², smoothed over time and frequency, and is never turned down by more than `most` dB.
-    """
-
-    kinds = ("audio",)
-
-    def __init__(self, *, columns: Sequence[str] | str | None = None, most: float = 18.0, quiet: float = 0.2):
-        super().__init__(columns=columns)
-        self.most = most
-        self.quiet = quiet
-        if most <= 0 or not 0 < quiet <= 1:
-            raise BadArgument(f"most must be above 0 dB and quiet a share; got {most} and {quiet}.")
-
-    def mend(self, value: Sound, row: Row, column: str) -> Sound:
-        from scipy.ndimage import uniform_filter
-        from scipy.signal import ShortTimeFFT
-        from scipy.signal.windows import hann
-
-        size = 2 ** round(np.log2(max(32, 0.032 * value.rate)))
-        if len(value.samples) < 4 * size:
-            return value
-        transform = ShortTimeFFT(hann(size, sym=False), size // 4, value.rate)
-        whole = np.atleast_2d(value.samples.T)
-        spectrum = transform.stft(whole)
-        power = np.abs(spectrum) ** 2
-        frames = power.sum((0, 1))
-        usable = np.flatnonzero(frames > 1e-10 * frames.max())  # digital silence tells nothing of the noise
-        count = max(1, round(self.quiet * len(usable)))
-        still = usable[np.argsort(frames[usable], kind="stable")[:count]]
-        floor = power[..., still].mean(-1, keepdims=True)
-        passed = np.clip(1 - 2 * floor / np.maximum(power, 1e-20), 0, 1)
-        gain = np.maximum(uniform_filter(passed, (0, 3, 3)), 10 ** (-self.most / 20))
-        cleaned = transform.istft(spectrum * gain, k1=whole.shape[1]).T.astype(np.float32)
-        return Sound(cleaned.reshape(value.samples.shape), value.rate)
 
 
 class SameSound(BatchOp):
