@@ -14,6 +14,7 @@ from polymodal.prepare.media import Sound
 from polymodal.prepare.speech.sound import at_rate
 
 RATE = 16_000
+FILL = 0.003  # level of the noise above what a sound of a lower rate holds, of full scale
 
 
 class Sphinx:
@@ -21,7 +22,9 @@ class Sphinx:
 
     One of `words` (one of these phrases is said), `grammar` (a JSGF text, or the file of one) and `language_model`
     (an ARPA or DMP file) says what may be said; without any it is free English dictation. `dictionary` is a file in the
-    form of the CMU dictionary. Every sound is heard by itself: the mean of its own cepstra is taken off.
+    form of the CMU dictionary. Every sound is heard by itself: the mean of its own cepstra is taken off. The acoustic
+    model is of 16 kHz: sounds of a lower rate get faint noise above what they hold, for bands of nothing, whose
+    logarithms are large and wild, outweigh the speech.
 
     Raises `BadArgument` for words that the dictionary lacks, for a grammar that cannot be read, and for absent files.
     """
@@ -61,7 +64,7 @@ class Sphinx:
     def hear(self, sound: Sound) -> tuple[str, float]:
         """The words, and how sure (0..1): the geometric mean of the words' posterior probabilities. Nothing
         recognised is ("", 0)."""
-        samples = (at_rate(sound, RATE).clip(-1, 1) * 32767).astype(np.int16)
+        samples = (filled(at_rate(sound, RATE), sound.rate).clip(-1, 1) * 32767).astype(np.int16)
         self.decoder.reinit_feat()  # else what was heard before shifts the scores a little
         self.decoder.start_utt()
         try:
@@ -73,6 +76,15 @@ class Sphinx:
             return "", 0.0
         logs = [math.log(min(1.0, max(1e-12, s.prob))) for s in self.decoder.seg() if s.word[0] not in "<["]
         return found.hypstr, math.exp(sum(logs) / len(logs)) if logs else 0.0
+
+
+def filled(samples: np.ndarray, rate: int) -> np.ndarray:
+    """`samples` [n] at 16 kHz that come from `rate`, with faint noise above half of `rate`; the same each time."""
+    if rate >= RATE or not len(samples):
+        return samples
+    spectrum = np.fft.rfft(np.random.default_rng(0).normal(0, FILL, len(samples)))
+    spectrum[np.fft.rfftfreq(len(samples), 1 / RATE) < rate / 2] = 0
+    return samples + np.fft.irfft(spectrum, len(samples)).astype(np.float32)
 
 
 def _text(grammar: str) -> str:
