@@ -247,3 +247,16 @@ def test_errors_say_what_to_do(folders):
     encoder, inputs = built(folders, "whisper", pool="own")
     with pytest.raises(BadArgument, match="set pool='mean'"):
         encoder(inputs)
+
+
+def test_a_network_whose_configuration_names_no_width(tmp_path):
+    from transformers import MobileNetV2Config, MobileNetV2ImageProcessor, MobileNetV2Model
+
+    MobileNetV2Model(MobileNetV2Config(depth_multiplier=0.25, min_depth=8)).save_pretrained(tmp_path)
+    small = {"size": {"shortest_edge": 70}, "crop_size": {"height": 64, "width": 64}}
+    MobileNetV2ImageProcessor(**small).save_pretrained(tmp_path)
+    encoder, inputs = built({"vit": str(tmp_path)}, "vit", tokens=4)
+    tokens = encoder(inputs)
+    assert encoder.dim == tokens.x.shape[-1] == 1280
+    assert tokens.x.shape[1] == 4
+    assert torch.isfinite(tokens.pooled).all()

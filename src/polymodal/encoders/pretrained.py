@@ -85,7 +85,7 @@ class PretrainedTower(Encoder):
         self.dual, self.tower = _side(whole, self.modality)
         self.layer = layer if layer is None else _check_layer(layer, self.dual, self.tower)
         self.shared = getattr(whole, f"{'visual' if self.modality == 'vision' else self.modality}_projection", None)
-        width = int(whole.config.projection_dim) if self.shared is not None else _width(self.tower.config)
+        width = int(whole.config.projection_dim) if self.shared is not None else _width(self.tower)
         self._choose_trained()
         self.dim = width if tune == "frozen" else dim
         self.out: nn.Module = nn.Identity() if tune == "frozen" else nn.Linear(width, dim)
@@ -271,9 +271,13 @@ def _check_layer(layer: int | str, dual: bool, tower: nn.Module) -> int:
     return layer
 
 
-def _width(config: Any) -> int:
+@torch.no_grad()
+def _width(tower: nn.Module) -> int:
+    config: Any = tower.config
     width = getattr(config, "hidden_size", None) or getattr(config, "d_model", None)
-    return int(width if width else config.hidden_sizes[-1])
+    if width or hasattr(config, "hidden_sizes"):
+        return int(width or config.hidden_sizes[-1])
+    return int(tower(pixel_values=torch.zeros(1, 3, 64, 64)).last_hidden_state.shape[1])  # MobileNet's name none
 
 
 def _blocks(tower: nn.Module) -> nn.ModuleList:
