@@ -108,6 +108,22 @@ def test_sound_class_by_a_local_model(tmp_path):
     assert found[0]["sound"] in ("bark", "bell")
     assert 0.5 <= found[0]["sound_confidence"] <= 1
     assert (found[0]["sound_model"], found[1]["sound"]) == (tmp_path.name, None)
+    from transformers import pipeline
+
+    spec = {"sound_class": {"engine": "transformers", "model": str(tmp_path)}}
+    theirs = pipeline("audio-classification", model=str(tmp_path))
+    wave = np.random.default_rng(0).normal(0, 0.1, 48_000).astype(np.float32)
+    stereo, long = Sound(np.stack([wave, wave], 1), 16000), Sound(np.tile(wave, 20), 16000)  # a minute
+    both, whole, short, empty = told(spec, [stereo, long, Sound(wave[:9], 16000), Sound(wave[:0], 8000)])
+    best = max(theirs(wave), key=lambda one: one["score"])
+    assert (both["sound"], both["sound_confidence"]) == (best["label"], pytest.approx(best["score"], abs=1e-4))
+    assert whole["sound"] in ("bark", "bell")
+    assert short["sound"] in ("bark", "bell")
+    assert empty["sound"] is None
+    transformers.Wav2Vec2Model(config).save_pretrained(tmp_path / "another")
+    transformers.Wav2Vec2FeatureExtractor().save_pretrained(tmp_path / "another")
+    with pytest.raises(BadArgument, match="was not saved for this task"):
+        built({"sound_class": {"engine": "transformers", "model": str(tmp_path / "another")}})
 
 
 @cache

@@ -223,3 +223,45 @@ def test_wrong_options_are_said(spec, said):
     pytest.importorskip("jieba")
     with pytest.raises((BadArgument, BadData), match=said):
         applied(spec, {"x": ["a"]}, {"x": "text"})
+
+
+def test_texts_longer_than_the_model_reads(tmp_path):
+    """A network without attention: each token speaks for itself, so that its label cannot depend on the cuts."""
+    transformers = pytest.importorskip("transformers")
+    import torch
+
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "ada", "king", "saw", "##s", "."]
+    labels = {"id2label": {0: "O", 1: "B-PER", 2: "I-PER"}, "label2id": {"O": 0, "B-PER": 1, "I-PER": 2}}
+    config = transformers.BertConfig(
+        vocab_size=len(words), hidden_size=16, num_hidden_layers=0, num_attention_heads=2, intermediate_size=8,
+        max_position_embeddings=12, **labels,
+    )  # fmt: skip
+    for kind in ("Token", "Sequence"):
+        torch.manual_seed(0)
+        model = getattr(transformers, f"BertFor{kind}Classification")(config)
+        with torch.no_grad():
+            if kind == "Token":
+                for part in model.bert.embeddings.parameters():
+                    part.zero_()
+                model.bert.embeddings.word_embeddings.weight[:, :10] = torch.eye(10)
+                model.bert.embeddings.LayerNorm.weight.fill_(1)
+                model.classifier.weight.zero_()
+                model.classifier.bias.copy_(torch.tensor([1.0, 0, 0]))
+                model.classifier.weight[1, 5] = model.classifier.weight[2, 6] = 5.0
+        model.save_pretrained(tmp_path / kind)
+        tokenizer = transformers.BertTokenizerFast(vocab={word: i for i, word in enumerate(words)})
+        tokenizer.save_pretrained(tmp_path / kind)  # which does not know how much the network reads
+    text = "the saw . ada king saw the . " * 9
+    spec = {"engine": "transformers", "model": str(tmp_path / "Token")}
+    (found,) = told({"name": "entities", **spec}, [text], "entities")
+    places = [i for i in range(len(text)) if text.startswith("ada king", i)]
+    assert [(e["text"], e["start"]) for e in json.loads(found)] == [("ada king", at) for at in places]
+    tags = {"saw": "O", "the": "O", ".": "O", "ada": "B-PER", "king": "I-PER"}
+    (found, nothing) = told({"name": "tags", **spec}, [text, None], "pos")
+    assert found.split() == [tags[word] for word in text.split()]
+    assert nothing is None
+    spec = {"name": "sentiment", "engine": "transformers", "model": str(tmp_path / "Sequence")}
+    beginning, whole = told(spec, [" ".join(text.split()[:10]), text], "sentiment_score")
+    assert beginning == pytest.approx(whole, abs=1e-6)
+    with pytest.raises(BadArgument, match="was not saved for this task"):
+        told({**spec, "model": str(tmp_path / "Token")}, [], "sentiment")

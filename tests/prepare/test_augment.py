@@ -347,3 +347,143 @@ def test_dropping_never_takes_all_streams():
     assert all((r.cells["x"] is None) != (r.cells["t"] is None) for r in rows if r.copy)
     with pytest.raises(BadArgument, match="needs two columns"):
         applied("drop_streams", {"t": [TEXT]}, {"t": "text"})
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory):
+    """A masked language model as `save_pretrained` writes it, of 16 tokens; it always says "cat", then "dog"."""
+    transformers = pytest.importorskip("transformers")
+    import torch
+
+    folder = tmp_path_factory.mktemp("bert")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "cat", "dog", "##s", "the", "red", "saw", "."]
+    torch.manual_seed(0)
+    config = transformers.BertConfig(
+        vocab_size=len(words), hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8,
+        max_position_embeddings=16,
+    )  # fmt: skip
+    model = transformers.BertForMaskedLM(config)
+    with torch.no_grad():
+        model.cls.predictions.bias.copy_(torch.tensor([0.0, 0, 0, 0, 0, 30, 20, 40, 0, 0, 0, 50]))
+    model.save_pretrained(folder)
+    transformers.BertTokenizerFast(vocab={word: i for i, word in enumerate(words)}).save_pretrained(folder)
+    return str(folder)
+
+
+def test_masks_are_filled_in_by_whole_words(bert):
+    long = "the red dog saw the red cat . " * 10
+    texts = ["the red dog saw", None, "", "dog", long, "the [MASK] red"]
+    step = {"name": "fill_in", "model": bert, "top": 1, "amount": 0.3}
+    rows, _ = applied(step, {"x": texts}, {"x": "text"})
+    copies = {row.number: row.get("x") for row in rows if row.copy}
+    assert set(copies) == {0, 3, 4, 5}
+    assert copies[3] == "cat", "the likeliest word that did not stand there, and no end of a word or sign"
+    changed = [(a, b) for a, b in zip(long.split(), copies[4].split()) if a != b]
+    assert len(copies[4].split()) == len(long.split())
+    assert len(changed) > 10
+    assert {b for _, b in changed} == {"cat", "dog"}
+    spread = {k for k, (a, b) in enumerate(zip(long.split(), copies[4].split())) if a != b}
+    assert min(spread) < 20 < 60 < max(spread), "behind what the model reads at once too"
+    assert copies[5].count("[MASK]") == 1 or "MASK" not in copies[5]
+
+
+def test_the_mask_is_seen_with_what_stands_round_it(bert, monkeypatch):
+    from polymodal.prepare.augment import text as module
+
+    tokenizer, model = module.network(*module.FILLER, bert)
+    seen = []
+
+    class Watched:
+        config = model.config
+
+        def __call__(self, input_ids):
+            seen.append(tokenizer.convert_ids_to_tokens(input_ids[0].tolist()))
+            return model(input_ids=input_ids)
+
+    monkeypatch.setattr(module, "network", lambda *names: (tokenizer, Watched()))
+    for before, after in (("red " * 40, " dog" * 40), ("", " dog" * 40), ("red " * 40, ""), ("red [MASK] ", " dog")):
+        assert module.likeliest(bert, before, after, 2) == ["cat", "dog"]
+    assert [len(tokens) for tokens in seen] == [16, 16, 16, 6]
+    assert all(tokens[0] == "[CLS]" and tokens[-1] == "[SEP]" and "[MASK]" in tokens for tokens in seen)
+    assert seen[0].count("red") in (6, 7)
+    assert (seen[1][1], seen[2][-2]) == ("[MASK]", "[MASK]")
+
+
+def test_a_model_without_masks_or_of_another_task_is_refused(bert, tmp_path):
+    import transformers
+
+    config = transformers.BertConfig.from_pretrained(bert)
+    transformers.BertModel(config).save_pretrained(tmp_path)
+    transformers.BertTokenizerFast.from_pretrained(bert).save_pretrained(tmp_path)
+    with pytest.raises(BadArgument, match="was not saved for this task: it lacks"):
+        applied({"name": "fill_in", "model": str(tmp_path)}, {"x": []}, {"x": "text"})
+    with pytest.raises(BadArgument, match="cannot load"):
+        applied({"name": "back_translate", "there": bert, "back": bert}, {"x": []}, {"x": "text"})
+
+
+@pytest.fixture(scope="module")
+def marian(tmp_path_factory):
+    """Two MarianMT folders as `save_pretrained` writes them, random, with SentencePiece models trained here."""
+    transformers = pytest.importorskip("transformers")
+    sentencepiece = pytest.importorskip("sentencepiece")
+    pytest.importorskip("sacremoses")
+    import json
+
+    import torch
+
+    root = tmp_path_factory.mktemp("marian")
+    (root / "text.txt").write_text("\n".join([TEXT, "the red cat saw the brown dog.", "a house near the dog"] * 9))
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(root / "text.txt"), model_prefix=str(root / "pieces"), vocab_size=48, minloglevel=2,
+        hard_vocab_limit=False,
+    )  # fmt: skip
+    pieces = sentencepiece.SentencePieceProcessor(model_file=str(root / "pieces.model"))
+    words = [pieces.id_to_piece(i) for i in range(len(pieces))]
+    words = ["</s>", "<unk>", *(w for w in words if w not in ("</s>", "<unk>", "<s>")), "<pad>"]
+    (root / "vocab.json").write_text(json.dumps({word: i for i, word in enumerate(words)}))
+    folders = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        config = transformers.MarianConfig(
+            vocab_size=len(words), d_model=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
+            decoder_attention_heads=2, encoder_ffn_dim=16, decoder_ffn_dim=16, max_position_embeddings=32, init_std=1.0,
+            pad_token_id=len(words) - 1, eos_token_id=0, forced_eos_token_id=0, decoder_start_token_id=len(words) - 1,
+            max_length=32, num_beams=4, bad_words_ids=[[len(words) - 1]],
+        )  # fmt: skip
+        folders.append(str(root / f"model{seed}"))
+        transformers.MarianMTModel(config).save_pretrained(folders[-1])
+        transformers.MarianTokenizer(
+            source_spm=str(root / "pieces.model"), target_spm=str(root / "pieces.model"), vocab=str(root / "vocab.json")
+        ).save_pretrained(folders[-1])
+    return folders
+
+
+def test_translation_there_and_back(marian):
+    there, back = marian
+    long = "the red cat saw the brown dog. a house near the dog. " * 12
+    texts = ["the red cat saw the brown dog.", None, "", long, TEXT]
+    step = {"name": "back_translate", "there": there, "back": back, "beams": 3, "copies": 2}
+    rows, _ = applied(step, {"x": texts}, {"x": "text"})
+    again, _ = applied(step, {"x": texts}, {"x": "text"})
+    assert outcome(rows) == outcome(again)
+    assert [row.get("x") for row in rows if not row.copy] == texts
+    copies = [(row.number, row.get("x")) for row in rows if row.copy]
+    assert {number for number, _ in copies} == {0, 3, 4}
+    assert all(text.strip() and text != texts[number] for number, text in copies)
+    assert len(next(text for number, text in copies if number == 3)) > 40, "more than one part is translated"
+    held = [Row(str(i), i, {"x": text}, {}, "test") for i, text in enumerate(texts)]
+    (op,) = Recipe.read([step]).ops({"x": "text"})
+    batch = Rows(held)
+    op.apply(batch)
+    assert len(batch) == len(texts)
+
+
+def test_long_texts_are_cut_between_sentences():
+    from polymodal.prepare.networks import in_parts
+
+    text = "One two three. Four five! Six seven eight nine ten eleven. Twelve"
+    assert in_parts(text, len, 100) == [text]
+    assert in_parts(text, len, 30) == ["One two three. Four five! ", "Six seven eight nine ten ", "eleven. Twelve"]
+    assert in_parts("我爱你。你也爱我。", len, 5) == ["我爱你。", "你也爱我。"]
+    for most in (1, 7, 20):
+        assert "".join(in_parts(text, len, most)) == text

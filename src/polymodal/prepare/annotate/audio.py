@@ -12,9 +12,13 @@ import numpy as np
 from polymodal.core.errors import BadArgument, require
 from polymodal.prepare.annotate.base import CellAnnotate, called, needs_model, one_of
 from polymodal.prepare.media import Media, Sound
+from polymodal.prepare.networks import network
+from polymodal.prepare.speech.neural import pieces
 from polymodal.prepare.speech.sound import at_rate
 from polymodal.prepare.speech.turns import RATE, by_energy, by_silero, voices
 
+CLASSIFIER = ("AutoModelForAudioClassification", "AutoFeatureExtractor")
+HEARD = 10  # seconds that a classifier hears at once, as those of AudioSet were trained on
 LABELS = ("silence", "tone", "harmonic", "noise")
 
 
@@ -48,6 +52,8 @@ class Cepstra(CellAnnotate):
     def told(self, value: Sound) -> Mapping[str, Any]:
         import torch
 
+        if not len(value.samples):
+            return {}
         rate = self.rate or value.rate
         made = _cepstra(self.method, rate, round(self.window * rate), max(1, round(self.hop * rate)), self.count)
         found = made(torch.from_numpy(at_rate(value, rate))[None])[0]
@@ -113,7 +119,8 @@ class SoundClass(CellAnnotate):
 
     `signal` needs no model and names what the signal shows, no more: silence, tone (a few narrow lines), harmonic (a
     pitch, as in voices and instruments) or noise. `transformers` takes an audio classification `model`, a Hugging Face
-    hub name or a local folder, as in `MIT/ast-finetuned-audioset-10-10-0.4593` (Gong, Chung & Glass 2021).
+    hub name or a local folder, as in `MIT/ast-finetuned-audioset-10-10-0.4593` (Gong, Chung & Glass 2021); of sounds
+    above 10 s it hears pieces, and their probabilities are averaged.
     """
 
     kinds = ("audio",)
@@ -127,11 +134,13 @@ class SoundClass(CellAnnotate):
         self.model = model
         if engine == "transformers":
             needs_model(engine, model)
-            require("transformers", "hf")
+            network(*CLASSIFIER, model)  # a model that cannot be read is said before any row is
         elif model:
             raise BadArgument("model is of the engine transformers; signal has none.")
 
     def told(self, value: Sound) -> Mapping[str, Any]:
+        if not len(value.samples):
+            return {}
         if self.engine == "signal":
             label, sure = by_signal(value)
             return {"sound": label, "sound_confidence": round(sure, 4), "sound_model": "signal"}
@@ -150,35 +159,35 @@ def by_signal(sound: Sound) -> tuple[str, float]:
     if power < 1e-6:
         return "silence", float(np.clip(-10 * np.log10(power + 1e-12) / 60 - 0.5, 0, 1))
     size = 800
-    frames = np.pad(wave, (0, -len(wave) % size)).reshape(-1, size) * np.hanning(size)
-    weight = (frames**2).sum(1)
-    spectrum = np.abs(np.fft.rfft(frames, 2 * size, axis=1)) ** 2
-    top = np.sort(spectrum, 1)[:, -size // 100 :].sum(1) / np.maximum(spectrum.sum(1), 1e-12)
-    correlation = np.fft.irfft(spectrum, axis=1)[:, : size // 2]
-    taper = np.fft.irfft(np.abs(np.fft.rfft(np.hanning(size), 2 * size)) ** 2)[: size // 2]
-    periodic = correlation / np.maximum(correlation[:, :1], 1e-12) / (taper / taper[0])
-    pitch = periodic[:, RATE // 500 : RATE // 60].max(1)
-    lines, voiced = (float(np.clip((x * weight).sum() / weight.sum(), 0, 1)) for x in (top, pitch))
+    shape = np.hanning(size + 2)[1:-1]  # above 0 everywhere: a sound may be a sample long
+    taper = np.fft.irfft(np.abs(np.fft.rfft(shape, 2 * size)) ** 2)[: size // 2]
+    found = []
+    for part in np.array_split(np.pad(wave, (0, -len(wave) % size)).reshape(-1, size), 1 + len(wave) // (1000 * size)):
+        frames = part * shape
+        spectrum = np.abs(np.fft.rfft(frames, 2 * size, axis=1)) ** 2
+        top = np.sort(spectrum, 1)[:, -size // 100 :].sum(1) / np.maximum(spectrum.sum(1), 1e-12)
+        correlation = np.fft.irfft(spectrum, axis=1)[:, : size // 2]
+        periodic = correlation / np.maximum(correlation[:, :1], 1e-12) / (taper / taper[0])
+        pitch = periodic[:, RATE // 500 : RATE // 60].max(1)
+        found.append(np.stack([top, pitch, np.ones(len(part))]) @ (frames**2).sum(1))
+    *sums, weight = np.sum(found, 0)
+    lines, voiced = (float(np.clip(one / weight, 0, 1)) for one in sums)
     if lines > 0.85:
         return "tone", lines
     return ("harmonic", voiced) if voiced > 0.5 else ("noise", 1 - voiced)
 
 
-@cache
-def _classifier(name: str) -> tuple[Any, Any]:
-    from polymodal.nn.hub import load_pretrained
-
-    return load_pretrained("AutoFeatureExtractor", name), load_pretrained(
-        "AutoModelForAudioClassification", name
-    ).eval()
-
-
 def _by_network(name: str, sound: Sound) -> tuple[str, float]:
     import torch
 
-    features, model = _classifier(name)
-    wave = at_rate(sound, features.sampling_rate)
-    with torch.no_grad():
-        given = features(wave, sampling_rate=features.sampling_rate, return_tensors="pt")
-        sure, place = model(**given).logits[0].softmax(-1).max(-1)
-    return str(model.config.id2label[int(place)]), float(sure)
+    features, model = network(*CLASSIFIER, name)
+    rate = features.sampling_rate
+    chances, weights = [], []
+    for samples in pieces(at_rate(sound, rate), rate, HEARD * rate):
+        weights.append(len(samples))
+        short = max(0, rate // 40 - len(samples))  # the first frame of such networks spans 25 ms
+        with torch.no_grad():
+            given = features(np.pad(samples, (0, short)), sampling_rate=rate, return_tensors="pt")
+            chances.append(model(**given).logits[0].softmax(-1).numpy())
+    found = np.average(chances, axis=0, weights=weights)
+    return str(model.config.id2label[int(found.argmax())]), float(found.max())

@@ -19,6 +19,7 @@ from polymodal.prepare.annotate.pipelines import (
 )
 from polymodal.prepare.annotate.words import no_model, token_classifier
 from polymodal.prepare.language.tokens import chinese, jieba_pair, tag_chinese
+from polymodal.prepare.networks import labelled
 
 ENGINES = ("rules", "transformers", "spacy", "stanza")
 _MONTH = "(?:Jan|Febr?|Mar|Apr|May|June?|July?|Aug|Sept?|Oct|Nov|Dec)[a-z]*\\.?"
@@ -120,17 +121,9 @@ def by_rules(text: str, known: tuple[re.Pattern[str] | None, Mapping[str, str]])
 
 def by_model(model: str, text: str) -> Found:
     """Entities by a token classifier: neighbouring pieces of one type, unless the later begins anew (B-)."""
-    import torch
-
-    tokenizer, network = token_classifier(model)
-    given = tokenizer(text, return_tensors="pt", truncation=True, return_offsets_mapping=True)
-    offsets = given.pop("offset_mapping")[0].tolist()
-    with torch.no_grad():
-        chances, labels = network(**given).logits[0].float().softmax(-1).max(-1)
     found: list[tuple[int, int, str, list[float]]] = []
     open_ = False
-    for (start, end), chance, label in zip(offsets, chances.tolist(), labels.tolist()):
-        name = network.config.id2label[label]
+    for _, (start, end), name, chance in labelled(*token_classifier(model), text):
         if start == end or name == "O":
             open_ = False
             continue

@@ -15,12 +15,13 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from polymodal.core.errors import BadArgument, require
-from polymodal.nn.hub import load_pretrained
 from polymodal.prepare.annotate import lite
 from polymodal.prepare.annotate.base import CellAnnotate, called, needs_model, one_of
 from polymodal.prepare.clean.image import opaque
 from polymodal.prepare.media import Media
+from polymodal.prepare.networks import network
 
+LARGEST = 1024  # pixels a side at which parts are found: more takes seconds and finds no other parts
 Found = list[tuple[str, float, list[int]]]  # label, how sure, left top right bottom in pixels
 
 
@@ -37,7 +38,7 @@ class _Pictures(CellAnnotate):
         self.model = model
         if engine == "transformers":
             needs_model(engine, model)
-            _loaded(self.loader, model)  # a model that cannot be read is said before any row is
+            network(self.loader, "AutoImageProcessor", model)  # a model that cannot be read is said before any row is
         elif model:
             raise BadArgument(f"model is of the engine transformers; {engine} has its own.")
         elif self.engines[engine] == "image":
@@ -129,7 +130,8 @@ class Segments(_Pictures):
     `_parts` (JSON: number, label, confidence, share of the picture), `_segments_count`, `_segments_model`.
 
     Engines: `felzenszwalb` (Felzenszwalb & Huttenlocher 2004) and `slic` (Achanta et al. 2012), classical, from
-    scikit-image: parts of one colour, about `parts` of them for SLIC, without labels; `litert` brings DeepLab v3 along
+    scikit-image: parts of one colour, about `parts` of them for SLIC, without labels, of a picture above 1,024 pixels
+    a side found in a smaller copy; `litert` brings DeepLab v3 along
     (Chen et al. 2017; the 20 classes of PASCAL VOC); `transformers` takes a semantic segmentation `model`, a Hugging
     Face hub name or a local folder, as in `nvidia/segformer-b0-finetuned-ade-512-512` (Xie et al. 2021).
     """
@@ -225,30 +227,23 @@ def _things(picture: Image.Image) -> Found:
 def _colours(engine: str, picture: Image.Image, parts: int) -> np.ndarray:
     from skimage.segmentation import felzenszwalb, slic
 
-    pixels = np.asarray(_colour(picture))
+    colour = _colour(picture)
+    small = ImageOps.contain(colour, (LARGEST, LARGEST)) if max(colour.size) > LARGEST else colour
+    pixels = np.asarray(small)
     if engine == "slic":
-        return slic(pixels, n_segments=parts, start_label=0)
-    least = max(20, pixels.shape[0] * pixels.shape[1] // (4 * parts))
-    return felzenszwalb(pixels, scale=100, sigma=0.8, min_size=least)
-
-
-@cache
-def _loaded(loader: str, name: str) -> tuple[Any, Any]:
-    """The processor and the network. Raises `BadArgument` where the model cannot be had or is of another task."""
-    processor = load_pretrained("AutoImageProcessor", name)
-    network, told = load_pretrained(loader, name, output_loading_info=True)
-    if told["missing_keys"]:  # transformers would draw them at random and say nothing but noise
-        raise BadArgument(
-            f"The model {called(name)!r} was not saved for this task: it lacks {len(told['missing_keys'])} of the "
-            f"weights of {loader}, {min(told['missing_keys'])!r} first. Give a model that was."
-        )
-    return processor, network.eval()
+        area = slic(pixels, n_segments=parts, start_label=0)
+    else:
+        least = max(20, pixels.shape[0] * pixels.shape[1] // (4 * parts))
+        area = felzenszwalb(pixels, scale=100, sigma=0.8, min_size=least)
+    if small.size == picture.size:
+        return area
+    return np.asarray(Image.fromarray(area.astype(np.int32)).resize(picture.size, Image.Resampling.NEAREST))
 
 
 def _classes(name: str, picture: Image.Image) -> tuple[str, float]:
     import torch
 
-    processor, model = _loaded("AutoModelForImageClassification", name)
+    processor, model = network("AutoModelForImageClassification", "AutoImageProcessor", name)
     with torch.no_grad():
         scores = model(**processor(picture, return_tensors="pt")).logits[0]
     sure, place = scores.softmax(-1).max(-1)
@@ -258,7 +253,7 @@ def _classes(name: str, picture: Image.Image) -> tuple[str, float]:
 def _boxes(name: str, picture: Image.Image, least: float) -> Found:
     import torch
 
-    processor, model = _loaded("AutoModelForObjectDetection", name)
+    processor, model = network("AutoModelForObjectDetection", "AutoImageProcessor", name)
     with torch.no_grad():
         out = model(**processor(picture, return_tensors="pt"))
     (found,) = processor.post_process_object_detection(
@@ -275,7 +270,7 @@ def _boxes(name: str, picture: Image.Image, least: float) -> Found:
 def _areas(name: str, picture: Image.Image) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
     import torch
 
-    processor, model = _loaded("AutoModelForSemanticSegmentation", name)
+    processor, model = network("AutoModelForSemanticSegmentation", "AutoImageProcessor", name)
     with torch.no_grad():
         scores = model(**processor(picture, return_tensors="pt")).logits
         scores = torch.nn.functional.interpolate(scores, picture.size[::-1], mode="bilinear", align_corners=False)

@@ -15,6 +15,7 @@ from polymodal.prepare.annotate.base import CellAnnotate, called, needs_model, o
 from polymodal.prepare.annotate.words import no_model
 from polymodal.prepare.base import Sketch
 from polymodal.prepare.language.tokens import chinese, jieba_pair, words_of
+from polymodal.prepare.networks import longest, network
 from polymodal.prepare.rows import Rows
 
 SENTIMENT_ENGINES = ("auto", "transformers")
@@ -26,7 +27,8 @@ class Sentiment(CellAnnotate):
 
     `engine`: `auto` is VADER for English (Hutto & Gilbert 2014), snownlp's naive Bayes for texts with Chinese
     characters, which was trained on reviews of goods; `transformers` takes a Hugging Face text classifier as `model`,
-    whose own labels are given, its score being the label's probability. Scores within `neutral` of 0 are neutral.
+    whose own labels are given, its score being the label's probability; of a text longer than the model reads it sees
+    the beginning. Scores within `neutral` of 0 are neutral.
     Confidence: of snownlp and transformers the label's probability, of VADER the score's size: not calibrated.
     """
 
@@ -158,27 +160,19 @@ def _yake(most: int) -> Any:
     return require("yake", "language").KeywordExtractor(lan="en", n=2, top=most)
 
 
-@cache
 def classifier(model: str) -> tuple[Any, Any]:
     """A Hugging Face tokenizer and text classifier."""
-    transformers = require("transformers", "hf")
-    try:
-        return (
-            transformers.AutoTokenizer.from_pretrained(model),
-            transformers.AutoModelForSequenceClassification.from_pretrained(model).eval(),
-        )
-    except OSError as error:
-        raise BadArgument(
-            f"There is no text classifier {called(model)!r} at hand: give a folder or a hub name."
-        ) from error
+    return network("AutoModelForSequenceClassification", "AutoTokenizer", model)
 
 
 def classify(model: str, text: str) -> tuple[str, float]:
-    """The likeliest label of a text, and its probability."""
+    """The likeliest label of a text, or of as much of its beginning as the model reads; and its probability."""
     import torch
 
-    tokenizer, network = classifier(model)
+    tokenizer, found = classifier(model)
+    most = min(longest(tokenizer, found), 1 << 20)
     with torch.no_grad():
-        chances = network(**tokenizer(text, return_tensors="pt", truncation=True)).logits[0].float().softmax(-1)
+        given = tokenizer(text, return_tensors="pt", truncation=True, max_length=most)
+        chances = found(**given).logits[0].float().softmax(-1)
     best = int(chances.argmax())
-    return network.config.id2label[best], float(chances[best])
+    return found.config.id2label[best], float(chances[best])

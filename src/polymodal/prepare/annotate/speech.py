@@ -67,6 +67,18 @@ class Transcribe(CellAnnotate):
                 raise BadArgument("language is of whisper; a wav2vec2 model has its language.")
         if most < 1:
             raise BadArgument(f"most must be at least 1 token; got {most}.")
+        if engine != "pocketsphinx":
+            self._check()
+
+    def _check(self) -> None:
+        """A model that cannot be used is said before any row is read."""
+        from polymodal.prepare.networks import network
+        from polymodal.prepare.speech import neural
+
+        if self.engine == "whisper":
+            neural.listener(self.model, self.language, self.most)
+        else:
+            network("Wav2Vec2ForCTC", "Wav2Vec2Processor", self.model)
 
     def told(self, value: Sound) -> Mapping[str, Any]:
         if self.engine == "pocketsphinx":
@@ -119,6 +131,10 @@ class Speak(CellAnnotate):
             raise BadArgument("units, a folder of recordings, goes with the engine units, and only with it.")
         if (engine == "vits") != bool(model):
             raise BadArgument("model, a hub name or a local folder, goes with the engine vits, and only with it.")
+        if model:
+            from polymodal.prepare.speech import neural
+
+            neural.voice(model)  # a model that cannot be used is said before any row is read
 
     def told(self, value: str) -> Mapping[str, Any]:
         try:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
 
-from polymodal.core.errors import BadArgument, require
+from polymodal.core.errors import BadArgument
 from polymodal.prepare.annotate.base import CellAnnotate, called, needs_model, one_of
 from polymodal.prepare.annotate.pipelines import by_spacy, by_stanza, spacy_pipeline, stanza_pipeline
 from polymodal.prepare.language.tokens import (
@@ -22,6 +21,7 @@ from polymodal.prepare.language.tokens import (
     words_of,
 )  # fmt: skip
 from polymodal.prepare.language.train import load_segmenter, load_tagger
+from polymodal.prepare.networks import labelled, network
 
 SEGMENT_ENGINES = ("auto", "jieba", "rules", "learnt")
 TAG_ENGINES = ("auto", "learnt", "transformers", "spacy", "stanza")
@@ -135,33 +135,16 @@ def words_for(text: str, model: str) -> list[str]:
     return load_segmenter(model).segment(text)[0] if "segment" in learnt(model) else words_of(text)
 
 
-@cache
 def token_classifier(model: str) -> tuple[Any, Any]:
     """A Hugging Face tokenizer and token classifier."""
-    transformers = require("transformers", "hf")
-    try:
-        return (
-            transformers.AutoTokenizer.from_pretrained(model),
-            transformers.AutoModelForTokenClassification.from_pretrained(model).eval(),
-        )
-    except OSError as error:
-        raise BadArgument(
-            f"There is no token classifier {called(model)!r} at hand: give a folder or a hub name."
-        ) from error
+    return network("AutoModelForTokenClassification", "AutoTokenizer", model)
 
 
 def classify_words(model: str, words: Sequence[str]) -> tuple[list[str], list[float]]:
-    """For each word the label of its first piece, and that label's probability; words past the model's length get
-    "_" and 0."""
-    import torch
-
-    tokenizer, network = token_classifier(model)
-    given = tokenizer(list(words), is_split_into_words=True, return_tensors="pt", truncation=True)
-    with torch.no_grad():
-        chances = network(**given).logits[0].float().softmax(-1)
+    """For each word the label of its first piece, and that label's probability; words of which the tokenizer makes
+    nothing get "_" and 0."""
     tags, sure = ["_"] * len(words), [0.0] * len(words)
-    for piece, word in reversed(list(enumerate(given.word_ids(0)))):
+    for word, _, label, chance in reversed(labelled(*token_classifier(model), words) if words else []):
         if word is not None:
-            best = int(chances[piece].argmax())
-            tags[word], sure[word] = network.config.id2label[best], float(chances[piece, best])
+            tags[word], sure[word] = label, chance
     return tags, sure

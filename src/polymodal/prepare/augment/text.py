@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from collections.abc import Sequence
-from functools import cache
 from typing import Any, final
 
 import numpy as np
@@ -14,10 +13,14 @@ from polymodal.core.errors import BadArgument, require
 from polymodal.prepare.augment.base import MOST_COPIES, CellAugment, share
 from polymodal.prepare.augment.synonyms import synonyms
 from polymodal.prepare.base import BatchOp
+from polymodal.prepare.networks import in_parts, longest, network, quiet
 from polymodal.prepare.rows import Rows
 
 _PIECE = re.compile(r"[\u3400-\u9fff]|[^\W_\u3400-\u9fff]+(?:['’-][^\W_]+)*|\s+|.", re.DOTALL)
 _CHINESE = re.compile(r"[\u3400-\u9fff]")
+TRANSLATOR = ("AutoModelForSeq2SeqLM", "AutoTokenizer")
+FILLER = ("AutoModelForMaskedLM", "AutoTokenizer")
+_STARTS = ("Ġ", "▁")  # what byte-pair and sentence pieces begin a word with
 # Words that carry the grammar, or the very meaning: never replaced (Wei & Zou spare stop words too)
 _SPARED = """
     a an the and or but if of at by for with to from in on is are was were be been am do does did has have had not no
@@ -167,7 +170,7 @@ class BackTranslate(BatchOp):
 
     `there` and `back` name Hugging Face models, on the hub or in local folders, as in `Helsinki-NLP/opus-mt-en-de` and
     `Helsinki-NLP/opus-mt-de-en`. With `copies` above one, `beams` hypotheses are used in the order of their score.
-    Texts that come back as they were make no copy.
+    Texts that come back as they were make no copy; long ones go through the models in parts.
     """
 
     kinds = ("text",)
@@ -182,7 +185,8 @@ class BackTranslate(BatchOp):
         self.beams = beams
         if not 1 <= copies <= min(beams, MOST_COPIES):
             raise BadArgument(f"copies must be between 1 and beams ({beams}); got {copies}.")
-        require("transformers", "hf")
+        for model in (there, back):
+            network(*TRANSLATOR, model)  # a model that cannot be read is said before any row is
 
     def work(self, rows: Rows) -> None:
         made: dict[int, list[Any]] = {}
@@ -221,7 +225,8 @@ class FillIn(CellAugment):
         self.top = top
         if top < 1:
             raise BadArgument(f"top must be at least 1; got {top}.")
-        require("transformers", "hf")
+        if network(*FILLER, model)[0].mask_token is None:
+            raise BadArgument(f"The tokenizer of {model!r} has no mask: give a masked language model, as BERT.")
 
     def varied(self, value: str, rng: np.random.Generator) -> str:
         pieces = _PIECE.findall(value)
@@ -236,48 +241,55 @@ class FillIn(CellAugment):
         return "".join(pieces)
 
 
-@cache
-def _translator(name: str) -> tuple[Any, Any]:
-    from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(name), AutoModelForSeq2SeqLM.from_pretrained(name).eval()
-
-
 def translate(name: str, texts: Sequence[str], count: int, beams: int) -> list[list[str]]:
-    """`count` translations of each text, the likeliest first."""
+    """`count` translations of each text, the likeliest first. Texts longer than the model reads go through it in parts,
+    cut between sentences."""
     import torch
 
-    tokenizer, model = _translator(name)
+    tokenizer, model = network(*TRANSLATOR, name)
+    most = min(longest(tokenizer, model), 512)
+
+    def size(text: str) -> int:
+        return len(tokenizer(text, verbose=False)["input_ids"])
+
+    cut = [in_parts(text, size, most) for text in texts]
+    parts = [part.strip() for each in cut for part in each]
     found: list[list[str]] = []
-    for start in range(0, len(texts), 16):
-        given = tokenizer(list(texts[start : start + 16]), return_tensors="pt", padding=True, truncation=True)
-        with torch.no_grad():
+    for start in range(0, len(parts), 16):
+        given = tokenizer(
+            parts[start : start + 16], return_tensors="pt", padding=True, truncation=True, max_length=most
+        )
+        with torch.no_grad(), quiet():
             out = model.generate(
-                **given, num_beams=beams, num_return_sequences=count, max_new_tokens=256, do_sample=False
+                **given, num_beams=beams, num_return_sequences=count, max_new_tokens=min(256, most - 1), do_sample=False
             )
         words = tokenizer.batch_decode(out, skip_special_tokens=True)
         found += [words[i : i + count] for i in range(0, len(words), count)]
-    return found
-
-
-@cache
-def _filler(name: str) -> tuple[Any, Any]:
-    from transformers import AutoModelForMaskedLM, AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(name), AutoModelForMaskedLM.from_pretrained(name).eval()
+    ends = np.cumsum([len(each) for each in cut]).tolist()
+    return [
+        [" ".join(one.strip() for one in versions if one.strip()) for versions in zip(*found[end - len(each) : end])]
+        for end, each in zip(ends, cut)
+    ]
 
 
 def likeliest(name: str, before: str, after: str, count: int) -> list[str]:
-    """The likeliest whole words between two pieces of text."""
+    """The likeliest whole words between two pieces of text, of which the model sees what is nearest where it cannot
+    read all."""
     import torch
 
-    tokenizer, model = _filler(name)
-    given = tokenizer(f"{before}{tokenizer.mask_token}{after}", return_tensors="pt", truncation=True)
-    at = (given["input_ids"][0] == tokenizer.mask_token_id).nonzero()
-    if not len(at):
-        return []
+    tokenizer, model = network(*FILLER, name)
+    told = tokenizer(f"{before}{tokenizer.mask_token}{after}", return_special_tokens_mask=True, verbose=False)
+    ids, special = told["input_ids"], told["special_tokens_mask"]
+    masks = [i for i, token in enumerate(ids) if token == tokenizer.mask_token_id]
+    at = masks[before.count(tokenizer.mask_token)]
+    head, tail = (next((i for i, flag in enumerate(ends) if not flag), 0) for ends in (special, special[::-1]))
+    room = min(longest(tokenizer, model), 512) - head - tail
+    first = max(head, min(at - room // 2, len(ids) - tail - room))
+    ids = [*ids[:head], *ids[first : min(first + room, len(ids) - tail)], *ids[len(ids) - tail :]]
     with torch.no_grad():
-        scores = model(**given).logits[0, at[0, 0]]
+        scores = model(input_ids=torch.tensor([ids])).logits[0, at - first + head]
     tokens = tokenizer.convert_ids_to_tokens(scores.topk(min(4 * count + 10, len(scores))).indices.tolist())
-    words = (token.lstrip("Ġ▁") for token in tokens)
-    return [word for word in words if word.isalpha() and not word.startswith("##")][:count]
+    if before[-1:].isspace() and any(token.startswith(_STARTS) for token in tokens):
+        tokens = [token for token in tokens if token.startswith(_STARTS)]  # others go on with a word
+    words = (token.lstrip("".join(_STARTS)) for token in tokens)
+    return [word for word in words if word.isalpha()][:count]
