@@ -1,6 +1,7 @@
 """Known faults planted in clean real rows: what each op finds, what it wrongly takes, and what training gains.
 
-    python benchmarks/dirt.py [--rows 400] [--share 0.1] [--out runs/dirt] [--train] [--space RUN] [--json]
+    python benchmarks/dirt.py [--rows 400] [--share 0.1] [--out runs/dirt] [--train] [--space RUN] [--prompts FOLDER]
+        [--json]
 
 From photos with captions (flickr), spoken digits (avdigits) and numbers (houses), each in POLYMODAL_DATA or named by
 `--flickr`, `--avdigits`, `--houses`. A fault is planted in a share of the rows, one kind at a time; a fault counts as
@@ -8,7 +9,8 @@ found when the op sets its row aside or changes it, and every other row that it 
 (95 % Wilson intervals). The real rows are taken as clean, which they are not wholly: a true fault of theirs counts
 against precision too. dB: signal to noise before and after, against the clean original. `--train` fits on original,
 dirty and cleaned digits (`dirty_digits.py`). `--space` names a finished `polymodal align` of columns image and
-caption_0 of flickr's training rows, for pairs mixed up among its test rows.
+caption_0 of flickr's training rows, for pairs mixed up among its test rows. `--prompts` names clean speech (see
+`noise.py`) for noise reduction, which is left out without it: the digits are noisy themselves.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from typing import Any
 
 import numpy as np
 from dirty_digits import trained
+from noise import KINDS, planted, prompts
 from PIL import Image, ImageFilter
 from realdata import folder_of
 from tools import parser, show
@@ -48,6 +51,7 @@ class Trial:
     kind: str
     plant: Planter | None
     twin: Planter | None = None  # what happens to the repeated cell
+    source: str = ""  # which real cells, where there are several sources of the kind
 
 
 def misspelt(text: str, rng: np.random.Generator) -> str:
@@ -74,17 +78,6 @@ def replaced(words: int) -> Planter:
 
 def keyboard(text: str, rng: np.random.Generator) -> str:
     return " ".join("".join(rng.choice(list("qwrtzpsdfghjklxcvbnm"), rng.integers(3, 9))) for _ in range(9))
-
-
-def noisy(db: float) -> Planter:
-    """White noise at `db` over the sound."""
-
-    def change(sound: Sound, rng: np.random.Generator) -> Sound:
-        power = float((sound.samples**2).mean())
-        made = sound.samples + rng.normal(0, np.sqrt(power / 10 ** (db / 10)), sound.samples.shape)
-        return Sound((made / max(1.0, np.abs(made).max())).astype(np.float32), sound.rate)
-
-    return change
 
 
 def grainy(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
@@ -136,7 +129,6 @@ TRIALS = (
     Trial("near_pictures", "smaller, compressed copy", "image", None, compressed),
     Trial("clipped", "cut off at 0.3 of the top", "audio", clipped),
     Trial("silent", "silence", "audio", lambda s, r: Sound(0 * s.samples, s.rate)),
-    *(Trial("gate", f"white noise, {db} dB", "audio", noisy(db)) for db in (0, 10, 20)),
     Trial("same_sound", "copy at half the level", "audio", None, lambda s, r: Sound(s.samples / 2, s.rate)),
     Trial(
         {"name": "units", "columns": "cell", "unit": "m"}, "in feet", "number", lambda v, r: f"{float(v) / 0.3048} ft"
@@ -145,6 +137,18 @@ TRIALS = (
     Trial("categories", "another spelling", "category", lambda v, r: v.upper() + " "),
     Trial("gaps", "8 samples missing", "series", gapped),
 )
+
+
+def noise_trials(speech: Sequence[Sound]) -> tuple[Trial, ...]:
+    """Noise reduction against each kind of noise at several levels."""
+
+    def noisy(kind: str, db: int) -> Planter:
+        return lambda sound, rng: planted(sound, kind, db, rng, speech)
+
+    return tuple(
+        Trial("gate", f"{kind} noise, {db} dB", "audio", noisy(kind, db), source="speech")
+        for kind in KINDS for db in (0, 5, 10, 20)
+    )  # fmt: skip
 
 
 def clean_cells(kind: str, folders: Mapping[str, Path], rows: int) -> list[Any]:
@@ -346,15 +350,19 @@ def main() -> None:
     arguments.add_argument("--train-rows", type=int, default=1200)
     arguments.add_argument("--only", choices=("trials", "across", "train"), help="one part alone")
     arguments.add_argument("--space")
+    arguments.add_argument("--prompts", type=Path)
     arguments.add_argument("--out", type=Path, default=Path("runs/dirt"))
     options = arguments.parse_args()
     folders = {name: folder_of(getattr(options, name)) for name in ("flickr", "avdigits", "houses")}
     options.out.mkdir(parents=True, exist_ok=True)
     found, cells = [], {}
-    for trial in TRIALS if options.only in (None, "trials") else ():
-        if trial.kind not in cells:
-            cells = {trial.kind: clean_cells(trial.kind, folders, options.rows)}
-        found.append(tried(trial, cells[trial.kind], options.share))
+    speech = prompts(options.prompts, options.rows) if options.prompts else []
+    trials = (*TRIALS, *(noise_trials(speech) if speech else ())) if options.only in (None, "trials") else ()
+    for trial in trials:
+        source = trial.source or trial.kind
+        if source not in cells:
+            cells = {source: speech if source == "speech" else clean_cells(trial.kind, folders, options.rows)}
+        found.append(tried(trial, cells[source], options.share))
         told = {key: found[-1][key] for key in ("op", "fault", "planted", "found", "precision", "recall", "dB")}
         print(*told.values(), sep="  ", file=sys.stderr, flush=True)
     if options.only in (None, "across"):
