@@ -15,7 +15,8 @@ from polymodal.prepare.media import Media, Sound
 
 KINDS = ("white", "pink", "babble")
 VOICES = 5  # in babble
-_ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
+_ONES = "zero one two three four five six seven eight nine"
+_TEENS = "ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
 _TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
 _DAYS = "sunday monday tuesday wednesday thursday friday saturday"
 _MONTHS = "january february march april may june july august september october november december"
@@ -23,7 +24,7 @@ _MONTHS = "january february march april may june july august september october n
 
 def words_of(folder: Path) -> dict[str, Sound]:
     """Prompts of one known word: numbers, days and months, by the names of their files."""
-    names = dict(enumerate(f"{_ONES} eighteen nineteen".split())) | {
+    names = dict(enumerate(f"{_ONES} {_TEENS}".split())) | {
         10 * i: word for i, word in enumerate(_TENS.split(), 2)
     }
     files = {word: f"digits/{number}.wav" for number, word in names.items()}

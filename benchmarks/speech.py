@@ -1,37 +1,54 @@
-"""Word error rate on spoken digits by signal-to-noise ratio, and how near the cepstra are to a reference.
+"""Word error rate on spoken words by signal-to-noise ratio, and how near the cepstra are to a reference.
 
-    python benchmarks/speech.py [--data ../shared/data/avdigits] [--rows 200] [--whisper FOLDER]
+    python benchmarks/speech.py [--data avdigits] [--rows 200] [--prompts FOLDER] [--draws 3] [--whisper FOLDER]
 
-Pocketsphinx is told that one of ten digits is said; `--whisper` hears the same sounds with a local model. Rows are the
-first of the test split. Intervals are 95%, by resampling utterances. Then the largest error of MFCC and LPC cepstra, in
-float64, against NumPy and SciPy (the Toeplitz system solved; the cepstrum by the Fourier transform of the envelope).
+Digits in noise: the first rows of avdigits' test split (a folder, or a name in POLYMODAL_DATA). `--prompts`: clean
+prompts of one voice (see `noise.py`), 47 numbers, days and months, with noise planted in them. Pocketsphinx is told
+which words there are; `--whisper` hears the same sounds with a local model (`local_models.py` makes one) and is told
+nothing: numerals that it writes are read as words. "gate before": noise reduction first. Intervals are 95%, by
+resampling utterances. Then the largest error of MFCC and LPC cepstra, in float64, against NumPy and SciPy (the Toeplitz
+system solved; the cepstrum by the Fourier transform of the envelope).
 """
 
 from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from noise import KINDS, planted, words_of
+from realdata import folder_of
 from tools import parser, show
 
 from polymodal.evaluate.speech import wer
 from polymodal.nn.cepstra import LPCC, MFCC
+from polymodal.prepare.clean.noise import Gate
 from polymodal.prepare.media import Media, Sound
+from polymodal.prepare.rows import Row
 from polymodal.prepare.speech.hmm import Sphinx
 from polymodal.prepare.speech.neural import whisper
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+NUMERALS = {str(i): word for i, word in enumerate(DIGITS)}
+Hear = Callable[[Sound], tuple[str, float]]
+NO_ROW = Row("", 0, {}, {})
 BANDS = ((-99.0, -2.0), (-2.0, 0.0), (0.0, 2.0), (2.0, 4.0), (4.0, 99.0))
 
 
-def heard(sounds: list[Sound], hear: Callable[[Sound], tuple[str, float]]) -> list[str]:
-    """What is heard in each sound, small letters without signs."""
-    return ["".join(c for c in hear(sound)[0].lower() if c.isalnum() or c == " ").strip() for sound in sounds]
+def heard(sounds: Sequence[Sound], hear: Hear) -> list[str]:
+    """What is heard in each sound, small letters without signs, numerals as words."""
+    told = ["".join(c for c in hear(sound)[0].lower() if c.isalnum() or c == " ").split() for sound in sounds]
+    return [" ".join(NUMERALS.get(word, word) for word in words) for words in told]
+
+
+def gated(hear: Hear) -> Hear:
+    """Hearing after noise reduction."""
+    gate = Gate()
+    return lambda sound: hear(gate.mend(sound, NO_ROW, ""))
 
 
 def by_band(name: str, truth: list[str], said: list[str], snr: np.ndarray) -> list[dict[str, Any]]:
@@ -68,21 +85,50 @@ def parity() -> list[dict[str, Any]]:
     ]
 
 
+def by_noise(name: str, hear: Hear, words: Mapping[str, Sound], draws: int) -> list[dict[str, Any]]:
+    """A row for each kind and level of noise planted in the words, and one for the clean ones."""
+    speech = list(words.values())
+    rows = []
+    for kind, db in (("none", np.inf), *((kind, db) for kind in KINDS for db in (20, 10, 5, 0, -5))):
+        rng = np.random.default_rng(0)
+        repeats = 1 if kind == "none" else draws
+        sounds = [s if kind == "none" else planted(s, kind, db, rng, speech) for _ in range(repeats) for s in speech]
+        found = wer(list(words) * repeats, heard(sounds, hear))
+        rows.append({
+            "engine": name, "noise": kind, "snr_db": f"{db:g}", "words": found.words, "wer": round(found.rate, 3),
+            "low": round(found.low, 3), "high": round(found.high, 3),
+        })  # fmt: skip
+    return rows
+
+
 def main() -> None:
     found = parser(__doc__)
-    found.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared" / "data" / "avdigits")
+    found.add_argument("--data", default="avdigits")
     found.add_argument("--rows", type=int, default=200)
+    found.add_argument("--prompts", type=Path)
+    found.add_argument("--draws", type=int, default=3, help="times each prompt is heard in each noise")
     found.add_argument("--whisper", default="", help="the folder of a Whisper model")
     given = found.parse_args()
-    with open(given.data / "test.csv", encoding="utf-8") as file:
+    folder = folder_of(given.data)
+    with open(folder / "test.csv", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))[: given.rows]
-    sounds = [Media("audio", given.data / row["audio"]).value() for row in rows]
+    sounds = [Media("audio", folder / row["audio"]).value() for row in rows]
     truth, snr = [row["label"] for row in rows], np.array([float(row["snr_db"]) for row in rows])
-    table = by_band("pocketsphinx, ten digits", truth, heard(sounds, Sphinx(words=DIGITS).hear), snr)
-    if given.whisper:
-        table += by_band("whisper", truth, heard(sounds, lambda s: whisper(given.whisper, s, "en", 20)), snr)
-    show(table, given.json)
+    ways = told(Sphinx(words=DIGITS).hear, given.whisper)
+    show([row for name, hear in ways.items() for row in by_band(name, truth, heard(sounds, hear), snr)], given.json)
+    if given.prompts:
+        words = words_of(given.prompts)
+        ways = told(Sphinx(words=list(words)).hear, given.whisper)
+        show([row for name, hear in ways.items() for row in by_noise(name, hear, words, given.draws)], given.json)
     show(parity(), given.json)
+
+
+def told(sphinx: Hear, model: str) -> dict[str, Hear]:
+    """The ways of hearing, by name."""
+    ways = {"pocketsphinx": sphinx, "pocketsphinx, gate before": gated(sphinx)}
+    if model:
+        ways["whisper"] = lambda sound: whisper(model, sound, "en", 20)
+    return ways
 
 
 if __name__ == "__main__":
