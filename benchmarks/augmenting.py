@@ -1,6 +1,7 @@
 """Does augmentation inside `fit` help with a tenth of the training rows?
 
-    python benchmarks/augmenting.py [houses avdigits] [--share 0.1] [--seeds 3] [--epochs 8] [--out runs/augmenting]
+    python benchmarks/augmenting.py [houses avdigits] [--share 0.1] [--seeds 3] [--epochs 8] [--copies 1 4]
+        [--only "all of them"] [--out runs/augmenting]
 
 The same tenth of the training rows, with and without `augment`, at matched seeds; validation and test rows are whole
 and never augmented. Steps are sensible for the data: photos of houses may be mirrored, digits may not. Fusion: concat.
@@ -10,6 +11,7 @@ The difference is paired over test rows and seeds (95 % interval); where it hold
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matched import compared
@@ -45,14 +47,23 @@ def main() -> None:
     arguments.add_argument("--share", type=float, default=0.1)
     arguments.add_argument("--seeds", type=int, default=3)
     arguments.add_argument("--epochs", type=int, default=8)
+    arguments.add_argument("--copies", type=int, nargs="+", default=[1], help="of each row by each step")
+    arguments.add_argument("--only", nargs="+", help="these ways alone, beside the one without")
     arguments.add_argument("--out", type=Path, default=Path("runs/augmenting"))
     options = arguments.parse_args()
     for name in options.data:
         folder, target = folder_of(name), known(name).target
         train = tenth(folder / "train.csv", options.share, options.out / name / "train.csv")
         steps = STEPS[folder.name]
-        ways = {"without": (train, {}), **{_name(s): (train, {"augment": [s]}) for s in steps}}
-        ways["all of them"] = (train, {"augment": steps})
+        ways: dict[str, tuple[Path, dict[str, Any]]] = {"without": (train, {})}
+        for copies in options.copies:
+            made = [_step(step, copies) for step in steps]
+            times = "" if copies == 1 else f", {copies} copies each"
+            ways |= {_name(step) + times: (train, {"augment": [step]}) for step in made}
+            ways[f"all of them{times}"] = (train, {"augment": made})
+        if options.only:
+            wanted = {"without", *options.only}
+            ways = {way: given for way, given in ways.items() if way.split(",")[0] in wanted}
         print(f"\n{name}: {len(read_table(train))} training rows, {options.seeds} seeds")
         show(
             compared(
@@ -70,8 +81,14 @@ def main() -> None:
         )
 
 
-def _name(step: object) -> str:
-    return next(iter(step)) if isinstance(step, dict) else str(step)
+def _step(step: Any, copies: int) -> dict[str, dict[str, Any]]:
+    """A step with that many copies, as in a recipe."""
+    name, options = next(iter(step.items())) if isinstance(step, dict) else (step, {})
+    return {name: {**options, **({"copies": copies} if copies > 1 else {})}}
+
+
+def _name(step: dict[str, Any]) -> str:
+    return next(iter(step))
 
 
 if __name__ == "__main__":
