@@ -70,6 +70,26 @@ def test_turns_are_found_where_they_were_put():
     assert found[2]["turns"] is None
 
 
+EMPTY, ONE = Sound(np.zeros(0, np.float32), RATE), Sound(np.full(1, 0.1, np.float32), 48_000)
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_sounds_of_hardly_a_sample():
+    assert [one["cepstra"] is None for one in told("cepstra", [EMPTY, ONE])] == [True, False]
+    assert [one["turns"] for one in told("turns", [EMPTY, ONE])] == ["[]", "[]"]
+    empty, one = told("sound_class", [EMPTY, ONE])
+    assert empty["sound"] is None
+    assert one["sound"] in ("noise", "silence", "harmonic", "tone")
+    assert 0 <= one["sound_confidence"] <= 1
+
+
+def test_a_long_sound_is_heard_as_its_parts_are():
+    minute = Sound(np.tile(NOISE.samples, 130), RATE)  # above a thousand frames
+    assert told("sound_class", [minute])[0]["sound_confidence"] == pytest.approx(
+        told("sound_class", [NOISE])[0]["sound_confidence"], abs=0.01
+    )
+
+
 @pytest.mark.parametrize(
     "more", [{"speakers": 3}, {"apart": 1000.0}, {"gap": 0.6}, {"least": 0.65}, {"above": 70.0}]
 )  # fmt: skip
@@ -159,6 +179,16 @@ def test_parts_by_colour(engine):
     more = told({"segments": {"engine": engine, "parts": 60}}, [astronaut().resize((128, 128))], "image")
     few = told({"segments": {"engine": engine, "parts": 4}}, [astronaut().resize((128, 128))], "image")
     assert more[0]["segments_count"] > few[0]["segments_count"]
+
+
+@pytest.mark.parametrize("engine", ["felzenszwalb", "slic"])
+def test_parts_of_a_large_picture_lie_where_they_are(engine):
+    pytest.importorskip("skimage")
+    wide = Image.new("RGB", (3000, 1000), "navy")
+    wide.paste("gold", (1500, 0, 3000, 1000))
+    area = np.asarray(told({"segments": {"engine": engine, "parts": 2}}, [wide], "image")[0]["segments"])
+    assert area.shape == (1000, 3000)
+    assert set(np.unique(area[:, :1490])).isdisjoint(np.unique(area[:, 1510:]))
 
 
 def test_networks_that_a_package_brings():

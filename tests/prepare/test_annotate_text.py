@@ -11,7 +11,7 @@ from planted_corpus import planted
 from polymodal.core.errors import BadArgument, BadData
 from polymodal.prepare.language.conllu import Sentence
 from polymodal.prepare.language.roles import roles
-from polymodal.prepare.language.tokens import sentences, words_by_rules
+from polymodal.prepare.language.tokens import chinese, cut_chinese, sentences, tag_chinese, words_by_rules
 from polymodal.prepare.language.train import train_language
 from polymodal.testing import check_op
 
@@ -27,6 +27,41 @@ def test_words_by_rules():
     ]  # fmt: skip
     assert sentences(["A", ".", "”", "B", "?"]) == [["A", ".", "”"], ["B", "?"]]
     assert words_by_rules("") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("मैं स्कूल जाता हूँ।", ["मैं", "स्कूल", "जाता", "हूँ", "।"]),
+        ("cafe\u0301 می\u200cخواهم", ["cafe\u0301", "می\u200cخواهم"]),
+        ("\u200bzero\u00a0width\ufeff", ["zero", "width"]),
+        ("👍🏽 👨\u200d👩\u200d👧🇬🇧", ["👍🏽", "👨\u200d👩\u200d👧", "🇬🇧"]),
+        ("See http://x.y/z?q=1. 10:30pm, 3rd", ["See", "http://x.y/z?q=1", ".", "10:30", "pm", ",", "3rd"]),
+    ],
+)  # fmt: skip
+def test_words_of_many_scripts(text, words):
+    assert words_by_rules(text) == words
+
+
+def test_chinese_with_numbers_latin_and_traditional_letters():
+    pytest.importorskip("jieba")
+    pytest.importorskip("snownlp")
+    text = "我在用Python3.8写代码，花了1,000元（約１２．５％），見a@b.co"
+    words, share = cut_chinese(text)
+    assert " ".join(words) == "我 在 用 Python3.8 写 代码 ， 花 了 1,000 元 （ 約 １２．５％ ） ， 見 a@b.co"
+    tagged, tags, _ = tag_chinese(text)
+    assert tagged == words
+    assert [t for w, t in zip(tagged, tags) if w[0] in "Pa11１"] == ["eng", "m", "m", "eng"]
+    assert share == 1
+    assert " ".join(cut_chinese("臺灣大學的學生很喜歡資訊科學")[0]) == "臺灣大學 的 學生 很 喜歡 資訊 科學"
+    assert not chinese("東京に行きます"), "kana make it Japanese"
+    assert chinese("\U00020bb7")
+
+
+def test_empty_lines_end_a_sentence(folder):
+    from polymodal.prepare.annotate.words import sentences_for
+
+    assert sentences_for("the dog\r\n\r\nthe man\nsaw", folder) == [["the", "dog"], ["the", "man", "saw"]]
 
 
 def told(spec, texts, suffix):
@@ -83,6 +118,39 @@ def test_entities(tmp_path):
         told({**own, "gazetteer": str(names.rename(tmp_path / "bad"))}, ["x"], "entities")
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("2021-05-04, 05/04/2021, 4.5.21 or 2021/5/4; not 1.2.3.4", "2021-05-04|05/04/2021|4.5.21|2021/5/4"),
+        ("May 4th, 2021; 4th of May 2021; May 2021", "May 4th, 2021|4th of May 2021|May 2021"),
+        ("on Monday in the 1990s", "Monday|1990s"),
+        ("Maybe 12, Decide 3, Juniper 4, Marcus 4, Janet 5, Augustus 3", ""),
+        ("二〇二一年五月四日、去年五月、星期一", "二〇二一年五月四日|去年五月|星期一"),
+        ("at 3:45 a.m., 3pm, not 25:99", "3:45 a.m.|3pm"), ("下午3点，有一点累，一点都不好", "下午3点"),
+        ("$5, US$3.5m, €1.000,50 and 5 million euros", "$5|US$3.5m|€1.000,50|5 million euros"),
+        ("三百元，30万美元，¥100", "三百元|30万美元|¥100"), ("5 %, 12.5％, 百分之五", "5 %|12.5％|百分之五"),
+        ("Mrs Jones's dog met Prof. J. R. R. Tolkien", "Mrs Jones|Prof. J. R. R. Tolkien"),
+        ("蔡先生在臺北", "蔡先生|臺北"),
+    ],
+)  # fmt: skip
+def test_entities_in_several_forms(text, found):
+    pytest.importorskip("jieba")
+    pytest.importorskip("snownlp")
+    assert "|".join(e["text"] for e in json.loads(told("entities", [text], "entities")[0])) == found
+
+
+def test_feelings_in_two_languages_at_once():
+    pytest.importorskip("vaderSentiment")
+    pytest.importorskip("snownlp")
+    texts = ["I love 北京", "这个产品 is great", "😀很好", "臺灣很美，我很喜歡", "12345", "I am not happy"]
+    assert told("sentiment", texts, "sentiment") == [*["positive"] * 4, "neutral", "negative"]
+    both = "snownlp + vaderSentiment"
+    assert told("sentiment", texts, "sentiment_model") == [both] * 3 + ["snownlp"] + ["vaderSentiment"] * 2
+    assert told("sentiment", texts, "sentiment_confidence")[4] is None, "no word of it is known"
+    simple = told("sentiment", ["台湾很美，我很喜欢"], "sentiment_score")
+    assert told("sentiment", texts[3:4], "sentiment_score") == simple
+
+
 def test_sentiment_finds_planted_feelings():
     pytest.importorskip("vaderSentiment")
     pytest.importorskip("snownlp")
@@ -114,8 +182,10 @@ def test_keywords_find_the_rare_words():
     texts = [f"the dog runs with the {word} over the field" for word in ("zebra", "otter", "lynx", "heron")]
     assert told({"name": "keywords", "most": 1}, texts, "keywords") == ["zebra", "otter", "lynx", "heron"]
     assert len(told({"name": "keywords", "most": 3}, texts, "keywords")[0].split("; ")) == 3
-    assert told("keywords", ["", None, "，。"], "keywords") == ["", None, ""]
+    assert told("keywords", ["", None, "，。", "我们的他们的"], "keywords") == ["", None, "", ""]
     pytest.importorskip("yake")
+    (found,) = told({"name": "keywords", "engine": "yake"}, ["北京大学在北京市海淀区"], "keywords")
+    assert "北京大学" in found.split("; ")
     assert (
         "brown dog" in told({"name": "keywords", "engine": "yake"}, ["A brown dog runs over wet grass"], "keywords")[0]
     )

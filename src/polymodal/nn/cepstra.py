@@ -11,6 +11,7 @@ from polymodal.core.errors import BadArgument
 from polymodal.nn.spectral import mel_bank
 
 LEAST = 1e-10  # of power: below the rounding of 16 bits
+BLOCK = 4096  # frames worked on at once, so that memory does not grow with ten copies of a long sound
 
 
 class _Cepstra(nn.Module):
@@ -37,7 +38,8 @@ class _Cepstra(nn.Module):
             wave = torch.cat([wave[:, :1], wave[:, 1:] - self.emphasis * wave[:, :-1]], 1)
             if wave.shape[1] < self.window:
                 wave = nn.functional.pad(wave, (0, self.window - wave.shape[1]))
-            return self.of_frames(wave.unfold(1, self.window, self.hop) * self.taper)
+            blocks = wave.unfold(1, self.window, self.hop).split(BLOCK, 1)  # views: frames overlap, and are many
+            return torch.cat([self.of_frames(frames * self.taper) for frames in blocks], 1)
 
     def of_frames(self, frames: Tensor) -> Tensor:
         """Tapered frames [B, frames, window] to cepstra [B, frames, count]."""

@@ -22,21 +22,49 @@ from polymodal.prepare.language.tokens import chinese, jieba_pair, tag_chinese
 from polymodal.prepare.networks import labelled
 
 ENGINES = ("rules", "transformers", "spacy", "stanza")
-_MONTH = "(?:Jan|Febr?|Mar|Apr|May|June?|July?|Aug|Sept?|Oct|Nov|Dec)[a-z]*\\.?"
-_NAME = r"[A-Z][\w'’-]+(?: (?:[A-Z][\w'’-]+|[A-Z]\.|of|the(?= [A-Z])))*(?<! of)(?<! the)"
-_CAPITALS = r"[A-Z][\w'’-]+(?: (?:[A-Z][\w'’-]+|[A-Z]\.))*"
+_MONTH = (
+    "(?:Jan(?:uary)?|Feb(?:r(?:uary)?)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|Sept?(?:ember)?"
+    r"|Oct(?:ober)?|Nov(?:ember)?|Dec(?:ember)?)\b\.?"
+)
+_DAY = r"(?:0?[1-9]|[12]\d|3[01])(?!\d)"
+_YEAR = r"(?:1[5-9]|20)\d\d(?!\d)"
+_WEEKDAY = r"(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day"
+_DIGIT = "[〇零一二三四五六七八九十]"
+_MONTH_ZH = rf"(?:1[0-2]|0?[1-9]|十?{_DIGIT}) ?月"
+_DAY_ZH = rf" ?(?:[12]?\d|3[01]|{_DIGIT}{{1,3}}) ?[日号號]"
+_PART = "(?:凌晨|早上|上午|中午|下午|晚上|(?<![有一差快早晚多少好]))"
+_MINUTES = rf"(?:半|[0-5]?\d分|{_DIGIT}{{1,3}}分)?"
+_NUMBER = "[零一二两三四五六七八九十百千万]"
+_COUNTRY = "(?:人民币|美|欧|歐|日|港)"
+_SUM = r"(?<![\d.,])\d{1,15}(?:[.,]\d{1,15}){0,8}"  # with bounds: else a page of digits takes minutes
+_UNITS = "dollars|euros|pounds|yuan|yen|rupees"
+_CODES = "USD|EUR|GBP|JPY|CNY|RMB|CHF|INR"
+_WORD = r"[A-Z][\w'’-]{1,40}"
+_NAME = rf"{_WORD}(?: (?:{_WORD}|[A-Z]\.|of|the(?= [A-Z]))){{0,9}}(?<! of)(?<! the)"
+_PERSON = r"(?:[A-Z]\.(?: ?[A-Z]\.){0,4} )?[A-Z][\w'’-]{0,40}?(?=['’]s\b|\W|$)"
+_PERSON += rf"(?: (?:[A-Z]\.|{_WORD}?(?=['’]s\b|\W|$))){{0,5}}"
+_CAPITALS = rf"\b{_WORD}(?: (?:{_WORD}|[A-Z]\.|&)){{0,9}}"
 # (type, confidence, pattern): the confidence is a judgement, not a measurement
 RULES: tuple[tuple[str, float, re.Pattern[str]], ...] = tuple(
     (kind, sure, re.compile(pattern))
     for kind, sure, pattern in (
-        ("DATE", 0.95, r"\b\d{4}-\d\d-\d\d\b"),
-        ("DATE", 0.95, rf"\b\d{{1,2}}(?:st|nd|rd|th)? {_MONTH}(?: \d{{4}})?\b|\b{_MONTH} \d{{1,2}}(?:, \d{{4}})?\b"),
-        ("DATE", 0.95, r"\d{2,4}年(?:\d{1,2}月(?:\d{1,2}[日号])?)?|\d{1,2}月\d{1,2}[日号]"),
-        ("TIME", 0.95, r"\b\d{1,2}:\d\d(?::\d\d)?(?: ?[ap]\.?m\b\.?)?"),
-        ("MONEY", 0.95, r"[$€£¥] ?\d[\d,.]*\d?(?: (?:million|billion))?|\b\d[\d,.]* (?:dollars|euros|pounds)\b"),
-        ("MONEY", 0.95, r"\d[\d.]*万?亿?(?:美元|元|欧元)"),
-        ("PERCENT", 0.95, r"\b\d+(?:\.\d+)? ?(?:%|percent\b)"),
-        ("PERSON", 0.8, r"\b(?:Mr|Mrs|Ms|Dr|Prof)\.? " + _CAPITALS),
+        ("DATE", 0.95, rf"\b{_YEAR}-(?:0?[1-9]|1[0-2])-{_DAY}|\b{_YEAR}/(?:0?[1-9]|1[0-2])/{_DAY}"),
+        ("DATE", 0.8, rf"(?<![\d./]){_DAY}([./]){_DAY}\1(?:\d\d)?\d\d(?![./]?\d)"),  # day or month first
+        ("DATE", 0.95, rf"\b{_DAY}(?:st|nd|rd|th)?(?: of)? {_MONTH}(?:,? {_YEAR})?"),
+        ("DATE", 0.95, rf"\b{_MONTH} {_DAY}(?:st|nd|rd|th)?(?![\w%])(?! (?:people|times|percent)\b)(?:,? {_YEAR})?"),
+        ("DATE", 0.9, rf"\b{_MONTH},? {_YEAR}|\b{_WEEKDAY}\b|\b(?:1[5-9]|20)\d0s\b"),
+        ("DATE", 0.95, rf"(?:\d{{2,4}}|{_DIGIT}{{2,4}}|[今去明前后]) ?年(?:{_MONTH_ZH}(?:{_DAY_ZH})?)?"),
+        ("DATE", 0.95, rf"{_MONTH_ZH}{_DAY_ZH}|(?:星期|礼拜|禮拜|周|週)[一二三四五六日天](?![\u4e00-\u9fff]年)"),
+        ("TIME", 0.95, r"\b(?:[01]?\d|2[0-4]):[0-5]\d(?::[0-5]\d)?(?!\d)(?: ?[AaPp]\.?[Mm]\b\.?)?"),
+        ("TIME", 0.95, r"\b(?:0?[1-9]|1[0-2]) ?[AaPp]\.?[Mm]\b(?:(?<=\.[Mm])\.)?"),
+        ("TIME", 0.9, rf"{_PART}(?:[0-2]?\d|{_DIGIT}{{1,3}})[点點](?![儿兒都也不]){_MINUTES}"),
+        ("MONEY", 0.95, rf"(?:US|HK|A|C)?[$€£¥￥] ?{_SUM}(?: ?(?:million|billion|trillion|[kKmM]|bn)\b|[万萬亿億]+)?"),
+        ("MONEY", 0.95, rf"\b{_SUM}(?: (?:million|billion|trillion))? (?:{_UNITS}|{_CODES})\b"),
+        ("MONEY", 0.95, rf"(?:{_SUM}|(?<!{_NUMBER}){_NUMBER}{{1,12}})[百千万萬]?[亿億]?{_COUNTRY}?(?:[元圆]|块钱)"),
+        ("PERCENT", 0.95, r"\b\d{1,15}(?:\.\d{1,15})? ?(?:%|percent\b|per cent\b)"),
+        ("PERCENT", 0.95, r"(?<![\d.])\d{1,15}(?:\.\d{1,15})?％"),
+        ("PERCENT", 0.95, rf"百分之(?:[\d.]{{1,12}}|(?:{_DIGIT}|[百点]){{1,12}})"),
+        ("PERSON", 0.8, r"\b(?:Mr|Mrs|Ms|Dr|Prof|Sir|Lady|President|Professor)\b\.? " + _PERSON),
         ("ORG", 0.8, _CAPITALS + r"(?:,? (?:Inc|Ltd|Corp|Co|GmbH|plc|LLC)\b\.?)"),
         ("ORG", 0.7, r"\b(?:University|Bank|Ministry|Institute|Department) of " + _NAME),
     )
@@ -113,10 +141,12 @@ def by_rules(text: str, known: tuple[re.Pattern[str] | None, Mapping[str, str]])
                 offers.append((at, at + len(word), _FLAGS[flag], 0.6))
             at += len(word)
     taken: Found = []
+    covered = bytearray(len(text))
     for one in offers:
-        if all(one[1] <= other[0] or one[0] >= other[1] for other in taken):
+        if not any(covered[one[0] : one[1]]):
+            covered[one[0] : one[1]] = b"\1" * (one[1] - one[0])
             taken.append(one)
-    return sorted(taken)
+    return sorted(taken, key=lambda one: one[0])
 
 
 def by_model(model: str, text: str) -> Found:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
@@ -14,22 +15,25 @@ from polymodal.core.errors import BadArgument, require
 from polymodal.prepare.annotate.base import CellAnnotate, called, needs_model, one_of
 from polymodal.prepare.annotate.words import no_model
 from polymodal.prepare.base import Sketch
-from polymodal.prepare.language.tokens import chinese, jieba_pair, words_of
+from polymodal.prepare.language.tokens import chinese, jieba_pair, simplified, words_by_rules, words_of
 from polymodal.prepare.networks import longest, network
 from polymodal.prepare.rows import Rows
 
 SENTIMENT_ENGINES = ("auto", "transformers")
 KEYWORD_ENGINES = ("tfidf", "yake")
+_CHINESE_RUN = re.compile(r"[^\x00-\x7f]+")  # with its signs, without English
 
 
 class Sentiment(CellAnnotate):
     """`<column>_sentiment` positive, neutral or negative, and `<column>_sentiment_score` from -1 to 1.
 
-    `engine`: `auto` is VADER for English (Hutto & Gilbert 2014), snownlp's naive Bayes for texts with Chinese
-    characters, which was trained on reviews of goods; `transformers` takes a Hugging Face text classifier as `model`,
+    `engine`: `auto` is VADER for English (Hutto & Gilbert 2014), snownlp's naive Bayes for Chinese, which was trained
+    on reviews of goods and often misses a denial; of a text in both it takes the mean of the two, weighted by words.
+    `transformers` takes a Hugging Face text classifier as `model`,
     whose own labels are given, its score being the label's probability; of a text longer than the model reads it sees
     the beginning. Scores within `neutral` of 0 are neutral.
-    Confidence: of snownlp and transformers the label's probability, of VADER the score's size: not calibrated.
+    Confidence: of snownlp and transformers the label's probability, of VADER and of both the score's size, of a
+    neutral one 1 less that: not calibrated. Missing where VADER knows no word of the text, which is then neutral.
     """
 
     kinds = ("text",)
@@ -59,15 +63,12 @@ class Sentiment(CellAnnotate):
         if not value.strip():
             return {}
         if self.engine == "transformers":
-            label, sure = classify(self.model, value)
-            return _sentiment(label, sure, sure, called(self.model))
-        if chinese(value):
-            good = float(require("snownlp", "language").SnowNLP(value).sentiments)
-            score, sure, name = 2 * good - 1, max(good, 1 - good), "snownlp"
-        else:
-            score = float(_vader().polarity_scores(value)["compound"])
-            sure, name = abs(score), "vaderSentiment"
+            label, chance = classify(self.model, value)
+            return _sentiment(label, chance, chance, called(self.model))
+        score, sure, name = feeling(value)
         label = "neutral" if abs(score) < self.neutral else "positive" if score > 0 else "negative"
+        if sure is None:
+            return _sentiment(label, score, None, name)
         return _sentiment(label, score, 1 - sure if label == "neutral" else sure, name)
 
 
@@ -75,8 +76,8 @@ class Keywords(CellAnnotate):
     """The `most` words or phrases that a text is about, parted by semicolons, in `<column>_keywords`.
 
     `engine`: `tfidf` weighs words by how rare they are in the whole table (Spärck Jones 1972), so the table is read
-    first; `yake` weighs phrases of the one text (Campos et al. 2020), English. Confidence: of `tfidf` the share of the
-    text's weight that the keywords carry; of `yake` 1 / (1 + mean score): neither is a probability.
+    first; `yake` weighs phrases of the one text (Campos et al. 2020), English or Chinese. Confidence: of `tfidf` the
+    share of the text's weight that the keywords carry; of `yake` 1 / (1 + mean score): neither is a probability.
     """
 
     kinds = ("text",)
@@ -90,7 +91,7 @@ class Keywords(CellAnnotate):
             raise BadArgument(f"most must be at least 1; got {most}.")
         jieba_pair()
         if engine == "yake":
-            _yake(most)
+            _yake(most, "en")
 
     @property
     def surveys(self) -> bool:
@@ -112,7 +113,9 @@ class Keywords(CellAnnotate):
 
     def told(self, value: str) -> Mapping[str, Any]:
         if self.engine == "yake":
-            found = _yake(self.most).extract_keywords(value) if value.strip() else []
+            given = " ".join(words_of(value)) if chinese(value) else value
+            finder = _yake(self.most, "zh" if chinese(value) else "en")
+            found = finder.extract_keywords(given) if given.strip() else []
             words, sure = [w for w, _ in found], 1 / (1 + float(np.mean([s for _, s in found]))) if found else None
         else:
             words, sure = self._rarest(Counter(_terms(value)))
@@ -130,7 +133,24 @@ class Keywords(CellAnnotate):
         return [words[i] for i in order], float(weights[order].sum() / weights.sum())
 
 
-def _sentiment(label: str, score: float, sure: float, name: str) -> dict[str, Any]:
+def feeling(text: str) -> tuple[float, float | None, str]:
+    """Score from -1 to 1, how sure (None where no word is known), and the engines: VADER for what is English and for
+    emoji, snownlp for Chinese characters, both for a text that has both."""
+    told = _vader().polarity_scores(text)
+    score, known = float(told["compound"]), told["pos"] + told["neg"] > 0
+    if not chinese(text):
+        return score, abs(score) if known else None, "vaderSentiment"
+    theirs = [word for word in words_by_rules(text) if not chinese(word) and (word.isalpha() or not word.isascii())]
+    pieces = [word for word in words_of(text) if chinese(word)]
+    good = float(require("snownlp", "language").SnowNLP(simplified("".join(_CHINESE_RUN.findall(text)))).sentiments)
+    if not known:
+        return 2 * good - 1, max(good, 1 - good), "snownlp"
+    share = len(theirs) / (len(theirs) + len(pieces))
+    both = share * score + (1 - share) * (2 * good - 1)
+    return both, abs(both), "snownlp + vaderSentiment"
+
+
+def _sentiment(label: str, score: float, sure: float | None, name: str) -> dict[str, Any]:
     return {
         "sentiment": label, "sentiment_score": score, "sentiment_confidence": sure, "sentiment_model": name,
     }  # fmt: skip
@@ -138,11 +158,10 @@ def _sentiment(label: str, score: float, sure: float, name: str) -> dict[str, An
 
 def _terms(text: str) -> list[str]:
     """Words that can say what a text is about: no signs, no numbers, no stop words."""
-    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
-
+    stop = _stop_words()
     return [
         word for word in (w.lower() for w in words_of(text))
-        if any(c.isalpha() for c in word) and len(word) > 1 and word not in ENGLISH_STOP_WORDS
+        if any(c.isalpha() for c in word) and len(word) > 1 and simplified(word) not in stop
     ]  # fmt: skip
 
 
@@ -156,8 +175,16 @@ def _vader() -> Any:
 
 
 @cache
-def _yake(most: int) -> Any:
-    return require("yake", "language").KeywordExtractor(lan="en", n=2, top=most)
+def _yake(most: int, language: str) -> Any:
+    return require("yake", "language").KeywordExtractor(lan=language, n=2, top=most)
+
+
+@cache
+def _stop_words() -> frozenset[str]:
+    """English ones of scikit-learn; Chinese ones of snownlp."""
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+    return ENGLISH_STOP_WORDS | frozenset(require("snownlp.normal", "language").stop)
 
 
 def classifier(model: str) -> tuple[Any, Any]:

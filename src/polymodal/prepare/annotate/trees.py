@@ -10,10 +10,9 @@ import numpy as np
 
 from polymodal.prepare.annotate.base import CellAnnotate, called, needs_model, one_of
 from polymodal.prepare.annotate.pipelines import by_spacy, by_stanza, spacy_pipeline, stanza_pipeline
-from polymodal.prepare.annotate.words import words_for
+from polymodal.prepare.annotate.words import sentences_for
 from polymodal.prepare.language.conllu import Sentence, told
 from polymodal.prepare.language.roles import roles
-from polymodal.prepare.language.tokens import sentences
 from polymodal.prepare.language.train import load_parser, load_tagger
 
 ENGINES = ("learnt", "spacy", "stanza")
@@ -39,7 +38,7 @@ class _Parsed(CellAnnotate):
         if self.engine != "learnt":
             return (by_spacy if self.engine == "spacy" else by_stanza)(self.model, "parse", text), None
         found, sure = [], []
-        for words in sentences(words_for(text, self.model)):
+        for words in sentences_for(text, self.model):
             tags, _ = load_tagger(self.model).tag(words)
             heads, relations, chances = load_parser(self.model).parse(words, tags)
             found.append(Sentence(words, tags, heads, relations))

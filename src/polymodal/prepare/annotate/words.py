@@ -14,6 +14,7 @@ from polymodal.prepare.language.tokens import (
     chinese,
     cut_chinese,
     jieba_pair,
+    paragraphs,
     sentences,
     tag_chinese,
     tag_english,
@@ -115,7 +116,7 @@ class Tags(CellAnnotate):
             found = (by_spacy if self.engine == "spacy" else by_stanza)(self.model, "tags", value)
             words, tags, sure = [w for one in found for w in one.words], [t for one in found for t in one.tags], None
         else:
-            pairs = [self._tagged(one) for one in sentences(words_for(value, self.model))]
+            pairs = [self._tagged(one) for one in sentences_for(value, self.model)]
             words = [w for one in pairs for w in one[0]]
             tags = [t for one in pairs for t in one[1]]
             chances = [c for one in pairs for c in one[2]]
@@ -133,6 +134,11 @@ def words_for(text: str, model: str) -> list[str]:
     from polymodal.prepare.language.train import learnt
 
     return load_segmenter(model).segment(text)[0] if "segment" in learnt(model) else words_of(text)
+
+
+def sentences_for(text: str, model: str) -> list[list[str]]:
+    """Words in sentences, none of which goes across an empty line."""
+    return [one for part in paragraphs(text) for one in sentences(words_for(part, model))]
 
 
 def token_classifier(model: str) -> tuple[Any, Any]:

@@ -14,5 +14,6 @@ def at_rate(sound: Sound, rate: int) -> np.ndarray:
     if sound.rate != rate:
         import soxr
 
-        samples = soxr.resample(samples, sound.rate, rate)
+        found = soxr.resample(samples, sound.rate, rate)
+        samples = found if len(found) else samples[:1]  # of a sound, however short, something is left
     return samples.astype(np.float32)

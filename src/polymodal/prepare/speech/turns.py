@@ -33,6 +33,8 @@ def by_energy(sound: Sound, above: float, gap: float, least: float) -> list[Turn
     Where nothing is quiet, so that no frame rises above the background, nothing is found.
     """
     wave = at_rate(sound, RATE)
+    if not len(wave):
+        return []
     size = round(FRAME * RATE)
     frames = np.pad(wave, (0, -len(wave) % size)).reshape(-1, size)
     levels = 10 * np.log10((frames.astype(np.float64) ** 2).mean(1) + 1e-12)
@@ -63,8 +65,11 @@ def by_silero(sound: Sound, gap: float, least: float) -> list[Turn]:
     import torch
 
     model, stamps = _silero()
+    wave = at_rate(sound, RATE)
+    if not len(wave):
+        return []
     found = stamps(
-        torch.from_numpy(at_rate(sound, RATE)), model, sampling_rate=RATE, min_silence_duration_ms=round(1000 * gap),
+        torch.from_numpy(wave), model, sampling_rate=RATE, min_silence_duration_ms=round(1000 * gap),
         min_speech_duration_ms=round(1000 * least),
     )  # fmt: skip
     return [Turn(f["start"] / RATE, f["end"] / RATE) for f in found]
