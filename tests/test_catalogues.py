@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import tomllib
+from dataclasses import fields
 from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from packaging.requirements import Requirement
 
 import polymodal.testing
 from polymodal.catalogues import FAMILIES, MODELS, WORDS, catalogue, show_all, show_part
+from polymodal.config import Training
 from polymodal.core.errors import BadArgument, MissingExtra, UnknownName
 from polymodal.core.registry import options
 
@@ -182,3 +184,12 @@ def test_listing_needs_no_torch():
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout.splitlines()[-1] == "[]"
+
+
+def test_what_is_elsewhere_is_said_and_is_there():
+    told = show_all("augment", "text")
+    assert "`mixup` of the aligners infonce and siglip" in told
+    assert "mixup" in options(catalogue("align").load("infonce"))
+    assert "mixup" in options(catalogue("align").load("siglip"))
+    assert "modality_dropout" in {option.name for option in fields(Training)}
+    assert max(map(len, show_all("augment", "text", 80).splitlines())) <= 80

@@ -43,6 +43,11 @@ WORDS = {
     "annotate": "Steps of a recipe that add columns: labels, words, boxes, transcripts, with confidence and model.",
     "augment": "Steps of a recipe that make further rows from the training rows; or in `augment` of a fit.",
 }
+ELSEWHERE = {  # what one might look for in a family, and where it is
+    "augment": "Drawn anew at every step of training, without copies of rows: latent mixup of aligned pairs (the "
+    "option `mixup` of the aligners infonce and siglip; Vouitsis et al. 2024) and modality dropout "
+    "(`training.modality_dropout` of a fit; Neverova et al. 2016).",
+}
 MODELS = {  # where an engine's model comes from, in words
     "": "",
     "inside": "model inside: no download",
@@ -77,6 +82,8 @@ def show_all(family: str | None, form: str, width: int | None = None) -> str:
         lines.append(name)
         for part, entry in parts.items():
             lines += _row(f"  {part:<{margin - 2}}", entry, width)
+        if name in ELSEWHERE:
+            lines += [f"  {line}" for line in textwrap.wrap(ELSEWHERE[name], max(24, width - 2) if width else 10_000)]
         lines.append("")
     return "\n".join(lines).rstrip()
 
@@ -126,7 +133,8 @@ def _markdown(tables: Mapping[str, Mapping[str, Entry]]) -> str:
     for name, parts in tables.items():
         engines = any(entry.engines for entry in parts.values())
         columns = ["name", "what it does", *(["engines"] if engines else []), "source"]
-        lines += ["", f"## {name}", "", WORDS[name], "", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+        words = f"{WORDS[name]} {ELSEWHERE.get(name, '')}".rstrip()
+        lines += ["", f"## {name}", "", words, "", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
         for part, e in parts.items():
             by = ["<br>".join(_engine(engine) for engine in e.engines)] if engines else []
             lines.append(f"| {' | '.join([f'`{part}`', e.summary.rstrip('.') + _extra(e), *by, e.source])} |")
