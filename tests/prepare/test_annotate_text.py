@@ -69,6 +69,20 @@ def told(spec, texts, suffix):
     return [row.cells[f"x_{suffix}"] for row in rows]
 
 
+def test_annotations_are_not_annotated_unasked(folder):
+    from polymodal.preparation.recipe import Recipe
+
+    kinds = {"x": "text", "x_y": "text", "sound": "audio"}
+    ops = Recipe.read(["segment", "tags", "entities", "keywords"]).ops(kinds)
+    assert [op.chosen for op in ops] == [["x", "x_y"]] * 4
+    told_twice = Recipe.read(["segment", {"keywords": {"columns": "x_words"}}]).ops(kinds)
+    assert told_twice[1].chosen == ["x_words"]
+    heard = Recipe.read(["keywords"]).ops({"a": "audio", "a_transcript": "text", "a_transcript_model": "category"})
+    assert heard[0].chosen == ["a_transcript"], "of another kind than the sound"
+    with pytest.raises(BadArgument, match="There is a column 'x_words' already"):
+        Recipe.read(["segment", {"segment": {"columns": "x"}}]).ops(kinds)
+
+
 def test_segment_in_both_languages(folder):
     pytest.importorskip("jieba")
     texts = ["我来到北京清华大学", "The dog runs.", "", None, "我们用 Python 写代码"]

@@ -13,7 +13,7 @@ from polymodal.core.errors import BadArgument, BadData
 from polymodal.evaluate.language import parse_scores, segmentation_scores, tagging_scores
 from polymodal.prepare.language.conllu import Sentence, projective, read_conllu, write_conllu
 from polymodal.prepare.language.hmm import posteriors, viterbi
-from polymodal.prepare.language.labels import METHODS, Segmenter, Tagger
+from polymodal.prepare.language.labels import METHODS, Segmenter, Tagger, _runs
 from polymodal.prepare.language.parser import Parser
 from polymodal.prepare.language.train import load_parser, load_segmenter, load_tagger, retagged, train_language
 from polymodal.prepare.language.transitions import LEFT, RIGHT, SHIFT, State, dependents, inside, outside
@@ -175,6 +175,33 @@ def test_a_parser_learns_from_tags_as_it_will_get_them():
     assert [s.tags for s in again] != [s.tags for s in [*TRAIN[:6:2], *TRAIN[1:6:2]]]
 
 
+def test_tokens_of_several_words_are_written_as_they_were(tmp_path):
+    rows = [
+        "# text = Du vin, donc.", "1-2\tDu" + 8 * "\t_", "1\tDe\t_\tADP\t_\t_\t3\tcase\t_\t_",
+        "2\tle\t_\tDET\t_\t_\t3\tdet\t_\t_", "3\tvin\t_\tNOUN\t_\t_\t0\troot\t_\tSpaceAfter=No",
+        "4\t,\t_\tPUNCT\t_\t_\t3\tpunct\t_\t_", "5-6\tdonc." + 7 * "\t_" + "\tSpaceAfter=No",
+        "5\tdonc\t_\tADV\t_\t_\t3\tadvmod\t_\t_", "6\t.\t_\tPUNCT\t_\t_\t3\tpunct\t_\t_", "", "",
+    ]  # fmt: skip
+    (tmp_path / "m.conllu").write_text("\r\n".join(rows), encoding="utf-8", newline="")
+    (one,) = read_conllu(tmp_path / "m.conllu")
+    assert one.text() == "Du vin, donc."
+    assert one.spaces == [False, True, False, True, False, False]
+    write_conllu(tmp_path / "again.conllu", [one])
+    (again,) = read_conllu(tmp_path / "again.conllu")
+    assert (again.joined, again.spaces) == ([(1, 2, "Du"), (5, 6, "donc.")], one.spaces)
+    segmenter = Segmenter.train([one], method="hmm")
+    assert segmenter.segment("Du")[0] == ["Du"], "its words are not its letters"
+    assert _runs(one) == [["Du"], ["vin", ","], ["donc", "."]]
+
+
+def test_crossing_arcs_are_found():
+    rng = random.Random(3)
+    for _ in range(500):
+        heads = [rng.choice([h for h in range(7) if h != i]) for i in range(1, 7)]
+        arcs = [(min(i, h), max(i, h)) for i, h in enumerate(heads, 1)]
+        assert projective(heads) == (not any(a < c < b < d for a, b in arcs for c, d in arcs)), heads
+
+
 WORD = "{}\tdog\t_\tNOUN\t_\t_\t{}\troot\t_\t_\n"
 
 
@@ -188,6 +215,9 @@ WORD = "{}\tdog\t_\tNOUN\t_\t_\t{}\troot\t_\t_\n"
         (WORD.format(1, 2) + WORD.format(2, 1), "line 1: word 1 is its own ancestor"),
         ("1\t\t_\tNOUN\t_\t_\t0\troot\t_\t_\n", "line 1: FORM is empty"),
         ("# nothing\n\n", "no sentence"),
+        ("1-x\tdel" + 8 * "\t_" + "\n" + WORD.format(1, 0), "line 1: the token's range is '1-x'"),
+        ("1-3\tdel" + 8 * "\t_" + "\n" + WORD.format(1, 0), "ends at word 3 of 1"),
+        (WORD.format(1, "²"), "line 1: HEAD is '²'"),
     ],
 )
 def test_bad_conllu_is_named_by_its_line(tmp_path, text, said):

@@ -14,7 +14,8 @@ from polymodal.prepare.rows import Row, SetAside
 class CellAnnotate(RowOp):
     """Annotates the cells of some columns, each by itself. An author writes `gives`, and `told` of a cell.
 
-    The new columns are called `<column>_<suffix>`; a missing cell gets missing annotations.
+    The new columns are called `<column>_<suffix>`; a missing cell gets missing annotations. Without `columns` it takes
+    those of its kinds, but for what another step wrote beside a column of the same kind: tags of tags say nothing.
     """
 
     gives: ClassVar[Mapping[str, str]] = {}  # suffix of a new column -> its kind
@@ -24,7 +25,8 @@ class CellAnnotate(RowOp):
         return {f"{column}_{suffix}": kind for column in self.chosen for suffix, kind in self.gives.items()}
 
     def bind(self, kinds: Mapping[str, str]) -> dict[str, str]:
-        bound = super().bind(kinds)
+        bound = super().bind(kinds if self.columns is not None else _given(kinds))
+        bound = {**kinds, **bound}
         for column in self.adds():
             if column in kinds:
                 raise BadArgument(
@@ -48,6 +50,17 @@ class CellAnnotate(RowOp):
     @abstractmethod
     def told(self, value: Any) -> Mapping[str, Any]:
         """What is to stand in the new columns, by suffix; what is left out stays missing."""
+
+
+def _given(kinds: Mapping[str, str]) -> dict[str, str]:
+    """The columns without annotations of another one of their kind: those whose `_model` column stands beside them."""
+    return {
+        name: kind for name, kind in kinds.items()
+        if not any(
+            kinds.get(name[:i]) == kind and f"{name[:i]}_{name[i + 1 :].split('_')[0]}_model" in kinds
+            for i in range(1, len(name)) if name[i] == "_"
+        )
+    }  # fmt: skip
 
 
 def one_of(name: str, given: str, allowed: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +13,11 @@ FIELDS = ("ID", "FORM", "LEMMA", "UPOS", "XPOS", "FEATS", "HEAD", "DEPREL", "DEP
 
 @dataclass
 class Sentence:
-    """Words with their tags; `heads` are 1-based, 0 is the root, empty like `relations` where there is no tree."""
+    """Words with their tags; `heads` are 1-based, 0 is the root, empty like `relations` where there is no tree.
+
+    `joined` are the multiword tokens, first word (1-based), last word, and how they are written: French "du" is the
+    words "de" and "le".
+    """
 
     words: list[str]
     tags: list[str]
@@ -21,18 +25,29 @@ class Sentence:
     relations: list[str] = field(default_factory=list)
     spaces: list[bool] = field(default_factory=list)  # whether a space follows each word
     line: int = 0  # where it begins in its file
+    joined: list[tuple[int, int, str]] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.words)
 
     def text(self) -> str:
         """The sentence as it was written."""
+        return "".join(w + " " * s for w, s in self.written()).strip()
+
+    def written(self) -> list[tuple[str, bool]]:
+        """The tokens as they are written, multiword ones whole, and whether a space follows each."""
         spaces = self.spaces or [True] * len(self)
-        return "".join(w + " " * s for w, s in zip(self.words, spaces)).strip()
+        wide = {first: (last, form) for first, last, form in self.joined}
+        found, i = [], 1
+        while i <= len(self):
+            last, form = wide.get(i, (i, self.words[i - 1]))
+            found.append((form, spaces[last - 1]))
+            i = last + 1
+        return found
 
 
 def read_conllu(path: str | Path) -> list[Sentence]:
-    """The sentences of a file, in UTF-8. Multiword tokens and empty nodes are left out, their words stay.
+    """The sentences of a file, in UTF-8. Multiword tokens are kept beside their words, empty nodes left out.
 
     Raises `BadData`, which names the line, for what is not CoNLL-U: fields, numbers, heads, loops.
     """
@@ -68,8 +83,10 @@ def told(one: Sentence) -> str:
     relations = one.relations or ["_"] * len(one)
     spaces = one.spaces or [True] * len(one)
     tags = one.tags or ["_"] * len(one)
+    wide = {first: (last, form) for first, last, form in one.joined}
     return "".join(
-        f"{i}\t{word}\t_\t{tag}\t_\t_\t{head}\t{relation}\t_\t{'_' if space else 'SpaceAfter=No'}\n"
+        _wide(i, wide, spaces)
+        + f"{i}\t{word}\t_\t{tag}\t_\t_\t{head}\t{relation}\t_\t{'_' if space else 'SpaceAfter=No'}\n"
         for i, (word, tag, head, relation, space) in enumerate(zip(one.words, tags, heads, relations, spaces), 1)
     )
 
@@ -78,15 +95,16 @@ def _sentence(block: Sequence[tuple[int, str]], path: str) -> Sentence:
     one = Sentence([], [], line=block[0][0])
     heads: list[str] = []
     lines: list[int] = []
-    unspaced_to = 0  # the last word of a multiword token that no space parts
+    after = True  # whether a space follows the newest multiword token
     for number, line in block:
         cells = line.split("\t")
         where = f"{path}, line {number}"
         if len(cells) != len(FIELDS):
             raise BadData(f"{where}: {len(cells)} fields; CoNLL-U has {len(FIELDS)}, parted by tabs.")
         if "-" in cells[0] or "." in cells[0]:
-            last = cells[0].partition("-")[2]
-            unspaced_to = int(last) if last.isdigit() else unspaced_to
+            if "-" in cells[0]:
+                one.joined.append((*_range(cells[0], len(one) + 1, where), cells[1]))
+                after = _spaced(cells[9])
             continue
         if cells[0] != str(len(one) + 1):
             raise BadData(f"{where}: the word's number is {cells[0]!r}; {len(one) + 1} was due.")
@@ -95,22 +113,45 @@ def _sentence(block: Sequence[tuple[int, str]], path: str) -> Sentence:
         one.words.append(cells[1])
         one.tags.append(cells[3])
         one.relations.append(cells[7])
-        one.spaces.append("SpaceAfter=No" not in cells[9].split("|") and len(one) >= unspaced_to)
+        last = one.joined[-1][1] if one.joined else 0
+        one.spaces.append(_spaced(cells[9]) and (len(one) > last or (len(one) == last and after)))
         heads.append(cells[6])
         lines.append(number)
+    if one.joined and one.joined[-1][1] > len(one):
+        raise BadData(f"{path}, line {block[0][0]}: a token ends at word {one.joined[-1][1]} of {len(one)}.")
     if not one.words:
         raise BadData(f"{path}, line {block[0][0]}: a sentence without a word.")
     if set(heads) == {"_"}:
         one.relations = []
         return one
     for head, number in zip(heads, lines):
-        if not head.isdigit() or int(head) > len(one):
+        if not head.isdecimal() or int(head) > len(one):
             raise BadData(f"{path}, line {number}: HEAD is {head!r}; allowed are 0 to {len(one)}.")
     one.heads = [int(head) for head in heads]
     looped = _looped(one.heads)
     if looped:
         raise BadData(f"{path}, line {lines[looped - 1]}: word {looped} is its own ancestor; heads must form a tree.")
     return one
+
+
+def _spaced(misc: str) -> bool:
+    return "SpaceAfter=No" not in misc.split("|")
+
+
+def _range(given: str, due: int, where: str) -> tuple[int, int]:
+    """The first and last word of a multiword token, of which `due` must be the first."""
+    first, _, last = given.partition("-")
+    if first != str(due) or not last.isdecimal() or int(last) < due:
+        raise BadData(f"{where}: the token's range is {given!r}; one that begins with {due} was due.")
+    return due, int(last)
+
+
+def _wide(i: int, wide: Mapping[int, tuple[int, str]], spaces: Sequence[bool]) -> str:
+    """The line of the multiword token that begins at word `i`, or nothing."""
+    if i not in wide:
+        return ""
+    last, form = wide[i]
+    return f"{i}-{last}\t{form}" + 7 * "\t_" + ("\t_\n" if spaces[last - 1] else "\tSpaceAfter=No\n")
 
 
 def _looped(heads: Sequence[int]) -> int:
@@ -126,5 +167,12 @@ def _looped(heads: Sequence[int]) -> int:
 
 def projective(heads: Sequence[int]) -> bool:
     """Whether no two arcs cross (the root stands before the first word)."""
-    arcs = [(min(i, h), max(i, h)) for i, h in enumerate(heads, 1)]
-    return not any(a < c < b < d for a, b in arcs for c, d in arcs)
+    arcs = sorted((min(i, h), -max(i, h)) for i, h in enumerate(heads, 1))
+    open_: list[int] = []  # right ends of the arcs that span this place, the innermost last
+    for left, right in arcs:
+        while open_ and open_[-1] <= left:
+            open_.pop()
+        if open_ and open_[-1] < -right:
+            return False
+        open_.append(-right)
+    return True

@@ -93,16 +93,21 @@ def _check(method: str) -> None:
 
 
 def _runs(one: Sentence) -> list[list[str]]:
-    """The words between spaces; a word that has a space inside counts as several."""
+    """The words between spaces; a word that has a space inside counts as several. A multiword token is cut where its
+    words are its letters, as in "gonna"; one that is written otherwise, as "du" is of "de" and "le", stays whole."""
     runs: list[list[str]] = [[]]
-    spaces = one.spaces or [True] * len(one)
-    for word, space in zip(one.words, spaces):
+    for word, space in _cuttable(one):
         pieces = word.split()
         for i, piece in enumerate(pieces):
             runs[-1].append(piece)
             if space or i + 1 < len(pieces):
                 runs.append([])
     return [run for run in runs if run]
+
+
+def _cuttable(one: Sentence) -> list[tuple[str, bool]]:
+    kept = [(a, b, form) for a, b, form in one.joined if "".join(one.words[a - 1 : b]) != form]
+    return Sentence(one.words, one.tags, spaces=one.spaces, joined=kept).written()
 
 
 def _marks(word: str) -> str:

@@ -62,7 +62,9 @@ def retagged(corpus: Sequence[Sentence], method: str) -> list[Sentence]:
     found: list[Sentence] = []
     for mine, other in (halves, halves[::-1]):
         tagger = Tagger.train(other, method=method)
-        found += [Sentence(s.words, tagger.tag(s.words)[0], s.heads, s.relations, s.spaces) for s in mine]
+        found += [
+            Sentence(s.words, tagger.tag(s.words)[0], s.heads, s.relations, s.spaces, s.line, s.joined) for s in mine
+        ]
     return found
 
 
