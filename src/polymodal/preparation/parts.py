@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import datetime
+import decimal
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -94,6 +95,10 @@ def _plain(value: Any) -> Any:
         return value.item()
     if isinstance(value, bytes):
         return {"$bytes": base64.b64encode(value).decode("ascii")}
+    if isinstance(value, datetime.timedelta):
+        return {"$timedelta": [value.days, value.seconds, value.microseconds]}
+    if isinstance(value, decimal.Decimal):
+        return {"$decimal": str(value)}
     if isinstance(value, datetime.datetime | datetime.date | datetime.time):
         return {"$date": value.isoformat(), "type": type(value).__name__}
     if isinstance(value, list | tuple):
@@ -114,6 +119,10 @@ def _value(told: Any) -> Any:
         return np.array(told["$array"], dtype=told["dtype"])
     if "$bytes" in told:
         return base64.b64decode(told["$bytes"])
+    if "$timedelta" in told:
+        return datetime.timedelta(*told["$timedelta"])
+    if "$decimal" in told:
+        return decimal.Decimal(told["$decimal"])
     if "$date" in told:
         return getattr(datetime, told["type"]).fromisoformat(told["$date"])
     return {k: _value(v) for k, v in told.items()}

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, make_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import yaml
 
-from polymodal.core.errors import BadArgument, UnknownName, suggest
-from polymodal.core.registry import Catalogue
-from polymodal.core.values import read_yaml
+from polymodal.core.errors import BadArgument, PolymodalError, UnknownName, suggest
+from polymodal.core.registry import Catalogue, label
+from polymodal.core.values import check_types, read_yaml
 from polymodal.prepare import ANNOTATE, AUGMENT, CLEAN
-from polymodal.prepare.base import Op
+from polymodal.prepare.base import CellOp, Op
 
-OF_A_STEP = ("keep_row",)  # what a step may say beside its op's own options
 OF_A_RECIPE = ("steps", "seed", "batch")
 
 
@@ -55,7 +55,7 @@ class Recipe:
                 if key not in OF_A_RECIPE:
                     raise BadArgument(f"Unknown entry {key!r} of {where}.{suggest(key, OF_A_RECIPE)}")
             options = {k: v for k, v in source.items() if k != "steps"}
-            return cls(tuple(_step(s, where) for s in source.get("steps") or ()), **options)
+            return cls(tuple(_step(s, where) for s in _listed(source.get("steps"), where)), **options)
         if isinstance(source, Sequence):
             return cls(tuple(_step(s, where) for s in source))
         raise BadArgument(f"{where} must hold a list of steps; got a {type(source).__name__}.")
@@ -68,11 +68,10 @@ class Recipe:
         found = []
         for place, step in enumerate(self.steps):
             options = dict(step) if isinstance(step, Mapping) else {"name": step}
-            name = options["name"]
-            ours = {key: options.pop(key) for key in OF_A_STEP if key in options}
-            op: Op = catalogue_of(name).build(options if len(options) > 1 else name)
-            op.name, op.seed, op.place, op.keep_row = str(name), self.seed, place, bool(ours.get("keep_row", False))
-            kinds = op.bind(kinds)
+            with _named(place, options["name"]):
+                op = _built(options)
+                op.seed, op.place = self.seed, place
+                kinds = op.bind(kinds)
             found.append(op)
         return found
 
@@ -93,6 +92,43 @@ def catalogue_of(name: Any) -> Catalogue:
         return CLEAN
     everything = [*CLEAN, *ANNOTATE, *AUGMENT]
     raise UnknownName(f"No op is called {name!r}.{suggest(name, everything)}")
+
+
+@contextmanager
+def _named(place: int, name: Any) -> Iterator[None]:
+    """Errors within say which step they are of: a recipe may hold the same op five times."""
+    try:
+        yield
+    except PolymodalError as error:
+        error.args = (f"Step {place + 1}, {label(name)}: {error}",)
+        raise
+
+
+def _built(spec: Mapping[str, Any]) -> Op:
+    """The op of a step, its options checked against the type hints of its constructor."""
+    options = dict(spec)
+    name = options["name"]
+    keep_row = options.pop("keep_row", False)
+    if not isinstance(keep_row, bool):
+        raise BadArgument(f"keep_row takes true or false; got {keep_row!r}.")
+    family = catalogue_of(name)
+    kind, given = family.resolve(options if len(options) > 1 else name)
+    hints = get_type_hints(kind.__init__)  # type: ignore[misc]
+    said = make_dataclass("Options", [(key, hints.get(key, Any)) for key in given])
+    check_types(said(**given))
+    if keep_row and not issubclass(kind, CellOp):
+        raise BadArgument(
+            "keep_row belongs to steps that look at one cell at a time. This one looks at whole rows: leave it out."
+        )
+    op: Op = family.build(options if len(options) > 1 else name)
+    op.name, op.keep_row = str(name), keep_row
+    return op
+
+
+def _listed(steps: Any, where: str) -> Sequence[Any]:
+    if steps is None or (isinstance(steps, Sequence) and not isinstance(steps, str)):
+        return steps or ()
+    raise BadArgument(f"steps of {where} must be a list, one step a line that begins with '- '; got {steps!r}.")
 
 
 def _step(given: Any, where: str) -> Any:

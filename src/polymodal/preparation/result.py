@@ -11,10 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from polymodal.core.files import read_json, write_json, writing
 from polymodal.core.registry import options_of
+from polymodal.data.paths import resolve
 from polymodal.data.source import Table
 from polymodal.data.table import Problem
+from polymodal.data.values import file_kind
 from polymodal.data.write import write_columns
 from polymodal.preparation.page import write_page
 from polymodal.preparation.parts import read_refused, read_rows, stem
@@ -22,6 +26,13 @@ from polymodal.prepare.base import Op
 from polymodal.prepare.media import MEDIA_KINDS, Media
 from polymodal.prepare.rows import SAMPLES, Refused, Row
 from polymodal.train.progress import Progress
+
+_PLAIN = ("id", "category", "number", "date", "ignore")  # kinds of columns whose cells are never the name of a file
+
+
+def idle(op: Op) -> str:
+    """Why an op that chose no column has nothing to do."""
+    return f"no column is of kind {' or '.join(op.kinds)}"
 
 
 @dataclass(frozen=True)
@@ -72,6 +83,7 @@ def conclude(
     _write_set_aside(folder / "set_aside.parquet", table, refused)
     write_page(report, folder / "report.html")
     write_json(folder / "report.json", report)
+    (work / "work.json").unlink()  # first: from here on the run is finished, whatever happens to the rest
     shutil.rmtree(work)
     rows = report["rows"]
     added = f", {rows['added']} added" if rows["added"] else ""
@@ -89,29 +101,66 @@ def _columns(
     )
     found: dict[str, list[Any]] = {}
     for number, name in enumerate(names):
+        given = table.data.get(name)
+        shelf = _Shelf(folder, Path("media") / _safe(name, number), keep_names=name == key)
         if kinds.get(name) in MEDIA_KINDS:
-            place = Path("media") / _safe(name, number)
-            found[name] = [_placed(folder, place, row, row.cells.get(name)) for row in rows]
-        else:
+            found[name] = [shelf.cell(row, row.cells.get(name), given[row.number] if given else None) for row in rows]
+        elif kinds.get(name) in _PLAIN:
             found[name] = [row.cells.get(name) for row in rows]
-    if key is not None:
+        else:
+            found[name] = [shelf.along(row, row.cells.get(name), table.bases[row.number]) for row in rows]
+    if key is not None and kinds.get(key) not in MEDIA_KINDS:
         found[key] = [row.id if row.copy else row.cells[key] for row in rows]
     return found
 
 
-def _placed(folder: Path, place: Path, row: Row, cell: Any) -> str | None:
-    if not isinstance(cell, Media) or cell.fault or not isinstance(cell.source, Path):
-        return None
-    target = place / f"{stem(row)}{cell.source.suffix.lower()}"
-    if not cell.source.exists():
-        return str(cell.source)  # as broken as it was: no op asked for it
-    (folder / place).mkdir(parents=True, exist_ok=True)
-    (folder / target).unlink(missing_ok=True)
-    if (folder / ".work") in cell.source.parents:
-        os.link(cell.source, folder / target)  # the working folder goes away, and with it the other name
-    else:  # a copy, not a link: whoever edits it later must not reach the original
-        shutil.copyfile(cell.source, folder / target)
-    return target.as_posix()
+class _Shelf:
+    """The media of one column, a file each: rows that named one file name one file again.
+
+    With `keep_names` the files of the input's own rows lie beside the table as they lay beside the input, for their
+    names are the ids of the rows.
+    """
+
+    def __init__(self, folder: Path, place: Path, *, keep_names: bool = False):
+        self.folder, self.place, self.keep_names = folder, place, keep_names
+        self._placed: dict[Path, str] = {}
+
+    def cell(self, row: Row, cell: Any, given: Any) -> Any:
+        """What the table says for a cell of media; `given` is what the input said."""
+        if not isinstance(cell, Media):
+            return None
+        if not isinstance(cell.source, Path):  # a web address, say: as it was, for no op asked for it
+            return given if cell.fault and isinstance(given, str) else None
+        if isinstance(given, list | tuple | np.ndarray):
+            # numbers in the table stay in the table; as they were, not as float32, unless an op changed them
+            changed = (self.folder / ".work" / "source") not in cell.source.parents
+            return np.load(cell.source, allow_pickle=False).tolist() if changed else given
+        return self._place(row, cell.source, given if self.keep_names and not row.copy else None)
+
+    def along(self, row: Row, cell: Any, base: Path) -> Any:
+        """A cell of any other column: where it names a file of data (an array, a text) that file comes along."""
+        if not isinstance(cell, str) or file_kind(cell) is None or "\n" in cell:
+            return cell
+        source = resolve(base, cell)
+        return self._place(row, source) if source.is_file() else cell
+
+    def _place(self, row: Row, source: Path, name: Any = None) -> str:
+        if name is None and source in self._placed:
+            return self._placed[source]
+        if not source.exists():
+            return name or str(source)  # as broken as it was: no op asked for it
+        suffixes = source.suffixes[-2:] if source.suffix == ".gz" else [source.suffix]  # brain.nii.gz keeps both
+        target = self.place / f"{stem(row)}{''.join(suffixes).lower()}"
+        if isinstance(name, str) and not Path(name).is_absolute() and ".." not in Path(name).parts:
+            target = Path(name)
+        (self.folder / target).parent.mkdir(parents=True, exist_ok=True)
+        (self.folder / target).unlink(missing_ok=True)
+        if (self.folder / ".work") in source.parents:
+            os.link(source, self.folder / target)  # the working folder goes away, and with it the other name
+        else:  # a copy, not a link: whoever edits it later must not reach the original
+            shutil.copyfile(source, self.folder / target)
+        self._placed[source] = target.as_posix()
+        return self._placed[source] if name is None else name
 
 
 def _safe(name: str, number: int) -> str:
@@ -174,7 +223,14 @@ def _report(
             "added": len(kept) - originals,
             "cells_set_aside": sum(bool(one.column) for one in refused) + len(unread_of(table, rows=False)),
         },
-        "notes": [f"{p.row} {p.reason}" for p in table.problems if not p.column and "set aside" not in p.reason],
+        "notes": [
+            *(f"{p.row} {p.reason}" for p in table.problems if not p.column and "set aside" not in p.reason),
+            *(
+                f"Step {op.place + 1}, {op.name}, had nothing to do: {idle(op)}."
+                for op in ops
+                if op.kinds and not op.chosen
+            ),
+        ],
         "ops": _told_ops(folder / ".work", ops, stages, parts),
         "reasons": [
             {"op": op, "reason": reason, "rows": count}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,12 +21,13 @@ from polymodal.data.overrides import PREPARED_KINDS, read_overrides
 from polymodal.data.schema import Field
 from polymodal.data.source import Table, read_table
 from polymodal.data.split import SPLIT_NAMES
+from polymodal.data.table import Lazy
 from polymodal.data.write import FORMS
 from polymodal.preparation.engine import engine_of
 from polymodal.preparation.parts import MediaFolder, write_rows
 from polymodal.preparation.recipe import Recipe
-from polymodal.preparation.result import Prepared, conclude
-from polymodal.preparation.work import load_arrays, save_arrays
+from polymodal.preparation.result import Prepared, conclude, idle
+from polymodal.preparation.work import FULL, load_arrays, save_arrays
 from polymodal.prepare.base import Op
 from polymodal.prepare.media import MEDIA_KINDS, Media
 from polymodal.prepare.rows import Row
@@ -59,9 +63,13 @@ def prepare(
     kinds = kinds_of(table, schema)
     ops = cook.ops(kinds)  # every fault of the recipe is said here
     form = _form(data)
+    _apart(folder, data)
     _claim(folder, cook, table, kinds, form, resume)
     try:
         with Progress(quiet=quiet) as progress:
+            for place, op in enumerate(ops):
+                if op.kinds and not op.chosen:
+                    progress.say(f"Step {place + 1}, {op.name}, has nothing to do: {idle(op)}.")
             session = _Session(folder, cook, ops, kinds, table, parts_of(table, schema), progress)
             session.cut()
             with engine_of(engine, workers) as run:
@@ -69,6 +77,12 @@ def prepare(
             return conclude(folder, table, ops, session.all_kinds, stages, session.count, form, progress)
     except KeyboardInterrupt:
         raise Stopped(f"Stopped. The same command with --resume goes on where {folder} stopped.") from None
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise PolymodalError(
+            f"{folder} cannot be written: {os.strerror(error.errno)}. Nothing is lost: make room, then --resume."
+        ) from error
 
 
 def kinds_of(table: Table, schema: Any = None) -> dict[str, str]:
@@ -96,6 +110,12 @@ def parts_of(table: Table, schema: Any = None) -> list[str]:
     return [SPLIT_NAMES.get(cell.lower(), cell) for cell in cells]
 
 
+def _apart(folder: Path, data: Any) -> None:
+    """Refuse to write into a folder of data, whose rows the next reading would find there."""
+    if isinstance(data, str | Path) and Path(data).is_dir() and folder.resolve().is_relative_to(Path(data).resolve()):
+        raise BadArgument(f"{folder} lies inside the data, {data}: it would be read as rows of it. Give another --out.")
+
+
 def _form(data: Any) -> str:
     """The suffix of the table to write: the input's own where we can write it, else Parquet."""
     suffix = Path(data).suffix.lower() if isinstance(data, str | Path) else ""
@@ -106,7 +126,7 @@ def _claim(folder: Path, recipe: Recipe, table: Table, kinds: Mapping[str, str],
     """Make the folder ours or refuse: never mix two runs in one folder."""
     stamp = folder / ".work" / "work.json"
     told = {"recipe": plain(recipe.to_json()), "kinds": dict(kinds), "form": form}
-    mark = fingerprint({**told, "rows": list(table.ids)})
+    mark = fingerprint({**told, "rows": list(table.ids), "cells": _digest(table)})
     if stamp.exists():
         if not resume:
             raise BadArgument(f"{folder} holds unfinished work. Continue it with --resume, or give another --out.")
@@ -116,10 +136,26 @@ def _claim(folder: Path, recipe: Recipe, table: Table, kinds: Mapping[str, str],
             )
         return
     if (folder / "report.json").exists() and resume and read_json(folder / "report.json").get("mark") == mark:
+        if stamp.parent.exists():  # stopped in the very act of clearing it away
+            shutil.rmtree(stamp.parent)
         raise BadArgument(f"{folder} is finished already: nothing is left to resume.")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and not folder.is_dir():
+        raise BadArgument(f"{folder} is a file. --out names a new folder.")
+    if folder.exists() and any(folder.iterdir()):
         raise BadArgument(f"{folder} is not empty. Give another --out.")
     write_json(stamp, {**told, "mark": mark})
+
+
+def _digest(table: Table) -> str:
+    """Of all cells: rows that were changed since are other data, whatever their ids. Media count by their names."""
+    told = hashlib.blake2b(digest_size=16)
+    for column in table.columns:
+        told.update(column.encode("utf-8", "surrogatepass"))
+        for value in table.column(column):
+            # what lies in memory or in an archive has no short name of its own, but its place
+            shown = repr(value) if isinstance(value, str | int | float | bool | None) else type(value).__name__
+            told.update(shown.encode("utf-8", "surrogatepass") + b"\0")
+    return told.hexdigest()
 
 
 class _Session:
@@ -208,6 +244,14 @@ class _Session:
         stage.end()
 
 
+def _loaded(value: Any, kind: str) -> Any:
+    """A cell that lies in an archive, read; any other as it is. Raises `BadCell` where the archive is damaged."""
+    if not isinstance(value, Lazy):
+        return value
+    content = value.load()
+    return content.decode("utf-8", "replace") if kind in ("text", "category") else content
+
+
 def stages_of(ops: Sequence[Op]) -> list[list[int]]:
     """Places of the ops that can be done in one pass: an op that surveys the whole table begins a new one."""
     stages: list[list[int]] = []
@@ -222,7 +266,8 @@ def stages_of(ops: Sequence[Op]) -> list[list[int]]:
 def column_cells(table: Table, column: str, kind: str) -> Callable[[int], Any]:
     """Media as `Media`, anything else as it was read."""
     if kind not in MEDIA_KINDS:
-        return table.column(column).__getitem__
+        values = table.column(column)
+        return lambda i: _loaded(values[i], kind)
     source = cells(table, Field(column, kind, (column,)))
 
     def cell(i: int) -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
+import os
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -19,6 +21,7 @@ from polymodal.prepare.base import BatchOp, Op
 from polymodal.prepare.media import MEDIA_KINDS, Media
 from polymodal.prepare.rows import Row, Rows, Tally
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)  # the disk's fault, not the op's: no trace is needed
 SHOWN_FROM = 3  # parts whose changes the report may show
 
 
@@ -32,6 +35,10 @@ def run_part(job: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield {"event": "done"}
     except PolymodalError as error:
         yield {"event": "failed", "reason": str(error), "trace": ""}
+    except OSError as error:
+        full = error.errno in FULL
+        reason = os.strerror(error.errno) if full and error.errno else f"{type(error).__name__}: {error}"
+        yield {"event": "failed", "reason": reason, "trace": "" if full else traceback.format_exc()}
     except Exception as error:  # noqa: BLE001 - an op may be the user's; what it raised is reported, never lost
         yield {"event": "failed", "reason": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()}
 

@@ -124,10 +124,13 @@ class CellOp(Op):
         rows.kept = kept
 
     def _mend_row(self, row: Row, rows: Rows, tally: Tally) -> Refused | None:
+        words = "text" in self.kinds and set(self.kinds) <= {"text", "category", "id"}
         for column in self.chosen:
             try:
                 value = row.get(column)
-                mended = None if value is None else self.mend(value, row, column)
+                # a category may be true, 3 or a date: what mends words passes over what is none
+                skip = value is None or (words and not isinstance(value, str))
+                mended = value if skip else self.mend(value, row, column)
             except (SetAside, BadCell) as error:
                 if not self.keep_row:
                     return Refused(row, self.name, f"{column}: {error.reason}")

@@ -1,0 +1,221 @@
+"""What prepare leaves behind can be gone on with: every cell is there, every path leads somewhere, faults are said."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import errno
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from polymodal.core.errors import BadArgument, PolymodalError, UnknownName
+from polymodal.data.source import read_table
+from polymodal.preparation import work
+from polymodal.preparation.run import prepare
+
+
+def table(folder: Path, text: str, name: str = "shop.csv") -> Path:
+    (folder / name).write_text(text, encoding="utf-8")
+    return folder / name
+
+
+def photo(path: Path, seed: int = 0) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 255, (16, 16, 3), np.uint8)).save(path)
+
+
+def done(data, steps, folder, **options):
+    return prepare(data, steps, out=folder / "out", workers=0, quiet=True, **options)
+
+
+def test_arrays_of_a_vector_column_come_along(tmp_path):
+    for i in range(3):
+        np.save(tmp_path / f"{i}.npy", np.arange(5.0) + i)
+    data = table(tmp_path, "id,face,words\na,0.npy,one  two\nb,1.npy,three\nc,2.npy,four\n")
+    result = done(data, ["spaces"], tmp_path)
+    for i, cell in enumerate(read_table(result.table).column("face")):
+        assert cell.startswith("media/face/")
+        assert np.load(result.folder / cell)[0] == i
+    again = prepare(result.table, ["spaces"], out=tmp_path / "again", workers=0, quiet=True)
+    assert (again.folder / read_table(again.table).column("face")[2]).exists()
+
+
+def test_ids_that_are_names_of_files_stay_and_still_name_them(tmp_path):
+    for i, name in enumerate(("a.png", "sub/b.png", "c.png")):
+        photo(tmp_path / name, i)
+    data = table(tmp_path, "id,words\na.png,one  two\nsub/b.png,three\nc.png,four\nabsent.png,five\n")
+    result = done(data, ["spaces", {"flip": {"columns": "id"}}], tmp_path)
+    found = read_table(result.table)
+    assert found.ids[::2] == found.column("id")[::2] == ["a.png", "sub/b.png", "c.png"]
+    assert len(set(found.ids)) == 6
+    assert all((result.folder / cell).is_file() for cell in found.column("id"))
+    plain = prepare(data, ["spaces"], out=tmp_path / "plain", workers=0, quiet=True)
+    assert read_table(plain.table).ids == ["a.png", "sub/b.png", "c.png", "absent.png"]
+
+
+def test_names_of_files_in_a_column_of_categories_stay(tmp_path):
+    photo(tmp_path / "a.png")
+    data = table(tmp_path, "id,kind,words\n" + "".join(f"{i},a.png,one  {i}\n" for i in range(9)))
+    result = done(data, ["spaces"], tmp_path, schema={"kinds": {"kind": "category"}})
+    assert set(read_table(result.table).column("kind")) == {"a.png"}
+
+
+def test_rows_that_share_a_file_share_it_again_and_names_in_two_folders_do_not_meet(tmp_path):
+    photo(tmp_path / "x" / "1.png", 1)
+    photo(tmp_path / "y" / "1.png", 2)
+    photo(tmp_path / "ünï" / "日本 語.PNG", 3)
+    rows = ["x/1.png", "y/1.png", "x\\1.png", "./y/../x/1.png", str(tmp_path / "y" / "1.png"), "ünï/日本 語.PNG"]
+    data = table(tmp_path, "id,photo,words\n" + "".join(f"{i},{row},a  b\n" for i, row in enumerate(rows)))
+    result = done(data, ["spaces"], tmp_path)
+    cells = read_table(result.table).column("photo")
+    assert cells[0] == cells[2] == cells[3] != cells[1] == cells[4]
+    assert len(list((result.folder / "media").rglob("*.png"))) == 3
+    assert (result.folder / cells[0]).read_bytes() == (tmp_path / "x" / "1.png").read_bytes()
+    assert (result.folder / cells[5]).read_bytes() == (tmp_path / "ünï" / "日本 語.PNG").read_bytes()
+
+
+def test_cells_that_cannot_be_opened_here_are_kept_as_they_were(tmp_path):
+    photo(tmp_path / "1.png")
+    rows = ["1.png", "https://example.org/a.png", "C:\\pictures\\a.png"]
+    data = table(tmp_path, "id,photo,words\n" + "".join(f"{i},{row},a  b\n" for i, row in enumerate(rows)))
+    assert read_table(done(data, ["spaces"], tmp_path).table).column("photo")[1:] == rows[1:]
+
+
+KINDS = {
+    "day": [datetime.date(2020, 1, 1), None, datetime.date(2021, 1, 1)],
+    "moment": [datetime.datetime(2020, 1, 1, 2, 3, 4, 567), None, datetime.datetime(2021, 1, 1)],
+    "clock": [datetime.time(1, 2), None, datetime.time(3)],
+    "span": [datetime.timedelta(1, 2, 3), None, datetime.timedelta(-2)],
+    "sum": [decimal.Decimal("1.10"), None, decimal.Decimal("2.20")],
+    "flag": [True, None, False],
+    "whole": [2**60, None, 3],
+    "series": [[0.1, 0.2], None, [3.0, 4.0]],
+    "pair": [{"a": 1}, None, {"a": 2}],
+    "bytes": [b"\x00\x01", None, b"zz"],
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_type_of_parquet_comes_back_as_it_was(name, tmp_path):
+    given = pa.table({"words": ["a  b", "c", "d"], name: KINDS[name]})
+    pq.write_table(given, tmp_path / "t.parquet")
+    result = done(tmp_path / "t.parquet", ["unicode", "spaces", "personal", "exact_duplicates"], tmp_path)
+    found = pq.read_table(result.table)
+    assert found[name].to_pylist() == KINDS[name]
+    assert found.schema.field(name).type == given.schema.field(name).type
+    assert found["words"].to_pylist() == ["a b", "c", "d"]
+
+
+def test_words_are_mended_in_columns_that_hold_other_things_too(tmp_path):
+    lines = [{"id": 1, "kind": True}, {"id": 2, "kind": "a  b"}, {"id": 3, "kind": 4}, {"id": 4, "kind": "a  b"}]
+    data = table(tmp_path, "\n".join(json.dumps(line) for line in lines * 5), "t.jsonl")
+    result = done(data, [{"spaces": {"columns": "kind"}}], tmp_path, schema={"kinds": {"kind": "category"}})
+    assert read_table(result.table).column("kind")[:4] == [True, "a b", 4, "a b"]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "error", "message"),
+    [
+        (["spaces", "spces"], UnknownName, "^Step 2, spces: No op is called 'spces'. Did you mean 'spaces'?"),
+        (["spaces", {"spaces": {"columns": "word"}}], BadArgument, "^Step 2, spaces: There is no column 'word'"),
+        ([{"near_duplicates": {"threshold": "high"}}], BadArgument, "threshold takes a number; got 'high'"),
+        ([{"near_duplicates": {"hashes": True}}], BadArgument, "hashes takes a whole number; got True"),
+        ([{"spaces": {"columns": 3}}], BadArgument, "columns takes a list or text or nothing; got 3"),
+        ([{"spaces": {"keep_row": "yes"}}], BadArgument, "keep_row takes true or false; got 'yes'"),
+        ([{"exact_duplicates": {"keep_row": True}}], BadArgument, "keep_row belongs to steps that look at one cell"),
+        ({"steps": "spaces"}, BadArgument, "steps of the recipe must be a list"),
+    ],
+)
+def test_a_fault_of_a_recipe_says_its_step(recipe, error, message, tmp_path):
+    data = table(tmp_path, "id,words\n1,a  b\n")
+    with pytest.raises(error, match=message):
+        done(data, recipe, tmp_path)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_step_with_nothing_to_do_says_so(tmp_path, capsys):
+    data = table(tmp_path, "id,words\n1,a  b\n2,b\n")
+    result = prepare(data, ["spaces", "blurred"], out=tmp_path / "out", workers=0)
+    assert "Step 2, blurred, has nothing to do: no column is of kind image." in capsys.readouterr().err
+    assert "Step 2, blurred, had nothing to do: no column is of kind image." in result.report["notes"]
+
+
+def test_out_never_lies_in_a_folder_of_data_nor_is_a_file(tmp_path):
+    for name in ("cat", "dog"):
+        photo(tmp_path / "data" / name / "1.png")
+    for out in (tmp_path / "data" / "out", tmp_path / "data" / "cat" / "out", tmp_path / "data"):
+        with pytest.raises(BadArgument, match="lies inside the data"):
+            prepare(tmp_path / "data", ["upright"], out=out, workers=0, quiet=True)
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(BadArgument, match="is a file. --out names a new folder"):
+        prepare(tmp_path / "data", ["upright"], out=tmp_path / "file", workers=0, quiet=True)
+
+
+def test_other_cells_under_the_same_ids_are_other_data(tmp_path, monkeypatch):
+    data = table(tmp_path, "id,words\n1,a  b\n2,b\n")
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("polymodal.preparation.run.conclude", stop)
+        with pytest.raises(PolymodalError, match="The same command with --resume"):
+            done(data, ["spaces"], tmp_path)
+    table(tmp_path, "id,words\n1,a  c\n2,b\n")
+    with pytest.raises(BadArgument, match="other data"):
+        done(data, ["spaces"], tmp_path, resume=True)
+    table(tmp_path, "id,words\n1,a  b\n2,b\n")
+    assert read_table(done(data, ["spaces"], tmp_path, resume=True).table).column("words") == ["a b", "b"]
+
+
+def test_a_run_that_was_stopped_while_clearing_away_is_finished(tmp_path, monkeypatch):
+    data = table(tmp_path, "id,words\n1,a  b\n2,b\n")
+    clear = shutil.rmtree
+
+    def half(folder, **_):
+        clear(Path(folder) / "stage--1")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("polymodal.preparation.result.shutil.rmtree", half)
+        with pytest.raises(PolymodalError, match="Stopped"):
+            done(data, ["spaces"], tmp_path)
+    assert (tmp_path / "out" / ".work").exists()
+    with pytest.raises(BadArgument, match="is finished already"):
+        done(data, ["spaces"], tmp_path, resume=True)
+    assert not (tmp_path / "out" / ".work").exists()
+    assert read_table(tmp_path / "out" / "data.csv").column("words") == ["a b", "b"]
+
+
+@pytest.mark.parametrize(
+    "where", ["polymodal.preparation.work.write_rows", "polymodal.preparation.result.write_columns"]
+)
+def test_a_full_disk_is_told_without_a_trace_and_can_be_resumed(where, tmp_path, monkeypatch):
+    data = table(tmp_path, "id,words\n1,a  b\n2,b\n")
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(where, full)
+        with pytest.raises(PolymodalError, match="No space left on device") as caught:
+            done(data, ["spaces"], tmp_path)
+    assert "Traceback" not in str(caught.value)
+    assert "--resume" in str(caught.value)
+    assert done(data, ["spaces"], tmp_path, resume=True).kept == 2
+
+
+def test_another_fault_of_the_system_keeps_its_trace(monkeypatch):
+    def broken(_):
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    monkeypatch.setattr(work, "_apply", broken)
+    (event,) = work.run_part({"task": "apply"})
+    assert event["trace"].startswith("Traceback")
