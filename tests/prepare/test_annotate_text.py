@@ -239,6 +239,41 @@ def test_roles_by_hand():
     assert roles(clear) == [{"predicate": "seen", "patient": "Ships", "agent": "the man", "place": "Oslo"}]
 
 
+@pytest.mark.parametrize(
+    ("tree", "found"),
+    [
+        ("The DET 2 det|man NOUN 6 nsubj|who PRON 4 nsubj|left VERB 2 acl:relcl|early ADV 4 advmod|saw VERB 0 root|"
+         "Mary PROPN 6 obj",
+         [{"predicate": "left", "agent": "The man", "manner": "early"},
+          {"predicate": "saw", "agent": "The man who left early", "patient": "Mary"}]),
+        ("The DET 2 det|book NOUN 6 nsubj:pass|that PRON 5 obj|she PRON 5 nsubj|wrote VERB 2 acl:relcl|"
+         "burned VERB 0 root",
+         [{"predicate": "wrote", "patient": "The book", "agent": "she"},
+          {"predicate": "burned", "patient": "The book that she wrote"}]),
+        ("She PRON 2 nsubj|asked VERB 0 root|him PRON 2 obj|to PART 5 mark|go VERB 2 xcomp",
+         [{"predicate": "asked", "agent": "She", "patient": "him", "content": "to go"},
+          {"predicate": "go", "agent": "him"}]),
+        ("He PRON 3 nsubj:pass|was AUX 3 aux:pass|caught VERB 0 root|and CCONJ 5 cc|killed VERB 3 conj|by ADP 7 case|"
+         "dogs NOUN 5 obl",
+         [{"predicate": "caught", "patient": "He"}, {"predicate": "killed", "agent": "dogs", "patient": "He"}]),
+        ("No DET 2 det|dog NOUN 3 nsubj|barked VERB 0 root|and CCONJ 5 cc|ran VERB 3 conj",
+         [{"predicate": "barked", "negated": "yes", "agent": "No dog"}, {"predicate": "ran", "agent": "No dog"}]),
+        ("He PRON 2 nsubj|gave VERB 0 root|up ADP 2 compound:prt|tea NOUN 2 obj",
+         [{"predicate": "gave up", "agent": "He", "patient": "tea"}]),
+        ("A DET 2 det|ship NOUN 0 root|seen VERB 2 acl|by ADP 5 case|men NOUN 3 obl",
+         [{"predicate": "seen", "agent": "men", "patient": "A ship"}]),
+        ("He PRON 2 nsubj|lives VERB 0 root|in ADP 4 case|May PROPN 2 obl|in ADP 6 case|Paris PROPN 2 obl",
+         [{"predicate": "lives", "agent": "He", "time": "May", "place": "Paris"}]),
+        ("书 NOUN 4 nsubj:pass|被 ADP 3 case|他 PRON 4 obl|买 VERB 0 root",
+         [{"predicate": "买", "patient": "书", "agent": "他"}]),
+        ("Rain NOUN 0 root", []),
+    ],
+)  # fmt: skip
+def test_roles_of_clauses(tree, found):
+    words, tags, heads, relations = zip(*(row.split() for row in tree.split("|")))
+    assert roles(Sentence(list(words), list(tags), [int(h) for h in heads], list(relations))) == found
+
+
 @pytest.fixture(scope="module")
 def bert(tmp_path_factory):
     """A tiny network without training: what it says is nonsense, how it is asked is not."""

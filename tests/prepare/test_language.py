@@ -13,7 +13,7 @@ from polymodal.core.errors import BadArgument, BadData
 from polymodal.evaluate.language import parse_scores, segmentation_scores, tagging_scores
 from polymodal.prepare.language.conllu import Sentence, projective, read_conllu, write_conllu
 from polymodal.prepare.language.hmm import posteriors, viterbi
-from polymodal.prepare.language.labels import METHODS, Segmenter, Tagger, _runs
+from polymodal.prepare.language.labels import METHODS, Segmenter, Tagger, cuttable
 from polymodal.prepare.language.parser import Parser
 from polymodal.prepare.language.train import load_parser, load_segmenter, load_tagger, retagged, train_language
 from polymodal.prepare.language.transitions import LEFT, RIGHT, SHIFT, State, dependents, inside, outside
@@ -191,7 +191,7 @@ def test_tokens_of_several_words_are_written_as_they_were(tmp_path):
     assert (again.joined, again.spaces) == ([(1, 2, "Du"), (5, 6, "donc.")], one.spaces)
     segmenter = Segmenter.train([one], method="hmm")
     assert segmenter.segment("Du")[0] == ["Du"], "its words are not its letters"
-    assert _runs(one) == [["Du"], ["vin", ","], ["donc", "."]]
+    assert cuttable(one) == [["Du"], ["vin", ","], ["donc", "."]]
 
 
 def test_crossing_arcs_are_found():

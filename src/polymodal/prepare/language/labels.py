@@ -64,7 +64,7 @@ class Segmenter(Labeller):
     def train(cls, corpus: Sequence[Sentence], *, method: str = "crf") -> Segmenter:
         """Learn where words end from sentences whose spacing is that of their words' `spaces`."""
         _check(method)
-        runs = [run for one in corpus for run in _runs(one)]
+        runs = [run for one in corpus for run in cuttable(one)]
         texts, marks = ["".join(run) for run in runs], [[m for word in run for m in _marks(word)] for run in runs]
         if method == "hmm":
             return cls(method, Hmm.train([list(text) for text in texts], marks))
@@ -92,11 +92,11 @@ def _check(method: str) -> None:
         raise BadArgument(f"Unknown method {method!r}.{suggest(method, METHODS)}")
 
 
-def _runs(one: Sentence) -> list[list[str]]:
+def cuttable(one: Sentence) -> list[list[str]]:
     """The words between spaces; a word that has a space inside counts as several. A multiword token is cut where its
     words are its letters, as in "gonna"; one that is written otherwise, as "du" is of "de" and "le", stays whole."""
     runs: list[list[str]] = [[]]
-    for word, space in _cuttable(one):
+    for word, space in _tokens(one):
         pieces = word.split()
         for i, piece in enumerate(pieces):
             runs[-1].append(piece)
@@ -105,7 +105,7 @@ def _runs(one: Sentence) -> list[list[str]]:
     return [run for run in runs if run]
 
 
-def _cuttable(one: Sentence) -> list[tuple[str, bool]]:
+def _tokens(one: Sentence) -> list[tuple[str, bool]]:
     kept = [(a, b, form) for a, b, form in one.joined if "".join(one.words[a - 1 : b]) != form]
     return Sentence(one.words, one.tags, spaces=one.spaces, joined=kept).written()
 
