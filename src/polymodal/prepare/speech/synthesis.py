@@ -85,11 +85,12 @@ def joined(text: str, units: Mapping[str, Sound]) -> Sound:
     if not chosen:
         raise BadArgument(f"There is no word in {text!r}.")
     rate = max(sound.rate for sound in chosen)
-    made = at_rate(chosen[0], rate)
+    heard = {id(sound): at_rate(sound, rate) for sound in chosen}
+    made: list[np.ndarray] = [heard[id(chosen[0])]]
     for sound in chosen[1:]:
-        piece = at_rate(sound, rate)
-        over = min(round(JOIN * rate), len(made), len(piece))
+        last, piece = made[-1], heard[id(sound)]
+        over = min(round(JOIN * rate), len(last), len(piece))
         rising = np.linspace(0, 1, over, dtype=np.float32)
-        blended = made[len(made) - over :] * (1 - rising) + piece[:over] * rising
-        made = np.concatenate([made[: len(made) - over], blended, piece[over:]])
-    return Sound(made, rate)
+        blended = last[len(last) - over :] * (1 - rising) + piece[:over] * rising
+        made[-1:] = [last[: len(last) - over], np.concatenate([blended, piece[over:]])]
+    return Sound(np.concatenate(made), rate)
