@@ -8,7 +8,7 @@ import torch
 from polymodal.core.errors import BadArgument
 from polymodal.nn import csls as module
 from polymodal.nn import neighbours
-from polymodal.nn.csls import crowding, csls, csls_nearest, mutual_nearest
+from polymodal.nn.csls import crowding, crowding_apart, csls, csls_nearest, mutual_nearest, nearness
 from polymodal.nn.neighbours import mutual_knn, nearest
 
 
@@ -32,6 +32,18 @@ def test_the_nearest_are_those_of_the_whole_matrix():
     assert torch.equal(best[i], j)
     assert torch.equal(back[j], i)
     assert len(i) == sum(int(back[best[n]] == n) for n in range(40))
+
+
+def test_crowding_apart_from_a_partner():
+    draw = torch.Generator().manual_seed(0)
+    a, b = torch.randn(30, 6, generator=draw), torch.randn(20, 6, generator=draw)
+    partner = torch.randint(0, 25, (30,), generator=draw)  # those from 20 on are not looked at
+    whole = torch.cat([b, a[:5]])
+    cosine = torch.cosine_similarity(a, whole[partner])
+    found = crowding_apart(nearness(a, b, k=5), cosine, partner < 20)
+    for i in range(30):
+        others = [j for j in range(20) if j != partner[i]]
+        torch.testing.assert_close(found[i : i + 1], crowding(a[i : i + 1], b[others], k=4))
 
 
 def test_a_hub_is_pushed_down():

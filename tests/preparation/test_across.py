@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 import pytest
 from ops import applied
@@ -10,7 +12,8 @@ from test_clean_image import PHOTOS, photo
 
 from polymodal.core.errors import BadArgument, BadData
 from polymodal.preparation.across import pairs
-from polymodal.preparation.across.labels import confident, out_of_sample
+from polymodal.preparation.across.doubt import in_words, told_apart
+from polymodal.preparation.across.labels import out_of_sample, scores, shuffled
 from polymodal.preparation.recipe import Recipe
 from polymodal.prepare.media import Media
 from polymodal.prepare.rows import Row, Rows
@@ -102,10 +105,10 @@ def test_clean_labels_are_hardly_doubted_and_marks_keep_every_row():
     assert op.adds() == {"label_doubt": "number", "label_instead": "category"}
     marked = {r.number for r in rows if r.cells["label_instead"] is not None}
     assert len(marked & flipped) / len(flipped) > 0.8
-    strict, _ = applied({"label_errors": {"label": "label", "margin": 0.95}}, table, KINDS)
+    strict, _ = applied({"label_errors": {"label": "label", "sure": 0.99}}, table, KINDS)
     assert len(strict.refused) < len(marked)
-    other, _ = applied({"label_errors": {"label": "label", "folds": 2}}, table, KINDS)
-    assert {o.row.number for o in other.refused} != marked
+    _, other = applied({"label_errors": {"label": "label", "folds": 2, "then": "mark"}}, table, KINDS)
+    assert other.state["doubt"].tolist() != op.state["doubt"].tolist()
 
 
 def test_pictures_and_sounds_tell_labels_too():
@@ -129,22 +132,57 @@ def test_what_is_no_label_is_refused():
         {"label": "lable"},
         {"label": "label", "folds": 1},
         {"label": "label", "then": "drop"},
-        {"label": "label", "margin": 3},
+        {"label": "label", "sure": 3},
     ):
         with pytest.raises(BadArgument):
             applied({"label_errors": options}, table, KINDS)
 
 
-def test_confident_learning_by_its_formula():
-    probability = np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.3, 0.7], [0.86, 0.14]])
-    codes = np.array([0, 0, 1, 1, 1])  # thresholds: class 0 .85, class 1 (.9 + .7 + .14) / 3 = .58
-    instead, doubt = confident(probability, codes, 0.0)
-    assert instead.tolist() == [-1, -1, -1, -1, 0]
-    assert doubt[4] == pytest.approx(0.72)
-    assert confident(probability, codes, 0.75)[0].tolist() == [-1] * 5
-    unsure = np.array([[0.9, 0.1], [0.3, 0.7], [0.45, 0.55], [0.65, 0.35]])
-    codes = np.array([0, 1, 0, 1])  # row 2 is counted, row 3 gives its label the least
-    assert confident(unsure, codes, 0.0)[0].tolist() == [-1, -1, -1, 0]
+def test_the_probability_of_being_wrong_is_that_of_a_mixture_that_is_known():
+    rng = np.random.default_rng(0)
+    given = np.concatenate([rng.normal(0, 1, 1000), rng.normal(3, 0.8, 4000)])
+    told = told_apart(given, rng.normal(0, 1, 20000))
+    wrong = 0.2 * np.exp(-(given**2) / 2)
+    right = 0.8 * np.exp(-(((given - 3) / 0.8) ** 2) / 2) / 0.8
+    below = given < 3
+    assert np.abs(told.probability - wrong / (wrong + right))[below].max() < 0.1
+    assert told.probability.mean() == pytest.approx(0.2, abs=0.02)
+    assert told.apart == pytest.approx(3 / np.sqrt((1 + 0.64) / 2), abs=0.15)
+    order = np.argsort(given)
+    assert (np.diff(told.probability[order]) < 1e-9).all(), "a better score is never doubted more"
+
+
+def test_scores_that_tell_nothing():
+    rng = np.random.default_rng(0)
+    assert told_apart(rng.normal(0, 1, 2000), rng.normal(0, 1, 20000)).apart < 0.5
+    same = told_apart(np.ones(50), np.ones(80))
+    assert (same.apart, same.probability.max()) == (0, 0)
+    clean = told_apart(rng.normal(6, 1, 2000), rng.normal(0, 1, 20000))
+    assert clean.probability.mean() < 0.01
+    assert [in_words(p) for p in (0.6, 0.987, 0.999)] == ["60%", "99%", "over 99%"]
+
+
+def test_scores_of_labels_by_their_formula():
+    probability = np.array([[0.8, 0.2], [0.5, 0.5], [0.1, 0.9], [0.6, 0.4]])
+    codes = np.array([0, 0, 0, 1])  # class 1 is a quarter of the labels: odds of 1 to 3
+    found = scores(probability, codes)
+    assert found[0] == pytest.approx(np.log([4 / 3, 1 / 4 * 3]))
+    assert found[1] == pytest.approx(np.log([1 / 3, 3]))
+    of_others = shuffled(found, codes, 0)
+    allowed = [found[0, 1], found[1, 1], found[2, 1], found[3, 0]]
+    assert set(of_others.tolist()) <= set(allowed)
+    assert len(set(of_others.tolist())) == 4
+
+
+def test_few_rows_and_labels_that_nothing_tells_are_left_alone(caplog):
+    table, _ = planted(count=25)
+    assert not applied({"label_errors": {"label": "label"}}, table, KINDS)[0].refused
+    assert "25 labelled rows tell too little" in caplog.text
+    table, _ = planted()
+    table["label"] = np.random.default_rng(3).permutation(table["label"]).tolist()
+    with caplog.at_level(logging.WARNING):
+        assert not applied({"label_errors": {"label": "label"}}, table, KINDS)[0].refused
+    assert "hardly tell 'label'" in caplog.text
 
 
 def test_probabilities_never_come_from_a_model_that_saw_the_row():
@@ -169,35 +207,82 @@ class Space:
         return np.where(there[:, None], vectors, 0.0).astype(np.float32), there
 
 
+PAIR = {"mismatched": {"space": "run", "columns": ["a", "b"], "streams": ["photo", "words"]}}
+
+
+def mixed(count: int, spread: float = 0.01):
+    """Pairs of numbers, a tenth of them mixed up."""
+    rng = np.random.default_rng(0)
+    angle = rng.uniform(0, 6, count)
+    words = angle + rng.normal(0, spread, count)
+    wrong = np.arange(0, count, 10)
+    words[wrong] = np.roll(words[wrong], 1)
+    return {"a": [str(x) for x in angle], "b": [str(x) for x in words]}, set(wrong.tolist())
+
+
 def test_mixed_up_pairs_are_found(monkeypatch):
     monkeypatch.setattr(pairs, "_space", lambda folder: Space())
-    rng = np.random.default_rng(0)
-    angle = rng.uniform(0, 6, 200)
-    words = angle + rng.normal(0, 0.01, 200)
-    wrong = np.arange(0, 200, 10)
-    words[wrong] = rng.permutation(angle)[: len(wrong)]
-    table = {"a": [str(x) for x in angle], "b": [str(x) for x in words]}
+    table, wrong = mixed(200)
     table["a"][5] = None
-    spec = {"mismatched": {"space": "run", "columns": ["a", "b"], "streams": ["photo", "words"]}}
-    rows, _ = applied(spec, table, {"a": "text", "b": "text"})
+    rows, op = applied(PAIR, table, {"a": "text", "b": "text"})
     found = {one.row.number for one in rows.refused}
-    assert found <= set(wrong.tolist())
-    assert len(found) > 0.5 * len(wrong)
-    assert "do not belong together" in rows.refused[0].reason
-    spec["mismatched"]["rank"] = 0.9
-    assert len(applied(spec, table, {"a": "text", "b": "text"})[0].refused) < len(found)
+    assert found <= wrong
+    assert len(found) > 0.8 * len(wrong)
+    assert rows.refused[0].reason.startswith("a and b do not belong together, with a probability of ")
+    assert (op.state["probability"] > 0.6).all()
+    again = applied(PAIR, table, {"a": "text", "b": "text"})[1]
+    assert np.array_equal(again.state["probability"], op.state["probability"])
+
+
+def test_the_surer_the_fewer(monkeypatch):
+    monkeypatch.setattr(pairs, "_space", lambda folder: Space())
+    table, _ = mixed(200, spread=0.5)
+    kinds = {"a": "text", "b": "text"}
+    found = [
+        len(applied({"mismatched": {**PAIR["mismatched"], "sure": sure}}, table, kinds)[0].refused)
+        for sure in (0.1, 0.6, 0.98)
+    ]
+    assert found[0] > found[1] > found[2]
+
+
+def test_few_pairs_and_spaces_that_tell_nothing_are_left_alone(monkeypatch, caplog):
+    monkeypatch.setattr(pairs, "_space", lambda folder: Space())
+    table, _ = mixed(29)
+    assert not applied(PAIR, table, {"a": "text", "b": "text"})[0].refused
+    assert "29 rows with both a and b tell too little" in caplog.text
+    table, _ = mixed(300)
+    table["b"] = np.random.default_rng(1).permutation(table["b"]).tolist()
+    assert not applied(PAIR, table, {"a": "text", "b": "text"})[0].refused
+    assert "the space run hardly tells pairs of a and b from shuffled ones" in caplog.text
+
+
+def test_scores_of_pairs_by_their_formula(monkeypatch):
+    rng = np.random.default_rng(0)
+    a, b = (rng.normal(size=(40, 5)).astype(np.float32) for _ in range(2))
+    given, wrong = pairs.scores(a, b, 0)
+    unit = [v / np.linalg.norm(v, axis=1, keepdims=True) for v in (a, b)]
+    cosine = unit[0] @ unit[1].T
+    for i in range(40):
+        near = [np.sort(np.delete(line, i))[-10:].mean() for line in (cosine[i], cosine[:, i])]
+        assert given[i] == pytest.approx(2 * cosine[i, i] - sum(near), abs=1e-5)
+    assert len(wrong) == 20 * 40
+    assert wrong.mean() == pytest.approx(given.mean(), abs=0.2), "these pairs are no better than shuffled ones"
+    monkeypatch.setattr(pairs, "OTHERS", 25)
+    assert not np.allclose(pairs.scores(a, b, 0)[0], given)
 
 
 def test_bad_spaces_and_columns(monkeypatch):
     monkeypatch.setattr(pairs, "_space", lambda folder: Space())
     kinds = {"a": "text", "b": "text"}
     for options, message in (
-        ({"columns": ["a"]}, "must name two columns"), ({"columns": "a"}, "must name two columns"),
+        ({"columns": ["a"]}, "must name two columns"), ({"columns": "a"}, "columns takes a list; got 'a'"),
         ({"columns": ["a", "b"]}, "has no stream 'a'"), ({"columns": ["a", "b"], "streams": ["photo"]}, "two streams"),
-        ({"columns": ["a", "b"], "streams": ["photo", "words"], "rank": 2}, "rank is a share"),
+        ({"columns": ["a", "b"], "streams": ["photo", "words"], "sure": 2}, "sure is a probability"),
     ):  # fmt: skip
         with pytest.raises(BadArgument, match=message):
             applied({"mismatched": {"space": "run", **options}}, {"a": ["1"], "b": ["1"]}, kinds)
+    with pytest.raises(BadArgument, match="must name two columns; got 'ab'"):
+        pairs.Mismatched(space="run", columns="ab")
     monkeypatch.undo()
     with pytest.raises(BadData, match="nowhere"):
         applied({"mismatched": {"space": "nowhere", "columns": ["a", "b"]}}, {"a": ["1"], "b": ["1"]}, kinds)

@@ -11,17 +11,35 @@ from polymodal.nn.unit import unit
 CHUNK = 2048  # queries at a time
 
 
-def crowding(points: Tensor, among: Tensor, *, k: int = 10) -> Tensor:
-    """[N]: the mean cosine of each of `points` [N, D] to its `k` nearest `among` [M, D] (all of them if fewer).
+def nearness(points: Tensor, among: Tensor, *, k: int) -> Tensor:
+    """[N, min(k, M)]: the cosines of each of `points` [N, D] to its `k` nearest `among` [M, D], the nearest first.
 
-    High for hubs, which are near to everything. Raises `BadArgument` when there is nothing to be near to.
+    Raises `BadArgument` when there is nothing to be near to.
     """
     if k < 1 or not len(among):
         raise BadArgument(f"Nearness needs k of at least 1 and a point to be near to; got k={k} and {len(among)}.")
     points, among = unit(points), unit(among)
     k = min(k, len(among))
-    blocks = [(block @ among.T).topk(k, dim=1).values.mean(1) for block in points.split(CHUNK)]
-    return torch.cat(blocks) if blocks else points.new_zeros(0)
+    blocks = [(block @ among.T).topk(k, dim=1).values for block in points.split(CHUNK)]
+    return torch.cat(blocks) if blocks else points.new_zeros(0, k)
+
+
+def crowding(points: Tensor, among: Tensor, *, k: int = 10) -> Tensor:
+    """[N]: the mean cosine of each of `points` [N, D] to its `k` nearest `among` [M, D] (all of them if fewer).
+
+    High for hubs, which are near to everything. Raises `BadArgument` when there is nothing to be near to.
+    """
+    return nearness(points, among, k=k).mean(1)
+
+
+def crowding_apart(near: Tensor, cosine: Tensor, counted: Tensor) -> Tensor:
+    """[N]: the crowding of points apart from one of their neighbours each, from their k + 1 nearest `near` [N, k + 1].
+
+    `cosine` [N] is how near that neighbour is, `counted` [N] whether it is among those looked at.
+    """
+    k = near.shape[1] - 1
+    within = counted & (cosine >= near[:, -1])
+    return torch.where(within, near.sum(1) - cosine, near[:, :k].sum(1)) / k
 
 
 def csls(queries: Tensor, corpus: Tensor, *, k: int = 10, asked: Tensor | None = None) -> Tensor:

@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from polymodal.core.errors import BadArgument, BadData
+from polymodal.preparation.across.doubt import APART, LEAST, in_words, told_apart
 from polymodal.preparation.across.features import matrix, sketch_rows
 from polymodal.prepare.base import BatchOp, Sketch
 from polymodal.prepare.rows import Rows
 
+log = logging.getLogger(__name__)
+SHUFFLINGS, SHUFFLED = 20, 4096  # how often labels are shuffled to see what a wrong one looks like, of how many rows
+
 
 class LabelErrors(BatchOp):
-    """Finds rows whose label is likely wrong, by confident learning (Northcutt, Jiang & Chuang 2021).
+    """Finds rows whose label is likely wrong, by what a model that did not see them makes of them.
 
     Out-of-sample probabilities come from a logistic regression, cross-validated over `folds`, on cheap features of all
-    columns together: words and pairs of words, small pictures and their edges, mel bands, numbers. The threshold of a
-    class is the mean probability that rows with its label get for it; rows in which the likeliest class among those
-    that reach their threshold is not the label are counted, and so many rows are doubted: those that give their label
-    the lowest probability, where another class exceeds it by `margin`. `then`: `set_aside`, or `mark`, which adds the
-    columns LABEL_doubt (0..1) and LABEL_instead and keeps every row.
+    columns together: words and pairs of words, small pictures and their edges, mel bands, numbers. A label's score is
+    the log-odds it gets (its self-confidence: Northcutt, Jiang & Chuang 2021), less those of its class. Labels shuffled
+    at random tell what a wrong one scores, and from them and the labels given each label gets a probability of being
+    wrong (Efron 2008); it is doubted above `sure` where another class scores more. `then`: `set_aside`, or `mark`,
+    which adds the columns LABEL_doubt (that probability, 0 where not doubted) and LABEL_instead and keeps every row.
 
-    It doubts as well as it knows: where the rest of a row tells the label rightly in two of three rows only, many rows
-    that it doubts are right, and `mark` is the choice. A smaller margin finds more wrong labels, and doubts more right
-    ones.
+    It doubts as well as it knows: the more rows, and the better they tell their labels, the more wrong labels it finds.
+    Under 30 labelled rows, or where the rest of a row hardly tells the label, none is doubted, and a warning says so.
+    Labels mixed up always in the same way are half learnt, so that fewer of them are found.
     """
 
     kinds = ("text", "image", "audio", "series", "number", "category")
@@ -35,18 +40,18 @@ class LabelErrors(BatchOp):
         label: str,
         columns: Sequence[str] | str | None = None,
         folds: int = 5,
-        margin: float = 0.35,
+        sure: float = 0.5,
         then: str = "set_aside",
     ):
         super().__init__(columns=columns)
         self.label = label
         self.folds = folds
-        self.margin = margin
+        self.sure = sure
         self.then = then
         if folds < 2:
             raise BadArgument(f"folds must be at least 2; got {folds}.")
-        if not 0 <= margin <= 1:
-            raise BadArgument(f"margin is a difference of probabilities, between 0 and 1; got {margin}.")
+        if not 0 < sure < 1:
+            raise BadArgument(f"sure is a probability between 0 and 1; got {sure}.")
         if then not in ("set_aside", "mark"):
             raise BadArgument(f"then must be set_aside or mark; got {then!r}.")
 
@@ -85,11 +90,24 @@ class LabelErrors(BatchOp):
                 f"The column {self.label!r} holds {len(names)} different values in {len(row)} rows: that is no label "
                 "to learn. Name the column of classes."
             )
+        if len(row) < LEAST:
+            log.warning("%s: %d labelled rows tell too little, none is doubted.", self.name, len(row))
+            return
         probability = out_of_sample(matrix(parts, [self._kinds[c] for c in self.chosen]), codes, self.folds, self.seed)
-        instead, doubt = confident(probability, codes, self.margin)
-        found = np.flatnonzero(instead >= 0)
         agree = np.array((probability.argmax(1) == codes).mean())
-        self.state = {"row": row[found], "doubt": doubt[found], "instead": names[instead[found]], "agree": agree}
+        self.state = {**empty, "agree": agree}
+        odds = scores(probability, codes)
+        told = told_apart(odds[np.arange(len(codes)), codes], shuffled(odds, codes, self.seed))
+        if told.apart < APART:
+            log.warning(
+                "%s: the other columns hardly tell %r, none is doubted. Name columns that tell more of it, or give "
+                "more rows.", self.name, self.label
+            )  # fmt: skip
+            return
+        best = odds.argmax(1)
+        found = np.flatnonzero((told.probability > self.sure) & (best != codes))
+        doubt = told.probability[found]
+        self.state = {"row": row[found], "doubt": doubt, "instead": names[best[found]], "agree": agree}
 
     def work(self, rows: Rows) -> None:
         told = zip(*(self.state[name].tolist() for name in ("row", "doubt", "instead")))
@@ -105,7 +123,8 @@ class LabelErrors(BatchOp):
             if row.number in doubted and not row.copy:
                 doubt, instead = doubted[row.number]
                 given = row.cells.get(self.label)
-                reasons[i] = f"is labelled {given!r}, but all the rest speaks for {instead!r} ({doubt:.0%} more likely)"
+                reasons[i] = f"is labelled {given!r}, but all the rest speaks for {instead!r}: "
+                reasons[i] += f"wrong with a probability of {in_words(doubt)}"
         self.refuse(rows, reasons)
 
 
@@ -122,7 +141,7 @@ def out_of_sample(features: object, codes: np.ndarray, folds: int, seed: int) ->
     for k in range(folds):
         held, seen = np.flatnonzero(part == k), np.flatnonzero(part != k)
         if len(held) and len(np.unique(codes[seen])) > 1:
-            model = LogisticRegression(C=3.0, max_iter=200)
+            model = LogisticRegression(C=1.0, max_iter=200)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)  # probabilities a step short of the best are fine
                 model.fit(features[seen], codes[seen])  # type: ignore[index]
@@ -130,18 +149,21 @@ def out_of_sample(features: object, codes: np.ndarray, folds: int, seed: int) ->
     return found / found.sum(1, keepdims=True)
 
 
-def confident(probability: np.ndarray, codes: np.ndarray, margin: float) -> tuple[np.ndarray, np.ndarray]:
-    """For each row the class that contradicts its label, -1 for none, and by how much it is likelier, [N] each."""
-    each = np.arange(len(codes))
-    own = probability[each, codes]
-    threshold = np.array(
-        [own[codes == c].mean() if (codes == c).any() else np.inf for c in range(probability.shape[1])]
-    )
-    reached = np.where(probability >= threshold, probability, -1.0)
-    wrong = int(((reached.max(1) >= 0) & (reached.argmax(1) != codes)).sum())
-    best = probability.argmax(1)
-    doubt = probability[each, best] - own
-    lowest = np.zeros(len(codes), bool)
-    lowest[np.argsort(own, kind="stable")[:wrong]] = True
-    doubted = lowest & (best != codes) & (doubt > margin)
-    return np.where(doubted, best, -1), np.where(doubted, doubt, 0.0)
+def scores(probability: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """[N, C]: the log-odds of each class [N, C], less those of the class among all labels: a rare one has its due."""
+    share = np.bincount(codes, minlength=probability.shape[1]) / len(codes)
+    return _log_odds(probability) - _log_odds(share)
+
+
+def shuffled(odds: np.ndarray, codes: np.ndarray, seed: int) -> np.ndarray:
+    """[M]: the scores that rows give the labels of others, where they differ from their own."""
+    rng = np.random.default_rng(seed)
+    drawn = [rng.permutation(len(codes))[:SHUFFLED] for _ in range(SHUFFLINGS)]
+    pairs = np.concatenate([np.stack((i, codes[np.roll(i, 1)])) for i in drawn], axis=1)
+    rows, other = pairs[:, codes[pairs[0]] != pairs[1]]
+    return odds[rows, other]
+
+
+def _log_odds(probability: np.ndarray) -> np.ndarray:
+    found = np.clip(probability, 1e-6, 1 - 1e-6)
+    return np.log(found) - np.log1p(-found)

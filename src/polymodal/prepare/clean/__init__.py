@@ -251,14 +251,14 @@ CLEAN = Catalogue(
         ),
         "label_errors": Entry(
             "polymodal.preparation.across.labels:LabelErrors",
-            "Finds labels that the rest of the row contradicts, by confident learning.",
-            "Northcutt, Jiang & Chuang 2021",
+            "Finds labels that the rest of the row contradicts, by cross-validated confidence.",
+            "after Northcutt, Jiang & Chuang 2021 (confident learning); Efron 2008 (how many to doubt)",
             engines=(engines.SCIKIT_LEARN,),
         ),
         "mismatched": Entry(
             "polymodal.preparation.across.pairs:Mismatched",
             "Sets aside pairs that do not belong together, by an aligned space.",
-            "after Hessel et al. 2021 (CLIPScore); Schuhmann et al. 2021 (filtering by it)",
+            "Conneau et al. 2018 (CSLS); Efron 2008 (the cut); after Schuhmann et al. 2021 (filtering by a space)",
             engines=(engines.LEARNT,),
         ),
     },
