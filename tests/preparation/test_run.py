@@ -98,7 +98,8 @@ def test_what_is_damaged_is_named(tmp_path):
     assert aside["r2"].startswith("photo: the file '2.png' is empty (0 bytes)")
     assert aside["r3"].startswith("photo: the file '3.png' does not exist")
     assert "nearly one colour" in aside["r5"]
-    assert read_table(done.table).column("photo")[1:] == ["media/photo/000000000.png", None]  # the twin's file is the first row's
+    # the twin's file is the first row's
+    assert read_table(done.table).column("photo")[1:] == ["media/photo/000000000.png", None]
 
 
 def test_a_row_may_be_kept_without_its_broken_cell(tmp_path):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import io
 import wave
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -86,15 +86,31 @@ def spectrogram(samples: np.ndarray, rate: int, *, width: int = 320, height: int
     return data_uri(_encoded(image, "PNG", optimize=True), "image/png")
 
 
-def trace(array: np.ndarray, *, width: int = 320, height: int = 80, channels: int = 6) -> str:
-    """SVG data URI of a series [T] or [T, C]: a line a channel (the first `channels`), all on one scale."""
+def span_of(series: Sequence[np.ndarray]) -> tuple[float, float]:
+    """The least and the largest finite value of several series, so that they can be drawn on one scale."""
+    known = np.concatenate([np.asarray(one, dtype=float).ravel() for one in series])
+    known = known[np.isfinite(known)]
+    return (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
+
+
+def trace(
+    array: np.ndarray,
+    *,
+    width: int = 320,
+    height: int = 80,
+    channels: int = 6,
+    span: tuple[float, float] | None = None,
+) -> str:
+    """SVG data URI of a series [T] or [T, C]: a line a channel (the first `channels`), all on one scale.
+
+    `span` is the least and the largest value of the scale; by default those of the series.
+    """
     values = np.asarray(array, dtype=float)
     values = values[:, None] if values.ndim == 1 else values
     if values.ndim != 2 or not len(values):
         raise BadArgument(f"A series is [T] or [T, C] with T > 0; got {list(np.shape(array))}.")
     values = values[np.linspace(0, len(values) - 1, min(len(values), 2 * width)).round().astype(int), :channels]
-    known = values[np.isfinite(values)]
-    low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
+    low, high = span_of([values]) if span is None else span
     y = 4 + (height - 8) * (1 - (values - low) / ((high - low) or 1.0))
     x = np.linspace(2, width - 2, len(values))
     lines = "".join(

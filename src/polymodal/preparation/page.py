@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.files import writing
-from polymodal.evaluate.media import picture, sound, spectrogram, trace
+from polymodal.evaluate.media import picture, sound, span_of, spectrogram, trace
 from polymodal.evaluate.page import cards, page
-from polymodal.evaluate.wording import count, duration
+from polymodal.evaluate.wording import count, duration, joined, plain
+from polymodal.preparation.compare import SHORT, marked
 from polymodal.prepare.media import Media
 from polymodal.prepare.medical import Volume
 
-MOST_REASONS = 20
+MOST_REASONS, MOST_NOTES = 30, 20
+HEARD = 8  # seconds of a sound that the page holds
 _COUNTS = ("seen", "changed", "set_aside", "blanked", "added")
 
 
@@ -35,19 +37,63 @@ def write_page(report: Mapping[str, Any], path: Path) -> None:
     ]
     html = page(
         "prepare.html.j2",
-        title=path.parent.name,
+        title=path.parent.resolve().name,
+        source=report["source"],
+        notes=report["notes"][:MOST_NOTES],
         figures=[f for f in figures if f["value"] != "0" or f["name"].startswith("rows ")],
-        ops=[{**op, "counts": [count(op[key]) for key in _COUNTS] + [duration(op["seconds"])]} for op in report["ops"]],
+        ops=[
+            {
+                **op,
+                "told": _told(op),
+                "shown": bool(op["samples"]),
+                "counts": [count(op[key]) for key in _COUNTS] + [duration(op["seconds"])],
+            }
+            for op in report["ops"]
+        ],
         reasons=report["reasons"][:MOST_REASONS],
-        samples=[_sample(op["name"], sample) for op in report["ops"] for sample in op["samples"]],
+        more_reasons=max(0, len(report["reasons"]) - MOST_REASONS),
+        changes=[
+            {"number": i, "name": op["name"], "told": _told(op), "rows": [_sample(s) for s in op["samples"]]}
+            for i, op in enumerate(report["ops"], start=1)
+            if op["samples"]
+        ],
     )
     with writing(path) as temporary:
         temporary.write_text(html, encoding="utf-8")
 
 
-def _sample(op: str, sample: Mapping[str, Any]) -> dict[str, Any]:
-    told = [_card(side, sample[side]) for side in ("before", "after")]
-    return {"op": op, "id": sample["id"], "column": sample["column"], "cells": cards(told, sample["id"])}
+def _told(op: Mapping[str, Any]) -> str:
+    """The columns of a step and the options that it was given."""
+    options = [f"{name}: {joined(value)}" for name, value in op["options"].items() if name != "columns"]
+    return "; ".join([", ".join(op["columns"]), *options] if op["columns"] else options)
+
+
+def _sample(sample: Mapping[str, Any]) -> dict[str, Any]:
+    before, after = sample["before"], sample["after"]
+    told = [_card("before", before), _card("after", after)]
+    if "text" in before and "text" in after:
+        if before["text"] and after["text"]:
+            told[0]["text"], told[1]["text"] = marked(before["text"], after["text"])
+        else:
+            told = [{**one, "text": shortened(one["text"])} for one in told]
+    elif all(one["kind"] == "series" for one in told):  # on one scale, or drift taken out could not be seen
+        told = [{**one, "picture": drawn} for one, drawn in zip(told, _traces(before, after), strict=True)]
+    came = told[0]["kind"] == "missing" != told[1]["kind"]
+    return {
+        "id": sample["id"],
+        "column": sample["column"],
+        "form": "came" if came else "both",
+        "cells": cards(told, sample["id"]),
+    }
+
+
+def shortened(text: str) -> str:
+    return text if len(text) <= SHORT else f"{text[:SHORT]} … ({count(len(text))} characters)"
+
+
+def _traces(*sides: Mapping[str, Any]) -> list[str]:
+    series = [Media("series", Path(side["path"])).value() for side in sides]
+    return [trace(one, span=span_of(series)) for one in series]
 
 
 def _card(side: str, value: Mapping[str, Any]) -> dict[str, Any]:
@@ -57,15 +103,28 @@ def _card(side: str, value: Mapping[str, Any]) -> dict[str, Any]:
     content = media.value()
     if media.kind == "image":
         array = np.asarray(content.convert("RGB"))
-        return {"stream": side, "kind": "image", "image": picture(array), "small": max(array.shape[:2]) < 64}
+        note = f"{content.width} × {content.height}, {content.mode}"
+        return {
+            "stream": side, "kind": "image", "image": picture(array), "small": max(array.shape[:2]) < 64, "note": note,
+        }  # fmt: skip
     if media.kind == "audio":
-        drawn = spectrogram(content.samples, content.rate)
-        return {"stream": side, "kind": "audio", "audio": sound(content.samples, content.rate), "picture": drawn}
+        heard, seconds = content.samples[: HEARD * content.rate], content.seconds
+        note = f"{seconds:.2f} s at {content.rate:,} Hz, {loudest(content.samples)}"
+        note += f", the first {HEARD} s" if seconds > HEARD else ""
+        drawn = spectrogram(heard, content.rate)
+        return {"stream": side, "kind": "audio", "audio": sound(heard, content.rate), "picture": drawn, "note": note}
     if media.kind == "volume":
         return {"stream": side, "kind": "image", "image": picture(_slice(content)), "small": False}
     if media.kind == "video":
         return {"stream": side, "kind": "text", "text": f"a film of {count(len(content))} bytes"}
-    return {"stream": side, "kind": "series", "picture": trace(content)}
+    steps = f"{len(content):,} steps"
+    return {"stream": side, "kind": "series", "picture": trace(content), "note": steps}
+
+
+def loudest(samples: np.ndarray) -> str:
+    """The highest level in decibels of full scale."""
+    peak = float(np.abs(samples).max(initial=0.0))
+    return f"peak {plain(20 * np.log10(peak), 1)} dB" if peak > 0 else "silent"
 
 
 def _slice(scan: Volume) -> np.ndarray:

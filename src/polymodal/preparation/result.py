@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,9 @@ from polymodal.prepare.media import MEDIA_KINDS, Media
 from polymodal.prepare.rows import SAMPLES, Refused, Row
 from polymodal.train.progress import Progress
 
+MOST_REASONS = 200  # in report.json
+# what differs from row to row in a reason: quoted names, rows, numbers
+_VARIES = re.compile(r"'[^']*'|\"[^\"]*\"|\brow \S+|[-+]?\d[\d.,]*%?")
 _PLAIN = ("id", "category", "number", "date", "ignore")  # kinds of columns whose cells are never the name of a file
 
 
@@ -215,6 +218,7 @@ def _report(
     if originals + aside != len(table):
         raise AssertionError(f"{originals} rows kept and {aside} set aside are not the {len(table)} of the input")
     return {
+        "source": table.name,
         "mark": read_json(folder / ".work" / "work.json")["mark"],
         "rows": {
             "input": len(table) + unread,
@@ -232,11 +236,21 @@ def _report(
             ),
         ],
         "ops": _told_ops(folder / ".work", ops, stages, parts),
-        "reasons": [
-            {"op": op, "reason": reason, "rows": count}
-            for (op, reason), count in Counter((one.op, one.reason) for one in refused).most_common(50)
-        ],
+        "reasons": _reasons(table, refused),
     }
+
+
+def _reasons(table: Table, refused: Sequence[Refused]) -> list[dict[str, Any]]:
+    """Reasons alike but for the numbers and names in them count together; the first tells them, with its row."""
+    unread = unread_of(table, rows=True) + unread_of(table, rows=False)
+    told = [("read", p.column, p.reason, p.row) for p in unread]
+    told += [(one.op, one.column, one.reason, one.row.id) for one in refused]
+    first: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for op, column, reason, row in told:
+        key = (op, column, _VARIES.sub("…", reason))
+        spoken = f"{column}: {reason}" if column else reason
+        first.setdefault(key, {"op": op, "reason": spoken, "row": row, "rows": 0})["rows"] += 1
+    return sorted(first.values(), key=lambda one: -one["rows"])[:MOST_REASONS]
 
 
 def _told_ops(work: Path, ops: Sequence[Op], stages: Sequence[Sequence[int]], parts: int) -> list[dict[str, Any]]:

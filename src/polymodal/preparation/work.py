@@ -15,6 +15,7 @@ import numpy as np
 
 from polymodal.core.errors import BadCell, PolymodalError
 from polymodal.core.files import read_json, write_json, writing
+from polymodal.preparation.compare import LONGEST
 from polymodal.preparation.parts import MediaFolder, read_rows, write_refused, write_rows
 from polymodal.preparation.recipe import Recipe
 from polymodal.prepare.base import BatchOp, Op
@@ -150,9 +151,14 @@ def _samples(tally: Tally, place: int, folder: Path) -> list[dict[str, Any]]:
                 path = folder / f"{place}-{abs(hash_of(row))}-{number}-{side}{value.suffix}"
                 sides[side] = _shown(value, path)
             else:
-                sides[side] = {"text": "" if value is None else str(value)[:400]}
+                sides[side] = {"text": "" if value is None else as_text(value)}
         found.append({"id": row, "column": column, **sides})
     return found
+
+
+def as_text(value: Any) -> str:
+    """A cell of words or numbers as a reader sees it: 0.1 + 0.2 is 0.3."""
+    return f"{value:.12g}" if isinstance(value, float) else str(value)[: 2 * LONGEST]
 
 
 def _shown(media: Media, path: Path) -> dict[str, Any]:
