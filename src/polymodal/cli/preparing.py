@@ -24,7 +24,7 @@ def prepare(
     target: TargetOption = None,
     schema: SchemaOption = None,
     engine: Annotated[str, typer.Option(help="'local', or 'ray' for Ray Data.")] = "local",
-    workers: Annotated[int | None, typer.Option(min=0, help="Processes [one a core]; 0 works in this one.")] = None,
+    workers: Annotated[int | None, typer.Option(min=0, help="Processes, else one a core; 0 works in this one.")] = None,
     resume: Resume = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing.")] = False,
     as_json: AsJson = False,

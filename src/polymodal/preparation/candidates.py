@@ -56,6 +56,9 @@ def candidates(rows: Rows, kinds: Mapping[str, str], target: str | None) -> Iter
         yield Candidate("anonymise", drawn="media")
     yield from _texts(rows["cells"], have)
     yield from _numbers(rows["cells"], have, target)
+    if any(row.part for row in rows["cells"][:1]):
+        # before duplicates, which keep the first of two rows: the one that is measured on has to stay
+        yield Candidate("leaks", drawn="pairs")
     yield Candidate("exact_duplicates", drawn="pairs")
     yield from _more_texts(rows["cells"], have)
     if "image" in have:
@@ -64,8 +67,6 @@ def candidates(rows: Rows, kinds: Mapping[str, str], target: str | None) -> Iter
         yield from _sounds(rows["media"], have["audio"])
     if "series" in have:
         yield from _series(rows["media"], have["series"])
-    if any(row.part for row in rows["cells"][:1]):
-        yield Candidate("leaks", drawn="pairs")
     if target is not None and kinds.get(target) == "category":
         yield Candidate(
             "label_errors",
@@ -164,10 +165,12 @@ def _sentinel(values: np.ndarray, column: str) -> Iterator[Candidate]:
     if len(found) < 10:
         return
     for least, place, beside in ((True, 0, 1), (False, -1, -2)):
-        rest = np.delete(found, place)
         away = abs(found[place] - found[beside])
-        if count[place] >= 3 and away > 2 * (rest.max() - rest.min()):
-            bound = {"least" if least else "most": float(found[beside])}
+        others = values[values != found[place]]  # a slip among them must not hide the mark
+        low, high = np.percentile(others, (1, 99))
+        if count[place] >= 3 and high > low and away > 2 * (high - low):
+            # halfway: rows that were not looked at may lie a little beyond those that were
+            bound = {"least" if least else "most": float(f"{(found[place] + found[beside]) / 2:.3g}")}
             told = f"{count[place]} cells are {found[place]:g}, far from all others: likely a mark for missing."
             yield Candidate("range", {"columns": [column], **bound, "keep_row": True}, why=told)
 

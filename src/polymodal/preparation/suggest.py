@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,16 +14,18 @@ import yaml
 from polymodal.core.errors import BadArgument, MissingExtra, PolymodalError
 from polymodal.core.errors import suggest as nearest
 from polymodal.data.source import Table, read_table
-from polymodal.evaluate.wording import count, joined
+from polymodal.evaluate.wording import count
 from polymodal.preparation.candidates import Candidate, candidates
 from polymodal.preparation.recipe import Recipe
 from polymodal.preparation.run import column_cells, kinds_of, parts_of
+from polymodal.preparation.work import as_text
 from polymodal.prepare.base import Op
 from polymodal.prepare.media import MEDIA_KINDS, Media
 from polymodal.prepare.rows import Row, Rows
 from polymodal.train.progress import Progress
 
 CELLS, PAIRS = 4_000, 1_000  # rows whose texts and numbers are looked at; whose media are compared with one another
+LEAST, BYTES = 200, 64_000_000  # rows whose media are opened: 200, and up to 1,000 while their files are small
 KNOWS = 0.5  # of the labels: a model that knows fewer is in no place to doubt the others
 CHUNK = 64
 _SHOWN = 60  # letters of a text in an example
@@ -83,7 +86,7 @@ def suggest(
     *,
     target: str | None = None,
     schema: Any = None,
-    sample: int = 200,
+    sample: int | None = None,
     seed: int = 0,
     quiet: bool = True,
 ) -> Suggestion:
@@ -91,10 +94,11 @@ def suggest(
     suggested where it finds something; the data stay as they are.
 
     `data` and `schema` as in `prepare`; `target` names a column of classes whose labels are doubted, too; `sample` is
-    how many rows' media are opened (texts and numbers: up to 4,000 rows, duplicates: up to 1,000);
+    how many rows' media are opened: 200 by default, and up to 1,000 while their files are small (64 MB in all); files
+    that are absent or empty are found in 4,000 rows (texts and numbers: up to 4,000 rows, duplicates: up to 1,000);
     without `quiet` the steps tried are told as they go.
     """
-    if sample < 1:
+    if sample is not None and sample < 1:
         raise BadArgument(f"sample must be at least 1 row; got {sample}.")
     table = read_table(data)
     kinds = kinds_of(table, schema)
@@ -123,7 +127,8 @@ def _header(table: Table, kinds: Mapping[str, str], look: _Look) -> list[str]:
         "Suggested by `polymodal prepare --suggest`: read it, change it, then `polymodal prepare DATA -r THIS -o OUT`.",
         f"{count(len(table))} rows. Looked at: texts and numbers of {count(drawn['cells'])}, media of "
         f"{count(drawn['media'])}, duplicates among {count(drawn['pairs'])}.",
-        "Columns: " + ", ".join(f"{name} ({kind})" for name, kind in kinds.items()) + ".",
+        "Columns: " + ", ".join(f"{name} ({kind})" for name, kind in kinds.items()) + ". Is one of another kind? Say "
+        "so in a schema: `fields: {name: kind}`, given by --schema.",
     ]
     for column in table.columns:
         missing = sum(value is None for value in table.column(column))
@@ -135,17 +140,21 @@ def _header(table: Table, kinds: Mapping[str, str], look: _Look) -> list[str]:
 class _Look:
     """Rows drawn once; a step that is suggested changes them, so that the next sees what it would see."""
 
-    def __init__(self, table: Table, kinds: Mapping[str, str], parts: Sequence[str], sample: int, seed: int):
-        self.kinds, self.seed = kinds, seed
+    def __init__(self, table: Table, kinds: Mapping[str, str], parts: Sequence[str], sample: int | None, seed: int):
+        self.kinds, self.seed, self.count = kinds, seed, len(table)
+        self._broken: dict[int, bool] = {}
         order = np.random.default_rng(seed).permutation(len(table))
         columns = {name: column_cells(table, name, kind) for name, kind in kinds.items()}
         media = any(kind in MEDIA_KINDS for kind in kinds.values())
-        most = {"cells": CELLS, "media": min(sample, CELLS), "pairs": PAIRS if media else CELLS}
         every = {
             int(i): Row(table.ids[i], int(i), {c: cell(i) for c, cell in columns.items()}, kinds, parts[i])
             for i in sorted(order[:CELLS].tolist())
         }
-        self.rows = {name: [every[i] for i in sorted(order[:n].tolist())] for name, n in most.items()}
+        opened = min(_opened([every[i] for i in order[:PAIRS].tolist()]) if sample is None else sample, CELLS)
+        most = {"cells": CELLS, "media": opened, "pairs": PAIRS if media else CELLS}
+        drawn = {name: set(order[:n].tolist()) for name, n in most.items()}
+        drawn["media"] |= {i for i, row in every.items() if _unopenable(row)}  # a look at the disk costs little
+        self.rows = {name: [every[i] for i in sorted(numbers)] for name, numbers in drawn.items()}
         self.now = every  # rows as the steps suggested so far leave them
 
     def tried(self, candidate: Candidate) -> Step | None:
@@ -156,24 +165,41 @@ class _Look:
             return None
         given = [self.now[row.number] for row in self.rows[candidate.drawn] if row.number in self.now]
         if candidate.drawn == "media":  # broken files are `readable`'s, found once
-            given = [row for row in given if candidate.name == "readable" or not _broken(row)]
+            given = [row for row in given if candidate.name == "readable" or not self._is_broken(row)]
         done, found = carried_out(op, given)
         hit = len(found.changed) + found.refused + found.blanked
+        if not hit and candidate.name == "readable" and len(given) < self.count:
+            told = f"None of the {count(len(given))} rows opened is broken; the other {count(self.count - len(given))}"
+            return Step(candidate.name, candidate.options, len(given), 0, 0, f"{told} were not opened.")
         if not hit or hit < candidate.least * len(given):
             return None
-        lost = (found.refused + found.blanked) / len(given)
+        seen = len(given)
+        if candidate.name == "readable" and seen < (looked := len(self.rows["cells"])):  # on the disk, at all of them
+            candidate = replace(candidate, why=f"{count(seen)} rows were opened; the files of the others are there.")
+            seen = looked
+        lost = (found.refused + found.blanked) / seen
         step = Step(
             candidate.name,
-            {**candidate.options, **({"columns": found.columns} if found.columns != op.chosen else {})},
-            len(given),
+            {**candidate.options, **({"columns": found.columns} if self._only(found, op, candidate) else {})},
+            seen,
             len(found.changed),
             found.refused,
-            _reason(candidate, op, found, len(given), lost),
+            _reason(candidate, op, found, seen, lost),
             active=not candidate.optional and lost <= candidate.most and float(op.state.get("agree", 1.0)) >= KNOWS,
         )
         if step.active:
             self._accept(given, done)
         return step
+
+    def _only(self, found: _Found, op: Op, candidate: Candidate) -> bool:
+        """Whether the step is to name its columns; files that were not opened may be broken in any column."""
+        return found.columns != op.chosen and candidate.name != "readable"
+
+    def _is_broken(self, row: Row) -> bool:
+        """Whether a file of the row cannot be opened; told once, for to tell it opens them all."""
+        if row.number not in self._broken:
+            self._broken[row.number] = _broken(row)
+        return self._broken[row.number]
 
     def _accept(self, given: Sequence[Row], done: Mapping[int, Row]) -> None:
         for row in given:
@@ -233,8 +259,10 @@ def _compare(op: Op, before: Row, after: Row, blank: set[tuple[int, str]], found
             continue
         found.changed.add(after.number)
         found.touched[column] += 1
-        if not found.example and not isinstance(value, Media):
-            found.example = f"row {after.id}: {column}: {_short(old)} becomes {_short(value)}"
+        if not found.example and isinstance(value, Media):
+            found.example = f"row {after.id}: {column}"
+        elif not found.example:
+            found.example = f"row {after.id}: {column}: {change(old, value)}"
 
 
 def _freed(result: Any, rows: Iterable[Row]) -> Any:
@@ -243,6 +271,25 @@ def _freed(result: Any, rows: Iterable[Row]) -> Any:
             if isinstance(cell, Media):
                 cell.forget()
     return result
+
+
+def _files(row: Row) -> list[Path]:
+    return [cell.source for cell in row.cells.values() if isinstance(cell, Media) and isinstance(cell.source, Path)]
+
+
+def _unopenable(row: Row) -> bool:
+    """Whether a file of the row is absent, no file, or empty."""
+    return any(not path.is_file() or not path.stat().st_size for path in _files(row))
+
+
+def _opened(rows: Sequence[Row]) -> int:
+    """How many of these rows to open: `LEAST`, and as many more as hold `BYTES` together."""
+    total = 0
+    for number, row in enumerate(rows):
+        total += sum(path.stat().st_size for path in _files(row) if path.is_file())
+        if total > BYTES:
+            return max(LEAST, number)
+    return max(LEAST, len(rows))
 
 
 def _broken(row: Row) -> bool:
@@ -275,12 +322,26 @@ def _reason(candidate: Candidate, op: Op, found: _Found, seen: int, lost: float)
         lines.append(f"Left out: it would throw away more than {candidate.most:.0%} of the rows. Is that meant?")
     elif candidate.optional or op.state.get("agree", 1.0) < KNOWS:
         lines.append("Left out: for you to decide.")
-    return "\n".join(joined(line) for line in lines)
+    return "\n".join(one_line(line) for line in lines)
 
 
-def _short(value: Any) -> str:
-    text = joined(value)
-    return repr(text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…")
+def change(old: Any, new: Any) -> str:
+    """`'40 kg' becomes '40'`: of long texts what stands around the first difference."""
+    one, two = (as_text(value) if value is not None else "nothing" for value in (old, new))
+    start = next((i for i, (a, b) in enumerate(zip(one, two, strict=False)) if a != b), min(len(one), len(two)))
+    start = 0 if max(len(one), len(two)) <= _SHOWN else max(0, start - _SHOWN // 3)
+    return " becomes ".join("nothing" if v is None else _window(t, start) for v, t in ((old, one), (new, two)))
+
+
+def _window(text: str, start: int) -> str:
+    """As Python writes it, so that white space shows and a reason stays on its line."""
+    end = start + _SHOWN
+    return repr(("…" if start else "") + text[start:end] + ("…" if end < len(text) else ""))
+
+
+def one_line(text: str) -> str:
+    """A reason is a comment in a file: no cell may break out of its line. Spaces stay as they are."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def _percent(part: int, whole: int) -> str:
