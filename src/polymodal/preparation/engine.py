@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -44,7 +45,11 @@ class RayData:
 
     def __enter__(self) -> RayData:
         if not self.ray.is_initialized():
-            self.ray.init(num_cpus=self.workers or None, log_to_driver=False, include_dashboard=False)
+            for name in ("ray", "ray.data"):  # what it tells of its own doings; our progress and errors say the rest
+                logging.getLogger(name).setLevel(logging.ERROR)
+            self.ray.init(
+                num_cpus=self.workers or None, log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR
+            )
             self._ours = True
         return self
 
