@@ -28,6 +28,7 @@ from polymodal.data.write import write_columns
 from polymodal.preparation.recipe import Recipe
 from polymodal.preparation.run import prepare
 from polymodal.prepare import ANNOTATE, AUGMENT, CLEAN
+from polymodal.prepare.base import CellOp
 
 KINDS = {"photo": "image", "sound": "audio", "beat": "series", "words": "text", "price": "number", "shade": "category"}
 FAULTS = ("good", "good", "good", "missing", "cut", "empty", "absent", "other", "twin", "strange")
@@ -63,7 +64,8 @@ def known_steps(source: str) -> tuple[Any, ...]:
             Recipe.read([step]).ops(KINDS)
         except MissingExtra:
             continue
-        found += [step, {"name": name, "keep_row": True, **options}] if name in CLEAN else [step]
+        by_cell = name in CLEAN and issubclass(CLEAN.load(name), CellOp)  # any other refuses keep_row
+        found += [step, {"name": name, "keep_row": True, **options}] if by_cell else [step]
     return tuple(found)
 
 

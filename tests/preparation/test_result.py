@@ -5,8 +5,10 @@ from __future__ import annotations
 import datetime
 import decimal
 import errno
+import io
 import json
 import shutil
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +88,30 @@ def test_cells_that_cannot_be_opened_here_are_kept_as_they_were(tmp_path):
     rows = ["1.png", "https://example.org/a.png", "C:\\pictures\\a.png"]
     data = table(tmp_path, "id,photo,words\n" + "".join(f"{i},{row},a  b\n" for i, row in enumerate(rows)))
     assert read_table(done(data, ["spaces"], tmp_path).table).column("photo")[1:] == rows[1:]
+
+
+def test_an_empty_member_of_a_shard_is_set_aside_or_stays_as_it_was(tmp_path):
+    photo(tmp_path / "a.png")
+    with tarfile.open(tmp_path / "shard.tar", "w") as shard:
+        for name, content in (("a", (tmp_path / "a.png").read_bytes()), ("b", b"")):
+            for suffix, data in (("png", content), ("txt", b"some  words")):
+                member = tarfile.TarInfo(f"{name}.{suffix}")
+                member.size = len(data)
+                shard.addfile(member, io.BytesIO(data))
+    first = done(tmp_path / "shard.tar", ["readable", "spaces"], tmp_path)
+    assert (first.kept, first.set_aside) == (1, 1)
+    assert "is empty (0 bytes)" in pq.read_table(first.folder / "set_aside.parquet")["reason"].to_pylist()[0]
+    second = prepare(
+        tmp_path / "shard.tar",
+        ["spaces"],
+        out=tmp_path / "second",
+        schema={"kinds": {"txt": "text"}},
+        workers=0,
+        quiet=True,
+    )
+    found = read_table(second.table)
+    assert (second.folder / found.column("png")[1]).read_bytes() == b""
+    assert found.column("txt") == ["some words"] * 2
 
 
 KINDS = {

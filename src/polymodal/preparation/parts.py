@@ -35,7 +35,11 @@ class MediaFolder:
                 continue
             suffix = cell.suffix if cell.decoded is not None else _suffix(cell)
             path = self.folder / f"{self.columns.index(column)}" / f"{stem(row)}{suffix}"
-            cell.write(path)
+            if cell.decoded is None and isinstance(cell.source, bytes):  # as it came, were it empty
+                with writing(path) as temporary:
+                    temporary.write_bytes(cell.source)
+            else:
+                cell.write(path)
             row.cells[column] = Media(cell.kind, path)
 
 
@@ -132,4 +136,4 @@ def _suffix(cell: Media) -> str:
     """The suffix of bytes, by what they begin with."""
     from polymodal.data.values import bytes_suffix
 
-    return bytes_suffix(cell.content()[:512]) or cell.suffix
+    return (bytes_suffix(cell.source[:512]) if isinstance(cell.source, bytes) else None) or cell.suffix
