@@ -4,10 +4,10 @@
 
 Digits in noise: the first rows of avdigits' test split (a folder, or a name in POLYMODAL_DATA). `--prompts`: clean
 prompts of one voice (see `noise.py`), 47 numbers, days and months, with noise planted in them. Pocketsphinx is told
-which words there are; `--whisper` hears the same sounds with a local model (`local_models.py` makes one) and is told
-nothing: numerals that it writes are read as words. "gate before": noise reduction first. Intervals are 95%, by
-resampling utterances. Then the largest error of MFCC and LPC cepstra, in float64, against NumPy and SciPy (the Toeplitz
-system solved; the cepstrum by the Fourier transform of the envelope).
+which words there are; `--whisper` hears the same sounds with a local model (`local_models.py` makes one), told the
+words too, and told nothing: numerals that it writes then are read as words. "gate before": noise reduction first.
+Intervals are 95%, by resampling utterances. Then the largest error of MFCC and LPC cepstra, in float64, against NumPy
+and SciPy (the Toeplitz system solved; the cepstrum by the Fourier transform of the envelope).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from polymodal.prepare.clean.noise import Gate
 from polymodal.prepare.media import Media, Sound
 from polymodal.prepare.rows import Row
 from polymodal.prepare.speech.hmm import Sphinx
-from polymodal.prepare.speech.neural import whisper
+from polymodal.prepare.speech.neural import whisper, whisper_among
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 NUMERALS = {str(i): word for i, word in enumerate(DIGITS)}
@@ -114,20 +114,22 @@ def main() -> None:
         rows = list(csv.DictReader(file))[: given.rows]
     sounds = [Media("audio", folder / row["audio"]).value() for row in rows]
     truth, snr = [row["label"] for row in rows], np.array([float(row["snr_db"]) for row in rows])
-    ways = told(Sphinx(words=DIGITS).hear, given.whisper)
+    ways = told(DIGITS, given.whisper)
     show([row for name, hear in ways.items() for row in by_band(name, truth, heard(sounds, hear), snr)], given.json)
     if given.prompts:
         words = words_of(given.prompts)
-        ways = told(Sphinx(words=list(words)).hear, given.whisper)
+        ways = told(list(words), given.whisper)
         show([row for name, hear in ways.items() for row in by_noise(name, hear, words, given.draws)], given.json)
     show(parity(), given.json)
 
 
-def told(sphinx: Hear, model: str) -> dict[str, Hear]:
+def told(words: Sequence[str], model: str) -> dict[str, Hear]:
     """The ways of hearing, by name."""
-    ways = {"pocketsphinx": sphinx, "pocketsphinx, gate before": gated(sphinx)}
+    sphinx = Sphinx(words=words).hear
+    ways: dict[str, Hear] = {"pocketsphinx": sphinx, "pocketsphinx, gate before": gated(sphinx)}
     if model:
-        ways["whisper"] = lambda sound: whisper(model, sound, "en", 20)
+        ways["whisper, told nothing"] = lambda sound: whisper(model, sound, "en", 20)
+        ways["whisper"] = lambda sound: whisper_among(model, sound, "en", words)
     return ways
 
 

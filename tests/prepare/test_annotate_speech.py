@@ -14,6 +14,7 @@ from polymodal.core.errors import BadArgument, MissingExtra
 from polymodal.nn.cepstra import autocorrelation, levinson
 from polymodal.prepare.media import Sound
 from polymodal.prepare.speech.formant import PHONEMES, RATE, phonemes
+from polymodal.prepare.speech.sound import at_rate
 from polymodal.prepare.speech.synthesis import joined, recordings, speak
 
 DIGITS = ["one", "two", "five", "six", "seven"]
@@ -135,7 +136,8 @@ def test_bands_that_a_low_rate_lacks_are_filled():
         ({"grammar": "no-such-file"}, "JSGF"), ({"dictionary": "no-such-file"}, "does not exist"),
         ({"language_model": "no-such-file"}, "does not exist"), ({"model": "m"}, "pocketsphinx takes"),
         ({"engine": "whisper"}, "needs `model`"),
-        ({"engine": "whisper", "model": "m", "words": ["a"]}, "cannot be told"),
+        ({"engine": "whisper", "model": "m", "grammar": "a"}, "cannot be told"),
+        ({"engine": "wav2vec2", "model": "m", "words": ["a"]}, "cannot be told"),
         ({"engine": "wav2vec2", "model": "m", "language": "en"}, "has its language"),
         ({"engine": "sphinx"}, "Did you mean"),
     ],
@@ -255,6 +257,45 @@ def test_whisper_by_a_local_model(tiny_whisper):
     else:
         with pytest.raises(BadArgument, match=german):
             hears({**spec, "language": "german"}, [])
+
+
+@pytest.mark.parametrize("at_once", [1, 8])
+def test_whisper_told_the_words(tiny_whisper, tmp_path, monkeypatch, at_once):
+    """Against every spelling scored by itself."""
+    from polymodal.prepare.speech import neural
+
+    transformers = pytest.importorskip("transformers")
+    kind, folder = tiny_whisper
+    model = transformers.WhisperForConditionalGeneration.from_pretrained(folder)
+    torch.manual_seed(1)
+    for weights in model.parameters():
+        torch.nn.init.normal_(weights, std=0.5)
+    model.save_pretrained(tmp_path / "random")
+    processor = transformers.WhisperProcessor.from_pretrained(folder)
+    processor.save_pretrained(tmp_path / "random")
+    words = ["ab", "b", "cab dab", "Ba"]
+    monkeypatch.setattr(neural, "AT_ONCE", at_once)
+    spec = {"engine": "whisper", "model": str(tmp_path / "random"), "language": "en", "words": words}
+    (said, sure), silent = hears(spec, [Sound(NOISE, 8000), Sound(np.zeros(8000, np.float32), 16000)])[0]
+    assert silent == ("", 0.0)
+
+    begin = {"english": ["<|startoftranscript|>"], "many": ["<|startoftranscript|>", "<|en|>", "<|transcribe|>"]}[kind]
+    start = processor.tokenizer.convert_tokens_to_ids([*begin, "<|notimestamps|>"])
+    heard = processor.feature_extractor(at_rate(Sound(NOISE, 8000), 16000), sampling_rate=16000, return_tensors="pt")
+    chances = []
+    for word in words:
+        chances.append(0.0)
+        for text in {f" {w}{stop}" for w in (word, word.capitalize()) for stop in ("", ".")}:
+            ids = [*start, *processor.tokenizer.encode(text, add_special_tokens=False), model.config.eos_token_id]
+            with torch.no_grad():
+                told = model.eval()(input_features=heard.input_features, decoder_input_ids=torch.tensor([ids])).logits
+            logs = [told[0, i - 1].log_softmax(-1)[ids[i]].item() for i in range(len(start), len(ids))]
+            chances[-1] += np.exp(sum(logs))
+    assert said == words[int(np.argmax(chances))]
+    assert sure == pytest.approx(max(chances) / sum(chances), abs=2e-3)
+    if kind == "many":
+        with pytest.raises(BadArgument, match="knows several languages: words need a language"):
+            hears({**spec, "language": ""}, [])
 
 
 def test_long_sounds_are_cut_where_they_are_quiet():

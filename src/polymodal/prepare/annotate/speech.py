@@ -21,7 +21,8 @@ class Transcribe(CellAnnotate):
     Engines: `pocketsphinx` (hidden Markov models, English; needs no download), told by one of `words`, `grammar` (JSGF)
     and `language_model` what may be said, with a `dictionary` of one's own if need be; `whisper` and `wav2vec2`, whose
     `model` is a Hugging Face hub name or a local folder (`language` as in `en` and at most `most` tokens for Whisper).
-    Free dictation by pocketsphinx is poor; a list of words or a grammar makes it usable.
+    Whisper can be told the `words`, too: one of these phrases is then said. Free dictation by pocketsphinx is poor; a
+    list of words or a grammar makes it usable.
     """
 
     kinds = ("audio",)
@@ -61,7 +62,7 @@ class Transcribe(CellAnnotate):
             self._sphinx = Sphinx(**ours)  # type: ignore[arg-type]
         else:
             needs_model(engine, model)
-            if wrong := [name for name, value in ours.items() if value]:
+            if wrong := [name for name, value in ours.items() if value and (engine, name) != ("whisper", "words")]:
                 raise BadArgument(f"{wrong[0]} is of the engine pocketsphinx; {engine} cannot be told so.")
             if language and engine == "wav2vec2":
                 raise BadArgument("language is of whisper; a wav2vec2 model has its language.")
@@ -76,7 +77,9 @@ class Transcribe(CellAnnotate):
         from polymodal.prepare.speech import neural
 
         if self.engine == "whisper":
-            neural.listener(self.model, self.language, self.most)
+            model = neural.listener(self.model, self.language, 1 if self.words else self.most)[1]
+            if self.words:
+                neural.beginning(self.model, model, self.language)
         else:
             network("Wav2Vec2ForCTC", "Wav2Vec2Processor", self.model)
 
@@ -87,7 +90,9 @@ class Transcribe(CellAnnotate):
             from polymodal.prepare.speech import neural
 
             model = called(self.model)
-            if self.engine == "whisper":
+            if self.engine == "whisper" and self.words:
+                text, sure = neural.whisper_among(self.model, value, self.language, self.words)
+            elif self.engine == "whisper":
                 text, sure = neural.whisper(self.model, value, self.language, self.most)
             else:
                 text, sure = neural.wav2vec2(self.model, value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -18,6 +18,7 @@ SILENT = 1e-6  # mean power below which a piece holds no words: -60 dB
 UNSURE, NO_SPEECH = -1.0, 0.6  # mean log probability, and chance of no speech (Radford et al. 2023, section 4.5)
 PIECE = 30  # seconds that a network without a length of its own hears at once
 LETTERS = 500  # that VITS says at once: its attention grows with their square
+AT_ONCE, NEGLIGIBLE = 8, 7.0  # spellings scored together; log probability below the best that adds nothing
 PAUSE = 0.2  # seconds of quiet in which a long sound is cut
 
 
@@ -74,6 +75,83 @@ def whisper(name: str, sound: Sound, language: str, most: int) -> tuple[str, flo
         words.append(processor.batch_decode(out.sequences, skip_special_tokens=True)[0].strip())
         logs += found
     return " ".join(w for w in words if w), float(np.exp(np.mean(logs))) if logs else 0.0
+
+
+def whisper_among(name: str, sound: Sound, language: str, words: Sequence[str]) -> tuple[str, float]:
+    """Which of some phrases is said, by the probability that Whisper writes it, small or with a capital, with or
+    without a full stop; its share in that of all phrases says how sure. Only as much as the model hears at once, 30 s,
+    is looked at. Silence gives none.
+
+    The likeliest beginnings are followed first, and none whose first token alone is less likely than what was found.
+
+    Raises `BadArgument` where a model of several languages is not told which.
+    """
+    import torch
+
+    processor, model, _ = listener(name, language, 1)
+    features = processor.feature_extractor
+    wave = at_rate(sound, features.sampling_rate)[: features.n_samples]
+    if not _loud(wave):
+        return "", 0.0
+    start = beginning(name, model, language)
+    ids, of = _spellings(name, tuple(words), tuple(start))
+    heard = features(wave, sampling_rate=features.sampling_rate, return_tensors="pt").input_features
+    scored = torch.full((len(ids),), -torch.inf)
+    with torch.no_grad():
+        states = model.model.encoder(heard).last_hidden_state
+        first = model(encoder_outputs=(states,), decoder_input_ids=torch.tensor([start])).logits[0, -1].log_softmax(-1)
+        bound = first[torch.tensor([one[len(start)] for one in ids])]
+        for block in bound.argsort(descending=True, stable=True).split(AT_ONCE):
+            if bound[block[0]] < scored.max() - NEGLIGIBLE:
+                break
+            scored[block] = _log_probability(model, states, [ids[i] for i in block.tolist()], len(start))
+    chance = torch.stack([scored[of == i].logsumexp(0) for i in range(len(words))]).softmax(0)
+    best = int(chance.argmax())
+    return words[best], float(chance[best])
+
+
+@cache
+def _spellings(name: str, words: tuple[str, ...], start: tuple[int, ...]) -> tuple[list[Any], Any]:
+    """Ways to write each phrase, as tokens with the beginning and the end; and which phrase each is."""
+    import torch
+
+    processor, model, _ = listener(name, "", 1)
+    end = model.generation_config.eos_token_id
+    ids, of = [], []
+    for i, word in enumerate(words):
+        for text in dict.fromkeys((word, word.capitalize())):
+            for stop in ("", "."):
+                spelt = processor.tokenizer.encode(f" {text}{stop}", add_special_tokens=False)
+                ids.append(torch.tensor([*start, *spelt, end[0] if isinstance(end, list) else end]))
+                of.append(i)
+    return ids, torch.tensor(of)
+
+
+def _log_probability(model: Any, states: Any, ids: Sequence[Any], given: int) -> Any:
+    """[N]: how likely each of N rows of tokens is after its first `given`."""
+    import torch
+
+    rows = torch.nn.utils.rnn.pad_sequence(list(ids), batch_first=True)
+    logits = model(encoder_outputs=(states.expand(len(rows), -1, -1),), decoder_input_ids=rows[:, :-1]).logits
+    each = logits.log_softmax(-1).gather(2, rows[:, 1:, None])[..., 0]
+    at, length = torch.arange(1, rows.shape[1]), torch.tensor([len(one) for one in ids])
+    return (each * ((at >= given) & (at < length[:, None]))).sum(1)
+
+
+def beginning(name: str, model: Any, language: str) -> list[int]:
+    """The tokens that tell Whisper to write in a language, without times."""
+    settings = model.generation_config
+    found = [settings.decoder_start_token_id]
+    known = getattr(settings, "lang_to_id", None)
+    if known:
+        if not language:
+            raise BadArgument(f"The model {name!r} knows several languages: words need a language, such as 'en'.")
+        from transformers.models.whisper.tokenization_whisper import TO_LANGUAGE_CODE
+
+        found += [known[f"<|{TO_LANGUAGE_CODE.get(language.lower(), language.lower())}|>"]]
+        found += [settings.task_to_id["transcribe"]]
+    bare = getattr(settings, "no_timestamps_token_id", None)
+    return found if bare is None else [*found, bare]
 
 
 def _no_speech(model: Any, heard: Any) -> float:
