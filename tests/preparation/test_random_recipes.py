@@ -20,6 +20,7 @@ import pytest
 import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from outcome import contents
 from PIL import Image
 
 from polymodal.core.errors import MissingExtra
@@ -178,17 +179,6 @@ def check(case: Case, out: Path, done: Any) -> None:
 def cell_is_damaged(value: str) -> bool:
     """Whether the cell names a file that was never there: it stays as it came where no step looks into it."""
     return "absent" in value
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """Every file that must be the same whoever did the work; times and the folder's name are left out."""
-    found = {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
-    report = json.loads(found.pop("report.json"))
-    found.pop("report.html")
-    for op in report["ops"]:
-        op.pop("seconds")
-        op.pop("samples")
-    return {**found, "report": json.dumps(report).encode()}
 
 
 @given(seed=st.integers(0, 10_000), rows=st.integers(1, 12))

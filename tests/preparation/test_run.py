@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from outcome import contents
 from PIL import Image
 
 from polymodal.core.errors import BadArgument, PolymodalError, UnknownName
@@ -56,17 +57,6 @@ def make_table(folder: Path, damage: list[str]) -> Path:
         rows["price"].append(str(10 + i))
     write_columns(rows, folder / "shop.csv")
     return folder / "shop.csv"
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """Every file that must be the same whoever did the work; times and the folder's name are left out."""
-    found = {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
-    report = json.loads(found.pop("report.json"))
-    found.pop("report.html")
-    for op in report["ops"]:
-        op.pop("seconds")
-        op.pop("samples")
-    return {**found, "report": json.dumps(report).encode()}
 
 
 @given(
