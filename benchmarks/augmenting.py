@@ -82,9 +82,9 @@ def main() -> None:
 
 
 def _step(step: Any, copies: int) -> dict[str, dict[str, Any]]:
-    """A step with that many copies, as in a recipe."""
+    """A step with that many copies, as in a recipe; a picture has one mirror image."""
     name, options = next(iter(step.items())) if isinstance(step, dict) else (step, {})
-    return {name: {**options, **({"copies": copies} if copies > 1 else {})}}
+    return {name: {**options, **({"copies": copies} if copies > 1 and name != "flip" else {})}}
 
 
 def _name(step: dict[str, Any]) -> str:
