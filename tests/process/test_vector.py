@@ -87,3 +87,17 @@ def test_corrupt_keeps_the_spread(standardize):
     assert gone.std().item() == pytest.approx(inputs["vector"].std().item(), rel=0.1)
     assert gone.mean().item() == pytest.approx(inputs["vector"].mean().item(), abs=0.1)
     assert abs(torch.corrcoef(torch.stack([gone[:, 0], inputs["vector"][:, 0]]))[0, 1]) < 0.1
+
+
+def test_vectors_that_lie_in_files(tmp_path):
+    np.save(tmp_path / "a.npy", np.array([[1.0, 2.0, 3.0]]))
+    (tmp_path / "b.csv").write_text("4\n5\n6\n")
+    processor = VectorProcessor()
+    cells = [processor.read(tmp_path / "a.npy"), processor.read(tmp_path / "b.csv")]
+    assert [cell.tolist() for cell in cells] == [[1, 2, 3], [4, 5, 6]]
+    (tmp_path / "c.npy").write_bytes(b"\x93NUMPY")
+    for name, reason in (("c.npy", "not a readable vector"), ("d.npy", "does not exist"), ("e.png", "is a .npy or")):
+        if name == "e.png":
+            (tmp_path / name).write_bytes(b"x")
+        with pytest.raises(BadCell, match=reason):
+            processor.read(tmp_path / name)

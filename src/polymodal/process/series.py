@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from polymodal.core.errors import BadArgument, BadCell, BadData, suggest
-from polymodal.core.lines import numbers_in
+from polymodal.process.arrays import read_array
 from polymodal.process.base import Processor
 
 FRAMINGS = ("crop", "resample")
@@ -139,23 +139,9 @@ def _filled(channel: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 def _array(cell: Any) -> np.ndarray:
     if isinstance(cell, str | Path):
-        return _from_file(Path(cell))
+        return read_array(Path(cell), "series")
     try:
         values = np.asarray(cell, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise BadCell("the list is not a series of numbers, or its steps differ in their number of channels") from error
     return values
-
-
-def _from_file(path: Path) -> np.ndarray:
-    if not path.exists():
-        raise BadCell(f"the file {path.name!r} does not exist")
-    try:
-        if path.suffix.lower() == ".npy":
-            return np.load(path, allow_pickle=False).astype(np.float64)
-        if path.suffix.lower() in (".csv", ".tsv", ".txt"):
-            return numbers_in(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, TypeError, EOFError, MemoryError) as error:
-        words = str(error).split("\n")[0][:160] or type(error).__name__
-        raise BadCell(f"not a readable series: {words}") from error
-    raise BadCell(f"a series is a .npy or .csv file; this ends in {path.suffix!r}")

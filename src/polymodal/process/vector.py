@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from polymodal.core.errors import BadArgument, BadCell
+from polymodal.process.arrays import read_array
 from polymodal.process.base import Processor
 from polymodal.process.scale import Scaler
 
@@ -33,7 +35,10 @@ class VectorProcessor(Processor):
         self.scaler_: Scaler | None = None
 
     def read(self, cell: Any) -> np.ndarray:
-        """float32 [W]. Raises `BadCell` for a wrong width or a cell without a list of finite numbers."""
+        """float32 [W] of a list, an array, or the path of one (.npy, .csv). Raises `BadCell` for a wrong width or a
+        cell without a list of finite numbers."""
+        if isinstance(cell, Path):
+            cell = read_array(cell, "vector")
         try:
             vector = np.asarray(cell, dtype=np.float32)
         except (TypeError, ValueError) as error:
