@@ -193,3 +193,11 @@ def test_what_is_elsewhere_is_said_and_is_there():
     assert "mixup" in options(catalogue("align").load("siglip"))
     assert "modality_dropout" in {option.name for option in fields(Training)}
     assert max(map(len, show_all("augment", "text", 80).splitlines())) <= 80
+
+
+def test_a_step_says_what_columns_it_takes():
+    told = show_part("silent")
+    assert "columns: of kind audio" in told
+    assert "keep_row: true" in told
+    assert "keep_row" not in show_part("flip")
+    assert "columns: of kind" not in show_part("gated")

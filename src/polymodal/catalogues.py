@@ -54,6 +54,7 @@ MODELS = {  # where an engine's model comes from, in words
     "learnt": "model: learnt from your data",
     "named": "model: hub or folder",
 }
+STEPS = ("clean", "annotate", "augment")
 BESIDE = {"fusion": ("fusion", "decision", "answer", "trees")}  # families that one option names
 
 
@@ -156,11 +157,21 @@ def show_part(name: str) -> str:
         entry, cls = parts.entry(name), parts.load(name)
         lines = [f"{name} ({family})", f"  {entry.summary}{_extra(entry)}", *(f"  {line}" for line in _engines(entry))]
         lines.append(f"  source: {entry.source}")
+        if family in STEPS and cls.kinds:  # type: ignore[attr-defined]
+            lines.append(f"  columns: of kind {', '.join(cls.kinds)}")  # type: ignore[attr-defined]
         lines += [f"  {line}".rstrip() for line in ["", *(inspect.getdoc(cls) or "").splitlines(), ""]]
         settable = [_option(parameter) for parameter in options(cls).values()]
         lines += ["  options:", *(f"    {option}" for option in settable)] if settable else ["  no options"]
+        if family in STEPS and _by_cell(cls):
+            lines.append("  a step may say keep_row: true, which sets a cell aside alone and keeps its row without it")
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks)
+
+
+def _by_cell(op: type) -> bool:
+    from polymodal.prepare.base import CellOp
+
+    return issubclass(op, CellOp)
 
 
 def _option(parameter: inspect.Parameter) -> str:
