@@ -404,6 +404,15 @@ def stop_at(monkeypatch, stage: str, steps: int) -> None:
     monkeypatch.setattr(Stage, "advance", advance)
 
 
+@pytest.fixture
+def heeds_ctrl_c():
+    """What a shell starts in the background ignores Ctrl-C, and so would all that it starts in turn."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeds_ctrl_c")
 def test_ctrl_c_says_how_to_go_on_then_concludes_with_what_is_finished(polymodal, shop, tmp_path, monkeypatch):
     command = ["fit", shop.table, "-t", "category", "-o", "run", *SETS, "--set", 'fusion=["gated", "mean", "mlp"]']
     with monkeypatch.context() as patch:
@@ -426,6 +435,7 @@ def test_ctrl_c_says_how_to_go_on_then_concludes_with_what_is_finished(polymodal
     assert "mlp" in (tmp_path / "run" / "leaderboard.csv").read_text(encoding="utf-8")
 
 
+@pytest.mark.usefixtures("heeds_ctrl_c")
 def test_ctrl_c_in_a_terminal_stops_the_workers_too(shop, tmp_path):
     log = tmp_path / "run" / "log.jsonl"
     arguments = ["fit", shop.table, "-t", "category", "-o", tmp_path / "run", *SETS, "--set=workers=2"]
