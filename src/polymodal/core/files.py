@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}(\.\w+)?")
 _SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)$")  # how libraries written in Rust report what the system refused
 
 
@@ -31,6 +32,13 @@ def writing(path: Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def clear_unfinished(folder: Path) -> None:
+    """Remove what `writing` left in a folder when its process was killed. Nobody else may be writing there."""
+    for path in folder.glob(".*"):
+        if _TEMPORARY.fullmatch(path.name) and path.is_file():
+            path.unlink()
 
 
 def sync_folder(folder: Path) -> None:

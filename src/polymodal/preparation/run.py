@@ -13,7 +13,7 @@ import numpy as np
 
 from polymodal.core.digest import fingerprint
 from polymodal.core.errors import BadArgument, BadCell, PolymodalError
-from polymodal.core.files import read_json, write_json
+from polymodal.core.files import clear_unfinished, read_json, write_json
 from polymodal.core.registry import plain
 from polymodal.data.cells import cells
 from polymodal.data.infer import tell
@@ -134,6 +134,7 @@ def _claim(folder: Path, recipe: Recipe, table: Table, kinds: Mapping[str, str],
             raise BadArgument(
                 f"{folder} was begun with another recipe or other data; --resume continues the same only."
             )
+        clear_unfinished(folder)
         return
     if (folder / "report.json").exists() and resume and read_json(folder / "report.json").get("mark") == mark:
         if stamp.parent.exists():  # stopped in the very act of clearing it away
@@ -141,7 +142,8 @@ def _claim(folder: Path, recipe: Recipe, table: Table, kinds: Mapping[str, str],
         raise BadArgument(f"{folder} is finished already: nothing is left to resume.")
     if folder.exists() and not folder.is_dir():
         raise BadArgument(f"{folder} is a file. --out names a new folder.")
-    if folder.exists() and any(folder.iterdir()):
+    # a working folder alone is of a run that was killed before it wrote its stamp: begin anew
+    if folder.exists() and any(path.name != stamp.parent.name for path in folder.iterdir()):
         raise BadArgument(f"{folder} is not empty. Give another --out.")
     write_json(stamp, {**told, "mark": mark})
 
