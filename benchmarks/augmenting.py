@@ -18,8 +18,8 @@ from matched import compared
 from realdata import folder_of, known
 from tools import parser, show
 
-from polymodal.data.source import read_table
-from polymodal.data.write import write_columns
+from polymodal.data.tables.source import read_table
+from polymodal.data.tables.write import write_columns
 
 STEPS = {
     "houses": ["flip", "crop", "color", {"jitter": {"columns": ["area_sqft"]}}],

@@ -30,12 +30,12 @@ from PIL import Image, ImageFilter
 from realdata import folder_of
 from tools import parser, show
 
-from polymodal.data.source import read_table
-from polymodal.data.write import write_columns
+from polymodal.data.media.cell import Media, Sound
+from polymodal.data.tables.source import read_table
+from polymodal.data.tables.write import write_columns
+from polymodal.ops.rows import Row, Rows
 from polymodal.preparation.recipe import Recipe
 from polymodal.preparation.run import prepare
-from polymodal.prepare.media import Media, Sound
-from polymodal.prepare.rows import Row, Rows
 
 Planter = Callable[[Any, np.random.Generator], Any]
 GERMAN = "Der Mann geht mit seinem Hund am Fluss entlang und sieht den Kindern beim Spielen zu"
@@ -120,8 +120,12 @@ TRIALS = (
     Trial("unlikely", "keyboard noise", "text", keyboard),
     Trial("personal", "a mail and a phone", "text", lambda t, r: f"{t} {NAMES}"),
     *(Trial("near_duplicates", f"copy, {n} words changed", "text", None, replaced(n)) for n in (0, 1, 2, 4)),
-    *(Trial({"name": "near_duplicates", "words": 1}, f"copy, {n} words changed, one allowed", "text", None, replaced(n))
-      for n in (1, 2)),
+    *(
+        Trial(
+            {"name": "near_duplicates", "words": 1}, f"copy, {n} words changed, one allowed", "text", None, replaced(n)
+        )
+        for n in (1, 2)
+    ),
     Trial("blurred", "Gaussian blur, 4 pixels", "image", lambda p, r: p.filter(ImageFilter.GaussianBlur(4))),
     Trial("uniform", "one colour", "image", lambda p, r: Image.new("RGB", p.size, (90, 90, 90))),
     Trial("upright", "turned, said in EXIF", "image", turned),

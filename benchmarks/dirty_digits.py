@@ -16,8 +16,8 @@ import soundfile
 from matched import compared
 from PIL import Image
 
-from polymodal.data.source import read_table
-from polymodal.data.write import write_columns
+from polymodal.data.tables.source import read_table
+from polymodal.data.tables.write import write_columns
 from polymodal.preparation.run import prepare
 
 Columns = dict[str, list[str]]

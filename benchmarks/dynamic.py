@@ -27,13 +27,13 @@ from safetensors.torch import load_file as load_tensors
 from tools import parser, show
 
 import polymodal as pm
-from polymodal.answers.adaptive import Adaptive
-from polymodal.assemble import Strategy, build_answer
 from polymodal.core.registry import label
 from polymodal.evaluate.metrics import METRICS, primary
 from polymodal.evaluate.statistics import paired
-from polymodal.train.pool import Pool
-from polymodal.train.work import TEST, Work, open_features, open_work, prediction_of, safe_name
+from polymodal.experiment.work import TEST, Work, open_features, open_work, prediction_of, safe_name
+from polymodal.models.adaptive import Adaptive
+from polymodal.models.build import Strategy, build_answer
+from polymodal.runs.pool import Pool
 
 CHOOSING: tuple[dict[str, Any], ...] = (
     *({"name": "dynamic", "tolerance": t} for t in (0.0, 0.01, 0.02)),
@@ -61,7 +61,7 @@ def train(folder: Path, todo: Sequence[Strategy], seeds: int, workers: int | Non
         }
         for seed in range(seeds) for s in todo
     ]  # fmt: skip
-    with Pool(workers) as pool:
+    with Pool(workers, runs="polymodal.experiment.jobs:guarded") as pool:
         for job, event in pool.run(jobs):
             if event["event"] == "failed":
                 raise SystemExit(f"{job['name']} failed: {event['reason']}\n{event['trace']}")
@@ -178,7 +178,7 @@ def main() -> None:
         **sources, **options, fusion=["dynamic"], deploy="dynamic", seeds=1, ensemble=False, workers=given.workers
     )
     if not (given.out / "metrics.json").exists():
-        from polymodal.train.fit import fit_plan
+        from polymodal.experiment.fit import fit_plan
 
         fit_plan(plan, out=given.out, resume=(given.out / "work").exists(), quiet=given.json)
     work = open_work(str((given.out / "work").resolve()))

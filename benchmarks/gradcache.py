@@ -25,8 +25,8 @@ import torch
 from tools import parser, show
 from torch import Tensor, nn
 
-from polymodal.align import ALIGNERS
-from polymodal.align.base import Aligner
+from polymodal.aligners import ALIGNERS
+from polymodal.aligners.base import Aligner
 from polymodal.core.types import Tokens
 from polymodal.train.gradcache import in_pieces
 

@@ -16,7 +16,7 @@ import torch
 from tools import parser, show
 from torch import Tensor
 
-from polymodal.nn.graph import GraphAttention, GraphAttention2
+from polymodal.nn.layers.graph import GraphAttention, GraphAttention2
 
 SIZES = ((128, 4, 64), (128, 15, 64), (128, 27, 64), (32, 64, 64), (512, 17, 64))  # rows, nodes, width
 HEADS = 4

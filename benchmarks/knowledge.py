@@ -28,9 +28,9 @@ from scipy.stats import t as student
 from tools import parser, show
 
 import polymodal as pm
-from polymodal.align.entities import words
-from polymodal.align.graph import COLUMNS, Graph
-from polymodal.data.source import read_table
+from polymodal.aligners.entities import words
+from polymodal.aligners.graph import COLUMNS, Graph
+from polymodal.data.tables.source import read_table
 
 WORDNET = Path("/usr/share/wordnet")
 GRAPHS = ("none", "true", "shuffled")

@@ -27,12 +27,12 @@ from typing import TypeVar
 import numpy as np
 
 from polymodal.evaluate.language import parse_counts, ratio_interval, segment_counts, tag_counts
-from polymodal.prepare.language.conllu import Sentence, read_conllu
-from polymodal.prepare.language.labels import METHODS, Segmenter, Tagger, cuttable
-from polymodal.prepare.language.parser import Parser
-from polymodal.prepare.language.tokens import cut_chinese, words_by_rules
-from polymodal.prepare.language.train import retagged
-from polymodal.prepare.language.transitions import State, dependents, inside, outside
+from polymodal.ops.language.conllu import Sentence, read_conllu
+from polymodal.ops.language.labels import METHODS, Segmenter, Tagger, cuttable
+from polymodal.ops.language.parser import Parser
+from polymodal.ops.language.tokens import cut_chinese, words_by_rules
+from polymodal.ops.language.train import retagged
+from polymodal.ops.language.transitions import State, dependents, inside, outside
 
 T = TypeVar("T")
 GOLD = Path(__file__).with_name("chinese_gold.txt")

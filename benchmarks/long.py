@@ -62,7 +62,7 @@ def main() -> None:
     for name, value in (("rows", 4), ("layers", 2), ("threads", 2), ("repeats", 5)):
         arguments.add_argument(f"--{name}", type=int, default=value)
     options = arguments.parse_args()
-    from polymodal.nn.long import settled
+    from polymodal.nn.layers.long import settled
 
     table: list[dict[str, Any]] = []
     for length in options.lengths:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import polymodal as pm
-from polymodal.data.source import read_table
+from polymodal.data.tables.source import read_table
 from polymodal.evaluate.metrics import METRICS
 from polymodal.evaluate.statistics import bootstrap, paired
 

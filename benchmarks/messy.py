@@ -21,11 +21,11 @@ from pathlib import Path
 from tools import measured, polymodal
 
 import polymodal as pm
-from polymodal.data.findings import Inspection
-from polymodal.data.inspect import inspect_table
+from polymodal.data.inspection.findings import Inspection
+from polymodal.data.inspection.inspect import inspect_table
 from polymodal.data.messy import Fault, messy
 from polymodal.data.schema import Schema
-from polymodal.data.source import read_table
+from polymodal.data.tables.source import read_table
 from polymodal.process import PROCESSORS
 
 BORNE = ("missing", "copy")  # faults of the data that a fit uses as they are

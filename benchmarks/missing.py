@@ -24,17 +24,17 @@ from strategies import markdown
 from tools import parser, show
 
 import polymodal as pm
-from polymodal.answers import ANSWERS
 from polymodal.evaluate.robustness import Subsets, evaluate_subsets, subset_masks
 from polymodal.evaluate.statistics import compare_draws, holm
-from polymodal.planning import Plan
-from polymodal.predictor import Predictor
-from polymodal.train.compare import Question
-from polymodal.train.conclude import question_of
+from polymodal.experiment.compare import Question
+from polymodal.experiment.finalize import question_of
+from polymodal.experiment.fit import fit_plan
+from polymodal.experiment.plan import Plan
+from polymodal.experiment.results import Finished
+from polymodal.experiment.work import Work, prediction_of
+from polymodal.inference.predictor import Predictor
+from polymodal.models import ANSWERS
 from polymodal.train.features import Features, StreamFeatures
-from polymodal.train.finished import Finished
-from polymodal.train.fit import fit_plan
-from polymodal.train.work import Work, prediction_of
 
 Row = dict[str, Any]
 

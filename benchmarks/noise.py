@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from polymodal.prepare.media import Media, Sound
+from polymodal.data.media.cell import Media, Sound
 
 KINDS = ("white", "pink", "babble")
 VOICES = 5  # in babble
@@ -24,9 +24,7 @@ _MONTHS = "january february march april may june july august september october n
 
 def words_of(folder: Path) -> dict[str, Sound]:
     """Prompts of one known word: numbers, days and months, by the names of their files."""
-    names = dict(enumerate(f"{_ONES} {_TEENS}".split())) | {
-        10 * i: word for i, word in enumerate(_TENS.split(), 2)
-    }
+    names = dict(enumerate(f"{_ONES} {_TEENS}".split())) | {10 * i: word for i, word in enumerate(_TENS.split(), 2)}
     files = {word: f"digits/{number}.wav" for number, word in names.items()}
     files |= {word: f"digits/day-{i}.wav" for i, word in enumerate(_DAYS.split())}
     files |= {word: f"digits/mon-{i}.wav" for i, word in enumerate(_MONTHS.split())}

@@ -30,14 +30,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import polymodal as pm
-from polymodal.assemble import Strategy, build_answer, build_encoder
 from polymodal.config import Training
 from polymodal.core.types import Tokens
-from polymodal.model import Joint, Model
-from polymodal.train.answer_job import fit_answer
-from polymodal.train.encoder_job import fit_encoder
+from polymodal.experiment.answer_job import fit_answer
+from polymodal.experiment.encoder_job import fit_encoder
+from polymodal.experiment.work import VALID, Work, open_features, open_work
+from polymodal.models.base import Joint, Model
+from polymodal.models.build import Strategy, build_answer, build_encoder
 from polymodal.train.loop import LEAST_BATCH, LEAST_STEPS
-from polymodal.train.work import VALID, Work, open_features, open_work
 
 SIDE = 28  # pixels
 STREAMS = ("left", "photo", "right")

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from polymodal.align import ALIGNERS
-from polymodal.align.graph import Graph
+from polymodal.aligners import ALIGNERS
+from polymodal.aligners.graph import Graph
 from polymodal.core.types import Tokens
 
 BRANCHES = (6, 5, 8)
@@ -68,7 +68,7 @@ def aligned(spec: Any, task: Planted, *, seed: int, steps: int = 150, dim: int =
     rows = torch.arange(240)
     part.inform({"text": [text if r < task.pairs else None for r, text in enumerate(task.texts)]}, seed=seed)
     train = {name: Tokens.from_vector(x[: task.pairs]) for name, x in task.views.items()}
-    theirs = dict.fromkeys(WIDTHS, rows[:task.pairs, None])
+    theirs = dict.fromkeys(WIDTHS, rows[: task.pairs, None])
     optimizer = torch.optim.AdamW(part.parameters(), lr=3e-3, weight_decay=0.05)
     for step in range(steps):
         optimizer.param_groups[0]["lr"] = 3e-3 * min(1.0, (step + 1) / 10, 2 * (steps - step) / steps)

@@ -43,7 +43,7 @@ def texts(rows: int, seed: int = 0) -> list[str]:
 
 def ours(given: list[str]) -> int:
     """How many texts are copies, by `nn.minhash`, in batches as `prepare` reads them."""
-    from polymodal.nn.minhash import near_duplicates, signatures
+    from polymodal.data.media.minhash import near_duplicates, signatures
 
     parts = [signatures(given[i : i + 4096], HASHES) for i in range(0, len(given), 4096)]
     first = near_duplicates(np.concatenate(parts), THRESHOLD)
@@ -116,9 +116,9 @@ def pictures(count: int) -> list[dict[str, object]]:
     """Turn upright, fit within 256 pixels, RGB, PNG: our op on decoded media, and a loop of Pillow calls."""
     from PIL import Image, ImageOps
 
-    from polymodal.prepare.clean.image import Normal, Upright
-    from polymodal.prepare.media import Media
-    from polymodal.prepare.rows import Row, Rows
+    from polymodal.data.media.cell import Media
+    from polymodal.ops.clean.image import Normal, Upright
+    from polymodal.ops.rows import Row, Rows
 
     rng = np.random.default_rng(0)
     files = []

@@ -24,13 +24,13 @@ from noise import KINDS, planted, words_of
 from realdata import folder_of
 from tools import parser, show
 
+from polymodal.data.media.cell import Media, Sound
 from polymodal.evaluate.speech import wer
-from polymodal.nn.cepstra import LPCC, MFCC
-from polymodal.prepare.clean.noise import Gate
-from polymodal.prepare.media import Media, Sound
-from polymodal.prepare.rows import Row
-from polymodal.prepare.speech.hmm import Sphinx
-from polymodal.prepare.speech.neural import whisper, whisper_among
+from polymodal.nn.signal.cepstra import LPCC, MFCC
+from polymodal.ops.clean.noise import Gate
+from polymodal.ops.rows import Row
+from polymodal.ops.speech.hmm import Sphinx
+from polymodal.ops.speech.neural import whisper, whisper_among
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 NUMERALS = {str(i): word for i, word in enumerate(DIGITS)}

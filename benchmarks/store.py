@@ -24,10 +24,10 @@ from transformers import BertConfig, BertModel, ViTConfig, ViTModel
 
 from polymodal.core.digest import digest_cells, fingerprint
 from polymodal.core.types import Target, Tokens
-from polymodal.data.store import Store, View
+from polymodal.data.storage.store import Store, View
 from polymodal.fusion import FUSIONS
 from polymodal.heads import HEADS
-from polymodal.model import Joint
+from polymodal.models.base import Joint
 
 Read = Callable[[np.ndarray], dict[str, Tokens]]
 CLASSES = 10

@@ -24,10 +24,10 @@ from tools import parser, show
 
 import polymodal as pm
 from polymodal.evaluate.statistics import Draws, compare_draws, holm, resample
-from polymodal.train.compare import Outcome, Question, chance, score_of
-from polymodal.train.conclude import question_of
-from polymodal.train.finished import Finished
-from polymodal.train.fit import fit_plan
+from polymodal.experiment.compare import Outcome, Question, chance, score_of
+from polymodal.experiment.finalize import question_of
+from polymodal.experiment.fit import fit_plan
+from polymodal.experiment.results import Finished
 
 Row = dict[str, Any]
 TRIVIAL = ("chance", "single")

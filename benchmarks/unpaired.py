@@ -24,8 +24,8 @@ from sentences import captions, encoded
 from tools import parser, show
 from torch import Tensor
 
-from polymodal.align import ALIGNERS
-from polymodal.align.pairs import Side
+from polymodal.aligners import ALIGNERS
+from polymodal.aligners.pairs import Side
 from polymodal.core.types import Tokens
 from polymodal.nn.csls import csls
 

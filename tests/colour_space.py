@@ -11,14 +11,14 @@ from PIL import Image
 from polymodal.core.errors import BadCell
 from polymodal.data.items import items
 from polymodal.data.schema import Field
-from polymodal.data.source import Problem, Table
+from polymodal.data.tables.source import Problem, Table
 from polymodal.process import PROCESSORS
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 60), "blue": (40, 60, 220), "yellow": (230, 210, 40)}
 
 
 class ColourSpace:
-    """The interface of `polymodal.space.Space`: streams `photo` (image) and `title` (text, several columns)."""
+    """As `polymodal.inference.space.Space`: streams `photo` (image) and `title` (text, several columns)."""
 
     def __init__(self, columns=("title",), mark="colours"):
         many = {"many": True} if len(columns) > 1 else {}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 
-from polymodal.prepare.language.conllu import Sentence
+from polymodal.ops.language.conllu import Sentence
 
 NOUNS = ["dog", "man", "house", "ship", "saw", "light", "old", "park", "tree", "letter"]
 VERBS = ["saw", "light", "follow", "find", "paint", "lift"]

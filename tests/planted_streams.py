@@ -7,12 +7,11 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from polymodal.answers import ANSWERS
-from polymodal.answers.adaptive import Adaptive
-from polymodal.answers.base import Parts
-from polymodal.assemble import Heads
 from polymodal.core.types import Target, Tokens
-from polymodal.model import Labelled
+from polymodal.models import ANSWERS
+from polymodal.models.adaptive import Adaptive
+from polymodal.models.base import Labelled
+from polymodal.models.build import Heads, Parts
 
 COST = {"cheap": 1.0, "costly": 9.0}
 WIDTHS = {"cheap": 4, "costly": 4}

@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+CODE = re.compile(r"polymodal(\.\w+)+(:[\w.]+)?")
 ROOT = Path(__file__).parents[1] / "src" / "polymodal"
-FAMILIES = ("data", "process", "encoders", "align", "fusion", "heads", "objectives", "prepare")
-TOP = (
-    "train",
-    "preparation",
-    "evaluate",
-    "explain",
-    "search",
-    "generate",
-    "serve",
-    "compress",
-    "catalogues",
-    "testing",
+FAMILIES = ("process", "encoders", "aligners", "fusion", "heads", "objectives", "ops")
+FLOORS = (  # each stands on those before it
+    ("core",),
+    ("nn", "data"),
+    (*FAMILIES, "report", "runs", "config"),
+    ("models", "evaluate"),
+    ("train", "explain"),
+    ("inference",),
+    ("preparation",),
+    ("experiment", "alignment", "search"),
+    ("catalogues", "testing"),
+    ("cli",),
+    ("__init__",),
 )
-LAYERS = {
-    "core": 0,
-    "nn": 1,
-    **dict.fromkeys(FAMILIES, 2),
-    **dict.fromkeys(("bundle", "model", "config", "answers", "towers", "assemble", "variants", "planning"), 3),
-    **dict.fromkeys(("predictor", "space"), 3),
-    **dict.fromkeys(TOP, 4),
-    "cli": 5,
-    "__init__": 6,
-}
+LAYERS = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 
 
 def _modules() -> dict[str, Path]:
@@ -47,8 +41,24 @@ MODULES = _modules()
 
 
 def _imports(path: Path) -> set[str]:
-    """Modules of this package imported anywhere in the file, inside functions too; not those for type checkers only."""
+    return _imports_of(path.read_text(encoding="utf-8"), path)
+
+
+def _imports_of(code: str, path: Path) -> set[str]:
+    """Modules of this package that a file imports: inside functions too, and those that a string names as code.
+
+    A string that names a module counts like an import of it, unless it is of the same package: a catalogue, in its
+    family's `__init__.py`, names the family's own parts. Imports for type checkers only do not count.
+    """
     found: set[str] = set()
+    own = path.relative_to(ROOT).with_suffix("").parts[0]
+
+    def name(text: str) -> None:
+        module = text.partition(":")[0].removeprefix("polymodal").lstrip(".")
+        while module and module not in MODULES:
+            module = module.rpartition(".")[0]
+        if module.split(".")[0] != own:
+            found.add(module)
 
     def visit(node: ast.AST) -> None:
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
@@ -58,12 +68,14 @@ def _imports(path: Path) -> set[str]:
             for alias in node.names:
                 full = f"{base}.{alias.name}".lstrip(".")
                 found.add(full if full in MODULES else base or "__init__")
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and CODE.fullmatch(node.value):
+            name(node.value)
         if isinstance(node, ast.Import):
             found.update(a.name.removeprefix("polymodal.") for a in node.names if a.name.startswith("polymodal."))
         for child in ast.iter_child_nodes(node):
             visit(child)
 
-    visit(ast.parse(path.read_text(encoding="utf-8")))
+    visit(ast.parse(code))
     return {name for name in found if name}
 
 
@@ -81,6 +93,29 @@ def test_imports_point_down():
             if package in FAMILIES and other in FAMILIES and package != other:
                 wrong.append(f"{name} imports {target}: families never import one another")
     assert not wrong, "\n".join(wrong)
+
+
+def test_no_two_packages_import_each_other():
+    pairs = {(name.split(".")[0], target.split(".")[0]) for name, targets in GRAPH.items() for target in targets}
+    assert not [pair for pair in pairs if pair[0] < pair[1] and pair[::-1] in pairs]
+
+
+def test_no_package_bears_a_command_s_name():
+    """So that `polymodal.align` is a function, whatever was imported before."""
+    from polymodal.cli import app
+
+    commands = {command.name or command.callback.__name__ for command in app.registered_commands}
+    packages = {name.split(".")[0] for name in MODULES}
+    assert commands & {"fit", "align", "prepare"} == {"fit", "align", "prepare"}
+    assert not commands & packages
+
+
+def test_strings_count_as_imports():
+    path = ROOT / "nn" / "planted.py"
+    code = (
+        "from importlib import import_module\nimport_module('polymodal.experiment.jobs')\nRUN = 'polymodal.cli:main'\n"
+    )
+    assert _imports_of(code, path) == {"train.loop", "cli"}
 
 
 def test_every_package_has_a_layer():

@@ -17,7 +17,7 @@ import yaml
 from small_table import ABSENT, BROKEN, EMPTY, QUICK
 
 from polymodal import cli
-from polymodal.train.progress import Stage
+from polymodal.runs.progress import Stage
 
 COMMANDS = ("demo", "inspect", "plan", "fit", "evaluate", "predict", "explain", "list", "show", "store")
 SETS = [f"--set={name}={json.dumps(value)}" for name, value in QUICK.items()]
@@ -156,7 +156,7 @@ def test_evaluate_warns_of_rows_it_was_trained_on(polymodal, shop, tmp_path):
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
 def test_predict_writes_every_form(polymodal, shop, tmp_path, suffix):
-    from polymodal.data.source import read_table
+    from polymodal.data.tables.source import read_table
 
     said = polymodal("predict", shop.run, shop.table, "-o", f"answers{suffix}")
     assert "200 rows written" in done(said)
@@ -191,7 +191,7 @@ def test_demo_runs_on_what_pip_brings(polymodal, tmp_path, monkeypatch):
     plain = Config.from_options.__func__
     quick = {**QUICK, "finetune": False, "finetune_training": {}}
     monkeypatch.setattr(Config, "from_options", classmethod(lambda cls, options: plain(cls, {**options, **quick})))
-    monkeypatch.setattr("polymodal.train.demo.ROWS", {"train": 120, "valid": 40, "test": 40})
+    monkeypatch.setattr("polymodal.experiment.demo.ROWS", {"train": 120, "valid": 40, "test": 40})
     said = polymodal("demo", "-o", "run")
     assert "easy-VQA" in done(said)
     assert (tmp_path / "run" / "report.html").exists()
@@ -357,7 +357,7 @@ def test_what_the_system_refuses_is_said_with_what_to_do(polymodal, shop, monkey
     def refuse(columns, path):
         raise OSError(number, os.strerror(number), str(path))
 
-    monkeypatch.setattr("polymodal.data.write.write_columns", refuse)
+    monkeypatch.setattr("polymodal.data.tables.write.write_columns", refuse)
     assert message in refused(polymodal("predict", shop.run, shop.table, "-o", "p.csv"))
 
 

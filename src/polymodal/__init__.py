@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _LAZY = {
-    "read_table": "polymodal.data.source",
+    "read_table": "polymodal.data.tables.source",
     "Schema": "polymodal.data.schema",
     "Config": "polymodal.config",
     "Training": "polymodal.config",
-    "Store": "polymodal.data.store",
+    "Store": "polymodal.data.storage.store",
     "Tokens": "polymodal.core.types",
     "Batch": "polymodal.core.types",
     "Output": "polymodal.core.types",
@@ -25,29 +25,29 @@ _LAZY = {
     "Fusion": "polymodal.fusion.base",
     "DecisionFusion": "polymodal.fusion.base",
     "Head": "polymodal.heads.base",
-    "Model": "polymodal.model",
-    "Predictor": "polymodal.predictor",
-    "Run": "polymodal.train.run",
-    "inspect": "polymodal.train.inspection",
-    "plan": "polymodal.planning",
-    "fit": "polymodal.train.fit",
-    "load": "polymodal.train.run",
-    "demo": "polymodal.train.demo",
-    "prepare": "polymodal.prepare",
+    "Model": "polymodal.models.base",
+    "Predictor": "polymodal.inference.predictor",
+    "Run": "polymodal.inference.run",
+    "inspect": "polymodal.experiment.inspection",
+    "plan": "polymodal.experiment.plan",
+    "fit": "polymodal.experiment.fit",
+    "load": "polymodal.inference.run",
+    "demo": "polymodal.experiment.demo",
+    "prepare": "polymodal.preparation.run",
     "suggest": "polymodal.preparation.suggest",
-    "train_language": "polymodal.prepare.language.train",
-    "align": "polymodal.align",
+    "train_language": "polymodal.ops.language.train",
+    "align": "polymodal.alignment.run",
     "index": "polymodal.search.build",
     "open_index": "polymodal.search.retrieve",
     "classify": "polymodal.search.classify",
     "Index": "polymodal.search.index",
     "retrieval_metrics": "polymodal.evaluate.retrieval",
-    "Aligned": "polymodal.train.align",
-    "AlignConfig": "polymodal.train.align_config",
-    "Aligner": "polymodal.align.base",
-    "Space": "polymodal.space",
-    "load_space": "polymodal.space",
-    "speak": "polymodal.prepare.speech.synthesis",
+    "Aligned": "polymodal.alignment.run",
+    "AlignConfig": "polymodal.alignment.config",
+    "Aligner": "polymodal.aligners.base",
+    "Space": "polymodal.inference.space",
+    "load_space": "polymodal.inference.space",
+    "speak": "polymodal.ops.speech.synthesis",
 }
 
 __all__ = ["__version__", *_LAZY]
@@ -66,7 +66,10 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
-    from polymodal.align.base import Aligner as Aligner
+    from polymodal.aligners.base import Aligner as Aligner
+    from polymodal.alignment.config import AlignConfig as AlignConfig
+    from polymodal.alignment.run import Aligned as Aligned
+    from polymodal.alignment.run import align as align
     from polymodal.config import Config as Config
     from polymodal.config import Training as Training
     from polymodal.core.types import Batch as Batch
@@ -74,32 +77,29 @@ if TYPE_CHECKING:
     from polymodal.core.types import Target as Target
     from polymodal.core.types import Tokens as Tokens
     from polymodal.data.schema import Schema as Schema
-    from polymodal.data.source import read_table as read_table
-    from polymodal.data.store import Store as Store
+    from polymodal.data.storage.store import Store as Store
+    from polymodal.data.tables.source import read_table as read_table
     from polymodal.encoders.base import Encoder as Encoder
     from polymodal.evaluate.retrieval import retrieval_metrics as retrieval_metrics
+    from polymodal.experiment.demo import demo as demo
+    from polymodal.experiment.fit import fit as fit
+    from polymodal.experiment.inspection import inspect as inspect
+    from polymodal.experiment.plan import plan as plan
     from polymodal.fusion.base import DecisionFusion as DecisionFusion
     from polymodal.fusion.base import Fusion as Fusion
     from polymodal.heads.base import Head as Head
-    from polymodal.model import Model as Model
-    from polymodal.planning import plan as plan
-    from polymodal.predictor import Predictor as Predictor
+    from polymodal.inference.predictor import Predictor as Predictor
+    from polymodal.inference.run import Run as Run
+    from polymodal.inference.run import load as load
+    from polymodal.inference.space import Space as Space
+    from polymodal.inference.space import load_space as load_space
+    from polymodal.models.base import Model as Model
+    from polymodal.ops.language.train import train_language as train_language
+    from polymodal.ops.speech.synthesis import speak as speak
     from polymodal.preparation.run import prepare as prepare
     from polymodal.preparation.suggest import suggest as suggest
-    from polymodal.prepare.language.train import train_language as train_language
-    from polymodal.prepare.speech.synthesis import speak as speak
     from polymodal.process.base import Processor as Processor
     from polymodal.search.build import index as index
     from polymodal.search.classify import classify as classify
     from polymodal.search.index import Index as Index
     from polymodal.search.retrieve import open_index as open_index
-    from polymodal.space import Space as Space
-    from polymodal.space import load_space as load_space
-    from polymodal.train.align import Aligned as Aligned
-    from polymodal.train.align import align as align
-    from polymodal.train.align_config import AlignConfig as AlignConfig
-    from polymodal.train.demo import demo as demo
-    from polymodal.train.fit import fit as fit
-    from polymodal.train.inspection import inspect as inspect
-    from polymodal.train.run import Run as Run
-    from polymodal.train.run import load as load

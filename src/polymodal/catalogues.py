@@ -17,15 +17,15 @@ FAMILIES = {
     "encoder": "polymodal.encoders:ENCODERS",
     "fusion": "polymodal.fusion:FUSIONS",
     "decision": "polymodal.fusion:DECISIONS",
-    "answer": "polymodal.answers:ANSWERS",
+    "answer": "polymodal.models:ANSWERS",
     "trees": "polymodal.fusion:TREES",
     "head": "polymodal.heads:HEADS",
     "objective": "polymodal.objectives:OBJECTIVES",
-    "align": "polymodal.align:ALIGNERS",
-    "embedding": "polymodal.align:EMBEDDINGS",
-    "clean": "polymodal.prepare:CLEAN",
-    "annotate": "polymodal.prepare:ANNOTATE",
-    "augment": "polymodal.prepare:AUGMENT",
+    "align": "polymodal.aligners:ALIGNERS",
+    "embedding": "polymodal.aligners:EMBEDDINGS",
+    "clean": "polymodal.ops:CLEAN",
+    "annotate": "polymodal.ops:ANNOTATE",
+    "augment": "polymodal.ops:AUGMENT",
 }
 WORDS = {
     "processor": "Raw cells of one column to arrays, fitted on the training rows only.",
@@ -169,7 +169,7 @@ def show_part(name: str) -> str:
 
 
 def _by_cell(op: type) -> bool:
-    from polymodal.prepare.base import CellOp
+    from polymodal.ops.base import CellOp
 
     return issubclass(op, CellOp)
 

@@ -93,7 +93,7 @@ def test_suggest_lists_everything_when_nothing_is_near():
 
 
 def test_a_missing_option_is_named():
-    from polymodal.prepare import CLEAN
+    from polymodal.ops import CLEAN
 
     with pytest.raises(BadArgument, match="units needs columns, unit: give it as an option"):
         CLEAN.build("units")

@@ -12,7 +12,7 @@ import pytest
 from polymodal.core.errors import BadCell, BadData, UnknownName
 from polymodal.data.cells import cells
 from polymodal.data.schema import Field
-from polymodal.data.table import Lazy, Table
+from polymodal.data.tables.table import Lazy, Table
 
 
 class Stored(Lazy):
@@ -179,7 +179,7 @@ def test_an_unknown_column_is_refused():
 
 
 def test_mosi_arrays(real_data):
-    from polymodal.data.source import read_table
+    from polymodal.data.tables.source import read_table
 
     table = read_table(real_data("mosi") / "test.csv")
     got = cells(table, Field("audio", "vector", ("row",), {"array": "arrays/audio.npy", "row": "row"}))

@@ -17,11 +17,11 @@ from PIL import Image
 
 from polymodal.core.errors import BadArgument, BadCell, BadData, MissingExtra, UnknownName
 from polymodal.core.types import Batch
-from polymodal.data import dataset as dataset_module
-from polymodal.data import decode, stream
-from polymodal.data.dataset import Dataset, process_table, read_cells
-from polymodal.data.store import Store
-from polymodal.data.table import Problem
+from polymodal.data.storage import dataset as dataset_module
+from polymodal.data.storage import decode, stream
+from polymodal.data.storage.dataset import Dataset, process_table, read_cells
+from polymodal.data.storage.store import Store
+from polymodal.data.tables.table import Problem
 from polymodal.process.image import ImageProcessor
 
 
@@ -383,7 +383,7 @@ def test_cells_are_read_without_a_store_too():
 
 def test_real_cells(store, real_data):
     from polymodal.data.schema import Schema
-    from polymodal.data.source import cells, read_table
+    from polymodal.data.tables.source import cells, read_table
     from polymodal.process import PROCESSORS
 
     table = read_table(real_data("avdigits") / "valid.csv").select(range(60))

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from polymodal.core.errors import BadData
-from polymodal.data.delimited import read_delimited
-from polymodal.data.table import MISSING, Table
+from polymodal.data.tables.delimited import read_delimited
+from polymodal.data.tables.table import MISSING, Table
 
 CELL = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
 ROWS = st.integers(2, 4).flatmap(lambda width: st.lists(st.lists(CELL, min_size=width, max_size=width), max_size=6))

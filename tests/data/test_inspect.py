@@ -13,12 +13,12 @@ from PIL import Image
 from scipy.fft import dctn
 
 from polymodal.core.errors import BadArgument, BadCell, UnknownName
-from polymodal.data.duplicates import clusters, grey, near_pictures, near_texts, same
-from polymodal.data.inspect import Doubled, Leak, inspect_table
+from polymodal.data.inspection.inspect import Doubled, Leak, inspect_table
+from polymodal.data.media.prints import clusters, grey, near_pictures, near_texts, same
 from polymodal.data.messy import messy
 from polymodal.data.schema import Field, Schema
-from polymodal.data.source import read_table
-from polymodal.data.table import Table
+from polymodal.data.tables.source import read_table
+from polymodal.data.tables.table import Table
 
 ROWS = 12
 

@@ -7,7 +7,7 @@ import pytest
 
 from polymodal.data.links import LinkOptions, link_cells, read_links
 from polymodal.data.neighbours import NEW, Memory, features_of, resolved
-from polymodal.data.table import Table
+from polymodal.data.tables.table import Table
 
 IDS = ["a", "b", "c", "d"]
 EDGES = "source,target,weight\na,b,2\nb,a,5\na,c,1\nc,d,0\nd,d,3\nd,a,nan\n"

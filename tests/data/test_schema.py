@@ -12,8 +12,8 @@ import pytest
 from polymodal.core.errors import BadArgument, BadData, UnknownName
 from polymodal.data.infer import tell
 from polymodal.data.schema import Schema
-from polymodal.data.source import read_table
-from polymodal.data.table import Table
+from polymodal.data.tables.source import read_table
+from polymodal.data.tables.table import Table
 
 ROWS = 60
 

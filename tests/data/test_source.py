@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from polymodal.core.errors import BadCell, BadData, MissingExtra
-from polymodal.data.source import read_table
-from polymodal.data.table import Lazy
-from polymodal.data.webdataset import expand_braces
+from polymodal.data.tables.source import read_table
+from polymodal.data.tables.table import Lazy
+from polymodal.data.tables.webdataset import expand_braces
 
 
 def png(value: int = 0) -> bytes:

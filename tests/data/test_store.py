@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
 from polymodal.core.errors import BadArgument, BadData, PolymodalError, UnknownName
-from polymodal.data import segment
-from polymodal.data.group import STALE
-from polymodal.data.store import Store, default_store
+from polymodal.data.storage import segment
+from polymodal.data.storage.group import STALE
+from polymodal.data.storage.store import Store, default_store
 
 GROUP, OTHER = "ab" * 16, "cd" * 16
 DTYPES = ["float16", "float32", "float64", "uint8", "int8", "int16", "int32", "int64", "bool"]

@@ -8,8 +8,8 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from polymodal.core.errors import BadArgument
 from polymodal.data.schema import Schema
-from polymodal.data.source import read_table
 from polymodal.data.synthetic import copied_stream, imbalanced, missing, noise_stream, product
+from polymodal.data.tables.source import read_table
 
 
 def accuracy(features: np.ndarray, labels: list[str]) -> float:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from polymodal.core.errors import BadData, UnknownName
-from polymodal.data.table import Problem, Table, clean
+from polymodal.data.tables.table import Problem, Table, clean
 
 
 def test_clean_takes_every_mark_of_absence_for_none():

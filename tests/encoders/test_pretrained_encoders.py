@@ -11,7 +11,7 @@ from PIL import Image
 
 from polymodal.core.errors import BadArgument, BadCell
 from polymodal.encoders import ENCODERS
-from polymodal.nn.adapt import merge_lora
+from polymodal.nn.layers.adapt import merge_lora
 from polymodal.process import PROCESSORS
 
 pytest.importorskip("transformers")

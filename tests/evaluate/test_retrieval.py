@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
-from polymodal.align.pairs import matches
+from polymodal.aligners.pairs import matches
 from polymodal.core.errors import BadArgument, BadData
 from polymodal.evaluate import retrieval
 from polymodal.evaluate.retrieval import retrieval_metrics, retrieval_ranks

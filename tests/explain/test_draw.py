@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from polymodal.core.errors import BadArgument, BadData
-from polymodal.evaluate.media import cell_card
 from polymodal.explain.draw import highlighted, saliency, waveform, worth_bars, write_explanation
+from polymodal.report.cards import cell_card
 
 
 def test_bars_are_ordered_by_strength_and_coloured_by_side():

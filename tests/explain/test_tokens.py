@@ -11,7 +11,7 @@ from polymodal.explain.tokens import decided, shares, token_weights
 from polymodal.fusion.cross import Cross
 from polymodal.fusion.simple import Concat
 from polymodal.heads.classes import Classes
-from polymodal.model import Joint
+from polymodal.models.base import Joint
 
 B, T, D = 5, 4, 8
 

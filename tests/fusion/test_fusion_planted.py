@@ -8,7 +8,7 @@ import torch
 from polymodal.core.types import Target, Tokens
 from polymodal.fusion import DECISIONS, FUSIONS
 from polymodal.heads import HEADS
-from polymodal.model import Answer, Decisions, Joint
+from polymodal.models.base import Answer, Decisions, Joint
 
 TARGET = Target("sign", "classes", ("minus", "plus"), frequencies=(0.5, 0.5))
 WIDTHS = {"left": 8, "right": 8}

@@ -6,12 +6,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from polymodal.answers.base import Parts
-from polymodal.assemble import Heads
 from polymodal.core.errors import BadArgument
 from polymodal.core.types import Target, Tokens
+from polymodal.experiment.strategies import strategies
 from polymodal.fusion import DECISIONS
-from polymodal.planning import strategies
+from polymodal.models.build import Heads, Parts
 
 NAMES = ("sound", "sight")
 TARGET = Target("y", "classes", ("a", "b", "c"), frequencies=(0.3, 0.3, 0.4))

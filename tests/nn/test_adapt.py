@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from polymodal.core.errors import BadArgument
-from polymodal.nn.adapt import LoRALinear, add_lora, merge_lora
+from polymodal.nn.layers.adapt import LoRALinear, add_lora, merge_lora
 
 
 def net():

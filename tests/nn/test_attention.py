@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from polymodal.core.errors import BadArgument
-from polymodal.nn.attention import MultiHeadAttention, attend
+from polymodal.nn.layers.attention import MultiHeadAttention, attend
 
 
 def reference(query: np.ndarray, key: np.ndarray, value: np.ndarray, mask: np.ndarray) -> np.ndarray:

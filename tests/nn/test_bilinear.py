@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from polymodal.nn.bilinear import low_rank_product, outer_product, with_one
+from polymodal.nn.layers.bilinear import low_rank_product, outer_product, with_one
 
 
 def test_outer_product_of_three():

@@ -2,7 +2,7 @@
 
 import torch
 
-from polymodal.nn.block import TokenDropout, TransformerBlock
+from polymodal.nn.layers.block import TokenDropout, TransformerBlock
 
 
 def test_the_block_is_the_written_formula():

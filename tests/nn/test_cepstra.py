@@ -10,7 +10,7 @@ from scipy.linalg import solve_toeplitz
 from scipy.signal import lfilter
 
 from polymodal.core.errors import BadArgument
-from polymodal.nn.cepstra import LPCC, MFCC, autocorrelation, levinson, predictor_cepstrum
+from polymodal.nn.signal.cepstra import LPCC, MFCC, autocorrelation, levinson, predictor_cepstrum
 
 RATE, WINDOW, HOP = 8000, 200, 80
 WAVES = np.random.default_rng(0).normal(size=(3, 2000)).cumsum(1) * 0.01

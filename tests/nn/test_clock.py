@@ -7,7 +7,7 @@ import torch
 
 from polymodal.core.errors import BadArgument, BadData
 from polymodal.core.types import Tokens
-from polymodal.nn.clock import middles, resample, ticks
+from polymodal.nn.signal.clock import middles, resample, ticks
 
 
 def stream(values, where, mask=None) -> Tokens:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from polymodal.core.errors import BadArgument
-from polymodal.nn.dtw import dtw, pair_costs, soft_dtw
+from polymodal.nn.signal.dtw import dtw, pair_costs, soft_dtw
 
 
 def test_a_sequence_matches_its_slowed_copy_at_no_cost():
@@ -66,7 +66,7 @@ def test_the_window_forbids():
 
 
 def test_as_many_steps_as_anti_diagonals(monkeypatch):
-    import polymodal.nn.dtw as module
+    import polymodal.nn.signal.dtw as module
 
     seen = []
     diagonal = module._diagonal

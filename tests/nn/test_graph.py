@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from polymodal.core.errors import BadArgument
-from polymodal.nn import graph
-from polymodal.nn.graph import MESSAGES, GraphBlock
+from polymodal.nn.layers import graph
+from polymodal.nn.layers.graph import MESSAGES, GraphBlock
 
 
 def _case(kind: str):

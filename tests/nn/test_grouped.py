@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from polymodal.nn.block import TransformerBlock
-from polymodal.nn.grouped import GroupedLinear, linear, norm
+from polymodal.nn.layers.block import TransformerBlock
+from polymodal.nn.layers.grouped import GroupedLinear, linear, norm
 
 
 def test_each_group_is_a_linear_map_of_its_own():

@@ -10,8 +10,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from polymodal.core.errors import BadArgument
-from polymodal.nn.attention import attend
-from polymodal.nn.long import FULL_UP_TO, WINDOW, check_kind, linear_attend, rule_of, settled, window_attend
+from polymodal.nn.layers.attention import attend
+from polymodal.nn.layers.long import FULL_UP_TO, WINDOW, check_kind, linear_attend, rule_of, settled, window_attend
 
 RULES = {"window": partial(window_attend, window=2, leaders=1), "linear": linear_attend}
 

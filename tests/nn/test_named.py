@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from polymodal.nn.named import Named, module_name
+from polymodal.nn.layers.named import Named, module_name
 
 AWKWARD = ["type", "values", "keys", "a.b", "a", "%2E", "of_a", "", " ", "ü", "training", "..", "%"]
 

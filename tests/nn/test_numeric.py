@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from polymodal.core.errors import BadArgument
-from polymodal.nn.numeric import CategoryEmbedding, FeatureLinear, NumberEmbedding, Periodic, PiecewiseLinear
+from polymodal.nn.layers.numeric import CategoryEmbedding, FeatureLinear, NumberEmbedding, Periodic, PiecewiseLinear
 
 EDGES = [[-2.0, -0.5, 0.0, 1.5], [0.0, 1.0]]
 

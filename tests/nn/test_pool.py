@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from polymodal.nn.pool import AttentionPool, masked_mean, masked_softmax
+from polymodal.nn.layers.pool import AttentionPool, masked_mean, masked_softmax
 
 
 def test_softmax_over_real_places_only():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from polymodal.nn.position import index_features, place_features, sinusoids
+from polymodal.nn.layers.position import index_features, place_features, sinusoids
 
 
 def test_defaults_are_the_transformers():

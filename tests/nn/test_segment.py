@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from polymodal.nn.segment import grid_places, segment_mean
+from polymodal.nn.layers.segment import grid_places, segment_mean
 
 
 @pytest.mark.parametrize(("length", "count"), [(32, 16), (37, 16), (5, 16), (1, 16), (17, 4)])

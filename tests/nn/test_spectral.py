@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from polymodal.nn.spectral import LogMel, mel_bank
+from polymodal.nn.signal.spectral import LogMel, mel_bank
 
 
 def test_parity_with_numpy():

@@ -3,8 +3,8 @@
 import torch
 
 from polymodal.core.types import Tokens
-from polymodal.nn.position import index_features, place_features
-from polymodal.nn.streams import Join, LineUp, Project
+from polymodal.nn.layers.position import index_features, place_features
+from polymodal.nn.layers.streams import Join, LineUp, Project
 
 
 def test_join_equals_concatenation_with_bits_of_absence():

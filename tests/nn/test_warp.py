@@ -2,7 +2,7 @@
 
 import torch
 
-from polymodal.nn.warp import affine, rolled, stripes, uniform
+from polymodal.nn.signal.warp import affine, rolled, stripes, uniform
 
 
 def test_identity_and_mirror():

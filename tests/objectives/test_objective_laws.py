@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 import torch
 
-from polymodal.assemble import Heads, Strategy, build_answer, build_objectives
 from polymodal.core.errors import BadArgument, UnknownName
 from polymodal.core.registry import options
 from polymodal.core.types import Target, Tokens
+from polymodal.models.build import Heads, Strategy, build_answer, build_objectives
 from polymodal.objectives import OBJECTIVES
 from polymodal.objectives.base import Objective, Setting
 from polymodal.testing import NotConformant, check_objective
 from polymodal.testing.objective import TARGETS
 from polymodal.testing.subject import random_streams
-from polymodal.train.lesson import Lesson
+from polymodal.train.step import Lesson
 
 WIDTHS = {"left": 6, "middle": 10, "right": 8}
 # Another value of each option of each objective. A new option must be entered here.
@@ -185,7 +185,7 @@ def test_the_check_names_lost_state_and_foreign_gradients():
 
 
 def test_hidden_streams_are_a_proper_part():
-    from polymodal.nn.hide import fewer_streams
+    from polymodal.nn.mask_streams import fewer_streams
 
     streams = random_streams(WIDTHS)
     torch.manual_seed(0)

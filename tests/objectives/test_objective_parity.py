@@ -11,8 +11,8 @@ from scipy.optimize import minimize_scalar
 from scipy.spatial.distance import cdist
 from scipy.special import log_expit, logsumexp
 
-from polymodal.assemble import Heads, Strategy, build_answer
 from polymodal.core.types import Target, Tokens
+from polymodal.models.build import Heads, Strategy, build_answer
 from polymodal.objectives import OBJECTIVES, agm, gblend, mmpareto, ogm, pmr
 from polymodal.objectives.base import Setting, Step
 from polymodal.objectives.contribution import confidence, row_losses, scores_with, shapley
@@ -387,7 +387,7 @@ def test_ranking_loss():
     step = step_of(answer, streams, targets)
     torch.manual_seed(3)
     found = objective(step)
-    from polymodal.nn.hide import fewer_streams
+    from polymodal.nn.mask_streams import fewer_streams
 
     torch.manual_seed(3)
     less = answer.join(fewer_streams(step.streams))

@@ -11,12 +11,13 @@ from test_clean_audio import VOICES
 from test_clean_image import PHOTOS, photo
 
 from polymodal.core.errors import BadArgument, BadData
-from polymodal.preparation.across import pairs
-from polymodal.preparation.across.doubt import in_words, told_apart
-from polymodal.preparation.across.labels import out_of_sample, scores, shuffled
+from polymodal.data.media.cell import Media
+from polymodal.ops.across import pairs
+from polymodal.ops.across.labels import out_of_sample, scores, shuffled
+from polymodal.ops.across.uncertainty import in_words, told_apart
+from polymodal.ops.rows import Row, Rows
+from polymodal.preparation import recipe
 from polymodal.preparation.recipe import Recipe
-from polymodal.prepare.media import Media
-from polymodal.prepare.rows import Row, Rows
 
 TEXTS = [
     f"this is the {w} text of them all, and it goes on for a while" for w in ("first", "second", "third", "fourth")
@@ -221,7 +222,7 @@ def mixed(count: int, spread: float = 0.01):
 
 
 def test_mixed_up_pairs_are_found(monkeypatch):
-    monkeypatch.setattr(pairs, "_space", lambda folder: Space())
+    monkeypatch.setattr(recipe, "open_space", lambda folder: Space())
     table, wrong = mixed(200)
     table["a"][5] = None
     rows, op = applied(PAIR, table, {"a": "text", "b": "text"})
@@ -235,7 +236,7 @@ def test_mixed_up_pairs_are_found(monkeypatch):
 
 
 def test_the_surer_the_fewer(monkeypatch):
-    monkeypatch.setattr(pairs, "_space", lambda folder: Space())
+    monkeypatch.setattr(recipe, "open_space", lambda folder: Space())
     table, _ = mixed(200, spread=0.5)
     kinds = {"a": "text", "b": "text"}
     found = [
@@ -246,7 +247,7 @@ def test_the_surer_the_fewer(monkeypatch):
 
 
 def test_few_pairs_and_spaces_that_tell_nothing_are_left_alone(monkeypatch, caplog):
-    monkeypatch.setattr(pairs, "_space", lambda folder: Space())
+    monkeypatch.setattr(recipe, "open_space", lambda folder: Space())
     table, _ = mixed(29)
     assert not applied(PAIR, table, {"a": "text", "b": "text"})[0].refused
     assert "29 rows with both a and b tell too little" in caplog.text
@@ -272,7 +273,7 @@ def test_scores_of_pairs_by_their_formula(monkeypatch):
 
 
 def test_bad_spaces_and_columns(monkeypatch):
-    monkeypatch.setattr(pairs, "_space", lambda folder: Space())
+    monkeypatch.setattr(recipe, "open_space", lambda folder: Space())
     kinds = {"a": "text", "b": "text"}
     for options, message in (
         ({"columns": ["a"]}, "must name two columns"), ({"columns": "a"}, "columns takes a list; got 'a'"),

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from polymodal.core.errors import BadArgument
-from polymodal.data.source import read_table
-from polymodal.data.write import write_columns
+from polymodal.data.tables.source import read_table
+from polymodal.data.tables.write import write_columns
 from polymodal.preparation.run import kinds_of, prepare
 
 ROWS = 12

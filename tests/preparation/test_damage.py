@@ -20,9 +20,9 @@ from typer.testing import CliRunner
 
 from polymodal.cli import app
 from polymodal.core.errors import BadCell
-from polymodal.data.source import read_table
-from polymodal.data.write import write_columns
-from polymodal.prepare.media import Media
+from polymodal.data.media.cell import Media
+from polymodal.data.tables.source import read_table
+from polymodal.data.tables.write import write_columns
 
 GOOD = 4  # undamaged rows beside each damaged one
 

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from polymodal.evaluate.media import span_of, trace
 from polymodal.preparation.compare import AROUND, LONGEST, marked
 from polymodal.preparation.run import prepare
+from polymodal.report.cards import span_of, trace
 
 
 def plain(html: str, tag: str) -> str:

@@ -25,12 +25,12 @@ from outcome import contents
 from PIL import Image
 
 from polymodal.core.errors import BadArgument, MissingExtra
-from polymodal.data.source import read_table
-from polymodal.data.write import write_columns
+from polymodal.data.tables.source import read_table
+from polymodal.data.tables.write import write_columns
+from polymodal.ops import ANNOTATE, AUGMENT, CLEAN
+from polymodal.ops.base import CellOp
 from polymodal.preparation.recipe import Recipe
 from polymodal.preparation.run import prepare
-from polymodal.prepare import ANNOTATE, AUGMENT, CLEAN
-from polymodal.prepare.base import CellOp
 
 KINDS = {"photo": "image", "sound": "audio", "beat": "series", "words": "text", "price": "number", "shade": "category"}
 FAULTS = ("good", "good", "good", "missing", "cut", "empty", "absent", "other", "twin", "strange")

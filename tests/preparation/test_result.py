@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from polymodal.core.errors import BadArgument, PolymodalError, UnknownName
-from polymodal.data.source import read_table
+from polymodal.data.tables.source import read_table
 from polymodal.preparation import work
 from polymodal.preparation.run import prepare
 

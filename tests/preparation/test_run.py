@@ -18,8 +18,8 @@ from outcome import contents
 from PIL import Image
 
 from polymodal.core.errors import BadArgument, PolymodalError, UnknownName
-from polymodal.data.source import read_table
-from polymodal.data.write import write_columns
+from polymodal.data.tables.source import read_table
+from polymodal.data.tables.write import write_columns
 from polymodal.preparation.recipe import Recipe
 from polymodal.preparation.run import prepare
 
@@ -177,7 +177,7 @@ def test_two_runs_never_mix(tmp_path):
 
 def test_an_op_that_fails_names_its_rows_and_can_be_resumed(tmp_path, monkeypatch):
     data = make_table(tmp_path, ["none"] * 5)
-    from polymodal.prepare.clean.text import Spaces
+    from polymodal.ops.clean.text import Spaces
 
     plain = Spaces.mend
 

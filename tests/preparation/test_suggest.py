@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 import polymodal as pm
 from polymodal.cli import app
 from polymodal.core.errors import BadArgument
-from polymodal.data.write import write_columns
+from polymodal.data.tables.write import write_columns
 from polymodal.preparation.recipe import Recipe
 
 WORDS = (  # noqa: SIM905 - a list of 28 words, a line each, says less

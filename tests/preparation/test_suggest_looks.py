@@ -8,7 +8,7 @@ import yaml
 from PIL import Image
 
 import polymodal as pm
-from polymodal.data.write import write_columns
+from polymodal.data.tables.write import write_columns
 from polymodal.preparation import suggest as looking
 from polymodal.preparation.suggest import change
 

@@ -9,7 +9,7 @@ import torch
 from scipy.special import expit, logsumexp
 from torch import Tensor, nn
 
-from polymodal.align import ALIGNERS
+from polymodal.aligners import ALIGNERS
 from polymodal.core.types import Tokens
 from reference.arithmetic import gelu, linear, norm
 from reference.parity import Arrays, Pair, module_pair, parity

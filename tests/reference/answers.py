@@ -9,10 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polymodal.answers import ANSWERS
-from polymodal.answers.base import Parts
-from polymodal.assemble import Heads
 from polymodal.core.types import Target, Tokens
+from polymodal.models import ANSWERS
+from polymodal.models.build import Heads, Parts
 from reference.arithmetic import gelu, linear, softmax
 from reference.decisions import pooled as late_mean
 from reference.fusion import DIM, PRESENT, WIDTHS

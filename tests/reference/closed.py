@@ -10,10 +10,10 @@ import scipy.linalg
 import torch
 from torch import Tensor
 
-from polymodal.align import ALIGNERS
-from polymodal.align.mixup import fusemix
-from polymodal.align.pairs import Side
-from polymodal.align.structure import structure
+from polymodal.aligners import ALIGNERS
+from polymodal.aligners.mixup import fusemix
+from polymodal.aligners.pairs import Side
+from polymodal.aligners.structure import structure
 from polymodal.core.types import Tokens
 from polymodal.nn.csls import csls
 from polymodal.nn.neighbours import mutual_knn

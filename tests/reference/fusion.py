@@ -11,7 +11,7 @@ from torch import Tensor
 
 from polymodal.core.types import Tokens
 from polymodal.fusion import FUSIONS
-from polymodal.nn.position import index_features
+from polymodal.nn.layers.position import index_features
 from reference.arithmetic import attention as attention_of
 from reference.arithmetic import block, feed_forward, gelu, linear, norm, softmax
 from reference.parity import Arrays, Pair, Tensors, module_pair, parity

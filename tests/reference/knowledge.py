@@ -10,7 +10,7 @@ import torch
 from scipy.special import expit, logsumexp, softmax
 from torch import Tensor, nn
 
-from polymodal.align import ALIGNERS, EMBEDDINGS
+from polymodal.aligners import ALIGNERS, EMBEDDINGS
 from polymodal.core.types import Tokens
 from reference.align import ROWS, TOGETHER, WIDTHS, head
 from reference.parity import Arrays, Pair, Tensors, module_pair, parity

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polymodal.nn.long import linear_attend, window_attend
+from polymodal.nn.layers.long import linear_attend, window_attend
 from reference.arithmetic import softmax
 from reference.parity import Arrays, Pair, parity
 

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from scipy.spatial.distance import cdist
 
-from polymodal.assemble import Heads
 from polymodal.core.types import Output, Target, Tokens
-from polymodal.nn.hide import drop_streams
+from polymodal.models.build import Heads
+from polymodal.nn.mask_streams import drop_streams
 from polymodal.objectives import agm, gblend, mmpareto, ogm, pmr
 from polymodal.objectives.base import Setting, Step
 from polymodal.objectives.ranking import Ranking

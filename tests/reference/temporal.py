@@ -11,8 +11,8 @@ from torch import Tensor
 
 from polymodal.core.types import Tokens
 from polymodal.fusion import FUSIONS
-from polymodal.nn.clock import resample
-from polymodal.nn.dtw import dtw, pair_costs, soft_dtw
+from polymodal.nn.signal.clock import resample
+from polymodal.nn.signal.dtw import dtw, pair_costs, soft_dtw
 from reference.arithmetic import linear
 from reference.parity import Arrays, Pair, Tensors, module_pair, parity
 

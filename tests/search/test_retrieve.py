@@ -15,8 +15,8 @@ from colour_space import COLOURS, ColourSpace, write_things
 import polymodal as pm
 from polymodal import cli
 from polymodal.core.errors import BadArgument, BadData, UnknownName
+from polymodal.inference.space import Space
 from polymodal.search import build
-from polymodal.space import Space
 
 
 @pytest.fixture

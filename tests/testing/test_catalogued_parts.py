@@ -19,17 +19,17 @@ TESTS = Path(__file__).parents[1]
 TRIED = {
     "fusion": "fusion/test_fusion_laws.py",
     "decision": "fusion/test_fusion_laws.py",
-    "answer": "answers/test_answer_laws.py",
+    "answer": "models/test_answer_laws.py",
     "trees": "fusion/test_boosted.py",
     "encoder": "testing/test_catalogued_parts.py",
     "processor": "testing/test_catalogued_parts.py",
     "head": "testing/test_catalogued_parts.py",
     "objective": "objectives/test_objective_laws.py",
-    "align": "align/test_aligner_laws.py",
-    "embedding": "align/test_embedding.py",
-    "clean": "prepare/test_op_laws.py",
-    "annotate": "prepare/test_op_laws.py",
-    "augment": "prepare/test_op_laws.py",
+    "align": "aligners/test_aligner_laws.py",
+    "embedding": "aligners/test_embedding.py",
+    "clean": "ops/test_op_laws.py",
+    "annotate": "ops/test_op_laws.py",
+    "augment": "ops/test_op_laws.py",
 }
 # Options without which eight rows are too few to learn from.
 SMALL: dict[str, dict[str, Any]] = {"text_tfidf": {"rare": 1}}

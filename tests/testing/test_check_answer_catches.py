@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from polymodal.core.types import Output
-from polymodal.model import Answer, Joint
+from polymodal.models.base import Answer, Joint
 from polymodal.testing import NotConformant, check_answer
 
 

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from polymodal.data.store import Store
+from polymodal.data.storage.store import Store
 from polymodal.train import features as module
 from polymodal.train.features import Features, StreamFeatures
 

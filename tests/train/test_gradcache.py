@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from polymodal.align import ALIGNERS
+from polymodal.aligners import ALIGNERS
 from polymodal.core.types import Tokens
 from polymodal.train.gradcache import in_pieces
 

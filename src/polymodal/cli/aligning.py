@@ -30,8 +30,8 @@ def align(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing; the run's files say it all.")] = False,
 ) -> None:
     """Bring two streams or more into one space, in which each finds the other."""
-    from polymodal.train.align import align as run_align
-    from polymodal.train.align_config import AlignConfig
+    from polymodal.alignment.config import AlignConfig
+    from polymodal.alignment.run import align as run_align
 
     given = {"method": method, "towers": towers, "seed": seed}
     changes = {**{name: value for name, value in given.items() if value is not None}, **read_sets(sets)}

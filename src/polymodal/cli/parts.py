@@ -45,7 +45,7 @@ def store(
     as_json: AsJson = False,
 ) -> None:
     """What the encode-once store holds, and clearing it. POLYMODAL_STORE names another folder."""
-    from polymodal.data.store import Store, default_store
+    from polymodal.data.storage.store import Store, default_store
 
     found = Store(folder or default_store())
     if clear is not None:

@@ -85,7 +85,7 @@ def train_language(
     seed: Annotated[int, typer.Option(help="Of the parser.")] = 0,
 ) -> None:
     """Learn to cut, tag and parse a language from a corpus of one's own."""
-    from polymodal.prepare.language import train
+    from polymodal.ops.language import train
 
     parts = [name.strip() for name in what.split(",")]
     train.train_language(corpus, out, what=parts, method=method, epochs=epochs, seed=seed)

@@ -94,7 +94,7 @@ def classify(
     as_json: AsJson = False,
 ) -> None:
     """Name the class of every row from class names alone, without training."""
-    from polymodal.data.write import check_writable, write_columns
+    from polymodal.data.tables.write import check_writable, write_columns
     from polymodal.search.classify import classify as run_classify
 
     if out is not None:

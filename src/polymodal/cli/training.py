@@ -31,7 +31,7 @@ def demo(
     resume: Resume = False,
 ) -> None:
     """The main job on built-in data, end to end, with a report."""
-    from polymodal.train.demo import demo as run_demo
+    from polymodal.experiment.demo import demo as run_demo
 
     run_demo(out, resume=resume)
 
@@ -46,7 +46,7 @@ def inspect(
     as_json: AsJson = False,
 ) -> None:
     """Fields, kinds, missing cells, broken files, duplicates, leaks between splits."""
-    from polymodal.train.inspection import inspect as run_inspect
+    from polymodal.experiment.inspection import inspect as run_inspect
 
     found = run_inspect(data, target, valid=valid, test=test, schema=schema)
     show_result(found.to_json() if as_json else found.text())
@@ -66,7 +66,7 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """What fit would do, and why; computes nothing."""
-    from polymodal.planning import plan as make_plan
+    from polymodal.experiment.plan import plan as make_plan
 
     settings = read_config(config, sets, fusion=fusion, seeds=seeds)
     found = make_plan(data, target, valid=valid, test=test, schema=schema, config=settings)
@@ -91,7 +91,7 @@ def fit(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing; the run's files say it all.")] = False,
 ) -> None:
     """Train, compare every way to fuse, keep the best, and say whether fusing helped."""
-    from polymodal.train.fit import fit as run_fit
+    from polymodal.experiment.fit import fit as run_fit
 
     settings = read_config(config, sets, fusion=fusion, seeds=seeds, budget_ms=budget_ms, time_limit=time_limit)
     run_fit(data, target, out=out, valid=valid, test=test, schema=schema, config=settings, resume=resume, quiet=quiet)

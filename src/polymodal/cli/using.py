@@ -21,7 +21,7 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Metrics with intervals, every subset of streams, noise curves, calibration, report."""
-    from polymodal.train.run import load
+    from polymodal.inference.run import load
 
     folder = out or run / "evaluation"
     if folder.exists() and not folder.is_dir():
@@ -40,8 +40,8 @@ def predict(
     out: Annotated[Path, typer.Option("--out", "-o", help="CSV, TSV, JSONL or Parquet file to write.")],
 ) -> None:
     """Label and probability, or number and interval, of every row."""
-    from polymodal.data.write import check_writable, write_columns
-    from polymodal.train.run import load
+    from polymodal.data.tables.write import check_writable, write_columns
+    from polymodal.inference.run import load
 
     check_writable(out)
     spare(data, out)
@@ -64,8 +64,8 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Worth of each stream to each answer, and with --out a page that shows where the model looked."""
-    from polymodal.train.assess import explanation_text
-    from polymodal.train.run import load
+    from polymodal.inference.evaluation import explanation_text
+    from polymodal.inference.run import load
 
     if out is not None:
         spare(data, out)
@@ -73,7 +73,7 @@ def explain(
     table = read_rows(finished, data)
     found = finished.explain(table, row=row, limit=limit)
     if out is not None:
-        from polymodal.train.explanation import write_explanation
+        from polymodal.inference.explanation import write_explanation
 
         write_explanation(finished, table, found, out)
         say([f"Page: {out}"])

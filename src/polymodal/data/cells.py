@@ -13,7 +13,7 @@ from polymodal.core.errors import BadCell, BadData, UnknownName, suggest
 from polymodal.data.links import link_cells
 from polymodal.data.paths import is_foreign, is_link, resolve
 from polymodal.data.schema import Field
-from polymodal.data.table import Lazy, Table
+from polymodal.data.tables.table import Lazy, Table
 from polymodal.data.values import as_array, as_number, file_kind
 
 

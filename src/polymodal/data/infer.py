@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from polymodal.data.paths import is_link, resolve
-from polymodal.data.table import Lazy, Table
+from polymodal.data.tables.table import Lazy, Table
 from polymodal.data.target import labels_of
 from polymodal.data.values import as_array, as_number, bytes_kind, file_kind, looks_like_date, looks_numeric
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from polymodal.data.cells import Cells, cells
 from polymodal.data.schema import Field
-from polymodal.data.table import Table
+from polymodal.data.tables.table import Table
 
 
 @dataclass(frozen=True, eq=False)

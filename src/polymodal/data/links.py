@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from polymodal.core.errors import BadArgument, BadData, UnknownName, suggest
-from polymodal.data.delimited import read_delimited
 from polymodal.data.paths import resolve
-from polymodal.data.table import Table
+from polymodal.data.tables.delimited import read_delimited
+from polymodal.data.tables.table import Table
 from polymodal.data.values import as_number
 
 READS = {

@@ -12,7 +12,7 @@ from polymodal.data.infer import Guess, tell, tell_target
 from polymodal.data.leaks import leak
 from polymodal.data.overrides import LATER_KINDS, Overrides, read_overrides, read_targets
 from polymodal.data.split import SPLIT_NAMES
-from polymodal.data.table import Table
+from polymodal.data.tables.table import Table
 
 __all__ = ["Field", "Schema"]
 

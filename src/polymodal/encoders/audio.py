@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from polymodal.core.types import Tokens
 from polymodal.encoders.base import Encoder
-from polymodal.nn.pool import masked_softmax
-from polymodal.nn.segment import segment_mean
-from polymodal.nn.spectral import LogMel
-from polymodal.nn.warp import affine, rolled, stripes, uniform
+from polymodal.nn.layers.pool import masked_softmax
+from polymodal.nn.layers.segment import segment_mean
+from polymodal.nn.signal.spectral import LogMel
+from polymodal.nn.signal.warp import affine, rolled, stripes, uniform
 
 MOST_TOKENS = 16
 MOST_FRAMES = 256

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from polymodal.core.types import Tokens
 from polymodal.encoders.audio import SpectrogramEncoder, SpottedPool, coarser
-from polymodal.nn.layout import channels_last
+from polymodal.nn.memory_format import channels_last
 from polymodal.nn.precision import training_precision
 
 

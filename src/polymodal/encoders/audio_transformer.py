@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from polymodal.core.types import Tokens
 from polymodal.encoders.audio import MOST_TOKENS, SpectrogramEncoder, SpottedPool, coarser
-from polymodal.nn.block import TransformerBlock
+from polymodal.nn.layers.block import TransformerBlock
 from polymodal.nn.precision import training_precision
 
 HEIGHT = 2  # rows of patches: low and high bands

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from polymodal.core.types import Tokens
 from polymodal.encoders.audio import MOST_TOKENS, SpottedPool, coarser, levelled, mixed
 from polymodal.encoders.base import Encoder
-from polymodal.nn.layout import channels_last
+from polymodal.nn.layers.segment import segment_mean
+from polymodal.nn.memory_format import channels_last
 from polymodal.nn.precision import training_precision
-from polymodal.nn.segment import segment_mean
-from polymodal.nn.spectral import mel_centres
-from polymodal.nn.warp import rolled, uniform
+from polymodal.nn.signal.spectral import mel_centres
+from polymodal.nn.signal.warp import rolled, uniform
 
 FLOOR = 1e-4  # of a filter's energy, in a wave of RMS 1
 STEP = 0.004  # seconds between the steps that the dilated layers see

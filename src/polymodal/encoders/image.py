@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from polymodal.encoders.base import Encoder
-from polymodal.nn.warp import affine, stripes, uniform
+from polymodal.nn.signal.warp import affine, stripes, uniform
 
 LARGEST_GRID = 4  # tokens lie on a grid of at most 4 x 4
 

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from polymodal.core.types import Tokens
 from polymodal.encoders.image import LARGEST_GRID, ImageEncoder
-from polymodal.nn.layout import channels_last
+from polymodal.nn.layers.segment import grid_places
+from polymodal.nn.memory_format import channels_last
 from polymodal.nn.precision import training_precision
-from polymodal.nn.segment import grid_places
 
 
 class ImageResNet(ImageEncoder):

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from polymodal.core.types import Tokens
 from polymodal.encoders.image import LARGEST_GRID, ImageEncoder
-from polymodal.nn.block import TransformerBlock
+from polymodal.nn.layers.block import TransformerBlock
+from polymodal.nn.layers.segment import grid_places
 from polymodal.nn.precision import training_precision
-from polymodal.nn.segment import grid_places
 
 GRID = 7  # patches a side
 

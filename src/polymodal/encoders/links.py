@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from polymodal.core.types import Tokens
 from polymodal.encoders.base import Encoder
-from polymodal.nn.graph import GraphBlock
+from polymodal.nn.layers.graph import GraphBlock
 
 LEAST = 1e-3  # spread of a feature, so that a constant one is not blown up
 

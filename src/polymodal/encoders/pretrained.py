@@ -17,11 +17,11 @@ from polymodal.core.errors import BadArgument, suggest
 from polymodal.core.types import Tokens
 from polymodal.encoders.base import Encoder
 from polymodal.encoders.segments import pool_segments, segment_spans, segments
-from polymodal.nn.adapt import add_lora
 from polymodal.nn.check import check_count
 from polymodal.nn.hub import load_pretrained
-from polymodal.nn.pool import masked_mean
-from polymodal.nn.segment import grid_places, segment_mean
+from polymodal.nn.layers.adapt import add_lora
+from polymodal.nn.layers.pool import masked_mean
+from polymodal.nn.layers.segment import grid_places, segment_mean
 
 TUNES = ("frozen", "last", "lora", "full")
 POOLS = ("auto", "mean", "own")

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from polymodal.core.types import Tokens
 from polymodal.encoders.base import Encoder
-from polymodal.nn.pool import masked_mean
-from polymodal.nn.segment import segment_mean
+from polymodal.nn.layers.pool import masked_mean
+from polymodal.nn.layers.segment import segment_mean
 
 MOST_TOKENS = 16
 

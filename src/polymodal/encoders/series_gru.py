@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from polymodal.core.types import Tokens
 from polymodal.encoders.series import SeriesEncoder
-from polymodal.nn.segment import segment_mean
+from polymodal.nn.layers.segment import segment_mean
 
 MOST_STEPS = 128  # recurrence costs time in proportion and forgets beyond a few hundred steps
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from polymodal.core.types import Tokens
 from polymodal.encoders.series import MOST_TOKENS, SeriesEncoder
-from polymodal.nn.block import TransformerBlock
-from polymodal.nn.segment import segment_mean
+from polymodal.nn.layers.block import TransformerBlock
+from polymodal.nn.layers.segment import segment_mean
 
 
 class SeriesPatch(SeriesEncoder):

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from polymodal.core.types import Tokens
 from polymodal.encoders.base import Encoder
-from polymodal.nn.block import TransformerBlock
-from polymodal.nn.numeric import CategoryEmbedding, NumberEmbedding
-from polymodal.nn.segment import segment_mean
+from polymodal.nn.layers.block import TransformerBlock
+from polymodal.nn.layers.numeric import CategoryEmbedding, NumberEmbedding
+from polymodal.nn.layers.segment import segment_mean
 
 
 class ColumnEmbedding(nn.Module):

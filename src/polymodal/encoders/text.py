@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from polymodal.core.types import Tokens
 from polymodal.encoders.base import Encoder
 from polymodal.encoders.segments import pool_segments, segment_spans, segments, trimmed, typing_errors
-from polymodal.nn.block import TransformerBlock
-from polymodal.nn.pool import AttentionPool
-from polymodal.nn.position import index_features
+from polymodal.nn.layers.block import TransformerBlock
+from polymodal.nn.layers.pool import AttentionPool
+from polymodal.nn.layers.position import index_features
 
 
 class TextReader(Encoder):

@@ -9,7 +9,7 @@ import numpy as np
 
 from polymodal.core.errors import BadData
 from polymodal.evaluate.statistics import Interval
-from polymodal.prepare.language.conllu import Sentence
+from polymodal.ops.language.conllu import Sentence
 
 Parse = tuple[Sequence[int], Sequence[str]]
 

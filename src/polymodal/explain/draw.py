@@ -14,10 +14,10 @@ from markupsafe import Markup, escape
 from PIL import Image
 
 from polymodal.core.errors import BadArgument, BadData
-from polymodal.evaluate.canvas import AGAINST, FAINT, FOR, INK, MUTED, SIZE, Canvas, chart, spread, value_axis
-from polymodal.evaluate.media import picture
-from polymodal.evaluate.page import cards, page
-from polymodal.evaluate.wording import clean, decimals, joined, plain, share, shorten_all, signed, text_width
+from polymodal.report.canvas import AGAINST, FAINT, FOR, INK, MUTED, SIZE, Canvas, chart, spread, value_axis
+from polymodal.report.cards import picture
+from polymodal.report.page import cards, page
+from polymodal.report.wording import clean, decimals, joined, plain, share, shorten_all, signed, text_width
 
 WIDTH = 320.0  # pixels; a card is about as wide
 

@@ -9,10 +9,10 @@ from torch import nn
 
 from polymodal.core.types import Tokens, presence
 from polymodal.fusion.base import Fusion
-from polymodal.nn.attention import MultiHeadAttention
-from polymodal.nn.block import FeedForward
 from polymodal.nn.check import check_dropout
-from polymodal.nn.streams import Project
+from polymodal.nn.layers.attention import MultiHeadAttention
+from polymodal.nn.layers.block import FeedForward
+from polymodal.nn.layers.streams import Project
 
 
 class Attention(Fusion):

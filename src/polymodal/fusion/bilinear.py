@@ -10,9 +10,9 @@ from torch.nn import functional as F
 
 from polymodal.core.types import Tokens, presence
 from polymodal.fusion.base import Fusion
-from polymodal.nn.bilinear import low_rank_factors, low_rank_product, low_rank_terms, signed_root, with_one
 from polymodal.nn.check import check_count, check_dropout
-from polymodal.nn.streams import Project
+from polymodal.nn.layers.bilinear import low_rank_factors, low_rank_product, low_rank_terms, signed_root, with_one
+from polymodal.nn.layers.streams import Project
 
 
 class Mfb(Fusion):

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from polymodal.core.types import Tokens, presence
 from polymodal.fusion.base import Fusion
-from polymodal.nn.block import FeedForward
 from polymodal.nn.check import check_count, check_dropout
-from polymodal.nn.grouped import norm
-from polymodal.nn.pool import masked_mean
-from polymodal.nn.streams import Join, Project
+from polymodal.nn.layers.block import FeedForward
+from polymodal.nn.layers.grouped import norm
+from polymodal.nn.layers.pool import masked_mean
+from polymodal.nn.layers.streams import Join, Project
 
 
 class Excite(nn.Module):

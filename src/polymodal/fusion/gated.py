@@ -11,8 +11,8 @@ from polymodal.core.errors import BadArgument, suggest
 from polymodal.core.types import Tokens, presence
 from polymodal.fusion.base import Fusion
 from polymodal.nn.check import check_dropout
-from polymodal.nn.pool import masked_softmax
-from polymodal.nn.streams import Join, Project
+from polymodal.nn.layers.pool import masked_softmax
+from polymodal.nn.layers.streams import Join, Project
 
 GATES = ("softmax", "sigmoid")
 

@@ -11,9 +11,9 @@ from torch import nn
 from polymodal.core.types import Tokens
 from polymodal.fusion.base import Fusion
 from polymodal.nn.check import check_count, check_dropout
-from polymodal.nn.graph import GraphBlock
-from polymodal.nn.pool import AttentionPool
-from polymodal.nn.streams import LineUp
+from polymodal.nn.layers.graph import GraphBlock
+from polymodal.nn.layers.pool import AttentionPool
+from polymodal.nn.layers.streams import LineUp
 
 
 class Graph(Fusion):

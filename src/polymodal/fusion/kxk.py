@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from polymodal.core.types import Tokens, presence
 from polymodal.fusion.base import Fusion
-from polymodal.nn.block import TransformerBlock
 from polymodal.nn.check import check_dropout
-from polymodal.nn.pool import masked_mean
-from polymodal.nn.streams import Project
+from polymodal.nn.layers.block import TransformerBlock
+from polymodal.nn.layers.pool import masked_mean
+from polymodal.nn.layers.streams import Project
 
 
 class KxK(Fusion):

@@ -10,9 +10,9 @@ from torch import nn
 
 from polymodal.core.types import Tokens, presence
 from polymodal.fusion.base import Fusion
-from polymodal.nn.block import TransformerBlock
 from polymodal.nn.check import check_count, check_dropout
-from polymodal.nn.streams import Join, LineUp
+from polymodal.nn.layers.block import TransformerBlock
+from polymodal.nn.layers.streams import Join, LineUp
 
 
 class MulT(Fusion):

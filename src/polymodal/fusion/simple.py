@@ -10,9 +10,9 @@ from torch import nn
 from polymodal.core.types import Tokens, presence
 from polymodal.fusion.base import Fusion
 from polymodal.nn.check import check_count, check_dropout
-from polymodal.nn.pool import masked_mean
+from polymodal.nn.layers.pool import masked_mean
+from polymodal.nn.layers.streams import Join, Project
 from polymodal.nn.simplex import Alpha, Simplex, simplex_grid
-from polymodal.nn.streams import Join, Project
 
 
 class Concat(Fusion):

@@ -15,8 +15,8 @@ from polymodal.core.types import Tokens
 from polymodal.fusion import FUSIONS
 from polymodal.fusion.base import Fusion
 from polymodal.nn.check import check_count
-from polymodal.nn.clock import OUTSIDE, WAYS, middles, resample, spans, ticks
-from polymodal.nn.pool import masked_mean
+from polymodal.nn.layers.pool import masked_mean
+from polymodal.nn.signal.clock import OUTSIDE, WAYS, middles, resample, spans, ticks
 
 
 class Temporal(Fusion):

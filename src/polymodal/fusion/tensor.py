@@ -10,9 +10,9 @@ from torch import nn
 from polymodal.core.errors import BadArgument
 from polymodal.core.types import Tokens, presence
 from polymodal.fusion.base import Fusion
-from polymodal.nn.bilinear import low_rank_factors, low_rank_product, outer_product, with_one
 from polymodal.nn.check import check_count, check_dropout
-from polymodal.nn.streams import Join, Project
+from polymodal.nn.layers.bilinear import low_rank_factors, low_rank_product, outer_product, with_one
+from polymodal.nn.layers.streams import Join, Project
 
 LARGEST = 2048  # entries of the outer product: beyond it, it is slower and overfits sooner than its low-rank form
 WIDEST = 16  # of a stream in the outer product, when chosen

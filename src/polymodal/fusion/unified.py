@@ -11,10 +11,10 @@ from torch.nn import functional as F
 
 from polymodal.core.types import Tokens
 from polymodal.fusion.base import Fusion
-from polymodal.nn.block import TransformerBlock
 from polymodal.nn.check import check_count, check_dropout
-from polymodal.nn.long import check_kind, rule_of, settled
-from polymodal.nn.streams import LineUp
+from polymodal.nn.layers.block import TransformerBlock
+from polymodal.nn.layers.long import check_kind, rule_of, settled
+from polymodal.nn.layers.streams import LineUp
 
 
 class Unified(Fusion):

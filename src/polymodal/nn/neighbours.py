@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from polymodal.core.errors import BadArgument
-from polymodal.nn.unit import unit
+from polymodal.nn.normalize import unit
 
 CHUNK = 2048  # points at a time
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from polymodal.core.errors import BadArgument, suggest
-from polymodal.nn.pool import masked_softmax
+from polymodal.nn.layers.pool import masked_softmax
 
 Alpha = str | float | Sequence[float] | Mapping[str, float]
 STEPS = {2: 10, 3: 4, 4: 3}  # how finely `simplex_grid` divides each weight, by the number of streams; else 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from polymodal.core.errors import BadArgument
 from polymodal.core.types import Tokens
-from polymodal.nn.hide import drop_streams
+from polymodal.nn.mask_streams import drop_streams
 from polymodal.objectives.base import Objective, Setting
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from polymodal.core.errors import BadArgument
-from polymodal.nn.hide import fewer_streams
+from polymodal.nn.mask_streams import fewer_streams
 from polymodal.objectives.base import Objective, Setting, Step
 from polymodal.objectives.contribution import row_losses
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from polymodal.core.types import Tokens
-from polymodal.nn.named import Named
+from polymodal.nn.layers.named import Named
 from polymodal.objectives.base import Setting
 
 

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.errors import BadCell, MissingExtra
-from polymodal.prepare.clean.audio import FRAME, levels, loudness
-from polymodal.prepare.clean.language import identifier
-from polymodal.prepare.clean.quality import count_words
-from polymodal.prepare.clean.series import longest_run
-from polymodal.prepare.clean.table import UNITS, as_number, unit_of
-from polymodal.prepare.media import MEDIA_KINDS, Media, Sound
-from polymodal.prepare.rows import Row
+from polymodal.data.media.cell import MEDIA_KINDS, Media, Sound
+from polymodal.ops.clean.audio import FRAME, levels, loudness
+from polymodal.ops.clean.language import identifier
+from polymodal.ops.clean.quality import count_words
+from polymodal.ops.clean.series import longest_run
+from polymodal.ops.clean.table import UNITS, as_number, unit_of
+from polymodal.ops.rows import Row
 
 SPOKEN = 0.05  # a language that at least this share of the texts is in belongs to the data
 UNEVEN = 3.0  # LUFS: a spread of loudness above this is worth levelling

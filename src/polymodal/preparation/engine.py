@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from polymodal.core.errors import BadArgument, require, suggest
-from polymodal.train.pool import Pool
+from polymodal.runs.pool import Pool
 
 ENGINES = ("local", "ray")
 Job = Mapping[str, Any]

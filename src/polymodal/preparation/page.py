@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.files import writing
-from polymodal.evaluate.media import picture, sound, span_of, spectrogram, trace
-from polymodal.evaluate.page import cards, page
-from polymodal.evaluate.wording import count, duration, joined, plain
+from polymodal.data.media.cell import Media
+from polymodal.data.media.volume import Volume
 from polymodal.preparation.compare import SHORT, marked
-from polymodal.prepare.media import Media
-from polymodal.prepare.medical import Volume
+from polymodal.report.cards import picture, sound, span_of, spectrogram, trace
+from polymodal.report.page import cards, page
+from polymodal.report.wording import count, duration, joined, plain
 
 MOST_REASONS, MOST_NOTES = 30, 20
 HEARD = 8  # seconds of a sound that the page holds

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.files import writing
-from polymodal.prepare.media import Media
-from polymodal.prepare.rows import Refused, Row
+from polymodal.data.media.cell import Media
+from polymodal.ops.rows import Refused, Row
 
 
 @dataclass(frozen=True)

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, make_dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import yaml
 
 from polymodal.core.errors import BadArgument, PolymodalError, UnknownName, suggest
 from polymodal.core.registry import Catalogue, label
 from polymodal.core.values import check_types, read_yaml
-from polymodal.prepare import ANNOTATE, AUGMENT, CLEAN
-from polymodal.prepare.base import CellOp, Op
+from polymodal.ops import ANNOTATE, AUGMENT, CLEAN
+from polymodal.ops.base import CellOp, Op
+
+if TYPE_CHECKING:
+    from polymodal.inference.space import Space
 
 OF_A_RECIPE = ("steps", "seed", "batch")
 
@@ -71,6 +75,7 @@ class Recipe:
             with _named(place, options["name"]):
                 op = _built(options)
                 op.seed, op.place = self.seed, place
+                op.open_space = open_space  # type: ignore[method-assign]
                 kinds = op.bind(kinds)
             found.append(op)
         return found
@@ -81,6 +86,14 @@ class Recipe:
 
     def to_json(self) -> dict[str, Any]:
         return {"seed": self.seed, "batch": self.batch, "steps": list(self.steps)}
+
+
+@cache
+def open_space(folder: str) -> Space:
+    """The space that an `align` run left in a folder, opened once. Raises `BadData` where there is none."""
+    from polymodal.inference.space import load_space
+
+    return load_space(Path(folder))
 
 
 def catalogue_of(name: Any) -> Catalogue:

@@ -15,17 +15,17 @@ import numpy as np
 
 from polymodal.core.files import read_json, write_json, writing
 from polymodal.core.registry import options_of
+from polymodal.data.media.cell import MEDIA_KINDS, Media
 from polymodal.data.paths import resolve
-from polymodal.data.source import Table
-from polymodal.data.table import Problem
+from polymodal.data.tables.source import Table
+from polymodal.data.tables.table import Problem
+from polymodal.data.tables.write import write_columns
 from polymodal.data.values import file_kind
-from polymodal.data.write import write_columns
+from polymodal.ops.base import Op
+from polymodal.ops.rows import SAMPLES, Refused, Row
 from polymodal.preparation.page import write_page
 from polymodal.preparation.parts import read_refused, read_rows, stem
-from polymodal.prepare.base import Op
-from polymodal.prepare.media import MEDIA_KINDS, Media
-from polymodal.prepare.rows import SAMPLES, Refused, Row
-from polymodal.train.progress import Progress
+from polymodal.runs.progress import Progress
 
 MOST_REASONS = 200  # in report.json
 # what differs from row to row in a reason: quoted names, rows, numbers

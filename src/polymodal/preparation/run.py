@@ -17,21 +17,21 @@ from polymodal.core.files import clear_unfinished, read_json, write_json
 from polymodal.core.registry import plain
 from polymodal.data.cells import cells
 from polymodal.data.infer import tell
+from polymodal.data.media.cell import MEDIA_KINDS, Media
 from polymodal.data.overrides import PREPARED_KINDS, read_overrides
 from polymodal.data.schema import Field
-from polymodal.data.source import Table, read_table
 from polymodal.data.split import SPLIT_NAMES
-from polymodal.data.table import Lazy
-from polymodal.data.write import FORMS
+from polymodal.data.tables.source import Table, read_table
+from polymodal.data.tables.table import Lazy
+from polymodal.data.tables.write import FORMS
+from polymodal.ops.base import Op
+from polymodal.ops.rows import Row
 from polymodal.preparation.engine import engine_of
 from polymodal.preparation.parts import MediaFolder, write_rows
 from polymodal.preparation.recipe import Recipe
 from polymodal.preparation.result import Prepared, conclude, idle
 from polymodal.preparation.work import FULL, load_arrays, save_arrays
-from polymodal.prepare.base import Op
-from polymodal.prepare.media import MEDIA_KINDS, Media
-from polymodal.prepare.rows import Row
-from polymodal.train.progress import Progress
+from polymodal.runs.progress import Progress
 
 
 class Stopped(PolymodalError):

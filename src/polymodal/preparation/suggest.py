@@ -13,16 +13,16 @@ import yaml
 
 from polymodal.core.errors import BadArgument, MissingExtra, PolymodalError
 from polymodal.core.errors import suggest as nearest
-from polymodal.data.source import Table, read_table
-from polymodal.evaluate.wording import count
+from polymodal.data.media.cell import MEDIA_KINDS, Media
+from polymodal.data.tables.source import Table, read_table
+from polymodal.ops.base import Op
+from polymodal.ops.rows import Row, Rows
 from polymodal.preparation.candidates import Candidate, candidates
 from polymodal.preparation.recipe import Recipe
 from polymodal.preparation.run import column_cells, kinds_of, parts_of
 from polymodal.preparation.work import as_text
-from polymodal.prepare.base import Op
-from polymodal.prepare.media import MEDIA_KINDS, Media
-from polymodal.prepare.rows import Row, Rows
-from polymodal.train.progress import Progress
+from polymodal.report.wording import count
+from polymodal.runs.progress import Progress
 
 CELLS, PAIRS = 4_000, 1_000  # rows whose texts and numbers are looked at; whose media are compared with one another
 LEAST, BYTES = 200, 64_000_000  # rows whose media are opened: 200, and up to 1,000 while their files are small

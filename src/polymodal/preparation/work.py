@@ -15,12 +15,12 @@ import numpy as np
 
 from polymodal.core.errors import BadCell, PolymodalError
 from polymodal.core.files import read_json, write_json, writing
+from polymodal.data.media.cell import MEDIA_KINDS, Media
+from polymodal.ops.base import BatchOp, Op
+from polymodal.ops.rows import Row, Rows, Tally
 from polymodal.preparation.compare import LONGEST
 from polymodal.preparation.parts import MediaFolder, read_rows, write_refused, write_rows
 from polymodal.preparation.recipe import Recipe
-from polymodal.prepare.base import BatchOp, Op
-from polymodal.prepare.media import MEDIA_KINDS, Media
-from polymodal.prepare.rows import Row, Rows, Tally
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)  # the disk's fault, not the op's: no trace is needed
 SHOWN_FROM = 3  # parts whose changes the report may show

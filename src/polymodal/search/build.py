@@ -12,13 +12,13 @@ import numpy as np
 from polymodal.core.digest import digest_cells, fingerprint
 from polymodal.core.errors import BadArgument, BadCell, BadData, UnknownName, suggest
 from polymodal.data.items import Items
-from polymodal.data.source import Problem, Table, read_table
-from polymodal.data.table import Lazy
+from polymodal.data.tables.source import Problem, Table, read_table
+from polymodal.data.tables.table import Lazy
+from polymodal.inference.space import Space
+from polymodal.runs.progress import Progress
 from polymodal.search.changes import ASIDE, BASE, DIGEST, NUMBER, Vectors
 from polymodal.search.index import CHOICES, Index
 from polymodal.search.retrieve import Search
-from polymodal.space import Space
-from polymodal.train.progress import Progress
 
 PIECE = 256  # rows embedded and written at a time
 

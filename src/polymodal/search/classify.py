@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.errors import BadArgument, BadData
-from polymodal.data.source import Problem, read_table
+from polymodal.data.tables.source import Problem, read_table
 from polymodal.evaluate.metrics import METRICS
 from polymodal.evaluate.statistics import Interval, bootstrap
+from polymodal.inference.space import Space
 from polymodal.search.build import space_of, streams_of
-from polymodal.space import Space
 
 TEMPLATES = {
     "image": ("{}", "a photo of {}", "a picture of {}", "an image that shows {}"),

@@ -25,8 +25,8 @@ from polymodal.search import exact
 from polymodal.search.calibrate import FEWEST, Calibration
 from polymodal.search.changes import Change, Delete, Vectors, decode, decode_head, encode, encode_head
 from polymodal.search.corpus import Corpus
-from polymodal.search.given import as_put, unique, unit
 from polymodal.search.graph import Graph, rescored
+from polymodal.search.inputs import as_put, unique, unit
 from polymodal.search.journal import Journal, Lock, Replaced
 from polymodal.search.where import matching
 

@@ -11,12 +11,12 @@ import numpy as np
 
 from polymodal.core.errors import BadCell, BadData
 from polymodal.core.files import writing
-from polymodal.data.source import Table, read_table
-from polymodal.evaluate.media import cell_card
-from polymodal.evaluate.page import cards, page
-from polymodal.evaluate.wording import clean, count, decimals, duration, is_number, joined, plain, signed
+from polymodal.data.tables.source import Table, read_table
+from polymodal.inference.space import Space
+from polymodal.report.cards import cell_card
+from polymodal.report.page import cards, page
+from polymodal.report.wording import clean, count, decimals, duration, is_number, joined, plain, signed
 from polymodal.search.changes import BASE, NUMBER
-from polymodal.space import Space
 
 if TYPE_CHECKING:
     from polymodal.search.retrieve import Hit, Results

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.errors import BadArgument, BadData, UnknownName, suggest
-from polymodal.data.source import Problem
+from polymodal.data.tables.source import Problem
+from polymodal.inference.space import Space
 from polymodal.search.index import Found, Index
-from polymodal.space import Space
 
 MEDIA = ("text", "image", "audio")
 

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from polymodal.align import ALIGNERS
-from polymodal.align.base import Aligner
-from polymodal.align.pairs import Side
+from polymodal.aligners import ALIGNERS
+from polymodal.aligners.base import Aligner
+from polymodal.aligners.pairs import Side
 from polymodal.core.registry import Spec
 from polymodal.core.types import Tokens
 from polymodal.testing import laws

@@ -10,12 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from polymodal.answers import ANSWERS
-from polymodal.answers.base import Parts, kinds_of
-from polymodal.assemble import Heads
 from polymodal.core.registry import Spec
 from polymodal.core.types import KINDS, Target, Tokens
-from polymodal.model import Answer, Labelled, Supply
+from polymodal.models import ANSWERS
+from polymodal.models.base import Answer, Labelled, Supply
+from polymodal.models.build import Heads, Parts, kinds_of
 from polymodal.testing.fusion import mapped_streams
 from polymodal.testing.head import example_truth
 from polymodal.testing.laws import (

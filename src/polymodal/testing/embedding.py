@@ -7,8 +7,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from polymodal.align import EMBEDDINGS
-from polymodal.align.embedding import Embedding, link_prediction, train_embedding
+from polymodal.aligners import EMBEDDINGS
+from polymodal.aligners.embedding import Embedding, link_prediction, train_embedding
 from polymodal.core.registry import Spec
 from polymodal.testing import laws
 from polymodal.testing.subject import Subject, Violation, built, judge

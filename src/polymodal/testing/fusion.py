@@ -13,7 +13,7 @@ from polymodal.core.registry import Spec
 from polymodal.core.types import Tokens
 from polymodal.fusion import FUSIONS
 from polymodal.fusion.base import Fusion
-from polymodal.nn.pool import masked_mean
+from polymodal.nn.layers.pool import masked_mean
 from polymodal.testing.laws import Probe, common, learns, not_overridden, options_felt, plain_builds
 from polymodal.testing.subject import ROWS, TOLERANCE, Subject, Violation, built, judge, random_streams, same
 

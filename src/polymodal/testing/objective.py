@@ -10,15 +10,15 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from polymodal.assemble import Heads, Strategy, build_answer
 from polymodal.core.registry import Spec, options_of
 from polymodal.core.types import Target, Tokens
+from polymodal.models.build import Heads, Strategy, build_answer
 from polymodal.objectives import OBJECTIVES
 from polymodal.objectives.base import Objective, Setting, Step
 from polymodal.testing.head import example_truth
 from polymodal.testing.laws import not_overridden, written_back
 from polymodal.testing.subject import ROWS, Violation, judge, mapped, random_streams, same, tensors
-from polymodal.train.lesson import Lesson
+from polymodal.train.step import Lesson
 
 WIDTHS = {"left": 6, "middle": 10, "right": 8}
 TARGETS = {

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.registry import options_of
+from polymodal.data.media.cell import MEDIA_KINDS, Media, Sound
+from polymodal.data.media.volume import Volume
+from polymodal.ops.base import Op
+from polymodal.ops.rows import Refused, Row, Rows
 from polymodal.preparation.recipe import Recipe
-from polymodal.prepare.base import Op
-from polymodal.prepare.media import MEDIA_KINDS, Media, Sound
-from polymodal.prepare.medical import Volume
-from polymodal.prepare.rows import Refused, Row, Rows
 from polymodal.testing.subject import Violation, judge
 
 Columns = Mapping[str, Sequence[Any]]

@@ -12,9 +12,9 @@ import torch
 from polymodal.core.digest import fingerprint
 from polymodal.core.registry import options_of, plain
 from polymodal.core.types import Tokens
-from polymodal.data.dataset import Dataset
-from polymodal.data.decode import CellProcessor, read_cells
-from polymodal.data.store import Store
+from polymodal.data.storage.dataset import Dataset
+from polymodal.data.storage.decode import CellProcessor, read_cells
+from polymodal.data.storage.store import Store
 from polymodal.encoders.base import Encoder
 
 BATCH = 128  # cells encoded at a time

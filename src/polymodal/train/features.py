@@ -13,7 +13,7 @@ from torch import Tensor
 
 from polymodal.core.files import read_json, write_json, writing
 from polymodal.core.types import Tokens
-from polymodal.data.store import Store
+from polymodal.data.storage.store import Store
 
 IN_MEMORY = 1 << 30  # bytes of tokens that are held in memory rather than read from the maps at every step
 

@@ -1,0 +1,217 @@
+"""What the closed forms share: an affine map a stream, found from covariances, its strength by cross-validation."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from polymodal.aligners.base import Aligner
+from polymodal.aligners.folds import judged_items, pair_folds, reciprocal_rank
+from polymodal.aligners.moments import Moments, fold_moments
+from polymodal.aligners.pairs import Side, matches
+from polymodal.core.errors import BadArgument, BadData
+from polymodal.nn.layers.named import Named
+from polymodal.nn.normalize import unit
+
+FOLDS = 5
+SHRINKAGES = (0.001, 0.01, 0.05, 0.2, 0.5, 0.8, 0.95)  # tried by cross-validation
+FEWEST = 8  # dimensions tried by cross-validation: this, twice this, … and as many as there are
+
+
+class Affine(nn.Module):
+    """x -> (x - mean) @ map, [..., width] to [..., dim]; buffers, not learned by gradient. `length`: of x / |x|."""
+
+    mean: Tensor
+    map: Tensor
+    fitted: Tensor
+
+    def __init__(self, width: int, dim: int, *, length: bool = False):
+        super().__init__()
+        self.length = length
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("map", torch.zeros(width, dim))
+        self.register_buffer("fitted", torch.tensor(False))
+
+    def prepare(self, x: Tensor) -> Tensor:
+        """What the map is applied to, before the mean is taken off."""
+        return unit(x) if self.length else x
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not torch.compiler.is_compiling() and not self.fitted:
+            raise BadData("This aligner has not been fitted: call fit(sides), or load a state that was.")
+        return (self.prepare(x) - self.mean) @ self.map
+
+    @torch.no_grad()
+    def set(self, mean: Tensor, columns: Tensor) -> None:
+        """Keep what was found; columns beyond those given are zero."""
+        self.mean.copy_(mean)
+        self.map.zero_()
+        self.map[:, : columns.shape[1]] = columns.to(self.map)
+        self.fitted.fill_(True)
+
+
+class Choice(NamedTuple):
+    """How much a covariance is shrunk and how many dimensions are kept."""
+
+    shrinkage: float
+    keep: int
+
+
+class Found(NamedTuple):
+    """A solution: each stream's `maps` [D, keep], and how much each dimension is worth, `weights` [keep] in 0..1."""
+
+    maps: dict[str, Tensor]
+    weights: Tensor
+
+
+class Linear(Aligner):
+    """An affine map a stream. An author writes `solutions`, and `most`: how many dimensions the method can give.
+
+    `shrinkage` and `keep` are numbers or "cv": the best mean reciprocal rank of held-out training pairs in five folds,
+    found from the same covariances, so that it costs little more than one fit. `told` says what was chosen.
+    """
+
+    learns: ClassVar[str] = "fit"
+    shrinks: ClassVar[bool] = True  # False: the method has no covariance to shrink
+
+    def __init__(
+        self,
+        widths: Mapping[str, int],
+        dim: int,
+        *,
+        shrinkage: float | str = 0.0,
+        keep: int | str = "cv",
+        length: bool = False,
+    ):
+        super().__init__(widths, dim)
+        if shrinkage != "cv" and not (isinstance(shrinkage, float | int) and 0 <= shrinkage <= 1):
+            raise BadArgument(f"shrinkage is a share from 0 (none) to 1, or 'cv'; got {shrinkage!r}.")
+        if keep != "cv" and not (isinstance(keep, int) and keep >= 1):
+            raise BadArgument(f"keep is a number of dimensions, at least 1, or 'cv'; got {keep!r}.")
+        if len(self.names) < 2:
+            raise BadArgument(f"An aligner needs two streams or more; got {list(self.names)}.")
+        self.shrinkage = shrinkage
+        self.keep = keep
+        self.length = length
+        self.told: list[str] = []
+        self.maps = Named({name: Affine(width, dim, length=length) for name, width in self.widths.items()})
+
+    @property
+    def most(self) -> int:
+        """The most dimensions that the method gives within `dim`."""
+        return min(self.dim, *self.widths.values())
+
+    @abstractmethod
+    def solutions(
+        self, moments: Moments, shrinkages: Sequence[float], keeps: Sequence[int]
+    ) -> Iterator[tuple[Choice, Found]]:
+        """The solution for each combination, with what they have in common computed once."""
+
+    def project(self, name: str, vectors: Tensor) -> Tensor:
+        return self.maps[name](vectors)
+
+    def fit(self, sides: Mapping[str, Side], *, seed: int = 0) -> list[str]:
+        """Find the maps. Returns what was chosen, in words. Raises `BadData` for too few pairs or broken vectors."""
+        sides = self._checked(sides)
+        searched = self.keep == "cv" or (self.shrinks and self.shrinkage == "cv")
+        count = FOLDS if searched else 1
+        folds = pair_folds(sides, count, seed)
+        moments = fold_moments(sides, folds, count, self._prepare)
+        whole = moments[0]
+        for other in moments[1:]:
+            whole = whole + other
+        shrinkages, keeps = self._grid()
+        self.told = []
+        choice = Choice(shrinkages[0], keeps[0])
+        if searched:
+            scores: dict[Choice, float] = {}
+            for number, held_out in enumerate(moments):
+                for tried, found in self.solutions(whole - held_out, shrinkages, keeps):
+                    judged = self._judged(found, whole - held_out, sides, {n: f == number for n, f in folds.items()})
+                    scores[tried] = scores.get(tried, 0.0) + judged / count
+            choice = max(scores, key=lambda tried: (round(scores[tried], 6), tried.shrinkage, -tried.keep))
+            self.told.append(self._chosen(choice, scores[choice]))
+        ((_, found),) = self.solutions(whole, choice[:1], choice[1:])
+        for name in self.names:
+            self.maps[name].set(whole.mean(name), self.embedded(name, found))  # type: ignore[operator]
+        self.remember(found)
+        if self.most < self.dim:
+            self.told.append(
+                f"{self.most} of {self.dim} dimensions hold something: {type(self).__name__} gives no more from "
+                f"streams of widths {', '.join(f'{n} {w}' for n, w in self.widths.items())}."
+            )
+        return self.told
+
+    def embedded(self, name: str, found: Found) -> Tensor:
+        """The map of a stream as it is kept. Default: as found."""
+        return found.maps[name]
+
+    def remember(self, found: Found) -> None:
+        """Keep what else was found. Default: nothing."""
+        return
+
+    def finish(self, name: str, vectors: Tensor, weights: Tensor) -> Tensor:
+        """Mapped vectors [N, keep] to those whose inner product is the similarity. Default: to length one."""
+        return unit(vectors)
+
+    def _prepare(self, x: Tensor) -> Tensor:
+        return unit(x) if self.length else x
+
+    def _grid(self) -> tuple[list[float], list[int]]:
+        doubled = [FEWEST * 2**n for n in range(max(0, math.ceil(math.log2(self.most / FEWEST))))]
+        keeps = [*doubled, self.most] if self.keep == "cv" else [min(int(self.keep), self.most)]
+        if not self.shrinks:
+            return [0.0], keeps
+        return (list(SHRINKAGES) if self.shrinkage == "cv" else [float(self.shrinkage)]), keeps
+
+    def _judged(self, found: Found, moments: Moments, sides: Mapping[str, Side], inside: Mapping[str, object]) -> float:
+        """How well held-out pairs find each other, a mean over the pairs of streams."""
+        scores = []
+        for a, b in moments.linked:
+            i, j = judged_items(sides[a], sides[b], inside[a])  # type: ignore[arg-type]
+            if not len(i):
+                continue
+            left, right = (self._embed(n, sides[n].vectors[rows], found, moments) for n, rows in ((a, i), (b, j)))
+            scores.append(reciprocal_rank(left @ right.T, matches(sides[a].rows[i], sides[b].rows[j])))
+        return sum(scores) / len(scores) if scores else 0.0
+
+    def _embed(self, name: str, vectors: Tensor, found: Found, moments: Moments) -> Tensor:
+        mapped = (self._prepare(vectors.double()) - moments.mean(name)) @ found.maps[name]
+        return self.finish(name, mapped, found.weights)
+
+    def _checked(self, sides: Mapping[str, Side]) -> dict[str, Side]:
+        for name, width in self.widths.items():
+            if name not in sides:
+                raise BadData(f"No items of {name!r} were given; this aligner was built for {list(self.names)}.")
+            vectors = sides[name].vectors
+            if vectors.shape[1] != width:
+                raise BadData(f"Vectors of {name!r} are {vectors.shape[1]} wide; this aligner was built for {width}.")
+            if not all(block.isfinite().all() for block in vectors.split(1 << 12)):
+                raise BadData(f"Some vectors of {name!r} are not finite: what made them read a broken value.")
+        return {name: sides[name] for name in self.names}
+
+    def _chosen(self, choice: Choice, score: float) -> str:
+        parts = [f"shrinkage {choice.shrinkage:g}"] if self.shrinks else []
+        parts.append(f"{choice.keep} dimensions")
+        return f"{' and '.join(parts)}: the best of {FOLDS}-fold cross-validation, mean reciprocal rank {score:.3f}."
+
+
+def whitener(values: Tensor, vectors: Tensor, shrinkage: float) -> Tensor:
+    """S [D, r] with Sᵀ C S = 1, from the eigenvalues and eigenvectors of a covariance; C is shrunk towards its mean
+    variance: (1 - γ) C + γ tr(C)/D. Directions without variance are left out, so r can be below D."""
+    shrunk = (1 - shrinkage) * values.clamp(min=0) + shrinkage * values.mean()
+    kept = shrunk > shrunk.max() * len(values) * torch.finfo(values.dtype).eps
+    return vectors[:, kept] * shrunk[kept].rsqrt()
+
+
+def principal(covariance: Tensor, keep: int) -> Tensor:
+    """[D, keep]: the directions of most variance; the identity, padded with zero columns, where none is left out."""
+    width = len(covariance)
+    if keep >= width:
+        return torch.eye(width, keep, dtype=covariance.dtype)
+    return torch.linalg.eigh(covariance)[1][:, -keep:].flip(1)

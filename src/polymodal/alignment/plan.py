@@ -1,0 +1,241 @@
+"""What an `align` run would do with these data: streams, items, splits, towers; nothing is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from polymodal.aligners import ALIGNERS
+from polymodal.alignment.config import AlignConfig
+from polymodal.core.errors import BadArgument, BadData, UnknownName, suggest
+from polymodal.core.registry import Spec, label
+from polymodal.data.inputs import Given
+from polymodal.data.schema import Field, Schema
+from polymodal.data.split import PARTS
+from polymodal.data.tables.source import Table
+from polymodal.encoders import ENCODERS
+from polymodal.models.specs import DEFAULT_ENCODERS, part_class, portable, processor_spec
+
+FROZEN_ENCODERS = {"vector": "vector_plain"}  # what needs no training of its own
+
+
+@dataclass(frozen=True, eq=False)
+class AlignPlan:
+    """Everything an `align` run needs, resolved. `split` [N] is 0 train, 1 valid, 2 test, a row each."""
+
+    table: Table
+    schema: Schema
+    split: np.ndarray
+    processors: Mapping[str, Spec]
+    encoders: Mapping[str, Spec]
+    method: Spec
+    towers: str
+    config: AlignConfig
+    sources: Mapping[str, str]
+    notes: tuple[str, ...]
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        return tuple(self.schema.fields)
+
+    @property
+    def learns(self) -> str:
+        """`gradient` or `fit`."""
+        return ALIGNERS.resolve(self.method)[0].learns  # type: ignore[attr-defined]
+
+    def rows(self, part: str) -> np.ndarray:
+        """Row numbers of `train`, `valid` or `test`."""
+        return np.flatnonzero(self.split == PARTS.index(part))
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan as plain values."""
+        return {
+            "sources": dict(self.sources),
+            "rows": {part: len(self.rows(part)) for part in PARTS},
+            "fields": {n: {"kind": f.kind, "columns": list(f.columns)} for n, f in self.schema.fields.items()},
+            "processors": dict(self.processors),
+            "encoders": dict(self.encoders),
+            "method": self.method,
+            "towers": self.towers,
+            "config": self.config.to_dict(),
+            "notes": list(self.notes),
+        }
+
+
+def plan_align(
+    data: Any,
+    streams: str | Sequence[str] | None = None,
+    *,
+    valid: Any = None,
+    test: Any = None,
+    schema: Schema | str | Path | Mapping[str, Any] | None = None,
+    config: AlignConfig | None = None,
+    **options: Any,
+) -> AlignPlan:
+    """Resolve data and options. Raises `BadData`, `BadArgument` or `UnknownName`, naming what to do.
+
+    `streams` names two or more: a field of the schema, a column, `name=column`, or a pattern such as `caption_*`, whose
+    columns become one stream with several items a row, called `caption`. None takes all fields.
+    """
+    if config is not None and options:
+        raise BadArgument(f"Give options either in config or one by one; got both ({sorted(options)}).")
+    config = config or AlignConfig.from_options(options)
+    given = Given.read(data, valid, test)
+    known = given.schema(None, schema)
+    chosen = replace(known, fields=chosen_fields(known, given.tables["train"], streams), targets={})
+    for source in given.tables.values():
+        for field in chosen.fields.values():
+            for column in field.columns:
+                source.column(column)
+    table = given.joined(chosen)
+    towers, encoders = _towers(chosen, config)
+    ALIGNERS.resolve(config.method)
+    method = portable(config.method)
+    if towers != "frozen" and ALIGNERS.resolve(method)[0].learns == "fit":  # type: ignore[attr-defined]
+        raise BadArgument(
+            f"{label(method)} finds its maps in one go from stored vectors, so towers are frozen; {towers!r} was "
+            "asked (or followed from the encoders). Name pretrained encoders, or a method that learns by gradient."
+        )
+    solved = ALIGNERS.resolve(method)[0].learns == "fit"  # type: ignore[attr-defined]
+    if solved and config.training:
+        raise BadArgument(
+            f"{label(method)} is solved from all pairs, not trained: leave out training={dict(config.training)}."
+        )
+    split, notes = given.split(
+        table, chosen, config.fractions, config.seed, lambda rows: {"groups": _together(table.select(rows), chosen)}
+    )
+    return AlignPlan(
+        table,
+        chosen,
+        split,
+        {n: processor_spec(f, encoders[n], config.processors) for n, f in chosen.fields.items()},
+        encoders,
+        method,
+        towers,
+        config,
+        given.told(),
+        tuple(notes),
+    )
+
+
+def chosen_fields(schema: Schema, table: Table, streams: str | Sequence[str] | None) -> dict[str, Field]:
+    """The fields of the streams that were asked for; see `plan_align`. Raises `UnknownName` or `BadArgument`."""
+    asked = streams.split(",") if isinstance(streams, str) else list(schema.fields if streams is None else streams)
+    found: dict[str, Field] = {}
+    for entry in (item.strip() for item in asked if item.strip()):
+        field = schema.fields[entry] if entry in schema.fields else _of_columns(entry, schema, table)
+        if field.name in found:
+            raise BadArgument(f"The stream {field.name!r} was given twice. Name one `OTHER=column`.")
+        found[field.name] = field
+    if len(found) < 2:
+        raise BadArgument(
+            f"Alignment needs two streams or more; got {', '.join(found) or 'none'}. Name them: "
+            f"--streams A,B.{suggest('', [*schema.fields, *table.columns])}"
+        )
+    return found
+
+
+def _of_columns(entry: str, schema: Schema, table: Table) -> Field:
+    name, given, pattern = entry.partition("=")
+    pattern = pattern if given else entry
+    columns = [c for c in table.columns if c == pattern] or [c for c in table.columns if fnmatchcase(c, pattern)]
+    if not columns:
+        raise UnknownName(
+            f"No field and no column is called {pattern!r}.{suggest(pattern, [*schema.fields, *table.columns])}"
+        )
+    kinds = {column: _kind(column, schema) for column in columns}
+    if len(set(kinds.values())) > 1:
+        told = ", ".join(f"{column} is {kind}" for column, kind in kinds.items())
+        raise BadArgument(f"{pattern!r} joins columns of several kinds ({told}); a stream has one. Name them apart.")
+    kind = kinds[columns[0]]
+    name = name if given else pattern if len(columns) == 1 else pattern.rstrip("*?[]").rstrip("_-. ") or "items"
+    own = schema.fields.get(columns[0])
+    options = dict(own.options) if own is not None and kind != "table" else {}
+    if len(columns) > 1 and kind != "table":
+        options["many"] = True
+    why = f"{len(columns)} items a row" if options.get("many") else (own.why if own is not None else "as asked")
+    return Field(name, kind, tuple(columns), options, why)
+
+
+def _kind(column: str, schema: Schema) -> str:
+    for field in schema.fields.values():
+        if column in field.columns:
+            return field.kind
+    reason = schema.ignored.get(column) or schema.notes.get(column, "it is not used")
+    raise BadArgument(f"Column {column!r} is no stream: {reason}. Say what it is in a schema (`kinds`).")
+
+
+def _towers(schema: Schema, config: AlignConfig) -> tuple[str, dict[str, Spec]]:
+    """How towers are used, and the encoder of each stream."""
+    for name in (*config.encoders, *config.processors):
+        if name not in (*schema.fields, *DEFAULT_ENCODERS):
+            raise UnknownName(
+                f"encoders or processors name {name!r}, which is neither a stream nor a kind."
+                f"{suggest(name, [*schema.fields, *DEFAULT_ENCODERS])}"
+            )
+    asked = {n: config.encoders.get(n, config.encoders.get(f.kind)) for n, f in schema.fields.items()}
+    ready = [
+        n for n, f in schema.fields.items() if (f.kind in FROZEN_ENCODERS if asked[n] is None else _is_frozen(asked[n]))
+    ]
+    towers = config.towers
+    if towers == "auto":
+        towers = "frozen" if len(ready) == len(schema.fields) else "scratch"
+    if towers == "frozen" and (bare := [n for n in schema.fields if n not in ready]):
+        raise BadArgument(
+            f"Frozen towers need an encoder that is trained already; {', '.join(bare)} would have none. Name it, as in "
+            f"--set 'encoders={{{bare[0]}: {{name: pretrained_text, model: FOLDER}}}}' (`polymodal list encoders`), or "
+            "use --towers scratch."
+        )
+    if towers == "finetune":
+        asked = {n: _tuned(spec) for n, spec in asked.items()}
+    defaults = {**DEFAULT_ENCODERS, **FROZEN_ENCODERS}
+    encoders = {}
+    for name, field in schema.fields.items():
+        spec = asked[name] if asked[name] is not None else defaults.get(field.kind)
+        if spec is None:
+            raise BadData(f"No built-in encoder reads {field.kind!r}; name one for {name!r} in encoders.")
+        ENCODERS.resolve(spec)
+        encoders[name] = portable(spec)
+    return towers, encoders
+
+
+def _is_frozen(spec: Spec) -> bool:
+    """Whether a tower can be used as it is: pretrained and not tuned, or without anything to train."""
+    cls, options = ENCODERS.resolve(spec)
+    if getattr(cls, "pretrained", False):
+        return options.get("tune", "frozen") == "frozen"
+    return cls is ENCODERS.load("vector_plain")
+
+
+def _tuned(spec: Spec | None) -> Spec | None:
+    """A pretrained tower with adapters to learn, unless it says how it is tuned."""
+    if spec is None or not getattr(part_class(spec), "pretrained", False):
+        return spec
+    given = dict(spec) if isinstance(spec, Mapping) else {"name": spec}
+    return {"tune": "lora", **given} if "tune" in ENCODERS.resolve(spec)[0].__init__.__kwdefaults__ else given  # type: ignore[misc]
+
+
+def _together(table: Table, schema: Schema) -> list[Hashable]:
+    """A group a row: that of the schema, else rows joined by equal cells of streams other than text."""
+    if schema.group:
+        return table.column(schema.group)
+    leader = list(range(len(table)))
+
+    def find(row: int) -> int:
+        while leader[row] != row:
+            leader[row] = leader[leader[row]]
+            row = leader[row]
+        return row
+
+    columns = [c for f in schema.fields.values() if f.kind not in ("text", "table") for c in f.columns]
+    for column in columns:
+        first: dict[Any, int] = {}
+        for row, value in enumerate(table.column(column)):
+            if isinstance(value, str):
+                leader[find(row)] = find(first.setdefault(value, row))
+    return [find(row) for row in range(len(table))]

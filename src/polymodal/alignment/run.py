@@ -1,0 +1,335 @@
+"""align: from a table to a space in which its streams can be compared, resumable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from polymodal.aligners import ALIGNERS
+from polymodal.aligners.base import Aligner
+from polymodal.aligners.doctor import examine
+from polymodal.aligners.pairs import Side
+from polymodal.alignment.config import AlignConfig
+from polymodal.alignment.items import Chosen, Tower, sides
+from polymodal.alignment.layers import is_open, resolve_layers
+from polymodal.alignment.plan import AlignPlan, plan_align
+from polymodal.alignment.report import write_align_report
+from polymodal.alignment.train import JUDGED, AlignTraining, both_ways, embed_items, recall
+from polymodal.core.errors import BadData
+from polymodal.core.files import read_json, write_json, writing
+from polymodal.core.registry import label
+from polymodal.data.items import Items, items
+from polymodal.data.split import PARTS
+from polymodal.data.storage.dataset import Dataset, process_table
+from polymodal.data.storage.store import Store, default_store
+from polymodal.data.tables.source import Problem
+from polymodal.encoders.base import Encoder
+from polymodal.evaluate.retrieval import retrieval_ranks
+from polymodal.inference.space import Space
+from polymodal.models.build import build_encoder, parameters
+from polymodal.process import PROCESSORS
+from polymodal.process.base import Processor
+from polymodal.runs.folder import claimed, environment, set_aside
+from polymodal.runs.progress import Log, Progress, tracker_of, write_trackers
+from polymodal.train.encode import store_tokens
+
+LEARNED = "aligner"  # name of the files in work/encoders that hold what was learned
+
+
+class Aligned:
+    """The folder of a finished `align` run and the space in it."""
+
+    def __init__(self, folder: str | Path, space: Space | None = None):
+        self.folder = Path(folder)
+        self.space = space or Space.load(self.folder)
+
+    def __repr__(self) -> str:
+        ways = "; ".join(f"{way} R@1 {found['recall@1']['mean']:.1%}" for way, found in self.metrics["test"].items())
+        return f"Aligned({str(self.folder)!r}: {ways})"
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """`metrics.json`."""
+        return read_json(self.folder / "metrics.json")
+
+    @property
+    def report(self) -> Path:
+        return self.folder / "report.html"
+
+
+def align(
+    data: Any,
+    streams: str | Sequence[str] | None = None,
+    *,
+    out: str | Path,
+    valid: Any = None,
+    test: Any = None,
+    schema: Any = None,
+    config: AlignConfig | None = None,
+    resume: bool = False,
+    quiet: bool = False,
+    **options: Any,
+) -> Aligned:
+    """Bring two streams or more of a table into one space, and measure how well each finds the other.
+
+    `data`, `valid` and `test` are whatever `read_table` reads; `streams` as in `plan_align` (`caption_*` is one stream
+    with several items a row); `options` are the fields of `AlignConfig`, first of all `method`, `towers` and
+    `encoders`. Every cell is processed once, frozen towers encode every different cell once, and small heads are
+    trained on the store; `towers="scratch"` or `"finetune"` train the encoders as well. The epoch is chosen by recall
+    on the validation rows; the test rows are read once.
+
+    Raises `BadArgument` when `out` holds another run, `BadData` for unusable data, `Interrupted` when stopped early.
+    """
+    plan = plan_align(data, streams, valid=valid, test=test, schema=schema, config=config, **options)
+    folder = Path(out)
+    tracker_of(plan.config.trackers)
+    with (
+        claimed(folder, plan.to_json(), [list(plan.table.ids), plan.split], resume),
+        Log(folder / "log.jsonl") as log,
+        Progress(quiet=quiet) as progress,
+    ):
+        return _Session(plan, folder, log, progress).run()
+
+
+class _Session:
+    """One run under way."""
+
+    def __init__(self, plan: AlignPlan, folder: Path, log: Log, progress: Progress):
+        self.plan, self.folder, self.log, self.progress = plan, folder, log, progress
+        self.store = Store(Path(plan.config.store) if plan.config.store else default_store())
+        self.learned = folder / "work" / "encoders" / LEARNED
+        self.timings: list[dict[str, Any]] = []
+        self.processors: dict[str, Processor] = {}
+        self.encoders: dict[str, Encoder] = {}
+        self.problems: list[Problem] = list(plan.table.problems)
+        self.notes = list(plan.notes)
+        self.costs: dict[str, float] = {}  # milliseconds that a frozen tower takes for one item
+
+    def run(self) -> Aligned:
+        for note in self.plan.notes:
+            self.progress.say(note)
+        towers = self._encode(self._process())
+        chosen = {part: self._chosen(towers, part) for part in PARTS}
+        set_aside(self.folder, self.problems)
+        aligner, curve = self._learn(towers, chosen)
+        return self._conclude(towers, chosen, aligner.eval(), curve)
+
+    def _process(self) -> dict[str, tuple[Items, Dataset]]:
+        """Decode and process every cell once, a stream at a time."""
+        plan = self.plan
+        found = {name: items(plan.table, field) for name, field in plan.schema.fields.items()}
+        stage = self.progress.stage("processing", sum(map(len, found.values())))
+        train = np.zeros(len(plan.table), bool)
+        train[plan.rows("train")] = True
+        datasets = {}
+        for name, some in found.items():
+            self.processors[name] = PROCESSORS.build(plan.processors[name])
+            datasets[name] = process_table(
+                {name: some.cells},
+                {name: self.processors[name]},
+                self.store,
+                ids=[str(place) for place in range(len(some))],
+                fit_rows=np.flatnonzero(train[some.row]),
+                progress=lambda stream, cells: stage.advance(stream, cells),
+            )
+            for problem in datasets[name].bad:
+                place = int(problem.row)
+                self.problems.append(Problem(plan.table.ids[some.row[place]], some.column[place], problem.reason))
+        for problem in self.problems[:5]:
+            self.progress.say(f"set aside: {problem}")
+        aside = f"{len(self.problems)} cells set aside" + (", listed in set_aside.jsonl" if self.problems else "")
+        self._timed("processing cells", stage.end(f"{sum(map(len, found.values()))} items, {aside}"))
+        return {name: (some, datasets[name]) for name, some in found.items()}
+
+    def _encode(self, processed: Mapping[str, tuple[Items, Dataset]]) -> dict[str, Tower]:
+        """Build the encoders; those without anything to learn encode every different cell once."""
+        self._choose_layers(processed)
+        towers = {}
+        stage = self.progress.stage("encoding", len(processed))
+        for name, (some, dataset) in processed.items():
+            torch.manual_seed(self.plan.config.seed)
+            encoder = build_encoder(self.plan.encoders[name], self.processors[name].facts(), self.plan.config.width)
+            self.encoders[name] = encoder.eval()
+            group = None
+            if not any(p.requires_grad for p in encoder.parameters()):
+                result = store_tokens(encoder, dataset, name, self.store)
+                group, self.costs[name] = result["group"], result["ms_per_row"]
+                self.log.write("tokens", stream=name, **result)
+            elif self.plan.towers == "frozen":
+                raise BadData(
+                    f"The encoder of {name!r} has parameters to learn, but towers are frozen. Freeze it (tune: frozen, "
+                    "requires_grad_(False)), or use --towers finetune."
+                )
+            towers[name] = Tower(name, some, dataset, encoder, group, self.store)
+            stage.advance(name)
+        self._timed("encoding items", stage.end())
+        return towers
+
+    def _choose_layers(self, processed: Mapping[str, tuple[Items, Dataset]]) -> None:
+        plan = self.plan
+        if any(is_open(spec) for spec in plan.encoders.values()):
+            specs, words = resolve_layers(
+                plan.encoders, processed, self.processors, plan.rows("train"),
+                width=plan.config.width, seed=plan.config.seed,
+            )  # fmt: skip
+            self.plan = replace(plan, encoders=specs)
+            for sentence in words:
+                self.notes.append(sentence)
+                self.progress.say(sentence)
+
+    def _chosen(self, towers: Mapping[str, Tower], part: str) -> dict[str, Chosen]:
+        rows = self.plan.rows(part)
+        if part == "valid" and len(rows) > JUDGED:
+            rows = np.sort(np.random.default_rng(self.plan.config.seed).choice(rows, JUDGED, replace=False))
+        found = {name: tower.choose(rows, len(self.plan.table)) for name, tower in towers.items()}
+        if empty := [name for name, chosen in found.items() if not len(chosen)]:
+            raise BadData(
+                f"No {part} row has a usable cell of {', '.join(empty)}; set_aside.jsonl says why, if any is."
+            )
+        return found
+
+    def _learn(
+        self, towers: dict[str, Tower], chosen: Mapping[str, Mapping[str, Chosen]]
+    ) -> tuple[Aligner, dict[str, list[float]]]:
+        """The trained or fitted aligner, and the curve of its training; encoders that learn are trained in place."""
+        plan = self.plan
+        torch.manual_seed(plan.config.seed)
+        widths = {name: encoder.dim for name, encoder in self.encoders.items()}
+        aligner: Aligner = ALIGNERS.build(plan.method, widths, plan.config.dim)
+        self._tell(aligner)
+        if plan.learns == "fit":
+            return self._fitted(aligner, towers, chosen)
+        training = AlignTraining(aligner, towers, chosen["train"], plan.config.chunk)
+        weights, about = self.learned.with_suffix(".safetensors"), self.learned.with_suffix(".json")
+        if about.exists():
+            training.module.load_state_dict(load_file(weights))
+            return aligner, read_json(about)
+        curve: dict[str, list[float]] = {"epoch": [], "loss": [], "valid": [], "seconds": []}
+        checkpoint = self.learned.with_suffix(".checkpoint")
+        events = training.run(plan.rows("train"), chosen["valid"], plan.config.training, plan.config.seed, checkpoint)
+        stage = self.progress.stage(f"aligning by {label(plan.method)}", 1)
+        for epoch in events:
+            for key, value in zip(curve, (epoch.number, epoch.loss, epoch.valid, epoch.seconds)):
+                curve[key].append(value)
+            self.log.write("epoch", job=LEARNED, number=epoch.number, loss=epoch.loss, valid=epoch.valid)
+            stage.detail(f"epoch {epoch.number}, loss {epoch.loss:.3f}, recall {epoch.valid:.3f}")
+        self._timed("aligning", stage.end(f"{len(curve['epoch'])} epochs, best recall {max(curve['valid']):.3f}"))
+        with writing(weights) as temporary:
+            save_file({k: v.contiguous() for k, v in training.module.state_dict().items()}, temporary)
+        write_json(about, curve)
+        checkpoint.unlink(missing_ok=True)
+        return aligner, curve
+
+    def _tell(self, aligner: Aligner) -> None:
+        """The raw cells of the training rows to an aligner that reads them."""
+        if not aligner.reads_cells:
+            return
+        train = set(self.plan.rows("train").tolist())
+        cells = {
+            name: [cell if row in train else None for row, cell in enumerate(self.plan.table.column(name))]
+            for name in self.plan.table.columns
+        }
+        for note in aligner.inform(cells, seed=self.plan.config.seed):
+            self.progress.say(note)
+            self.notes.append(note)
+
+    def _fitted(
+        self, aligner: Aligner, towers: Mapping[str, Tower], chosen: Mapping[str, Mapping[str, Chosen]]
+    ) -> tuple[Aligner, dict[str, list[float]]]:
+        stage = self.progress.stage(f"aligning by {label(self.plan.method)}", 1)
+        for note in aligner.fit(sides(towers, chosen["train"]), seed=self.plan.config.seed):
+            self.progress.say(note)
+            self.notes.append(note)
+        score = recall(aligner.eval(), towers, chosen["valid"])
+        self._timed("aligning", stage.end(f"validation recall {score:.3f}"))
+        self.log.write("fitted", job=LEARNED, valid=score)
+        return aligner, {"epoch": [], "loss": [], "valid": [score], "seconds": []}
+
+    def _conclude(
+        self,
+        towers: Mapping[str, Tower],
+        chosen: Mapping[str, Mapping[str, Chosen]],
+        aligner: Aligner,
+        curve: Mapping[str, list[float]],
+    ) -> Aligned:
+        """Read the test rows, once, and write the files of the run."""
+        plan, test = self.plan, chosen["test"]
+        stage = self.progress.stage("measuring", 1)
+        for encoder in self.encoders.values():
+            encoder.eval()
+        vectors = {name: embed_items(aligner, tower, test[name]) for name, tower in towers.items()}
+        found: dict[str, Any] = {}
+        for a, b in both_ways(plan.streams):
+            ranks = retrieval_ranks(vectors[a], vectors[b], (test[a].rows, test[b].rows))
+            intervals = ranks.intervals(groups=test[a].rows[:, 0].numpy(), seed=plan.config.seed)
+            found[f"{a} to {b}"] = {name: vars(interval) for name, interval in intervals.items()}
+        space = Space(
+            plan.schema, plan.processors, self.processors, plan.encoders, self.encoders, plan.method, aligner,
+            plan.config.width,
+        )  # fmt: skip
+        space.save(self.folder, {"config": plan.config.to_dict(), "sources": dict(plan.sources)})
+        if curve["epoch"]:
+            write_trackers(tracker_of(plan.config.trackers), self.folder, {LEARNED: curve})
+        self._timed("measuring", stage.end())
+        metrics = {
+            "method": label(plan.method),
+            "towers": plan.towers,
+            "streams": space.streams,
+            "dim": space.dim,
+            "mark": space.mark,
+            "rows": {part: len(plan.rows(part)) for part in PARTS},
+            "items": {part: {name: len(c) for name, c in chosen[part].items()} for part in PARTS},
+            "parameters": parameters(aligner, *(t.encoder for t in towers.values() if not t.stored)),
+            "valid": max(curve["valid"]),
+            "epochs": len(curve["epoch"]),
+            "test": found,
+            "speed": self._speed(chosen["train"], curve),
+            "set_aside": len(self.problems),
+            "doctor": self._doctor(towers, chosen, vectors),
+            "notes": self.notes,
+            "timings": self.timings,
+            "environment": environment(),
+        }
+        write_json(self.folder / "metrics.json", metrics)
+        write_align_report(self.folder / "report.html", plan, space, towers, test, vectors, metrics, curve)
+        for way, values in found.items():
+            shown = ", ".join(f"R@{k} {values[f'recall@{k}']['mean']:.1%}" for k in (1, 5, 10))
+            self.progress.say(f"{way}: {shown}")
+        return Aligned(self.folder, space)
+
+    def _speed(self, train: Mapping[str, Chosen], curve: Mapping[str, list[float]]) -> dict[str, float] | None:
+        """What it saves to encode once: an epoch of heads, validation included, against one that ran the towers too."""
+        if not curve["epoch"] or set(self.costs) != set(train):
+            return None
+        count, seconds = sum(map(len, train.values())), float(np.median(curve["seconds"]))
+        towers = sum(len(chosen) * self.costs[name] / 1000 for name, chosen in train.items())
+        return {
+            "items_a_second": count / seconds,
+            "seconds_an_epoch": seconds,
+            "towers_seconds_an_epoch": towers,
+            "ratio": (seconds + towers) / seconds,
+        }
+
+    def _doctor(
+        self,
+        towers: Mapping[str, Tower],
+        chosen: Mapping[str, Mapping[str, Chosen]],
+        vectors: Mapping[str, np.ndarray],
+    ) -> dict[str, Any] | None:
+        """What the alignment doctor says of stored vectors of training rows before, and of test vectors after."""
+        if not all(tower.stored for tower in towers.values()):
+            return None
+        stage = self.progress.stage("diagnosing", 1)
+        after = {name: Side(torch.from_numpy(v), chosen["test"][name].rows) for name, v in vectors.items()}
+        found = examine(sides(towers, chosen["train"]), after, seed=self.plan.config.seed)
+        self._timed("diagnosing", stage.end(found.verdict))
+        return found.to_json()
+
+    def _timed(self, what: str, seconds: float) -> None:
+        self.timings.append({"what": what, "seconds": seconds})

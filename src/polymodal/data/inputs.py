@@ -1,0 +1,102 @@
+"""What a user gives to learn and to judge by: up to three tables, read, joined and split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from polymodal.core.errors import BadArgument, BadData
+from polymodal.data.schema import Schema
+from polymodal.data.split import PARTS, split_of_column, split_rows
+from polymodal.data.tables.source import Table, read_table
+
+
+@dataclass(frozen=True)
+class Given:
+    """Training rows, and validation and test rows where they are tables of their own."""
+
+    sources: Mapping[str, Any]
+    tables: Mapping[str, Table]
+
+    @classmethod
+    def read(cls, train: Any, valid: Any = None, test: Any = None) -> Given:
+        """Raises `BadArgument` when two of them are the same file, `BadData` when one has no row that can be used."""
+        sources = {name: source for name, source in zip(PARTS, (train, valid, test)) if source is not None}
+        seen: dict[Path, str] = {}
+        for name, source in sources.items():
+            if isinstance(source, str | Path) and (other := seen.setdefault(Path(source).resolve(), name)) != name:
+                raise BadArgument(
+                    f"{other} and {name} are the same file, {source}: no row may be both learned and judged."
+                )
+        return cls(sources, {name: read_rows(source) for name, source in sources.items()})
+
+    def schema(self, target: Any, schema: Schema | str | Path | Mapping[str, Any] | None) -> Schema:
+        """The schema as it is, or inferred from the training rows with these corrections."""
+        return schema if isinstance(schema, Schema) else Schema.infer(self.tables["train"], target, schema)
+
+    def joined(self, schema: Schema) -> Table:
+        """All rows in one table, by their names."""
+        return Table.concat([named(table, schema.id) for table in self.tables.values()])
+
+    def split(
+        self,
+        table: Table,
+        schema: Schema,
+        fractions: tuple[float, float, float],
+        seed: int,
+        held: Callable[[np.ndarray], Mapping[str, Any]],
+    ) -> tuple[np.ndarray, list[str]]:
+        """[N] part of each row of the joined `table`, and notes for the user.
+
+        Tables of their own first, then a split column, then a seeded split of what is left; `held(rows)` says by which
+        `labels` and `groups` of these rows (see `split_rows`).
+        """
+        if schema.split and len(self.tables) == 1:
+            part = np.zeros(len(table), np.int8)
+            for name, rows in split_of_column(table.column(schema.split), ids=table.ids).items():
+                part[rows] = PARTS.index(name)
+            notes = [f"The split is the data's own, from the column {schema.split!r}."]
+        else:
+            part = np.repeat(
+                np.array([PARTS.index(name) for name in self.tables], np.int8), [len(t) for t in self.tables.values()]
+            )
+            notes = []
+        missing = [name for name in ("valid", "test") if not (part == PARTS.index(name)).any()]
+        if not missing:
+            return part, notes
+        train = np.flatnonzero(part == 0)
+        share = {name: fraction for name, fraction in zip(PARTS, fractions) if name == "train" or name in missing}
+        total = sum(share.values())
+        valid, test = (share.get(name, 0.0) / total for name in ("valid", "test"))
+        cut = split_rows(len(train), valid=valid, test=test, seed=seed, **held(train))
+        for name in missing:
+            part[train[cut[name]]] = PARTS.index(name)
+        notes.append(f"No {' and no '.join(missing)} rows were given: cut from the training rows (seed {seed}).")
+        return part, notes
+
+    def told(self) -> dict[str, str]:
+        """The sources as a plan shows them."""
+        return {n: str(s) if isinstance(s, str | Path) else f"<{type(s).__name__}>" for n, s in self.sources.items()}
+
+
+def read_rows(source: Any) -> Table:
+    """The table of `source`. Raises `BadData` when no row of it can be used, with the reasons."""
+    table = read_table(source)
+    if not len(table):
+        reasons = "; ".join(str(problem) for problem in table.problems[:3])
+        raise BadData(f"{table.name} holds no row that can be used.{f' {reasons}.' if reasons else ''}")
+    return table
+
+
+def named(table: Table, column: str | None) -> Table:
+    """The rows named by the schema's id column. One called `id` has named them already, where it could.
+
+    Raises `BadData` when its values are not unique.
+    """
+    if column is None or column not in table.data or column.lower() == "id":
+        return table
+    return table.named_by(column)

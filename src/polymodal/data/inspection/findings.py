@@ -1,0 +1,131 @@
+"""What an inspection found, as values, as JSON and in words."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from polymodal.data.tables.table import Problem
+
+
+@dataclass(frozen=True)
+class Doubled:
+    """Rows that hold the same (`same`) or nearly (`near`) in one stream; an empty stream means the whole row."""
+
+    stream: str
+    likeness: str
+    ids: list[str]
+
+
+@dataclass(frozen=True)
+class Leak:
+    """Rows of different splits that hold the same (`same`, `near`) in a stream, or belong to one group (`group`)."""
+
+    stream: str
+    likeness: str
+    parts: dict[str, list[str]]
+
+
+@dataclass
+class Inspection:
+    """What was found in a table.
+
+    `fields` count each stream's missing and bad cells; `missing` maps a column to the ids of its empty rows; `broken`
+    are cells that cannot be read, `misfits` cells that are not of their column's kind, `problems` rows and cells set
+    aside while reading the table; `contradictions` are equal rows with different targets; `balance` describes each
+    target.
+    """
+
+    name: str
+    rows: int
+    fields: list[dict[str, Any]] = field(default_factory=list)
+    missing: dict[str, list[str]] = field(default_factory=dict)
+    broken: list[Problem] = field(default_factory=list)
+    misfits: list[Problem] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    duplicates: list[Doubled] = field(default_factory=list)
+    contradictions: list[Doubled] = field(default_factory=list)
+    leaks: list[Leak] = field(default_factory=list)
+    balance: dict[str, dict[str, Any]] = field(default_factory=dict)
+    constant: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, as plain values."""
+        return asdict(self)
+
+    def text(self, *, most: int = 5) -> str:
+        """What was found, in words, with at most `most` examples of each thing."""
+        lines = [f"{self.name}: {self.rows:,} rows"]
+        lines += [f"  {one['name']}: {one['kind']}, {one['why']}" for one in self.fields]
+        for target, facts in self.balance.items():
+            lines.append(f"  {target}: target, {_balance(facts)}")
+        contradictions = [f"{one.stream}: {_some(one.ids, most)}" for one in self.contradictions[:most]]
+        sections = (
+            ("Set aside or noted while reading", self._problems(self.problems, most)),
+            ("Missing cells", [f"{c}: {len(ids):,} ({_some(ids, most)})" for c, ids in self.missing.items()]),
+            ("Broken cells", self._problems(self.broken, most)),
+            ("Cells of another kind than their column", self._problems(self.misfits, most)),
+            ("Duplicates", self._duplicates(most)),
+            ("Equal rows with different answers", contradictions),
+            ("Leaks between splits", self._leaks(most)),
+            ("Constant columns", [", ".join(self.constant)] if self.constant else []),
+            ("Worth a look", list(self.warnings)),
+        )
+        for title, items in sections:
+            lines += ["", title, *(f"  {item}" for item in items)] if items else []
+        if len(lines) == 1 + len(self.fields) + len(self.balance):
+            lines += ["", "Nothing missing, broken, doubled or leaking was found."]
+        return "\n".join(lines)
+
+    def _problems(self, problems: Sequence[Problem], most: int) -> list[str]:
+        by_column: dict[str, list[Problem]] = defaultdict(list)
+        for problem in problems:
+            by_column[problem.column].append(problem)
+        lines = []
+        for column, found in by_column.items():
+            lines.append(f"{column or 'rows'}: {len(found):,}")
+            lines += [f"  {problem.row}: {problem.reason}" for problem in found[:most]]
+            lines += [f"  and {len(found) - most:,} more"] if len(found) > most else []
+        return lines
+
+    def _duplicates(self, most: int) -> list[str]:
+        kinds: dict[tuple[str, str], list[Doubled]] = defaultdict(list)
+        for doubled in self.duplicates:
+            kinds[doubled.stream, doubled.likeness].append(doubled)
+        lines = []
+        for (stream, likeness), found in kinds.items():
+            rows = sum(len(doubled.ids) for doubled in found)
+            said = "the same" if likeness == "same" else "nearly the same"
+            lines.append(f"{stream or 'whole rows'}: {rows:,} rows hold {said} in {len(found):,} sets")
+            lines += [f"  {_some(doubled.ids, most)}" for doubled in found[:most]]
+        return lines
+
+    def _leaks(self, most: int) -> list[str]:
+        kinds: dict[tuple[str, str], list[Leak]] = defaultdict(list)
+        for leak in self.leaks:
+            kinds[leak.stream, leak.likeness].append(leak)
+        lines = []
+        words = {"same": "equal across splits", "near": "nearly equal across splits", "group": "split apart"}
+        for (stream, likeness), found in kinds.items():
+            lines.append(f"{stream or 'whole rows'}: {len(found):,} sets are {words[likeness]}")
+            for leak in found[:most]:
+                lines.append("  " + "; ".join(f"{part}: {_some(ids, most)}" for part, ids in leak.parts.items()))
+        return lines
+
+
+def _some(ids: Sequence[str], most: int) -> str:
+    return ", ".join(ids[:most]) + (f", and {len(ids) - most:,} more" if len(ids) > most else "")
+
+
+def _balance(facts: dict[str, Any]) -> str:
+    missing = f", {facts['missing']:,} missing" if facts["missing"] else ""
+    if "classes" in facts:
+        counts = facts["classes"]
+        shown = ", ".join(f"{label} {count:,}" for label, count in list(counts.items())[:12])
+        return f"{len(counts)} classes ({shown}{', ...' if len(counts) > 12 else ''}){missing}"
+    if "median" in facts:
+        return f"number from {facts['least']:g} over {facts['median']:g} (median) to {facts['most']:g}{missing}"
+    return f"{facts['kind']}{missing}"

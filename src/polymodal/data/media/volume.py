@@ -1,0 +1,219 @@
+"""Reading medical scans: DICOM and NIfTI, from bytes."""
+
+from __future__ import annotations
+
+import io
+import math
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from polymodal.core.errors import BadCell, require
+from polymodal.data.media.files import AGAIN, DAMAGE, looks_like, said
+
+NIFTI = (b"\x5c\x01\x00\x00", b"\x00\x00\x01\x5c", b"\x1c\x02\x00\x00", b"\x00\x00\x02\x1c")  # sizes of the header
+MOST_VOXELS = 1_000_000_000  # 4 GB as they are worked on
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """A medical scan: `values` [slices, H, W] in the scanner's units, `spacing` of the three axes in millimetres.
+
+    `window` is (centre, width) of the values that its makers meant to be seen, where the file says so; `tags` what it
+    says of itself. `inverted`: the smallest value is white.
+    """
+
+    values: np.ndarray
+    spacing: tuple[float, float, float]
+    window: tuple[float, float] | None = None
+    tags: dict[str, str] = field(default_factory=dict)
+    inverted: bool = False
+
+
+# What names or points to a person (DICOM PS3.15 Annex E, basic profile), beside all that is of a kind which does.
+PERSONAL_KINDS = ("PN", "DA", "DT", "TM", "AS", "LT", "ST", "UT", "UN")  # names, dates, times, ages, free text, unknown
+PERSONAL = tuple(
+    """
+    PatientName PatientID PatientBirthDate PatientBirthTime PatientSex PatientAge PatientAddress
+    PatientTelephoneNumbers PatientMotherBirthName OtherPatientIDs OtherPatientNames EthnicGroup Occupation
+    AdditionalPatientHistory PatientComments ReferringPhysicianName ReferringPhysicianAddress
+    ReferringPhysicianTelephoneNumbers PhysiciansOfRecord PerformingPhysicianName OperatorsName
+    NameOfPhysiciansReadingStudy RequestingPhysician InstitutionName InstitutionAddress
+    InstitutionalDepartmentName StationName AccessionNumber StudyID StudyDate SeriesDate AcquisitionDate
+    ContentDate StudyTime SeriesTime AcquisitionTime ContentTime DeviceSerialNumber StudyInstanceUID
+    SeriesInstanceUID SOPInstanceUID FrameOfReferenceUID
+    AdmissionID AdmittingDiagnosesDescription AcquisitionProtocolDescription Allergies BranchOfService CassetteID
+    CountryOfResidence CurrentPatientLocation CustodialOrganization DetectorID DeviceDescription
+    DischargeDiagnosisDescription FillerOrderNumberImagingServiceRequest GantryID GeneratorID
+    HumanPerformerOrganization InsurancePlanIdentification IssuerOfAdmissionID IssuerOfPatientID
+    IssuerOfServiceEpisodeID LensSerialNumber MedicalAlerts MedicalRecordLocator MilitaryRank ModifiedImageDescription
+    OrderCallbackPhoneNumber OrderEntererLocation PatientInstitutionResidence PatientReligiousPreference
+    PatientSexNeutered PatientSize PatientState PatientTransportArrangements PatientWeight PerformedLocation
+    PerformedProcedureStepDescription PerformedProcedureStepID PerformedStationAETitle PerformedStationName
+    PlacerOrderNumberImagingServiceRequest PlateID PreMedication PregnancyStatus ProtocolName ReasonForStudy
+    RegionOfResidence RequestedProcedureDescription RequestedProcedureID RequestedProcedureLocation RequestingService
+    ResponsibleOrganization RetrieveAETitle ScheduledProcedureStepDescription ScheduledProcedureStepID
+    ScheduledProcedureStepLocation ScheduledStationAETitle ScheduledStationName SeriesDescription
+    ServiceEpisodeDescription ServiceEpisodeID SmokingStatus SpecialNeeds StudyDescription UniqueDeviceIdentifier
+    VerifyingOrganization
+    """.split()  # noqa: SIM905 - names are read more easily as words
+)
+
+
+def read_volume(content: bytes) -> Volume:
+    """A scan from the bytes of a DICOM file (.dcm) or a NIfTI file (.nii, .nii.gz).
+
+    Values are in the scanner's units (slope and intercept applied). Raises `BadCell` for anything else, and for a file
+    without pixels; `MissingExtra` without pydicom or nibabel (extra `medical`).
+    """
+    if content[128:132] == b"DICM":
+        return _dicom(content)
+    if content[:6] == b"\x93NUMPY":
+        return _stored(content)
+    if known(content):
+        return _nifti(content)
+    raise BadCell(f"is neither DICOM nor NIfTI{looks_like(content)}")
+
+
+def known(content: bytes) -> bool:
+    """Whether the bytes begin as those of a scan do."""
+    return (
+        content[128:132] == b"DICM"
+        or content[:6] == b"\x93NUMPY"
+        or content[:2] == b"\x1f\x8b"  # NIfTI is often compressed
+        or content[:4] in NIFTI
+    )
+
+
+def _dicom(content: bytes) -> Volume:
+    pydicom = require("pydicom", "medical")
+    try:
+        data = pydicom.dcmread(io.BytesIO(content))
+        told = {
+            e.keyword: str(e.value)[:200]
+            for e in data
+            if e.keyword and e.VR not in ("SQ", "OB", "OW", "UN") and e.keyword != "PixelData"
+        }
+        spacing = [float(x) for x in _of_frames(data, "PixelMeasuresSequence", "PixelSpacing")[0] or (1, 1)]
+        thick = float(_of_frames(data, "PixelMeasuresSequence", "SliceThickness")[0] or 1)
+        window = _window(data)
+    except (pydicom.errors.InvalidDicomError, pydicom.errors.BytesLengthException, *DAMAGE) as error:
+        raise BadCell(f"is a DICOM file that is cut short or damaged ({said(error)}): {AGAIN}") from error
+    if "PixelData" not in data:
+        kind = data.get("Modality") or "unknown"
+        raise BadCell(
+            f"is a DICOM file without pixels (modality {kind}): a report or a plan, which is no scan, or cut short"
+        )
+    return Volume(
+        _pixels(data), (thick, spacing[0], spacing[1]), window, told,
+        data.get("PhotometricInterpretation") == "MONOCHROME1",
+    )  # fmt: skip
+
+
+def _pixels(data: Any) -> np.ndarray:
+    """float32 [slices, H, W] in the scanner's units. Raises `BadCell`."""
+    pydicom = require("pydicom", "medical")
+    try:
+        if data.get("PhotometricInterpretation") == "PALETTE COLOR":
+            pixels = pydicom.pixels.apply_color_lut(data.pixel_array, data).astype(np.float32)
+            return pixels.mean(-1)[None] if pixels.ndim == 3 else pixels.mean(-1)
+        pixels = pydicom.pixels.apply_rescale(data.pixel_array, data).astype(np.float32)
+        if "RescaleSlope" not in data and "ModalityLUTSequence" not in data:  # files of many frames say it by frame
+            slope, intercept = (
+                [1 - i if value is None else float(value) for value in _of_frames(data, _RESCALE, name)]
+                for i, name in enumerate(("RescaleSlope", "RescaleIntercept"))
+            )
+            pixels = _by_frame(pixels, slope) * pixels + _by_frame(pixels, intercept)
+    except DAMAGE as error:
+        syntax = getattr(data.file_meta, "TransferSyntaxUID", None)
+        if syntax is not None and "missing dependencies" in str(error):
+            raise BadCell(
+                f"holds pixels compressed as {syntax.name}, which pydicom cannot open by itself: install a decoder "
+                "(pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg), or export the scan uncompressed"
+            ) from error
+        raise BadCell(f"holds pixels that cannot be decoded ({said(error)}): {AGAIN}") from error
+    if pixels.ndim > 2 and data.get("SamplesPerPixel", 1) > 1:
+        pixels = pixels.mean(-1)
+    return pixels[None] if pixels.ndim == 2 else pixels
+
+
+_RESCALE = "PixelValueTransformationSequence"
+
+
+def _of_frames(data: Any, sequence: str, name: str) -> list[Any]:
+    """What the file says of itself, of all its frames or of each; [None] where it does not (DICOM PS3.3 C.7.6.16)."""
+    if data.get(name) is not None:
+        return [data.get(name)]
+    for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+        found = [(frame.get(sequence) or [{}])[0].get(name) for frame in data.get(groups) or ()]
+        if any(value is not None for value in found):
+            return found
+    return [None]
+
+
+def _by_frame(pixels: np.ndarray, values: list[float]) -> np.ndarray:
+    """The values in the shape of the pixels: one for all, or one a frame."""
+    found = np.array(values, np.float32)
+    if len(found) not in (1, len(pixels)) or pixels.ndim < 3:
+        return found[:1]
+    return found.reshape(-1, *[1] * (pixels.ndim - 1))
+
+
+def _window(data: Any) -> tuple[float, float] | None:
+    centre, width = (_of_frames(data, "FrameVOILUTSequence", name)[0] for name in ("WindowCenter", "WindowWidth"))
+    if centre is None or width is None:
+        return None
+    first = [float(x[0] if isinstance(x, list | tuple) or hasattr(x, "append") else x) for x in (centre, width)]
+    return (first[0], first[1]) if first[1] > 0 else None
+
+
+def _nifti(content: bytes) -> Volume:
+    nibabel = require("nibabel", "medical")
+    suffix = ".nii.gz" if content[:2] == b"\x1f\x8b" else ".nii"
+    with tempfile.TemporaryDirectory() as folder:  # nibabel reads by file name
+        path = Path(folder) / f"scan{suffix}"
+        path.write_bytes(content)
+        try:
+            with nibabel.imageglobals.LoggingOutputSuppressor():  # it would say on the screen what is raised anyway
+                image = nibabel.load(path)
+            voxels = math.prod(image.shape)
+            if voxels > MOST_VOXELS:
+                raise BadCell(
+                    f"says that it has {voxels / 1e6:,.0f} million voxels, more than the {MOST_VOXELS // 10**6} "
+                    "million that are opened: it is damaged, or to be made smaller first"
+                )
+            if len(image.shape) not in (3, 4):
+                raise BadCell(f"is a NIfTI file of {len(image.shape)} dimensions, where 3 were expected")
+            image = nibabel.as_closest_canonical(image)
+            values = np.asarray(image.dataobj, dtype=np.float32)
+        except BadCell:
+            raise
+        except (
+            nibabel.filebasedimages.ImageFileError,
+            nibabel.spatialimages.HeaderDataError,
+            nibabel.orientations.OrientationError,
+            *DAMAGE,
+        ) as error:
+            raise BadCell(
+                f"is a NIfTI file that is cut short or damaged ({said(error).replace(str(path), 'the file')}): {AGAIN}"
+            ) from error
+    if values.ndim == 4:
+        values = values[..., 0]
+    if not values.size:
+        raise BadCell(f"is a NIfTI file without a voxel (its shape is {image.shape}): {AGAIN}")
+    zooms = [float(z) for z in image.header.get_zooms()[:3]]
+    # canonical axes run right, forward, up: slices from the feet, rows from the front, columns from the left
+    return Volume(values.transpose(2, 1, 0)[:, ::-1], (zooms[2], zooms[1], zooms[0]), None, {"Modality": "NIfTI"})
+
+
+def _stored(content: bytes) -> Volume:
+    try:
+        values = np.load(io.BytesIO(content), allow_pickle=False)
+    except DAMAGE as error:
+        raise BadCell(f"is an array in .npy form that is cut short or damaged ({said(error)}): {AGAIN}") from error
+    if values.ndim != 3:
+        raise BadCell(f"is an array of {values.ndim} dimensions, where a volume has 3")
+    return Volume(values.astype(np.float32), (1.0, 1.0, 1.0))

@@ -1,0 +1,195 @@
+"""Dataset: a table's cells, processed once into the store and read back as tensors."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.numpy import load_file, save_file
+from torch import Tensor
+
+from polymodal.core.errors import BadData, UnknownName, suggest
+from polymodal.core.files import read_json, write_json, writing
+from polymodal.core.types import Batch
+from polymodal.data.storage.decode import CellProcessor, fetch
+from polymodal.data.storage.decode import read_cells as read_cells
+from polymodal.data.storage.store import Store, View
+from polymodal.data.storage.stream import Stream, StreamWork
+from polymodal.data.tables.table import Problem
+
+IN_MEMORY = 256 << 20  # bytes of one stream that are read into memory rather than from the maps at every batch
+MOST_THREADS = 4
+
+
+def process_table(
+    cells: Mapping[str, Sequence[Any]],
+    processors: Mapping[str, CellProcessor],
+    store: Store,
+    *,
+    ids: Sequence[str],
+    fit_rows: np.ndarray | None = None,
+    targets: Mapping[str, np.ndarray] | None = None,
+    progress: Callable[[str, int], None] | None = None,
+    workers: int | None = None,
+    seed: int = 0,
+) -> Dataset:
+    """Read and process what the store lacks of every stream; media are held a few chunks at a time.
+
+    `cells[stream]` are N raw cells, None where missing. With `fit_rows`, training row numbers, each processor is fitted
+    first, on at most 20,000 of their cells, drawn with `seed`; without, processors are used as they are. `targets` are
+    encoded, N rows each. `progress(stream, n)` hears that n more cells are settled. `workers` threads decode files and
+    bytes; None takes one a core, at most four.
+
+    A cell that cannot be used is missing in the result and listed in its `bad`. Raises `BadData` when rows do not match
+    or when no training cell of a stream is usable.
+    """
+    _check_rows(cells, processors, ids, targets or {})
+    threads = min(MOST_THREADS, os.cpu_count() or 1) if workers is None else workers
+    streams: dict[str, Stream] = {}
+    bad: list[Problem] = []
+    with ExitStack() as stack:
+        pool = stack.enter_context(ThreadPoolExecutor(threads, "decode")) if threads > 1 else None
+        for name, column in cells.items():
+            tell = partial(progress, name) if progress else None
+            some = pool if _is_media(column) else None
+            work = StreamWork(name, column, processors[name], store, pool=some, tell=tell)
+            streams[name], broken = work.run(None if fit_rows is None else np.asarray(fit_rows), seed)
+            bad += [Problem(ids[row], name, reason) for row, reason in broken.items()]
+    return Dataset(store, list(ids), streams, targets=dict(targets or {}), bad=bad)
+
+
+class Dataset:
+    """Processed rows. Arrays lie in `store`; a stream of up to 256 MB is read into memory when first asked for.
+
+    `streams` are their names, `ids` [N] the rows' identifiers, `targets[name]` encoded [N, ...], `bad` the cells that
+    could not be used; `digests[stream]` uint8 [N, 16] names each cell's content, `groups[stream]` the processor that
+    read it, `present[stream]` bool [N] says which cells are there and usable.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        ids: Sequence[str],
+        streams: Mapping[str, Stream],
+        *,
+        targets: Mapping[str, np.ndarray],
+        bad: Sequence[Problem] = (),
+    ):
+        self.store = store
+        self.ids = list(ids)
+        self.targets = dict(targets)
+        self.bad = list(bad)
+        self.streams = tuple(streams)
+        self.digests = {name: stream.digests for name, stream in streams.items()}
+        self.present = {name: stream.present for name, stream in streams.items()}
+        self.groups = {name: stream.group for name, stream in streams.items()}
+        self._layouts = {name: stream.layout for name, stream in streams.items()}
+        self._readers: dict[str, _Reader] = {}
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def tensors(self, stream: str, rows: np.ndarray | Tensor) -> dict[str, Tensor]:
+        """What the stream's processor made of `rows` [b], and `present` bool [b]; absent rows are zero.
+
+        Raises `UnknownName` for an unknown stream, `BadData` when the store was cleared meanwhile.
+        """
+        if stream not in self.groups:
+            raise UnknownName(f"There is no stream {stream!r}.{suggest(stream, self.streams)}")
+        if stream not in self._readers:
+            view = self.store.view(self.groups[stream], self.digests[stream][self.present[stream]])
+            self._readers[stream] = _Reader(view, self.present[stream], self._layouts[stream])
+        return self._readers[stream].tensors(np.asarray(rows))
+
+    def batch(self, rows: np.ndarray | Tensor) -> Batch:
+        """Inputs of every stream, targets and ids of `rows` [b]."""
+        rows = np.asarray(rows)
+        return Batch(
+            inputs={name: self.tensors(name, rows) for name in self.streams},
+            targets={name: torch.from_numpy(values[rows]) for name, values in self.targets.items()},
+            ids=[self.ids[row] for row in rows.tolist()],
+        )
+
+    def beside(self, other: Dataset) -> Dataset:
+        """The streams of both, of the same rows; the targets are this one's."""
+        streams = {
+            n: Stream(d.groups[n], d.digests[n], d.present[n], d._layouts[n]) for d in (self, other) for n in d.streams
+        }
+        return Dataset(self.store, self.ids, streams, targets=self.targets, bad=[*self.bad, *other.bad])
+
+    def save(self, folder: Path) -> None:
+        """Write all but the arrays, which stay in the store, so that another process can `open` it."""
+        arrays = {f"digests/{name}": values for name, values in self.digests.items()}
+        arrays |= {f"present/{name}": values for name, values in self.present.items()}
+        arrays |= {f"targets/{name}": values for name, values in self.targets.items()}
+        with writing(folder / "rows.safetensors") as temporary:
+            save_file({name: np.ascontiguousarray(values) for name, values in arrays.items()}, temporary)
+        layouts = {
+            stream: {name: [dtype.name, shape] for name, (dtype, shape) in layout.items()}
+            for stream, layout in self._layouts.items()
+        }
+        bad = [[problem.row, problem.column, problem.reason] for problem in self.bad]
+        write_json(folder / "dataset.json", {"ids": self.ids, "groups": self.groups, "layouts": layouts, "bad": bad})
+
+    @classmethod
+    def open(cls, folder: Path, store: Store) -> Dataset:
+        """What `save` wrote, with its arrays in `store`."""
+        about, arrays = read_json(folder / "dataset.json"), load_file(folder / "rows.safetensors")
+        streams = {}
+        for name, group in about["groups"].items():
+            layout = {key: (np.dtype(dtype), tuple(shape)) for key, (dtype, shape) in about["layouts"][name].items()}
+            streams[name] = Stream(group, arrays[f"digests/{name}"], arrays[f"present/{name}"], layout)
+        targets = {k.removeprefix("targets/"): v for k, v in arrays.items() if k.startswith("targets/")}
+        return cls(store, about["ids"], streams, targets=targets, bad=[Problem(*entry) for entry in about["bad"]])
+
+
+class _Reader:
+    """One stream's rows, from memory where they are few and from the maps where they are many."""
+
+    def __init__(self, view: View, present: np.ndarray, layout: Mapping[str, tuple[np.dtype, tuple[int, ...]]]):
+        self.present, self.layout = present, layout
+        self.place = np.maximum(np.cumsum(present) - 1, 0)  # of each row in the view; an absent row borrows another's
+        self.view = view
+        self.arrays = view.load() if view.nbytes <= IN_MEMORY else None
+
+    def tensors(self, rows: np.ndarray) -> dict[str, Tensor]:
+        here = self.present[rows]
+        arrays = self._read(rows)
+        if not here.all():
+            for array in arrays.values():
+                array[~here] = 0
+        return {name: torch.from_numpy(array) for name, array in {**arrays, "present": here}.items()}
+
+    def _read(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        if not len(self.view):
+            return {name: np.zeros((len(rows), *shape), dtype) for name, (dtype, shape) in self.layout.items()}
+        places = self.place[rows]
+        if self.arrays is None:
+            return self.view.read(places)
+        return {name: array.take(places, axis=0) for name, array in self.arrays.items()}
+
+
+def _is_media(cells: Sequence[Any]) -> bool:
+    """Whether cells are files or bytes, whose decoders let other threads run; threads only slow down pure Python."""
+    return any(isinstance(fetch(cells, row), Path | bytes) for row in range(min(len(cells), 20)))
+
+
+def _check_rows(
+    cells: Mapping[str, Sequence[Any]],
+    processors: Mapping[str, CellProcessor],
+    ids: Sequence[str],
+    targets: Mapping[str, np.ndarray],
+) -> None:
+    for name, values in (*cells.items(), *targets.items()):
+        if len(values) != len(ids):
+            raise BadData(f"{name!r} has {len(values)} rows, but there are {len(ids)} ids.")
+    for name in cells:
+        if name not in processors:
+            raise BadData(f"The stream {name!r} has no processor.{suggest(name, processors)}")

@@ -1,0 +1,144 @@
+"""CSV and TSV, as found in the wild: byte-order marks, NULs, ragged rows, stray quotes, old encodings."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from polymodal.core.errors import BadData
+from polymodal.data.tables.table import Problem, Table
+
+DELIMITERS = ",;\t|"
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_FIELD_LIMIT = 2**31 - 1  # a cell may hold a long list; the csv module's own limit is 131,072 characters
+
+
+def read_delimited(path: Path, *, limit: int | None = None, delimiter: str | None = None) -> Table:
+    """The table in a CSV or TSV file; every cell is a string or None.
+
+    A row with the wrong number of cells, or whose quotes do not close, is set aside and named in `problems` by file and
+    line; a cell with a NUL byte is emptied and named. Bytes that are not UTF-8 are read as Windows-1252, and that is
+    named too. Raises `BadData` when there is no header, or a column name appears twice.
+    """
+    problems: list[Problem] = []
+    lines = _lines(path, problems)
+    if delimiter is None:
+        delimiter = "\t" if path.suffix.lower() in (".tsv", ".tab") else _sniff(lines)
+    records = _records(lines, delimiter, path.name, problems)
+    header = _header(next(records, (0, None))[1], path, problems)
+    columns: list[list[str]] = [[] for _ in header]
+    numbers: list[int] = []
+    where: list[int] = []
+    nuls: list[tuple[int, str]] = []
+    count = 0
+    for line, cells in records:
+        if limit is not None and count >= limit:
+            break
+        count += 1
+        if cells is None:
+            continue
+        if len(cells) != len(header):
+            reason = f"has {len(cells)} cells where the header has {len(header)}; row set aside"
+            problems.append(Problem(f"{path.name}:{line}", "", reason))
+            continue
+        for name, column, cell in zip(header, columns, cells):
+            if "\0" in cell:
+                nuls.append((len(numbers), name))
+                cell = ""
+            column.append(cell)
+        numbers.append(count - 1)
+        where.append(line)
+    table = Table.build(dict(zip(header, columns)), base=path.parent, name=path.stem, rows=numbers, problems=problems)
+    reason = "holds a NUL byte (line {}); cell set aside"
+    table.problems.extend(Problem(table.ids[row], name, reason.format(where[row])) for row, name in nuls)
+    return table
+
+
+def _lines(path: Path, problems: list[Problem]) -> list[str]:
+    """The file's lines with their ends, decoded."""
+    raw = path.read_bytes()
+    if raw.startswith(_UTF16):
+        return list(io.StringIO(raw.decode("utf-16"), newline=""))
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = _decode_by_line(raw.removeprefix(b"\xef\xbb\xbf"), path.name, problems)
+    return list(io.StringIO(text, newline=""))
+
+
+def _decode_by_line(raw: bytes, name: str, problems: list[Problem]) -> str:
+    """UTF-8 where a line is UTF-8, Windows-1252 where not: one foreign line does not spoil the rest."""
+    decoded, foreign, proper = [], [], 0
+    for number, line in enumerate(raw.split(b"\n"), start=1):
+        try:
+            decoded.append(line.decode("utf-8"))
+            proper += not line.isascii()
+        except UnicodeDecodeError:
+            decoded.append("".join(_cp1252(byte) for byte in line))
+            foreign.append(number)
+    if proper:
+        problems.extend(Problem(f"{name}:{n}", "", "is not UTF-8; this line was read as Windows-1252") for n in foreign)
+    else:
+        reason = f"is not UTF-8; read as Windows-1252 ({len(foreign)} lines have such letters)"
+        problems.append(Problem(name, "", reason))
+    return "\n".join(decoded)
+
+
+def _cp1252(byte: int) -> str:
+    """One byte of Windows-1252; the five bytes that it leaves undefined are taken as Latin-1 control characters."""
+    return bytes([byte]).decode("cp1252" if byte not in (0x81, 0x8D, 0x8F, 0x90, 0x9D) else "latin-1")
+
+
+def _sniff(lines: list[str]) -> str:
+    """The delimiter under which the first records agree best with a header of two cells or more; else the comma."""
+    best, chosen = (0.0, 0), ","
+    csv.field_size_limit(_FIELD_LIMIT)
+    for delimiter in DELIMITERS:
+        widths = [len(cells) for cells in csv.reader(lines[:60], delimiter=delimiter) if cells]
+        if widths and widths[0] > 1:
+            score = (sum(width == widths[0] for width in widths) / len(widths), widths[0])
+            if score > best:
+                best, chosen = score, delimiter
+    return chosen
+
+
+def _records(
+    lines: list[str], delimiter: str, name: str, problems: list[Problem]
+) -> Iterator[tuple[int, list[str] | None]]:
+    """(line number, cells) of each record, None for one whose quote does not close: that costs its own line only."""
+    csv.field_size_limit(_FIELD_LIMIT)
+    start = 0
+    while start < len(lines):
+        reader = csv.reader(iter(lines[start:]) if start else iter(lines), delimiter=delimiter, strict=True)
+        begun = start
+        while True:
+            try:
+                cells = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                reason = f"has a quote that does not close properly ({error}); row set aside"
+                problems.append(Problem(f"{name}:{begun + 1}", "", reason))
+                yield begun + 1, None
+                start = begun + 1
+                break
+            if cells:
+                yield begun + 1, cells
+            begun = start + reader.line_num
+
+
+def _header(cells: list[str] | None, path: Path, problems: list[Problem]) -> list[str]:
+    if not cells:
+        raise BadData(f"{path} holds no header row; its first line must name the columns.")
+    names = [cell.strip() for cell in cells]
+    for position, name in enumerate(names, start=1):
+        if not name:
+            names[position - 1] = f"column_{position}"
+            problems.append(Problem(f"{path.name}:1", "", f"column {position} has no name; called 'column_{position}'"))
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise BadData(f"{path} has more than one column called {twice[0]!r}. Rename one of them.")
+    return names

@@ -1,0 +1,103 @@
+"""Parquet files: plain columns are read, columns of bytes are left in the file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from polymodal.core.errors import BadCell, BadData
+from polymodal.data.tables.table import Lazy, Table
+
+if TYPE_CHECKING:
+    import pyarrow
+
+
+def read_parquet(path: Path, *, limit: int | None = None) -> Table:
+    """The table in a Parquet file.
+
+    A column of binary values, or of {bytes, path} structures as Hugging Face writes them, becomes lazy cells that read
+    one row group when asked. Raises `BadData` when the file is not Parquet.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(path)
+    except pa.ArrowInvalid as error:
+        raise BadData(f"{path} cannot be read as Parquet: {error}.") from error
+    with file:
+        schema = file.schema_arrow
+        lazy = [field.name for field in schema if holds_bytes(field.type)]
+        plain = [field.name for field in schema if not holds_bytes(field.type)]
+        eager = file.read(columns=plain).slice(0, limit).to_pydict()
+        references = {name: _references(file, path, name, limit) for name in lazy}
+    data = {field.name: references.get(field.name, eager.get(field.name)) for field in schema}
+    return Table.build(data, base=path.parent, name=path.stem)  # type: ignore[arg-type]
+
+
+def holds_bytes(kind: pyarrow.DataType) -> bool:
+    """Whether an Arrow type is binary or a structure with a binary member called `bytes`."""
+    import pyarrow.types as types
+
+    if types.is_struct(kind):
+        index = kind.get_field_index("bytes")
+        return index >= 0 and holds_bytes(kind.field(index).type)
+    return types.is_binary(kind) or types.is_large_binary(kind)
+
+
+def _references(file: Any, path: Path, column: str, limit: int | None) -> list[Any]:
+    """One reference a row, None where the cell is null. One row group is in memory at a time."""
+    found: list[Any] = []
+    for group in range(file.num_row_groups):
+        if limit is not None and len(found) >= limit:
+            break
+        values = file.read_row_group(group, columns=[column]).column(0).combine_chunks()
+        names, nulls = names_and_nulls(values)
+        for row, (name, null) in enumerate(zip(names, nulls)):
+            if null:
+                found.append(name or None)  # a structure without bytes still names its file
+            else:
+                found.append(ParquetCell(name or "", path, column, group, row))
+    return found[:limit]
+
+
+def names_and_nulls(values: Any) -> tuple[list[str | None], list[bool]]:
+    """File names (None where there is none) and absence of bytes, a row, of an Arrow column for which `holds_bytes`."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not pa.types.is_struct(values.type):
+        return [None] * len(values), values.is_null().to_pylist()
+    names: list[str | None] = [None] * len(values)
+    if values.type.get_field_index("path") >= 0:
+        names = pc.struct_field(values, "path").to_pylist()
+    return names, pc.struct_field(values, "bytes").is_null().to_pylist()
+
+
+@lru_cache(maxsize=4)
+def _row_group(path: Path, column: str, group: int) -> Any:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        return file.read_row_group(group, columns=[column]).column(0)
+
+
+@dataclass(frozen=True, slots=True)
+class ParquetCell(Lazy):
+    """Bytes in one row of one row group."""
+
+    name: str
+    path: Path
+    column: str
+    group: int
+    row: int
+
+    def load(self) -> bytes:
+        """The cell's bytes. Raises `BadCell` when the file has changed or gone."""
+        try:
+            value = _row_group(self.path, self.column, self.group)[self.row].as_py()
+        except (OSError, IndexError, KeyError) as error:
+            raise BadCell(f"cannot be read from {self.path.name}: {error}") from error
+        return value["bytes"] if isinstance(value, dict) else value

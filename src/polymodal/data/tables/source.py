@@ -1,0 +1,156 @@
+"""read_table: rows from wherever they are kept."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from polymodal.core.errors import BadData, suggest
+from polymodal.data.cells import cells
+from polymodal.data.paths import is_link
+from polymodal.data.tables.delimited import read_delimited
+from polymodal.data.tables.table import Problem, Table
+
+__all__ = ["Problem", "Table", "cells", "read_table"]
+
+_SUFFIXES = (".csv", ".tsv", ".tab", ".txt", ".parquet", ".jsonl", ".ndjson", ".json", ".tar")
+_HUGGING_FACE = ("dataset_info.json", "state.json", "dataset_dict.json")
+
+
+def read_table(source: Any, *, limit: int | None = None) -> Table:
+    """Rows and raw cells of `source`; media are left where they are.
+
+    `source` is one of: a CSV, TSV, Parquet or JSONL file; a folder with one folder per class (optionally under
+    train/valid/test); a folder saved by Hugging Face datasets, or `hf:name` or `hf:name:configuration` of a hub
+    dataset (extra `hf`); WebDataset shards (`data.tar`, `shards-{000..009}.tar`, or a folder of them); a pandas
+    DataFrame; a dict of lists; a list of dicts; or a `Table`, which is returned as it is. Paths in cells are relative
+    to the file, or to the working folder for rows in memory. `limit` reads that many records at most.
+
+    Raises `BadData` for a source that does not exist or is of no known kind. Rows that cannot be used are set aside and
+    named in the table's `problems`.
+    """
+    if isinstance(source, Table):
+        return source if limit is None else source.select(range(min(limit, len(source))))
+    if isinstance(source, str | Path):
+        return _read_path(str(source), limit)
+    pandas = sys.modules.get("pandas")
+    if pandas is not None and isinstance(source, pandas.DataFrame):
+        return Table.build(source.iloc[:limit].to_dict(orient="list"))
+    if isinstance(source, Mapping):
+        return Table.build({column: list(values)[:limit] for column, values in source.items()})
+    if isinstance(source, Sequence):
+        return _from_records(source[:limit], "table", Path.cwd(), [])
+    raise BadData(
+        f"Cannot read a table from {type(source).__name__}. Give a file, a folder, a pandas DataFrame, a dict of lists "
+        "or a list of dicts."
+    )
+
+
+def _read_path(source: str, limit: int | None) -> Table:
+    if source.startswith("hf:"):
+        from polymodal.data.tables.hugging_face import read_hub
+
+        return read_hub(source.removeprefix("hf:"), limit=limit)
+    path = Path(source).expanduser()
+    if source.endswith(".tar") and not path.exists() and any(sign in source for sign in "{*?"):
+        from polymodal.data.tables.webdataset import read_shards
+
+        return read_shards(source, limit=limit)
+    if path.is_dir():
+        return _read_folder(path, limit)
+    if not path.exists():
+        if is_link(source):
+            raise BadData(f"{source} is a web address; only local files are read. Download it first.")
+        near = suggest(path.name, [p.name for p in path.parent.iterdir()], most=8) if path.parent.is_dir() else ""
+        raise BadData(f"{source} does not exist.{near}")
+    return _read_file(path, limit)
+
+
+def _read_file(path: Path, limit: int | None) -> Table:
+    suffix = path.suffix.lower()
+    if suffix in (".csv", ".tsv", ".tab", ".txt"):
+        return read_delimited(path, limit=limit)
+    if suffix == ".parquet":
+        from polymodal.data.tables.parquet import read_parquet
+
+        return read_parquet(path, limit=limit)
+    if suffix in (".jsonl", ".ndjson"):
+        return _read_jsonl(path, limit)
+    if suffix == ".json":
+        return _read_json(path, limit)
+    if suffix == ".tar":
+        from polymodal.data.tables.webdataset import read_shards
+
+        return read_shards(str(path), limit=limit)
+    raise BadData(f"{path.name} is of no kind that is read here. Allowed: {', '.join(_SUFFIXES)}, or a folder.")
+
+
+def _read_folder(path: Path, limit: int | None) -> Table:
+    names = {entry.name for entry in path.iterdir()}
+    if names & set(_HUGGING_FACE):
+        from polymodal.data.tables.hugging_face import read_saved
+
+        return read_saved(path, limit=limit)
+    if any(name.endswith(".tar") for name in names):
+        from polymodal.data.tables.webdataset import read_shards
+
+        return read_shards(str(path / "*.tar"), limit=limit)
+    tables = sorted(name for name in names if name.endswith(_SUFFIXES) and not name.endswith(".txt"))
+    if tables:
+        raise BadData(f"{path} is a folder that holds {', '.join(tables[:5])}: name the file to read.")
+    from polymodal.data.tables.folder import read_classes
+
+    return read_classes(path, limit=limit)
+
+
+def _read_jsonl(path: Path, limit: int | None) -> Table:
+    records: list[Any] = []
+    problems: list[Problem] = []
+    numbers: list[int] = []
+    count = 0
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if limit is not None and count >= limit:
+                break
+            if not line.strip():
+                continue
+            count += 1
+            try:
+                record = json.loads(line.removeprefix(b"\xef\xbb\xbf").decode("utf-8"))
+            except ValueError as error:
+                problems.append(Problem(f"{path.name}:{number}", "", f"is not JSON ({error}); row set aside"))
+                continue
+            if not isinstance(record, dict):
+                reason = f"is a JSON {type(record).__name__}, not an object; row set aside"
+                problems.append(Problem(f"{path.name}:{number}", "", reason))
+                continue
+            records.append(record)
+            numbers.append(count - 1)
+    return _from_records(records, path.stem, path.parent, problems, numbers)
+
+
+def _read_json(path: Path, limit: int | None) -> Table:
+    try:
+        content = json.loads(path.read_bytes().decode("utf-8-sig"))
+    except ValueError as error:
+        raise BadData(f"{path} is not valid JSON: {error}.") from error
+    if isinstance(content, list):
+        return _from_records(content[:limit], path.stem, path.parent, [])
+    if isinstance(content, dict) and content and all(isinstance(values, list) for values in content.values()):
+        columns = {name: values[:limit] for name, values in content.items()}
+        return Table.build(columns, base=path.parent, name=path.stem)
+    raise BadData(f"{path} holds neither a list of objects nor an object of lists, so it is no table.")
+
+
+def _from_records(
+    records: Sequence[Any], name: str, base: Path, problems: list[Problem], numbers: Sequence[int] | None = None
+) -> Table:
+    for position, record in enumerate(records):
+        if not isinstance(record, Mapping):
+            raise BadData(f"Row {position} of {name} is {type(record).__name__}; every row must be a dict of columns.")
+    columns = dict.fromkeys(column for record in records for column in record)
+    data = {column: [record.get(column) for record in records] for column in columns}
+    return Table.build(data, base=base, name=name, rows=numbers, problems=problems)

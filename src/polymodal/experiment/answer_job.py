@@ -1,0 +1,197 @@
+"""The job of stage 2: train one strategy with one seed on stored tokens."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.numpy import save_file
+from safetensors.torch import save_file as save_tensors
+from torch import Tensor
+
+from polymodal.aligners.pairs import Side
+from polymodal.config import Training
+from polymodal.core.files import writing
+from polymodal.core.types import Tokens
+from polymodal.experiment.strategies import JOINT
+from polymodal.experiment.work import TEST, TRAIN, VALID, Event, Work, labelled_rows, open_features
+from polymodal.models.adaptive import Adaptive
+from polymodal.models.base import Answer, Decisions, Labelled
+from polymodal.models.build import Strategy, Trees, build_answer, build_objectives, parameters
+from polymodal.models.specs import part_class
+from polymodal.models.towers import Towered
+from polymodal.nn.mask_streams import drop_streams
+from polymodal.objectives.base import Objective
+from polymodal.train.features import Features
+from polymodal.train.loop import Epoch, train
+from polymodal.train.step import Lesson
+
+
+def answer_job(work: Work, job: Mapping[str, Any], out: Path) -> Iterator[Event]:
+    """Train one strategy with one seed on stored tokens; write its weights and its scores of held-out rows."""
+    strategy = Strategy.from_json(job["strategy"])
+    features = open_features(job["work"], strategy.streams, not strategy.reads_tokens)
+    options = Training().with_(job["training"])
+    strategy = cross_validated(work, strategy, features, options, job["seed"])
+    torch.manual_seed(job["seed"])
+    answer = build_answer(
+        strategy, features.widths, work.targets, work.dim, work.heads,
+        cost=work.cost(strategy.streams), budget_ms=work.budget_ms,
+    )  # fmt: skip
+    rows, valid = labelled_rows(work, work.rows(TRAIN)), work.rows(VALID)
+    curve: list[Epoch] = []
+    if isinstance(answer, Trees):
+        answer.fit(
+            features.read(torch.from_numpy(rows)), {n: v[rows].numpy() for n, v in work.labels.items()}, job["seed"]
+        )
+        strategy = replace(strategy, facts=answer.facts())
+    else:
+        objectives = build_objectives(strategy, features.widths, work.targets, work.dim, work.heads)
+        curve = list(
+            fit_answer(work, answer, features, torch.from_numpy(rows), valid, options, job["seed"], objectives)
+        )
+        seen, held = (labelled(work, features, torch.from_numpy(r)) for r in (rows, valid))
+        answer.settle(seen, held, job["seed"])
+    started = time.perf_counter()
+    scores = {
+        f"{split}/{name}": value.numpy()
+        for split, index in (("valid", VALID), ("test", TEST))
+        for name, value in score_rows(answer, features, work.rows(index)).items()
+    }
+    took = time.perf_counter() - started
+    if strategy.family in JOINT:
+        scores |= alone_scores(answer, features, work.rows(TEST))
+    with writing(out.with_suffix(".scores.safetensors")) as temporary:
+        save_file(scores, temporary)
+    with writing(out.with_suffix(".safetensors")) as temporary:
+        save_tensors({k: v.contiguous() for k, v in answer.state_dict().items()}, temporary)
+    yield {
+        "event": "result",
+        "result": {
+            "strategy": strategy.to_json(),
+            "seed": job["seed"],
+            "level": strategy.level,
+            "parameters": parameters(answer),
+            "ms_per_row": 1000 * took / max(1, int((work.split > TRAIN).sum())),
+            "epoch": [e.number for e in curve],
+            "loss": [e.loss for e in curve],
+            "valid": [e.valid for e in curve],
+            "used": used_cells(answer, features, work.rows(VALID)),
+        },
+    }
+
+
+@torch.no_grad()
+def alone_scores(answer: Answer, features: Features, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Scores of `rows` with one stream given and all others missing: `alone/stream/target`."""
+    answer.eval()
+    found: dict[str, np.ndarray] = {}
+    chunks = [features.read(chunk) for chunk in torch.from_numpy(rows).split(1024)]
+    for name in features.widths:
+        parts = [answer(only(streams, name)).predictions for streams in chunks]
+        found |= {f"alone/{name}/{target}": torch.cat([p[target] for p in parts]).numpy() for target in parts[0]}
+    return found
+
+
+def only(streams: Mapping[str, Tokens], name: str) -> dict[str, Tokens]:
+    """The streams with all but one missing."""
+    return {n: t if n == name else t.keep(torch.zeros_like(t.present)) for n, t in streams.items()}
+
+
+def labelled(work: Work, features: Features, rows: Tensor) -> Labelled:
+    """Tokens and targets of `rows`, all at once."""
+    return Labelled(features.read(rows), {name: values[rows] for name, values in work.labels.items()})
+
+
+def used_cells(answer: Answer, features: Features, rows: np.ndarray) -> dict[str, float]:
+    """The share of each stream's cells that are encoded to answer `rows`; empty where all are."""
+    if not isinstance(answer, Adaptive):
+        return {}
+    parts = [features.read(chunk) for chunk in torch.from_numpy(rows).split(1024)]
+    asked = torch.cat([answer.used(part) for part in parts]).sum(0)
+    there = [sum(int(part[name].present.sum()) for part in parts) for name in answer.names]
+    return {name: int(n) / max(1, all_of) for name, n, all_of in zip(answer.names, asked, there)}
+
+
+def cross_validated(work: Work, strategy: Strategy, features: Features, options: Training, seed: int) -> Strategy:
+    """The strategy with every option given as `cv` replaced by the best of its class's `cv_grid`.
+
+    Each candidate is trained on the training rows outside one part and scored on that part, for every part; the
+    tokens are out-of-fold, so no candidate is flattered.
+    """
+    spec = strategy.spec
+    if not isinstance(spec, Mapping) or "cv" not in [v for v in spec.values() if isinstance(v, str)]:
+        return strategy
+    names = features.widths if strategy.family == "fusion" else strategy.streams
+    candidates = [{**spec, **c} for c in part_class(spec).cv_grid(names)]  # type: ignore[attr-defined]
+    train = labelled_rows(work, work.rows(TRAIN))
+    part = np.random.default_rng(0).permutation(len(train)) % 3
+    quick = options.with_({"epochs": max(5, options.epochs // 3)})
+
+    def score(candidate: Mapping[str, Any]) -> float:
+        found = []
+        for k in range(3):
+            torch.manual_seed(seed)
+            answer = build_answer(
+                replace(strategy, spec=candidate), features.widths, work.targets, work.dim, work.heads
+            )
+            held = train[part == k]
+            events = list(fit_answer(work, answer, features, torch.from_numpy(train[part != k]), held, quick, seed))
+            found.append(events[-1].valid)
+        return float(np.mean(found))
+
+    return replace(strategy, spec=max(candidates, key=score))
+
+
+def fit_answer(
+    work: Work,
+    answer: Answer,
+    features: Features,
+    rows: Tensor,
+    valid: np.ndarray,
+    options: Training,
+    seed: int,
+    objectives: Sequence[Objective] = (),
+) -> Iterator[Epoch]:
+    """Train `answer` on `rows` of stored tokens; modality dropout is for joint answers only: late heads never share."""
+    dropout = 0.0 if isinstance(answer, Decisions) else options.modality_dropout
+    lesson = Lesson(answer, objectives, features.read, work.labels, epochs=options.epochs)
+    rows = lesson.rows(rows)
+    fit_aligner(answer, features, rows, seed)
+
+    def loss(batch: Tensor) -> Tensor:
+        answer.see(batch)
+        streams = drop_streams(features.read(batch), dropout)
+        return lesson.loss(streams, {n: v[batch] for n, v in work.labels.items()})
+
+    def validate() -> float:
+        return work.mean_score(answer, score_rows(answer, features, valid), valid)
+
+    return train(lesson, loss, validate, rows, options, seed=seed, hooks=lesson if objectives else None)
+
+
+def fit_aligner(answer: Answer, features: Features, rows: Tensor, seed: int) -> None:
+    """Fit an aligner that is found in closed form to the training rows' tokens, before the answer is trained on it."""
+    aligner = answer.aligner if isinstance(answer, Towered) else None
+    if aligner is None or aligner.learns != "fit":
+        return
+    sides = {}
+    for name, tokens in features.read(rows).items():
+        there = tokens.present
+        sides[name] = Side(tokens.pooled[there], rows[there, None])
+    aligner.fit(sides, seed=seed)
+    aligner.requires_grad_(False)
+
+
+@torch.no_grad()
+def score_rows(answer: Answer, features: Features, rows: np.ndarray) -> dict[str, Tensor]:
+    """Scores of `rows`, a tensor a target, in the module's present mode."""
+    answer.eval()
+    chunks = torch.from_numpy(rows).split(1024)
+    parts = [answer(features.read(chunk)).predictions for chunk in chunks]
+    return {name: torch.cat([p[name] for p in parts]) for name in parts[0]}

@@ -1,0 +1,105 @@
+"""The job of stage 1: train one stream's encoder on the target and store its tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from polymodal.config import Training
+from polymodal.core.errors import BadArgument
+from polymodal.core.files import writing
+from polymodal.experiment.work import TRAIN, VALID, Event, Work
+from polymodal.models.base import Model
+from polymodal.models.build import Strategy, build_answer, build_encoder, parameters
+from polymodal.train.encode import store_tokens
+from polymodal.train.loop import Epoch, total, train
+
+
+def encoder_job(work: Work, job: Mapping[str, Any], out: Path) -> Iterator[Event]:
+    """Train one stream's encoder with a head of its own (all training rows, or those outside a fold), store its tokens.
+
+    A frozen encoder is not trained. The whole encoder stores every row's tokens that may be read from it; a fold's
+    stores those of its fold, and of the validation rows, by which the folds' spaces are matched.
+    """
+    stream, fold = job["stream"], job["fold"]
+    torch.manual_seed(job["seed"])
+    encoder = build_encoder(job["encoder"], work.facts[stream], work.dim)
+    curve: list[Epoch] = []
+    if any(p.requires_grad for p in encoder.parameters()):
+        answer = build_answer(
+            Strategy(stream, "single", "late_mean", (stream,)),
+            {stream: encoder.dim},
+            work.targets,
+            work.dim,
+            work.heads,
+        )
+        options = Training(modality_dropout=0.0).with_({**encoder.recipe(), **job["training"]})
+        present = work.dataset.present[stream]
+        rows = work.rows(TRAIN, fold=fold)
+        rows = rows[present[rows]]
+        valid = work.rows(VALID)
+        valid = valid[present[valid]]
+        if not len(rows):
+            raise BadArgument(
+                f"No training row has the stream {stream!r}; leave it out or look with `polymodal inspect`."
+            )
+        encoder.fit_statistics(work.dataset.tensors(stream, rows[:2048]))
+        model = Model({stream: encoder}, answer)
+        for epoch in fit_encoder(
+            work, model, stream, rows, valid, options, job["seed"], out.with_suffix(".checkpoint")
+        ):
+            curve.append(epoch)
+            yield {
+                "event": "epoch",
+                "number": epoch.number,
+                "of": options.epochs,
+                "loss": epoch.loss,
+                "valid": epoch.valid,
+            }
+    wanted = np.concatenate([work.rows(TRAIN, fold=fold, inside=True), work.rows(VALID)]) if fold is not None else None
+    result = store_tokens(encoder, work.dataset, stream, work.store, wanted)
+    with writing(out.with_suffix(".safetensors")) as temporary:
+        save_file({k: v.contiguous() for k, v in encoder.state_dict().items()}, temporary)
+    result |= {
+        "stream": stream,
+        "fold": fold,
+        "parameters": parameters(encoder),
+        "trained": bool(curve),
+        "epoch": [e.number for e in curve],
+        "loss": [e.loss for e in curve],
+        "valid": [e.valid for e in curve],
+    }
+    yield {"event": "result", "result": result}
+
+
+def fit_encoder(
+    work: Work,
+    model: Model,
+    stream: str,
+    rows: np.ndarray,
+    valid: np.ndarray,
+    options: Training,
+    seed: int,
+    checkpoint: Path,
+) -> Iterator[Epoch]:
+    """Train one stream's encoder and head on `rows` of processed cells, going on from `checkpoint` if there is one."""
+    encoder, answer = model.encoders[stream], model.answer
+
+    def loss(batch: Tensor) -> Tensor:
+        output = answer({stream: encoder(work.dataset.tensors(stream, batch.numpy()))})
+        return total(answer.losses(output, {n: v[batch] for n, v in work.labels.items()}))
+
+    def validate() -> float:
+        if not len(valid):
+            return 0.0
+        chunks = np.array_split(valid, -(-len(valid) // 512))
+        parts = [answer({stream: encoder(work.dataset.tensors(stream, chunk))}).predictions for chunk in chunks]
+        return work.mean_score(answer, {n: torch.cat([p[n] for p in parts]) for n in parts[0]}, valid)
+
+    return train(model, loss, validate, torch.from_numpy(rows), options, seed=seed, checkpoint=checkpoint)

@@ -1,0 +1,204 @@
+"""From finished jobs to a finished run: compare, keep the best, evaluate it, write the files."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from polymodal.core.files import write_json
+from polymodal.core.types import Target
+from polymodal.data.storage.dataset import Dataset
+from polymodal.evaluate.metrics import compute, primary
+from polymodal.experiment.balance import balance
+from polymodal.experiment.compare import Comparison, Outcome, Question, chance, compare, ensemble, write_leaderboard
+from polymodal.experiment.plan import Plan
+from polymodal.experiment.results import FINE_TUNED, Finished
+from polymodal.inference.evaluation import Assessment, assess
+from polymodal.inference.predictor import Predictor, answer_columns
+from polymodal.inference.run import Run
+from polymodal.process.base import Processor
+from polymodal.report.report import write_report
+from polymodal.runs.folder import environment
+from polymodal.runs.progress import Log, Progress, tracker_of, write_trackers
+
+
+def conclude(
+    plan: Plan,
+    folder: Path,
+    dataset: Dataset,
+    processors: dict[str, Processor],
+    progress: Progress,
+    log: Log,
+    notes: Sequence[str],
+    timings: list[dict[str, Any]],
+) -> Run:
+    """Compare what is finished, keep the best and write every file of the run."""
+    stage = progress.stage("comparing", 1)
+    finished = Finished(plan, folder / "work")
+    questions = [question_of(plan, t) for t in plan.targets]
+    outcomes = finished.outcomes()
+    fusions = [o for o in outcomes if o.level != "single" and not o.name.endswith(FINE_TUNED)]
+    if plan.config.ensemble and len(fusions) > 1 and len(questions) == 1:
+        outcomes.append(ensemble(fusions, questions[0]))
+    outcomes.append(chance(questions, len(finished.seeds)))
+    config = plan.config
+    comparison = compare(outcomes, questions, budget_ms=config.budget_ms, deploy=config.deploy, seed=config.seed)
+    write_leaderboard(comparison.rows, folder / "leaderboard.csv")
+    stage.end()
+    chosen = next(o for o in outcomes if o.name == comparison.chosen)
+    predictor = finished.deploy(chosen, comparison.seed, processors)
+    predictor.save(folder, {"config": plan.to_json()["config"], "sources": dict(plan.sources)})
+    curves = finished.curves(comparison.chosen)
+    write_trackers(tracker_of(plan.config.trackers), folder, curves)
+    metrics = _metrics(plan, comparison, questions, chosen)
+    write_json(folder / "metrics.json", metrics)
+    run = Run(folder, predictor)
+    test = plan.rows("test")
+    scores = {
+        t.name: finished.scores(chosen, comparison.seed, predictor, t, "test") / predictor.temperature.get(t.name, 1.0)
+        for t in plan.targets
+    }
+    _write_predictions(folder / "predictions_test.parquet", plan, predictor, scores, test)
+    began = time.perf_counter()
+    assessment = assess(predictor, dataset, plan.table, plan.truth, test, progress, groups=plan.groups())
+    timings.append({"what": "evaluating the chosen one", "seconds": time.perf_counter() - began})
+    evaluation = _evaluation(plan, comparison, assessment, dataset, curves, notes, timings)
+    evaluation["balance"] = balance(plan, finished, outcomes, questions[0], assessment.worth, comparison.chosen)
+    write_json(folder / "evaluation.json", evaluation)
+    write_report(evaluation, folder / "report.html")
+    log.write("finished", chosen=comparison.chosen, headline=comparison.headline)
+    progress.say("")
+    for line in (comparison.headline, *comparison.sentences, f"Report: {folder / 'report.html'}"):
+        progress.say(line)
+    return run
+
+
+def question_of(plan: Plan, target: Target) -> Question:
+    def truth(part: str) -> np.ndarray:
+        encoded = plan.truth[target.name][plan.rows(part)]
+        return target.restore(encoded) if target.kind == "number" else encoded
+
+    groups = plan.groups()
+    test = plan.rows("test")
+    codes = np.unique([str(groups[i]) for i in test], return_inverse=True)[1] if groups else None
+    return Question(target, truth("valid"), truth("test"), codes)
+
+
+def _metrics(plan: Plan, c: Comparison, questions: Sequence[Question], chosen: Outcome) -> dict[str, Any]:
+    row = {r["target"]: r for r in c.rows if r["strategy"] == c.chosen}
+    found: dict[str, Any] = {}
+    for q in questions:
+        name = q.target.name
+        each = [compute(q.target.kind, q.test, p) for p in chosen.test[name]]
+        test: dict[str, Any] = {m: {"mean": float(np.mean([e[m] for e in each]))} for m in each[0]}
+        test[q.metric.name] = {
+            "mean": row[name]["test_mean"],
+            "low": row[name]["test_low"],
+            "high": row[name]["test_high"],
+        }
+        found[name] = {"primary": q.metric.name, "test": test}
+    first = plan.targets[0].name
+    return {
+        "target": first,
+        **found[first],
+        "chosen": c.chosen,
+        "best_single": c.single,
+        "best_fusion": c.fusion,
+        "headline": c.headline,
+        "targets": found,
+    }
+
+
+def _write_predictions(
+    path: Path, plan: Plan, predictor: Predictor, scores: Mapping[str, torch.Tensor], rows: np.ndarray
+) -> None:
+    """`predictions_test.parquet`: id, truth and the deployed answer's columns."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns: dict[str, Any] = {"id": [plan.table.ids[i] for i in rows]}
+    for target in plan.targets:
+        cells = plan.table.column(target.name)
+        columns[f"{target.name}_truth"] = [None if cells[i] is None else cells[i] for i in rows]
+        columns |= answer_columns(target, predictor.decode(target, scores[target.name]))
+    pq.write_table(pa.table(columns), path)
+
+
+def _evaluation(
+    plan: Plan,
+    c: Comparison,
+    assessment: Assessment,
+    dataset: Dataset,
+    curves: Mapping[str, Any],
+    notes: Sequence[str],
+    timings: list[dict[str, Any]],
+) -> dict[str, Any]:
+    """`evaluation.json`: everything that the report draws."""
+    target = plan.targets[0]
+    against = {"against_single": c.against_single, "against_concat": c.against_concat}
+    stages = {name: ("encoder" if name.startswith("encoder ") else "strategy") for name in curves}
+    shown = [n for n in curves if stages[n] == "encoder"] + [
+        n for n in (c.chosen, c.fusion) if n is not None and n in curves
+    ]
+    return {
+        "target": target.name,
+        "kind": target.kind,
+        "classes": list(target.classes),
+        "primary": primary(target.kind),
+        "chosen": c.chosen,
+        "greater_is_better": Question(target, np.zeros(0), np.zeros(0)).metric.greater_is_better,
+        "verdict": {
+            "headline": c.headline,
+            "sentences": [*c.sentences, *notes],
+            "helped": c.helped,
+            **{
+                key: {"name": name, "difference": p.difference, "low": p.low, "high": p.high, "p": p.p}
+                for (key, p), name in zip(against.items(), (c.single, "concat"))
+                if p is not None
+            },
+        },
+        "data": {
+            "rows": {part: len(plan.rows(part)) for part in ("train", "valid", "test")},
+            "fields": [
+                {
+                    "name": n,
+                    "kind": f.kind,
+                    "why": f.why,
+                    "missing": int((~dataset.present[n]).sum()),
+                    "bad": sum(p.column == n for p in dataset.bad),
+                }
+                for n, f in plan.schema.fields.items()
+            ],
+            "warnings": list(plan.notes),
+        },
+        "leaderboard": [r for r in c.rows if r["target"] == target.name],
+        **assessment.to_json(),
+        "curves": [
+            {
+                "name": n.removeprefix("encoder "),
+                "stage": stages[n],
+                "epoch": curves[n]["epoch"],
+                "train": curves[n]["loss"],
+                "valid": curves[n]["valid"],
+            }
+            for n in dict.fromkeys(shown)
+        ],
+        "timings": timings,
+        "command": _command(plan),
+        "environment": environment(),
+    }
+
+
+def _command(plan: Plan) -> str:
+    """How to make this run again from the command line, as far as its data are files."""
+    sources = dict(plan.sources)
+    words = ["polymodal fit", shlex.quote(sources.pop("train"))]
+    words += [f"--{part} {shlex.quote(path)}" for part, path in sources.items()]
+    words += [f"--target {shlex.quote(plan.targets[0].name)}", "--config config.yaml"]
+    return " ".join(words)

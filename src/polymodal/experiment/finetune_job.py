@@ -1,0 +1,101 @@
+"""The job of stage 3, on demand: train the best fusion and its encoders together, from where both stand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.numpy import save_file
+from safetensors.torch import load_file
+from safetensors.torch import save_file as save_tensors
+from torch import Tensor
+
+from polymodal.config import Training
+from polymodal.core.files import writing
+from polymodal.core.types import Tokens
+from polymodal.experiment.work import TEST, TRAIN, VALID, Event, Work, answer_out, encoder_out, labelled_rows
+from polymodal.models.base import Model
+from polymodal.models.build import Strategy, build_answer, build_encoder, build_objectives, parameters
+from polymodal.nn.mask_streams import drop_streams
+from polymodal.train.loop import Epoch, train
+from polymodal.train.step import Lesson
+
+GENTLE = {"epochs": 5, "batch": 128, "lr": 2e-4, "patience": 3}  # little and slowly: both parts are trained already
+
+
+def finetune_job(work: Work, job: Mapping[str, Any], out: Path) -> Iterator[Event]:
+    """Fine-tune one strategy with one seed end to end; write all its weights and its scores of held-out rows.
+
+    The weights of before count as a candidate, so the result is never worse on validation rows.
+    """
+    strategy = Strategy.from_json(job["strategy"])
+    encoders = {name: build_encoder(job["encoders"][name], work.facts[name], work.dim) for name in strategy.streams}
+    for name, encoder in encoders.items():
+        encoder.load_state_dict(load_file(encoder_out(work.folder, name).with_suffix(".safetensors")))
+    widths = {name: encoder.dim for name, encoder in encoders.items()}
+    answer = build_answer(strategy, widths, work.targets, work.dim, work.heads)
+    answer.load_state_dict(load_file(answer_out(work.folder, strategy.name, job["seed"]).with_suffix(".safetensors")))
+    model = Model(encoders, answer)
+    options = Training().with_({**GENTLE, **job["training"]})
+    valid = work.rows(VALID)
+    torch.manual_seed(job["seed"])
+    objectives = build_objectives(strategy, widths, work.targets, work.dim, work.heads)
+
+    def encode(rows: Tensor) -> dict[str, Tokens]:
+        return model.encode(work.dataset.batch(rows.numpy()))
+
+    lesson = Lesson(model, objectives, encode, work.labels, epochs=options.epochs)
+
+    def loss(rows: Tensor) -> Tensor:
+        answer.see(rows)
+        streams = drop_streams(encode(rows), options.modality_dropout)
+        return lesson.loss(streams, {name: values[rows] for name, values in work.labels.items()})
+
+    def validate() -> float:
+        return work.mean_score(answer, _scores(work, model, valid), valid)
+
+    model.eval()
+    with torch.no_grad():
+        before = validate()
+    untouched = {k: v.detach().clone() for k, v in model.state_dict().items()}
+    curve: list[Epoch] = []
+    rows = lesson.rows(torch.from_numpy(labelled_rows(work, work.rows(TRAIN))))
+    for epoch in train(
+        lesson, loss, validate, rows, options, seed=job["seed"], checkpoint=out.with_suffix(".checkpoint"),
+        hooks=lesson if objectives else None,
+    ):  # fmt: skip
+        curve.append(epoch)
+        yield {"event": "epoch", "number": epoch.number, "of": options.epochs, "loss": epoch.loss, "valid": epoch.valid}
+    if before >= max(e.valid for e in curve):
+        model.load_state_dict(untouched)
+    model.eval()
+    with torch.no_grad():
+        scores = {
+            f"{split}/{name}": value.numpy()
+            for split, index in (("valid", VALID), ("test", TEST))
+            for name, value in _scores(work, model, work.rows(index)).items()
+        }
+    with writing(out.with_suffix(".scores.safetensors")) as temporary:
+        save_file(scores, temporary)
+    with writing(out.with_suffix(".safetensors")) as temporary:
+        save_tensors({k: v.contiguous() for k, v in model.state_dict().items()}, temporary)
+    result = {
+        "strategy": strategy.to_json(),
+        "seed": job["seed"],
+        "level": strategy.level,
+        "parameters": parameters(model),
+        "before": before,
+        "epoch": [e.number for e in curve],
+        "loss": [e.loss for e in curve],
+        "valid": [e.valid for e in curve],
+    }
+    yield {"event": "result", "result": result}
+
+
+def _scores(work: Work, model: Model, rows: np.ndarray) -> dict[str, Tensor]:
+    chunks = [rows[i : i + 256] for i in range(0, len(rows), 256)]
+    parts = [model.answer(model.encode(work.dataset.batch(chunk))).predictions for chunk in chunks]
+    return {name: torch.cat([p[name] for p in parts]) for name in parts[0]}

@@ -1,0 +1,353 @@
+"""fit: from a plan to a finished run, resumable at every job."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from polymodal.core.errors import PolymodalError
+from polymodal.core.files import read_json, write_json, writing
+from polymodal.core.registry import Spec
+from polymodal.data.inspection.examine import misfits
+from polymodal.data.storage.dataset import Dataset, process_table
+from polymodal.data.storage.store import Store, default_store
+from polymodal.data.tables.source import cells
+from polymodal.experiment.augment import augmented
+from polymodal.experiment.compare import score_of
+from polymodal.experiment.crossfit import join_parts
+from polymodal.experiment.finalize import conclude, question_of
+from polymodal.experiment.neighbours import add_neighbours
+from polymodal.experiment.plan import Plan
+from polymodal.experiment.plan import plan as make_plan
+from polymodal.experiment.results import Finished
+from polymodal.experiment.strategies import ALWAYS, base_of
+from polymodal.experiment.work import TRAIN, VALID, answer_out, encoder_out, finetune_out
+from polymodal.inference.run import Run
+from polymodal.models.build import Strategy, listed
+from polymodal.models.specs import part_class, portable
+from polymodal.process import PROCESSORS
+from polymodal.process.base import Processor
+from polymodal.runs.folder import claimed, set_aside
+from polymodal.runs.pool import Pool
+from polymodal.runs.progress import Log, Progress, tracker_of
+from polymodal.train.encode import processing_ms
+
+
+def fit(
+    data: Any,
+    target: Any = None,
+    *,
+    out: str | Path,
+    valid: Any = None,
+    test: Any = None,
+    schema: Any = None,
+    config: Any = None,
+    resume: bool = False,
+    quiet: bool = False,
+    **options: Any,
+) -> Run:
+    """Train every stream's encoder once, compare every strategy on the stored tokens, keep the best and report.
+
+    Arguments as in `polymodal.plan`; `out` is the run's folder; `resume` continues an interrupted run to the result
+    that an unbroken one would have had. Ctrl-C stops training and concludes with the strategies that are finished.
+
+    Raises `BadArgument` when `out` holds another run, `BadData` for unusable data, `Interrupted` when stopped before
+    any strategy had finished.
+    """
+    return fit_plan(
+        make_plan(data, target, valid=valid, test=test, schema=schema, config=config, **options),
+        out=out,
+        resume=resume,
+        quiet=quiet,
+    )
+
+
+def fit_plan(plan: Plan, *, out: str | Path, resume: bool = False, quiet: bool = False) -> Run:
+    """Carry out a plan; see `fit`."""
+    folder = Path(out)
+    tracker_of(plan.config.trackers)  # a tracker that is not installed is said now, not after the training
+    with claimed(folder, plan.to_json(), [list(plan.table.ids), dict(plan.truth), plan.split], resume):
+        return _carry_out(plan, folder, quiet)
+
+
+def _carry_out(plan: Plan, folder: Path, quiet: bool) -> Run:
+    started = time.perf_counter()
+    with (
+        Log(folder / "log.jsonl") as log,
+        Progress(quiet=quiet) as progress,
+        Pool(plan.config.workers, runs="polymodal.experiment.jobs:guarded") as pool,
+    ):
+        notes: list[str] = []
+        if plan.config.augment:
+            plan, notes = augmented(plan, folder / "work" / "augmented")
+        session = _Session(plan, folder, progress, pool, log, started)
+        session.note(notes)
+        dataset, processors = session.prepare()
+        for problem in dataset.bad[:5]:
+            progress.say(f"set aside: {problem}")
+        if len(dataset.bad) > 5:
+            progress.say(
+                f"… and {len(dataset.bad) - 5} more cells set aside; all are listed in {folder / 'set_aside.jsonl'}"
+            )
+        dataset = session.encode(dataset, processors)
+        if session.answers() and (not plan.compared or session.objectives()) and plan.config.finetune:
+            session.finetune()
+        return conclude(plan, folder, dataset, processors, progress, log, session.notes, session.timings)
+
+
+class _Session:
+    """One fit under way: the plan, where it is written, who works and who watches."""
+
+    def __init__(self, plan: Plan, folder: Path, progress: Progress, pool: Pool, log: Log, started: float):
+        self.plan, self.folder, self.progress, self.pool, self.log = plan, folder, progress, pool, log
+        self.work = folder / "work"
+        self.store = Store(Path(plan.config.store) if plan.config.store else default_store())
+        self.deadline = started + plan.config.time_limit if plan.config.time_limit else None
+        self.notes: list[str] = []
+        self.timings: list[dict[str, Any]] = []
+
+    def note(self, lines: Iterable[str]) -> None:
+        """What the user should know: said now, and again in the report."""
+        for line in lines:
+            self.notes.append(line)
+            self.progress.say(line)
+
+    # --- stage 0: cells to arrays ---
+
+    def prepare(self) -> tuple[Dataset, dict[str, Processor]]:
+        """Decode and process every cell once; write what the jobs read."""
+        plan = self.plan
+        processors = {name: PROCESSORS.build(spec) for name, spec in plan.processors.items()}
+        raw = {name: cells(plan.table, plan.schema.fields[name]) for name in plan.unlinked}
+        stage = self.progress.stage("processing", len(plan.table) * len(raw))
+        dataset = process_table(
+            raw,
+            processors,
+            self.store,
+            fit_rows=plan.rows("train"),
+            ids=plan.table.ids,
+            targets=dict(plan.truth),
+            progress=lambda stream, cells: stage.advance(stream, cells),
+        )
+        seconds = stage.end(f"{len(dataset)} rows x {len(raw)} streams, {len(dataset.bad)} cells set aside")
+        self.timings.append({"what": "processing cells", "seconds": seconds})
+        dataset.save(self.work / "dataset")
+        with writing(self.work / "rows.safetensors") as temporary:
+            save_file({"split": plan.split, "fold": plan.fold}, temporary)
+        write_json(
+            self.work / "work.json",
+            {
+                "store": str(self.store.root.resolve()),
+                "dim": plan.config.dim,
+                "heads": dict(plan.config.heads),
+                "targets": [t.to_json() for t in plan.targets],
+                "facts": {name: processors[name].facts() for name in raw},
+                "processing_ms": self._processing_ms(dataset, raw, processors),
+                "budget_ms": plan.config.budget_ms,
+            },
+        )
+        numbers = [c for f in plan.schema.fields.values() if f.kind == "table" for c in f.columns]
+        set_aside(self.folder, [*plan.table.problems, *dataset.bad, *misfits(plan.table, numbers)])
+        return dataset, processors
+
+    def _processing_ms(
+        self, dataset: Dataset, raw: Mapping[str, Any], processors: Mapping[str, Processor]
+    ) -> dict[str, float]:
+        """What a cell of each stream costs; measured once a run, so that a resumed one orders streams by the same."""
+        if (self.work / "work.json").exists():
+            return read_json(self.work / "work.json")["processing_ms"]
+        rows = self.plan.rows("train")
+        return {n: processing_ms(processors[n], raw[n], rows[dataset.present[n][rows]]) for n in raw}
+
+    # --- stage 1: arrays to tokens ---
+
+    def encode(self, dataset: Dataset, processors: dict[str, Processor]) -> Dataset:
+        """Every stream to tokens; links between rows last, since they read what the others gave."""
+        self._encode(dataset, self.plan.unlinked)
+        if self.plan.linked:
+            dataset = add_neighbours(self.plan, dataset, processors, self.work, self.store)
+            self._encode(dataset, self.plan.linked)
+        return dataset
+
+    def _encode(self, dataset: Dataset, streams: Sequence[str]) -> None:
+        """Train the encoders, whole and part by part, and say where each row's tokens lie."""
+        config = self.plan.config
+        folds: list[int | None] = [None]
+        if config.crossfit and self.plan.fold.max() > 0:
+            folds += list(range(config.crossfit))
+        jobs = [self._encoder_job(stream, fold) for stream in self._costly_first(streams) for fold in folds]
+        results = self._run("encoders", jobs, all_needed=True)
+        valid = np.flatnonzero(self.plan.split == VALID)
+        for stream in streams:
+            each = [results[str(encoder_out(self.work, stream, f))] for f in folds]
+            groups = [r["group"] for r in [*each[1:], each[0]]]
+            part = np.where(self.plan.split == TRAIN, self.plan.fold, len(groups) - 1)
+            if len(set(groups)) == 1:  # frozen: every part is the same encoder
+                groups, part = groups[:1], np.zeros(len(part), np.int8)
+            features, explained = join_parts(
+                self.store, groups, dataset.digests[stream], dataset.present[stream], part, valid
+            )
+            features.save(self.work / "features", stream)
+            self.log.write("tokens", stream=stream, groups=groups, explained=explained)
+
+    def _encoder_job(self, stream: str, fold: int | None) -> dict[str, Any]:
+        config, spec = self.plan.config, self.plan.encoders[stream]
+        return {
+            "kind": "encoder",
+            "stream": stream,
+            "fold": fold,
+            "encoder": portable(spec),
+            "seed": config.seed,
+            "training": {**config.training, **config.encoder_training},
+            "work": str(self.work.resolve()),
+            "out": str(encoder_out(self.work, stream, fold)),
+            "inline": _is_local(spec),
+            "name": f"{stream} {'whole' if fold is None else f'part {fold + 1}'}",
+        }
+
+    def _costly_first(self, streams: Sequence[str]) -> list[str]:
+        """Long jobs first, so that no core idles at the end."""
+        order = ("video", "audio", "image", "series", "text", "vector", "table", "links")
+        return sorted(streams, key=lambda s: order.index(self.plan.schema.fields[s].kind))
+
+    # --- stage 2: tokens to answers ---
+
+    def answers(self) -> bool:
+        """Train every strategy with every seed; False when the user stopped it, and some are finished.
+
+        Seeds outermost, so that a time limit leaves all with the same seeds; one seed of what a verdict needs (single
+        modalities, concat, late mean) is trained whatever the limit.
+        """
+        config = self.plan.config
+        jobs: list[dict[str, Any]] = []
+        for seed in range(config.seed, config.seed + config.seeds):
+            jobs += [self._answer_job(strategy, seed) for strategy in self.plan.strategies]
+        needed = [j for j in jobs if j["seed"] == config.seed and _needed(j["strategy"])] if self.deadline else []
+        try:
+            if needed:
+                self._run("baselines", needed)
+            self._run("strategies", [j for j in jobs if j not in needed], limited=True)
+        except KeyboardInterrupt:
+            if not any(Path(f"{j['out']}.json").exists() for j in jobs):
+                raise
+            self._stopped("strategies that had not finished are missing")
+            return False
+        return True
+
+    def _answer_job(self, strategy: Strategy, seed: int) -> dict[str, Any]:
+        config, parts = self.plan.config, [strategy.spec, *listed(strategy.objective or ()), strategy.align]
+        return {
+            "kind": "answer",
+            "strategy": {**strategy.to_json(), "spec": portable(strategy.spec)},
+            "seed": seed,
+            "training": {**config.training, **config.answer_training},
+            "work": str(self.work.resolve()),
+            "out": str(answer_out(self.work, strategy.name, seed)),
+            "inline": any(_is_local(spec) for spec in parts if spec is not None),
+            "name": f"{strategy.name} #{seed}",
+        }
+
+    def objectives(self) -> bool:
+        """Train the fusion by every objective to compare, and with none; False when the user stopped it."""
+        plan, config = self.plan, self.plan.config
+        finished = Finished(plan, self.work)
+        questions = [question_of(plan, t) for t in plan.targets]
+        named = listed(config.objectives_on)
+        able = {base_of(s.name) for s in plan.compared} - set(named)
+        ranked = sorted((o for o in finished.outcomes() if o.name in able), key=lambda o: -score_of(o, questions))
+        chosen = {*named, *([ranked[0].name] if "best" in named and ranked else [])}
+        seeds = range(config.seed, config.seed + config.seeds)
+        rows = [s for s in plan.compared if base_of(s.name) in chosen]
+        try:
+            self._run("objectives", [self._answer_job(s, seed) for seed in seeds for s in rows], limited=True)
+        except KeyboardInterrupt:
+            self._stopped("objectives that had not finished are missing")
+            return False
+        return True
+
+    def _stopped(self, what: str) -> None:
+        self.notes.append(f"Interrupted: {what}.")
+        self.progress.say("stopping: concluding with the strategies that are finished")
+
+    # --- stage 3, on demand ---
+
+    def finetune(self) -> None:
+        """Train the best fusion by validation, and its encoders, together; where objectives are compared, by each."""
+        finished, config = Finished(self.plan, self.work), self.plan.config
+        questions = [question_of(self.plan, t) for t in self.plan.targets]
+        every = (*self.plan.strategies, *self.plan.compared)
+        trainable = {s.name: s for s in every if s.family in ("fusion", "decision") or s.towers}
+        ranked = sorted((o for o in finished.outcomes() if o.name in trainable), key=lambda o: -score_of(o, questions))
+        chosen = dict.fromkeys([*(o.name for o in ranked[:1]), *(s.name for s in self.plan.compared)])
+        jobs = [
+            {
+                "kind": "finetune",
+                "strategy": result["strategy"],
+                "encoders": {name: portable(spec) for name, spec in self.plan.encoders.items()},
+                "seed": seed,
+                "training": dict(config.finetune_training),
+                "work": str(self.work.resolve()),
+                "out": str(finetune_out(self.work, name, seed)),
+                "inline": any(_is_local(spec) for spec in (*self.plan.encoders.values(), trainable[name].spec)),
+                "name": f"{name} fine-tuned #{seed}",
+            }
+            for name in chosen
+            for seed, result in zip(finished.seeds, finished.answers.get(name, ()))
+        ]
+        try:
+            self._run("fine-tuning", jobs, limited=True)
+        except KeyboardInterrupt:
+            self._stopped("fine-tuning did not finish")
+
+    def _run(
+        self, name: str, jobs: list[dict[str, Any]], *, limited: bool = False, all_needed: bool = False
+    ) -> dict[str, dict[str, Any]]:
+        """Run jobs, show and log their events; results by output path.
+
+        A job that fails leaves a note, or, where all are needed, ends the fit with `PolymodalError`.
+        """
+        stage = self.progress.stage(name, len(jobs))
+        results: dict[str, dict[str, Any]] = {}
+        late = 0
+        deadline = self.deadline if limited else None
+        for job, event in self.pool.run(jobs, until=deadline):
+            if event["event"] == "epoch":
+                stage.detail(f"{job['name']}: epoch {event['number']}/{event['of']}, valid {event['valid'] or 0:.3f}")
+                self.log.write("epoch", job=job["name"], **{k: event[k] for k in ("number", "loss", "valid")})
+            elif event["event"] == "done":
+                results[job["out"]] = event["result"]
+                stage.advance(job["name"])
+                kept = {k: v for k, v in event["result"].items() if k not in ("epoch", "loss", "valid", "strategy")}
+                self.log.write("done", job=job["name"], **kept)
+            elif event["event"] == "skipped":
+                late += 1
+            else:
+                self.log.write("failed", job=job["name"], reason=event["reason"], trace=event["trace"])
+                if all_needed:
+                    raise PolymodalError(
+                        f"The encoder {job['name']!r} failed, and no fusion can do without it; what is finished is "
+                        f"kept for --resume. {event['reason']}"
+                    )
+                self.notes.append(f"{job['name']} failed and is left out: {event['reason']}")
+                self.progress.say(self.notes[-1])
+                stage.advance(job["name"])
+        if late:
+            self.notes.append(f"The time limit left {late} of {len(jobs)} fits undone.")
+        self.timings.append(
+            {"what": f"{name}: {len(results)} fits", "seconds": stage.end(f"{len(results)} of {len(jobs)} fits")}
+        )
+        return results
+
+
+def _needed(strategy: Mapping[str, Any]) -> bool:
+    return strategy["family"] == "single" or strategy["name"] in ALWAYS
+
+
+def _is_local(spec: Spec) -> bool:
+    """Whether the part's class lives in the user's own script, where no worker process can import it from."""
+    return part_class(spec).__module__ == "__main__"

@@ -1,0 +1,24 @@
+"""inspect: what is in the data and what is wrong with it, before anything is trained."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from polymodal.data.inputs import Given
+from polymodal.data.inspection.inspect import Inspection, inspect_table
+from polymodal.process import PROCESSORS
+
+
+def inspect(data: Any, target: Any = None, *, valid: Any = None, test: Any = None, schema: Any = None) -> Inspection:
+    """Fields, kinds, missing cells, broken files, duplicates, leaks between splits and class balance.
+
+    Arguments as in `polymodal.plan`. Every media cell is opened once. Raises as `plan` does.
+    """
+    given = Given.read(data, valid, test)
+    resolved = given.schema(target, schema)
+    table = given.joined(resolved)
+    readers = {
+        name: PROCESSORS.build({"name": f.kind, **f.processor_options}).read for name, f in resolved.fields.items()
+    }
+    split = [name for name, part in given.tables.items() for _ in range(len(part))] if len(given.tables) > 1 else None
+    return inspect_table(table, resolved, readers=readers, split=split)

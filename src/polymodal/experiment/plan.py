@@ -1,0 +1,310 @@
+"""Plan: what a fit would do with these data, resolved and explained before anything is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from dataclasses import field as default
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from polymodal.config import Config
+from polymodal.core.errors import BadArgument, BadData, UnknownName, suggest
+from polymodal.core.registry import Spec, label, plain
+from polymodal.core.types import Target
+from polymodal.data.inputs import Given
+from polymodal.data.links import link_notes
+from polymodal.data.schema import Schema
+from polymodal.data.split import PARTS, fold_ids
+from polymodal.data.tables.source import Table
+from polymodal.data.target import encode_target, fit_target, unseen
+from polymodal.encoders import ENCODERS
+from polymodal.experiment.strategies import check, check_aligner, compared, settled, strategies, varied
+from polymodal.heads import HEADS
+from polymodal.models.build import Heads, Strategy, build_answer, listed
+from polymodal.models.specs import DEFAULT_ENCODERS, portable, processor_spec
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Everything a fit needs, resolved. `split` [N] is 0 train, 1 valid, 2 test; `fold` [N] the cross-fitting part."""
+
+    table: Table
+    schema: Schema
+    targets: tuple[Target, ...]
+    truth: Mapping[str, np.ndarray]
+    split: np.ndarray
+    fold: np.ndarray
+    processors: Mapping[str, Spec]
+    encoders: Mapping[str, Spec]
+    strategies: tuple[Strategy, ...]
+    config: Config
+    compared: tuple[Strategy, ...] = ()  # objectives on a fusion; those of the best one where none is named
+    sources: Mapping[str, str] = default(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        return tuple(self.schema.fields)
+
+    @property
+    def linked(self) -> tuple[str, ...]:
+        """The streams that are links between rows."""
+        return tuple(name for name, field in self.schema.fields.items() if field.kind == "links")
+
+    @property
+    def unlinked(self) -> tuple[str, ...]:
+        """The other streams: what linked rows read of one another."""
+        return tuple(name for name in self.streams if name not in self.linked)
+
+    def rows(self, part: str) -> np.ndarray:
+        """Row numbers of `train`, `valid` or `test`."""
+        return np.flatnonzero(self.split == PARTS.index(part))
+
+    def groups(self) -> list[Any] | None:
+        """The group of each row, or None where the data have none."""
+        return self.table.column(self.schema.group) if self.schema.group else None
+
+    @property
+    def encoder_fits(self) -> int:
+        """Encoders to train, cross-fitting included (an upper bound: frozen ones are not trained)."""
+        return len(self.streams) * (1 + (self.config.crossfit or 0))
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan as plain values."""
+        return {
+            "sources": dict(self.sources),
+            "rows": {part: len(self.rows(part)) for part in PARTS},
+            "targets": [t.to_json() for t in self.targets],
+            "fields": {
+                n: {"kind": f.kind, "columns": list(f.columns), "why": f.why} for n, f in self.schema.fields.items()
+            },
+            "ignored": dict(self.schema.ignored),
+            "processors": plain(dict(self.processors)),
+            "encoders": dict(self.encoders),
+            "strategies": [s.to_json() for s in self.strategies],
+            "config": self.config.to_dict(),
+            "notes": list(self.notes),
+        }
+
+    def text(self) -> str:
+        """The plan in words."""
+        counts = ", ".join(f"{len(self.rows(part))} {part}" for part in PARTS)
+        lines = [f"Rows: {counts}."]
+        for target in self.targets:
+            what = (
+                f"{len(target.classes)} classes"
+                if target.classes
+                else "a number" + (", by its logarithm" if target.log else "")
+            )
+            lines.append(f"Target: {target.name} ({what}).")
+        lines.append("Streams:")
+        for name, f in self.schema.fields.items():
+            encoder = label(self.encoders[name])
+            lines.append(f"  {name}: {f.kind}, encoded by {encoder}. {f.why}")
+        for column, why in self.schema.ignored.items():
+            lines.append(f"  not used: {column}. {why}")
+        c = self.config
+        parts = f"; {c.crossfit} more on parts of the training rows, for out-of-fold tokens" if c.crossfit else ""
+        lines.append(f"Stage 1: train one encoder a stream{parts}: {self.encoder_fits} fits, tokens stored.")
+        lines.append(f"Stage 2: {len(self.strategies)} strategies x {c.seeds} seeds on stored tokens:")
+        for family, word in (
+            ("single", "single modalities"),
+            ("fusion", "fusions"),
+            ("decision", "late fusions"),
+            ("answer", "answers"),
+            ("trees", "trees"),
+        ):
+            names = [s.name for s in self.strategies if s.family == family]
+            if names:
+                lines.append(f"  {word}: {', '.join(names)}")
+        if self.compared:
+            rows = dict.fromkeys(s.name.split(" + ", 1)[1] for s in self.compared)
+            where = ", ".join(map(label, listed(c.objectives_on)))
+            lines.append(f"  objectives, on {where}, each with a tower a stream: {', '.join(rows)}")
+        lines.append("Choice by validation score; the test rows are read once, at the end.")
+        return "\n".join([*lines, *(f"Note: {n}" for n in self.notes)])
+
+
+def plan(
+    data: Any,
+    target: str | Sequence[str] | None = None,
+    *,
+    valid: Any = None,
+    test: Any = None,
+    schema: Schema | str | Path | Mapping[str, Any] | None = None,
+    config: Config | None = None,
+    **options: Any,
+) -> Plan:
+    """Resolve data and options into a `Plan`; no media is opened and nothing is trained.
+
+    `data`, `valid`, `test`: whatever `read_table` reads. `schema`: a `Schema`, a YAML file or a dict that corrects what
+    is inferred. `options`: the fields of `Config`. Raises `BadData`, `BadArgument` or `UnknownName`, naming what to do.
+    """
+    if config is not None and options:
+        raise BadArgument(f"Give options either in config or one by one; got both ({sorted(options)}).")
+    config = config or Config.from_options(options)
+    given = Given.read(data, valid, test)
+    resolved = given.schema(target, schema)
+    table = given.joined(resolved)
+    if not resolved.targets:
+        raise BadData(f"No target: name the column to predict (target=...). Columns: {', '.join(table.columns)}.")
+    if not resolved.fields:
+        raise BadData("No column can be used as a stream; `polymodal inspect` says why. Name fields in a schema.")
+    _check_names(config, resolved)
+    split, notes = given.split(
+        table, resolved, config.fractions, config.seed, lambda rows: _held(table.select(rows), resolved)
+    )
+    targets, truth = _targets(table, resolved, split, notes)
+    objectives = _objectives(config, targets, notes)
+    table, split, truth = _labelled(table, split, truth, notes)
+    if empty := [part for i, part in enumerate(PARTS) if not (split == i).any()]:
+        raise BadData(
+            f"No row is left for {' and '.join(empty)}, of {len(table)}: train, valid and test must share the target's "
+            "values. Give more rows, another target, or --valid and --test."
+        )
+    encoders = {name: _encoder(name, f.kind, config) for name, f in resolved.fields.items()}
+    found = strategies(tuple(resolved.fields), config.fusion, [t.kind for t in targets], notes)
+    objective = None if config.objective is None else [portable(spec) for spec in listed(config.objective)]
+    align = None if config.align is None else portable(config.align)
+    found = varied(found, objective, align, config.align_weight)
+    _check_deploy(config, [s.name for s in found])
+    _check_options(found, targets, config)
+    return Plan(
+        table=table,
+        schema=resolved,
+        targets=targets,
+        truth=truth,
+        split=split,
+        fold=_folds(table, resolved, targets[0], truth, split, config),
+        processors={name: processor_spec(f, encoders[name], config.processors) for name, f in resolved.fields.items()},
+        encoders=encoders,
+        strategies=found,
+        config=config,
+        compared=compared(found, objectives, listed(config.objectives_on)),
+        sources=given.told(),
+        notes=(*notes, *_link_notes(table, resolved, config), *resolved.warnings),
+    )
+
+
+def _check_options(found: Sequence[Strategy], targets: Sequence[Target], config: Config) -> None:
+    """Build what the user gave options for, so that a wrong one is said now and not in the middle of the training."""
+    for strategy in found:
+        spec = strategy.spec
+        if isinstance(spec, Mapping) and strategy.family != "trees" and "cv" not in map(str, spec.values()):
+            widths = dict.fromkeys(strategy.streams, config.dim)
+            build_answer(strategy, widths, targets, config.dim, Heads(config.heads))
+
+
+def _link_notes(table: Table, schema: Schema, config: Config) -> list[str]:
+    """What is wrong with edge lists, and whose features are read over them.
+
+    Raises `BadData` for an edge list that cannot be read or where rows have nothing else to be known by, `BadArgument`
+    for fine-tuning, in which encoders would leave the features behind that neighbours are known by.
+    """
+    linked = [field for field in schema.fields.values() if field.kind == "links"]
+    if not linked:
+        return []
+    if len(linked) == len(schema.fields):
+        raise BadData("Links read the features of the linked rows: the table needs another field beside them.")
+    if config.finetune:
+        raise BadArgument(
+            "finetune does not go with links: neighbours are known by features from before it. Leave out one."
+        )
+    return [note for field in linked for note in link_notes(table, field.name, field.options)]
+
+
+def _check_names(config: Config, schema: Schema) -> None:
+    """Every stream, kind and target that the options name must exist, and a head must be able to answer its target."""
+    streams = [*schema.fields, *DEFAULT_ENCODERS]
+    for option, allowed, what in (
+        ("encoders", streams, "neither a stream nor a kind"),
+        ("processors", streams, "neither a stream nor a kind"),
+        ("heads", list(schema.targets), "no target"),
+    ):
+        for name in getattr(config, option):
+            if name not in allowed:
+                raise UnknownName(f"{option} names {name!r}, which is {what}.{suggest(name, allowed)}")
+    for name, spec in config.heads.items():
+        kind, kinds = schema.targets[name], HEADS.resolve(spec)[0].kinds  # type: ignore[attr-defined]
+        if kind not in kinds:
+            raise BadArgument(f"The head {label(spec)} answers {' and '.join(kinds)}; the target {name!r} is {kind}.")
+
+
+def _held(table: Table, schema: Schema) -> dict[str, Any]:
+    """By what a split of these rows is stratified, and what stays together."""
+    name, kind = next(iter(schema.targets.items()))
+    labels = table.column(name)
+    codes = encode_target(fit_target(name, kind, labels), labels)
+    return {"labels": codes, "groups": table.column(schema.group) if schema.group else None}
+
+
+def _targets(
+    table: Table, schema: Schema, split: np.ndarray, notes: list[str]
+) -> tuple[tuple[Target, ...], dict[str, np.ndarray]]:
+    targets, truth = [], {}
+    train = np.flatnonzero(split == 0)
+    for name, kind in schema.targets.items():
+        values = table.column(name)
+        target = fit_target(name, kind, [values[i] for i in train])
+        targets.append(target)
+        if strange := unseen(target, values):
+            shown = ", ".join(f"{value!r} ({count})" for value, count in list(strange.items())[:5])
+            notes.append(f"{name}: {sum(strange.values())} cells hold no value known from training: {shown}.")
+        truth[name] = encode_target(target, values)
+    return tuple(targets), truth
+
+
+def _labelled(
+    table: Table, split: np.ndarray, truth: Mapping[str, np.ndarray], notes: list[str]
+) -> tuple[Table, np.ndarray, dict[str, np.ndarray]]:
+    """Rows without any target cannot be learned from or judged: they are left out, and counted in a note."""
+    known = np.zeros(len(table), dtype=bool)
+    for values in truth.values():
+        known |= values >= 0 if values.dtype.kind == "i" else np.isfinite(values.reshape(len(values), -1)).any(1)
+    if known.all():
+        return table, split, dict(truth)
+    notes.append(f"{int((~known).sum())} rows have no usable target and are left out.")
+    return table.select(known), split[known], {n: v[known] for n, v in truth.items()}
+
+
+def _check_deploy(config: Config, names: Sequence[str]) -> None:
+    if config.deploy is not None and config.deploy not in (*names, "ensemble"):
+        raise UnknownName(f"deploy names {config.deploy!r}, which is not compared here.{suggest(config.deploy, names)}")
+
+
+def _objectives(config: Config, targets: Sequence[Target], notes: list[str]) -> list[Spec | Sequence[Spec]]:
+    """The objectives to compare, as JSON can carry them. Raises for a name or option that the catalogues lack."""
+    kinds = [t.kind for t in targets]
+    if config.objective is not None:
+        check(config.objective, kinds)
+    if config.align is not None:
+        check_aligner(config.align)
+    asked = settled(config.objectives, kinds, notes)
+    return [[portable(s) for s in o] if isinstance(o, list | tuple) else portable(o) for o in asked]
+
+
+def _folds(
+    table: Table, schema: Schema, target: Target, truth: Mapping[str, np.ndarray], split: np.ndarray, config: Config
+) -> np.ndarray:
+    """[N] the part of the training rows each belongs to; 0 for other rows."""
+    fold = np.zeros(len(table), dtype=np.int8)
+    train = np.flatnonzero(split == 0)
+    if config.crossfit and len(train) >= 2 * config.crossfit:
+        groups = [table.column(schema.group)[i] for i in train] if schema.group else None
+        fold[train] = fold_ids(
+            len(train), config.crossfit, labels=truth[target.name][train], groups=groups, seed=config.seed
+        )
+    return fold
+
+
+def _encoder(stream: str, kind: str, config: Config) -> Spec:
+    spec = config.encoders.get(stream, config.encoders.get(kind, DEFAULT_ENCODERS.get(kind)))
+    if spec is None:
+        raise BadData(
+            f"The stream {stream!r} is of the kind {kind!r}, which no built-in encoder reads yet; name one in encoders."
+        )
+    ENCODERS.resolve(spec)
+    return portable(spec)

@@ -1,0 +1,191 @@
+"""The jobs of a run that are done, read back: what they predicted, and a predictor made of the chosen one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.numpy import load_file
+from safetensors.torch import load_file as load_tensors
+from torch import Tensor
+
+from polymodal.core.errors import PolymodalError
+from polymodal.core.files import read_json
+from polymodal.core.types import Target
+from polymodal.data.neighbours import Memory
+from polymodal.evaluate.calibration import conformal_radius, fit_temperature
+from polymodal.experiment.compare import Outcome
+from polymodal.experiment.neighbours import memory_path
+from polymodal.experiment.plan import Plan
+from polymodal.experiment.work import answer_out, encoder_out, finetune_out, prediction_of
+from polymodal.inference.predictor import Member, Predictor, assemble_answer, under
+from polymodal.models.build import Heads, Strategy, build_encoder
+from polymodal.nn.layers.named import module_name
+from polymodal.process.base import Processor
+
+FINE_TUNED = " fine-tuned"
+
+
+class Finished:
+    """Results of finished jobs, matched by seed.
+
+    Raises `PolymodalError` when nothing can be compared: no strategy, or no single modality, is finished.
+    """
+
+    def __init__(self, plan: Plan, work: Path):
+        self.plan, self.work = plan, work
+        self.heads = Heads(plan.config.heads)
+        self.encoders = {name: read_json(encoder_out(work, name).with_suffix(".json")) for name in plan.streams}
+        settings = read_json(work / "work.json")
+        self.cost = {s: settings["processing_ms"][s] + e["ms_per_row"] for s, e in self.encoders.items()}
+        names = [s.name for s in (*plan.strategies, *plan.compared)]
+        read = {name: self._results(name) for name in [*names, *(f"{name}{FINE_TUNED}" for name in names)]}
+        self.seeds = _matched([tuple(found) for found in read.values() if found])
+        self.answers = {n: [found[s] for s in self.seeds] for n, found in read.items() if set(self.seeds) <= set(found)}
+        if not any(self._strategy(name).family == "single" for name in self.answers):
+            raise PolymodalError("No single modality finished, so fusing cannot be judged. Continue with --resume.")
+
+    def _results(self, name: str) -> dict[int, dict[str, Any]]:
+        seeds = range(self.plan.config.seed, self.plan.config.seed + self.plan.config.seeds)
+        paths = {s: self._path(name, s).with_suffix(".json") for s in seeds}
+        return {s: read_json(p) for s, p in paths.items() if p.exists()}
+
+    def _path(self, name: str, seed: int) -> Path:
+        if name.endswith(FINE_TUNED):
+            return finetune_out(self.work, name.removesuffix(FINE_TUNED), seed)
+        return answer_out(self.work, name, seed)
+
+    def _strategy(self, name: str) -> Strategy:
+        return next(s for s in (*self.plan.strategies, *self.plan.compared) if s.name == name.removesuffix(FINE_TUNED))
+
+    def outcomes(self) -> list[Outcome]:
+        """What every finished strategy predicted, in the plan's order."""
+        found = []
+        for name, results in self.answers.items():
+            strategy = self._strategy(name)
+            encoders = [self.encoders[s] for s in strategy.streams]
+            scores = [self._scores(name, seed) for seed in self.seeds]
+            own = results[0]["parameters"]
+            used = {s: float(np.mean([r["used"][s] for r in results])) for s in results[0].get("used", {})}
+            encoder_ms = sum(e["ms_per_row"] * used.get(s, 1.0) for s, e in zip(strategy.streams, encoders))
+            encoder_parameters = sum(e["parameters"] for e in encoders)
+            found.append(
+                Outcome(
+                    name,
+                    strategy.level,
+                    strategy.streams,
+                    self._predictions(scores, "valid"),
+                    self._predictions(scores, "test"),
+                    seconds=float(np.mean([r["seconds"] for r in results])),
+                    predict_ms=encoder_ms + float(np.median([r.get("ms_per_row", 0.0) for r in results])),
+                    parameters=own if name.endswith(FINE_TUNED) else own + encoder_parameters,
+                    encoder_ms=encoder_ms,
+                    encoder_parameters=encoder_parameters,
+                    note=self._note(name, used),
+                )
+            )
+        return found
+
+    def _note(self, name: str, used: Mapping[str, float]) -> str:
+        """What the leaderboard says beside a strategy's figures."""
+        if name.endswith(FINE_TUNED):
+            return "encoders and fusion trained together at last"
+        if not used:
+            return ""
+        total = sum(self.cost.values())
+        saved = sum(self.cost[s] * (1 - share) for s, share in used.items()) / total if total else 0.0
+        return f"{100 * saved:.0f} % of the work on streams saved; encodes " + ", ".join(
+            f"{s} in {100 * share:.0f} %" for s, share in used.items()
+        )
+
+    def alone(self, name: str) -> dict[str, dict[str, np.ndarray]]:
+        """What a joint strategy predicts on test rows from one stream, all others missing: stream, then target."""
+        scores = [self._scores(name, seed) for seed in self.seeds]
+        streams = [s for s in self._strategy(name).streams if f"alone/{s}/{self.plan.targets[0].name}" in scores[0]]
+        return {stream: self._predictions(scores, f"alone/{stream}") for stream in streams}
+
+    def _predictions(self, scores: Sequence[Mapping[str, np.ndarray]], split: str) -> dict[str, np.ndarray]:
+        stacked = {}
+        for target in self.plan.targets:
+            head = self.heads.build(1, target)
+            decoded = [head.decode(torch.from_numpy(s[f"{split}/{target.name}"])) for s in scores]
+            stacked[target.name] = np.stack([prediction_of(target, d) for d in decoded])
+        return stacked
+
+    def _scores(self, name: str, seed: int) -> dict[str, np.ndarray]:
+        """The scores that a strategy's job stored, `split/target` each."""
+        return load_file(self._path(name, seed).with_suffix(".scores.safetensors"))
+
+    def deploy(self, chosen: Outcome, position: int, processors: Mapping[str, Processor]) -> Predictor:
+        """A predictor of the chosen strategy with the seed at `position`, calibrated on validation rows."""
+        plan, config, seed = self.plan, self.plan.config, self.seeds[position]
+        weights = chosen.weights[position] if chosen.weights else {chosen.name: 1.0}
+        # As the job left it: options that were cross-validated and the sizes of trees included.
+        members = {n: Strategy.from_json(self.answers[n][position]["strategy"]) for n in weights}
+        streams = sorted({s for strategy in members.values() for s in strategy.streams})
+        reads_links = not set(streams).isdisjoint(plan.linked)
+        if reads_links:
+            streams = sorted({*streams, *plan.unlinked})  # what neighbours are known by
+        encoders = {n: build_encoder(plan.encoders[n], processors[n].facts(), config.dim) for n in streams}
+        deployed = tuple(Member(strategy, weights[name]) for name, strategy in members.items())
+        widths = {n: e.dim for n, e in encoders.items()}
+        answer = assemble_answer(deployed, widths, plan.targets, config.dim, self.heads)
+        stored = {n: load_tensors(self._path(n, seed).with_suffix(".safetensors")) for n in members}
+        if chosen.name.endswith(FINE_TUNED):
+            together = stored[chosen.name]
+            states = {n: under(together, f"encoders.{module_name(n)}.") for n in streams}
+            stored = {chosen.name: under(together, "answer.")}
+        else:
+            states = {n: load_tensors(encoder_out(self.work, n).with_suffix(".safetensors")) for n in streams}
+        for name, encoder in encoders.items():
+            encoder.load_state_dict(states[name])
+        parts = [answer] if len(members) == 1 else list(answer.members)  # type: ignore[arg-type]
+        for part, state in zip(parts, stored.values()):
+            part.load_state_dict(state)
+        predictor = Predictor(
+            plan.schema, plan.targets,
+            {n: plan.processors[n] for n in streams}, {n: processors[n] for n in streams},
+            {n: plan.encoders[n] for n in streams}, encoders,
+            deployed, answer.eval(), dict(config.heads), config.dim, {}, {}, {n: self.cost[n] for n in streams},
+        )  # fmt: skip
+        predictor.memory = Memory.load(memory_path(self.work)) if reads_links else None
+        for target in plan.targets:
+            truth = plan.truth[target.name][plan.rows("valid")]
+            scores = self.scores(chosen, position, predictor, target, "valid").numpy()
+            if target.kind == "number":
+                predictor.radius[target.name] = conformal_radius(truth, scores[:, 0], 0.9)
+            else:
+                predictor.temperature[target.name] = fit_temperature(scores, truth)
+        return predictor
+
+    def scores(self, chosen: Outcome, position: int, predictor: Predictor, target: Target, split: str) -> Tensor:
+        """The deployed answer's scores of a split's rows, [n, width], before calibration, as the jobs stored them."""
+        names = list(chosen.weights[position]) if chosen.weights else [chosen.name]
+        each = [self._scores(name, self.seeds[position])[f"{split}/{target.name}"] for name in names]
+        tensors = [torch.from_numpy(scores) for scores in each]
+        return tensors[0] if len(tensors) == 1 else predictor.answer.blend(target.name, tensors)  # type: ignore[operator]
+
+    def curves(self, chosen: str) -> dict[str, dict[str, list[float]]]:
+        """Training curves: every whole encoder, then every strategy's first seed, the chosen one first."""
+        keys = ("epoch", "loss", "valid")
+        found = {f"encoder {n}": {k: e[k] for k in keys} for n, e in self.encoders.items() if e["epoch"]}
+        for name in sorted(self.answers, key=lambda name: name != chosen):
+            first = self.answers[name][0]
+            if first["epoch"]:
+                found[name] = {k: first[k] for k in keys}
+        return found
+
+
+def _matched(held: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """The seeds to compare on: those that keep most fits. What lacks one of them is left out of the comparison."""
+    if not held:
+        raise PolymodalError("No strategy finished, so there is nothing to compare; the log says why.")
+
+    def kept(seeds: tuple[int, ...]) -> tuple[int, int]:
+        holders = sum(set(seeds) <= set(h) for h in held)
+        return holders * len(seeds), holders
+
+    return max(sorted(set(held)), key=kept)

@@ -1,0 +1,126 @@
+"""The working folder of a run: rows, targets, tokens, and where jobs leave their results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.numpy import load_file
+from torch import Tensor
+
+from polymodal.core.digest import fingerprint
+from polymodal.core.files import read_json
+from polymodal.core.types import Target
+from polymodal.data.storage.dataset import Dataset
+from polymodal.data.storage.store import Store
+from polymodal.evaluate.metrics import METRICS, primary
+from polymodal.models.base import Answer
+from polymodal.models.build import Heads
+from polymodal.train.features import Features
+
+TRAIN, VALID, TEST = 0, 1, 2
+Event = dict[str, Any]
+
+
+class Work:
+    """The working folder of a run: rows, targets and results of jobs. Opened once a process."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        settings = read_json(folder / "work.json")
+        self.store = Store(Path(settings["store"]))
+        self.dataset = Dataset.open(folder / "dataset", self.store)
+        self.targets = [Target.from_json(t) for t in settings["targets"]]
+        self.dim: int = settings["dim"]
+        self.heads = Heads(settings["heads"])
+        self.facts: dict[str, dict[str, Any]] = settings["facts"]
+        self.processing_ms: dict[str, float] = settings["processing_ms"]
+        self.budget_ms: float | None = settings["budget_ms"]
+        rows = load_file(folder / "rows.safetensors")
+        self.split, self.fold = rows["split"], rows["fold"]
+        self.labels = {t.name: torch.from_numpy(np.array(self.dataset.targets[t.name])) for t in self.targets}
+
+    def rows(self, split: int, *, fold: int | None = None, inside: bool = False) -> np.ndarray:
+        """Row numbers of a split; with `fold`, those of the training split outside (or inside) that fold."""
+        chosen = self.split == split
+        if fold is not None:
+            chosen &= (self.fold == fold) if inside else (self.fold != fold)
+        return np.flatnonzero(chosen)
+
+    def cost(self, streams: Sequence[str]) -> dict[str, float]:
+        """What a row of each stream takes to process and encode, in milliseconds, as stage 1 measured it."""
+        encoded = {name: read_json(encoder_out(self.folder, name).with_suffix(".json")) for name in streams}
+        return {name: self.processing_ms[name] + one["ms_per_row"] for name, one in encoded.items()}
+
+    def truth(self, target: Target, rows: np.ndarray) -> np.ndarray:
+        """The truth of `rows` as metrics read it: class numbers, multi-hot rows, or numbers in the user's units."""
+        encoded = self.dataset.targets[target.name][rows]
+        return target.restore(encoded) if target.kind == "number" else encoded
+
+    def score(self, target: Target, prediction: np.ndarray, rows: np.ndarray) -> float:
+        """The primary metric of `rows`, turned so that greater is better."""
+        metric = METRICS[primary(target.kind)]
+        value = metric(self.truth(target, rows), prediction)
+        return value if metric.greater_is_better else -value
+
+    def mean_score(self, answer: Answer, scores: Mapping[str, Tensor], rows: np.ndarray) -> float:
+        """The mean over targets of `score`."""
+        found = [
+            self.score(t, prediction_of(t, answer.head(t.name).decode(scores[t.name])), rows) for t in self.targets
+        ]
+        return float(np.mean(found))
+
+
+def prediction_of(target: Target, decoded: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The array that metrics read: probabilities [N, C], or numbers [N] in the user's units."""
+    return decoded["value"] if target.kind == "number" else decoded["probability"]
+
+
+def open_work(folder: str) -> Work:
+    """The working folder, read once a process, and again when it was added to."""
+    return _opened(folder, (Path(folder) / "work.json").stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=2)
+def _opened(folder: str, written: int) -> Work:
+    return Work(Path(folder))
+
+
+@lru_cache(maxsize=4)
+def open_features(folder: str, streams: tuple[str, ...], pooled_only: bool) -> Features:
+    """Stored tokens, read once a process: fusions on the same streams share them."""
+    return Features.open(Path(folder) / "features", open_work(folder).store, streams, pooled_only=pooled_only)
+
+
+def labelled_rows(work: Work, rows: np.ndarray) -> np.ndarray:
+    """The rows that carry at least one target."""
+    known = np.zeros(len(rows), dtype=bool)
+    for target in work.targets:
+        values = work.dataset.targets[target.name][rows]
+        known |= values >= 0 if target.kind == "classes" else ~np.isnan(values.reshape(len(rows), -1)).any(1)
+    return rows[known]
+
+
+def answer_out(work: Path, strategy: str, seed: int) -> Path:
+    """Where a strategy's result with one seed is written, without a suffix."""
+    return work / "answers" / f"{safe_name(strategy)}-{seed}"
+
+
+def safe_name(name: str) -> str:
+    """A file name for any stream or strategy: readable, and unique by a digest where letters had to go."""
+    kept = "".join(c if c.isalnum() or c in "_-" else "_" for c in name)
+    return kept if kept == name else f"{kept[:60]}_{fingerprint(name)[:8]}"
+
+
+def encoder_out(work: Path, stream: str, fold: int | None = None) -> Path:
+    """Where the result of a stream's encoder is written, without a suffix; `fold` None is the whole one."""
+    return work / "encoders" / f"{safe_name(stream)}-{'whole' if fold is None else fold}"
+
+
+def finetune_out(work: Path, strategy: str, seed: int) -> Path:
+    """Where a fine-tuned strategy's result is written, without a suffix."""
+    return work / "finetuned" / f"{safe_name(strategy)}-{seed}"

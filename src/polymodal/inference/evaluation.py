@@ -1,0 +1,339 @@
+"""What a finished model is worth on labelled rows: every subset of streams, worth, noise, calibration, mistakes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from polymodal.core.types import Target, Tokens
+from polymodal.data.storage.dataset import Dataset
+from polymodal.data.tables.source import Table
+from polymodal.evaluate.calibration import expected_calibration_error, reliability_bins
+from polymodal.evaluate.metrics import METRICS, Metric, labelled, primary
+from polymodal.evaluate.robustness import (
+    MOST_STREAMS,
+    Subsets,
+    evaluate_subsets,
+    monotonicity_violations,
+    noise_curves,
+    subset_masks,
+)
+from polymodal.evaluate.statistics import bootstrap
+from polymodal.explain.modalities import row_worth, sampled_worth, worth
+from polymodal.inference.examples import mistakes
+from polymodal.inference.predictor import Predictor
+from polymodal.runs.progress import Progress
+from polymodal.train.encode import store_tokens
+from polymodal.train.features import Features, StreamFeatures
+
+NOISY_ROWS = 500  # rows that noise curves are drawn from: encoding them again is what they cost
+
+
+@dataclass(frozen=True, eq=False)
+class Assessment:
+    """The parts of `evaluation.json` that come from the model alone; empty ones are left out."""
+
+    subsets: list[dict[str, Any]]
+    worth: dict[str, Any]
+    violations: list[dict[str, Any]]
+    noise: list[dict[str, Any]]
+    calibration: dict[str, Any]
+    errors: dict[str, Any]  # confusion or residuals
+    mistakes: list[dict[str, Any]]
+    metrics: dict[str, float]
+    score: dict[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        found = {k: v for k, v in vars(self).items() if k != "errors"} | self.errors
+        return {k: v for k, v in found.items() if v}
+
+
+def assess(
+    predictor: Predictor,
+    dataset: Dataset,
+    table: Table,
+    truth: Mapping[str, np.ndarray],
+    rows: np.ndarray,
+    progress: Progress,
+    *,
+    groups: Sequence[Any] | None = None,
+    seed: int = 0,
+) -> Assessment:
+    """Assess the deployed answer to the first target on `rows` of a processed table.
+
+    `truth` maps a target to its encoded values [N]. Tokens come from the store where they are there already.
+    """
+    judge = _Judge.of(predictor, truth, rows, groups, seed)
+    stage = progress.stage("evaluating", 3)
+    streams = _tokens(predictor, dataset).read(torch.from_numpy(rows))
+    subsets = judge.subsets(streams) if len(predictor.streams) <= MOST_STREAMS else None
+    full = judge.answer(streams)
+    stage.advance("subsets")
+    noise = _noise(judge, dataset, streams, rows)
+    stage.advance("noise")
+    found = Assessment(
+        subsets=subsets.to_json() if subsets else [],
+        worth=_worth(judge, streams, subsets),
+        violations=[_violation(v) for v in monotonicity_violations(subsets)] if subsets else [],
+        noise=noise,
+        calibration=_calibration(judge, streams),
+        errors=_errors(judge, streams, full),
+        mistakes=mistakes(predictor, judge.truth, full, table, rows),
+        metrics={m.name: m(judge.truth, full) for m in METRICS.values() if judge.target.kind in m.kinds},
+        score=vars(bootstrap(judge.metric, judge.truth, full[None], seed=seed, groups=judge.groups)),
+    )
+    stage.advance("mistakes")
+    stage.end()
+    return found
+
+
+def _tokens(predictor: Predictor, dataset: Dataset) -> Features:
+    """The deployed encoders' tokens of every row, encoded now where the store lacks them."""
+    whole = {}
+    for name in predictor.streams:
+        group = store_tokens(predictor.encoders[name], dataset, name, dataset.store)["group"]
+        part = np.zeros(len(dataset), np.int8)
+        whole[name] = StreamFeatures.plain(group, part, dataset.digests[name], dataset.present[name])
+    return Features(dataset.store, whole)
+
+
+@dataclass(frozen=True, eq=False)
+class _Judge:
+    """One target's truth on the rows assessed, and how answers to it are scored."""
+
+    predictor: Predictor
+    target: Target
+    truth: np.ndarray
+    groups: np.ndarray | None
+    seed: int
+
+    @classmethod
+    def of(
+        cls,
+        predictor: Predictor,
+        truth: Mapping[str, np.ndarray],
+        rows: np.ndarray,
+        groups: Sequence[Any] | None,
+        seed: int,
+    ) -> _Judge:
+        target = predictor.targets[0]
+        encoded = truth[target.name][rows]
+        codes = np.unique([str(groups[i]) for i in rows], return_inverse=True)[1] if groups else None
+        return cls(predictor, target, target.restore(encoded) if target.kind == "number" else encoded, codes, seed)
+
+    @property
+    def metric(self) -> Metric:
+        return METRICS[primary(self.target.kind)]
+
+    def answer(self, streams: Mapping[str, Tokens]) -> np.ndarray:
+        """Predictions [N, …] as metrics read them."""
+        decoded = self.predictor.decode(self.target, self.predictor.score(streams)[self.target.name])
+        return decoded["value"] if self.target.kind == "number" else decoded["probability"]
+
+    def kept(self, streams: Mapping[str, Tokens], keep: np.ndarray) -> np.ndarray:
+        """Predictions [1, N, …] with the streams not in `keep` [K] bool cleared."""
+        rows = len(next(iter(streams.values())))
+        names = self.predictor.streams
+        some = {n: streams[n].keep(torch.full((rows,), bool(k))) for n, k in zip(names, keep)}
+        return self.answer(some)[None]
+
+    def subsets(self, streams: Mapping[str, Tokens]) -> Subsets:
+        """Every subset of the streams, scored."""
+        return evaluate_subsets(
+            self.metric,
+            self.truth,
+            self.predictor.streams,
+            lambda keep: self.kept(streams, keep),
+            seed=self.seed,
+            groups=self.groups,
+        )
+
+
+def _worth(judge: _Judge, streams: Mapping[str, Tokens], subsets: Subsets | None) -> dict[str, Any]:
+    """Shapley worth of each stream, exact where every subset was tried; nothing to share out for one stream."""
+    if len(judge.predictor.streams) < 2:
+        return {}
+    if subsets is not None:
+        return worth(subsets).to_json()
+    return sampled_worth(
+        judge.metric,
+        judge.truth,
+        judge.predictor.streams,
+        lambda keep: judge.kept(streams, keep),
+        seed=judge.seed,
+        groups=judge.groups,
+    ).to_json()
+
+
+def _violation(found: Any) -> dict[str, Any]:
+    d = found.difference
+    return {
+        "streams": list(found.streams),
+        "added": found.added,
+        "difference": d.difference,
+        "low": d.low,
+        "high": d.high,
+        "p": d.p,
+    }
+
+
+@torch.no_grad()
+def _noise(judge: _Judge, dataset: Dataset, streams: Mapping[str, Tokens], rows: np.ndarray) -> list[dict[str, Any]]:
+    """The score as one stream after the other is corrupted, its cells encoded again at each level."""
+    chosen = np.sort(np.random.default_rng(judge.seed).permutation(len(rows))[:NOISY_ROWS])
+    clean = {name: tokens.select(torch.from_numpy(chosen)) for name, tokens in streams.items()}
+    predictor = judge.predictor
+
+    def predict(stream: str, level: float) -> np.ndarray:
+        if level == 0:
+            return judge.answer(clean)[None]
+        inputs = dataset.tensors(stream, rows[chosen])
+        present = inputs.pop("present")
+        noisy = predictor.processors[stream].corrupt(inputs, level, torch.Generator().manual_seed(judge.seed))
+        tokens = _encoded(predictor.encoders[stream], {**noisy, "present": present})
+        return judge.answer({**clean, stream: tokens})[None]
+
+    groups = None if judge.groups is None else judge.groups[chosen]
+    curves = noise_curves(judge.metric, judge.truth[chosen], predictor.streams, predict, seed=judge.seed, groups=groups)
+    return [c.to_json() for c in curves]
+
+
+def _encoded(encoder: torch.nn.Module, inputs: Mapping[str, torch.Tensor], size: int = 128) -> Tokens:
+    rows = len(inputs["present"])
+    parts = [encoder({k: v[i : i + size] for k, v in inputs.items()}) for i in range(0, rows, size)]
+    where = None if parts[0].where is None else torch.cat([p.where for p in parts])
+    return Tokens(
+        torch.cat([p.x for p in parts]), torch.cat([p.mask for p in parts]), torch.cat([p.pooled for p in parts]), where
+    )
+
+
+def _calibration(judge: _Judge, streams: Mapping[str, Tokens]) -> dict[str, Any]:
+    """Calibration error before and after temperature scaling, and the reliability bins after it."""
+    if judge.target.kind == "number":
+        return {}
+    temperature = judge.predictor.temperature[judge.target.name]
+    scores = judge.predictor.score(streams)[judge.target.name]
+    before = judge.predictor.decode(judge.target, scores * temperature)["probability"]
+    after = judge.predictor.decode(judge.target, scores)["probability"]
+    return {
+        "ece_before": expected_calibration_error(before, judge.truth),
+        "ece": expected_calibration_error(after, judge.truth),
+        "temperature": temperature,
+        "bins": reliability_bins(after, judge.truth),
+        "bins_before": reliability_bins(before, judge.truth),
+    }
+
+
+def _errors(judge: _Judge, streams: Mapping[str, Tokens], predictions: np.ndarray) -> dict[str, Any]:
+    """The confusion matrix (rows: truth), or truth and prediction with the interval of a number."""
+    keep = labelled(judge.truth)
+    if judge.target.kind == "classes":
+        size = judge.target.width
+        counts = np.bincount(judge.truth[keep] * size + predictions[keep].argmax(1), minlength=size * size)
+        return {"confusion": counts.reshape(size, size).tolist()}
+    if judge.target.kind == "number":
+        decoded = judge.predictor.decode(judge.target, judge.predictor.score(streams)[judge.target.name])
+        ends = {end: decoded[end][keep].tolist() for end in ("low", "high") if end in decoded}
+        return {"residuals": {"truth": judge.truth[keep].tolist(), "prediction": predictions[keep].tolist(), **ends}}
+    return {}
+
+
+def standalone(
+    predictor: Predictor, assessment: Assessment, dataset: Dataset, metrics: Mapping[str, Any]
+) -> dict[str, Any]:
+    """`evaluation.json` of a finished model on other rows: no leaderboard, since nothing is compared."""
+    target = predictor.targets[0]
+    name = primary(target.kind)
+    interval = assessment.score
+    headline = (
+        f"{metrics['chosen']} on {len(dataset)} rows: {name} {interval['mean']:.3f} "
+        f"(95% interval {interval['low']:.3f} to {interval['high']:.3f})."
+    )
+    return {
+        "target": target.name,
+        "kind": target.kind,
+        "classes": list(target.classes),
+        "primary": name,
+        "chosen": metrics["chosen"],
+        "greater_is_better": METRICS[name].greater_is_better,
+        "verdict": {"headline": headline, "sentences": [], "helped": None},
+        "data": {
+            "rows": {"test": len(dataset)},
+            "fields": [
+                {
+                    "name": n,
+                    "kind": f.kind,
+                    "why": f.why,
+                    "missing": int((~dataset.present[n]).sum()),
+                    "bad": sum(p.column == n for p in dataset.bad),
+                }
+                for n, f in predictor.schema.fields.items()
+                if n in predictor.streams
+            ],
+            "warnings": [],
+        },
+        **assessment.to_json(),
+    }
+
+
+def explain_rows(predictor: Predictor, table: Table) -> list[dict[str, Any]]:
+    """A row each: the answer to the first target and what each stream was worth to it (see
+    `explain.modalities.row_worth`).
+
+    The worths and the prior's value add up to the answer: log-probability of the answered class, or the number itself.
+    Raises `BadArgument` above ten streams.
+    """
+    target, names = predictor.targets[0], predictor.streams
+    judge = _Judge(predictor, target, np.zeros(0), None, 0)
+    unit = {"number": target.name, "multilabel": "log-probability of the likeliest label"}.get(
+        target.kind, "log-probability"
+    )
+    found: list[dict[str, Any]] = []
+    for rows, streams in predictor.encode(table):
+        masks = [np.array([name in subset for name in names]) for subset in subset_masks(names)]
+        predictions = np.stack([judge.kept(streams, keep)[0] for keep in masks])
+        worths = row_worth(predictions)
+        answers = predictor.decode(target, predictor.score(streams)[target.name])
+        for i, row in enumerate(rows):
+            found.append(
+                {
+                    "id": table.ids[row],
+                    "target": target.name,
+                    **_answer_of(target, answers, i),
+                    "unit": unit,
+                    "worth": dict(zip(names, worths[i].tolist())),
+                    "missing": [n for n in names if not bool(streams[n].present[i])],
+                }
+            )
+    return found
+
+
+def _answer_of(target: Target, answers: Mapping[str, np.ndarray], i: int) -> dict[str, Any]:
+    if target.kind == "number":
+        return {"answer": float(answers["value"][i]), "probability": None}
+    label = answers["label"][i]
+    return {
+        "answer": label if isinstance(label, str) else " | ".join(label),
+        "probability": float(answers["probability"][i].max()),
+    }
+
+
+def explanation_text(found: Sequence[Mapping[str, Any]]) -> str:
+    """Explanations as lines, the stream that mattered most first."""
+    if not found:
+        return "No row to explain."
+    lines = []
+    for row in found:
+        answer = row["answer"] if isinstance(row["answer"], str) else f"{row['answer']:.6g}"
+        sure = "" if row["probability"] is None else f" ({row['probability']:.2f})"
+        lines.append(f"{row['id']}: {row['target']} = {answer}{sure}")
+        for name, value in sorted(row["worth"].items(), key=lambda item: -abs(item[1])):
+            note = " (missing)" if name in row["missing"] else ""
+            lines.append(f"  {name}: {round(value, 3) + 0.0:+.3f}{note}")  # + 0.0: no -0.000
+    does = "raises the number" if found[0]["probability"] is None else "speaks for the answer"
+    lines.append(f"Worth is in {found[0]['unit']}: above 0, the stream {does}.")
+    return "\n".join(lines)

@@ -1,0 +1,189 @@
+"""The page of `polymodal explain --out`: each row's cells, what each was worth, and where in it the model looked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from polymodal.core.errors import BadCell
+from polymodal.core.types import Tokens
+from polymodal.data.tables.source import Table
+from polymodal.explain import draw
+from polymodal.explain.tokens import decided, token_weights
+from polymodal.inference.predictor import Predictor
+from polymodal.inference.run import Run
+from polymodal.report.cards import cell_card
+
+MOST_LETTERS = 700  # of a text, as on every card
+MOST_COLUMNS = 12  # of a table, those that mattered most
+
+
+def write_explanation(run: Run, data: Any, found: Sequence[Mapping[str, Any]], path: str | Path) -> Path:
+    """One self-contained page of the rows that `Run.explain` gave for `data`; returns its path.
+
+    Pictures are bright where the answer came from; words and stretches of sound are blue where they speak for it and
+    orange where against it (see `explain.tokens`). A table's columns are hidden one by one instead, which needs no
+    gradient. Raises `BadData` when `found` is empty.
+    """
+    table = run.read(data)
+    place = {name: i for i, name in enumerate(table.ids)}
+    cards = explained_cards(run.predictor.beside(table), table.select([place[row["id"]] for row in found]))
+    return draw.write_explanation([{**row, "cells": cells} for row, cells in zip(found, cards)], path)
+
+
+def explained_cards(predictor: Predictor, table: Table) -> list[list[dict[str, Any]]]:
+    """The cards of every row, a stream each, with drawings of where the model looked for its first answer."""
+    kind = predictor.targets[0].kind
+    found = []
+    for rows, streams in predictor.encode(table):
+        weights = token_weights(streams, lambda some: decided(_scores(predictor, some), kind))
+        for i, row in enumerate(rows):
+            looks = {
+                name: _Look.of(streams[name], weights[name], i)
+                for name in weights
+                if streams[name].where is not None and bool(streams[name].present[i])
+            }
+            columns = _columns(
+                predictor, table.select([row]), {n: t.select(slice(i, i + 1)) for n, t in streams.items()}
+            )
+            found.append([_card(predictor, table, int(row), name, looks.get(name), columns) for name in streams])
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """The real tokens of one cell: what each weighs [T] and where in the source it lies [T, K]."""
+
+    weights: np.ndarray
+    where: np.ndarray
+
+    @classmethod
+    def of(cls, tokens: Tokens, weights: Tensor, row: int) -> _Look:
+        assert tokens.where is not None
+        real = tokens.mask[row]
+        return cls(weights[row][real].numpy(), tokens.where[row][real].float().numpy())
+
+
+def _scores(predictor: Predictor, streams: Mapping[str, Tokens]) -> Tensor:
+    """Scores of the first target, with gradient."""
+    predictor.answer.eval()
+    name = predictor.targets[0].name
+    return predictor.answer(streams).predictions[name] / predictor.temperature.get(name, 1.0)
+
+
+def _card(
+    predictor: Predictor, table: Table, row: int, name: str, look: _Look | None, columns: Mapping[str, dict[str, float]]
+) -> dict[str, Any]:
+    cell, processor = predictor.cells(table, name)[row], predictor.processors[name]
+    try:
+        decoded = None if cell is None else processor.read(cell)
+    except BadCell as error:
+        return cell_card(name, {"kind": "missing", "reason": error.reason})
+    if decoded is None:
+        return cell_card(name, None)
+    shown = processor.show(decoded)
+    card = cell_card(name, shown)
+    if columns.get(name):
+        unit = "standard deviations" if predictor.targets[0].kind == "number" else "log-odds"
+        return {**card, "drawing": draw.worth_bars(columns[name], unit=unit), "note": "what each column adds"}
+    if look is None:
+        return card
+    match shown["kind"]:
+        case "image":
+            drawn = _image(processor, decoded, shown, look)
+        case "text":
+            raises = "blue raises the number, orange lowers it"
+            speaks = "blue speaks for the answer, orange against it"
+            number = predictor.targets[0].kind == "number"
+            drawn = {**_text(shown["text"], look), "note": raises if number else speaks}
+        case "audio":
+            drawn = {"drawing": _sound(np.asarray(shown["array"]), float(shown["rate"]), look.where[:, 0], look)}
+        case "series":
+            drawn = _series(predictor, name, np.asarray(shown["array"], dtype=float), look)
+        case _:
+            drawn = {}
+    notes = [note for note in (card.get("note"), drawn.get("note")) if note]
+    return {**card, **drawn, **({"note": "; ".join(notes)} if notes else {})}
+
+
+def _image(processor: Any, decoded: Any, shown: Mapping[str, Any], look: _Look) -> dict[str, Any]:
+    """The picture as the model sees it: its own frame, or, cut or padded, the square that was made of it."""
+    array = np.asarray(shown["array"])
+    if getattr(processor, "framing", "squash") != "squash":
+        pixels = processor.process([decoded])["pixels"][0]
+        array = pixels.transpose(1, 2, 0) if pixels.dtype == np.uint8 else array
+    rows, row = np.unique(look.where[:, 0], return_inverse=True)
+    columns, column = np.unique(look.where[:, 1], return_inverse=True)
+    grid = np.zeros((len(rows), len(columns)), np.float32)
+    grid[row, column] = np.abs(look.weights)
+    return {"image": draw.saliency(array, grid), "note": "bright where the answer came from"}
+
+
+def _text(text: str, look: _Look) -> dict[str, Any]:
+    cut, at = text[:MOST_LETTERS], 0
+    spans, weights = [], []
+    for (start, end), weight in sorted(zip(look.where[:, :2].astype(int).tolist(), look.weights.tolist())):
+        start, end = max(start, at), min(end, len(cut))
+        if start < end:
+            spans.append((start, end))
+            weights.append(weight)
+            at = end
+    return {"drawing": draw.highlighted(cut, spans, weights)}
+
+
+def _sound(samples: np.ndarray, rate: float, centres: np.ndarray, look: _Look) -> Any:
+    mono = samples.mean(1) if samples.ndim == 2 else samples
+    return draw.waveform(mono, rate, stretches(centres, len(mono) / rate), look.weights)
+
+
+def _series(predictor: Predictor, name: str, array: np.ndarray, look: _Look) -> dict[str, Any]:
+    """The first channel over time; a series that was stretched to a fixed length is drawn in its own time."""
+    facts = predictor.encoders[name].facts
+    rate, length = float(facts["rate"]), int(facts["length"])
+    stretched = getattr(predictor.processors[name], "framing", "crop") == "resample"
+    centres = look.where[:, 0] * (len(array) / length if stretched else 1.0)
+    channels = array.shape[1] if array.ndim == 2 else 1
+    first = array[:, 0] if array.ndim == 2 else array
+    drawn = {"drawing": _sound(first, rate, centres, look)}
+    return {**drawn, "note": f"channel 1 of {channels} is shaded"} if channels > 1 else drawn
+
+
+def stretches(centres: np.ndarray, total: float) -> np.ndarray:
+    """[T, 2] start and end of neighbouring stretches of time around `centres` [T], within 0..total."""
+    if len(centres) == 1:
+        return np.array([[0.0, total]])
+    middle = (centres[1:] + centres[:-1]) / 2
+    edges = np.concatenate([[2 * centres[0] - middle[0]], middle, [2 * centres[-1] - middle[-1]]]).clip(0, total)
+    return np.stack([edges[:-1], edges[1:]], axis=1)
+
+
+def _columns(predictor: Predictor, row: Table, streams: Mapping[str, Tokens]) -> dict[str, dict[str, float]]:
+    """A table stream each: what the answer loses when one of its columns is hidden, the strongest columns."""
+    found = {}
+    for name, tokens in streams.items():
+        field = predictor.schema.fields[name]
+        given = [c for c in field.columns if c in row.data and row.data[c][0] is not None]
+        if field.kind != "table" or len(given) < 2 or not bool(tokens.present[0]):
+            continue
+        hidden = {c: [None if c == one else row.data[c][0] for one in given] for c in given}
+        pieces = [changed[name] for _, changed in predictor.encode(Table.build(hidden, ids=given))]
+        with torch.no_grad():
+            full = _scores(predictor, streams).expand(len(given), -1)
+            less = torch.cat([_scores(predictor, _beside(streams, name, piece)) for piece in pieces])
+        kind = predictor.targets[0].kind
+        lost = decided(full, kind) - decided(less, kind, of=full)
+        strongest = sorted(zip(given, lost.tolist()), key=lambda pair: -abs(pair[1]))
+        found[name] = dict(strongest[:MOST_COLUMNS])
+    return found
+
+
+def _beside(streams: Mapping[str, Tokens], name: str, tokens: Tokens) -> dict[str, Tokens]:
+    """The streams of one row repeated beside the changed tokens of `name`."""
+    first = torch.zeros(len(tokens), dtype=torch.long)
+    return {n: tokens if n == name else t.select(first) for n, t in streams.items()}

@@ -1,0 +1,352 @@
+"""Predictor: what a finished run deploys. From raw rows to answers, and to and from the files of a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from polymodal.core.errors import BadArgument, BadData
+from polymodal.core.files import read_json, write_json, writing
+from polymodal.core.registry import Spec
+from polymodal.core.types import Target, Tokens
+from polymodal.data.links import LinkOptions, edge_path
+from polymodal.data.neighbours import NEW, Memory, features_of, resolved
+from polymodal.data.schema import Schema
+from polymodal.data.storage.dataset import read_cells
+from polymodal.data.storage.decode import fetch
+from polymodal.data.tables.source import Problem, Table, cells
+from polymodal.data.target import encode_target
+from polymodal.encoders.base import Encoder
+from polymodal.inference.bundle import opened
+from polymodal.models.base import Answer, Blend, Supply
+from polymodal.models.build import Heads, Strategy, build_answer, build_encoder
+from polymodal.models.encoding import Encoding
+from polymodal.models.ledger import Ledger
+from polymodal.nn.layers.named import module_name
+from polymodal.process import PROCESSORS
+from polymodal.process.base import Processor
+
+CHUNK = 256
+LEARNED = "feedback.safetensors"  # in a run's folder: what its bandits learned since, and answers that wait
+NEIGHBOURS = "neighbours.safetensors"  # features of the fit's rows, where the model reads links between rows
+
+
+@dataclass(frozen=True)
+class Member:
+    """One trained answer of a deployed model and its weight in the blend."""
+
+    strategy: Strategy
+    weight: float
+
+
+@dataclass(eq=False)
+class Predictor:
+    """Processors, encoders and an answer, with everything needed to rebuild them.
+
+    `temperature` divides each target's scores so that probabilities mean what they say (Guo et al. 2017); for numbers,
+    `radius` is the half width of the conformal interval that covers 90 % of validation rows (in standardised units).
+    """
+
+    schema: Schema
+    targets: tuple[Target, ...]
+    processor_specs: Mapping[str, Spec]
+    processors: dict[str, Processor]
+    encoder_specs: Mapping[str, Spec]
+    encoders: dict[str, Encoder]
+    members: tuple[Member, ...]
+    answer: Answer
+    heads: Mapping[str, Spec]
+    dim: int
+    temperature: dict[str, float]
+    radius: dict[str, float]
+    cost: dict[str, float] = field(default_factory=dict)  # ms a row to process and encode each stream
+    memory: Memory | None = None  # features of the fit's rows, where links between rows are read
+
+    def __post_init__(self) -> None:
+        self.work: dict[str, int] = {}  # cells of each stream that the last `predict` decoded and encoded
+        self.ledger = Ledger(self.answer)
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """The streams that the deployed answer reads."""
+        return tuple(sorted({name for m in self.members for name in m.strategy.streams}))
+
+    def raw(self, table: Table) -> dict[str, Any]:
+        """The cells of every stream that the answer reads; of links, with the features of the neighbours.
+
+        A neighbour may be a row of `table` or one that the fit knew.
+        """
+        found = {name: self.cells(table, name) for name in self.streams}
+        known = self.beside(table).memory
+        for name in self.streams:
+            if known is not None and self._is_links(name):
+                options = LinkOptions.of(name, self.schema.fields[name].options)
+                found[name] = resolved(found[name], table.ids, np.full(len(table), NEW), known, options)
+        return found
+
+    @torch.no_grad()
+    def beside(self, table: Table) -> Predictor:
+        """This predictor, knowing the rows of `table` too as neighbours of others; itself where it reads no links."""
+        if self.memory is None:
+            return self
+        pooled: dict[str, np.ndarray] = {}
+        present: dict[str, np.ndarray] = {}
+        chunks = np.array_split(np.arange(len(table)), -(-len(table) // CHUNK) or 1)
+        for name in self.encoders:
+            if not self._is_links(name):
+                raw = self.cells(table, name)
+                tokens = [self._encode(name, raw, rows, table.ids, None) for rows in chunks]
+                pooled[name] = torch.cat([t.pooled for t in tokens]).numpy()
+                present[name] = torch.cat([t.present for t in tokens]).numpy()
+        return replace(self, memory=self.memory.with_new(table.ids, features_of(pooled, present)))
+
+    def _is_links(self, stream: str) -> bool:
+        return self.schema.fields[stream].kind == "links"
+
+    def lacking_edges(self, table: Table) -> list[str]:
+        """Edge lists that the answer reads and that are not where `table` is: its rows have no neighbours then."""
+        linked = [self.schema.fields[name] for name in self.streams if self._is_links(name)]
+        paths = [edge_path(table, LinkOptions.of(one.name, one.options)) for one in linked]
+        return [str(path) for path in paths if not path.is_file()]
+
+    @torch.no_grad()
+    def encode(
+        self, table: Table, problems: list[Problem] | None = None
+    ) -> Iterator[tuple[np.ndarray, dict[str, Tokens]]]:
+        """Row numbers and tokens, a chunk at a time. Cells that cannot be used are missing, and named in `problems`."""
+        raw = self.raw(table)
+        for start in range(0, len(table), CHUNK):
+            rows = np.arange(start, min(start + CHUNK, len(table)))
+            yield rows, {name: self._encode(name, raw[name], rows, table.ids, problems) for name in self.streams}
+
+    def cells(self, table: Table, stream: str) -> Any:
+        """The stream's cells; columns that the table has not are missing, and with all of them the stream is.
+
+        So are links whose edge list is not there; see `lacking_edges`.
+        """
+        field = self.schema.fields[stream]
+        if self._is_links(stream) and not edge_path(table, LinkOptions.of(stream, field.options)).is_file():
+            return [None] * len(table)
+        lacking = [column for column in field.columns if column not in table.data]
+        if lacking and len(lacking) == len(field.columns):
+            return [None] * len(table)
+        absent: dict[str, list[Any]] = {column: [None] * len(table) for column in lacking}
+        return cells(replace(table, data={**table.data, **absent}), field)
+
+    def _encode(
+        self, stream: str, raw: Any, rows: np.ndarray, ids: list[str], problems: list[Problem] | None
+    ) -> Tokens:
+        processor, encoder = self.processors[stream], self.encoders[stream]
+        inputs, present, bad = read_cells(processor, raw, rows)
+        if problems is not None:
+            problems.extend(Problem(ids[rows[i]], stream, reason) for i, reason in bad)
+        encoder.eval()
+        if not present.any():
+            empty = torch.zeros(len(rows), 1, encoder.dim)
+            return Tokens(empty, torch.zeros(len(rows), 1, dtype=torch.bool), empty[:, 0])
+        tensors = {name: torch.from_numpy(value) for name, value in inputs.items()}
+        return encoder({**tensors, "present": torch.from_numpy(present)})
+
+    @torch.no_grad()
+    def supplies(self, table: Table, problems: list[Problem] | None = None) -> Iterator[tuple[np.ndarray, Encoding]]:
+        """Row numbers and what encodes their cells on demand, a chunk at a time; otherwise as `encode`."""
+        raw = self.raw(table)
+        for start in range(0, len(table), CHUNK):
+            rows = np.arange(start, min(start + CHUNK, len(table)))
+
+            def encoded(name: str, some: np.ndarray, rows: np.ndarray = rows) -> Tokens:
+                return self._encode(name, raw[name], rows[some], table.ids, problems)
+
+            filled = {name: np.array([_given(raw[name], row) for row in rows]) for name in self.streams}
+            yield rows, Encoding(filled, encoded)
+
+    @torch.no_grad()
+    def respond(self, supply: Supply) -> dict[str, Tensor]:
+        """Calibrated scores a target, as `score`; a stream is asked for only in rows where the answer needs it."""
+        self.answer.eval()
+        return {n: s / self.temperature.get(n, 1.0) for n, s in self.answer.respond(supply, self.streams).items()}
+
+    @torch.no_grad()
+    def score(self, streams: Mapping[str, Tokens]) -> dict[str, Tensor]:
+        """Calibrated scores a target: logits, or a standardised number."""
+        self.answer.eval()
+        return {n: s / self.temperature.get(n, 1.0) for n, s in self.answer(streams).predictions.items()}
+
+    def decode(self, target: Target, scores: Tensor) -> dict[str, np.ndarray]:
+        """Human values; numbers with `low` and `high`, the 90 % conformal interval."""
+        decoded = self.answer.head(target.name).decode(scores)
+        if target.kind == "number" and target.name in self.radius:
+            centre, radius = scores[:, 0].double().numpy(), self.radius[target.name]
+            decoded |= {"low": target.restore(centre - radius), "high": target.restore(centre + radius)}
+        return decoded
+
+    def predict(self, data: Table, problems: list[Problem] | None = None) -> dict[str, list[Any]]:
+        """Columns of answers, a row each: `id`; label and probability a class, labels, or value with low and high.
+
+        With several targets each column is named after its target. Cells that the answer does without are neither
+        decoded nor encoded; `work` counts those that were.
+        """
+        columns: dict[str, list[Any]] = {"id": list(data.ids)}
+        self.work = dict.fromkeys(self.streams, 0)
+        with self.ledger.watching(data.ids):
+            for _, supply in self.supplies(data, problems):
+                for name, scores in self.respond(supply).items():
+                    target = next(t for t in self.targets if t.name == name)
+                    for column, values in answer_columns(target, self.decode(target, scores)).items():
+                        columns.setdefault(column, []).extend(values)
+                for name, count in supply.encoded.items():
+                    self.work[name] += count
+        return columns
+
+    def feedback(self, ids: Sequence[str], truth: Mapping[str, Sequence[Any]]) -> None:
+        """Tell the truth of rows predicted before, target by target as a table holds it, to a model that learns on.
+
+        Raises `BadArgument` for a model that does not (no `bandit` in it), for a target that is not there or values
+        that do not match the ids; `UnknownName` for a row whose answer does not wait for its truth.
+        """
+        encoded = {}
+        for target in self.targets:
+            if target.name not in truth:
+                raise BadArgument(f"The truth of {target.name!r} is not given; got {sorted(truth)}.")
+            if len(truth[target.name]) != len(ids):
+                raise BadArgument(f"{len(ids)} ids have {len(truth[target.name])} values of {target.name!r}.")
+            encoded[target.name] = torch.from_numpy(np.array(encode_target(target, list(truth[target.name]))))
+        self.ledger.tell(list(ids), encoded)
+
+    # --- files --------------------------------------------------------------------------------------------------------
+
+    def save(self, folder: Path, extra: Mapping[str, Any]) -> None:
+        """Write `config.yaml` (with `extra`), `schema.json` and `weights.safetensors`; no pickle."""
+        model = {
+            "encoders": dict(self.encoder_specs),
+            "facts": {n: e.facts for n, e in self.encoders.items()},
+            "dim": self.dim,
+            "heads": dict(self.heads),
+            "temperature": self.temperature,
+            "radius": self.radius,
+            "reads_links": self.memory is not None,
+            "cost": self.cost,
+            "members": [{"strategy": m.strategy.to_json(), "weight": m.weight} for m in self.members],
+        }
+        with writing(folder / "config.yaml") as temporary:
+            temporary.write_text(
+                yaml.safe_dump({**extra, "model": _plain(model)}, sort_keys=False, allow_unicode=True), encoding="utf-8"
+            )
+        write_json(
+            folder / "schema.json",
+            {
+                "schema": self.schema.to_json(),
+                "targets": [t.to_json() for t in self.targets],
+                "processors": {
+                    n: {"spec": self.processor_specs[n], "state": p.state()} for n, p in self.processors.items()
+                },
+            },
+        )
+        weights = {
+            f"encoders.{module_name(n)}.{k}": v for n, e in self.encoders.items() for k, v in e.state_dict().items()
+        }
+        weights |= {f"answer.{k}": v for k, v in self.answer.state_dict().items()}
+        if self.memory is not None:
+            self.memory.save(folder / NEIGHBOURS)
+        with writing(folder / "weights.safetensors") as temporary:
+            save_file({k: v.contiguous().clone() for k, v in weights.items()}, temporary)
+
+    @classmethod
+    def load(cls, folder: Path) -> Predictor:
+        """Read a bundle. Raises `BadData` when the folder holds none, or one that this code cannot read."""
+        mend = "or another version of polymodal made it. Fit again."
+        return opened(folder, cls._read, what="model", command="fit", mend=mend)
+
+    @classmethod
+    def _read(cls, folder: Path) -> Predictor:
+        kept = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        if "space" in kept:
+            raise BadData(
+                f"{folder} is a run of `align`, which answers no target. Use it with `polymodal index` and `search`, "
+                "or make a model with `polymodal fit`."
+            )
+        model = kept["model"]
+        stored = read_json(folder / "schema.json")
+        targets = tuple(Target.from_json(t) for t in stored["targets"])
+        processors = {}
+        for name, entry in stored["processors"].items():
+            processors[name] = PROCESSORS.build(entry["spec"])
+            processors[name].load_state(entry["state"])
+        encoders = {n: build_encoder(spec, model["facts"][n], model["dim"]) for n, spec in model["encoders"].items()}
+        members = tuple(Member(Strategy.from_json(m["strategy"]), m["weight"]) for m in model["members"])
+        weights = load_file(folder / "weights.safetensors")
+        for name, encoder in encoders.items():
+            encoder.load_state_dict(under(weights, f"encoders.{module_name(name)}."))
+        answer = assemble_answer(
+            members, {n: e.dim for n, e in encoders.items()}, targets, model["dim"], Heads(model["heads"])
+        )
+        answer.load_state_dict(under(weights, "answer."))
+        found = cls(
+            Schema.from_json(stored["schema"]),
+            targets,
+            {n: e["spec"] for n, e in stored["processors"].items()},
+            processors,
+            model["encoders"],
+            encoders,
+            members,
+            answer,
+            model["heads"],
+            model["dim"],
+            model["temperature"],
+            model["radius"],
+            model.get("cost", {}),
+            Memory.load(folder / NEIGHBOURS) if model.get("reads_links") else None,
+        )
+        if (folder / LEARNED).exists():
+            found.ledger.load(folder / LEARNED)
+        return found
+
+
+def _given(raw: Any, row: Any) -> bool:
+    """Whether a cell holds anything; whether it can be used is known once it is decoded."""
+    cell = fetch(raw, int(row))
+    return any(value is not None for value in cell.values()) if isinstance(cell, dict) else cell is not None
+
+
+def assemble_answer(
+    members: tuple[Member, ...], widths: Mapping[str, int], targets: tuple[Target, ...], dim: int, heads: Heads
+) -> Answer:
+    """One answer, or a blend of several."""
+    answers = [build_answer(m.strategy, widths, targets, dim, heads) for m in members]
+    return answers[0] if len(answers) == 1 else Blend(answers, [m.weight for m in members])
+
+
+def answer_columns(target: Target, decoded: Mapping[str, np.ndarray]) -> dict[str, list[Any]]:
+    """Columns of a prediction table for one target."""
+    name = target.name
+    if target.kind == "number":
+        return {name: decoded["value"].tolist()} | {
+            f"{name}_{end}": decoded[end].tolist() for end in ("low", "high") if end in decoded
+        }
+    found: dict[str, list[Any]] = {
+        name: [str(x) if isinstance(x, str) else [str(y) for y in x] for x in decoded["label"]]
+    }
+    if target.kind == "classes":
+        found[f"{name}_probability"] = decoded["probability"].max(1).tolist()
+    return found | {f"{name}={c}": decoded["probability"][:, i].tolist() for i, c in enumerate(target.classes)}
+
+
+def under(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Those weights whose names begin with `prefix`, without it."""
+    return {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return value.item() if hasattr(value, "item") else value

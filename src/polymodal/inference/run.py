@@ -1,0 +1,171 @@
+"""A finished run: what `fit` returns and `load` reads back."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from polymodal.core.errors import BadData, UnknownName, suggest
+from polymodal.core.files import read_json, write_json
+from polymodal.data.inputs import named, read_rows
+from polymodal.data.storage.dataset import process_table
+from polymodal.data.storage.store import Store, default_store
+from polymodal.data.tables.source import Problem, Table
+from polymodal.data.target import encode_target
+from polymodal.inference.predictor import LEARNED, Predictor
+from polymodal.runs.progress import Progress
+
+
+class Run:
+    """The folder of a finished run and the model in it."""
+
+    def __init__(self, folder: str | Path, predictor: Predictor | None = None):
+        self.folder = Path(folder)
+        self.predictor = predictor or Predictor.load(self.folder)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r}: {self.metrics['chosen']}, {self.verdict})"
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """`metrics.json`."""
+        return read_json(self.folder / "metrics.json")
+
+    @property
+    def verdict(self) -> str:
+        """Whether fusing helped, in words."""
+        return self.metrics["headline"]
+
+    @property
+    def leaderboard(self) -> list[dict[str, str]]:
+        """The rows of `leaderboard.csv`."""
+        with open(self.folder / "leaderboard.csv", encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+
+    @property
+    def report(self) -> Path:
+        return self.folder / "report.html"
+
+    def predict(self, data: Any, *, problems: list[Problem] | None = None) -> dict[str, list[Any]]:
+        """Answers for every row of `data` (whatever `read_table` reads), as columns; targets need not be there.
+
+        Cells that cannot be used count as missing and are appended to `problems`. A model that learns from feedback
+        remembers in the run's folder what it said.
+        """
+        columns = self.predictor.predict(self.read(data), problems)
+        if self.predictor.ledger.bandits:
+            self.predictor.ledger.save(self.folder / LEARNED)
+        return columns
+
+    def feedback(self, ids: Sequence[str], truth: Sequence[Any] | Mapping[str, Sequence[Any]]) -> None:
+        """Tell a model that learns on (the answer `bandit`) the truth of rows that it predicted before.
+
+        `truth` are values of the first target, or a mapping from target to values, in the order of `ids`. What was
+        learned is in the run's folder when this returns: one file, replaced at once. One process a run may predict
+        and learn at a time. Raises as `Predictor.feedback`.
+        """
+        named_truth = truth if isinstance(truth, Mapping) else {self.predictor.targets[0].name: truth}
+        self.predictor.feedback(ids, named_truth)
+        self.predictor.ledger.save(self.folder / LEARNED)
+
+    def lacking(self, data: Any) -> list[str]:
+        """Columns that the deployed model reads and `data` has not: they count as missing in every row.
+
+        Raises `BadData` when `data` has nothing that the model reads.
+        """
+        table = self.read(data)
+        fields = [self.predictor.schema.fields[name] for name in self.predictor.encoders]
+        found = [column for one in fields for column in one.columns if column not in table.data]
+        if all(one.columns and set(one.columns) <= set(found) for one in fields if one.kind != "links"):
+            raise BadData(f"{table.name} has none of the columns that this model reads: {', '.join(found)}.")
+        return found + self.predictor.lacking_edges(table)
+
+    def read(self, data: Any) -> Table:
+        """The rows of `data`, named as those of the fit were. Raises `BadData` when there is none."""
+        return named(read_rows(data), self.predictor.schema.id)
+
+    def evaluate(self, data: Any, *, out: str | Path | None = None, quiet: bool = False) -> dict[str, Any]:
+        """Metrics with intervals, every subset of streams, worth, noise curves and calibration on labelled rows.
+
+        Writes `evaluation.json` and `report.html` into `out` when given. Raises `BadData` when no row has a target.
+        """
+        from polymodal.inference.evaluation import assess, standalone
+        from polymodal.report.report import write_report
+
+        table, truth, rows = self._labelled(data)
+        with Progress(quiet=quiet) as progress:
+            dataset = process_table(
+                self.predictor.raw(table),
+                self.predictor.processors,
+                self._store(),
+                fit_rows=None,
+                ids=table.ids,
+                targets=truth,
+            )
+            found = assess(self.predictor, dataset, table, truth, rows, progress, groups=self._groups(table))
+        evaluation = standalone(self.predictor, found, dataset, self.metrics)
+        if self._trained_on(data):
+            evaluation["data"]["warnings"].append("This model was trained on these rows, so the figures flatter it.")
+        if out is not None:
+            Path(out).mkdir(parents=True, exist_ok=True)
+            write_json(Path(out) / "evaluation.json", evaluation)
+            write_report(evaluation, Path(out) / "report.html")
+        return evaluation
+
+    def explain(self, data: Any, *, row: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
+        """What each stream was worth to each answer (Shapley values of the log-probability, or of the number).
+
+        `row` is an id; without it the first `limit` rows are explained. Raises `UnknownName` for an unknown id.
+        """
+        from polymodal.inference.evaluation import explain_rows
+
+        table = self.read(data)
+        predictor = self.predictor.beside(table)
+        if row is not None:
+            if row not in table.ids:
+                raise UnknownName(f"No row has the id {row!r}.{suggest(row, table.ids[:1000], most=10)}")
+            table = table.select([table.ids.index(row)])
+        else:
+            table = table.select(range(min(limit, len(table))))
+        return explain_rows(predictor, table)
+
+    def _labelled(self, data: Any) -> tuple[Table, dict[str, np.ndarray], np.ndarray]:
+        table = self.read(data)
+        lacking = [t.name for t in self.predictor.targets if t.name not in table.data]
+        if lacking:
+            raise BadData(
+                f"Evaluation needs the truth: the column {lacking[0]!r} is not in {table.name}. `predict` needs none."
+            )
+        truth = {t.name: encode_target(t, table.column(t.name)) for t in self.predictor.targets}
+        known = np.zeros(len(table), dtype=bool)
+        for values in truth.values():
+            known |= values >= 0 if values.dtype.kind == "i" else np.isfinite(values.reshape(len(values), -1)).any(1)
+        if not known.any():
+            raise BadData(f"No row of {table.name} has a target that this model knows.")
+        return table, truth, np.flatnonzero(known)
+
+    def _groups(self, table: Table) -> list[Any] | None:
+        group = self.predictor.schema.group
+        return table.column(group) if group and group in table.data else None
+
+    def _trained_on(self, data: Any) -> bool:
+        """Whether `data` is the very file that the fit took its training rows from."""
+        source = self._settings().get("sources", {}).get("train", "")
+        return isinstance(data, str | Path) and Path(source).exists() and Path(data).resolve() == Path(source).resolve()
+
+    def _settings(self) -> dict[str, Any]:
+        return yaml.safe_load((self.folder / "config.yaml").read_text(encoding="utf-8"))
+
+    def _store(self) -> Store:
+        config = self._settings()["config"]
+        return Store(Path(config["store"]) if config.get("store") else default_store())
+
+
+def load(folder: str | Path) -> Run:
+    """Read a finished run. Raises `BadData` when the folder holds none."""
+    return Run(folder)

@@ -1,0 +1,214 @@
+"""Space: what an `align` run deploys. Any stream's cells to vectors that can be compared with any other stream's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+
+from polymodal.aligners import ALIGNERS
+from polymodal.aligners.base import Aligner
+from polymodal.core.digest import fingerprint
+from polymodal.core.errors import BadArgument, BadData, UnknownName, suggest
+from polymodal.core.files import read_json, write_json, writing
+from polymodal.core.registry import Spec
+from polymodal.data.items import Items, items
+from polymodal.data.schema import Field, Schema
+from polymodal.data.storage.decode import read_cells
+from polymodal.data.tables.source import Problem, Table
+from polymodal.encoders.base import Encoder
+from polymodal.inference.bundle import opened
+from polymodal.inference.predictor import under
+from polymodal.models.build import build_encoder
+from polymodal.nn.layers.named import module_name
+from polymodal.process import PROCESSORS
+from polymodal.process.base import Processor
+
+CHUNK = 64  # cells decoded and encoded at a time
+
+
+@dataclass(eq=False)
+class Space:
+    """Processors, encoders and an aligner: `embed` maps the cells of a stream to vectors of length one."""
+
+    schema: Schema
+    processor_specs: Mapping[str, Spec]
+    processors: dict[str, Processor]
+    encoder_specs: Mapping[str, Spec]
+    encoders: dict[str, Encoder]
+    aligner_spec: Spec
+    aligner: Aligner
+    width: int  # the width of tokens that encoders trained from scratch were asked for
+
+    def __repr__(self) -> str:
+        streams = ", ".join(f"{name} ({kind})" for name, kind in self.streams.items())
+        return f"Space({streams}; {self.dim} numbers)"
+
+    @property
+    def streams(self) -> dict[str, str]:
+        """The kind of each stream that can be embedded."""
+        return {name: self.schema.fields[name].kind for name in self.encoders}
+
+    @property
+    def dim(self) -> int:
+        """How many numbers a vector has."""
+        return self.aligner.dim
+
+    @cached_property
+    def mark(self) -> str:
+        """A digest of everything that vectors depend on: vectors of two spaces can be compared if it is the same."""
+        return fingerprint(
+            {
+                "weights": self._weights(),
+                "parts": {n: [self.processor_specs[n], p.state()] for n, p in self.processors.items()},
+                "encoders": dict(self.encoder_specs),
+                "facts": {n: e.facts for n, e in self.encoders.items()},
+                "aligner": self.aligner_spec,
+            }
+        )
+
+    def field(self, stream: str) -> Field:
+        """What the stream reads of a table. Raises `UnknownName`."""
+        if stream not in self.encoders:
+            raise UnknownName(f"This space has no stream {stream!r}.{suggest(stream, self.encoders)}")
+        return self.schema.fields[stream]
+
+    def items(self, stream: str, table: Table) -> Items:
+        """The stream's raw cells of a table and the row of each; several a row where the stream has them.
+
+        Columns that the table lacks are passed over. Raises `BadData` when it has none of them.
+        """
+        field = self.field(stream)
+        there = tuple(column for column in field.columns if column in table.data)
+        if field.columns and not there:
+            raise BadData(f"{table.name} has no column {', '.join(field.columns)}, from which {stream!r} is read.")
+        if field.options.get("many"):
+            return items(table, replace(field, columns=there))
+        absent: dict[str, list[Any]] = {c: [None] * len(table) for c in field.columns if c not in there}
+        return items(replace(table, data={**table.data, **absent}), field)
+
+    def embed(
+        self,
+        stream: str,
+        given: Table | Sequence[Any],
+        *,
+        base: Path | None = None,
+        problems: list[Problem] | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Vectors float32 [N, dim] of length one, zero where a cell is missing or unusable; and which are there [N].
+
+        `given` is a list of cells (texts, paths, arrays, bytes; for a table stream dicts of its columns), with paths
+        relative to `base`, or a `Table`, whose N items are those of `items`. Cells that cannot be used are appended to
+        `problems`. Raises `UnknownName` for an unknown stream.
+        """
+        field = self.field(stream)
+        if isinstance(given, Table):
+            found, ids = self.items(stream, given), given.ids
+        else:
+            table = _table(field, given, base)
+            found, ids = items(table, _single(field)), table.ids
+        vectors = np.zeros((len(found), self.dim), np.float32)
+        present = np.zeros(len(found), bool)
+        for start in range(0, len(found), CHUNK):
+            rows = np.arange(start, min(start + CHUNK, len(found)))
+            inputs, there, bad = read_cells(self.processors[stream], found.cells, rows)
+            if problems is not None:
+                problems.extend(Problem(ids[found.row[rows[i]]], found.column[rows[i]], reason) for i, reason in bad)
+            if there.any():
+                tensors = {name: torch.from_numpy(value[there]) for name, value in inputs.items()}
+                vectors[rows[there]] = self.embed_inputs(stream, tensors)
+                present[rows] = there
+        return vectors, present
+
+    @torch.no_grad()
+    def embed_inputs(self, stream: str, inputs: Mapping[str, torch.Tensor]) -> np.ndarray:
+        """What the stream's processor made of [n] cells to vectors float32 [n, dim]."""
+        encoder = self.encoders[stream].eval()
+        return self.aligner.eval()({stream: encoder(inputs)})[stream].pooled.float().numpy()
+
+    # --- files ---
+
+    def save(self, folder: Path, extra: Mapping[str, Any]) -> None:
+        """Write `config.yaml` (with `extra`), `schema.json` and `weights.safetensors`; no pickle."""
+        space = {
+            "aligner": self.aligner_spec,
+            "widths": dict(self.aligner.widths),
+            "dim": self.aligner.dim,
+            "width": self.width,
+            "encoders": dict(self.encoder_specs),
+            "facts": {name: encoder.facts for name, encoder in self.encoders.items()},
+        }
+        with writing(folder / "config.yaml") as temporary:
+            text = yaml.safe_dump({**extra, "space": space}, sort_keys=False, allow_unicode=True)
+            temporary.write_text(text, encoding="utf-8")
+        parts = {n: {"spec": self.processor_specs[n], "state": p.state()} for n, p in self.processors.items()}
+        write_json(folder / "schema.json", {"schema": self.schema.to_json(), "processors": parts})
+        with writing(folder / "weights.safetensors") as temporary:
+            save_file({name: value.contiguous().clone() for name, value in self._weights().items()}, temporary)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Space:
+        """Read what `save` wrote. Raises `BadData` when the folder holds no space, or one that cannot be read."""
+        mend = "another version of polymodal made it, or it is a run of `fit`, not of `align`."
+        return opened(Path(folder), cls._read, what="space", command="align", mend=mend)
+
+    @classmethod
+    def _read(cls, folder: Path) -> Space:
+        space = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")).get("space")
+        if space is None:
+            raise BadArgument(
+                f"{folder} is a run of `fit`, which has no shared space. Make one with `polymodal align`."
+            )
+        stored, weights = read_json(folder / "schema.json"), load_file(folder / "weights.safetensors")
+        processors: dict[str, Processor] = {}
+        for name, entry in stored["processors"].items():
+            processors[name] = PROCESSORS.build(entry["spec"])
+            processors[name].load_state(entry["state"])
+        encoders = {n: build_encoder(s, space["facts"][n], space["width"]) for n, s in space["encoders"].items()}
+        for name, encoder in encoders.items():
+            encoder.load_state_dict(under(weights, f"encoders.{module_name(name)}."))
+        aligner = ALIGNERS.build(space["aligner"], space["widths"], space["dim"])
+        aligner.load_state_dict(under(weights, "aligner."))
+        specs = {name: entry["spec"] for name, entry in stored["processors"].items()}
+        schema = Schema.from_json(stored["schema"])
+        found = cls(schema, specs, processors, space["encoders"], encoders, space["aligner"], aligner, space["width"])
+        for part in (aligner, *encoders.values()):
+            part.eval()
+        return found
+
+    def _weights(self) -> dict[str, torch.Tensor]:
+        found = {
+            f"encoders.{module_name(n)}.{k}": v for n, e in self.encoders.items() for k, v in e.state_dict().items()
+        }
+        return found | {f"aligner.{k}": v for k, v in self.aligner.state_dict().items()}
+
+
+def load_space(folder: str | Path) -> Space:
+    """The space of a finished `align` run. Raises `BadData` when the folder holds none."""
+    return Space.load(folder)
+
+
+def _single(field: Field) -> Field:
+    """The field as it reads cells given one by one."""
+    options = {k: v for k, v in field.options.items() if k not in ("many", "array", "row", "key")}
+    columns = field.columns if field.kind == "table" else (field.name,)
+    return replace(field, columns=columns, options=options)
+
+
+def _table(field: Field, given: Sequence[Any], base: Path | None) -> Table:
+    """Cells given one by one, as a table of the columns that the field reads."""
+    if isinstance(given, str | bytes | Mapping):
+        raise BadArgument(f"embed takes a Table or a list of cells; got {type(given).__name__}. Put it in a list.")
+    if field.kind != "table":
+        return Table.build({field.name: list(given)}, base=base)
+    for cell in given:
+        if cell is not None and not isinstance(cell, Mapping):
+            raise BadArgument(f"A cell of {field.name!r} is a dict of {', '.join(field.columns)}; got {cell!r}.")
+    return Table.build({c: [(cell or {}).get(c) for cell in given] for c in field.columns}, base=base)

@@ -1,0 +1,35 @@
+"""The catalogue of answers that are more than one fusion or one rule. Nothing is imported until it is named."""
+
+from polymodal.core.registry import Catalogue, Entry
+
+ANSWERS = Catalogue(
+    "answer",
+    "polymodal.models.base:Answer",
+    {
+        "hybrid": Entry(
+            "polymodal.models.hybrid:Hybrid",
+            "A joint fusion and each stream's own decision, combined by a rule.",
+            "Atrey, Hossain, El Saddik, Kankanhalli 2010 (hybrid fusion)",
+        ),
+        "experts": Entry(
+            "polymodal.models.experts:Experts",
+            "Mixture of experts, one a stream; the gate leaves out streams that are absent.",
+            "Li, Chen, Han 2025 (SimMLM: dynamic mixture of modality experts)",
+        ),
+        "dynamic": Entry(
+            "polymodal.models.dynamic:Dynamic",
+            "Cheap streams first; a row stops as soon as its answer is sure enough, and the rest is not encoded.",
+            "after Xue & Marculescu 2023 (DynMM); Angelopoulos et al. 2021 (threshold)",
+        ),
+        "policy": Entry(
+            "polymodal.models.policy:Policy",
+            "A policy trained by reward says, row by row, what to encode next and when and by what to answer.",
+            "Williams 1992 (REINFORCE)",
+        ),
+        "bandit": Entry(
+            "polymodal.models.bandit:Bandit",
+            "Chooses streams row by row and goes on learning from feedback at serving time.",
+            "Li, Chu, Langford, Schapire 2010 (LinUCB); Russac, Vernade, Cappé 2019 (forgetting)",
+        ),
+    },
+)

@@ -1,0 +1,140 @@
+"""What answers share that choose, row by row, which streams are worth encoding."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from polymodal.core.errors import BadArgument
+from polymodal.core.registry import Spec
+from polymodal.core.types import Output, Target, Tokens, presence
+from polymodal.heads.base import Head
+from polymodal.models.base import Answer, Labelled, Supply
+from polymodal.models.build import Parts
+from polymodal.models.row_score import mean_rightness
+from polymodal.nn.layers.named import Named
+from polymodal.nn.layers.streams import Join
+from polymodal.nn.mask_streams import fewer_streams, hide
+
+SMALLEST = 1e-6  # ms a row: a stream that costs nothing measurable still counts for something
+WIDEST = 5.0  # of the logarithm of a number's spread
+
+
+class Adaptive(Answer):
+    """Answers trained on any subset of the streams, and a way to choose the subset row by row.
+
+    The answers within (`inner`) learn from all streams and, with the same weight, from a random subset of each row's:
+    whatever has been encoded, they can answer. Nothing here is trained by what the choice costs; that is settled
+    afterwards, on stored tokens (`settle`).
+
+    An author writes `choose`. In use, `respond` asks for a cell only where the choice needs it.
+    """
+
+    cost: Tensor
+
+    def __init__(self, widths: Mapping[str, int], targets: Sequence[Target], parts: Parts, specs: Sequence[Spec]):
+        super().__init__()
+        self.names = tuple(sorted(widths))
+        self.targets = tuple(targets)
+        widths = {name: widths[name] for name in self.names}
+        within = parts.without_cost()
+        if not specs:
+            raise BadArgument("At least one answer is needed to choose streams for; got none.")
+        self.inner = nn.ModuleList(within.answer(spec, widths, targets) for spec in specs)
+        numbers = [t.name for t in targets if t.kind == "number"]
+        self.spread = Named({name: Join(list(widths.values()), 1) for name in numbers})
+        cost = [max(SMALLEST, parts.cost.get(name, 1.0 if not parts.cost else 0.0)) for name in self.names]
+        self.register_buffer("cost", torch.tensor(cost))  # ms a row to process and encode a stream
+
+    # --- training -----------------------------------------------------------------------------------------------------
+
+    def forward(self, streams: Mapping[str, Tokens]) -> Output:
+        if not self.training:
+            return Output(streams, None, self.respond(Supply(streams), self.names))
+        first: Output = self.inner[0](streams)
+        return Output(streams, first.fused, first.predictions)
+
+    def losses(self, output: Output, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        whole = {name: output.streams[name] for name in self.names}
+        found: dict[str, Tensor] = {}
+        for word, streams in (("all", whole), ("some", fewer_streams(whole))):
+            for i, answer in enumerate(self.inner):
+                said: Output = answer(streams)
+                each = answer.losses(said, targets)  # type: ignore[operator]
+                found |= {f"{name}/{word}/{i}": loss for name, loss in each.items()}
+                for name in self.spread:
+                    found[f"{name}/{word}/{i}/spread"] = self._spread_loss(
+                        streams, said.predictions[name], targets[name], name
+                    )
+        return found
+
+    def _spread_loss(self, streams: Mapping[str, Tokens], scores: Tensor, truth: Tensor, target: str) -> Tensor:
+        """Laplace likelihood of the residuals, which do not learn from it: log σ + |y - μ| / σ."""
+        known = ~truth.isnan()
+        width = self._log_spread(streams, target)
+        missed = torch.where(known, scores.detach()[:, 0] - truth, 0.0).abs()
+        return ((width + missed * torch.exp(-width)) * known).sum() / known.sum().clamp(min=1)
+
+    def _log_spread(self, streams: Mapping[str, Tokens], target: str) -> Tensor:
+        clean = [streams[n].cleared() for n in self.names]
+        found = self.spread[target]([s.pooled for s in clean], presence(clean))[:, 0].float()  # type: ignore[operator]
+        return found.clamp(-WIDEST, WIDEST)
+
+    def see(self, rows: Tensor) -> None:
+        for answer in self.inner:
+            answer.see(rows)  # type: ignore[operator]
+
+    def head(self, target: str) -> Head:
+        return self.inner[0].head(target)  # type: ignore[operator,return-value]
+
+    # --- use ----------------------------------------------------------------------------------------------------------
+
+    def respond(self, supply: Supply, streams: Sequence[str]) -> dict[str, Tensor]:
+        return self.choose(supply)[0]
+
+    @torch.no_grad()
+    def used(self, streams: Mapping[str, Tokens]) -> Tensor:
+        """[B, K] bool: the streams (by sorted name) that each row would have had encoded."""
+        return self.choose(Supply(streams))[1]
+
+    @abstractmethod
+    def choose(self, supply: Supply) -> tuple[dict[str, Tensor], Tensor]:
+        """Scores of every target, and [B, K] bool: which cells were asked for."""
+
+    def present(self, supply: Supply) -> Tensor:
+        """[B, K] bool: rows that have each stream, as far as is known without decoding it."""
+        return torch.stack([supply.present(name) for name in self.names], 1)
+
+    def taken(self, supply: Supply, keep: Tensor) -> dict[str, Tokens]:
+        """Every stream's tokens, absent wherever `keep` [B, K] is False."""
+        return {name: supply.tokens(name, keep[:, k]) for k, name in enumerate(self.names)}
+
+    def spoken(self, streams: Mapping[str, Tokens], by: Tensor) -> dict[str, Tensor]:
+        """Every row's scores from the answer that `by` [B] names."""
+        each = [answer(streams).predictions for answer in self.inner]
+        rows = torch.arange(len(by))
+        return {t.name: torch.stack([e[t.name].float() for e in each])[by, rows] for t in self.targets}
+
+    def doubt(self, target: Target, scores: Tensor, streams: Mapping[str, Tokens]) -> Tensor:
+        """[B] how unsure scores [B, width] are: the chance to be wrong by their own account, or a number's spread.
+
+        Classes: 1 - max p; multilabel: the mean over labels of min(p, 1 - p); number: σ, in standard units.
+        """
+        if target.kind == "classes":
+            return 1 - scores.float().softmax(-1).amax(-1)
+        if target.kind == "multilabel":
+            return scores.float().abs().neg().sigmoid().mean(-1)
+        return self._log_spread(streams, target.name).exp()
+
+    @torch.no_grad()
+    def tried(
+        self, rows: Labelled, keep: Tensor, answer: int = 0
+    ) -> tuple[dict[str, Tokens], dict[str, Tensor], Tensor]:
+        """Rows with the streams `keep` ([K] or [B, K] bool) alone: these, their scores, and [B] how right they are."""
+        whole = {name: rows.streams[name] for name in self.names}
+        streams = hide(whole, keep.expand(len(whole[self.names[0]]), -1))
+        scores = self.inner[answer](streams).predictions
+        return streams, scores, mean_rightness(self.targets, scores, rows.targets)

@@ -1,0 +1,207 @@
+"""Model: encode, fuse, answer. It knows the families' base classes only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from polymodal.core.types import Batch, Output, Tokens
+from polymodal.encoders.base import Encoder
+from polymodal.fusion.base import DecisionFusion, Fusion
+from polymodal.heads.base import Head
+from polymodal.nn.layers.named import Named
+
+
+class Supply:
+    """Tokens of some rows, stream by stream, handed out when they are asked for: these are there already.
+
+    An answer that can do without a stream in some rows does not ask for it there; `answers.encoding.Encoding` then
+    neither decodes nor encodes those cells.
+    """
+
+    def __init__(self, streams: Mapping[str, Tokens]):
+        self.streams = dict(streams)
+
+    def __len__(self) -> int:
+        return len(next(iter(self.streams.values())))
+
+    def present(self, stream: str) -> Tensor:
+        """[B] bool: rows that have the stream, as far as is known without decoding it."""
+        return self.streams[stream].present
+
+    def tokens(self, stream: str, rows: Tensor | None = None) -> Tokens:
+        """Tokens of all rows, absent wherever `rows` [B] bool is False; they may turn out absent elsewhere too."""
+        return self.streams[stream] if rows is None else self.streams[stream].keep(rows)
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Tokens of some rows with their encoded targets."""
+
+    streams: Mapping[str, Tokens]
+    targets: Mapping[str, Tensor]
+
+
+class Answer(nn.Module):
+    """Streams to scores: what is trained on stored tokens. `Joint`, `Decisions`, or a part of the family `answer`."""
+
+    level: ClassVar[str] = "answer"  # a word for the leaderboard
+    nested: ClassVar[tuple[str, ...]] = ()  # options that are specs of fusions, rules or answers within
+
+    def forward(self, streams: Mapping[str, Tokens]) -> Output:
+        """Scores of every target, [B, width] each."""
+        raise NotImplementedError
+
+    def losses(self, output: Output, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Named losses; their sum is what training lowers."""
+        raise NotImplementedError
+
+    def head(self, target: str) -> Head:
+        """A head that can decode scores of `target`."""
+        raise NotImplementedError
+
+    def prepare(self, streams: Mapping[str, Tokens]) -> dict[str, Tokens]:
+        """The streams as they meet: what becomes of each on its own first. Nothing, unless towers stand there."""
+        return dict(streams)
+
+    def join(self, prepared: Mapping[str, Tokens]) -> Output:
+        """`forward` from streams that `prepare` gave."""
+        return self(prepared)
+
+    def towers(self) -> dict[str, list[nn.Parameter]]:
+        """The answer's parameters that belong to one stream alone, by stream."""
+        return {}
+
+    def respond(self, supply: Supply, streams: Sequence[str]) -> dict[str, Tensor]:
+        """Scores of every target, in use; unless overridden, every one of `streams` is asked for in every row."""
+        return dict(self({name: supply.tokens(name) for name in streams}).predictions)
+
+    def see(self, rows: Tensor) -> None:
+        """The numbers [b] of the training rows of the batch that comes next, for parts that remember rows."""
+
+    def settle(self, train: Labelled, valid: Labelled, seed: int) -> None:
+        """Choose, once the weights are trained, what is not chosen by gradients; by default nothing."""
+
+
+class Joint(Answer):
+    """One fused stream and one head a target."""
+
+    def __init__(self, fusion: Fusion, heads: Mapping[str, Head]):
+        super().__init__()
+        self.fusion = fusion
+        self.heads = Named(heads)
+
+    def forward(self, streams: Mapping[str, Tokens]) -> Output:
+        fused = self.fusion(streams)
+        return Output(streams, fused, {name: head(fused) for name, head in self.heads.items()})
+
+    def losses(self, output: Output, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: self.head(name).loss(scores, targets[name]) for name, scores in output.predictions.items()}
+
+    def head(self, target: str) -> Head:
+        return self.heads[target]  # type: ignore[return-value]
+
+
+class Decisions(Answer):
+    """A head a stream and target, trained each on its own, and a rule that combines their scores.
+
+    The rule says what they learn (`DecisionFusion.losses`): by default its own parameters learn from scores cut off
+    from the heads, which is late fusion in the strict sense. One stream with any rule is the single-modality baseline.
+    """
+
+    def __init__(self, heads: Mapping[str, Mapping[str, Head]], rules: Mapping[str, DecisionFusion]):
+        super().__init__()
+        self.heads = Named({target: Named(streams) for target, streams in heads.items()})
+        self.rules = Named(rules)
+
+    def forward(self, streams: Mapping[str, Tokens]) -> Output:
+        alone = self._alone(streams)
+        return Output(streams, None, {t: self._combine(t, scores, streams) for t, scores in alone.items()})
+
+    def losses(self, output: Output, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        found: dict[str, Tensor] = {}
+        for target, scores in self._alone(output.streams).items():
+            present = {stream: output.streams[stream].present for stream in scores}
+            own = {stream: head.loss for stream, head in self.heads[target].items()}  # type: ignore[operator,union-attr]
+            each = self.rules[target].losses(scores, present, targets[target], own)  # type: ignore[operator]
+            found |= {f"{target}/{name}" if name else target: value for name, value in each.items()}
+        return found
+
+    def see(self, rows: Tensor) -> None:
+        for rule in self.rules.values():
+            rule.see(rows)  # type: ignore[operator]
+
+    def head(self, target: str) -> Head:
+        return next(iter(self.heads[target].values()))  # type: ignore[operator,union-attr]
+
+    def _alone(self, streams: Mapping[str, Tokens]) -> dict[str, dict[str, Tensor]]:
+        return {
+            target: {stream: head(streams[stream]) for stream, head in heads.items()}  # type: ignore[union-attr,operator]
+            for target, heads in self.heads.items()
+        }
+
+    def _combine(self, target: str, scores: Mapping[str, Tensor], streams: Mapping[str, Tokens]) -> Tensor:
+        return self.rules[target](scores, {stream: streams[stream].present for stream in scores})
+
+
+class Blend(Answer):
+    """A weighted mean of several answers' probabilities (numbers: of their values): an ensemble, deployed as one."""
+
+    def __init__(self, members: Sequence[Answer], weights: Sequence[float]):
+        super().__init__()
+        self.members = nn.ModuleList(members)
+        self.weights = [w / sum(weights) for w in weights]
+
+    def forward(self, streams: Mapping[str, Tokens]) -> Output:
+        return Output(streams, None, self._blended([member(streams).predictions for member in self.members]))
+
+    def respond(self, supply: Supply, streams: Sequence[str]) -> dict[str, Tensor]:
+        return self._blended([m.respond(supply, streams) for m in self.members])  # type: ignore[operator]
+
+    def _blended(self, each: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        return {t: self.blend(t, [e[t] for e in each]) for t in each[0]}
+
+    def losses(self, output: Output, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: self.head(name).loss(scores, targets[name]) for name, scores in output.predictions.items()}
+
+    def head(self, target: str) -> Head:
+        return self.members[0].head(target)  # type: ignore[operator,return-value]
+
+    def blend(self, target: str, scores: Sequence[Tensor]) -> Tensor:
+        """One score from the members' scores of a target, [B, width] each."""
+        asked = self.head(target).target
+        logs = torch.tensor(self.weights).log()
+        if asked.kind == "number":  # the mean in the user's units, so the logarithm is undone first
+            values = torch.stack(list(scores)) * asked.scale + asked.location
+            weights = logs.exp()[:, None, None]
+            mean = (values + weights.log()).logsumexp(0) if asked.log else (values * weights).sum(0)
+            return (mean - asked.location) / asked.scale
+        if asked.kind == "classes":
+            return torch.stack([s.log_softmax(-1) + w for s, w in zip(scores, logs)]).logsumexp(0)
+        yes = torch.stack([nn.functional.logsigmoid(s) + w for s, w in zip(scores, logs)]).logsumexp(0)
+        no = torch.stack([nn.functional.logsigmoid(-s) + w for s, w in zip(scores, logs)]).logsumexp(0)
+        return yes - no
+
+
+class Model(nn.Module):
+    """Encoders and an answer: the whole way from a batch to scores."""
+
+    def __init__(self, encoders: Mapping[str, Encoder], answer: Answer):
+        super().__init__()
+        self.encoders = Named(encoders)
+        self.answer = answer
+
+    def encode(self, batch: Batch) -> dict[str, Tokens]:
+        """Every stream of the batch as tokens."""
+        return {name: encoder(batch.inputs[name]) for name, encoder in self.encoders.items()}
+
+    def forward(self, batch: Batch) -> Output:
+        """Encode, fuse and score; with targets in the batch, the losses too."""
+        output = self.answer(self.encode(batch))
+        if not batch.targets:
+            return output
+        return Output(output.streams, output.fused, output.predictions, self.answer.losses(output, batch.targets))

@@ -1,0 +1,224 @@
+"""Pictures, sound and measurements as data URIs, so that a page needs no other file.
+
+`cell_card` turns what `Processor.show` gives into the JSON that a report shows.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import wave
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from polymodal.core.errors import BadArgument, suggest
+from polymodal.report.wording import clean, duration, is_number, joined, plain
+
+KINDS = ("image", "audio", "text", "table", "series", "vector", "missing")
+_TEXT_LIMIT = 700  # characters of a text that a card shows
+_COLORS = ("#3b82c4", "#d9822b", "#2a9d74", "#b5599a", "#8a8f98", "#c2a500")  # readable on white and on black
+
+
+def data_uri(payload: bytes, media_type: str) -> str:
+    """`data:MEDIA_TYPE;base64,…`."""
+    return f"data:{media_type};base64,{base64.b64encode(payload).decode('ascii')}"
+
+
+def picture(array: np.ndarray, *, longest: int = 320) -> str:
+    """Data URI of a uint8 picture [H, W] or [H, W, 1|3|4], scaled down to `longest` pixels a side.
+
+    PNG or JPEG, whichever is shorter; JPEG only where there is no transparency. Raises `BadArgument` for another shape
+    or dtype.
+    """
+    array = np.asarray(array)
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
+        raise BadArgument(f"A picture is uint8 [H, W] or [H, W, 1|3|4]; got {array.dtype} {list(array.shape)}.")
+    image = Image.fromarray(array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array)
+    image.thumbnail((longest, longest), Image.Resampling.LANCZOS)
+    png = _encoded(image, "PNG", optimize=True)
+    if image.mode == "RGBA":
+        return data_uri(png, "image/png")
+    jpeg = _encoded(image, "JPEG", quality=86)
+    return data_uri(png, "image/png") if len(png) <= len(jpeg) else data_uri(jpeg, "image/jpeg")
+
+
+def sound(samples: np.ndarray, rate: int, *, longest: float = 8.0) -> str:
+    """16-bit mono WAV data URI of floats in -1..1, [n] or [n, channels]; at most `longest` seconds and 16 kHz.
+
+    Raises `BadArgument` for an empty array, a rate below 1 or another shape.
+    """
+    mono = _mono(samples, rate)[: int(longest * rate)]
+    if rate > 16_000:
+        import soxr
+
+        mono, rate = soxr.resample(mono, rate, 16_000), 16_000
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes((np.clip(mono, -1, 1) * 32767).round().astype("<i2").tobytes())
+    return data_uri(buffer.getvalue(), "audio/wav")
+
+
+def spectrogram(samples: np.ndarray, rate: int, *, width: int = 320, height: int = 80) -> str:
+    """PNG data URI: time to the right, frequency upwards on a mel-like scale, 60 dB from dark to bright."""
+    from matplotlib import colormaps
+
+    mono = _mono(samples, rate)
+    window = max(64, min(512, 2 ** int(np.log2(max(len(mono) // 8, 64)))))
+    padded = np.pad(mono, (window // 2, window))
+    starts = np.linspace(0, len(padded) - window, width).astype(int)
+    frames = padded[starts[:, None] + np.arange(window)] * np.hanning(window)
+    power = np.abs(np.fft.rfft(frames, axis=1)) ** 2
+    mel = np.linspace(0, np.log1p(rate / 2 / 700), height + 1)
+    edges = 700 * np.expm1(mel) / (rate / 2) * (power.shape[1] - 1)
+    places = (edges[1:] + edges[:-1]) / 2
+    low = np.clip(np.floor(places).astype(int), 0, power.shape[1] - 2)
+    loud = 10 * np.log10(np.maximum(power[:, low] * (1 - (places - low)) + power[:, low + 1] * (places - low), 1e-12))
+    shade = np.clip((loud - loud.max()) / 60 + 1, 0, 1).T[::-1]
+    table = (colormaps["magma"](np.linspace(0.05, 1, 64))[:, :3] * 255).astype(np.uint8)
+    image = Image.fromarray((shade * 63).astype(np.uint8)).convert("P")
+    image.putpalette(table.tobytes())
+    return data_uri(_encoded(image, "PNG", optimize=True), "image/png")
+
+
+def span_of(series: Sequence[np.ndarray]) -> tuple[float, float]:
+    """The least and the largest finite value of several series, so that they can be drawn on one scale."""
+    known = np.concatenate([np.asarray(one, dtype=float).ravel() for one in series])
+    known = known[np.isfinite(known)]
+    return (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
+
+
+def trace(
+    array: np.ndarray,
+    *,
+    width: int = 320,
+    height: int = 80,
+    channels: int = 6,
+    span: tuple[float, float] | None = None,
+) -> str:
+    """SVG data URI of a series [T] or [T, C]: a line a channel (the first `channels`), all on one scale.
+
+    `span` is the least and the largest value of the scale; by default those of the series.
+    """
+    values = np.asarray(array, dtype=float)
+    values = values[:, None] if values.ndim == 1 else values
+    if values.ndim != 2 or not len(values):
+        raise BadArgument(f"A series is [T] or [T, C] with T > 0; got {list(np.shape(array))}.")
+    values = values[np.linspace(0, len(values) - 1, min(len(values), 2 * width)).round().astype(int), :channels]
+    low, high = span_of([values]) if span is None else span
+    y = 4 + (height - 8) * (1 - (values - low) / ((high - low) or 1.0))
+    x = np.linspace(2, width - 2, len(values))
+    lines = "".join(
+        f'<polyline fill="none" stroke="{color}" stroke-width="1.4" points="'
+        + " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, column, strict=True) if np.isfinite(b))
+        + '"/>'
+        for column, color in zip(y.T, _COLORS, strict=False)
+    )
+    size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
+    return data_uri(f'<svg xmlns="http://www.w3.org/2000/svg" {size}>{lines}</svg>'.encode(), "image/svg+xml")
+
+
+def strip(vector: np.ndarray, *, width: int = 320, height: int = 28) -> str:
+    """PNG data URI of a vector as a strip of colours, blue below zero and orange above it."""
+    values = np.nan_to_num(np.asarray(vector, dtype=float).ravel())
+    if not len(values):
+        raise BadArgument("A vector needs at least one number.")
+    scaled = values / (np.abs(values).max() or 1.0)
+    ends = np.array([[59, 130, 196], [217, 130, 43]])[(scaled > 0).astype(int)]
+    rgb = (128 + (ends - 128) * np.abs(scaled)[:, None]).astype(np.uint8)
+    image = Image.fromarray(rgb[None]).resize((width, height), Image.Resampling.NEAREST)
+    return data_uri(_encoded(image, "PNG", optimize=True), "image/png")
+
+
+def cell_card(stream: str, shown: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What `Processor.show` gave for one cell, as the JSON that a report shows; None is a missing cell.
+
+    Keys: `stream`, `kind`, and as the kind has it `image`, `audio`, `picture` (data URIs), `text`, `values`
+    {name: text}, `note` (one line), `small` (a picture to be enlarged without blurring). A kind `missing` may carry a
+    `reason`. Raises `BadArgument` for an unknown kind.
+    """
+    if shown is None:
+        return {"stream": stream, "kind": "missing", "note": "not given"}
+    kind = str(shown.get("kind"))
+    if kind not in KINDS:
+        raise BadArgument(f"No report shows cells of kind {kind!r} (stream {stream!r}).{suggest(kind, KINDS)}")
+    return {"stream": stream, "kind": kind, **_CARDS[kind](shown)}
+
+
+def _image_card(shown: Mapping[str, Any]) -> dict[str, Any]:
+    array = np.asarray(shown["array"])
+    high, wide = array.shape[:2]
+    return {"image": picture(array), "small": max(high, wide) <= 96, "note": f"{wide} × {high} pixels"}
+
+
+def _audio_card(shown: Mapping[str, Any]) -> dict[str, Any]:
+    samples, rate = np.asarray(shown["array"]), int(shown["rate"])
+    seconds = len(samples) / rate
+    note = f"{seconds:.1f} s at {rate:,} Hz" + (", the first 8 s" if seconds > 8 else "")
+    return {"audio": sound(samples, rate), "picture": spectrogram(samples[: 8 * rate], rate), "note": note}
+
+
+def _text_card(shown: Mapping[str, Any]) -> dict[str, Any]:
+    text = str(shown["text"])
+    if len(text) <= _TEXT_LIMIT:
+        return {"text": text}
+    return {"text": text[:_TEXT_LIMIT].rstrip() + " …", "note": f"the first {_TEXT_LIMIT} of {len(text):,} characters"}
+
+
+def _table_card(shown: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "values": {
+            clean(name): f"{value:.6g}" if is_number(value) else joined(value)
+            for name, value in shown["values"].items()
+        }
+    }
+
+
+def _series_card(shown: Mapping[str, Any]) -> dict[str, Any]:
+    array = np.asarray(shown["array"])
+    steps, channels = len(array), array.shape[1] if array.ndim > 1 else 1
+    rate = shown.get("rate")
+    length = duration(steps / rate) if rate else f"{steps:,} steps"
+    return {"picture": trace(array), "note": f"{length}, {channels} channel{'s' * (channels > 1)}"}
+
+
+def _vector_card(shown: Mapping[str, Any]) -> dict[str, Any]:
+    array = np.asarray(shown["array"], dtype=float)
+    norm = float(np.linalg.norm(np.nan_to_num(array)))
+    return {"picture": strip(array), "note": f"{array.size:,} numbers, length {plain(norm, 2)}"}
+
+
+def _missing_card(shown: Mapping[str, Any]) -> dict[str, Any]:
+    return {"note": clean(shown.get("reason") or "not given")}
+
+
+_CARDS = {
+    "image": _image_card,
+    "audio": _audio_card,
+    "text": _text_card,
+    "table": _table_card,
+    "series": _series_card,
+    "vector": _vector_card,
+    "missing": _missing_card,
+}
+
+
+def _encoded(image: Image.Image, form: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def _mono(samples: np.ndarray, rate: int) -> np.ndarray:
+    array = np.asarray(samples)
+    if array.ndim not in (1, 2) or not len(array) or rate < 1:
+        raise BadArgument(f"Sound is [n] or [n, channels] with n > 0 and a rate; got {list(array.shape)} at {rate} Hz.")
+    if np.issubdtype(array.dtype, np.integer):
+        array = array / float(np.iinfo(array.dtype).max)
+    array = np.nan_to_num(array.astype(np.float32))
+    return array if array.ndim == 1 else array.mean(1)

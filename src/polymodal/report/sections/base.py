@@ -1,0 +1,64 @@
+"""What the sections of a report share: the shapes that the template shows, and what they all ask of the input."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from polymodal.report.wording import clean, is_number
+
+Evaluation = Mapping[str, Any]
+_METRICS = {
+    "r2": "R²", "f1_macro": "macro F1", "f1_micro": "micro F1", "f1_weighted": "weighted F1", "rmse": "RMSE",
+    "mae": "MAE", "auroc": "AUROC", "map": "mAP",
+}  # fmt: skip
+PANELS = 24  # small charts a section; more would make it a wall
+
+
+@dataclass(frozen=True)
+class Key:
+    """One entry of a legend: a CSS class for its mark and what the mark means."""
+
+    mark: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A titled picture with a sentence on how to read it; `narrow` replaces it on a phone."""
+
+    title: str
+    caption: str
+    svg: Markup
+    narrow: Markup | None = None
+    legend: tuple[Key, ...] = ()
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One table cell: what is shown and what it is sorted by (the text itself when None)."""
+
+    text: str
+    value: float | None = None
+
+
+def metric_name(evaluation: Evaluation) -> str:
+    """The primary metric as words: `f1_macro` is `macro F1`."""
+    name = clean(evaluation["primary"])
+    return _METRICS.get(name, name.replace("_", " "))
+
+
+def ranked(evaluation: Evaluation) -> list[Mapping[str, Any]]:
+    """The leaderboard's rows, best test score first, rows without one last."""
+    sign = -1 if evaluation.get("greater_is_better", True) else 1
+    rows = list(evaluation.get("leaderboard") or [])
+    return sorted(rows, key=lambda r: sign * r["test_mean"] if is_number(r.get("test_mean")) else float("inf"))
+
+
+def chosen_row(evaluation: Evaluation) -> Mapping[str, Any] | None:
+    """The row of the chosen strategy, if the input names one."""
+    name = evaluation.get("chosen")
+    return next((r for r in evaluation.get("leaderboard") or [] if r["strategy"] == name), None)

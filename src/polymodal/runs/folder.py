@@ -1,0 +1,118 @@
+"""A run's folder: taken for one run and never for two, left free again where nothing had begun, and what it lists."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from polymodal.core.digest import fingerprint
+from polymodal.core.errors import BadArgument, PolymodalError
+from polymodal.core.files import read_json, write_json, writing
+from polymodal.data.tables.source import Problem
+
+VOLATILE = ("workers", "trackers", "time_limit", "store")  # options that change no result
+
+
+class Interrupted(PolymodalError):
+    """Stopped by the user before there was a usable run."""
+
+    exit_code = 130
+
+
+def claim(folder: Path, plan: Mapping[str, Any], rows: Any, resume: bool) -> None:
+    """Make the run's folder ours: `plan` as plain values with its options under `config`, and the `rows` it is about.
+
+    Raises `BadArgument` when the folder holds another run, or this one and `resume` was not asked.
+    """
+    stamp = folder / "work" / "plan.json"
+    settings = {**plan, "config": {k: v for k, v in plan["config"].items() if k not in VOLATILE}}
+    mark = fingerprint({"plan": settings, "rows": rows})
+    if stamp.exists():
+        if not resume:
+            raise BadArgument(f"{folder} holds a run already. Continue it with --resume, or give another --out.")
+        known = read_json(stamp)
+        if known["mark"] != mark:
+            raise BadArgument(
+                f"{folder} was started with other {', '.join(_differing(known['plan'], settings))}; --resume continues "
+                "only the same run. Give the same options, or another --out."
+            )
+        return
+    if folder.exists() and not folder.is_dir():
+        raise BadArgument(f"{folder} is a file; --out names a folder.")
+    if _in_use(folder):
+        raise BadArgument(f"{folder} is not empty and holds no unfinished run. Give another --out.")
+    write_json(stamp, {"mark": mark, "plan": settings})
+
+
+@contextlib.contextmanager
+def claimed(folder: Path, plan: Mapping[str, Any], rows: Any, resume: bool) -> Iterator[None]:
+    """`claim` for as long as a run lasts: what fails before any training leaves the folder free.
+
+    Raises `Interrupted` when stopped by the user.
+    """
+    claim(folder, plan, rows, resume)
+    try:
+        yield
+    except PolymodalError:
+        release(folder)
+        raise
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"Stopped before there was a result. The same command with --resume goes on where {folder} stopped."
+        ) from None
+
+
+def release(folder: Path) -> None:
+    """Leave the folder free where no training had begun, so that mended options can be tried with the same `out`."""
+    work = folder / "work"
+    if any(work.glob("encoders/*")) or any(folder.glob("*.safetensors")):
+        return
+    for path in (folder / "log.jsonl", folder / "set_aside.jsonl"):
+        path.unlink(missing_ok=True)
+    shutil.rmtree(work)
+    if not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def set_aside(folder: Path, problems: Iterable[Problem]) -> None:
+    """Write `set_aside.jsonl`: what could not be used, and why."""
+    with writing(folder / "set_aside.jsonl") as temporary:
+        lines = [json.dumps(vars(problem), ensure_ascii=False) for problem in problems]
+        temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def _in_use(folder: Path) -> bool:
+    """Whether a folder without a stamp holds anything but what a run killed while it wrote its stamp leaves."""
+    if not folder.exists():
+        return False
+    found = {path for path in folder.iterdir() if path != folder / "work"}
+    if (folder / "work").is_dir():
+        found |= {path for path in (folder / "work").iterdir() if not path.name.startswith(".plan.json.")}
+    return bool(found)
+
+
+def _differing(known: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What of two plans differs, options by their own names."""
+    old, new = ({**plan, **plan["config"]} for plan in (known, now))
+    return [name for name in new if name != "config" and old.get(name) != new[name]] or ["data"]
+
+
+def environment() -> dict[str, str]:
+    """What a figure depends on."""
+    import platform
+
+    import torch
+
+    import polymodal
+
+    return {
+        "polymodal": polymodal.__version__,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "machine": platform.machine(),
+        "system": platform.system(),
+    }

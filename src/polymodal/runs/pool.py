@@ -1,0 +1,162 @@
+"""Worker processes for independent jobs: one thread each, as many as cores.
+
+Small modules gain little from several threads in one operation; two jobs side by side use two cores fully, and a
+one-thread job gives the same bits wherever it runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from polymodal.core.registry import import_path
+
+Job = Mapping[str, Any]
+Event = dict[str, Any]
+SKIPPED: Event = {"event": "skipped"}
+
+
+class Pool:
+    """Runs jobs (JSON dicts) in `workers` processes; `workers=0` runs them in this process.
+
+    `runs` names the function that carries out a job and yields its events. A job that fails, or whose process dies,
+    yields a `failed` event and the others go on.
+    """
+
+    def __init__(self, workers: int | None = None, *, runs: str):
+        self.workers = default_workers() if workers is None else workers
+        self.runs = runs
+        self._processes: list[_Worker] = []
+        self._events: queue.Queue[tuple[_Worker, Event | None]] = queue.Queue()
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for worker in self._processes:
+            worker.stop()
+        self._processes.clear()
+
+    def run(self, jobs: Sequence[Job], *, until: float | None = None) -> Iterator[tuple[Job, Event]]:
+        """Yield (job, event) as events come; the last event of a job is `done`, `failed` or `skipped`.
+
+        A job marked `inline` (its classes live in the user's own script) runs here, after the others. Jobs not begun by
+        `until` (on `time.perf_counter`'s clock) are skipped.
+        """
+        here = [j for j in jobs if self.workers == 0 or j.get("inline")]
+        away = deque(j for j in jobs if not (self.workers == 0 or j.get("inline")))
+        yield from self._run_away(away, until)
+        for job in here:
+            yield from [(job, SKIPPED)] if _late(until) else self._run_here(job)
+
+    def _run_here(self, job: Job) -> Iterator[tuple[Job, Event]]:
+        run = import_path(self.runs)
+        torch = sys.modules.get("torch")
+        threads = torch.get_num_threads() if torch else 1
+        if torch:
+            torch.set_num_threads(1)
+        try:
+            for event in run(job):
+                yield job, event
+        finally:
+            if torch:
+                torch.set_num_threads(threads)
+
+    def _run_away(self, waiting: deque[Job], until: float | None) -> Iterator[tuple[Job, Event]]:
+        busy: dict[_Worker, Job] = {}
+        idle = list(self._processes)
+        try:
+            while waiting or busy:
+                while waiting and _late(until):
+                    yield waiting.popleft(), SKIPPED
+                while waiting and len(busy) < self.workers:
+                    worker = idle.pop() if idle else self._hired()
+                    if worker.alive:
+                        busy[worker] = waiting.popleft()
+                        worker.send(busy[worker])
+                if not busy:
+                    return
+                worker, event = self._events.get()
+                if event is None:  # its process is gone
+                    worker.stop()
+                    event = {"event": "failed", "reason": worker.obituary(), "trace": ""}
+                if worker in busy and event["event"] != "ready":
+                    over = event["event"] in ("done", "failed")
+                    job = busy.pop(worker) if over else busy[worker]
+                    if over:
+                        idle.append(worker)
+                    yield job, event
+        finally:
+            for worker in busy:  # nobody waits any longer for what they are doing
+                worker.stop()
+            self._processes = [worker for worker in self._processes if worker.alive]
+
+    def _hired(self) -> _Worker:
+        worker = _Worker(self._events, self.runs)
+        self._processes.append(worker)
+        return worker
+
+
+class _Worker:
+    def __init__(self, events: queue.Queue[tuple[_Worker, Event | None]], runs: str):
+        environment = dict(os.environ, OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "polymodal.runs.worker", runs],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            env=environment,
+        )
+        self._listener = threading.Thread(target=self._listen, args=(events,), daemon=True)
+        self._listener.start()
+
+    def _listen(self, events: queue.Queue[tuple[_Worker, Event | None]]) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            events.put((self, json.loads(line)))
+        self.process.wait()
+        events.put((self, None))
+
+    @property
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    def send(self, job: Job) -> None:
+        assert self.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # the listener reports the death
+            self.process.stdin.write(json.dumps(job) + "\n")
+            self.process.stdin.flush()
+
+    def obituary(self) -> str:
+        code = self.process.returncode
+        hint = " (often: out of memory)" if code == -9 else ""
+        return f"its worker process ended with code {code}{hint}"
+
+    def stop(self) -> None:
+        """End the process, whatever it is doing: an unfinished job has written nothing that counts."""
+        self.process.terminate()
+        self.process.wait()
+        self._listener.join()
+        for pipe in (self.process.stdin, self.process.stdout):
+            with contextlib.suppress(BrokenPipeError):  # what was still to be sent to it is void
+                pipe.close()  # type: ignore[union-attr]
+
+
+def _late(until: float | None) -> bool:
+    return until is not None and time.perf_counter() > until
+
+
+def default_workers() -> int:
+    """The cores this process may use, at most eight."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, 8))

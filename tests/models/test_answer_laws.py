@@ -1,0 +1,77 @@
+"""Every catalogued answer keeps the laws, and every option changes something."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from polymodal.core.registry import options
+from polymodal.core.types import KINDS, Target, Tokens
+from polymodal.models import ANSWERS
+from polymodal.models.bandit import Bandit
+from polymodal.models.base import Labelled
+from polymodal.models.build import Heads, Parts
+from polymodal.testing import check_answer
+from polymodal.testing.subject import random_streams
+
+WIDTHS = {"left": 6, "middle": 10, "right": 8}
+COST = {"left": 1.0, "middle": 2.0, "right": 4.0}
+TARGET = Target("y", "classes", ("a", "b", "c"), frequencies=(0.2, 0.3, 0.5))
+
+# Another value of each option of each part. A new option must be entered here: the tests below fail without it.
+OTHER: dict[str, dict[str, Any]] = {
+    "hybrid": {"fusion": "gated", "rule": "late_mean"},
+    "experts": {"gate": 8, "dropout": 0.5, "own": 0.0},
+    "dynamic": {"answer": "gated", "order": ["right", "left", "middle"], "tolerance": 1.0, "confidence": 0.99},
+    "policy": {"answers": "gated", "per": "data", "price": 2.0, "hidden": 8, "steps": 9},
+}
+OTHER["bandit"] = {"answers": "gated", "price": 2.0, "alpha": 5.0, "discount": 0.5, "trust": 5.0}
+QUICK: dict[str, dict[str, Any]] = {"policy": {"steps": 5}, "dynamic": {"tolerance": 0.2}}  # few steps, few rows
+VARIED = [(name, option) for name in OTHER for option in OTHER[name]]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ANSWERS)
+def test_answer_keeps_the_laws(name: str, kind: str):
+    check_answer({"name": name, **QUICK.get(name, {})}, kinds=(kind,))
+
+
+def test_every_option_has_another_value_here():
+    for name in ANSWERS:
+        assert set(OTHER.get(name, {})) == set(options(ANSWERS.load(name))), name
+
+
+@pytest.mark.parametrize(("name", "option"), VARIED)
+def test_no_option_is_without_effect(name: str, option: str):
+    quick = {"name": name, **QUICK.get(name, {})}
+    plain, varied = (_outcome({**quick, **given}) for given in ({}, {option: OTHER[name][option]}))
+    same = [a.shape == b.shape and torch.equal(a, b) for a, b in zip(plain, varied)]
+    assert len(plain) != len(varied) or not all(same)
+
+
+def _outcome(spec: dict[str, Any]) -> list[torch.Tensor]:
+    """What an answer loses in training, the gradients of its parameters, and what it settles on."""
+    torch.manual_seed(0)
+    part = ANSWERS.build(spec, WIDTHS, [TARGET], Parts(16, Heads().build, COST)).train()
+    truth = {"y": torch.arange(8) % 3}
+    losses = part.losses(part(random_streams(WIDTHS)), truth)
+    sum(losses.values()).backward()
+    streams = {n: Tokens.from_vector(torch.randn(100, width)) for n, width in WIDTHS.items()}
+    said = part.eval()(streams).predictions["y"].argmax(1)  # as if it had learned: all streams together are right
+    part.settle(Labelled(streams, {"y": said}), Labelled(streams, {"y": said}), 0)
+    if isinstance(part, Bandit):
+        with part.serving() as served:
+            part(streams)
+        part.learn(served[0], {"y": said})
+    grads = [p.grad if p.grad is not None else torch.empty(0) for p in part.parameters()]
+    said_at_last = part(streams).predictions["y"].detach()
+    return [*(v.detach() for v in losses.values()), *grads, *(b.float() for b in part.buffers()), said_at_last]
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_one_stream(name: str):
+    streams = random_streams({"only": 5})
+    answer = ANSWERS.build(name, {"only": 5}, [TARGET], Parts(8, Heads().build))
+    assert answer(streams).predictions["y"].isfinite().all()
