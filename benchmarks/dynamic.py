@@ -28,8 +28,8 @@ from tools import parser, show
 
 import polymodal as pm
 from polymodal.core.registry import label
-from polymodal.evaluate.metrics import METRICS, primary
-from polymodal.evaluate.statistics import paired
+from polymodal.evaluation.metrics import METRICS, primary
+from polymodal.evaluation.statistics import paired
 from polymodal.experiment.work import TEST, Work, open_features, open_work, prediction_of, safe_name
 from polymodal.models.adaptive import Adaptive
 from polymodal.models.build import Strategy, build_answer

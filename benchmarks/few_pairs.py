@@ -27,7 +27,7 @@ from torch import Tensor
 from polymodal.aligners import ALIGNERS
 from polymodal.aligners.pairs import Side
 from polymodal.core.types import Tokens
-from polymodal.evaluate.retrieval import retrieval_metrics
+from polymodal.evaluation.retrieval import retrieval_metrics
 
 STEPS, BATCH, LR, DIM = 300, 256, 1e-3, 256
 HEAD = {"name": "infonce", "head": "linear", "dropout": 0.2}

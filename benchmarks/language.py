@@ -26,7 +26,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from polymodal.evaluate.language import parse_counts, ratio_interval, segment_counts, tag_counts
+from polymodal.evaluation.language import parse_counts, ratio_interval, segment_counts, tag_counts
 from polymodal.ops.language.conllu import Sentence, read_conllu
 from polymodal.ops.language.labels import METHODS, Segmenter, Tagger, cuttable
 from polymodal.ops.language.parser import Parser

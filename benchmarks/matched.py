@@ -10,8 +10,8 @@ import numpy as np
 
 import polymodal as pm
 from polymodal.data.tables.source import read_table
-from polymodal.evaluate.metrics import METRICS
-from polymodal.evaluate.statistics import bootstrap, paired
+from polymodal.evaluation.metrics import METRICS
+from polymodal.evaluation.statistics import bootstrap, paired
 
 Ways = Mapping[str, tuple[Any, Mapping[str, Any]]]  # name -> (training rows, options of the fit)
 QUICK = {"fusion": "concat", "crossfit": 2, "finetune": False, "trackers": "none", "seeds": 1}

@@ -24,8 +24,8 @@ from strategies import markdown
 from tools import parser, show
 
 import polymodal as pm
-from polymodal.evaluate.robustness import Subsets, evaluate_subsets, subset_masks
-from polymodal.evaluate.statistics import compare_draws, holm
+from polymodal.evaluation.robustness import Subsets, evaluate_subsets, subset_masks
+from polymodal.evaluation.statistics import compare_draws, holm
 from polymodal.experiment.compare import Question
 from polymodal.experiment.finalize import question_of
 from polymodal.experiment.fit import fit_plan

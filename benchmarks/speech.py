@@ -25,7 +25,7 @@ from realdata import folder_of
 from tools import parser, show
 
 from polymodal.data.media.cell import Media, Sound
-from polymodal.evaluate.speech import wer
+from polymodal.evaluation.speech import wer
 from polymodal.nn.signal.cepstra import LPCC, MFCC
 from polymodal.ops.clean.noise import Gate
 from polymodal.ops.rows import Row

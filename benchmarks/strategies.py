@@ -23,7 +23,7 @@ from realdata import folder_of, known
 from tools import parser, show
 
 import polymodal as pm
-from polymodal.evaluate.statistics import Draws, compare_draws, holm, resample
+from polymodal.evaluation.statistics import Draws, compare_draws, holm, resample
 from polymodal.experiment.compare import Outcome, Question, chance, score_of
 from polymodal.experiment.finalize import question_of
 from polymodal.experiment.fit import fit_plan

@@ -17,8 +17,8 @@ FLOORS = (  # each stands on those before it
     ("core",),
     ("nn", "data"),
     (*FAMILIES, "report", "runs", "config"),
-    ("models", "evaluate"),
-    ("train", "explain"),
+    ("models", "evaluation"),
+    ("train", "explanation"),
     ("inference",),
     ("preparation",),
     ("experiment", "alignment", "search"),
@@ -112,9 +112,7 @@ def test_no_package_bears_a_command_s_name():
 
 def test_strings_count_as_imports():
     path = ROOT / "nn" / "planted.py"
-    code = (
-        "from importlib import import_module\nimport_module('polymodal.experiment.jobs')\nRUN = 'polymodal.cli:main'\n"
-    )
+    code = "from importlib import import_module\nimport_module('polymodal.train.loop')\nRUN = 'polymodal.cli:main'\n"
     assert _imports_of(code, path) == {"train.loop", "cli"}
 
 

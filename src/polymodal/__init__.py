@@ -41,7 +41,7 @@ _LAZY = {
     "open_index": "polymodal.search.retrieve",
     "classify": "polymodal.search.classify",
     "Index": "polymodal.search.index",
-    "retrieval_metrics": "polymodal.evaluate.retrieval",
+    "retrieval_metrics": "polymodal.evaluation.retrieval",
     "Aligned": "polymodal.alignment.run",
     "AlignConfig": "polymodal.alignment.config",
     "Aligner": "polymodal.aligners.base",
@@ -80,7 +80,7 @@ if TYPE_CHECKING:
     from polymodal.data.storage.store import Store as Store
     from polymodal.data.tables.source import read_table as read_table
     from polymodal.encoders.base import Encoder as Encoder
-    from polymodal.evaluate.retrieval import retrieval_metrics as retrieval_metrics
+    from polymodal.evaluation.retrieval import retrieval_metrics as retrieval_metrics
     from polymodal.experiment.demo import demo as demo
     from polymodal.experiment.fit import fit as fit
     from polymodal.experiment.inspection import inspect as inspect

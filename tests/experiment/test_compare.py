@@ -115,8 +115,8 @@ def test_chance_predicts_the_training_frequencies():
 def test_smaller_is_better_metrics_are_turned():
     from dataclasses import replace
 
-    from polymodal.evaluate.metrics import METRICS
-    from polymodal.evaluate.statistics import Paired
+    from polymodal.evaluation.metrics import METRICS
+    from polymodal.evaluation.statistics import Paired
     from polymodal.experiment.compare import _oriented
 
     better = _oriented(Paired(-2.0, -3.0, -1.0, 0.01), METRICS["rmse"])

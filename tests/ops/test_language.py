@@ -10,7 +10,7 @@ import pytest
 from planted_corpus import planted
 
 from polymodal.core.errors import BadArgument, BadData
-from polymodal.evaluate.language import parse_scores, segmentation_scores, tagging_scores
+from polymodal.evaluation.language import parse_scores, segmentation_scores, tagging_scores
 from polymodal.ops.language.conllu import Sentence, projective, read_conllu, write_conllu
 from polymodal.ops.language.hmm import posteriors, viterbi
 from polymodal.ops.language.labels import METHODS, Segmenter, Tagger, cuttable

@@ -11,7 +11,7 @@ from ops import applied
 from planted_corpus import planted
 
 from polymodal.core.errors import BadArgument
-from polymodal.evaluate.language import parse_scores
+from polymodal.evaluation.language import parse_scores
 from polymodal.ops.language.conllu import read_conllu, write_conllu
 from polymodal.testing import check_op
 

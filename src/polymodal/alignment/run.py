@@ -30,7 +30,7 @@ from polymodal.data.storage.dataset import Dataset, process_table
 from polymodal.data.storage.store import Store, default_store
 from polymodal.data.tables.source import Problem
 from polymodal.encoders.base import Encoder
-from polymodal.evaluate.retrieval import retrieval_ranks
+from polymodal.evaluation.retrieval import retrieval_ranks
 from polymodal.inference.space import Space
 from polymodal.models.build import build_encoder, parameters
 from polymodal.process import PROCESSORS

@@ -16,7 +16,7 @@ from polymodal.alignment.items import Chosen, Tower
 from polymodal.config import Training
 from polymodal.core.errors import BadArgument
 from polymodal.core.types import Tokens
-from polymodal.evaluate.retrieval import retrieval_metrics
+from polymodal.evaluation.retrieval import retrieval_metrics
 from polymodal.nn.layers.named import Named
 from polymodal.train.gradcache import in_pieces
 from polymodal.train.loop import Epoch, total, train

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from polymodal.evaluate.statistics import Paired, bootstrap, holm, paired
+from polymodal.evaluation.statistics import Paired, bootstrap, holm, paired
 from polymodal.experiment.compare import Outcome, Question, score_of
 from polymodal.experiment.plan import Plan
 from polymodal.experiment.results import FINE_TUNED, Finished

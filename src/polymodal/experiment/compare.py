@@ -13,8 +13,8 @@ import numpy as np
 from polymodal.core.errors import PolymodalError
 from polymodal.core.files import writing
 from polymodal.core.types import Target
-from polymodal.evaluate.metrics import METRICS, Metric, primary
-from polymodal.evaluate.statistics import Interval, Paired, bootstrap, caruana, paired
+from polymodal.evaluation.metrics import METRICS, Metric, primary
+from polymodal.evaluation.statistics import Interval, Paired, bootstrap, caruana, paired
 from polymodal.report.wording import signed
 
 COLUMNS = (

@@ -14,7 +14,7 @@ import torch
 from polymodal.core.files import write_json
 from polymodal.core.types import Target
 from polymodal.data.storage.dataset import Dataset
-from polymodal.evaluate.metrics import compute, primary
+from polymodal.evaluation.metrics import compute, primary
 from polymodal.experiment.balance import balance
 from polymodal.experiment.compare import Comparison, Outcome, Question, chance, compare, ensemble, write_leaderboard
 from polymodal.experiment.plan import Plan

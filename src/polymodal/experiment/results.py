@@ -16,7 +16,7 @@ from polymodal.core.errors import PolymodalError
 from polymodal.core.files import read_json
 from polymodal.core.types import Target
 from polymodal.data.neighbours import Memory
-from polymodal.evaluate.calibration import conformal_radius, fit_temperature
+from polymodal.evaluation.calibration import conformal_radius, fit_temperature
 from polymodal.experiment.compare import Outcome
 from polymodal.experiment.neighbours import memory_path
 from polymodal.experiment.plan import Plan

@@ -17,7 +17,7 @@ from polymodal.core.files import read_json
 from polymodal.core.types import Target
 from polymodal.data.storage.dataset import Dataset
 from polymodal.data.storage.store import Store
-from polymodal.evaluate.metrics import METRICS, primary
+from polymodal.evaluation.metrics import METRICS, primary
 from polymodal.models.base import Answer
 from polymodal.models.build import Heads
 from polymodal.train.features import Features

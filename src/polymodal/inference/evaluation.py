@@ -12,9 +12,9 @@ import torch
 from polymodal.core.types import Target, Tokens
 from polymodal.data.storage.dataset import Dataset
 from polymodal.data.tables.source import Table
-from polymodal.evaluate.calibration import expected_calibration_error, reliability_bins
-from polymodal.evaluate.metrics import METRICS, Metric, labelled, primary
-from polymodal.evaluate.robustness import (
+from polymodal.evaluation.calibration import expected_calibration_error, reliability_bins
+from polymodal.evaluation.metrics import METRICS, Metric, labelled, primary
+from polymodal.evaluation.robustness import (
     MOST_STREAMS,
     Subsets,
     evaluate_subsets,
@@ -22,8 +22,8 @@ from polymodal.evaluate.robustness import (
     noise_curves,
     subset_masks,
 )
-from polymodal.evaluate.statistics import bootstrap
-from polymodal.explain.modalities import row_worth, sampled_worth, worth
+from polymodal.evaluation.statistics import bootstrap
+from polymodal.explanation.modalities import row_worth, sampled_worth, worth
 from polymodal.inference.examples import mistakes
 from polymodal.inference.predictor import Predictor
 from polymodal.runs.progress import Progress

@@ -9,7 +9,7 @@ import numpy as np
 from polymodal.core.errors import BadCell
 from polymodal.core.types import Target
 from polymodal.data.tables.source import Table
-from polymodal.evaluate.metrics import labelled
+from polymodal.evaluation.metrics import labelled
 from polymodal.inference.predictor import Predictor
 from polymodal.report.cards import cell_card
 

@@ -14,8 +14,8 @@ from torch import Tensor
 from polymodal.core.errors import BadCell
 from polymodal.core.types import Tokens
 from polymodal.data.tables.source import Table
-from polymodal.explain import draw
-from polymodal.explain.tokens import decided, token_weights
+from polymodal.explanation import draw
+from polymodal.explanation.tokens import decided, token_weights
 from polymodal.inference.predictor import Predictor
 from polymodal.inference.run import Run
 from polymodal.report.cards import cell_card

@@ -14,8 +14,8 @@ import numpy as np
 
 from polymodal.core.errors import BadArgument, BadData
 from polymodal.data.tables.source import Problem, read_table
-from polymodal.evaluate.metrics import METRICS
-from polymodal.evaluate.statistics import Interval, bootstrap
+from polymodal.evaluation.metrics import METRICS
+from polymodal.evaluation.statistics import Interval, bootstrap
 from polymodal.inference.space import Space
 from polymodal.search.build import space_of, streams_of
 

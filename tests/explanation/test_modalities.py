@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from polymodal.core.errors import BadArgument, BadData
-from polymodal.evaluate.metrics import METRICS
-from polymodal.evaluate.robustness import evaluate_subsets
-from polymodal.explain.modalities import (
+from polymodal.evaluation.metrics import METRICS
+from polymodal.evaluation.robustness import evaluate_subsets
+from polymodal.explanation.modalities import (
     interaction_weights,
     row_worth,
     sampled_worth,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from polymodal.core.errors import BadData
-from polymodal.evaluate.speech import edits, wer
+from polymodal.evaluation.speech import edits, wer
 
 
 def levenshtein(a: list[str], b: list[str]) -> int:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from polymodal.core.errors import BadArgument, BadData
-from polymodal.evaluate.calibration import (
+from polymodal.evaluation.calibration import (
     conformal_interval,
     conformal_radius,
     expected_calibration_error,

@@ -11,8 +11,8 @@ from sklearn.metrics import average_precision_score
 
 from polymodal.aligners.pairs import matches
 from polymodal.core.errors import BadArgument, BadData
-from polymodal.evaluate import retrieval
-from polymodal.evaluate.retrieval import retrieval_metrics, retrieval_ranks
+from polymodal.evaluation import retrieval
+from polymodal.evaluation.retrieval import retrieval_metrics, retrieval_ranks
 
 
 def plain(queries, corpus, relevant, k=(1, 5, 10)):

@@ -23,7 +23,7 @@ import numpy as np
 from scipy.special import ndtri, stdtrit
 
 from polymodal.core.errors import BadArgument, BadData
-from polymodal.evaluate.metrics import Metric, labelled
+from polymodal.evaluation.metrics import Metric, labelled
 
 CELLS = 4_000_000  # row counts held at a time: 32 MB
 LEAST_P = 1e-6

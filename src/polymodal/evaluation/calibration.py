@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from polymodal.core.errors import BadArgument
-from polymodal.evaluate.ranks import midranks
+from polymodal.evaluation.ranks import midranks
 from polymodal.nn.calibrate import conformal_radius as conformal_radius
 from polymodal.nn.calibrate import fit_temperature as fit_temperature
 from polymodal.nn.calibrate import labelled, probability_of

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from polymodal.core.errors import BadArgument
-from polymodal.evaluate.metrics import METRICS
-from polymodal.evaluate.robustness import evaluate_subsets, monotonicity_violations, noise_curves, subset_masks
+from polymodal.evaluation.metrics import METRICS
+from polymodal.evaluation.robustness import evaluate_subsets, monotonicity_violations, noise_curves, subset_masks
 
 ACCURACY = METRICS["accuracy"]
 NAMES = ("a", "b", "c")

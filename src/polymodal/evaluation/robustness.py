@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.errors import BadArgument
-from polymodal.evaluate.metrics import Metric
-from polymodal.evaluate.statistics import Draws, Interval, Paired, compare_draws, holm, resample
+from polymodal.evaluation.metrics import Metric
+from polymodal.evaluation.statistics import Draws, Interval, Paired, compare_draws, holm, resample
 
 MOST_STREAMS = 10  # every subset of them is tried: 1024
 Score = Callable[[np.ndarray], np.ndarray]  # which streams to keep [K] bool -> predictions [S, N, ...]

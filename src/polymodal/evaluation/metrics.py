@@ -21,8 +21,8 @@ import numpy as np
 
 from polymodal.core.errors import BadData, UnknownName, suggest
 from polymodal.core.types import KINDS
-from polymodal.evaluate.calibration import binned_gaps, confidences
-from polymodal.evaluate.ranks import group_totals, midranks, tie_groups
+from polymodal.evaluation.calibration import binned_gaps, confidences
+from polymodal.evaluation.ranks import group_totals, midranks, tie_groups
 
 Weighted = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from polymodal.core.types import Target, Tokens
-from polymodal.explain.tokens import decided, shares, token_weights
+from polymodal.explanation.tokens import decided, shares, token_weights
 from polymodal.fusion.cross import Cross
 from polymodal.fusion.simple import Concat
 from polymodal.heads.classes import Classes

@@ -22,9 +22,9 @@ import numpy as np
 from scipy.special import stdtrit
 
 from polymodal.core.errors import BadArgument, BadData
-from polymodal.evaluate.metrics import FLOOR, Metric
-from polymodal.evaluate.robustness import Score, Subsets, evaluate_subsets
-from polymodal.evaluate.statistics import Draws, Interval, mix, resample
+from polymodal.evaluation.metrics import FLOOR, Metric
+from polymodal.evaluation.robustness import Score, Subsets, evaluate_subsets
+from polymodal.evaluation.statistics import Draws, Interval, mix, resample
 
 
 @dataclass(frozen=True)

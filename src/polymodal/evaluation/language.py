@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from polymodal.core.errors import BadData
-from polymodal.evaluate.statistics import Interval
+from polymodal.evaluation.statistics import Interval
 from polymodal.ops.language.conllu import Sentence
 
 Parse = tuple[Sequence[int], Sequence[str]]

@@ -6,7 +6,7 @@ from scipy import stats
 from sklearn import metrics as sk
 
 from polymodal.core.errors import BadData, UnknownName
-from polymodal.evaluate.metrics import METRICS, compute, primary
+from polymodal.evaluation.metrics import METRICS, compute, primary
 
 
 def classes(rows=60, count=5, seed=0, ties=False):

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from polymodal.core.errors import BadArgument, BadData
-from polymodal.explain.draw import highlighted, saliency, waveform, worth_bars, write_explanation
+from polymodal.explanation.draw import highlighted, saliency, waveform, worth_bars, write_explanation
 from polymodal.report.cards import cell_card
 
 

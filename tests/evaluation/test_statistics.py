@@ -5,8 +5,8 @@ import pytest
 from scipy.special import ndtr
 
 from polymodal.core.errors import BadArgument, BadData
-from polymodal.evaluate.metrics import METRICS
-from polymodal.evaluate.statistics import bootstrap, caruana, compare_draws, holm, mix, paired, resample
+from polymodal.evaluation.metrics import METRICS
+from polymodal.evaluation.statistics import bootstrap, caruana, compare_draws, holm, mix, paired, resample
 
 ACCURACY, R2 = METRICS["accuracy"], METRICS["r2"]
 SIMULATIONS, RESAMPLES = 400, 200
@@ -142,7 +142,7 @@ def test_draws_are_the_metric_on_drawn_rows():
 
 
 def test_many_rows_are_drawn_in_chunks(monkeypatch):
-    from polymodal.evaluate import statistics
+    from polymodal.evaluation import statistics
 
     rng = np.random.default_rng(0)
     truth, p = ones(300), answers(rng.random((2, 300)) < 0.8)

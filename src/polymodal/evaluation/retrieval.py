@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.errors import BadArgument, BadData
-from polymodal.evaluate.metrics import Metric
-from polymodal.evaluate.statistics import Interval, bootstrap
+from polymodal.evaluation.metrics import Metric
+from polymodal.evaluation.statistics import Interval, bootstrap
 
 BLOCK = 16 << 20  # scores held at a time: 64 MB
 TIE = {"float32": 1e-6, "float64": 1e-13}  # of the largest possible score: what rounding alone makes of equal scores
