@@ -210,7 +210,7 @@ def carried_out(step: Any, kind: str, cells: Sequence[Any]) -> tuple[np.ndarray,
     before = [row.cells["cell"] for row in rows]
     (op,) = Recipe.read([step]).ops({"cell": "number"} if kind == "number" else kinds)
     if op.surveys:
-        op.settle([op.sketch(Rows(rows[i : i + 64])) for i in range(0, len(rows), 64)])
+        op.finalize([op.partial_fit(Rows(rows[i : i + 64])) for i in range(0, len(rows), 64)])
     touched, after = np.ones(len(rows), bool), {}
     for start in range(0, len(rows), 64):
         batch = Rows(rows[start : start + 64])

@@ -30,7 +30,7 @@ from polymodal.experiment.compare import Question
 from polymodal.experiment.finalize import question_of
 from polymodal.experiment.fit import fit_plan
 from polymodal.experiment.plan import Plan
-from polymodal.experiment.results import Finished
+from polymodal.experiment.results import Results
 from polymodal.experiment.work import Work, prediction_of
 from polymodal.inference.predictor import Predictor
 from polymodal.models import ANSWERS
@@ -63,7 +63,7 @@ def subsets_of(name: str, way: Mapping[str, Any], out: Path, options: Any) -> tu
         given |= {"training": {"epochs": options.epochs}}
     plan = pm.plan(sources.pop("data"), sources.pop("target"), **sources, **given)
     fit_plan(plan, out=out, resume=(out / "work" / "plan.json").exists(), quiet=options.quiet)
-    finished, work = Finished(plan, out / "work"), Work(out / "work")
+    finished, work = Results(plan, out / "work"), Work(out / "work")
     chosen = next(o for o in finished.outcomes() if o.name == way["row"])
     processors = pm.load(out).predictor.processors
     streams = _tokens(plan, work, finished, processors)
@@ -78,7 +78,7 @@ def subsets_of(name: str, way: Mapping[str, Any], out: Path, options: Any) -> tu
     return evaluate_subsets(question.metric, question.test, names, predict, seed=0, groups=question.groups), question
 
 
-def _tokens(plan: Plan, work: Work, finished: Finished, processors: Mapping[str, Any]) -> dict[str, Any]:
+def _tokens(plan: Plan, work: Work, finished: Results, processors: Mapping[str, Any]) -> dict[str, Any]:
     """Tokens of the test rows, from the store."""
     whole = {}
     for name in plan.streams:

@@ -32,14 +32,14 @@ from threadpoolctl import threadpool_limits
 from tools import parser, show
 
 from polymodal.core.errors import require
-from polymodal.search.index import Index
+from polymodal.retrieval.index import Index
 
 QUERIES = 500
 PIECE = 5000
 WRITER = """
 import sys
 import numpy as np
-from polymodal.search.index import Index
+from polymodal.retrieval.index import Index
 folder, start, width = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 index, rng = Index(folder), np.random.default_rng(start)
 for i in range(start, 10**9):

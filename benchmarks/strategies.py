@@ -27,7 +27,7 @@ from polymodal.evaluation.statistics import Draws, compare_draws, holm, resample
 from polymodal.experiment.compare import Outcome, Question, chance, score_of
 from polymodal.experiment.finalize import question_of
 from polymodal.experiment.fit import fit_plan
-from polymodal.experiment.results import Finished
+from polymodal.experiment.results import Results
 
 Row = dict[str, Any]
 TRIVIAL = ("chance", "single")
@@ -47,7 +47,7 @@ def fitted(name: str, out: Path, options: Any) -> tuple[list[Outcome], Question]
     folder = out / name
     fit_plan(plan, out=folder, resume=(folder / "work" / "plan.json").exists(), quiet=options.quiet)
     question = question_of(plan, plan.targets[0])
-    outcomes = Finished(plan, folder / "work").outcomes()
+    outcomes = Results(plan, folder / "work").outcomes()
     return [*outcomes, chance([question], outcomes[0].seeds)], question
 
 

@@ -45,5 +45,5 @@ def trained(spec: Any, target: Target = CLASSES, *, steps: int = 120, **parts: A
         optimizer.zero_grad()
         sum(answer.losses(answer(rows.streams), rows.targets).values()).backward()
         optimizer.step()
-    answer.settle(rows, planted(400, 1, target)[0], 0)
+    answer.finalize(rows, planted(400, 1, target)[0], 0)
     return answer.eval()

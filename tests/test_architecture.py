@@ -21,7 +21,7 @@ FLOORS = (  # each stands on those before it
     ("train", "explanation"),
     ("inference",),
     ("preparation",),
-    ("experiment", "alignment", "search"),
+    ("experiment", "alignment", "retrieval"),
     ("catalogues", "testing"),
     ("cli",),
     ("__init__",),

@@ -37,10 +37,10 @@ _LAZY = {
     "suggest": "polymodal.preparation.suggest",
     "train_language": "polymodal.ops.language.train",
     "align": "polymodal.alignment.run",
-    "index": "polymodal.search.build",
-    "open_index": "polymodal.search.retrieve",
-    "classify": "polymodal.search.classify",
-    "Index": "polymodal.search.index",
+    "index": "polymodal.retrieval.build",
+    "open_index": "polymodal.retrieval.retrieve",
+    "classify": "polymodal.retrieval.classify",
+    "Index": "polymodal.retrieval.index",
     "retrieval_metrics": "polymodal.evaluation.retrieval",
     "Aligned": "polymodal.alignment.run",
     "AlignConfig": "polymodal.alignment.config",
@@ -99,7 +99,7 @@ if TYPE_CHECKING:
     from polymodal.preparation.run import prepare as prepare
     from polymodal.preparation.suggest import suggest as suggest
     from polymodal.process.base import Processor as Processor
-    from polymodal.search.build import index as index
-    from polymodal.search.classify import classify as classify
-    from polymodal.search.index import Index as Index
-    from polymodal.search.retrieve import open_index as open_index
+    from polymodal.retrieval.build import index as index
+    from polymodal.retrieval.classify import classify as classify
+    from polymodal.retrieval.index import Index as Index
+    from polymodal.retrieval.retrieve import open_index as open_index

@@ -12,7 +12,7 @@ from polymodal.aligners.unpaired import agreement, criterion, from_profiles, ref
 from polymodal.core.errors import BadArgument, BadData
 from polymodal.core.registry import options
 from polymodal.core.types import Tokens
-from polymodal.nn.normalize import unit
+from polymodal.nn.normalize import l2_normalize
 from polymodal.testing import check_aligner
 
 QUICK = {"restarts": 1, "epochs": 0, "rounds": 0, "hidden": 24}
@@ -119,7 +119,7 @@ def test_more_streams_and_other_widths_are_mapped_onto_one():
 
 
 def test_the_criterion_is_highest_at_the_truth():
-    left, right = unit(clusters(600, 1)), unit(clusters(600, 2) @ TURN)
+    left, right = l2_normalize(clusters(600, 1)), l2_normalize(clusters(600, 2) @ TURN)
     draw = torch.Generator().manual_seed(0)
     other = torch.linalg.qr(torch.randn(WIDTH, WIDTH, generator=draw))[0]
     assert criterion(left, right, TURN) > criterion(left, right, other) + 0.05
@@ -128,12 +128,12 @@ def test_the_criterion_is_highest_at_the_truth():
 
 
 def test_profiles_do_not_change_when_a_cloud_is_turned():
-    same = unit(clusters(300, 1))
+    same = l2_normalize(clusters(300, 1))
     torch.testing.assert_close(from_profiles(same, same @ TURN), TURN, atol=1e-3, rtol=0)
 
 
 def test_refinement_starts_near_and_ends_at_the_truth():
-    left, right = unit(clusters(600, 1)), unit(clusters(600, 2) @ TURN)
+    left, right = l2_normalize(clusters(600, 1)), l2_normalize(clusters(600, 2) @ TURN)
     draw = torch.Generator().manual_seed(0)
     near = torch.linalg.qr(TURN + 0.15 * torch.randn(WIDTH, WIDTH, generator=draw))[0]
     near = near * torch.sign((near * TURN).sum(0))
@@ -144,7 +144,7 @@ def test_refinement_starts_near_and_ends_at_the_truth():
 def test_the_game_moves_a_cloud_towards_the_other():
     """One cloud is the other turned by a third of a right angle in a plane: the game alone turns it back."""
     draw = torch.Generator().manual_seed(0)
-    cloud = unit(clusters(800, 1))
+    cloud = l2_normalize(clusters(800, 1))
     angle = torch.tensor(0.5)
     turn = torch.eye(WIDTH)
     turn[0, 0] = turn[1, 1] = angle.cos()

@@ -17,7 +17,7 @@ from polymodal.aligners.pairs import matches, pairs
 from polymodal.aligners.queue import ROWS, Queue
 from polymodal.core.errors import BadArgument
 from polymodal.core.types import Tokens
-from polymodal.nn.normalize import unit
+from polymodal.nn.normalize import l2_normalize
 
 IMAGES = torch.arange(6)[:, None]
 TEXTS = torch.tensor([[0, -1], [0, -1], [1, 2], [2, -1], [3, -1], [4, -1], [9, -1], [5, 0]])
@@ -25,7 +25,9 @@ TEXTS = torch.tensor([[0, -1], [0, -1], [1, 2], [2, -1], [3, -1], [4, -1], [9, -
 
 def _vectors(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     draw = torch.Generator().manual_seed(seed)
-    return tuple(unit(torch.randn(n, 5, generator=draw, dtype=torch.float64)) for n in (len(IMAGES), len(TEXTS)))
+    return tuple(
+        l2_normalize(torch.randn(n, 5, generator=draw, dtype=torch.float64)) for n in (len(IMAGES), len(TEXTS))
+    )
 
 
 def _gradients(kind: str, cells: int, monkeypatch, **options) -> list[torch.Tensor]:

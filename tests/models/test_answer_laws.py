@@ -60,7 +60,7 @@ def _outcome(spec: dict[str, Any]) -> list[torch.Tensor]:
     sum(losses.values()).backward()
     streams = {n: Tokens.from_vector(torch.randn(100, width)) for n, width in WIDTHS.items()}
     said = part.eval()(streams).predictions["y"].argmax(1)  # as if it had learned: all streams together are right
-    part.settle(Labelled(streams, {"y": said}), Labelled(streams, {"y": said}), 0)
+    part.finalize(Labelled(streams, {"y": said}), Labelled(streams, {"y": said}), 0)
     if isinstance(part, Bandit):
         with part.serving() as served:
             part(streams)

@@ -9,11 +9,11 @@ from planted_streams import CLASSES, COST, WIDTHS, planted, trained
 from polymodal.core.errors import BadArgument
 from polymodal.models import ANSWERS
 from polymodal.models.build import Heads, Parts
-from polymodal.models.row_score import rightness
+from polymodal.models.row_score import row_score
 
 
 def _right(answer, rows) -> float:
-    return float(rightness(CLASSES, answer(rows.streams).predictions["y"], rows.targets["y"]).mean())
+    return float(row_score(CLASSES, answer(rows.streams).predictions["y"], rows.targets["y"]).mean())
 
 
 def test_it_learns_to_encode_the_costly_stream_only_where_it_pays():

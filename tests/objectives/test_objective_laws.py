@@ -16,7 +16,7 @@ from polymodal.objectives.base import Objective, Setting
 from polymodal.testing import NotConformant, check_objective
 from polymodal.testing.objective import TARGETS
 from polymodal.testing.subject import random_streams
-from polymodal.train.step import Lesson
+from polymodal.train.step import TrainingStep
 
 WIDTHS = {"left": 6, "middle": 10, "right": 8}
 # Another value of each option of each objective. A new option must be entered here.
@@ -73,21 +73,21 @@ def _trained(spec: dict[str, Any]) -> torch.Tensor:
     strategy = Strategy("s", "fusion", "concat", tuple(WIDTHS), objective=spec, towers=True)
     answer = build_answer(strategy, WIDTHS, [target], 12, Heads())
     objectives = build_objectives(strategy, WIDTHS, [target], 12, Heads())
-    lesson = Lesson(answer, objectives, read, {"y": truth}, epochs=4)
-    rows = lesson.rows(torch.arange(40))
-    optimizer = torch.optim.SGD(lesson.parameters(), lr=0.2, momentum=0.9)
+    training = TrainingStep(answer, objectives, read, {"y": truth}, epochs=4)
+    rows = training.rows(torch.arange(40))
+    optimizer = torch.optim.SGD(training.parameters(), lr=0.2, momentum=0.9)
 
     torch.manual_seed(1)
-    lesson.between_epochs(0)
+    training.between_epochs(0)
     for epoch in range(4):
-        lesson.train()
+        training.train()
         for batch in rows.split(16):
             optimizer.zero_grad()
-            lesson.loss(read(batch), {"y": truth[batch]}).backward()
-            lesson.after_backward()
+            training.loss(read(batch), {"y": truth[batch]}).backward()
+            training.after_backward()
             optimizer.step()
-            lesson.after_step()
-        lesson.between_epochs(epoch + 1)
+            training.after_step()
+        training.between_epochs(epoch + 1)
     return torch.cat([p.detach().reshape(-1) for p in answer.parameters()])
 
 

@@ -31,7 +31,7 @@ def applied(
     count = len(next(iter(columns.values())))
     rows = Rows([Row(str(i), i, {c: _cell(v[i], kinds[c]) for c, v in columns.items()}, kinds) for i in range(count)])
     if op.surveys:
-        op.settle([op.sketch(rows)])
+        op.finalize([op.partial_fit(rows)])
     op.apply(rows)
     return rows, op
 

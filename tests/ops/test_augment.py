@@ -107,7 +107,7 @@ def test_validation_and_test_rows_are_never_touched(name, listed):
     (op,) = Recipe.read([spec(name, listed)]).ops(kinds)
     rows = Rows([Row(str(i), i, {c: v[i] for c, v in table.items()}, {}, "test") for i in range(8)])
     if op.surveys:
-        op.settle([op.sketch(rows)])
+        op.finalize([op.partial_fit(rows)])
     op.apply(rows)
     assert len(rows) == 8
 

@@ -33,7 +33,7 @@ def leaking(spec, cells, kind, parts):
             for i, (c, p) in enumerate(zip(cells, parts))
         ]
     )
-    op.settle([op.sketch(rows)])
+    op.finalize([op.partial_fit(rows)])
     op.apply(rows)
     return {one.row.number: one.reason for one in rows.refused}
 

@@ -32,14 +32,14 @@ class Plain(Answer):
 
 
 class AsksInVain(Plain):
-    def respond(self, supply, streams):
-        everywhere = torch.ones(len(supply), dtype=torch.bool)
-        return dict(self({n: supply.tokens(n, everywhere) for n in streams}).predictions)
+    def respond(self, source, streams):
+        everywhere = torch.ones(len(source), dtype=torch.bool)
+        return dict(self({n: source.tokens(n, everywhere) for n in streams}).predictions)
 
 
 class SaysOtherwise(Plain):
-    def respond(self, supply, streams):
-        return {name: scores + 1 for name, scores in super().respond(supply, streams).items()}
+    def respond(self, source, streams):
+        return {name: scores + 1 for name, scores in super().respond(source, streams).items()}
 
 
 class ReadsMasked(Plain):
@@ -62,7 +62,7 @@ class LosesItsOption(Plain):
 
 
 class LosesItsWeights(Plain):
-    def settle(self, train, valid, seed):
+    def finalize(self, train, valid, seed):
         self.shift = torch.rand(1)
 
     def forward(self, streams):

@@ -20,7 +20,7 @@ from polymodal.objectives import OBJECTIVES, ogm
 from polymodal.objectives.contribution import confidence
 from polymodal.train.loop import train
 from polymodal.train.optim import make_optimizer
-from polymodal.train.step import Lesson
+from polymodal.train.step import TrainingStep
 
 LABEL = Target("label", "classes", ("negative", "positive"), frequencies=(0.5, 0.5))
 NAMES = ("strong", "weak")
@@ -49,28 +49,28 @@ def end_to_end(objective, *, dropout: float = 0.0):
         return {n: e({"vector": cells[n][rows], "present": there}) for n, e in model.encoders.items()}
 
     objectives = build_objectives(strategy, widths, [LABEL], 16, Heads())
-    lesson = Lesson(model, objectives, read, {"label": truth}, epochs=6)
-    return lesson, read, truth
+    training = TrainingStep(model, objectives, read, {"label": truth}, epochs=6)
+    return training, read, truth
 
 
 def test_the_strong_tower_is_slowed_by_exactly_the_formula():
     """One step end to end: the strong encoder's gradient times its coefficient, the others as they are."""
     grads, factors = {}, {}
     for objective in (None, {"name": "ogm", "alpha": 0.4, "noise": False, "on": "gradient"}):
-        lesson, read, truth = end_to_end(objective)
-        optimizer = torch.optim.SGD(lesson.parameters(), lr=0.3)
+        training, read, truth = end_to_end(objective)
+        optimizer = torch.optim.SGD(training.parameters(), lr=0.3)
         for _ in range(15):  # learn greedily first, without the hook
             for batch in torch.arange(300).split(50):
                 optimizer.zero_grad()
-                lesson.loss(read(batch), {"label": truth[batch]}).backward()
+                training.loss(read(batch), {"label": truth[batch]}).backward()
                 optimizer.step()
-        lesson.zero_grad()
+        training.zero_grad()
         batch = torch.arange(300, 400)
-        lesson.loss(read(batch), {"label": truth[batch]}).backward()
+        training.loss(read(batch), {"label": truth[batch]}).backward()
         if objective is not None:
-            factors = ogm.coefficients(confidence(lesson._step, [LABEL], NAMES), 0.4)
-        lesson.after_backward()
-        grads[objective is None] = {n: p.grad.clone() for n, p in lesson.named_parameters() if p.grad is not None}
+            factors = ogm.coefficients(confidence(training._step, [LABEL], NAMES), 0.4)
+        training.after_backward()
+        grads[objective is None] = {n: p.grad.clone() for n, p in training.named_parameters() if p.grad is not None}
     assert factors["strong"] < 1
     assert factors["weak"] == 1
     touched = 0
@@ -86,17 +86,17 @@ def test_on_the_update_the_optimisers_step_is_what_is_scaled(optimizer: str):
     """Adam divides a lasting factor out of the gradient; the step itself keeps it."""
     ends = {}
     for objective in (None, {"name": "ogm", "alpha": 0.4, "noise": False}):
-        lesson, read, truth = end_to_end(objective)
-        before = {n: p.detach().clone() for n, p in lesson.named_parameters()}
-        steps = make_optimizer(lesson, Training(optimizer=optimizer, lr=0.01))
+        training, read, truth = end_to_end(objective)
+        before = {n: p.detach().clone() for n, p in training.named_parameters()}
+        steps = make_optimizer(training, Training(optimizer=optimizer, lr=0.01))
         batch = torch.arange(300)
-        lesson.loss(read(batch), {"label": truth[batch]}).backward()
+        training.loss(read(batch), {"label": truth[batch]}).backward()
         if objective is not None:
-            factors = ogm.coefficients(confidence(lesson._step, [LABEL], NAMES), 0.4)
-        lesson.after_backward()
+            factors = ogm.coefficients(confidence(training._step, [LABEL], NAMES), 0.4)
+        training.after_backward()
         steps.step()
-        lesson.after_step()
-        ends[objective is None] = {n: p.detach() - before[n] for n, p in lesson.named_parameters()}
+        training.after_step()
+        ends[objective is None] = {n: p.detach() - before[n] for n, p in training.named_parameters()}
     slow = min(factors, key=lambda name: factors[name])
     assert factors[slow] < 1
     for name, change in ends[True].items():
@@ -108,17 +108,17 @@ def test_greedy_learning_starves_the_weak_stream_and_unimodal_heads_feed_it():
     """What the fusion makes of the weak stream alone is worse than it could be; a head of its own mends that."""
     found = {}
     for objective in (None, "unimodal"):
-        lesson, read, truth = end_to_end(objective, dropout=0.1)
-        optimizer = torch.optim.SGD(lesson.parameters(), lr=0.1)
+        training, read, truth = end_to_end(objective, dropout=0.1)
+        optimizer = torch.optim.SGD(training.parameters(), lr=0.1)
         for _ in range(12):
             for batch in torch.arange(300).split(50):
                 optimizer.zero_grad()
-                lesson.train()
-                lesson.loss(read(batch), {"label": truth[batch]}).backward()
-                lesson.after_backward()
+                training.train()
+                training.loss(read(batch), {"label": truth[batch]}).backward()
+                training.after_backward()
                 optimizer.step()
         with torch.no_grad():
-            lesson.eval()
+            training.eval()
             weak = read(torch.arange(400))["weak"].pooled.numpy()
         found[objective] = _probe(weak, truth.numpy())
     assert found["unimodal"] > found[None]
@@ -141,18 +141,18 @@ def test_an_interrupted_training_goes_on_to_the_same_bits(name: str, tmp_path):
     spec = {"gblend": {"name": "gblend", "every": 1}}.get(name, name)
 
     def run(stop: int | None, out):
-        lesson, read, truth = end_to_end([spec, "unimodal"] if name != "unimodal" else spec, dropout=0.2)
-        rows = lesson.rows(torch.arange(200))
+        training, read, truth = end_to_end([spec, "unimodal"] if name != "unimodal" else spec, dropout=0.2)
+        rows = training.rows(torch.arange(200))
         events = train(
-            lesson, lambda b: lesson.loss(read(b), {"label": truth[b]}), lambda: 0.0, rows,
-            Training(epochs=4, patience=0, batch=64), seed=5, checkpoint=out, hooks=lesson,
+            training, lambda b: training.loss(read(b), {"label": truth[b]}), lambda: 0.0, rows,
+            Training(epochs=4, patience=0, batch=64), seed=5, checkpoint=out, hooks=training,
         )  # fmt: skip
         losses = []
         for event in events:
             losses.append(event.loss)
             if event.number == stop:
                 break
-        return losses, lesson
+        return losses, training
 
     whole, first = run(None, tmp_path / "a")
     started, _ = run(2, tmp_path / "b")

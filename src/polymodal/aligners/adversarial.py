@@ -18,7 +18,7 @@ from polymodal.core.errors import BadArgument, BadData, suggest
 from polymodal.nn.check import check_count
 from polymodal.nn.csls import mutual_nearest
 from polymodal.nn.layers.named import Named
-from polymodal.nn.normalize import unit
+from polymodal.nn.normalize import l2_normalize
 
 FEWEST = 50  # items of a stream
 MOST = 20_000  # items of a stream that are looked at
@@ -157,7 +157,7 @@ class Adversarial(Aligner):
             raise BadData(f"Vectors of {name!r} are {list(vectors.shape)}; expected [items, {self.widths[name]}].")
         if len(vectors) < FEWEST:
             raise BadData(f"{len(vectors)} items of {name!r}; {FEWEST} at least show a shape, thousands show it well.")
-        vectors = unit(vectors[torch.randperm(len(vectors), generator=draw)[:MOST]].double())
+        vectors = l2_normalize(vectors[torch.randperm(len(vectors), generator=draw)[:MOST]].double())
         if not vectors.isfinite().all():
             raise BadData(f"Some vectors of {name!r} are not finite: what made them read a broken value.")
         mean = vectors.mean(0)
@@ -165,7 +165,7 @@ class Adversarial(Aligner):
         basis = directions[:, -width:].flip(1)
         if self.whiten:
             basis = basis * values[-width:].flip(0).clamp(min=1e-6 * float(values[-1])).rsqrt()
-        return _Space(mean, basis, unit((vectors - mean) @ basis))
+        return _Space(mean, basis, l2_normalize((vectors - mean) @ basis))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from polymodal.aligners.pairs import Side
 from polymodal.core.errors import BadData, suggest
 from polymodal.core.part import Part
 from polymodal.core.types import Tokens
-from polymodal.nn.normalize import unit
+from polymodal.nn.normalize import l2_normalize
 
 Embed = Callable[[Mapping[str, Tokens]], dict[str, Tokens]]
 
@@ -95,6 +95,6 @@ def on_sphere(tokens: Tokens, change: Callable[[Tensor], Tensor]) -> Tokens:
     A row of one token that is its pooled vector (what `Tokens.from_vector` makes) goes through once.
     """
     single = tokens.x.shape[1] == 1 and torch.equal(tokens.x[:, 0], tokens.pooled)
-    pooled = unit(change(tokens.pooled))
-    x = pooled[:, None] if single else unit(change(tokens.x))
+    pooled = l2_normalize(change(tokens.pooled))
+    x = pooled[:, None] if single else l2_normalize(change(tokens.x))
     return Tokens(x, tokens.mask, pooled, tokens.where).cleared()

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from polymodal.core.errors import BadArgument, BadData
 from polymodal.core.part import Part
-from polymodal.nn.normalize import unit
+from polymodal.nn.normalize import l2_normalize
 
 CELLS = 1 << 24  # distances times channels held at a time
 
@@ -55,8 +55,8 @@ class TransE(Embedding):
         self.margin = margin
         self.norm = norm
         reach = 6 / math.sqrt(width)
-        self.entity = nn.Parameter(unit(torch.empty(entities, width).uniform_(-reach, reach)))
-        self.relation = nn.Parameter(unit(torch.empty(relations, width).uniform_(-reach, reach)))
+        self.entity = nn.Parameter(l2_normalize(torch.empty(entities, width).uniform_(-reach, reach)))
+        self.relation = nn.Parameter(l2_normalize(torch.empty(relations, width).uniform_(-reach, reach)))
 
     def distance(self, heads: Tensor, relations: Tensor, tails: Tensor) -> Tensor:
         gap = self.entity[heads] + self.relation[relations] - self.entity[tails]
@@ -67,10 +67,10 @@ class TransE(Embedding):
 
     def constrain(self) -> None:
         with torch.no_grad():
-            self.entity.copy_(unit(self.entity))
+            self.entity.copy_(l2_normalize(self.entity))
 
     def vectors(self) -> Tensor:
-        return unit(self.entity.detach())
+        return l2_normalize(self.entity.detach())
 
 
 class RotatE(Embedding):
@@ -101,7 +101,7 @@ class RotatE(Embedding):
         return (wrong - F.logsigmoid(self.margin - true)).mean() / 2
 
     def vectors(self) -> Tensor:
-        return unit(self.entity.detach().flatten(1))
+        return l2_normalize(self.entity.detach().flatten(1))
 
 
 def _length(gap: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from polymodal.aligners.entities import Gazetteer
 from polymodal.aligners.graph import Graph, read_graph
 from polymodal.core.errors import BadArgument, BadData, suggest
 from polymodal.core.registry import Spec
-from polymodal.nn.normalize import unit
+from polymodal.nn.normalize import l2_normalize
 
 CELLS = 1 << 22  # nearnesses held at a time
 FILE = re.compile(r"\S+\.[A-Za-z0-9]{2,5}$")  # a cell that names a file is not text
@@ -125,7 +125,7 @@ class Knowledge(Contrastive):
     def _nearby(self, true: Links, queries: Tensor, items: Tensor) -> Links:
         """For each query the `near` nearest items that do not belong to it, weighed by their nearness above zero."""
         assert self.table is not None
-        a, b = (unit(self._of_items(rows)) for rows in (queries, items))
+        a, b = (l2_normalize(self._of_items(rows)) for rows in (queries, items))
         found = []
         step = max(1, CELLS // max(1, len(b)))
         for start in range(0, len(a), step):
@@ -168,7 +168,7 @@ def row_vectors(rows: Sequence[Sequence[int]], vectors: Tensor) -> Tensor:
     count = np.bincount(entity, minlength=len(vectors))
     weight = torch.from_numpy(np.log1p(len(rows) / np.maximum(count, 1))[entity]).to(vectors)
     total = vectors.new_zeros(len(rows), vectors.shape[1])
-    return unit(total.index_add_(0, torch.from_numpy(row), vectors[torch.from_numpy(entity)] * weight[:, None]))
+    return l2_normalize(total.index_add_(0, torch.from_numpy(row), vectors[torch.from_numpy(entity)] * weight[:, None]))
 
 
 def embed_graph(graph: Graph, spec: Spec, *, seed: int = 0) -> Tensor:

@@ -16,7 +16,7 @@ from polymodal.aligners.moments import Moments, fold_moments
 from polymodal.aligners.pairs import Side, matches
 from polymodal.core.errors import BadArgument, BadData
 from polymodal.nn.layers.named import Named
-from polymodal.nn.normalize import unit
+from polymodal.nn.normalize import l2_normalize
 
 FOLDS = 5
 SHRINKAGES = (0.001, 0.01, 0.05, 0.2, 0.5, 0.8, 0.95)  # tried by cross-validation
@@ -39,7 +39,7 @@ class Affine(nn.Module):
 
     def prepare(self, x: Tensor) -> Tensor:
         """What the map is applied to, before the mean is taken off."""
-        return unit(x) if self.length else x
+        return l2_normalize(x) if self.length else x
 
     def forward(self, x: Tensor) -> Tensor:
         if not torch.compiler.is_compiling() and not self.fitted:
@@ -157,10 +157,10 @@ class Linear(Aligner):
 
     def finish(self, name: str, vectors: Tensor, weights: Tensor) -> Tensor:
         """Mapped vectors [N, keep] to those whose inner product is the similarity. Default: to length one."""
-        return unit(vectors)
+        return l2_normalize(vectors)
 
     def _prepare(self, x: Tensor) -> Tensor:
-        return unit(x) if self.length else x
+        return l2_normalize(x) if self.length else x
 
     def _grid(self) -> tuple[list[float], list[int]]:
         doubled = [FEWEST * 2**n for n in range(max(0, math.ceil(math.log2(self.most / FEWEST))))]

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from polymodal.core.errors import BadArgument
 from polymodal.nn.check import check_count
-from polymodal.nn.normalize import unit
+from polymodal.nn.normalize import l2_normalize
 
 
 def structure(own: Tensor, aligned: Tensor, *, levels: int = 1, temperature: float = 0.05) -> Tensor:
@@ -35,7 +35,7 @@ def structure(own: Tensor, aligned: Tensor, *, levels: int = 1, temperature: flo
 
 def walk(vectors: Tensor, temperature: float) -> Tensor:
     """[B, B]: the softmax over each row of the inner products of vectors scaled to length one and centred."""
-    vectors = unit(vectors)
+    vectors = l2_normalize(vectors)
     vectors = vectors - vectors.mean(0)
     return (vectors @ vectors.T / temperature).softmax(1)
 

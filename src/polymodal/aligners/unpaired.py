@@ -7,7 +7,7 @@ from torch import Tensor
 
 from polymodal.aligners.procrustes import polar
 from polymodal.nn.csls import crowding, csls_nearest, mutual_nearest, scaled
-from polymodal.nn.normalize import unit
+from polymodal.nn.normalize import l2_normalize
 
 JUDGED = 2000  # source points whose neighbours are looked at
 SEARCHED = 5000  # target points among which they are looked for
@@ -79,7 +79,7 @@ def agreement(source: Tensor, target: Tensor, a: Tensor, b: Tensor, *, k: int = 
 
 
 def _induced(x: Tensor, y: Tensor, w: Tensor, share: float, k: int, draw: torch.Generator) -> Tensor:
-    mapped = unit(x @ w)
+    mapped = l2_normalize(x @ w)
     score = scaled(mapped @ y.T, crowding(mapped, y, k=k), crowding(y, mapped, k=k))
     if share < 1:
         score = score.masked_fill(torch.rand(score.shape, generator=draw) >= share, -torch.inf)

@@ -14,7 +14,7 @@ from polymodal.aligners import ALIGNERS
 from polymodal.alignment.config import AlignConfig
 from polymodal.core.errors import BadArgument, BadData, UnknownName, suggest
 from polymodal.core.registry import Spec, label
-from polymodal.data.inputs import Given
+from polymodal.data.inputs import Inputs
 from polymodal.data.schema import Field, Schema
 from polymodal.data.split import PARTS
 from polymodal.data.tables.source import Table
@@ -85,7 +85,7 @@ def plan_align(
     if config is not None and options:
         raise BadArgument(f"Give options either in config or one by one; got both ({sorted(options)}).")
     config = config or AlignConfig.from_options(options)
-    given = Given.read(data, valid, test)
+    given = Inputs.read(data, valid, test)
     known = given.schema(None, schema)
     chosen = replace(known, fields=chosen_fields(known, given.tables["train"], streams), targets={})
     for source in given.tables.values():

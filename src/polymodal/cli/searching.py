@@ -34,7 +34,7 @@ def index(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing.")] = False,
 ) -> None:
     """Make the rows of DATA findable. Given again, it goes on where it stopped and takes up what changed."""
-    from polymodal.search.build import index as run_index
+    from polymodal.retrieval.build import index as run_index
 
     found = run_index(
         run, data, out=out, streams=_names(streams), approximate=approximate, calibrate=calibrate, quiet=quiet
@@ -62,7 +62,7 @@ def search(
     as_json: AsJson = False,
 ) -> None:
     """Find rows by words, a picture, a sound, or another row."""
-    from polymodal.search.retrieve import open_index
+    from polymodal.retrieval.retrieve import open_index
 
     found = open_index(folder, run, salvage=salvage).search(
         text,
@@ -95,7 +95,7 @@ def classify(
 ) -> None:
     """Name the class of every row from class names alone, without training."""
     from polymodal.data.tables.write import check_writable, write_columns
-    from polymodal.search.classify import classify as run_classify
+    from polymodal.retrieval.classify import classify as run_classify
 
     if out is not None:
         check_writable(out)

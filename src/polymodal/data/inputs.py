@@ -16,14 +16,14 @@ from polymodal.data.tables.source import Table, read_table
 
 
 @dataclass(frozen=True)
-class Given:
+class Inputs:
     """Training rows, and validation and test rows where they are tables of their own."""
 
     sources: Mapping[str, Any]
     tables: Mapping[str, Table]
 
     @classmethod
-    def read(cls, train: Any, valid: Any = None, test: Any = None) -> Given:
+    def read(cls, train: Any, valid: Any = None, test: Any = None) -> Inputs:
         """Raises `BadArgument` when two of them are the same file, `BadData` when one has no row that can be used."""
         sources = {name: source for name, source in zip(PARTS, (train, valid, test)) if source is not None}
         seen: dict[Path, str] = {}

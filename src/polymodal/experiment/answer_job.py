@@ -29,7 +29,7 @@ from polymodal.nn.mask_streams import drop_streams
 from polymodal.objectives.base import Objective
 from polymodal.train.features import Features
 from polymodal.train.loop import Epoch, train
-from polymodal.train.step import Lesson
+from polymodal.train.step import TrainingStep
 
 
 def answer_job(work: Work, job: Mapping[str, Any], out: Path) -> Iterator[Event]:
@@ -56,7 +56,7 @@ def answer_job(work: Work, job: Mapping[str, Any], out: Path) -> Iterator[Event]
             fit_answer(work, answer, features, torch.from_numpy(rows), valid, options, job["seed"], objectives)
         )
         seen, held = (labelled(work, features, torch.from_numpy(r)) for r in (rows, valid))
-        answer.settle(seen, held, job["seed"])
+        answer.finalize(seen, held, job["seed"])
     started = time.perf_counter()
     scores = {
         f"{split}/{name}": value.numpy()
@@ -160,19 +160,19 @@ def fit_answer(
 ) -> Iterator[Epoch]:
     """Train `answer` on `rows` of stored tokens; modality dropout is for joint answers only: late heads never share."""
     dropout = 0.0 if isinstance(answer, Decisions) else options.modality_dropout
-    lesson = Lesson(answer, objectives, features.read, work.labels, epochs=options.epochs)
-    rows = lesson.rows(rows)
+    training = TrainingStep(answer, objectives, features.read, work.labels, epochs=options.epochs)
+    rows = training.rows(rows)
     fit_aligner(answer, features, rows, seed)
 
     def loss(batch: Tensor) -> Tensor:
         answer.see(batch)
         streams = drop_streams(features.read(batch), dropout)
-        return lesson.loss(streams, {n: v[batch] for n, v in work.labels.items()})
+        return training.loss(streams, {n: v[batch] for n, v in work.labels.items()})
 
     def validate() -> float:
         return work.mean_score(answer, score_rows(answer, features, valid), valid)
 
-    return train(lesson, loss, validate, rows, options, seed=seed, hooks=lesson if objectives else None)
+    return train(training, loss, validate, rows, options, seed=seed, hooks=training if objectives else None)
 
 
 def fit_aligner(answer: Answer, features: Features, rows: Tensor, seed: int) -> None:

@@ -73,7 +73,7 @@ def _copies(
     broken: list[Refused] = []
     for op in ops:
         if op.surveys:
-            op.settle([op.sketch(Rows(list(rows)))])
+            op.finalize([op.partial_fit(Rows(list(rows)))])
         for start in range(0, len(rows), recipe.batch):
             batch = Rows(rows[start : start + recipe.batch])
             op.apply(batch)

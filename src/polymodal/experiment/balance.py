@@ -11,13 +11,13 @@ import numpy as np
 from polymodal.evaluation.statistics import Paired, bootstrap, holm, paired
 from polymodal.experiment.compare import Outcome, Question, score_of
 from polymodal.experiment.plan import Plan
-from polymodal.experiment.results import FINE_TUNED, Finished
+from polymodal.experiment.results import FINE_TUNED, Results
 from polymodal.experiment.strategies import JOINT, TOWERS, base_of, joint
 from polymodal.report.wording import signed
 
 
 def balance(
-    plan: Plan, finished: Finished, outcomes: Sequence[Outcome], question: Question, worth: Mapping[str, Any], seen: str
+    plan: Plan, finished: Results, outcomes: Sequence[Outcome], question: Question, worth: Mapping[str, Any], seen: str
 ) -> dict[str, Any]:
     """The `balance` of `evaluation.json`: what each stream gives inside a joint fusion, and what objectives changed.
 
@@ -43,7 +43,7 @@ def balance(
 
 
 def _streams(
-    finished: Finished, fusion: Outcome, named: Mapping[str, Outcome], q: Question, worth: Mapping[str, Any]
+    finished: Results, fusion: Outcome, named: Mapping[str, Outcome], q: Question, worth: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
     """A row a stream: its worth, the fusion's score given it alone, its own single model's, and the gap of the two."""
     target = q.target.name

@@ -18,8 +18,8 @@ from polymodal.evaluation.metrics import compute, primary
 from polymodal.experiment.balance import balance
 from polymodal.experiment.compare import Comparison, Outcome, Question, chance, compare, ensemble, write_leaderboard
 from polymodal.experiment.plan import Plan
-from polymodal.experiment.results import FINE_TUNED, Finished
-from polymodal.inference.evaluation import Assessment, assess
+from polymodal.experiment.results import FINE_TUNED, Results
+from polymodal.inference.evaluation import Evaluation, evaluate
 from polymodal.inference.predictor import Predictor, answer_columns
 from polymodal.inference.run import Run
 from polymodal.process.base import Processor
@@ -28,7 +28,7 @@ from polymodal.runs.folder import environment
 from polymodal.runs.progress import Log, Progress, tracker_of, write_trackers
 
 
-def conclude(
+def finalize(
     plan: Plan,
     folder: Path,
     dataset: Dataset,
@@ -40,7 +40,7 @@ def conclude(
 ) -> Run:
     """Compare what is finished, keep the best and write every file of the run."""
     stage = progress.stage("comparing", 1)
-    finished = Finished(plan, folder / "work")
+    finished = Results(plan, folder / "work")
     questions = [question_of(plan, t) for t in plan.targets]
     outcomes = finished.outcomes()
     fusions = [o for o in outcomes if o.level != "single" and not o.name.endswith(FINE_TUNED)]
@@ -66,7 +66,7 @@ def conclude(
     }
     _write_predictions(folder / "predictions_test.parquet", plan, predictor, scores, test)
     began = time.perf_counter()
-    assessment = assess(predictor, dataset, plan.table, plan.truth, test, progress, groups=plan.groups())
+    assessment = evaluate(predictor, dataset, plan.table, plan.truth, test, progress, groups=plan.groups())
     timings.append({"what": "evaluating the chosen one", "seconds": time.perf_counter() - began})
     evaluation = _evaluation(plan, comparison, assessment, dataset, curves, notes, timings)
     evaluation["balance"] = balance(plan, finished, outcomes, questions[0], assessment.worth, comparison.chosen)
@@ -133,7 +133,7 @@ def _write_predictions(
 def _evaluation(
     plan: Plan,
     c: Comparison,
-    assessment: Assessment,
+    assessment: Evaluation,
     dataset: Dataset,
     curves: Mapping[str, Any],
     notes: Sequence[str],

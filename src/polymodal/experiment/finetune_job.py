@@ -21,7 +21,7 @@ from polymodal.models.base import Model
 from polymodal.models.build import Strategy, build_answer, build_encoder, build_objectives, parameters
 from polymodal.nn.mask_streams import drop_streams
 from polymodal.train.loop import Epoch, train
-from polymodal.train.step import Lesson
+from polymodal.train.step import TrainingStep
 
 GENTLE = {"epochs": 5, "batch": 128, "lr": 2e-4, "patience": 3}  # little and slowly: both parts are trained already
 
@@ -47,12 +47,12 @@ def finetune_job(work: Work, job: Mapping[str, Any], out: Path) -> Iterator[Even
     def encode(rows: Tensor) -> dict[str, Tokens]:
         return model.encode(work.dataset.batch(rows.numpy()))
 
-    lesson = Lesson(model, objectives, encode, work.labels, epochs=options.epochs)
+    training = TrainingStep(model, objectives, encode, work.labels, epochs=options.epochs)
 
     def loss(rows: Tensor) -> Tensor:
         answer.see(rows)
         streams = drop_streams(encode(rows), options.modality_dropout)
-        return lesson.loss(streams, {name: values[rows] for name, values in work.labels.items()})
+        return training.loss(streams, {name: values[rows] for name, values in work.labels.items()})
 
     def validate() -> float:
         return work.mean_score(answer, _scores(work, model, valid), valid)
@@ -62,10 +62,10 @@ def finetune_job(work: Work, job: Mapping[str, Any], out: Path) -> Iterator[Even
         before = validate()
     untouched = {k: v.detach().clone() for k, v in model.state_dict().items()}
     curve: list[Epoch] = []
-    rows = lesson.rows(torch.from_numpy(labelled_rows(work, work.rows(TRAIN))))
+    rows = training.rows(torch.from_numpy(labelled_rows(work, work.rows(TRAIN))))
     for epoch in train(
-        lesson, loss, validate, rows, options, seed=job["seed"], checkpoint=out.with_suffix(".checkpoint"),
-        hooks=lesson if objectives else None,
+        training, loss, validate, rows, options, seed=job["seed"], checkpoint=out.with_suffix(".checkpoint"),
+        hooks=training if objectives else None,
     ):  # fmt: skip
         curve.append(epoch)
         yield {"event": "epoch", "number": epoch.number, "of": options.epochs, "loss": epoch.loss, "valid": epoch.valid}

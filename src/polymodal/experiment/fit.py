@@ -20,11 +20,11 @@ from polymodal.data.tables.source import cells
 from polymodal.experiment.augment import augmented
 from polymodal.experiment.compare import score_of
 from polymodal.experiment.crossfit import join_parts
-from polymodal.experiment.finalize import conclude, question_of
+from polymodal.experiment.finalize import finalize, question_of
 from polymodal.experiment.neighbours import add_neighbours
 from polymodal.experiment.plan import Plan
 from polymodal.experiment.plan import plan as make_plan
-from polymodal.experiment.results import Finished
+from polymodal.experiment.results import Results
 from polymodal.experiment.strategies import ALWAYS, base_of
 from polymodal.experiment.work import TRAIN, VALID, answer_out, encoder_out, finetune_out
 from polymodal.inference.run import Run
@@ -97,7 +97,7 @@ def _carry_out(plan: Plan, folder: Path, quiet: bool) -> Run:
         dataset = session.encode(dataset, processors)
         if session.answers() and (not plan.compared or session.objectives()) and plan.config.finetune:
             session.finetune()
-        return conclude(plan, folder, dataset, processors, progress, log, session.notes, session.timings)
+        return finalize(plan, folder, dataset, processors, progress, log, session.notes, session.timings)
 
 
 class _Session:
@@ -255,7 +255,7 @@ class _Session:
     def objectives(self) -> bool:
         """Train the fusion by every objective to compare, and with none; False when the user stopped it."""
         plan, config = self.plan, self.plan.config
-        finished = Finished(plan, self.work)
+        finished = Results(plan, self.work)
         questions = [question_of(plan, t) for t in plan.targets]
         named = listed(config.objectives_on)
         able = {base_of(s.name) for s in plan.compared} - set(named)
@@ -278,7 +278,7 @@ class _Session:
 
     def finetune(self) -> None:
         """Train the best fusion by validation, and its encoders, together; where objectives are compared, by each."""
-        finished, config = Finished(self.plan, self.work), self.plan.config
+        finished, config = Results(self.plan, self.work), self.plan.config
         questions = [question_of(self.plan, t) for t in self.plan.targets]
         every = (*self.plan.strategies, *self.plan.compared)
         trainable = {s.name: s for s in every if s.family in ("fusion", "decision") or s.towers}

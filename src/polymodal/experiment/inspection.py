@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from polymodal.data.inputs import Given
+from polymodal.data.inputs import Inputs
 from polymodal.data.inspection.inspect import Inspection, inspect_table
 from polymodal.process import PROCESSORS
 
@@ -14,7 +14,7 @@ def inspect(data: Any, target: Any = None, *, valid: Any = None, test: Any = Non
 
     Arguments as in `polymodal.plan`. Every media cell is opened once. Raises as `plan` does.
     """
-    given = Given.read(data, valid, test)
+    given = Inputs.read(data, valid, test)
     resolved = given.schema(target, schema)
     table = given.joined(resolved)
     readers = {

@@ -14,7 +14,7 @@ from polymodal.config import Config
 from polymodal.core.errors import BadArgument, BadData, UnknownName, suggest
 from polymodal.core.registry import Spec, label, plain
 from polymodal.core.types import Target
-from polymodal.data.inputs import Given
+from polymodal.data.inputs import Inputs
 from polymodal.data.links import link_notes
 from polymodal.data.schema import Schema
 from polymodal.data.split import PARTS, fold_ids
@@ -146,7 +146,7 @@ def plan(
     if config is not None and options:
         raise BadArgument(f"Give options either in config or one by one; got both ({sorted(options)}).")
     config = config or Config.from_options(options)
-    given = Given.read(data, valid, test)
+    given = Inputs.read(data, valid, test)
     resolved = given.schema(target, schema)
     table = given.joined(resolved)
     if not resolved.targets:

@@ -29,7 +29,7 @@ from polymodal.process.base import Processor
 FINE_TUNED = " fine-tuned"
 
 
-class Finished:
+class Results:
     """Results of finished jobs, matched by seed.
 
     Raises `PolymodalError` when nothing can be compared: no strategy, or no single modality, is finished.

@@ -34,7 +34,7 @@ NOISY_ROWS = 500  # rows that noise curves are drawn from: encoding them again i
 
 
 @dataclass(frozen=True, eq=False)
-class Assessment:
+class Evaluation:
     """The parts of `evaluation.json` that come from the model alone; empty ones are left out."""
 
     subsets: list[dict[str, Any]]
@@ -52,7 +52,7 @@ class Assessment:
         return {k: v for k, v in found.items() if v}
 
 
-def assess(
+def evaluate(
     predictor: Predictor,
     dataset: Dataset,
     table: Table,
@@ -62,7 +62,7 @@ def assess(
     *,
     groups: Sequence[Any] | None = None,
     seed: int = 0,
-) -> Assessment:
+) -> Evaluation:
     """Assess the deployed answer to the first target on `rows` of a processed table.
 
     `truth` maps a target to its encoded values [N]. Tokens come from the store where they are there already.
@@ -75,7 +75,7 @@ def assess(
     stage.advance("subsets")
     noise = _noise(judge, dataset, streams, rows)
     stage.advance("noise")
-    found = Assessment(
+    found = Evaluation(
         subsets=subsets.to_json() if subsets else [],
         worth=_worth(judge, streams, subsets),
         violations=[_violation(v) for v in monotonicity_violations(subsets)] if subsets else [],
@@ -243,7 +243,7 @@ def _errors(judge: _Judge, streams: Mapping[str, Tokens], predictions: np.ndarra
 
 
 def standalone(
-    predictor: Predictor, assessment: Assessment, dataset: Dataset, metrics: Mapping[str, Any]
+    predictor: Predictor, assessment: Evaluation, dataset: Dataset, metrics: Mapping[str, Any]
 ) -> dict[str, Any]:
     """`evaluation.json` of a finished model on other rows: no leaderboard, since nothing is compared."""
     target = predictor.targets[0]

@@ -26,7 +26,7 @@ from polymodal.data.tables.source import Problem, Table, cells
 from polymodal.data.target import encode_target
 from polymodal.encoders.base import Encoder
 from polymodal.inference.bundle import opened
-from polymodal.models.base import Answer, Blend, Supply
+from polymodal.models.base import Answer, Blend, TokenSource
 from polymodal.models.build import Heads, Strategy, build_answer, build_encoder
 from polymodal.models.encoding import Encoding
 from polymodal.models.ledger import Ledger
@@ -169,10 +169,10 @@ class Predictor:
             yield rows, Encoding(filled, encoded)
 
     @torch.no_grad()
-    def respond(self, supply: Supply) -> dict[str, Tensor]:
+    def respond(self, source: TokenSource) -> dict[str, Tensor]:
         """Calibrated scores a target, as `score`; a stream is asked for only in rows where the answer needs it."""
         self.answer.eval()
-        return {n: s / self.temperature.get(n, 1.0) for n, s in self.answer.respond(supply, self.streams).items()}
+        return {n: s / self.temperature.get(n, 1.0) for n, s in self.answer.respond(source, self.streams).items()}
 
     @torch.no_grad()
     def score(self, streams: Mapping[str, Tokens]) -> dict[str, Tensor]:
@@ -197,12 +197,12 @@ class Predictor:
         columns: dict[str, list[Any]] = {"id": list(data.ids)}
         self.work = dict.fromkeys(self.streams, 0)
         with self.ledger.watching(data.ids):
-            for _, supply in self.supplies(data, problems):
-                for name, scores in self.respond(supply).items():
+            for _, source in self.supplies(data, problems):
+                for name, scores in self.respond(source).items():
                     target = next(t for t in self.targets if t.name == name)
                     for column, values in answer_columns(target, self.decode(target, scores)).items():
                         columns.setdefault(column, []).extend(values)
-                for name, count in supply.encoded.items():
+                for name, count in source.encoded.items():
                     self.work[name] += count
         return columns
 

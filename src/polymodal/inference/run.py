@@ -94,7 +94,7 @@ class Run:
 
         Writes `evaluation.json` and `report.html` into `out` when given. Raises `BadData` when no row has a target.
         """
-        from polymodal.inference.evaluation import assess, standalone
+        from polymodal.inference.evaluation import evaluate, standalone
         from polymodal.report.report import write_report
 
         table, truth, rows = self._labelled(data)
@@ -107,7 +107,7 @@ class Run:
                 ids=table.ids,
                 targets=truth,
             )
-            found = assess(self.predictor, dataset, table, truth, rows, progress, groups=self._groups(table))
+            found = evaluate(self.predictor, dataset, table, truth, rows, progress, groups=self._groups(table))
         evaluation = standalone(self.predictor, found, dataset, self.metrics)
         if self._trained_on(data):
             evaluation["data"]["warnings"].append("This model was trained on these rows, so the figures flatter it.")

@@ -12,12 +12,12 @@ from polymodal.core.errors import BadArgument
 from polymodal.core.registry import Spec
 from polymodal.core.types import Output, Target, Tokens, presence
 from polymodal.heads.base import Head
-from polymodal.models.base import Answer, Labelled, Supply
+from polymodal.models.base import Answer, Labelled, TokenSource
 from polymodal.models.build import Parts
-from polymodal.models.row_score import mean_rightness
+from polymodal.models.row_score import mean_row_score
 from polymodal.nn.layers.named import Named
 from polymodal.nn.layers.streams import Join
-from polymodal.nn.mask_streams import fewer_streams, hide
+from polymodal.nn.mask_streams import fewer_streams, mask_streams
 
 SMALLEST = 1e-6  # ms a row: a stream that costs nothing measurable still counts for something
 WIDEST = 5.0  # of the logarithm of a number's spread
@@ -28,7 +28,7 @@ class Adaptive(Answer):
 
     The answers within (`inner`) learn from all streams and, with the same weight, from a random subset of each row's:
     whatever has been encoded, they can answer. Nothing here is trained by what the choice costs; that is settled
-    afterwards, on stored tokens (`settle`).
+    afterwards, on stored tokens (`finalize`).
 
     An author writes `choose`. In use, `respond` asks for a cell only where the choice needs it.
     """
@@ -53,7 +53,7 @@ class Adaptive(Answer):
 
     def forward(self, streams: Mapping[str, Tokens]) -> Output:
         if not self.training:
-            return Output(streams, None, self.respond(Supply(streams), self.names))
+            return Output(streams, None, self.respond(TokenSource(streams), self.names))
         first: Output = self.inner[0](streams)
         return Output(streams, first.fused, first.predictions)
 
@@ -92,25 +92,25 @@ class Adaptive(Answer):
 
     # --- use ----------------------------------------------------------------------------------------------------------
 
-    def respond(self, supply: Supply, streams: Sequence[str]) -> dict[str, Tensor]:
-        return self.choose(supply)[0]
+    def respond(self, source: TokenSource, streams: Sequence[str]) -> dict[str, Tensor]:
+        return self.choose(source)[0]
 
     @torch.no_grad()
     def used(self, streams: Mapping[str, Tokens]) -> Tensor:
         """[B, K] bool: the streams (by sorted name) that each row would have had encoded."""
-        return self.choose(Supply(streams))[1]
+        return self.choose(TokenSource(streams))[1]
 
     @abstractmethod
-    def choose(self, supply: Supply) -> tuple[dict[str, Tensor], Tensor]:
+    def choose(self, source: TokenSource) -> tuple[dict[str, Tensor], Tensor]:
         """Scores of every target, and [B, K] bool: which cells were asked for."""
 
-    def present(self, supply: Supply) -> Tensor:
+    def present(self, source: TokenSource) -> Tensor:
         """[B, K] bool: rows that have each stream, as far as is known without decoding it."""
-        return torch.stack([supply.present(name) for name in self.names], 1)
+        return torch.stack([source.present(name) for name in self.names], 1)
 
-    def taken(self, supply: Supply, keep: Tensor) -> dict[str, Tokens]:
+    def taken(self, source: TokenSource, keep: Tensor) -> dict[str, Tokens]:
         """Every stream's tokens, absent wherever `keep` [B, K] is False."""
-        return {name: supply.tokens(name, keep[:, k]) for k, name in enumerate(self.names)}
+        return {name: source.tokens(name, keep[:, k]) for k, name in enumerate(self.names)}
 
     def spoken(self, streams: Mapping[str, Tokens], by: Tensor) -> dict[str, Tensor]:
         """Every row's scores from the answer that `by` [B] names."""
@@ -135,6 +135,6 @@ class Adaptive(Answer):
     ) -> tuple[dict[str, Tokens], dict[str, Tensor], Tensor]:
         """Rows with the streams `keep` ([K] or [B, K] bool) alone: these, their scores, and [B] how right they are."""
         whole = {name: rows.streams[name] for name in self.names}
-        streams = hide(whole, keep.expand(len(whole[self.names[0]]), -1))
+        streams = mask_streams(whole, keep.expand(len(whole[self.names[0]]), -1))
         scores = self.inner[answer](streams).predictions
-        return streams, scores, mean_rightness(self.targets, scores, rows.targets)
+        return streams, scores, mean_row_score(self.targets, scores, rows.targets)

@@ -15,11 +15,11 @@ from polymodal.core.errors import BadArgument
 from polymodal.core.registry import Spec
 from polymodal.core.types import Target, Tokens, presence
 from polymodal.models.adaptive import Adaptive
-from polymodal.models.base import Labelled, Supply
+from polymodal.models.base import Labelled, TokenSource
 from polymodal.models.build import Parts
-from polymodal.models.row_score import mean_rightness, scored_rows
+from polymodal.models.row_score import mean_row_score, scored_rows
 from polymodal.nn.linucb import LinUCB
-from polymodal.nn.mask_streams import hide
+from polymodal.nn.mask_streams import mask_streams
 
 MANY = 5  # streams from which not every subset is an arm: one more stream each, all but one each, and all
 
@@ -84,17 +84,17 @@ class Bandit(Adaptive):
         each = len(self.inner)
         return keep.repeat_interleave(each, 0), torch.arange(each).repeat(len(self.subsets))
 
-    def choose(self, supply: Supply) -> tuple[dict[str, Tensor], Tensor]:
-        present = self.present(supply)
+    def choose(self, source: TokenSource) -> tuple[dict[str, Tensor], Tensor]:
+        present = self.present(source)
         cheap = torch.zeros(len(self.names), dtype=torch.bool)
         cheap[self.cost.argmin()] = True
         streams, speaker = self.arms()
         with torch.no_grad():
-            contexts = self._context(present, self.taken(supply, present & cheap))
+            contexts = self._context(present, self.taken(source, present & cheap))
             arms = self.model.choose(contexts)
         keep = present & streams[arms]
         keep = torch.where(keep.any(1, keepdim=True), keep, present)
-        scores = self.spoken(self.taken(supply, keep), speaker[arms])
+        scores = self.spoken(self.taken(source, keep), speaker[arms])
         if self._served is not None:
             work = (keep * self.cost).sum(1) / self.cost.sum()
             self._served.append(Served(contexts, arms, work, {n: s.detach() for n, s in scores.items()}))
@@ -114,7 +114,7 @@ class Bandit(Adaptive):
     # --- learning -----------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def settle(self, train: Labelled, valid: Labelled, seed: int) -> None:
+    def finalize(self, train: Labelled, valid: Labelled, seed: int) -> None:
         """Start the model of every arm from validation rows."""
         self.eval()
         rows = torch.nonzero(scored_rows(self.targets, valid.targets))[:, 0]
@@ -124,7 +124,7 @@ class Bandit(Adaptive):
         whole = dict(known.streams)
         present = presence(whole.values())
         cheap = torch.arange(len(self.names)) == self.cost.argmin()
-        contexts = self._context(present, hide(whole, present & cheap))
+        contexts = self._context(present, mask_streams(whole, present & cheap))
         rewards = []
         for keep, answer in zip(*self.arms()):
             got = present & keep
@@ -149,7 +149,7 @@ class Bandit(Adaptive):
 
         Rows without any known target teach nothing, and have NaN.
         """
-        rewards = mean_rightness(self.targets, served.scores, truth) - self.price * served.work
+        rewards = mean_row_score(self.targets, served.scores, truth) - self.price * served.work
         told = ~rewards.isnan()
         self.model.update(served.contexts[told], served.arms[told], rewards[told])
         return rewards

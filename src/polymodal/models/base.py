@@ -16,7 +16,7 @@ from polymodal.heads.base import Head
 from polymodal.nn.layers.named import Named
 
 
-class Supply:
+class TokenSource:
     """Tokens of some rows, stream by stream, handed out when they are asked for: these are there already.
 
     An answer that can do without a stream in some rows does not ask for it there; `answers.encoding.Encoding` then
@@ -76,14 +76,14 @@ class Answer(nn.Module):
         """The answer's parameters that belong to one stream alone, by stream."""
         return {}
 
-    def respond(self, supply: Supply, streams: Sequence[str]) -> dict[str, Tensor]:
+    def respond(self, source: TokenSource, streams: Sequence[str]) -> dict[str, Tensor]:
         """Scores of every target, in use; unless overridden, every one of `streams` is asked for in every row."""
-        return dict(self({name: supply.tokens(name) for name in streams}).predictions)
+        return dict(self({name: source.tokens(name) for name in streams}).predictions)
 
     def see(self, rows: Tensor) -> None:
         """The numbers [b] of the training rows of the batch that comes next, for parts that remember rows."""
 
-    def settle(self, train: Labelled, valid: Labelled, seed: int) -> None:
+    def finalize(self, train: Labelled, valid: Labelled, seed: int) -> None:
         """Choose, once the weights are trained, what is not chosen by gradients; by default nothing."""
 
 
@@ -159,8 +159,8 @@ class Blend(Answer):
     def forward(self, streams: Mapping[str, Tokens]) -> Output:
         return Output(streams, None, self._blended([member(streams).predictions for member in self.members]))
 
-    def respond(self, supply: Supply, streams: Sequence[str]) -> dict[str, Tensor]:
-        return self._blended([m.respond(supply, streams) for m in self.members])  # type: ignore[operator]
+    def respond(self, source: TokenSource, streams: Sequence[str]) -> dict[str, Tensor]:
+        return self._blended([m.respond(source, streams) for m in self.members])  # type: ignore[operator]
 
     def _blended(self, each: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
         return {t: self.blend(t, [e[t] for e in each]) for t in each[0]}

@@ -13,7 +13,7 @@ from polymodal.core.errors import BadArgument, suggest
 from polymodal.core.registry import Spec
 from polymodal.core.types import Target, Tokens, presence
 from polymodal.models.adaptive import Adaptive
-from polymodal.models.base import Labelled, Supply
+from polymodal.models.base import Labelled, TokenSource
 from polymodal.models.build import Parts
 from polymodal.nn.calibrate import conformal_radius, fit_temperature
 
@@ -86,8 +86,8 @@ class Dynamic(Adaptive):
             found.append(keep)
         return found
 
-    def choose(self, supply: Supply) -> tuple[dict[str, Tensor], Tensor]:
-        present = self.present(supply)
+    def choose(self, source: TokenSource) -> tuple[dict[str, Tensor], Tensor]:
+        present = self.present(source)
         keep = torch.zeros_like(present)
         live = torch.ones(len(present), dtype=torch.bool, device=present.device)
         scores: dict[str, Tensor] = {}
@@ -96,7 +96,7 @@ class Dynamic(Adaptive):
                 break
             keep = keep.clone()
             keep[:, k] = live & present[:, k]
-            streams = self.taken(supply, keep)
+            streams = self.taken(source, keep)
             now = {name: s / self._temperature(stage, i) for i, (name, s) in enumerate(self._said(streams).items())}
             scores = {name: torch.where(live[:, None], s, scores[name]) if scores else s for name, s in now.items()}
             sure = self._doubts(stage, now, streams) <= self.threshold
@@ -121,7 +121,7 @@ class Dynamic(Adaptive):
     # --- what validation rows decide ----------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def settle(self, train: Labelled, valid: Labelled, seed: int) -> None:
+    def finalize(self, train: Labelled, valid: Labelled, seed: int) -> None:
         """Fix the order, calibrate every stage and choose the threshold, all on validation rows."""
         self.eval()
         self.threshold.fill_(-1.0)

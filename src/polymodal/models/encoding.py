@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from polymodal.core.types import Tokens
-from polymodal.models.base import Supply
+from polymodal.models.base import TokenSource
 
 
-class Encoding(Supply):
+class Encoding(TokenSource):
     """Decodes and encodes cells of a chunk of rows when they are asked for, each once.
 
     `filled[stream]` [B] bool are the rows whose cell is given at all; `encode(stream, rows)` gives the tokens of some

@@ -13,12 +13,12 @@ from polymodal.core.errors import BadArgument, suggest
 from polymodal.core.registry import Spec
 from polymodal.core.types import Target, Tokens, presence
 from polymodal.models.adaptive import Adaptive
-from polymodal.models.base import Labelled, Supply
+from polymodal.models.base import Labelled, TokenSource
 from polymodal.models.build import Parts
 from polymodal.models.row_score import scored_rows
 from polymodal.nn.check import check_count
 from polymodal.nn.layers.streams import Join
-from polymodal.nn.mask_streams import hide
+from polymodal.nn.mask_streams import mask_streams
 
 SCOPES = ("row", "data")
 BATCH = 64  # rows a step, each of which walks WALKS times
@@ -99,14 +99,14 @@ class Policy(Adaptive):
 
     # --- use ----------------------------------------------------------------------------------------------------------
 
-    def choose(self, supply: Supply) -> tuple[dict[str, Tensor], Tensor]:
-        present = self.present(supply)
+    def choose(self, source: TokenSource) -> tuple[dict[str, Tensor], Tensor]:
+        present = self.present(source)
         if self.per == "data" or not bool(self.settled):
             keep = present & self.subset
             keep = torch.where(keep.any(1, keepdim=True), keep, present)
-            return self.spoken(self.taken(supply, keep), self.speaker.expand(len(present))), keep
-        keep, by = self._walk(present, lambda k: self.taken(supply, k), sample=False)[:2]
-        return self.spoken(self.taken(supply, keep), by), keep
+            return self.spoken(self.taken(source, keep), self.speaker.expand(len(present))), keep
+        keep, by = self._walk(present, lambda k: self.taken(source, k), sample=False)[:2]
+        return self.spoken(self.taken(source, keep), by), keep
 
     def _walk(self, present: Tensor, taken: Callable[[Tensor], Mapping[str, Tokens]], sample: bool) -> _Walk:
         """Decide until every row has stopped: at most one step a stream and one to answer."""
@@ -144,7 +144,7 @@ class Policy(Adaptive):
 
     # --- what is learned by reward ------------------------------------------------------------------------------------
 
-    def settle(self, train: Labelled, valid: Labelled, seed: int) -> None:
+    def finalize(self, train: Labelled, valid: Labelled, seed: int) -> None:
         """Learn the policy on training rows, and on validation rows how readily to stop (or the one choice for all)."""
         self.eval()
         self.bias.zero_()
@@ -192,7 +192,7 @@ class Policy(Adaptive):
         """Walks of `rows`, their reward [B], and the share of all work that each spent [B]."""
         whole = {name: rows.streams[name] for name in self.names}
         present = presence(whole.values())
-        walk = self._walk(present, lambda keep: hide(whole, keep), sample)
+        walk = self._walk(present, lambda keep: mask_streams(whole, keep), sample)
         with torch.no_grad():
             each = torch.stack([self.tried(rows, walk.keep, i)[2] for i in range(len(self.inner))])
             right = each.gather(0, walk.by[None])[0]

@@ -12,7 +12,7 @@ from polymodal.core.types import Target
 WORST = -3.0  # of a number's rightness: a residual of two spreads; beyond, one row would outweigh all others
 
 
-def rightness(target: Target, scores: Tensor, truth: Tensor) -> Tensor:
+def row_score(target: Target, scores: Tensor, truth: Tensor) -> Tensor:
     """[B] of scores [B, width] and encoded truth; NaN where the truth is not known.
 
     Classes: 1 if the likeliest class is the true one; multilabel: the share of labels answered right; number: one
@@ -26,9 +26,9 @@ def rightness(target: Target, scores: Tensor, truth: Tensor) -> Tensor:
     return (1 - (scores[:, 0].float() - truth.reshape(-1).float()) ** 2).clamp(min=WORST)
 
 
-def mean_rightness(targets: Sequence[Target], scores: Mapping[str, Tensor], truth: Mapping[str, Tensor]) -> Tensor:
+def mean_row_score(targets: Sequence[Target], scores: Mapping[str, Tensor], truth: Mapping[str, Tensor]) -> Tensor:
     """[B] the mean over the targets whose truth is known; NaN where none is."""
-    return torch.stack([rightness(t, scores[t.name], truth[t.name]) for t in targets]).nanmean(0)
+    return torch.stack([row_score(t, scores[t.name], truth[t.name]) for t in targets]).nanmean(0)
 
 
 def scored_rows(targets: Sequence[Target], truth: Mapping[str, Tensor]) -> Tensor:

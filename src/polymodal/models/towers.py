@@ -67,9 +67,9 @@ class Towered(Answer):
     def see(self, rows: Tensor) -> None:
         self.answer.see(rows)
 
-    def settle(self, train: Labelled, valid: Labelled, seed: int) -> None:
+    def finalize(self, train: Labelled, valid: Labelled, seed: int) -> None:
         seen, held = (Labelled(self.prepare(part.streams), part.targets) for part in (train, valid))
-        self.answer.settle(seen, held, seed)
+        self.answer.finalize(seen, held, seed)
 
     def towers(self) -> dict[str, list[nn.Parameter]]:
         return {name: list(adapter.parameters()) for name, adapter in self.adapters.items()}

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from polymodal.core.errors import BadArgument
-from polymodal.nn.normalize import unit
+from polymodal.nn.normalize import l2_normalize
 
 CHUNK = 2048  # queries at a time
 
@@ -18,7 +18,7 @@ def nearness(points: Tensor, among: Tensor, *, k: int) -> Tensor:
     """
     if k < 1 or not len(among):
         raise BadArgument(f"Nearness needs k of at least 1 and a point to be near to; got k={k} and {len(among)}.")
-    points, among = unit(points), unit(among)
+    points, among = l2_normalize(points), l2_normalize(among)
     k = min(k, len(among))
     blocks = [(block @ among.T).topk(k, dim=1).values for block in points.split(CHUNK)]
     return torch.cat(blocks) if blocks else points.new_zeros(0, k)
@@ -49,7 +49,7 @@ def csls(queries: Tensor, corpus: Tensor, *, k: int = 10, asked: Tensor | None =
     of queries, by default those given. With it an item is not found merely because it lies in the middle.
     """
     return scaled(
-        unit(queries) @ unit(corpus).T,
+        l2_normalize(queries) @ l2_normalize(corpus).T,
         crowding(queries, corpus, k=k),
         crowding(corpus, queries if asked is None else asked, k=k),
     )
@@ -62,7 +62,7 @@ def scaled(cosine: Tensor, query: Tensor, item: Tensor) -> Tensor:
 
 def csls_nearest(queries: Tensor, corpus: Tensor, *, k: int = 10) -> tuple[Tensor, Tensor]:
     """The best item of each query by CSLS: its number [Nq] and its cosine [Nq]. A block of queries at a time."""
-    queries, corpus = unit(queries), unit(corpus)
+    queries, corpus = l2_normalize(queries), l2_normalize(corpus)
     items = crowding(corpus, queries, k=k)
     numbers, cosines = [], []
     for block in queries.split(CHUNK):

@@ -20,7 +20,7 @@ def drop_streams(streams: Mapping[str, Tokens], rate: float) -> dict[str, Tokens
         return dict(streams)
     present = presence(streams.values())
     keep = present & (torch.rand(present.shape, device=present.device) >= rate)
-    return hide(streams, torch.where(keep.any(1, keepdim=True), keep, present))
+    return mask_streams(streams, torch.where(keep.any(1, keepdim=True), keep, present))
 
 
 def fewer_streams(streams: Mapping[str, Tokens]) -> dict[str, Tokens]:
@@ -36,10 +36,10 @@ def fewer_streams(streams: Mapping[str, Tokens]) -> dict[str, Tokens]:
         if not bad.any():
             break
         keep = torch.where(bad[:, None], present & (torch.rand(present.shape, device=present.device) < 0.5), keep)
-    return hide(streams, torch.where((present.sum(1) > 1)[:, None], keep, present))
+    return mask_streams(streams, torch.where((present.sum(1) > 1)[:, None], keep, present))
 
 
-def hide(streams: Mapping[str, Tokens], keep: Tensor) -> dict[str, Tokens]:
+def mask_streams(streams: Mapping[str, Tokens], keep: Tensor) -> dict[str, Tokens]:
     """The streams with those masked that `keep` [B, K] bool does not name; a fusion clears what is masked anyway."""
     return {
         name: Tokens(t.x, t.mask & keep[:, i, None], t.pooled, t.where) for i, (name, t) in enumerate(streams.items())

@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 from polymodal.core.errors import BadArgument
-from polymodal.nn.normalize import unit
+from polymodal.nn.normalize import l2_normalize
 
 CHUNK = 2048  # points at a time
 
 
 def nearest(vectors: Tensor, k: int) -> Tensor:
     """[N, k] int64: the `k` other points nearest to each by cosine, best first; of equal ones those of lower number."""
-    vectors = unit(vectors)
+    vectors = l2_normalize(vectors)
     found = []
     for start in range(0, len(vectors), CHUNK):
         cosine = vectors[start : start + CHUNK] @ vectors.T
@@ -33,4 +33,4 @@ def mutual_knn(a: Tensor, b: Tensor, *, k: int = 10) -> Tensor:
     if not 1 <= k < len(a):
         raise BadArgument(f"k must be at least 1 and below the number of items, {len(a)}; got {k}.")
     near, also = nearest(a, k), nearest(b, k)
-    return (near[:, :, None] == also[:, None, :]).any(2).to(unit(a).dtype).mean(1)
+    return (near[:, :, None] == also[:, None, :]).any(2).to(l2_normalize(a).dtype).mean(1)

@@ -74,8 +74,9 @@ Read = Callable[[Tensor], Step]  # a step of given rows in eval mode and without
 class Objective(Part):
     """Something that training lowers or changes, for a joint answer to all targets of `setting`.
 
-    An author writes one or several of `losses`, `act`, `after_step`, `hide`, `hold` and `between_epochs`. What is kept
-    from step to step or from epoch to epoch is a buffer, so that an interrupted training goes on to the same result.
+    An author writes one or several of `losses`, `act`, `after_step`, `mask_streams`, `hold` and `between_epochs`. What
+    is kept from step to step or from epoch to epoch is a buffer, so that an interrupted training goes on to the same
+    result.
 
     Raises `BadArgument` for a kind of target that it cannot serve.
     """
@@ -114,7 +115,7 @@ class Objective(Part):
     def after_step(self) -> None:
         """Called after the optimiser's step, to change what it did to the towers."""
 
-    def hide(self, streams: dict[str, Tokens]) -> dict[str, Tokens]:
+    def mask_streams(self, streams: dict[str, Tokens]) -> dict[str, Tokens]:
         """The raw streams of a training batch, with some of them masked."""
         return streams
 

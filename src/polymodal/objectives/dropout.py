@@ -21,5 +21,5 @@ class ModalityDropout(Objective):
         if not 0 < rate < 1:
             raise BadArgument(f"rate is the chance that a stream is hidden, above 0 and below 1; got {rate}.")
 
-    def hide(self, streams: dict[str, Tokens]) -> dict[str, Tokens]:
+    def mask_streams(self, streams: dict[str, Tokens]) -> dict[str, Tokens]:
         return drop_streams(streams, self.rate)

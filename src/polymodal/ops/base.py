@@ -18,9 +18,9 @@ Sketch = dict[str, np.ndarray]
 class Op(ABC):
     """One step of a recipe; the constructor's keyword-only arguments are its options, stored untouched.
 
-    An op that must see the whole table first (to find duplicates, say) writes `sketch`, which sums up a batch in a few
-    arrays, and `settle`, which turns all batches' sketches, in order, into `self.state`. Both are pure: the same rows
-    give the same arrays whoever computes them, so that one process, many, and a cluster agree. Draws come from
+    An op that must see the whole table first (to find duplicates, say) writes `partial_fit`, which sums up a batch in a
+    few arrays, and `finalize`, which turns all batches' sketches, in order, into `self.state`. Both are pure: the same
+    rows give the same arrays whoever computes them, so that one process, many, and a cluster agree. Draws come from
     `self.random(row)`, which depends on the seed and the row alone.
     """
 
@@ -53,18 +53,18 @@ class Op(ABC):
         """Columns that the op adds, with their kinds. Called once `chosen` is known."""
         return {}
 
-    def sketch(self, rows: Rows) -> Sketch:
-        """What `settle` needs to know of a batch, as arrays without pickled objects."""
+    def partial_fit(self, rows: Rows) -> Sketch:
+        """What `finalize` needs to know of a batch, as arrays without pickled objects."""
         raise NotImplementedError
 
-    def settle(self, sketches: Iterable[Sketch]) -> None:
+    def finalize(self, sketches: Iterable[Sketch]) -> None:
         """Set `self.state` from the sketches of all batches, in the order of the rows."""
         raise NotImplementedError
 
     @property
     def surveys(self) -> bool:
         """Whether the whole table has to be seen before `apply`."""
-        return type(self).sketch is not Op.sketch
+        return type(self).partial_fit is not Op.partial_fit
 
     def random(self, row: Row) -> np.random.Generator:
         """A generator for this op on this row: the same whatever the batch, the worker or the order."""

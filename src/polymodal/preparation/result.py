@@ -57,7 +57,7 @@ class Prepared:
         return self.report["rows"]["set_aside"]
 
 
-def conclude(
+def finalize(
     folder: Path,
     table: Table,
     ops: Sequence[Op],

@@ -29,7 +29,7 @@ from polymodal.ops.rows import Row
 from polymodal.preparation.engine import engine_of
 from polymodal.preparation.parts import MediaFolder, write_rows
 from polymodal.preparation.recipe import Recipe
-from polymodal.preparation.result import Prepared, conclude, idle
+from polymodal.preparation.result import Prepared, finalize, idle
 from polymodal.preparation.work import FULL, load_arrays, save_arrays
 from polymodal.runs.progress import Progress
 
@@ -74,7 +74,7 @@ def prepare(
             session.cut()
             with engine_of(engine, workers) as run:
                 stages = session.carry_out(run)
-            return conclude(folder, table, ops, session.all_kinds, stages, session.count, form, progress)
+            return finalize(folder, table, ops, session.all_kinds, stages, session.count, form, progress)
     except KeyboardInterrupt:
         raise Stopped(f"Stopped. The same command with --resume goes on where {folder} stopped.") from None
     except OSError as error:
@@ -229,7 +229,7 @@ class _Session:
             return
         jobs = [self._job("survey", [op.place], stage, number) for number in range(self.count)]
         self._run(engine, f"{op.name}: looking", jobs)
-        op.settle(load_arrays(Path(job["out"])) for job in jobs)
+        op.finalize(load_arrays(Path(job["out"])) for job in jobs)
         save_arrays(op.state, settled)
 
     def _run(self, engine: Any, name: str, jobs: Sequence[Mapping[str, Any]]) -> None:

@@ -224,7 +224,7 @@ def carried_out(op: Op, rows: Sequence[Row]) -> tuple[dict[int, Row], _Found]:
     copies = [replace(row, cells=dict(row.cells), changed={}) for row in rows]
     chunks = [copies[i : i + CHUNK] for i in range(0, len(copies), CHUNK)]
     if op.surveys:
-        op.settle([_freed(op.sketch(Rows(list(chunk))), chunk) for chunk in chunks])
+        op.finalize([_freed(op.partial_fit(Rows(list(chunk))), chunk) for chunk in chunks])
     found, done = _Found(), {}
     before = {row.number: row for row in rows}
     for chunk in chunks:

@@ -77,7 +77,7 @@ def _survey(job: Mapping[str, Any]) -> None:
     if out.exists():
         return
     (op,), kinds = ops_of(job)
-    save_arrays(op.sketch(Rows(read_rows(Path(job["part"]), kinds))), out)
+    save_arrays(op.partial_fit(Rows(read_rows(Path(job["part"]), kinds))), out)
 
 
 def _apply(job: Mapping[str, Any]) -> None:

@@ -88,7 +88,7 @@ class Pool:
                 worker, event = self._events.get()
                 if event is None:  # its process is gone
                     worker.stop()
-                    event = {"event": "failed", "reason": worker.obituary(), "trace": ""}
+                    event = {"event": "failed", "reason": worker.exit_reason(), "trace": ""}
                 if worker in busy and event["event"] != "ready":
                     over = event["event"] in ("done", "failed")
                     job = busy.pop(worker) if over else busy[worker]
@@ -137,7 +137,7 @@ class _Worker:
             self.process.stdin.write(json.dumps(job) + "\n")
             self.process.stdin.flush()
 
-    def obituary(self) -> str:
+    def exit_reason(self) -> str:
         code = self.process.returncode
         hint = " (often: out of memory)" if code == -9 else ""
         return f"its worker process ended with code {code}{hint}"

@@ -13,7 +13,7 @@ from torch import Tensor
 from polymodal.core.registry import Spec
 from polymodal.core.types import KINDS, Target, Tokens
 from polymodal.models import ANSWERS
-from polymodal.models.base import Answer, Labelled, Supply
+from polymodal.models.base import Answer, Labelled, TokenSource
 from polymodal.models.build import Heads, Parts, kinds_of
 from polymodal.testing.fusion import mapped_streams
 from polymodal.testing.head import example_truth
@@ -39,7 +39,7 @@ def check_answer(spec: Spec, *, kinds: Sequence[str] = KINDS, dim: int = 16) -> 
 
     Besides the laws of every part: scores have the target's width; what is masked changes nothing, nor does the order
     of the streams; a row without any stream is finite; handed its streams on demand it says the same, and asks only for
-    what is there; after `settle` all this still holds; it learns eight rows.
+    what is there; after `finalize` all this still holds; it learns eight rows.
     """
     cls, given = ANSWERS.resolve(spec)
     allowed = kinds_of(spec)
@@ -79,7 +79,7 @@ def _build(spec: Spec, widths: Mapping[str, int], target: Target, dim: int) -> A
 def _settled(build: partial[Answer], target: Target) -> Answer:
     answer = build()
     rows = Labelled(random_streams(WIDTHS, full=True), {"y": example_truth(target)})
-    answer.settle(rows, rows, 0)
+    answer.finalize(rows, rows, 0)
     return answer
 
 
@@ -119,7 +119,7 @@ def _masked(subject: Subject) -> None:
     )  # fmt: skip
 
 
-class _Watched(Supply):
+class _Watched(TokenSource):
     """Notes every cell that is asked for although it is not there."""
 
     def __init__(self, streams: Mapping[str, Tokens]):
@@ -133,16 +133,16 @@ class _Watched(Supply):
 
 
 def _on_demand(subject: Subject) -> None:
-    part, supply = built(subject), _Watched(subject.inputs)
+    part, source = built(subject), _Watched(subject.inputs)
     with torch.no_grad():
-        asked = part.respond(supply, sorted(subject.inputs))
+        asked = part.respond(source, sorted(subject.inputs))
     same(
         "on demand", {"scores": asked["y"]}, subject.run(part, subject.inputs),
-        "respond says something else than forward", "Let forward call respond(Supply(streams)).",
+        "respond says something else than forward", "Let forward call respond(TokenSource(streams)).",
     )  # fmt: skip
-    if supply.in_vain:
+    if source.in_vain:
         raise Violation(
-            "on demand", f"it asks for {supply.in_vain[0]!r} in rows that lack it.", "Ask with rows & supply.present()."
+            "on demand", f"it asks for {source.in_vain[0]!r} in rows that lack it.", "Ask with rows & source.present()."
         )
 
 

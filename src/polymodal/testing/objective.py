@@ -18,7 +18,7 @@ from polymodal.objectives.base import Objective, Setting, Step
 from polymodal.testing.head import example_truth
 from polymodal.testing.laws import not_overridden, written_back
 from polymodal.testing.subject import ROWS, Violation, judge, mapped, random_streams, same, tensors
-from polymodal.train.step import Lesson
+from polymodal.train.step import TrainingStep
 
 WIDTHS = {"left": 6, "middle": 10, "right": 8}
 TARGETS = {
@@ -55,7 +55,7 @@ class _Trial:
     spec: Spec
     target: Target
 
-    def lesson(self, seed: int = 0, *, plain: bool = False) -> Lesson:
+    def training(self, seed: int = 0, *, plain: bool = False) -> TrainingStep:
         """A small fusion with towers, and the objective unless `plain`."""
         torch.manual_seed(seed)
         heads = Heads()
@@ -65,9 +65,9 @@ class _Trial:
             parameter.data.add_(torch.randn_like(parameter) * 0.1)
         setting = Setting(WIDTHS, (self.target,), heads.build)
         objectives = [] if plain else [OBJECTIVES.build(self.spec, setting)]
-        lesson = Lesson(answer, objectives, self.read, self.truth, epochs=EPOCHS)
-        lesson.rows(torch.arange(ROWS))
-        return lesson
+        training = TrainingStep(answer, objectives, self.read, self.truth, epochs=EPOCHS)
+        training.rows(torch.arange(ROWS))
+        return training
 
     @property
     def streams(self) -> dict[str, Tokens]:
@@ -80,29 +80,29 @@ class _Trial:
     def read(self, rows: Tensor) -> dict[str, Tokens]:
         return {name: tokens.select(rows) for name, tokens in self.streams.items()}
 
-    def epochs(self, lesson: Lesson, count: int, *, first: int = 0) -> None:
+    def epochs(self, training: TrainingStep, count: int, *, first: int = 0) -> None:
         """Some epochs of three small steps each, down the gradient."""
 
         if not first:
-            lesson.between_epochs(0)
+            training.between_epochs(0)
         for epoch in range(first, first + count):
             for _ in range(3):
-                self.step(lesson, self.streams, self.truth)
+                self.step(training, self.streams, self.truth)
                 with torch.no_grad():
-                    for parameter in lesson.parameters():
+                    for parameter in training.parameters():
                         if parameter.grad is not None:
                             parameter.sub_(0.05 * parameter.grad)
-                lesson.after_step()
-            lesson.between_epochs(epoch + 1)
+                training.after_step()
+            training.between_epochs(epoch + 1)
 
-    def step(self, lesson: Lesson, streams: dict[str, Tokens], truth: dict[str, Tensor]) -> dict[str, Tensor]:
+    def step(self, training: TrainingStep, streams: dict[str, Tokens], truth: dict[str, Tensor]) -> dict[str, Tensor]:
         """The loss of one batch and the gradients after the objective acted."""
-        lesson.train()
-        lesson.zero_grad()
-        loss = lesson.loss(streams, truth)
+        training.train()
+        training.zero_grad()
+        loss = training.loss(streams, truth)
         loss.backward()
-        lesson.after_backward()
-        grads = {n: p.grad.clone() for n, p in lesson.named_parameters() if p.grad is not None}
+        training.after_backward()
+        grads = {n: p.grad.clone() for n, p in training.named_parameters() if p.grad is not None}
         return {"loss": loss.detach()[None], **grads}
 
 
@@ -122,20 +122,20 @@ def _each_batch(trial: _Trial) -> Iterable[tuple[str, dict[str, Tokens], dict[st
 def _finite(trial: _Trial) -> None:
     for done in (0, 2):
         for what, streams, truth in _each_batch(trial):
-            lesson = trial.lesson()
-            trial.epochs(lesson, done)
-            for name, value in trial.step(lesson, streams, truth).items():
+            training = trial.training()
+            trial.epochs(training, done)
+            for name, value in trial.step(training, streams, truth).items():
                 if not value.isfinite().all():
                     mend = "Leave out rows without a label or without the stream, and divide by what cannot be zero."
                     raise Violation("finite", f"{name} is not finite in {what}, after {done} epochs.", mend)
-    lesson = trial.lesson()
-    for name, value in _objective(lesson)(_step(lesson, trial)).items():
+    training = trial.training()
+    for name, value in _objective(training)(_step(training, trial)).items():
         if value.ndim:
             raise Violation("losses are scalars", f"{name} has the shape {tuple(value.shape)}.", "Take the mean.")
 
 
 def _options(trial: _Trial, given: dict[str, object]) -> None:
-    objective = _objective(trial.lesson())
+    objective = _objective(trial.training())
     written_back(objective, given)
     OBJECTIVES.resolve({"name": type(objective), **options_of(objective)})
 
@@ -147,12 +147,12 @@ def _masked(trial: _Trial) -> None:
 
     outs = []
     for change in (lambda t: t, planted):
-        lesson = trial.lesson()
-        trial.epochs(lesson, 2)
+        training = trial.training()
+        trial.epochs(training, 2)
         torch.manual_seed(1)
-        step = _step(lesson, trial)
+        step = _step(training, trial)
         torch.manual_seed(2)
-        outs.append(_objective(lesson)(replace(step, streams={n: change(t) for n, t in step.streams.items()})))
+        outs.append(_objective(training)(replace(step, streams={n: change(t) for n, t in step.streams.items()})))
     same(
         "ignores masked values", _row(outs[1]), _row(outs[0]), "10,000 planted in masked places changes a loss",
         "Read a stream only in rows where it is present.",
@@ -164,14 +164,14 @@ def _row(losses: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _towers_only(trial: _Trial) -> None:
-    lesson = trial.lesson()
-    trial.epochs(lesson, 2)
-    lesson.train()
-    lesson.zero_grad()
-    lesson.loss(trial.streams, trial.truth).backward()
-    before = {n: None if p.grad is None else p.grad.clone() for n, p in lesson.named_parameters()}
-    lesson.after_backward()
-    for name, parameter in lesson.named_parameters():
+    training = trial.training()
+    trial.epochs(training, 2)
+    training.train()
+    training.zero_grad()
+    training.loss(trial.streams, trial.truth).backward()
+    before = {n: None if p.grad is None else p.grad.clone() for n, p in training.named_parameters()}
+    training.after_backward()
+    for name, parameter in training.named_parameters():
         old, new = before[name], parameter.grad
         changed = not torch.equal(old, new) if old is not None and new is not None else old is not new
         if changed and "adapters" not in name:
@@ -182,9 +182,9 @@ def _towers_only(trial: _Trial) -> None:
 
 
 def _own_parameters(trial: _Trial) -> None:
-    lesson = trial.lesson()
-    trial.step(lesson, trial.streams, trial.truth)
-    for name, parameter in _objective(lesson).named_parameters():
+    training = trial.training()
+    trial.step(training, trial.streams, trial.truth)
+    for name, parameter in _objective(training).named_parameters():
         if parameter.requires_grad and (parameter.grad is None or not parameter.grad.any()):
             raise Violation("every parameter receives gradient", f"{name} gets none.", "Use it in a loss, or drop it.")
 
@@ -192,10 +192,10 @@ def _own_parameters(trial: _Trial) -> None:
 def _same_seed(trial: _Trial) -> None:
     outs = []
     for _ in range(2):
-        lesson = trial.lesson(3)
+        training = trial.training(3)
         torch.manual_seed(4)
-        trial.epochs(lesson, 2)
-        outs.append(trial.step(lesson, trial.streams, trial.truth))
+        trial.epochs(training, 2)
+        outs.append(trial.step(training, trial.streams, trial.truth))
     same(
         "same seed, same result", outs[1], outs[0], "the same training gives another result", tolerance=0.0,
         mend="Draw from torch's global generator only.",
@@ -203,14 +203,14 @@ def _same_seed(trial: _Trial) -> None:
 
 
 def _saved(trial: _Trial) -> None:
-    first, second = trial.lesson(0), trial.lesson(1)
+    first, second = trial.training(0), trial.training(1)
     trial.epochs(first, 2)
     second.load_state_dict(load(save({k: v.clone().contiguous() for k, v in first.state_dict().items()})))
     outs = []
-    for lesson in (first, second):
+    for training in (first, second):
         torch.manual_seed(5)
-        trial.epochs(lesson, 1, first=2)
-        outs.append(trial.step(lesson, trial.streams, trial.truth))
+        trial.epochs(training, 1, first=2)
+        outs.append(trial.step(training, trial.streams, trial.truth))
     same(
         "goes on where it stopped", outs[1], outs[0], "after the state dict went through a file, training differs",
         "Keep what lasts from step to step, or from epoch to epoch, in buffers.", tolerance=0.0,
@@ -220,7 +220,7 @@ def _saved(trial: _Trial) -> None:
 def _untouched(trial: _Trial) -> None:
     streams = trial.streams
     before = mapped(torch.clone, streams)
-    trial.step(trial.lesson(), streams, trial.truth)
+    trial.step(trial.training(), streams, trial.truth)
     for old, new in zip(tensors(before), tensors(streams)):
         if not torch.equal(old, new):
             raise Violation("inputs untouched", "a stream was changed in place.", "Make new Tokens.")
@@ -229,10 +229,10 @@ def _untouched(trial: _Trial) -> None:
 def _difference(trial: _Trial) -> None:
     outs = []
     for plain in (True, False):
-        lesson = trial.lesson(plain=plain)
+        training = trial.training(plain=plain)
         torch.manual_seed(6)
-        trial.epochs(lesson, EPOCHS)
-        outs.append(torch.cat([p.detach().reshape(-1) for p in lesson.answer.parameters()]))
+        trial.epochs(training, EPOCHS)
+        outs.append(torch.cat([p.detach().reshape(-1) for p in training.answer.parameters()]))
     if torch.equal(*outs):
         raise Violation(
             "makes a difference", f"{EPOCHS} epochs end at the same weights with and without it.",
@@ -241,20 +241,20 @@ def _difference(trial: _Trial) -> None:
 
 
 def _bfloat16(trial: _Trial) -> None:
-    lesson = trial.lesson()
+    training = trial.training()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = trial.step(lesson, trial.streams, trial.truth)
+        found = trial.step(training, trial.streams, trial.truth)
     for name, value in found.items():
         if not value.isfinite().all():
             raise Violation("bfloat16", f"{name} is not finite.", "Compute logarithms and variances in float32.")
 
 
-def _objective(lesson: Lesson) -> Objective:
-    return lesson.objectives[0]  # type: ignore[return-value]
+def _objective(training: TrainingStep) -> Objective:
+    return training.objectives[0]  # type: ignore[return-value]
 
 
-def _step(lesson: Lesson, trial: _Trial) -> Step:
-    answer = lesson.answer.train()
+def _step(training: TrainingStep, trial: _Trial) -> Step:
+    answer = training.answer.train()
     prepared = answer.prepare(trial.streams)
     output = answer.join(prepared)
-    return Step(answer, prepared, output, trial.truth, answer.losses(output, trial.truth), lesson.towers())
+    return Step(answer, prepared, output, trial.truth, answer.losses(output, trial.truth), training.towers())

@@ -69,7 +69,7 @@ def _batches(spec: Any, columns: Columns, kinds: Mapping[str, str]) -> None:
     for size in (1, 3):
         _equal(
             "batches do not matter", whole, _done(spec, columns, kinds, size),
-            "Take nothing from the batch: what needs other rows goes through `sketch` and `settle`.",
+            "Take nothing from the batch: what needs other rows goes through `partial_fit` and `finalize`.",
         )  # fmt: skip
 
 
@@ -77,7 +77,7 @@ def _state_through_a_file(spec: Any, columns: Columns, kinds: Mapping[str, str])
     op = _built(spec, kinds)
     if not op.surveys:
         return
-    op.settle([op.sketch(Rows(_rows(columns, kinds)))])
+    op.finalize([op.partial_fit(Rows(_rows(columns, kinds)))])
     file = io.BytesIO()
     try:
         np.savez(file, allow_pickle=False, **op.state)  # type: ignore[arg-type]
@@ -127,7 +127,7 @@ def _done(spec: Any, columns: Columns, kinds: Mapping[str, str], size: int | Non
     rows = _rows(columns, kinds)
     cut = [rows[i : i + (size or max(1, len(rows)))] for i in range(0, len(rows), size or max(1, len(rows)))] or [[]]
     if op.surveys:
-        op.settle([op.sketch(Rows(_rows_again(part))) for part in cut])
+        op.finalize([op.partial_fit(Rows(_rows_again(part))) for part in cut])
     done = Rows([])
     for part in cut:
         batch = Rows(part)

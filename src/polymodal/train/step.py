@@ -15,7 +15,7 @@ from polymodal.train.loop import total
 Streams = Callable[[Tensor], Mapping[str, Tokens]]  # encoded tokens of rows, before towers
 
 
-class Lesson(nn.Module):
+class TrainingStep(nn.Module):
     """What is trained: an answer, or encoders and an answer, and the objectives' own parameters.
 
     `loss(streams, targets)` is the loss of a batch; `after_backward`, `after_step` and `between_epochs` are the loop's
@@ -68,7 +68,7 @@ class Lesson(nn.Module):
         if not self.guided:
             return total(answer.losses(answer(streams), targets))
         for objective in self.objectives:
-            streams = objective.hide(dict(streams))  # type: ignore[operator]
+            streams = objective.mask_streams(dict(streams))  # type: ignore[operator]
         self._step = self._taken(answer, streams, targets)
         return total(self._step.losses)
 

@@ -67,7 +67,7 @@ class LabelErrors(BatchOp):
         marks = {f"{self.label}_doubt": "number", f"{self.label}_instead": "category"}
         return marks if self.then == "mark" else {}
 
-    def sketch(self, rows: Rows) -> Sketch:
+    def partial_fit(self, rows: Rows) -> Sketch:
         for column in self.chosen:
             self.values(rows, column)  # rows with a broken file go: nothing can be read off them
         known = Rows([row for row in rows if row.cells.get(self.label) is not None and not row.copy])
@@ -77,7 +77,7 @@ class LabelErrors(BatchOp):
             "label": np.array([str(row.cells[self.label]) for row in known], np.str_),
         }
 
-    def settle(self, sketches: Iterable[Sketch]) -> None:
+    def finalize(self, sketches: Iterable[Sketch]) -> None:
         parts = list(sketches)
         row, label = (np.concatenate([p[name] for p in parts]) for name in ("row", "label"))
         names, codes = np.unique(label, return_inverse=True)

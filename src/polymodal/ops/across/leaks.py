@@ -49,7 +49,7 @@ class Leaks(BatchOp):
         self._kinds = {column: kinds[column] for column in self.chosen}
         return found
 
-    def sketch(self, rows: Rows) -> Sketch:
+    def partial_fit(self, rows: Rows) -> Sketch:
         found: Sketch = {}
         for i, column in enumerate(self.chosen):
             kind = self._kinds[column]
@@ -69,7 +69,7 @@ class Leaks(BatchOp):
             found[f"part{i}"] = np.array([_part(row) for row in of], np.int64)
         return found
 
-    def settle(self, sketches: Iterable[Sketch]) -> None:
+    def finalize(self, sketches: Iterable[Sketch]) -> None:
         parts = list(sketches)
         leaks: dict[int, tuple[int, int, int]] = {}
         for i, column in enumerate(self.chosen):

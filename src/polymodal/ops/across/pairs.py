@@ -11,7 +11,7 @@ import torch
 from polymodal.core.errors import BadArgument, suggest
 from polymodal.data.media.cell import Media
 from polymodal.nn.csls import crowding_apart, nearness
-from polymodal.nn.normalize import unit
+from polymodal.nn.normalize import l2_normalize
 from polymodal.ops.across.uncertainty import APART, LEAST, in_words, told_apart
 from polymodal.ops.base import BatchOp, Sketch
 from polymodal.ops.rows import Row, Rows
@@ -57,13 +57,13 @@ class Mismatched(BatchOp):
                 raise BadArgument(f"The space {self.space} has no stream {stream!r}.{suggest(stream, known)}")
         return found
 
-    def sketch(self, rows: Rows) -> Sketch:
+    def partial_fit(self, rows: Rows) -> Sketch:
         first, second = (self._vectors(rows.kept, c, s) for c, s in zip(self.chosen, self._streams))
         both = first.any(1) & second.any(1)
         numbers = np.array([row.number for row in rows], np.int64)
         return {"row": numbers[both], "first": first[both], "second": second[both]}
 
-    def settle(self, sketches: Iterable[Sketch]) -> None:
+    def finalize(self, sketches: Iterable[Sketch]) -> None:
         parts = list(sketches)
         row, first, second = (np.concatenate([p[name] for p in parts]) for name in ("row", "first", "second"))
         self.state = {"row": np.zeros(0, np.int64), "probability": np.zeros(0)}
@@ -100,7 +100,7 @@ class Mismatched(BatchOp):
 
 def scores(first: np.ndarray, second: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """CSLS of the pairs given, [N] of vectors [N, D] and [N, D], and of shuffled ones [M]."""
-    a, b = unit(torch.from_numpy(first)), unit(torch.from_numpy(second))
+    a, b = l2_normalize(torch.from_numpy(first)), l2_normalize(torch.from_numpy(second))
     rng = np.random.default_rng(seed)
     others = torch.from_numpy(rng.permutation(len(a))[:OTHERS])
     looked = torch.zeros(len(a), dtype=torch.bool)

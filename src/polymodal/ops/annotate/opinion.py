@@ -97,13 +97,13 @@ class Keywords(CellAnnotate):
     def surveys(self) -> bool:
         return self.engine == "tfidf"
 
-    def sketch(self, rows: Rows) -> Sketch:
+    def partial_fit(self, rows: Rows) -> Sketch:
         texts = [str(row.cells[c]) for row in rows for c in self.chosen if row.cells.get(c) is not None]
         keys = [_keys(set(_terms(text))) for text in texts]
         unique, counts = np.unique(np.concatenate([np.zeros(0, np.uint64), *keys]), return_counts=True)
         return {"word": unique, "count": counts.astype(np.int64), "texts": np.array([len(texts)])}
 
-    def settle(self, sketches: Iterable[Sketch]) -> None:
+    def finalize(self, sketches: Iterable[Sketch]) -> None:
         each = list(sketches)
         words = np.concatenate([np.zeros(0, np.uint64), *(s["word"] for s in each)])
         unique, place = np.unique(words, return_inverse=True)

@@ -26,10 +26,10 @@ class Jitter(Augment):
         self.amount = amount
         positive(amount=amount)
 
-    def sketch(self, rows: Rows) -> Sketch:
+    def partial_fit(self, rows: Rows) -> Sketch:
         return _values(rows, self.chosen)
 
-    def settle(self, sketches: Iterable[Sketch]) -> None:
+    def finalize(self, sketches: Iterable[Sketch]) -> None:
         parts = list(sketches)
         columns = [np.concatenate([p[f"values{i}"] for p in parts]) for i in range(len(self.chosen))]
         self.state = {"range": np.array([_range(values) for values in columns]).reshape(-1, 4)}
@@ -75,7 +75,7 @@ class Smote(Augment):
         self.chosen = [column for column in self.chosen if column != self.label]
         return found
 
-    def sketch(self, rows: Rows) -> Sketch:
+    def partial_fit(self, rows: Rows) -> Sketch:
         kept = [r for r in rows if r.part in ("", "train") and not r.copy and r.cells.get(self.label) is not None]
         numbers = [[_or_nan(as_number(r.cells.get(c))) for c in self.chosen] for r in kept]
         return {
@@ -84,7 +84,7 @@ class Smote(Augment):
             "row": np.array([r.number for r in kept], np.int64),
         }
 
-    def settle(self, sketches: Iterable[Sketch]) -> None:
+    def finalize(self, sketches: Iterable[Sketch]) -> None:
         from scipy.spatial import cKDTree
 
         parts = list(sketches)

@@ -137,7 +137,7 @@ class SameSound(BatchOp):
         if not 0 < differing < 0.5 or shift < 0:
             raise BadArgument(f"differing must be between 0 and 0.5, shift at least 0; got {differing} and {shift}.")
 
-    def sketch(self, rows: Rows) -> Sketch:
+    def partial_fit(self, rows: Rows) -> Sketch:
         found: list[np.ndarray] = []
         places: list[tuple[int, int]] = []
         for number, column in enumerate(self.chosen):
@@ -151,7 +151,7 @@ class SameSound(BatchOp):
             "words": np.concatenate(found) if found else np.zeros(0, np.uint32),
         }
 
-    def settle(self, sketches: Iterable[Sketch]) -> None:
+    def finalize(self, sketches: Iterable[Sketch]) -> None:
         parts = list(sketches)
         place, length, words = (np.concatenate([p[name] for p in parts]) for name in ("place", "length", "words"))
         starts = np.cumsum(length) - length

@@ -39,7 +39,7 @@ class Boilerplate(CellOp):
         if least < 2:
             raise BadArgument(f"least must be 2 or more: what stands in one text is no boilerplate; got {least}.")
 
-    def sketch(self, rows: Rows) -> Sketch:
+    def partial_fit(self, rows: Rows) -> Sketch:
         found: Sketch = {}
         for place, column in enumerate(self.chosen):
             texts = {str(row.cells[column]) for row in rows if row.cells.get(column) is not None}
@@ -48,7 +48,7 @@ class Boilerplate(CellOp):
             found[f"texts{place}"] = np.array(sorted({_key(text) for text in texts}), np.uint64)
         return found
 
-    def settle(self, sketches: Iterable[Sketch]) -> None:
+    def finalize(self, sketches: Iterable[Sketch]) -> None:
         parts = list(sketches)
         for place in range(len(self.chosen)):
             texts = len(np.unique(np.concatenate([NONE[:, 0], *(part[f"texts{place}"] for part in parts)])))

@@ -28,10 +28,10 @@ class ExactDuplicates(BatchOp):
     def __init__(self, *, columns: Sequence[str] | str | None = None):
         super().__init__(columns=columns)
 
-    def sketch(self, rows: Rows) -> Sketch:
+    def partial_fit(self, rows: Rows) -> Sketch:
         return {"key": keys_of(rows.kept, self.chosen), "row": np.array([row.number for row in rows], np.int64)}
 
-    def settle(self, sketches: Iterable[Sketch]) -> None:
+    def finalize(self, sketches: Iterable[Sketch]) -> None:
         found = list(sketches)
         keys = np.concatenate([s["key"] for s in found]) if found else np.zeros(0, np.uint64)
         rows = np.concatenate([s["row"] for s in found]) if found else np.zeros(0, np.int64)
@@ -91,7 +91,7 @@ class NearDuplicates(BatchOp):
         if hashes < 16 or hashes % 4:
             raise BadArgument(f"hashes must be a multiple of 4, at least 16; got {hashes}.")
 
-    def sketch(self, rows: Rows) -> Sketch:
+    def partial_fit(self, rows: Rows) -> Sketch:
         texts, numbers = [], []
         for row in rows:
             text = "\n".join(plain(str(row.cells[c])) for c in self.chosen if row.cells.get(c) is not None)
@@ -104,7 +104,7 @@ class NearDuplicates(BatchOp):
             "threshold": self._thresholds(texts),
         }
 
-    def settle(self, sketches: Iterable[Sketch]) -> None:
+    def finalize(self, sketches: Iterable[Sketch]) -> None:
         found = list(sketches)
         rows = np.concatenate([s["row"] for s in found])
         seen = np.concatenate([s["signature"] for s in found])

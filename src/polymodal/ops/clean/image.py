@@ -176,7 +176,7 @@ class NearPictures(BatchOp):
         if not 0 <= radius <= 16:
             raise BadArgument(f"radius must be between 0 and 16 bits of {BITS}; got {radius}.")
 
-    def sketch(self, rows: Rows) -> Sketch:
+    def partial_fit(self, rows: Rows) -> Sketch:
         places, codes, columns = [], [], []
         for number, column in enumerate(self.chosen):
             pictures = self.values(rows, column)
@@ -187,7 +187,7 @@ class NearPictures(BatchOp):
                     columns.append(number)
         return {"row": np.array(places, np.int64), "code": np.array(codes, np.uint64), "column": np.array(columns)}
 
-    def settle(self, sketches: Iterable[Sketch]) -> None:
+    def finalize(self, sketches: Iterable[Sketch]) -> None:
         parts = list(sketches)
         row, code, column = (np.concatenate([p[name] for p in parts]) for name in ("row", "code", "column"))
         found: dict[int, tuple[int, int, int]] = {}

@@ -103,12 +103,12 @@ class Unlikely(CellOp):
         if not 1 <= order <= 6:
             raise BadArgument(f"order must be between 1 and 6; got {order}.")
 
-    def sketch(self, rows: Rows) -> Sketch:
+    def partial_fit(self, rows: Rows) -> Sketch:
         texts = [(row.number, str(row.cells[c])) for row in rows for c in self.chosen if row.cells.get(c) is not None]
         sample = [text for number, text in texts if number % _EVERY == 0 and len(text) >= self.shortest]
         return {**count([text for _, text in texts], self.order), "sample": np.array(sample, dtype=np.str_)}
 
-    def settle(self, sketches: Iterable[Sketch]) -> None:
+    def finalize(self, sketches: Iterable[Sketch]) -> None:
         parts = list(sketches)
         model = merge(parts, self.order)
         known = [str(text) for p in parts for text in p["sample"]]

@@ -78,7 +78,7 @@ class Spelling(CellOp):
         self._speller = speller(dictionary, edits, _changed(dictionary))
         self._mended: dict[tuple[str, str, str], str] = {}
 
-    def sketch(self, rows: Rows) -> Sketch:
+    def partial_fit(self, rows: Rows) -> Sketch:
         rows_with: Counter[int] = Counter()
         beside: Counter[int] = Counter()
         for row in rows:
@@ -89,7 +89,7 @@ class Spelling(CellOp):
                     beside.update(_key(f"{a} {b}") for a, b in pairwise(words))
         return {**_arrays("word", rows_with), **_arrays("pair", beside)}
 
-    def settle(self, sketches: Iterable[Sketch]) -> None:
+    def finalize(self, sketches: Iterable[Sketch]) -> None:
         parts = list(sketches)
         for name in ("word", "pair"):
             keys, inverse = np.unique(np.concatenate([p[name] for p in parts]), return_inverse=True)

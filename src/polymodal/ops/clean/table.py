@@ -195,13 +195,13 @@ class Outliers(CellOp):
         if times <= 0:
             raise BadArgument(f"times must be above 0; got {times}.")
 
-    def sketch(self, rows: Rows) -> Sketch:
+    def partial_fit(self, rows: Rows) -> Sketch:
         return {
             f"values{i}": np.array([n for row in rows if (n := as_number(row.cells.get(c))) is not None], np.float64)
             for i, c in enumerate(self.chosen)
         }
 
-    def settle(self, sketches: Iterable[Sketch]) -> None:
+    def finalize(self, sketches: Iterable[Sketch]) -> None:
         parts = list(sketches)
         bounds = np.array(
             [self._bounds(np.concatenate([p[f"values{i}"] for p in parts])) for i in range(len(self.chosen))]
@@ -259,7 +259,7 @@ class Categories(CellOp):
             self.chosen = [c for c in self.chosen if kinds[c] == "category"]
         return found
 
-    def sketch(self, rows: Rows) -> Sketch:
+    def partial_fit(self, rows: Rows) -> Sketch:
         found: Sketch = {}
         for i, column in enumerate(self.chosen):
             counts = Counter(str(row.cells[column]) for row in rows if row.cells.get(column) is not None)
@@ -269,7 +269,7 @@ class Categories(CellOp):
             }
         return found
 
-    def settle(self, sketches: Iterable[Sketch]) -> None:
+    def finalize(self, sketches: Iterable[Sketch]) -> None:
         parts = list(sketches)
         for i in range(len(self.chosen)):
             counts: Counter[str] = Counter()

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.errors import BadArgument, BadData, UnknownName, suggest
-from polymodal.search.changes import Put, Vectors, storable
-from polymodal.search.corpus import Corpus
+from polymodal.retrieval.changes import Put, Vectors, storable
+from polymodal.retrieval.corpus import Corpus
 
 ONE = 1e-5  # how far from one a length may be to count as one
 

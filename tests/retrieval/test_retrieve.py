@@ -16,7 +16,7 @@ import polymodal as pm
 from polymodal import cli
 from polymodal.core.errors import BadArgument, BadData, UnknownName
 from polymodal.inference.space import Space
-from polymodal.search import build
+from polymodal.retrieval import build
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polymodal.core.errors import BadArgument, UnknownName
-from polymodal.search.changes import Put
-from polymodal.search.corpus import Corpus
-from polymodal.search.where import matching
+from polymodal.retrieval.changes import Put
+from polymodal.retrieval.corpus import Corpus
+from polymodal.retrieval.where import matching
 
 ROWS = {
     "price": [10.0, "20", None, 30, 35.5, "cheap"],

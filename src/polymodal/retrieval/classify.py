@@ -17,7 +17,7 @@ from polymodal.data.tables.source import Problem, read_table
 from polymodal.evaluation.metrics import METRICS
 from polymodal.evaluation.statistics import Interval, bootstrap
 from polymodal.inference.space import Space
-from polymodal.search.build import space_of, streams_of
+from polymodal.retrieval.build import space_of, streams_of
 
 TEMPLATES = {
     "image": ("{}", "a photo of {}", "a picture of {}", "an image that shows {}"),

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from polymodal.core.errors import BadArgument, BadData, MissingExtra, UnknownName
-from polymodal.search import graph as graph_module
-from polymodal.search.changes import Vectors
-from polymodal.search.index import Index
+from polymodal.retrieval import graph as graph_module
+from polymodal.retrieval.changes import Vectors
+from polymodal.retrieval.index import Index
 
 STREAMS = {"photo": "image", "words": "text"}
 

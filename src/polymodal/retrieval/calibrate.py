@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from polymodal.search.corpus import Corpus
-from polymodal.search.exact import Adjust
+from polymodal.retrieval.corpus import Corpus
+from polymodal.retrieval.exact import Adjust
 
 FEWEST = 32  # items that a stream needs before its mean says more of the stream than of the items
 _SMALL = 1e-6

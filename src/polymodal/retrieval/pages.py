@@ -16,10 +16,10 @@ from polymodal.inference.space import Space
 from polymodal.report.cards import cell_card
 from polymodal.report.page import cards, page
 from polymodal.report.wording import clean, count, decimals, duration, is_number, joined, plain, signed
-from polymodal.search.changes import BASE, NUMBER
+from polymodal.retrieval.changes import BASE, NUMBER
 
 if TYPE_CHECKING:
-    from polymodal.search.retrieve import Hit, Results
+    from polymodal.retrieval.retrieve import Hit, Results
 
 MOST_COLUMNS = 12
 FIRST = ("image", "audio", "series", "vector", "text", "table")  # what a card shows first

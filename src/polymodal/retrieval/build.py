@@ -15,10 +15,10 @@ from polymodal.data.items import Items
 from polymodal.data.tables.source import Problem, Table, read_table
 from polymodal.data.tables.table import Lazy
 from polymodal.inference.space import Space
+from polymodal.retrieval.changes import ASIDE, BASE, DIGEST, NUMBER, Vectors
+from polymodal.retrieval.index import CHOICES, Index
+from polymodal.retrieval.retrieve import Search
 from polymodal.runs.progress import Progress
-from polymodal.search.changes import ASIDE, BASE, DIGEST, NUMBER, Vectors
-from polymodal.search.index import CHOICES, Index
-from polymodal.search.retrieve import Search
 
 PIECE = 256  # rows embedded and written at a time
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.errors import UnknownName, suggest
-from polymodal.search.changes import Change, Put, Vectors
+from polymodal.retrieval.changes import Change, Put, Vectors
 
 
 class Growing:

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 from polymodal.core.errors import BadData, PolymodalError
-from polymodal.search import journal as journal_module
-from polymodal.search.index import Index
-from polymodal.search.journal import Journal, Lock
+from polymodal.retrieval import journal as journal_module
+from polymodal.retrieval.index import Index
+from polymodal.retrieval.journal import Journal, Lock
 
 WRITER = """
 import sys, numpy as np
-from polymodal.search.index import Index
+from polymodal.retrieval.index import Index
 folder, start, seed = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 index, rng = Index(folder), np.random.default_rng(seed)
 for i in range(start, 10**9):
@@ -178,7 +178,7 @@ def test_one_writer_at_a_time_and_readers_do_not_wait(tmp_path):
 
 
 def test_the_lock_of_a_killed_process_is_free(tmp_path):
-    code = "import sys, time\nfrom polymodal.search.journal import Lock\nfrom pathlib import Path\n"
+    code = "import sys, time\nfrom polymodal.retrieval.journal import Lock\nfrom pathlib import Path\n"
     code += "with Lock(Path(sys.argv[1])):\n    print('held', flush=True); time.sleep(60)"
     process = start(code, tmp_path / "lock")
     assert process.stdout is not None

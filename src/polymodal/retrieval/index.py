@@ -21,14 +21,14 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.errors import BadArgument, BadData, MissingExtra, UnknownName, suggest
-from polymodal.search import exact
-from polymodal.search.calibrate import FEWEST, Calibration
-from polymodal.search.changes import Change, Delete, Vectors, decode, decode_head, encode, encode_head
-from polymodal.search.corpus import Corpus
-from polymodal.search.graph import Graph, rescored
-from polymodal.search.inputs import as_put, unique, unit
-from polymodal.search.journal import Journal, Lock, Replaced
-from polymodal.search.where import matching
+from polymodal.retrieval import exact
+from polymodal.retrieval.calibrate import FEWEST, Calibration
+from polymodal.retrieval.changes import Change, Delete, Vectors, decode, decode_head, encode, encode_head
+from polymodal.retrieval.corpus import Corpus
+from polymodal.retrieval.graph import Graph, rescored
+from polymodal.retrieval.inputs import as_put, unique, unit
+from polymodal.retrieval.journal import Journal, Lock, Replaced
+from polymodal.retrieval.where import matching
 
 FORMAT = 1
 LARGE = 200_000_000  # numbers (items × width) from which `auto` builds a graph: exact search takes some 30 ms there

@@ -13,7 +13,7 @@ import numpy as np
 from polymodal.core.errors import BadArgument, BadData, UnknownName, suggest
 from polymodal.data.tables.source import Problem
 from polymodal.inference.space import Space
-from polymodal.search.index import Found, Index
+from polymodal.retrieval.index import Found, Index
 
 MEDIA = ("text", "image", "audio")
 
@@ -80,7 +80,7 @@ class Results(Sequence[Hit]):
 
     def page(self, path: str | Path) -> Path:
         """Write a page with pictures and players; returns its path."""
-        from polymodal.search.pages import write_page
+        from polymodal.retrieval.pages import write_page
 
         return write_page(self, Path(path))
 
