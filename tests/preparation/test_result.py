@@ -191,7 +191,7 @@ def test_other_cells_under_the_same_ids_are_other_data(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("polymodal.preparation.run.conclude", stop)
+        patch.setattr("polymodal.preparation.run.finalize", stop)
         with pytest.raises(PolymodalError, match="The same command with --resume"):
             done(data, ["spaces"], tmp_path)
     table(tmp_path, "id,words\n1,a  c\n2,b\n")
