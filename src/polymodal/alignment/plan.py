@@ -94,14 +94,13 @@ def plan_align(
                 source.column(column)
     table = given.joined(chosen)
     towers, encoders = _towers(chosen, config)
-    ALIGNERS.resolve(config.method)
+    solved = ALIGNERS.resolve(config.method)[0].learns == "fit"  # type: ignore[attr-defined]
     method = portable(config.method)
-    if towers != "frozen" and ALIGNERS.resolve(method)[0].learns == "fit":  # type: ignore[attr-defined]
+    if solved and towers != "frozen":
         raise BadArgument(
             f"{label(method)} finds its maps in one go from stored vectors, so towers are frozen; {towers!r} was "
             "asked (or followed from the encoders). Name pretrained encoders, or a method that learns by gradient."
         )
-    solved = ALIGNERS.resolve(method)[0].learns == "fit"  # type: ignore[attr-defined]
     if solved and config.training:
         raise BadArgument(
             f"{label(method)} is solved from all pairs, not trained: leave out training={dict(config.training)}."

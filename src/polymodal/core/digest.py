@@ -87,6 +87,12 @@ def _of_cell(cell: Any, prefix: bytes) -> bytes:
     return state.digest()
 
 
+def safe_name(name: str) -> str:
+    """A file name for any stream or strategy: readable, and unique by a digest where letters had to go."""
+    kept = "".join(c if c.isalnum() or c in "_-" else "_" for c in name)
+    return kept if kept == name else f"{kept[:60]}_{fingerprint(name)[:8]}"
+
+
 def _of_file(path: Path) -> Any:
     state = xxhash.xxh3_128()
     with path.open("rb", buffering=0) as file:

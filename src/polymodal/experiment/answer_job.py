@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -18,12 +18,11 @@ from polymodal.aligners.pairs import Side
 from polymodal.config import Training
 from polymodal.core.files import writing
 from polymodal.core.types import Tokens
-from polymodal.experiment.strategies import JOINT
-from polymodal.experiment.work import TEST, TRAIN, VALID, Event, Work, labelled_rows, open_features
+from polymodal.experiment.work import TEST, TRAIN, VALID, Epochs, Job, Work, labelled_rows, open_features
 from polymodal.models.adaptive import Adaptive
 from polymodal.models.base import Answer, Decisions, Labelled
-from polymodal.models.build import Strategy, Trees, build_answer, build_objectives, parameters
-from polymodal.models.specs import part_class
+from polymodal.models.build import Trees, build_answer, build_objectives, parameters
+from polymodal.models.strategy import Strategy
 from polymodal.models.towers import Towered
 from polymodal.nn.mask_streams import drop_streams
 from polymodal.objectives.base import Objective
@@ -32,13 +31,27 @@ from polymodal.train.loop import Epoch, train
 from polymodal.train.step import TrainingStep
 
 
-def answer_job(work: Work, job: Mapping[str, Any], out: Path) -> Iterator[Event]:
+@dataclass(frozen=True, kw_only=True)
+class AnswerJob(Job):
+    """Train `strategy` on stored tokens."""
+
+    kind: ClassVar[str] = "answer"
+    strategy: Strategy
+
+    def to_json(self) -> dict[str, Any]:
+        return {**super().to_json(), "strategy": self.strategy.to_json()}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        return super().from_json({**values, "strategy": Strategy.from_json(values["strategy"])})
+
+
+def answer_job(work: Work, job: AnswerJob, out: Path) -> Epochs:
     """Train one strategy with one seed on stored tokens; write its weights and its scores of held-out rows."""
-    strategy = Strategy.from_json(job["strategy"])
-    features = open_features(job["work"], strategy.streams, not strategy.reads_tokens)
-    options = Training().with_(job["training"])
-    strategy = cross_validated(work, strategy, features, options, job["seed"])
-    torch.manual_seed(job["seed"])
+    features = open_features(job.work, job.strategy.streams, not job.strategy.reads_tokens)
+    options = Training().with_(job.training)
+    strategy = cross_validated(work, job.strategy, features, options, job.seed)
+    torch.manual_seed(job.seed)
     answer = build_answer(
         strategy, features.widths, work.targets, work.dim, work.heads,
         cost=work.cost(strategy.streams), budget_ms=work.budget_ms,
@@ -47,16 +60,14 @@ def answer_job(work: Work, job: Mapping[str, Any], out: Path) -> Iterator[Event]
     curve: list[Epoch] = []
     if isinstance(answer, Trees):
         answer.fit(
-            features.read(torch.from_numpy(rows)), {n: v[rows].numpy() for n, v in work.labels.items()}, job["seed"]
+            features.read(torch.from_numpy(rows)), {n: v[rows].numpy() for n, v in work.labels.items()}, job.seed
         )
         strategy = replace(strategy, facts=answer.facts())
     else:
         objectives = build_objectives(strategy, features.widths, work.targets, work.dim, work.heads)
-        curve = list(
-            fit_answer(work, answer, features, torch.from_numpy(rows), valid, options, job["seed"], objectives)
-        )
+        curve = list(fit_answer(work, answer, features, torch.from_numpy(rows), valid, options, job.seed, objectives))
         seen, held = (labelled(work, features, torch.from_numpy(r)) for r in (rows, valid))
-        answer.finalize(seen, held, job["seed"])
+        answer.finalize(seen, held, job.seed)
     started = time.perf_counter()
     scores = {
         f"{split}/{name}": value.numpy()
@@ -64,25 +75,23 @@ def answer_job(work: Work, job: Mapping[str, Any], out: Path) -> Iterator[Event]
         for name, value in score_rows(answer, features, work.rows(index)).items()
     }
     took = time.perf_counter() - started
-    if strategy.family in JOINT:
+    if strategy.joint:
         scores |= alone_scores(answer, features, work.rows(TEST))
     with writing(out.with_suffix(".scores.safetensors")) as temporary:
         save_file(scores, temporary)
     with writing(out.with_suffix(".safetensors")) as temporary:
         save_tensors({k: v.contiguous() for k, v in answer.state_dict().items()}, temporary)
-    yield {
-        "event": "result",
-        "result": {
-            "strategy": strategy.to_json(),
-            "seed": job["seed"],
-            "level": strategy.level,
-            "parameters": parameters(answer),
-            "ms_per_row": 1000 * took / max(1, int((work.split > TRAIN).sum())),
-            "epoch": [e.number for e in curve],
-            "loss": [e.loss for e in curve],
-            "valid": [e.valid for e in curve],
-            "used": used_cells(answer, features, work.rows(VALID)),
-        },
+    yield from ()  # so short a training tells nothing on the way
+    return {
+        "strategy": strategy.to_json(),
+        "seed": job.seed,
+        "level": strategy.level,
+        "parameters": parameters(answer),
+        "ms_per_row": 1000 * took / max(1, int((work.split > TRAIN).sum())),
+        "epoch": [e.number for e in curve],
+        "loss": [e.loss for e in curve],
+        "valid": [e.valid for e in curve],
+        "used": used_cells(answer, features, work.rows(VALID)),
     }
 
 
@@ -128,7 +137,7 @@ def cross_validated(work: Work, strategy: Strategy, features: Features, options:
     if not isinstance(spec, Mapping) or "cv" not in [v for v in spec.values() if isinstance(v, str)]:
         return strategy
     names = features.widths if strategy.family == "fusion" else strategy.streams
-    candidates = [{**spec, **c} for c in part_class(spec).cv_grid(names)]  # type: ignore[attr-defined]
+    candidates = [{**spec, **c} for c in strategy.part.cls.cv_grid(names)]
     train = labelled_rows(work, work.rows(TRAIN))
     part = np.random.default_rng(0).permutation(len(train)) % 3
     quick = options.with_({"epochs": max(5, options.epochs // 3)})

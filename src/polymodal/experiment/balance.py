@@ -11,8 +11,7 @@ import numpy as np
 from polymodal.evaluation.statistics import Paired, bootstrap, holm, paired
 from polymodal.experiment.compare import Outcome, Question, score_of
 from polymodal.experiment.plan import Plan
-from polymodal.experiment.results import FINE_TUNED, Results
-from polymodal.experiment.strategies import JOINT, TOWERS, base_of, joint
+from polymodal.experiment.results import Results
 from polymodal.report.wording import signed
 
 
@@ -25,12 +24,12 @@ def balance(
     is none. `worth` are the Shapley worths of the chosen model, whose name is `seen`.
     """
     named = {o.name: o for o in outcomes}
-    plain = [named[s.name] for s in joint(plan.strategies) if s.name in named and not (s.objective or s.align)]
+    plain = [named[s.name] for s in plan.strategies if s.joint and not s.towers and s.name in named]
     if not plain:
         return {}
     best = max(plain, key=lambda o: score_of(o, [question]))
     rows = _objectives(plan, named, question)
-    base = named.get(base_of(rows[0]["strategy"]), best) if rows else best
+    base = named.get(named[rows[0]["strategy"]].strategy.fusion, best) if rows else best
     streams = _streams(finished, base, named, question, worth)
     found = {
         "fusion": base.name,
@@ -50,7 +49,7 @@ def _streams(
     worths = {s["name"]: s for s in worth.get("streams") or []}
     found = []
     for name, inside in finished.alone(fusion.name).items():
-        single = named.get(f"{name} alone")
+        single = next((o for o in named.values() if o.level == "single" and o.streams == (name,)), None)
         if single is None:
             continue
         gap = _better(q, single.test[target], inside[target])
@@ -71,16 +70,15 @@ def _streams(
 def _objectives(plan: Plan, named: Mapping[str, Outcome], q: Question) -> list[dict[str, Any]]:
     """A row an objective compared, against the same fusion with towers and no objective; p after Holm's correction."""
     target, found = q.target.name, []
-    for strategy in plan.compared:
-        for ending in ("", FINE_TUNED):
-            row = named.get(strategy.name + ending)
-            base = named.get(f"{base_of(strategy.name)} + {TOWERS}{ending}")
-            if row is None or base is None or row is base or strategy.family not in JOINT:
+    for compared in plan.compared:
+        for strategy in (compared, replace(compared, finetuned=True)):
+            row, base = named.get(strategy.name), named.get(replace(strategy, objective=None).name)
+            if row is None or base is None or row is base:
                 continue
             difference = _better(q, row.test[target], base.test[target])
             found.append(
                 {
-                    "name": strategy.name.split(" + ", 1)[1] + ending,
+                    "name": strategy.variant,
                     "strategy": row.name,
                     "baseline": base.name,
                     "valid": score_of(row, [q]),

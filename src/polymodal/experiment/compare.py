@@ -15,6 +15,7 @@ from polymodal.core.files import writing
 from polymodal.core.types import Target
 from polymodal.evaluation.metrics import METRICS, Metric, primary
 from polymodal.evaluation.statistics import Interval, Paired, bootstrap, caruana, paired
+from polymodal.models.strategy import Strategy
 from polymodal.report.wording import signed
 
 COLUMNS = (
@@ -32,19 +33,21 @@ COLUMNS = (
     "predict_ms",
     "parameters",
     "note",
+    "fusion",
+    "objective",
+    "aligner",
+    "finetuned",
 )
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one strategy predicted, every seed: `valid` and `test` map a target to predictions [S, N, ...].
+    """What a strategy, an ensemble or chance predicted: `valid` and `test` map a target to predictions [S, N, ...].
 
     `predict_ms` and `parameters` count its encoders too, whose part is `encoder_ms` and `encoder_parameters`.
     """
 
-    name: str
-    level: str  # single | early | feature | … | decision | ensemble | chance
-    streams: tuple[str, ...]
+    strategy: Strategy
     valid: Mapping[str, np.ndarray]
     test: Mapping[str, np.ndarray]
     seconds: float = 0.0
@@ -55,6 +58,19 @@ class Outcome:
     note: str = ""
     weights: tuple[Mapping[str, float], ...] = ()  # an ensemble's weights, one mapping a seed
     valid_score: float | None = None  # set where the plain validation score would flatter (an ensemble fitted on it)
+
+    @property
+    def name(self) -> str:
+        return self.strategy.name
+
+    @property
+    def level(self) -> str:
+        """`single`, `early`, `feature`, …, `decision`, `ensemble` or `chance`."""
+        return self.strategy.level
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        return self.strategy.streams
 
     @property
     def seeds(self) -> int:
@@ -114,9 +130,7 @@ def chance(questions: Sequence[Question], seeds: int) -> Outcome:
         return np.broadcast_to(np.array(target.frequencies), (seeds, rows, target.width)).copy()
 
     return Outcome(
-        "chance",
-        "chance",
-        (),
+        Strategy("chance", "chance", ()),
         {q.target.name: constant(q.target, len(q.valid)) for q in questions},
         {q.target.name: constant(q.target, len(q.test)) for q in questions},
     )
@@ -151,9 +165,7 @@ def ensemble(members: Sequence[Outcome], question: Question, *, rounds: int = 20
         return {name: np.stack([np.tensordot(w, p, 1) for w, p in zip(weights, stacked)])}
 
     return Outcome(
-        "ensemble",
-        "ensemble",
-        streams,
+        Strategy("ensemble", "ensemble", streams),
         blend("valid"),
         blend("test"),
         seconds=sum(members[i].seconds for i in used),
@@ -242,6 +254,7 @@ def _row(outcome: Outcome, question: Question, seed: int) -> dict[str, Any]:
         "predict_ms": outcome.predict_ms,
         "parameters": outcome.parameters,
         "note": outcome.note,
+        **outcome.strategy.words(),
     }
 
 

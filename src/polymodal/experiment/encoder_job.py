@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -14,32 +15,40 @@ from torch import Tensor
 from polymodal.config import Training
 from polymodal.core.errors import BadArgument
 from polymodal.core.files import writing
-from polymodal.experiment.work import TRAIN, VALID, Event, Work
+from polymodal.core.registry import Spec
+from polymodal.experiment.work import TRAIN, VALID, Epochs, Job, Work
 from polymodal.models.base import Model
-from polymodal.models.build import Strategy, build_answer, build_encoder, parameters
+from polymodal.models.build import build_answer, build_encoder, parameters
+from polymodal.models.strategy import Strategy
+from polymodal.runs.events import EpochEnd
 from polymodal.train.encode import store_tokens
 from polymodal.train.loop import Epoch, total, train
 
 
-def encoder_job(work: Work, job: Mapping[str, Any], out: Path) -> Iterator[Event]:
+@dataclass(frozen=True, kw_only=True)
+class EncoderJob(Job):
+    """Train the encoder of `stream`: whole (`fold` None), or on the training rows outside one part of them."""
+
+    kind: ClassVar[str] = "encoder"
+    stream: str
+    fold: int | None
+    encoder: Spec
+
+
+def encoder_job(work: Work, job: EncoderJob, out: Path) -> Epochs:
     """Train one stream's encoder with a head of its own (all training rows, or those outside a fold), store its tokens.
 
     A frozen encoder is not trained. The whole encoder stores every row's tokens that may be read from it; a fold's
     stores those of its fold, and of the validation rows, by which the folds' spaces are matched.
     """
-    stream, fold = job["stream"], job["fold"]
-    torch.manual_seed(job["seed"])
-    encoder = build_encoder(job["encoder"], work.facts[stream], work.dim)
+    stream, fold = job.stream, job.fold
+    torch.manual_seed(job.seed)
+    encoder = build_encoder(job.encoder, work.facts[stream], work.dim)
     curve: list[Epoch] = []
     if any(p.requires_grad for p in encoder.parameters()):
-        answer = build_answer(
-            Strategy(stream, "single", "late_mean", (stream,)),
-            {stream: encoder.dim},
-            work.targets,
-            work.dim,
-            work.heads,
-        )
-        options = Training(modality_dropout=0.0).with_({**encoder.recipe(), **job["training"]})
+        alone = Strategy("single", "late_mean", (stream,))
+        answer = build_answer(alone, {stream: encoder.dim}, work.targets, work.dim, work.heads)
+        options = Training(modality_dropout=0.0).with_({**encoder.recipe(), **job.training})
         present = work.dataset.present[stream]
         rows = work.rows(TRAIN, fold=fold)
         rows = rows[present[rows]]
@@ -51,22 +60,14 @@ def encoder_job(work: Work, job: Mapping[str, Any], out: Path) -> Iterator[Event
             )
         encoder.fit_statistics(work.dataset.tensors(stream, rows[:2048]))
         model = Model({stream: encoder}, answer)
-        for epoch in fit_encoder(
-            work, model, stream, rows, valid, options, job["seed"], out.with_suffix(".checkpoint")
-        ):
+        for epoch in fit_encoder(work, model, stream, rows, valid, options, job.seed, out.with_suffix(".checkpoint")):
             curve.append(epoch)
-            yield {
-                "event": "epoch",
-                "number": epoch.number,
-                "of": options.epochs,
-                "loss": epoch.loss,
-                "valid": epoch.valid,
-            }
+            yield EpochEnd(epoch.number, options.epochs, epoch.loss, epoch.valid)
     wanted = np.concatenate([work.rows(TRAIN, fold=fold, inside=True), work.rows(VALID)]) if fold is not None else None
     result = store_tokens(encoder, work.dataset, stream, work.store, wanted)
     with writing(out.with_suffix(".safetensors")) as temporary:
         save_file({k: v.contiguous() for k, v in encoder.state_dict().items()}, temporary)
-    result |= {
+    return result | {
         "stream": stream,
         "fold": fold,
         "parameters": parameters(encoder),
@@ -75,7 +76,6 @@ def encoder_job(work: Work, job: Mapping[str, Any], out: Path) -> Iterator[Event
         "loss": [e.loss for e in curve],
         "valid": [e.valid for e in curve],
     }
-    yield {"event": "result", "result": result}
 
 
 def fit_encoder(

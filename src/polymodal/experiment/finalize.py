@@ -18,7 +18,7 @@ from polymodal.evaluation.metrics import compute, primary
 from polymodal.experiment.balance import balance
 from polymodal.experiment.compare import Comparison, Outcome, Question, chance, compare, ensemble, write_leaderboard
 from polymodal.experiment.plan import Plan
-from polymodal.experiment.results import FINE_TUNED, Results
+from polymodal.experiment.results import Results
 from polymodal.inference.evaluation import Evaluation, evaluate
 from polymodal.inference.predictor import Predictor, answer_columns
 from polymodal.inference.run import Run
@@ -43,7 +43,7 @@ def finalize(
     finished = Results(plan, folder / "work")
     questions = [question_of(plan, t) for t in plan.targets]
     outcomes = finished.outcomes()
-    fusions = [o for o in outcomes if o.level != "single" and not o.name.endswith(FINE_TUNED)]
+    fusions = [o for o in outcomes if o.level != "single" and not o.strategy.finetuned]
     if plan.config.ensemble and len(fusions) > 1 and len(questions) == 1:
         outcomes.append(ensemble(fusions, questions[0]))
     outcomes.append(chance(questions, len(finished.seeds)))

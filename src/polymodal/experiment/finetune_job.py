@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -15,33 +16,46 @@ from torch import Tensor
 
 from polymodal.config import Training
 from polymodal.core.files import writing
+from polymodal.core.registry import Spec
 from polymodal.core.types import Tokens
-from polymodal.experiment.work import TEST, TRAIN, VALID, Event, Work, answer_out, encoder_out, labelled_rows
+from polymodal.experiment.answer_job import AnswerJob
+from polymodal.experiment.work import TEST, TRAIN, VALID, Epochs, Work, answer_out, encoder_out, labelled_rows
 from polymodal.models.base import Model
-from polymodal.models.build import Strategy, build_answer, build_encoder, build_objectives, parameters
+from polymodal.models.build import build_answer, build_encoder, build_objectives, parameters
 from polymodal.nn.mask_streams import drop_streams
+from polymodal.runs.events import EpochEnd
 from polymodal.train.loop import Epoch, train
 from polymodal.train.step import TrainingStep
 
 GENTLE = {"epochs": 5, "batch": 128, "lr": 2e-4, "patience": 3}  # little and slowly: both parts are trained already
 
 
-def finetune_job(work: Work, job: Mapping[str, Any], out: Path) -> Iterator[Event]:
+@dataclass(frozen=True, kw_only=True)
+class FinetuneJob(AnswerJob):
+    """Train `strategy`, whose own job is done, and the encoders of its streams together."""
+
+    kind: ClassVar[str] = "finetune"
+    encoders: Mapping[str, Spec]
+
+
+def finetune_job(work: Work, job: FinetuneJob, out: Path) -> Epochs:
     """Fine-tune one strategy with one seed end to end; write all its weights and its scores of held-out rows.
 
     The weights of before count as a candidate, so the result is never worse on validation rows.
     """
-    strategy = Strategy.from_json(job["strategy"])
-    encoders = {name: build_encoder(job["encoders"][name], work.facts[name], work.dim) for name in strategy.streams}
+    strategy = job.strategy
+    encoders = {name: build_encoder(job.encoders[name], work.facts[name], work.dim) for name in strategy.streams}
     for name, encoder in encoders.items():
         encoder.load_state_dict(load_file(encoder_out(work.folder, name).with_suffix(".safetensors")))
     widths = {name: encoder.dim for name, encoder in encoders.items()}
     answer = build_answer(strategy, widths, work.targets, work.dim, work.heads)
-    answer.load_state_dict(load_file(answer_out(work.folder, strategy.name, job["seed"]).with_suffix(".safetensors")))
+    answer.load_state_dict(
+        load_file(answer_out(work.folder, replace(strategy, finetuned=False), job.seed).with_suffix(".safetensors"))
+    )
     model = Model(encoders, answer)
-    options = Training().with_({**GENTLE, **job["training"]})
+    options = Training().with_({**GENTLE, **job.training})
     valid = work.rows(VALID)
-    torch.manual_seed(job["seed"])
+    torch.manual_seed(job.seed)
     objectives = build_objectives(strategy, widths, work.targets, work.dim, work.heads)
 
     def encode(rows: Tensor) -> dict[str, Tokens]:
@@ -59,17 +73,17 @@ def finetune_job(work: Work, job: Mapping[str, Any], out: Path) -> Iterator[Even
 
     model.eval()
     with torch.no_grad():
-        before = validate()
+        score_before = validate()
     untouched = {k: v.detach().clone() for k, v in model.state_dict().items()}
     curve: list[Epoch] = []
     rows = training.rows(torch.from_numpy(labelled_rows(work, work.rows(TRAIN))))
     for epoch in train(
-        training, loss, validate, rows, options, seed=job["seed"], checkpoint=out.with_suffix(".checkpoint"),
+        training, loss, validate, rows, options, seed=job.seed, checkpoint=out.with_suffix(".checkpoint"),
         hooks=training if objectives else None,
     ):  # fmt: skip
         curve.append(epoch)
-        yield {"event": "epoch", "number": epoch.number, "of": options.epochs, "loss": epoch.loss, "valid": epoch.valid}
-    if before >= max(e.valid for e in curve):
+        yield EpochEnd(epoch.number, options.epochs, epoch.loss, epoch.valid)
+    if score_before >= max(e.valid for e in curve):
         model.load_state_dict(untouched)
     model.eval()
     with torch.no_grad():
@@ -82,17 +96,16 @@ def finetune_job(work: Work, job: Mapping[str, Any], out: Path) -> Iterator[Even
         save_file(scores, temporary)
     with writing(out.with_suffix(".safetensors")) as temporary:
         save_tensors({k: v.contiguous() for k, v in model.state_dict().items()}, temporary)
-    result = {
+    return {
         "strategy": strategy.to_json(),
-        "seed": job["seed"],
+        "seed": job.seed,
         "level": strategy.level,
         "parameters": parameters(model),
-        "before": before,
+        "before": score_before,
         "epoch": [e.number for e in curve],
         "loss": [e.loss for e in curve],
         "valid": [e.valid for e in curve],
     }
-    yield {"event": "result", "result": result}
 
 
 def _scores(work: Work, model: Model, rows: np.ndarray) -> dict[str, Tensor]:

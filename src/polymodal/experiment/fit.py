@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +18,25 @@ from polymodal.data.inspection.examine import misfits
 from polymodal.data.storage.dataset import Dataset, process_table
 from polymodal.data.storage.store import Store, default_store
 from polymodal.data.tables.source import cells
+from polymodal.experiment.answer_job import AnswerJob
 from polymodal.experiment.augment import augmented
 from polymodal.experiment.compare import score_of
 from polymodal.experiment.crossfit import join_parts
+from polymodal.experiment.encoder_job import EncoderJob
 from polymodal.experiment.finalize import finalize, question_of
+from polymodal.experiment.finetune_job import FinetuneJob
 from polymodal.experiment.neighbours import add_neighbours
 from polymodal.experiment.plan import Plan
 from polymodal.experiment.plan import plan as make_plan
 from polymodal.experiment.results import Results
-from polymodal.experiment.strategies import ALWAYS, base_of
-from polymodal.experiment.work import TRAIN, VALID, answer_out, encoder_out, finetune_out
+from polymodal.experiment.strategies import ALWAYS
+from polymodal.experiment.work import TRAIN, VALID, Job, answer_out, encoder_out
 from polymodal.inference.run import Run
-from polymodal.models.build import Strategy, listed
-from polymodal.models.specs import part_class, portable
+from polymodal.models.specs import listed, part_class
+from polymodal.models.strategy import Strategy
 from polymodal.process import PROCESSORS
 from polymodal.process.base import Processor
+from polymodal.runs.events import Done, EpochEnd, Failed, Skipped
 from polymodal.runs.folder import claimed, set_aside
 from polymodal.runs.pool import Pool
 from polymodal.runs.progress import Log, Progress, tracker_of
@@ -195,20 +200,19 @@ class _Session:
             features.save(self.work / "features", stream)
             self.log.write("tokens", stream=stream, groups=groups, explained=explained)
 
-    def _encoder_job(self, stream: str, fold: int | None) -> dict[str, Any]:
+    def _encoder_job(self, stream: str, fold: int | None) -> EncoderJob:
         config, spec = self.plan.config, self.plan.encoders[stream]
-        return {
-            "kind": "encoder",
-            "stream": stream,
-            "fold": fold,
-            "encoder": portable(spec),
-            "seed": config.seed,
-            "training": {**config.training, **config.encoder_training},
-            "work": str(self.work.resolve()),
-            "out": str(encoder_out(self.work, stream, fold)),
-            "inline": _is_local(spec),
-            "name": f"{stream} {'whole' if fold is None else f'part {fold + 1}'}",
-        }
+        return EncoderJob(
+            name=f"{stream} {'whole' if fold is None else f'part {fold + 1}'}",
+            stream=stream,
+            fold=fold,
+            encoder=spec,
+            seed=config.seed,
+            training={**config.training, **config.encoder_training},
+            work=str(self.work.resolve()),
+            out=str(encoder_out(self.work, stream, fold)),
+            inline=_is_local(spec),
+        )
 
     def _costly_first(self, streams: Sequence[str]) -> list[str]:
         """Long jobs first, so that no core idles at the end."""
@@ -224,33 +228,31 @@ class _Session:
         modalities, concat, late mean) is trained whatever the limit.
         """
         config = self.plan.config
-        jobs: list[dict[str, Any]] = []
-        for seed in range(config.seed, config.seed + config.seeds):
-            jobs += [self._answer_job(strategy, seed) for strategy in self.plan.strategies]
-        needed = [j for j in jobs if j["seed"] == config.seed and _needed(j["strategy"])] if self.deadline else []
+        seeds = range(config.seed, config.seed + config.seeds)
+        jobs = [self._answer_job(strategy, seed) for seed in seeds for strategy in self.plan.strategies]
+        needed = [j for j in jobs if j.seed == config.seed and _needed(j.strategy)] if self.deadline else []
         try:
             if needed:
                 self._run("baselines", needed)
             self._run("strategies", [j for j in jobs if j not in needed], limited=True)
         except KeyboardInterrupt:
-            if not any(Path(f"{j['out']}.json").exists() for j in jobs):
+            if not any(Path(f"{j.out}.json").exists() for j in jobs):
                 raise
             self._stopped("strategies that had not finished are missing")
             return False
         return True
 
-    def _answer_job(self, strategy: Strategy, seed: int) -> dict[str, Any]:
+    def _answer_job(self, strategy: Strategy, seed: int) -> AnswerJob:
         config, parts = self.plan.config, [strategy.spec, *listed(strategy.objective or ()), strategy.align]
-        return {
-            "kind": "answer",
-            "strategy": {**strategy.to_json(), "spec": portable(strategy.spec)},
-            "seed": seed,
-            "training": {**config.training, **config.answer_training},
-            "work": str(self.work.resolve()),
-            "out": str(answer_out(self.work, strategy.name, seed)),
-            "inline": any(_is_local(spec) for spec in parts if spec is not None),
-            "name": f"{strategy.name} #{seed}",
-        }
+        return AnswerJob(
+            name=f"{strategy.name} #{seed}",
+            strategy=strategy,
+            seed=seed,
+            training={**config.training, **config.answer_training},
+            work=str(self.work.resolve()),
+            out=str(answer_out(self.work, strategy, seed)),
+            inline=any(_is_local(spec) for spec in parts if spec is not None),
+        )
 
     def objectives(self) -> bool:
         """Train the fusion by every objective to compare, and with none; False when the user stopped it."""
@@ -258,11 +260,11 @@ class _Session:
         finished = Results(plan, self.work)
         questions = [question_of(plan, t) for t in plan.targets]
         named = listed(config.objectives_on)
-        able = {base_of(s.name) for s in plan.compared} - set(named)
-        ranked = sorted((o for o in finished.outcomes() if o.name in able), key=lambda o: -score_of(o, questions))
+        able = [o for o in finished.outcomes() if o.name in {s.fusion for s in plan.compared} - set(named)]
+        ranked = sorted(able, key=lambda o: -score_of(o, questions))
         chosen = {*named, *([ranked[0].name] if "best" in named and ranked else [])}
         seeds = range(config.seed, config.seed + config.seeds)
-        rows = [s for s in plan.compared if base_of(s.name) in chosen]
+        rows = [s for s in plan.compared if s.fusion in chosen]
         try:
             self._run("objectives", [self._answer_job(s, seed) for seed in seeds for s in rows], limited=True)
         except KeyboardInterrupt:
@@ -281,23 +283,26 @@ class _Session:
         finished, config = Results(self.plan, self.work), self.plan.config
         questions = [question_of(self.plan, t) for t in self.plan.targets]
         every = (*self.plan.strategies, *self.plan.compared)
-        trainable = {s.name: s for s in every if s.family in ("fusion", "decision") or s.towers}
+        trainable = {s.name for s in every if s.family in ("fusion", "decision") or s.towers}
         ranked = sorted((o for o in finished.outcomes() if o.name in trainable), key=lambda o: -score_of(o, questions))
         chosen = dict.fromkeys([*(o.name for o in ranked[:1]), *(s.name for s in self.plan.compared)])
-        jobs = [
-            {
-                "kind": "finetune",
-                "strategy": result["strategy"],
-                "encoders": {name: portable(spec) for name, spec in self.plan.encoders.items()},
-                "seed": seed,
-                "training": dict(config.finetune_training),
-                "work": str(self.work.resolve()),
-                "out": str(finetune_out(self.work, name, seed)),
-                "inline": any(_is_local(spec) for spec in (*self.plan.encoders.values(), trainable[name].spec)),
-                "name": f"{name} fine-tuned #{seed}",
-            }
+        settled = [
+            (seed, replace(Strategy.from_json(result["strategy"]), finetuned=True))
             for name in chosen
             for seed, result in zip(finished.seeds, finished.answers.get(name, ()))
+        ]
+        jobs = [
+            FinetuneJob(
+                name=f"{strategy.name} #{seed}",
+                strategy=strategy,
+                encoders=dict(self.plan.encoders),
+                seed=seed,
+                training=dict(config.finetune_training),
+                work=str(self.work.resolve()),
+                out=str(answer_out(self.work, strategy, seed)),
+                inline=any(_is_local(spec) for spec in (*self.plan.encoders.values(), strategy.spec)),
+            )
+            for seed, strategy in settled
         ]
         try:
             self._run("fine-tuning", jobs, limited=True)
@@ -305,7 +310,7 @@ class _Session:
             self._stopped("fine-tuning did not finish")
 
     def _run(
-        self, name: str, jobs: list[dict[str, Any]], *, limited: bool = False, all_needed: bool = False
+        self, name: str, jobs: Sequence[Job], *, limited: bool = False, all_needed: bool = False
     ) -> dict[str, dict[str, Any]]:
         """Run jobs, show and log their events; results by output path.
 
@@ -316,26 +321,25 @@ class _Session:
         late = 0
         deadline = self.deadline if limited else None
         for job, event in self.pool.run(jobs, until=deadline):
-            if event["event"] == "epoch":
-                stage.detail(f"{job['name']}: epoch {event['number']}/{event['of']}, valid {event['valid'] or 0:.3f}")
-                self.log.write("epoch", job=job["name"], **{k: event[k] for k in ("number", "loss", "valid")})
-            elif event["event"] == "done":
-                results[job["out"]] = event["result"]
-                stage.advance(job["name"])
-                kept = {k: v for k, v in event["result"].items() if k not in ("epoch", "loss", "valid", "strategy")}
-                self.log.write("done", job=job["name"], **kept)
-            elif event["event"] == "skipped":
-                late += 1
-            else:
-                self.log.write("failed", job=job["name"], reason=event["reason"], trace=event["trace"])
+            if isinstance(event, EpochEnd):
+                stage.detail(f"{job.name}: epoch {event.number}/{event.of}, valid {event.valid or 0:.3f}")
+                self.log.write("epoch", job=job.name, number=event.number, loss=event.loss, valid=event.valid)
+            elif isinstance(event, Done):
+                results[job.out] = event.result
+                stage.advance(job.name)
+                kept = {k: v for k, v in event.result.items() if k not in ("epoch", "loss", "valid", "strategy")}
+                self.log.write("done", job=job.name, **kept)
+            elif isinstance(event, Failed):
+                self.log.write("failed", job=job.name, reason=event.reason, trace=event.trace)
                 if all_needed:
                     raise PolymodalError(
-                        f"The encoder {job['name']!r} failed, and no fusion can do without it; what is finished is "
-                        f"kept for --resume. {event['reason']}"
+                        f"The encoder {job.name!r} failed, and no fusion can do without it; what is finished is "
+                        f"kept for --resume. {event.reason}"
                     )
-                self.notes.append(f"{job['name']} failed and is left out: {event['reason']}")
-                self.progress.say(self.notes[-1])
-                stage.advance(job["name"])
+                self.note([f"{job.name} failed and is left out: {event.reason}"])
+                stage.advance(job.name)
+            elif isinstance(event, Skipped):
+                late += 1
         if late:
             self.notes.append(f"The time limit left {late} of {len(jobs)} fits undone.")
         self.timings.append(
@@ -344,8 +348,8 @@ class _Session:
         return results
 
 
-def _needed(strategy: Mapping[str, Any]) -> bool:
-    return strategy["family"] == "single" or strategy["name"] in ALWAYS
+def _needed(strategy: Strategy) -> bool:
+    return strategy.family == "single" or strategy.name in ALWAYS
 
 
 def _is_local(spec: Spec) -> bool:

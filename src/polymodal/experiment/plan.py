@@ -23,8 +23,9 @@ from polymodal.data.target import encode_target, fit_target, unseen
 from polymodal.encoders import ENCODERS
 from polymodal.experiment.strategies import check, check_aligner, compared, settled, strategies, varied
 from polymodal.heads import HEADS
-from polymodal.models.build import Heads, Strategy, build_answer, listed
-from polymodal.models.specs import DEFAULT_ENCODERS, portable, processor_spec
+from polymodal.models.build import Heads, build_answer
+from polymodal.models.specs import DEFAULT_ENCODERS, listed, portable, processor_spec
+from polymodal.models.strategy import Strategy
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +122,7 @@ class Plan:
             if names:
                 lines.append(f"  {word}: {', '.join(names)}")
         if self.compared:
-            rows = dict.fromkeys(s.name.split(" + ", 1)[1] for s in self.compared)
+            rows = dict.fromkeys(s.variant for s in self.compared)
             where = ", ".join(map(label, listed(c.objectives_on)))
             lines.append(f"  objectives, on {where}, each with a tower a stream: {', '.join(rows)}")
         lines.append("Choice by validation score; the test rows are read once, at the end.")

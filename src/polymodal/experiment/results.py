@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,12 @@ from polymodal.evaluation.calibration import conformal_radius, fit_temperature
 from polymodal.experiment.compare import Outcome
 from polymodal.experiment.neighbours import memory_path
 from polymodal.experiment.plan import Plan
-from polymodal.experiment.work import answer_out, encoder_out, finetune_out, prediction_of
+from polymodal.experiment.work import answer_out, encoder_out, prediction_of
 from polymodal.inference.predictor import Member, Predictor, assemble_answer, under
-from polymodal.models.build import Heads, Strategy, build_encoder
+from polymodal.models.build import Heads, build_encoder
+from polymodal.models.strategy import Strategy
 from polymodal.nn.layers.named import module_name
 from polymodal.process.base import Processor
-
-FINE_TUNED = " fine-tuned"
 
 
 class Results:
@@ -41,11 +41,12 @@ class Results:
         self.encoders = {name: read_json(encoder_out(work, name).with_suffix(".json")) for name in plan.streams}
         settings = read_json(work / "work.json")
         self.cost = {s: settings["processing_ms"][s] + e["ms_per_row"] for s, e in self.encoders.items()}
-        names = [s.name for s in (*plan.strategies, *plan.compared)]
-        read = {name: self._results(name) for name in [*names, *(f"{name}{FINE_TUNED}" for name in names)]}
+        trained = (*plan.strategies, *plan.compared)
+        self.strategies = {s.name: s for s in (*trained, *(replace(s, finetuned=True) for s in trained))}
+        read = {name: self._results(name) for name in self.strategies}
         self.seeds = _matched([tuple(found) for found in read.values() if found])
         self.answers = {n: [found[s] for s in self.seeds] for n, found in read.items() if set(self.seeds) <= set(found)}
-        if not any(self._strategy(name).family == "single" for name in self.answers):
+        if not any(self.strategies[name].family == "single" for name in self.answers):
             raise PolymodalError("No single modality finished, so fusing cannot be judged. Continue with --resume.")
 
     def _results(self, name: str) -> dict[int, dict[str, Any]]:
@@ -54,44 +55,37 @@ class Results:
         return {s: read_json(p) for s, p in paths.items() if p.exists()}
 
     def _path(self, name: str, seed: int) -> Path:
-        if name.endswith(FINE_TUNED):
-            return finetune_out(self.work, name.removesuffix(FINE_TUNED), seed)
-        return answer_out(self.work, name, seed)
-
-    def _strategy(self, name: str) -> Strategy:
-        return next(s for s in (*self.plan.strategies, *self.plan.compared) if s.name == name.removesuffix(FINE_TUNED))
+        return answer_out(self.work, self.strategies[name], seed)
 
     def outcomes(self) -> list[Outcome]:
         """What every finished strategy predicted, in the plan's order."""
-        found = []
+        outcomes = []
         for name, results in self.answers.items():
-            strategy = self._strategy(name)
+            strategy = self.strategies[name]
             encoders = [self.encoders[s] for s in strategy.streams]
             scores = [self._scores(name, seed) for seed in self.seeds]
             own = results[0]["parameters"]
             used = {s: float(np.mean([r["used"][s] for r in results])) for s in results[0].get("used", {})}
             encoder_ms = sum(e["ms_per_row"] * used.get(s, 1.0) for s, e in zip(strategy.streams, encoders))
             encoder_parameters = sum(e["parameters"] for e in encoders)
-            found.append(
+            outcomes.append(
                 Outcome(
-                    name,
-                    strategy.level,
-                    strategy.streams,
+                    strategy,
                     self._predictions(scores, "valid"),
                     self._predictions(scores, "test"),
                     seconds=float(np.mean([r["seconds"] for r in results])),
                     predict_ms=encoder_ms + float(np.median([r.get("ms_per_row", 0.0) for r in results])),
-                    parameters=own if name.endswith(FINE_TUNED) else own + encoder_parameters,
+                    parameters=own if strategy.finetuned else own + encoder_parameters,
                     encoder_ms=encoder_ms,
                     encoder_parameters=encoder_parameters,
-                    note=self._note(name, used),
+                    note=self._note(strategy, used),
                 )
             )
-        return found
+        return outcomes
 
-    def _note(self, name: str, used: Mapping[str, float]) -> str:
+    def _note(self, strategy: Strategy, used: Mapping[str, float]) -> str:
         """What the leaderboard says beside a strategy's figures."""
-        if name.endswith(FINE_TUNED):
+        if strategy.finetuned:
             return "encoders and fusion trained together at last"
         if not used:
             return ""
@@ -104,7 +98,7 @@ class Results:
     def alone(self, name: str) -> dict[str, dict[str, np.ndarray]]:
         """What a joint strategy predicts on test rows from one stream, all others missing: stream, then target."""
         scores = [self._scores(name, seed) for seed in self.seeds]
-        streams = [s for s in self._strategy(name).streams if f"alone/{s}/{self.plan.targets[0].name}" in scores[0]]
+        streams = [s for s in self.strategies[name].streams if f"alone/{s}/{self.plan.targets[0].name}" in scores[0]]
         return {stream: self._predictions(scores, f"alone/{stream}") for stream in streams}
 
     def _predictions(self, scores: Sequence[Mapping[str, np.ndarray]], split: str) -> dict[str, np.ndarray]:
@@ -134,7 +128,7 @@ class Results:
         widths = {n: e.dim for n, e in encoders.items()}
         answer = assemble_answer(deployed, widths, plan.targets, config.dim, self.heads)
         stored = {n: load_tensors(self._path(n, seed).with_suffix(".safetensors")) for n in members}
-        if chosen.name.endswith(FINE_TUNED):
+        if chosen.strategy.finetuned:
             together = stored[chosen.name]
             states = {n: under(together, f"encoders.{module_name(n)}.") for n in streams}
             stored = {chosen.name: under(together, "answer.")}

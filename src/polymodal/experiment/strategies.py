@@ -2,43 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from polymodal.aligners import ALIGNERS
 from polymodal.core.errors import BadArgument, suggest
 from polymodal.core.registry import Spec, label
-from polymodal.models.build import CATALOGUES, Strategy, family_of, kinds_of, listed
-from polymodal.models.specs import portable
+from polymodal.models.specs import CATALOGUES, listed, portable, resolved
+from polymodal.models.strategy import Strategy
 from polymodal.objectives import OBJECTIVES
 
 AUTO = ("concat", "gated", "attention", "late_mean", "product", "stacking")
 ALWAYS = ("concat", "late_mean")
-JOINT = ("fusion", "answer")  # families whose streams are trained together, so that one can starve another
 NO_FUSION = "An objective or an aligner needs a fusion of several streams; there is none here."
-TOWERS = "towers"  # what the row without an objective is called: the same model, trained by its own loss
-
-
-def with_objective(strategy: Strategy, objective: Spec | Sequence[Spec] | None) -> Strategy:
-    """The strategy with towers, trained by `objective`, several of them, or (None) by its own loss only."""
-    words = TOWERS if objective is None else named(objective)
-    return replace(strategy, name=f"{strategy.name} + {words}", objective=objective, towers=True)
-
-
-def with_aligner(strategy: Strategy, align: Spec, weight: float) -> Strategy:
-    """The strategy behind towers and an aligner, whose loss counts `weight`."""
-    name = f"{strategy.name} + {label(align)}"
-    return replace(strategy, name=name, align=align, align_weight=weight, towers=True)
-
-
-def named(objective: Spec | Sequence[Spec]) -> str:
-    """The words for one objective, or for several together."""
-    return " + ".join(label(spec) for spec in listed(objective))
-
-
-def joint(strategies: Iterable[Strategy]) -> list[Strategy]:
-    """Those strategies that train all streams together."""
-    return [s for s in strategies if s.family in JOINT]
 
 
 def varied(
@@ -47,13 +23,11 @@ def varied(
     """One more row for each joint strategy where an objective or an aligner is asked for; the plain ones stay."""
     if objective is None and align is None:
         return tuple(strategies)
-    more = joint(strategies)
+    more = [
+        replace(s, objective=objective, align=align, align_weight=weight, towers=True) for s in strategies if s.joint
+    ]
     if not more:
         raise BadArgument(NO_FUSION)
-    if align is not None:
-        more = [with_aligner(s, align, weight) for s in more]
-    if objective is not None:
-        more = [with_objective(s, objective) for s in more]
     return (*strategies, *more)
 
 
@@ -69,19 +43,14 @@ def compared(
         if list(fusions) != ["best"]:
             raise BadArgument("objectives_on says where objectives are compared; name them, as in objectives=all.")
         return ()
-    able = {s.name: s for s in joint(strategies) if s.objective is None and s.align is None}
+    able = {s.fusion: s for s in strategies if s.joint and not s.towers}
     if not able:
         raise BadArgument(NO_FUSION)
     for name in fusions:
         if name not in (*able, "best"):
             raise BadArgument(f"objectives_on names {name!r}, which is no joint fusion here.{suggest(name, able)}")
     chosen = able.values() if "best" in fusions else [able[name] for name in fusions]
-    return tuple(with_objective(s, o) for s in chosen for o in (None, *objectives))
-
-
-def base_of(variant: str) -> str:
-    """The name of the fusion that a row compares objectives on."""
-    return variant.split(" + ", 1)[0]
+    return tuple(replace(s, objective=o, towers=True) for s in chosen for o in (None, *objectives))
 
 
 def settled(
@@ -94,10 +63,10 @@ def settled(
     if objectives is None:
         return []
     if objectives != "all":
-        found: list[Spec | Sequence[Spec]] = [objectives] if isinstance(objectives, str) else list(objectives)
-        for objective in found:
+        named: list[Spec | Sequence[Spec]] = [objectives] if isinstance(objectives, str) else list(objectives)
+        for objective in named:
             check(objective, kinds)
-        return found
+        return named
     left_out = [name for name in OBJECTIVES if not _serves(OBJECTIVES.load(name), kinds)]
     if left_out:
         notes.append(f"Objectives left out, since they do not serve these targets: {', '.join(left_out)}.")
@@ -138,36 +107,35 @@ def strategies(
     `all` leaves out what is not defined for targets of these `kinds`, and says so in `notes`; asked for by name it is
     refused with `BadArgument`.
     """
-    found = [Strategy(f"{name} alone", "single", "late_mean", (name,)) for name in streams]
+    kept = [Strategy("single", "late_mean", (name,)) for name in streams]
     if len(streams) < 2:
-        return tuple(found)
+        return tuple(kept)
     if fusion == "all":
         specs: list[Spec] = [name for catalogue in CATALOGUES.values() for name in catalogue]
     elif fusion == "auto":
         specs = list(AUTO)
     else:
-        specs = [fusion] if isinstance(fusion, str | Mapping | type) else list(fusion)
+        specs = listed(fusion)
     specs += [name for name in ALWAYS if name not in specs]
     names: set[str] = set()
     left_out = []
     for spec in specs:
-        family = family_of(spec)
-        strategy = Strategy(label(spec), family, portable(spec), tuple(streams))
-        if strategy.name in names:
-            raise BadArgument(f"The fusion {strategy.name} was given twice.")
-        names.add(strategy.name)
-        allowed = kinds_of(strategy.spec)
+        part, name = resolved(spec), label(spec)
+        if name in names:
+            raise BadArgument(f"The fusion {name} was given twice.")
+        names.add(name)
+        allowed = part.kinds
         if allowed is None or set(kinds) <= allowed:
-            found.append(strategy)
+            kept.append(Strategy(part.family, portable(spec), tuple(streams), name))
         elif fusion == "all":
-            left_out.append(strategy.name)
+            left_out.append(name)
         else:
             raise BadArgument(
-                f"The fusion {strategy.name} is defined for {' and '.join(sorted(allowed))} only; the targets here are "
+                f"The fusion {name} is defined for {' and '.join(sorted(allowed))} only; the targets here are "
                 f"{' and '.join(sorted(set(kinds)))}. Leave it out, or name the targets apart."
             )
     if left_out and notes is not None:
         notes.append(
             f"Left out, since it is not defined for {' and '.join(sorted(set(kinds)))}: {', '.join(left_out)}."
         )
-    return tuple(found)
+    return tuple(kept)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from safetensors.numpy import load_file
 from torch import Tensor
 
-from polymodal.core.digest import fingerprint
+from polymodal.core.digest import safe_name
 from polymodal.core.files import read_json
 from polymodal.core.types import Target
 from polymodal.data.storage.dataset import Dataset
@@ -20,10 +21,12 @@ from polymodal.data.storage.store import Store
 from polymodal.evaluation.metrics import METRICS, primary
 from polymodal.models.base import Answer
 from polymodal.models.build import Heads
+from polymodal.models.strategy import Strategy
+from polymodal.runs.events import EpochEnd
 from polymodal.train.features import Features
 
 TRAIN, VALID, TEST = 0, 1, 2
-Event = dict[str, Any]
+Epochs = Generator[EpochEnd, None, dict[str, Any]]  # what a job yields, and the result that it returns
 
 
 class Work:
@@ -105,15 +108,9 @@ def labelled_rows(work: Work, rows: np.ndarray) -> np.ndarray:
     return rows[known]
 
 
-def answer_out(work: Path, strategy: str, seed: int) -> Path:
+def answer_out(work: Path, strategy: Strategy, seed: int) -> Path:
     """Where a strategy's result with one seed is written, without a suffix."""
-    return work / "answers" / f"{safe_name(strategy)}-{seed}"
-
-
-def safe_name(name: str) -> str:
-    """A file name for any stream or strategy: readable, and unique by a digest where letters had to go."""
-    kept = "".join(c if c.isalnum() or c in "_-" else "_" for c in name)
-    return kept if kept == name else f"{kept[:60]}_{fingerprint(name)[:8]}"
+    return work / f"{strategy.key}-{seed}"
 
 
 def encoder_out(work: Path, stream: str, fold: int | None = None) -> Path:
@@ -121,6 +118,25 @@ def encoder_out(work: Path, stream: str, fold: int | None = None) -> Path:
     return work / "encoders" / f"{safe_name(stream)}-{'whole' if fold is None else fold}"
 
 
-def finetune_out(work: Path, strategy: str, seed: int) -> Path:
-    """Where a fine-tuned strategy's result is written, without a suffix."""
-    return work / "finetuned" / f"{safe_name(strategy)}-{seed}"
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What every job of a fit is told; plain values, so that JSON carries it to another process.
+
+    It works on the folder `work` and writes to `out`, a path without suffix. `inline`: its classes live in the user's
+    own script, so it runs in this process. `name` is what the progress shows.
+    """
+
+    kind: ClassVar[str]
+    name: str
+    seed: int
+    training: Mapping[str, Any]
+    work: str
+    out: str
+    inline: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": self.kind, **vars(self)}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        return cls(**{name: value for name, value in values.items() if name != "kind"})

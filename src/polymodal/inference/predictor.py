@@ -27,9 +27,10 @@ from polymodal.data.target import encode_target
 from polymodal.encoders.base import Encoder
 from polymodal.inference.bundle import opened
 from polymodal.models.base import Answer, Blend, TokenSource
-from polymodal.models.build import Heads, Strategy, build_answer, build_encoder
+from polymodal.models.build import Heads, build_answer, build_encoder
 from polymodal.models.encoding import Encoding
 from polymodal.models.ledger import Ledger
+from polymodal.models.strategy import Strategy
 from polymodal.nn.layers.named import module_name
 from polymodal.process import PROCESSORS
 from polymodal.process.base import Processor

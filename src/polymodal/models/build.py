@@ -15,8 +15,8 @@ from torch import Tensor
 
 from polymodal.aligners import ALIGNERS
 from polymodal.aligners.base import Aligner
-from polymodal.core.errors import BadArgument, UnknownName, suggest
-from polymodal.core.registry import Spec, import_path
+from polymodal.core.errors import BadArgument
+from polymodal.core.registry import Spec
 from polymodal.core.types import Output, Target, Tokens
 from polymodal.encoders import ENCODERS
 from polymodal.encoders.base import Encoder
@@ -27,13 +27,12 @@ from polymodal.heads import HEADS
 from polymodal.heads.base import Head
 from polymodal.models import ANSWERS
 from polymodal.models.base import Answer, Decisions, Joint
+from polymodal.models.specs import listed, resolved
+from polymodal.models.strategy import Strategy
 from polymodal.models.towers import Towered
 from polymodal.nn.layers.named import Named
 from polymodal.objectives import OBJECTIVES
 from polymodal.objectives.base import Objective, Setting
-
-CATALOGUES = {"fusion": FUSIONS, "decision": DECISIONS, "answer": ANSWERS, "trees": TREES}
-_BASES = {"fusion": Fusion, "decision": DecisionFusion, "answer": Answer}
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ class Parts:
 
     def answer(self, spec: Spec, widths: Mapping[str, int], targets: Sequence[Target]) -> Answer:
         """The whole answer that `--fusion spec` names. Raises `BadArgument` for trees, which are not trained."""
-        match family_of(spec):
+        match resolved(spec).family:
             case "fusion":
                 fusion = self.fusion(spec, widths)
                 return Joint(fusion, {t.name: self.head(fusion.dim, t) for t in targets})
@@ -83,92 +82,6 @@ class Parts:
     def without_cost(self) -> Parts:
         """The same, of which nothing is known about costs."""
         return replace(self, cost={}, budget_ms=None)
-
-
-def family_of(spec: Spec) -> str:
-    """`fusion`, `decision`, `answer` or `trees`. Raises `UnknownName`, and `BadArgument` for wrong options."""
-    if isinstance(spec, Mapping) and "name" not in spec:
-        raise BadArgument(f"A fusion given as a dict needs the key 'name'; got {sorted(spec)}.")
-    name = spec.get("name") if isinstance(spec, Mapping) else spec
-    if isinstance(name, str) and ":" not in name:
-        for family, catalogue in CATALOGUES.items():
-            if name in catalogue:
-                catalogue.resolve(spec)
-                return family
-        allowed = [*(part for catalogue in CATALOGUES.values() for part in catalogue), "all", "auto"]
-        raise UnknownName(f"No fusion is called {name!r}.{suggest(name, allowed)}")
-    cls = name if isinstance(name, type) else import_path(name) if isinstance(name, str) else type(name)
-    for family, base in _BASES.items():
-        if issubclass(cls, base):
-            return family
-    raise BadArgument(f"{cls.__name__} is neither a Fusion nor a DecisionFusion, nor an Answer.")
-
-
-def reads_tokens(spec: Spec) -> bool:
-    """Whether a fusion, or one anywhere within an answer, reads sequences; else pooled vectors do."""
-    family = family_of(spec)
-    if family == "fusion":
-        return bool(FUSIONS.resolve(spec)[0].reads_tokens)  # type: ignore[attr-defined]
-    return any(reads_tokens(inner) for inner in inner_specs(spec)) if family == "answer" else False
-
-
-def inner_specs(spec: Spec) -> list[Spec]:
-    """The specs that an answer is built from, its defaults included; none of anything else."""
-    if family_of(spec) != "answer":
-        return []
-    cls, given = ANSWERS.resolve(spec)
-    found: list[Spec] = []
-    for option in cls.nested:  # type: ignore[attr-defined]
-        value = given.get(option, cls.__init__.__kwdefaults__[option])  # type: ignore[misc]
-        found += value if isinstance(value, list | tuple) else [value]
-    return found
-
-
-def kinds_of(spec: Spec) -> set[str] | None:
-    """The kinds of target that a rule, or one anywhere within an answer, is defined for; None: all."""
-    if family_of(spec) == "decision":
-        return set(DECISIONS.resolve(spec)[0].kinds)  # type: ignore[attr-defined]
-    narrowed = [kinds for inner in inner_specs(spec) if (kinds := kinds_of(inner)) is not None]
-    return set.intersection(*narrowed) if narrowed else None
-
-
-@dataclass(frozen=True)
-class Strategy:
-    """One row of the leaderboard: a way to answer from some streams.
-
-    `family` is `single`, `fusion`, `decision`, `answer` or `trees`; `spec` names the part within it. `facts` size
-    fitted trees, a target each, so that their weights find their place. `objective` is what it is trained by besides
-    its own loss; `towers` puts an adapter a stream before it, and `align` an aligner, whose loss counts `align_weight`.
-    """
-
-    name: str
-    family: str
-    spec: Spec
-    streams: tuple[str, ...]
-    facts: Mapping[str, Any] | None = None
-    objective: Spec | Sequence[Spec] | None = None
-    align: Spec | None = None
-    align_weight: float = 0.1
-    towers: bool = False
-
-    def to_json(self) -> dict[str, Any]:
-        return {**vars(self), "streams": list(self.streams)}
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Strategy:
-        return cls(**{**values, "streams": tuple(values["streams"])})
-
-    @property
-    def level(self) -> str:
-        """The word for the leaderboard: where the streams meet."""
-        if self.family in ("fusion", "answer"):
-            return CATALOGUES[self.family].resolve(self.spec)[0].level  # type: ignore[attr-defined]
-        return self.family
-
-    @property
-    def reads_tokens(self) -> bool:
-        """Whether sequences are needed, or pooled vectors do."""
-        return self.family in ("fusion", "answer") and reads_tokens(self.spec)
 
 
 @dataclass(frozen=True)
@@ -216,11 +129,6 @@ def build_objectives(
 def _met(strategy: Strategy, widths: Mapping[str, int], dim: int) -> dict[str, int]:
     """The streams' widths where they meet: an aligner brings all to one."""
     return {name: dim if strategy.align else widths[name] for name in strategy.streams}
-
-
-def listed(spec: Spec | Sequence[Spec]) -> list[Spec]:
-    """One spec or several, as a list."""
-    return [spec] if isinstance(spec, str | Mapping | type) else list(spec)
 
 
 class Trees(Answer):

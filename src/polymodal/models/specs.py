@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from polymodal.aligners import ALIGNERS
-from polymodal.core.errors import BadArgument
+from polymodal.core.errors import BadArgument, UnknownName, suggest
 from polymodal.core.registry import Spec, import_path, label, options_of, plain
 from polymodal.data.schema import Field
 from polymodal.encoders import ENCODERS
-from polymodal.models.build import CATALOGUES
+from polymodal.fusion import DECISIONS, FUSIONS, TREES
+from polymodal.fusion.base import DecisionFusion, Fusion
+from polymodal.models import ANSWERS
+from polymodal.models.base import Answer
 from polymodal.objectives import OBJECTIVES
 from polymodal.process import PROCESSORS
+
+CATALOGUES = {"fusion": FUSIONS, "decision": DECISIONS, "answer": ANSWERS, "trees": TREES}
+_BASES = {"fusion": Fusion, "decision": DecisionFusion, "answer": Answer}
 
 DEFAULT_ENCODERS = {
     "image": "image_resnet",
@@ -22,6 +30,65 @@ DEFAULT_ENCODERS = {
     "vector": "vector_mlp",
     "links": "links_graph",
 }
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a spec says of the part that answers: its `family` (`fusion`, `decision`, `answer` or `trees`), class and
+    options, and the parts that an answer is built from, its defaults included."""
+
+    family: str
+    cls: Any
+    options: Mapping[str, Any]
+    inner: tuple[Part, ...] = ()
+
+    @property
+    def level(self) -> str:
+        """The word for the leaderboard: where the streams meet."""
+        return self.cls.level if self.family in ("fusion", "answer") else self.family
+
+    @property
+    def reads_tokens(self) -> bool:
+        """Whether a fusion, or one anywhere within an answer, reads sequences; else pooled vectors do."""
+        own = self.family == "fusion" and self.cls.reads_tokens
+        return bool(own) or any(part.reads_tokens for part in self.inner)
+
+    @property
+    def kinds(self) -> set[str] | None:
+        """The kinds of target that a rule, or one anywhere within an answer, is defined for; None: all."""
+        if self.family == "decision":
+            return set(self.cls.kinds)
+        narrowed = [kinds for part in self.inner if (kinds := part.kinds) is not None]
+        return set.intersection(*narrowed) if narrowed else None
+
+
+def resolved(spec: Spec) -> Part:
+    """The part that `--fusion spec` names. Raises `UnknownName`; `BadArgument` for wrong options or another class."""
+    if isinstance(spec, Mapping) and "name" not in spec:
+        raise BadArgument(f"A fusion given as a dict needs the key 'name'; got {sorted(spec)}.")
+    name = spec["name"] if isinstance(spec, Mapping) else spec
+    if isinstance(name, str) and ":" not in name:
+        family = next((family for family, catalogue in CATALOGUES.items() if name in catalogue), None)
+        if family is None:
+            allowed = [*(part for catalogue in CATALOGUES.values() for part in catalogue), "all", "auto"]
+            raise UnknownName(f"No fusion is called {name!r}.{suggest(name, allowed)}")
+    else:
+        given = name if isinstance(name, type) else import_path(name) if isinstance(name, str) else type(name)
+        family = next((family for family, base in _BASES.items() if issubclass(given, base)), None)
+        if family is None:
+            raise BadArgument(f"{given.__name__} is neither a Fusion nor a DecisionFusion, nor an Answer.")
+    instance = not isinstance(spec, str | Mapping | type)
+    cls: Any
+    cls, options = (type(spec), options_of(spec)) if instance else CATALOGUES[family].resolve(spec)
+    if family != "answer":
+        return Part(family, cls, options)
+    nested = [options.get(option, cls.__init__.__kwdefaults__[option]) for option in cls.nested]
+    return Part(family, cls, options, tuple(resolved(inner) for value in nested for inner in listed(value)))
+
+
+def listed(spec: Spec | Sequence[Spec]) -> list[Spec]:
+    """One spec or several, as a list."""
+    return list(spec) if isinstance(spec, list | tuple) else [spec]
 
 
 def processor_spec(field: Field, encoder: Spec, asked: Mapping[str, Spec]) -> Spec:

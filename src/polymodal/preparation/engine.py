@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 from polymodal.core.errors import BadArgument, require, suggest
+from polymodal.preparation.work import PartJob, run_part
+from polymodal.runs.events import Event
 from polymodal.runs.pool import Pool
 
 ENGINES = ("local", "ray")
-Job = Mapping[str, Any]
-Event = dict[str, Any]
 
 
 class Engine(Protocol):
@@ -21,7 +22,7 @@ class Engine(Protocol):
 
     def __exit__(self, *exception: object) -> None: ...
 
-    def run(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Event]]: ...
+    def run(self, jobs: Sequence[PartJob]) -> Iterator[tuple[PartJob, Event]]: ...
 
 
 def engine_of(name: str, workers: int | None) -> Engine:
@@ -57,22 +58,15 @@ class RayData:
         if self._ours:
             self.ray.shutdown()
 
-    def run(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Event]]:
+    def run(self, jobs: Sequence[PartJob]) -> Iterator[tuple[PartJob, Event]]:
         context = self.ray.data.DataContext.get_current()
         context.enable_progress_bars = False
-        numbered = [{"place": i, "job": dict(job)} for i, job in enumerate(jobs)]
+        numbered = [{"place": i, "job": job.to_json()} for i, job in enumerate(jobs)]
         done = self.ray.data.from_items(numbered, override_num_blocks=max(1, len(numbered))).map(_on_ray)
         for row in done.iter_rows():
-            yield jobs[row["place"]], {"event": row["event"], "reason": row["reason"], "trace": row["trace"]}
+            yield jobs[row["place"]], Event.from_json(json.loads(row["event"]))
 
 
 def _on_ray(row: dict[str, Any]) -> dict[str, Any]:
-    from polymodal.preparation.work import run_part
-
     last = list(run_part(row["job"]))[-1]
-    return {
-        "place": row["place"],
-        "event": last["event"],
-        "reason": last.get("reason", ""),
-        "trace": last.get("trace", ""),
-    }
+    return {"place": row["place"], "event": json.dumps(last.to_json())}

@@ -26,11 +26,12 @@ from polymodal.data.tables.table import Lazy
 from polymodal.data.tables.write import FORMS
 from polymodal.ops.base import Op
 from polymodal.ops.rows import Row
-from polymodal.preparation.engine import engine_of
+from polymodal.preparation.engine import Engine, engine_of
 from polymodal.preparation.parts import MediaFolder, write_rows
 from polymodal.preparation.recipe import Recipe
 from polymodal.preparation.result import Prepared, finalize, idle
-from polymodal.preparation.work import FULL, load_arrays, save_arrays
+from polymodal.preparation.work import FULL, PartJob, load_arrays, save_arrays
+from polymodal.runs.events import Failed
 from polymodal.runs.progress import Progress
 
 
@@ -196,7 +197,7 @@ class _Session:
                 rows.append(row)
             write_rows(rows, path)
 
-    def carry_out(self, engine: Any) -> list[list[int]]:
+    def carry_out(self, engine: Engine) -> list[list[int]]:
         """Every stage of the recipe; returns the places of each stage's ops."""
         stages = stages_of(self.ops)
         for number, places in enumerate(stages):
@@ -211,35 +212,35 @@ class _Session:
         """The file that a part is after a stage; stage -1 is the input."""
         return self.work / f"stage-{stage}" / f"{number:06d}.jsonl"
 
-    def _job(self, task: str, places: Sequence[int], stage: int, number: int) -> dict[str, Any]:
+    def _job(self, task: str, places: Sequence[int], stage: int, number: int) -> PartJob:
         out = self.part(stage, number)
-        return {
-            "task": task,
-            "places": list(places),
-            "number": number,
-            "part": str(self.part(stage - 1, number)),
-            "out": str(out.with_suffix(".sketch.npz") if task == "survey" else out),
-            "work": str(self.work),
-            "media": str(self.work / f"media-{stage}"),
-        }
+        return PartJob(
+            task=task,
+            places=tuple(places),
+            number=number,
+            part=str(self.part(stage - 1, number)),
+            out=str(out.with_suffix(".sketch.npz") if task == "survey" else out),
+            work=str(self.work),
+            media=str(self.work / f"media-{stage}"),
+        )
 
-    def _survey(self, engine: Any, op: Op, stage: int) -> None:
+    def _survey(self, engine: Engine, op: Op, stage: int) -> None:
         settled = self.work / f"state-{op.place}.npz"
         if settled.exists():
             return
         jobs = [self._job("survey", [op.place], stage, number) for number in range(self.count)]
         self._run(engine, f"{op.name}: looking", jobs)
-        op.finalize(load_arrays(Path(job["out"])) for job in jobs)
+        op.finalize(load_arrays(Path(job.out)) for job in jobs)
         save_arrays(op.state, settled)
 
-    def _run(self, engine: Any, name: str, jobs: Sequence[Mapping[str, Any]]) -> None:
+    def _run(self, engine: Engine, name: str, jobs: Sequence[PartJob]) -> None:
         stage = self.progress.stage(name, len(jobs))
         for job, event in engine.run(jobs):
-            if event["event"] == "failed":
-                first = job["number"] * self.recipe.batch
-                trace = f"\n{event['trace']}" if event["trace"] else ""
+            if isinstance(event, Failed):
+                first = job.number * self.recipe.batch
+                trace = f"\n{event.trace}" if event.trace else ""
                 raise PolymodalError(
-                    f"Rows {first} to {first + self.recipe.batch - 1} could not be prepared ({name}): {event['reason']}"
+                    f"Rows {first} to {first + self.recipe.batch - 1} could not be prepared ({name}): {event.reason}"
                     f"{trace}\nNothing is lost: mend the cause and go on with --resume."
                 )
             stage.advance()

@@ -5,15 +5,14 @@ from __future__ import annotations
 import errno
 import itertools
 import os
-import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from polymodal.core.errors import BadCell, PolymodalError
+from polymodal.core.errors import BadCell
 from polymodal.core.files import read_json, write_json, writing
 from polymodal.data.media.cell import MEDIA_KINDS, Media
 from polymodal.ops.base import BatchOp, Op
@@ -21,36 +20,57 @@ from polymodal.ops.rows import Row, Rows, Tally
 from polymodal.preparation.compare import LONGEST
 from polymodal.preparation.parts import MediaFolder, read_rows, write_refused, write_rows
 from polymodal.preparation.recipe import Recipe
+from polymodal.runs.events import Done, Event, Failed
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)  # the disk's fault, not the op's: no trace is needed
 SHOWN_FROM = 3  # parts whose changes the report may show
 
 
-def run_part(job: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Carry out `job["task"]`, `survey` or `apply`, on one part; errors become a `failed` event.
+@dataclass(frozen=True, kw_only=True)
+class PartJob:
+    """Part `number` of the table, the file `part`, through the ops at `places`: `task` is `survey` or `apply`.
+
+    Plain values, so that JSON carries it. It writes to `out`, new media into the folder `media`; `work` is the run's.
+    """
+
+    inline: ClassVar[bool] = False
+    task: str
+    places: tuple[int, ...]
+    number: int
+    part: str
+    out: str
+    work: str
+    media: str
+
+    def to_json(self) -> dict[str, Any]:
+        return vars(self) | {"places": list(self.places)}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> PartJob:
+        return cls(**{**values, "places": tuple(values["places"])})
+
+
+def run_part(values: Mapping[str, Any]) -> Iterator[Event]:
+    """Carry out a `PartJob`, as JSON has it; errors become `Failed`.
 
     A part's result is written whole and last, so a killed run repeats unfinished parts only.
     """
+    job = PartJob.from_json(values)
     try:
-        {"survey": _survey, "apply": _apply}[job["task"]](job)
-        yield {"event": "done"}
-    except PolymodalError as error:
-        yield {"event": "failed", "reason": str(error), "trace": ""}
-    except OSError as error:
-        full = error.errno in FULL
-        reason = os.strerror(error.errno) if full and error.errno else f"{type(error).__name__}: {error}"
-        yield {"event": "failed", "reason": reason, "trace": "" if full else traceback.format_exc()}
+        {"survey": _survey, "apply": _apply}[job.task](job)
+        yield Done()
     except Exception as error:  # noqa: BLE001 - an op may be the user's; what it raised is reported, never lost
-        yield {"event": "failed", "reason": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()}
+        full = isinstance(error, OSError) and error.errno in FULL
+        yield Failed(os.strerror(error.errno)) if full else Failed.by(error)  # type: ignore[attr-defined]
 
 
-def ops_of(job: Mapping[str, Any]) -> tuple[list[Op], dict[str, str]]:
+def ops_of(job: PartJob) -> tuple[list[Op], dict[str, str]]:
     """The ops of the stage, with what earlier surveys settled; and the kinds of all columns."""
-    work = Path(job["work"])
+    work = Path(job.work)
     told = read_json(work / "work.json")
     recipe = Recipe.read(told["recipe"])
     ops = recipe.ops(told["kinds"])
-    chosen = [op for op in ops if op.place in job["places"]]
+    chosen = [op for op in ops if op.place in job.places]
     for op in chosen:
         state = work / f"state-{op.place}.npz"
         if state.exists():
@@ -72,22 +92,22 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
         return {name: found[name] for name in found.files}
 
 
-def _survey(job: Mapping[str, Any]) -> None:
-    out = Path(job["out"])
+def _survey(job: PartJob) -> None:
+    out = Path(job.out)
     if out.exists():
         return
     (op,), kinds = ops_of(job)
-    save_arrays(op.partial_fit(Rows(read_rows(Path(job["part"]), kinds))), out)
+    save_arrays(op.partial_fit(Rows(read_rows(Path(job.part), kinds))), out)
 
 
-def _apply(job: Mapping[str, Any]) -> None:
-    out = Path(job["out"])
+def _apply(job: PartJob) -> None:
+    out = Path(job.out)
     done = out.with_suffix(".json")
     if done.exists():
         return
     ops, kinds = ops_of(job)
-    media = MediaFolder(Path(job["media"]), tuple(c for c, k in kinds.items() if k in MEDIA_KINDS))
-    rows = Rows(read_rows(Path(job["part"]), kinds))
+    media = MediaFolder(Path(job.media), tuple(c for c, k in kinds.items() if k in MEDIA_KINDS))
+    rows = Rows(read_rows(Path(job.part), kinds))
     tallies = {op.place: Tally() for op in ops}
     for together, group in itertools.groupby(ops, lambda op: isinstance(op, BatchOp)):
         if together:
@@ -95,9 +115,9 @@ def _apply(job: Mapping[str, Any]) -> None:
                 op.apply(rows, tallies[op.place])
         else:
             rows = _row_by_row(rows, list(group), tallies, media)
-    show = job["number"] < SHOWN_FROM
+    show = job.number < SHOWN_FROM
     told = {
-        place: {**asdict(tally), "samples": _samples(tally, place, Path(job["work"]) / "samples") if show else []}
+        place: {**asdict(tally), "samples": _samples(tally, place, Path(job.work) / "samples") if show else []}
         for place, tally in tallies.items()
     }
     for row in rows.kept:

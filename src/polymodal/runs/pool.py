@@ -15,21 +15,30 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol, TypeVar
 
 from polymodal.core.registry import import_path
+from polymodal.runs.events import Event, Failed, Ready, Skipped
 
-Job = Mapping[str, Any]
-Event = dict[str, Any]
-SKIPPED: Event = {"event": "skipped"}
+
+class Job(Protocol):
+    """What is to be done, as JSON can carry it; `inline` asks for this process."""
+
+    @property
+    def inline(self) -> bool: ...
+
+    def to_json(self) -> dict[str, Any]: ...
+
+
+J = TypeVar("J", bound=Job)
 
 
 class Pool:
-    """Runs jobs (JSON dicts) in `workers` processes; `workers=0` runs them in this process.
+    """Runs jobs in `workers` processes; `workers=0` runs them in this process.
 
-    `runs` names the function that carries out a job and yields its events. A job that fails, or whose process dies,
-    yields a `failed` event and the others go on.
+    `runs` names the function that carries out a job, given as JSON has it, and yields its events. A job that fails, or
+    whose process dies, yields `Failed` and the others go on.
     """
 
     def __init__(self, workers: int | None = None, *, runs: str):
@@ -46,38 +55,38 @@ class Pool:
             worker.stop()
         self._processes.clear()
 
-    def run(self, jobs: Sequence[Job], *, until: float | None = None) -> Iterator[tuple[Job, Event]]:
-        """Yield (job, event) as events come; the last event of a job is `done`, `failed` or `skipped`.
+    def run(self, jobs: Sequence[J], *, until: float | None = None) -> Iterator[tuple[J, Event]]:
+        """Yield (job, event) as events come; the last event of a job is `Done`, `Failed` or `Skipped`.
 
         A job marked `inline` (its classes live in the user's own script) runs here, after the others. Jobs not begun by
         `until` (on `time.perf_counter`'s clock) are skipped.
         """
-        here = [j for j in jobs if self.workers == 0 or j.get("inline")]
-        away = deque(j for j in jobs if not (self.workers == 0 or j.get("inline")))
+        here = [j for j in jobs if self.workers == 0 or j.inline]
+        away = deque(j for j in jobs if not (self.workers == 0 or j.inline))
         yield from self._run_away(away, until)
         for job in here:
-            yield from [(job, SKIPPED)] if _late(until) else self._run_here(job)
+            yield from [(job, Skipped())] if _late(until) else self._run_here(job)
 
-    def _run_here(self, job: Job) -> Iterator[tuple[Job, Event]]:
+    def _run_here(self, job: J) -> Iterator[tuple[J, Event]]:
         run = import_path(self.runs)
         torch = sys.modules.get("torch")
         threads = torch.get_num_threads() if torch else 1
         if torch:
             torch.set_num_threads(1)
         try:
-            for event in run(job):
+            for event in run(job.to_json()):
                 yield job, event
         finally:
             if torch:
                 torch.set_num_threads(threads)
 
-    def _run_away(self, waiting: deque[Job], until: float | None) -> Iterator[tuple[Job, Event]]:
-        busy: dict[_Worker, Job] = {}
+    def _run_away(self, waiting: deque[J], until: float | None) -> Iterator[tuple[J, Event]]:
+        busy: dict[_Worker, J] = {}
         idle = list(self._processes)
         try:
             while waiting or busy:
                 while waiting and _late(until):
-                    yield waiting.popleft(), SKIPPED
+                    yield waiting.popleft(), Skipped()
                 while waiting and len(busy) < self.workers:
                     worker = idle.pop() if idle else self._hired()
                     if worker.alive:
@@ -88,11 +97,10 @@ class Pool:
                 worker, event = self._events.get()
                 if event is None:  # its process is gone
                     worker.stop()
-                    event = {"event": "failed", "reason": worker.exit_reason(), "trace": ""}
-                if worker in busy and event["event"] != "ready":
-                    over = event["event"] in ("done", "failed")
-                    job = busy.pop(worker) if over else busy[worker]
-                    if over:
+                    event = Failed(worker.exit_reason())
+                if worker in busy and not isinstance(event, Ready):
+                    job = busy.pop(worker) if event.over else busy[worker]
+                    if event.over:
                         idle.append(worker)
                     yield job, event
         finally:
@@ -123,7 +131,7 @@ class _Worker:
     def _listen(self, events: queue.Queue[tuple[_Worker, Event | None]]) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            events.put((self, json.loads(line)))
+            events.put((self, Event.from_json(json.loads(line))))
         self.process.wait()
         events.put((self, None))
 
@@ -134,7 +142,7 @@ class _Worker:
     def send(self, job: Job) -> None:
         assert self.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # the listener reports the death
-            self.process.stdin.write(json.dumps(job) + "\n")
+            self.process.stdin.write(json.dumps(job.to_json()) + "\n")
             self.process.stdin.flush()
 
     def exit_reason(self) -> str:

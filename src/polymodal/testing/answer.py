@@ -14,7 +14,8 @@ from polymodal.core.registry import Spec
 from polymodal.core.types import KINDS, Target, Tokens
 from polymodal.models import ANSWERS
 from polymodal.models.base import Answer, Labelled, TokenSource
-from polymodal.models.build import Heads, Parts, kinds_of
+from polymodal.models.build import Heads, Parts
+from polymodal.models.specs import resolved
 from polymodal.testing.fusion import mapped_streams
 from polymodal.testing.head import example_truth
 from polymodal.testing.laws import (
@@ -42,7 +43,7 @@ def check_answer(spec: Spec, *, kinds: Sequence[str] = KINDS, dim: int = 16) -> 
     what is there; after `finalize` all this still holds; it learns eight rows.
     """
     cls, given = ANSWERS.resolve(spec)
-    allowed = kinds_of(spec)
+    allowed = resolved(spec).kinds
     for kind in kinds:
         if allowed is not None and kind not in allowed:
             continue

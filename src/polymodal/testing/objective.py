@@ -12,7 +12,8 @@ from torch import Tensor
 
 from polymodal.core.registry import Spec, options_of
 from polymodal.core.types import Target, Tokens
-from polymodal.models.build import Heads, Strategy, build_answer
+from polymodal.models.build import Heads, build_answer
+from polymodal.models.strategy import Strategy
 from polymodal.objectives import OBJECTIVES
 from polymodal.objectives.base import Objective, Setting, Step
 from polymodal.testing.head import example_truth
@@ -59,7 +60,7 @@ class _Trial:
         """A small fusion with towers, and the objective unless `plain`."""
         torch.manual_seed(seed)
         heads = Heads()
-        strategy = Strategy("trial", "fusion", "mlp", tuple(WIDTHS), towers=True)
+        strategy = Strategy("fusion", "mlp", tuple(WIDTHS), towers=True)
         answer = build_answer(strategy, WIDTHS, [self.target], 12, heads)
         for parameter in answer.parameters():  # away from zeros, which hide what lies before them
             parameter.data.add_(torch.randn_like(parameter) * 0.1)

@@ -1,0 +1,104 @@
+"""A strategy: one way to answer from some streams, and what it is called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import Any
+
+from polymodal.core.digest import safe_name
+from polymodal.core.registry import Spec, label
+from polymodal.models.specs import CATALOGUES, Part, listed, resolved
+
+TOWERS = "towers"  # what the row without an objective is called: the same model, trained by its own loss
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """One row of the leaderboard: a way to answer from some streams.
+
+    `family` is `single`, `fusion`, `decision`, `answer` or `trees`; `spec` names the part within it. The leaderboard's
+    `ensemble` and `chance` are families of their own, which nothing is built for. `fusion` is what the part is called,
+    by default its spec in words; it stays when options are settled by cross-validation.
+
+    `facts` size fitted trees, a target each, so that their weights find their place. `objective` is what it is trained
+    by besides its own loss; `towers` puts an adapter a stream before it, and `align` an aligner, whose loss counts
+    `align_weight`. `finetuned` says that its encoders were trained with it at last.
+    """
+
+    family: str
+    spec: Spec
+    streams: tuple[str, ...]
+    fusion: str = ""
+    facts: Mapping[str, Any] | None = None
+    objective: Spec | Sequence[Spec] | None = None
+    align: Spec | None = None
+    align_weight: float = 0.1
+    towers: bool = False
+    finetuned: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.fusion and self.family != "single":
+            object.__setattr__(self, "fusion", label(self.spec))
+
+    def to_json(self) -> dict[str, Any]:
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {"name": self.name, **values, "streams": list(self.streams)}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Strategy:
+        """What `to_json` wrote. The name is for readers only: it follows from the fields, older files' too."""
+        known = {name: value for name, value in values.items() if name != "name"}
+        return cls(**{**known, "streams": tuple(values["streams"])})
+
+    @cached_property
+    def part(self) -> Part:
+        """What `spec` names."""
+        return resolved(self.spec)
+
+    @property
+    def level(self) -> str:
+        """The word for the leaderboard: where the streams meet."""
+        return self.part.level if self.family in CATALOGUES else self.family
+
+    @property
+    def reads_tokens(self) -> bool:
+        """Whether sequences are needed, or pooled vectors do."""
+        return self.family in CATALOGUES and self.part.reads_tokens
+
+    @property
+    def joint(self) -> bool:
+        """Whether all streams are trained together, so that one can starve another."""
+        return self.family in ("fusion", "answer")
+
+    @property
+    def added(self) -> tuple[str, ...]:
+        """What it has beside the fusion as it is: the aligner and the objectives, or else towers alone."""
+        specs = [*([] if self.align is None else [self.align]), *listed(self.objective or ())]
+        return tuple(map(label, specs)) or ((TOWERS,) if self.towers else ())
+
+    @property
+    def variant(self) -> str:
+        """How it is trained, in words: `towers`, `infonce + ogm fine-tuned`; nothing for the fusion as it is."""
+        return " + ".join(self.added) + (" fine-tuned" if self.finetuned else "")
+
+    @property
+    def name(self) -> str:
+        """What the leaderboard calls it: `photo alone`, `concat`, `concat + towers`, `gated fine-tuned`."""
+        first = f"{self.streams[0]} alone" if self.family == "single" else self.fusion
+        return f"{first} + {self.variant}" if self.added else first + self.variant
+
+    def words(self) -> dict[str, Any]:
+        """What the leaderboard says of it, a column each: `fusion`, `objective`, `aligner`, `finetuned`."""
+        return {
+            "fusion": self.fusion,
+            "objective": " + ".join(map(label, listed(self.objective or ()))),
+            "aligner": "" if self.align is None else label(self.align),
+            "finetuned": self.finetuned,
+        }
+
+    @property
+    def key(self) -> str:
+        """Where its jobs write in a working folder, but for the seed: `answers/concat`, `finetuned/concat`."""
+        return f"{'finetuned' if self.finetuned else 'answers'}/{safe_name(replace(self, finetuned=False).name)}"
