@@ -27,12 +27,14 @@ from safetensors.torch import load_file as load_tensors
 from tools import parser, show
 
 import polymodal as pm
-from polymodal.core.registry import label
 from polymodal.evaluation.metrics import METRICS, primary
 from polymodal.evaluation.statistics import paired
-from polymodal.experiment.work import TEST, Work, open_features, open_work, prediction_of, safe_name
+from polymodal.experiment.answer_job import AnswerJob
+from polymodal.experiment.work import TEST, Work, answer_out, open_features, open_work, prediction_of
 from polymodal.models.adaptive import Adaptive
-from polymodal.models.build import Strategy, build_answer
+from polymodal.models.build import build_answer
+from polymodal.models.strategy import Strategy
+from polymodal.runs.events import Failed
 from polymodal.runs.pool import Pool
 
 CHOOSING: tuple[dict[str, Any], ...] = (
@@ -48,27 +50,28 @@ CHOOSING: tuple[dict[str, Any], ...] = (
 def strategies(streams: Sequence[str]) -> list[Strategy]:
     """Every subset with plain concatenation, all streams first, then what chooses."""
     subsets = [s for size in range(len(streams), 0, -1) for s in combinations(streams, size)]
-    fixed = [Strategy("concat of " + "+".join(s), "fusion" if len(s) > 1 else "single", "concat", s) for s in subsets]
-    return fixed + [Strategy(label(spec), "answer", spec, tuple(streams)) for spec in CHOOSING]
+    families = ["fusion" if len(s) > 1 else "single" for s in subsets]
+    fixed = [Strategy(f, "concat", s, "concat of " + "+".join(s)) for f, s in zip(families, subsets)]
+    return fixed + [Strategy("answer", spec, tuple(streams)) for spec in CHOOSING]
 
 
 def train(folder: Path, todo: Sequence[Strategy], seeds: int, workers: int | None) -> None:
     """Train every strategy with every seed on the run's stored tokens; what is there already is not repeated."""
     jobs = [
-        {
-            "kind": "answer", "strategy": s.to_json(), "seed": seed, "training": {}, "inline": False,
-            "work": str((folder / "work").resolve()), "out": str(_out(folder, s, seed)), "name": f"{s.name} #{seed}",
-        }
+        AnswerJob(
+            name=f"{s.name} #{seed}", strategy=s, seed=seed, training={},
+            work=str((folder / "work").resolve()), out=str(_out(folder, s, seed)),
+        )
         for seed in range(seeds) for s in todo
     ]  # fmt: skip
     with Pool(workers, runs="polymodal.experiment.jobs:guarded") as pool:
         for job, event in pool.run(jobs):
-            if event["event"] == "failed":
-                raise SystemExit(f"{job['name']} failed: {event['reason']}\n{event['trace']}")
+            if isinstance(event, Failed):
+                raise SystemExit(f"{job.name} failed: {event.reason}\n{event.trace}")
 
 
 def _out(folder: Path, strategy: Strategy, seed: int) -> Path:
-    return folder.resolve() / "benchmark" / f"{safe_name(strategy.name)}-{seed}"
+    return answer_out(folder.resolve() / "benchmark", strategy, seed)
 
 
 def measured(work: Work, folder: Path, strategy: Strategy, seed: int) -> tuple[np.ndarray, np.ndarray]:

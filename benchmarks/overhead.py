@@ -36,7 +36,8 @@ from polymodal.experiment.answer_job import fit_answer
 from polymodal.experiment.encoder_job import fit_encoder
 from polymodal.experiment.work import VALID, Work, open_features, open_work
 from polymodal.models.base import Joint, Model
-from polymodal.models.build import Strategy, build_answer, build_encoder
+from polymodal.models.build import build_answer, build_encoder
+from polymodal.models.strategy import Strategy
 from polymodal.train.loop import LEAST_BATCH, LEAST_STEPS
 
 SIDE = 28  # pixels
@@ -198,7 +199,7 @@ def contests(folder: Path, rows: int) -> Iterator[Contest]:
 
 
 def _answer_contest(name: str, work: Work, path: str, spec: str, epochs: int) -> Contest:
-    strategy = Strategy(spec, "fusion", spec, STREAMS)
+    strategy = Strategy("fusion", spec, STREAMS)
     features = open_features(path, STREAMS, not strategy.reads_tokens)
     options = Training(epochs=epochs, patience=0)
     rows, valid = torch.from_numpy(work.rows(0)), work.rows(VALID)
@@ -219,7 +220,7 @@ def _encoder_contest(work: Work, folder: Path) -> Contest:
     )
     rows, valid = work.rows(0), work.rows(VALID)
     inputs = {k: v.clone() for k, v in work.dataset.tensors("photo", np.arange(len(work.split))).items()}
-    alone = Strategy("photo", "single", "late_mean", ("photo",))
+    alone = Strategy("single", "late_mean", ("photo",))
     checkpoint = folder / "encoder.checkpoint"
 
     def model() -> Model:

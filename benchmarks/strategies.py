@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -81,14 +82,9 @@ def compared(outcomes: Sequence[Outcome], q: Question) -> list[Row]:
 def balanced(outcomes: Sequence[Outcome], q: Question) -> list[Row]:
     """A row an objective: the paired difference from the same fusion with towers, trained without one."""
     named = {o.name: o for o in outcomes}
-    draws = {name: _draws(o, q) for name, o in named.items() if " + " in name}
-    pairs = []
-    for name in draws:
-        base, _, what = name.partition(" + ")
-        ending = " fine-tuned" if what.endswith(" fine-tuned") else ""
-        plain = f"{base} + towers{ending}"
-        if name != plain and plain in named:
-            pairs.append((name, plain))
+    draws = {name: _draws(o, q) for name, o in named.items() if o.strategy.towers}
+    without = {name: replace(named[name].strategy, objective=None).name for name in draws}
+    pairs = [(name, plain) for name, plain in without.items() if name != plain and plain in named]
     tests = [_paired(draws, named[a], named[b], q) for a, b in pairs]
     rows = []
     for (name, plain), test, p in zip(pairs, tests, holm([t.p for t in tests]) if tests else ()):
@@ -156,7 +152,7 @@ def main() -> int:
     options = arguments.parse_args()
     for name in options.data:
         outcomes, question = fitted(name, options.out, options)
-        plain = [o for o in outcomes if " + " not in o.name and not o.name.endswith(" fine-tuned")]
+        plain = [o for o in outcomes if not o.strategy.towers and not o.strategy.finetuned]
         tables = [compared(plain, question), balanced(outcomes, question)]
         print(summary(name, tables[0], question))
         for line in known(name).published:

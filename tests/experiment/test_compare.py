@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from polymodal.core.types import Target
 from polymodal.experiment.compare import COLUMNS, Outcome, Question, chance, compare, ensemble, write_leaderboard
+from polymodal.models.strategy import Strategy
 
 TARGET = Target("label", "classes", ("a", "b"), frequencies=(0.5, 0.5))
 RNG = np.random.default_rng(0)
@@ -24,13 +26,10 @@ def answers(accuracy: float, truth: np.ndarray, seed: int, seeds: int = 3) -> np
     return np.where(np.eye(2, dtype=bool)[label], 0.8, 0.2)
 
 
-def outcome(
-    name: str, level: str, accuracy: float, *, test: float | None = None, ms: float = 1.0, seed: int = 0
-) -> Outcome:
+def outcome(name: str, accuracy: float, *, test: float | None = None, ms: float = 1.0, seed: int = 0) -> Outcome:
+    single = name == "x alone"
     return Outcome(
-        name,
-        level,
-        ("x", "y") if level != "single" else ("x",),
+        Strategy("single", "late_mean", ("x",)) if single else Strategy("fusion", "concat", ("x", "y"), name),
         {"label": answers(accuracy, TRUTH["valid"], seed)},
         {"label": answers(test or accuracy, TRUTH["test"], seed + 50)},
         predict_ms=ms,
@@ -43,9 +42,9 @@ def judged(*outcomes: Outcome, **options):
 
 def test_a_better_fusion_is_chosen_and_said_to_help():
     found = judged(
-        outcome("x alone", "single", 0.7),
-        outcome("concat", "feature", 0.85, seed=1),
-        outcome("gated", "feature", 0.92, seed=2),
+        outcome("x alone", 0.7),
+        outcome("concat", 0.85, seed=1),
+        outcome("gated", 0.92, seed=2),
     )
     assert (found.chosen, found.fusion, found.single) == ("gated", "gated", "x alone")
     assert found.helped is True
@@ -55,13 +54,13 @@ def test_a_better_fusion_is_chosen_and_said_to_help():
 
 
 def test_a_fusion_that_does_not_help_is_said_not_to():
-    found = judged(outcome("x alone", "single", 0.8), outcome("concat", "feature", 0.8, seed=1))
+    found = judged(outcome("x alone", 0.8), outcome("concat", 0.8, seed=1))
     assert found.helped is None
     assert "no difference" in found.headline
 
 
 def test_a_fusion_that_hurts_is_said_to_and_the_single_modality_is_deployed():
-    found = judged(outcome("x alone", "single", 0.9), outcome("concat", "feature", 0.7, seed=1))
+    found = judged(outcome("x alone", 0.9), outcome("concat", 0.7, seed=1))
     assert found.helped is False
     assert found.headline.startswith("Fusing hurt")
     assert found.chosen == "x alone"
@@ -70,23 +69,23 @@ def test_a_fusion_that_hurts_is_said_to_and_the_single_modality_is_deployed():
 
 def test_test_scores_never_decide():
     found = judged(
-        outcome("x alone", "single", 0.6),
-        outcome("concat", "feature", 0.9, test=0.7, seed=1),
-        outcome("gated", "feature", 0.7, test=0.99, seed=2),
+        outcome("x alone", 0.6),
+        outcome("concat", 0.9, test=0.7, seed=1),
+        outcome("gated", 0.7, test=0.99, seed=2),
     )
     assert found.chosen == "concat"
 
 
 def test_validation_that_flatters_is_called_out():
-    found = judged(outcome("x alone", "single", 0.99, test=0.7), outcome("concat", "feature", 0.995, test=0.72, seed=1))
+    found = judged(outcome("x alone", 0.99, test=0.7), outcome("concat", 0.995, test=0.72, seed=1))
     assert any("Do not trust the choice" in s for s in found.sentences)
 
 
 def test_the_budget_rules_out_slow_strategies():
     found = judged(
-        outcome("x alone", "single", 0.6),
-        outcome("concat", "feature", 0.8, seed=1),
-        outcome("gated", "feature", 0.95, ms=50.0, seed=2),
+        outcome("x alone", 0.6),
+        outcome("concat", 0.8, seed=1),
+        outcome("gated", 0.95, ms=50.0, seed=2),
         budget_ms=10.0,
     )
     assert found.chosen == "concat"
@@ -94,27 +93,23 @@ def test_the_budget_rules_out_slow_strategies():
 
 
 def test_an_ensemble_of_different_errors_wins_and_is_scored_out_of_sample():
-    members = [outcome(f"m{i}", "feature", 0.75, seed=10 * i + 1) for i in range(5)]
+    members = [outcome(f"m{i}", 0.75, seed=10 * i + 1) for i in range(5)]
     blend = ensemble(members, QUESTION)
     inside = np.mean([QUESTION.metric(TRUTH["valid"], p) for p in blend.valid["label"]])
     assert blend.valid_score <= inside + 1e-9
-    found = judged(outcome("x alone", "single", 0.7), *members, blend)
+    found = judged(outcome("x alone", 0.7), *members, blend)
     assert found.chosen == "ensemble"
     assert sum(blend.weights[0].values()) == pytest.approx(1)
 
 
 def test_chance_predicts_the_training_frequencies():
     row = next(
-        r
-        for r in judged(outcome("x alone", "single", 0.7), outcome("concat", "feature", 0.8, seed=1)).rows
-        if r["strategy"] == "chance"
+        r for r in judged(outcome("x alone", 0.7), outcome("concat", 0.8, seed=1)).rows if r["strategy"] == "chance"
     )
     assert row["test_mean"] == pytest.approx((TRUTH["test"] == 0).mean())
 
 
 def test_smaller_is_better_metrics_are_turned():
-    from dataclasses import replace
-
     from polymodal.evaluation.metrics import METRICS
     from polymodal.evaluation.statistics import Paired
     from polymodal.experiment.compare import _oriented
@@ -124,8 +119,22 @@ def test_smaller_is_better_metrics_are_turned():
     assert replace(better) == better
 
 
+def test_a_row_tells_its_parts_in_columns_of_their_own():
+    plain = outcome("gated", 0.8, seed=1)
+    tuned = replace(plain.strategy, objective=["ogm", "unimodal"], align="infonce", towers=True, finetuned=True)
+    rows = {r["strategy"]: r for r in judged(outcome("x alone", 0.7), plain, replace(plain, strategy=tuned)).rows}
+    words = ("level", "fusion", "objective", "aligner", "finetuned")
+    told = {name: tuple(row[word] for word in words) for name, row in rows.items()}
+    assert told == {
+        "gated": ("feature", "gated", "", "", False),
+        "gated + infonce + ogm + unimodal fine-tuned": ("feature", "gated", "ogm + unimodal", "infonce", True),
+        "x alone": ("single", "", "", "", False),
+        "chance": ("chance", "", "", "", False),
+    }
+
+
 def test_the_leaderboard_has_the_promised_columns(tmp_path):
-    found = judged(outcome("x alone", "single", 0.7), outcome("concat", "feature", 0.8, seed=1))
+    found = judged(outcome("x alone", 0.7), outcome("concat", 0.8, seed=1))
     write_leaderboard(found.rows, tmp_path / "leaderboard.csv")
     with open(tmp_path / "leaderboard.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))

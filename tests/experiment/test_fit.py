@@ -62,7 +62,7 @@ def test_a_run_holds_every_promised_file(quick, tmp_path):
     } <= names
     strategies = [r["strategy"] for r in run.leaderboard]
     assert {"concat", "late_mean", "gated", "chance"} <= set(strategies)
-    assert sum(s.endswith(" alone") for s in strategies) == 2
+    assert sum(r["level"] == "single" for r in run.leaderboard) == 2
     assert run.metrics["chosen"] in strategies
     assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["config"]["seeds"] == 2
     assert "<html" in run.report.read_text(encoding="utf-8")[:300].lower()
@@ -230,9 +230,8 @@ def test_stopping_concludes_with_what_is_finished_and_starts_nothing_more(quick,
     columns, _ = synthetic.noise_stream(300)
     columns = {"noise": columns["signal"], "signal": columns["noise"], "label": columns["label"]}  # the first one tells
     run = quick((columns, "label"), fusion=[part], seeds=1, finetune=True, ensemble=False)
-    names = [r["strategy"] for r in run.leaderboard]
-    assert {"noise alone", "signal alone", "chance"} <= set(names)
-    assert not any(name.endswith("fine-tuned") for name in names)
+    assert {"noise alone", "signal alone", "chance"} <= {r["strategy"] for r in run.leaderboard}
+    assert {r["finetuned"] for r in run.leaderboard} == {"False"}
     sentences = json.loads((tmp_path / "run" / "evaluation.json").read_text())["verdict"]["sentences"]
     assert any(s.startswith("Interrupted") and note in s for s in sentences)
 
@@ -345,14 +344,14 @@ def test_seeds_are_matched_where_most_fits_are_kept():
 
 def test_fine_tuning_adds_a_row_and_can_be_deployed(quick, tmp_path):
     run = quick(synthetic.missing(300), fusion=["gated"], finetune=True, finetune_training={"epochs": 2, "lr": 1e-3})
-    rows = [r for r in run.leaderboard if r["strategy"].endswith(" fine-tuned")]
+    rows = [r for r in run.leaderboard if r["finetuned"] == "True"]
     assert len(rows) == 1
     assert rows[0]["note"]
 
 
 def test_a_weight_found_by_cross_validation(quick):
     run = quick(synthetic.noise_stream(300), fusion=[{"name": "weighted", "alpha": "cv"}], training={"epochs": 6})
-    chosen = next(r for r in run.leaderboard if r["strategy"].startswith("weighted"))
+    chosen = next(r for r in run.leaderboard if r["strategy"] == "weighted(alpha=cv)")
     assert float(chosen["test_mean"]) > 0.7
 
 

@@ -7,7 +7,8 @@ import torch
 
 from polymodal.core.types import Batch, Target, Tokens
 from polymodal.models.base import Blend, Model
-from polymodal.models.build import Heads, Strategy, build_answer, build_encoder
+from polymodal.models.build import Heads, build_answer, build_encoder
+from polymodal.models.strategy import Strategy
 from polymodal.nn.mask_streams import drop_streams
 
 CLASSES = Target("kind", "classes", ("a", "b", "c"), frequencies=(0.5, 0.3, 0.2))
@@ -43,7 +44,7 @@ def targets(*asked: Target, rows: int = ROWS) -> dict[str, torch.Tensor]:
 def answer(spec, *asked: Target, family: str = "fusion", seed: int = 0):
     torch.manual_seed(seed)
     names = tuple(WIDTHS)
-    return build_answer(Strategy("s", family, spec, names), WIDTHS, asked, 8, Heads()).eval()
+    return build_answer(Strategy(family, spec, names), WIDTHS, asked, 8, Heads()).eval()
 
 
 # --- joint ------------------------------------------------------------------------------------------------------------
@@ -117,7 +118,7 @@ def test_a_batch_in_which_a_stream_is_nowhere_can_be_stepped_over():
 
 def test_one_stream_alone_answers_as_its_head_does():
     torch.manual_seed(0)
-    single = build_answer(Strategy("left alone", "single", "late_mean", ("left",)), WIDTHS, [CLASSES], 8, Heads())
+    single = build_answer(Strategy("single", "late_mean", ("left",)), WIDTHS, [CLASSES], 8, Heads())
     given = streams()
     scores = single.eval()({"left": given["left"]}).predictions["kind"]
     there = given["left"].present

@@ -10,7 +10,8 @@ import torch
 from polymodal.core.errors import BadArgument, UnknownName
 from polymodal.core.registry import options
 from polymodal.core.types import Target, Tokens
-from polymodal.models.build import Heads, Strategy, build_answer, build_objectives
+from polymodal.models.build import Heads, build_answer, build_objectives
+from polymodal.models.strategy import Strategy
 from polymodal.objectives import OBJECTIVES
 from polymodal.objectives.base import Objective, Setting
 from polymodal.testing import NotConformant, check_objective
@@ -70,7 +71,7 @@ def _trained(spec: dict[str, Any]) -> torch.Tensor:
         return {name: tokens.select(chosen) for name, tokens in streams.items()}
 
     torch.manual_seed(0)
-    strategy = Strategy("s", "fusion", "concat", tuple(WIDTHS), objective=spec, towers=True)
+    strategy = Strategy("fusion", "concat", tuple(WIDTHS), objective=spec, towers=True)
     answer = build_answer(strategy, WIDTHS, [target], 12, Heads())
     objectives = build_objectives(strategy, WIDTHS, [target], 12, Heads())
     training = TrainingStep(answer, objectives, read, {"y": truth}, epochs=4)

@@ -12,7 +12,8 @@ from scipy.spatial.distance import cdist
 from scipy.special import log_expit, logsumexp
 
 from polymodal.core.types import Target, Tokens
-from polymodal.models.build import Heads, Strategy, build_answer
+from polymodal.models.build import Heads, build_answer
+from polymodal.models.strategy import Strategy
 from polymodal.objectives import OBJECTIVES, agm, gblend, mmpareto, ogm, pmr
 from polymodal.objectives.base import Setting, Step
 from polymodal.objectives.contribution import confidence, row_losses, scores_with, shapley
@@ -25,7 +26,7 @@ ROWS = 12
 def world(widths=WIDTHS, target=CLASSES, fusion="concat"):
     """A small fusion with towers in float64, a batch, and its step."""
     torch.manual_seed(0)
-    answer = build_answer(Strategy("s", "fusion", fusion, tuple(widths), towers=True), widths, [target], 8, Heads())
+    answer = build_answer(Strategy("fusion", fusion, tuple(widths), towers=True), widths, [target], 8, Heads())
     answer = answer.double()
     for parameter in answer.parameters():
         torch.nn.init.normal_(parameter, std=0.4)

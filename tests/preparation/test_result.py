@@ -243,5 +243,6 @@ def test_another_fault_of_the_system_keeps_its_trace(monkeypatch):
         raise OSError(errno.EBADF, "Bad file descriptor")
 
     monkeypatch.setattr(work, "_apply", broken)
-    (event,) = work.run_part({"task": "apply"})
-    assert event["trace"].startswith("Traceback")
+    job = work.PartJob(task="apply", places=(0,), number=0, part="", out="", work="", media="")
+    (event,) = work.run_part(job.to_json())
+    assert event.trace.startswith("Traceback")

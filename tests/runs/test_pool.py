@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import ClassVar
 
@@ -10,8 +11,10 @@ import torch
 
 import polymodal as pm
 from polymodal.data import synthetic
+from polymodal.experiment.answer_job import AnswerJob
 from polymodal.fusion.simple import Concat
-from polymodal.models.build import Strategy
+from polymodal.models.strategy import Strategy
+from polymodal.runs.events import Done, Failed, Skipped
 from polymodal.runs.pool import Pool, default_workers
 
 ODD = '''
@@ -80,33 +83,31 @@ def work(tmp_path_factory):
 def job(work, tmp_path, monkeypatch):
     """Makes jobs; parts of ODD are where worker processes can import them."""
     (tmp_path / "odd_parts.py").write_text(ODD, encoding="utf-8")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
 
     def make(spec, name=None, **more):
         name = name or str(spec).rsplit(":", 1)[-1].lower()
-        strategy = Strategy(name, "fusion", spec, ("left", "right")).to_json()
-        training = {"epochs": 1}
-        made = {"kind": "answer", "strategy": strategy, "seed": 0, "training": training, "work": str(work)}
-        return {**made, "out": str(tmp_path / "out" / name), "name": name, **more}
+        strategy, out = Strategy("fusion", spec, ("left", "right")), str(tmp_path / "out" / name)
+        return AnswerJob(name=name, strategy=strategy, seed=0, training={"epochs": 1}, work=str(work), out=out, **more)
 
     return make
 
 
 def last(events):
     """The last event of every job, by the job's name."""
-    return {job["name"]: event for job, event in events}
+    return {job.name: event for job, event in events}
 
 
 def test_a_worker_that_dies_takes_one_job_with_it_and_printing_disturbs_nothing(job, capfd):
     jobs = [job("mean"), job("odd_parts:Dies"), job("odd_parts:Prints"), job("missing_parts:None"), job("mlp")]
     with Pool(1, runs="polymodal.experiment.jobs:guarded") as pool:
         found = last(pool.run(jobs))
-        assert [event["event"] for event in found.values()] == ["done", "failed", "done", "failed", "done"]
-        assert found["dies"]["reason"] == "its worker process ended with code 3"
-        assert "missing_parts" in found["none"]["reason"]
+        assert [type(event) for event in found.values()] == [Done, Failed, Done, Failed, Done]
+        assert found["dies"].reason == "its worker process ended with code 3"
+        assert "missing_parts" in found["none"].reason
         again = last(pool.run([job("mean"), job("gated")]))
-        assert again["mean"]["cached"]
-        assert not again["gated"]["cached"]
+        assert again["mean"].cached
+        assert not again["gated"].cached
         processes = [worker.process for worker in pool._processes]
     assert all(process.poll() is not None for process in processes)
     captured = capfd.readouterr()
@@ -118,12 +119,12 @@ def test_a_worker_that_dies_takes_one_job_with_it_and_printing_disturbs_nothing(
 def test_interrupted_jobs_are_dropped_and_the_pool_can_be_used_again(job):
     with Pool(2, runs="polymodal.experiment.jobs:guarded") as pool:
         events = pool.run([job("odd_parts:Sleeps"), job("mean"), job("odd_parts:Sleeps")])
-        assert next(events)[0]["name"] == "mean"
+        assert next(events)[0].name == "mean"
         with pytest.raises(KeyboardInterrupt):
             events.throw(KeyboardInterrupt())
         assert len(pool._processes) == 1  # the one that slept is gone
         found = last(pool.run([job("weighted")]))
-    assert found["weighted"]["event"] == "done"
+    assert isinstance(found["weighted"], Done)
 
 
 def test_inline_jobs_run_in_this_process_on_one_thread(job):
@@ -132,9 +133,9 @@ def test_inline_jobs_run_in_this_process_on_one_thread(job):
         jobs = [job(f"{__name__}:Raises", inline=True), job(f"{__name__}:Own", inline=True)]
         found = last(pool.run(jobs))
         assert not pool._processes
-    assert found["raises"]["reason"] == "ValueError: this part is broken"
-    assert "in fuse" in found["raises"]["trace"]
-    assert found["own"]["result"]["parameters"] > 0
+    assert found["raises"].reason == "ValueError: this part is broken"
+    assert "in fuse" in found["raises"].trace
+    assert found["own"].result["parameters"] > 0
     assert Own.threads == {1}
     assert torch.get_num_threads() == 2
 
@@ -143,14 +144,14 @@ def test_without_workers_everything_runs_here(job):
     with Pool(0, runs="polymodal.experiment.jobs:guarded") as pool:
         found = last(pool.run([job("mean"), job(f"{__name__}:Raises")]))
         assert not pool._processes
-    assert [event["event"] for event in found.values()] == ["done", "failed"]
+    assert [type(event) for event in found.values()] == [Done, Failed]
 
 
 def test_jobs_past_the_time_limit_are_skipped_and_no_worker_is_started(job):
     with Pool(2, runs="polymodal.experiment.jobs:guarded") as pool:
         found = last(pool.run([job("mean"), job("mlp"), job("gated", inline=True)], until=time.perf_counter() - 1))
         assert not pool._processes
-    assert [event["event"] for event in found.values()] == ["skipped"] * 3
+    assert [type(event) for event in found.values()] == [Skipped] * 3
 
 
 def test_there_is_at_least_one_worker():

@@ -20,7 +20,7 @@ class Strategy:
 
     `family` is `single`, `fusion`, `decision`, `answer` or `trees`; `spec` names the part within it. The leaderboard's
     `ensemble` and `chance` are families of their own, which nothing is built for. `fusion` is what the part is called,
-    by default its spec in words; it stays when options are settled by cross-validation.
+    by default its spec in words; it stays when options are settled by cross-validation. Single streams have none.
 
     `facts` size fitted trees, a target each, so that their weights find their place. `objective` is what it is trained
     by besides its own loss; `towers` puts an adapter a stream before it, and `align` an aligner, whose loss counts
@@ -39,7 +39,7 @@ class Strategy:
     finetuned: bool = False
 
     def __post_init__(self) -> None:
-        if not self.fusion and self.family != "single":
+        if not self.fusion and self.family in CATALOGUES:
             object.__setattr__(self, "fusion", label(self.spec))
 
     def to_json(self) -> dict[str, Any]:
@@ -86,7 +86,7 @@ class Strategy:
     @property
     def name(self) -> str:
         """What the leaderboard calls it: `photo alone`, `concat`, `concat + towers`, `gated fine-tuned`."""
-        first = f"{self.streams[0]} alone" if self.family == "single" else self.fusion
+        first = f"{self.streams[0]} alone" if self.family == "single" else self.fusion or self.family
         return f"{first} + {self.variant}" if self.added else first + self.variant
 
     def words(self) -> dict[str, Any]:
