@@ -59,7 +59,7 @@ def train(folder: Path, todo: Sequence[Strategy], seeds: int, workers: int | Non
     """Train every strategy with every seed on the run's stored tokens; what is there already is not repeated."""
     jobs = [
         AnswerJob(
-            name=f"{s.name} #{seed}", strategy=s, seed=seed, training={},
+            strategy=s, seed=seed, training={},
             work=str((folder / "work").resolve()), out=str(_out(folder, s, seed)),
         )
         for seed in range(seeds) for s in todo

@@ -13,9 +13,9 @@ from polymodal.experiment.finetune_job import FinetuneJob
 from polymodal.experiment.jobs import JOBS
 from polymodal.models.strategy import Strategy
 from polymodal.preparation.work import PartJob
-from polymodal.runs.events import Done, EpochEnd, Event, Failed, Ready, Skipped
+from polymodal.runs.events import Done, EpochEnd, Event, Failed, Skipped
 
-TOLD = {"name": "a", "seed": 3, "training": {"epochs": 2}, "work": "/w", "out": "/w/out"}
+TOLD = {"seed": 3, "training": {"epochs": 2}, "work": "/w", "out": "/w/out"}
 STRATEGY = Strategy("fusion", "concat", ("x", "y"), objective=["ogm"], towers=True)
 
 
@@ -26,7 +26,6 @@ def through_json(value):
 @pytest.mark.parametrize(
     "event",
     [
-        Ready(),
         EpochEnd(1, 5, 0.25, None),
         Done({"parameters": 7}, cached=True),
         Done(),
@@ -39,8 +38,8 @@ def test_an_event_is_a_line_of_json(event):
 
 
 def test_only_the_last_event_of_a_job_is_over():
-    assert [e.over for e in (Ready(), EpochEnd(1, 2, 0.0, 0.0), Done(), Failed("no"), Skipped())] == [
-        False, False, True, True, True,
+    assert [e.over for e in (EpochEnd(1, 2, 0.0, 0.0), Done(), Failed("no"), Skipped())] == [
+        False, True, True, True,
     ]  # fmt: skip
 
 
@@ -76,7 +75,7 @@ def test_a_job_of_a_fit_is_plain_values(job):
 
 
 def test_a_job_of_prepare_is_plain_values():
-    job = PartJob(task="apply", places=(0, 2), number=4, part="p", out="o", work="w", media="m")
+    job = PartJob(task="apply", places=[0, 2], number=4, part="p", out="o", work="w", media="m")
     assert PartJob.from_json(through_json(job)) == job
 
 

@@ -87,15 +87,15 @@ def job(work, tmp_path, monkeypatch):
 
     def make(spec, name=None, **more):
         name = name or str(spec).rsplit(":", 1)[-1].lower()
-        strategy, out = Strategy("fusion", spec, ("left", "right")), str(tmp_path / "out" / name)
-        return AnswerJob(name=name, strategy=strategy, seed=0, training={"epochs": 1}, work=str(work), out=out, **more)
+        strategy, out = Strategy("fusion", spec, ("left", "right"), name), str(tmp_path / "out" / name)
+        return AnswerJob(strategy=strategy, seed=0, training={"epochs": 1}, work=str(work), out=out, **more)
 
     return make
 
 
 def last(events):
     """The last event of every job, by the job's name."""
-    return {job.name: event for job, event in events}
+    return {job.strategy.name: event for job, event in events}
 
 
 def test_a_worker_that_dies_takes_one_job_with_it_and_printing_disturbs_nothing(job, capfd):
@@ -119,7 +119,7 @@ def test_a_worker_that_dies_takes_one_job_with_it_and_printing_disturbs_nothing(
 def test_interrupted_jobs_are_dropped_and_the_pool_can_be_used_again(job):
     with Pool(2, runs="polymodal.experiment.jobs:guarded") as pool:
         events = pool.run([job("odd_parts:Sleeps"), job("mean"), job("odd_parts:Sleeps")])
-        assert next(events)[0].name == "mean"
+        assert next(events)[0].name == "mean #0"
         with pytest.raises(KeyboardInterrupt):
             events.throw(KeyboardInterrupt())
         assert len(pool._processes) == 1  # the one that slept is gone

@@ -6,19 +6,28 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
-from safetensors.numpy import save_file
-from safetensors.torch import save_file as save_tensors
 from torch import Tensor
 
 from polymodal.aligners.pairs import Side
 from polymodal.config import Training
-from polymodal.core.files import writing
 from polymodal.core.types import Tokens
-from polymodal.experiment.work import TEST, TRAIN, VALID, Epochs, Job, Work, labelled_rows, open_features
+from polymodal.experiment.work import (
+    TEST,
+    TRAIN,
+    VALID,
+    Epochs,
+    FitJob,
+    Work,
+    curve_of,
+    held_out,
+    labelled_rows,
+    open_features,
+    save_trained,
+)  # fmt: skip
 from polymodal.models.adaptive import Adaptive
 from polymodal.models.base import Answer, Decisions, Labelled
 from polymodal.models.build import Trees, build_answer, build_objectives, parameters
@@ -32,11 +41,15 @@ from polymodal.train.step import TrainingStep
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnswerJob(Job):
+class AnswerJob(FitJob):
     """Train `strategy` on stored tokens."""
 
-    kind: ClassVar[str] = "answer"
+    kind: str = "answer"
     strategy: Strategy
+
+    @property
+    def name(self) -> str:
+        return f"{self.strategy.name} #{self.seed}"
 
     def to_json(self) -> dict[str, Any]:
         return {**super().to_json(), "strategy": self.strategy.to_json()}
@@ -69,18 +82,11 @@ def answer_job(work: Work, job: AnswerJob, out: Path) -> Epochs:
         seen, held = (labelled(work, features, torch.from_numpy(r)) for r in (rows, valid))
         answer.finalize(seen, held, job.seed)
     started = time.perf_counter()
-    scores = {
-        f"{split}/{name}": value.numpy()
-        for split, index in (("valid", VALID), ("test", TEST))
-        for name, value in score_rows(answer, features, work.rows(index)).items()
-    }
+    scores = held_out(work, lambda rows: score_rows(answer, features, rows))
     took = time.perf_counter() - started
     if strategy.joint:
         scores |= alone_scores(answer, features, work.rows(TEST))
-    with writing(out.with_suffix(".scores.safetensors")) as temporary:
-        save_file(scores, temporary)
-    with writing(out.with_suffix(".safetensors")) as temporary:
-        save_tensors({k: v.contiguous() for k, v in answer.state_dict().items()}, temporary)
+    save_trained(answer, out, scores)
     yield from ()  # so short a training tells nothing on the way
     return {
         "strategy": strategy.to_json(),
@@ -88,9 +94,7 @@ def answer_job(work: Work, job: AnswerJob, out: Path) -> Epochs:
         "level": strategy.level,
         "parameters": parameters(answer),
         "ms_per_row": 1000 * took / max(1, int((work.split > TRAIN).sum())),
-        "epoch": [e.number for e in curve],
-        "loss": [e.loss for e in curve],
-        "valid": [e.valid for e in curve],
+        **curve_of(curve),
         "used": used_cells(answer, features, work.rows(VALID)),
     }
 

@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from polymodal.config import Training
 from polymodal.core.errors import BadArgument
-from polymodal.core.files import writing
 from polymodal.core.registry import Spec
-from polymodal.experiment.work import TRAIN, VALID, Epochs, Job, Work
+from polymodal.experiment.work import TRAIN, VALID, Epochs, FitJob, Work, curve_of, save_trained
 from polymodal.models.base import Model
 from polymodal.models.build import build_answer, build_encoder, parameters
 from polymodal.models.strategy import Strategy
@@ -26,13 +23,17 @@ from polymodal.train.loop import Epoch, total, train
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncoderJob(Job):
+class EncoderJob(FitJob):
     """Train the encoder of `stream`: whole (`fold` None), or on the training rows outside one part of them."""
 
-    kind: ClassVar[str] = "encoder"
+    kind: str = "encoder"
     stream: str
     fold: int | None
     encoder: Spec
+
+    @property
+    def name(self) -> str:
+        return f"{self.stream} {'whole' if self.fold is None else f'part {self.fold + 1}'}"
 
 
 def encoder_job(work: Work, job: EncoderJob, out: Path) -> Epochs:
@@ -65,16 +66,13 @@ def encoder_job(work: Work, job: EncoderJob, out: Path) -> Epochs:
             yield EpochEnd(epoch.number, options.epochs, epoch.loss, epoch.valid)
     wanted = np.concatenate([work.rows(TRAIN, fold=fold, inside=True), work.rows(VALID)]) if fold is not None else None
     result = store_tokens(encoder, work.dataset, stream, work.store, wanted)
-    with writing(out.with_suffix(".safetensors")) as temporary:
-        save_file({k: v.contiguous() for k, v in encoder.state_dict().items()}, temporary)
+    save_trained(encoder, out)
     return result | {
         "stream": stream,
         "fold": fold,
         "parameters": parameters(encoder),
         "trained": bool(curve),
-        "epoch": [e.number for e in curve],
-        "loss": [e.loss for e in curve],
-        "valid": [e.valid for e in curve],
+        **curve_of(curve),
     }
 
 

@@ -142,10 +142,7 @@ def _evaluation(
     """`evaluation.json`: everything that the report draws."""
     target = plan.targets[0]
     against = {"against_single": c.against_single, "against_concat": c.against_concat}
-    stages = {name: ("encoder" if name.startswith("encoder ") else "strategy") for name in curves}
-    shown = [n for n in curves if stages[n] == "encoder"] + [
-        n for n in (c.chosen, c.fusion) if n is not None and n in curves
-    ]
+    shown = [n for n, curve in curves.items() if curve["stage"] == "encoder"] + [c.chosen, c.fusion or c.chosen]
     return {
         "target": target.name,
         "kind": target.kind,
@@ -181,13 +178,14 @@ def _evaluation(
         **assessment.to_json(),
         "curves": [
             {
-                "name": n.removeprefix("encoder "),
-                "stage": stages[n],
+                "name": curves[n]["name"],
+                "stage": curves[n]["stage"],
                 "epoch": curves[n]["epoch"],
                 "train": curves[n]["loss"],
                 "valid": curves[n]["valid"],
             }
             for n in dict.fromkeys(shown)
+            if n in curves
         ],
         "timings": timings,
         "command": _command(plan),

@@ -5,21 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import torch
-from safetensors.numpy import save_file
 from safetensors.torch import load_file
-from safetensors.torch import save_file as save_tensors
 from torch import Tensor
 
 from polymodal.config import Training
-from polymodal.core.files import writing
 from polymodal.core.registry import Spec
 from polymodal.core.types import Tokens
 from polymodal.experiment.answer_job import AnswerJob
-from polymodal.experiment.work import TEST, TRAIN, VALID, Epochs, Work, answer_out, encoder_out, labelled_rows
+from polymodal.experiment.work import (
+    TRAIN,
+    VALID,
+    Epochs,
+    Work,
+    answer_out,
+    curve_of,
+    encoder_out,
+    held_out,
+    labelled_rows,
+    save_trained,
+)  # fmt: skip
 from polymodal.models.base import Model
 from polymodal.models.build import build_answer, build_encoder, build_objectives, parameters
 from polymodal.nn.mask_streams import drop_streams
@@ -34,7 +41,7 @@ GENTLE = {"epochs": 5, "batch": 128, "lr": 2e-4, "patience": 3}  # little and sl
 class FinetuneJob(AnswerJob):
     """Train `strategy`, whose own job is done, and the encoders of its streams together."""
 
-    kind: ClassVar[str] = "finetune"
+    kind: str = "finetune"
     encoders: Mapping[str, Spec]
 
 
@@ -87,24 +94,15 @@ def finetune_job(work: Work, job: FinetuneJob, out: Path) -> Epochs:
         model.load_state_dict(untouched)
     model.eval()
     with torch.no_grad():
-        scores = {
-            f"{split}/{name}": value.numpy()
-            for split, index in (("valid", VALID), ("test", TEST))
-            for name, value in _scores(work, model, work.rows(index)).items()
-        }
-    with writing(out.with_suffix(".scores.safetensors")) as temporary:
-        save_file(scores, temporary)
-    with writing(out.with_suffix(".safetensors")) as temporary:
-        save_tensors({k: v.contiguous() for k, v in model.state_dict().items()}, temporary)
+        scores = held_out(work, lambda rows: _scores(work, model, rows))
+    save_trained(model, out, scores)
     return {
         "strategy": strategy.to_json(),
         "seed": job.seed,
         "level": strategy.level,
         "parameters": parameters(model),
         "before": score_before,
-        "epoch": [e.number for e in curve],
-        "loss": [e.loss for e in curve],
-        "valid": [e.valid for e in curve],
+        **curve_of(curve),
     }
 
 

@@ -30,7 +30,7 @@ from polymodal.experiment.plan import Plan
 from polymodal.experiment.plan import plan as make_plan
 from polymodal.experiment.results import Results
 from polymodal.experiment.strategies import ALWAYS
-from polymodal.experiment.work import TRAIN, VALID, Job, answer_out, encoder_out
+from polymodal.experiment.work import TRAIN, VALID, answer_out, encoder_out
 from polymodal.inference.run import Run
 from polymodal.models.specs import listed, part_class
 from polymodal.models.strategy import Strategy
@@ -202,17 +202,14 @@ class _Session:
 
     def _encoder_job(self, stream: str, fold: int | None) -> EncoderJob:
         config, spec = self.plan.config, self.plan.encoders[stream]
-        return EncoderJob(
-            name=f"{stream} {'whole' if fold is None else f'part {fold + 1}'}",
-            stream=stream,
-            fold=fold,
-            encoder=spec,
-            seed=config.seed,
-            training={**config.training, **config.encoder_training},
-            work=str(self.work.resolve()),
-            out=str(encoder_out(self.work, stream, fold)),
-            inline=_is_local(spec),
-        )
+        training = {**config.training, **config.encoder_training}
+        place = self._place(encoder_out(self.work, stream, fold), spec)
+        return EncoderJob(stream=stream, fold=fold, encoder=spec, seed=config.seed, training=training, **place)
+
+    def _place(self, out: Path, *specs: Spec) -> dict[str, Any]:
+        """Where a job works and writes; `inline` where a class is in the user's own script, out of a worker's reach."""
+        inline = any(part_class(spec).__module__ == "__main__" for spec in specs)
+        return {"work": str(self.work.resolve()), "out": str(out), "inline": inline}
 
     def _costly_first(self, streams: Sequence[str]) -> list[str]:
         """Long jobs first, so that no core idles at the end."""
@@ -243,26 +240,27 @@ class _Session:
         return True
 
     def _answer_job(self, strategy: Strategy, seed: int) -> AnswerJob:
-        config, parts = self.plan.config, [strategy.spec, *listed(strategy.objective or ()), strategy.align]
-        return AnswerJob(
-            name=f"{strategy.name} #{seed}",
-            strategy=strategy,
-            seed=seed,
-            training={**config.training, **config.answer_training},
-            work=str(self.work.resolve()),
-            out=str(answer_out(self.work, strategy, seed)),
-            inline=any(_is_local(spec) for spec in parts if spec is not None),
-        )
+        training = {**self.plan.config.training, **self.plan.config.answer_training}
+        place = self._place(answer_out(self.work, strategy, seed), *strategy.specs)
+        return AnswerJob(strategy=strategy, seed=seed, training=training, **place)
+
+    def _finetune_job(self, strategy: Strategy, seed: int) -> FinetuneJob:
+        encoders, training = dict(self.plan.encoders), dict(self.plan.config.finetune_training)
+        place = self._place(answer_out(self.work, strategy, seed), *strategy.specs, *encoders.values())
+        return FinetuneJob(strategy=strategy, seed=seed, training=training, encoders=encoders, **place)
+
+    def _ranked(self, finished: Results, names: Iterable[str]) -> list[str]:
+        """Those of the strategies `names` that are finished, best validation score first."""
+        questions = [question_of(self.plan, target) for target in self.plan.targets]
+        able = [o for o in finished.outcomes() if o.name in names]
+        return [o.name for o in sorted(able, key=lambda o: -score_of(o, questions))]
 
     def objectives(self) -> bool:
         """Train the fusion by every objective to compare, and with none; False when the user stopped it."""
         plan, config = self.plan, self.plan.config
-        finished = Results(plan, self.work)
-        questions = [question_of(plan, t) for t in plan.targets]
         named = listed(config.objectives_on)
-        able = [o for o in finished.outcomes() if o.name in {s.fusion for s in plan.compared} - set(named)]
-        ranked = sorted(able, key=lambda o: -score_of(o, questions))
-        chosen = {*named, *([ranked[0].name] if "best" in named and ranked else [])}
+        ranked = self._ranked(Results(plan, self.work), {s.fusion for s in plan.compared} - set(named))
+        chosen = {*named, *(ranked[:1] if "best" in named else [])}
         seeds = range(config.seed, config.seed + config.seeds)
         rows = [s for s in plan.compared if s.fusion in chosen]
         try:
@@ -280,29 +278,14 @@ class _Session:
 
     def finetune(self) -> None:
         """Train the best fusion by validation, and its encoders, together; where objectives are compared, by each."""
-        finished, config = Results(self.plan, self.work), self.plan.config
-        questions = [question_of(self.plan, t) for t in self.plan.targets]
+        finished = Results(self.plan, self.work)
         every = (*self.plan.strategies, *self.plan.compared)
         trainable = {s.name for s in every if s.family in ("fusion", "decision") or s.towers}
-        ranked = sorted((o for o in finished.outcomes() if o.name in trainable), key=lambda o: -score_of(o, questions))
-        chosen = dict.fromkeys([*(o.name for o in ranked[:1]), *(s.name for s in self.plan.compared)])
-        settled = [
-            (seed, replace(Strategy.from_json(result["strategy"]), finetuned=True))
+        chosen = dict.fromkeys([*self._ranked(finished, trainable)[:1], *(s.name for s in self.plan.compared)])
+        jobs = [
+            self._finetune_job(replace(Strategy.from_json(result["strategy"]), finetuned=True), seed)
             for name in chosen
             for seed, result in zip(finished.seeds, finished.answers.get(name, ()))
-        ]
-        jobs = [
-            FinetuneJob(
-                name=f"{strategy.name} #{seed}",
-                strategy=strategy,
-                encoders=dict(self.plan.encoders),
-                seed=seed,
-                training=dict(config.finetune_training),
-                work=str(self.work.resolve()),
-                out=str(answer_out(self.work, strategy, seed)),
-                inline=any(_is_local(spec) for spec in (*self.plan.encoders.values(), strategy.spec)),
-            )
-            for seed, strategy in settled
         ]
         try:
             self._run("fine-tuning", jobs, limited=True)
@@ -310,7 +293,7 @@ class _Session:
             self._stopped("fine-tuning did not finish")
 
     def _run(
-        self, name: str, jobs: Sequence[Job], *, limited: bool = False, all_needed: bool = False
+        self, name: str, jobs: Sequence[EncoderJob | AnswerJob], *, limited: bool = False, all_needed: bool = False
     ) -> dict[str, dict[str, Any]]:
         """Run jobs, show and log their events; results by output path.
 
@@ -350,8 +333,3 @@ class _Session:
 
 def _needed(strategy: Strategy) -> bool:
     return strategy.family == "single" or strategy.name in ALWAYS
-
-
-def _is_local(spec: Spec) -> bool:
-    """Whether the part's class lives in the user's own script, where no worker process can import it from."""
-    return part_class(spec).__module__ == "__main__"

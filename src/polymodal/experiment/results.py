@@ -162,15 +162,18 @@ class Results:
         tensors = [torch.from_numpy(scores) for scores in each]
         return tensors[0] if len(tensors) == 1 else predictor.answer.blend(target.name, tensors)  # type: ignore[operator]
 
-    def curves(self, chosen: str) -> dict[str, dict[str, list[float]]]:
+    def curves(self, chosen: str) -> dict[str, dict[str, Any]]:
         """Training curves: every whole encoder, then every strategy's first seed, the chosen one first."""
-        keys = ("epoch", "loss", "valid")
-        found = {f"encoder {n}": {k: e[k] for k in keys} for n, e in self.encoders.items() if e["epoch"]}
-        for name in sorted(self.answers, key=lambda name: name != chosen):
-            first = self.answers[name][0]
-            if first["epoch"]:
-                found[name] = {k: first[k] for k in keys}
-        return found
+        strategies = sorted(self.answers, key=lambda name: name != chosen)
+        each = [("encoder", name, result) for name, result in self.encoders.items()]
+        each += [("strategy", name, self.answers[name][0]) for name in strategies]
+        return {
+            f"encoder {name}" if stage == "encoder" else name: {
+                "name": name, "stage": stage, **{key: result[key] for key in ("epoch", "loss", "valid")}
+            }
+            for stage, name, result in each
+            if result["epoch"]
+        }  # fmt: skip
 
 
 def _matched(held: Sequence[tuple[int, ...]]) -> tuple[int, ...]:

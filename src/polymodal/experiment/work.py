@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any
 
 import numpy as np
 import torch
-from safetensors.numpy import load_file
-from torch import Tensor
+from safetensors.numpy import load_file, save_file
+from safetensors.torch import save_file as save_tensors
+from torch import Tensor, nn
 
 from polymodal.core.digest import safe_name
-from polymodal.core.files import read_json
+from polymodal.core.files import read_json, writing
 from polymodal.core.types import Target
 from polymodal.data.storage.dataset import Dataset
 from polymodal.data.storage.store import Store
@@ -23,7 +24,9 @@ from polymodal.models.base import Answer
 from polymodal.models.build import Heads
 from polymodal.models.strategy import Strategy
 from polymodal.runs.events import EpochEnd
+from polymodal.runs.pool import Job
 from polymodal.train.features import Features
+from polymodal.train.loop import Epoch
 
 TRAIN, VALID, TEST = 0, 1, 2
 Epochs = Generator[EpochEnd, None, dict[str, Any]]  # what a job yields, and the result that it returns
@@ -108,6 +111,28 @@ def labelled_rows(work: Work, rows: np.ndarray) -> np.ndarray:
     return rows[known]
 
 
+def held_out(work: Work, score: Callable[[np.ndarray], Mapping[str, Tensor]]) -> dict[str, np.ndarray]:
+    """What `score` says of the held-out rows: `valid/target` and `test/target`."""
+    each = [(split, score(work.rows(index))) for split, index in (("valid", VALID), ("test", TEST))]
+    return {f"{split}/{name}": value.numpy() for split, scores in each for name, value in scores.items()}
+
+
+def save_trained(module: nn.Module, out: Path, scores: Mapping[str, np.ndarray] | None = None) -> None:
+    """Write a job's weights, and its scores of held-out rows if it has any."""
+    if scores is not None:
+        with writing(out.with_suffix(".scores.safetensors")) as temporary:
+            save_file(dict(scores), temporary)
+    with writing(out.with_suffix(".safetensors")) as temporary:
+        save_tensors({k: v.contiguous() for k, v in module.state_dict().items()}, temporary)
+
+
+def curve_of(epochs: Sequence[Epoch]) -> dict[str, list[float]]:
+    """A training's curve, as results keep it."""
+    return {
+        "epoch": [e.number for e in epochs], "loss": [e.loss for e in epochs], "valid": [e.valid for e in epochs]
+    }  # fmt: skip
+
+
 def answer_out(work: Path, strategy: Strategy, seed: int) -> Path:
     """Where a strategy's result with one seed is written, without a suffix."""
     return work / f"{strategy.key}-{seed}"
@@ -119,24 +144,9 @@ def encoder_out(work: Path, stream: str, fold: int | None = None) -> Path:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
-    """What every job of a fit is told; plain values, so that JSON carries it to another process.
+class FitJob(Job):
+    """One training of a fit; `out` is where its files are written, without a suffix."""
 
-    It works on the folder `work` and writes to `out`, a path without suffix. `inline`: its classes live in the user's
-    own script, so it runs in this process. `name` is what the progress shows.
-    """
-
-    kind: ClassVar[str]
-    name: str
+    kind: str
     seed: int
     training: Mapping[str, Any]
-    work: str
-    out: str
-    inline: bool = False
-
-    def to_json(self) -> dict[str, Any]:
-        return {"kind": self.kind, **vars(self)}
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Self:
-        return cls(**{name: value for name, value in values.items() if name != "kind"})

@@ -73,10 +73,14 @@ class Strategy:
         return self.family in ("fusion", "answer")
 
     @property
+    def specs(self) -> list[Spec]:
+        """Of its part, its aligner and its objectives."""
+        return [self.spec, *([] if self.align is None else [self.align]), *listed(self.objective or ())]
+
+    @property
     def added(self) -> tuple[str, ...]:
         """What it has beside the fusion as it is: the aligner and the objectives, or else towers alone."""
-        specs = [*([] if self.align is None else [self.align]), *listed(self.objective or ())]
-        return tuple(map(label, specs)) or ((TOWERS,) if self.towers else ())
+        return tuple(map(label, self.specs[1:])) or ((TOWERS,) if self.towers else ())
 
     @property
     def variant(self) -> str:

@@ -216,7 +216,7 @@ class _Session:
         out = self.part(stage, number)
         return PartJob(
             task=task,
-            places=tuple(places),
+            places=list(places),
             number=number,
             part=str(self.part(stage - 1, number)),
             out=str(out.with_suffix(".sketch.npz") if task == "survey" else out),

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -21,33 +21,24 @@ from polymodal.preparation.compare import LONGEST
 from polymodal.preparation.parts import MediaFolder, read_rows, write_refused, write_rows
 from polymodal.preparation.recipe import Recipe
 from polymodal.runs.events import Done, Event, Failed
+from polymodal.runs.pool import Job
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)  # the disk's fault, not the op's: no trace is needed
 SHOWN_FROM = 3  # parts whose changes the report may show
 
 
 @dataclass(frozen=True, kw_only=True)
-class PartJob:
+class PartJob(Job):
     """Part `number` of the table, the file `part`, through the ops at `places`: `task` is `survey` or `apply`.
 
-    Plain values, so that JSON carries it. It writes to `out`, new media into the folder `media`; `work` is the run's.
+    New media go into the folder `media`.
     """
 
-    inline: ClassVar[bool] = False
     task: str
-    places: tuple[int, ...]
+    places: Sequence[int]
     number: int
     part: str
-    out: str
-    work: str
     media: str
-
-    def to_json(self) -> dict[str, Any]:
-        return vars(self) | {"places": list(self.places)}
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> PartJob:
-        return cls(**{**values, "places": tuple(values["places"])})
 
 
 def run_part(values: Mapping[str, Any]) -> Iterator[Event]:

@@ -26,11 +26,6 @@ class Event:
 
 
 @dataclass(frozen=True)
-class Ready(Event):
-    """The worker waits for its first job."""
-
-
-@dataclass(frozen=True)
 class EpochEnd(Event):
     """Epoch `number` of `of` is over: its training loss and validation score, None where they are not finite."""
 
@@ -73,6 +68,6 @@ class Skipped(Event):
 
 
 _NAMES: dict[type[Event], str] = {
-    Ready: "ready", EpochEnd: "epoch", Done: "done", Failed: "failed", Skipped: "skipped",
+    EpochEnd: "epoch", Done: "done", Failed: "failed", Skipped: "skipped",
 }  # fmt: skip
 _EVENTS = {name: event for event, name in _NAMES.items()}

@@ -15,20 +15,32 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self, TypeVar
 
 from polymodal.core.registry import import_path
-from polymodal.runs.events import Event, Failed, Ready, Skipped
+from polymodal.runs.events import Event, Failed, Skipped
 
 
-class Job(Protocol):
-    """What is to be done, as JSON can carry it; `inline` asks for this process."""
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What is to be done, in plain values, so that JSON carries it to another process.
 
-    @property
-    def inline(self) -> bool: ...
+    It works on the folder `work` and writes to `out`. `inline`: its classes live in the user's own script, so it runs
+    in this process.
+    """
 
-    def to_json(self) -> dict[str, Any]: ...
+    work: str
+    out: str
+    inline: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        return cls(**values)
 
 
 J = TypeVar("J", bound=Job)
@@ -58,8 +70,8 @@ class Pool:
     def run(self, jobs: Sequence[J], *, until: float | None = None) -> Iterator[tuple[J, Event]]:
         """Yield (job, event) as events come; the last event of a job is `Done`, `Failed` or `Skipped`.
 
-        A job marked `inline` (its classes live in the user's own script) runs here, after the others. Jobs not begun by
-        `until` (on `time.perf_counter`'s clock) are skipped.
+        Jobs marked `inline` run here, after the others. Those not begun by `until` (on `time.perf_counter`'s clock) are
+        skipped.
         """
         here = [j for j in jobs if self.workers == 0 or j.inline]
         away = deque(j for j in jobs if not (self.workers == 0 or j.inline))
@@ -98,7 +110,7 @@ class Pool:
                 if event is None:  # its process is gone
                     worker.stop()
                     event = Failed(worker.exit_reason())
-                if worker in busy and not isinstance(event, Ready):
+                if worker in busy:
                     job = busy.pop(worker) if event.over else busy[worker]
                     if event.over:
                         idle.append(worker)

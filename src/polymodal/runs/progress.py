@@ -126,7 +126,7 @@ def tracker_of(kind: str) -> str:
     return kind
 
 
-def write_trackers(kind: str, folder: Path, curves: Mapping[str, Mapping[str, list[float]]]) -> None:
+def write_trackers(kind: str, folder: Path, curves: Mapping[str, Mapping[str, Any]]) -> None:
     """Training curves to `tensorboard`, `wandb` (Weights & Biases) or `csv`, or nowhere (`none`)."""
     if kind == "tensorboard":
         from torch.utils.tensorboard import SummaryWriter

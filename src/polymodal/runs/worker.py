@@ -9,11 +9,9 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import TextIO
 
 from polymodal.core.files import finite
 from polymodal.core.registry import import_path
-from polymodal.runs.events import Event, Ready
 
 
 def main() -> None:
@@ -23,15 +21,9 @@ def main() -> None:
     run = import_path(sys.argv[1])
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(1)
-    _send(channel, Ready())
     for line in sys.stdin:
-        job = json.loads(line)
-        for event in run(job):
-            _send(channel, event)
-
-
-def _send(channel: TextIO, event: Event) -> None:
-    channel.write(json.dumps(finite(event.to_json())) + "\n")
+        for event in run(json.loads(line)):
+            channel.write(json.dumps(finite(event.to_json())) + "\n")
 
 
 if __name__ == "__main__":
