@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, final
 
-import torch
 from torch import Tensor
 
 from polymodal.aligners.pairs import Side
@@ -92,9 +91,9 @@ class Aligner(Part):
 def on_sphere(tokens: Tokens, change: Callable[[Tensor], Tensor]) -> Tokens:
     """Tokens whose vectors went through `change` [..., D] -> [..., dim] and were scaled to length one; masks as given.
 
-    A row of one token that is its pooled vector (what `Tokens.from_vector` makes) goes through once.
+    A pooled vector that is the only token (`Tokens.single`) goes through once.
     """
-    single = tokens.x.shape[1] == 1 and torch.equal(tokens.x[:, 0], tokens.pooled)
     pooled = l2_normalize(change(tokens.pooled))
-    x = pooled[:, None] if single else l2_normalize(change(tokens.x))
-    return Tokens(x, tokens.mask, pooled, tokens.where).cleared()
+    if tokens.single:
+        return Tokens.of_pooled(pooled, tokens.mask, tokens.where).cleared()
+    return Tokens(l2_normalize(change(tokens.x)), tokens.mask, pooled, tokens.where).cleared()

@@ -102,7 +102,7 @@ class AlignTraining:
 
 def _one(vectors: Tensor) -> Tokens:
     """Vectors, all present, as tokens."""
-    return Tokens(vectors[:, None], torch.ones(len(vectors), 1, dtype=torch.bool, device=vectors.device), vectors)
+    return Tokens.of_pooled(vectors, torch.ones(len(vectors), 1, dtype=torch.bool, device=vectors.device))
 
 
 @torch.no_grad()

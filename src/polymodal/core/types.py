@@ -25,12 +25,17 @@ class Tokens:
 
     Shapes: `x` [B, T, D]; `mask` [B, T] bool, True = real; `pooled` [B, D], pooled as the encoder knows it should be;
     `where` [B, T, K] place in the source (seconds; row and column in 0..1; character span), or None.
+
+    `single` says that `x` is `pooled` and nothing else, so that what goes through a map of vectors need go through it
+    once. It is known from how the tokens were made (`of_pooled`, `from_vector`), not from what they hold, so that no
+    branch depends on data; `replace` and the pytree forget it, which costs time and changes nothing.
     """
 
     x: Tensor
     mask: Tensor
     pooled: Tensor
     where: Tensor | None = None
+    single: bool = field(default=False, init=False)
 
     @property
     def present(self) -> Tensor:
@@ -49,18 +54,30 @@ class Tokens:
     def from_vector(cls, vector: Tensor, present: Tensor | None = None) -> Tokens:
         """One token a row, from [B, D] and optionally [B] bool."""
         if present is None:
-            present = torch.ones(len(vector), dtype=torch.bool, device=vector.device)
-        return cls(vector[:, None], present[:, None], vector).cleared()
+            present = torch.ones(vector.shape[0], dtype=torch.bool, device=vector.device)
+        return cls.of_pooled(vector, present[:, None]).cleared()
+
+    @classmethod
+    def of_pooled(cls, pooled: Tensor, mask: Tensor, where: Tensor | None = None) -> Tokens:
+        """One token a row, which is `pooled` [B, D] itself and no copy of it; `mask` [B, 1], `where` [B, 1, K]."""
+        return cls(pooled[:, None], mask, pooled, where)._marked(True)
+
+    def _marked(self, single: bool) -> Tokens:
+        object.__setattr__(self, "single", single)
+        return self
+
+    def changed(self, **parts: Any) -> Tokens:
+        """As `dataclasses.replace`, where `x` and `pooled` change alike or not at all: `single` stays what it was."""
+        return replace(self, **parts)._marked(self.single)
 
     def keep(self, rows: Tensor) -> Tokens:
         """The same tokens with the modality missing wherever `rows` [B] bool is False."""
-        return replace(self, mask=self.mask & rows[:, None]).cleared()
+        return self.changed(mask=self.mask & rows[:, None]).cleared()
 
     def cleared(self) -> Tokens:
         """The same tokens with every masked value zero, even where it was NaN."""
         zero = self.x.new_zeros(())
-        return replace(
-            self,
+        return self.changed(
             x=torch.where(self.mask[..., None], self.x, zero),
             pooled=torch.where(self.present[:, None], self.pooled, zero),
         )
@@ -69,8 +86,10 @@ class Tokens:
         """The rows at `rows` (indices, a bool mask or a slice)."""
         parts = (self.x, self.mask, self.pooled, self.where)
         if isinstance(rows, Tensor) and rows.dtype == torch.int64:  # several times as fast as indexing, on the CPU
-            return Tokens(*(None if p is None else p.index_select(0, rows) for p in parts))  # type: ignore[arg-type]
-        return Tokens(*(None if p is None else p[rows] for p in parts))  # type: ignore[arg-type]
+            chosen = [None if p is None else p.index_select(0, rows) for p in parts]
+        else:
+            chosen = [None if p is None else p[rows] for p in parts]
+        return Tokens(*chosen)._marked(self.single)  # type: ignore[arg-type]
 
     def to(self, *args: Any, **kwargs: Any) -> Tokens:
         """`Tensor.to` on every tensor; the mask keeps its dtype."""
@@ -78,7 +97,9 @@ class Tokens:
             *(a for a in args if not isinstance(a, torch.dtype)), **{k: v for k, v in kwargs.items() if k != "dtype"}
         )
         where = None if self.where is None else self.where.to(*args, **kwargs)
-        return Tokens(self.x.to(*args, **kwargs), mask, self.pooled.to(*args, **kwargs), where)
+        return self.changed(
+            x=self.x.to(*args, **kwargs), mask=mask, pooled=self.pooled.to(*args, **kwargs), where=where
+        )
 
 
 torch.export.register_dataclass(Tokens, serialized_type_name="polymodal.core.types.Tokens")
@@ -106,6 +127,10 @@ class Output:
     fused: Tokens | None
     predictions: Mapping[str, Tensor]
     losses: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+for _part in (Batch, Output):
+    torch.export.register_dataclass(_part, serialized_type_name=f"polymodal.core.types.{_part.__name__}")
 
 
 KINDS = ("classes", "multilabel", "number")

@@ -77,11 +77,12 @@ class Towered(Answer):
 
 def _adapted(tokens: Tokens, adapter: nn.Module) -> Tokens:
     """The stream through its adapter; a pooled vector that is the only token goes through once."""
-    single = tokens.x.shape[1] == 1 and tokens.x.data_ptr() == tokens.pooled.data_ptr()
     clean = tokens.cleared()
     pooled = adapter(clean.pooled)
-    return Tokens(pooled[:, None] if single else adapter(clean.x), clean.mask, pooled, clean.where)
+    if clean.single:
+        return Tokens.of_pooled(pooled, clean.mask, clean.where)
+    return Tokens(adapter(clean.x), clean.mask, pooled, clean.where)
 
 
 def _scaled(tokens: Tokens, factor: float) -> Tokens:
-    return Tokens(torch.mul(tokens.x, factor), tokens.mask, tokens.pooled * factor, tokens.where)
+    return tokens.changed(x=torch.mul(tokens.x, factor), pooled=tokens.pooled * factor)

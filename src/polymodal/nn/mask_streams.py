@@ -41,6 +41,4 @@ def fewer_streams(streams: Mapping[str, Tokens]) -> dict[str, Tokens]:
 
 def mask_streams(streams: Mapping[str, Tokens], keep: Tensor) -> dict[str, Tokens]:
     """The streams with those masked that `keep` [B, K] bool does not name; a fusion clears what is masked anyway."""
-    return {
-        name: Tokens(t.x, t.mask & keep[:, i, None], t.pooled, t.where) for i, (name, t) in enumerate(streams.items())
-    }
+    return {name: t.changed(mask=t.mask & keep[:, i, None]) for i, (name, t) in enumerate(streams.items())}

@@ -108,7 +108,7 @@ class _Source:
         if self.tokens is None:
             return self._gather(rows.numpy())
         if self.pooled_only:
-            return _single(self.tokens.pooled.index_select(0, rows), self.tokens.mask.index_select(0, rows))
+            return Tokens.of_pooled(self.tokens.pooled.index_select(0, rows), self.tokens.mask.index_select(0, rows))
         return self.tokens.select(rows)
 
     def _gather(self, rows: np.ndarray) -> Tokens:
@@ -132,15 +132,10 @@ class _Source:
                 if where is None:
                     where = torch.zeros(len(rows), *view.shape("where"))
                 where[at] = torch.from_numpy(found["where"]).float()
-        return _single(pooled, mask) if self.pooled_only else Tokens(x, mask, pooled, where)
+        return Tokens.of_pooled(pooled, mask) if self.pooled_only else Tokens(x, mask, pooled, where)
 
     def _moved(self, values: np.ndarray, p: int) -> Tensor:
         tensor = torch.from_numpy(values).float()
         if not len(self.features.rotations):
             return tensor
         return tensor @ torch.from_numpy(self.features.rotations[p]) + torch.from_numpy(self.features.shifts[p])
-
-
-def _single(pooled: Tensor, mask: Tensor) -> Tokens:
-    """One token a row, which is the pooled vector itself and no copy of it."""
-    return Tokens(pooled[:, None], mask, pooled)
