@@ -15,6 +15,7 @@ from polymodal.aligners.folds import judged_items, pair_folds, reciprocal_rank
 from polymodal.aligners.moments import Moments, fold_moments
 from polymodal.aligners.pairs import Side, matches
 from polymodal.core.errors import BadArgument, BadData
+from polymodal.nn.graphs import observed
 from polymodal.nn.layers.named import Named
 from polymodal.nn.normalize import l2_normalize
 
@@ -42,7 +43,7 @@ class Affine(nn.Module):
         return l2_normalize(x) if self.length else x
 
     def forward(self, x: Tensor) -> Tensor:
-        if not torch.compiler.is_compiling() and not self.fitted:
+        if observed(~self.fitted):
             raise BadData("This aligner has not been fitted: call fit(sides), or load a state that was.")
         return (self.prepare(x) - self.mean) @ self.map
 

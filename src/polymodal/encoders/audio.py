@@ -80,7 +80,7 @@ class SpectrogramEncoder(Encoder):
         return torch.where(real[:, None], picture - mean, 0.0), real
 
     def _changed(self, x: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
-        rows, bands, frames = len(x), x.shape[2], x.shape[3]
+        rows, _, bands, frames = x.shape
         if self.shift:
             move = uniform(rows, self.shift * frames, x).round().long()
             x, real = rolled(x, move), rolled(real, move)
@@ -113,7 +113,7 @@ class SpottedPool(nn.Module):
         x, mask, centre = segment_mean(steps, real, MOST_TOKENS)
         weight = masked_softmax(self.score(x)[..., 0], mask)
         pooled = (weight[:, None].to(x.dtype) @ x)[:, 0]
-        return Tokens(x, mask, pooled, (centre * self.seconds)[None, :, None].expand(len(x), -1, 1))
+        return Tokens(x, mask, pooled, (centre * self.seconds)[None, :, None].expand(x.shape[0], -1, 1))
 
 
 def levelled(samples: Tensor, length: Tensor) -> Tensor:
@@ -129,7 +129,7 @@ def levelled(samples: Tensor, length: Tensor) -> Tensor:
 
 def mixed(wave: Tensor, most: float) -> Tensor:
     """Waves [B, n] with their neighbour in the batch laid underneath, at 0 to `most` of its amplitude."""
-    return wave + wave.roll(1, 0) * torch.rand(len(wave), 1, device=wave.device) * most if most else wave
+    return wave + wave.roll(1, 0) * torch.rand(wave.shape[0], 1, device=wave.device) * most if most else wave
 
 
 def coarser(real: Tensor, steps: int) -> Tensor:

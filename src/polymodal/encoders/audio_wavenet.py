@@ -63,7 +63,7 @@ class AudioWaveNet(Encoder):
         wave, length = levelled(inputs["samples"], inputs["length"]), inputs["length"]
         real = torch.arange(wave.shape[1], device=wave.device) < length[:, None]
         if self.training:
-            move = uniform(len(wave), self.shift * wave.shape[1], wave).round().long()
+            move = uniform(wave.shape[0], self.shift * wave.shape[1], wave).round().long()
             wave, real = rolled(mixed(wave, self.mix), move), rolled(real, move)
         steps = -(-wave.shape[1] // self.step)
         padding = (3 * self.step, steps * self.step - wave.shape[1])

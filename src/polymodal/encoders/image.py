@@ -57,9 +57,9 @@ class ImageEncoder(Encoder):
             return x
         flips = self.flip if self.flip is not None else x.shape[1] == 3
         if self.shift or self.rotate or self.scale or flips:
-            x = affine(x, self._change(len(x), flips, x))
+            x = affine(x, self._change(x.shape[0], flips, x))
         if self.erase:
-            rows, columns = (stripes(len(x), side, self.erase, x) for side in x.shape[-2:])
+            rows, columns = (stripes(x.shape[0], side, self.erase, x) for side in x.shape[-2:])
             x = x.masked_fill(rows[:, None, :, None] & columns[:, None, None, :], 0.0)
         return x
 

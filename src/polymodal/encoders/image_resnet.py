@@ -60,7 +60,7 @@ class ImageResNet(ImageEncoder):
         cells = F.adaptive_avg_pool2d(cells, (height, width)).flatten(2).transpose(1, 2)
         x = self.out(self.drop(cells))
         mask = x.new_ones(x.shape[:2]).bool()
-        return Tokens(x, mask, x.mean(1), grid_places(len(x), height, width, x))
+        return Tokens(x, mask, x.mean(1), grid_places(x.shape[0], height, width, x))
 
     def recipe(self) -> dict[str, Any]:
         return {"lr": 3e-3, "epochs": 12, "batch": 128, "weight_decay": 0.05, "precision": training_precision()}

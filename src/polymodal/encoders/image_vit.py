@@ -59,7 +59,7 @@ class ImageViT(ImageEncoder):
         side = min(LARGEST_GRID, self.grid)
         x = self.out(F.adaptive_avg_pool2d(x, side).flatten(2).transpose(1, 2))
         mask = x.new_ones(x.shape[:2]).bool()
-        return Tokens(x, mask, x.mean(1), grid_places(len(x), side, side, x))
+        return Tokens(x, mask, x.mean(1), grid_places(x.shape[0], side, side, x))
 
     def recipe(self) -> dict[str, Any]:
         return {"lr": 1e-3, "epochs": 12, "batch": 64, "weight_decay": 0.05, "precision": training_precision()}

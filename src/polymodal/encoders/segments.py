@@ -8,11 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from polymodal.nn.graphs import longest
+
 
 def trimmed(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The same texts without the places that are padding in all of them; at least one place stays."""
-    longest = max(int((inputs["ids"] != 0).sum(1).max()), 1)
-    return {name: value[:, :longest] for name, value in inputs.items()}
+    length = longest(inputs["ids"] != 0)
+    return {name: value[:, :length] for name, value in inputs.items()}
 
 
 def segments(word: Tensor, real: Tensor, count: int) -> Tensor:
@@ -41,7 +43,7 @@ def segment_mask(segment: Tensor, real: Tensor, count: int) -> Tensor:
 def segment_spans(spans: Tensor, segment: Tensor, real: Tensor, count: int) -> Tensor:
     """First and last + 1 character of each segment, float [B, count, 2]; zero where it is empty."""
     spans = spans.float()
-    empty = spans.new_zeros(len(spans), count)
+    empty = spans.new_zeros(spans.shape[0], count)
     far = spans.new_tensor(float("inf"))
     first = (empty + far).scatter_reduce(1, segment, torch.where(real, spans[..., 0], far), "amin")
     last = empty.scatter_reduce(1, segment, torch.where(real, spans[..., 1], 0.0), "amax")

@@ -49,7 +49,7 @@ class SeriesEncoder(Encoder):
         """White noise and another amplitude."""
         values = inputs["values"]
         noise = torch.randn_like(values) * self.spread * self.jitter
-        factor = 1 + (torch.rand(len(values), 1, 1, device=values.device) * 2 - 1) * self.scale
+        factor = 1 + (torch.rand(values.shape[0], 1, 1, device=values.device) * 2 - 1) * self.scale
         return {**inputs, "values": self.mean + (values - self.mean) * factor + noise}
 
     def prepared(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -63,5 +63,5 @@ class SeriesEncoder(Encoder):
     def tokens(self, x: Tensor, real: Tensor) -> Tokens:
         """Tokens of steps [B, T, dim]: at most 16 stretches of time; `pooled` is their mean."""
         x, mask, centre = segment_mean(x, real, MOST_TOKENS)
-        where = (centre * self.seconds)[None, :, None].expand(len(x), -1, 1)
+        where = (centre * self.seconds)[None, :, None].expand(x.shape[0], -1, 1)
         return Tokens(x, mask, masked_mean(x, mask), where)

@@ -48,7 +48,7 @@ class SeriesPatch(SeriesEncoder):
 
     def encode(self, inputs: dict[str, Tensor]) -> Tokens:
         x, real = self.prepared(inputs)
-        rows, channels = len(x), self.channels
+        rows, channels = x.shape[0], self.channels
         x = F.pad(x, (0, 0, self.step // 2, (self.patches + 1) * self.step - x.shape[1] - self.step // 2))
         x = x.unfold(1, 2 * self.step, self.step)  # [B, patches, 2 C, 2 steps], values before flags
         x = x.unflatten(2, (2, channels)).permute(0, 3, 1, 2, 4).flatten(3)  # [B, C, patches, 4 steps]

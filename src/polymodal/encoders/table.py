@@ -147,11 +147,11 @@ class TableFT(Encoder):
 
     def encode(self, inputs: dict[str, Tensor]) -> Tokens:
         columns = self.columns(inputs)
-        x = torch.cat([self.reader.to(columns.dtype).expand(len(columns), 1, -1), columns + self.name], dim=1)
+        x = torch.cat([self.reader.to(columns.dtype).expand(columns.shape[0], 1, -1), columns + self.name], dim=1)
         for block in self.blocks:
             x = block(x)
         x = self.norm(x)
         full = torch.ones(x.shape[0], self.columns.count, dtype=torch.bool, device=x.device)
         tokens, mask, centres = segment_mean(x[:, 1:], full, self.tokens)
-        where = (centres * self.columns.count - 0.5)[None, :, None].expand(len(x), -1, -1)
+        where = (centres * self.columns.count - 0.5)[None, :, None].expand(x.shape[0], -1, -1)
         return Tokens(tokens, mask, x[:, 0], where)

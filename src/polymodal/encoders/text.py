@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from polymodal.core.types import Tokens
@@ -83,10 +84,31 @@ class TextBiLSTM(TextReader):
         return {"epochs": 10, "batch": 64, "lr": 3e-3, "weight_decay": 0.02}
 
     def read(self, x: Tensor, real: Tensor) -> Tensor:
-        lengths = real.sum(1).clamp(min=1).cpu()
-        packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        lengths = real.sum(1).clamp(min=1)
+        if torch.compiler.is_exporting():
+            return self.out(_read_padded(self.lstm, x, lengths))
+        packed = nn.utils.rnn.pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
         states, _ = nn.utils.rnn.pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=x.shape[1])
         return self.out(self.drop(states))
+
+
+def _read_padded(lstm: nn.LSTM, x: Tensor, lengths: Tensor) -> Tensor:
+    """What the LSTM makes of packed sequences, without packing them: a graph has one length.
+
+    Backwards is forwards over the row's real places turned round. Padding holds anything.
+    """
+    place = torch.arange(x.shape[1], device=x.device)
+    turned = torch.where(place < lengths[:, None], lengths[:, None] - 1 - place, place)[..., None]
+    for layer in range(lstm.num_layers):
+        ways = []
+        for backwards in (False, True):
+            given = x.gather(1, turned.expand_as(x)) if backwards else x
+            zero = x.new_zeros(1, x.shape[0], lstm.hidden_size)
+            weights: list[Tensor] = [*lstm.all_weights[2 * layer + backwards]]
+            states = torch.lstm(given, (zero, zero), weights, True, 1, 0.0, False, False, True)[0]
+            ways.append(states.gather(1, turned.expand_as(states)) if backwards else states)
+        x = torch.cat(ways, 2)
+    return x
 
 
 class TextTransformer(TextReader):

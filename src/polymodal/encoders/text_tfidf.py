@@ -49,7 +49,7 @@ class NgramHash(nn.Module):
         # Products and sums wrap around, as a polynomial modulo 2**64 does.
         total = F.pad(((ids.long() + 1) * _signed(SALT) * self.powers[:length]).cumsum(1), (1, 0))
         start = torch.arange(length, device=ids.device)
-        end = (start[:, None] + torch.arange(1, self.longest + 1, device=ids.device)).expand(len(ids), -1, -1)
+        end = (start[:, None] + torch.arange(1, self.longest + 1, device=ids.device)).expand(ids.shape[0], -1, -1)
         grams = self._run(total, start.expand_as(ids)[..., None], end) + torch.arange(self.longest, device=ids.device)
         exists = end <= size[:, None, None]
         if self.space is not None:
@@ -166,13 +166,14 @@ class TextTfidf(Encoder):
         slots, exists, owner = self._slots(inputs)
         real = inputs["ids"] != 0
         segment = segments(inputs["word"], real, self.tokens)
-        rows = torch.arange(len(slots), device=slots.device)[:, None]
+        rows = torch.arange(slots.shape[0], device=slots.device)[:, None]
         bag = (rows * self.tokens + segment.gather(1, owner)).flatten()  # in rising order, as places are
-        starts = F.pad(bag.bincount(minlength=len(slots) * self.tokens).cumsum(0), (1, 0))[:-1] * slots.shape[2]
+        sizes = bag.new_zeros(slots.shape[0] * self.tokens).index_add(0, bag, torch.ones_like(bag))
+        starts = F.pad(sizes.cumsum(0), (1, 0))[:-1] * slots.shape[2]
         weight = self._weights(slots.flatten(1), exists.flatten(1))
         parts = SCALE * F.embedding_bag(
             slots.flatten(), self.table, starts, mode="sum", per_sample_weights=weight.flatten().to(self.table.dtype)
-        ).view(len(slots), self.tokens, self.dim)
+        ).view(slots.shape[0], self.tokens, self.dim)
         mask = segment_mask(segment, real, self.tokens)
         where = segment_spans(inputs["spans"], segment, real, self.tokens)
         return Tokens(parts, mask, parts.sum(1), where)

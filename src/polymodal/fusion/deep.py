@@ -32,7 +32,7 @@ class Excite(nn.Module):
     def forward(self, h: Tensor, present: Tensor) -> Tensor:
         """[K, B, dim] and [B, K] bool to [K, B, dim]."""
         gates = self.excite(self.squeeze(h.unbind(0), present).relu()).sigmoid()
-        return h * 2 * gates.unflatten(1, (len(h), -1)).transpose(0, 1)
+        return h * 2 * gates.unflatten(1, (h.shape[0], -1)).transpose(0, 1)
 
 
 class Deep(Fusion):

@@ -53,7 +53,7 @@ class Perceiver(Fusion):
 
     def fuse(self, streams: dict[str, Tokens]) -> Tokens:
         line = self.line(list(streams.values()))
-        z = self.start.to(line.x.dtype).expand(len(line.x), -1, -1)
+        z = self.start.to(line.x.dtype).expand(line.x.shape[0], -1, -1)
         for read, think in zip(self.reads, self.thinks):
             z = think(read(z, line.mask, line.x))
         z = self.norm(z)

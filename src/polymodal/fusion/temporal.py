@@ -100,7 +100,7 @@ class Temporal(Fusion):
             times = ticks(torch.where(known, begin, 0.0), torch.where(known, end, 0.0), self.ticks)
             real = known[:, None].expand_as(times)
         else:
-            times = first.x.new_zeros(len(first), 1)
+            times = first.x.new_zeros(first.x.shape[0], 1)
             real = torch.zeros_like(times, dtype=torch.bool)
         alone = anyone & ~real.any(1)
         real = real | (alone[:, None] & (torch.arange(times.shape[1], device=times.device) == 0))

@@ -63,7 +63,7 @@ class Unified(Fusion):
         x, mask = line.gathered() if isinstance(attention, int) else (line.x, line.mask)
         rule = rule_of(attention, 1 + len(self.names))
         real = F.pad(mask, (1, 0), value=True)
-        x = torch.cat([self.start.to(x.dtype).expand(len(x), 1, -1), x], 1)
+        x = torch.cat([self.start.to(x.dtype).expand(x.shape[0], 1, -1), x], 1)
         for block in self.blocks[:-1]:
             x = block(x, real, rule=rule)
         answer = self.blocks[-1](x[:, :1], real, x)[:, 0]

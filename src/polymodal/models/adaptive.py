@@ -115,7 +115,7 @@ class Adaptive(Answer):
     def spoken(self, streams: Mapping[str, Tokens], by: Tensor) -> dict[str, Tensor]:
         """Every row's scores from the answer that `by` [B] names."""
         each = [answer(streams).predictions for answer in self.inner]
-        rows = torch.arange(len(by))
+        rows = torch.arange(by.shape[0])
         return {t.name: torch.stack([e[t.name].float() for e in each])[by, rows] for t in self.targets}
 
     def doubt(self, target: Target, scores: Tensor, streams: Mapping[str, Tokens]) -> Tensor:
@@ -135,6 +135,6 @@ class Adaptive(Answer):
     ) -> tuple[dict[str, Tokens], dict[str, Tensor], Tensor]:
         """Rows with the streams `keep` ([K] or [B, K] bool) alone: these, their scores, and [B] how right they are."""
         whole = {name: rows.streams[name] for name in self.names}
-        streams = mask_streams(whole, keep.expand(len(whole[self.names[0]]), -1))
+        streams = mask_streams(whole, keep.expand(whole[self.names[0]].x.shape[0], -1))
         scores = self.inner[answer](streams).predictions
         return streams, scores, mean_row_score(self.targets, scores, rows.targets)

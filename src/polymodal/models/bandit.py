@@ -84,10 +84,13 @@ class Bandit(Adaptive):
         each = len(self.inner)
         return keep.repeat_interleave(each, 0), torch.arange(each).repeat(len(self.subsets))
 
+    def _cheapest(self) -> Tensor:
+        """[K] bool: the one stream that is always encoded."""
+        return torch.arange(len(self.names)) == self.cost.argmin()
+
     def choose(self, source: TokenSource) -> tuple[dict[str, Tensor], Tensor]:
         present = self.present(source)
-        cheap = torch.zeros(len(self.names), dtype=torch.bool)
-        cheap[self.cost.argmin()] = True
+        cheap = self._cheapest()
         streams, speaker = self.arms()
         with torch.no_grad():
             contexts = self._context(present, self.taken(source, present & cheap))
@@ -109,7 +112,7 @@ class Bandit(Adaptive):
                 doubt = self.doubt(target, said[target.name], streams)
                 doubts.append(doubt / (1 + doubt) if target.kind == "number" else doubt)
         doubt = torch.stack(doubts, 1).double()
-        return torch.cat([torch.ones(len(present), 1), present, doubt, doubt**2], 1)
+        return torch.cat([torch.ones(present.shape[0], 1), present, doubt, doubt**2], 1)
 
     # --- learning -----------------------------------------------------------------------------------------------------
 
@@ -123,8 +126,7 @@ class Bandit(Adaptive):
         )
         whole = dict(known.streams)
         present = presence(whole.values())
-        cheap = torch.arange(len(self.names)) == self.cost.argmin()
-        contexts = self._context(present, mask_streams(whole, present & cheap))
+        contexts = self._context(present, mask_streams(whole, present & self._cheapest()))
         rewards = []
         for keep, answer in zip(*self.arms()):
             got = present & keep

@@ -16,6 +16,7 @@ from polymodal.models.adaptive import Adaptive
 from polymodal.models.base import Labelled, TokenSource
 from polymodal.models.build import Parts
 from polymodal.nn.calibrate import conformal_radius, fit_temperature
+from polymodal.nn.graphs import observed
 
 ORDERS = ("cost", "gain")
 GRID = 200  # thresholds tried, by the share of early answers that they would let pass
@@ -89,13 +90,12 @@ class Dynamic(Adaptive):
     def choose(self, source: TokenSource) -> tuple[dict[str, Tensor], Tensor]:
         present = self.present(source)
         keep = torch.zeros_like(present)
-        live = torch.ones(len(present), dtype=torch.bool, device=present.device)
+        live = torch.ones(present.shape[0], dtype=torch.bool, device=present.device)
         scores: dict[str, Tensor] = {}
-        for stage, k in enumerate(self.places.tolist()):
-            if stage and not live.any():
+        for stage, place in enumerate(self.places):
+            if stage and observed(~live.any()):
                 break
-            keep = keep.clone()
-            keep[:, k] = live & present[:, k]
+            keep = keep | (live[:, None] & present & (torch.arange(len(self.names), device=keep.device) == place))
             streams = self.taken(source, keep)
             now = {name: s / self._temperature(stage, i) for i, (name, s) in enumerate(self._said(streams).items())}
             scores = {name: torch.where(live[:, None], s, scores[name]) if scores else s for name, s in now.items()}

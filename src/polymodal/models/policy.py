@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from polymodal.models.base import Labelled, TokenSource
 from polymodal.models.build import Parts
 from polymodal.models.row_score import scored_rows
 from polymodal.nn.check import check_count
+from polymodal.nn.graphs import observed
 from polymodal.nn.layers.streams import Join
 from polymodal.nn.mask_streams import mask_streams
 
@@ -93,6 +94,11 @@ class Policy(Adaptive):
         self.register_buffer("subset", torch.ones(streams, dtype=torch.bool))  # of per="data"
         self.register_buffer("speaker", torch.zeros((), dtype=torch.int64))
         self.register_buffer("settled", torch.zeros((), dtype=torch.bool))
+        self._walks = False  # what `settled` says, without a look at data in every forward
+        self.register_load_state_dict_post_hook(Policy._loaded)
+
+    def _loaded(self, _: Any) -> None:
+        self._walks = bool(self.settled)
 
     def _learners(self) -> list[nn.Module]:
         return [self.see_streams, self.see_state, self.decide]
@@ -101,10 +107,10 @@ class Policy(Adaptive):
 
     def choose(self, source: TokenSource) -> tuple[dict[str, Tensor], Tensor]:
         present = self.present(source)
-        if self.per == "data" or not bool(self.settled):
+        if self.per == "data" or not self._walks:
             keep = present & self.subset
             keep = torch.where(keep.any(1, keepdim=True), keep, present)
-            return self.spoken(self.taken(source, keep), self.speaker.expand(len(present))), keep
+            return self.spoken(self.taken(source, keep), self.speaker.expand(present.shape[0])), keep
         keep, by = self._walk(present, lambda k: self.taken(source, k), sample=False)[:2]
         return self.spoken(self.taken(source, keep), by), keep
 
@@ -112,8 +118,8 @@ class Policy(Adaptive):
         """Decide until every row has stopped: at most one step a stream and one to answer."""
         streams = len(self.names)
         keep = torch.zeros_like(present)
-        live = torch.ones(len(present), dtype=torch.bool)
-        by = torch.zeros(len(present), dtype=torch.int64)
+        live = torch.ones(present.shape[0], dtype=torch.bool)
+        by = torch.zeros(present.shape[0], dtype=torch.int64)
         notes: list[tuple[Tensor, Tensor, Tensor]] = []
         for _ in range(streams + 1):
             logits = self._look(present, keep, taken(keep))
@@ -124,7 +130,7 @@ class Policy(Adaptive):
             by = torch.where(live & stops, action - streams, by)
             more = F.one_hot(action.clamp(max=streams - 1), streams).bool() & (live & ~stops)[:, None]
             keep, live = keep | more, live & ~stops
-            if not live.any():
+            if observed(~live.any()):
                 break
         return _Walk(keep, by, *(torch.stack(part, 1) for part in zip(*notes)))
 
@@ -160,6 +166,7 @@ class Policy(Adaptive):
             part.requires_grad_(False)
         torch.set_rng_state(generator_state)
         self.settled.fill_(True)
+        self._walks = True
         self._lean(valid, price)
 
     def _reinforce(self, train: Labelled) -> Tensor:

@@ -33,7 +33,7 @@ class LinUCB(nn.Module):
         x = contexts.double()
         a = self.gram + self.ridge * torch.eye(x.shape[1], dtype=torch.float64, device=x.device)
         weights = torch.linalg.solve(a, self.moment[..., None])[..., 0]  # [M, d]
-        spread = torch.linalg.solve(a, x.T.expand(len(a), -1, -1))  # [M, d, B]
+        spread = torch.linalg.solve(a, x.T.expand(a.shape[0], -1, -1))  # [M, d, B]
         return x @ weights.T, torch.einsum("bd,mdb->bm", x, spread).clamp(min=0).sqrt()
 
     def choose(self, contexts: Tensor) -> Tensor:

@@ -62,10 +62,10 @@ class Forest(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[N, features] to [N, width], float32; all rows and trees go down together, one level a step."""
         x = x.float()
-        node = self.root.expand(len(x), -1)
+        node = self.root.expand(x.shape[0], -1)
         for _ in range(self.depth):
             value = x.gather(1, self.feature[node])
             left = torch.where(value.isnan(), self.missing_left[node], value <= self.threshold[node])
             node = torch.where(left, self.left[node], self.right[node])
-        total = self.base.repeat(len(x), 1)
+        total = self.base.repeat(x.shape[0], 1)
         return total.index_add_(1, self.column, self.value[node]).float()

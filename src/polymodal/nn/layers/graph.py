@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from polymodal.core.errors import BadArgument, suggest
+from polymodal.nn.graphs import pieces
 from polymodal.nn.layers.block import FeedForward, TokenDropout
 from polymodal.nn.layers.pool import masked_softmax
 
@@ -87,7 +88,7 @@ class GraphAttention2(Messages):
         scores = torch.cat(
             [
                 F.linear(F.leaky_relu(t[:, :, None] + s[:, None], LEAK, inplace=True), weight)  # [b, L, N, H]
-                for s, t in zip(source.split(rows), target.split(rows))
+                for s, t in zip(pieces(source, rows), pieces(target, rows))
             ]
         )
         return self._gathered(scores.permute(0, 3, 1, 2), self._split(source), edges, bias)

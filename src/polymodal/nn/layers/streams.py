@@ -68,11 +68,10 @@ class Line(NamedTuple):
 
         In this order padding within a stream moves no real token.
         """
-        rest = torch.ones(self.x.shape[1], dtype=torch.bool)
-        rest[self.starts] = False
+        rest = sorted({*range(self.x.shape[1])}.difference(self.starts))
         tokens, mask = self.x[:, rest], self.mask[:, rest]
         order = torch.argsort(~mask, dim=1, stable=True)
-        at = (order + torch.arange(len(mask), device=mask.device)[:, None] * mask.shape[1]).flatten()
+        at = (order + torch.arange(mask.shape[0], device=mask.device)[:, None] * mask.shape[1]).flatten()
         tokens = tokens.flatten(0, 1).index_select(0, at).view_as(tokens)
         x = torch.cat([self.x[:, self.starts], tokens], 1)
         return x, torch.cat([self.mask[:, self.starts], mask.gather(1, order)], 1)
@@ -131,6 +130,6 @@ class LineUp(nn.Module):
 
 def _sums(x: Tensor, stretch: Tensor, count: int) -> Tensor:
     """Sums of `x` [B, T, D] over the stretches that its places [B, T] belong to: [B, count, D], in linear memory."""
-    rows = torch.arange(len(x), device=x.device)[:, None] * count
-    total = x.new_zeros(len(x) * count, x.shape[2])
-    return total.index_add(0, (stretch + rows).flatten(), x.flatten(0, 1)).view(len(x), count, -1)
+    rows = torch.arange(x.shape[0], device=x.device)[:, None] * count
+    total = x.new_zeros(x.shape[0] * count, x.shape[2])
+    return total.index_add(0, (stretch + rows).flatten(), x.flatten(0, 1)).view(x.shape[0], count, -1)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from polymodal.core.errors import BadArgument, BadData, suggest
 from polymodal.core.types import Tokens
+from polymodal.nn.graphs import observed
 from polymodal.nn.layers.pool import masked_mean
 
 WAYS = ("linear", "nearest")
@@ -39,15 +40,16 @@ def resample(
 
     "linear" lies between the two real tokens around a time, "nearest" takes the nearer. A token that spans a time
     (start ≤ time ≤ end, where `where` has two columns) is taken as it is. Outside the first and last real token:
-    "mask" leaves a gap, "hold" repeats the end, "refuse" raises `BadData`. Tokens may come in any order. `pooled` is
-    the mean over the new tokens. Differentiable with respect to the tokens and, if linear, the times.
+    "mask" leaves a gap, "hold" repeats the end, "refuse" raises `BadData` (an exported graph cannot raise: it holds).
+    Tokens may come in any order. `pooled` is the mean over the new tokens. Differentiable with respect to the tokens
+    and, if linear, the times.
     """
     if way not in WAYS:
         raise BadArgument(f"Unknown way of interpolation {way!r}.{suggest(way, WAYS)}")
     if outside not in OUTSIDE:
         raise BadArgument(f"Unknown rule {outside!r} for times outside.{suggest(outside, OUTSIDE)}")
-    if times.ndim != 2 or len(times) != len(tokens):
-        raise BadArgument(f"times are [{len(tokens)}, N], as the stream has rows; got {tuple(times.shape)}.")
+    if times.ndim != 2 or times.shape[0] != tokens.x.shape[0]:
+        raise BadArgument(f"times are [{tokens.x.shape[0]}, N], as the stream has rows; got {tuple(times.shape)}.")
     real = torch.ones_like(times, dtype=torch.bool) if real is None else real
     x, known, begin, end = _in_order(tokens)
     middle = (begin + end) / 2
@@ -66,7 +68,7 @@ def resample(
     first, final = begin[:, :1], end.gather(1, last)
     there = real & (count > 0) & ((times >= first - _slack(first)) & (times <= final + _slack(final)))
     if outside != "mask":
-        if outside == "refuse" and bool((real & (count > 0) & ~there).any()):
+        if outside == "refuse" and observed((real & (count > 0) & ~there).any()):
             row = int((real & (count > 0) & ~there).any(1).nonzero()[0])
             asked = times[row][real[row]]
             raise BadData(
@@ -87,9 +89,9 @@ def _in_order(tokens: Tokens) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Tokens, mask, starts and ends by time, the masked ones behind, at the end of time."""
     begin, end = spans(tokens)
     key = torch.where(tokens.mask, (begin + end) / 2, torch.inf)
-    if not bool((key.detach()[tokens.mask].isfinite()).all()):
+    if observed((tokens.mask & ~key.detach().isfinite()).any()):
         raise BadData("A real token has a time that is not finite. Mask tokens of unknown time.")
-    if bool((begin.detach() > end.detach())[tokens.mask].any()):
+    if observed((tokens.mask & (begin.detach() > end.detach())).any()):
         raise BadData("A token ends before it begins: `where` holds start and end in seconds, in this order.")
     key, order = key.detach().sort(dim=1, stable=True)
     known = tokens.mask.gather(1, order)

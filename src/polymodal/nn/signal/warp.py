@@ -31,4 +31,4 @@ def rolled(x: Tensor, move: Tensor) -> Tensor:
     """`x` [B, ..., L], row b moved by `move[b]` places along the last axis; what leaves returns at the other end."""
     length = x.shape[-1]
     source = (torch.arange(length, device=x.device) - move[:, None]) % length
-    return x.gather(-1, source.view(len(x), *[1] * (x.ndim - 2), length).expand_as(x))
+    return x.gather(-1, source.view(x.shape[0], *[1] * (x.ndim - 2), length).expand_as(x))
