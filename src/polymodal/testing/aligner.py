@@ -42,10 +42,10 @@ def check_aligner(
     pairs, else three.
     """
     cls, given = ALIGNERS.resolve(spec)
-    widths = dict(widths or ({"left": 12, "right": 12} if not cls.paired else {"left": 12, "middle": 10, "right": 14}))  # type: ignore[attr-defined]
+    widths = dict(widths or example_widths(cls))
     fresh = partial(ALIGNERS.build, spec, widths, dim)
-    label = f"The aligner {ALIGNERS.name_of(cls)}"
-    subject = Subject(label, partial(_ready, fresh, widths), _run, random_streams(widths), next(iter(widths)))
+    subject = aligner_subject(spec, widths, dim)
+    label = subject.label
     learning = replace(subject, run=_losses, inputs=random_streams(widths, full=True), trained="loss")
     tried: list[laws.Law] = [
         partial(laws.finite, subject),
@@ -65,6 +65,18 @@ def check_aligner(
     if recall is not None:
         tried.append(partial(_planted, fresh, widths, steps, lr, recall))
     judge(label, tried)
+
+
+def example_widths(cls: type) -> dict[str, int]:
+    """Streams that an aligner is tried on: two for those that learn without pairs, else three."""
+    return {"left": 12, "middle": 10, "right": 14} if cls.paired else {"left": 12, "right": 12}  # type: ignore[attr-defined]
+
+
+def aligner_subject(spec: Spec, widths: Mapping[str, int], dim: int) -> Subject:
+    """An aligner, fitted if it learns by fit, on trial with random streams of these widths."""
+    label = f"The aligner {ALIGNERS.name_of(ALIGNERS.resolve(spec)[0])}"
+    build = partial(_ready, partial(ALIGNERS.build, spec, widths, dim), widths)
+    return Subject(label, build, _run, random_streams(widths), next(iter(widths)))
 
 
 def planted_sides(widths: Mapping[str, int], count: int, draw: torch.Generator) -> dict[str, Side]:

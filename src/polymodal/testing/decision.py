@@ -35,9 +35,7 @@ def check_decision(spec: Spec, *, kinds: tuple[str, ...] = KINDS, width: int = 5
     names = ("left", "middle", "right")
     for kind in (kind for kind in kinds if kind in cls.kinds):  # type: ignore[attr-defined]
         scores = 1 if kind == "number" else width
-        build = partial(DECISIONS.build, spec, names, kind, scores)
-        label = f"The decision {DECISIONS.name_of(cls)} ({kind})"
-        subject = Subject(label, build, _run_decision, _answers(names, scores), "out")
+        subject = decision_subject(spec, names, kind, scores)
         plain = plain_builds(DECISIONS, cls, given, names, kind, scores)
         laws = [
             *common(subject, DECISIONS, given), partial(_combined_shape, subject, scores), partial(_absent, subject),
@@ -46,6 +44,13 @@ def check_decision(spec: Spec, *, kinds: tuple[str, ...] = KINDS, width: int = 5
             partial(not_overridden, cls, DecisionFusion),
         ]  # fmt: skip
         judge(subject.label, laws)
+
+
+def decision_subject(spec: Spec, names: tuple[str, ...], kind: str, width: int) -> Subject:
+    """A rule for a kind of target on trial with random scores of the streams `names`, [B, width] each."""
+    label = f"The decision {DECISIONS.name_of(DECISIONS.resolve(spec)[0])} ({kind})"
+    build = partial(DECISIONS.build, spec, names, kind, width)
+    return Subject(label, build, _run_decision, _answers(names, width), "out")
 
 
 def _run_decision(part: DecisionFusion, inputs: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:

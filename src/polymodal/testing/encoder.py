@@ -27,17 +27,9 @@ def check_encoder(
     learning rate.
     """
     cls, given = ENCODERS.resolve(spec)
-    rows = mapped(lambda t: t[:ROWS], {k: v for k, v in inputs.items() if k != "present"})
-
-    def build() -> Encoder:
-        encoder: Encoder = ENCODERS.build(spec, facts, dim)
-        encoder.fit_statistics(rows)
-        return encoder
-
-    present = torch.arange(rows_of(rows)) != 2
-    subject = Subject(
-        f"The encoder {ENCODERS.name_of(cls)}", build, _run_encoder, {**rows, "present": present}, "pooled"
-    )
+    subject = encoder_subject(spec, facts, inputs, dim)
+    rows = {k: v for k, v in subject.inputs.items() if k != "present"}
+    build = subject.build
     dim = built(subject).dim  # a frozen encoder's width is its own
     whole = replace(subject, inputs=rows, build=partial(Probe, build, dim), run=Probe.run)
     lr = float(built(subject).recipe().get("lr", 2e-3))
@@ -46,6 +38,20 @@ def check_encoder(
         partial(not_overridden, cls, Encoder), partial(learns, whole, Probe.loss, steps=steps, lr=lr, goal=0.5),
     ]  # fmt: skip
     judge(subject.label, laws)
+
+
+def encoder_subject(spec: Spec, facts: Mapping[str, Any], inputs: Mapping[str, Tensor], dim: int) -> Subject:
+    """An encoder on trial with its processor's facts and the first rows of its inputs, of which one is absent."""
+    rows = mapped(lambda t: t[:ROWS], {k: v for k, v in inputs.items() if k != "present"})
+
+    def build() -> Encoder:
+        encoder: Encoder = ENCODERS.build(spec, facts, dim)
+        encoder.fit_statistics(rows)
+        return encoder
+
+    present = torch.arange(rows_of(rows)) != 2
+    label = f"The encoder {ENCODERS.name_of(ENCODERS.resolve(spec)[0])}"
+    return Subject(label, build, _run_encoder, {**rows, "present": present}, "pooled")
 
 
 def _run_encoder(part: Encoder, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:

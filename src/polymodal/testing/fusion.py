@@ -27,8 +27,8 @@ def check_fusion(spec: Spec, *, widths: Mapping[str, int] | None = None, dim: in
     """
     widths = dict(widths or {"left": 6, "middle": 10, "right": 8})
     cls, given = FUSIONS.resolve(spec)
-    build = partial(FUSIONS.build, spec, widths, dim)
-    subject = Subject(f"The fusion {FUSIONS.name_of(cls)}", build, _run_fusion, random_streams(widths), "pooled")
+    subject = fusion_subject(spec, widths, dim)
+    build = subject.build
     whole = replace(subject, inputs=random_streams(widths, full=True))
     probe = partial(Probe, build, dim)
     laws = [
@@ -40,6 +40,12 @@ def check_fusion(spec: Spec, *, widths: Mapping[str, int] | None = None, dim: in
         partial(learns, replace(whole, build=probe, run=Probe.run), Probe.loss, steps=300, lr=5e-3, goal=0.1),
     ]  # fmt: skip
     judge(subject.label, laws)
+
+
+def fusion_subject(spec: Spec, widths: Mapping[str, int], dim: int) -> Subject:
+    """A fusion on trial with random streams of these widths."""
+    label = f"The fusion {FUSIONS.name_of(FUSIONS.resolve(spec)[0])}"
+    return Subject(label, partial(FUSIONS.build, spec, widths, dim), _run_fusion, random_streams(widths), "pooled")
 
 
 def _run_fusion(part: Fusion, streams: Mapping[str, Tokens]) -> dict[str, Tensor]:

@@ -24,11 +24,7 @@ def check_head(spec: Spec, target: Target, *, width: int = 16) -> None:
     label do not count; decoded values are of the target's kind; it learns eight rows.
     """
     cls, given = HEADS.resolve(spec)
-    streams = random_streams({"only": width})["only"]
-    subject = Subject(
-        f"The head {HEADS.name_of(cls)} ({target.kind})", partial(HEADS.build, spec, width, target), _run_head,
-        {"tokens": streams}, "scores",
-    )  # fmt: skip
+    subject = head_subject(spec, target, width)
     truth = example_truth(target)
     whole = replace(subject, inputs={"tokens": random_streams({"only": width}, full=True)["only"]})
     laws = [
@@ -37,6 +33,13 @@ def check_head(spec: Spec, target: Target, *, width: int = 16) -> None:
         partial(learns, whole, lambda head, outs: head.loss(outs["scores"], truth), steps=300, lr=0.02, goal=0.3),
     ]  # fmt: skip
     judge(subject.label, laws)
+
+
+def head_subject(spec: Spec, target: Target, width: int) -> Subject:
+    """A head of a target on trial with random tokens of `width`."""
+    label = f"The head {HEADS.name_of(HEADS.resolve(spec)[0])} ({target.kind})"
+    tokens = random_streams({"only": width})["only"]
+    return Subject(label, partial(HEADS.build, spec, width, target), _run_head, {"tokens": tokens}, "scores")
 
 
 def example_truth(target: Target) -> Tensor:
