@@ -21,7 +21,8 @@ from polymodal.encoders import ENCODERS
 from polymodal.fusion import DECISIONS, TREES
 from polymodal.heads import HEADS
 from polymodal.models.base import Answer, Blend, Labelled, Model
-from polymodal.models.build import Heads, Parts, Trees, build_encoder, kinds_of
+from polymodal.models.build import Heads, Parts, Trees, build_encoder
+from polymodal.models.specs import resolved
 from polymodal.models.towers import Towered
 from polymodal.testing.aligner import aligner_subject, example_widths
 from polymodal.testing.answer import example_target
@@ -117,7 +118,7 @@ def _aligner(spec: Spec) -> Iterator[Exported]:
 
 def _answer(spec: Spec) -> Iterator[Exported]:
     """One answer to a target of every kind that it knows, after `finalize`."""
-    kinds = [kind for kind in KINDS if kind in (kinds_of(spec) or KINDS)]
+    kinds = [kind for kind in KINDS if kind in (resolved(spec).kinds or KINDS)]
     yield _whole(f"The answer {spec}", lambda parts, widths, targets: parts.answer(spec, widths, targets), kinds)
 
 
