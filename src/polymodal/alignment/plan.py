@@ -15,13 +15,12 @@ from polymodal.alignment.config import AlignConfig
 from polymodal.core.errors import BadArgument, BadData, UnknownName, suggest
 from polymodal.core.registry import Spec, label
 from polymodal.data.inputs import Inputs
+from polymodal.data.kinds import KINDS
 from polymodal.data.schema import Field, Schema
 from polymodal.data.split import PARTS
 from polymodal.data.tables.source import Table
 from polymodal.encoders import ENCODERS
-from polymodal.models.specs import DEFAULT_ENCODERS, part_class, portable, processor_spec
-
-FROZEN_ENCODERS = {"vector": "vector_plain"}  # what needs no training of its own
+from polymodal.models.specs import part_class, portable, processor_spec
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,8 +153,9 @@ def _of_columns(entry: str, schema: Schema, table: Table) -> Field:
     kind = kinds[columns[0]]
     name = name if given else pattern if len(columns) == 1 else pattern.rstrip("*?[]").rstrip("_-. ") or "items"
     own = schema.fields.get(columns[0])
-    options = dict(own.options) if own is not None and kind != "table" else {}
-    if len(columns) > 1 and kind != "table":
+    joined = KINDS[kind].is_record
+    options = dict(own.options) if own is not None and not joined else {}
+    if len(columns) > 1 and not joined:
         options["many"] = True
     why = f"{len(columns)} items a row" if options.get("many") else (own.why if own is not None else "as asked")
     return Field(name, kind, tuple(columns), options, why)
@@ -172,15 +172,12 @@ def _kind(column: str, schema: Schema) -> str:
 def _towers(schema: Schema, config: AlignConfig) -> tuple[str, dict[str, Spec]]:
     """How towers are used, and the encoder of each stream."""
     for name in (*config.encoders, *config.processors):
-        if name not in (*schema.fields, *DEFAULT_ENCODERS):
+        if name not in (allowed := [*schema.fields, *KINDS.of(trained=True)]):
             raise UnknownName(
-                f"encoders or processors name {name!r}, which is neither a stream nor a kind."
-                f"{suggest(name, [*schema.fields, *DEFAULT_ENCODERS])}"
+                f"encoders or processors name {name!r}, which is neither a stream nor a kind.{suggest(name, allowed)}"
             )
     asked = {n: config.encoders.get(n, config.encoders.get(f.kind)) for n, f in schema.fields.items()}
-    ready = [
-        n for n, f in schema.fields.items() if (f.kind in FROZEN_ENCODERS if asked[n] is None else _is_frozen(asked[n]))
-    ]
+    ready = [n for n, f in schema.fields.items() if _is_ready(asked[n] or f.about.ready_encoder)]
     towers = config.towers
     if towers == "auto":
         towers = "frozen" if len(ready) == len(schema.fields) else "scratch"
@@ -192,23 +189,24 @@ def _towers(schema: Schema, config: AlignConfig) -> tuple[str, dict[str, Spec]]:
         )
     if towers == "finetune":
         asked = {n: _tuned(spec) for n, spec in asked.items()}
-    defaults = {**DEFAULT_ENCODERS, **FROZEN_ENCODERS}
     encoders = {}
     for name, field in schema.fields.items():
-        spec = asked[name] if asked[name] is not None else defaults.get(field.kind)
-        if spec is None:
-            raise BadData(f"No built-in encoder reads {field.kind!r}; name one for {name!r} in encoders.")
+        spec = asked[name] or field.about.ready_encoder or field.about.encoder
+        if not spec:
+            raise BadData(f"The kind {field.kind!r} names no encoder; name one for {name!r} in encoders.")
         ENCODERS.resolve(spec)
         encoders[name] = portable(spec)
     return towers, encoders
 
 
-def _is_frozen(spec: Spec) -> bool:
+def _is_ready(spec: Spec) -> bool:
     """Whether a tower can be used as it is: pretrained and not tuned, or without anything to train."""
+    if not spec:
+        return False
     cls, options = ENCODERS.resolve(spec)
     if getattr(cls, "pretrained", False):
         return options.get("tune", "frozen") == "frozen"
-    return cls is ENCODERS.load("vector_plain")
+    return any(cls is ENCODERS.load(kind.ready_encoder) for kind in KINDS.values() if kind.ready_encoder)
 
 
 def _tuned(spec: Spec | None) -> Spec | None:
@@ -220,7 +218,7 @@ def _tuned(spec: Spec | None) -> Spec | None:
 
 
 def _together(table: Table, schema: Schema) -> list[Hashable]:
-    """A group a row: that of the schema, else rows joined by equal cells of streams other than text."""
+    """A group a row: that of the schema, else rows joined by equal cells of media."""
     if schema.group:
         return table.column(schema.group)
     leader = list(range(len(table)))
@@ -231,7 +229,7 @@ def _together(table: Table, schema: Schema) -> list[Hashable]:
             row = leader[row]
         return row
 
-    columns = [c for f in schema.fields.values() if f.kind not in ("text", "table") for c in f.columns]
+    columns = [c for f in schema.fields.values() if f.about.media for c in f.columns]
     for column in columns:
         first: dict[Any, int] = {}
         for row, value in enumerate(table.column(column)):

@@ -10,11 +10,12 @@ from typing import Any, overload
 import numpy as np
 
 from polymodal.core.errors import BadCell, BadData, UnknownName, suggest
+from polymodal.data.kinds import KINDS
 from polymodal.data.links import link_cells
 from polymodal.data.paths import is_foreign, is_link, resolve
 from polymodal.data.schema import Field
 from polymodal.data.tables.table import Lazy, Table
-from polymodal.data.values import as_array, as_number, file_kind
+from polymodal.data.values import as_array, as_number
 
 
 class Cells(Sequence[Any]):
@@ -48,9 +49,9 @@ class Cells(Sequence[Any]):
 def cells(table: Table, field: Field) -> Cells:
     """What `Processor.read` gets for each row of `field`; None where the cell is missing.
 
-    image, audio: an absolute path (which need not exist), bytes or uint8 array. text: a string. table: a dict from
-    column to raw cell. vector, series: an absolute path or a float32 array [n] or [n, channels]. links: `ids` and
-    `weights` of the row's neighbours.
+    It is what the field's kind says of a `cell`. A file: an absolute path (which need not exist), bytes or uint8 array.
+    Text: a string. A record: a dict from column to raw cell. Numbers: an absolute path or a float32 array [n] or
+    [n, channels]. Links: `ids` and `weights` of the row's neighbours.
 
     Raises `UnknownName` for a column that the table lacks, `BadData` for an array that does not exist or fit the rows.
     """
@@ -61,19 +62,18 @@ def cells(table: Table, field: Field) -> Cells:
             f"The stream {field.name!r} has several items a row (`many`), which only `align` and `search` take. Name "
             "one of its columns, or join them in one text."
         )
-    if field.kind == "links":
+    if field.about.reads_neighbours:
         return Cells(len(table), link_cells(table, field.name, field.options).__getitem__)
     if "array" in field.options:
         return _from_array(table, field)
-    if field.kind == "table":
+    if field.about.is_record:
         columns = {column: table.column(column) for column in field.columns}
         return Cells(len(table), lambda row: _record({name: values[row] for name, values in columns.items()}))
     if len(field.columns) > 1:
         many = [table.column(column) for column in field.columns]
         return Cells(len(table), lambda row: _stacked([values[row] for values in many]))
     values = table.column(field.columns[0])
-    read = {"text": _text_file if field.options.get("files") else _text, "vector": _numbers, "series": _numbers}
-    one = read.get(field.kind, _media)
+    one = {"text": _text_file if field.options.get("files") else _text, "numbers": _numbers, "file": _media}[field.about.cell]
     return Cells(len(table), lambda row: None if values[row] is None else one(values[row], table.bases[row]))
 
 
@@ -107,7 +107,7 @@ def _text(value: Any, base: Path) -> str:
 
 
 def _text_file(value: Any, base: Path) -> str:
-    if isinstance(value, str) and file_kind(value) != "text":
+    if isinstance(value, str) and KINDS.of_file(value) != "text":
         return value
     path = _media(value, base)
     try:
@@ -121,7 +121,7 @@ def _text_file(value: Any, base: Path) -> str:
 def _numbers(value: Any, base: Path) -> Any:
     if isinstance(value, Lazy | bytes):
         return _unpacked(value.load() if isinstance(value, Lazy) else value)
-    if isinstance(value, str) and file_kind(value):
+    if isinstance(value, str) and KINDS.of_file(value):
         return _media(value, base)
     array = as_array(value)
     if array is None:

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from polymodal.data.kinds import KINDS
 from polymodal.data.paths import is_link, resolve
 from polymodal.data.tables.table import Lazy, Table
 from polymodal.data.target import labels_of
-from polymodal.data.values import as_array, as_number, bytes_kind, file_kind, looks_like_date, looks_numeric
+from polymodal.data.values import as_array, as_number, looks_like_date, looks_numeric
 
 MOST = 0.8  # the share of cells that decides; the rest are reported as not of the column's kind
 NEAR_UNIQUE = 0.95  # distinct values over cells, above which a word names its row
 SAMPLE = 4000  # cells looked at where every cell would cost a parse
 PROBES = 8  # .npy headers opened to tell a vector from a series
+ARRAY = "array"  # a file of one, whose shape tells which kind it is
 FEW = 20  # distinct values that make a category whatever the number of rows, and classes of a whole-number target
 _ID_NAME = re.compile(r"(^|[_\s.-])(id|ids|uuid|guid|key|index|idx)$|^unnamed|^column_1$|[a-z](Id|ID)$", re.ASCII)
 _CODE_NAME = re.compile(r"zip|postal|postcode|plz|code$", re.IGNORECASE)
@@ -31,13 +33,14 @@ class Guess:
 
     Besides the kinds of fields, a guess may be `number`, `category` or `date` (which share the stream `table`), or
     `id`, `constant`, `empty` or `other`, which are not used. `warning` is set when the user should know more, `binding`
-    when the processor must not guess otherwise.
+    when the processor must not guess otherwise; `options` are those that a field of it needs.
     """
 
     kind: str
     why: str
     warning: str = ""
     binding: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def tell(table: Table, column: str) -> Guess:
@@ -85,15 +88,19 @@ def _tell_archive(sample: Sequence[Any]) -> Guess | None:
     lazy = [value for value in sample if isinstance(value, Lazy)]
     if len(lazy) < MOST * len(sample):
         return None
-    kinds = Counter(file_kind(value.name) for value in lazy)
+    kinds = Counter(KINDS.of_file(value.name) for value in lazy)
     if kinds.most_common(1)[0][0] is None:
-        kinds = Counter(bytes_kind(value.load()) for value in lazy[:PROBES])
-    kind = kinds.most_common(1)[0][0]
+        kinds = Counter(KINDS.of_bytes(value.load()) for value in lazy[:PROBES])
+    return _of_files(kinds.most_common(1)[0][0], "{} files in an archive")
+
+
+def _of_files(kind: str | None, why: str) -> Guess:
+    """By the kind of the files that cells hold, whose name goes into `why`; arrays are not opened here."""
     if kind is None:
         return Guess("other", "bytes of no kind that is known")
-    if kind == "array":
-        return Guess("vector", "arrays (.npy) in an archive; name the kind series in a schema if they run in time")
-    return Guess(kind, f"{kind} files in an archive")
+    if kind == ARRAY:
+        return Guess("vector", f"{why.format('.npy')}; name the kind series in a schema if they run in time")
+    return Guess(kind, why.format(kind))
 
 
 def _tell_bytes(sample: Sequence[Any]) -> Guess | None:
@@ -101,8 +108,7 @@ def _tell_bytes(sample: Sequence[Any]) -> Guess | None:
     contents = [value for value in found if isinstance(value, bytes)]
     if len(contents) < MOST * len(sample):
         return None
-    kind = Counter(map(bytes_kind, contents)).most_common(1)[0][0]
-    return Guess(kind, f"bytes that begin as {kind} files do") if kind else Guess("other", "bytes of no known kind")
+    return _of_files(Counter(map(KINDS.of_bytes, contents)).most_common(1)[0][0], "bytes that begin as {} files do")
 
 
 def _tell_arrays(sample: Sequence[Any]) -> Guess | None:
@@ -123,7 +129,7 @@ def _of_shapes(shapes: Sequence[tuple[int, ...]], what: str) -> Guess:
 
 
 def _tell_paths(table: Table, column: str, sample: Sequence[str]) -> Guess | None:
-    kinds = Counter(kind for value in sample if (kind := file_kind(value)) and len(value) < 1024)
+    kinds = Counter(kind for value in sample if (kind := KINDS.of_file(value)) and len(value) < 1024)
     if not kinds:
         return None
     kind, count = kinds.most_common(1)[0]
@@ -132,18 +138,18 @@ def _tell_paths(table: Table, column: str, sample: Sequence[str]) -> Guess | Non
     of = f"{count:,} of {len(sample):,} cells" if count < len(sample) else "cells"
     if sum(map(is_link, sample)) > len(sample) / 2:
         return Guess("other", f"{of} are web addresses of {kind} files; download them and give their paths")
-    suffixes = Counter(value.strip().lower().rpartition(".")[2] for value in sample if file_kind(value) == kind)
+    suffixes = Counter(value.strip().lower().rpartition(".")[2] for value in sample if KINDS.of_file(value) == kind)
     why = f"{of} are paths that end in {', '.join('.' + suffix for suffix, _ in suffixes.most_common(3))}"
-    if kind == "array":
+    if kind == ARRAY:
         guess = _tell_npy(table, column)
         return Guess(guess.kind, f"{why}; {guess.why}")
-    return Guess(kind, why)
+    return Guess(kind, why, options=KINDS[kind].path_options)
 
 
 def _tell_npy(table: Table, column: str) -> Guess:
     shapes: list[tuple[int, ...]] = []
     named = [(base, value) for base, value in zip(table.bases, table.column(column)) if isinstance(value, str)]
-    for base, value in [pair for pair in named if file_kind(pair[1]) == "array"][:PROBES]:
+    for base, value in [pair for pair in named if KINDS.of_file(pair[1]) == ARRAY][:PROBES]:
         try:
             shapes.append(np.load(resolve(base, value), mmap_mode="r").shape)
         except (OSError, ValueError, EOFError):

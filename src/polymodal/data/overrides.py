@@ -12,15 +12,11 @@ import yaml
 
 from polymodal.core.errors import BadArgument, BadData, UnknownName, suggest
 from polymodal.core.types import KINDS as TARGET_KINDS
+from polymodal.data.kinds import KINDS
 from polymodal.data.links import LinkOptions
 
-FIELD_KINDS = ("image", "audio", "text", "table", "series", "vector", "links")
-LATER_KINDS = ("video", "volume", "points")
-PREPARED_KINDS = ("video", "volume")  # a recipe prepares them, no fit learns from them yet
-COLUMN_KINDS = ("image", "audio", "text", "number", "category", "date", "series", "vector", "ignore")
 LATER_TARGETS = ("text", "rank")
-_KEYS = ("fields", "kinds", "target", "group", "id", "split", "ignore")
-_LISTED = ("table", "vector", "series")  # kinds that may take several columns
+_KEYS = ("register", "fields", "kinds", "target", "group", "id", "split", "ignore")
 
 
 @dataclass(frozen=True)
@@ -51,20 +47,25 @@ class Overrides:
 
 
 def read_overrides(
-    source: str | Path | Mapping[str, Any], columns: Iterable[str], *, later: Sequence[str] = ()
+    source: str | Path | Mapping[str, Any], columns: Iterable[str], *, prepared: bool = False
 ) -> Overrides:
     """A description from a YAML file or a dict, checked against the table's columns.
 
     Keys: `fields` (all streams: `name: kind` or `name: {kind, columns, ...options}`; columns may be patterns such as
     "dim_*"), `kinds` (column: kind, to correct single guesses), `target` (a name, a list, or name: kind), `group`,
-    `id`, `split` (a column each) and `ignore` (columns). Kinds that are not learnt from yet are refused, but for those
-    in `later`. Raises `UnknownName` or `BadArgument` with the nearest match.
+    `id`, `split` (a column each), `ignore` (columns) and `register` (modules with kinds from outside, which are then
+    told by their suffixes). A kind is a name or `module:NAME`. Kinds that are not learnt from yet are refused, unless
+    a recipe opens them and the table is to be `prepared`. Raises `UnknownName` or `BadArgument` with the nearest match.
     """
     columns = list(columns)
     given = _load(source)
     for key in given:
         if key not in _KEYS:
             raise BadArgument(f"Unknown key {key!r} in the schema.{suggest(key, _KEYS)}")
+    modules = given.get("register") or ()
+    for module in [modules] if isinstance(modules, str) else modules:
+        KINDS.register(str(module))
+    later = tuple(name for name in KINDS.of(later=True) if prepared and KINDS[name].written)
     single = {key: given.get(key) for key in ("group", "id", "split")}
     for key, column in single.items():
         if column is not None:
@@ -103,8 +104,9 @@ def known(column: Any, columns: Iterable[str], what: str) -> None:
 
 def check_kind(name: str, kind: Any, allowed: Sequence[str], later: Sequence[str] = ()) -> str:
     """`kind` if it is allowed. Raises `BadArgument` with the nearest match, or saying that it is not built yet."""
+    kind = KINDS.find(kind)
     allowed = (*allowed, *later)
-    if kind in LATER_KINDS and kind not in later:
+    if kind in KINDS.of(later=True) and kind not in later:
         raise BadArgument(f"Field {name!r} is {kind}, which is known but not built yet. Leave it out for now.")
     if kind not in allowed:
         raise BadArgument(f"Field {name!r} cannot be of kind {kind!r}.{suggest(str(kind), allowed)}")
@@ -136,20 +138,21 @@ def _mapping(given: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 def _kind(column: str, kind: Any, columns: list[str], later: Sequence[str]) -> str:
     known(column, columns, "`kinds` in the schema")
-    return check_kind(column, kind, COLUMN_KINDS, later)
+    return check_kind(column, kind, [n for n in KINDS.of(column=True) if not KINDS[n].later], later)
 
 
 def _field(name: str, spec: Any, columns: list[str], later: Sequence[str]) -> Described:
     options = dict(spec) if isinstance(spec, Mapping) else {"kind": spec}
     if "kind" not in options:
-        raise BadArgument(f"Field {name!r} in the schema needs a kind.{suggest('', FIELD_KINDS)}")
-    kind = check_kind(name, options.pop("kind"), FIELD_KINDS, later)
-    if kind == "links":
+        raise BadArgument(f"Field {name!r} in the schema needs a kind.{suggest('', KINDS.of(trained=True))}")
+    kind = check_kind(name, options.pop("kind"), KINDS.of(trained=True), later)
+    if KINDS[kind].reads_neighbours:
         LinkOptions.of(name, options)
         return Described(kind, (), options)
     if "array" in options:
-        if kind not in ("vector", "series"):
-            raise BadArgument(f"Field {name!r}: an array on disk is a vector or a series, not {kind}.")
+        if not KINDS[kind].takes_array:
+            takers = " or a ".join(sorted(KINDS.of(takes_array=True), reverse=True))
+            raise BadArgument(f"Field {name!r}: an array on disk is a {takers}, not {kind}.")
         row = options.get("row")
         if row is not None:
             known(row, columns, f"`row` of field {name!r}")
@@ -160,7 +163,7 @@ def _field(name: str, spec: Any, columns: list[str], later: Sequence[str]) -> De
     many = options.get("many", False)
     if not isinstance(many, bool):
         raise BadArgument(f"Field {name!r}: many is true (each column is an item of its own) or false; got {many!r}.")
-    if len(found) > 1 and kind not in _LISTED and not many:
+    if len(found) > 1 and not KINDS[kind].many and not many:
         matches = ", ".join(found[:5])
         raise BadArgument(
             f"Field {name!r} of kind {kind} takes one column; {len(found)} match: {matches}. To align several items a "

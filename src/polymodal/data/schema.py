@@ -9,15 +9,14 @@ from typing import Any
 
 from polymodal.core.errors import BadData, UnknownName, suggest
 from polymodal.data.infer import Guess, tell, tell_target
+from polymodal.data.kinds import KINDS, Kind
 from polymodal.data.leaks import leak
-from polymodal.data.overrides import LATER_KINDS, Overrides, read_overrides, read_targets
+from polymodal.data.overrides import Overrides, read_overrides, read_targets
 from polymodal.data.split import SPLIT_NAMES
 from polymodal.data.tables.table import Table
 
 __all__ = ["Field", "Schema"]
 
-TABLE_KINDS = ("number", "category", "date")
-UNUSED = ("id", "constant", "empty", "other", *LATER_KINDS)
 DATA_OPTIONS = ("array", "row", "key", "files", "many")
 
 
@@ -37,9 +36,14 @@ class Field:
     why: str = ""
 
     @property
+    def about(self) -> Kind:
+        """What the table of kinds says of this one. Raises `UnknownName` for a kind that is not known here."""
+        return KINDS[self.kind]
+
+    @property
     def processor_options(self) -> dict[str, Any]:
         """Options for the processor of this kind; those of links all say which rows are linked."""
-        if self.kind == "links":
+        if self.about.reads_neighbours:
             return {}
         return {name: value for name, value in self.options.items() if name not in DATA_OPTIONS}
 
@@ -85,7 +89,7 @@ class Schema:
             ignored |= {c: "not among the fields of the schema" for c in rest if c not in read}
         else:
             fields = _inferred(table, rest, said, ignored, warnings)
-        if (linked := [one.name for one in fields.values() if one.kind == "links"]) and roles["id"] is None:
+        if (linked := [one.name for one in fields.values() if one.about.reads_neighbours]) and roles["id"] is None:
             raise BadData(
                 f"Field {linked[0]!r} links rows by their ids; name the column that holds them: `id: COLUMN`."
             )
@@ -124,16 +128,19 @@ class Schema:
             name: {"kind": one.kind, "columns": list(one.columns), "options": dict(one.options), "why": one.why}
             for name, one in self.fields.items()
         }
-        return plain | {"fields": fields, "warnings": list(self.warnings)}
+        outside = KINDS.modules(one.kind for one in self.fields.values())
+        return plain | {"fields": fields, "warnings": list(self.warnings)} | ({"kinds": outside} if outside else {})
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Schema:
-        """The schema that `to_json` wrote."""
+        """The schema that `to_json` wrote. Modules of kinds from outside are imported, unless their kinds are known."""
+        KINDS.know(values.get("kinds", {}))
         fields = {
             name: Field(name, one["kind"], tuple(one["columns"]), dict(one["options"]), one["why"])
             for name, one in values["fields"].items()
         }
-        return cls(**{**values, "fields": fields, "warnings": tuple(values["warnings"])})
+        own = {name: value for name, value in values.items() if name != "kinds"}
+        return cls(**{**own, "fields": fields, "warnings": tuple(values["warnings"])})
 
 
 def _targets(table: Table, asked: Mapping[str, str | None]) -> tuple[dict[str, str], dict[str, str]]:
@@ -183,33 +190,31 @@ def _inferred(
 ) -> dict[str, Field]:
     """One field a media or text column, and one for all numbers, categories and dates together."""
     fields: dict[str, Field] = {}
-    grouped: dict[str, Guess] = {}
+    gathered: dict[str, dict[str, Guess]] = {}  # kind of the stream -> its columns
     for column in columns:
         fixed = said.kinds.get(column)
         guess = Guess(fixed, "as the schema says", binding=True) if fixed else tell(table, column)
         warnings += [guess.warning] if guess.warning else []
-        if guess.kind == "ignore":
-            ignored[column] = "the schema says ignore"
-        elif guess.kind in TABLE_KINDS:
-            grouped[column] = guess
-        elif guess.kind in UNUSED:
-            later = f"{guess.kind} is known but not built yet; " if guess.kind in LATER_KINDS else ""
-            ignored[column] = later + guess.why
+        about = KINDS[guess.kind]
+        if about.within:
+            gathered.setdefault(about.within, {})[column] = guess
+        elif about.trained:
+            fields[column] = Field(column, guess.kind, (column,), dict(guess.options), guess.why)
         else:
-            options = {"files": True} if guess.kind == "text" and "paths that end" in guess.why else {}
-            fields[column] = Field(column, guess.kind, (column,), options, guess.why)
-    if grouped:
-        name = "table" if "table" not in fields else "table_columns"
-        types = {column: guess.kind for column, guess in grouped.items() if guess.binding}
-        why = "; ".join(f"{column} ({guess.kind}: {guess.why})" for column, guess in grouped.items())
-        fields[name] = Field(name, "table", tuple(grouped), {"types": types} if types else {}, why)
+            said_so = "the schema says ignore" if fixed else guess.why
+            ignored[column] = f"{guess.kind} is known but not built yet; {guess.why}" if about.later else said_so
+    for kind, columns_of in gathered.items():
+        name = kind if kind not in fields else f"{kind}_columns"
+        types = {column: guess.kind for column, guess in columns_of.items() if guess.binding}
+        why = "; ".join(f"{column} ({guess.kind}: {guess.why})" for column, guess in columns_of.items())
+        fields[name] = Field(name, kind, tuple(columns_of), {"types": types} if types else {}, why)
     return fields
 
 
 def _leaks(table: Table, fields: Mapping[str, Field], targets: Mapping[str, str]) -> list[str]:
     found = []
     for one in fields.values():
-        if one.kind != "table":
+        if not one.about.is_record:
             continue
         for column in one.columns:
             for target, kind in targets.items():

@@ -1,4 +1,4 @@
-"""What one raw value is: a number, a date, a list of numbers, a file of some kind."""
+"""What one raw value is: a number, a date, a list of numbers."""
 
 from __future__ import annotations
 
@@ -10,34 +10,6 @@ from typing import Any
 
 import numpy as np
 
-SUFFIXES = {
-    "image": (".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"),
-    "audio": (".wav", ".ogg", ".oga", ".opus", ".flac", ".mp3", ".aif", ".aiff", ".m4a"),
-    "video": (".mp4", ".avi", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".m4v"),
-    "volume": (".nii", ".nii.gz", ".dcm", ".mha", ".nrrd"),
-    "points": (".ply", ".pcd", ".las", ".xyz", ".obj", ".stl"),
-    "array": (".npy",),
-    "series": (".csv", ".tsv"),
-    "text": (".txt", ".md"),
-}
-MEDIA_SUFFIXES = {suffix: kind for kind, suffixes in SUFFIXES.items() for suffix in suffixes}
-
-_MAGIC = (
-    (b"\x89PNG", "image"),
-    (b"\xff\xd8\xff", "image"),
-    (b"GIF8", "image"),
-    (b"BM", "image"),
-    (b"II*\0", "image"),
-    (b"MM\0*", "image"),
-    (b"OggS", "audio"),
-    (b"fLaC", "audio"),
-    (b"ID3", "audio"),
-    (b"\xff\xfb", "audio"),
-    (b"\xff\xf3", "audio"),
-    (b"FORM", "audio"),
-    (b".snd", "audio"),
-    (b"\x93NUMPY", "array"),
-)
 _ADORNED = re.compile(r"[$€£¥]?\s*([+-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?)\s*[$€£¥%]?")
 _DIGITS = r"(?:\d{1,3}(?:[.,' ]\d{3})+|\d+)(?:[.,]\d+)?"
 _MEASURE = re.compile(rf"(?:[$€£¥]|[A-Z]{{3}}\s|[+-])?\s*[+-]?{_DIGITS}\s*(?:[^\W\d_]{{1,4}}[²³]?|°[CF]?|%|[$€£¥])?")
@@ -48,42 +20,6 @@ _DATE = re.compile(
     r"(?:[T ]\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?\s?(?:Z|[+-]\d{2}:?\d{2})?)?",
     re.IGNORECASE,
 )
-
-
-def file_kind(name: str) -> str | None:
-    """The kind of media that a file name's suffix tells (`image`, `audio`, ... `array` for .npy), or None."""
-    lower = name.strip().lower()
-    if lower.endswith(".nii.gz"):
-        return "volume"
-    dot = lower.rfind(".")
-    return MEDIA_SUFFIXES.get(lower[dot:]) if dot > 0 and len(lower) - dot <= 6 else None
-
-
-def bytes_kind(content: bytes) -> str | None:
-    """The kind of media that the first bytes tell, or None."""
-    if content[:4] == b"RIFF":
-        return {b"WAVE": "audio", b"WEBP": "image", b"AVI ": "video"}.get(content[8:12])
-    if content[4:8] == b"ftyp":
-        return "audio" if content[8:11] == b"M4A" else "video"
-    return next((kind for magic, kind in _MAGIC if content.startswith(magic)), None)
-
-
-def bytes_suffix(content: bytes) -> str | None:
-    """The usual suffix of the media that the first bytes tell, or None."""
-    if content[:4] == b"RIFF":
-        return {b"WAVE": ".wav", b"WEBP": ".webp", b"AVI ": ".avi"}.get(content[8:12])
-    if content[128:132] == b"DICM":
-        return ".dcm"
-    known = {
-        b"\x89PNG": ".png",
-        b"\xff\xd8\xff": ".jpg",
-        b"GIF8": ".gif",
-        b"BM": ".bmp",
-        b"OggS": ".ogg",
-        b"fLaC": ".flac",
-    }
-    known |= {b"II*\0": ".tif", b"MM\0*": ".tif", b"ID3": ".mp3", b"\xff\xfb": ".mp3", b"\x93NUMPY": ".npy"}
-    return next((suffix for magic, suffix in known.items() if content.startswith(magic)), None)
 
 
 def as_number(value: Any) -> float | None:

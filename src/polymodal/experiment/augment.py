@@ -52,7 +52,7 @@ def _kinds(plan: Plan) -> dict[str, str]:
         types = field.options.get("types", {})
         for column in field.columns:
             if column in told:
-                found[column] = types.get(column, told[column]) if field.kind == "table" else field.kind
+                found[column] = types.get(column, told[column]) if field.about.is_record else field.kind
     return found
 
 

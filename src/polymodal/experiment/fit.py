@@ -156,7 +156,7 @@ class _Session:
                 "budget_ms": plan.config.budget_ms,
             },
         )
-        numbers = [c for f in plan.schema.fields.values() if f.kind == "table" for c in f.columns]
+        numbers = [c for f in plan.schema.fields.values() if f.about.is_record for c in f.columns]
         set_aside(self.folder, [*plan.table.problems, *dataset.bad, *misfits(plan.table, numbers)])
         return dataset, processors
 
@@ -213,8 +213,7 @@ class _Session:
 
     def _costly_first(self, streams: Sequence[str]) -> list[str]:
         """Long jobs first, so that no core idles at the end."""
-        order = ("video", "audio", "image", "series", "text", "vector", "table", "links")
-        return sorted(streams, key=lambda s: order.index(self.plan.schema.fields[s].kind))
+        return sorted(streams, key=lambda stream: -self.plan.schema.fields[stream].about.cost)
 
     # --- stage 2: tokens to answers ---
 

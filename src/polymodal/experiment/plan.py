@@ -15,6 +15,7 @@ from polymodal.core.errors import BadArgument, BadData, UnknownName, suggest
 from polymodal.core.registry import Spec, label, plain
 from polymodal.core.types import Target
 from polymodal.data.inputs import Inputs
+from polymodal.data.kinds import KINDS
 from polymodal.data.links import link_notes
 from polymodal.data.schema import Schema
 from polymodal.data.split import PARTS, fold_ids
@@ -24,7 +25,7 @@ from polymodal.encoders import ENCODERS
 from polymodal.experiment.strategies import check, check_aligner, compared, settled, strategies, varied
 from polymodal.heads import HEADS
 from polymodal.models.build import Heads, build_answer
-from polymodal.models.specs import DEFAULT_ENCODERS, listed, portable, processor_spec
+from polymodal.models.specs import listed, portable, processor_spec
 from polymodal.models.strategy import Strategy
 
 
@@ -53,7 +54,7 @@ class Plan:
     @property
     def linked(self) -> tuple[str, ...]:
         """The streams that are links between rows."""
-        return tuple(name for name, field in self.schema.fields.items() if field.kind == "links")
+        return tuple(name for name, field in self.schema.fields.items() if field.about.reads_neighbours)
 
     @property
     def unlinked(self) -> tuple[str, ...]:
@@ -205,7 +206,7 @@ def _link_notes(table: Table, schema: Schema, config: Config) -> list[str]:
     Raises `BadData` for an edge list that cannot be read or where rows have nothing else to be known by, `BadArgument`
     for fine-tuning, in which encoders would leave the features behind that neighbours are known by.
     """
-    linked = [field for field in schema.fields.values() if field.kind == "links"]
+    linked = [field for field in schema.fields.values() if field.about.reads_neighbours]
     if not linked:
         return []
     if len(linked) == len(schema.fields):
@@ -219,7 +220,7 @@ def _link_notes(table: Table, schema: Schema, config: Config) -> list[str]:
 
 def _check_names(config: Config, schema: Schema) -> None:
     """Every stream, kind and target that the options name must exist, and a head must be able to answer its target."""
-    streams = [*schema.fields, *DEFAULT_ENCODERS]
+    streams = [*schema.fields, *KINDS.of(trained=True)]
     for option, allowed, what in (
         ("encoders", streams, "neither a stream nor a kind"),
         ("processors", streams, "neither a stream nor a kind"),
@@ -302,10 +303,8 @@ def _folds(
 
 
 def _encoder(stream: str, kind: str, config: Config) -> Spec:
-    spec = config.encoders.get(stream, config.encoders.get(kind, DEFAULT_ENCODERS.get(kind)))
-    if spec is None:
-        raise BadData(
-            f"The stream {stream!r} is of the kind {kind!r}, which no built-in encoder reads yet; name one in encoders."
-        )
+    spec = config.encoders.get(stream, config.encoders.get(kind)) or KINDS[kind].encoder
+    if not spec:
+        raise BadData(f"The stream {stream!r} is of the kind {kind!r}, which names no encoder; name one in encoders.")
     ENCODERS.resolve(spec)
     return portable(spec)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 from polymodal.core.errors import BadCell
+from polymodal.core.registry import import_path
 from polymodal.core.types import Tokens
+from polymodal.data.kinds import KINDS
 from polymodal.data.tables.source import Table
 from polymodal.explanation import draw
 from polymodal.explanation.tokens import decided, token_weights
@@ -45,7 +47,7 @@ def explained_cards(predictor: Predictor, table: Table) -> list[list[dict[str, A
         weights = token_weights(streams, lambda some: decided(_scores(predictor, some), kind))
         for i, row in enumerate(rows):
             looks = {
-                name: _Look.of(streams[name], weights[name], i)
+                name: Look.of(streams[name], weights[name], i)
                 for name in weights
                 if streams[name].where is not None and bool(streams[name].present[i])
             }
@@ -57,14 +59,14 @@ def explained_cards(predictor: Predictor, table: Table) -> list[list[dict[str, A
 
 
 @dataclass(frozen=True, eq=False)
-class _Look:
+class Look:
     """The real tokens of one cell: what each weighs [T] and where in the source it lies [T, K]."""
 
     weights: np.ndarray
     where: np.ndarray
 
     @classmethod
-    def of(cls, tokens: Tokens, weights: Tensor, row: int) -> _Look:
+    def of(cls, tokens: Tokens, weights: Tensor, row: int) -> Look:
         assert tokens.where is not None
         real = tokens.mask[row]
         return cls(weights[row][real].numpy(), tokens.where[row][real].float().numpy())
@@ -78,7 +80,7 @@ def _scores(predictor: Predictor, streams: Mapping[str, Tokens]) -> Tensor:
 
 
 def _card(
-    predictor: Predictor, table: Table, row: int, name: str, look: _Look | None, columns: Mapping[str, dict[str, float]]
+    predictor: Predictor, table: Table, row: int, name: str, look: Look | None, columns: Mapping[str, dict[str, float]]
 ) -> dict[str, Any]:
     cell, processor = predictor.cells(table, name)[row], predictor.processors[name]
     try:
@@ -94,27 +96,23 @@ def _card(
         return {**card, "drawing": draw.worth_bars(columns[name], unit=unit), "note": "what each column adds"}
     if look is None:
         return card
-    match shown["kind"]:
-        case "image":
-            drawn = _image(processor, decoded, shown, look)
-        case "text":
-            raises = "blue raises the number, orange lowers it"
-            speaks = "blue speaks for the answer, orange against it"
-            number = predictor.targets[0].kind == "number"
-            drawn = {**_text(shown["text"], look), "note": raises if number else speaks}
-        case "audio":
-            drawn = {"drawing": _sound(np.asarray(shown["array"]), float(shown["rate"]), look.where[:, 0], look)}
-        case "series":
-            drawn = _series(predictor, name, np.asarray(shown["array"], dtype=float), look)
-        case _:
-            drawn = {}
+    drawn = _drawn(predictor, name, decoded, shown, look)
     notes = [note for note in (card.get("note"), drawn.get("note")) if note]
     return {**card, **drawn, **({"note": "; ".join(notes)} if notes else {})}
 
 
-def _image(processor: Any, decoded: Any, shown: Mapping[str, Any], look: _Look) -> dict[str, Any]:
+def _drawn(predictor: Predictor, name: str, decoded: Any, shown: Mapping[str, Any], look: Look) -> dict[str, Any]:
+    """Where the model looked, as the kind draws it: keys of a card that take the place of the card's own."""
+    drawing = KINDS[shown["kind"]].drawing
+    if not drawing:
+        return {}
+    draws = _DRAWINGS[drawing] if drawing in _DRAWINGS else import_path(drawing)
+    return draws(predictor, name, decoded, shown, look)
+
+
+def _image(predictor: Predictor, name: str, decoded: Any, shown: Mapping[str, Any], look: Look) -> dict[str, Any]:
     """The picture as the model sees it: its own frame, or, cut or padded, the square that was made of it."""
-    array = np.asarray(shown["array"])
+    array, processor = np.asarray(shown["array"]), predictor.processors[name]
     if getattr(processor, "framing", "squash") != "squash":
         pixels = processor.process([decoded])["pixels"][0]
         array = pixels.transpose(1, 2, 0) if pixels.dtype == np.uint8 else array
@@ -125,8 +123,11 @@ def _image(processor: Any, decoded: Any, shown: Mapping[str, Any], look: _Look) 
     return {"image": draw.saliency(array, grid), "note": "bright where the answer came from"}
 
 
-def _text(text: str, look: _Look) -> dict[str, Any]:
-    cut, at = text[:MOST_LETTERS], 0
+def _text(predictor: Predictor, name: str, decoded: Any, shown: Mapping[str, Any], look: Look) -> dict[str, Any]:
+    raises = "blue raises the number, orange lowers it"
+    speaks = "blue speaks for the answer, orange against it"
+    number = predictor.targets[0].kind == "number"
+    cut, at = shown["text"][:MOST_LETTERS], 0
     spans, weights = [], []
     for (start, end), weight in sorted(zip(look.where[:, :2].astype(int).tolist(), look.weights.tolist())):
         start, end = max(start, at), min(end, len(cut))
@@ -134,16 +135,21 @@ def _text(text: str, look: _Look) -> dict[str, Any]:
             spans.append((start, end))
             weights.append(weight)
             at = end
-    return {"drawing": draw.highlighted(cut, spans, weights)}
+    return {"drawing": draw.highlighted(cut, spans, weights), "note": raises if number else speaks}
 
 
-def _sound(samples: np.ndarray, rate: float, centres: np.ndarray, look: _Look) -> Any:
+def _audio(predictor: Predictor, name: str, decoded: Any, shown: Mapping[str, Any], look: Look) -> dict[str, Any]:
+    return {"drawing": _sound(np.asarray(shown["array"]), float(shown["rate"]), look.where[:, 0], look)}
+
+
+def _sound(samples: np.ndarray, rate: float, centres: np.ndarray, look: Look) -> Any:
     mono = samples.mean(1) if samples.ndim == 2 else samples
     return draw.waveform(mono, rate, stretches(centres, len(mono) / rate), look.weights)
 
 
-def _series(predictor: Predictor, name: str, array: np.ndarray, look: _Look) -> dict[str, Any]:
+def _series(predictor: Predictor, name: str, decoded: Any, shown: Mapping[str, Any], look: Look) -> dict[str, Any]:
     """The first channel over time; a series that was stretched to a fixed length is drawn in its own time."""
+    array = np.asarray(shown["array"], dtype=float)
     facts = predictor.encoders[name].facts
     rate, length = float(facts["rate"]), int(facts["length"])
     stretched = getattr(predictor.processors[name], "framing", "crop") == "resample"
@@ -152,6 +158,11 @@ def _series(predictor: Predictor, name: str, array: np.ndarray, look: _Look) -> 
     first = array[:, 0] if array.ndim == 2 else array
     drawn = {"drawing": _sound(first, rate, centres, look)}
     return {**drawn, "note": f"channel 1 of {channels} is shaded"} if channels > 1 else drawn
+
+
+_DRAWINGS: dict[str, Callable[[Predictor, str, Any, Mapping[str, Any], Look], dict[str, Any]]] = {
+    "image": _image, "text": _text, "audio": _audio, "series": _series,
+}  # fmt: skip
 
 
 def stretches(centres: np.ndarray, total: float) -> np.ndarray:
@@ -169,7 +180,7 @@ def _columns(predictor: Predictor, row: Table, streams: Mapping[str, Tokens]) ->
     for name, tokens in streams.items():
         field = predictor.schema.fields[name]
         given = [c for c in field.columns if c in row.data and row.data[c][0] is not None]
-        if field.kind != "table" or len(given) < 2 or not bool(tokens.present[0]):
+        if not field.about.is_record or len(given) < 2 or not bool(tokens.present[0]):
             continue
         hidden = {c: [None if c == one else row.data[c][0] for one in given] for c in given}
         pieces = [changed[name] for _, changed in predictor.encode(Table.build(hidden, ids=given))]

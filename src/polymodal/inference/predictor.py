@@ -110,7 +110,7 @@ class Predictor:
         return replace(self, memory=self.memory.with_new(table.ids, features_of(pooled, present)))
 
     def _is_links(self, stream: str) -> bool:
-        return self.schema.fields[stream].kind == "links"
+        return self.schema.fields[stream].about.reads_neighbours
 
     def lacking_edges(self, table: Table) -> list[str]:
         """Edge lists that the answer reads and that are not where `table` is: its rows have no neighbours then."""

@@ -81,7 +81,7 @@ class Run:
         table = self.read(data)
         fields = [self.predictor.schema.fields[name] for name in self.predictor.encoders]
         found = [column for one in fields for column in one.columns if column not in table.data]
-        if all(one.columns and set(one.columns) <= set(found) for one in fields if one.kind != "links"):
+        if all(one.columns and set(one.columns) <= set(found) for one in fields if not one.about.reads_neighbours):
             raise BadData(f"{table.name} has none of the columns that this model reads: {', '.join(found)}.")
         return found + self.predictor.lacking_edges(table)
 

@@ -198,7 +198,7 @@ def load_space(folder: str | Path) -> Space:
 def _single(field: Field) -> Field:
     """The field as it reads cells given one by one."""
     options = {k: v for k, v in field.options.items() if k not in ("many", "array", "row", "key")}
-    columns = field.columns if field.kind == "table" else (field.name,)
+    columns = field.columns if field.about.is_record else (field.name,)
     return replace(field, columns=columns, options=options)
 
 
@@ -206,7 +206,7 @@ def _table(field: Field, given: Sequence[Any], base: Path | None) -> Table:
     """Cells given one by one, as a table of the columns that the field reads."""
     if isinstance(given, str | bytes | Mapping):
         raise BadArgument(f"embed takes a Table or a list of cells; got {type(given).__name__}. Put it in a list.")
-    if field.kind != "table":
+    if not field.about.is_record:
         return Table.build({field.name: list(given)}, base=base)
     for cell in given:
         if cell is not None and not isinstance(cell, Mapping):

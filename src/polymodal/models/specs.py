@@ -21,16 +21,6 @@ from polymodal.process import PROCESSORS
 CATALOGUES = {"fusion": FUSIONS, "decision": DECISIONS, "answer": ANSWERS, "trees": TREES}
 _BASES = {"fusion": Fusion, "decision": DecisionFusion, "answer": Answer}
 
-DEFAULT_ENCODERS = {
-    "image": "image_resnet",
-    "audio": "audio_cnn",
-    "text": "text_tfidf",
-    "table": "table_mlp",
-    "series": "series_tcn",
-    "vector": "vector_mlp",
-    "links": "links_graph",
-}
-
 
 @dataclass(frozen=True)
 class Part:
@@ -94,11 +84,16 @@ def listed(spec: Spec | Sequence[Spec]) -> list[Spec]:
 def processor_spec(field: Field, encoder: Spec, asked: Mapping[str, Spec]) -> Spec:
     """The processor's spec: asked for by stream or kind, or the one that feeds the encoder, with the field's options.
 
-    Raises `BadArgument` when the encoder reads another kind.
+    An encoder that names the processor of another kind is fed by its own kind's where that makes the same arrays: it is
+    a subclass of the other, or the encoder is the one that the kind names. Raises `BadArgument` when the encoder reads
+    another kind.
     """
     given = asked.get(field.name, asked.get(field.kind))
     cls = part_class(encoder)
-    spec = given if given is not None else getattr(cls, "processor", "") or field.kind
+    spec = given if given is not None else getattr(cls, "processor", "") or field.about.processor
+    if given is None and field.about.processor and PROCESSORS.load(spec).kind != field.kind:  # type: ignore[attr-defined]
+        alike = issubclass(PROCESSORS.load(field.about.processor), PROCESSORS.load(spec))
+        spec = field.about.processor if alike or cls is part_class(field.about.encoder) else spec
     options = dict(spec) if isinstance(spec, Mapping) else {"name": spec}
     if getattr(cls, "pretrained", False) and isinstance(encoder, Mapping):
         options = {"model": encoder.get("model"), **options}  # a pretrained tower and its processor are one model

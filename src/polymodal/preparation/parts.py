@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.files import writing
+from polymodal.data.kinds import KINDS
 from polymodal.data.media.cell import Media
 from polymodal.ops.rows import Refused, Row
 
@@ -134,6 +135,4 @@ def _value(told: Any) -> Any:
 
 def _suffix(cell: Media) -> str:
     """The suffix of bytes, by what they begin with."""
-    from polymodal.data.values import bytes_suffix
-
-    return (bytes_suffix(cell.source[:512]) if isinstance(cell.source, bytes) else None) or cell.suffix
+    return (KINDS.suffix_of(cell.source[:512]) if isinstance(cell.source, bytes) else None) or cell.suffix

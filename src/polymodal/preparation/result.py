@@ -16,11 +16,11 @@ import numpy as np
 from polymodal.core.files import read_json, write_json, writing
 from polymodal.core.registry import options_of
 from polymodal.data.media.cell import MEDIA_KINDS, Media
+from polymodal.data.kinds import KINDS
 from polymodal.data.paths import resolve
 from polymodal.data.tables.source import Table
 from polymodal.data.tables.table import Problem
 from polymodal.data.tables.write import write_columns
-from polymodal.data.values import file_kind
 from polymodal.ops.base import Op
 from polymodal.ops.rows import SAMPLES, Refused, Row
 from polymodal.preparation.page import write_page
@@ -30,7 +30,6 @@ from polymodal.runs.progress import Progress
 MOST_REASONS = 200  # in report.json
 # what differs from row to row in a reason: quoted names, rows, numbers
 _VARIES = re.compile(r"'[^']*'|\"[^\"]*\"|\brow \S+|[-+]?\d[\d.,]*%?")
-_PLAIN = ("id", "category", "number", "date", "ignore")  # kinds of columns whose cells are never the name of a file
 
 
 def idle(op: Op) -> str:
@@ -108,7 +107,7 @@ def _columns(
         shelf = _Shelf(folder, Path("media") / _safe(name, number), keep_names=name == key)
         if kinds.get(name) in MEDIA_KINDS:
             found[name] = [shelf.cell(row, row.cells.get(name), given[row.number] if given else None) for row in rows]
-        elif kinds.get(name) in _PLAIN:
+        elif kinds.get(name) in KINDS.of(cell="value"):  # never the name of a file
             found[name] = [row.cells.get(name) for row in rows]
         else:
             found[name] = [shelf.along(row, row.cells.get(name), table.bases[row.number]) for row in rows]
@@ -142,7 +141,7 @@ class _Shelf:
 
     def along(self, row: Row, cell: Any, base: Path) -> Any:
         """A cell of any other column: where it names a file of data (an array, a text) that file comes along."""
-        if not isinstance(cell, str) or file_kind(cell) is None or "\n" in cell:
+        if not isinstance(cell, str) or KINDS.of_file(cell) is None or "\n" in cell:
             return cell
         source = resolve(base, cell)
         return self._place(row, source) if source.is_file() else cell

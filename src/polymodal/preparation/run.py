@@ -17,8 +17,9 @@ from polymodal.core.files import clear_unfinished, read_json, write_json
 from polymodal.core.registry import plain
 from polymodal.data.cells import cells
 from polymodal.data.infer import tell
+from polymodal.data.kinds import KINDS
 from polymodal.data.media.cell import MEDIA_KINDS, Media
-from polymodal.data.overrides import PREPARED_KINDS, read_overrides
+from polymodal.data.overrides import read_overrides
 from polymodal.data.schema import Field
 from polymodal.data.split import SPLIT_NAMES
 from polymodal.data.tables.source import Table, read_table
@@ -95,9 +96,9 @@ def kinds_of(table: Table, schema: Any = None) -> dict[str, str]:
     found = {column: tell(table, column).kind for column in table.columns}
     if schema is None:
         return found
-    said = read_overrides(schema, table.columns, later=PREPARED_KINDS)
+    said = read_overrides(schema, table.columns, prepared=True)
     for field in said.fields.values():
-        if field.kind not in ("table", "links") and "array" not in field.options:
+        if not KINDS[field.kind].is_record and "array" not in field.options:
             found |= dict.fromkeys(field.columns, field.kind)
     return {**found, **said.kinds, **dict.fromkeys(said.ignore, "ignore")}
 
@@ -105,7 +106,7 @@ def kinds_of(table: Table, schema: Any = None) -> dict[str, str]:
 def parts_of(table: Table, schema: Any = None) -> list[str]:
     """What each row is for, by the column `split` or the one that the schema names: train, valid or test, nothing where
     the cell is missing, and the cell itself where it is another word."""
-    said = None if schema is None else read_overrides(schema, table.columns, later=PREPARED_KINDS).split
+    said = None if schema is None else read_overrides(schema, table.columns, prepared=True).split
     column = said or next((name for name in table.columns if name.lower() == "split"), None)
     cells = [""] * len(table) if column is None else ["" if v is None else str(v).strip() for v in table.column(column)]
     return [SPLIT_NAMES.get(cell.lower(), cell) for cell in cells]
@@ -252,7 +253,7 @@ def _loaded(value: Any, kind: str) -> Any:
     if not isinstance(value, Lazy):
         return value
     content = value.load()
-    return content.decode("utf-8", "replace") if kind in ("text", "category") else content
+    return content.decode("utf-8", "replace") if KINDS[kind].words else content
 
 
 def stages_of(ops: Sequence[Op]) -> list[list[int]]:

@@ -67,7 +67,7 @@ class Processor(ABC):
         return {name: value[source] for name, value in inputs.items()}
 
     def show(self, cell: Decoded) -> dict[str, Any]:
-        """How a report shows a decoded cell: {"kind": "image"|"audio"|"text"|"table"|"series"|"vector", ...}.
+        """How a report shows a decoded cell: {"kind": …} of any kind that has a card, and what this card draws.
 
         image: "array" uint8 [H, W, C]; audio: "array" float32 [n], "rate"; text: "text"; table: "values" dict;
         series and vector: "array".

@@ -8,16 +8,18 @@ from __future__ import annotations
 import base64
 import io
 import wave
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from polymodal.core.errors import BadArgument, suggest
+from polymodal.core.registry import import_path
+from polymodal.data.kinds import KINDS
 from polymodal.report.wording import clean, duration, is_number, joined, plain
 
-KINDS = ("image", "audio", "text", "table", "series", "vector", "missing")
+MISSING = "missing"  # what is shown of a cell that is not there, whatever its kind
 _TEXT_LIMIT = 700  # characters of a text that a card shows
 _COLORS = ("#3b82c4", "#d9822b", "#2a9d74", "#b5599a", "#8a8f98", "#c2a500")  # readable on white and on black
 
@@ -143,11 +145,17 @@ def cell_card(stream: str, shown: Mapping[str, Any] | None) -> dict[str, Any]:
     `reason`. Raises `BadArgument` for an unknown kind.
     """
     if shown is None:
-        return {"stream": stream, "kind": "missing", "note": "not given"}
+        return {"stream": stream, "kind": MISSING, "note": "not given"}
     kind = str(shown.get("kind"))
-    if kind not in KINDS:
-        raise BadArgument(f"No report shows cells of kind {kind!r} (stream {stream!r}).{suggest(kind, KINDS)}")
-    return {"stream": stream, "kind": kind, **_CARDS[kind](shown)}
+    if kind not in (allowed := (*shown_kinds(), MISSING)):
+        raise BadArgument(f"No report shows cells of kind {kind!r} (stream {stream!r}).{suggest(kind, allowed)}")
+    name = MISSING if kind == MISSING else KINDS[kind].card
+    return {"stream": stream, "kind": kind, **(_CARDS[name] if name in _CARDS else import_path(name))(shown)}
+
+
+def shown_kinds() -> tuple[str, ...]:
+    """The kinds that `Processor.show` may say that a cell is shown as: those with a card."""
+    return tuple(name for name, kind in KINDS.items() if kind.card)
 
 
 def _image_card(shown: Mapping[str, Any]) -> dict[str, Any]:
@@ -197,14 +205,14 @@ def _missing_card(shown: Mapping[str, Any]) -> dict[str, Any]:
     return {"note": clean(shown.get("reason") or "not given")}
 
 
-_CARDS = {
+_CARDS: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "image": _image_card,
     "audio": _audio_card,
     "text": _text_card,
     "table": _table_card,
     "series": _series_card,
     "vector": _vector_card,
-    "missing": _missing_card,
+    MISSING: _missing_card,
 }
 
 

@@ -13,17 +13,12 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.errors import BadArgument, BadData
+from polymodal.data.kinds import KINDS
 from polymodal.data.tables.source import Problem, read_table
 from polymodal.evaluation.metrics import METRICS
 from polymodal.evaluation.statistics import Interval, bootstrap
 from polymodal.inference.space import Space
 from polymodal.retrieval.build import space_of, streams_of
-
-TEMPLATES = {
-    "image": ("{}", "a photo of {}", "a picture of {}", "an image that shows {}"),
-    "audio": ("{}", "the sound of {}", "a recording of {}", "one hears {}"),
-}
-_PLAIN = ("{}",)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,10 +84,10 @@ def classify(
     names = [str(name).strip() for name in classes]
     if not names or len(set(names)) < len(names) or "" in names:
         raise BadArgument(f"Classes are different names, at least one; got {', '.join(map(repr, names)) or 'none'}.")
-    asking = _one(by, [n for n, kind in space.streams.items() if kind == "text"], "by", "text stream")
+    asking = _one(by, [n for n, kind in space.streams.items() if KINDS[kind].words], "by", "text stream")
     others = [n for n in streams_of(space, table, None if stream is None else [stream]) if n != asking]
     asked = _one(stream, others, "stream", "stream to classify")
-    sentences = TEMPLATES.get(space.streams[asked], _PLAIN) if templates is None else tuple(templates)
+    sentences = KINDS[space.streams[asked]].phrases if templates is None else tuple(templates)
     centres = class_vectors(space, asking, names, sentences)
     problems: list[Problem] = []
     items = space.items(asked, table)

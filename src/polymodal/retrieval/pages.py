@@ -11,6 +11,7 @@ import numpy as np
 
 from polymodal.core.errors import BadCell, BadData
 from polymodal.core.files import writing
+from polymodal.data.kinds import KINDS
 from polymodal.data.tables.source import Table, read_table
 from polymodal.inference.space import Space
 from polymodal.report.cards import cell_card
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from polymodal.retrieval.retrieve import Hit, Results
 
 MOST_COLUMNS = 12
-FIRST = ("image", "audio", "series", "vector", "text", "table")  # what a card shows first
 
 
 def write_page(results: Results, path: Path) -> Path:
@@ -59,10 +59,10 @@ def write_page(results: Results, path: Path) -> Path:
 
 def _title(results: Results) -> str:
     kind, value = results.query.kind, results.query.value
-    if kind == "text":
-        return clean(value)
     if kind == "row":
         return f"rows like {clean(value)}"
+    if KINDS[kind].words:
+        return clean(value)
     return clean(Path(value).name) if isinstance(value, str | Path) else f"a given {kind}"
 
 
@@ -71,12 +71,18 @@ def _question(results: Results) -> dict[str, Any]:
     query, space = results.query, results.search.space
     if query.kind == "row":
         found = _shown(results, [query.value])[query.value]
-    elif query.kind in ("image", "audio") and query.stream is not None:
+    elif KINDS[query.kind].cell == "file" and query.stream is not None:
         cell = Path(query.value).absolute() if isinstance(query.value, str | Path) else query.value
         found = [_card(space, query.stream, query.stream, cell)]
     else:
         found = []
-    return {"id": "asked", "kind": query.kind, "cells": cards(found, "asked")}
+    return {"id": "asked", "how": _how(query.kind), "cells": cards(found, "asked")}
+
+
+def _how(kind: str) -> str:
+    if kind == "row":
+        return "Asked for"
+    return "Asked in words" if KINDS[kind].words else f"Asked with {KINDS[kind].noun or kind}"
 
 
 def _shown(results: Results, ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
@@ -84,7 +90,8 @@ def _shown(results: Results, ids: Sequence[str]) -> dict[str, list[dict[str, Any
     space, index = results.search.space, results.search.index
     table = _table(results, ids)
     found: dict[str, list[dict[str, Any]]] = {identifier: [] for identifier in ids}
-    streams = sorted(index.streams, key=lambda name: FIRST.index(k) if (k := index.streams[name]) in FIRST else 99)
+    order = list(KINDS)
+    streams = sorted(index.streams, key=lambda name: order.index(index.streams[name]))
     for name in streams:
         try:
             items = space.items(name, table)
@@ -105,10 +112,10 @@ def _shown(results: Results, ids: Sequence[str]) -> dict[str, list[dict[str, Any
 
 def _parted(cells: Sequence[dict[str, Any]], hit: Hit) -> dict[str, Any]:
     """What the card shows at once, and the texts that it folds away: all but two, of which one is what was found."""
-    texts = [cell for cell in cells if cell["kind"] == "text"]
+    texts = [cell for cell in cells if "text" in cell]
     by = [cell for cell in texts if cell["stream"] == hit.part]
     kept = (by + [cell for cell in texts if cell not in by])[:1]
-    first = [cell for cell in cells if cell["kind"] != "text"] + (kept if len(texts) > 2 else texts)
+    first = [cell for cell in cells if cell not in texts] + (kept if len(texts) > 2 else texts)
     more = [cell for cell in texts if len(texts) > 2 and cell not in kept]
     return {"cells": cards(first, hit.id), "more": {"id": hit.id, "cells": cards(more, hit.id)}}
 

@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.errors import BadArgument, BadData, UnknownName, suggest
+from polymodal.data.kinds import KINDS
 from polymodal.data.tables.source import Problem
 from polymodal.inference.space import Space
 from polymodal.retrieval.index import Found, Index
-
-MEDIA = ("text", "image", "audio")
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Hit:
 
 @dataclass(frozen=True, eq=False)
 class Query:
-    """What was asked: `kind` text, image, audio, row or vector; its value; the stream that embedded it."""
+    """What was asked: `kind` row, vector or that of a stream; its value; the stream that embedded it."""
 
     kind: str
     value: Any
@@ -109,8 +108,6 @@ class Search:
         self,
         text: str | None = None,
         *,
-        image: Any = None,
-        audio: Any = None,
         row: str | None = None,
         vector: np.ndarray | None = None,
         k: int = 10,
@@ -118,14 +115,17 @@ class Search:
         streams: Sequence[str] | None = None,
         by: str | None = None,
         approximate: bool | None = None,
+        **asked_with: Any,
     ) -> Results:
-        """The k rows nearest to a text, an image or a sound (a path, bytes, an array), a row's id, or a vector.
+        """The k rows nearest to a text, a row's id, a vector, or a cell of any kind of stream that the run has.
+
+        The cell is given by its kind, as in `image=` or `audio=`: a path, bytes or an array.
 
         A row counts once, by its nearest item. `by` names the stream that embeds the query, or the row's stream to go
         by; it is told from the kind where it is left out. `streams` are those to find; `where` filters by columns, as
         in `search.where`. Raises `BadArgument` unless one thing is asked, `BadData` for a query that cannot be read.
         """
-        asked = self.query({"text": text, "image": image, "audio": audio, "row": row, "vector": vector}, by)
+        asked = self.query({"text": text, **asked_with, "row": row, "vector": vector}, by)
         notes = [*self.index.notes, *self._choices(asked, by)]
         without = [str(row)] if asked.kind == "row" else []
         started = time.perf_counter()
@@ -151,15 +151,19 @@ class Search:
     def query(self, asked: Mapping[str, Any], by: str | None = None) -> Query:
         """The vector [1, D] of what is asked. Raises as `search`."""
         given = {kind: value for kind, value in asked.items() if value is not None}
+        allowed = [*dict.fromkeys(kind for kind in KINDS.of(trained=True) if not KINDS[kind].many), "row", "vector"]
+        for kind in given:
+            if kind not in allowed:
+                raise BadArgument(f"A search is not asked with {kind!r}.{suggest(kind, allowed)}")
         if len(given) != 1:
-            raise BadArgument(f"Ask one thing: {', '.join(asked)}; got {', '.join(given) or 'nothing'}.")
+            raise BadArgument(f"Ask one thing: {', '.join(allowed)}; got {', '.join(given) or 'nothing'}.")
         kind, value = next(iter(given.items()))
         if kind == "vector":
             return Query(kind, "a vector", by, np.atleast_2d(np.asarray(value, np.float32)))
         if kind == "row":
             return self._like(str(value), by)
         stream = self.stream_for(kind, by)
-        cell = Path(value).absolute() if kind != "text" and isinstance(value, str | Path) else value
+        cell = Path(value).absolute() if KINDS[kind].media and isinstance(value, str | Path) else value
         problems: list[Problem] = []
         vectors, present = self.space.embed(stream, [cell], problems=problems)
         if not present[0]:

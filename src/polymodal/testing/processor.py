@@ -14,10 +14,9 @@ from polymodal.core.errors import BadCell
 from polymodal.core.registry import Spec
 from polymodal.process import PROCESSORS
 from polymodal.process.base import Processor
+from polymodal.report.cards import shown_kinds
 from polymodal.testing.laws import written_back
 from polymodal.testing.subject import Violation, judge
-
-SHOWN = ("image", "audio", "text", "table", "series", "vector")
 
 
 def check_processor(spec: Spec, cells: Sequence[Any], *, broken: Sequence[Any] = ()) -> None:
@@ -141,5 +140,5 @@ def _broken(fitted: Any, broken: Sequence[Any]) -> None:
 def _shown(fitted: Any, cells: Sequence[Any]) -> None:
     processor = fitted()
     shown = processor.show(processor.read(cells[0]))
-    if shown.get("kind") not in SHOWN:
-        raise Violation("can be shown", f"show gives the kind {shown.get('kind')!r}.", f"Allowed: {', '.join(SHOWN)}.")
+    if shown.get("kind") not in (allowed := shown_kinds()):
+        raise Violation("can be shown", f"show gives the kind {shown.get('kind')!r}.", f"Allowed: {', '.join(allowed)}.")

@@ -16,14 +16,14 @@ from polymodal.core.digest import digest_cells
 from polymodal.core.errors import BadCell
 from polymodal.data.cells import cells
 from polymodal.data.infer import tell
+from polymodal.data.kinds import KINDS, Kind
 from polymodal.data.media.prints import SIDE, grey
 from polymodal.data.schema import Field
 from polymodal.data.tables.table import Problem, Table
-from polymodal.data.values import bytes_kind, looks_like_date, looks_numeric
+from polymodal.data.values import looks_like_date, looks_numeric
 
 Reader = Callable[[Any], Any]
 MOST_PIXELS = 50_000_000  # larger pictures are not decoded here when no reader judges them
-MEDIA = ("image", "audio", "vector", "series")
 _HEAD = 512  # bytes that tell a file's kind
 
 
@@ -61,7 +61,7 @@ def examine(table: Table, one: Field, reader: Reader | None = None) -> Examined:
         outcome = seen.get(cell) if isinstance(cell, Path) else None
         if outcome is None:
             try:
-                outcome = _examine_cell(cell, one.kind, reader, result.pictures)
+                outcome = _examine_cell(cell, one.about, reader, result.pictures)
             except BadCell as error:
                 outcome = error.reason
         if isinstance(cell, Path):
@@ -87,20 +87,19 @@ def misfits(table: Table, columns: Iterable[str]) -> list[Problem]:
     return found
 
 
-def _examine_cell(cell: Any, kind: str, reader: Reader | None, pictures: dict[bytes, np.ndarray]) -> bytes:
+def _examine_cell(cell: Any, kind: Kind, reader: Reader | None, pictures: dict[bytes, np.ndarray]) -> bytes:
     """The content's digest. Raises `BadCell`."""
-    if kind in MEDIA:
-        _check_file(cell, kind)
+    _check_file(cell, kind)
     key = digest_cells([cell])[0].tobytes()
     decoded = reader(cell) if reader else None
-    if kind == "image" and key not in pictures:
+    if kind.copies == "picture" and key not in pictures:
         small = _small(decoded if isinstance(decoded, np.ndarray) else cell)
         if small is not None:
             pictures[key] = small
     return key
 
 
-def _check_file(cell: Any, kind: str) -> None:
+def _check_file(cell: Any, kind: Kind) -> None:
     """Raise `BadCell` for a file that is absent, empty, or begins as another kind of file does."""
     if isinstance(cell, Path):
         if not cell.exists():
@@ -118,12 +117,11 @@ def _check_file(cell: Any, kind: str) -> None:
         return
     if not head:
         raise BadCell("the file is empty (0 bytes)")
-    found = bytes_kind(head)
-    wanted = "array" if kind in ("vector", "series") else kind
-    if found is not None and found != wanted:
-        raise BadCell(f"the file is {found}, not {kind}")
-    if found is None and wanted != "array" and _is_text(head):
-        raise BadCell(f"the file is plain text, not {kind}")
+    told = KINDS.of_bytes(head)
+    if told not in (None, kind.files or kind.name):
+        raise BadCell(f"the file is {told}, not {kind.name}")
+    if told is None and kind.magic and _is_text(head):
+        raise BadCell(f"the file is plain text, not {kind.name}")
 
 
 def _is_text(head: bytes) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.errors import BadArgument, UnknownName, suggest
-from polymodal.data.inspection.examine import MEDIA, Examined, Reader, examine, misfits
+from polymodal.data.inspection.examine import Examined, Reader, examine, misfits
 from polymodal.data.inspection.findings import Doubled, Inspection, Leak
 from polymodal.data.links import link_findings
 from polymodal.data.media.prints import SHORTEST_TEXT, clusters, near_pictures, near_texts, plain, same
@@ -76,25 +76,21 @@ class _Inspector:
 
     def field(self, one: Field, seen: Examined) -> None:
         """Missing, broken and unfitting cells of one field."""
-        wrong = misfits(self.table, one.columns) if one.kind == "table" else []
+        wrong = misfits(self.table, one.columns) if one.about.is_record else []
         self.found.broken += seen.broken
         self.found.misfits += wrong
         counts = {"missing": len(seen.missing), "bad": len(seen.broken) + len(wrong)}
         self.found.fields.append({"name": one.name, "kind": one.kind, "why": one.why, **counts})
         self._missing(one.columns)
-        if one.kind == "links":
+        if one.about.reads_neighbours:
             self.found.warnings += link_findings(self.table, one.name, one.options)
 
     def doubles(self, one: Field, seen: Examined, near: bool) -> None:
         """Cells of one media or text field that are the same, or nearly."""
-        alike: list[tuple[str, list[int]]] = []
-        if one.kind in MEDIA:
-            alike = [("same", rows) for rows in same(seen.keys)]
-            if near and one.kind == "image":
-                alike += [("near", rows) for rows in self._near_pictures(one.name, seen)]
-        elif one.kind == "text":
-            alike = self._alike_texts(one.name, self.table.column(one.columns[0]), near)
-        for likeness, rows in alike:
+        if not one.about.copies:
+            return
+        alike = {"content": self._alike_content, "picture": self._alike_pictures, "text": self._alike_texts}
+        for likeness, rows in alike[one.about.copies](one, seen, near):
             self._record(one.name, likeness, rows)
 
     def whole_rows(self, examined: Iterable[Examined]) -> None:
@@ -149,6 +145,15 @@ class _Inspector:
         least, median, most = np.quantile(known, [0, 0.5, 1]).tolist()
         return {"least": least, "median": median, "most": most}
 
+    def _alike_content(self, one: Field, seen: Examined, near: bool) -> list[tuple[str, list[int]]]:
+        """Sets of rows that hold the same, to the byte."""
+        return [("same", rows) for rows in same(seen.keys)]
+
+    def _alike_pictures(self, one: Field, seen: Examined, near: bool) -> list[tuple[str, list[int]]]:
+        """Sets of rows with the same picture, or with one that looks alike."""
+        alike = [("near", rows) for rows in self._near_pictures(one.name, seen)] if near else []
+        return self._alike_content(one, seen, near) + alike
+
     def _near_pictures(self, name: str, seen: Examined) -> list[list[int]]:
         """Sets of rows whose pictures differ in content but look alike."""
         keys = list(seen.pictures)
@@ -166,8 +171,9 @@ class _Inspector:
             rows_of.setdefault(key, []).append(row)
         return [sorted(row for item in items for row in rows_of[keys[item]]) for items in clusters(len(keys), pairs)]
 
-    def _alike_texts(self, name: str, values: Sequence[Any], near: bool) -> list[tuple[str, list[int]]]:
+    def _alike_texts(self, one: Field, seen: Examined, near: bool) -> list[tuple[str, list[int]]]:
         """Sets of rows with the same or nearly the same text; short texts and common phrases are left out."""
+        name, values = one.name, self.table.column(one.columns[0])
         rows_of: dict[str, list[int]] = {}
         for row, value in enumerate(values):
             text = "" if value is None else plain(str(value))

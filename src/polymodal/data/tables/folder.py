@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from polymodal.core.errors import BadData
+from polymodal.data.kinds import KINDS
 from polymodal.data.split import SPLIT_NAMES
 from polymodal.data.tables.table import Problem, Table
-from polymodal.data.values import MEDIA_SUFFIXES
 
 
 def read_classes(folder: Path, *, limit: int | None = None) -> Table:
@@ -27,7 +27,7 @@ def read_classes(folder: Path, *, limit: int | None = None) -> Table:
         for label in _folders(part):
             for file in sorted(path for path in label.rglob("*") if path.is_file() and not path.name.startswith(".")):
                 relative = file.relative_to(folder).as_posix()
-                if file.suffix.lower() not in MEDIA_SUFFIXES:
+                if KINDS.of_file(file.name) is None:
                     reason = f"is no known kind of media ({file.suffix or 'no suffix'}); set aside"
                     problems.append(Problem(relative, "", reason))
                     continue

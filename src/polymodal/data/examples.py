@@ -1,0 +1,57 @@
+"""Small raw cells of every kind, as a table would hold them: what the table of kinds names as `example`.
+
+Each is made from a generator and the row's number; pictures and sounds come as bytes of a PNG and a WAV file.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+
+WORDS = ["red", "blue", "shoe", "runs", "under", "over", "old", "lamp", "seven", "green", "loud", "quiet"]
+
+
+def image(draw: np.random.Generator, row: int) -> bytes:
+    from PIL import Image
+
+    coarse = draw.integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(coarse).resize((24, 24)).save(file, "PNG")
+    return file.getvalue()
+
+
+def audio(draw: np.random.Generator, row: int) -> bytes:
+    import soundfile
+
+    time = np.arange(4000 - 200 * (row % 3)) / 8000
+    wave = 0.3 * np.sin(2 * np.pi * (200 + 150 * row) * time) + 0.05 * draw.standard_normal(len(time))
+    file = io.BytesIO()
+    soundfile.write(file, wave.astype(np.float32), 8000, format="WAV")
+    return file.getvalue()
+
+
+def text(draw: np.random.Generator, row: int) -> str:
+    return " ".join(draw.choice(WORDS, 3 + row % 4))
+
+
+def table(draw: np.random.Generator, row: int) -> dict[str, Any]:
+    size = round(float(draw.normal(5, 2)), 3)
+    colour = ("red", "blue", "green")[row % 3]
+    return {"size": size, "weight": None if row == 1 else float(row**2), "colour": None if row == 3 else colour}
+
+
+def series(draw: np.random.Generator, row: int) -> np.ndarray:
+    return draw.standard_normal((24 - row % 4, 2)).cumsum(0).astype(np.float32)
+
+
+def vector(draw: np.random.Generator, row: int) -> np.ndarray:
+    return draw.standard_normal(12).astype(np.float32)
+
+
+def links(draw: np.random.Generator, row: int) -> dict[str, Any]:
+    count = 1 + row % 3
+    vectors = draw.standard_normal((count, 6)).astype(np.float16)
+    weights = np.sort(draw.random(count).astype(np.float32))[::-1] + 0.1
+    return {"ids": [f"r{row}{i}" for i in range(count)], "weights": weights.tolist(), "vectors": vectors}

@@ -1,0 +1,334 @@
+"""The kinds of columns and streams, one record each: everything that differs from kind to kind and is no code of a part.
+
+A kind from outside is a `Kind` of one's own, made known by `register_kind`, by a schema (`kind: module:NAME`, or
+`register: [module]`, so that it is told by its suffixes) or by an entry point of the group `polymodal.kind`. Names
+of parts are catalogue names or `module:Class`; nothing is imported before it is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any
+
+from polymodal.core.errors import BadArgument, UnknownName, suggest
+from polymodal.core.registry import import_path
+
+CELLS = ("file", "text", "numbers", "record", "links", "value", "")  # what a cell may be, as `data.cells` hands it over
+COPIES = ("content", "picture", "text", "")  # by what cells are told to be copies of one another
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind.
+
+    A `stream` may be of it, a single `column` may (in `kinds` of a schema), and it is `learnt` from, or known only;
+    columns of a kind `within` another share one stream of that kind, which takes them as a cell of several columns.
+
+    `cell` is what a processor reads: a `file` (path, bytes or uint8 pixels), `text`, `numbers` (an array, or the file
+    of one), a `record` of columns, `links` to other rows; a `value` is part of a record; nothing: never read.
+    `suffixes` end its files' names; `magic` maps patterns of their first bytes (regular expressions) to the suffix that
+    such files usually have; `files` is the kind that those bytes tell, if it is another. `path_options` go to a field
+    whose cells were told to be paths.
+
+    `processor` and `encoder` are its parts by default, `ready_encoder` one that needs no training; `cost` orders the
+    encoders' jobs, dear ones first. `card` draws what `Processor.show` gives of it, `drawing` where a model looked in
+    it: names of `report.cards` and `inference.explanation`, or `module:function`. `example` makes a raw cell from a
+    generator and a number, to try parts on. `copies` says by what copies are found. `written` is the suffix of a cell
+    that a recipe changed; nothing: recipes do not open it. `noun` and `phrases` speak of such a cell in words.
+    """
+
+    name: str
+    _: KW_ONLY
+    stream: bool = True
+    column: bool = True
+    learnt: bool = True
+    within: str = ""
+    cell: str = "file"
+    words: bool = False  # cells are words: bytes are decoded, and a class can be named by one
+    suffixes: tuple[str, ...] = ()
+    magic: Mapping[bytes, str] = field(default_factory=dict, hash=False)
+    files: str = ""
+    path_options: Mapping[str, object] = field(default_factory=dict, hash=False)
+    processor: str = ""
+    encoder: str = ""
+    ready_encoder: str = ""
+    cost: int = 100
+    card: str = ""
+    drawing: str = ""
+    example: str = ""
+    copies: str = "content"
+    written: str = ""
+    noun: str = ""
+    phrases: tuple[str, ...] = ("{}",)
+
+    @property
+    def later(self) -> bool:
+        """Known, but no stream is learnt from it yet."""
+        return self.stream and not self.learnt
+
+    @property
+    def trained(self) -> bool:
+        """A stream may be of it, and is learnt from."""
+        return self.stream and self.learnt
+
+    @property
+    def many(self) -> bool:
+        """A field may take several columns: a record of them, or a number each."""
+        return self.cell in ("record", "numbers")
+
+    @property
+    def media(self) -> bool:
+        """A cell is content of its own, equal only where it is the same: a file, or an array."""
+        return self.cell in ("file", "numbers")
+
+    @property
+    def takes_array(self) -> bool:
+        """A field may read the rows of an array on disk."""
+        return self.cell == "numbers"
+
+    @property
+    def is_record(self) -> bool:
+        """A cell is a dict of several columns, each of a kind of its own."""
+        return self.cell == "record"
+
+    @property
+    def reads_neighbours(self) -> bool:
+        """A cell is the row's links, by which it reads the features of other rows."""
+        return self.cell == "links"
+
+
+class Kinds(Mapping[str, Kind]):
+    """Kinds by name, in the order in which a page shows their cells; those from outside come last."""
+
+    def __init__(self, known: Iterable[Kind]):
+        self._kinds: dict[str, Kind] = {}
+        self._ends: dict[str, str] = {}  # suffix -> kind
+        self._modules: dict[str, str] = {}  # of kinds from outside: whose import makes them known
+        self._plugins_read = False
+        for kind in known:
+            self._add(kind)
+
+    def _table(self) -> dict[str, Kind]:
+        if not self._plugins_read:
+            from importlib.metadata import entry_points
+
+            self._plugins_read = True
+            for point in entry_points(group="polymodal.kind"):
+                self.find(point.value)
+        return self._kinds
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._table())
+
+    def __len__(self) -> int:
+        return len(self._table())
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._table()
+
+    def __getitem__(self, name: str) -> Kind:
+        """Raises `UnknownName`."""
+        table = self._table()
+        if name not in table:
+            raise _NoKind(f"No kind is called {name!r}.{suggest(str(name), table)}")
+        return table[name]
+
+    def of(self, **wanted: object) -> tuple[str, ...]:
+        """Names of the kinds whose attributes are as `wanted`, in order: `KINDS.of(stream=True, learnt=True)`."""
+        return tuple(n for n, k in self._table().items() if all(getattr(k, a) == v for a, v in wanted.items()))
+
+    # --- kinds from outside ---
+
+    def add(self, kind: Kind, module: str) -> None:
+        """Make a kind of `module` known; the same again changes nothing. Raises `BadArgument` for one that cannot be."""
+        if self._kinds.get(kind.name) != kind:
+            self._add(kind)
+            self._modules[kind.name] = module
+
+    def find(self, name: Any) -> Any:
+        """The kind's own name: of `module:NAME` that of the `Kind` there, which is known from then on.
+
+        Any other name comes back as it is, known or not. Raises `UnknownName` where nothing is called so, `BadArgument`
+        where it is no `Kind` or its name is taken.
+        """
+        if not isinstance(name, str) or ":" not in name:
+            return name
+        kind = import_path(name)
+        if not isinstance(kind, Kind):
+            raise BadArgument(f"{name} is no kind but a {type(kind).__name__}: let it be a polymodal.data.kinds.Kind.")
+        self.add(kind, name.partition(":")[0])
+        return kind.name
+
+    def register(self, module: str) -> list[str]:
+        """Import a module and make every `Kind` in it known; their names. Raises `UnknownName`, `BadArgument`."""
+        try:
+            kinds = [value for value in vars(importlib.import_module(module)).values() if isinstance(value, Kind)]
+        except ModuleNotFoundError as error:
+            if error.name and not module.startswith(error.name):
+                raise
+            raise UnknownName(f"No module {module!r}, in which kinds were to be found; is it on PYTHONPATH?") from error
+        if not kinds:
+            raise BadArgument(f"The module {module!r} holds no kind: let one be a polymodal.data.kinds.Kind.")
+        for kind in kinds:
+            self.add(kind, module)
+        return [kind.name for kind in kinds]
+
+    def modules(self, names: Iterable[str]) -> dict[str, str]:
+        """The module of each of `names` that comes from outside: as JSON, what `know` needs in another process."""
+        return {name: self._modules[name] for name in names if name in self._modules}
+
+    def know(self, modules: Mapping[str, str]) -> None:
+        """Make the kinds known that `modules` told elsewhere; what is known already is not imported.
+
+        Raises `UnknownName` for a module that cannot be imported here, or that has the kind no longer.
+        """
+        for name, module in modules.items():
+            if name not in self and name not in self.register(module):
+                raise UnknownName(f"The module {module!r} holds no kind {name!r} any more.")
+
+    # --- files ---
+
+    def of_file(self, name: str) -> str | None:
+        """The kind that a file name's suffix tells (`array` for .npy), or None."""
+        lower = name.strip().lower()
+        dot = lower.rfind(".")
+        if dot <= 0:
+            return None
+        self._table()
+        before = lower.rfind(".", 0, dot)
+        return (self._ends.get(lower[before:]) if before >= 0 else None) or self._ends.get(lower[dot:])
+
+    def of_bytes(self, content: bytes) -> str | None:
+        """The kind that the first bytes tell, or None."""
+        return self._told(content)[0]
+
+    def suffix_of(self, content: bytes) -> str | None:
+        """The usual suffix of files that begin with these bytes, or None."""
+        return self._told(content)[1] or None
+
+    def _told(self, content: bytes) -> tuple[str | None, str]:
+        for kind in reversed(self._table().values()):  # those from outside first: theirs may be the longer patterns
+            for pattern, suffix in kind.magic.items():
+                if re.match(pattern, content, re.DOTALL):
+                    return kind.name, suffix
+        return None, ""
+
+    def _add(self, kind: Kind) -> None:
+        if kind.name in self._kinds:
+            raise BadArgument(f"The kind {kind.name!r} exists already; choose another name.")
+        if not kind.name.isidentifier():
+            raise BadArgument(f"A kind is called by one word of letters, digits and _; got {kind.name!r}.")
+        for what, given, allowed in (("cell", kind.cell, CELLS), ("copies", kind.copies, COPIES)):
+            if given not in allowed:
+                raise BadArgument(f"The kind {kind.name!r} cannot have {what}={given!r}.{suggest(given, allowed)}")
+        for suffix in kind.suffixes:
+            if not re.fullmatch(r"(\.[^.\s]+){1,2}", suffix) or suffix != suffix.lower():
+                raise BadArgument(f"A suffix is written as '.png' or '.nii.gz', in small letters; got {suffix!r}.")
+            if suffix in self._ends:
+                raise BadArgument(f"Files that end in {suffix} are of the kind {self._ends[suffix]!r} already.")
+        for pattern in kind.magic:
+            try:
+                re.compile(pattern)
+            except (re.error, TypeError) as error:
+                raise BadArgument(f"{pattern!r}, first bytes of {kind.name!r}, is no pattern of bytes: {error}.") from None
+        self._kinds[kind.name] = kind
+        self._ends |= dict.fromkeys(kind.suffixes, kind.name)
+
+
+class _NoKind(UnknownName, KeyError):
+    """What a mapping raises for a key that it lacks, with the words of an `UnknownName`."""
+
+    __str__ = Exception.__str__
+
+
+KINDS = Kinds(
+    (
+        Kind(
+            "image",
+            suffixes=(".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"),
+            magic={
+                rb"\x89PNG": ".png", rb"\xff\xd8\xff": ".jpg", rb"GIF8": ".gif", rb"BM": ".bmp", rb"II\*\0": ".tif",
+                rb"MM\0\*": ".tif", rb"RIFF....WEBP": ".webp",
+            },
+            processor="image", encoder="image_resnet", cost=80, card="image", drawing="image",
+            example="polymodal.data.examples:image", copies="picture", written=".png", noun="a picture",
+            phrases=("{}", "a photo of {}", "a picture of {}", "an image that shows {}"),
+        ),
+        Kind(
+            "audio",
+            suffixes=(".wav", ".ogg", ".oga", ".opus", ".flac", ".mp3", ".aif", ".aiff", ".m4a"),
+            magic={
+                rb"OggS": ".ogg", rb"fLaC": ".flac", rb"ID3": ".mp3", rb"\xff\xfb": ".mp3", rb"\xff\xf3": "",
+                rb"FORM": "", rb"\.snd": "", rb"RIFF....WAVE": ".wav", rb"....ftypM4A": "",
+            },
+            processor="audio", encoder="audio_cnn", cost=90, card="audio", drawing="audio",
+            example="polymodal.data.examples:audio", written=".flac", noun="a sound",
+            phrases=("{}", "the sound of {}", "a recording of {}", "one hears {}"),
+        ),
+        Kind(
+            "video", learnt=False,
+            suffixes=(".mp4", ".avi", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".m4v"),
+            magic={rb"RIFF....AVI ": ".avi", rb"....ftyp(?!M4A)": ""},
+            written=".mp4", noun="a film",
+        ),
+        Kind(
+            "volume", learnt=False,
+            suffixes=(".nii", ".nii.gz", ".dcm", ".mha", ".nrrd"),
+            magic={rb".{128}DICM": ".dcm"},
+            written=".npy", noun="a scan",
+        ),
+        Kind("points", learnt=False, suffixes=(".ply", ".pcd", ".las", ".xyz", ".obj", ".stl"), noun="points"),
+        Kind(
+            "series", cell="numbers", suffixes=(".csv", ".tsv"), files="array",
+            processor="series", encoder="series_tcn", cost=70, card="series", drawing="series",
+            example="polymodal.data.examples:series", written=".npy", noun="a series",
+        ),
+        Kind(
+            "vector", cell="numbers", files="array",
+            processor="vector", encoder="vector_mlp", ready_encoder="vector_plain", cost=50, card="vector",
+            example="polymodal.data.examples:vector", noun="a vector",
+        ),
+        Kind(
+            "text", cell="text", words=True, suffixes=(".txt", ".md"), path_options={"files": True},
+            processor="text", encoder="text_tfidf", cost=60, card="text", drawing="text",
+            example="polymodal.data.examples:text", copies="text", noun="words",
+        ),
+        Kind(
+            "table", column=False, cell="record",
+            processor="table", encoder="table_mlp", cost=40, card="table", example="polymodal.data.examples:table",
+            copies="", noun="columns",
+        ),
+        Kind(
+            "links", column=False, cell="links",
+            processor="links", encoder="links_graph", cost=30, card="table", example="polymodal.data.examples:links",
+            copies="", noun="links",
+        ),
+        # --- kinds of single columns ---
+        Kind("number", stream=False, within="table", cell="value", copies=""),
+        Kind("category", stream=False, within="table", cell="value", words=True, copies=""),
+        Kind("date", stream=False, within="table", cell="value", copies=""),
+        Kind("ignore", stream=False, learnt=False, cell="value", copies=""),
+        # --- what a column is told to be, and no user says ---
+        Kind("id", stream=False, column=False, learnt=False, cell="value", copies=""),
+        Kind("constant", stream=False, column=False, learnt=False, cell="", copies=""),
+        Kind("empty", stream=False, column=False, learnt=False, cell="", copies=""),
+        Kind("other", stream=False, column=False, learnt=False, cell="", copies=""),
+        Kind(  # of a file: which kind of column it is, its shape tells
+            "array", stream=False, column=False, learnt=False, cell="", copies="", suffixes=(".npy",),
+            magic={rb"\x93NUMPY": ".npy"},
+        ),
+    )
+)  # fmt: skip
+
+
+def register_kind(kind: Kind) -> Kind:
+    """Make a kind known from the module that holds it, as in `MORSE = register_kind(Kind("morse", …))`.
+
+    Workers and bundles import that module again. Raises `BadArgument` where the name or a suffix is taken.
+    """
+    KINDS.add(kind, sys._getframe(1).f_globals["__name__"])
+    return kind
