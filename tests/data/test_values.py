@@ -7,7 +7,7 @@ from datetime import date
 import numpy as np
 import pytest
 
-from polymodal.data.values import as_array, as_number, bytes_kind, file_kind, looks_like_date, looks_numeric
+from polymodal.data.values import as_array, as_number, looks_like_date, looks_numeric
 
 
 @pytest.mark.parametrize(
@@ -52,14 +52,3 @@ def test_list_cells():
     assert as_array(np.arange(3)).dtype == np.float32
     for value in ("[1, 2", "a b", "3", [], ["a"], ["1", "2"], [[1], [2, 3]], [[[1]]], 3, None, np.array("x")):
         assert as_array(value) is None
-
-
-def test_kinds_of_files():
-    assert file_kind("a/b.JPG") == "image"
-    assert file_kind("x.nii.gz") == "volume"
-    assert [file_kind(name) for name in ("a", ".png", "3.5", "end of a sentence.", "a.unknown")] == [None] * 5
-    assert bytes_kind(b"\x89PNG....") == "image"
-    assert bytes_kind(b"RIFF\0\0\0\0WAVEfmt") == "audio"
-    assert bytes_kind(b"RIFF\0\0\0\0WEBP") == "image"
-    assert bytes_kind(b"\0\0\0\x18ftypmp42") == "video"
-    assert bytes_kind(b"words") is None

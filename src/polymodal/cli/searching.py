@@ -50,6 +50,9 @@ def search(
     text: Annotated[str | None, typer.Option(help="Words that describe what is sought.")] = None,
     image: Annotated[Path | None, typer.Option(help="A picture.")] = None,
     audio: Annotated[Path | None, typer.Option(help="A sound.")] = None,
+    file: Annotated[
+        Path | None, typer.Option(help="A file of any kind of the run's streams, told by its suffix.")
+    ] = None,
     row: Annotated[str | None, typer.Option(help="Id of a row, to find others like it.")] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many rows.")] = 10,
     where: Annotated[str | None, typer.Option(help="Filter, as: price < 30 and brand == 'x'.")] = None,
@@ -62,18 +65,25 @@ def search(
     as_json: AsJson = False,
 ) -> None:
     """Find rows by words, a picture, a sound, or another row."""
+    from polymodal.data.kinds import KINDS
     from polymodal.retrieval.retrieve import open_index
 
+    asked: dict[str, Any] = {"image": image, "audio": audio}
+    if file is not None:
+        kind = KINDS.of_file(file.name)
+        if kind is None or asked.get(kind) is not None:
+            why = "its suffix tells no kind" if kind is None else f"--{kind} is given too"
+            raise BadArgument(f"--file {file} cannot be asked with: {why}.")
+        asked[kind] = file
     found = open_index(folder, run, salvage=salvage).search(
         text,
-        image=image,
-        audio=audio,
         row=row,
         k=k,
         where=where,
         streams=_names(streams),
         by=by,
         approximate=False if exact else None,
+        **asked,
     )
     say(found.notes)
     show_result(found.to_json() if as_json else found.text())

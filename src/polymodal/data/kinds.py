@@ -1,4 +1,4 @@
-"""The kinds of columns and streams, one record each: everything that differs from kind to kind and is no code of a part.
+"""The kinds of columns and streams, one record each: what differs from kind to kind and is no code of a part.
 
 A kind from outside is a `Kind` of one's own, made known by `register_kind`, by a schema (`kind: module:NAME`, or
 `register: [module]`, so that it is told by its suffixes) or by an entry point of the group `polymodal.kind`. Names
@@ -86,6 +86,11 @@ class Kind:
         return self.cell in ("file", "numbers")
 
     @property
+    def asked(self) -> bool:
+        """A search can be asked with a cell of it."""
+        return self.learnt and self.cell in ("file", "text")
+
+    @property
     def takes_array(self) -> bool:
         """A field may read the rows of an array on disk."""
         return self.cell == "numbers"
@@ -144,7 +149,9 @@ class Kinds(Mapping[str, Kind]):
     # --- kinds from outside ---
 
     def add(self, kind: Kind, module: str) -> None:
-        """Make a kind of `module` known; the same again changes nothing. Raises `BadArgument` for one that cannot be."""
+        """Make a kind of `module` known; the same again changes nothing. Raises `BadArgument` where it cannot be."""
+        if kind.written:
+            raise BadArgument(f"No recipe opens cells of the kind {kind.name!r}: leave written={kind.written!r} out.")
         if self._kinds.get(kind.name) != kind:
             self._add(kind)
             self._modules[kind.name] = module
@@ -234,7 +241,7 @@ class Kinds(Mapping[str, Kind]):
             try:
                 re.compile(pattern)
             except (re.error, TypeError) as error:
-                raise BadArgument(f"{pattern!r}, first bytes of {kind.name!r}, is no pattern of bytes: {error}.") from None
+                raise BadArgument(f"{pattern!r} in magic of {kind.name!r} is no pattern of bytes: {error}.") from None
         self._kinds[kind.name] = kind
         self._ends |= dict.fromkeys(kind.suffixes, kind.name)
 
@@ -245,84 +252,83 @@ class _NoKind(UnknownName, KeyError):
     __str__ = Exception.__str__
 
 
-KINDS = Kinds(
-    (
-        Kind(
-            "image",
-            suffixes=(".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"),
-            magic={
-                rb"\x89PNG": ".png", rb"\xff\xd8\xff": ".jpg", rb"GIF8": ".gif", rb"BM": ".bmp", rb"II\*\0": ".tif",
-                rb"MM\0\*": ".tif", rb"RIFF....WEBP": ".webp",
-            },
-            processor="image", encoder="image_resnet", cost=80, card="image", drawing="image",
-            example="polymodal.data.examples:image", copies="picture", written=".png", noun="a picture",
-            phrases=("{}", "a photo of {}", "a picture of {}", "an image that shows {}"),
-        ),
-        Kind(
-            "audio",
-            suffixes=(".wav", ".ogg", ".oga", ".opus", ".flac", ".mp3", ".aif", ".aiff", ".m4a"),
-            magic={
-                rb"OggS": ".ogg", rb"fLaC": ".flac", rb"ID3": ".mp3", rb"\xff\xfb": ".mp3", rb"\xff\xf3": "",
-                rb"FORM": "", rb"\.snd": "", rb"RIFF....WAVE": ".wav", rb"....ftypM4A": "",
-            },
-            processor="audio", encoder="audio_cnn", cost=90, card="audio", drawing="audio",
-            example="polymodal.data.examples:audio", written=".flac", noun="a sound",
-            phrases=("{}", "the sound of {}", "a recording of {}", "one hears {}"),
-        ),
-        Kind(
-            "video", learnt=False,
-            suffixes=(".mp4", ".avi", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".m4v"),
-            magic={rb"RIFF....AVI ": ".avi", rb"....ftyp(?!M4A)": ""},
-            written=".mp4", noun="a film",
-        ),
-        Kind(
-            "volume", learnt=False,
-            suffixes=(".nii", ".nii.gz", ".dcm", ".mha", ".nrrd"),
-            magic={rb".{128}DICM": ".dcm"},
-            written=".npy", noun="a scan",
-        ),
-        Kind("points", learnt=False, suffixes=(".ply", ".pcd", ".las", ".xyz", ".obj", ".stl"), noun="points"),
-        Kind(
-            "series", cell="numbers", suffixes=(".csv", ".tsv"), files="array",
-            processor="series", encoder="series_tcn", cost=70, card="series", drawing="series",
-            example="polymodal.data.examples:series", written=".npy", noun="a series",
-        ),
-        Kind(
-            "vector", cell="numbers", files="array",
-            processor="vector", encoder="vector_mlp", ready_encoder="vector_plain", cost=50, card="vector",
-            example="polymodal.data.examples:vector", noun="a vector",
-        ),
-        Kind(
-            "text", cell="text", words=True, suffixes=(".txt", ".md"), path_options={"files": True},
-            processor="text", encoder="text_tfidf", cost=60, card="text", drawing="text",
-            example="polymodal.data.examples:text", copies="text", noun="words",
-        ),
-        Kind(
-            "table", column=False, cell="record",
-            processor="table", encoder="table_mlp", cost=40, card="table", example="polymodal.data.examples:table",
-            copies="", noun="columns",
-        ),
-        Kind(
-            "links", column=False, cell="links",
-            processor="links", encoder="links_graph", cost=30, card="table", example="polymodal.data.examples:links",
-            copies="", noun="links",
-        ),
-        # --- kinds of single columns ---
-        Kind("number", stream=False, within="table", cell="value", copies=""),
-        Kind("category", stream=False, within="table", cell="value", words=True, copies=""),
-        Kind("date", stream=False, within="table", cell="value", copies=""),
-        Kind("ignore", stream=False, learnt=False, cell="value", copies=""),
-        # --- what a column is told to be, and no user says ---
-        Kind("id", stream=False, column=False, learnt=False, cell="value", copies=""),
-        Kind("constant", stream=False, column=False, learnt=False, cell="", copies=""),
-        Kind("empty", stream=False, column=False, learnt=False, cell="", copies=""),
-        Kind("other", stream=False, column=False, learnt=False, cell="", copies=""),
-        Kind(  # of a file: which kind of column it is, its shape tells
-            "array", stream=False, column=False, learnt=False, cell="", copies="", suffixes=(".npy",),
-            magic={rb"\x93NUMPY": ".npy"},
-        ),
-    )
+BUILT_IN = (
+    Kind(
+        "image",
+        suffixes=(".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"),
+        magic={
+            rb"\x89PNG": ".png", rb"\xff\xd8\xff": ".jpg", rb"GIF8": ".gif", rb"BM": ".bmp", rb"II\*\0": ".tif",
+            rb"MM\0\*": ".tif", rb"RIFF....WEBP": ".webp",
+        },
+        processor="image", encoder="image_resnet", cost=80, card="image", drawing="image",
+        example="polymodal.data.examples:image", copies="picture", written=".png", noun="a picture",
+        phrases=("{}", "a photo of {}", "a picture of {}", "an image that shows {}"),
+    ),
+    Kind(
+        "audio",
+        suffixes=(".wav", ".ogg", ".oga", ".opus", ".flac", ".mp3", ".aif", ".aiff", ".m4a"),
+        magic={
+            rb"OggS": ".ogg", rb"fLaC": ".flac", rb"ID3": ".mp3", rb"\xff\xfb": ".mp3", rb"\xff\xf3": "",
+            rb"FORM": "", rb"\.snd": "", rb"RIFF....WAVE": ".wav", rb"....ftypM4A": "",
+        },
+        processor="audio", encoder="audio_cnn", cost=90, card="audio", drawing="audio",
+        example="polymodal.data.examples:audio", written=".flac", noun="a sound",
+        phrases=("{}", "the sound of {}", "a recording of {}", "one hears {}"),
+    ),
+    Kind(
+        "video", learnt=False,
+        suffixes=(".mp4", ".avi", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".m4v"),
+        magic={rb"RIFF....AVI ": ".avi", rb"....ftyp(?!M4A)": ""},
+        written=".mp4", noun="a film",
+    ),
+    Kind(
+        "volume", learnt=False,
+        suffixes=(".nii", ".nii.gz", ".dcm", ".mha", ".nrrd"),
+        magic={rb".{128}DICM": ".dcm"},
+        written=".npy", noun="a scan",
+    ),
+    Kind("points", learnt=False, suffixes=(".ply", ".pcd", ".las", ".xyz", ".obj", ".stl"), noun="points"),
+    Kind(
+        "series", cell="numbers", suffixes=(".csv", ".tsv"), files="array",
+        processor="series", encoder="series_tcn", cost=70, card="series", drawing="series",
+        example="polymodal.data.examples:series", written=".npy", noun="a series",
+    ),
+    Kind(
+        "vector", cell="numbers", files="array",
+        processor="vector", encoder="vector_mlp", ready_encoder="vector_plain", cost=50, card="vector",
+        example="polymodal.data.examples:vector", noun="a vector",
+    ),
+    Kind(
+        "text", cell="text", words=True, suffixes=(".txt", ".md"), path_options={"files": True},
+        processor="text", encoder="text_tfidf", cost=60, card="text", drawing="text",
+        example="polymodal.data.examples:text", copies="text", noun="words",
+    ),
+    Kind(
+        "table", column=False, cell="record",
+        processor="table", encoder="table_mlp", cost=40, card="table", example="polymodal.data.examples:table",
+        copies="", noun="columns",
+    ),
+    Kind(
+        "links", column=False, cell="links",
+        processor="links", encoder="links_graph", cost=30, card="table", example="polymodal.data.examples:links",
+        copies="", noun="links",
+    ),
+    # --- kinds of single columns ---
+    Kind("number", stream=False, within="table", cell="value", copies=""),
+    Kind("category", stream=False, within="table", cell="value", words=True, copies=""),
+    Kind("date", stream=False, within="table", cell="value", copies=""),
+    Kind("ignore", stream=False, learnt=False, cell="value", copies=""),
+    # --- what a column is told to be, and no user says ---
+    Kind("id", stream=False, column=False, learnt=False, cell="value", copies=""),
+    Kind("constant", stream=False, column=False, learnt=False, cell="", copies=""),
+    Kind("empty", stream=False, column=False, learnt=False, cell="", copies=""),
+    Kind("other", stream=False, column=False, learnt=False, cell="", copies=""),
+    Kind(  # of a file: which kind of column it is, its shape tells
+        "array", stream=False, column=False, learnt=False, cell="", copies="", suffixes=(".npy",),
+        magic={rb"\x93NUMPY": ".npy"},
+    ),
 )  # fmt: skip
+KINDS = Kinds(BUILT_IN)
 
 
 def register_kind(kind: Kind) -> Kind:

@@ -15,6 +15,7 @@ from polymodal.core.errors import PolymodalError
 from polymodal.core.files import read_json, write_json, writing
 from polymodal.core.registry import Spec
 from polymodal.data.inspection.examine import misfits
+from polymodal.data.kinds import KINDS
 from polymodal.data.storage.dataset import Dataset, process_table
 from polymodal.data.storage.store import Store, default_store
 from polymodal.data.tables.source import cells
@@ -154,6 +155,7 @@ class _Session:
                 "facts": {name: processors[name].facts() for name in raw},
                 "processing_ms": self._processing_ms(dataset, raw, processors),
                 "budget_ms": plan.config.budget_ms,
+                "kinds": KINDS.modules(f.kind for f in plan.schema.fields.values()),
             },
         )
         numbers = [c for f in plan.schema.fields.values() if f.about.is_record for c in f.columns]

@@ -18,7 +18,8 @@ def inspect(data: Any, target: Any = None, *, valid: Any = None, test: Any = Non
     resolved = given.schema(target, schema)
     table = given.joined(resolved)
     readers = {
-        name: PROCESSORS.build({"name": f.about.processor, **f.processor_options}).read for name, f in resolved.fields.items()
+        name: PROCESSORS.build({"name": f.about.processor, **f.processor_options}).read
+        for name, f in resolved.fields.items()
     }
     split = [name for name, part in given.tables.items() for _ in range(len(part))] if len(given.tables) > 1 else None
     return inspect_table(table, resolved, readers=readers, split=split)

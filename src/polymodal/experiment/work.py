@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from polymodal.core.digest import safe_name
 from polymodal.core.files import read_json, writing
 from polymodal.core.types import Target
+from polymodal.data.kinds import KINDS
 from polymodal.data.storage.dataset import Dataset
 from polymodal.data.storage.store import Store
 from polymodal.evaluation.metrics import METRICS, primary
@@ -38,6 +39,7 @@ class Work:
     def __init__(self, folder: Path):
         self.folder = folder
         settings = read_json(folder / "work.json")
+        KINDS.know(settings.get("kinds", {}))  # those from outside, where the plan was made by another process
         self.store = Store(Path(settings["store"]))
         self.dataset = Dataset.open(folder / "dataset", self.store)
         self.targets = [Target.from_json(t) for t in settings["targets"]]

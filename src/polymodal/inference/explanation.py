@@ -106,7 +106,7 @@ def _drawn(predictor: Predictor, name: str, decoded: Any, shown: Mapping[str, An
     drawing = KINDS[shown["kind"]].drawing
     if not drawing:
         return {}
-    draws = _DRAWINGS[drawing] if drawing in _DRAWINGS else import_path(drawing)
+    draws = DRAWINGS[drawing] if drawing in DRAWINGS else import_path(drawing)
     return draws(predictor, name, decoded, shown, look)
 
 
@@ -160,7 +160,7 @@ def _series(predictor: Predictor, name: str, decoded: Any, shown: Mapping[str, A
     return {**drawn, "note": f"channel 1 of {channels} is shaded"} if channels > 1 else drawn
 
 
-_DRAWINGS: dict[str, Callable[[Predictor, str, Any, Mapping[str, Any], Look], dict[str, Any]]] = {
+DRAWINGS: dict[str, Callable[[Predictor, str, Any, Mapping[str, Any], Look], dict[str, Any]]] = {
     "image": _image, "text": _text, "audio": _audio, "series": _series,
 }  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -100,25 +100,38 @@ def _card(side: str, value: Mapping[str, Any]) -> dict[str, Any]:
     if "text" in value:
         return {"stream": side, "kind": "text" if value["text"] else "missing", "text": value["text"]}
     media = Media(value["media"], Path(value["path"]))
-    content = media.value()
-    if media.kind == "image":
-        array = np.asarray(content.convert("RGB"))
-        note = f"{content.width} × {content.height}, {content.mode}"
-        return {
-            "stream": side, "kind": "image", "image": picture(array), "small": max(array.shape[:2]) < 64, "note": note,
-        }  # fmt: skip
-    if media.kind == "audio":
-        heard, seconds = content.samples[: HEARD * content.rate], content.seconds
-        note = f"{seconds:.2f} s at {content.rate:,} Hz, {loudest(content.samples)}"
-        note += f", the first {HEARD} s" if seconds > HEARD else ""
-        drawn = spectrogram(heard, content.rate)
-        return {"stream": side, "kind": "audio", "audio": sound(heard, content.rate), "picture": drawn, "note": note}
-    if media.kind == "volume":
-        return {"stream": side, "kind": "image", "image": picture(_slice(content)), "small": False}
-    if media.kind == "video":
-        return {"stream": side, "kind": "text", "text": f"a film of {count(len(content))} bytes"}
-    steps = f"{len(content):,} steps"
-    return {"stream": side, "kind": "series", "picture": trace(content), "note": steps}
+    return {"stream": side, **_CARDS[media.kind](media.value())}
+
+
+def _image(content: Any) -> dict[str, Any]:
+    array = np.asarray(content.convert("RGB"))
+    note = f"{content.width} × {content.height}, {content.mode}"
+    return {"kind": "image", "image": picture(array), "small": max(array.shape[:2]) < 64, "note": note}
+
+
+def _audio(content: Any) -> dict[str, Any]:
+    heard, seconds = content.samples[: HEARD * content.rate], content.seconds
+    note = f"{seconds:.2f} s at {content.rate:,} Hz, {loudest(content.samples)}"
+    note += f", the first {HEARD} s" if seconds > HEARD else ""
+    drawn = spectrogram(heard, content.rate)
+    return {"kind": "audio", "audio": sound(heard, content.rate), "picture": drawn, "note": note}
+
+
+def _volume(content: Volume) -> dict[str, Any]:
+    return {"kind": "image", "image": picture(_slice(content)), "small": False}
+
+
+def _video(content: bytes) -> dict[str, Any]:
+    return {"kind": "text", "text": f"a film of {count(len(content))} bytes"}
+
+
+def _series(content: np.ndarray) -> dict[str, Any]:
+    return {"kind": "series", "picture": trace(content), "note": f"{len(content):,} steps"}
+
+
+_CARDS: dict[str, Callable[[Any], dict[str, Any]]] = {
+    "image": _image, "audio": _audio, "video": _video, "volume": _volume, "series": _series,
+}  # fmt: skip
 
 
 def loudest(samples: np.ndarray) -> str:

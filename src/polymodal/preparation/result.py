@@ -15,8 +15,8 @@ import numpy as np
 
 from polymodal.core.files import read_json, write_json, writing
 from polymodal.core.registry import options_of
-from polymodal.data.media.cell import MEDIA_KINDS, Media
 from polymodal.data.kinds import KINDS
+from polymodal.data.media.cell import MEDIA_KINDS, Media
 from polymodal.data.paths import resolve
 from polymodal.data.tables.source import Table
 from polymodal.data.tables.table import Problem

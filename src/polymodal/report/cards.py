@@ -150,7 +150,7 @@ def cell_card(stream: str, shown: Mapping[str, Any] | None) -> dict[str, Any]:
     if kind not in (allowed := (*shown_kinds(), MISSING)):
         raise BadArgument(f"No report shows cells of kind {kind!r} (stream {stream!r}).{suggest(kind, allowed)}")
     name = MISSING if kind == MISSING else KINDS[kind].card
-    return {"stream": stream, "kind": kind, **(_CARDS[name] if name in _CARDS else import_path(name))(shown)}
+    return {"stream": stream, "kind": kind, **(CARDS[name] if name in CARDS else import_path(name))(shown)}
 
 
 def shown_kinds() -> tuple[str, ...]:
@@ -205,7 +205,7 @@ def _missing_card(shown: Mapping[str, Any]) -> dict[str, Any]:
     return {"note": clean(shown.get("reason") or "not given")}
 
 
-_CARDS: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
+CARDS: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "image": _image_card,
     "audio": _audio_card,
     "text": _text_card,

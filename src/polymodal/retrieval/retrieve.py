@@ -16,6 +16,8 @@ from polymodal.data.tables.source import Problem
 from polymodal.inference.space import Space
 from polymodal.retrieval.index import Found, Index
 
+_OPTIONS = ("k", "where", "streams", "by", "approximate")  # of a search, beside what is asked
+
 
 @dataclass(frozen=True)
 class Hit:
@@ -151,10 +153,12 @@ class Search:
     def query(self, asked: Mapping[str, Any], by: str | None = None) -> Query:
         """The vector [1, D] of what is asked. Raises as `search`."""
         given = {kind: value for kind, value in asked.items() if value is not None}
-        allowed = [*dict.fromkeys(kind for kind in KINDS.of(trained=True) if not KINDS[kind].many), "row", "vector"]
+        allowed = [*KINDS.of(asked=True), "row", "vector"]
         for kind in given:
             if kind not in allowed:
-                raise BadArgument(f"A search is not asked with {kind!r}.{suggest(kind, allowed)}")
+                raise BadArgument(
+                    f"A search has no option {kind!r} and is not asked with one.{suggest(kind, [*allowed, *_OPTIONS])}"
+                )
         if len(given) != 1:
             raise BadArgument(f"Ask one thing: {', '.join(allowed)}; got {', '.join(given) or 'nothing'}.")
         kind, value = next(iter(given.items()))

@@ -17,6 +17,7 @@ from polymodal.testing.examples import example_cells, example_inputs
 from polymodal.testing.export import check_export
 from polymodal.testing.fusion import check_fusion
 from polymodal.testing.head import check_head
+from polymodal.testing.kind import check_kind
 from polymodal.testing.objective import check_objective
 from polymodal.testing.op import check_op
 from polymodal.testing.processor import check_processor
@@ -24,6 +25,6 @@ from polymodal.testing.subject import NotConformant, Violation
 
 __all__ = [
     "NotConformant", "Violation", "check_aligner", "check_answer", "check_decision", "check_embedding", "check_encoder",
-    "check_export", "check_fusion", "check_head", "check_objective", "check_op", "check_processor", "example_cells",
-    "example_inputs",
+    "check_export", "check_fusion", "check_head", "check_kind", "check_objective", "check_op", "check_processor",
+    "example_cells", "example_inputs",
 ]  # fmt: skip

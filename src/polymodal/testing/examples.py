@@ -10,7 +10,7 @@ from torch import Tensor
 
 from polymodal.core.errors import UnknownName, suggest
 from polymodal.core.registry import Spec, import_path
-from polymodal.data.kinds import KINDS
+from polymodal.data.kinds import KINDS, Kind
 from polymodal.process import PROCESSORS
 
 
@@ -22,8 +22,13 @@ def example_cells(kind: str, rows: int = 8) -> list[Any]:
     if kind not in KINDS or not KINDS[kind].example:
         known = [name for name, one in KINDS.items() if one.example]
         raise UnknownName(f"There are no example cells of the kind {kind!r}.{suggest(kind, known)}")
+    return make_cells(KINDS[kind], rows)
+
+
+def make_cells(kind: Kind, rows: int) -> list[Any]:
+    """`rows` raw cells by the kind's `example`."""
     draw = np.random.default_rng(11)
-    make = import_path(KINDS[kind].example)
+    make = import_path(kind.example)
     return [make(draw, row) for row in range(rows)]
 
 

@@ -141,4 +141,6 @@ def _shown(fitted: Any, cells: Sequence[Any]) -> None:
     processor = fitted()
     shown = processor.show(processor.read(cells[0]))
     if shown.get("kind") not in (allowed := shown_kinds()):
-        raise Violation("can be shown", f"show gives the kind {shown.get('kind')!r}.", f"Allowed: {', '.join(allowed)}.")
+        raise Violation(
+            "can be shown", f"show gives the kind {shown.get('kind')!r}.", f"Allowed: {', '.join(allowed)}."
+        )

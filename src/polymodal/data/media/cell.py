@@ -13,11 +13,11 @@ import numpy as np
 from polymodal.core.errors import BadCell, require
 from polymodal.core.files import writing
 from polymodal.core.lines import numbers_in
+from polymodal.data.kinds import BUILT_IN, KINDS
 from polymodal.data.media.files import AGAIN, DAMAGE, looks_like, missing_bytes, read_whole, said, told
 from polymodal.data.media.volume import Volume, read_volume
 
-SUFFIXES = {"image": ".png", "audio": ".flac", "series": ".npy", "video": ".mp4", "volume": ".npy"}
-MEDIA_KINDS = tuple(SUFFIXES)
+MEDIA_KINDS = tuple(kind.name for kind in BUILT_IN if kind.written)  # what recipes open
 MOST_PIXELS = 178_956_970  # as Pillow: a picture beyond is refused before it is decoded, which would take gigabytes
 
 
@@ -92,7 +92,7 @@ class Media:
         """How the file that this becomes is to end."""
         if self.decoded is None and isinstance(self.source, Path):
             return self.source.suffix.lower()
-        return SUFFIXES[self.kind]
+        return KINDS[self.kind].written
 
     def write(self, path: Path) -> None:
         """Write the decoded value losslessly, or the source as it is."""

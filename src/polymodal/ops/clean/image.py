@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from polymodal.core.errors import BadArgument, require, suggest
+from polymodal.data.media.cell import MEDIA_KINDS
 from polymodal.data.media.hamming import BITS, distance, keepers, within
 from polymodal.ops.base import BatchOp, CellOp, Sketch
 from polymodal.ops.rows import Row, Rows, SetAside
@@ -25,7 +26,7 @@ class Readable(CellOp):
     """Sets aside what cannot be opened: absent, empty, truncated, of another kind, or too large to decode (beyond 179
     megapixels: a decompression bomb)."""
 
-    kinds = ("image", "audio", "series", "video", "volume")
+    kinds = MEDIA_KINDS
 
     def __init__(self, *, columns: Sequence[str] | str | None = None):
         super().__init__(columns=columns)
