@@ -23,6 +23,7 @@ from tiny_towers import save_bert
 from polymodal import cli
 from polymodal.config import Config, Training
 from polymodal.core.values import read_yaml
+from polymodal.data.kinds import KINDS
 from polymodal.data.overrides import read_overrides
 from polymodal.encoders import ENCODERS
 from polymodal.heads import HEADS
@@ -60,6 +61,8 @@ def reader(shop, tmp_path, monkeypatch):
     )
     (tmp_path / "names.txt").write_text("red shoe\nred bag\ngreen shoe\ngreen bag\nblue shoe\nblue bag\n")
     plain = Config.from_options.__func__
+    for table in ("_kinds", "_ends", "_modules"):  # a page's own kinds are forgotten with it
+        monkeypatch.setattr(KINDS, table, dict(getattr(KINDS, table)))
     monkeypatch.setattr(Config, "from_options", classmethod(lambda cls, options: plain(cls, {**options, **QUICK})))
     return tmp_path
 

@@ -73,9 +73,8 @@ def cells(table: Table, field: Field) -> Cells:
         many = [table.column(column) for column in field.columns]
         return Cells(len(table), lambda row: _stacked([values[row] for values in many]))
     values = table.column(field.columns[0])
-    one = {"text": _text_file if field.options.get("files") else _text, "numbers": _numbers, "file": _media}[
-        field.about.cell
-    ]
+    read = {"text": _text_file if field.options.get("files") else _text, "numbers": _numbers, "file": _media}
+    one = read[field.about.cell]
     return Cells(len(table), lambda row: None if values[row] is None else one(values[row], table.bases[row]))
 
 

@@ -239,7 +239,7 @@ class Kinds(Mapping[str, Kind]):
                 raise BadArgument(f"Files that end in {suffix} are of the kind {self._ends[suffix]!r} already.")
         for pattern in kind.magic:
             try:
-                re.compile(pattern)
+                re.match(pattern, b"")
             except (re.error, TypeError) as error:
                 raise BadArgument(f"{pattern!r} in magic of {kind.name!r} is no pattern of bytes: {error}.") from None
         self._kinds[kind.name] = kind

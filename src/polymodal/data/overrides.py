@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -65,7 +65,6 @@ def read_overrides(
     modules = given.get("register") or ()
     for module in [modules] if isinstance(modules, str) else modules:
         KINDS.register(str(module))
-    later = tuple(name for name in KINDS.of(later=True) if prepared and KINDS[name].written)
     single = {key: given.get(key) for key in ("group", "id", "split")}
     for key, column in single.items():
         if column is not None:
@@ -73,8 +72,10 @@ def read_overrides(
     ignore = given.get("ignore") or ()
     patterns = [ignore] if isinstance(ignore, str) else ignore
     return Overrides(
-        fields={str(name): _field(str(name), spec, columns, later) for name, spec in _mapping(given, "fields").items()},
-        kinds={str(name): _kind(str(name), kind, columns, later) for name, kind in _mapping(given, "kinds").items()},
+        fields={
+            str(name): _field(str(name), spec, columns, prepared) for name, spec in _mapping(given, "fields").items()
+        },
+        kinds={str(name): _kind(str(name), kind, columns, prepared) for name, kind in _mapping(given, "kinds").items()},
         targets=read_targets(given.get("target"), columns),
         ignore=tuple(column for pattern in patterns for column in _matches(pattern, columns, "`ignore`")),
         **single,
@@ -102,11 +103,15 @@ def known(column: Any, columns: Iterable[str], what: str) -> None:
         raise UnknownName(f"The table has no column {column!r}, named as {what}.{suggest(str(column), columns)}")
 
 
-def check_kind(name: str, kind: Any, allowed: Sequence[str], later: Sequence[str] = ()) -> str:
-    """`kind` if it is allowed. Raises `BadArgument` with the nearest match, or saying that it is not built yet."""
+def check_kind(name: str, kind: Any, *, column: bool = False, prepared: bool = False) -> str:
+    """The name of a kind of fields, or of single columns; `prepared` allows those that only recipes open.
+
+    Raises `BadArgument` with the nearest match, or saying that it is not built yet, and as `Kinds.find`.
+    """
     kind = KINDS.find(kind)
-    allowed = (*allowed, *later)
-    if kind in KINDS.of(later=True) and kind not in later:
+    known = {n: one for n, one in KINDS.items() if (one.column if column else one.stream)}
+    allowed = [n for n, one in known.items() if not one.later or (prepared and one.written)]
+    if kind in known and kind not in allowed:
         raise BadArgument(f"Field {name!r} is {kind}, which is known but not built yet. Leave it out for now.")
     if kind not in allowed:
         raise BadArgument(f"Field {name!r} cannot be of kind {kind!r}.{suggest(str(kind), allowed)}")
@@ -136,16 +141,16 @@ def _mapping(given: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return value
 
 
-def _kind(column: str, kind: Any, columns: list[str], later: Sequence[str]) -> str:
+def _kind(column: str, kind: Any, columns: list[str], prepared: bool) -> str:
     known(column, columns, "`kinds` in the schema")
-    return check_kind(column, kind, [n for n in KINDS.of(column=True) if not KINDS[n].later], later)
+    return check_kind(column, kind, column=True, prepared=prepared)
 
 
-def _field(name: str, spec: Any, columns: list[str], later: Sequence[str]) -> Described:
+def _field(name: str, spec: Any, columns: list[str], prepared: bool) -> Described:
     options = dict(spec) if isinstance(spec, Mapping) else {"kind": spec}
     if "kind" not in options:
         raise BadArgument(f"Field {name!r} in the schema needs a kind.{suggest('', KINDS.of(trained=True))}")
-    kind = check_kind(name, options.pop("kind"), KINDS.of(trained=True), later)
+    kind = check_kind(name, options.pop("kind"), prepared=prepared)
     if KINDS[kind].reads_neighbours:
         LinkOptions.of(name, options)
         return Described(kind, (), options)

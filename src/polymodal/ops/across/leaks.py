@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from polymodal.core.errors import BadArgument
+from polymodal.data.media.cell import MEDIA_KINDS
 from polymodal.data.media.hamming import within
 from polymodal.data.media.minhash import near_duplicates, signatures
 from polymodal.ops.base import BatchOp, Sketch
@@ -25,7 +26,7 @@ class Leaks(BatchOp):
     byte for byte. The row that is measured on stays, for dropping it would change the measure.
     """
 
-    kinds = ("text", "image", "audio", "series", "video", "volume")
+    kinds = ("text", *MEDIA_KINDS)
 
     def __init__(
         self,

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from polymodal.core.errors import BadArgument
+from polymodal.data.media.cell import MEDIA_KINDS
 from polymodal.ops.augment.base import Augment, share
 from polymodal.ops.rows import Row
 
@@ -19,7 +20,7 @@ class DropStreams(Augment):
     others train on. `columns` are the streams; by default those of pictures, sound, video, series, scans and text.
     """
 
-    kinds = ("image", "audio", "video", "series", "volume", "text", "number", "category")
+    kinds = (*MEDIA_KINDS, "text", "number", "category")
 
     def __init__(self, *, columns: Sequence[str] | str | None = None, copies: int = 1, chance: float = 0.3):
         super().__init__(columns=columns, copies=copies)

@@ -11,7 +11,7 @@ import numpy as np
 import xxhash
 
 from polymodal.core.errors import BadArgument
-from polymodal.data.media.cell import Media
+from polymodal.data.media.cell import MEDIA_KINDS, Media
 from polymodal.data.media.minhash import SHINGLE, keepers, near_duplicates, signatures
 from polymodal.ops.base import BatchOp, Sketch
 from polymodal.ops.rows import Row, Rows
@@ -23,7 +23,7 @@ _LOWEST = 0.5  # what `words` may lower a threshold to: below, texts have no mor
 class ExactDuplicates(BatchOp):
     """Keeps the first of rows whose chosen cells are all equal, letter for letter or byte for byte."""
 
-    kinds = ("text", "category", "image", "audio", "series", "video", "volume", "number", "date")
+    kinds = ("text", "category", *MEDIA_KINDS, "number", "date")
 
     def __init__(self, *, columns: Sequence[str] | str | None = None):
         super().__init__(columns=columns)
