@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from polymodal.core.errors import BadArgument, UnknownName
+from polymodal.data import kinds as kinds_module
 from polymodal.data.kinds import BUILT_IN, KINDS, Kind, Kinds
 from polymodal.data.schema import Schema
 from polymodal.data.tables.table import Table
@@ -201,3 +204,28 @@ def test_the_table_imports_nothing_heavy():
     code = f"import polymodal.data.kinds, sys; print(sorted({{{heavy}}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_no_code_branches_on_the_name_of_a_field_s_kind():
+    """What differs from kind to kind stands in the table; ops and a processor say which kinds they take."""
+    root = Path(kinds_module.__file__).parents[1]
+    found = [
+        f"{path.relative_to(root)}: {ast.unparse(node)}"
+        for path in root.rglob("*.py")
+        if path.relative_to(root).parts[0] not in ("ops", "preparation") and path.name != "kinds.py"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if _names_a_kind(node)
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize("code", ["one.kind == 'image'", "kind in ('vector', 'series')", "field.kind != 'links'"])
+def test_a_planted_branch_is_found(code):
+    assert any(map(_names_a_kind, ast.walk(ast.parse(code))))
+
+
+def _names_a_kind(node: ast.AST) -> bool:
+    if not isinstance(node, ast.Compare):
+        return False
+    words = {one.value for one in ast.walk(node) if isinstance(one, ast.Constant) and isinstance(one.value, str)}
+    return "kind" in ast.unparse(node.left) and bool(words & {kind.name for kind in BUILT_IN if kind.stream})

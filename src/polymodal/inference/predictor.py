@@ -276,6 +276,7 @@ class Predictor:
             )
         model = kept["model"]
         stored = read_json(folder / "schema.json")
+        schema = Schema.from_json(stored["schema"])  # first: it makes kinds from outside known
         targets = tuple(Target.from_json(t) for t in stored["targets"])
         processors = {}
         for name, entry in stored["processors"].items():
@@ -291,7 +292,7 @@ class Predictor:
         )
         answer.load_state_dict(under(weights, "answer."))
         found = cls(
-            Schema.from_json(stored["schema"]),
+            schema,
             targets,
             {n: e["spec"] for n, e in stored["processors"].items()},
             processors,

@@ -167,6 +167,7 @@ class Space:
                 f"{folder} is a run of `fit`, which has no shared space. Make one with `polymodal align`."
             )
         stored, weights = read_json(folder / "schema.json"), load_file(folder / "weights.safetensors")
+        schema = Schema.from_json(stored["schema"])  # first: it makes kinds from outside known
         processors: dict[str, Processor] = {}
         for name, entry in stored["processors"].items():
             processors[name] = PROCESSORS.build(entry["spec"])
@@ -177,7 +178,6 @@ class Space:
         aligner = ALIGNERS.build(space["aligner"], space["widths"], space["dim"])
         aligner.load_state_dict(under(weights, "aligner."))
         specs = {name: entry["spec"] for name, entry in stored["processors"].items()}
-        schema = Schema.from_json(stored["schema"])
         found = cls(schema, specs, processors, space["encoders"], encoders, space["aligner"], aligner, space["width"])
         for part in (aligner, *encoders.values()):
             part.eval()

@@ -162,10 +162,8 @@ class Search:
         if len(given) != 1:
             raise BadArgument(f"Ask one thing: {', '.join(allowed)}; got {', '.join(given) or 'nothing'}.")
         kind, value = next(iter(given.items()))
-        if kind == "vector":
-            return Query(kind, "a vector", by, np.atleast_2d(np.asarray(value, np.float32)))
-        if kind == "row":
-            return self._like(str(value), by)
+        if kind not in KINDS.of(asked=True):
+            return {"row": self._like, "vector": self._as_given}[kind](value, by)
         stream = self.stream_for(kind, by)
         cell = Path(value).absolute() if KINDS[kind].media and isinstance(value, str | Path) else value
         problems: list[Problem] = []
@@ -195,7 +193,11 @@ class Search:
         others = [name for name in self._fitting(asked.kind) if name != asked.stream] if by is None else []
         return [f"asked by {asked.stream!r}; {', '.join(others)} would do too (by=, --by)"] if others else []
 
-    def _like(self, identifier: str, by: str | None) -> Query:
+    def _as_given(self, vector: Any, by: str | None) -> Query:
+        return Query("vector", "a vector", by, np.atleast_2d(np.asarray(vector, np.float32)))
+
+    def _like(self, row: Any, by: str | None) -> Query:
+        identifier = str(row)
         vectors = self.index.vectors_of(identifier)
         if by is not None and by not in vectors:
             has = f"it has {', '.join(vectors)}" if vectors else "it has none"
