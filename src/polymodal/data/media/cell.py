@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -99,18 +100,8 @@ class Media:
         with writing(path) as temporary:
             if self.decoded is None:
                 temporary.write_bytes(self.content())
-            elif self.kind == "image":
-                self.decoded.save(temporary, format="PNG", compress_level=3)
-            elif self.kind == "audio":
-                import soundfile
-
-                soundfile.write(temporary, self.decoded.samples, self.decoded.rate, format="FLAC", subtype="PCM_16")
-            elif self.kind == "video":
-                temporary.write_bytes(self.decoded)
             else:
-                array = self.decoded.values if isinstance(self.decoded, Volume) else self.decoded
-                with open(temporary, "wb") as file:
-                    np.save(file, array, allow_pickle=False)
+                _WRITERS[self.kind](temporary, self.decoded)
 
 
 def _picture(content: bytes) -> Any:
@@ -202,4 +193,19 @@ def _series(content: bytes) -> np.ndarray:
     return values
 
 
+def _write_sound(path: Path, sound: Sound) -> None:
+    import soundfile
+
+    soundfile.write(path, sound.samples, sound.rate, format="FLAC", subtype="PCM_16")
+
+
+def _write_array(path: Path, values: np.ndarray | Volume) -> None:
+    with open(path, "wb") as file:
+        np.save(file, values.values if isinstance(values, Volume) else values, allow_pickle=False)
+
+
+_WRITERS: dict[str, Callable[[Path, Any], object]] = {
+    "image": lambda path, picture: picture.save(path, format="PNG", compress_level=3),
+    "audio": _write_sound, "video": Path.write_bytes, "series": _write_array, "volume": _write_array,
+}  # fmt: skip
 _READERS = {"image": _picture, "audio": _sound, "series": _series, "video": _video, "volume": read_volume}
