@@ -16,6 +16,8 @@ from polymodal.data import kinds as kinds_module
 from polymodal.data.kinds import BUILT_IN, KINDS, Kind, Kinds
 from polymodal.data.schema import Schema
 from polymodal.data.tables.table import Table
+from polymodal.inference.explanation import drawn
+from polymodal.report.cards import cell_card
 from polymodal.testing import NotConformant, check_kind
 
 MORSE = Kind("morse", suffixes=(".morse",), processor="series", encoder="series_tcn", card="series", example="x:y")
@@ -24,6 +26,14 @@ from polymodal.data.kinds import Kind
 
 MORSE = Kind("morse", suffixes=(".morse",), magic={rb"MORSE": ".morse"}, processor="p", encoder="e", card="text")
 WORDS = ("...", "---")
+
+
+def card(shown):
+    return {"note": f"{len(shown['array'])} beats"}
+
+
+def drawing(predictor, name, decoded, shown, look):
+    return {"drawing": f"{name}: {len(shown['array'])}"}
 """
 
 
@@ -185,6 +195,14 @@ def test_a_schema_names_kinds_from_outside(own, said):
     KINDS._kinds.pop("morse"), KINDS._modules.pop("morse"), KINDS._ends.pop(".morse")
     assert Schema.from_json(kept).to_json() == kept  # another process: the module is imported again
     assert own in sys.modules
+
+
+def test_a_kind_draws_its_own_card_and_where_a_model_looked_in_it(own):
+    KINDS.add(replace(MORSE, card=f"{own}:card", drawing=f"{own}:drawing"), own)
+    shown = {"kind": "morse", "array": [1, 0]}
+    assert cell_card("call", shown) == {"stream": "call", "kind": "morse", "note": "2 beats"}
+    assert drawn(None, "call", b"-", shown, None) == {"drawing": "call: 2"}
+    assert drawn(None, "vector", None, {"kind": "vector", "array": [1]}, None) == {}  # a kind without a drawing
 
 
 def test_a_schema_of_kinds_of_the_package_names_no_module():

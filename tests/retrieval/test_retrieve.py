@@ -139,6 +139,8 @@ def test_an_index_of_another_space_or_streams_is_not_written_to(things, tmp_path
         ({}, BadArgument, "Ask one thing: image, audio, text, row, vector; got nothing"),
         ({"text": "red", "row": "t1"}, BadArgument, "got text, row"),
         ({"audio": "x.wav"}, BadArgument, r"no stream of kind audio.*photo \(image\), title \(text\)"),
+        ({"pictures": "x.png"}, BadArgument, "no option 'pictures' and is not asked with one. Allowed: "),
+        ({"text": "red", "wher": "price < 3"}, BadArgument, "Did you mean 'where'"),
         ({"text": "red", "by": "tittle"}, UnknownName, "Did you mean 'title'"),
         ({"image": "nowhere.png"}, BadData, r"The image 'nowhere.png' cannot be asked: .*does not exist"),
         ({"text": " "}, BadData, "cannot be asked: is empty"),
@@ -264,6 +266,13 @@ def test_the_command_line(things, tmp_path, monkeypatch, capsys):
     assert len(out.splitlines()) == 3
     assert (tmp_path / "p.html").exists()
     assert polymodal("search", idx, "--text", "blue", "--where", "prise < 3")[0] == 2
+    photo = things.parent / "photos" / "4.png"
+    asked = polymodal("search", idx, "--file", photo, "--out", tmp_path / "f.html")
+    assert asked[1] == polymodal("search", idx, "--image", photo)[1]
+    assert "Asked with a picture" in (tmp_path / "f.html").read_text()
+    assert "its suffix tells no kind" in polymodal("search", idx, "--file", "a.what")[2]
+    assert "--image is given too" in polymodal("search", idx, "--file", photo, "--image", photo)[2]
+    assert "is not asked with one" in polymodal("search", idx, "--file", "a.csv")[2]  # a series has no one file a cell
     assert "holds no index" in polymodal("search", tmp_path / "none", "--text", "blue")[2]
     names = tmp_path / "names.txt"
     names.write_text("\n".join([*COLOURS, ""]))

@@ -96,12 +96,12 @@ def _card(
         return {**card, "drawing": draw.worth_bars(columns[name], unit=unit), "note": "what each column adds"}
     if look is None:
         return card
-    drawn = _drawn(predictor, name, decoded, shown, look)
-    notes = [note for note in (card.get("note"), drawn.get("note")) if note]
-    return {**card, **drawn, **({"note": "; ".join(notes)} if notes else {})}
+    own = drawn(predictor, name, decoded, shown, look)
+    notes = [note for note in (card.get("note"), own.get("note")) if note]
+    return {**card, **own, **({"note": "; ".join(notes)} if notes else {})}
 
 
-def _drawn(predictor: Predictor, name: str, decoded: Any, shown: Mapping[str, Any], look: Look) -> dict[str, Any]:
+def drawn(predictor: Predictor, name: str, decoded: Any, shown: Mapping[str, Any], look: Look) -> dict[str, Any]:
     """Where the model looked, as the kind draws it: keys of a card that take the place of the card's own."""
     drawing = KINDS[shown["kind"]].drawing
     if not drawing:
