@@ -13,7 +13,7 @@ import pytest
 
 from polymodal.core.errors import BadArgument, UnknownName
 from polymodal.data import kinds as kinds_module
-from polymodal.data.kinds import BUILT_IN, KINDS, Kind, Kinds
+from polymodal.data.kinds import BUILT_IN, KINDS, Kind, Kinds, register_kind
 from polymodal.data.schema import Schema
 from polymodal.data.tables.table import Table
 from polymodal.inference.explanation import drawn
@@ -215,6 +215,19 @@ def test_an_entry_point_makes_a_kind_known(own, kinds, monkeypatch):
     monkeypatch.setattr("importlib.metadata.entry_points", lambda group: points.get(group, []))
     assert kinds["morse"].suffixes == (".morse",)
     assert kinds.modules(["morse"]) == {"morse": own}
+
+
+def test_an_entry_point_that_fails_is_said_and_left_out(own, kinds, monkeypatch):
+    points = [SimpleNamespace(name="morse", value=f"{own}:MORS"), SimpleNamespace(name="gone", value="gone_kinds:GONE")]
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: points)
+    with pytest.warns(UserWarning, match="is left out") as said:
+        assert len(kinds) == len(BUILT_IN)
+    assert ["morse" in str(said[0].message), "gone" in str(said[1].message)] == [True, True]
+
+
+def test_a_script_registers_its_own_kind(own):
+    assert register_kind(MORSE) is MORSE
+    assert KINDS.modules(["morse"]) == {"morse": __name__}
 
 
 def test_the_table_imports_nothing_heavy():

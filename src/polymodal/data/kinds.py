@@ -10,11 +10,12 @@ from __future__ import annotations
 import importlib
 import re
 import sys
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
-from polymodal.core.errors import BadArgument, UnknownName, suggest
+from polymodal.core.errors import BadArgument, PolymodalError, UnknownName, suggest
 from polymodal.core.registry import import_path
 
 CELLS = ("file", "text", "numbers", "record", "links", "value", "")  # what a cell may be, as `data.cells` hands it over
@@ -38,7 +39,8 @@ class Kind:
     encoders' jobs, dear ones first. `card` draws what `Processor.show` gives of it, `drawing` where a model looked in
     it: names of `report.cards` and `inference.explanation`, or `module:function`. `example` makes a raw cell from a
     generator and a number, to try parts on. `copies` says by what copies are found. `written` is the suffix of a cell
-    that a recipe changed; nothing: recipes do not open it. `noun` and `phrases` speak of such a cell in words.
+    that a recipe changed; nothing: recipes do not open it. `noun` says with what a search was asked; `phrases` are
+    sentences that name a class of such cells.
     """
 
     name: str
@@ -123,7 +125,10 @@ class Kinds(Mapping[str, Kind]):
 
             self._plugins_read = True
             for point in entry_points(group="polymodal.kind"):
-                self.find(point.value)
+                try:
+                    self.find(point.value)
+                except (PolymodalError, ImportError) as error:  # an installed package must not stop the others' work
+                    warnings.warn(f"The kind {point.name} of an installed package is left out: {error}", stacklevel=3)
         return self._kinds
 
     def __iter__(self) -> Iterator[str]:
@@ -279,19 +284,19 @@ BUILT_IN = (
         "video", learnt=False,
         suffixes=(".mp4", ".avi", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".m4v"),
         magic={rb"RIFF....AVI ": ".avi", rb"....ftyp(?!M4A)": ""},
-        written=".mp4", noun="a film",
+        written=".mp4",
     ),
     Kind(
         "volume", learnt=False,
         suffixes=(".nii", ".nii.gz", ".dcm", ".mha", ".nrrd"),
         magic={rb".{128}DICM": ".dcm"},
-        written=".npy", noun="a scan",
+        written=".npy",
     ),
-    Kind("points", learnt=False, suffixes=(".ply", ".pcd", ".las", ".xyz", ".obj", ".stl"), noun="points"),
+    Kind("points", learnt=False, suffixes=(".ply", ".pcd", ".las", ".xyz", ".obj", ".stl")),
     Kind(
         "series", cell="numbers", suffixes=(".csv", ".tsv"), files="array",
         processor="series", encoder="series_tcn", cost=70, card="series", drawing="series",
-        example="polymodal.data.examples:series", written=".npy", noun="a series",
+        example="polymodal.data.examples:series", written=".npy",
     ),
     Kind(
         "vector", cell="numbers", files="array",
@@ -301,17 +306,17 @@ BUILT_IN = (
     Kind(
         "text", cell="text", words=True, suffixes=(".txt", ".md"), path_options={"files": True},
         processor="text", encoder="text_tfidf", cost=60, card="text", drawing="text",
-        example="polymodal.data.examples:text", copies="text", noun="words",
+        example="polymodal.data.examples:text", copies="text",
     ),
     Kind(
         "table", column=False, cell="record",
         processor="table", encoder="table_mlp", cost=40, card="table", example="polymodal.data.examples:table",
-        copies="", noun="columns",
+        copies="",
     ),
     Kind(
         "links", column=False, cell="links",
         processor="links", encoder="links_graph", cost=30, card="table", example="polymodal.data.examples:links",
-        copies="", noun="links",
+        copies="",
     ),
     # --- kinds of single columns ---
     Kind("number", stream=False, within="table", cell="value", copies=""),
