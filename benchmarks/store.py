@@ -23,11 +23,12 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertModel, ViTConfig, ViTModel
 
 from polymodal.core.digest import digest_cells, fingerprint
-from polymodal.core.types import Target, Tokens
+from polymodal.core.types import Tokens
 from polymodal.data.storage.store import Store, View
 from polymodal.fusion import FUSIONS
 from polymodal.heads import HEADS
 from polymodal.models.base import Joint
+from polymodal.targets.classes import ClassesTarget
 
 Read = Callable[[np.ndarray], dict[str, Tokens]]
 CLASSES = 10
@@ -98,7 +99,7 @@ class Training:
 
     def __init__(self, fusion: str, widths: Mapping[str, int], rows: int, batch: int):
         torch.manual_seed(0)
-        target = Target("label", "classes", tuple(map(str, range(CLASSES))))
+        target = ClassesTarget("label", tuple(map(str, range(CLASSES))))
         built = FUSIONS.build(fusion, widths, 64)
         self.model = Joint(built, {"label": HEADS.build("classes", built.dim, target)})
         self.optimiser = torch.optim.AdamW(self.model.parameters(), fused=True)

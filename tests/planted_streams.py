@@ -7,16 +7,19 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from polymodal.core.types import Target, Tokens
+from polymodal.core.types import Tokens
 from polymodal.models import ANSWERS
 from polymodal.models.adaptive import Adaptive
 from polymodal.models.base import Labelled
 from polymodal.models.build import Heads, Parts
+from polymodal.targets.base import Target
+from polymodal.targets.classes import ClassesTarget
+from polymodal.targets.number import NumberTarget
 
 COST = {"cheap": 1.0, "costly": 9.0}
 WIDTHS = {"cheap": 4, "costly": 4}
-CLASSES = Target("y", "classes", ("a", "b", "c", "d"), frequencies=(0.25, 0.25, 0.25, 0.25))
-NUMBER = Target("y", "number")
+CLASSES = ClassesTarget("y", ("a", "b", "c", "d"), frequencies=(0.25, 0.25, 0.25, 0.25))
+NUMBER = NumberTarget("y")
 
 
 def planted(rows: int, seed: int, target: Target = CLASSES) -> tuple[Labelled, torch.Tensor]:

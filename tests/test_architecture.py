@@ -15,7 +15,9 @@ ROOT = Path(__file__).parents[1] / "src" / "polymodal"
 FAMILIES = ("process", "encoders", "aligners", "fusion", "heads", "objectives", "ops")
 FLOORS = (  # each stands on those before it
     ("core",),
-    ("nn", "data"),
+    ("nn",),
+    ("targets",),
+    ("data",),
     (*FAMILIES, "report", "runs", "config"),
     ("models", "evaluation"),
     ("train", "explanation"),

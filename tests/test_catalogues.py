@@ -31,6 +31,7 @@ CHECKS = {
     "fusion": "check_fusion",
     "decision": "check_decision",
     "answer": "check_answer",
+    "target": "check_target",
     "head": "check_head",
     "objective": "check_objective",
     "align": "check_aligner",

@@ -19,7 +19,7 @@ _LAZY = {
     "Tokens": "polymodal.core.types",
     "Batch": "polymodal.core.types",
     "Output": "polymodal.core.types",
-    "Target": "polymodal.core.types",
+    "Target": "polymodal.targets.base",
     "Processor": "polymodal.process.base",
     "Encoder": "polymodal.encoders.base",
     "Fusion": "polymodal.fusion.base",
@@ -74,7 +74,6 @@ if TYPE_CHECKING:
     from polymodal.config import Training as Training
     from polymodal.core.types import Batch as Batch
     from polymodal.core.types import Output as Output
-    from polymodal.core.types import Target as Target
     from polymodal.core.types import Tokens as Tokens
     from polymodal.data.schema import Schema as Schema
     from polymodal.data.storage.store import Store as Store
@@ -103,3 +102,4 @@ if TYPE_CHECKING:
     from polymodal.retrieval.classify import classify as classify
     from polymodal.retrieval.index import Index as Index
     from polymodal.retrieval.retrieve import open_index as open_index
+    from polymodal.targets.base import Target as Target

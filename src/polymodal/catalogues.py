@@ -19,6 +19,7 @@ FAMILIES = {
     "decision": "polymodal.fusion:DECISIONS",
     "answer": "polymodal.models:ANSWERS",
     "trees": "polymodal.fusion:TREES",
+    "target": "polymodal.targets:TARGETS",
     "head": "polymodal.heads:HEADS",
     "objective": "polymodal.objectives:OBJECTIVES",
     "align": "polymodal.aligners:ALIGNERS",
@@ -36,7 +37,8 @@ WORDS = {
     "trees": "Fitted on the streams' pooled vectors, not trained by gradients. Named in `fusion`.",
     "objective": "What joint fusions are trained by besides their own loss. Named in `objective`, compared by "
     "`objectives`.",
-    "head": "Tokens to scores, loss and human values. Named in `heads`, by target.",
+    "target": "What is asked of a row: how cells are read, judged and answered. Named in `target`, by column.",
+    "head": "Tokens to an answer, its loss and human values. Named in `heads`, by target.",
     "align": "Several streams into one space. Named in `polymodal align --method`, or in `align` of a fit.",
     "embedding": "A knowledge graph's entities to vectors. Named in `embedding` of the aligner `knowledge`.",
     "clean": "Steps of a recipe that mend cells or set rows aside. Named in `polymodal prepare --recipe`.",

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from polymodal.core.types import Target
 from polymodal.experiment.balance import _better, sentences
 from polymodal.experiment.compare import Question
+from polymodal.targets.classes import ClassesTarget
 
 
 def row(name: str, valid: float, difference: float, half: float, p: float) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def test_whether_balancing_helped():
 
 
 def test_above_zero_is_better_whatever_the_metric():
-    target = Target("y", "classes", ("a", "b"))
+    target = ClassesTarget("y", ("a", "b"))
     truth = np.arange(40) % 2
     right, wrong = np.eye(2)[truth] * 0.8 + 0.1, np.eye(2)[1 - truth] * 0.8 + 0.1
     question = Question(target, truth, truth)

@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from polymodal.core.types import Target
 from polymodal.experiment.compare import COLUMNS, Outcome, Question, chance, compare, ensemble, write_leaderboard
 from polymodal.models.strategy import Strategy
+from polymodal.targets.classes import ClassesTarget
 
-TARGET = Target("label", "classes", ("a", "b"), frequencies=(0.5, 0.5))
+TARGET = ClassesTarget("label", ("a", "b"), frequencies=(0.5, 0.5))
 RNG = np.random.default_rng(0)
 TRUTH = {split: RNG.integers(0, 2, 400) for split in ("valid", "test")}
 QUESTION = Question(TARGET, TRUTH["valid"], TRUTH["test"])

@@ -6,12 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from polymodal.core.types import Target, Tokens
-from polymodal.explanation.tokens import decided, shares, token_weights
+from polymodal.core.types import Tokens
+from polymodal.explanation.tokens import shares, token_weights
 from polymodal.fusion.cross import Cross
 from polymodal.fusion.simple import Concat
 from polymodal.heads.classes import Classes
 from polymodal.models.base import Joint
+from polymodal.targets.classes import ClassesTarget
+from polymodal.testing import example_target
 
 B, T, D = 5, 4, 8
 
@@ -67,14 +69,14 @@ def test_the_planted_token_is_found(fusion):
     noise = Tokens.from_vector(torch.randn(rows, D))
     streams = {"telling": Tokens(x, mask, x.mean(1)), "noise": noise}
     joined = fusion({"telling": D, "noise": D}, 16)
-    answer = Joint(joined, {"y": Classes(joined.dim, Target("y", "classes", ("a", "b"), frequencies=(0.5, 0.5)))})
+    answer = Joint(joined, {"y": Classes(joined.dim, ClassesTarget("y", ("a", "b"), frequencies=(0.5, 0.5)))})
     optimizer = torch.optim.AdamW(answer.parameters(), lr=0.01)
     for _ in range(60):
         optimizer.zero_grad()
         torch.stack(list(answer.losses(answer(streams), {"y": label}).values())).sum().backward()
         optimizer.step()
     answer.eval()
-    weights = token_weights(streams, lambda s: decided(answer(s).predictions["y"], "classes"))
+    weights = token_weights(streams, lambda s: example_target("classes").decided(answer(s).predictions["y"]))
     assert (weights["telling"].argmax(1) == place).float().mean() > 0.9
     right = answer(streams).predictions["y"].argmax(1) == label
     assert (weights["telling"][torch.arange(rows), place][right] > 0).float().mean() > 0.95
@@ -92,13 +94,13 @@ def test_the_models_own_gradients_are_left_alone():
 
 def test_a_sure_answer_still_has_a_gradient():
     scores = torch.tensor([[80.0, 0.0, -3.0], [0.1, 0.3, 0.2]], requires_grad=True)
-    decided(scores, "classes").sum().backward()
+    example_target("classes").decided(scores).sum().backward()
     assert torch.allclose(scores.grad[0], torch.tensor([1.0, -0.9526, -0.0474]), atol=1e-4)
-    assert decided(torch.tensor([[3.0, -2.0]]), "multilabel").item() == 3.0
-    assert decided(torch.tensor([[1.5]]), "number").item() == 1.5
+    assert example_target("multilabel").decided(torch.tensor([[3.0, -2.0]])).item() == 3.0
+    assert example_target("number").decided(torch.tensor([[1.5]])).item() == 1.5
 
 
 def test_what_changed_is_judged_by_the_answer_given_first():
     first, changed = torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 2.0]])
-    assert decided(changed, "classes", of=first).item() == -2.0
-    assert decided(changed, "multilabel", of=first).item() == 0.0
+    assert example_target("classes").decided(changed, of=first).item() == -2.0
+    assert example_target("multilabel").decided(changed, of=first).item() == 0.0

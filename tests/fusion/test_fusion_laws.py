@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from polymodal.core.registry import options
-from polymodal.core.types import KINDS
 from polymodal.fusion import DECISIONS, FUSIONS, TREES
+from polymodal.targets.base import MEANINGS
 from polymodal.testing import check_decision, check_fusion
 from polymodal.testing.subject import random_streams
 
@@ -76,9 +76,9 @@ def test_one_stream(name: str):
 
 
 @pytest.mark.parametrize("name", DECISIONS)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", MEANINGS)
 def test_decision_keeps_the_laws(name: str, kind: str):
-    check_decision(name, kinds=(kind,))
+    check_decision(name, meanings=(kind,))
 
 
 def test_every_option_has_another_value_here():
@@ -94,7 +94,7 @@ def test_other_values_keep_the_laws(name: str, option: str):
     if name in FUSIONS:
         check_fusion(spec)
     else:
-        check_decision(spec, kinds=("classes",))
+        check_decision(spec, meanings=("classes",))
 
 
 def test_trees_are_catalogued_apart():

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from polymodal.core.types import Target, Tokens
+from polymodal.core.types import Tokens
 from polymodal.fusion import DECISIONS, FUSIONS
 from polymodal.heads import HEADS
 from polymodal.models.base import Answer, Decisions, Joint
+from polymodal.targets.classes import ClassesTarget
 
-TARGET = Target("sign", "classes", ("minus", "plus"), frequencies=(0.5, 0.5))
+TARGET = ClassesTarget("sign", ("minus", "plus"), frequencies=(0.5, 0.5))
 WIDTHS = {"left": 8, "right": 8}
 ROWS = 1024
 

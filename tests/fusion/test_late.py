@@ -7,12 +7,12 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from polymodal.core.types import KINDS
 from polymodal.fusion import DECISIONS
+from polymodal.targets.base import MEANINGS
 
 NAMES = ("audio", "image", "text")
 CLASSES = 4
-RULES = [(name, kind) for name in DECISIONS for kind in DECISIONS.load(name).kinds]
+RULES = [(name, kind) for name in DECISIONS for kind in DECISIONS.load(name).needs]
 
 
 def softmax(x: np.ndarray) -> np.ndarray:
@@ -61,7 +61,7 @@ def test_product_is_bayes_rule_for_independent_streams():
     np.testing.assert_allclose(found.softmax(1)[0].numpy(), joint / joint.sum(), atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", MEANINGS)
 def test_stacking_starts_at_the_mean_of_what_it_reads(kind: str):
     scores, present = case(kind)
     found = combine(build("stacking", kind), scores, present).detach()

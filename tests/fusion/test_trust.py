@@ -7,13 +7,15 @@ import torch
 from torch.nn import functional as F
 
 from polymodal.core.errors import BadArgument
-from polymodal.core.types import Target, Tokens
+from polymodal.core.types import Tokens
 from polymodal.experiment.strategies import strategies
 from polymodal.fusion import DECISIONS
 from polymodal.models.build import Heads, Parts
+from polymodal.targets.classes import ClassesTarget
+from polymodal.testing import example_target
 
 NAMES = ("sound", "sight")
-TARGET = Target("y", "classes", ("a", "b", "c"), frequencies=(0.3, 0.3, 0.4))
+TARGET = ClassesTarget("y", ("a", "b", "c"), frequencies=(0.3, 0.3, 0.4))
 
 
 def noisy_rows(rows: int, seed: int) -> tuple[dict[str, Tokens], torch.Tensor, torch.Tensor]:
@@ -79,12 +81,12 @@ def test_tmc_counts_its_steps_and_an_absent_stream_changes_nothing():
 @pytest.mark.parametrize("name", ["qmf", "tmc"])
 @pytest.mark.parametrize("kind", ["number", "multilabel"])
 def test_only_classes_have_an_energy_or_evidence(name: str, kind: str):
-    with pytest.raises(BadArgument, match=f"combines answers of the kind classes, not {kind}"):
+    with pytest.raises(BadArgument, match=f"combines scores of classes, not of {kind}"):
         DECISIONS.build(name, NAMES, kind, 1)
-    with pytest.raises(BadArgument, match=f"The fusion {name} is defined for classes only"):
-        strategies(NAMES, name, [kind])
+    with pytest.raises(BadArgument, match=f"The fusion {name} is defined for scores of classes only"):
+        strategies(NAMES, name, [example_target(kind)])
     notes: list[str] = []
-    found = [s.name for s in strategies(NAMES, "all", [kind], notes)]
+    found = [s.name for s in strategies(NAMES, "all", [example_target(kind)], notes)]
     assert name not in found
     assert "late_mean" in found
     assert len(notes) == 1

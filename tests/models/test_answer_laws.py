@@ -8,17 +8,21 @@ import pytest
 import torch
 
 from polymodal.core.registry import options
-from polymodal.core.types import KINDS, Target, Tokens
+from polymodal.core.types import Tokens
 from polymodal.models import ANSWERS
 from polymodal.models.bandit import Bandit
 from polymodal.models.base import Labelled
 from polymodal.models.build import Heads, Parts
-from polymodal.testing import check_answer
+from polymodal.targets import TARGETS
+from polymodal.targets.base import MEANINGS
+from polymodal.targets.classes import ClassesTarget
+from polymodal.testing import check_answer, example_target
+from polymodal.testing.head import example_truth
 from polymodal.testing.subject import random_streams
 
 WIDTHS = {"left": 6, "middle": 10, "right": 8}
 COST = {"left": 1.0, "middle": 2.0, "right": 4.0}
-TARGET = Target("y", "classes", ("a", "b", "c"), frequencies=(0.2, 0.3, 0.5))
+TARGET = ClassesTarget("y", ("a", "b", "c"), frequencies=(0.2, 0.3, 0.5))
 
 # Another value of each option of each part. A new option must be entered here: the tests below fail without it.
 OTHER: dict[str, dict[str, Any]] = {
@@ -32,7 +36,7 @@ QUICK: dict[str, dict[str, Any]] = {"policy": {"steps": 5}, "dynamic": {"toleran
 VARIED = [(name, option) for name in OTHER for option in OTHER[name]]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", MEANINGS)
 @pytest.mark.parametrize("name", ANSWERS)
 def test_answer_keeps_the_laws(name: str, kind: str):
     check_answer({"name": name, **QUICK.get(name, {})}, kinds=(kind,))
@@ -68,6 +72,21 @@ def _outcome(spec: dict[str, Any]) -> list[torch.Tensor]:
     grads = [p.grad if p.grad is not None else torch.empty(0) for p in part.parameters()]
     said_at_last = part(streams).predictions["y"].detach()
     return [*(v.detach() for v in losses.values()), *grads, *(b.float() for b in part.buffers()), said_at_last]
+
+
+@pytest.mark.parametrize("kind", TARGETS)
+@pytest.mark.parametrize("name", ANSWERS)
+def test_every_kind_of_target_is_trained_on_and_settled(name: str, kind: str):
+    target, streams = example_target(kind), random_streams(WIDTHS, full=True)
+    part = ANSWERS.build(
+        {"name": name, **QUICK.get(name, {})}, WIDTHS, [target], Parts(16, Heads().build, COST)
+    ).train()
+    truth = {"y": example_truth(target)}
+    losses = part.losses(part(streams), truth)
+    sum(losses.values()).backward()
+    assert all(loss.isfinite() for loss in losses.values())
+    part.eval().finalize(Labelled(streams, truth), Labelled(streams, truth), 0)
+    assert part(streams).predictions["y"].shape == (8, target.width)
 
 
 @pytest.mark.parametrize("name", ANSWERS)

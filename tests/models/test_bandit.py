@@ -11,7 +11,6 @@ from polymodal.core.types import Tokens
 from polymodal.models import ANSWERS
 from polymodal.models.build import Heads, Parts
 from polymodal.models.ledger import Ledger
-from polymodal.models.row_score import row_score
 
 
 def test_it_starts_with_the_choice_that_validation_rows_show():
@@ -20,7 +19,7 @@ def test_it_starts_with_the_choice_that_validation_rows_show():
     used = answer.used(rows.streams)
     assert used[:, 0].all()
     assert (used[:, 1] == ~easy).float().mean() > 0.9
-    assert row_score(CLASSES, answer(rows.streams).predictions["y"], rows.targets["y"]).mean() > 0.95
+    assert CLASSES.row_score(answer(rows.streams).predictions["y"], rows.targets["y"]).mean() > 0.95
 
 
 def _serve(answer, rounds: int, broken: bool, feedback: bool = True) -> float:
@@ -37,7 +36,7 @@ def _serve(answer, rounds: int, broken: bool, feedback: bool = True) -> float:
         if feedback:
             earned += answer.learn(served[0], rows.targets).tolist()
         else:
-            right = row_score(CLASSES, served[0].scores["y"], rows.targets["y"])
+            right = CLASSES.row_score(served[0].scores["y"], rows.targets["y"])
             earned += (right - answer.price * served[0].work).tolist()
     return sum(earned[len(earned) // 2 :]) / (len(earned) - len(earned) // 2)
 

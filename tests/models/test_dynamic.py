@@ -7,11 +7,11 @@ import torch
 from planted_streams import CLASSES, COST, NUMBER, WIDTHS, planted, trained
 
 from polymodal.core.errors import BadArgument, UnknownName
-from polymodal.core.types import Target
 from polymodal.models import ANSWERS
 from polymodal.models.base import Blend, TokenSource
 from polymodal.models.build import Heads, Parts
-from polymodal.models.row_score import mean_row_score, row_score, scored_rows
+from polymodal.models.row_score import mean_row_score, scored_rows
+from polymodal.targets.multilabel import MultilabelTarget
 
 
 def test_the_costly_stream_is_encoded_only_where_it_is_needed():
@@ -20,7 +20,7 @@ def test_the_costly_stream_is_encoded_only_where_it_is_needed():
     used = answer.used(rows.streams)
     assert used[:, 0].all()
     assert (used[:, 1] == ~easy).float().mean() > 0.93
-    right = row_score(CLASSES, answer(rows.streams).predictions["y"], rows.targets["y"]).mean()
+    right = CLASSES.row_score(answer(rows.streams).predictions["y"], rows.targets["y"]).mean()
     everything = answer.tried(rows, torch.ones(2).bool())[2].mean()
     assert right > everything - 0.015
     assert everything > 0.97
@@ -32,7 +32,7 @@ def test_a_number_stops_by_the_width_of_its_interval():
     used = answer.used(rows.streams)[:, 1]
     assert used[~easy].float().mean() > 0.8
     assert used[easy].float().mean() < 0.5
-    right = row_score(NUMBER, answer(rows.streams).predictions["y"], rows.targets["y"]).mean()
+    right = NUMBER.row_score(answer(rows.streams).predictions["y"], rows.targets["y"]).mean()
     assert right > answer.tried(rows, torch.ones(2).bool())[2].mean() - 0.1
 
 
@@ -58,7 +58,7 @@ def test_a_missing_stream_costs_nothing_and_a_row_that_has_only_the_other_is_ans
     gone = torch.zeros(50, dtype=torch.bool)
     without = {**rows.streams, "cheap": rows.streams["cheap"].keep(gone)}
     assert torch.equal(answer.used(without), torch.stack([gone, ~gone], 1))
-    assert row_score(CLASSES, answer(without).predictions["y"], rows.targets["y"]).mean() > 0.9
+    assert CLASSES.row_score(answer(without).predictions["y"], rows.targets["y"]).mean() > 0.9
     nothing = {name: t.keep(gone) for name, t in rows.streams.items()}
     assert answer(nothing).predictions["y"].isfinite().all()
     assert not answer.used(nothing).any()
@@ -98,14 +98,14 @@ def test_an_unknown_answer_within_is_named():
 
 
 def test_how_right_an_answer_is():
-    labels = Target("tags", "multilabel", ("x", "y"))
+    labels = MultilabelTarget("tags", ("x", "y"))
     truth = {"y": torch.tensor([0, -1]), "tags": torch.tensor([[1.0, 0.0], [float("nan"), 0.0]])}
     scores = {"y": torch.tensor([[2.0, 1.0, 0.0, 0.0]] * 2), "tags": torch.tensor([[1.0, 1.0]] * 2)}
     found = mean_row_score([CLASSES, labels], scores, truth)
     assert found[0] == 0.75
     assert found[1].isnan()
     assert scored_rows([CLASSES, labels], truth).tolist() == [True, False]
-    assert row_score(NUMBER, torch.tensor([[1.0], [9.0]]), torch.tensor([0.5, 0.0])).tolist() == [0.75, -3.0]
+    assert NUMBER.row_score(torch.tensor([[1.0], [9.0]]), torch.tensor([0.5, 0.0])).tolist() == [0.75, -3.0]
 
 
 def test_a_blend_asks_only_for_what_a_member_asks_for():

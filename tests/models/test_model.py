@@ -5,16 +5,20 @@ from __future__ import annotations
 import pytest
 import torch
 
-from polymodal.core.types import Batch, Target, Tokens
+from polymodal.core.types import Batch, Tokens
 from polymodal.models.base import Blend, Model
 from polymodal.models.build import Heads, build_answer, build_encoder
 from polymodal.models.strategy import Strategy
 from polymodal.nn.mask_streams import drop_streams
+from polymodal.targets.base import Target
+from polymodal.targets.classes import ClassesTarget
+from polymodal.targets.multilabel import MultilabelTarget
+from polymodal.targets.number import NumberTarget
 
-CLASSES = Target("kind", "classes", ("a", "b", "c"), frequencies=(0.5, 0.3, 0.2))
-LABELS = Target("tags", "multilabel", ("x", "y"), frequencies=(0.5, 0.3))
-NUMBER = Target("price", "number", location=3.0, scale=2.0)
-LOG_PRICE = Target("price", "number", location=1.0, scale=0.5, log=True)
+CLASSES = ClassesTarget("kind", ("a", "b", "c"), frequencies=(0.5, 0.3, 0.2))
+LABELS = MultilabelTarget("tags", ("x", "y"), frequencies=(0.5, 0.3))
+NUMBER = NumberTarget("price", location=3.0, scale=2.0)
+LOG_PRICE = NumberTarget("price", location=1.0, scale=0.5, log=True)
 WIDTHS = {"left": 6, "right": 4}
 ROWS = 12
 
@@ -103,7 +107,9 @@ def test_a_late_head_learns_from_the_rows_that_have_its_stream():
     late = answer("late_mean", CLASSES, family="decision")
     given, truth = streams(), targets(CLASSES)
     there = given["left"].present
-    expected = late.heads["kind"]["left"].loss(late.heads["kind"]["left"](given["left"])[there], truth["kind"][there])
+    expected = late.heads["kind"]["left"].loss_of_scores(
+        late.heads["kind"]["left"](given["left"])[there], truth["kind"][there]
+    )
     assert torch.equal(late.losses(late(given), truth)["kind/left"], expected)
 
 
@@ -129,7 +135,7 @@ def test_one_stream_alone_answers_as_its_head_does():
 # --- blend ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("target", [CLASSES, LABELS, NUMBER, LOG_PRICE], ids=lambda t: f"{t.kind} {t.log}")
+@pytest.mark.parametrize("target", [CLASSES, LABELS, NUMBER, LOG_PRICE], ids=lambda t: t.summary)
 def test_a_blend_of_one_answers_as_it_does(target):
     one = answer("concat", target)
     blended = Blend([one], [0.3]).eval()(streams()).predictions[target.name]
@@ -138,7 +144,7 @@ def test_a_blend_of_one_answers_as_it_does(target):
         assert found[name] == pytest.approx(expected[name], rel=1e-4, abs=1e-6)
 
 
-@pytest.mark.parametrize("target", [CLASSES, LABELS, NUMBER, LOG_PRICE], ids=lambda t: f"{t.kind} {t.log}")
+@pytest.mark.parametrize("target", [CLASSES, LABELS, NUMBER, LOG_PRICE], ids=lambda t: t.summary)
 def test_a_blend_is_the_weighted_mean_in_the_users_units(target):
     members = [answer("concat", target), answer("mean", target, seed=1), answer("late_mean", target, family="decision")]
     weights = [3.0, 1.0, 0.0]

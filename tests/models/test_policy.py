@@ -9,11 +9,10 @@ from planted_streams import CLASSES, COST, WIDTHS, planted, trained
 from polymodal.core.errors import BadArgument
 from polymodal.models import ANSWERS
 from polymodal.models.build import Heads, Parts
-from polymodal.models.row_score import row_score
 
 
 def _right(answer, rows) -> float:
-    return float(row_score(CLASSES, answer(rows.streams).predictions["y"], rows.targets["y"]).mean())
+    return float(CLASSES.row_score(answer(rows.streams).predictions["y"], rows.targets["y"]).mean())
 
 
 def test_it_learns_to_encode_the_costly_stream_only_where_it_pays():

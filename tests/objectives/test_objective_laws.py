@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,13 +10,12 @@ import torch
 
 from polymodal.core.errors import BadArgument, UnknownName
 from polymodal.core.registry import options
-from polymodal.core.types import Target, Tokens
+from polymodal.core.types import Tokens
 from polymodal.models.build import Heads, build_answer, build_objectives
 from polymodal.models.strategy import Strategy
 from polymodal.objectives import OBJECTIVES
 from polymodal.objectives.base import Objective, Setting
-from polymodal.testing import NotConformant, check_objective
-from polymodal.testing.objective import TARGETS
+from polymodal.testing import NotConformant, check_objective, example_target
 from polymodal.testing.subject import random_streams
 from polymodal.train.step import TrainingStep
 
@@ -57,7 +57,7 @@ def test_no_option_is_without_effect(name: str, option: str):
 
 def _trained(spec: dict[str, Any]) -> torch.Tensor:
     """The answer's weights after a few epochs of 40 rows."""
-    target = TARGETS["classes"]
+    target = example_target("classes")
     draw = torch.Generator().manual_seed(2)
     truth = torch.randint(0, 4, (40,), generator=draw)
     signal = torch.nn.functional.one_hot(truth, 4).float()
@@ -97,7 +97,7 @@ def _trained(spec: dict[str, Any]) -> torch.Tensor:
 
 def _setting(kind: str = "classes", streams: int = 2, targets: int = 1) -> Setting:
     widths = {f"s{i}": 4 for i in range(streams)}
-    return Setting(widths, tuple(Target(f"y{i}", kind, ("a", "b")) for i in range(targets)), Heads().build)
+    return Setting(widths, tuple(replace(example_target(kind), name=f"y{i}") for i in range(targets)), Heads().build)
 
 
 @pytest.mark.parametrize(

@@ -11,14 +11,16 @@ from scipy.optimize import minimize_scalar
 from scipy.spatial.distance import cdist
 from scipy.special import log_expit, logsumexp
 
-from polymodal.core.types import Target, Tokens
+from polymodal.core.types import Tokens
 from polymodal.models.build import Heads, build_answer
 from polymodal.models.strategy import Strategy
 from polymodal.objectives import OBJECTIVES, agm, gblend, mmpareto, ogm, pmr
 from polymodal.objectives.base import Setting, Step
-from polymodal.objectives.contribution import confidence, row_losses, scores_with, shapley
+from polymodal.objectives.contribution import confidence, scores_with, shapley
+from polymodal.targets.classes import ClassesTarget
+from polymodal.testing import example_target
 
-CLASSES = Target("y", "classes", ("a", "b", "c"), frequencies=(0.2, 0.3, 0.5))
+CLASSES = ClassesTarget("y", ("a", "b", "c"), frequencies=(0.2, 0.3, 0.5))
 WIDTHS = {"audio": 3, "image": 5, "text": 4}
 ROWS = 12
 
@@ -72,7 +74,7 @@ def test_a_stream_alone_is_the_model_with_all_others_missing(fusion: str):
 @pytest.mark.parametrize("kind", ["classes", "multilabel", "number"])
 def test_row_losses(kind: str):
     rng = np.random.default_rng(0)
-    target = Target("y", kind, ("a", "b", "c"))
+    target = example_target(kind)
     scores = rng.normal(size=(6, 1 if kind == "number" else 3))
     if kind == "classes":
         truth = np.array([0, 1, 2, -1, 1, 0])
@@ -86,7 +88,7 @@ def test_row_losses(kind: str):
         truth = rng.normal(size=6)
         truth[3] = np.nan
         expected = 0.5 * (scores[:, 0] - truth) ** 2
-    found = row_losses(target, torch.from_numpy(scores), torch.from_numpy(truth))
+    found = target.row_losses(torch.from_numpy(scores), torch.from_numpy(truth))
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-6)
 
 

@@ -9,15 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polymodal.core.types import Target, Tokens
+from polymodal.core.types import Tokens
 from polymodal.models import ANSWERS
 from polymodal.models.build import Heads, Parts
+from polymodal.targets.classes import ClassesTarget
 from reference.arithmetic import gelu, linear, softmax
 from reference.decisions import pooled as late_mean
 from reference.fusion import DIM, PRESENT, WIDTHS
 from reference.parity import Arrays, Pair, Tensors, module_pair, parity
 
-TARGET = Target("y", "classes", ("a", "b", "c"), frequencies=(0.2, 0.3, 0.5))
+TARGET = ClassesTarget("y", ("a", "b", "c"), frequencies=(0.2, 0.3, 0.5))
 NAMES = tuple(WIDTHS)
 Formula = Callable[[dict[str, np.ndarray], Arrays], np.ndarray]
 

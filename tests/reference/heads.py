@@ -9,17 +9,19 @@ import numpy as np
 import torch
 from scipy.special import huber as huber_of
 
-from polymodal.core.types import Target
 from polymodal.heads import HEADS
+from polymodal.targets.classes import ClassesTarget
+from polymodal.targets.multilabel import MultilabelTarget
+from polymodal.targets.number import NumberTarget
 from reference.arithmetic import sigmoid, softmax
 from reference.parity import Pair, parity
 
 SHARES = (0.5, 0.25, 0.25)
 LABELS = np.array([0, 2, -1, 1, 0, 2, 1])  # the third row carries none
 TARGETS = {
-    "classes": Target("t", "classes", ("a", "b", "c"), frequencies=SHARES),
-    "multilabel": Target("t", "multilabel", ("a", "b", "c"), frequencies=SHARES),
-    "number": Target("t", "number"),
+    "classes": ClassesTarget("t", ("a", "b", "c"), frequencies=SHARES),
+    "multilabel": MultilabelTarget("t", ("a", "b", "c"), frequencies=SHARES),
+    "number": NumberTarget("t"),
 }
 
 
@@ -29,7 +31,7 @@ def loss_pair(name: str, theirs: Callable[[np.ndarray], float], truth: np.ndarra
     head = HEADS.build({"name": name, **options}, 4, target).double()
     scores = np.random.default_rng(0).normal(size=(len(truth), target.width)) * 2
     return Pair(
-        lambda values: head.loss(values["scores"], torch.from_numpy(truth)),
+        lambda values: head.loss_of_scores(values["scores"], torch.from_numpy(truth)),
         lambda values: np.asarray(theirs(values["scores"])),
         {"scores": scores},
     )

@@ -6,18 +6,19 @@ import numpy as np
 import torch
 from scipy.spatial.distance import cdist
 
-from polymodal.core.types import Output, Target, Tokens
+from polymodal.core.types import Output, Tokens
 from polymodal.models.build import Heads
 from polymodal.nn.mask_streams import drop_streams
 from polymodal.objectives import agm, gblend, mmpareto, ogm, pmr
 from polymodal.objectives.base import Setting, Step
 from polymodal.objectives.ranking import Ranking
 from polymodal.objectives.stream_heads import StreamHeads
+from polymodal.targets.classes import ClassesTarget
 from reference.arithmetic import linear, softmax
 from reference.parity import Arrays, Pair, Tensors, module_pair, parity
 
 RNG = np.random.default_rng(0)
-TARGET = Target("y", "classes", ("a", "b", "c"), frequencies=(0.25, 0.25, 0.5))
+TARGET = ClassesTarget("y", ("a", "b", "c"), frequencies=(0.25, 0.25, 0.5))
 WIDTHS = {"audio": 3, "image": 2}
 PRESENT = np.array([[1, 1], [1, 0], [0, 1], [1, 1], [1, 0]], dtype=bool)
 LABELS = np.array([0, 2, 1, 1, 0])

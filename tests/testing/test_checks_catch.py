@@ -12,13 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from polymodal.core.errors import BadCell
-from polymodal.core.types import Target, Tokens, presence
+from polymodal.core.types import Tokens, presence
 from polymodal.encoders.base import Encoder
 from polymodal.fusion.base import DecisionFusion, Fusion
 from polymodal.fusion.simple import Concat
 from polymodal.heads.classes import Classes
 from polymodal.process.base import Processor
 from polymodal.process.vector import VectorProcessor
+from polymodal.targets.classes import ClassesTarget
 from polymodal.testing import (
     NotConformant,
     check_decision,
@@ -30,7 +31,7 @@ from polymodal.testing import (
     example_inputs,
 )
 
-TARGET = Target("y", "classes", ("a", "b", "c"), frequencies=(0.2, 0.3, 0.5))
+TARGET = ClassesTarget("y", ("a", "b", "c"), frequencies=(0.2, 0.3, 0.5))
 
 
 # --- fusions ----------------------------------------------------------------------------------------------------------
@@ -231,7 +232,7 @@ class Sum(DecisionFusion):
 
 class Probabilities(DecisionFusion):
     def combine(self, scores: Tensor, present: Tensor) -> Tensor:
-        return scores.softmax(-1).mean(1) if self.kind == "classes" else scores.mean(1)
+        return scores.softmax(-1).mean(1) if self.meaning == "classes" else scores.mean(1)
 
 
 class MeanOverAll(DecisionFusion):
@@ -280,7 +281,7 @@ def test_bad_decisions_are_caught(bad: type, law: str):
 
 
 def test_a_good_decision_passes():
-    check_decision(Sum, kinds=("classes", "multilabel"))
+    check_decision(Sum, meanings=("classes", "multilabel"))
 
 
 # --- encoders ---------------------------------------------------------------------------------------------------------
@@ -340,8 +341,8 @@ def test_a_good_encoder_passes():
 
 
 class CountsUnlabelled(Classes):
-    def loss(self, scores: Tensor, target: Tensor) -> Tensor:
-        return nn.functional.cross_entropy(scores.float(), target.clamp(min=0))
+    def loss_of_scores(self, scores: Tensor, truth: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(scores.float(), truth.clamp(min=0))
 
 
 class DecodesLogits(Classes):

@@ -12,18 +12,19 @@ import torch
 import polymodal as pm
 from polymodal.config import Training
 from polymodal.core.errors import BadArgument, UnknownName
-from polymodal.core.types import Target, Tokens
+from polymodal.core.types import Tokens
 from polymodal.data import synthetic
 from polymodal.models.base import Model
 from polymodal.models.build import Heads, build_answer, build_encoder, build_objectives
 from polymodal.models.strategy import Strategy
 from polymodal.objectives import OBJECTIVES, ogm
 from polymodal.objectives.contribution import confidence
+from polymodal.targets.classes import ClassesTarget
 from polymodal.train.loop import train
 from polymodal.train.optim import make_optimizer
 from polymodal.train.step import TrainingStep
 
-LABEL = Target("label", "classes", ("negative", "positive"), frequencies=(0.5, 0.5))
+LABEL = ClassesTarget("label", ("negative", "positive"), frequencies=(0.5, 0.5))
 NAMES = ("strong", "weak")
 QUICK = {"seeds": 2, "crossfit": 0, "dim": 16, "workers": 0, "trackers": "none", "quiet": True}
 

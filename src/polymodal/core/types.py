@@ -1,4 +1,4 @@
-"""The values that pass between parts: `Tokens`, `Batch`, `Output`, `Target`.
+"""The values that pass between parts: `Tokens`, `Batch`, `Output`.
 
 `Tokens` is a frozen dataclass registered as a pytree, so it goes through `torch.compile`, `torch.export`, `vmap`
 and DDP
@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -111,7 +110,7 @@ class Batch:
     """Rows ready for a model.
 
     `inputs[stream][name]` are tensors of B rows, `present` among them: [B] bool, False where the cell is missing or set
-    aside. `targets[name]` are [B, ...] encoded by the `Target`. `ids` are the rows' identifiers.
+    aside. `targets[name]` are [B, ...] encoded by the target. `ids` are the rows' identifiers.
     """
 
     inputs: Mapping[str, Mapping[str, Tensor]]
@@ -131,50 +130,6 @@ class Output:
 
 for _part in (Batch, Output):
     torch.export.register_dataclass(_part, serialized_type_name=f"polymodal.core.types.{_part.__name__}")
-
-
-KINDS = ("classes", "multilabel", "number")
-
-
-@dataclass(frozen=True)
-class Target:
-    """What is asked of a row, fitted on the training split.
-
-    `kind` is `classes`, `multilabel` or `number`; `classes` are the labels, sorted; `location` and `scale`
-    standardise a number; `frequencies` are the classes' shares in training (chance, class weights).
-    """
-
-    name: str
-    kind: str
-    classes: tuple[str, ...] = ()
-    location: float = 0.0
-    scale: float = 1.0
-    frequencies: tuple[float, ...] = ()
-    log: bool = False  # a number modelled as its logarithm (all positive and strongly skewed in training)
-
-    @property
-    def width(self) -> int:
-        """How many scores a head gives for it."""
-        return len(self.classes) if self.kind != "number" else 1
-
-    def standardise(self, values: np.ndarray) -> np.ndarray:
-        """A number target's values [N] as a head sees them: float32, NaN stays NaN."""
-        values = np.asarray(values, dtype=np.float64)
-        return (((np.log(values) if self.log else values) - self.location) / self.scale).astype(np.float32)
-
-    def restore(self, values: np.ndarray) -> np.ndarray:
-        """The inverse of `standardise`: float64 in the user's units."""
-        values = np.asarray(values, dtype=np.float64) * self.scale + self.location
-        return np.exp(values) if self.log else values
-
-    def to_json(self) -> dict[str, Any]:
-        """A dict of plain values; `Target(**d)` with tuples restored by `from_json`."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in self.__dict__.items()}
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Target:
-        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        return cls(**plain)
 
 
 def presence(streams: Iterable[Tokens]) -> Tensor:

@@ -14,8 +14,8 @@ import numpy as np
 from polymodal.data.kinds import KINDS
 from polymodal.data.paths import is_link, resolve
 from polymodal.data.tables.table import Lazy, Table
-from polymodal.data.target import labels_of
 from polymodal.data.values import as_array, as_number, looks_like_date, looks_numeric
+from polymodal.targets.labels import labels_of
 
 MOST = 0.8  # the share of cells that decides; the rest are reported as not of the column's kind
 NEAR_UNIQUE = 0.95  # distinct values over cells, above which a word names its row

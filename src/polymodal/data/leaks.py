@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from polymodal.data.target import label_of
-from polymodal.data.values import as_number
+from polymodal.core.numbers import as_number
+from polymodal.targets.labels import label_of
 
 ROWS_A_VALUE = 5  # below so many rows a value, a column decides the target by accident
 FIRST = 2000  # rows in which most honest columns contradict themselves, so that the rest need not be read
 LINEAR = 0.9999  # correlation above which a number is the target in other units
 
 
-def leak(column: str, values: Sequence[Any], target: str, answers: Sequence[Any], kind: str) -> str | None:
-    """A warning when `values` look like the target in another form, else None.
+def leak(column: str, values: Sequence[Any], target: str, answers: Sequence[Any], *, numbers: bool) -> str | None:
+    """A warning when `values` look like the target (of `numbers` or of labels) in another form, else None.
 
     Found: equal cells; values one-to-one with classes; values that each go with a single class; a number in linear
     relation with a number target.
@@ -24,13 +24,13 @@ def leak(column: str, values: Sequence[Any], target: str, answers: Sequence[Any]
     pairs = [(v, a) for v, a in zip(values, answers) if v is not None and a is not None]
     if len(pairs) < 10:
         return None
-    if kind != "number" and _contradicted(pairs[:FIRST]):
+    if not numbers and _contradicted(pairs[:FIRST]):
         return None
     said = f"{column} looks like the target {target}: "
     end = ". If it is not known when the model is asked, leave it out (ignore: [" + column + "])."
     if all(label_of(value) == label_of(answer) for value, answer in pairs):
         return said + "the cells are equal" + end
-    if kind == "number":
+    if numbers:
         read = [(as_number(value), as_number(answer)) for value, answer in pairs]
         both = np.array([pair for pair in read if None not in pair], dtype=np.float64)
         if len(both) >= 10 and (np.ptp(both, axis=0) > 0).all() and abs(_correlation(both)) > LINEAR:

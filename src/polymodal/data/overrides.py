@@ -11,11 +11,11 @@ from typing import Any
 import yaml
 
 from polymodal.core.errors import BadArgument, BadData, UnknownName, suggest
-from polymodal.core.types import KINDS as TARGET_KINDS
+from polymodal.core.registry import Spec, plain
 from polymodal.data.kinds import KINDS
 from polymodal.data.links import LinkOptions
+from polymodal.targets.base import asked
 
-LATER_TARGETS = ("text", "rank")
 _KEYS = ("register", "fields", "kinds", "target", "group", "id", "split", "ignore")
 
 
@@ -39,7 +39,7 @@ class Overrides:
 
     fields: Mapping[str, Described] = field(default_factory=dict)
     kinds: Mapping[str, str] = field(default_factory=dict)
-    targets: Mapping[str, str | None] = field(default_factory=dict)
+    targets: Mapping[str, Spec | None] = field(default_factory=dict)
     group: str | None = None
     id: str | None = None
     split: str | None = None
@@ -82,18 +82,23 @@ def read_overrides(
     )
 
 
-def read_targets(given: Any, columns: Iterable[str]) -> dict[str, str | None]:
-    """Targets given as a name, several names, or a mapping from name to kind."""
+def read_targets(given: Any, columns: Iterable[str]) -> dict[str, Spec | None]:
+    """Targets given as a name, several names, or a mapping from name to kind.
+
+    A kind is a name of the catalogue of targets, `module:Class`, a class, or a dict of `kind` and its options.
+    """
     if given is None:
         return {}
     pairs = given if isinstance(given, Mapping) else dict.fromkeys([given] if isinstance(given, str) else given)
+    found: dict[str, Spec | None] = {}
     for name, kind in pairs.items():
         known(name, columns, "the target")
-        if kind in LATER_TARGETS:
-            raise BadArgument(f"Target {name!r}: kind {kind!r} is not built yet. Allowed: {', '.join(TARGET_KINDS)}.")
-        if kind is not None and kind not in TARGET_KINDS:
-            raise BadArgument(f"Target {name!r} cannot be of kind {kind!r}.{suggest(str(kind), TARGET_KINDS)}")
-    return dict(pairs)
+        options = dict(kind) if isinstance(kind, Mapping) else {}
+        spec = plain({"name": options.pop("kind", options.pop("name", None)), **options} if options else kind)
+        if spec is not None:
+            asked(name, spec)
+        found[name] = spec
+    return found
 
 
 def known(column: Any, columns: Iterable[str], what: str) -> None:

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from polymodal.core.errors import BadData, UnknownName, suggest
+from polymodal.core.registry import Spec, label
 from polymodal.data.infer import Guess, tell, tell_target
 from polymodal.data.kinds import KINDS, Kind
 from polymodal.data.leaks import leak
 from polymodal.data.overrides import Overrides, read_overrides, read_targets
 from polymodal.data.split import SPLIT_NAMES
 from polymodal.data.tables.table import Table
+from polymodal.targets.base import NUMBER, asked
 
 __all__ = ["Field", "Schema"]
 
@@ -52,13 +54,13 @@ class Field:
 class Schema:
     """What a table's columns are.
 
-    `fields` are the streams by name; `targets` map a column to `classes`, `number` or `multilabel`; `group`, `id` and
+    `fields` are the streams by name; `targets` map a column to its kind of target; `group`, `id` and
     `split` name columns; `ignored` maps every other column to the reason why it is not used; `notes` give the reasons
     for targets, group, id and split; `warnings` are what the user should look at.
     """
 
     fields: Mapping[str, Field]
-    targets: Mapping[str, str] = field(default_factory=dict)
+    targets: Mapping[str, Spec] = field(default_factory=dict)
     group: str | None = None
     id: str | None = None
     split: str | None = None
@@ -116,7 +118,7 @@ class Schema:
     def explain(self) -> str:
         """One line a column: what it is and why."""
         lines = [f"{one.name}: {one.kind}, {one.why}" for one in self.fields.values()]
-        lines += [f"{name}: target ({kind}), {self.notes[name]}" for name, kind in self.targets.items()]
+        lines += [f"{name}: target ({label(kind)}), {self.notes[name]}" for name, kind in self.targets.items()]
         lines += [f"{column}: {self.notes[column]}" for column in (self.group, self.id, self.split) if column]
         lines += [f"{column}: not used, {reason}" for column, reason in self.ignored.items()]
         return "\n".join([*lines, *(f"Note: {warning}" for warning in self.warnings)])
@@ -143,16 +145,17 @@ class Schema:
         return cls(**{**own, "fields": fields, "warnings": tuple(values["warnings"])})
 
 
-def _targets(table: Table, asked: Mapping[str, str | None]) -> tuple[dict[str, str], dict[str, str]]:
-    targets, notes = {}, {}
-    for name, kind in asked.items():
+def _targets(table: Table, named: Mapping[str, Spec | None]) -> tuple[dict[str, Spec], dict[str, str]]:
+    targets: dict[str, Spec] = {}
+    notes = {}
+    for name, kind in named.items():
         told, why = tell_target(table.column(name))
         targets[name] = kind or told
         notes[name] = why if kind in (None, told) else f"as the schema says (the cells alone look like {told}: {why})"
     return targets, notes
 
 
-def _roles(table: Table, said: Overrides, targets: Mapping[str, str], notes: dict[str, str]) -> dict[str, str | None]:
+def _roles(table: Table, said: Overrides, targets: Mapping[str, Spec], notes: dict[str, str]) -> dict[str, str | None]:
     """The columns of group, id and split."""
     lower = {column.lower(): column for column in reversed(table.columns)}
     split = said.split
@@ -171,7 +174,7 @@ def _roles(table: Table, said: Overrides, targets: Mapping[str, str], notes: dic
 
 
 def _described(
-    said: Overrides, taken: set[str], targets: Mapping[str, str], ignored: dict[str, str]
+    said: Overrides, taken: set[str], targets: Mapping[str, Spec], ignored: dict[str, str]
 ) -> dict[str, Field]:
     """The fields that the schema lists; patterns pass over targets, group, id and split."""
     fields = {}
@@ -211,13 +214,14 @@ def _inferred(
     return fields
 
 
-def _leaks(table: Table, fields: Mapping[str, Field], targets: Mapping[str, str]) -> list[str]:
+def _leaks(table: Table, fields: Mapping[str, Field], targets: Mapping[str, Spec]) -> list[str]:
     found = []
     for one in fields.values():
         if not one.about.is_record:
             continue
         for column in one.columns:
             for target, kind in targets.items():
-                warning = leak(column, table.column(column), target, table.column(target), kind)
+                numbers = asked(target, kind).scores == NUMBER
+                warning = leak(column, table.column(column), target, table.column(target), numbers=numbers)
                 found += [warning] if warning else []
     return found

@@ -38,7 +38,7 @@ def product(n: int = 1000, *, width: int = 8, kind: str = "classes", seed: int =
     across = _unit(across - left * (left * across).sum(1, keepdims=True))
     cosine = _hidden(random, n) / 1.5  # away from zero, so that its sign can be told
     right = cosine[:, None] * left + np.sqrt(1 - cosine**2)[:, None] * across
-    label = cosine.tolist() if kind == "number" else np.where(cosine > 0, "same", "different").tolist()
+    label = {"number": cosine, "classes": np.where(cosine > 0, "same", "different")}[kind].tolist()
     return {"left": _spread(random, left, width), "right": _spread(random, right, width), "label": label}, "label"
 
 

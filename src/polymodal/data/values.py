@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from datetime import date
 from typing import Any
 
 import numpy as np
 
-_ADORNED = re.compile(r"[$€£¥]?\s*([+-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?)\s*[$€£¥%]?")
+from polymodal.core.numbers import as_number as as_number
+
 _DIGITS = r"(?:\d{1,3}(?:[.,' ]\d{3})+|\d+)(?:[.,]\d+)?"
 _MEASURE = re.compile(rf"(?:[$€£¥]|[A-Z]{{3}}\s|[+-])?\s*[+-]?{_DIGITS}\s*(?:[^\W\d_]{{1,4}}[²³]?|°[CF]?|%|[$€£¥])?")
 _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
@@ -20,25 +20,6 @@ _DATE = re.compile(
     r"(?:[T ]\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?\s?(?:Z|[+-]\d{2}:?\d{2})?)?",
     re.IGNORECASE,
 )
-
-
-def as_number(value: Any) -> float | None:
-    """The finite number that a cell is, or None.
-
-    "1,234.5", "$5" and "12 %" are numbers; bools, digits with underscores and decimal commas ("3,14") are not.
-    """
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, str):
-        text = value.replace("_", "x")  # Python reads 1_000 as a number; people do not write it
-        try:
-            value = float(text)
-        except ValueError:
-            adorned = _ADORNED.fullmatch(text.strip())
-            value = float(adorned[1].replace(",", "")) if adorned else None
-    if isinstance(value, int | float):
-        return float(value) if math.isfinite(value) else None
-    return None
 
 
 def looks_numeric(value: Any) -> bool:

@@ -7,7 +7,9 @@ R = 1 with every weight 1.
 Truth and prediction by kind:
 - classes: class numbers [N] int, -1 where unlabelled; probabilities [N, C].
 - multilabel: 0/1 [N, C], NaN in unlabelled rows; probabilities [N, C].
-- number: values [N] in the user's units, NaN where unlabelled; values [N].
+- number: values [N] in the user's units, NaN where unlabelled; values [N], or quantiles [N, Q], whose middle is read.
+- text: words [N], empty where unlabelled; words [N].
+- numbers: values [N, D], rows with a NaN unlabelled; values [N, D]. Metrics are the mean over the numbers.
 
 Unlabelled rows do not count. A metric that the rows do not define (no row at all; one class only, for auroc) is NaN.
 """
@@ -20,7 +22,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from polymodal.core.errors import BadData, UnknownName, suggest
-from polymodal.core.types import KINDS
 from polymodal.evaluation.calibration import binned_gaps, confidences
 from polymodal.evaluation.ranks import group_totals, midranks, tie_groups
 
@@ -58,6 +59,8 @@ class Metric:
 
 def labelled(truth: np.ndarray) -> np.ndarray:
     """[N] bool: rows that carry a target."""
+    if truth.dtype.kind == "U":
+        return truth != ""
     if truth.ndim == 2:
         return ~np.isnan(truth).any(1)
     return truth >= 0 if np.issubdtype(truth.dtype, np.integer) else ~np.isnan(truth)
@@ -68,6 +71,8 @@ def check(truth: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.nda
     truth, prediction = np.asarray(truth), np.asarray(prediction)
     is_class = truth.ndim == 1 and np.issubdtype(truth.dtype, np.integer)
     expected = f"({len(truth)}, classes)" if is_class else str(truth.shape)
+    if truth.ndim == 1 and not is_class and prediction.ndim == 2:
+        prediction = prediction[:, prediction.shape[1] // 2]
     if len(prediction) != len(truth) or prediction.ndim != truth.ndim + is_class:
         raise BadData(f"The truth has shape {truth.shape}, so predictions must be {expected}; got {prediction.shape}.")
     keep = labelled(truth)
@@ -75,7 +80,7 @@ def check(truth: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.nda
         truth, prediction = truth[keep], prediction[keep]
     if is_class and len(truth) and truth.max() >= prediction.shape[1]:
         raise BadData(f"The truth holds class {truth.max()}, but predictions have {prediction.shape[1]} classes.")
-    if not np.isfinite(prediction).all():
+    if prediction.dtype.kind != "U" and not np.isfinite(prediction).all():
         raise BadData("A prediction is NaN or infinite: the model that made it diverged or read a broken value.")
     return truth, prediction
 
@@ -84,7 +89,7 @@ def primary(kind: str) -> str:
     """The metric by which models are chosen for a target of `kind`. Raises `UnknownName`."""
     names = {"classes": "accuracy", "multilabel": "f1_macro", "number": "r2"}
     if kind not in names:
-        raise UnknownName(f"No target kind is called {kind!r}.{suggest(kind, KINDS)}")
+        raise UnknownName(f"No target kind is called {kind!r}.{suggest(kind, names)}")
     return names[kind]
 
 
@@ -195,7 +200,29 @@ def _ece(truth: np.ndarray, prediction: np.ndarray, weights: np.ndarray) -> np.n
     return binned_gaps(confidence, right, np.repeat(weights, len(right) // len(weights), axis=0))
 
 
+def _exact_match(truth: np.ndarray, prediction: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    return _means(weights, truth == prediction)
+
+
+def _quadratic_kappa(truth: np.ndarray, prediction: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    said = prediction.argmax(1).astype(np.float64)
+    spread = [_means(weights, x**2) - _means(weights, x) ** 2 for x in (truth, said)]
+    apart = (_means(weights, truth) - _means(weights, said)) ** 2
+    return 1 - _ratio(_means(weights, (truth - said) ** 2), spread[0] + spread[1] + apart)
+
+
 # --- numbers ----------------------------------------------------------------------------------------------------------
+
+
+def _each(metric: Weighted) -> Weighted:
+    """A metric of one number, and of several as the mean over them."""
+
+    def mean(truth: np.ndarray, prediction: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        if truth.ndim == 1:
+            return metric(truth, prediction, weights)
+        return np.mean([metric(t, p, weights) for t, p in zip(truth.T, prediction.T)], axis=0)
+
+    return mean
 
 
 def _mae(truth: np.ndarray, prediction: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -252,16 +279,20 @@ METRICS = _table(
     ),
     Metric("top3", _CLASSES, _top3, True, "probability", "Share of rows whose class is among the first three.",
            proportion=True),
+    Metric("exact_match", ("text",), _exact_match, True, "text", "Share of rows written exactly right.",
+           proportion=True),
+    Metric("quadratic_kappa", ("ordinal",), _quadratic_kappa, True, "label",
+           "Agreement beyond chance; a miss of ordered classes costs the square of its steps.", "Cohen 1968"),
     Metric("f1_micro", _LABELS, _f1_micro, True, "label", "F1 over all labels of all rows together."),
     Metric(
         "map", _LABELS, _mean_average_precision, True, "probability", "Mean over labels of the average precision.",
         "Manning et al. 2008",
     ),
     Metric("hamming", _LABELS, _hamming, False, "label", "Share of label decisions that are wrong."),
-    Metric("r2", _NUMBER, _r2, True, "value", "Share of the variance explained; for a constant truth 1 if met, or 0."),
-    Metric("mae", _NUMBER, _mae, False, "value", "Mean absolute error, in the target's unit."),
-    Metric("rmse", _NUMBER, _rmse, False, "value", "Root of the mean squared error, in the target's unit."),
+    Metric("r2", _NUMBER, _each(_r2), True, "value", "Share of the variance explained; 1 or 0 of a constant truth."),
+    Metric("mae", _NUMBER, _each(_mae), False, "value", "Mean absolute error, in the target's unit."),
+    Metric("rmse", _NUMBER, _each(_rmse), False, "value", "Root of the mean squared error, in the target's unit."),
     Metric("mape", _NUMBER, _mape, False, "value", "Mean error as a share of the truth, over rows of truth not 0."),
-    Metric("spearman", _NUMBER, _spearman, True, "value", "Correlation of ranks; 0 for a constant prediction.",
+    Metric("spearman", _NUMBER, _each(_spearman), True, "value", "Correlation of ranks; 0 for a constant prediction.",
            "Spearman 1904"),
 )  # fmt: skip

@@ -182,6 +182,8 @@ def resample(
     """
     truth, predictions = np.asarray(truth), np.asarray(predictions)
     is_class = truth.ndim == 1 and np.issubdtype(truth.dtype, np.integer)
+    if truth.ndim == 1 and not is_class and predictions.ndim == 3:  # quantiles: their median is judged
+        predictions = predictions[..., predictions.shape[-1] // 2]
     if predictions.ndim != truth.ndim + 1 + is_class or predictions.shape[1] != len(truth):
         raise BadData(f"Predictions are [seeds, rows, ...] for the truth's {len(truth)} rows; got {predictions.shape}.")
     if groups is not None and len(groups) != len(truth):

@@ -19,6 +19,7 @@ from polymodal.ops.rows import Refused, Row, Rows
 from polymodal.preparation.parts import MediaFolder
 from polymodal.preparation.recipe import Recipe, catalogue_of
 from polymodal.preparation.run import column_cells, kinds_of
+from polymodal.targets.base import CLASSES
 
 
 def augmented(plan: Plan, folder: Path) -> tuple[Plan, list[str]]:
@@ -34,7 +35,7 @@ def augmented(plan: Plan, folder: Path) -> tuple[Plan, list[str]]:
         if isinstance(name, str) and catalogue_of(name) is not AUGMENT and ":" not in name:
             raise BadArgument(f"{name!r} is no augmentation: use it in `polymodal prepare`.{suggest(name, AUGMENT)}")
     kinds = _kinds(plan)
-    labels = {name: "category" for name, kind in plan.schema.targets.items() if kind == "classes"}  # for SMOTE, MixUp
+    labels = {target.name: "category" for target in plan.targets if target.scores == CLASSES}  # for SMOTE, MixUp
     copies, broken = _copies(plan, recipe, kinds, labels, folder)
     notes = [f"{len(copies)} augmented copies of {len(plan.rows('train'))} training rows."]
     if broken:

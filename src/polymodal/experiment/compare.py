@@ -12,11 +12,11 @@ import numpy as np
 
 from polymodal.core.errors import PolymodalError
 from polymodal.core.files import writing
-from polymodal.core.types import Target
-from polymodal.evaluation.metrics import METRICS, Metric, primary
+from polymodal.evaluation.metrics import METRICS, Metric
 from polymodal.evaluation.statistics import Interval, Paired, bootstrap, caruana, paired
 from polymodal.models.strategy import Strategy
 from polymodal.report.wording import signed
+from polymodal.targets.base import Target
 
 COLUMNS = (
     "strategy",
@@ -88,7 +88,7 @@ class Question:
 
     @property
     def metric(self) -> Metric:
-        return METRICS[primary(self.target.kind)]
+        return METRICS[self.target.metrics[0]]
 
 
 @dataclass(frozen=True)
@@ -122,12 +122,11 @@ def score_of(outcome: Outcome, questions: Sequence[Question]) -> float:
 
 
 def chance(questions: Sequence[Question], seeds: int) -> Outcome:
-    """Predicts the training frequencies, or the training mean, for every row."""
+    """Predicts for every row what the training rows' targets alone say: their frequencies, or their mean."""
 
     def constant(target: Target, rows: int) -> np.ndarray:
-        if target.kind == "number":
-            return np.full((seeds, rows), target.restore(np.zeros(1))[0])
-        return np.broadcast_to(np.array(target.frequencies), (seeds, rows, target.width)).copy()
+        one = np.asarray(target.chance())
+        return np.broadcast_to(one, (seeds, rows, *one.shape)).copy()
 
     return Outcome(
         Strategy("chance", "chance", ()),

@@ -12,20 +12,20 @@ import numpy as np
 import torch
 
 from polymodal.core.files import write_json
-from polymodal.core.types import Target
 from polymodal.data.storage.dataset import Dataset
-from polymodal.evaluation.metrics import compute, primary
+from polymodal.evaluation.metrics import METRICS
 from polymodal.experiment.balance import balance
 from polymodal.experiment.compare import Comparison, Outcome, Question, chance, compare, ensemble, write_leaderboard
 from polymodal.experiment.plan import Plan
 from polymodal.experiment.results import Results
 from polymodal.inference.evaluation import Evaluation, evaluate
-from polymodal.inference.predictor import Predictor, answer_columns
+from polymodal.inference.predictor import Predictor
 from polymodal.inference.run import Run
 from polymodal.process.base import Processor
 from polymodal.report.report import write_report
 from polymodal.runs.folder import environment
 from polymodal.runs.progress import Log, Progress, tracker_of, write_trackers
+from polymodal.targets.base import Target
 
 
 def finalize(
@@ -44,7 +44,7 @@ def finalize(
     questions = [question_of(plan, t) for t in plan.targets]
     outcomes = finished.outcomes()
     fusions = [o for o in outcomes if o.level != "single" and not o.strategy.finetuned]
-    if plan.config.ensemble and len(fusions) > 1 and len(questions) == 1:
+    if plan.config.ensemble and len(fusions) > 1 and len(questions) == 1 and plan.targets[0].scores:
         outcomes.append(ensemble(fusions, questions[0]))
     outcomes.append(chance(questions, len(finished.seeds)))
     config = plan.config
@@ -61,7 +61,7 @@ def finalize(
     run = Run(folder, predictor)
     test = plan.rows("test")
     scores = {
-        t.name: finished.scores(chosen, comparison.seed, predictor, t, "test") / predictor.temperature.get(t.name, 1.0)
+        t.name: predictor.tempered(t.name, finished.scores(chosen, comparison.seed, predictor, t, "test"))
         for t in plan.targets
     }
     _write_predictions(folder / "predictions_test.parquet", plan, predictor, scores, test)
@@ -81,8 +81,7 @@ def finalize(
 
 def question_of(plan: Plan, target: Target) -> Question:
     def truth(part: str) -> np.ndarray:
-        encoded = plan.truth[target.name][plan.rows(part)]
-        return target.restore(encoded) if target.kind == "number" else encoded
+        return target.truth(plan.truth[target.name][plan.rows(part)])
 
     groups = plan.groups()
     test = plan.rows("test")
@@ -95,7 +94,7 @@ def _metrics(plan: Plan, c: Comparison, questions: Sequence[Question], chosen: O
     found: dict[str, Any] = {}
     for q in questions:
         name = q.target.name
-        each = [compute(q.target.kind, q.test, p) for p in chosen.test[name]]
+        each = [{m: METRICS[m](q.test, p) for m in q.target.metrics} for p in chosen.test[name]]
         test: dict[str, Any] = {m: {"mean": float(np.mean([e[m] for e in each]))} for m in each[0]}
         test[q.metric.name] = {
             "mean": row[name]["test_mean"],
@@ -126,7 +125,7 @@ def _write_predictions(
     for target in plan.targets:
         cells = plan.table.column(target.name)
         columns[f"{target.name}_truth"] = [None if cells[i] is None else cells[i] for i in rows]
-        columns |= answer_columns(target, predictor.decode(target, scores[target.name]))
+        columns |= target.columns(predictor.decode(target, scores[target.name]))
     pq.write_table(pa.table(columns), path)
 
 
@@ -146,8 +145,9 @@ def _evaluation(
     return {
         "target": target.name,
         "kind": target.kind,
-        "classes": list(target.classes),
-        "primary": primary(target.kind),
+        "task": target.task,
+        "classes": list(target.labels),
+        "primary": target.metrics[0],
         "chosen": c.chosen,
         "greater_is_better": Question(target, np.zeros(0), np.zeros(0)).metric.greater_is_better,
         "verdict": {

@@ -13,20 +13,20 @@ import numpy as np
 from polymodal.config import Config
 from polymodal.core.errors import BadArgument, BadData, UnknownName, suggest
 from polymodal.core.registry import Spec, label, plain
-from polymodal.core.types import Target
 from polymodal.data.inputs import Inputs
 from polymodal.data.kinds import KINDS
 from polymodal.data.links import link_notes
 from polymodal.data.schema import Schema
 from polymodal.data.split import PARTS, fold_ids
 from polymodal.data.tables.source import Table
-from polymodal.data.target import encode_target, fit_target, unseen
 from polymodal.encoders import ENCODERS
 from polymodal.experiment.strategies import check, check_aligner, compared, settled, strategies, varied
 from polymodal.heads import HEADS
 from polymodal.models.build import Heads, build_answer
 from polymodal.models.specs import listed, portable, processor_spec
 from polymodal.models.strategy import Strategy
+from polymodal.targets import TARGETS
+from polymodal.targets.base import Target, asked, fitted
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,13 +95,7 @@ class Plan:
         """The plan in words."""
         counts = ", ".join(f"{len(self.rows(part))} {part}" for part in PARTS)
         lines = [f"Rows: {counts}."]
-        for target in self.targets:
-            what = (
-                f"{len(target.classes)} classes"
-                if target.classes
-                else "a number" + (", by its logarithm" if target.log else "")
-            )
-            lines.append(f"Target: {target.name} ({what}).")
+        lines += [f"Target: {target.name} ({target.summary})." for target in self.targets]
         lines.append("Streams:")
         for name, f in self.schema.fields.items():
             encoder = label(self.encoders[name])
@@ -161,14 +155,14 @@ def plan(
     )
     targets, truth = _targets(table, resolved, split, notes)
     objectives = _objectives(config, targets, notes)
-    table, split, truth = _labelled(table, split, truth, notes)
+    table, split, truth = _labelled(table, targets, split, truth, notes)
     if empty := [part for i, part in enumerate(PARTS) if not (split == i).any()]:
         raise BadData(
             f"No row is left for {' and '.join(empty)}, of {len(table)}: train, valid and test must share the target's "
             "values. Give more rows, another target, or --valid and --test."
         )
     encoders = {name: _encoder(name, f.kind, config) for name, f in resolved.fields.items()}
-    found = strategies(tuple(resolved.fields), config.fusion, [t.kind for t in targets], notes)
+    found = strategies(tuple(resolved.fields), config.fusion, targets, notes)
     objective = None if config.objective is None else [portable(spec) for spec in listed(config.objective)]
     align = None if config.align is None else portable(config.align)
     found = varied(found, objective, align, config.align_weight)
@@ -230,17 +224,20 @@ def _check_names(config: Config, schema: Schema) -> None:
             if name not in allowed:
                 raise UnknownName(f"{option} names {name!r}, which is {what}.{suggest(name, allowed)}")
     for name, spec in config.heads.items():
-        kind, kinds = schema.targets[name], HEADS.resolve(spec)[0].kinds  # type: ignore[attr-defined]
-        if kind not in kinds:
-            raise BadArgument(f"The head {label(spec)} answers {' and '.join(kinds)}; the target {name!r} is {kind}.")
+        target, answers = asked(name, schema.targets[name]), HEADS.resolve(spec)[0].answers  # type: ignore[attr-defined]
+        if not isinstance(target, answers):
+            kinds = " and ".join(TARGETS.name_of(cls) for cls in answers)
+            raise BadArgument(f"The head {label(spec)} answers {kinds}; the target {name!r} is {target.kind}.")
 
 
 def _held(table: Table, schema: Schema) -> dict[str, Any]:
     """By what a split of these rows is stratified, and what stays together."""
     name, kind = next(iter(schema.targets.items()))
-    labels = table.column(name)
-    codes = encode_target(fit_target(name, kind, labels), labels)
-    return {"labels": codes, "groups": table.column(schema.group) if schema.group else None}
+    target = fitted(name, kind, table.column(name))
+    return {
+        "labels": target.strata(target.encode(table.column(name))),
+        "groups": table.column(schema.group) if schema.group else None,
+    }
 
 
 def _targets(
@@ -250,22 +247,20 @@ def _targets(
     train = np.flatnonzero(split == 0)
     for name, kind in schema.targets.items():
         values = table.column(name)
-        target = fit_target(name, kind, [values[i] for i in train])
+        target = fitted(name, kind, [values[i] for i in train])
         targets.append(target)
-        if strange := unseen(target, values):
+        if strange := target.unseen(values):
             shown = ", ".join(f"{value!r} ({count})" for value, count in list(strange.items())[:5])
             notes.append(f"{name}: {sum(strange.values())} cells hold no value known from training: {shown}.")
-        truth[name] = encode_target(target, values)
+        truth[name] = target.encode(values)
     return tuple(targets), truth
 
 
 def _labelled(
-    table: Table, split: np.ndarray, truth: Mapping[str, np.ndarray], notes: list[str]
+    table: Table, targets: Sequence[Target], split: np.ndarray, truth: Mapping[str, np.ndarray], notes: list[str]
 ) -> tuple[Table, np.ndarray, dict[str, np.ndarray]]:
     """Rows without any target cannot be learned from or judged: they are left out, and counted in a note."""
-    known = np.zeros(len(table), dtype=bool)
-    for values in truth.values():
-        known |= values >= 0 if values.dtype.kind == "i" else np.isfinite(values.reshape(len(values), -1)).any(1)
+    known = np.any([target.known(truth[target.name]) for target in targets], axis=0)
     if known.all():
         return table, split, dict(truth)
     notes.append(f"{int((~known).sum())} rows have no usable target and are left out.")
@@ -279,13 +274,12 @@ def _check_deploy(config: Config, names: Sequence[str]) -> None:
 
 def _objectives(config: Config, targets: Sequence[Target], notes: list[str]) -> list[Spec | Sequence[Spec]]:
     """The objectives to compare, as JSON can carry them. Raises for a name or option that the catalogues lack."""
-    kinds = [t.kind for t in targets]
     if config.objective is not None:
-        check(config.objective, kinds)
+        check(config.objective, targets)
     if config.align is not None:
         check_aligner(config.align)
-    asked = settled(config.objectives, kinds, notes)
-    return [[portable(s) for s in o] if isinstance(o, list | tuple) else portable(o) for o in asked]
+    shown = settled(config.objectives, targets, notes)
+    return [[portable(s) for s in o] if isinstance(o, list | tuple) else portable(o) for o in shown]
 
 
 def _folds(
@@ -297,7 +291,11 @@ def _folds(
     if config.crossfit and len(train) >= 2 * config.crossfit:
         groups = [table.column(schema.group)[i] for i in train] if schema.group else None
         fold[train] = fold_ids(
-            len(train), config.crossfit, labels=truth[target.name][train], groups=groups, seed=config.seed
+            len(train),
+            config.crossfit,
+            labels=target.strata(truth[target.name][train]),
+            groups=groups,
+            seed=config.seed,
         )
     return fold
 

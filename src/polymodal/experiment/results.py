@@ -15,18 +15,17 @@ from torch import Tensor
 
 from polymodal.core.errors import PolymodalError
 from polymodal.core.files import read_json
-from polymodal.core.types import Target
 from polymodal.data.neighbours import Memory
-from polymodal.evaluation.calibration import conformal_radius, fit_temperature
 from polymodal.experiment.compare import Outcome
 from polymodal.experiment.neighbours import memory_path
 from polymodal.experiment.plan import Plan
-from polymodal.experiment.work import answer_out, encoder_out, prediction_of
+from polymodal.experiment.work import answer_out, encoder_out
 from polymodal.inference.predictor import Member, Predictor, assemble_answer, under
 from polymodal.models.build import Heads, build_encoder
 from polymodal.models.strategy import Strategy
 from polymodal.nn.layers.named import module_name
 from polymodal.process.base import Processor
+from polymodal.targets.base import Target
 
 
 class Results:
@@ -106,7 +105,7 @@ class Results:
         for target in self.plan.targets:
             head = self.heads.build(1, target)
             decoded = [head.decode(torch.from_numpy(s[f"{split}/{target.name}"])) for s in scores]
-            stacked[target.name] = np.stack([prediction_of(target, d) for d in decoded])
+            stacked[target.name] = np.stack([target.prediction(d) for d in decoded])
         return stacked
 
     def _scores(self, name: str, seed: int) -> dict[str, np.ndarray]:
@@ -149,10 +148,10 @@ class Results:
         for target in plan.targets:
             truth = plan.truth[target.name][plan.rows("valid")]
             scores = self.scores(chosen, position, predictor, target, "valid").numpy()
-            if target.kind == "number":
-                predictor.radius[target.name] = conformal_radius(truth, scores[:, 0], 0.9)
-            else:
-                predictor.temperature[target.name] = fit_temperature(scores, truth)
+            if (radius := target.radius(scores, truth)) is not None:
+                predictor.radius[target.name] = radius
+            if (temperature := target.temperature(scores, truth)) is not None:
+                predictor.temperature[target.name] = temperature
         return predictor
 
     def scores(self, chosen: Outcome, position: int, predictor: Predictor, target: Target, split: str) -> Tensor:

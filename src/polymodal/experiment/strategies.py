@@ -8,9 +8,10 @@ from dataclasses import replace
 from polymodal.aligners import ALIGNERS
 from polymodal.core.errors import BadArgument, suggest
 from polymodal.core.registry import Spec, label
-from polymodal.models.specs import CATALOGUES, listed, portable, resolved
+from polymodal.models.specs import CATALOGUES, listed, portable, resolved, serves
 from polymodal.models.strategy import Strategy
 from polymodal.objectives import OBJECTIVES
+from polymodal.targets.base import Target
 
 AUTO = ("concat", "gated", "attention", "late_mean", "product", "stacking")
 ALWAYS = ("concat", "late_mean")
@@ -54,9 +55,9 @@ def compared(
 
 
 def settled(
-    objectives: str | Sequence[Spec] | None, kinds: Sequence[str], notes: list[str]
+    objectives: str | Sequence[Spec] | None, targets: Sequence[Target], notes: list[str]
 ) -> list[Spec | Sequence[Spec]]:
-    """The objectives to compare. `all` leaves out those that the targets' kinds do not allow, and says so in `notes`.
+    """The objectives to compare. `all` leaves out those that do not serve the targets, and says so in `notes`.
 
     Raises `UnknownName` or `BadArgument` as `check`.
     """
@@ -65,28 +66,32 @@ def settled(
     if objectives != "all":
         named: list[Spec | Sequence[Spec]] = [objectives] if isinstance(objectives, str) else list(objectives)
         for objective in named:
-            check(objective, kinds)
+            check(objective, targets)
         return named
-    left_out = [name for name in OBJECTIVES if not _serves(OBJECTIVES.load(name), kinds)]
+    left_out = [name for name in OBJECTIVES if not _serves(OBJECTIVES.load(name), targets)]
     if left_out:
         notes.append(f"Objectives left out, since they do not serve these targets: {', '.join(left_out)}.")
     return [name for name in OBJECTIVES if name not in left_out]
 
 
-def check(objective: Spec | Sequence[Spec], kinds: Sequence[str]) -> None:
-    """Raise `UnknownName` or `BadArgument` unless every part is an objective for targets of these `kinds`."""
+def check(objective: Spec | Sequence[Spec], targets: Sequence[Target]) -> None:
+    """Raise `UnknownName` or `BadArgument` unless every part is an objective for these targets."""
     for spec in listed(objective):
         cls, _ = OBJECTIVES.resolve(spec)
-        if not _serves(cls, kinds):
+        if not _serves(cls, targets):
             raise BadArgument(
-                f"The objective {label(spec)} does not serve {len(kinds)} target{'s' * (len(kinds) > 1)} of the kind "
-                f"{' and '.join(sorted(set(kinds)))}: it is for {' and '.join(cls.kinds)}"  # type: ignore[attr-defined]
+                f"The objective {label(spec)} does not serve {len(targets)} target{'s' * (len(targets) > 1)} of the "
+                f"kind {_kinds(targets)}: it needs scores of {' or '.join(cls.needs)}"  # type: ignore[attr-defined]
                 f"{', one target' if cls.single else ''}."  # type: ignore[attr-defined]
             )
 
 
-def _serves(cls: type, kinds: Sequence[str]) -> bool:
-    return set(kinds) <= set(cls.kinds) and not (cls.single and len(kinds) > 1)  # type: ignore[attr-defined]
+def _serves(cls: type, targets: Sequence[Target]) -> bool:
+    return serves(cls.needs, targets) and not (cls.single and len(targets) > 1)  # type: ignore[attr-defined]
+
+
+def _kinds(targets: Iterable[Target]) -> str:
+    return " and ".join(sorted({t.kind for t in targets}))
 
 
 def check_aligner(align: Spec) -> None:
@@ -100,12 +105,15 @@ def check_aligner(align: Spec) -> None:
 
 
 def strategies(
-    streams: Sequence[str], fusion: Spec | Sequence[Spec], kinds: Collection[str] = (), notes: list[str] | None = None
+    streams: Sequence[str],
+    fusion: Spec | Sequence[Spec],
+    targets: Collection[Target] = (),
+    notes: list[str] | None = None,
 ) -> tuple[Strategy, ...]:
     """The strategies to compare: what was asked for, and always each stream alone, concat and late mean.
 
-    `all` leaves out what is not defined for targets of these `kinds`, and says so in `notes`; asked for by name it is
-    refused with `BadArgument`.
+    What is not defined for these `targets` is left out, and `notes` say so; asked for by name it is refused with
+    `BadArgument`.
     """
     kept = [Strategy("single", "late_mean", (name,)) for name in streams]
     if len(streams) < 2:
@@ -116,6 +124,7 @@ def strategies(
         specs = list(AUTO)
     else:
         specs = listed(fusion)
+    named = [spec for spec in specs if fusion not in ("all", "auto")]
     specs += [name for name in ALWAYS if name not in specs]
     names: set[str] = set()
     left_out = []
@@ -124,18 +133,16 @@ def strategies(
         if name in names:
             raise BadArgument(f"The fusion {name} was given twice.")
         names.add(name)
-        allowed = part.kinds
-        if allowed is None or set(kinds) <= allowed:
+        needs = part.needs
+        if serves(needs, targets):
             kept.append(Strategy(part.family, portable(spec), tuple(streams), name))
-        elif fusion == "all":
+        elif spec not in named:
             left_out.append(name)
         else:
             raise BadArgument(
-                f"The fusion {name} is defined for {' and '.join(sorted(allowed))} only; the targets here are "
-                f"{' and '.join(sorted(set(kinds)))}. Leave it out, or name the targets apart."
+                f"The fusion {name} is defined for scores of {' and '.join(sorted(needs or ()))} only; the targets "
+                f"here are {_kinds(targets)}. Leave it out, or name the targets apart."
             )
     if left_out and notes is not None:
-        notes.append(
-            f"Left out, since it is not defined for {' and '.join(sorted(set(kinds)))}: {', '.join(left_out)}."
-        )
+        notes.append(f"Left out, since it is not defined for {_kinds(targets)}: {', '.join(left_out)}.")
     return tuple(kept)

@@ -16,16 +16,16 @@ from torch import Tensor, nn
 
 from polymodal.core.digest import safe_name
 from polymodal.core.files import read_json, writing
-from polymodal.core.types import Target
 from polymodal.data.kinds import KINDS
 from polymodal.data.storage.dataset import Dataset
 from polymodal.data.storage.store import Store
-from polymodal.evaluation.metrics import METRICS, primary
+from polymodal.evaluation.metrics import METRICS
 from polymodal.models.base import Answer
 from polymodal.models.build import Heads
 from polymodal.models.strategy import Strategy
 from polymodal.runs.events import EpochEnd
 from polymodal.runs.pool import Job
+from polymodal.targets.base import Target
 from polymodal.train.features import Features
 from polymodal.train.loop import Epoch
 
@@ -66,26 +66,18 @@ class Work:
 
     def truth(self, target: Target, rows: np.ndarray) -> np.ndarray:
         """The truth of `rows` as metrics read it: class numbers, multi-hot rows, or numbers in the user's units."""
-        encoded = self.dataset.targets[target.name][rows]
-        return target.restore(encoded) if target.kind == "number" else encoded
+        return target.truth(self.dataset.targets[target.name][rows])
 
     def score(self, target: Target, prediction: np.ndarray, rows: np.ndarray) -> float:
         """The primary metric of `rows`, turned so that greater is better."""
-        metric = METRICS[primary(target.kind)]
+        metric = METRICS[target.metrics[0]]
         value = metric(self.truth(target, rows), prediction)
         return value if metric.greater_is_better else -value
 
     def mean_score(self, answer: Answer, scores: Mapping[str, Tensor], rows: np.ndarray) -> float:
         """The mean over targets of `score`."""
-        found = [
-            self.score(t, prediction_of(t, answer.head(t.name).decode(scores[t.name])), rows) for t in self.targets
-        ]
+        found = [self.score(t, t.prediction(answer.head(t.name).decode(scores[t.name])), rows) for t in self.targets]
         return float(np.mean(found))
-
-
-def prediction_of(target: Target, decoded: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The array that metrics read: probabilities [N, C], or numbers [N] in the user's units."""
-    return decoded["value"] if target.kind == "number" else decoded["probability"]
 
 
 def open_work(folder: str) -> Work:
@@ -106,11 +98,7 @@ def open_features(folder: str, streams: tuple[str, ...], pooled_only: bool) -> F
 
 def labelled_rows(work: Work, rows: np.ndarray) -> np.ndarray:
     """The rows that carry at least one target."""
-    known = np.zeros(len(rows), dtype=bool)
-    for target in work.targets:
-        values = work.dataset.targets[target.name][rows]
-        known |= values >= 0 if target.kind == "classes" else ~np.isnan(values.reshape(len(rows), -1)).any(1)
-    return rows[known]
+    return rows[np.any([t.known(work.dataset.targets[t.name][rows]) for t in work.targets], axis=0)]
 
 
 def held_out(work: Work, score: Callable[[np.ndarray], Mapping[str, Tensor]]) -> dict[str, np.ndarray]:

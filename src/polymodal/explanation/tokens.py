@@ -59,20 +59,5 @@ def shares(tokens: Tokens) -> Tensor:
     return torch.where(tokens.mask, found[..., 0], 0.0).to(tokens.x.dtype)
 
 
-def decided(scores: Tensor, kind: str, *, of: Tensor | None = None) -> Tensor:
-    """[B] how decidedly scores [B, C] say an answer, as a number whose gradient does not vanish when they are sure.
-
-    The answer is that of the scores `of` [B, C] (default: their own). `classes`: log-odds of the answered class against
-    all others; `multilabel`: log-odds of the likeliest label; `number`: the number.
-    """
-    if kind == "number":
-        return scores[:, 0]
-    best = (scores if of is None else of).argmax(1, keepdim=True)
-    if kind == "multilabel":
-        return scores.gather(1, best)[:, 0]
-    others = scores.scatter(1, best, float("-inf"))
-    return scores.gather(1, best)[:, 0] - others.logsumexp(1)
-
-
 def _leaf(tokens: Tokens) -> Tokens:
     return replace(tokens, x=tokens.x.detach().requires_grad_(), pooled=tokens.pooled.detach().requires_grad_())

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from polymodal.core.errors import BadArgument, BadData, suggest
 from polymodal.core.part import Part
-from polymodal.core.types import KINDS, Tokens
+from polymodal.core.types import Tokens
+from polymodal.targets.base import MEANINGS
 
 Loss = Callable[[Tensor, Tensor], Tensor]  # of scores [n, width] and encoded targets [n, …]
 
@@ -55,21 +56,22 @@ class Fusion(Part):
 class DecisionFusion(Part):
     """Joins the scores that each stream's own head gave: late fusion.
 
-    Scores are logits for classes and multilabel, standardised values for a number: `kind` says which.
+    What scores mean, `meaning` says: `classes` (logits), `multilabel` (log-odds) or `number` (standardised values); see
+    `targets.base`.
     """
 
     level: ClassVar[str] = "decision"
-    kinds: ClassVar[tuple[str, ...]] = KINDS  # of targets for which the rule is defined
+    needs: ClassVar[tuple[str, ...]] = MEANINGS  # what scores may mean for the rule to be defined
 
-    def __init__(self, names: Sequence[str], kind: str, width: int):
+    def __init__(self, names: Sequence[str], meaning: str, width: int):
         super().__init__()
-        if kind not in self.kinds:
+        if meaning not in self.needs:
             raise BadArgument(
-                f"{type(self).__name__} combines answers of the kind {' or '.join(self.kinds)}, not {kind}. For every "
-                "kind there are late_mean, late_weighted, product and stacking."
+                f"{type(self).__name__} combines scores of {' or '.join(self.needs)}, not of {meaning}. For all of "
+                "them there are late_mean, late_weighted, product and stacking."
             )
         self.names = tuple(sorted(names))
-        self.kind = kind
+        self.meaning = meaning
         self.width = width
 
     @final  # type: ignore[misc]

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from polymodal.core.errors import BadArgument, BadData, suggest
-from polymodal.core.types import KINDS, Tokens
+from polymodal.core.types import Tokens
 from polymodal.nn.check import check_count
 from polymodal.nn.trees import NODE_FIELDS, Forest
+from polymodal.targets.base import CLASSES, MEANINGS, MULTILABEL
 
 RAREST = 1e-4  # the share given to a class or label that fitting never saw
 ENOUGH = 100  # labelled rows from which a tenth is set aside to stop early
@@ -37,7 +38,8 @@ class Boosted(nn.Module):
     """Gradient-boosted trees (Friedman 2001) grown on histograms (Ke et al. 2017).
 
     A missing feature is NaN and goes the way learned at each split. Classes: a tree a round and class (one for two
-    classes); multilabel: a model a label; number: the squared error. Where there are 100 labelled rows or more, a
+    classes); multilabel: a model a label; number: the squared error, or the
+    pinball loss of a quantile. Where there are 100 labelled rows or more, a
     tenth of them stops the fitting once `patience` rounds brought nothing.
 
     `facts` is what `facts()` of a fitted one returned: it allots the buffers, so that `load_state_dict` can fill
@@ -71,23 +73,32 @@ class Boosted(nn.Module):
         return self.forest.sizes()
 
     def fit(
-        self, features: np.ndarray, target: np.ndarray, kind: str, *, width: int | None = None, seed: int = 0
+        self,
+        features: np.ndarray,
+        target: np.ndarray,
+        meaning: str,
+        *,
+        width: int | None = None,
+        seed: int = 0,
+        levels: Sequence[float] = (),
     ) -> Boosted:
         """Fit to `features` [N, F] float, NaN = missing, and an encoded `target`; returns itself.
 
-        `kind` classes: int [N], -1 = unlabelled; multilabel: 0/1 [N, C], NaN = unknown; number: float [N], NaN =
-        unlabelled. `width` is the number of scores: by default the labels' own (for classes: the highest seen, plus
-        one). Raises `BadArgument` for an unknown kind, `BadData` where no row is labelled.
+        By the `meaning` of scores, classes: int [N], -1 = unlabelled; multilabel: 0/1 [N, C], NaN = unknown; number:
+        float [N] or [N, D], NaN = unlabelled. With `levels`, each gives a quantile of the number. `width` is the number
+        of scores: by default the labels' own (for classes: the
+        highest seen, plus one). Raises `BadArgument` for an unknown meaning, `BadData` where no row is labelled.
         """
-        if kind not in KINDS:
-            raise BadArgument(f"Unknown kind of target {kind!r}.{suggest(kind, KINDS)}")
+        if meaning not in MEANINGS:
+            raise BadArgument(f"Trees give no scores of {meaning!r}.{suggest(meaning, MEANINGS)}")
         features, target = np.asarray(features, np.float32), np.asarray(target)
-        if kind == "classes":
+        if meaning == CLASSES:
             pieces = [self._fit_classes(features, target, width or int(target.max()) + 1, seed)]
-        elif kind == "multilabel":
+        elif meaning == MULTILABEL:
             pieces = [self._fit_label(features, target[:, c], seed) for c in range(target.shape[1])]
         else:
-            pieces = [self._fit_number(features, target.reshape(-1), seed)]
+            columns = target.reshape(len(target), -1).T
+            pieces = [self._fit_number(features, c, seed, level) for c in columns for level in levels or (None,)]
         self.forest = _joined(pieces, features.shape[1])
         return self
 
@@ -122,11 +133,12 @@ class Boosted(nn.Module):
             return _Piece(np.array([np.log(share / (1 - share))]), [])
         return _grow(self._classifier(np.bincount(values), seed), features[rows], values)
 
-    def _fit_number(self, features: np.ndarray, target: np.ndarray, seed: int) -> _Piece:
+    def _fit_number(self, features: np.ndarray, target: np.ndarray, seed: int, level: float | None) -> _Piece:
         from sklearn.ensemble import HistGradientBoostingRegressor
 
         rows = _labelled(~np.isnan(target))
-        model = HistGradientBoostingRegressor(**self._options(len(rows) >= ENOUGH, seed))
+        loss = {} if level is None else {"loss": "quantile", "quantile": level}
+        model = HistGradientBoostingRegressor(**self._options(len(rows) >= ENOUGH, seed), **loss)
         return _grow(model, features[rows], target[rows].astype(np.float64))
 
     def _classifier(self, counts: np.ndarray, seed: int) -> Any:

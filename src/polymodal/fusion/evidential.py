@@ -13,6 +13,7 @@ from polymodal.fusion.base import DecisionFusion, Loss
 from polymodal.nn.check import check_count
 from polymodal.nn.dirichlet import evidential_loss, joined_evidence, log_joined, log_mean
 from polymodal.nn.precision import at_least_float32
+from polymodal.targets.base import CLASSES
 
 
 class Tmc(DecisionFusion):
@@ -27,11 +28,11 @@ class Tmc(DecisionFusion):
     in proportion before. Only for classes: raises `BadArgument` for other targets.
     """
 
-    kinds: ClassVar[tuple[str, ...]] = ("classes",)
+    needs: ClassVar[tuple[str, ...]] = (CLASSES,)
     steps: Tensor
 
-    def __init__(self, names: Sequence[str], kind: str, width: int, *, anneal: int = 200):
-        super().__init__(names, kind, width)
+    def __init__(self, names: Sequence[str], meaning: str, width: int, *, anneal: int = 200):
+        super().__init__(names, meaning, width)
         self.anneal = check_count("anneal", anneal)
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 

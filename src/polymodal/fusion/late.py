@@ -18,11 +18,12 @@ from polymodal.core.errors import BadArgument, suggest
 from polymodal.fusion.base import DecisionFusion
 from polymodal.nn.precision import at_least_float32
 from polymodal.nn.simplex import Alpha, Simplex, simplex_grid
+from polymodal.targets.base import CLASSES, MULTILABEL, NUMBER
 
 LEAST_LOG = -12.0  # of a stream's log-probability in stacking, so that no one answer swamps the rest
 
 
-def _pool(scores: Tensor, weights: Tensor, kind: str) -> Tensor:
+def _pool(scores: Tensor, weights: Tensor, meaning: str) -> Tensor:
     """The weighted mean of the streams' probabilities or values: [B, K, W] and weights [B, K] to scores [B, W].
 
     Where no weight is given, every stream counts equally: the scores there are zero, so the answer is the indifferent
@@ -31,10 +32,10 @@ def _pool(scores: Tensor, weights: Tensor, kind: str) -> Tensor:
     scores = at_least_float32(scores)
     none = weights.sum(1, keepdim=True) == 0
     weights = torch.where(none, 1 / scores.shape[1], weights)[..., None]
-    if kind == "number":
+    if meaning == NUMBER:
         return torch.sum(scores * weights, 1)
     logs = weights.clamp(min=torch.finfo(weights.dtype).tiny).log().masked_fill(weights == 0, -math.inf)
-    if kind == "classes":
+    if meaning == CLASSES:
         return torch.logsumexp(scores.log_softmax(-1) + logs, 1)
     return torch.logsumexp(F.logsigmoid(scores) + logs, 1) - torch.logsumexp(F.logsigmoid(-scores) + logs, 1)
 
@@ -44,7 +45,7 @@ class LateMean(DecisionFusion):
 
     def combine(self, scores: Tensor, present: Tensor) -> Tensor:
         weights = present.to(at_least_float32(scores).dtype)
-        return _pool(scores, weights / weights.sum(1, keepdim=True).clamp(min=1), self.kind)
+        return _pool(scores, weights / weights.sum(1, keepdim=True).clamp(min=1), self.meaning)
 
 
 class LateWeighted(DecisionFusion):
@@ -57,9 +58,9 @@ class LateWeighted(DecisionFusion):
     """
 
     def __init__(
-        self, names: Sequence[str], kind: str, width: int, *, alpha: Alpha = "learned", temperature: bool = True
+        self, names: Sequence[str], meaning: str, width: int, *, alpha: Alpha = "learned", temperature: bool = True
     ):
-        super().__init__(names, kind, width)
+        super().__init__(names, meaning, width)
         self.alpha = alpha
         self.temperature = temperature
         self.weights = Simplex(self.names, alpha)
@@ -73,7 +74,7 @@ class LateWeighted(DecisionFusion):
     def combine(self, scores: Tensor, present: Tensor) -> Tensor:
         if self.log_temperature is not None:
             scores = at_least_float32(scores) * torch.exp(-self.log_temperature)[:, None]
-        return _pool(scores, self.weights(present), self.kind)
+        return _pool(scores, self.weights(present), self.meaning)
 
 
 class Product(DecisionFusion):
@@ -88,12 +89,12 @@ class Product(DecisionFusion):
     `BadArgument` for anything else.
     """
 
-    def __init__(self, names: Sequence[str], kind: str, width: int, *, prior: str | Sequence[float] = "learned"):
-        super().__init__(names, kind, width)
+    def __init__(self, names: Sequence[str], meaning: str, width: int, *, prior: str | Sequence[float] = "learned"):
+        super().__init__(names, meaning, width)
         self.prior = prior
-        start = _prior_scores(prior, kind, width)
-        self.surplus = nn.Parameter(torch.zeros(len(self.names))) if kind == "number" else None
-        self.log_prior = nn.Parameter(start, requires_grad=prior == "learned") if kind != "number" else None
+        start = _prior_scores(prior, meaning, width)
+        self.surplus = nn.Parameter(torch.zeros(len(self.names))) if meaning == NUMBER else None
+        self.log_prior = nn.Parameter(start, requires_grad=prior == "learned") if meaning != NUMBER else None
 
     def combine(self, scores: Tensor, present: Tensor) -> Tensor:
         scores, count = at_least_float32(scores), present.sum(1, keepdim=True)
@@ -103,13 +104,13 @@ class Product(DecisionFusion):
             return torch.sum(precision * scores, 1) / (1 + surplus.sum(1, keepdim=True))
         assert self.log_prior is not None
         again = (count - 1).clamp(min=0)
-        if self.kind == "multilabel":
+        if self.meaning == MULTILABEL:
             return scores.sum(1) - again * self.log_prior
         each = scores.log_softmax(-1) * present[..., None]
         return (each.sum(1) - again * self.log_prior.log_softmax(-1)).log_softmax(-1)
 
 
-def _prior_scores(prior: str | Sequence[float], kind: str, width: int) -> Tensor:
+def _prior_scores(prior: str | Sequence[float], meaning: str, width: int) -> Tensor:
     """Logits of the prior. Raises `BadArgument`."""
     if isinstance(prior, str):
         if prior not in ("learned", "uniform"):
@@ -117,13 +118,13 @@ def _prior_scores(prior: str | Sequence[float], kind: str, width: int) -> Tensor
             raise BadArgument(f"prior is 'learned', 'uniform' or probabilities; got {prior!r}.{near}")
         return torch.zeros(width)
     given = torch.tensor([float(p) for p in prior])
-    if kind == "number":
+    if meaning == NUMBER:
         raise BadArgument("For a number the prior is the standard normal; leave prior out.")
     if len(given) != width or (given <= 0).any() or (given >= 1).any():
         raise BadArgument(f"prior needs {width} probabilities between 0 and 1, one a class; got {list(prior)}.")
-    if kind == "classes" and abs(float(given.sum()) - 1) > 1e-3:
+    if meaning == CLASSES and abs(float(given.sum()) - 1) > 1e-3:
         raise BadArgument(f"The classes' prior probabilities must add up to 1; got {float(given.sum()):.4f}.")
-    return given.log() if kind == "classes" else given.logit()
+    return given.log() if meaning == CLASSES else given.logit()
 
 
 class Stacking(DecisionFusion):
@@ -133,8 +134,8 @@ class Stacking(DecisionFusion):
     absent streams are zero and the others are scaled up by K / present; it starts at the mean of the inputs.
     """
 
-    def __init__(self, names: Sequence[str], kind: str, width: int):
-        super().__init__(names, kind, width)
+    def __init__(self, names: Sequence[str], meaning: str, width: int):
+        super().__init__(names, meaning, width)
         streams = len(self.names)
         self.map = nn.Linear(streams * width, width)
         self.presence = nn.Linear(streams, width, bias=False)
@@ -144,14 +145,14 @@ class Stacking(DecisionFusion):
             self.presence.weight.zero_()
 
     def combine(self, scores: Tensor, present: Tensor) -> Tensor:
-        inputs = _inputs(at_least_float32(scores), self.kind) * present[..., None]
+        inputs = _inputs(at_least_float32(scores), self.meaning) * present[..., None]
         scale = present.shape[1] / present.sum(1, keepdim=True).clamp(min=1)
         with torch.autocast(scores.device.type, enabled=False):
             return self.map(inputs.flatten(1) * scale) + self.presence(present.to(inputs.dtype))
 
 
-def _inputs(scores: Tensor, kind: str) -> Tensor:
+def _inputs(scores: Tensor, meaning: str) -> Tensor:
     """What stacking reads of scores [B, K, W]: bounded, so that no stream's over-confidence swamps the others."""
-    if kind == "classes":
+    if meaning == CLASSES:
         return scores.log_softmax(-1).clamp(min=LEAST_LOG) + math.log(scores.shape[-1])  # 0 = as likely as any other
-    return scores.clamp(LEAST_LOG, -LEAST_LOG) if kind == "multilabel" else scores
+    return scores.clamp(LEAST_LOG, -LEAST_LOG) if meaning == MULTILABEL else scores

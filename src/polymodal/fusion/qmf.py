@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from polymodal.core.errors import BadArgument
 from polymodal.fusion.base import DecisionFusion, Loss
 from polymodal.nn.precision import at_least_float32
+from polymodal.targets.base import CLASSES
 
 
 class Qmf(DecisionFusion):
@@ -29,12 +30,12 @@ class Qmf(DecisionFusion):
     out of range.
     """
 
-    kinds: ClassVar[tuple[str, ...]] = ("classes",)
+    needs: ClassVar[tuple[str, ...]] = (CLASSES,)
 
     def __init__(
-        self, names: Sequence[str], kind: str, width: int, *, temperature: float = 1.0, ranking: float = 0.1
+        self, names: Sequence[str], meaning: str, width: int, *, temperature: float = 1.0, ranking: float = 0.1
     ):  # fmt: skip
-        super().__init__(names, kind, width)
+        super().__init__(names, meaning, width)
         self.temperature = temperature
         self.ranking = ranking
         if temperature <= 0 or ranking < 0:

@@ -18,8 +18,18 @@ HEADS = Catalogue(
         ),
         "number": Entry(
             "polymodal.heads.number:Number",
-            "A number: the standardised mean under a Huber or squared loss.",
+            "A number, or several: the standardised mean under a Huber or squared loss.",
             "Huber 1964",
+        ),
+        "ordinal": Entry(
+            "polymodal.heads.ordinal:Ordinal",
+            "Ordered classes: one score and a threshold between neighbours, each a yes-or-no question.",
+            "Cao, Mirjalili, Raschka 2020 (CORAL); McCullagh 1980",
+        ),
+        "quantiles": Entry(
+            "polymodal.heads.quantiles:Quantiles",
+            "Quantiles of a number that never cross, under the pinball loss.",
+            "Koenker & Bassett 1978; Gasthaus et al. 2019 (by increments)",
         ),
     },
 )

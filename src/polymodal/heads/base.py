@@ -1,40 +1,82 @@
-"""Head: `Tokens` to scores, scores to a loss and to human values."""
+"""Head: `Tokens` to an answer, its loss, and human values."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 from torch import Tensor
 
 from polymodal.core.part import Part
-from polymodal.core.types import Target, Tokens
+from polymodal.core.types import Tokens
+from polymodal.targets.base import ScoredTarget, Target
 
 
 class Head(Part):
-    """Answers one `Target` from tokens of width `width`."""
+    """Answers one `Target` from tokens of width `width`.
 
-    kinds: ClassVar[tuple[str, ...]] = ()  # the target kinds it can answer
+    A head that scores subclasses `ScoringHead`. One that writes its answer, symbol by symbol, subclasses `Head`: `loss`
+    sees the truth, on which each symbol may build (teacher forcing), and `answer` writes without it.
+    """
+
+    answers: ClassVar[tuple[type[Target], ...]] = (Target,)  # the classes of targets that it can answer
 
     def __init__(self, width: int, target: Target):
         super().__init__()
         self.width = width
-        self.target = target
+        self.target: Any = target
 
     @final  # type: ignore[misc]
     def forward(self, tokens: Tokens) -> Tensor:
-        """Scores [B, target.width]: logits, or a standardised number."""
-        return self.score(tokens.cleared())
+        """The answer [B, …] that `decode` reads: scores, or what was written."""
+        return self.answer(tokens.cleared())
+
+    @abstractmethod
+    def answer(self, tokens: Tokens) -> Tensor:
+        """Tokens [B, T, width] to the answer. A row with no token gives the head's prior, finite."""
+
+    @abstractmethod
+    def loss(self, tokens: Tokens, truth: Tensor) -> Tensor:
+        """Mean loss over the rows whose encoded truth is known; others (-1, or NaN for numbers) do not count."""
+
+    def loss_of(self, answer: Tensor | None, tokens: Tokens, truth: Tensor) -> Tensor:
+        """`loss` where the answer to the same tokens is there already; a head that writes has no use for it."""
+        return self.loss(tokens.cleared(), truth)
+
+    @abstractmethod
+    def decode(self, answer: Tensor) -> dict[str, np.ndarray]:
+        """Human values of an answer, B each, as the target's `prediction` and `columns` read them."""
+
+
+class ScoringHead(Head):
+    """A head whose answer is scores [B, target.width], with the meaning that its target says.
+
+    An author writes `score` and `loss_of_scores`. Late fusion, blends and calibration change scores on the way, so the
+    loss is one of scores alone.
+    """
+
+    answers: ClassVar[tuple[type[Target], ...]] = (ScoredTarget,)
+
+    @final
+    def answer(self, tokens: Tokens) -> Tensor:
+        return self.score(tokens)
+
+    @final
+    def loss(self, tokens: Tokens, truth: Tensor) -> Tensor:
+        return self.loss_of_scores(self(tokens), truth)
+
+    @final
+    def loss_of(self, answer: Tensor | None, tokens: Tokens, truth: Tensor) -> Tensor:
+        return self.loss(tokens, truth) if answer is None else self.loss_of_scores(answer, truth)
 
     @abstractmethod
     def score(self, tokens: Tokens) -> Tensor:
-        """Tokens [B, T, width] to scores. A row with no token gives the head's prior, finite."""
+        """Tokens [B, T, width] to scores [B, target.width]. A row with no token gives the prior, finite."""
 
     @abstractmethod
-    def loss(self, scores: Tensor, target: Tensor) -> Tensor:
-        """Mean loss over the rows that carry a target; unlabelled rows (-1, or NaN for numbers) do not count."""
+    def loss_of_scores(self, scores: Tensor, truth: Tensor) -> Tensor:
+        """Mean loss over the rows whose encoded truth is known; a batch without any gives zero, in the graph."""
 
-    @abstractmethod
-    def decode(self, scores: Tensor) -> dict[str, np.ndarray]:
-        """Human values: {"label": …, "probability": [B, C]} or {"value": …}. Inverts the target's encoding."""
+    def decode(self, answer: Tensor) -> dict[str, np.ndarray]:
+        return self.target.decode(answer)

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from polymodal.core.errors import BadArgument
-from polymodal.core.types import Target, Tokens
-from polymodal.heads.base import Head
+from polymodal.core.types import Tokens
+from polymodal.heads.base import ScoringHead
 from polymodal.heads.scorer import Scorer
 from polymodal.nn.precision import at_least_float32
+from polymodal.targets.base import Target
+from polymodal.targets.classes import ClassesTarget
 
 RAREST = 1e-4  # a class never seen in training is given this share, so that its prior score stays finite
 
 
-class Classes(Head):
+class Classes(ScoringHead):
     """Softmax over the classes.
 
     The loss of a row of class y is `-w_y (1 - p_y)^focal log p_y`, averaged with weights w. `class_weight="balanced"`
@@ -29,13 +30,13 @@ class Classes(Head):
     Raises `BadArgument` for a value out of range, or for balancing without known frequencies.
     """
 
-    kinds: ClassVar[tuple[str, ...]] = ("classes",)
+    answers: ClassVar[tuple[type[Target], ...]] = (ClassesTarget,)
     weight: Tensor | None
 
     def __init__(
         self,
         width: int,
-        target: Target,
+        target: ClassesTarget,
         *,
         hidden: int = 0,
         dropout: float = 0.0,
@@ -70,24 +71,19 @@ class Classes(Head):
     def score(self, tokens: Tokens) -> Tensor:
         return self.scorer(tokens)
 
-    def loss(self, scores: Tensor, target: Tensor) -> Tensor:
+    def loss_of_scores(self, scores: Tensor, truth: Tensor) -> Tensor:
         scores = at_least_float32(scores)
-        if not (target >= 0).any():
+        if not (truth >= 0).any():
             return scores.sum() * 0.0  # keeps the graph, so that a batch without labels can be stepped over
         if not self.focal:
-            return F.cross_entropy(scores, target, self.weight, ignore_index=-1, label_smoothing=self.label_smoothing)
-        return self._focal(scores[target >= 0], target[target >= 0])
+            return F.cross_entropy(scores, truth, self.weight, ignore_index=-1, label_smoothing=self.label_smoothing)
+        return self._focal(scores[truth >= 0], truth[truth >= 0])
 
-    def _focal(self, scores: Tensor, target: Tensor) -> Tensor:
+    def _focal(self, scores: Tensor, truth: Tensor) -> Tensor:
         log_p = scores.log_softmax(1)
         terms = -log_p * (1 - log_p.exp()).clamp(min=1e-6) ** self.focal  # the clamp keeps the gradient finite below 1
         if self.weight is not None:
             terms = terms * self.weight
-        own = terms.gather(1, target[:, None])[:, 0]
+        own = terms.gather(1, truth[:, None])[:, 0]
         rows = (1 - self.label_smoothing) * own + self.label_smoothing * terms.mean(1)
-        return rows.mean() if self.weight is None else rows.sum() / self.weight[target].sum()
-
-    def decode(self, scores: Tensor) -> dict[str, np.ndarray]:
-        """{"label": [B] str, "probability": [B, C]}."""
-        probability = scores.detach().float().softmax(1).cpu().numpy()
-        return {"label": np.array(self.target.classes)[probability.argmax(1)], "probability": probability}
+        return rows.mean() if self.weight is None else rows.sum() / self.weight[truth].sum()

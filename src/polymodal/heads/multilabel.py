@@ -10,16 +10,18 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from polymodal.core.errors import BadArgument
-from polymodal.core.types import Target, Tokens
-from polymodal.heads.base import Head
+from polymodal.core.types import Tokens
+from polymodal.heads.base import ScoringHead
 from polymodal.heads.scorer import Scorer
 from polymodal.nn.precision import at_least_float32
+from polymodal.targets.base import Target
+from polymodal.targets.multilabel import MultilabelTarget
 
 RAREST = 1e-4  # keeps the prior score of a label that training always, or never, carries finite
 HEAVIEST = 100.0  # the largest weight of a positive: beyond it one rare label would drown the others
 
 
-class Multilabel(Head):
+class Multilabel(ScoringHead):
     """One logistic regression a label, trained with binary cross-entropy.
 
     `positive_weight="balanced"` weighs a label's positives by (1 - f) / f, f its share in training, so that both its
@@ -29,13 +31,13 @@ class Multilabel(Head):
     Raises `BadArgument` for a value out of range, or for balancing without known frequencies.
     """
 
-    kinds: ClassVar[tuple[str, ...]] = ("multilabel",)
+    answers: ClassVar[tuple[type[Target], ...]] = (MultilabelTarget,)
     weight: Tensor | None
 
     def __init__(
         self,
         width: int,
-        target: Target,
+        target: MultilabelTarget,
         *,
         hidden: int = 0,
         dropout: float = 0.0,
@@ -66,18 +68,12 @@ class Multilabel(Head):
     def score(self, tokens: Tokens) -> Tensor:
         return self.scorer(tokens)
 
-    def loss(self, scores: Tensor, target: Tensor) -> Tensor:
-        scores, known = at_least_float32(scores), ~target.isnan()
+    def loss_of_scores(self, scores: Tensor, truth: Tensor) -> Tensor:
+        scores, known = at_least_float32(scores), ~truth.isnan()
         entries = F.binary_cross_entropy_with_logits(
-            scores, torch.where(known, target, 0.0).to(scores.dtype), pos_weight=self.weight, reduction="none"
+            scores, torch.where(known, truth, 0.0).to(scores.dtype), pos_weight=self.weight, reduction="none"
         )
         return (entries * known).sum() / known.sum().clamp(min=1)
 
-    def decode(self, scores: Tensor) -> dict[str, np.ndarray]:
-        """{"label": [B] tuples of str, "probability": [B, C]}."""
-        probability = scores.detach().float().sigmoid().cpu().numpy()
-        names = np.array(self.target.classes)
-        label = np.empty(len(probability), dtype=object)
-        for i, given in enumerate(probability >= self.threshold):  # one by one: NumPy would stack tuples of one length
-            label[i] = tuple(names[given].tolist())
-        return {"label": label, "probability": probability}
+    def decode(self, answer: Tensor) -> dict[str, np.ndarray]:
+        return self.target.decode(answer, self.threshold)

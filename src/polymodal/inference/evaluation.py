@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from polymodal.core.types import Target, Tokens
+from polymodal.core.types import Tokens
 from polymodal.data.storage.dataset import Dataset
 from polymodal.data.tables.source import Table
 from polymodal.evaluation.calibration import expected_calibration_error, reliability_bins
-from polymodal.evaluation.metrics import METRICS, Metric, labelled, primary
+from polymodal.evaluation.metrics import METRICS, Metric, labelled
 from polymodal.evaluation.robustness import (
     MOST_STREAMS,
     Subsets,
@@ -27,6 +27,7 @@ from polymodal.explanation.modalities import row_worth, sampled_worth, worth
 from polymodal.inference.examples import mistakes
 from polymodal.inference.predictor import Predictor
 from polymodal.runs.progress import Progress
+from polymodal.targets.base import Target
 from polymodal.train.encode import store_tokens
 from polymodal.train.features import Features, StreamFeatures
 
@@ -83,7 +84,7 @@ def evaluate(
         calibration=_calibration(judge, streams),
         errors=_errors(judge, streams, full),
         mistakes=mistakes(predictor, judge.truth, full, table, rows),
-        metrics={m.name: m(judge.truth, full) for m in METRICS.values() if judge.target.kind in m.kinds},
+        metrics={name: METRICS[name](judge.truth, full) for name in judge.target.metrics},
         score=vars(bootstrap(judge.metric, judge.truth, full[None], seed=seed, groups=judge.groups)),
     )
     stage.advance("mistakes")
@@ -121,18 +122,20 @@ class _Judge:
         seed: int,
     ) -> _Judge:
         target = predictor.targets[0]
-        encoded = truth[target.name][rows]
         codes = np.unique([str(groups[i]) for i in rows], return_inverse=True)[1] if groups else None
-        return cls(predictor, target, target.restore(encoded) if target.kind == "number" else encoded, codes, seed)
+        return cls(predictor, target, target.truth(truth[target.name][rows]), codes, seed)
 
     @property
     def metric(self) -> Metric:
-        return METRICS[primary(self.target.kind)]
+        return METRICS[self.target.metrics[0]]
 
     def answer(self, streams: Mapping[str, Tokens]) -> np.ndarray:
         """Predictions [N, …] as metrics read them."""
-        decoded = self.predictor.decode(self.target, self.predictor.score(streams)[self.target.name])
-        return decoded["value"] if self.target.kind == "number" else decoded["probability"]
+        return self.target.prediction(self.decoded(streams))
+
+    def decoded(self, streams: Mapping[str, Tokens]) -> dict[str, np.ndarray]:
+        """Human values, N each."""
+        return self.predictor.decode(self.target, self.predictor.score(streams)[self.target.name])
 
     def kept(self, streams: Mapping[str, Tokens], keep: np.ndarray) -> np.ndarray:
         """Predictions [1, N, …] with the streams not in `keep` [K] bool cleared."""
@@ -213,7 +216,7 @@ def _encoded(encoder: torch.nn.Module, inputs: Mapping[str, torch.Tensor], size:
 
 def _calibration(judge: _Judge, streams: Mapping[str, Tokens]) -> dict[str, Any]:
     """Calibration error before and after temperature scaling, and the reliability bins after it."""
-    if judge.target.kind == "number":
+    if judge.target.name not in judge.predictor.temperature:
         return {}
     temperature = judge.predictor.temperature[judge.target.name]
     scores = judge.predictor.score(streams)[judge.target.name]
@@ -231,15 +234,8 @@ def _calibration(judge: _Judge, streams: Mapping[str, Tokens]) -> dict[str, Any]
 def _errors(judge: _Judge, streams: Mapping[str, Tokens], predictions: np.ndarray) -> dict[str, Any]:
     """The confusion matrix (rows: truth), or truth and prediction with the interval of a number."""
     keep = labelled(judge.truth)
-    if judge.target.kind == "classes":
-        size = judge.target.width
-        counts = np.bincount(judge.truth[keep] * size + predictions[keep].argmax(1), minlength=size * size)
-        return {"confusion": counts.reshape(size, size).tolist()}
-    if judge.target.kind == "number":
-        decoded = judge.predictor.decode(judge.target, judge.predictor.score(streams)[judge.target.name])
-        ends = {end: decoded[end][keep].tolist() for end in ("low", "high") if end in decoded}
-        return {"residuals": {"truth": judge.truth[keep].tolist(), "prediction": predictions[keep].tolist(), **ends}}
-    return {}
+    decoded = {name: values[keep] for name, values in judge.decoded(streams).items()}
+    return judge.target.errors(judge.truth[keep], predictions[keep], decoded)
 
 
 def standalone(
@@ -247,7 +243,7 @@ def standalone(
 ) -> dict[str, Any]:
     """`evaluation.json` of a finished model on other rows: no leaderboard, since nothing is compared."""
     target = predictor.targets[0]
-    name = primary(target.kind)
+    name = target.metrics[0]
     interval = assessment.score
     headline = (
         f"{metrics['chosen']} on {len(dataset)} rows: {name} {interval['mean']:.3f} "
@@ -256,7 +252,8 @@ def standalone(
     return {
         "target": target.name,
         "kind": target.kind,
-        "classes": list(target.classes),
+        "task": target.task,
+        "classes": list(target.labels),
         "primary": name,
         "chosen": metrics["chosen"],
         "greater_is_better": METRICS[name].greater_is_better,
@@ -289,37 +286,26 @@ def explain_rows(predictor: Predictor, table: Table) -> list[dict[str, Any]]:
     """
     target, names = predictor.targets[0], predictor.streams
     judge = _Judge(predictor, target, np.zeros(0), None, 0)
-    unit = {"number": target.name, "multilabel": "log-probability of the likeliest label"}.get(
-        target.kind, "log-probability"
-    )
     found: list[dict[str, Any]] = []
     for rows, streams in predictor.encode(table):
         masks = [np.array([name in subset for name in names]) for subset in subset_masks(names)]
         predictions = np.stack([judge.kept(streams, keep)[0] for keep in masks])
-        worths = row_worth(predictions)
+        worths = row_worth(target.explained(predictions))
         answers = predictor.decode(target, predictor.score(streams)[target.name])
         for i, row in enumerate(rows):
+            answer, probability = target.answer(answers, i)
             found.append(
                 {
                     "id": table.ids[row],
                     "target": target.name,
-                    **_answer_of(target, answers, i),
-                    "unit": unit,
+                    "answer": answer,
+                    "probability": probability,
+                    "unit": target.unit,
                     "worth": dict(zip(names, worths[i].tolist())),
                     "missing": [n for n in names if not bool(streams[n].present[i])],
                 }
             )
     return found
-
-
-def _answer_of(target: Target, answers: Mapping[str, np.ndarray], i: int) -> dict[str, Any]:
-    if target.kind == "number":
-        return {"answer": float(answers["value"][i]), "probability": None}
-    label = answers["label"][i]
-    return {
-        "answer": label if isinstance(label, str) else " | ".join(label),
-        "probability": float(answers["probability"][i].max()),
-    }
 
 
 def explanation_text(found: Sequence[Mapping[str, Any]]) -> str:

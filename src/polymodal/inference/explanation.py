@@ -17,10 +17,11 @@ from polymodal.core.types import Tokens
 from polymodal.data.kinds import KINDS
 from polymodal.data.tables.source import Table
 from polymodal.explanation import draw
-from polymodal.explanation.tokens import decided, token_weights
+from polymodal.explanation.tokens import token_weights
 from polymodal.inference.predictor import Predictor
 from polymodal.inference.run import Run
 from polymodal.report.cards import cell_card
+from polymodal.targets.base import NUMBER
 
 MOST_LETTERS = 700  # of a text, as on every card
 MOST_COLUMNS = 12  # of a table, those that mattered most
@@ -41,10 +42,10 @@ def write_explanation(run: Run, data: Any, found: Sequence[Mapping[str, Any]], p
 
 def explained_cards(predictor: Predictor, table: Table) -> list[list[dict[str, Any]]]:
     """The cards of every row, a stream each, with drawings of where the model looked for its first answer."""
-    kind = predictor.targets[0].kind
+    target = predictor.targets[0]
     found = []
     for rows, streams in predictor.encode(table):
-        weights = token_weights(streams, lambda some: decided(_scores(predictor, some), kind))
+        weights = token_weights(streams, lambda some: target.decided(_scores(predictor, some)))
         for i, row in enumerate(rows):
             looks = {
                 name: Look.of(streams[name], weights[name], i)
@@ -76,7 +77,7 @@ def _scores(predictor: Predictor, streams: Mapping[str, Tokens]) -> Tensor:
     """Scores of the first target, with gradient."""
     predictor.answer.eval()
     name = predictor.targets[0].name
-    return predictor.answer(streams).predictions[name] / predictor.temperature.get(name, 1.0)
+    return predictor.tempered(name, predictor.answer(streams).predictions[name])
 
 
 def _card(
@@ -92,7 +93,7 @@ def _card(
     shown = processor.show(decoded)
     card = cell_card(name, shown)
     if columns.get(name):
-        unit = "standard deviations" if predictor.targets[0].kind == "number" else "log-odds"
+        unit = predictor.targets[0].decided_unit
         return {**card, "drawing": draw.worth_bars(columns[name], unit=unit), "note": "what each column adds"}
     if look is None:
         return card
@@ -126,7 +127,7 @@ def _image(predictor: Predictor, name: str, decoded: Any, shown: Mapping[str, An
 def _text(predictor: Predictor, name: str, decoded: Any, shown: Mapping[str, Any], look: Look) -> dict[str, Any]:
     raises = "blue raises the number, orange lowers it"
     speaks = "blue speaks for the answer, orange against it"
-    number = predictor.targets[0].kind == "number"
+    number = predictor.targets[0].scores == NUMBER
     cut, at = shown["text"][:MOST_LETTERS], 0
     spans, weights = [], []
     for (start, end), weight in sorted(zip(look.where[:, :2].astype(int).tolist(), look.weights.tolist())):
@@ -187,8 +188,8 @@ def _columns(predictor: Predictor, row: Table, streams: Mapping[str, Tokens]) ->
         with torch.no_grad():
             full = _scores(predictor, streams).expand(len(given), -1)
             less = torch.cat([_scores(predictor, _beside(streams, name, piece)) for piece in pieces])
-        kind = predictor.targets[0].kind
-        lost = decided(full, kind) - decided(less, kind, of=full)
+        target = predictor.targets[0]
+        lost = target.decided(full) - target.decided(less, of=full)
         strongest = sorted(zip(given, lost.tolist()), key=lambda pair: -abs(pair[1]))
         found[name] = dict(strongest[:MOST_COLUMNS])
     return found

@@ -16,14 +16,13 @@ from torch import Tensor
 from polymodal.core.errors import BadArgument, BadData
 from polymodal.core.files import read_json, write_json, writing
 from polymodal.core.registry import Spec
-from polymodal.core.types import Target, Tokens
+from polymodal.core.types import Tokens
 from polymodal.data.links import LinkOptions, edge_path
 from polymodal.data.neighbours import NEW, Memory, features_of, resolved
 from polymodal.data.schema import Schema
 from polymodal.data.storage.dataset import read_cells
 from polymodal.data.storage.decode import fetch
 from polymodal.data.tables.source import Problem, Table, cells
-from polymodal.data.target import encode_target
 from polymodal.encoders.base import Encoder
 from polymodal.inference.bundle import opened
 from polymodal.models.base import Answer, Blend, TokenSource
@@ -34,6 +33,7 @@ from polymodal.models.strategy import Strategy
 from polymodal.nn.layers.named import module_name
 from polymodal.process import PROCESSORS
 from polymodal.process.base import Processor
+from polymodal.targets.base import Target
 
 CHUNK = 256
 LEARNED = "feedback.safetensors"  # in a run's folder: what its bandits learned since, and answers that wait
@@ -173,20 +173,23 @@ class Predictor:
     def respond(self, source: TokenSource) -> dict[str, Tensor]:
         """Calibrated scores a target, as `score`; a stream is asked for only in rows where the answer needs it."""
         self.answer.eval()
-        return {n: s / self.temperature.get(n, 1.0) for n, s in self.answer.respond(source, self.streams).items()}
+        return {n: self.tempered(n, s) for n, s in self.answer.respond(source, self.streams).items()}
 
     @torch.no_grad()
     def score(self, streams: Mapping[str, Tokens]) -> dict[str, Tensor]:
-        """Calibrated scores a target: logits, or a standardised number."""
+        """Calibrated scores a target, or what its head wrote."""
         self.answer.eval()
-        return {n: s / self.temperature.get(n, 1.0) for n, s in self.answer(streams).predictions.items()}
+        return {n: self.tempered(n, s) for n, s in self.answer(streams).predictions.items()}
+
+    def tempered(self, target: str, scores: Tensor) -> Tensor:
+        """Scores of a target by its temperature, if it has one."""
+        return scores / self.temperature[target] if target in self.temperature else scores
 
     def decode(self, target: Target, scores: Tensor) -> dict[str, np.ndarray]:
-        """Human values; numbers with `low` and `high`, the 90 % conformal interval."""
+        """Human values; numbers with `low` and `high`, the conformal interval."""
         decoded = self.answer.head(target.name).decode(scores)
-        if target.kind == "number" and target.name in self.radius:
-            centre, radius = scores[:, 0].double().numpy(), self.radius[target.name]
-            decoded |= {"low": target.restore(centre - radius), "high": target.restore(centre + radius)}
+        if target.name in self.radius:
+            decoded |= target.interval(scores, self.radius[target.name])
         return decoded
 
     def predict(self, data: Table, problems: list[Problem] | None = None) -> dict[str, list[Any]]:
@@ -201,7 +204,7 @@ class Predictor:
             for _, source in self.supplies(data, problems):
                 for name, scores in self.respond(source).items():
                     target = next(t for t in self.targets if t.name == name)
-                    for column, values in answer_columns(target, self.decode(target, scores)).items():
+                    for column, values in target.columns(self.decode(target, scores)).items():
                         columns.setdefault(column, []).extend(values)
                 for name, count in source.encoded.items():
                     self.work[name] += count
@@ -219,7 +222,7 @@ class Predictor:
                 raise BadArgument(f"The truth of {target.name!r} is not given; got {sorted(truth)}.")
             if len(truth[target.name]) != len(ids):
                 raise BadArgument(f"{len(ids)} ids have {len(truth[target.name])} values of {target.name!r}.")
-            encoded[target.name] = torch.from_numpy(np.array(encode_target(target, list(truth[target.name]))))
+            encoded[target.name] = torch.from_numpy(np.array(target.encode(list(truth[target.name]))))
         self.ledger.tell(list(ids), encoded)
 
     # --- files --------------------------------------------------------------------------------------------------------
@@ -324,21 +327,6 @@ def assemble_answer(
     """One answer, or a blend of several."""
     answers = [build_answer(m.strategy, widths, targets, dim, heads) for m in members]
     return answers[0] if len(answers) == 1 else Blend(answers, [m.weight for m in members])
-
-
-def answer_columns(target: Target, decoded: Mapping[str, np.ndarray]) -> dict[str, list[Any]]:
-    """Columns of a prediction table for one target."""
-    name = target.name
-    if target.kind == "number":
-        return {name: decoded["value"].tolist()} | {
-            f"{name}_{end}": decoded[end].tolist() for end in ("low", "high") if end in decoded
-        }
-    found: dict[str, list[Any]] = {
-        name: [str(x) if isinstance(x, str) else [str(y) for y in x] for x in decoded["label"]]
-    }
-    if target.kind == "classes":
-        found[f"{name}_probability"] = decoded["probability"].max(1).tolist()
-    return found | {f"{name}={c}": decoded["probability"][:, i].tolist() for i, c in enumerate(target.classes)}
 
 
 def under(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -16,7 +16,6 @@ from polymodal.data.inputs import named, read_rows
 from polymodal.data.storage.dataset import process_table
 from polymodal.data.storage.store import Store, default_store
 from polymodal.data.tables.source import Problem, Table
-from polymodal.data.target import encode_target
 from polymodal.inference.predictor import LEARNED, Predictor
 from polymodal.runs.progress import Progress
 
@@ -141,10 +140,8 @@ class Run:
             raise BadData(
                 f"Evaluation needs the truth: the column {lacking[0]!r} is not in {table.name}. `predict` needs none."
             )
-        truth = {t.name: encode_target(t, table.column(t.name)) for t in self.predictor.targets}
-        known = np.zeros(len(table), dtype=bool)
-        for values in truth.values():
-            known |= values >= 0 if values.dtype.kind == "i" else np.isfinite(values.reshape(len(values), -1)).any(1)
+        truth = {t.name: t.encode(table.column(t.name)) for t in self.predictor.targets}
+        known = np.any([t.known(truth[t.name]) for t in self.predictor.targets], axis=0)
         if not known.any():
             raise BadData(f"No row of {table.name} has a target that this model knows.")
         return table, truth, np.flatnonzero(known)

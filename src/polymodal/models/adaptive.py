@@ -10,14 +10,16 @@ from torch import Tensor, nn
 
 from polymodal.core.errors import BadArgument
 from polymodal.core.registry import Spec
-from polymodal.core.types import Output, Target, Tokens, presence
-from polymodal.heads.base import Head
+from polymodal.core.types import Output, Tokens, presence
+from polymodal.heads.base import ScoringHead
 from polymodal.models.base import Answer, Labelled, TokenSource
 from polymodal.models.build import Parts
 from polymodal.models.row_score import mean_row_score
 from polymodal.nn.layers.named import Named
 from polymodal.nn.layers.streams import Join
 from polymodal.nn.mask_streams import fewer_streams, mask_streams
+from polymodal.targets.base import ScoredTarget
+from polymodal.targets.real import RealTarget
 
 SMALLEST = 1e-6  # ms a row: a stream that costs nothing measurable still counts for something
 WIDEST = 5.0  # of the logarithm of a number's spread
@@ -35,7 +37,7 @@ class Adaptive(Answer):
 
     cost: Tensor
 
-    def __init__(self, widths: Mapping[str, int], targets: Sequence[Target], parts: Parts, specs: Sequence[Spec]):
+    def __init__(self, widths: Mapping[str, int], targets: Sequence[ScoredTarget], parts: Parts, specs: Sequence[Spec]):
         super().__init__()
         self.names = tuple(sorted(widths))
         self.targets = tuple(targets)
@@ -44,7 +46,7 @@ class Adaptive(Answer):
         if not specs:
             raise BadArgument("At least one answer is needed to choose streams for; got none.")
         self.inner = nn.ModuleList(within.answer(spec, widths, targets) for spec in specs)
-        numbers = [t.name for t in targets if t.kind == "number"]
+        numbers = [t.name for t in targets if isinstance(t, RealTarget)]
         self.spread = Named({name: Join(list(widths.values()), 1) for name in numbers})
         cost = [max(SMALLEST, parts.cost.get(name, 1.0 if not parts.cost else 0.0)) for name in self.names]
         self.register_buffer("cost", torch.tensor(cost))  # ms a row to process and encode a stream
@@ -73,9 +75,11 @@ class Adaptive(Answer):
 
     def _spread_loss(self, streams: Mapping[str, Tokens], scores: Tensor, truth: Tensor, target: str) -> Tensor:
         """Laplace likelihood of the residuals, which do not learn from it: log σ + |y - μ| / σ."""
-        known = ~truth.isnan()
+        real: RealTarget = next(t for t in self.targets if t.name == target)  # type: ignore[assignment]
+        missed = real.residuals(scores.detach(), truth)
+        known = ~missed.isnan()
         width = self._log_spread(streams, target)
-        missed = torch.where(known, scores.detach()[:, 0] - truth, 0.0).abs()
+        missed = torch.where(known, missed, 0.0)
         return ((width + missed * torch.exp(-width)) * known).sum() / known.sum().clamp(min=1)
 
     def _log_spread(self, streams: Mapping[str, Tokens], target: str) -> Tensor:
@@ -87,7 +91,7 @@ class Adaptive(Answer):
         for answer in self.inner:
             answer.see(rows)  # type: ignore[operator]
 
-    def head(self, target: str) -> Head:
+    def head(self, target: str) -> ScoringHead:
         return self.inner[0].head(target)  # type: ignore[operator,return-value]
 
     # --- use ----------------------------------------------------------------------------------------------------------
@@ -118,16 +122,10 @@ class Adaptive(Answer):
         rows = torch.arange(by.shape[0])
         return {t.name: torch.stack([e[t.name].float() for e in each])[by, rows] for t in self.targets}
 
-    def doubt(self, target: Target, scores: Tensor, streams: Mapping[str, Tokens]) -> Tensor:
-        """[B] how unsure scores [B, width] are: the chance to be wrong by their own account, or a number's spread.
-
-        Classes: 1 - max p; multilabel: the mean over labels of min(p, 1 - p); number: σ, in standard units.
-        """
-        if target.kind == "classes":
-            return 1 - scores.float().softmax(-1).amax(-1)
-        if target.kind == "multilabel":
-            return scores.float().abs().neg().sigmoid().mean(-1)
-        return self._log_spread(streams, target.name).exp()
+    def doubt(self, target: ScoredTarget, scores: Tensor, streams: Mapping[str, Tokens]) -> Tensor:
+        """[B] how unsure scores [B, width] are: by their own account, or a number's σ, in standard units."""
+        own = target.uncertainty(scores)
+        return self._log_spread(streams, target.name).exp() if own is None else own
 
     @torch.no_grad()
     def tried(

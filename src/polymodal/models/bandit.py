@@ -13,13 +13,14 @@ from torch import Tensor
 
 from polymodal.core.errors import BadArgument
 from polymodal.core.registry import Spec
-from polymodal.core.types import Target, Tokens, presence
+from polymodal.core.types import Tokens, presence
 from polymodal.models.adaptive import Adaptive
 from polymodal.models.base import Labelled, TokenSource
 from polymodal.models.build import Parts
 from polymodal.models.row_score import mean_row_score, scored_rows
 from polymodal.nn.linucb import LinUCB
 from polymodal.nn.mask_streams import mask_streams
+from polymodal.targets.base import ScoredTarget
 
 MANY = 5  # streams from which not every subset is an arm: one more stream each, all but one each, and all
 
@@ -52,7 +53,7 @@ class Bandit(Adaptive):
     nested: ClassVar[tuple[str, ...]] = ("answers",)
 
     def __init__(
-        self, widths: Mapping[str, int], targets: Sequence[Target], parts: Parts, *,
+        self, widths: Mapping[str, int], targets: Sequence[ScoredTarget], parts: Parts, *,
         answers: Spec | Sequence[Spec] = "concat", price: float = 0.05, alpha: float = 0.3, discount: float = 0.995,
         trust: float = 100.0,
     ):  # fmt: skip
@@ -110,7 +111,7 @@ class Bandit(Adaptive):
             said = answer(streams).predictions
             for target in self.targets:
                 doubt = self.doubt(target, said[target.name], streams)
-                doubts.append(doubt / (1 + doubt) if target.kind == "number" else doubt)
+                doubts.append(doubt / (1 + doubt) if target.name in self.spread else doubt)
         doubt = torch.stack(doubts, 1).double()
         return torch.cat([torch.ones(present.shape[0], 1), present, doubt, doubt**2], 1)
 

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from polymodal.core.types import Batch, Output, Tokens
 from polymodal.encoders.base import Encoder
 from polymodal.fusion.base import DecisionFusion, Fusion
-from polymodal.heads.base import Head
+from polymodal.heads.base import Head, ScoringHead
 from polymodal.nn.layers.named import Named
+from polymodal.targets.base import MEANINGS
 
 
 class TokenSource:
@@ -51,6 +51,7 @@ class Answer(nn.Module):
 
     level: ClassVar[str] = "answer"  # a word for the leaderboard
     nested: ClassVar[tuple[str, ...]] = ()  # options that are specs of fusions, rules or answers within
+    needs: ClassVar[tuple[str, ...]] = MEANINGS  # what targets' scores may mean, as far as those within allow
 
     def forward(self, streams: Mapping[str, Tokens]) -> Output:
         """Scores of every target, [B, width] each."""
@@ -97,10 +98,14 @@ class Joint(Answer):
 
     def forward(self, streams: Mapping[str, Tokens]) -> Output:
         fused = self.fusion(streams)
-        return Output(streams, fused, {name: head(fused) for name, head in self.heads.items()})
+        # In training nobody reads what a head writes: its loss builds on the truth.
+        asked = {n: h for n, h in self.heads.items() if isinstance(h, ScoringHead) or not self.training}
+        return Output(streams, fused, {name: head(fused) for name, head in asked.items()})
 
     def losses(self, output: Output, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {name: self.head(name).loss(scores, targets[name]) for name, scores in output.predictions.items()}
+        assert output.fused is not None
+        said, fused = output.predictions, output.fused
+        return {name: self.head(name).loss_of(said.get(name), fused, targets[name]) for name in self.heads}
 
     def head(self, target: str) -> Head:
         return self.heads[target]  # type: ignore[return-value]
@@ -126,7 +131,7 @@ class Decisions(Answer):
         found: dict[str, Tensor] = {}
         for target, scores in self._alone(output.streams).items():
             present = {stream: output.streams[stream].present for stream in scores}
-            own = {stream: head.loss for stream, head in self.heads[target].items()}  # type: ignore[operator,union-attr]
+            own = {stream: head.loss_of_scores for stream, head in self.heads[target].items()}  # type: ignore[operator,union-attr]
             each = self.rules[target].losses(scores, present, targets[target], own)  # type: ignore[operator]
             found |= {f"{target}/{name}" if name else target: value for name, value in each.items()}
         return found
@@ -135,7 +140,7 @@ class Decisions(Answer):
         for rule in self.rules.values():
             rule.see(rows)  # type: ignore[operator]
 
-    def head(self, target: str) -> Head:
+    def head(self, target: str) -> ScoringHead:
         return next(iter(self.heads[target].values()))  # type: ignore[operator,union-attr]
 
     def _alone(self, streams: Mapping[str, Tokens]) -> dict[str, dict[str, Tensor]]:
@@ -149,7 +154,7 @@ class Decisions(Answer):
 
 
 class Blend(Answer):
-    """A weighted mean of several answers' probabilities (numbers: of their values): an ensemble, deployed as one."""
+    """A weighted mean of several answers' probabilities (of numbers: of their values): an ensemble, deployed as one."""
 
     def __init__(self, members: Sequence[Answer], weights: Sequence[float]):
         super().__init__()
@@ -166,25 +171,14 @@ class Blend(Answer):
         return {t: self.blend(t, [e[t] for e in each]) for t in each[0]}
 
     def losses(self, output: Output, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {name: self.head(name).loss(scores, targets[name]) for name, scores in output.predictions.items()}
+        return {n: self.head(n).loss_of_scores(scores, targets[n]) for n, scores in output.predictions.items()}
 
-    def head(self, target: str) -> Head:
+    def head(self, target: str) -> ScoringHead:
         return self.members[0].head(target)  # type: ignore[operator,return-value]
 
     def blend(self, target: str, scores: Sequence[Tensor]) -> Tensor:
         """One score from the members' scores of a target, [B, width] each."""
-        asked = self.head(target).target
-        logs = torch.tensor(self.weights).log()
-        if asked.kind == "number":  # the mean in the user's units, so the logarithm is undone first
-            values = torch.stack(list(scores)) * asked.scale + asked.location
-            weights = logs.exp()[:, None, None]
-            mean = (values + weights.log()).logsumexp(0) if asked.log else (values * weights).sum(0)
-            return (mean - asked.location) / asked.scale
-        if asked.kind == "classes":
-            return torch.stack([s.log_softmax(-1) + w for s, w in zip(scores, logs)]).logsumexp(0)
-        yes = torch.stack([nn.functional.logsigmoid(s) + w for s, w in zip(scores, logs)]).logsumexp(0)
-        no = torch.stack([nn.functional.logsigmoid(-s) + w for s, w in zip(scores, logs)]).logsumexp(0)
-        return yes - no
+        return self.head(target).target.blend(scores, self.weights)
 
 
 class Model(nn.Module):

@@ -17,22 +17,23 @@ from polymodal.aligners import ALIGNERS
 from polymodal.aligners.base import Aligner
 from polymodal.core.errors import BadArgument
 from polymodal.core.registry import Spec
-from polymodal.core.types import Output, Target, Tokens
+from polymodal.core.types import Output, Tokens
 from polymodal.encoders import ENCODERS
 from polymodal.encoders.base import Encoder
 from polymodal.fusion import DECISIONS, FUSIONS, TREES
 from polymodal.fusion.base import DecisionFusion, Fusion
 from polymodal.fusion.boosted import Boosted, pooled_features
 from polymodal.heads import HEADS
-from polymodal.heads.base import Head
+from polymodal.heads.base import Head, ScoringHead
 from polymodal.models import ANSWERS
 from polymodal.models.base import Answer, Decisions, Joint
-from polymodal.models.specs import listed, resolved
+from polymodal.models.specs import listed, resolved, serves
 from polymodal.models.strategy import Strategy
 from polymodal.models.towers import Towered
 from polymodal.nn.layers.named import Named
 from polymodal.objectives import OBJECTIVES
 from polymodal.objectives.base import Objective, Setting
+from polymodal.targets.base import MEANINGS, ScoredTarget, Target
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Parts:
     """
 
     dim: int
-    build_head: Callable[[int, Target], Head]
+    build_head: Callable[[int, Target], Any]
     cost: Mapping[str, float] = field(default_factory=dict)
     budget_ms: float | None = None
 
@@ -53,25 +54,28 @@ class Parts:
         """A fusion of streams of these widths."""
         return FUSIONS.build(spec, widths, self.dim)
 
-    def rule(self, spec: Spec, names: Sequence[str], target: Target) -> DecisionFusion:
-        """A rule that combines the scores of the streams `names`. Raises `BadArgument` for a kind it does not know."""
-        return DECISIONS.build(spec, tuple(names), target.kind, target.width)
+    def rule(self, spec: Spec, names: Sequence[str], target: ScoredTarget) -> DecisionFusion:
+        """A rule that combines the scores of the streams `names`. Raises `BadArgument` for a meaning that it lacks."""
+        return DECISIONS.build(spec, tuple(names), target.scores, target.width)
 
-    def head(self, width: int, target: Target) -> Head:
-        """The target's head for tokens of `width`."""
+    def head(self, width: int, target: ScoredTarget) -> ScoringHead:
+        """The target's head for tokens of `width`, one that scores."""
         return self.build_head(width, target)
 
-    def late(self, spec: Spec, widths: Mapping[str, int], targets: Sequence[Target]) -> Decisions:
+    def joint(self, fusion: Fusion, targets: Sequence[Target]) -> Joint:
+        """A fusion and a head a target."""
+        return Joint(fusion, {t.name: self.build_head(fusion.dim, t) for t in targets})
+
+    def late(self, spec: Spec, widths: Mapping[str, int], targets: Sequence[ScoredTarget]) -> Decisions:
         """A head a stream and target, and the rule that combines them."""
         rules = {t.name: self.rule(spec, tuple(widths), t) for t in targets}
         return Decisions({t.name: {n: self.head(w, t) for n, w in widths.items()} for t in targets}, rules)
 
-    def answer(self, spec: Spec, widths: Mapping[str, int], targets: Sequence[Target]) -> Answer:
+    def answer(self, spec: Spec, widths: Mapping[str, int], targets: Sequence[Any]) -> Answer:
         """The whole answer that `--fusion spec` names. Raises `BadArgument` for trees, which are not trained."""
         match resolved(spec).family:
             case "fusion":
-                fusion = self.fusion(spec, widths)
-                return Joint(fusion, {t.name: self.head(fusion.dim, t) for t in targets})
+                return self.joint(self.fusion(spec, widths), targets)
             case "decision":
                 return self.late(spec, widths, targets)
             case "answer":
@@ -86,16 +90,19 @@ class Parts:
 
 @dataclass(frozen=True)
 class Heads:
-    """Specs of heads by target name; a target not named gets the head of its kind."""
+    """Specs of heads by target name; a target not named gets the head that it names itself."""
 
     specs: Mapping[str, Spec] = field(default_factory=dict)
 
     def build(self, width: int, target: Target) -> Head:
-        return HEADS.build(self.specs.get(target.name, target.kind), width, target)
+        spec = self.specs.get(target.name, target.head)
+        if not spec:
+            raise BadArgument(f"No head answers {target.kind} unless one is named: heads={{{target.name!r}: ...}}.")
+        return HEADS.build(spec, width, target)
 
 
 def build_answer(
-    strategy: Strategy, widths: Mapping[str, int], targets: Sequence[Target], dim: int, heads: Heads,
+    strategy: Strategy, widths: Mapping[str, int], targets: Sequence[Any], dim: int, heads: Heads,
     *, cost: Mapping[str, float] | None = None, budget_ms: float | None = None,
 ) -> Answer:  # fmt: skip
     """The trainable part of a strategy for streams of the given widths; `cost` and `budget_ms` as in `Parts`."""
@@ -104,10 +111,12 @@ def build_answer(
         sizes = strategy.facts or {}
         built = {t.name: TREES.resolve(strategy.spec) for t in targets}
         trees = {name: cls(sizes.get(name), **options) for name, (cls, options) in built.items()}
-        return Trees(trees, {t.name: heads.build(1, t) for t in targets})
+        return Trees(trees, {t.name: heads.build(1, t) for t in targets})  # type: ignore[misc]
     parts = Parts(dim, heads.build, cost or {}, budget_ms)
     if strategy.family == "single":
-        return parts.late("late_mean", widths, targets)
+        if serves(MEANINGS, targets):
+            return parts.late("late_mean", widths, targets)
+        return parts.joint(Alone(widths, next(iter(widths.values()))), targets)
     if not (strategy.towers or strategy.align):
         return parts.answer(strategy.spec, widths, targets)
     aligner: Aligner | None = ALIGNERS.build(strategy.align, widths, dim) if strategy.align else None
@@ -117,7 +126,7 @@ def build_answer(
 
 
 def build_objectives(
-    strategy: Strategy, widths: Mapping[str, int], targets: Sequence[Target], dim: int, heads: Heads
+    strategy: Strategy, widths: Mapping[str, int], targets: Sequence[Any], dim: int, heads: Heads
 ) -> list[Objective]:
     """What a strategy is trained by besides its own loss, in the order given."""
     if strategy.objective is None:
@@ -131,10 +140,19 @@ def _met(strategy: Strategy, widths: Mapping[str, int], dim: int) -> dict[str, i
     return {name: dim if strategy.align else widths[name] for name in strategy.streams}
 
 
+class Alone(Fusion):
+    """One stream as it is: what a head reads that answers from a single modality and gives no scores to combine."""
+
+    reads_tokens = True
+
+    def fuse(self, streams: dict[str, Tokens]) -> Tokens:
+        return streams[self.names[0]]
+
+
 class Trees(Answer):
     """Gradient-boosted trees over the streams' pooled vectors, one forest a target; fitted, not trained."""
 
-    def __init__(self, trees: Mapping[str, Boosted], heads: Mapping[str, Head]):
+    def __init__(self, trees: Mapping[str, Boosted], heads: Mapping[str, ScoringHead]):
         super().__init__()
         self.trees = Named(trees)
         self._heads = dict(heads)  # they decode only, and have no weights to keep
@@ -144,16 +162,18 @@ class Trees(Answer):
         features = pooled_features(streams).numpy()
         for name, forest in self.trees.items():
             target = self._heads[name].target
-            forest.fit(features, targets[name], target.kind, width=target.width, seed=seed)  # type: ignore[operator]
+            forest.fit(  # type: ignore[operator]
+                features, targets[name], target.scores, width=target.width, seed=seed, **target.tree_options
+            )
 
     def forward(self, streams: Mapping[str, Tokens]) -> Output:
         features = pooled_features(streams)
         return Output(streams, None, {n: t.scores(features) for n, t in self.trees.items()})  # type: ignore[operator]
 
     def losses(self, output: Output, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {n: self._heads[n].loss(s, targets[n]) for n, s in output.predictions.items()}
+        return {n: self._heads[n].loss_of_scores(s, targets[n]) for n, s in output.predictions.items()}
 
-    def head(self, target: str) -> Head:
+    def head(self, target: str) -> ScoringHead:
         return self._heads[target]
 
     def facts(self) -> dict[str, Any]:

@@ -11,12 +11,14 @@ from torch import Tensor
 
 from polymodal.core.errors import BadArgument, suggest
 from polymodal.core.registry import Spec
-from polymodal.core.types import Target, Tokens, presence
+from polymodal.core.types import Tokens, presence
 from polymodal.models.adaptive import Adaptive
 from polymodal.models.base import Labelled, TokenSource
 from polymodal.models.build import Parts
-from polymodal.nn.calibrate import conformal_radius, fit_temperature
+from polymodal.nn.calibrate import conformal_radius
 from polymodal.nn.graphs import observed
+from polymodal.targets.base import ScoredTarget
+from polymodal.targets.real import RealTarget
 
 ORDERS = ("cost", "gain")
 GRID = 200  # thresholds tried, by the share of early answers that they would let pass
@@ -49,7 +51,7 @@ class Dynamic(Adaptive):
     scale: Tensor
 
     def __init__(
-        self, widths: Mapping[str, int], targets: Sequence[Target], parts: Parts, *,
+        self, widths: Mapping[str, int], targets: Sequence[ScoredTarget], parts: Parts, *,
         answer: Spec = "concat", order: str | Sequence[str] = "cost", tolerance: float = 0.01,
         confidence: float = 0.8,
     ):  # fmt: skip
@@ -108,14 +110,14 @@ class Dynamic(Adaptive):
         return {t.name: found[t.name] for t in self.targets}
 
     def _temperature(self, stage: int, target: int) -> Tensor | float:
-        return 1.0 if self.targets[target].kind == "number" else self.scale[stage, target]
+        return 1.0 if self.targets[target].name in self.spread else self.scale[stage, target]
 
     def _doubts(self, stage: int, scores: Mapping[str, Tensor], streams: Mapping[str, Tokens]) -> Tensor:
         """[B, targets] doubt of the scores of a stage, tempered already."""
         found = []
         for i, target in enumerate(self.targets):
             doubt = self.doubt(target, scores[target.name], streams)
-            found.append(doubt * self.scale[stage, i] if target.kind == "number" else doubt)
+            found.append(doubt * self.scale[stage, i] if target.name in self.spread else doubt)
         return torch.stack(found, 1)
 
     # --- what validation rows decide ----------------------------------------------------------------------------------
@@ -139,16 +141,17 @@ class Dynamic(Adaptive):
         self._choose_threshold(torch.stack(doubts), torch.stack(rights), torch.stack(seen))
 
     def _calibrated(
-        self, target: Target, scores: Tensor, streams: Mapping[str, Tokens], truth: Mapping[str, Tensor]
+        self, target: ScoredTarget, scores: Tensor, streams: Mapping[str, Tokens], truth: Mapping[str, Tensor]
     ) -> float:
         """A stage's temperature; for a number the factor of σ whose interval covers 90 % of rows."""
         rows = presence(streams.values()).any(1)
         said, known = scores[rows].double().numpy(), truth[target.name][rows].numpy()
-        if target.kind != "number":
-            return fit_temperature(said, known)
+        if not isinstance(target, RealTarget):
+            return target.temperature(said, known) or 1.0
         width = self.doubt(target, scores, streams)[rows].double().numpy()
-        factor = conformal_radius(known / width, said[:, 0] / width, COVERAGE)
-        return factor if np.isfinite(factor) else float(np.nanmax(np.abs(known - said[:, 0]) / width, initial=1.0))
+        missed = target.residuals(scores[rows].double(), truth[target.name][rows].double()).numpy() / width
+        factor = conformal_radius(missed, np.zeros_like(missed), COVERAGE)
+        return factor if np.isfinite(factor) else float(np.nanmax(missed, initial=1.0))
 
     def _by_gain(self, valid: Labelled) -> Tensor:
         """[K] greedily: next comes the stream that adds most rightness for its cost."""

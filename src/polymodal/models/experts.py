@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from polymodal.core.errors import BadArgument
-from polymodal.core.types import Output, Target, Tokens, presence
-from polymodal.heads.base import Head
+from polymodal.core.types import Output, Tokens, presence
+from polymodal.heads.base import ScoringHead
 from polymodal.models.base import Answer
 from polymodal.models.build import Parts
 from polymodal.nn.check import check_count, check_dropout
@@ -18,6 +18,7 @@ from polymodal.nn.layers.named import Named
 from polymodal.nn.layers.pool import masked_softmax
 from polymodal.nn.layers.streams import Join
 from polymodal.nn.precision import at_least_float32
+from polymodal.targets.base import ScoredTarget
 
 
 class Experts(Answer):
@@ -37,7 +38,7 @@ class Experts(Answer):
     level: ClassVar[str] = "experts"
 
     def __init__(
-        self, widths: Mapping[str, int], targets: Sequence[Target], parts: Parts, *,
+        self, widths: Mapping[str, int], targets: Sequence[ScoredTarget], parts: Parts, *,
         gate: int = 32, dropout: float = 0.1, own: float = 1.0,
     ):  # fmt: skip
         super().__init__()
@@ -69,17 +70,17 @@ class Experts(Answer):
         return {target: masked_softmax(at_least_float32(gate(read)), counted) for target, gate in self.gates.items()}
 
     def losses(self, output: Output, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        found = {t: self.head(t).loss(scores, targets[t]) for t, scores in output.predictions.items()}
+        found = {t: self.head(t).loss_of_scores(scores, targets[t]) for t, scores in output.predictions.items()}
         if not self.own:
             return found
         for target in self.experts:
             for name, scores in zip(self.names, self._each(target, output.streams).unbind(1)):
                 present = output.streams[name].present
-                expert: Head = self.experts[target][name]  # type: ignore[index,assignment]
-                found[f"{target}/{name}"] = self.own * expert.loss(scores[present], targets[target][present])
+                expert: ScoringHead = self.experts[target][name]  # type: ignore[index,assignment]
+                found[f"{target}/{name}"] = self.own * expert.loss_of_scores(scores[present], targets[target][present])
         return found
 
-    def head(self, target: str) -> Head:
+    def head(self, target: str) -> ScoringHead:
         return self.experts[target][self.names[0]]  # type: ignore[index,return-value]
 
     def _each(self, target: str, streams: Mapping[str, Tokens]) -> Tensor:

@@ -8,10 +8,11 @@ from typing import ClassVar
 from torch import Tensor
 
 from polymodal.core.registry import Spec
-from polymodal.core.types import Output, Target, Tokens
-from polymodal.heads.base import Head
+from polymodal.core.types import Output, Tokens
+from polymodal.heads.base import ScoringHead
 from polymodal.models.base import Answer
 from polymodal.models.build import Parts
+from polymodal.targets.base import ScoredTarget
 
 
 class Hybrid(Answer):
@@ -28,7 +29,7 @@ class Hybrid(Answer):
     nested: ClassVar[tuple[str, ...]] = ("fusion", "rule")
 
     def __init__(
-        self, widths: Mapping[str, int], targets: Sequence[Target], parts: Parts, *,
+        self, widths: Mapping[str, int], targets: Sequence[ScoredTarget], parts: Parts, *,
         fusion: Spec = "concat", rule: Spec = "stacking",
     ):  # fmt: skip
         super().__init__()
@@ -47,7 +48,7 @@ class Hybrid(Answer):
     def losses(self, output: Output, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return self.decisions.losses(output, targets)
 
-    def head(self, target: str) -> Head:
+    def head(self, target: str) -> ScoringHead:
         return self.decisions.head(target)
 
     def see(self, rows: Tensor) -> None:

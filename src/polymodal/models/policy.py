@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from polymodal.core.errors import BadArgument, suggest
 from polymodal.core.registry import Spec
-from polymodal.core.types import Target, Tokens, presence
+from polymodal.core.types import Tokens, presence
 from polymodal.models.adaptive import Adaptive
 from polymodal.models.base import Labelled, TokenSource
 from polymodal.models.build import Parts
@@ -20,6 +20,7 @@ from polymodal.nn.check import check_count
 from polymodal.nn.graphs import observed
 from polymodal.nn.layers.streams import Join
 from polymodal.nn.mask_streams import mask_streams
+from polymodal.targets.base import ScoredTarget
 
 SCOPES = ("row", "data")
 BATCH = 64  # rows a step, each of which walks WALKS times
@@ -67,7 +68,7 @@ class Policy(Adaptive):
     settled: Tensor
 
     def __init__(
-        self, widths: Mapping[str, int], targets: Sequence[Target], parts: Parts, *,
+        self, widths: Mapping[str, int], targets: Sequence[ScoredTarget], parts: Parts, *,
         answers: Spec | Sequence[Spec] = ("concat", "late_mean"), per: str = "row", price: float = 0.05,
         hidden: int = 32, steps: int = 300,
     ):  # fmt: skip

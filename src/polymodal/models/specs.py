@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from polymodal.models import ANSWERS
 from polymodal.models.base import Answer
 from polymodal.objectives import OBJECTIVES
 from polymodal.process import PROCESSORS
+from polymodal.targets.base import MEANINGS, Target
 
 CATALOGUES = {"fusion": FUSIONS, "decision": DECISIONS, "answer": ANSWERS, "trees": TREES}
 _BASES = {"fusion": Fusion, "decision": DecisionFusion, "answer": Answer}
@@ -44,12 +45,17 @@ class Part:
         return bool(own) or any(part.reads_tokens for part in self.inner)
 
     @property
-    def kinds(self) -> set[str] | None:
-        """The kinds of target that a rule, or one anywhere within an answer, is defined for; None: all."""
-        if self.family == "decision":
-            return set(self.cls.kinds)
-        narrowed = [kinds for part in self.inner if (kinds := part.kinds) is not None]
-        return set.intersection(*narrowed) if narrowed else None
+    def needs(self) -> set[str] | None:
+        """What a target's scores may mean for a rule, trees, or an answer and all within it; None: it needs none."""
+        if self.family == "fusion":
+            return None
+        own = set(MEANINGS if self.family == "trees" else self.cls.needs)
+        return own.intersection(*(needs for part in self.inner if (needs := part.needs) is not None))
+
+
+def serves(needs: Collection[str] | None, targets: Iterable[Target]) -> bool:
+    """Whether all `targets` have scores that mean what is needed; None: none are needed."""
+    return needs is None or {t.scores for t in targets} <= set(needs)
 
 
 def resolved(spec: Spec) -> Part:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from polymodal.core.errors import BadArgument
 from polymodal.objectives.base import Objective, Setting, Step
-from polymodal.objectives.contribution import beside_others, row_losses, scores_with, shapley
+from polymodal.objectives.contribution import beside_others, scores_with, shapley
 from polymodal.objectives.modulation import Modulation
 
 MOST_STREAMS = 6  # 63 forward passes a step
@@ -70,7 +70,7 @@ class Agm(Objective):
         for target in self.setting.targets:
             full = {frozenset(s): given[target.name].float() for s, given in zip(sets, scores)}
             for name, share in shapley(full, self.names).items():
-                each = row_losses(target, share, step.targets[target.name])
+                each = target.row_losses(share, step.targets[target.name])
                 found[name] += float(each[step.streams[name].present].nanmean()) / len(self.setting.targets)
         return found
 

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from polymodal.core.errors import BadArgument
 from polymodal.core.part import Part
-from polymodal.core.types import KINDS, Output, Target, Tokens
+from polymodal.core.types import Output, Tokens
+from polymodal.targets.base import MEANINGS, ScoredTarget
 
 
 class Answering(Protocol):
@@ -37,12 +38,12 @@ class Answering(Protocol):
 class Setting:
     """What is known before training: the streams' widths as the fusion sees them, the targets, and how to build a head.
 
-    `head(width, target)` gives a module from `Tokens` to scores with `loss(scores, target)`.
+    `head(width, target)` gives a module from `Tokens` to scores with `loss(tokens, truth)`.
     """
 
     widths: Mapping[str, int]
-    targets: Sequence[Target]
-    head: Callable[[int, Target], Any]
+    targets: Sequence[ScoredTarget]
+    head: Callable[[int, ScoredTarget], Any]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -78,10 +79,10 @@ class Objective(Part):
     is kept from step to step or from epoch to epoch is a buffer, so that an interrupted training goes on to the same
     result.
 
-    Raises `BadArgument` for a kind of target that it cannot serve.
+    Raises `BadArgument` for a target whose scores do not mean what it needs.
     """
 
-    kinds: ClassVar[tuple[str, ...]] = KINDS  # of targets that it serves
+    needs: ClassVar[tuple[str, ...]] = MEANINGS  # what a target's scores may mean for it to be served
     single: ClassVar[bool] = False  # True: serves one target only
 
     def __init__(self, setting: Setting):
@@ -94,10 +95,10 @@ class Objective(Part):
                 "and `ogm` serve several."
             )
         for target in setting.targets:
-            if target.kind not in self.kinds:
+            if target.scores not in self.needs:
                 raise BadArgument(
-                    f"The objective {type(self).__name__} is for {' and '.join(self.kinds)}; the target "
-                    f"{target.name!r} is {target.kind}. `unimodal` and `ogm` serve every kind."
+                    f"The objective {type(self).__name__} needs scores of {' or '.join(self.needs)}; the "
+                    f"target {target.name!r} is {target.kind}. `unimodal` and `ogm` serve all that have scores."
                 )
 
     @final  # type: ignore[misc]

@@ -14,11 +14,9 @@ from itertools import combinations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from polymodal.core.types import Target
-from polymodal.nn.precision import at_least_float32
 from polymodal.objectives.base import Step
+from polymodal.targets.base import ScoredTarget
 
 
 @torch.no_grad()
@@ -38,25 +36,7 @@ def scores_with(step: Step, kept: Sequence[Sequence[str]]) -> list[dict[str, Ten
     return found
 
 
-def row_losses(target: Target, scores: Tensor, truth: Tensor) -> Tensor:
-    """[B] loss of each row, NaN where it has no label.
-
-    Classes: -log p(truth). Multilabel: the mean of -log p over labels. Number: half the squared standardised error.
-    """
-    scores = at_least_float32(scores)
-    if target.kind == "classes":
-        known = truth >= 0
-        picked = scores.log_softmax(1).gather(1, truth.clamp(min=0)[:, None])[:, 0]
-        return torch.where(known, -picked, torch.nan)
-    if target.kind == "multilabel":
-        known = ~truth.isnan().any(1)
-        each = F.binary_cross_entropy_with_logits(scores, truth.nan_to_num().to(scores.dtype), reduction="none").mean(1)
-        return torch.where(known, each, torch.nan)
-    truth = truth.reshape(-1)
-    return torch.where(truth.isnan(), torch.nan, 0.5 * (scores[:, 0] - truth.nan_to_num()) ** 2)
-
-
-def confidence(step: Step, targets: Sequence[Target], names: Sequence[str]) -> dict[str, float]:
+def confidence(step: Step, targets: Sequence[ScoredTarget], names: Sequence[str]) -> dict[str, float]:
     """How sure the model is of the truth with one stream alone: exp(-loss) in (0, 1], the mean over rows and targets.
 
     For classes it is the probability of the true one. Only rows that have the stream count; NaN where none has.
@@ -64,7 +44,7 @@ def confidence(step: Step, targets: Sequence[Target], names: Sequence[str]) -> d
     found = {}
     for name, scores in zip(names, scores_with(step, [[name] for name in names])):
         present = step.streams[name].present
-        each = [torch.exp(-row_losses(t, scores[t.name], step.targets[t.name]))[present] for t in targets]
+        each = [torch.exp(-t.row_losses(scores[t.name], step.targets[t.name]))[present] for t in targets]
         found[name] = float(torch.cat(each).nanmean())
     return found
 

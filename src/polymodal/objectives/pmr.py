@@ -8,6 +8,7 @@ from torch import Tensor
 from polymodal.core.errors import BadArgument
 from polymodal.objectives.base import Objective, Setting, Step
 from polymodal.objectives.contribution import beside_others
+from polymodal.targets.base import CLASSES
 
 
 class Pmr(Objective):
@@ -23,7 +24,7 @@ class Pmr(Objective):
     the authors measure a sample of rows once more instead. One target of classes.
     """
 
-    kinds = ("classes",)
+    needs = (CLASSES,)
     single = True
     prototypes: Tensor
     sums: Tensor

@@ -8,7 +8,6 @@ from torch import Tensor
 from polymodal.core.errors import BadArgument
 from polymodal.nn.mask_streams import fewer_streams
 from polymodal.objectives.base import Objective, Setting, Step
-from polymodal.objectives.contribution import row_losses
 
 
 class Ranking(Objective):
@@ -37,7 +36,7 @@ class Ranking(Objective):
             found = {f"ranking/{name} fewer": self.fewer * loss for name, loss in losses.items()}
         for target in self.setting.targets:
             truth = step.targets[target.name]
-            more, less = (row_losses(target, o.predictions[target.name], truth) for o in (step.output, output))
+            more, less = (target.row_losses(o.predictions[target.name], truth) for o in (step.output, output))
             worse = torch.relu(more - less + self.margin)
             known = worse.isfinite()
             if known.any():

@@ -26,6 +26,6 @@ class StreamHeads(nn.Module):
         for name, heads in self.heads.items():
             rows = streams[name].present
             tokens = streams[name].select(rows)
-            each = [head.loss(head(tokens), targets[target][rows]) for target, head in heads.items()]  # type: ignore[operator,union-attr]
+            each = [head.loss(tokens, targets[target][rows]) for target, head in heads.items()]  # type: ignore[operator,union-attr]
             found[name] = sum(each[1:], each[0])
         return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from polymodal.core.registry import Spec
-from polymodal.core.types import KINDS, Target, Tokens
+from polymodal.core.types import Tokens
 from polymodal.models import ANSWERS
 from polymodal.models.base import Answer, Labelled, TokenSource
 from polymodal.models.build import Heads, Parts
-from polymodal.models.specs import resolved
+from polymodal.models.specs import resolved, serves
+from polymodal.targets.base import MEANINGS, ScoredTarget
 from polymodal.testing.fusion import mapped_streams
 from polymodal.testing.head import example_truth
 from polymodal.testing.laws import (
@@ -30,24 +31,24 @@ from polymodal.testing.laws import (
     saved_and_loaded,
 )  # fmt: skip
 from polymodal.testing.subject import ROWS, Subject, Violation, built, judge, random_streams, same
+from polymodal.testing.target import example_target
 
 WIDTHS = {"left": 6, "middle": 10, "right": 8}
 COST = {"left": 1.0, "middle": 2.0, "right": 4.0}
 
 
-def check_answer(spec: Spec, *, kinds: Sequence[str] = KINDS, dim: int = 16) -> None:
-    """Try an answer under every kind of target that it is defined for. Raises `NotConformant`.
+def check_answer(spec: Spec, *, kinds: Iterable[str] = MEANINGS, dim: int = 16) -> None:
+    """Try an answer under a target of every meaning of scores that it is defined for. Raises `NotConformant`.
 
     Besides the laws of every part: scores have the target's width; what is masked changes nothing, nor does the order
     of the streams; a row without any stream is finite; handed its streams on demand it says the same, and asks only for
     what is there; after `finalize` all this still holds; it learns eight rows.
     """
     cls, given = ANSWERS.resolve(spec)
-    allowed = resolved(spec).kinds
     for kind in kinds:
-        if allowed is not None and kind not in allowed:
-            continue
         target = example_target(kind)
+        if not serves(resolved(spec).needs, [target]):
+            continue
         build = partial(_build, spec, WIDTHS, target, dim)
         label = f"The answer {ANSWERS.name_of(cls)} ({kind})"
         subject = Subject(label, build, _run, random_streams(WIDTHS), "scores")
@@ -66,18 +67,11 @@ def check_answer(spec: Spec, *, kinds: Sequence[str] = KINDS, dim: int = 16) -> 
         judge(label, laws)
 
 
-def example_target(kind: str) -> Target:
-    """A target of each kind, three classes or labels wide."""
-    if kind == "number":
-        return Target("y", "number", location=3.0, scale=2.0)
-    return Target("y", kind, ("a", "b", "c"), frequencies=(0.2, 0.3, 0.5))
-
-
-def _build(spec: Spec, widths: Mapping[str, int], target: Target, dim: int) -> Answer:
+def _build(spec: Spec, widths: Mapping[str, int], target: ScoredTarget, dim: int) -> Answer:
     return ANSWERS.build(spec, widths, [target], Parts(dim, Heads().build, COST))
 
 
-def _settled(build: partial[Answer], target: Target) -> Answer:
+def _settled(build: partial[Answer], target: ScoredTarget) -> Answer:
     answer = build()
     rows = Labelled(random_streams(WIDTHS, full=True), {"y": example_truth(target)})
     answer.finalize(rows, rows, 0)
@@ -88,12 +82,12 @@ def _run(part: Answer, streams: Mapping[str, Tokens]) -> dict[str, Tensor]:
     return {"scores": part(streams).predictions["y"]}
 
 
-def _lost(target: Target, part: Answer, streams: Mapping[str, Tokens]) -> dict[str, Tensor]:
+def _lost(target: ScoredTarget, part: Answer, streams: Mapping[str, Tokens]) -> dict[str, Tensor]:
     losses = part.losses(part(streams), {"y": example_truth(target)})
     return {"loss": torch.stack(list(losses.values())).sum()[None]}
 
 
-def _shape(subject: Subject, target: Target) -> None:
+def _shape(subject: Subject, target: ScoredTarget) -> None:
     part = built(subject)
     none = mapped_streams(lambda t: t.keep(torch.zeros(ROWS, dtype=torch.bool)), subject.inputs)
     for streams in (subject.inputs, none):
@@ -147,7 +141,7 @@ def _on_demand(subject: Subject) -> None:
         )
 
 
-def _stream_order(spec: Spec, target: Target, dim: int, subject: Subject) -> None:
+def _stream_order(spec: Spec, target: ScoredTarget, dim: int, subject: Subject) -> None:
     outs: list[dict[str, Any]] = []
     for names in (list(WIDTHS), list(WIDTHS)[::-1]):
         torch.manual_seed(0)

@@ -22,9 +22,10 @@ from polymodal.testing.objective import check_objective
 from polymodal.testing.op import check_op
 from polymodal.testing.processor import check_processor
 from polymodal.testing.subject import NotConformant, Violation
+from polymodal.testing.target import check_target, example_target
 
 __all__ = [
     "NotConformant", "Violation", "check_aligner", "check_answer", "check_decision", "check_embedding", "check_encoder",
     "check_export", "check_fusion", "check_head", "check_kind", "check_objective", "check_op", "check_processor",
-    "example_cells", "example_inputs",
+    "check_target", "example_cells", "example_inputs", "example_target",
 ]  # fmt: skip

@@ -11,21 +11,22 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from polymodal.core.registry import Spec
-from polymodal.core.types import KINDS
 from polymodal.fusion import DECISIONS
 from polymodal.fusion.base import DecisionFusion, Loss
+from polymodal.targets.base import CLASSES, MEANINGS, MULTILABEL, NUMBER
 from polymodal.testing.laws import common, not_overridden, options_felt, plain_builds
-from polymodal.testing.subject import CLASSES, ROWS, Subject, Violation, built, judge, same
+from polymodal.testing.subject import CLASSES as CLASS_COUNT
+from polymodal.testing.subject import ROWS, Subject, Violation, built, judge, same
 
 LOSSES: dict[str, Loss] = {
-    "classes": F.cross_entropy,
-    "multilabel": F.binary_cross_entropy_with_logits,
-    "number": F.mse_loss,
+    CLASSES: F.cross_entropy,
+    MULTILABEL: F.binary_cross_entropy_with_logits,
+    NUMBER: F.mse_loss,
 }
 
 
-def check_decision(spec: Spec, *, kinds: tuple[str, ...] = KINDS, width: int = 5) -> None:
-    """Try a decision-level fusion under every kind of target that it is defined for. Raises `NotConformant`.
+def check_decision(spec: Spec, *, meanings: tuple[str, ...] = MEANINGS, width: int = 5) -> None:
+    """Try a decision-level fusion under every meaning of scores that it is defined for. Raises `NotConformant`.
 
     Besides the laws of every part: scores of absent streams change nothing, nor does the order of the streams; a row
     without any stream is finite; scores keep their meaning: where all streams agree with confidence, so does the
@@ -33,23 +34,23 @@ def check_decision(spec: Spec, *, kinds: tuple[str, ...] = KINDS, width: int = 5
     """
     cls, given = DECISIONS.resolve(spec)
     names = ("left", "middle", "right")
-    for kind in (kind for kind in kinds if kind in cls.kinds):  # type: ignore[attr-defined]
-        scores = 1 if kind == "number" else width
-        subject = decision_subject(spec, names, kind, scores)
-        plain = plain_builds(DECISIONS, cls, given, names, kind, scores)
+    for meaning in (meaning for meaning in meanings if meaning in cls.needs):  # type: ignore[attr-defined]
+        scores = 1 if meaning == NUMBER else width
+        subject = decision_subject(spec, names, meaning, scores)
+        plain = plain_builds(DECISIONS, cls, given, names, meaning, scores)
         laws = [
             *common(subject, DECISIONS, given), partial(_combined_shape, subject, scores), partial(_absent, subject),
-            partial(_answer_order, spec, kind, subject), partial(_agreement, subject, kind),
-            partial(options_felt, subject, partial(_outcome, subject, kind), plain),
+            partial(_answer_order, spec, meaning, subject), partial(_agreement, subject, meaning),
+            partial(options_felt, subject, partial(_outcome, subject, meaning), plain),
             partial(not_overridden, cls, DecisionFusion),
         ]  # fmt: skip
         judge(subject.label, laws)
 
 
-def decision_subject(spec: Spec, names: tuple[str, ...], kind: str, width: int) -> Subject:
-    """A rule for a kind of target on trial with random scores of the streams `names`, [B, width] each."""
-    label = f"The decision {DECISIONS.name_of(DECISIONS.resolve(spec)[0])} ({kind})"
-    build = partial(DECISIONS.build, spec, names, kind, width)
+def decision_subject(spec: Spec, names: tuple[str, ...], meaning: str, width: int) -> Subject:
+    """A rule for a meaning of scores on trial with random scores of the streams `names`, [B, width] each."""
+    label = f"The decision {DECISIONS.name_of(DECISIONS.resolve(spec)[0])} ({meaning})"
+    build = partial(DECISIONS.build, spec, names, meaning, width)
     return Subject(label, build, _run_decision, _answers(names, width), "out")
 
 
@@ -57,14 +58,14 @@ def _run_decision(part: DecisionFusion, inputs: Mapping[str, Mapping[str, Tensor
     return {"out": part(inputs["scores"], inputs["present"])}
 
 
-def _outcome(subject: Subject, kind: str, part: DecisionFusion) -> Tensor:
+def _outcome(subject: Subject, meaning: str, part: DecisionFusion) -> Tensor:
     """The answer and the losses, by which alone some options act."""
     scores, present = subject.inputs["scores"], subject.inputs["present"]
     width = next(iter(scores.values())).shape[1]
-    labels = torch.arange(ROWS) % CLASSES
-    truths = {"multilabel": F.one_hot(labels % width, width).float(), "number": labels[:, None].float()}
-    truth = truths.get(kind, labels)
-    losses = part.losses(scores, present, truth, dict.fromkeys(scores, LOSSES[kind]))
+    labels = torch.arange(ROWS) % CLASS_COUNT
+    truths = {MULTILABEL: F.one_hot(labels % width, width).float(), NUMBER: labels[:, None].float()}
+    truth = truths.get(meaning, labels)
+    losses = part.losses(scores, present, truth, dict.fromkeys(scores, LOSSES[meaning]))
     return torch.cat([part(scores, present).flatten(), torch.stack(list(losses.values()))])
 
 
@@ -100,13 +101,13 @@ def _absent(subject: Subject) -> None:
         )  # fmt: skip
 
 
-def _answer_order(spec: Spec, kind: str, subject: Subject) -> None:
+def _answer_order(spec: Spec, meaning: str, subject: Subject) -> None:
     outs = []
     names = list(subject.inputs["scores"])
     width = next(iter(subject.inputs["scores"].values())).shape[1]
     for ordered in (names, names[::-1]):
         torch.manual_seed(0)
-        part = DECISIONS.build(spec, tuple(ordered), kind, width).eval()
+        part = DECISIONS.build(spec, tuple(ordered), meaning, width).eval()
         outs.append(subject.run(part, {key: {n: value[n] for n in ordered} for key, value in subject.inputs.items()}))
     same(
         "order of streams", outs[1], outs[0], "naming the same streams in another order changes the result",
@@ -114,23 +115,23 @@ def _answer_order(spec: Spec, kind: str, subject: Subject) -> None:
     )  # fmt: skip
 
 
-def _agreement(subject: Subject, kind: str) -> None:
+def _agreement(subject: Subject, meaning: str) -> None:
     """Streams that all say class 0 with probability 0.98 (or all the value 1.5) must not come out undecided.
 
     Whether all of them are there, all but one, or one alone, which must then be heard.
     """
     names = tuple(subject.inputs["scores"])
     width = next(iter(subject.inputs["scores"].values())).shape[1]
-    one = torch.full((1, width), -4.0 if kind == "multilabel" else 0.0)
-    one[:, 0] = 1.5 if kind == "number" else 4.0 if kind == "multilabel" else 5.3
+    one = torch.full((1, width), -4.0 if meaning == MULTILABEL else 0.0)
+    one[:, 0] = 1.5 if meaning == NUMBER else 4.0 if meaning == MULTILABEL else 5.3
     # heads that a rule trains by losses of its own need not give log-probabilities: what they favour must win clearly
     enough = 0.6 if type(built(subject)).losses is DecisionFusion.losses else 2 / width
     for some in (names, *combinations(names, len(names) - 1), *combinations(names, 1)):
         present = {name: torch.tensor([name in some]) for name in names}
         out = built(subject)(dict.fromkeys(names, one), present)
-        if kind == "classes":
+        if meaning == CLASSES:
             kept = bool(out.softmax(1)[0, 0] > enough)
-        elif kind == "multilabel":
+        elif meaning == MULTILABEL:
             kept = bool(((out > 0.5) == (one > 0)).all() and ((out < -0.5) == (one < 0)).all())
         else:
             kept = bool(0.3 < out[0, 0] < 3.0)

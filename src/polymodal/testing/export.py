@@ -16,22 +16,24 @@ from torch.utils._pytree import KeyPath, keystr, tree_flatten_with_path, tree_le
 from polymodal.aligners import ALIGNERS
 from polymodal.core.errors import UnknownName, suggest
 from polymodal.core.registry import Spec
-from polymodal.core.types import KINDS, Batch, Target
+from polymodal.core.types import Batch
 from polymodal.encoders import ENCODERS
 from polymodal.fusion import DECISIONS, TREES
 from polymodal.heads import HEADS
 from polymodal.models.base import Answer, Blend, Labelled, Model
 from polymodal.models.build import Heads, Parts, Trees, build_encoder
-from polymodal.models.specs import resolved
+from polymodal.models.specs import resolved, serves
 from polymodal.models.towers import Towered
+from polymodal.targets import TARGETS
+from polymodal.targets.base import MEANINGS, NUMBER
 from polymodal.testing.aligner import aligner_subject, example_widths
-from polymodal.testing.answer import example_target
 from polymodal.testing.decision import decision_subject
 from polymodal.testing.encoder import encoder_subject
 from polymodal.testing.examples import example_inputs
 from polymodal.testing.fusion import fusion_subject
 from polymodal.testing.head import example_truth, head_subject
 from polymodal.testing.subject import ROWS, Violation, judge, random_streams, same
+from polymodal.testing.target import example_target
 
 # What is no graph, and why: a family, or family/part. A part that is named here and can be exported fails its test.
 EXCUSED: dict[str, str] = {
@@ -83,13 +85,16 @@ def _fusion(spec: Spec) -> Iterator[Exported]:
 
 
 def _decision(spec: Spec) -> Iterator[Exported]:
-    for kind in DECISIONS.resolve(spec)[0].kinds:  # type: ignore[attr-defined]
-        one = decision_subject(spec, tuple(WIDTHS), kind, 1 if kind == "number" else 3)
+    for meaning in DECISIONS.resolve(spec)[0].needs:  # type: ignore[attr-defined]
+        one = decision_subject(spec, tuple(WIDTHS), meaning, 1 if meaning == NUMBER else 3)
         yield Exported(one.label, one.build, (one.inputs["scores"], one.inputs["present"]))
 
 
 def _head(spec: Spec) -> Iterator[Exported]:
-    for kind in HEADS.resolve(spec)[0].kinds:  # type: ignore[attr-defined]
+    answers = HEADS.resolve(spec)[0].answers  # type: ignore[attr-defined]
+    for kind in TARGETS:
+        if not issubclass(TARGETS.load(kind), answers):
+            continue
         one = head_subject(spec, example_target(kind), DIM)
         yield Exported(one.label, one.build, (one.inputs["tokens"],))
 
@@ -118,22 +123,22 @@ def _aligner(spec: Spec) -> Iterator[Exported]:
 
 def _answer(spec: Spec) -> Iterator[Exported]:
     """One answer to a target of every kind that it knows, after `finalize`."""
-    kinds = [kind for kind in KINDS if kind in (resolved(spec).kinds or KINDS)]
+    kinds = [kind for kind in TARGETS if serves(resolved(spec).needs, [example_target(kind)])]
     yield _whole(f"The answer {spec}", lambda parts, widths, targets: parts.answer(spec, widths, targets), kinds)
 
 
 def _trees(spec: Spec) -> Iterator[Exported]:
-    def build(parts: Parts, widths: dict[str, int], targets: list[Target]) -> Answer:
+    def build(parts: Parts, widths: dict[str, int], targets: list[Any]) -> Answer:
         cls, options = TREES.resolve(spec)
         trees = Trees({t.name: cls(None, **options) for t in targets}, {t.name: parts.head(1, t) for t in targets})
         trees.fit(random_streams(widths), {t.name: example_truth(t).numpy() for t in targets}, 0)
         return trees
 
-    yield _whole(f"The trees {spec}", build, KINDS)
+    yield _whole(f"The trees {spec}", build, MEANINGS)
 
 
 def _whole(
-    label: str, build: Callable[[Parts, dict[str, int], list[Target]], Answer], kinds: Any, streams: int = 2
+    label: str, build: Callable[[Parts, dict[str, int], list[Any]], Answer], kinds: Any, streams: int = 2
 ) -> Exported:
     widths = dict(list(WIDTHS.items())[:streams])
     targets = [replace(example_target(kind), name=kind) for kind in kinds]
@@ -148,16 +153,16 @@ def _whole(
     return Exported(label, finished, (random_streams(widths),))
 
 
-def _towered(parts: Parts, widths: dict[str, int], targets: list[Target]) -> Answer:
+def _towered(parts: Parts, widths: dict[str, int], targets: list[Any]) -> Answer:
     return Towered(parts.answer("concat", widths, targets), widths)
 
 
-def _aligned(parts: Parts, widths: dict[str, int], targets: list[Target]) -> Answer:
+def _aligned(parts: Parts, widths: dict[str, int], targets: list[Any]) -> Answer:
     met = dict.fromkeys(widths, DIM)
     return Towered(parts.answer("cross", met, targets), widths, ALIGNERS.build("infonce", widths, DIM))
 
 
-def _blend(parts: Parts, widths: dict[str, int], targets: list[Target]) -> Answer:
+def _blend(parts: Parts, widths: dict[str, int], targets: list[Any]) -> Answer:
     return Blend([parts.answer(spec, widths, targets) for spec in ("concat", "late_mean")], [2.0, 1.0])
 
 

@@ -5,58 +5,82 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from polymodal.core.registry import Spec
-from polymodal.core.types import Target, Tokens
+from polymodal.core.types import Tokens
 from polymodal.heads import HEADS
-from polymodal.heads.base import Head
+from polymodal.heads.base import Head, ScoringHead
+from polymodal.targets.base import CLASSES, MULTILABEL, Target
 from polymodal.testing.laws import common, learns, not_overridden
 from polymodal.testing.subject import ROWS, Subject, Violation, built, judge, random_streams, same
 
 
-def check_head(spec: Spec, target: Target, *, width: int = 16) -> None:
+def check_head(spec: Spec, target: Target, *, width: int = 16, truth: Tensor | None = None) -> None:
     """Try a head on a target. Raises `NotConformant`.
 
-    Besides the laws of every part: what is masked changes nothing; a row without tokens is finite; rows without a
-    label do not count; decoded values are of the target's kind; it learns eight rows.
+    Besides the laws of every part: what is masked changes nothing; rows without a label do not count; decoded values
+    are what the target's `prediction` and `columns` read; it learns eight rows. Of a head that scores also: a row
+    without tokens is finite, and scores have the target's width.
+
+    `truth` are encoded labels of eight rows, the last four not the first; those of a target with scores are made up.
     """
     cls, given = HEADS.resolve(spec)
-    subject = head_subject(spec, target, width)
-    truth = example_truth(target)
-    whole = replace(subject, inputs={"tokens": random_streams({"only": width}, full=True)["only"]})
+    truth = example_truth(target) if truth is None else truth
+    scores = issubclass(cls, ScoringHead)
+    subject = head_subject(spec, target, width, truth)
+    whole = replace(subject, inputs={"tokens": random_streams({"only": width}, full=True)["only"]}, run=_tokens)
     laws = [
-        *common(subject, HEADS, given), partial(_scored_shape, subject, target), partial(_masked_tokens, subject),
-        partial(_unlabelled, subject, truth), partial(_decoded, subject, target), partial(not_overridden, cls, Head),
-        partial(learns, whole, lambda head, outs: head.loss(outs["scores"], truth), steps=300, lr=0.02, goal=0.3),
+        *common(subject, HEADS, given), partial(_masked_tokens, subject), partial(_unlabelled, subject, truth),
+        partial(_decoded, subject, target), partial(not_overridden, cls, Head),
+        partial(learns, whole, lambda head, outs: head.loss(outs["tokens"], truth), steps=300, lr=0.02, goal=0.3),
+        *([partial(_scored_shape, subject, target)] if scores else []),
     ]  # fmt: skip
     judge(subject.label, laws)
 
 
-def head_subject(spec: Spec, target: Target, width: int) -> Subject:
-    """A head of a target on trial with random tokens of `width`."""
-    label = f"The head {HEADS.name_of(HEADS.resolve(spec)[0])} ({target.kind})"
-    tokens = random_streams({"only": width})["only"]
-    return Subject(label, partial(HEADS.build, spec, width, target), _run_head, {"tokens": tokens}, "scores")
+def head_subject(spec: Spec, target: Target, width: int, truth: Tensor | None = None) -> Subject:
+    """A head of a target on trial with random tokens of `width`: its scores, or the losses by `truth` if it writes."""
+    cls = HEADS.resolve(spec)[0]
+    label = f"The head {HEADS.name_of(cls)} ({target.kind})"
+    inputs: dict[str, Any] = {"tokens": random_streams({"only": width})["only"]}
+    build = partial(HEADS.build, spec, width, target)
+    if issubclass(cls, ScoringHead):
+        return Subject(label, build, _scores, inputs, "scores")
+    return Subject(label, build, _loss, {**inputs, "truth": truth}, "loss")
 
 
-def example_truth(target: Target) -> Tensor:
-    """Encoded labels of eight rows."""
+def example_truth(target: Any) -> Tensor:
+    """Encoded labels of eight rows of a target with scores."""
     draw = torch.Generator().manual_seed(9)
-    if target.kind == "classes":
+    if target.scores == CLASSES:
         return torch.arange(ROWS) % target.width
-    if target.kind == "multilabel":
+    if target.scores == MULTILABEL:
         return (torch.rand(ROWS, target.width, generator=draw) < 0.5).float()
-    return torch.randn(ROWS, generator=draw)
+    shape = target.encode([None]).shape[1:]
+    return torch.randn(ROWS, *shape, generator=draw)
 
 
-def _run_head(part: Head, inputs: Mapping[str, Tokens]) -> dict[str, Tensor]:
+def _tokens(_: Head, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(inputs)
+
+
+def _scores(part: Head, inputs: Mapping[str, Any]) -> dict[str, Tensor]:
     return {"scores": part(inputs["tokens"])}
 
 
-def _scored_shape(subject: Subject, target: Target) -> None:
+def _loss(part: Head, inputs: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The loss of each row by itself: what is written in training has no gradient."""
+    tokens, truth = inputs["tokens"].cleared(), inputs["truth"]
+    rows = range(len(tokens))
+    each = [part.loss(tokens.select(slice(i, i + 1)), truth[i : i + 1]) for i in rows]
+    return {"loss": torch.stack(each)}
+
+
+def _scored_shape(subject: Subject, target: Any) -> None:
     scores = built(subject)(subject.inputs["tokens"])
     if tuple(scores.shape) != (ROWS, target.width):
         raise Violation("gives scores", f"they are {tuple(scores.shape)}.", f"Return [B, {target.width}].")
@@ -70,24 +94,24 @@ def _masked_tokens(subject: Subject) -> None:
     )  # fmt: skip
     part = built(subject)
     same(
-        "ignores masked values", _run_head(part, {"tokens": dirty}), _run_head(part, {"tokens": tokens}),
-        "NaN planted in masked places changes the scores", "Do not override forward, which clears them.",
+        "ignores masked values", {"answer": part(dirty)}, {"answer": part(tokens)},
+        "NaN planted in masked places changes the answer", "Do not override forward, which clears them.",
     )  # fmt: skip
 
 
 def _unlabelled(subject: Subject, truth: Tensor) -> None:
     part = built(subject)
-    scores = part(subject.inputs["tokens"])
+    tokens = subject.inputs["tokens"].cleared()
     hidden = truth.clone()
     hidden[4:] = -1 if not truth.is_floating_point() else torch.nan
-    part.train()
-    all_of, half = float(part.loss(scores, hidden).detach()), float(part.loss(scores[:4], truth[:4]).detach())
+    half = float(part.loss(tokens.select(slice(0, 4)), truth[:4]).detach())
+    all_of = float(part.loss(tokens, hidden).detach())
     if abs(all_of - half) > 1e-4:
         raise Violation(
             "unlabelled rows do not count", f"the loss is {all_of:.5f} with them, {half:.5f} without.",
             "Average over the rows whose target is known (not -1, not NaN).",
         )  # fmt: skip
-    none = part.loss(scores, hidden[4:].repeat_interleave(2, 0))
+    none = part.loss(tokens, hidden[4:].repeat_interleave(2, 0))
     if not none.isfinite():
         raise Violation("unlabelled rows do not count", "a batch without labels has no finite loss.", "Clamp counts.")
 
@@ -95,14 +119,15 @@ def _unlabelled(subject: Subject, truth: Tensor) -> None:
 def _decoded(subject: Subject, target: Target) -> None:
     part = built(subject)
     found = part.decode(part(subject.inputs["tokens"]))
-    key = "value" if target.kind == "number" else "probability"
-    if key not in found or len(found[key]) != ROWS:
-        raise Violation("decodes", f"decode gives {sorted(found)}.", f"Return {key!r}, one a row.")
-    if target.kind != "number":
-        probability = torch.from_numpy(found["probability"]).float()
-        fits = (probability >= 0).all() and (probability <= 1).all() and probability.shape == (ROWS, target.width)
-        if target.kind == "classes":
-            fits = fits and torch.allclose(probability.sum(1), torch.ones(ROWS), atol=1e-4)
-            fits = fits and set(found["label"]) <= set(target.classes)
-        if not fits:
-            raise Violation("decodes", "probabilities do not fit the classes.", "Softmax, or a sigmoid a label.")
+    if not all(len(values) == ROWS for values in found.values()):
+        raise Violation("decodes", f"decode gives {sorted(found)}.", "Return arrays, one value a row.")
+    prediction, columns = target.prediction(found), target.columns(found)
+    if len(prediction) != ROWS or any(len(values) != ROWS for values in columns.values()):
+        raise Violation("decodes", "the target cannot read it row by row.", "Return what the target's `columns` read.")
+    probability = torch.from_numpy(found["probability"]).float() if "probability" in found else torch.ones(ROWS, 1)
+    fits = bool((probability >= 0).all() and (probability <= 1).all())
+    if target.scores == CLASSES:
+        fits = fits and torch.allclose(probability.sum(1), torch.ones(ROWS), atol=1e-4)
+        fits = fits and set(found["label"]) <= set(target.labels)
+    if not fits:
+        raise Violation("decodes", "probabilities do not fit the classes.", "Softmax, or a sigmoid a label.")

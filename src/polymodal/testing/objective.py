@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
 from polymodal.core.registry import Spec, options_of
-from polymodal.core.types import Target, Tokens
+from polymodal.core.types import Tokens
 from polymodal.models.build import Heads, build_answer
 from polymodal.models.strategy import Strategy
 from polymodal.objectives import OBJECTIVES
@@ -19,27 +20,23 @@ from polymodal.objectives.base import Objective, Setting, Step
 from polymodal.testing.head import example_truth
 from polymodal.testing.laws import not_overridden, written_back
 from polymodal.testing.subject import ROWS, Violation, judge, mapped, random_streams, same, tensors
+from polymodal.testing.target import example_target
 from polymodal.train.step import TrainingStep
 
 WIDTHS = {"left": 6, "middle": 10, "right": 8}
-TARGETS = {
-    "classes": Target("y", "classes", ("a", "b", "c", "d"), frequencies=(0.25, 0.25, 0.25, 0.25)),
-    "multilabel": Target("y", "multilabel", ("a", "b", "c"), frequencies=(0.5, 0.5, 0.5)),
-    "number": Target("y", "number", location=3.0, scale=2.0),
-}
 EPOCHS = 4
 
 
 def check_objective(spec: Spec, *, kinds: Iterable[str] | None = None) -> None:
-    """Try an objective on a small fusion with towers, for every kind of target it serves. Raises `NotConformant`.
+    """Try an objective on a small fusion with towers, for every meaning of scores it serves. Raises `NotConformant`.
 
     Its losses are finite scalars, in any batch: without labels, without one stream, without any; what is masked
     changes nothing; `act` changes towers' gradients only; its own parameters get gradients; the same seed gives the
     same result; its state dict holds all that it keeps from epoch to epoch; it makes a difference.
     """
     cls, given = OBJECTIVES.resolve(spec)
-    for kind in kinds or cls.kinds:  # type: ignore[attr-defined]
-        trial = _Trial(spec, TARGETS[kind])
+    for kind in kinds or cls.needs:  # type: ignore[attr-defined]
+        trial = _Trial(spec, example_target(kind))
         laws = [
             partial(_finite, trial), partial(_options, trial, given), partial(_masked, trial),
             partial(_towers_only, trial), partial(_own_parameters, trial), partial(_same_seed, trial),
@@ -54,7 +51,7 @@ class _Trial:
     """An objective on trial: how it is built, and batches to train on."""
 
     spec: Spec
-    target: Target
+    target: Any
 
     def training(self, seed: int = 0, *, plain: bool = False) -> TrainingStep:
         """A small fusion with towers, and the objective unless `plain`."""
@@ -109,7 +106,7 @@ class _Trial:
 
 def _each_batch(trial: _Trial) -> Iterable[tuple[str, dict[str, Tokens], dict[str, Tensor]]]:
     nobody = torch.zeros(ROWS, dtype=torch.bool)
-    unlabelled = torch.full_like(trial.truth["y"], -1 if trial.target.kind == "classes" else torch.nan)
+    unlabelled = torch.full_like(trial.truth["y"], torch.nan if trial.truth["y"].is_floating_point() else -1)
     yield "an ordinary batch", trial.streams, trial.truth
     yield "a batch without labels", trial.streams, {"y": unlabelled}
     yield (

@@ -16,8 +16,8 @@ from polymodal.data.media.prints import SHORTEST_TEXT, clusters, near_pictures, 
 from polymodal.data.schema import Field, Schema
 from polymodal.data.split import split_of_column
 from polymodal.data.tables.table import Problem, Table
-from polymodal.data.target import label_of, labels_of
-from polymodal.data.values import as_number
+from polymodal.targets.base import asked
+from polymodal.targets.labels import label_of
 
 __all__ = ["Doubled", "Inspection", "Leak", "inspect_table"]
 
@@ -116,34 +116,20 @@ class _Inspector:
 
     def targets(self) -> None:
         """Balance of the classes, spread of the numbers, and cells that are neither."""
-        for name, kind in self.schema.targets.items():
-            values = self.table.column(name)
+        for name, spec in self.schema.targets.items():
+            target, values = asked(name, spec), self.table.column(name)
             self._missing([name])
-            present = [value for value in values if value is not None]
-            facts: dict[str, Any] = {"kind": kind, "missing": len(values) - len(present)}
-            facts |= self._numbers(name, values) if kind == "number" else self._classes(name, kind, present)
-            self.found.balance[name] = facts
-
-    def _classes(self, name: str, kind: str, present: Sequence[Any]) -> dict[str, Any]:
-        rows = [labels_of(value) if kind == "multilabel" else [label_of(value)] for value in present]
-        counts = Counter(label for row in rows for label in row)
-        rare = [label for label, count in counts.items() if count < RARE]
-        if rare:
-            said = f"{name}: {len(rare)} of {len(counts)} classes have fewer than {RARE} rows: {', '.join(rare[:8])}."
-            self.found.warnings.append(said)
-        return {"classes": dict(counts.most_common())}
-
-    def _numbers(self, name: str, values: Sequence[Any]) -> dict[str, float]:
-        numbers = [None if value is None else as_number(value) for value in values]
-        for row, (value, number) in enumerate(zip(values, numbers)):
-            if value is not None and number is None:
-                reason = f"is {str(value)[:40]!r}, but the target is a number"
-                self.found.misfits.append(Problem(self.table.ids[row], name, reason))
-        known = [number for number in numbers if number is not None]
-        if not known:
-            return {}
-        least, median, most = np.quantile(known, [0, 0.5, 1]).tolist()
-        return {"least": least, "median": median, "most": most}
+            facts, misfits = target.survey(values)
+            self.found.misfits += [Problem(self.table.ids[row], name, reason) for row, reason in misfits.items()]
+            counts = Counter(facts.get("classes", {}))
+            rare = [label for label, count in counts.items() if count < RARE]
+            if rare:
+                said = f"{len(rare)} of {len(counts)} classes have fewer than {RARE} rows: {', '.join(rare[:8])}."
+                self.found.warnings.append(f"{name}: {said}")
+            missing = sum(value is None for value in values)
+            self.found.balance[name] = {"kind": target.kind, "missing": missing, **facts}
+            if counts:
+                self.found.balance[name]["classes"] = dict(counts.most_common())
 
     def _alike_content(self, one: Field, seen: Examined, near: bool) -> list[tuple[str, list[int]]]:
         """Sets of rows that hold the same, to the byte."""

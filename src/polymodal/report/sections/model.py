@@ -114,14 +114,13 @@ def training(evaluation: Evaluation) -> dict[str, Any] | None:
 
 def mistakes(evaluation: Evaluation) -> list[dict[str, Any]] | None:
     """The rows the model got wrong while surest, in the order given."""
-    number = evaluation.get("kind") == "number"
     return [
         {
             "id": clean(m.get("id", "")),
             "truth": joined(m.get("truth")),
             "said": joined(m.get("prediction")),
             "sure": share(m["probability"]) if is_number(m.get("probability")) else "",
-            "off": _off(m) if number else "",
+            "off": _off(m),
             "cells": cards(m.get("cells") or [], m.get("id")),
         }
         for m in evaluation.get("mistakes") or []

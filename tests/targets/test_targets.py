@@ -6,64 +6,64 @@ import numpy as np
 import pytest
 
 from polymodal.core.errors import BadArgument, BadData
-from polymodal.core.types import Target
-from polymodal.data.target import encode_target, fit_target, labels_of, unseen
+from polymodal.targets.base import Target, fitted
+from polymodal.targets.labels import labels_of
 
 
 def test_classes():
-    target = fit_target("y", "classes", ["b", "a", " b ", None, "b"])
+    target = fitted("y", "classes", ["b", "a", " b ", None, "b"])
     assert target.classes == ("a", "b")
     assert target.frequencies == (0.25, 0.75)
-    codes = encode_target(target, ["a", None, "c", "b"])
+    codes = target.encode(["a", None, "c", "b"])
     assert codes.dtype == np.int64
     assert codes.tolist() == [0, -1, -1, 1]
-    assert unseen(target, ["a", None, "c", "c"]) == {"c": 2}
+    assert target.unseen(["a", None, "c", "c"]) == {"c": 2}
 
 
 def test_numbered_classes_are_sorted_by_value_and_read_alike_from_any_file():
-    target = fit_target("y", "classes", [10, 2.0, "1"])
+    target = fitted("y", "classes", [10, 2.0, "1"])
     assert target.classes == ("1", "2", "10")
-    assert encode_target(target, ["2", 2, 2.0]).tolist() == [1, 1, 1]
+    assert target.encode(["2", 2, 2.0]).tolist() == [1, 1, 1]
 
 
 def test_multilabel():
-    target = fit_target("y", "multilabel", ["a|b", "a", ["c", "a"], None, "|"])
+    target = fitted("y", "multilabel", ["a|b", "a", ["c", "a"], None, "|"])
     assert target.classes == ("a", "b", "c")
     assert target.frequencies == (0.75, 0.25, 0.25)
-    hot = encode_target(target, ["b|a", None, ["z"], ""])
+    hot = target.encode(["b|a", None, ["z"], ""])
     assert hot.dtype == np.float32
     np.testing.assert_array_equal(hot, np.array([[1, 1, 0], [np.nan] * 3, [0, 0, 0], [0, 0, 0]], np.float32))
-    assert unseen(target, ["a|z"]) == {"z": 1}
+    assert target.unseen(["a|z"]) == {"z": 1}
     assert labels_of("a | b|") == ["a", "b"]
 
 
 def test_numbers_are_standardised_by_the_training_rows():
-    target = fit_target("y", "number", [1, "2", None, 3.0, "4"])
+    target = fitted("y", "number", [1, "2", None, 3.0, "4"])
     assert not target.log
     assert (target.location, target.scale) == (2.5, np.std([1, 2, 3, 4]))
-    encoded = encode_target(target, ["2.5", None, "word", 4])
+    encoded = target.encode(["2.5", None, "word", 4])
     assert encoded.dtype == np.float32
     assert encoded[0] == 0
     assert np.isnan(encoded[1:3]).all()
-    assert unseen(target, ["2.5", "word"]) == {"word": 1}
+    assert target.unseen(["2.5", "word"]) == {"word": 1}
 
 
 def test_skewed_positive_numbers_are_modelled_by_their_logarithm():
     prices = np.exp(np.random.default_rng(0).normal(12, 1, 500))
-    target = fit_target("price", "number", prices.tolist())
+    target = fitted("price", "number", prices.tolist())
     assert target.log
     assert target.location == pytest.approx(np.log(prices).mean())
-    np.testing.assert_allclose(encode_target(target, prices.tolist()).std(), 1, rtol=1e-4)
-    assert not fit_target("price", "number", [*prices.tolist(), 0.0]).log
-    assert not fit_target("price", "number", (20 - np.log(prices)).tolist()).log
+    np.testing.assert_allclose(target.encode(prices.tolist()).std(), 1, rtol=1e-4)
+    assert not fitted("price", "number", [*prices.tolist(), 0.0]).log
+    assert not fitted("price", "number", (20 - np.log(prices)).tolist()).log
     with pytest.raises(
         BadData, match=r"Target 'price' is 0 in some row, but it was positive in training and is modelled"
     ):
-        encode_target(target, [0.0])
+        target.encode([0.0])
 
 
 def test_json_round_trip():
-    target = fit_target("y", "classes", ["a", "b"])
+    target = fitted("y", "classes", ["a", "b"])
     assert Target.from_json(target.to_json()) == target
 
 
@@ -80,4 +80,4 @@ def test_json_round_trip():
 )
 def test_what_cannot_be_learned_is_refused(kind, values, error, message):
     with pytest.raises(error, match=message):
-        fit_target("y", kind, values)
+        fitted("y", kind, values)

@@ -1,0 +1,40 @@
+"""The catalogue of targets: what can be asked of a row. Nothing is imported until it is named."""
+
+from polymodal.core.registry import Catalogue, Entry
+
+TARGETS = Catalogue(
+    "target",
+    "polymodal.targets.base:Target",
+    {
+        "classes": Entry(
+            "polymodal.targets.classes:ClassesTarget",
+            "One of several classes that exclude one another.",
+            "folklore",
+        ),
+        "multilabel": Entry(
+            "polymodal.targets.multilabel:MultilabelTarget",
+            "Any number of labels at once: list cells, or labels parted by `|`.",
+            "folklore",
+        ),
+        "numbers": Entry(
+            "polymodal.targets.numbers:NumbersTarget",
+            "Several numbers at once, from list cells; entries may be missing one by one.",
+            "folklore",
+        ),
+        "ordinal": Entry(
+            "polymodal.targets.ordinal:OrdinalTarget",
+            "One of several classes that have an order.",
+            "McCullagh 1980",
+        ),
+        "quantiles": Entry(
+            "polymodal.targets.quantiles:QuantilesTarget",
+            "Quantiles of a number: its median and an interval that follows the row.",
+            "Koenker & Bassett 1978; Romano, Patterson, Candès 2019 (interval)",
+        ),
+        "number": Entry(
+            "polymodal.targets.number:NumberTarget",
+            "A number, standardised; by its logarithm where it is positive and skewed; with an interval.",
+            "Lei, G'Sell, Rinaldo, Tibshirani, Wasserman 2018 (interval)",
+        ),
+    },
+)

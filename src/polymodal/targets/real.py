@@ -1,0 +1,201 @@
+"""What targets of real numbers share: standardised values, residuals, blends."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from polymodal.core.errors import BadData
+from polymodal.core.numbers import as_number
+from polymodal.core.registry import Spec
+from polymodal.nn.precision import at_least_float32
+from polymodal.targets.base import NUMBER, ScoredTarget
+
+COVERAGE = 0.9  # of intervals
+SKEWED = 1.0  # sample skewness above which a positive number is modelled as its logarithm
+WORST = -3.0  # of a number's row score: a residual of two spreads; beyond, one row would outweigh all others
+
+
+@dataclass(frozen=True)
+class RealTarget(ScoredTarget):
+    """One or several real numbers, encoded in standard units: float32 [N] or [N, D], NaN where missing."""
+
+    scores: ClassVar[str] = NUMBER
+
+    @abstractmethod
+    def restore(self, values: np.ndarray) -> np.ndarray:
+        """From standard units to the user's: float64, shaped as given."""
+
+    @abstractmethod
+    def values(self, scores: Tensor) -> Tensor:
+        """[B, D] the numbers that scores say, in standard units."""
+
+    @property
+    def metrics(self) -> tuple[Spec, ...]:
+        return ("r2", "mae", "rmse", "mape", "spearman")
+
+    def truth(self, encoded: np.ndarray) -> np.ndarray:
+        return self.restore(encoded)
+
+    def prediction(self, decoded: Mapping[str, np.ndarray]) -> np.ndarray:
+        return decoded["value"]
+
+    def residuals(self, scores: Tensor, truth: Tensor) -> Tensor:
+        """[B] the mean distance of the numbers from the encoded truth, in standard units; NaN where none is known."""
+        return (self.values(scores) - truth.reshape(len(truth), -1)).abs().nanmean(1)
+
+    def row_score(self, scores: Tensor, truth: Tensor) -> Tensor:
+        """One minus the squared residual in standard units, whose mean is R², at least -3; the mean over numbers."""
+        missed = self.values(scores).float() - truth.reshape(len(truth), -1).float()
+        return (1 - missed**2).clamp(min=WORST).nanmean(1)
+
+    def row_losses(self, scores: Tensor, truth: Tensor) -> Tensor:
+        """Half the squared standardised error; the mean over numbers."""
+        truth = truth.reshape(len(truth), -1)
+        each = 0.5 * (self.values(at_least_float32(scores)) - truth.nan_to_num()) ** 2
+        return torch.where(truth.isnan(), torch.nan, each).nanmean(1)
+
+    def decided(self, scores: Tensor, *, of: Tensor | None = None) -> Tensor:
+        """The number; the mean of several."""
+        return self.values(scores).mean(1)
+
+    @property
+    def decided_unit(self) -> str:
+        return "standard deviations"
+
+
+@dataclass(frozen=True)
+class OneNumber(RealTarget):
+    """A number, standardised by the training rows: `location` and `scale`, of its logarithm where `log`.
+
+    The logarithm is taken where all training values are positive, their skewness is above 1 and the logarithm's is
+    smaller in size.
+    """
+
+    location: float = 0.0
+    scale: float = 1.0
+    log: bool = False
+
+    def numbers(self, values: Sequence[Any]) -> np.ndarray:
+        """float64 [N] as modelled (by their logarithm where `log`), NaN where missing or no number.
+
+        Raises `BadData` for a number that is zero or less where the target is modelled as a logarithm.
+        """
+        numbers = read_numbers(values)
+        if self.log:
+            if (numbers <= 0).any():
+                raise BadData(
+                    f"Target {self.name!r} is {numbers[numbers <= 0][0]:g} in some row, but it was positive in "
+                    "training and is modelled as a logarithm. Correct or remove those rows."
+                )
+            numbers = np.log(numbers)
+        return numbers
+
+    def learnt(self, values: Sequence[Any]) -> dict[str, Any]:
+        """`location`, `scale` and `log` of the training rows' cells. Raises `BadData` where they hold no spread."""
+        numbers = read_numbers(values)
+        numbers = numbers[np.isfinite(numbers)]
+        if not len(numbers):
+            raise BadData(
+                f"Target {self.name!r} is a number, but no training row holds one (first value: {values[0]!r})."
+            )
+        if np.ptp(numbers) == 0:
+            raise BadData(f"Target {self.name!r} is {numbers[0]:g} in every training row: there is nothing to predict.")
+        skewness = _skewness(numbers)
+        log = bool((numbers > 0).all() and skewness > SKEWED and abs(_skewness(np.log(numbers))) < skewness)
+        if log:
+            numbers = np.log(numbers)
+        return {"location": float(numbers.mean()), "scale": float(numbers.std()), "log": log}
+
+    def encode(self, values: Sequence[Any]) -> np.ndarray:
+        return ((self.numbers(values) - self.location) / self.scale).astype(np.float32)
+
+    def restore(self, values: np.ndarray) -> np.ndarray:
+        values = np.asarray(values, dtype=np.float64) * self.scale + self.location
+        return np.exp(values) if self.log else values
+
+    def unseen(self, values: Sequence[Any]) -> dict[str, int]:
+        return dict(Counter(str(value) for value in values if value is not None and as_number(value) is None))
+
+    def survey(self, values: Sequence[Any]) -> tuple[dict[str, Any], dict[int, str]]:
+        numbers = read_numbers(values)
+        odd = {
+            row: f"is {str(value)[:40]!r}, but the target is a number"
+            for row, (value, number) in enumerate(zip(values, numbers.tolist()))
+            if value is not None and math.isnan(number)
+        }
+        known = numbers[~np.isnan(numbers)]
+        if not len(known):
+            return {}, odd
+        return dict(zip(("least", "median", "most"), np.quantile(known, [0, 0.5, 1]).tolist())), odd
+
+    def strata(self, encoded: np.ndarray) -> np.ndarray | None:
+        return encoded
+
+    @property
+    def task(self) -> str:
+        return "a number"
+
+    @property
+    def summary(self) -> str:
+        return "a number" + (", by its logarithm" if self.log else "")
+
+    def chance(self) -> np.ndarray:
+        return self.restore(np.zeros(1))[0]
+
+    def columns(self, decoded: Mapping[str, np.ndarray]) -> dict[str, list[Any]]:
+        ends = {f"{self.name}_{end}": decoded[end].tolist() for end in ("low", "high") if end in decoded}
+        return {self.name: decoded["value"].tolist()} | ends
+
+    def answer(self, decoded: Mapping[str, np.ndarray], row: int) -> tuple[str | float, float | None]:
+        return float(decoded["value"][row]), None
+
+    def told(self, truth: Any, prediction: Any) -> dict[str, Any]:
+        return {"truth": float(truth), "prediction": float(self.point(prediction)), "probability": None}
+
+    def point(self, predictions: np.ndarray) -> np.ndarray:
+        """The numbers in predictions as metrics read them."""
+        return predictions
+
+    def mistakes(self, truth: np.ndarray, predictions: np.ndarray, labelled: np.ndarray, most: int) -> np.ndarray:
+        """Those answered farthest off."""
+        off = np.where(labelled, np.abs(self.point(predictions) - truth), -1)
+        return np.argsort(-off, kind="stable")[: min(most, int(labelled.sum()))]
+
+    def errors(self, truth: np.ndarray, predictions: np.ndarray, decoded: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """Truth and prediction, with the interval."""
+        ends = {end: decoded[end].tolist() for end in ("low", "high") if end in decoded}
+        return {"residuals": {"truth": truth.tolist(), "prediction": self.point(predictions).tolist(), **ends}}
+
+    def explained(self, predictions: np.ndarray) -> np.ndarray:
+        return self.point(predictions)
+
+    @property
+    def unit(self) -> str:
+        return self.name
+
+    def blend(self, scores: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+        """The weighted mean in the user's units, so that the logarithm is undone first."""
+        values = torch.stack(list(scores)) * self.scale + self.location
+        shares = torch.tensor(weights).log().exp()[:, None, None]
+        mean = (values + shares.log()).logsumexp(0) if self.log else (values * shares).sum(0)
+        return (mean - self.location) / self.scale
+
+
+def read_numbers(values: Sequence[Any]) -> np.ndarray:
+    """float64 [N], NaN where missing or no number."""
+    read = [None if value is None else as_number(value) for value in values]
+    return np.array([math.nan if number is None else number for number in read], dtype=np.float64)
+
+
+def _skewness(numbers: np.ndarray) -> float:
+    centred = numbers - numbers.mean()
+    return float((centred**3).mean() / max((centred**2).mean(), 1e-300) ** 1.5)

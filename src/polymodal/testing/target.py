@@ -1,0 +1,185 @@
+"""Does a target keep its contract?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from polymodal.core.registry import Spec, options, options_of
+from polymodal.targets import TARGETS
+from polymodal.targets.base import MEANINGS, ScoredTarget, Target, fitted
+from polymodal.testing.subject import Violation, judge
+
+# Cells of ten training rows of each kind of the catalogue, which every check of heads and answers is tried on.
+CELLS: dict[str, list[Any]] = {
+    "classes": [*"aabbbccccc"],
+    "multilabel": ["a|b", "a|c", "b|c", "b", "c", "c", "c", "", "", ""],
+    "number": [1.0, 5.0] * 5,
+    "numbers": [[1.0, 20.0], [5.0, 10.0], "[3, 20]", "3|10"] * 2 + [[1.0, None], "5|"],
+    "ordinal": [*"1122233333"],
+    "quantiles": [1.0, 2.0, 3.0, 4.0, 5.0] * 2,
+}
+
+
+def example_target(kind: str) -> Any:
+    """A small target of a kind of the catalogue: three classes or labels, a number around 3. Raises `UnknownName`."""
+    TARGETS.entry(kind)
+    return fitted("y", kind, CELLS[kind])
+
+
+def check_target(spec: Spec, cells: Sequence[Any]) -> None:
+    """Try a kind of target on raw cells of training rows, as a table holds them. Raises `NotConformant`.
+
+    It is learned, written to JSON and read back the same; cells are encoded a row each, whatever is beside them, and
+    a missing one is not known; metrics, chance and truth go together. With scores: they have its width, are decoded
+    to what metrics and prediction tables need, are blended and judged.
+    """
+    cls, given = TARGETS.resolve(spec)
+    laws = [
+        partial(_learned, spec, cells), partial(_options, spec, given, cells), partial(_encoded, spec, cells),
+        partial(_json, spec, cells), partial(_judged, spec, cells), partial(_survey, spec, cells),
+    ]  # fmt: skip
+    if issubclass(cls, ScoredTarget):
+        laws += [partial(law, spec, cells) for law in (_decoded, _told, _blended, _row_scores, _calibrated)]
+    judge(f"The target {TARGETS.name_of(cls)}", laws)
+
+
+def _learned(spec: Spec, cells: Sequence[Any]) -> None:
+    target = fitted("y", spec, [None, *cells])
+    if target != fitted("y", spec, cells):
+        raise Violation("learned from what is there", "a missing cell changes it.", "Pass over None.")
+    if target.name != "y" or not target.metrics or not target.summary:
+        raise Violation("says what it is", "name, metrics or summary are empty.", "Give all three.")
+    if target.scores not in ("", *MEANINGS) or bool(target.scores) != isinstance(target, ScoredTarget):
+        raise Violation("scores mean something", f"scores is {target.scores!r}.", f"One of {', '.join(MEANINGS)}.")
+
+
+def _options(spec: Spec, given: dict[str, Any], cells: Sequence[Any]) -> None:
+    target = fitted("y", spec, cells)
+    kept = {k: list(v) if isinstance(v, tuple) else v for k, v in options_of(target).items()}
+    allowed = options(type(target))
+    expected = {k: list(v) if isinstance(v, tuple) else v for k, v in given.items() if v != allowed[k].default}
+    if kept != expected:
+        raise Violation("options stored", f"built with {expected}, it keeps {kept}.", "`fit` leaves options alone.")
+
+
+def _encoded(spec: Spec, cells: Sequence[Any]) -> None:
+    target = fitted("y", spec, cells)
+    encoded = target.encode([*cells, None])
+    if len(encoded) != len(cells) + 1 or encoded.dtype not in (np.int64, np.float32):
+        raise Violation("encodes", f"it gives {encoded.dtype} {encoded.shape}.", "int64 or float32, a row a cell.")
+    known = np.asarray(target.known(encoded))
+    if not known[:-1].any() or known[-1]:
+        raise Violation("knows what is missing", f"known says {known.tolist()}.", "Mark missing rows by -1 or NaN.")
+    if not np.array_equal(np.asarray(target.known(torch.from_numpy(encoded))), known):
+        raise Violation("knows what is missing", "a tensor and an array differ.", "Use operators that both have.")
+    alone = np.concatenate([target.encode([cell]) for cell in [*cells, None]])
+    if not np.array_equal(alone, encoded, equal_nan=True):
+        raise Violation("encodes", "a row alone is encoded otherwise.", "Learn in `fit`, not in `encode`.")
+    strata = target.strata(encoded[:-1])
+    if strata is not None and len(strata) != len(cells):
+        raise Violation("stratifies", f"strata gives {len(strata)} rows of {len(cells)}.", "One a row, or None.")
+    if not isinstance(target.unseen([*cells, None]), dict):
+        raise Violation("counts what it leaves out", "unseen gives no dict.", "Map what a cell says to its count.")
+
+
+def _json(spec: Spec, cells: Sequence[Any]) -> None:
+    target = fitted("y", spec, cells)
+    read = Target.from_json(json.loads(json.dumps(target.to_json())))
+    if read != target or type(read) is not type(target):
+        raise Violation("JSON", f"{target} comes back as {read}.", "Keep strings, numbers and tuples of them.")
+
+
+def _judged(spec: Spec, cells: Sequence[Any]) -> None:
+    target = fitted("y", spec, cells)
+    truth = target.truth(target.encode(cells))
+    chance = np.asarray(target.chance())
+    if len(truth) != len(cells):
+        raise Violation("judged", f"truth has {len(truth)} rows of {len(cells)}.", "One a row.")
+    if chance.dtype.kind == "f" and not np.isfinite(chance).all():
+        raise Violation("judged", "chance is not finite.", "Give the prediction of one row.")
+
+
+def _survey(spec: Spec, cells: Sequence[Any]) -> None:
+    facts, odd = TARGETS.build(spec, "y").survey([*cells, None])
+    if len(cells) in odd:
+        raise Violation("surveys", "a missing cell is called unusable.", "Name rows whose cells say something else.")
+    if facts and not {"classes", "median"} & set(facts):
+        raise Violation("surveys", f"facts are {sorted(facts)}.", "Say classes, or least, median and most.")
+
+
+def _scores(target: ScoredTarget, rows: int) -> torch.Tensor:
+    return torch.randn(rows, target.width, generator=torch.Generator().manual_seed(3))
+
+
+def _decoded(spec: Spec, cells: Sequence[Any]) -> None:
+    target: Any = fitted("y", spec, cells)
+    decoded = target.decode(_scores(target, len(cells)))
+    if any(len(values) != len(cells) for values in decoded.values()):
+        raise Violation("decodes", "not every value has a row a score.", "Return arrays of B rows.")
+    prediction, chance = target.prediction(decoded), np.asarray(target.chance())
+    if prediction.shape != (len(cells), *chance.shape):
+        raise Violation(
+            "judged", f"predictions are {prediction.shape}, chance {chance.shape}.", "Chance is one row's prediction."
+        )
+    columns = target.columns(decoded)
+    if next(iter(columns)) != "y" or any(len(values) != len(cells) for values in columns.values()):
+        raise Violation("gives columns", f"they are {sorted(columns)}.", "First the target's own, each N long.")
+    json.dumps(columns)
+
+
+def _told(spec: Spec, cells: Sequence[Any]) -> None:
+    target: Any = fitted("y", spec, cells)
+    scores, truth = _scores(target, len(cells)), target.truth(target.encode(cells))
+    decoded = target.decode(scores)
+    predictions = target.prediction(decoded)
+    wanted = {"truth", "prediction", "probability"}
+    labelled = np.ones(len(cells), dtype=bool)
+    for row in target.mistakes(truth, predictions, labelled, 3):
+        if set(told := target.told(truth[row], predictions[row])) != wanted:
+            raise Violation("tells mistakes", f"told gives {sorted(told)}.", f"Give {', '.join(sorted(wanted))}.")
+        json.dumps(told)
+    json.dumps([target.answer(decoded, 0), target.errors(truth, predictions, decoded)])
+    explained = target.explained(np.stack([predictions] * 4))
+    if explained.shape[:2] != (4, len(cells)) or not target.unit:
+        raise Violation(
+            "explains", f"explained is {explained.shape}.", "Numbers [2^K, N] or probabilities [2^K, N, C]."
+        )
+
+
+def _blended(spec: Spec, cells: Sequence[Any]) -> None:
+    target: Any = fitted("y", spec, cells)
+    scores = _scores(target, len(cells))
+    once = target.prediction(target.decode(target.blend([scores, scores], [0.25, 0.75])))
+    if not np.allclose(once, target.prediction(target.decode(scores)), rtol=1e-4, atol=1e-5):
+        raise Violation("blends", "two models that say the same become another answer.", "Blend by a weighted mean.")
+
+
+def _row_scores(spec: Spec, cells: Sequence[Any]) -> None:
+    target: Any = fitted("y", spec, cells)
+    scores, truth = _scores(target, len(cells) + 1), torch.from_numpy(target.encode([*cells, None]))
+    for name in ("row_score", "row_losses"):
+        found = getattr(target, name)(scores, truth)
+        if found.shape != (len(cells) + 1,) or not found[:-1].isfinite().all() or not found[-1].isnan():
+            raise Violation(name, f"it gives {found.tolist()}.", "[B], finite where the truth is known, NaN elsewhere.")
+    if (target.row_score(scores, truth)[:-1] > 1).any():
+        raise Violation("row_score", "it exceeds 1.", "1 is right.")
+    decided = target.decided(scores.requires_grad_())
+    if decided.shape != (len(scores),) or not decided.requires_grad:
+        raise Violation("decided", f"it is {tuple(decided.shape)}.", "[B], with a gradient.")
+
+
+def _calibrated(spec: Spec, cells: Sequence[Any]) -> None:
+    target: Any = fitted("y", spec, cells)
+    scores, truth = _scores(target, len(cells)), target.encode(cells)
+    temperature, radius = target.temperature(scores.numpy(), truth), target.radius(scores.numpy(), truth)
+    if temperature is not None and not temperature > 0:
+        raise Violation("calibrates", f"the temperature is {temperature}.", "It is above 0.")
+    ends = {} if radius is None else target.interval(scores, 1.0)
+    if radius is not None and (set(ends) != {"low", "high"} or (ends["low"] > ends["high"]).any()):
+        raise Violation("calibrates", f"the interval is {ends}.", "Give low and high, low below high.")
