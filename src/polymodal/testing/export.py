@@ -182,9 +182,9 @@ def _model() -> Exported:
 
 # What joins parts and is in no catalogue: towers, an ensemble, a model from arrays to scores.
 WHOLES: dict[str, Callable[[], Exported]] = {
-    "towers": partial(_whole, "Towers", _towered, KINDS),
+    "towers": partial(_whole, "Towers", _towered, MEANINGS),
     "towers and an aligner": partial(_whole, "Towers and an aligner", _aligned, ["classes"]),
-    "an ensemble": partial(_whole, "An ensemble", _blend, KINDS),
+    "an ensemble": partial(_whole, "An ensemble", _blend, MEANINGS),
     "a whole model": _model,
 }
 FAMILIES: dict[str, Callable[[Spec], Iterator[Exported]]] = {
