@@ -16,6 +16,7 @@ from polymodal.testing import NotConformant, check_export
 from polymodal.testing.export import EXCUSED, FAMILIES, WHOLES, exported
 
 QUICK: dict[str, Any] = {"policy": {"steps": 5}}  # what a part does before it is exported
+# From scratch: a part with an extra wraps a network of another library, whose export that library decides.
 PARTS = [(f, name) for f in FAMILIES for name in catalogue(f) if not catalogue(f).entry(name).extra]
 
 
@@ -39,6 +40,12 @@ def test_every_family_is_exported_or_excused():
     for name in EXCUSED:
         family, _, part = name.partition("/")
         assert part in catalogue(family) if part else family not in FAMILIES, name
+
+
+def test_an_excuse_that_is_none_is_caught(monkeypatch):
+    monkeypatch.setitem(EXCUSED, "fusion/mean", "planted")
+    with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
+        test_a_part_exports_or_says_why_not("fusion", "mean")
 
 
 def test_a_family_that_is_no_graph_is_refused():
