@@ -27,7 +27,6 @@ from safetensors.torch import load_file as load_tensors
 from tools import parser, show
 
 import polymodal as pm
-from polymodal.evaluation.metrics import METRICS, primary
 from polymodal.evaluation.statistics import paired
 from polymodal.experiment.answer_job import AnswerJob
 from polymodal.experiment.work import TEST, Work, answer_out, open_features, open_work, prediction_of
@@ -95,7 +94,7 @@ def measured(work: Work, folder: Path, strategy: Strategy, seed: int) -> tuple[n
 def table(work: Work, folder: Path, todo: Sequence[Strategy], seeds: int) -> list[dict[str, Any]]:
     """A row a strategy; the first is what the others are compared with."""
     target = work.targets[0]
-    metric, truth = METRICS[primary(target.kind)], work.truth(target, work.rows(TEST))
+    metric, truth = work.metrics[target.name], work.truth(target, work.rows(TEST))
     found: list[dict[str, Any]] = []
     first: tuple[np.ndarray, np.ndarray] | None = None
     for strategy in todo:

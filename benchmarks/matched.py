@@ -10,8 +10,8 @@ import numpy as np
 
 import polymodal as pm
 from polymodal.data.tables.source import read_table
-from polymodal.evaluation.metrics import METRICS
 from polymodal.evaluation.statistics import bootstrap, paired
+from polymodal.metrics import METRICS
 
 Ways = Mapping[str, tuple[Any, Mapping[str, Any]]]  # name -> (training rows, options of the fit)
 QUICK = {"fusion": "concat", "crossfit": 2, "finetune": False, "trackers": "none", "seeds": 1}
@@ -24,7 +24,7 @@ def compared(
     cells = read_table(test).column(target)
     names = sorted({str(c) for c in cells})
     truth = np.array([float(c) for c in cells]) if number else np.array([names.index(str(c)) for c in cells])
-    metric = METRICS["r2" if number else "accuracy"]
+    metric = METRICS.build("r2" if number else "accuracy")
     told: dict[str, np.ndarray] = {}
     for name, (train, options) in ways.items():
         found = []

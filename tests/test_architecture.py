@@ -16,7 +16,7 @@ FAMILIES = ("process", "encoders", "aligners", "fusion", "heads", "objectives", 
 FLOORS = (  # each stands on those before it
     ("core",),
     ("nn",),
-    ("targets",),
+    ("targets", "metrics"),
     ("data",),
     (*FAMILIES, "report", "runs", "config"),
     ("models", "evaluation"),

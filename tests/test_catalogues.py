@@ -34,6 +34,7 @@ CHECKS = {
     "target": "check_target",
     "head": "check_head",
     "objective": "check_objective",
+    "metric": "check_metric",
     "align": "check_aligner",
     "embedding": "check_embedding",
     "clean": "check_op",
@@ -202,3 +203,10 @@ def test_a_step_says_what_columns_it_takes():
     assert "keep_row: true" in told
     assert "keep_row" not in show_part("flip")
     assert "columns: of kind" not in show_part("gated")
+
+
+def test_a_metric_says_what_it_reads_and_which_way_is_better():
+    told = show_part("mae")
+    assert "reads: values of number" in told
+    assert "less is better, 0 to inf" in told
+    assert "greater is better, -inf to 1; a constant answer gets 0" in show_part("r2")

@@ -467,3 +467,28 @@ def test_workers_write_to_a_full_disk_without_a_riddle(shop, tmp_path):
     assert said.returncode == 2
     assert "Traceback" not in said.stderr
     assert "File too large" in said.stderr
+
+
+def test_metrics_are_named_on_the_command_line(polymodal, shop):
+    plan = ("plan", shop.table, "--target", "category", *SETS)
+    assert "judged by log_loss; beside it, accuracy, brier." in done(
+        polymodal(*plan, "--metric", "log_loss", "--metric", "accuracy,brier")
+    )
+    told = done(polymodal(*plan, "--metric", "category=mcc,ece", "--metric", "category=brier"))
+    assert "judged by mcc; beside it, ece, brier." in told
+    assert "judged by f1_macro." in done(polymodal(*plan, "--metric", "category=macro_f1"))
+    assert "judged by mcc." in done(polymodal(*plan, "--set", "metric={category: mcc}"))
+    assert "Did you mean 'accuracy'" in refused(polymodal(*plan, "--metric", "acuracy"))
+    assert "for every metric or for none" in refused(polymodal(*plan, "--metric", "category=mcc", "--metric", "ece"))
+    assert "metric names 'categry', which is no target" in refused(polymodal(*plan, "--metric", "categry=mcc"))
+
+
+def test_new_rows_are_judged_by_the_metric_that_is_asked_for(polymodal, shop, tmp_path):
+    out = tmp_path / "check"
+    said = done(polymodal("evaluate", shop.run, shop.table, "--metric", "log_loss,mcc", "--out", out))
+    assert ": log_loss " in said.splitlines()[0]
+    assert said.splitlines()[1].startswith("mcc ")
+    evaluation = json.loads((out / "evaluation.json").read_text(encoding="utf-8"))
+    assert (evaluation["primary"], list(evaluation["further"])) == ("log_loss", ["mcc"])
+    assert "MCC" in (out / "report.html").read_text(encoding="utf-8")
+    assert "mae reads values" in refused(polymodal("evaluate", shop.run, shop.table, "--metric", "mae", "--out", out))

@@ -22,11 +22,16 @@ from tiny_towers import save_bert
 
 from polymodal import cli
 from polymodal.config import Config, Training
+from polymodal.core.errors import BadArgument
 from polymodal.core.values import read_yaml
 from polymodal.data.kinds import KINDS
 from polymodal.data.overrides import read_overrides
 from polymodal.encoders import ENCODERS
 from polymodal.heads import HEADS
+from polymodal.metrics.build import build_metric, by_target
+from polymodal.testing.metric import example_forms
+
+FORMS = example_forms()
 
 ROOT = Path(__file__).parents[1]
 PAGES = ["README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
@@ -100,6 +105,14 @@ def run_console(code: str, monkeypatch, capsys) -> None:
         assert not stopped.value.code, f"{line}\n{capsys.readouterr().err}"
 
 
+def fits(spec: object, kind: str) -> bool:
+    """Whether a metric is there and fits a kind of target."""
+    try:
+        return bool(build_metric(spec, FORMS[kind]))
+    except BadArgument:
+        return False
+
+
 def read_options(code: str) -> None:
     """A `yaml` block without a name: options of a fit, or a schema of a table that has all its columns."""
     given = read_yaml(code, "a block")
@@ -109,6 +122,8 @@ def read_options(code: str) -> None:
             ENCODERS.resolve(spec)
         for spec in config.heads.values():
             HEADS.resolve(spec)
+        for specs in by_target(config.metric, list(config.metric or ())).values():
+            assert all(any(fits(spec, kind) for kind in FORMS) for spec in specs)
         return
     words = set(re.findall(r"\w+", code)) | {"dim_1"}
     assert read_overrides(given, words).fields

@@ -25,6 +25,7 @@ _LAZY = {
     "Fusion": "polymodal.fusion.base",
     "DecisionFusion": "polymodal.fusion.base",
     "Head": "polymodal.heads.base",
+    "Metric": "polymodal.metrics.base",
     "Model": "polymodal.models.base",
     "Predictor": "polymodal.inference.predictor",
     "Run": "polymodal.inference.run",
@@ -92,6 +93,7 @@ if TYPE_CHECKING:
     from polymodal.inference.run import load as load
     from polymodal.inference.space import Space as Space
     from polymodal.inference.space import load_space as load_space
+    from polymodal.metrics.base import Metric as Metric
     from polymodal.models.base import Model as Model
     from polymodal.ops.language.train import train_language as train_language
     from polymodal.ops.speech.synthesis import speak as speak

@@ -8,6 +8,7 @@ import json
 import textwrap
 from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 from polymodal.core.errors import UnknownName, suggest
 from polymodal.core.registry import Catalogue, Engine, Entry, options
@@ -22,6 +23,7 @@ FAMILIES = {
     "target": "polymodal.targets:TARGETS",
     "head": "polymodal.heads:HEADS",
     "objective": "polymodal.objectives:OBJECTIVES",
+    "metric": "polymodal.metrics:METRICS",
     "align": "polymodal.aligners:ALIGNERS",
     "embedding": "polymodal.aligners:EMBEDDINGS",
     "clean": "polymodal.ops:CLEAN",
@@ -39,6 +41,7 @@ WORDS = {
     "`objectives`.",
     "target": "What is asked of a row: how cells are read, judged and answered. Named in `target`, by column.",
     "head": "Tokens to an answer, its loss and human values. Named in `heads`, by target.",
+    "metric": "What answers are chosen and judged by. Named in `metric`, for all targets or by target.",
     "align": "Several streams into one space. Named in `polymodal align --method`, or in `align` of a fit.",
     "embedding": "A knowledge graph's entities to vectors. Named in `embedding` of the aligner `knowledge`.",
     "clean": "Steps of a recipe that mend cells or set rows aside. Named in `polymodal prepare --recipe`.",
@@ -161,6 +164,8 @@ def show_part(name: str) -> str:
         lines.append(f"  source: {entry.source}")
         if family in STEPS and cls.kinds:  # type: ignore[attr-defined]
             lines.append(f"  columns: of kind {', '.join(cls.kinds)}")  # type: ignore[attr-defined]
+        if family == "metric":
+            lines += [f"  {line}" for line in _metric(cls)]
         lines += [f"  {line}".rstrip() for line in ["", *(inspect.getdoc(cls) or "").splitlines(), ""]]
         settable = [_option(parameter) for parameter in options(cls).values()]
         lines += ["  options:", *(f"    {option}" for option in settable)] if settable else ["  no options"]
@@ -168,6 +173,13 @@ def show_part(name: str) -> str:
             lines.append("  a step may say keep_row: true, which sets a cell aside alone and keeps its row without it")
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks)
+
+
+def _metric(cls: Any) -> list[str]:
+    """What a metric says of itself."""
+    better, (low, high) = "greater" if cls.greater_is_better else "less", cls.bounds
+    chance = "" if cls.chance is None else f"; a constant answer gets {cls.chance:g}"
+    return [f"reads: {cls.needs} of {' or '.join(cls.truths)}", f"{better} is better, {low:g} to {high:g}{chance}"]
 
 
 def _by_cell(op: type) -> bool:

@@ -4,7 +4,7 @@ keyword arguments or a YAML file alike."""
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self
@@ -129,7 +129,9 @@ class Config(Options):
     """Options of a fit.
 
     `fusion`: `auto` (a few cheap, different ones), `all`, or specs. `encoders`, `processors`: specs by stream or kind.
-    `heads`: specs by target. `training`: options of every training; `encoder_training` and `answer_training` win over
+    `heads`: specs by target. `metric`: what the answer is chosen and judged by (a name, `module:function`, a spec, or a
+    list whose further ones are shown beside the first), or that by target; None is the default of the target's kind.
+    `training`: options of every training; `encoder_training` and `answer_training` win over
     it, `finetune_training` is for `finetune` alone. `seeds`: with how many each strategy is trained, `seed` the first.
 
     `objective`: by what the joint fusions are trained besides their own loss, each as a row beside the plain one; a
@@ -152,6 +154,7 @@ class Config(Options):
     encoders: Mapping[str, Spec] = field(default_factory=dict)
     processors: Mapping[str, Spec] = field(default_factory=dict)
     heads: Mapping[str, Spec] = field(default_factory=dict)
+    metric: str | type | Callable[..., Any] | Mapping[str, Any] | Sequence[Any] | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
     encoder_training: Mapping[str, Any] = field(default_factory=dict)
     answer_training: Mapping[str, Any] = field(default_factory=dict)

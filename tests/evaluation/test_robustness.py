@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from polymodal.core.errors import BadArgument
-from polymodal.evaluation.metrics import METRICS
 from polymodal.evaluation.robustness import evaluate_subsets, monotonicity_violations, noise_curves, subset_masks
+from polymodal.metrics import METRICS
 
-ACCURACY = METRICS["accuracy"]
+ACCURACY = METRICS.build("accuracy")
 NAMES = ("a", "b", "c")
 
 
@@ -67,7 +67,7 @@ def test_no_violation_where_more_always_helps():
 @pytest.mark.parametrize("metric", ["accuracy", "log_loss"])
 def test_a_harmful_stream_is_named_and_nothing_else(metric):
     truth, score = world(lambda keep: 0.4 + 0.2 * keep[0] + 0.1 * keep[1] - 0.2 * keep[2])
-    subsets = evaluate_subsets(METRICS[metric], truth, NAMES, score, seed=0)
+    subsets = evaluate_subsets(METRICS.build(metric), truth, NAMES, score, seed=0)
     found = monotonicity_violations(subsets)
     assert {v.added for v in found} == {"c"}
     assert {v.streams for v in found} == {(), ("a",), ("b",), ("a", "b")}

@@ -5,10 +5,10 @@ import pytest
 from scipy.special import ndtr
 
 from polymodal.core.errors import BadArgument, BadData
-from polymodal.evaluation.metrics import METRICS
 from polymodal.evaluation.statistics import bootstrap, caruana, compare_draws, holm, mix, paired, resample
+from polymodal.metrics import METRICS
 
-ACCURACY, R2 = METRICS["accuracy"], METRICS["r2"]
+ACCURACY, R2 = METRICS.build("accuracy"), METRICS.build("r2")
 SIMULATIONS, RESAMPLES = 400, 200
 
 
@@ -67,7 +67,7 @@ def test_interval_of_a_numbers_metric_covers(name, true):
         truth = rng.normal(size=200)
         return truth, (truth + 0.7 * rng.normal(size=200))[None]
 
-    assert 0.92 <= share_covering(simulate, true, METRICS[name]) <= 0.98
+    assert 0.92 <= share_covering(simulate, true, METRICS.build(name)) <= 0.98
 
 
 @pytest.mark.parametrize(("differs", "seed_luck"), [(0.1, 0.0), (0.5, 0.1)])
@@ -177,13 +177,13 @@ def test_too_few_rows_say_nothing(rows):
 def test_a_metric_undefined_in_some_resamples_still_has_an_interval():
     rng = np.random.default_rng(0)
     truth = np.array([1, 1] + [0] * 18)  # one resample in eight draws no row of class 1
-    found = bootstrap(METRICS["auroc"], truth, answers(rng.random((1, 20))), seed=0)
+    found = bootstrap(METRICS.build("auroc"), truth, answers(rng.random((1, 20))), seed=0)
     assert 0 <= found.low < found.mean < found.high
 
 
 def test_calibration_error_has_no_interval():
     rng = np.random.default_rng(0)
-    found = bootstrap(METRICS["ece"], ones(50), answers(rng.random((2, 50))), seed=0)
+    found = bootstrap(METRICS.build("ece"), ones(50), answers(rng.random((2, 50))), seed=0)
     assert found.mean > 0
     assert np.isnan(found.low)
 
@@ -229,7 +229,7 @@ def test_caruana_finds_the_complementary_pair_and_leaves_the_useless_out():
     members = [truth + noise, truth - noise, rng.normal(size=400)]  # the first two cancel
     weights = caruana(members, truth, R2, rounds=10)
     np.testing.assert_allclose(weights, [0.5, 0.5, 0])
-    loss = caruana(members, truth, METRICS["rmse"], rounds=10)
+    loss = caruana(members, truth, METRICS.build("rmse"), rounds=10)
     np.testing.assert_allclose(loss, weights)  # also where smaller is better
 
 
@@ -251,6 +251,6 @@ def test_few_groups_do_not_widen_the_difference_of_predictions_that_hardly_diffe
     one = np.eye(2)[np.where(rng.random(600) < 0.8, truth, 1 - truth)]
     other = one.copy()
     other[[10, 200]] = other[[10, 200], ::-1]
-    found = paired(METRICS["accuracy"], truth, one[None], other[None], seed=0, groups=groups)
+    found = paired(METRICS.build("accuracy"), truth, one[None], other[None], seed=0, groups=groups)
     assert found.high - found.low < 0.03
     assert found.low < found.difference < found.high

@@ -110,11 +110,11 @@ def test_chance_predicts_the_training_frequencies():
 
 
 def test_smaller_is_better_metrics_are_turned():
-    from polymodal.evaluation.metrics import METRICS
     from polymodal.evaluation.statistics import Paired
-    from polymodal.experiment.compare import _oriented
+    from polymodal.experiment.compare import oriented
+    from polymodal.metrics import METRICS
 
-    better = _oriented(Paired(-2.0, -3.0, -1.0, 0.01), METRICS["rmse"])
+    better = oriented(Paired(-2.0, -3.0, -1.0, 0.01), METRICS.build("rmse"))
     assert (better.difference, better.low, better.high) == (2.0, 1.0, 3.0)
     assert replace(better) == better
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from polymodal.core.errors import BadArgument, BadData
-from polymodal.evaluation.metrics import METRICS
 from polymodal.evaluation.robustness import evaluate_subsets
 from polymodal.explanation.modalities import (
     interaction_weights,
@@ -17,8 +16,9 @@ from polymodal.explanation.modalities import (
     shapley_worth,
     worth,
 )
+from polymodal.metrics import METRICS
 
-ACCURACY = METRICS["accuracy"]
+ACCURACY = METRICS.build("accuracy")
 
 
 def value_table(streams: int, columns: int = 3, seed: int = 0) -> np.ndarray:
@@ -153,7 +153,7 @@ def test_worth_is_above_zero_for_a_stream_that_lowers_a_loss():
     def score(keep):
         return (truth * keep[0] + 0.1 * rng.normal(size=200))[None]
 
-    found = worth(evaluate_subsets(METRICS["rmse"], truth, ("good", "none"), score, seed=0))
+    found = worth(evaluate_subsets(METRICS.build("rmse"), truth, ("good", "none"), score, seed=0))
     assert found.streams[0].worth.low > 0.5
     assert found.every.mean < found.none.mean
 
@@ -250,9 +250,9 @@ def test_sampled_worth_of_twelve_streams_asks_for_few_subsets():
 
     truth = np.random.default_rng(0).normal(size=50)
     prior = np.zeros((1, 50))
-    found = sampled_worth(METRICS["mae"], truth, tuple("abcdefghijkl"), score, seed=0, orders=4, prior=prior)
+    found = sampled_worth(METRICS.build("mae"), truth, tuple("abcdefghijkl"), score, seed=0, orders=4, prior=prior)
     assert len(asked) <= 4 * 22 + 25
     assert 0 not in asked
     assert len(found.streams) == 12
     with pytest.raises(BadArgument, match="orders"):
-        sampled_worth(METRICS["mae"], truth, ("a",), score, seed=0, orders=1)
+        sampled_worth(METRICS.build("mae"), truth, ("a",), score, seed=0, orders=1)

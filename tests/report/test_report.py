@@ -411,3 +411,36 @@ def test_names_are_shortened_but_stay_different():
     assert shorten("short", 110, 11) == "short"
     assert shorten("one\n two\x07", 110, 11) == "one two"
     assert shorten_all(["same", "same"], 5, 11)[0] == shorten_all(["same", "same"], 5, 11)[1]
+
+
+def test_further_metrics_stand_beside_the_one_judged_by():
+    given = fake("classes")
+    for place, row in enumerate(given["leaderboard"]):
+        row |= {"log_loss_test": 0.4 + place / 100, "log_loss_test_low": 0.3, "log_loss_test_high": 0.6}
+    given["further"] = {"log_loss": {"mean": 0.4321, "low": 0.4, "high": 0.5}}
+    html = render(given)
+    assert "0.400 (0.300 to 0.600)" in html
+    assert "0.432" in html
+    assert ">log loss" in html
+    assert "0.400 (0.300 to 0.600)" not in render(fake("classes"))
+
+
+def test_without_a_leaderboard_the_scores_stand_at_the_top():
+    given = {"target": "y", "kind": "number", "primary": "mae", "greater_is_better": False,
+             "score": {"mean": 12.5, "low": 11.0, "high": 14.0}, "further": {"cost": {"mean": 3.25}}}  # fmt: skip
+    html = render(given)
+    assert "MAE" in html
+    assert "12.50" in html
+    assert "3.250" in html
+
+
+def test_an_error_is_told_as_one_where_less_is_better():
+    given = {**fake("number"), "primary": "mae", "greater_is_better": False}
+    given["worth"] = {**given["worth"], "unit": "mae"}
+    html = render(given)
+    assert "a line that stays low means" in html
+    assert "How much MAE each modality takes off on average" in html
+    assert "The score is minus the MAE, so that higher is better." in html
+    plain_page = render(fake("number"))
+    assert "a line that stays high means" in plain_page
+    assert "each modality adds on average" in plain_page

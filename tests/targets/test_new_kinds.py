@@ -10,8 +10,8 @@ from sklearn.metrics import cohen_kappa_score
 import polymodal as pm
 from polymodal.core.errors import BadArgument, BadData
 from polymodal.core.types import Tokens
-from polymodal.evaluation.metrics import METRICS
 from polymodal.heads import HEADS
+from polymodal.metrics import METRICS
 from polymodal.targets.base import Target, fitted
 from polymodal.targets.numbers import listed_numbers
 
@@ -51,7 +51,7 @@ def test_a_new_kind_goes_all_the_way(name: str, tmp_path, monkeypatch):
     data = {column: cells for column, cells in shop().items() if column in ("left", "right", name)}
     asked = {"target": {name: KINDS[name]}}
     resolved = pm.plan(data, schema=asked, **{k: v for k, v in QUICK.items() if k != "quiet"})
-    assert f"Target: {name} ({resolved.targets[0].summary})." in resolved.text()
+    assert f"Target: {name} ({resolved.targets[0].summary}), judged by " in resolved.text()
     inspected = pm.inspect(data, schema=asked)
     assert inspected.balance[name]["kind"] == resolved.targets[0].kind
     fusions = ["gated", "late_mean", "late_weighted", "product", "stacking", "experts", "boosted", "hybrid"]
@@ -235,10 +235,11 @@ def test_metrics_of_ordered_classes_and_of_words():
     truth, weights = rng.integers(0, 4, 50), rng.integers(0, 3, (50, 3)).astype(float)
     weights[0] += 1
     prediction = np.eye(4)[np.clip(truth + rng.integers(-1, 2, 50), 0, 3)]
-    found = METRICS["quadratic_kappa"].weighted(truth, prediction, weights)
+    metric = METRICS.build("quadratic_kappa")
+    found = metric.weighted(*metric.read(truth, prediction), weights)
     for w, value in zip(weights.T.astype(int), found):
         rows = np.repeat(np.arange(50), w)
         expected = cohen_kappa_score(truth[rows], prediction[rows].argmax(1), weights="quadratic")
         assert value == pytest.approx(expected)
     said, words = np.array(["red", "bleu", "", "x"]), np.array(["red", "blue", "green", ""])
-    assert METRICS["exact_match"](words, said) == pytest.approx(1 / 3)
+    assert METRICS.build("exact_match")(words, said) == pytest.approx(1 / 3)

@@ -33,6 +33,7 @@ TRIED = {
     "target": "targets/test_target_laws.py",
     "head": "testing/test_catalogued_parts.py",
     "objective": "objectives/test_objective_laws.py",
+    "metric": "metrics/test_metrics.py",
     "align": "aligners/test_aligner_laws.py",
     "embedding": "aligners/test_embedding.py",
     "clean": "ops/test_op_laws.py",

@@ -49,6 +49,14 @@ FusionOption = Annotated[
     list[str] | None,
     typer.Option("--fusion", "-f", help="'auto', 'all', or names (repeat it, or commas). See `polymodal list`."),
 ]
+MetricOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metric",
+        help="What is judged by: NAME, module:function, or TARGET=NAME; repeat it (or commas) to show others beside.",
+        show_default="that of the target's kind",
+    ),
+]
 SeedsOption = Annotated[int | None, typer.Option(min=1, help="Seeds a strategy.")]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="Any option of the configuration, as name=value; value is YAML.")
@@ -74,18 +82,41 @@ def common(
     """One model from records that mix pictures, words, sound and measurements, and what each was worth."""
 
 
-def read_config(path: str | None, sets: list[str] | None, *, fusion: list[str] | None, **values: Any) -> Any:
+def read_config(
+    path: str | None, sets: list[str] | None, *, fusion: list[str] | None, metric: list[str] | None, **values: Any
+) -> Any:
     """The configuration: the file's, then what was given on the command line."""
     from polymodal.config import Config
 
     changes = {name: value for name, value in values.items() if value is not None}
-    names = [name.strip() for given in fusion or [] for name in given.split(",") if name.strip()]
+    names = _parted(fusion)
     if len(names) > 1 and (whole := {"all", "auto"} & set(names)):
         raise BadArgument(f"--fusion {whole.pop()} stands alone; got {', '.join(names)}.")
     if names:
         changes["fusion"] = names[0] if names[0] in ("all", "auto") else names
+    if metric:
+        changes["metric"] = read_metrics(metric)
     changes |= read_sets(sets)
     return Config.read(path, changes) if path else Config.from_options(changes)
+
+
+def read_metrics(given: list[str] | None) -> list[str] | dict[str, list[str]] | None:
+    """Metrics given as `NAME` for every target, or as `TARGET=NAME`; the first of each is judged by."""
+    found: dict[str, list[str]] = {}
+    for one in given or []:
+        target = ""
+        for word in _parted([one]):
+            named, equals, name = word.rpartition("=")
+            target = named if equals else target  # price=mae,rmse: both are the price's
+            found.setdefault(target, []).append(name)
+    if len(found) > 1 and "" in found:
+        raise BadArgument(f"--metric names a target for every metric or for none; got {found[''][0]!r} without one.")
+    return found.get("", found or None)
+
+
+def _parted(given: list[str] | None) -> list[str]:
+    """The words of a repeatable option, each a list by commas."""
+    return [name.strip() for one in given or [] for name in one.split(",") if name.strip()]
 
 
 def read_sets(sets: list[str] | None) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from polymodal.cli.app import (
     ConfigOption,
     Data,
     FusionOption,
+    MetricOption,
     Resume,
     SchemaOption,
     SeedsOption,
@@ -61,6 +62,7 @@ def plan(
     schema: SchemaOption = None,
     config: ConfigOption = None,
     fusion: FusionOption = None,
+    metric: MetricOption = None,
     seeds: SeedsOption = None,
     sets: SetOption = None,
     as_json: AsJson = False,
@@ -68,7 +70,7 @@ def plan(
     """What fit would do, and why; computes nothing."""
     from polymodal.experiment.plan import plan as make_plan
 
-    settings = read_config(config, sets, fusion=fusion, seeds=seeds)
+    settings = read_config(config, sets, fusion=fusion, metric=metric, seeds=seeds)
     found = make_plan(data, target, valid=valid, test=test, schema=schema, config=settings)
     show_result(found.to_json() if as_json else found.text())
 
@@ -83,6 +85,7 @@ def fit(
     schema: SchemaOption = None,
     config: ConfigOption = None,
     fusion: FusionOption = None,
+    metric: MetricOption = None,
     seeds: SeedsOption = None,
     budget_ms: Annotated[float | None, typer.Option(help="Choose only what answers a row within it.")] = None,
     time_limit: Annotated[float | None, typer.Option(help="Seconds after which no further strategy starts.")] = None,
@@ -93,5 +96,7 @@ def fit(
     """Train, compare every way to fuse, keep the best, and say whether fusing helped."""
     from polymodal.experiment.fit import fit as run_fit
 
-    settings = read_config(config, sets, fusion=fusion, seeds=seeds, budget_ms=budget_ms, time_limit=time_limit)
+    settings = read_config(
+        config, sets, fusion=fusion, metric=metric, seeds=seeds, budget_ms=budget_ms, time_limit=time_limit
+    )
     run_fit(data, target, out=out, valid=valid, test=test, schema=schema, config=settings, resume=resume, quiet=quiet)

@@ -7,7 +7,18 @@ from typing import Annotated, Any
 
 import typer
 
-from polymodal.cli.app import AsJson, Data, RunFolder, app, read_rows, say, show_result, spare
+from polymodal.cli.app import (
+    AsJson,
+    Data,
+    MetricOption,
+    RunFolder,
+    app,
+    read_metrics,
+    read_rows,
+    say,
+    show_result,
+    spare,
+)
 from polymodal.core.errors import BadArgument
 
 
@@ -18,6 +29,7 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder of the report.", show_default="RUN/evaluation")
     ] = None,
+    metric: MetricOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Metrics with intervals, every subset of streams, noise curves, calibration, report."""
@@ -28,9 +40,10 @@ def evaluate(
         raise BadArgument(f"{folder} is a file; --out names a folder.")
     finished = load(run)
     read_rows(finished, data)
-    found = finished.evaluate(data, out=folder, quiet=as_json)
+    found = finished.evaluate(data, out=folder, quiet=as_json, metric=read_metrics(metric))
     say(found["data"]["warnings"])
-    show_result(found if as_json else f"{found['verdict']['headline']}\nReport: {folder / 'report.html'}")
+    told = [found["verdict"]["headline"], *found["verdict"]["sentences"], f"Report: {folder / 'report.html'}"]
+    show_result(found if as_json else "\n".join(told))
 
 
 @app.command()

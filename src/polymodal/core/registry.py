@@ -176,8 +176,8 @@ def label(spec: Spec) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Specs as plain values: classes by their dotted path, instances by class and options; containers likewise."""
-    if isinstance(value, type):
+    """Specs as plain values: classes and functions by their dotted path, instances by class and options."""
+    if isinstance(value, type) or inspect.isfunction(value):
         return f"{value.__module__}:{value.__qualname__}"
     if isinstance(value, Mapping):
         return {k: plain(v) for k, v in value.items()}

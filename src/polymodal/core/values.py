@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from functools import cache
 from numbers import Integral, Real
@@ -19,6 +19,7 @@ _WORDS: dict[Any, str] = {
     str: "text",
     bool: "true or false",
     type: "a class",
+    Callable: "a function",
     type(None): "nothing",
     Mapping: "'name: value' pairs",
     Sequence: "a list",

@@ -7,32 +7,13 @@ import math
 import numpy as np
 
 from polymodal.core.errors import BadArgument
-from polymodal.evaluation.ranks import midranks
+from polymodal.metrics.probabilities import BINS, binned_gaps, confidences
+from polymodal.metrics.ranks import midranks
 from polymodal.nn.calibrate import conformal_radius as conformal_radius
 from polymodal.nn.calibrate import fit_temperature as fit_temperature
 from polymodal.nn.calibrate import labelled, probability_of
 
-BINS = 15
 LEAST, RESOLUTION = 1e-30, 1e-7  # single precision holds probabilities much closer to 0 than to 1
-
-
-def confidences(probability: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What was claimed and what came true, [M] each.
-
-    classes (truth [N] int): the largest probability of a row and whether that class is the true one. multilabel (truth
-    [N, C]): every label's probability and whether the row carries it, row by row.
-    """
-    if truth.ndim == 2:
-        return probability.reshape(-1).astype(np.float64), truth.reshape(-1).astype(np.float64)
-    return probability.max(1).astype(np.float64), (probability.argmax(1) == truth).astype(np.float64)
-
-
-def binned_gaps(confidence: np.ndarray, right: np.ndarray, weights: np.ndarray, bins: int = BINS) -> np.ndarray:
-    """[R] mean |confidence - right| over bins of equal mass, under weights [M, R]. Equal confidences share a bin."""
-    total = weights.sum(0)
-    place = np.minimum((midranks(confidence, weights) - 0.5) / total * bins, bins - 1).astype(np.int64)
-    gap = weights * (confidence - right)[:, None]
-    return sum(np.abs(np.where(place == b, gap, 0.0).sum(0)) for b in range(bins)) / total
 
 
 def expected_calibration_error(probability: np.ndarray, truth: np.ndarray, *, bins: int = BINS) -> float:

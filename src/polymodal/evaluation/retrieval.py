@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.errors import BadArgument, BadData
-from polymodal.evaluation.metrics import Metric
 from polymodal.evaluation.statistics import Interval, bootstrap
+from polymodal.metrics.counts import medians
+from polymodal.metrics.values import Values
 
 BLOCK = 16 << 20  # scores held at a time: 64 MB
 TIE = {"float32": 1e-6, "float64": 1e-13}  # of the largest possible score: what rounding alone makes of equal scores
@@ -54,9 +55,12 @@ class Ranks:
         together = None if groups is None else np.asarray(groups)[self.query]
         truth = np.zeros(len(self.query))
         return {
-            name: bootstrap(_metric(name), truth, value[None], seed=seed, level=level, groups=together)
+            name: bootstrap(
+                _Median() if name == "median_rank" else _Mean(name != "map"), truth, value[None],
+                seed=seed, level=level, groups=together,
+            )
             for name, value in values.items()
-        }
+        }  # fmt: skip
 
 
 def retrieval_metrics(
@@ -173,19 +177,20 @@ def _array(values: Any) -> np.ndarray:
     return values.detach().cpu().numpy() if hasattr(values, "detach") else np.asarray(values)
 
 
-def _metric(name: str) -> Metric:
-    """The mean, or for ranks the median, of a value a query, as a metric that a bootstrap understands."""
-    if name == "median_rank":
-        return Metric(name, ("number",), _medians, False, "value", "median rank of the first relevant item")
-    return Metric(name, ("number",), _means, True, "value", f"mean {name}", proportion=name != "map")
+class _Mean(Values):
+    """The mean of a value a query, the prediction; there is no truth."""
+
+    def __init__(self, proportion: bool = False):
+        self.proportion = proportion
+
+    def one(self, truth: np.ndarray, prediction: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        return prediction @ weights / weights.sum(0)
 
 
-def _means(truth: np.ndarray, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    return values @ weights / weights.sum(0)
+class _Median(Values):
+    """The median of a value a query."""
 
+    greater_is_better = False
 
-def _medians(truth: np.ndarray, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    order = np.argsort(values)
-    reached = np.cumsum(weights[order], axis=0)
-    half = reached[-1] / 2
-    return (values[order][(reached >= half).argmax(0)] + values[order][(reached > half).argmax(0)]) / 2
+    def one(self, truth: np.ndarray, prediction: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        return medians(weights, prediction)

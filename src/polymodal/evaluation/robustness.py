@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.errors import BadArgument
-from polymodal.evaluation.metrics import Metric
 from polymodal.evaluation.statistics import Draws, Interval, Paired, compare_draws, holm, resample
+from polymodal.metrics.base import RESAMPLES, Metric
 
 MOST_STREAMS = 10  # every subset of them is tried: 1024
 Score = Callable[[np.ndarray], np.ndarray]  # which streams to keep [K] bool -> predictions [S, N, ...]
@@ -58,7 +58,7 @@ def evaluate_subsets(
     *,
     seed: int,
     prior: np.ndarray | None = None,
-    resamples: int = 2000,
+    resamples: int = RESAMPLES,
     groups: np.ndarray | None = None,
 ) -> Subsets:
     """Score every subset: `score(keep)` predicts [S, N, ...] with the streams not in `keep` [K] bool cleared.
@@ -126,7 +126,7 @@ def noise_curves(
     *,
     seed: int,
     levels: Sequence[float] = (0.0, 0.25, 0.5, 0.75, 1.0),
-    resamples: int = 2000,
+    resamples: int = RESAMPLES,
     groups: np.ndarray | None = None,
 ) -> list[NoiseCurve]:
     """A curve a stream: `predict_with_noise(stream, level)` predicts [S, N, ...] with noise of `level` in that stream.

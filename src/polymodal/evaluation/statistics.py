@@ -23,7 +23,7 @@ import numpy as np
 from scipy.special import ndtri, stdtrit
 
 from polymodal.core.errors import BadArgument, BadData
-from polymodal.evaluation.metrics import Metric, labelled
+from polymodal.metrics.base import RESAMPLES, Metric, labelled
 
 CELLS = 4_000_000  # row counts held at a time: 32 MB
 LEAST_P = 1e-6
@@ -171,34 +171,32 @@ def resample(
     predictions: np.ndarray,
     *,
     seed: int,
-    resamples: int = 2000,
+    resamples: int = RESAMPLES,
     groups: np.ndarray | None = None,
 ) -> Draws:
     """The metric of every seed's predictions [S, N, ...] on the rows and on resamples of them.
 
     The resamples depend on `seed` and the labelled rows only, so two calls on the same rows can be compared draw by
-    draw. `groups` [N] names what is drawn as a whole. A `biased` metric gets no draws, and so no interval. Raises
-    `BadData` for shapes that do not fit.
+    draw. `groups` [N] names what is drawn as a whole. A `biased` metric gets no draws, and so no interval; one that
+    names fewer `resamples` gets those. Raises `BadData` for shapes that do not fit.
     """
     truth, predictions = np.asarray(truth), np.asarray(predictions)
-    is_class = truth.ndim == 1 and np.issubdtype(truth.dtype, np.integer)
-    if truth.ndim == 1 and not is_class and predictions.ndim == 3:  # quantiles: their median is judged
-        predictions = predictions[..., predictions.shape[-1] // 2]
-    if predictions.ndim != truth.ndim + 1 + is_class or predictions.shape[1] != len(truth):
+    if predictions.ndim < 2 or predictions.shape[1] != len(truth):
         raise BadData(f"Predictions are [seeds, rows, ...] for the truth's {len(truth)} rows; got {predictions.shape}.")
     if groups is not None and len(groups) != len(truth):
         raise BadData(f"groups names a group for each of the {len(truth)} rows; got {len(groups)}.")
     keep = labelled(truth)
     truth, predictions = truth[keep], predictions[:, keep]
     point = np.array([metric(truth, p) for p in predictions])
+    read = [metric.read(truth, p) for p in predictions]
     unit = np.arange(len(truth)) if groups is None else np.unique(np.asarray(groups)[keep], return_inverse=True)[1]
     units = int(unit.max()) + 1 if len(unit) else 0
     if units == 0 or metric.biased:
         return Draws(point, np.empty((len(point), 0)), 0, 0)
     width = truth.shape[1] if truth.ndim == 2 else 1
     draws = [
-        np.stack([metric.weighted(truth, p, counts if groups is None else counts[unit]) for p in predictions])
-        for counts in _counts(units, len(truth) * width, seed, resamples)
+        np.stack([metric.weighted(t, p, counts if groups is None else counts[unit]) for t, p in read])
+        for counts in _counts(units, len(truth) * width, seed, min(resamples, metric.resamples))
     ]
     return Draws(point, np.concatenate(draws, axis=1), units, len(truth), float(metric.proportion))
 
@@ -214,7 +212,7 @@ def _counts(units: int, cells: int, seed: int, resamples: int) -> Iterator[np.nd
         yield _draw(rng, units, min(chunk, resamples - start))
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)
 def _few_counts(units: int, seed: int, resamples: int) -> np.ndarray:
     """Kept, since every row of a leaderboard needs the same."""
     counts = _draw(np.random.default_rng(seed), units, resamples)
@@ -244,7 +242,7 @@ def bootstrap(
     predictions: np.ndarray,
     *,
     seed: int,
-    resamples: int = 2000,
+    resamples: int = RESAMPLES,
     level: float = 0.95,
     groups: np.ndarray | None = None,
 ) -> Interval:
@@ -259,7 +257,7 @@ def paired(
     b: np.ndarray,
     *,
     seed: int,
-    resamples: int = 2000,
+    resamples: int = RESAMPLES,
     level: float = 0.95,
     groups: np.ndarray | None = None,
 ) -> Paired:
@@ -299,12 +297,11 @@ def caruana(predictions: Sequence[np.ndarray], truth: np.ndarray, metric: Metric
     """
     if not len(predictions) or rounds < 1:
         raise BadArgument(f"An ensemble needs a member and a round; got {len(predictions)} and {rounds}.")
-    sign = 1.0 if metric.greater_is_better else -1.0
     total: np.ndarray = np.zeros(np.shape(predictions[0]))
     counts = np.zeros(len(predictions))
     best, weights = -np.inf, counts
     for size in range(1, rounds + 1):
-        scores = [sign * metric(truth, (total + p) / size) for p in predictions]
+        scores = [metric.turned(metric(truth, (total + p) / size)) for p in predictions]
         added = int(np.argmax(scores))
         total, counts[added] = total + predictions[added], counts[added] + 1
         if scores[added] > best:

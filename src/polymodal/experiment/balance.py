@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from polymodal.evaluation.statistics import Paired, bootstrap, holm, paired
-from polymodal.experiment.compare import Outcome, Question, score_of
+from polymodal.experiment.compare import Outcome, Question, oriented, score_of
 from polymodal.experiment.plan import Plan
 from polymodal.experiment.results import Results
 from polymodal.report.wording import signed
@@ -95,10 +95,7 @@ def _objectives(plan: Plan, named: Mapping[str, Outcome], q: Question) -> list[d
 def _better(q: Question, a: np.ndarray, b: np.ndarray) -> Paired:
     """By how much `a` is better than `b`, at matched seeds; above 0 is better whatever the metric."""
     seeds = min(len(a), len(b))
-    found = paired(q.metric, q.test, a[:seeds], b[:seeds], seed=0, groups=q.groups)
-    if q.metric.greater_is_better:
-        return found
-    return replace(found, difference=-found.difference, low=-found.high, high=-found.low)
+    return oriented(paired(q.metric, q.test, a[:seeds], b[:seeds], seed=0, groups=q.groups), q.metric)
 
 
 def _dominant(streams: Sequence[Mapping[str, Any]]) -> str | None:

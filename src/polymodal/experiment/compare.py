@@ -12,8 +12,9 @@ import numpy as np
 
 from polymodal.core.errors import PolymodalError
 from polymodal.core.files import writing
-from polymodal.evaluation.metrics import METRICS, Metric
 from polymodal.evaluation.statistics import Interval, Paired, bootstrap, caruana, paired
+from polymodal.metrics.base import Metric
+from polymodal.metrics.build import target_metrics
 from polymodal.models.strategy import Strategy
 from polymodal.report.wording import signed
 from polymodal.targets.base import Target
@@ -79,16 +80,27 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Question:
-    """A target with the truth of both held-out splits. `groups` ties rows that are resampled together (test split)."""
+    """A target with the truth of both held-out splits. `groups` ties rows that are resampled together (test split).
+
+    `metrics` are what it is judged by, the first, and shown with; none is the default of its kind.
+    """
 
     target: Target
     valid: np.ndarray
     test: np.ndarray
     groups: np.ndarray | None = None
+    metrics: tuple[Metric, ...] = ()
 
     @property
     def metric(self) -> Metric:
-        return METRICS[self.target.metrics[0]]
+        """What it is judged by."""
+        return self.metrics[0] if self.metrics else target_metrics((), self.target)[0]
+
+    def merit(self, prediction: np.ndarray) -> float:
+        """The score of validation rows beside those of other targets: greater is better, see `Metric.merit`."""
+        return self.metric.merit(
+            self.metric(self.valid, prediction), lambda: self.metric(self.valid, constant(self.target, len(self.valid)))
+        )
 
 
 @dataclass(frozen=True)
@@ -108,12 +120,11 @@ class Comparison:
 
 
 def valid_scores(outcome: Outcome, questions: Sequence[Question]) -> np.ndarray:
-    """[S] validation scores, greater is better, the mean over targets."""
-    each = []
-    for q in questions:
-        sign = 1.0 if q.metric.greater_is_better else -1.0
-        each.append([sign * q.metric(q.valid, p) for p in outcome.valid[q.target.name]])
-    return np.mean(each, axis=0)
+    """[S] validation scores, greater is better; of several targets the mean of what their metrics share."""
+    if len(questions) == 1:
+        q = questions[0]
+        return np.array([q.metric.turned(q.metric(q.valid, p)) for p in outcome.valid[q.target.name]])
+    return np.mean([[q.merit(p) for p in outcome.valid[q.target.name]] for q in questions], axis=0)
 
 
 def score_of(outcome: Outcome, questions: Sequence[Question]) -> float:
@@ -121,18 +132,19 @@ def score_of(outcome: Outcome, questions: Sequence[Question]) -> float:
     return float(valid_scores(outcome, questions).mean()) if outcome.valid_score is None else outcome.valid_score
 
 
+def constant(target: Target, rows: int) -> np.ndarray:
+    """For every row what the training rows' targets alone say: their frequencies, or their mean."""
+    one = np.asarray(target.chance())
+    return np.broadcast_to(one, (rows, *one.shape)).copy()
+
+
 def chance(questions: Sequence[Question], seeds: int) -> Outcome:
     """Predicts for every row what the training rows' targets alone say: their frequencies, or their mean."""
-
-    def constant(target: Target, rows: int) -> np.ndarray:
-        one = np.asarray(target.chance())
-        return np.broadcast_to(one, (seeds, rows, *one.shape)).copy()
-
-    return Outcome(
-        Strategy("chance", "chance", ()),
-        {q.target.name: constant(q.target, len(q.valid)) for q in questions},
-        {q.target.name: constant(q.target, len(q.test)) for q in questions},
+    valid, test = (
+        {q.target.name: np.stack([constant(q.target, len(getattr(q, split)))] * seeds) for q in questions}
+        for split in ("valid", "test")
     )
+    return Outcome(Strategy("chance", "chance", ()), valid, test)
 
 
 def ensemble(members: Sequence[Outcome], question: Question, *, rounds: int = 20, folds: int = 5) -> Outcome:
@@ -151,10 +163,9 @@ def ensemble(members: Sequence[Outcome], question: Question, *, rounds: int = 20
         blended = np.zeros_like(valid[0])
         for k in range(folds):
             inside = part != k
-            found = caruana([v[inside] for v in valid], truth[inside], metric, rounds)
-            blended[~inside] = np.tensordot(found, np.stack([v[~inside] for v in valid]), 1)
-        sign = 1.0 if metric.greater_is_better else -1.0
-        held_out.append(sign * metric(truth, blended))
+            others = caruana([v[inside] for v in valid], truth[inside], metric, rounds)
+            blended[~inside] = np.tensordot(others, np.stack([v[~inside] for v in valid]), 1)
+        held_out.append(metric.turned(metric(truth, blended)))
     used = [i for i in range(len(members)) if any(w[i] > 0 for w in weights)]
     streams = tuple(sorted({n for i in used for n in members[i].streams}))
     shared = max((members[i] for i in used), key=lambda m: m.encoder_ms)
@@ -236,8 +247,12 @@ def _row(outcome: Outcome, question: Question, seed: int) -> dict[str, Any]:
     metric, name = question.metric, question.target.name
     valid = float(np.mean([metric(question.valid, p) for p in outcome.valid[name]]))
     if outcome.valid_score is not None:
-        valid = outcome.valid_score if metric.greater_is_better else -outcome.valid_score
-    interval = _interval(question, outcome, seed)
+        valid = metric.turned(outcome.valid_score)
+    interval = _interval(question, metric, outcome, seed)
+    further: dict[str, float] = {}
+    for other in question.metrics[1:]:
+        ends = _interval(question, other, outcome, seed)
+        further |= dict(zip(beside(other.name), (ends.mean, ends.low, ends.high)))
     return {
         "strategy": outcome.name,
         "streams": "+".join(outcome.streams),
@@ -254,11 +269,17 @@ def _row(outcome: Outcome, question: Question, seed: int) -> dict[str, Any]:
         "parameters": outcome.parameters,
         "note": outcome.note,
         **outcome.strategy.words(),
+        **further,
     }
 
 
-def _interval(q: Question, outcome: Outcome, seed: int) -> Interval:
-    return bootstrap(q.metric, q.test, outcome.test[q.target.name], seed=seed, groups=q.groups)
+def beside(name: str) -> tuple[str, str, str]:
+    """The columns of a metric that is shown beside the one judged by: its value on test, and the interval's ends."""
+    return f"{name}_test", f"{name}_test_low", f"{name}_test_high"
+
+
+def _interval(q: Question, metric: Metric, outcome: Outcome, seed: int) -> Interval:
+    return bootstrap(metric, q.test, outcome.test[q.target.name], seed=seed, groups=q.groups)
 
 
 def _paired(q: Question, a: Outcome, b: Outcome, seed: int) -> Paired:
@@ -274,10 +295,11 @@ def _in_words(
         if sum(o.level == "single" for o in outcomes) == 1:
             why = "there is a single stream"
         return replace(c, headline=f"No fusion to judge: {why}; {c.single} answers.", helped=None)
-    d = _oriented(c.against_single, q.metric)
+    d = oriented(c.against_single, q.metric)
     test = {r["strategy"]: r["test_mean"] for r in c.rows if r["target"] == q.target.name}
     figures = f"{q.metric.name} {test[c.fusion]:.3f} ({c.fusion}) against {test[c.single]:.3f} ({c.single})"
-    gap = f"difference {signed(d.difference)} (95% interval {signed(d.low)} to {signed(d.high)}, p = {d.p:.2g})"
+    by = "difference" if q.metric.greater_is_better else "lower by"
+    gap = f"{by} {signed(d.difference)} (95% interval {signed(d.low)} to {signed(d.high)}, p = {d.p:.2g})"
     if d.low > 0:
         helped, headline = True, f"Fusing helped: {figures} on test."
     elif d.high < 0:
@@ -286,10 +308,11 @@ def _in_words(
         helped, headline = None, f"Fusing made no difference that this test can show: {figures}."
     sentences = [f"Paired over the same test rows and seeds: {gap}."]
     if c.against_concat is not None:
-        e = _oriented(c.against_concat, q.metric)
+        e = oriented(c.against_concat, q.metric)
+        step = "" if q.metric.greater_is_better else f"{by} "
         word = "better than" if e.low > 0 else "worse than" if e.high < 0 else "not distinguishable from"
         sentences.append(
-            f"The chosen fusion is {word} plain concatenation: {signed(e.difference)} "
+            f"The chosen fusion is {word} plain concatenation: {step}{signed(e.difference)} "
             f"({signed(e.low)} to {signed(e.high)})."
         )
     if asked:
@@ -303,7 +326,7 @@ def _in_words(
     return replace(c, headline=headline, sentences=sentences, helped=helped)
 
 
-def _oriented(p: Paired, metric: Metric) -> Paired:
+def oriented(p: Paired, metric: Metric) -> Paired:
     """Positive means better, also where the metric is smaller when better."""
     return p if metric.greater_is_better else replace(p, difference=-p.difference, low=-p.high, high=-p.low)
 
@@ -312,7 +335,7 @@ def _flattered(c: Comparison, q: Question, test: Mapping[str, float]) -> str | N
     """A warning when validation says much more than test: the choice rests on rows that are not like the test rows."""
     row = next(r for r in c.rows if r["strategy"] == c.chosen and r["target"] == q.target.name)
     width = max(row["test_high"] - row["test_low"], 1e-9)
-    gap = (row["valid"] - row["test_mean"]) * (1 if q.metric.greater_is_better else -1)
+    gap = q.metric.turned(row["valid"] - row["test_mean"])
     if gap < 2 * width:
         return None
     return (
@@ -324,9 +347,10 @@ def _flattered(c: Comparison, q: Question, test: Mapping[str, float]) -> str | N
 
 
 def write_leaderboard(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """`leaderboard.csv`: one row a strategy and target, single modalities and chance included."""
+    """`leaderboard.csv`: one row a strategy and target, single modalities and chance included; further metrics last."""
+    columns = dict.fromkeys([*COLUMNS, *(column for row in rows for column in row)])
     with writing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, COLUMNS)
+        table = csv.DictWriter(file, list(columns))
         table.writeheader()
         for row in rows:
             table.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})

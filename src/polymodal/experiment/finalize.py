@@ -13,14 +13,24 @@ import torch
 
 from polymodal.core.files import write_json
 from polymodal.data.storage.dataset import Dataset
-from polymodal.evaluation.metrics import METRICS
 from polymodal.experiment.balance import balance
-from polymodal.experiment.compare import Comparison, Outcome, Question, chance, compare, ensemble, write_leaderboard
+from polymodal.experiment.compare import (
+    Comparison,
+    Outcome,
+    Question,
+    beside,
+    chance,
+    compare,
+    ensemble,
+    oriented,
+    write_leaderboard,
+)
 from polymodal.experiment.plan import Plan
 from polymodal.experiment.results import Results
 from polymodal.inference.evaluation import Evaluation, evaluate
 from polymodal.inference.predictor import Predictor
 from polymodal.inference.run import Run
+from polymodal.metrics.build import judged, measure, target_metrics
 from polymodal.process.base import Processor
 from polymodal.report.report import write_report
 from polymodal.runs.folder import environment
@@ -53,12 +63,13 @@ def finalize(
     stage.end()
     chosen = next(o for o in outcomes if o.name == comparison.chosen)
     predictor = finished.deploy(chosen, comparison.seed, processors)
-    predictor.save(folder, {"config": plan.to_json()["config"], "sources": dict(plan.sources)})
+    told = plan.to_json()
+    predictor.save(folder, {"config": told["config"], "sources": told["sources"], "metrics": told["metrics"]})
     curves = finished.curves(comparison.chosen)
     write_trackers(tracker_of(plan.config.trackers), folder, curves)
     metrics = _metrics(plan, comparison, questions, chosen)
     write_json(folder / "metrics.json", metrics)
-    run = Run(folder, predictor)
+    run = Run(folder, predictor, metrics=plan.metrics)
     test = plan.rows("test")
     scores = {
         t.name: predictor.tempered(t.name, finished.scores(chosen, comparison.seed, predictor, t, "test"))
@@ -66,9 +77,12 @@ def finalize(
     }
     _write_predictions(folder / "predictions_test.parquet", plan, predictor, scores, test)
     began = time.perf_counter()
-    assessment = evaluate(predictor, dataset, plan.table, plan.truth, test, progress, groups=plan.groups())
+    assessment = evaluate(
+        predictor, dataset, plan.table, plan.truth, test, progress,
+        groups=plan.groups(), metrics=questions[0].metrics,
+    )  # fmt: skip
     timings.append({"what": "evaluating the chosen one", "seconds": time.perf_counter() - began})
-    evaluation = _evaluation(plan, comparison, assessment, dataset, curves, notes, timings)
+    evaluation = _evaluation(plan, comparison, questions[0], assessment, dataset, curves, notes, timings)
     evaluation["balance"] = balance(plan, finished, outcomes, questions[0], assessment.worth, comparison.chosen)
     write_json(folder / "evaluation.json", evaluation)
     write_report(evaluation, folder / "report.html")
@@ -86,7 +100,8 @@ def question_of(plan: Plan, target: Target) -> Question:
     groups = plan.groups()
     test = plan.rows("test")
     codes = np.unique([str(groups[i]) for i in test], return_inverse=True)[1] if groups else None
-    return Question(target, truth("valid"), truth("test"), codes)
+    judges = target_metrics(plan.metrics.get(target.name, ()), target)
+    return Question(target, truth("valid"), truth("test"), codes, judges)
 
 
 def _metrics(plan: Plan, c: Comparison, questions: Sequence[Question], chosen: Outcome) -> dict[str, Any]:
@@ -94,13 +109,11 @@ def _metrics(plan: Plan, c: Comparison, questions: Sequence[Question], chosen: O
     found: dict[str, Any] = {}
     for q in questions:
         name = q.target.name
-        each = [{m: METRICS[m](q.test, p) for m in q.target.metrics} for p in chosen.test[name]]
+        each = [measure(q.metrics, judged(q.target), q.test, p) for p in chosen.test[name]]
         test: dict[str, Any] = {m: {"mean": float(np.mean([e[m] for e in each]))} for m in each[0]}
-        test[q.metric.name] = {
-            "mean": row[name]["test_mean"],
-            "low": row[name]["test_low"],
-            "high": row[name]["test_high"],
-        }
+        columns = [("test_mean", "test_low", "test_high"), *(beside(m.name) for m in q.metrics[1:])]
+        for metric, ends in zip(q.metrics, columns):
+            test[metric.name] = dict(zip(("mean", "low", "high"), (row[name][end] for end in ends)))
         found[name] = {"primary": q.metric.name, "test": test}
     first = plan.targets[0].name
     return {
@@ -132,6 +145,7 @@ def _write_predictions(
 def _evaluation(
     plan: Plan,
     c: Comparison,
+    question: Question,
     assessment: Evaluation,
     dataset: Dataset,
     curves: Mapping[str, Any],
@@ -139,17 +153,18 @@ def _evaluation(
     timings: list[dict[str, Any]],
 ) -> dict[str, Any]:
     """`evaluation.json`: everything that the report draws."""
-    target = plan.targets[0]
-    against = {"against_single": c.against_single, "against_concat": c.against_concat}
+    target, metric = question.target, question.metric
+    pairs = {"against_single": c.against_single, "against_concat": c.against_concat}
+    against = {key: pair if pair is None else oriented(pair, metric) for key, pair in pairs.items()}
     shown = [n for n, curve in curves.items() if curve["stage"] == "encoder"] + [c.chosen, c.fusion or c.chosen]
     return {
         "target": target.name,
         "kind": target.kind,
         "task": target.task,
         "classes": list(target.labels),
-        "primary": target.metrics[0],
+        "primary": metric.name,
         "chosen": c.chosen,
-        "greater_is_better": Question(target, np.zeros(0), np.zeros(0)).metric.greater_is_better,
+        "greater_is_better": metric.greater_is_better,
         "verdict": {
             "headline": c.headline,
             "sentences": [*c.sentences, *notes],

@@ -114,6 +114,9 @@ class _Session:
         self.work = folder / "work"
         self.store = Store(Path(plan.config.store) if plan.config.store else default_store())
         self.deadline = started + plan.config.time_limit if plan.config.time_limit else None
+        judges = [spec for specs in plan.metrics.values() for spec in specs]
+        paths = [str(spec["name"] if isinstance(spec, Mapping) else spec) for spec in judges]
+        self.local = any(path.startswith("__main__:") for path in paths)  # a metric of the user's own script
         self.notes: list[str] = []
         self.timings: list[dict[str, Any]] = []
 
@@ -156,6 +159,7 @@ class _Session:
                 "processing_ms": self._processing_ms(dataset, raw, processors),
                 "budget_ms": plan.config.budget_ms,
                 "kinds": KINDS.modules(f.kind for f in plan.schema.fields.values()),
+                "metrics": plan.to_json()["metrics"],
             },
         )
         numbers = [c for f in plan.schema.fields.values() if f.about.is_record for c in f.columns]
@@ -210,7 +214,7 @@ class _Session:
 
     def _place(self, out: Path, *specs: Spec) -> dict[str, Any]:
         """Where a job works and writes; `inline` where a class is in the user's own script, out of a worker's reach."""
-        inline = any(part_class(spec).__module__ == "__main__" for spec in specs)
+        inline = self.local or any(part_class(spec).__module__ == "__main__" for spec in specs)
         return {"work": str(self.work.resolve()), "out": str(out), "inline": inline}
 
     def _costly_first(self, streams: Sequence[str]) -> list[str]:

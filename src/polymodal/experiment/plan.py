@@ -20,8 +20,10 @@ from polymodal.data.schema import Schema
 from polymodal.data.split import PARTS, fold_ids
 from polymodal.data.tables.source import Table
 from polymodal.encoders import ENCODERS
+from polymodal.experiment.compare import constant
 from polymodal.experiment.strategies import check, check_aligner, compared, settled, strategies, varied
 from polymodal.heads import HEADS
+from polymodal.metrics.build import by_target, directed, target_metrics
 from polymodal.models.build import Heads, build_answer
 from polymodal.models.specs import listed, portable, processor_spec
 from polymodal.models.strategy import Strategy
@@ -44,6 +46,7 @@ class Plan:
     strategies: tuple[Strategy, ...]
     config: Config
     compared: tuple[Strategy, ...] = ()  # objectives on a fusion; those of the best one where none is named
+    metrics: Mapping[str, Sequence[Spec]] = default(default_factory=dict)  # of each target, where any was asked for
     sources: Mapping[str, str] = default(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -87,6 +90,7 @@ class Plan:
             "processors": plain(dict(self.processors)),
             "encoders": dict(self.encoders),
             "strategies": [s.to_json() for s in self.strategies],
+            "metrics": {name: list(specs) for name, specs in self.metrics.items()},
             "config": self.config.to_dict(),
             "notes": list(self.notes),
         }
@@ -95,7 +99,10 @@ class Plan:
         """The plan in words."""
         counts = ", ".join(f"{len(self.rows(part))} {part}" for part in PARTS)
         lines = [f"Rows: {counts}."]
-        lines += [f"Target: {target.name} ({target.summary})." for target in self.targets]
+        for target in self.targets:
+            first, *others = [m.name for m in target_metrics(self.metrics.get(target.name, ()), target)]
+            beside = f"; beside it, {', '.join(others)}" if others else ""
+            lines.append(f"Target: {target.name} ({target.summary}), judged by {first}{beside}.")
         lines.append("Streams:")
         for name, f in self.schema.fields.items():
             encoder = label(self.encoders[name])
@@ -161,6 +168,7 @@ def plan(
             f"No row is left for {' and '.join(empty)}, of {len(table)}: train, valid and test must share the target's "
             "values. Give more rows, another target, or --valid and --test."
         )
+    metrics = _metrics(config, targets, truth, split, notes)
     encoders = {name: _encoder(name, f.kind, config) for name, f in resolved.fields.items()}
     found = strategies(tuple(resolved.fields), config.fusion, targets, notes)
     objective = None if config.objective is None else [portable(spec) for spec in listed(config.objective)]
@@ -180,6 +188,7 @@ def plan(
         strategies=found,
         config=config,
         compared=compared(found, objectives, listed(config.objectives_on)),
+        metrics=metrics,
         sources=given.told(),
         notes=(*notes, *_link_notes(table, resolved, config), *resolved.warnings),
     )
@@ -265,6 +274,30 @@ def _labelled(
         return table, split, dict(truth)
     notes.append(f"{int((~known).sum())} rows have no usable target and are left out.")
     return table.select(known), split[known], {n: v[known] for n, v in truth.items()}
+
+
+def _metrics(
+    config: Config, targets: Sequence[Target], truth: Mapping[str, np.ndarray], split: np.ndarray, notes: list[str]
+) -> dict[str, list[Spec]]:
+    """What each target is judged by, each metric tried on the validation rows with a constant answer.
+
+    Raises `UnknownName` or `BadArgument` for one that is not there, does not fit its target or cannot be chosen by.
+    """
+    asked = by_target(config.metric, [t.name for t in targets])
+    for target in targets:
+        if not asked[target.name]:
+            continue
+        valid = target.truth(truth[target.name][split == 1])
+        given, asked[target.name] = asked[target.name], directed(asked[target.name], target, valid)
+        for place, metric in enumerate(target_metrics(asked[target.name], target)):
+            if given[place] != asked[target.name][place]:
+                way = "greater" if metric.greater_is_better else "less"
+                notes.append(f"{metric.name} does not say which way is better; by what right answers get, {way} is.")
+            value = metric(valid, constant(target, len(valid)))
+            if not place and (metric.biased or np.isnan(value)):
+                why = "is biased on few rows" if metric.biased else "is not defined on the validation rows"
+                raise BadArgument(f"{target.name} cannot be judged by {metric.name}: it {why}. Name another first.")
+    return {name: specs for name, specs in asked.items() if specs}
 
 
 def _check_deploy(config: Config, names: Sequence[str]) -> None:

@@ -19,7 +19,8 @@ from polymodal.core.files import read_json, writing
 from polymodal.data.kinds import KINDS
 from polymodal.data.storage.dataset import Dataset
 from polymodal.data.storage.store import Store
-from polymodal.evaluation.metrics import METRICS
+from polymodal.experiment.compare import constant
+from polymodal.metrics.build import target_metrics
 from polymodal.models.base import Answer
 from polymodal.models.build import Heads
 from polymodal.models.strategy import Strategy
@@ -43,6 +44,8 @@ class Work:
         self.store = Store(Path(settings["store"]))
         self.dataset = Dataset.open(folder / "dataset", self.store)
         self.targets = [Target.from_json(t) for t in settings["targets"]]
+        judges = settings.get("metrics", {})
+        self.metrics = {t.name: target_metrics(judges.get(t.name, ()), t)[0] for t in self.targets}
         self.dim: int = settings["dim"]
         self.heads = Heads(settings["heads"])
         self.facts: dict[str, dict[str, Any]] = settings["facts"]
@@ -69,10 +72,12 @@ class Work:
         return target.truth(self.dataset.targets[target.name][rows])
 
     def score(self, target: Target, prediction: np.ndarray, rows: np.ndarray) -> float:
-        """The primary metric of `rows`, turned so that greater is better."""
-        metric = METRICS[target.metrics[0]]
-        value = metric(self.truth(target, rows), prediction)
-        return value if metric.greater_is_better else -value
+        """The metric of `rows` that the target is judged by, greater is better; of several targets as they share it."""
+        metric, truth = self.metrics[target.name], self.truth(target, rows)
+        value = metric(truth, prediction)
+        if len(self.targets) == 1:
+            return metric.turned(value)
+        return metric.merit(value, lambda: metric(truth, constant(target, len(rows))))
 
     def mean_score(self, answer: Answer, scores: Mapping[str, Tensor], rows: np.ndarray) -> float:
         """The mean over targets of `score`."""

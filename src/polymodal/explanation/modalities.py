@@ -22,9 +22,10 @@ import numpy as np
 from scipy.special import stdtrit
 
 from polymodal.core.errors import BadArgument, BadData
-from polymodal.evaluation.metrics import FLOOR, Metric
 from polymodal.evaluation.robustness import Score, Subsets, evaluate_subsets
 from polymodal.evaluation.statistics import Draws, Interval, mix, resample
+from polymodal.metrics.base import RESAMPLES, Metric
+from polymodal.metrics.probabilities import FLOOR
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def worth(subsets: Subsets, *, level: float = 0.95) -> Worth:
     """
     names, draws = subsets.names, subsets.draws
     count, last = len(names), len(draws) - 1
-    sign = 1.0 if subsets.metric.greater_is_better else -1.0
+    sign = subsets.metric.turned(1.0)
     pairs, between = interaction_weights(count)
     found = [d.interval(level) for d in mix(sign * np.concatenate([shapley_weights(count), between]), draws)]
     streams = [
@@ -173,7 +174,7 @@ def sampled_worth(
     seed: int,
     prior: np.ndarray | None = None,
     orders: int = 32,
-    resamples: int = 2000,
+    resamples: int = RESAMPLES,
     level: float = 0.95,
     groups: np.ndarray | None = None,
 ) -> Worth:
@@ -185,7 +186,7 @@ def sampled_worth(
     """
     if orders < 2:
         raise BadArgument(f"orders must be at least 2, to know what sampling leaves open; got {orders}.")
-    count, sign = len(names), 1.0 if metric.greater_is_better else -1.0
+    count, sign = len(names), metric.turned(1.0)
     rng = np.random.default_rng(seed)
     places: dict[int, int] = {}  # subset -> its column, in order of first use
     gains = []  # a pair of orders each: (stream, column with it, column without it)

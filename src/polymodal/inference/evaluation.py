@@ -13,7 +13,6 @@ from polymodal.core.types import Tokens
 from polymodal.data.storage.dataset import Dataset
 from polymodal.data.tables.source import Table
 from polymodal.evaluation.calibration import expected_calibration_error, reliability_bins
-from polymodal.evaluation.metrics import METRICS, Metric, labelled
 from polymodal.evaluation.robustness import (
     MOST_STREAMS,
     Subsets,
@@ -26,6 +25,8 @@ from polymodal.evaluation.statistics import bootstrap
 from polymodal.explanation.modalities import row_worth, sampled_worth, worth
 from polymodal.inference.examples import mistakes
 from polymodal.inference.predictor import Predictor
+from polymodal.metrics.base import Metric, labelled
+from polymodal.metrics.build import judged, measure, target_metrics
 from polymodal.runs.progress import Progress
 from polymodal.targets.base import Target
 from polymodal.train.encode import store_tokens
@@ -47,6 +48,7 @@ class Evaluation:
     mistakes: list[dict[str, Any]]
     metrics: dict[str, float]
     score: dict[str, float]
+    further: dict[str, dict[str, float]]  # scores by the metrics that are shown beside the one judged by
 
     def to_json(self) -> dict[str, Any]:
         found = {k: v for k, v in vars(self).items() if k != "errors"} | self.errors
@@ -63,12 +65,14 @@ def evaluate(
     *,
     groups: Sequence[Any] | None = None,
     seed: int = 0,
+    metrics: tuple[Metric, ...] = (),
 ) -> Evaluation:
     """Assess the deployed answer to the first target on `rows` of a processed table.
 
-    `truth` maps a target to its encoded values [N]. Tokens come from the store where they are there already.
+    `truth` maps a target to its encoded values [N]. Tokens come from the store where they are there already. The
+    target is judged by the first of `metrics`, by default that of its kind.
     """
-    judge = _Judge.of(predictor, truth, rows, groups, seed)
+    judge = _Judge.of(predictor, truth, rows, groups, seed, metrics)
     stage = progress.stage("evaluating", 3)
     streams = _tokens(predictor, dataset).read(torch.from_numpy(rows))
     subsets = judge.subsets(streams) if len(predictor.streams) <= MOST_STREAMS else None
@@ -84,8 +88,9 @@ def evaluate(
         calibration=_calibration(judge, streams),
         errors=_errors(judge, streams, full),
         mistakes=mistakes(predictor, judge.truth, full, table, rows),
-        metrics={name: METRICS[name](judge.truth, full) for name in judge.target.metrics},
-        score=vars(bootstrap(judge.metric, judge.truth, full[None], seed=seed, groups=judge.groups)),
+        metrics=measure(judge.metrics, judged(judge.target), judge.truth, full),
+        score=judge.score(judge.metric, full),
+        further={m.name: judge.score(m, full) for m in judge.metrics[1:]},
     )
     stage.advance("mistakes")
     stage.end()
@@ -111,6 +116,7 @@ class _Judge:
     truth: np.ndarray
     groups: np.ndarray | None
     seed: int
+    metrics: tuple[Metric, ...]
 
     @classmethod
     def of(
@@ -120,14 +126,21 @@ class _Judge:
         rows: np.ndarray,
         groups: Sequence[Any] | None,
         seed: int,
+        metrics: tuple[Metric, ...],
     ) -> _Judge:
         target = predictor.targets[0]
         codes = np.unique([str(groups[i]) for i in rows], return_inverse=True)[1] if groups else None
-        return cls(predictor, target, target.truth(truth[target.name][rows]), codes, seed)
+        judges = metrics or target_metrics((), target)
+        return cls(predictor, target, target.truth(truth[target.name][rows]), codes, seed, judges)
 
     @property
     def metric(self) -> Metric:
-        return METRICS[self.target.metrics[0]]
+        """What the target is judged by."""
+        return self.metrics[0]
+
+    def score(self, metric: Metric, prediction: np.ndarray) -> dict[str, float]:
+        """One prediction's score with its interval over the rows."""
+        return vars(bootstrap(metric, self.truth, prediction[None], seed=self.seed, groups=self.groups))
 
     def answer(self, streams: Mapping[str, Tokens]) -> np.ndarray:
         """Predictions [N, …] as metrics read them."""
@@ -239,25 +252,29 @@ def _errors(judge: _Judge, streams: Mapping[str, Tokens], predictions: np.ndarra
 
 
 def standalone(
-    predictor: Predictor, assessment: Evaluation, dataset: Dataset, metrics: Mapping[str, Any]
+    predictor: Predictor, assessment: Evaluation, dataset: Dataset, chosen: str, metric: Metric
 ) -> dict[str, Any]:
-    """`evaluation.json` of a finished model on other rows: no leaderboard, since nothing is compared."""
+    """`evaluation.json` of a finished model, `chosen` by its fit, on other rows, judged by `metric`: no leaderboard,
+    since nothing is compared."""
     target = predictor.targets[0]
-    name = target.metrics[0]
-    interval = assessment.score
-    headline = (
-        f"{metrics['chosen']} on {len(dataset)} rows: {name} {interval['mean']:.3f} "
-        f"(95% interval {interval['low']:.3f} to {interval['high']:.3f})."
-    )
+
+    def told(name: str, interval: Mapping[str, float]) -> str:
+        return f"{name} {interval['mean']:.3f} (95% interval {interval['low']:.3f} to {interval['high']:.3f})."
+
     return {
         "target": target.name,
         "kind": target.kind,
         "task": target.task,
         "classes": list(target.labels),
-        "primary": name,
-        "chosen": metrics["chosen"],
-        "greater_is_better": METRICS[name].greater_is_better,
-        "verdict": {"headline": headline, "sentences": [], "helped": None},
+        "primary": metric.name,
+        "chosen": chosen,
+        "greater_is_better": metric.greater_is_better,
+        "chance": metric.chance,
+        "verdict": {
+            "headline": f"{chosen} on {len(dataset)} rows: {told(metric.name, assessment.score)}",
+            "sentences": [told(*score) for score in assessment.further.items()],
+            "helped": None,
+        },
         "data": {
             "rows": {"test": len(dataset)},
             "fields": [
@@ -285,7 +302,7 @@ def explain_rows(predictor: Predictor, table: Table) -> list[dict[str, Any]]:
     Raises `BadArgument` above ten streams.
     """
     target, names = predictor.targets[0], predictor.streams
-    judge = _Judge(predictor, target, np.zeros(0), None, 0)
+    judge = _Judge(predictor, target, np.zeros(0), None, 0, ())
     found: list[dict[str, Any]] = []
     for rows, streams in predictor.encode(table):
         masks = [np.array([name in subset for name in names]) for subset in subset_masks(names)]

@@ -8,8 +8,8 @@ import numpy as np
 
 from polymodal.core.errors import BadCell
 from polymodal.data.tables.source import Table
-from polymodal.evaluation.metrics import labelled
 from polymodal.inference.predictor import Predictor
+from polymodal.metrics.base import labelled
 from polymodal.report.cards import cell_card
 
 MISTAKES = 8

@@ -10,21 +10,32 @@ from typing import Any
 import numpy as np
 import yaml
 
-from polymodal.core.errors import BadData, UnknownName, suggest
+from polymodal.core.errors import BadArgument, BadData, UnknownName, suggest
 from polymodal.core.files import read_json, write_json
+from polymodal.core.registry import Spec
 from polymodal.data.inputs import named, read_rows
 from polymodal.data.storage.dataset import process_table
 from polymodal.data.storage.store import Store, default_store
 from polymodal.data.tables.source import Problem, Table
 from polymodal.inference.predictor import LEARNED, Predictor
+from polymodal.metrics.base import Metric
+from polymodal.metrics.build import by_target, directed, target_metrics
 from polymodal.runs.progress import Progress
 
 
 class Run:
     """The folder of a finished run and the model in it."""
 
-    def __init__(self, folder: str | Path, predictor: Predictor | None = None):
+    def __init__(
+        self,
+        folder: str | Path,
+        predictor: Predictor | None = None,
+        *,
+        metrics: Mapping[str, Sequence[Spec]] | None = None,
+    ):
+        """`metrics` are what each target is judged by, where the caller vouches for them; see `evaluate`."""
         self.folder = Path(folder)
+        self._metrics = metrics
         self.predictor = predictor or Predictor.load(self.folder)
 
     def __repr__(self) -> str:
@@ -88,15 +99,20 @@ class Run:
         """The rows of `data`, named as those of the fit were. Raises `BadData` when there is none."""
         return named(read_rows(data), self.predictor.schema.id)
 
-    def evaluate(self, data: Any, *, out: str | Path | None = None, quiet: bool = False) -> dict[str, Any]:
+    def evaluate(
+        self, data: Any, *, out: str | Path | None = None, quiet: bool = False, metric: Any = None
+    ) -> dict[str, Any]:
         """Metrics with intervals, every subset of streams, worth, noise curves and calibration on labelled rows.
 
-        Writes `evaluation.json` and `report.html` into `out` when given. Raises `BadData` when no row has a target.
+        `metric` is given as to `fit`; by default the answer is judged as the fit judged it. Writes `evaluation.json`
+        and `report.html` into `out` when given. Raises `BadData` when no row has a target, `BadArgument` when the fit
+        judged by code of the user's own and `metric` does not name it: what a folder names is not run unasked.
         """
         from polymodal.inference.evaluation import evaluate, standalone
         from polymodal.report.report import write_report
 
         table, truth, rows = self._labelled(data)
+        metrics = self._judges(metric, truth, rows)
         with Progress(quiet=quiet) as progress:
             dataset = process_table(
                 self.predictor.raw(table),
@@ -106,8 +122,10 @@ class Run:
                 ids=table.ids,
                 targets=truth,
             )
-            found = evaluate(self.predictor, dataset, table, truth, rows, progress, groups=self._groups(table))
-        evaluation = standalone(self.predictor, found, dataset, self.metrics)
+            assessment = evaluate(
+                self.predictor, dataset, table, truth, rows, progress, groups=self._groups(table), metrics=metrics
+            )
+        evaluation = standalone(self.predictor, assessment, dataset, self.metrics["chosen"], metrics[0])
         if self._trained_on(data):
             evaluation["data"]["warnings"].append("This model was trained on these rows, so the figures flatter it.")
         if out is not None:
@@ -145,6 +163,24 @@ class Run:
         if not known.any():
             raise BadData(f"No row of {table.name} has a target that this model knows.")
         return table, truth, np.flatnonzero(known)
+
+    def _judges(self, asked: Any, truth: Mapping[str, np.ndarray], rows: np.ndarray) -> tuple[Metric, ...]:
+        """What the first target is judged by: as asked, or as the fit did."""
+        first = self.predictor.targets[0]
+        if asked is not None:
+            specs = by_target(asked, [t.name for t in self.predictor.targets])[first.name]
+            specs = directed(specs, first, truth[first.name][rows])
+        elif self._metrics is not None:
+            specs = list(self._metrics.get(first.name, ()))
+        else:
+            specs = (self._settings().get("metrics") or {}).get(first.name, [])
+            names = [str(spec["name"] if isinstance(spec, Mapping) else spec) for spec in specs]
+            if own := [name for name in names if ":" in name and not name.startswith("polymodal.")]:
+                raise BadArgument(
+                    f"{self.folder} is judged by {own[0]}, which is code of your own, and a folder runs none unasked. "
+                    f"Name it (--metric {own[0]}, or metric={own[0]!r}), or another metric."
+                )
+        return target_metrics(specs, first)
 
     def _groups(self, table: Table) -> list[Any] | None:
         group = self.predictor.schema.group

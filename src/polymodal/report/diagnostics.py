@@ -45,7 +45,7 @@ def noise(curve: Row, others: Sequence[Row], *, chance: float | None, metric: st
     All streams get the same scale, so that panels can be compared.
     """
     alt = (
-        f"{metric} falls from {plain(curve['mean'][0])} to {plain(curve['mean'][-1])} as noise in "
+        f"{metric} goes from {plain(curve['mean'][0])} to {plain(curve['mean'][-1])} as noise in "
         f"{joined(curve['stream'])} grows from {plain(curve['levels'][0], 1)} to {plain(curve['levels'][-1], 1)}."
     )
     every = [curve, *others]

@@ -15,9 +15,9 @@ import numpy as np
 from polymodal.core.errors import BadArgument, BadData
 from polymodal.data.kinds import KINDS
 from polymodal.data.tables.source import Problem, read_table
-from polymodal.evaluation.metrics import METRICS
 from polymodal.evaluation.statistics import Interval, bootstrap
 from polymodal.inference.space import Space
+from polymodal.metrics.labels import Accuracy
 from polymodal.retrieval.build import space_of, streams_of
 
 
@@ -138,7 +138,7 @@ def _judged(found: Classified, labels: Sequence[Any], target: str) -> Classified
     if not (places >= 0).any():
         raise BadData(f"No row has both a label in {target!r} and a usable {found.stream!r}; accuracy cannot be told.")
     shown = np.nan_to_num(found.scores)
-    interval = bootstrap(METRICS["accuracy"], places, shown[None], seed=0)
+    interval = bootstrap(Accuracy(), places, shown[None], seed=0)
     counts = np.bincount(places[places >= 0])
     values: Mapping[str, Any] = {**found.__dict__, "accuracy": interval, "chance": float(counts.max() / counts.sum())}
     return Classified(**values)

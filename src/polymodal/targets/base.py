@@ -104,6 +104,9 @@ class Target(ABC):
 
     # --- metrics ------------------------------------------------------------------------------------------------------
 
+    form: ClassVar[str] = "text"  # of the truth as metrics read it: `class`, `labels`, `number` or `text`
+    gives: ClassVar[tuple[str, ...]] = ("text",)  # what of an answer metrics can read (see `metrics.base`)
+
     @property
     @abstractmethod
     def metrics(self) -> tuple[Spec, ...]:

@@ -32,6 +32,8 @@ class ClassesTarget(ScoredTarget):
 
     scores: ClassVar[str] = CLASSES
     head: ClassVar[str] = "classes"
+    form: ClassVar[str] = "class"
+    gives: ClassVar[tuple[str, ...]] = ("labels", "probabilities")
 
     def fit(self, values: Sequence[Any]) -> Self:
         counts = Counter(label_of(value) for value in values)

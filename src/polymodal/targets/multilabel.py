@@ -33,6 +33,8 @@ class MultilabelTarget(ScoredTarget):
 
     scores: ClassVar[str] = MULTILABEL
     head: ClassVar[str] = "multilabel"
+    form: ClassVar[str] = "labels"
+    gives: ClassVar[tuple[str, ...]] = ("labels", "probabilities")
 
     def fit(self, values: Sequence[Any]) -> Self:
         counts = Counter(label for value in values for label in dict.fromkeys(labels_of(value)))

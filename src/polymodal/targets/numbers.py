@@ -30,6 +30,7 @@ class NumbersTarget(RealTarget):
     scale: tuple[float, ...] = ()
 
     head: ClassVar[str] = "number"
+    gives: ClassVar[tuple[str, ...]] = ("values",)
 
     def fit(self, values: Sequence[Any]) -> Self:
         rows = [numbers for value in values if (numbers := listed_numbers(value)) is not None]

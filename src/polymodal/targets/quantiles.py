@@ -61,7 +61,7 @@ class QuantilesTarget(OneNumber):
 
     @property
     def metrics(self) -> tuple[Spec, ...]:
-        return ("mae", "r2", "rmse", "mape", "spearman")
+        return ("mae", {"name": "pinball", "levels": list(self.levels)}, "r2", "rmse", "mape", "spearman")
 
     @property
     def tree_options(self) -> dict[str, Any]:

@@ -29,6 +29,8 @@ class RealTarget(ScoredTarget):
     """One or several real numbers, encoded in standard units: float32 [N] or [N, D], NaN where missing."""
 
     scores: ClassVar[str] = NUMBER
+    form: ClassVar[str] = "number"
+    gives: ClassVar[tuple[str, ...]] = ("values", "quantiles")
 
     @abstractmethod
     def restore(self, values: np.ndarray) -> np.ndarray:

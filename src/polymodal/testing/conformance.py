@@ -18,6 +18,7 @@ from polymodal.testing.export import check_export
 from polymodal.testing.fusion import check_fusion
 from polymodal.testing.head import check_head
 from polymodal.testing.kind import check_kind
+from polymodal.testing.metric import check_metric
 from polymodal.testing.objective import check_objective
 from polymodal.testing.op import check_op
 from polymodal.testing.processor import check_processor
@@ -26,6 +27,6 @@ from polymodal.testing.target import check_target, example_target
 
 __all__ = [
     "NotConformant", "Violation", "check_aligner", "check_answer", "check_decision", "check_embedding", "check_encoder",
-    "check_export", "check_fusion", "check_head", "check_kind", "check_objective", "check_op", "check_processor",
-    "check_target", "example_cells", "example_inputs", "example_target",
+    "check_export", "check_fusion", "check_head", "check_kind", "check_metric", "check_objective", "check_op",
+    "check_processor", "check_target", "example_cells", "example_inputs", "example_target",
 ]  # fmt: skip

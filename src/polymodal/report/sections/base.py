@@ -8,13 +8,10 @@ from typing import Any
 
 from markupsafe import Markup
 
+from polymodal.metrics import METRICS
 from polymodal.report.wording import clean, is_number
 
 Evaluation = Mapping[str, Any]
-_METRICS = {
-    "r2": "R²", "f1_macro": "macro F1", "f1_micro": "micro F1", "f1_weighted": "weighted F1", "rmse": "RMSE",
-    "mae": "MAE", "auroc": "AUROC", "map": "mAP",
-}  # fmt: skip
 PANELS = 24  # small charts a section; more would make it a wall
 
 
@@ -47,8 +44,13 @@ class Cell:
 
 def metric_name(evaluation: Evaluation) -> str:
     """The primary metric as words: `f1_macro` is `macro F1`."""
-    name = clean(evaluation["primary"])
-    return _METRICS.get(name, name.replace("_", " "))
+    return metric_words(evaluation["primary"])
+
+
+def metric_words(name: str) -> str:
+    """A metric's name as words, where it is of the catalogue those that it gives itself."""
+    title = METRICS.load(name).title if name in METRICS else ""  # type: ignore[attr-defined]
+    return title or clean(name).replace("_", " ")
 
 
 def ranked(evaluation: Evaluation) -> list[Mapping[str, Any]]:

@@ -20,8 +20,9 @@ def worth(evaluation: Evaluation) -> dict[str, Any] | None:
     metric = metric_name(evaluation)
     unit = clean(given.get("unit") or "") if given.get("unit") != evaluation["primary"] else metric
     unit = unit or metric
+    adds = "adds" if evaluation.get("greater_is_better", True) else "takes off"
     caption = (
-        f"How much {unit} each modality adds on average over every order in which the modalities could be added "
+        f"How much {unit} each modality {adds} on average over every order in which the modalities could be added "
         "(Shapley value), with its 95 % interval; a pale bar cannot be told from zero."
     )
     drawn = [Chart("Worth of each modality", caption, charts.worth(streams, unit=unit))]
@@ -102,18 +103,19 @@ def noise(evaluation: Evaluation) -> dict[str, Any] | None:
     if not curves:
         return None
     metric = metric_name(evaluation)
-    level = next((r.get("test_mean") for r in evaluation.get("leaderboard") or [] if charts.role(r) == "chance"), None)
+    board = [r.get("test_mean") for r in evaluation.get("leaderboard") or [] if charts.role(r) == "chance"]
+    level, up = next(iter(board), evaluation.get("chance")), evaluation.get("greater_is_better", True)
     panels = [
         (clean(c["stream"]), "", diagnostics.noise(c, curves[:i] + curves[i + 1 :], chance=level, metric=metric))
         for i, c in enumerate(curves)
     ]
     caption = (
-        f"The {metric} on test while noise is added to one modality only, with its 95 % band: a line that stays high "
-        "means that the model does well without it."
+        f"The {metric} on test while noise is added to one modality only, with its 95 % band: a line that stays "
+        f"{'high' if up else 'low'} means that the model does well without it."
     )
     if len(curves) > 1:
         caption += " Grey lines are the other modalities."
-    lowest = min(v for c in curves for v in [*c["mean"], *(c.get("low") or [])] if is_number(v))
-    if is_number(level) and level > lowest:
+    drawn = [v for c in curves for v in [*c["mean"], *(c.get("low") or []), *(c.get("high") or [])] if is_number(v)]
+    if is_number(level) and (level > min(drawn) if up else level < max(drawn)):
         caption += " The dotted line is chance."
     return {"caption": caption, "panels": panels}

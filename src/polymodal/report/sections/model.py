@@ -9,7 +9,7 @@ import numpy as np
 
 from polymodal.report import diagnostics
 from polymodal.report.page import cards
-from polymodal.report.sections.base import PANELS, Chart, Evaluation, Key
+from polymodal.report.sections.base import PANELS, Chart, Evaluation, Key, metric_name
 from polymodal.report.wording import clean, count, decimals, is_number, joined, plain, share, signed
 
 
@@ -106,6 +106,8 @@ def training(evaluation: Evaluation) -> dict[str, Any] | None:
         "Validation score and training loss epoch by epoch; the dot is the best epoch, whose weights are kept. Loss "
         "that falls while validation falls too is learning by heart."
     )
+    if not evaluation.get("greater_is_better", True):
+        caption += f" The score is minus the {metric_name(evaluation)}, so that higher is better."
     return {
         "caption": caption + (f" The first {PANELS} of {len(panels)} are shown." if len(panels) > PANELS else ""),
         "panels": [(name, stage, diagnostics.training(runs)) for name, stage, runs in panels[:PANELS]],

@@ -7,7 +7,7 @@ from typing import Any
 
 from polymodal.report import charts
 from polymodal.report.canvas import NARROW, WIDE
-from polymodal.report.sections.base import Cell, Chart, Evaluation, Key, chosen_row, metric_name, ranked
+from polymodal.report.sections.base import Cell, Chart, Evaluation, Key, chosen_row, metric_name, metric_words, ranked
 from polymodal.report.wording import (
     ABSENT,
     chance_of,
@@ -49,9 +49,15 @@ def key_figures(evaluation: Evaluation) -> list[dict[str, str]]:
         places = decimals([row["test_mean"]])
         ends = interval(row.get("test_low"), row.get("test_high"), places)
         figures.append((f"{metric} on test", plain(row["test_mean"], places), ends, joined(row["strategy"])))
+    further = evaluation.get("further") or {}
+    alone = {} if row is not None else {evaluation["primary"]: evaluation.get("score") or {}}
+    for name, score in (alone | further).items():
+        if is_number(score.get("mean")):
+            places = decimals([score["mean"]])
+            ends = interval(score.get("low"), score.get("high"), places)
+            figures.append((metric_words(name), plain(score["mean"], places), ends, "the deployed answer"))
     given = evaluation.get("verdict") or {}
-    gain = "gain on" if evaluation.get("greater_is_better", True) else "change from"
-    for key, against in (("against_single", f"{gain} best single"), ("against_concat", f"{gain} concat")):
+    for key, against in (("against_single", "gain on best single"), ("against_concat", "gain on concat")):
         pair = given.get(key)
         if pair:
             places = decimals([pair["difference"], pair.get("low"), pair.get("high")])
@@ -99,10 +105,10 @@ def leaderboard(evaluation: Evaluation) -> dict[str, Any] | None:
         if charts.beyond(rows, up):
             caption += " An arrow stands for a score too far off to be drawn."
         drawn = Chart(f"Strategies by {metric} on test", caption, wide, narrow, tuple(keys))
-    return {"chart": drawn, "table": _board_table(rows, chosen, metric)}
+    return {"chart": drawn, "table": _board_table(rows, chosen, metric, list(evaluation.get("further") or {}))}
 
 
-def _board_table(rows: Sequence[Mapping[str, Any]], chosen: Any, metric: str) -> dict[str, Any]:
+def _board_table(rows: Sequence[Mapping[str, Any]], chosen: Any, metric: str, further: Sequence[str]) -> dict[str, Any]:
     places = decimals([r.get("test_mean") for r in rows])
 
     def number(key: str, write: Any) -> Any:
@@ -122,6 +128,18 @@ def _board_table(rows: Sequence[Mapping[str, Any]], chosen: Any, metric: str) ->
         low = r.get("test_low")
         return Cell(interval(low, r.get("test_high"), places) or ABSENT, low if is_number(low) else None)
 
+    def other(name: str) -> Any:
+        """The cell of a metric that is shown beside: its value on test and the interval."""
+        value, low, high = (f"{name}_test{end}" for end in ("", "_low", "_high"))
+        digits = decimals([r.get(value) for r in rows])
+
+        def cell(r: Mapping[str, Any]) -> Cell:
+            span = interval(r.get(low), r.get(high), digits)
+            shown = plain(r.get(value), digits) + (f" ({span})" if span else "")
+            return Cell(shown, r.get(value) if is_number(r.get(value)) else None)
+
+        return cell
+
     columns = [
         ("strategy", "Strategy", text("strategy")),
         ("streams", "Streams", streams),
@@ -130,6 +148,7 @@ def _board_table(rows: Sequence[Mapping[str, Any]], chosen: Any, metric: str) ->
         ("valid", "Validation", number("valid", lambda v: plain(v, places))),
         ("test_mean", "Test", number("test_mean", lambda v: plain(v, places))),
         ("test_low", "95 % interval", ends),
+        *((f"{name}_test", metric_words(name), other(name)) for name in further),
         ("seeds", "Seeds", number("seeds", count)),
         ("fit_seconds", "Fit", number("fit_seconds", duration)),
         ("predict_ms", "ms a row", number("predict_ms", lambda v: plain(v, 2))),
@@ -140,6 +159,7 @@ def _board_table(rows: Sequence[Mapping[str, Any]], chosen: Any, metric: str) ->
     if len({r.get("metric") for r in rows}) == 1:
         shown = [c for c in shown if c[0] != "metric"]
     numeric = {"valid", "test_mean", "test_low", "seeds", "fit_seconds", "predict_ms", "parameters"}
+    numeric |= {f"{name}_test" for name in further}
     return {
         "caption": f"All strategies; scores are {metric}.",
         "head": [(title, key in numeric) for key, title, _ in shown],

@@ -1,0 +1,178 @@
+"""Does a metric keep its contract?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from polymodal.core.errors import BadArgument
+from polymodal.core.registry import Spec, options_of
+from polymodal.metrics import METRICS, Judged
+from polymodal.metrics.base import Metric
+from polymodal.metrics.build import build_metric, judged
+from polymodal.metrics.function import Function
+from polymodal.targets import TARGETS
+from polymodal.testing.laws import written_back
+from polymodal.testing.subject import Violation, judge
+from polymodal.testing.target import example_target
+
+Answers = tuple[np.ndarray, np.ndarray]  # truth and prediction
+SIZE, CLASSES, RESAMPLES = 40, 4, 12
+NEAR = {"rtol": 1e-9, "atol": 1e-12}
+
+
+def check_metric(
+    spec: Spec, *, kinds: Iterable[str] | None = None, direct: Callable[[np.ndarray, np.ndarray], float] | None = None
+) -> None:
+    """Try a metric on answers to every kind of target that it fits. Raises `NotConformant`.
+
+    A weighted row counts as a row repeated; the order of rows changes nothing; values lie within its bounds; a perfect
+    answer is best, and the best bound where that is finite; a constant answer gets its `chance`; inputs are untouched;
+    options are stored. With `direct`, a plain formula of truth and prediction as the metric reads them, both agree.
+    """
+    forms = example_forms()
+    for kind in kinds or _fitting(spec, forms):
+        metric, form = build_metric(spec, forms[kind]), forms[kind].truth
+        laws = [_repeated, _shuffled, _bounded, _perfect, _constant, _untouched, _stored]
+        tried = [partial(law, metric, form) for law in laws]
+        judge(f"{metric.name} of {kind}", [*tried, *([partial(_direct, metric, form, direct)] if direct else [])])
+
+
+def example_forms() -> dict[str, Judged]:
+    """Targets as metrics see them: one of every kind in the catalogue, and one that is written."""
+    forms = {kind: judged(example_target(kind)) for kind in TARGETS}
+    return {**forms, "text": Judged("text", "text", ("text",), ("exact_match",))}
+
+
+def _fitting(spec: Spec, forms: Mapping[str, Judged]) -> list[str]:
+    """The kinds of target that take the metric. Raises what was said of the last one where none does."""
+    found, refused = [], None
+    for kind, form in forms.items():
+        try:
+            build_metric(spec, form)
+            found.append(kind)
+        except BadArgument as error:
+            refused = error
+    if refused is not None and not found:
+        raise refused
+    return found
+
+
+@dataclass(frozen=True)
+class _Example:
+    """Truth of a form, the answer that meets it, and one that says the same of every row."""
+
+    truth: np.ndarray
+    perfect: np.ndarray
+    constant: np.ndarray
+
+    @classmethod
+    def of(cls, form: str) -> _Example:
+        draw = np.random.default_rng(0)
+        match form:
+            case "text":
+                words = np.array(["ab", "a", "ba"])[draw.integers(0, 3, SIZE)]
+                return cls(words, words.copy(), np.full(SIZE, "ab"))
+            case "class":
+                truth = draw.integers(0, CLASSES, SIZE)
+                often = np.bincount(truth, minlength=CLASSES) / SIZE
+                return cls(truth, np.eye(CLASSES)[truth], np.tile(often, (SIZE, 1)))
+            case "labels":
+                held = (draw.random((SIZE, CLASSES)) < 0.4).astype(float)
+                return cls(held, held.copy(), np.tile(held.mean(0), (SIZE, 1)))
+            case _:
+                values = draw.normal(3, 2, SIZE)
+                return cls(values, values.copy(), np.full(SIZE, values.mean()))
+
+    def answers(self) -> Iterator[np.ndarray]:
+        """Answers that are better and worse, with and without ties."""
+        draw = np.random.default_rng(1)
+        for share in (0.2, 0.5, 0.9):
+            if self.perfect.dtype.kind == "U":
+                yield np.where(draw.random(SIZE) < share, self.perfect, draw.permutation(self.perfect))
+                continue
+            noise = draw.random(self.truth.shape if self.perfect.ndim == 1 else self.perfect.shape)
+            mixed = share * self.perfect + (1 - share) * noise
+            for answer in (mixed, mixed.round(1)):
+                if self.truth.ndim < self.perfect.ndim:
+                    answer = (answer + 1e-3) / (answer + 1e-3).sum(1, keepdims=True)
+                yield answer
+
+
+def _repeated(metric: Metric, form: str) -> None:
+    example = _Example.of(form)
+    counts = np.random.default_rng(2).multinomial(SIZE, np.full(SIZE, 1 / SIZE), size=RESAMPLES)
+    for answer in example.answers():
+        found = metric.weighted(*metric.read(example.truth, answer), counts.T.astype(float))
+        if np.shape(found) != (RESAMPLES,):
+            raise Violation("a value a resample", f"weights [{SIZE}, {RESAMPLES}] give {np.shape(found)}.", "Give [R].")
+        expected = [metric(np.repeat(example.truth, c, axis=0), np.repeat(answer, c, axis=0)) for c in counts]
+        if not np.allclose(found, expected, equal_nan=True, **NEAR):
+            raise Violation(
+                "a weighted row counts as a row repeated", f"weighted gives {found[:3]}, repeated {expected[:3]}.",
+                "Multiply each row's part by its weight, and divide by the sum of the weights, not by the rows.",
+            )  # fmt: skip
+
+
+def _shuffled(metric: Metric, form: str) -> None:
+    example, order = _Example.of(form), np.random.default_rng(3).permutation(SIZE)
+    for answer in example.answers():
+        found, expected = metric(example.truth[order], answer[order]), metric(example.truth, answer)
+        if not np.allclose(found, expected, equal_nan=True, **NEAR):
+            mend = "Read no row by its place; break ties by the class, not by the row."
+            raise Violation("the order of rows changes nothing", f"{found} after shuffling, {expected} before.", mend)
+
+
+def _bounded(metric: Metric, form: str) -> None:
+    example, (low, high) = _Example.of(form), metric.bounds
+    for answer in (*example.answers(), example.perfect, example.constant):
+        value = metric(example.truth, answer)
+        if not low - 1e-9 <= value <= high + 1e-9:
+            raise Violation("within its bounds", f"{value} lies outside {low} to {high}.", "Correct `bounds`.")
+
+
+def _perfect(metric: Metric, form: str) -> None:
+    example = _Example.of(form)
+    best = metric(example.truth, example.perfect)
+    for answer in (*example.answers(), example.constant):
+        if metric.turned(metric(example.truth, answer)) > metric.turned(best) + 1e-9:
+            mend = "Set `greater_is_better` to what the formula says."
+            raise Violation("a perfect answer is best", f"it gets {best}, and another is better.", mend)
+    bound = metric.bounds[1 if metric.greater_is_better else 0]
+    if np.isfinite(bound) and abs(best - bound) > 1e-6:
+        raise Violation("a perfect answer is best", f"it gets {best}, not {bound}.", "Correct `bounds`.")
+
+
+def _constant(metric: Metric, form: str) -> None:
+    example = _Example.of(form)
+    value = metric(example.truth, example.constant)
+    if metric.chance is not None and not np.isclose(value, metric.chance, atol=1e-9):
+        raise Violation("chance", f"a constant answer gets {value}, not {metric.chance}.", "Correct `chance`.")
+
+
+def _untouched(metric: Metric, form: str) -> None:
+    example = _Example.of(form)
+    for answer in example.answers():
+        truth, kept = example.truth.copy(), answer.copy()
+        metric(truth, answer)
+        if not (np.array_equal(truth, example.truth) and np.array_equal(kept, answer)):
+            raise Violation("inputs untouched", "truth or prediction was changed in place.", "Work on a copy.")
+
+
+def _stored(metric: Metric, form: str) -> None:
+    if not isinstance(metric, Function) and type(metric).__init__ is not object.__init__:
+        written_back(metric, options_of(metric))
+        METRICS.resolve({"name": type(metric), **options_of(metric)})
+
+
+def _direct(metric: Metric, form: str, formula: Callable[[np.ndarray, np.ndarray], float]) -> None:
+    example = _Example.of(form)
+    for answer in example.answers():
+        found, expected = metric(example.truth, answer), formula(*metric.read(example.truth, answer))
+        if not np.allclose(found, expected, equal_nan=True, **NEAR):
+            raise Violation(
+                "equals its formula", f"{found}, and the plain formula {expected}.", "Compare both by hand."
+            )
