@@ -222,7 +222,7 @@ def mixed(count: int, spread: float = 0.01):
 
 
 def test_mixed_up_pairs_are_found(monkeypatch):
-    monkeypatch.setattr(recipe, "open_space", lambda folder: Space())
+    monkeypatch.setattr(recipe, "open_space", lambda folder, trust: Space())
     table, wrong = mixed(200)
     table["a"][5] = None
     rows, op = applied(PAIR, table, {"a": "text", "b": "text"})
@@ -236,7 +236,7 @@ def test_mixed_up_pairs_are_found(monkeypatch):
 
 
 def test_the_surer_the_fewer(monkeypatch):
-    monkeypatch.setattr(recipe, "open_space", lambda folder: Space())
+    monkeypatch.setattr(recipe, "open_space", lambda folder, trust: Space())
     table, _ = mixed(200, spread=0.5)
     kinds = {"a": "text", "b": "text"}
     found = [
@@ -247,7 +247,7 @@ def test_the_surer_the_fewer(monkeypatch):
 
 
 def test_few_pairs_and_spaces_that_tell_nothing_are_left_alone(monkeypatch, caplog):
-    monkeypatch.setattr(recipe, "open_space", lambda folder: Space())
+    monkeypatch.setattr(recipe, "open_space", lambda folder, trust: Space())
     table, _ = mixed(29)
     assert not applied(PAIR, table, {"a": "text", "b": "text"})[0].refused
     assert "29 rows with both a and b tell too little" in caplog.text
@@ -273,7 +273,7 @@ def test_scores_of_pairs_by_their_formula(monkeypatch):
 
 
 def test_bad_spaces_and_columns(monkeypatch):
-    monkeypatch.setattr(recipe, "open_space", lambda folder: Space())
+    monkeypatch.setattr(recipe, "open_space", lambda folder, trust: Space())
     kinds = {"a": "text", "b": "text"}
     for options, message in (
         ({"columns": ["a"]}, "must name two columns"), ({"columns": "a"}, "columns takes a list; got 'a'"),

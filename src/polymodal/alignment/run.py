@@ -45,9 +45,9 @@ LEARNED = "aligner"  # name of the files in work/encoders that hold what was lea
 class Aligned:
     """The folder of a finished `align` run and the space in it."""
 
-    def __init__(self, folder: str | Path, space: Space | None = None):
+    def __init__(self, folder: str | Path, space: Space | None = None, *, trust: str | Sequence[str] = ()):
         self.folder = Path(folder)
-        self.space = space or Space.load(self.folder)
+        self.space = space or Space.load(self.folder, trust=trust)
 
     def __repr__(self) -> str:
         ways = "; ".join(f"{way} R@1 {found['recall@1']['mean']:.1%}" for way, found in self.metrics["test"].items())

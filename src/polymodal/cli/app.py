@@ -63,6 +63,9 @@ SetOption = Annotated[
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted run to the same result.")]
 RunFolder = Annotated[Path, typer.Argument(help="Folder of a finished run.")]
+Trust = Annotated[
+    list[str] | None, typer.Option("--trust", help="Module of own parts that the run's files may use; repeat it.")
+]
 
 
 def _version(asked: bool) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from polymodal.cli.app import AsJson, Data, Resume, SchemaOption, TargetOption, app, show_result
+from polymodal.cli.app import AsJson, Data, Resume, SchemaOption, TargetOption, Trust, app, show_result
 from polymodal.core.errors import BadArgument
 
 
@@ -26,6 +26,7 @@ def prepare(
     engine: Annotated[str, typer.Option(help="'local', or 'ray' for Ray Data.")] = "local",
     workers: Annotated[int | None, typer.Option(min=0, help="Processes, else one a core; 0 works in this one.")] = None,
     resume: Resume = False,
+    trust: Trust = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -40,8 +41,9 @@ def prepare(
     if recipe is None or out is None:
         raise BadArgument("prepare needs --recipe R.yaml and --out DIR; --suggest writes a recipe.")
     done = run_prepare(
-        data, recipe, out=out, schema=schema, engine=engine, workers=workers, resume=resume, quiet=quiet or as_json
-    )
+        data, recipe, out=out, schema=schema, engine=engine, workers=workers, resume=resume, trust=trust or (),
+        quiet=quiet or as_json,
+    )  # fmt: skip
     if as_json:
         show_result(dict(done.report))
 

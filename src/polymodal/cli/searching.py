@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from polymodal.cli.app import AsJson, Data, app, say, show_result, spare
+from polymodal.cli.app import AsJson, Data, Trust, app, say, show_result, spare
 from polymodal.core.errors import BadArgument
 
 AlignRun = Annotated[Path, typer.Argument(help="Folder of a run of `align`.")]
@@ -31,14 +31,16 @@ def index(
     calibrate: Annotated[
         str, typer.Option(help="auto, on or off: take out the gap between streams where several are searched.")
     ] = "auto",
+    trust: Trust = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing.")] = False,
 ) -> None:
     """Make the rows of DATA findable. Given again, it goes on where it stopped and takes up what changed."""
     from polymodal.retrieval.build import index as run_index
 
     found = run_index(
-        run, data, out=out, streams=_names(streams), approximate=approximate, calibrate=calibrate, quiet=quiet
-    )
+        run, data, out=out, streams=_names(streams), approximate=approximate, calibrate=calibrate, trust=trust or (),
+        quiet=quiet,
+    )  # fmt: skip
     _say_problems(found.problems)
     counts = ", ".join(f"{count:,} {name}" for name, count in found.index.counts().items())
     print(f"{len(found):,} rows in {out}: {counts}")
@@ -60,6 +62,7 @@ def search(
     by: By = None,
     exact: Annotated[bool, typer.Option("--exact", help="Compare with every item, though there is a graph.")] = False,
     run: Annotated[Path | None, typer.Option(help="The run, if it was moved since indexing.")] = None,
+    trust: Trust = None,
     salvage: Annotated[bool, typer.Option("--salvage", help="Leave damaged records out.")] = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="HTML page with pictures and players.")] = None,
     as_json: AsJson = False,
@@ -75,7 +78,7 @@ def search(
             why = "its suffix tells no kind" if kind is None else f"--{kind} is given too"
             raise BadArgument(f"--file {file} cannot be asked with: {why}.")
         asked[kind] = file
-    found = open_index(folder, run, salvage=salvage).search(
+    found = open_index(folder, run, salvage=salvage, trust=trust or ()).search(
         text,
         row=row,
         k=k,
@@ -101,6 +104,7 @@ def classify(
     template: Annotated[list[str] | None, typer.Option(help="A sentence with {} for the name; repeat it.")] = None,
     target: Annotated[str | None, typer.Option("--target", "-t", help="Column of labels, to tell accuracy.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="CSV, TSV, JSONL or Parquet of the labels.")] = None,
+    trust: Trust = None,
     as_json: AsJson = False,
 ) -> None:
     """Name the class of every row from class names alone, without training."""
@@ -111,7 +115,9 @@ def classify(
         check_writable(out)
         spare(data, out)
     names = [line.strip() for line in _lines(classes) if line.strip()]
-    found = run_classify(run, data, names, stream=stream, by=by, templates=template or None, target=target)
+    found = run_classify(
+        run, data, names, stream=stream, by=by, templates=template or None, target=target, trust=trust or ()
+    )
     _say_problems(found.problems)
     if out is not None:
         write_columns(found.columns(), out)

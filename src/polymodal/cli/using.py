@@ -12,6 +12,7 @@ from polymodal.cli.app import (
     Data,
     MetricOption,
     RunFolder,
+    Trust,
     app,
     read_metrics,
     read_rows,
@@ -30,6 +31,7 @@ def evaluate(
         Path | None, typer.Option("--out", "-o", help="Folder of the report.", show_default="RUN/evaluation")
     ] = None,
     metric: MetricOption = None,
+    trust: Trust = None,
     as_json: AsJson = False,
 ) -> None:
     """Metrics with intervals, every subset of streams, noise curves, calibration, report."""
@@ -38,7 +40,7 @@ def evaluate(
     folder = out or run / "evaluation"
     if folder.exists() and not folder.is_dir():
         raise BadArgument(f"{folder} is a file; --out names a folder.")
-    finished = load(run)
+    finished = load(run, trust=trust or ())
     read_rows(finished, data)
     found = finished.evaluate(data, out=folder, quiet=as_json, metric=read_metrics(metric))
     say(found["data"]["warnings"])
@@ -51,6 +53,7 @@ def predict(
     run: RunFolder,
     data: Data,
     out: Annotated[Path, typer.Option("--out", "-o", help="CSV, TSV, JSONL or Parquet file to write.")],
+    trust: Trust = None,
 ) -> None:
     """Label and probability, or number and interval, of every row."""
     from polymodal.data.tables.write import check_writable, write_columns
@@ -58,7 +61,7 @@ def predict(
 
     check_writable(out)
     spare(data, out)
-    finished = load(run)
+    finished = load(run, trust=trust or ())
     problems: list[Any] = []
     columns = finished.predict(read_rows(finished, data), problems=problems)
     write_columns(columns, out)
@@ -74,6 +77,7 @@ def explain(
     row: Annotated[str | None, typer.Option(help="Id of one row.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="HTML page with pictures to write.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="Rows to explain when no id is given.")] = 20,
+    trust: Trust = None,
     as_json: AsJson = False,
 ) -> None:
     """Worth of each stream to each answer, and with --out a page that shows where the model looked."""
@@ -82,7 +86,7 @@ def explain(
 
     if out is not None:
         spare(data, out)
-    finished = load(run)
+    finished = load(run, trust=trust or ())
     table = read_rows(finished, data)
     found = finished.explain(table, row=row, limit=limit)
     if out is not None:

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from polymodal.core.errors import BadArgument, UnknownName, suggest
+from polymodal.core.trust import check_path
 
 T = TypeVar("T", bound=type)
 Spec = Any  # "gated" | {"name": "gated", "temperature": 0.5} | "pkg.mod:Class" | Class | instance
@@ -105,15 +106,35 @@ class Catalogue:
         return add
 
     def load(self, name: str) -> type:
-        """The class behind a catalogue name or a dotted path `pkg.mod:Class`. Imports it."""
+        """The class behind a catalogue name or a dotted path `pkg.mod:Class`. Imports it.
+
+        Raises `BadData` for a path that the bundle which is being opened may not name; see `core.trust`.
+        """
         if name in self._classes:
             return self._classes[name]
-        path = name if ":" in name else self.entry(name).path
-        cls = import_path(path)
+        if name not in self._table() and ":" in name:
+            return self._checked(import_part(name, (self,)), name)
+        path = self.entry(name).path
+        self._classes[name] = self._checked(import_path(path), path)
+        return self._classes[name]
+
+    def known(self, path: str) -> str | None:
+        """The catalogue name of the part at a dotted path, if it has one.
+
+        A part of ours is known by its class wherever older versions had its module, so that their files still open.
+        """
+        table = self._table()
+        if same := [name for name, entry in table.items() if entry.path == path]:
+            return same[0]
+        ours = path.startswith("polymodal.")
+        cls = path.partition(":")[2]
+        moved = [n for n, e in table.items() if ours and e.path.startswith("polymodal.") and e.path.endswith(f":{cls}")]
+        return moved[0] if len(moved) == 1 else None
+
+    def _checked(self, cls: Any, path: str) -> type:
         base = import_path(self.base)
         if not (isinstance(cls, type) and issubclass(cls, base)):
             raise BadArgument(f"{path} is not a {self.family}: it must subclass {self.base.replace(':', '.')}.")
-        self._classes[name] = cls
         return cls
 
     def resolve(self, spec: Spec) -> tuple[type, dict[str, Any]]:
@@ -215,6 +236,18 @@ def check_options(cls: type, given: Mapping[str, Any], *, label: str) -> None:
     for name in given:
         if name not in allowed:
             raise BadArgument(f"Unknown argument {name!r} of {label}.{suggest(name, allowed)}")
+
+
+def import_part(path: str, catalogues: Iterable[Catalogue]) -> Any:
+    """What a dotted path names: a part that one of the catalogues has, or else whatever lies there.
+
+    Raises `BadData` for a path that the bundle which is being opened may not name, `UnknownName` where nothing lies.
+    """
+    for catalogue in catalogues:
+        if (name := catalogue.known(path)) is not None:
+            return catalogue.load(name)
+    check_path(path)
+    return import_path(path)
 
 
 def import_path(path: str) -> Any:

@@ -13,8 +13,9 @@ from safetensors.numpy import load_file
 from safetensors.torch import load_file as load_tensors
 from torch import Tensor
 
-from polymodal.core.errors import PolymodalError
+from polymodal.core.errors import BadData, PolymodalError
 from polymodal.core.files import read_json
+from polymodal.core.trust import dotted_paths
 from polymodal.data.neighbours import Memory
 from polymodal.experiment.compare import Outcome
 from polymodal.experiment.neighbours import memory_path
@@ -22,6 +23,7 @@ from polymodal.experiment.plan import Plan
 from polymodal.experiment.work import answer_out, encoder_out
 from polymodal.inference.predictor import Member, Predictor, assemble_answer, under
 from polymodal.models.build import Heads, build_encoder
+from polymodal.models.specs import portable
 from polymodal.models.strategy import Strategy
 from polymodal.nn.layers.named import module_name
 from polymodal.process.base import Processor
@@ -51,7 +53,19 @@ class Results:
     def _results(self, name: str) -> dict[int, dict[str, Any]]:
         seeds = range(self.plan.config.seed, self.plan.config.seed + self.plan.config.seeds)
         paths = {s: self._path(name, s).with_suffix(".json") for s in seeds}
-        return {s: read_json(p) for s, p in paths.items() if p.exists()}
+        found = {s: read_json(p) for s, p in paths.items() if p.exists()}
+        for seed, result in found.items():
+            self._check_parts(name, result["strategy"], paths[seed])
+        return found
+
+    def _check_parts(self, name: str, recorded: Mapping[str, Any], path: Path) -> None:
+        """Raise `BadData` where a file names code that the plan does not: it was written by someone else."""
+        asked = dotted_paths([portable(spec) for spec in self.strategies[name].specs])
+        if foreign := dotted_paths([recorded.get(key) for key in ("spec", "align", "objective")]) - asked:
+            raise BadData(
+                f"{path} names the part {min(foreign)!r}, which this fit was not told of: the file was changed. Delete "
+                "it, and --resume trains that strategy again."
+            )
 
     def _path(self, name: str, seed: int) -> Path:
         return answer_out(self.work, self.strategies[name], seed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -10,15 +10,19 @@ import yaml
 from safetensors import SafetensorError
 
 from polymodal.core.errors import BadData, PolymodalError
+from polymodal.core.trust import reading
 
 T = TypeVar("T")
 FAULTS = (RuntimeError, KeyError, TypeError, ValueError, OSError, yaml.YAMLError, SafetensorError)
 
 
-def opened(folder: Path, read: Callable[[Path], T], *, what: str, command: str, mend: str) -> T:
+def opened(
+    folder: Path, read: Callable[[Path], T], *, what: str, command: str, mend: str, trust: str | Sequence[str] = ()
+) -> T:
     """What `read` makes of a bundle of `what`, which `polymodal {command}` writes; `mend` says what may be wrong.
 
-    Raises `BadData` when the folder holds no finished bundle, or one that this code cannot read.
+    Its parts come from the catalogues or from the modules that `trust` names. Raises `BadData` when the folder holds no
+    finished bundle, one that this code cannot read, or one that names other parts.
     """
     if not (folder / "weights.safetensors").exists():
         raise BadData(
@@ -26,7 +30,8 @@ def opened(folder: Path, read: Callable[[Path], T], *, what: str, command: str, 
             f"{folder}`, or finish an interrupted one with --resume."
         )
     try:
-        return read(folder)
+        with reading(folder, trust):
+            return read(folder)
     except PolymodalError:
         raise
     except FAULTS as error:

@@ -264,10 +264,14 @@ class Predictor:
             save_file({k: v.contiguous().clone() for k, v in weights.items()}, temporary)
 
     @classmethod
-    def load(cls, folder: Path) -> Predictor:
-        """Read a bundle. Raises `BadData` when the folder holds none, or one that this code cannot read."""
+    def load(cls, folder: Path, *, trust: str | Sequence[str] = ()) -> Predictor:
+        """Read a bundle; `trust` names modules of parts that no catalogue has and that it may use, as `my_parts`.
+
+        Raises `BadData` when the folder holds none, one that this code cannot read, or one that names other parts:
+        their code is not run.
+        """
         mend = "or another version of polymodal made it. Fit again."
-        return opened(folder, cls._read, what="model", command="fit", mend=mend)
+        return opened(folder, cls._read, what="model", command="fit", mend=mend, trust=trust)
 
     @classmethod
     def _read(cls, folder: Path) -> Predictor:

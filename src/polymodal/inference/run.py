@@ -32,11 +32,13 @@ class Run:
         predictor: Predictor | None = None,
         *,
         metrics: Mapping[str, Sequence[Spec]] | None = None,
+        trust: str | Sequence[str] = (),
     ):
         """`metrics` are what each target is judged by, where the caller vouches for them; see `evaluate`."""
         self.folder = Path(folder)
         self._metrics = metrics
-        self.predictor = predictor or Predictor.load(self.folder)
+        self._trust = trust
+        self.predictor = predictor or Predictor.load(self.folder, trust=trust)
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r}: {self.metrics['chosen']}, {self.verdict})"
@@ -199,6 +201,10 @@ class Run:
         return Store(Path(config["store"]) if config.get("store") else default_store())
 
 
-def load(folder: str | Path) -> Run:
-    """Read a finished run. Raises `BadData` when the folder holds none."""
-    return Run(folder)
+def load(folder: str | Path, *, trust: str | Sequence[str] = ()) -> Run:
+    """Read a finished run; `trust` names modules of own parts that its files may use, as `my_parts`.
+
+    Raises `BadData` when the folder holds none, or one with parts that are neither catalogued nor trusted: opening a
+    run imports nothing else.
+    """
+    return Run(folder, trust=trust)

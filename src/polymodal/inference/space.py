@@ -154,10 +154,13 @@ class Space:
             save_file({name: value.contiguous().clone() for name, value in self._weights().items()}, temporary)
 
     @classmethod
-    def load(cls, folder: str | Path) -> Space:
-        """Read what `save` wrote. Raises `BadData` when the folder holds no space, or one that cannot be read."""
+    def load(cls, folder: str | Path, *, trust: str | Sequence[str] = ()) -> Space:
+        """Read what `save` wrote; `trust` as of `Predictor.load`.
+
+        Raises `BadData` when the folder holds no space, one that cannot be read, or parts that are not trusted.
+        """
         mend = "another version of polymodal made it, or it is a run of `fit`, not of `align`."
-        return opened(Path(folder), cls._read, what="space", command="align", mend=mend)
+        return opened(Path(folder), cls._read, what="space", command="align", mend=mend, trust=trust)
 
     @classmethod
     def _read(cls, folder: Path) -> Space:
@@ -190,9 +193,12 @@ class Space:
         return found | {f"aligner.{k}": v for k, v in self.aligner.state_dict().items()}
 
 
-def load_space(folder: str | Path) -> Space:
-    """The space of a finished `align` run. Raises `BadData` when the folder holds none."""
-    return Space.load(folder)
+def load_space(folder: str | Path, *, trust: str | Sequence[str] = ()) -> Space:
+    """The space of a finished `align` run; `trust` names modules of own parts that it may use, as `my_parts`.
+
+    Raises `BadData` when the folder holds none, or one with parts that are neither catalogued nor trusted.
+    """
+    return Space.load(folder, trust=trust)
 
 
 def _single(field: Field) -> Field:

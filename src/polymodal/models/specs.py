@@ -8,7 +8,7 @@ from typing import Any
 
 from polymodal.aligners import ALIGNERS
 from polymodal.core.errors import BadArgument, UnknownName, suggest
-from polymodal.core.registry import Spec, import_path, label, options_of, plain
+from polymodal.core.registry import Spec, import_part, label, options_of, plain
 from polymodal.data.schema import Field
 from polymodal.encoders import ENCODERS
 from polymodal.fusion import DECISIONS, FUSIONS, TREES
@@ -69,12 +69,12 @@ def resolved(spec: Spec) -> Part:
             allowed = [*(part for catalogue in CATALOGUES.values() for part in catalogue), "all", "auto"]
             raise UnknownName(f"No fusion is called {name!r}.{suggest(name, allowed)}")
     else:
-        given = name if isinstance(name, type) else import_path(name) if isinstance(name, str) else type(name)
-        family = next((family for family, base in _BASES.items() if issubclass(given, base)), None)
+        given = import_part(name, CATALOGUES.values()) if isinstance(name, str) else name
+        cls = given if isinstance(given, type) or isinstance(name, str) else type(given)
+        family = next((f for f, base in _BASES.items() if isinstance(cls, type) and issubclass(cls, base)), None)
         if family is None:
-            raise BadArgument(f"{given.__name__} is neither a Fusion nor a DecisionFusion, nor an Answer.")
+            raise BadArgument(f"{label(name)} is neither a Fusion nor a DecisionFusion, nor an Answer.")
     instance = not isinstance(spec, str | Mapping | type)
-    cls: Any
     cls, options = (type(spec), options_of(spec)) if instance else CATALOGUES[family].resolve(spec)
     if family != "answer":
         return Part(family, cls, options)
@@ -118,10 +118,11 @@ def part_class(spec: Spec) -> type:
     name = spec["name"] if isinstance(spec, Mapping) else spec
     if isinstance(name, type):
         return name
-    for catalogue in (*CATALOGUES.values(), ENCODERS, OBJECTIVES, ALIGNERS):
+    catalogues = (*CATALOGUES.values(), ENCODERS, OBJECTIVES, ALIGNERS)
+    for catalogue in catalogues:
         if name in catalogue:
             return catalogue.load(name)
-    return import_path(str(name))
+    return import_part(str(name), catalogues)
 
 
 def portable(spec: Spec) -> Spec:

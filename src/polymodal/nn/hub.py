@@ -8,7 +8,7 @@ from polymodal.core.errors import BadArgument, require
 
 
 def load_pretrained(loader: str, model: str, **options: Any) -> Any:
-    """`transformers.<loader>.from_pretrained(model)`. `model` is a hub name or a folder.
+    """`transformers.<loader>.from_pretrained(model)`. `model` is a hub name or a folder; code in it is never run.
 
     Raises `MissingExtra` without transformers, and `BadArgument` when the model cannot be had or is not of this kind.
     """
@@ -16,7 +16,7 @@ def load_pretrained(loader: str, model: str, **options: Any) -> Any:
     if not model:
         raise BadArgument("A pretrained part needs `model`: a Hugging Face hub name or the folder of a saved model.")
     try:
-        return getattr(transformers, loader).from_pretrained(model, **options)
+        return getattr(transformers, loader).from_pretrained(model, trust_remote_code=False, **options)
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().split("\n")[0]
         raise BadArgument(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, make_dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
@@ -13,6 +13,7 @@ import yaml
 
 from polymodal.core.errors import BadArgument, PolymodalError, UnknownName, suggest
 from polymodal.core.registry import Catalogue, label
+from polymodal.core.trust import modules
 from polymodal.core.values import check_types, read_yaml
 from polymodal.ops import ANNOTATE, AUGMENT, CLEAN
 from polymodal.ops.base import CellOp, Op
@@ -64,8 +65,8 @@ class Recipe:
             return cls(tuple(_step(s, where) for s in source))
         raise BadArgument(f"{where} must hold a list of steps; got a {type(source).__name__}.")
 
-    def ops(self, kinds: Mapping[str, str]) -> list[Op]:
-        """The ops, each bound to its columns of a table of these kinds.
+    def ops(self, kinds: Mapping[str, str], *, trust: str | Sequence[str] = ()) -> list[Op]:
+        """The ops, each bound to its columns of a table of these kinds; `trust` is for the spaces that they open.
 
         Raises `UnknownName` for an unknown op, `BadArgument` for an option or a column that does not fit.
         """
@@ -75,7 +76,7 @@ class Recipe:
             with _named(place, options["name"]):
                 op = _built(options)
                 op.seed, op.place = self.seed, place
-                op.open_space = open_space  # type: ignore[method-assign]
+                op.open_space = partial(open_space, trust=modules(trust))  # type: ignore[method-assign]
                 kinds = op.bind(kinds)
             found.append(op)
         return found
@@ -89,11 +90,11 @@ class Recipe:
 
 
 @cache
-def open_space(folder: str) -> Space:
-    """The space that an `align` run left in a folder, opened once. Raises `BadData` where there is none."""
+def open_space(folder: str, *, trust: tuple[str, ...] = ()) -> Space:
+    """The space that an `align` run left in a folder, opened once. Raises as `load_space`."""
     from polymodal.inference.space import load_space
 
-    return load_space(Path(folder))
+    return load_space(Path(folder), trust=trust)
 
 
 def catalogue_of(name: Any) -> Catalogue:

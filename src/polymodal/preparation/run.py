@@ -15,6 +15,7 @@ from polymodal.core.digest import fingerprint
 from polymodal.core.errors import BadArgument, BadCell, PolymodalError
 from polymodal.core.files import clear_unfinished, read_json, write_json
 from polymodal.core.registry import plain
+from polymodal.core.trust import modules
 from polymodal.data.cells import cells
 from polymodal.data.infer import tell
 from polymodal.data.kinds import KINDS
@@ -51,22 +52,24 @@ def prepare(
     engine: str = "local",
     workers: int | None = None,
     resume: bool = False,
+    trust: str | Sequence[str] = (),
     quiet: bool = False,
 ) -> Prepared:
     """Carry out a recipe on a table and write the rows kept, those set aside with the reason, and a report.
 
     `data` as in `read_table`; `recipe` a YAML file or a list of steps; `out` a new folder; `schema` corrects the kinds
     of columns; `engine` is `local` (processes of this machine) or `ray` (extra `ray`), with the same result; `resume`
-    goes on with an interrupted run. Raises `BadArgument` for a recipe that does not fit the data, before any work.
+    goes on with an interrupted run; `trust` names modules of own parts that spaces of the recipe may use. Raises
+    `BadArgument` for a recipe that does not fit the data, before any work.
     """
     folder = Path(out)
     cook = Recipe.read(recipe)
     table = read_table(data)
     kinds = kinds_of(table, schema)
-    ops = cook.ops(kinds)  # every fault of the recipe is said here
+    ops = cook.ops(kinds, trust=trust)  # every fault of the recipe is said here
     form = _form(data)
     _apart(folder, data)
-    _claim(folder, cook, table, kinds, form, resume)
+    _claim(folder, _told(cook, kinds, form), table, resume, trust=trust)
     try:
         with Progress(quiet=quiet) as progress:
             for place, op in enumerate(ops):
@@ -124,10 +127,17 @@ def _form(data: Any) -> str:
     return suffix if suffix in FORMS else ".parquet"
 
 
-def _claim(folder: Path, recipe: Recipe, table: Table, kinds: Mapping[str, str], form: str, resume: bool) -> None:
-    """Make the folder ours or refuse: never mix two runs in one folder."""
+def _told(recipe: Recipe, kinds: Mapping[str, str], form: str) -> dict[str, Any]:
+    """What the jobs are told of a run, as JSON."""
+    return {"recipe": plain(recipe.to_json()), "kinds": dict(kinds), "form": form}
+
+
+def _claim(folder: Path, told: Mapping[str, Any], table: Table, resume: bool, *, trust: str | Sequence[str]) -> None:
+    """Make the folder ours or refuse: never mix two runs in one folder.
+
+    What is told to the jobs is written anew on resume: ops are those of the command, whatever the folder says.
+    """
     stamp = folder / ".work" / "work.json"
-    told = {"recipe": plain(recipe.to_json()), "kinds": dict(kinds), "form": form}
     mark = fingerprint({**told, "rows": list(table.ids), "cells": _digest(table)})
     if stamp.exists():
         if not resume:
@@ -137,6 +147,7 @@ def _claim(folder: Path, recipe: Recipe, table: Table, kinds: Mapping[str, str],
                 f"{folder} was begun with another recipe or other data; --resume continues the same only."
             )
         clear_unfinished(folder)
+        write_json(stamp, {**told, "trust": modules(trust), "mark": mark})
         return
     if (folder / "report.json").exists() and resume and read_json(folder / "report.json").get("mark") == mark:
         if stamp.parent.exists():  # stopped in the very act of clearing it away
@@ -147,7 +158,7 @@ def _claim(folder: Path, recipe: Recipe, table: Table, kinds: Mapping[str, str],
     # a working folder alone is of a run that was killed before it wrote its stamp: begin anew
     if folder.exists() and any(path.name != stamp.parent.name for path in folder.iterdir()):
         raise BadArgument(f"{folder} is not empty. Give another --out.")
-    write_json(stamp, {**told, "mark": mark})
+    write_json(stamp, {**told, "trust": modules(trust), "mark": mark})
 
 
 def _digest(table: Table) -> str:

@@ -60,7 +60,7 @@ def ops_of(job: PartJob) -> tuple[list[Op], dict[str, str]]:
     work = Path(job.work)
     told = read_json(work / "work.json")
     recipe = Recipe.read(told["recipe"])
-    ops = recipe.ops(told["kinds"])
+    ops = recipe.ops(told["kinds"], trust=told["trust"])
     chosen = [op for op in ops if op.place in job.places]
     for op in chosen:
         state = work / f"state-{op.place}.npz"

@@ -31,6 +31,7 @@ def index(
     streams: Sequence[str] | None = None,
     approximate: str = "auto",
     calibrate: str = "auto",
+    trust: str | Sequence[str] = (),
     quiet: bool = False,
 ) -> Search:
     """Embed `streams` (default: all that `data` have) of every row and keep them, with the row's columns, in `out`.
@@ -38,7 +39,8 @@ def index(
     `run` is the folder of an `align` run, or its `Space`. If `out` holds an index of the same space already, rows that
     it has are left as they are, rows whose cells or columns changed are brought up to date, and new ones are added; so
     the same call after an interruption goes on, and nothing is embedded twice. `approximate`: a graph for approximate
-    search, `auto` from 200 million numbers on, `on`, `off`. `calibrate`: see `Index.create`.
+    search, `auto` from 200 million numbers on, `on`, `off`. `calibrate`: see `Index.create`. `trust`: modules of own
+    parts that the run may use.
 
     Cells that cannot be used are missing in the index, in `problems` of the result and in `out/set_aside.jsonl`. Raises
     `BadData` when `out` holds an index of another space or other streams, `UnknownName` for an unknown stream.
@@ -47,7 +49,7 @@ def index(
         raise BadArgument(f"approximate is one of {', '.join(CHOICES)}; got {approximate!r}.")
     if Path(out).exists() and not Path(out).is_dir():
         raise BadArgument(f"{out} is a file; --out names a folder.")
-    space, folder = space_of(run)
+    space, folder = space_of(run, trust)
     table = read_table(data)
     names = streams_of(space, table, streams)
     about = {"run": folder, "source": str(Path(data).absolute()) if isinstance(data, str | Path) else None}
@@ -111,10 +113,10 @@ def _opened(out: Path, space: Space, names: Sequence[str], calibrate: str, about
     return held
 
 
-def space_of(run: Any) -> tuple[Space, str | None]:
+def space_of(run: Any, trust: str | Sequence[str] = ()) -> tuple[Space, str | None]:
     """The space of a run (its folder, what `align` gave, or a `Space`), and its folder if it has one."""
     if isinstance(run, str | Path):
-        return Space.load(run), str(Path(run).absolute())
+        return Space.load(run, trust=trust), str(Path(run).absolute())
     folder = getattr(run, "folder", None)
     return getattr(run, "space", run), None if folder is None else str(Path(folder).absolute())
 

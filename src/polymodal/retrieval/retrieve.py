@@ -219,16 +219,19 @@ class Search:
         return list(hits.values())
 
 
-def open_index(folder: str | Path, run: Any = None, *, salvage: bool = False) -> Search:
+def open_index(
+    folder: str | Path, run: Any = None, *, salvage: bool = False, trust: str | Sequence[str] = ()
+) -> Search:
     """The index in `folder`, with the space it was made in: that of `run`, or the one that was named when indexing.
 
-    Raises `BadData` where there is none, where it is damaged (unless `salvage`) or where the run was trained again.
+    `trust` names modules of own parts that the run may use. Raises `BadData` where there is no index, where it is
+    damaged (unless `salvage`), where the run was trained again or names parts that are not trusted.
     """
     index = Index(folder, salvage=salvage)
     run = run if run is not None else index.about.get("run")
     if run is None:
         raise BadArgument(f"{folder} does not know its run. Name the run's folder (--run, or the second argument).")
-    space = Space.load(run) if isinstance(run, str | Path) else getattr(run, "space", run)
+    space = Space.load(run, trust=trust) if isinstance(run, str | Path) else getattr(run, "space", run)
     return Search(index, space)
 
 
