@@ -125,6 +125,9 @@ def test_a_hunspell_dictionary_with_its_endings(tmp_path):
     (tmp_path / "long.aff").write_text(AFF.replace("SET", "FLAG num\nSET").replace(" D ", " 12 "), encoding="utf-8")
     (tmp_path / "long.dic").write_text("1\ncarry/12,7\n", encoding="utf-8")
     assert list(forms(tmp_path / "long.dic")) == ["carry", "carried"]
+    (tmp_path / "bad.aff").write_text("SET UTF-8\nSFX S Y 2\nSFX S 0 s\nSFX E Y x\nnonsense\n", encoding="utf-8")
+    (tmp_path / "bad.dic").write_text("1\nlock/SE\n", encoding="utf-8")
+    assert "locks" in list(forms(tmp_path / "bad.dic")), "lines that are no rule are passed over"
     texts = ["they carried and locked it"] * 6 + ["they carired it"]
     mended, _ = run({"spelling": {"dictionary": str(tmp_path / "small.dic")}}, texts)
     assert mended == [*texts[:6], "they carried it"]

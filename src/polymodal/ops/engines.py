@@ -8,6 +8,8 @@ OURS = Engine("polymodal", "Apache-2.0")
 LEARNT = Engine("polymodal", "Apache-2.0", model="learnt")
 # what polymodal itself requires
 PILLOW = Engine("pillow", "MIT-CMU")
+PINT = Engine("pint", "BSD-3-Clause")
+RAPIDFUZZ = Engine("rapidfuzz", "MIT")
 SCIKIT_LEARN = Engine("scikit-learn", "BSD-3-Clause")
 SCIPY = Engine("scipy", "BSD-3-Clause")
 SOUNDFILE = Engine("soundfile", "BSD-3-Clause")

@@ -15,7 +15,8 @@ from polymodal.ops.clean.audio import FRAME, levels, loudness
 from polymodal.ops.clean.language import identifier
 from polymodal.ops.clean.quality import count_words
 from polymodal.ops.clean.series import longest_run
-from polymodal.ops.clean.table import UNITS, as_number, unit_of
+from polymodal.ops.clean.table import as_number, unit_of
+from polymodal.ops.clean.units import UNITS
 from polymodal.ops.rows import Row
 
 SPOKEN = 0.05  # a language that at least this share of the texts is in belongs to the data
@@ -148,11 +149,10 @@ def _numbers(rows: Sequence[Row], have: Mapping[str, list[str]], target: str | N
 def _units(rows: Sequence[Row], column: str) -> Iterator[Candidate]:
     cells = [row.cells[column] for row in rows if row.cells.get(column) is not None]
     given = Counter(unit_of(cell) for cell in cells)
-    units = Counter({name: n for name, n in given.items() if name in UNITS})
+    units = Counter({name: n for name, n in given.items() if name})
     if not units or sum(units.values()) + given[""] < 0.9 * len(cells):
         return
-    measures = {UNITS[name][0] for name in units}
-    if len(measures) == 1:
+    if len({UNITS[name] for name in units}) == 1:
         unit = units.most_common(1)[0][0]
         told = ", ".join(f"{n} in {name}" for name, n in units.most_common())
         plain = f", {given['']} without a unit (taken for {unit})" if given[""] else ""

@@ -222,7 +222,7 @@ CLEAN = Catalogue(
             "polymodal.ops.clean.table:Units",
             "Numbers with units to numbers in one unit.",
             "folklore",
-            engines=(engines.OURS,),
+            engines=(engines.PINT,),
         ),
         "range": Entry(
             "polymodal.ops.clean.table:Range",
@@ -240,7 +240,7 @@ CLEAN = Catalogue(
             "polymodal.ops.clean.table:Categories",
             "One spelling a category: case, accents, slips of a letter.",
             "Damerau 1964; Levenshtein 1966 (distance)",
-            engines=(engines.OURS,),
+            engines=(engines.RAPIDFUZZ,),
         ),
         # across rows and modalities
         "leaks": Entry(

@@ -90,7 +90,7 @@ def _rules(path: Path) -> _Rules:
             case ["PFX" | "SFX", flag, "Y" | "N" as cross, number, *_] if number.isdigit() and flag not in crosses:
                 crosses[flag] = cross == "Y"
             case ["PFX" | "SFX" as end, flag, taken, given, *rest]:
-                rules.affixes.setdefault(flag, []).append(_affix(end, crosses[flag], taken, given, rest))
+                rules.affixes.setdefault(flag, []).append(_affix(end, crosses.get(flag, False), taken, given, rest))
     return rules
 
 

@@ -10,9 +10,11 @@ from itertools import pairwise, takewhile
 from typing import Any
 
 import numpy as np
+from rapidfuzz.distance import OSA
 
 from polymodal.core.errors import BadArgument, suggest
 from polymodal.ops.base import CellOp, Sketch
+from polymodal.ops.clean.units import UNITS, conversion, unit_called
 from polymodal.ops.rows import Row, Rows, SetAside
 
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][+-]?\d+)?|\.\d+"
@@ -20,73 +22,6 @@ _NUMBER = re.compile(rf"^\s*([$€£¥]?)\s*([+-]?(?:{_DIGITS}))\s*([^\d\s].*?)?
 _PART = re.compile(rf"\s*({_DIGITS})\s*([^\d\s,.+-][^\d,+-]*?)[.,]?\s*(?=\d|$)")
 _SPACED = re.compile(r"(?<=\d)[\u00a0\u202f\u2009 '’](?=\d{3}(?!\d))")  # 12 500 and 12'500
 _COMMA = re.compile(r"^\s*[+-]?(?:\d{1,3}(?:\.\d{3})+|\d+),(?:\d{1,2}|\d{4,})(?!\d)")
-_PREFIXES = {"p": 1e-12, "n": 1e-9, "μ": 1e-6, "m": 1e-3, "c": 1e-2, "d": 1e-1, "": 1, "k": 1e3, "M": 1e6, "G": 1e9}
-# unit -> (what it measures, factor, offset): value in the base unit = factor · value + offset
-UNITS: dict[str, tuple[str, float, float]] = {
-    "in": ("length", 0.0254, 0),
-    "ft": ("length", 0.3048, 0),
-    "yd": ("length", 0.9144, 0),
-    "mi": ("length", 1609.344, 0),
-    "t": ("mass", 1e3, 0),
-    "oz": ("mass", 0.028349523125, 0),
-    "lb": ("mass", 0.45359237, 0),
-    "st": ("mass", 6.35029318, 0),
-    "gal": ("volume", 3.785411784, 0),  # of the United States
-    "fl oz": ("volume", 0.0295735295625, 0),
-    "mm²": ("area", 1e-6, 0),
-    "cm²": ("area", 1e-4, 0),
-    "m²": ("area", 1, 0),
-    "km²": ("area", 1e6, 0),
-    "sqm": ("area", 1, 0),
-    "sqft": ("area", 0.09290304, 0),
-    "ft²": ("area", 0.09290304, 0),
-    "ha": ("area", 1e4, 0),
-    "acre": ("area", 4046.8564224, 0),
-    "min": ("time", 60, 0),
-    "h": ("time", 3600, 0),
-    "d": ("time", 86400, 0),
-    "k": ("temperature", 1, 0),
-    "°c": ("temperature", 1, 273.15),
-    "°f": ("temperature", 5 / 9, 459.67 * 5 / 9),
-    "km/h": ("speed", 1 / 3.6, 0),
-    "m/s": ("speed", 1, 0),
-    "mph": ("speed", 0.44704, 0),
-    "bar": ("pressure", 1e5, 0),
-    "mbar": ("pressure", 100, 0),
-    "psi": ("pressure", 6894.757293168, 0),
-    "mmHg": ("pressure", 133.322387415, 0),
-    "cal": ("energy", 4.184, 0),
-    "kcal": ("energy", 4184, 0),
-    "Wh": ("energy", 3600, 0),
-    "kWh": ("energy", 3.6e6, 0),
-}
-for _base, _measure, _of, _signs in (  # no megagram: "500 MG" on a medicine is in milligrams
-    ("m", "length", 1.0, "nμmcdk"), ("g", "mass", 1e-3, "nμmk"), ("l", "volume", 1.0, "μmcdk"),
-    ("s", "time", 1.0, "nμm"), ("Pa", "pressure", 1.0, "mkMG"), ("J", "energy", 1.0, "mkMG"),
-    ("W", "power", 1.0, "nμmkMG"), ("V", "voltage", 1.0, "nμmkM"),
-    ("A", "current", 1.0, "pnμmk"), ("Ω", "resistance", 1.0, "mkMG"),
-    ("Hz", "frequency", 1.0, "mkMG"),
-):  # fmt: skip
-    UNITS |= {f"{_sign}{_base}": (_measure, _PREFIXES[_sign] * _of, 0.0) for _sign in ("", *_signs)}
-_OTHER_NAMES = {
-    '"': "in", "″": "in", "”": "in", "inch": "in", "inches": "in", "'": "ft", "′": "ft", "’": "ft", "feet": "ft",
-    "foot": "ft", "yard": "yd", "yards": "yd", "miles": "mi", "mile": "mi", "lbs": "lb", "pound": "lb", "pounds": "lb",
-    "ounce": "oz", "ounces": "oz", "stone": "st", "kgs": "kg", "kilo": "kg", "kilos": "kg", "kilogram": "kg",
-    "kilograms": "kg", "gram": "g", "grams": "g", "gr": "g", "tonne": "t", "tonnes": "t", "liter": "l", "litre": "l",
-    "liters": "l", "litres": "l", "gallon": "gal", "gallons": "gal", "cc": "ml", "meter": "m", "metre": "m",
-    "meters": "m", "metres": "m", "kilometers": "km", "kilometres": "km", "centimeters": "cm", "centimetres": "cm",
-    "millimeters": "mm", "millimetres": "mm", "sq ft": "sqft", "sq. ft": "sqft", "square feet": "sqft", "sq m": "sqm",
-    "square meters": "sqm", "square metres": "sqm", "m2": "m²", "km2": "km²", "cm2": "cm²", "mm2": "mm²", "ft2": "ft²",
-    "acres": "acre", "hectares": "ha", "sec": "s", "secs": "s", "second": "s", "seconds": "s", "mins": "min",
-    "minute": "min", "minutes": "min", "hour": "h", "hours": "h", "hr": "h", "hrs": "h", "day": "d", "days": "d",
-    "c": "°c", "f": "°f", "celsius": "°c", "fahrenheit": "°f", "kelvin": "k", "kph": "km/h", "kmh": "km/h",
-    "ohm": "Ω", "ohms": "Ω", "volt": "V", "volts": "V", "watt": "W", "watts": "W", "hertz": "Hz",
-}  # fmt: skip
-_SMALL: dict[str, str | None] = {}  # small letters -> the unit, None where capitals make a difference (mW, MW)
-for _name in UNITS:
-    _SMALL[_name.lower()] = None if _name.lower() in _SMALL else _name
-
-
 DECIMALS = (".", ",")
 
 
@@ -104,11 +39,12 @@ class Units(CellOp):
         super().__init__(columns=columns)
         self.unit = unit
         self.decimal = decimal
-        if _unit(unit) not in UNITS:
+        called = unit_called(unit)
+        if called is None:
             raise BadArgument(f"Unknown unit {unit!r}.{suggest(unit, UNITS)}")
         if decimal not in DECIMALS:
             raise BadArgument(f"decimal must be '.' or ','; got {decimal!r}.")
-        self._unit = _unit(unit)
+        self._unit = called
 
     def adds(self) -> dict[str, str]:
         return dict.fromkeys(self.chosen, "number")
@@ -133,10 +69,11 @@ class Units(CellOp):
         return self._in_unit(float(found[2].replace(",", "")), found[3])
 
     def _in_unit(self, number: float, given: str) -> float:
-        here, there = UNITS.get(_unit(given)), UNITS[self._unit]
-        if here is None or here[0] != there[0]:
-            raise SetAside(f"is in {given!r}, which is no unit of {there[0]}")
-        return (number * here[1] + here[2] - there[2]) / there[1]
+        unit = unit_called(given)
+        if unit is None or UNITS[unit] != UNITS[self._unit]:
+            raise SetAside(f"is in {given!r}, which is no unit of {UNITS[self._unit]}")
+        factor, offset = conversion(unit, self._unit)
+        return number * factor + offset
 
 
 def _parts(text: str) -> tuple[float, str] | None:
@@ -144,13 +81,13 @@ def _parts(text: str) -> tuple[float, str] | None:
     parts = list(_PART.finditer(text))
     if len(parts) < 2 or "".join(part[0] for part in parts) != text:
         return None
-    units = [UNITS.get(_unit(part[2])) for part in parts]
-    first = units[0]
-    factors = [unit[1] for unit in units if unit is not None and first is not None and unit[0] == first[0]]
-    if first is None or len(factors) < len(units) or first[2] or any(a <= b for a, b in pairwise(factors)):
+    units = [unit for part in parts if (unit := unit_called(part[2])) is not None]
+    if len(units) < len(parts) or len({UNITS[unit] for unit in units}) > 1 or UNITS[units[0]] == "temperature":
         return None
-    total = sum(float(part[1].replace(",", "")) * factor for part, factor in zip(parts, factors))
-    return total / first[1], parts[0][2]
+    factors = [conversion(unit, units[0])[0] for unit in units]
+    if any(a <= b for a, b in pairwise(factors)):
+        return None
+    return sum(float(part[1].replace(",", "")) * factor for part, factor in zip(parts, factors)), units[0]
 
 
 class Range(CellOp):
@@ -334,23 +271,7 @@ def unit_of(value: Any) -> str | None:
     found = _NUMBER.match(value)
     if not found or found[1]:
         return None
-    unit = _unit(found[3] or "")
-    return unit if not unit or unit in UNITS else None
-
-
-def _unit(name: str) -> str:
-    """The name under which a unit stands in `UNITS`, if it does."""
-    plain = " ".join(name.replace("µ", "μ").replace("\u2126", "Ω").split()).rstrip(".")
-    if plain in UNITS:
-        return plain
-    small = plain.lower()
-    return _OTHER_NAMES.get(small) or _SMALL.get(small) or _with_base(plain) or plain
-
-
-def _with_base(name: str) -> str | None:
-    """ "kOhm" as kΩ."""
-    found = next((name[: -len(end)] for end in ("ohms", "ohm") if name.lower().endswith(end)), None)
-    return f"{found}Ω" if found is not None and f"{found}Ω" in UNITS else None
+    return unit_called(found[3]) if found[3] else ""
 
 
 _JOINS = re.compile(r"(?<=[^\W\d_])\s*[-/.,'’&]\s*(?=[^\W\d_])|(?<=[^\W\d_])[.,;:!?](?=\s|$)|[\s_]+")
@@ -379,21 +300,4 @@ def _is_slip_of_word(a: str, b: str) -> bool:
     if a[0] != b[0]:  # seldom wrong (Pollock & Zamora 1984), and where prefixes stand
         return False
     swapped = len(a) == len(b) and sorted(a) == sorted(b)
-    return (min(len(a), len(b)) >= 5 or (swapped and len(a) > 2)) and _within(a, b, 1)
-
-
-def _within(a: str, b: str, most: int) -> bool:
-    """Whether two words are at most so many insertions, deletions, replacements or swaps apart."""
-    if abs(len(a) - len(b)) > most:
-        return False
-    before, row = [0] * (len(b) + 1), list(range(len(b) + 1))
-    for i, x in enumerate(a, 1):
-        older, before, row = before, row, [i]
-        for j, y in enumerate(b, 1):
-            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (x != y))
-            if i > 1 and j > 1 and x == b[j - 2] and a[i - 2] == y:
-                cost = min(cost, older[j - 2] + 1)
-            row.append(cost)
-        if min(row) > most:
-            return False
-    return row[-1] <= most
+    return (min(len(a), len(b)) >= 5 or (swapped and len(a) > 2)) and OSA.distance(a, b, score_cutoff=1) <= 1
