@@ -23,9 +23,9 @@ import torch
 from noise import KINDS, planted, words_of
 from realdata import folder_of
 from tools import parser, show
+from word_errors import wer
 
 from polymodal.data.media.cell import Media, Sound
-from polymodal.evaluation.speech import wer
 from polymodal.nn.signal.cepstra import LPCC, MFCC
 from polymodal.ops.clean.noise import Gate
 from polymodal.ops.rows import Row

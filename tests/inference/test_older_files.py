@@ -1,4 +1,4 @@
-"""Files that an older version wrote (folder `older`, before parts moved to their present modules) open and say the same.
+"""Files that an older version wrote (folder `older`) open and say the same, though parts moved to other modules since.
 
 Their parts are named by catalogue and by the paths of that time: `polymodal.answers.hybrid:Hybrid`,
 `polymodal.align.contrastive:InfoNCE`.

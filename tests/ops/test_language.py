@@ -10,7 +10,7 @@ import pytest
 from planted_corpus import planted
 
 from polymodal.core.errors import BadArgument, BadData
-from polymodal.evaluation.language import parse_scores, segmentation_scores, tagging_scores
+from polymodal.evaluation.language import language_scores, parse_counts, ratio_interval, segment_counts, tag_counts
 from polymodal.ops.language.conllu import Sentence, projective, read_conllu, write_conllu
 from polymodal.ops.language.hmm import posteriors, viterbi
 from polymodal.ops.language.labels import METHODS, Segmenter, Tagger, cuttable
@@ -107,9 +107,9 @@ def test_a_tagger_learns_the_planted_grammar(method):
     tagger = Tagger.train(TRAIN, method=method)
     found = [tagger.tag(one.words) for one in TEST]
     known = {word for one in TRAIN for word in one.words}
-    scores = tagging_scores(TEST, [tags for tags, _ in found], known)
-    assert scores["accuracy"] > 0.95
-    assert scores["accuracy_unknown"] > 0.9
+    assert ratio_interval(tag_counts(TEST, [tags for tags, _ in found])).mean > 0.95
+    new = [a == b for s, (tags, _) in zip(TEST, found) for w, a, b in zip(s.words, s.tags, tags) if w not in known]
+    assert np.mean(new) > 0.9
     sure = [c for _, chances in found for c in chances]
     assert all(0 <= c <= 1 + 1e-6 for c in sure)
     wrong = [c for one, (tags, cs) in zip(TEST, found) for t, g, c in zip(one.tags, tags, cs) if t != g]
@@ -123,7 +123,8 @@ def test_a_segmenter_learns_where_words_end(method):
     glued = [Sentence(one.words, one.tags, spaces=[False] * len(one)) for one in TRAIN]
     segmenter = Segmenter.train(glued, method=method)
     found = [segmenter.segment("".join(one.words))[0] for one in TEST]
-    assert segmentation_scores([one.words for one in TEST], found)["f1"] > (0.9 if method == "crf" else 0.2)
+    f1 = ratio_interval(segment_counts([one.words for one in TEST], found)).mean
+    assert f1 > (0.9 if method == "crf" else 0.2)
     assert all("".join(f) == "".join(one.words) for f, one in zip(found, TEST))
     words, sure = segmenter.segment("thedog  sawa ship")
     assert "".join(words) == "thedogsawaship"
@@ -134,9 +135,9 @@ def test_a_segmenter_learns_where_words_end(method):
 def test_a_parser_learns_the_planted_grammar():
     parser = Parser.train(TRAIN, epochs=3)
     found = [parser.parse(one.words, one.tags) for one in TEST]
-    scores = parse_scores(TEST, [(heads, relations) for heads, relations, _ in found])
-    assert scores["uas"] > 0.97
-    assert scores["las"] > 0.97
+    parses = [(heads, relations) for heads, relations, _ in found]
+    for labelled in (False, True):
+        assert ratio_interval(parse_counts(TEST, parses, labelled=labelled)).mean > 0.97
     assert all(heads.count(0) == 1 and projective(heads) for heads, _, _ in found)
     assert parser.parse([], []) == ([], [], [])
 
@@ -259,14 +260,14 @@ def test_multiword_tokens_and_empty_nodes(tmp_path):
 
 def test_scores_by_hand():
     gold = [Sentence(["a", "b"], ["X", "Y"], [2, 0], ["x", "root"])]
-    assert tagging_scores(gold, [["X", "X"]], {"a"}) == {"accuracy": 0.5, "accuracy_unknown": 0.0}
-    assert parse_scores(gold, [([2, 1], ["y", "root"])]) == {"uas": 0.5, "las": 0.0}
-    found = segmentation_scores([["ab", "c", "d"]], [["ab", "cd"]])
-    assert found == {"precision": 0.5, "recall": pytest.approx(1 / 3), "f1": pytest.approx(0.4)}
+    assert tag_counts(gold, [["X", "X"]]).tolist() == [[1, 2]]
+    assert parse_counts(gold, [([2, 1], ["y", "root"])], labelled=False).tolist() == [[1, 2]]
+    assert parse_counts(gold, [([2, 1], ["y", "root"])], labelled=True).tolist() == [[0, 2]]
+    assert ratio_interval(segment_counts([["ab", "c", "d"]], [["ab", "cd"]])).mean == pytest.approx(0.4)
     with pytest.raises(BadData, match="the same letters"):
-        segmentation_scores([["ab"]], [["abc"]])
+        segment_counts([["ab"]], [["abc"]])
     with pytest.raises(BadData, match="In sentence 1"):
-        tagging_scores(gold, [["X"]], set())
+        tag_counts(gold, [["X"]])
 
 
 def test_the_command(tmp_path, monkeypatch, capsys):
@@ -282,3 +283,19 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     assert not left.value.code
     assert load_tagger(tmp_path / "m").tag(["the"])[0] == ["DET"]
     assert "tags:" in capsys.readouterr().out
+    write_conllu(tmp_path / "b.conllu", TEST[:20])
+    (tmp_path / "d.conllu").write_text("no treebank", encoding="utf-8")
+    given[given.index("tags")] = "segment,tags,parse"
+    monkeypatch.setattr(
+        sys, "argv", ["polymodal", *given, "hmm", "--epochs", "2", "--test", str(tmp_path / "b.conllu")]
+    )
+    with pytest.raises(SystemExit):
+        sys.exit(cli.main())
+    said = capsys.readouterr().out
+    scores = language_scores(tmp_path / "m", TEST[:20])
+    assert list(scores) == ["segment", "tags", "uas", "las"]
+    assert scores["las"].mean <= scores["uas"].mean <= 1
+    for name, score in scores.items():
+        assert f"{name} {score.mean:.1%} ({score.low:.1%} to {score.high:.1%})" in said
+    with pytest.raises(BadData):
+        language_scores(tmp_path / "m", tmp_path / "d.conllu")

@@ -1,4 +1,4 @@
-"""In time: warping, its soft form, interpolation, and fusion on one clock, by double loops."""
+"""In time: interpolation, and fusion on one clock, by double loops."""
 
 from __future__ import annotations
 
@@ -12,77 +12,8 @@ from torch import Tensor
 from polymodal.core.types import Tokens
 from polymodal.fusion import FUSIONS
 from polymodal.nn.signal.clock import resample
-from polymodal.nn.signal.dtw import dtw, pair_costs, soft_dtw
 from reference.arithmetic import linear
 from reference.parity import Arrays, Pair, Tensors, module_pair, parity
-
-LENGTHS = ((5, 4), (3, 4), (1, 2))
-
-
-def warped(cost: np.ndarray, least: Callable[[list[float]], float], window: int | None = None) -> float:
-    """The table of Sakoe & Chiba cell by cell."""
-    n, m = cost.shape
-    table = np.full((n + 1, m + 1), np.inf)
-    table[0, 0] = 0.0
-    for i in range(n):
-        for j in range(m):
-            if window is None or abs(i - j) <= window:
-                table[i + 1, j + 1] = cost[i, j] + least([table[i, j], table[i, j + 1], table[i + 1, j]])
-    return float(table[n, m])
-
-
-def soft_least(gamma: float) -> Callable[[list[float]], float]:
-    def least(values: list[float]) -> float:
-        low = min(values)
-        return low if low == np.inf else low - gamma * np.log(sum(np.exp((low - v) / gamma) for v in values))
-
-    return least
-
-
-def _costs() -> dict[str, np.ndarray]:
-    return {"cost": np.random.default_rng(4).uniform(size=(3, 5, 4))}
-
-
-def _each(values: Arrays, least: Callable[[list[float]], float], window: int | None = None) -> np.ndarray:
-    return np.array([warped(c[:n, :m], least, window) for c, (n, m) in zip(values["cost"], LENGTHS)])
-
-
-N, M = (torch.tensor(x) for x in zip(*LENGTHS))
-
-
-@parity("nn", "dtw", "ragged", source="Sakoe & Chiba 1978")
-def plain() -> Pair:
-    return Pair(lambda v: dtw(v["cost"], N, M)[0], lambda v: _each(v, min), _costs())
-
-
-@parity("nn", "dtw", "window", source="Sakoe & Chiba 1978")
-def banded() -> Pair:
-    return Pair(lambda v: dtw(v["cost"], N, M, window=1)[0], lambda v: _each(v, min, 1), _costs())
-
-
-@parity("nn", "soft_dtw", "ragged", source="Cuturi & Blondel 2017")
-def soft() -> Pair:
-    return Pair(lambda v: soft_dtw(v["cost"], N, M, gamma=0.3), lambda v: _each(v, soft_least(0.3)), _costs())
-
-
-@parity("nn", "soft_dtw", "window", source="Cuturi & Blondel 2017")
-def soft_banded() -> Pair:
-    return Pair(
-        lambda v: soft_dtw(v["cost"], N, M, gamma=0.3, window=1), lambda v: _each(v, soft_least(0.3), 1), _costs()
-    )
-
-
-@parity("nn", "soft_dtw", "of vectors", source="Cuturi & Blondel 2017")
-def soft_vectors() -> Pair:
-    draw = np.random.default_rng(5)
-    at = {"a": draw.normal(size=(2, 4, 3)), "b": draw.normal(size=(2, 5, 3))}
-
-    def theirs(values: Arrays) -> np.ndarray:
-        costs = ((values["a"][:, :, None] - values["b"][:, None]) ** 2).sum(-1)
-        return np.array([warped(c, soft_least(1.0)) for c in costs])
-
-    return Pair(lambda v: soft_dtw(pair_costs(v["a"], v["b"])), theirs, at)
-
 
 MASK = np.array([[1, 1, 0, 1], [0, 1, 1, 1], [1, 0, 0, 0]], dtype=bool)
 

@@ -85,10 +85,14 @@ def train_language(
     method: Annotated[str, typer.Option(help="Of segment and tags: 'crf' or 'hmm'.")] = "crf",
     epochs: Annotated[int, typer.Option(min=1, help="Of the parser.")] = 8,
     seed: Annotated[int, typer.Option(help="Of the parser.")] = 0,
+    test: Annotated[Path | None, typer.Option(help="Another corpus, to tell how well it does.")] = None,
 ) -> None:
     """Learn to cut, tag and parse a language from a corpus of one's own."""
+    from polymodal.evaluation.language import language_scores
     from polymodal.ops.language import train
 
     parts = [name.strip() for name in what.split(",")]
     train.train_language(corpus, out, what=parts, method=method, epochs=epochs, seed=seed)
     typer.echo(f"{', '.join(parts)}: {out}")
+    for name, score in (language_scores(out, test) if test is not None else {}).items():
+        typer.echo(f"{name} {score.mean:.1%} ({score.low:.1%} to {score.high:.1%})")

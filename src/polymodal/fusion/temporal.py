@@ -28,7 +28,7 @@ class Temporal(Fusion):
     must be named, since pictures have two numbers too. Any other stream is there at every time, by its pooled vector.
 
     The clock is the times of the stream `clock`, or `ticks` times spread evenly over each row, from the first to the
-    last second of its timed streams. `lags` are the seconds by which streams run late (`align.temporal.estimate_lag`).
+    last second of its timed streams. `lags` are the seconds by which streams run late.
     """
 
     level: ClassVar[str] = "temporal"

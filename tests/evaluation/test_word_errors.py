@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from word_errors import edits, wer
 
 from polymodal.core.errors import BadData
-from polymodal.evaluation.speech import edits, wer
 
 
 def levenshtein(a: list[str], b: list[str]) -> int:

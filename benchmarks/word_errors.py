@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from rapidfuzz.distance import Levenshtein
 
 from polymodal.core.errors import BadData
 
@@ -28,22 +30,9 @@ class WordErrors:
 
 
 def edits(reference: Sequence[str], said: Sequence[str]) -> tuple[int, int, int]:
-    """Substitutions, deletions and insertions of a cheapest way from `reference` to `said` (Levenshtein 1966).
-
-    Of ways that cost the same, the one with the most substitutions counts.
-    """
-    best = [(j, 0, 0, j) for j in range(len(said) + 1)]  # cost, substitutions, deletions, insertions
-    for i, word in enumerate(reference, 1):
-        before, best = best, [(i, 0, i, 0)]
-        for j, other in enumerate(said, 1):
-            cost, s, d, n = before[j - 1]
-            ways = [(cost, s, d, n) if word == other else (cost + 1, s + 1, d, n)]
-            cost, s, d, n = before[j]
-            ways.append((cost + 1, s, d + 1, n))
-            cost, s, d, n = best[j - 1]
-            ways.append((cost + 1, s, d, n + 1))
-            best.append(min(ways, key=lambda way: (way[0], -way[1])))
-    return best[-1][1:]
+    """Substitutions, deletions and insertions of a cheapest way from `reference` to `said` (Levenshtein 1966)."""
+    kinds = Counter(step.tag for step in Levenshtein.editops(reference, said))
+    return kinds["replace"], kinds["delete"], kinds["insert"]
 
 
 def wer(
