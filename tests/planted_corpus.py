@@ -7,8 +7,10 @@ after "saw" and to the noun otherwise. A share of nouns, verbs and names is made
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
-from polymodal.ops.language.conllu import Sentence
+from polymodal.ops.language.conllu import Sentence, told
 
 NOUNS = ["dog", "man", "house", "ship", "saw", "light", "old", "park", "tree", "letter"]
 VERBS = ["saw", "light", "follow", "find", "paint", "lift"]
@@ -72,3 +74,21 @@ class _Writer:
     def tie(self, word: int, head: int, relation: str) -> None:
         self.one.heads[word] = head + 1
         self.one.relations[word] = relation
+
+
+def projective(heads: Sequence[int]) -> bool:
+    """Whether no two arcs cross (the root stands before the first word)."""
+    arcs = sorted((min(i, h), -max(i, h)) for i, h in enumerate(heads, 1))
+    open_: list[int] = []  # right ends of the arcs that span this place, the innermost last
+    for left, right in arcs:
+        while open_ and open_[-1] <= left:
+            open_.pop()
+        if open_ and open_[-1] < -right:
+            return False
+        open_.append(-right)
+    return True
+
+
+def write_conllu(path: str | Path, sentences: Iterable[Sentence]) -> None:
+    """Write sentences as CoNLL-U."""
+    Path(path).write_text("".join(told(one) + "\n" for one in sentences), encoding="utf-8")

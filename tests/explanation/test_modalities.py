@@ -13,7 +13,6 @@ from polymodal.explanation.modalities import (
     row_worth,
     sampled_worth,
     shapley_weights,
-    shapley_worth,
     worth,
 )
 from polymodal.metrics import METRICS
@@ -174,17 +173,6 @@ def test_intervals_of_worth_cover():
         interval = worth(subsets).streams[0].worth
         hits += interval.low <= true <= interval.high
     assert 0.92 <= hits / 300 <= 0.98
-
-
-def test_shapley_worth_reads_a_table_of_masks():
-    subsets = right_by(product, ("a", "b"), seeds=1)
-    masks = [(False, False), (True, False), (False, True), (True, True)]
-    table = {mask: p[0] for mask, p in zip(masks, subsets.predictions)}
-    truth = np.ones(600, dtype=np.int64)
-    assert shapley_worth(("a", "b"), table, ACCURACY, truth, seed=0) == worth(subsets).to_json()
-    del table[False, True]
-    with pytest.raises(BadData, match=r"all 4 masks.*\(False, True\) has none"):
-        shapley_worth(("a", "b"), table, ACCURACY, truth, seed=0)
 
 
 # --- rows -------------------------------------------------------------------------------------------------------------

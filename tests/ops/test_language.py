@@ -7,11 +7,11 @@ import random
 
 import numpy as np
 import pytest
-from planted_corpus import planted
+from planted_corpus import planted, projective, write_conllu
 
 from polymodal.core.errors import BadArgument, BadData
 from polymodal.evaluation.language import language_scores, parse_counts, ratio_interval, segment_counts, tag_counts
-from polymodal.ops.language.conllu import Sentence, projective, read_conllu, write_conllu
+from polymodal.ops.language.conllu import Sentence, read_conllu
 from polymodal.ops.language.hmm import posteriors, viterbi
 from polymodal.ops.language.labels import METHODS, Segmenter, Tagger, cuttable
 from polymodal.ops.language.parser import Parser

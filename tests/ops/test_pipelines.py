@@ -8,11 +8,11 @@ import warnings
 
 import pytest
 from ops import applied
-from planted_corpus import planted
+from planted_corpus import planted, write_conllu
 
 from polymodal.core.errors import BadArgument
 from polymodal.evaluation.language import parse_counts
-from polymodal.ops.language.conllu import read_conllu, write_conllu
+from polymodal.ops.language.conllu import read_conllu
 from polymodal.testing import check_op
 
 CORPUS = planted(60, seed=1)

@@ -40,13 +40,6 @@ def digest_file(path: Path) -> bytes:
     return _of_file(path).digest()
 
 
-def digest_array(array: np.ndarray) -> bytes:
-    """The digest of an array's dtype, shape and values, however they lie in memory."""
-    state = xxhash.xxh3_128()
-    _feed(state, array)
-    return state.digest()
-
-
 def digest_cells(cells: Iterable[Any], salt: str = "") -> np.ndarray:
     """Digests uint8 [N, 16] of raw cells: strings, bytes, paths, arrays, lists, dicts of raw values; None is all zero.
 

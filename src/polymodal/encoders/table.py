@@ -49,15 +49,33 @@ def noisy(inputs: dict[str, Tensor], noise: float, drop: float) -> dict[str, Ten
     return changed
 
 
-class TableMLP(Encoder):
+class _Table(Encoder):
+    """What encoders of columns share: their options, and the noise in training."""
+
+    processor = "table"
+
+    def __init__(
+        self, facts: Mapping[str, Any], dim: int, *, embedding: str, spread: float, dropout: float, noise: float,
+        drop: float,
+    ):  # fmt: skip
+        super().__init__(facts, dim)
+        self.embedding = embedding
+        self.spread = spread
+        self.dropout = dropout
+        self.noise = noise
+        self.drop = drop
+
+    def augment(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        return noisy(inputs, self.noise, self.drop)
+
+
+class TableMLP(_Table):
     """Embedded columns side by side, then a perceptron (Gorishniy, Rubachev & Babenko 2022). One token a row.
 
     Options: `embedding` of numbers, "piecewise", "periodic" (with the `spread` of its first frequencies) or "linear";
     `width` of a column's embedding; `hidden` units of each of `layers` layers; `dropout`; in training, `noise` on
     numbers and `drop`, the share of values hidden.
     """
-
-    processor = "table"
 
     def __init__(
         self,
@@ -73,15 +91,10 @@ class TableMLP(Encoder):
         noise: float = 0.05,
         drop: float = 0.05,
     ):
-        super().__init__(facts, dim)
-        self.embedding = embedding
-        self.spread = spread
+        super().__init__(facts, dim, embedding=embedding, spread=spread, dropout=dropout, noise=noise, drop=drop)
         self.width = width
         self.hidden = hidden
         self.layers = layers
-        self.dropout = dropout
-        self.noise = noise
-        self.drop = drop
         self.columns = ColumnEmbedding(facts, width, embedding=embedding, spread=spread)
         sizes = [self.columns.count * width, *[hidden] * layers]
         steps: list[nn.Module] = []
@@ -93,22 +106,17 @@ class TableMLP(Encoder):
     def recipe(self) -> dict[str, Any]:
         return {"epochs": 30, "batch": 128, "lr": 2e-3, "weight_decay": 0.02}
 
-    def augment(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        return noisy(inputs, self.noise, self.drop)
-
     def encode(self, inputs: dict[str, Tensor]) -> Tokens:
         return Tokens.from_vector(self.norm(self.deep(self.columns(inputs).flatten(1))))
 
 
-class TableFT(Encoder):
+class TableFT(_Table):
     """FT-Transformer (Gorishniy et al. 2021): every column is a token, a class token reads them all.
 
     Up to `tokens` tokens, the columns' (numbers first, then categories; neighbours averaged where there are more);
     `where` is the column's number. Options: `embedding` and `spread` as in `table_mlp`; `layers`; `heads`; `dropout`;
     in training, `noise` on numbers and `drop`, the share of values hidden; `tokens`.
     """
-
-    processor = "table"
 
     def __init__(
         self,
@@ -124,14 +132,9 @@ class TableFT(Encoder):
         drop: float = 0.05,
         tokens: int = 16,
     ):
-        super().__init__(facts, dim)
-        self.embedding = embedding
-        self.spread = spread
+        super().__init__(facts, dim, embedding=embedding, spread=spread, dropout=dropout, noise=noise, drop=drop)
         self.layers = layers
         self.heads = heads
-        self.dropout = dropout
-        self.noise = noise
-        self.drop = drop
         self.tokens = tokens
         self.columns = ColumnEmbedding(facts, dim, embedding=embedding, spread=spread)
         self.name = nn.Parameter(torch.randn(self.columns.count, dim) * dim**-0.5)
@@ -141,9 +144,6 @@ class TableFT(Encoder):
 
     def recipe(self) -> dict[str, Any]:
         return {"epochs": 25, "batch": 128, "lr": 1e-3, "weight_decay": 0.02}
-
-    def augment(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        return noisy(inputs, self.noise, self.drop)
 
     def encode(self, inputs: dict[str, Tensor]) -> Tokens:
         columns = self.columns(inputs)

@@ -6,12 +6,11 @@ import math
 
 import numpy as np
 
-from polymodal.core.errors import BadArgument
 from polymodal.metrics.probabilities import BINS, binned_gaps, confidences
 from polymodal.metrics.ranks import midranks
 from polymodal.nn.calibrate import conformal_radius as conformal_radius
 from polymodal.nn.calibrate import fit_temperature as fit_temperature
-from polymodal.nn.calibrate import labelled, probability_of
+from polymodal.nn.calibrate import labelled
 
 LEAST, RESOLUTION = 1e-30, 1e-7  # single precision holds probabilities much closer to 0 than to 1
 
@@ -43,13 +42,6 @@ def scores_of(probability: np.ndarray, multilabel: bool = False) -> np.ndarray:
         return np.log(p.clip(min=LEAST))
     p = p.clip(LEAST, 1 - RESOLUTION)
     return np.log(p) - np.log1p(-p)
-
-
-def temper(probability: np.ndarray, temperature: float, multilabel: bool = False) -> np.ndarray:
-    """`probability` [..., C] after its logits are divided by `temperature`. Raises `BadArgument` unless above 0."""
-    if temperature <= 0:
-        raise BadArgument(f"A temperature is above 0; got {temperature}.")
-    return probability_of(scores_of(probability, multilabel) / temperature, multilabel)
 
 
 def conformal_interval(prediction: np.ndarray, radius: float, *, log: bool = False) -> tuple[np.ndarray, np.ndarray]:

@@ -27,7 +27,7 @@ from polymodal.experiment.compare import (
 )
 from polymodal.experiment.plan import Plan
 from polymodal.experiment.results import Results
-from polymodal.inference.evaluation import Evaluation, evaluate
+from polymodal.inference.evaluation import Evaluation, described, evaluate
 from polymodal.inference.predictor import Predictor
 from polymodal.inference.run import Run
 from polymodal.metrics.build import judged, measure, target_metrics
@@ -177,16 +177,7 @@ def _evaluation(
         },
         "data": {
             "rows": {part: len(plan.rows(part)) for part in ("train", "valid", "test")},
-            "fields": [
-                {
-                    "name": n,
-                    "kind": f.kind,
-                    "why": f.why,
-                    "missing": int((~dataset.present[n]).sum()),
-                    "bad": sum(p.column == n for p in dataset.bad),
-                }
-                for n, f in plan.schema.fields.items()
-            ],
+            "fields": described(plan.schema, dataset),
             "warnings": list(plan.notes),
         },
         "leaderboard": [r for r in c.rows if r["target"] == target.name],

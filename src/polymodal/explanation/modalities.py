@@ -12,7 +12,7 @@ overlap in it, even if they see different things; `row_worth` and log loss have 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from math import comb
@@ -22,7 +22,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from polymodal.core.errors import BadArgument, BadData
-from polymodal.evaluation.robustness import Score, Subsets, evaluate_subsets
+from polymodal.evaluation.robustness import Score, Subsets
 from polymodal.evaluation.statistics import Draws, Interval, mix, resample
 from polymodal.metrics.base import RESAMPLES, Metric
 from polymodal.metrics.probabilities import FLOOR
@@ -116,31 +116,6 @@ def worth(subsets: Subsets, *, level: float = 0.95) -> Worth:
     ]
     none, every = draws[0].interval(level), draws[last].interval(level)
     return Worth(subsets.metric.name, none, every, tuple(streams), tuple(interactions))
-
-
-def shapley_worth(
-    names: Sequence[str],
-    predictions: Mapping[tuple[bool, ...], np.ndarray],
-    metric: Metric,
-    truth: np.ndarray,
-    *,
-    seed: int,
-    groups: np.ndarray | None = None,
-) -> dict[str, Any]:
-    """`worth` of one model as JSON values, from its predictions [N, ...] for every mask over `names`.
-
-    The empty mask is one of them. Raises `BadData` for a mask without predictions.
-    """
-
-    def score(keep: np.ndarray) -> np.ndarray:
-        mask = tuple(keep.tolist())
-        if mask not in predictions:
-            raise BadData(
-                f"Worth needs predictions for all {2 ** len(names)} masks over {list(names)}; {mask} has none."
-            )
-        return predictions[mask][None]
-
-    return worth(evaluate_subsets(metric, truth, names, score, seed=seed, groups=groups)).to_json()
 
 
 def _kind(index: Interval) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from polymodal.core.types import Tokens
+from polymodal.data.schema import Schema
 from polymodal.data.storage.dataset import Dataset
 from polymodal.data.tables.source import Table
 from polymodal.evaluation.calibration import expected_calibration_error, reliability_bins
@@ -277,21 +278,26 @@ def standalone(
         },
         "data": {
             "rows": {"test": len(dataset)},
-            "fields": [
-                {
-                    "name": n,
-                    "kind": f.kind,
-                    "why": f.why,
-                    "missing": int((~dataset.present[n]).sum()),
-                    "bad": sum(p.column == n for p in dataset.bad),
-                }
-                for n, f in predictor.schema.fields.items()
-                if n in predictor.streams
-            ],
+            "fields": [one for one in described(predictor.schema, dataset) if one["name"] in predictor.streams],
             "warnings": [],
         },
         **assessment.to_json(),
     }
+
+
+def described(schema: Schema, dataset: Dataset) -> list[dict[str, Any]]:
+    """The fields of a schema that `dataset` has, for a report: name, kind, why, cells missing and set aside."""
+    return [
+        {
+            "name": name,
+            "kind": field.kind,
+            "why": field.why,
+            "missing": int((~dataset.present[name]).sum()),
+            "bad": sum(problem.column == name for problem in dataset.bad),
+        }
+        for name, field in schema.fields.items()
+        if name in dataset.present
+    ]
 
 
 def explain_rows(predictor: Predictor, table: Table) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -70,11 +70,6 @@ def read_conllu(path: str | Path) -> list[Sentence]:
     if not found:
         raise BadData(f"{path} holds no sentence.")
     return found
-
-
-def write_conllu(path: str | Path, sentences: Iterable[Sentence]) -> None:
-    """Write sentences as CoNLL-U."""
-    Path(path).write_text("".join(told(one) + "\n" for one in sentences), encoding="utf-8")
 
 
 def told(one: Sentence) -> str:
@@ -163,16 +158,3 @@ def _looped(heads: Sequence[int]) -> int:
         if at:
             return start
     return 0
-
-
-def projective(heads: Sequence[int]) -> bool:
-    """Whether no two arcs cross (the root stands before the first word)."""
-    arcs = sorted((min(i, h), -max(i, h)) for i, h in enumerate(heads, 1))
-    open_: list[int] = []  # right ends of the arcs that span this place, the innermost last
-    for left, right in arcs:
-        while open_ and open_[-1] <= left:
-            open_.pop()
-        if open_ and open_[-1] < -right:
-            return False
-        open_.append(-right)
-    return True
