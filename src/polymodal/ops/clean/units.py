@@ -69,7 +69,7 @@ def _registry() -> Any:
 
     import pint
 
-    registry = pint.UnitRegistry(non_int_type=Fraction)
+    registry: Any = pint.UnitRegistry(non_int_type=Fraction)
     registry.define("international_acre = 4840 * yard ** 2")  # pint's acre is by the survey foot, given up in 2022
     return registry
 
