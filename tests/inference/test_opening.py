@@ -16,8 +16,7 @@ from polymodal import cli
 from polymodal.core.errors import BadArgument, BadData, PolymodalError
 from polymodal.core.trust import dotted_paths, modules, reading
 from polymodal.fusion import FUSIONS
-from polymodal.models.build import family_of
-from polymodal.models.specs import part_class
+from polymodal.models.specs import part_class, resolved
 from polymodal.preparation import run as preparation
 from polymodal.preparation.recipe import Recipe
 
@@ -161,6 +160,18 @@ def test_every_word_of_a_run_s_bundle(run, parts, tmp_path):
         assert EVIL not in sys.modules, keys
     assert len(places) > 20
     assert refused >= 5, "two processors, two encoders, a member"
+
+
+def test_a_kind_of_data_from_outside(run, parts, tmp_path):
+    def edit(config, schema):
+        schema["schema"]["kinds"] = {"smell": EVIL}
+
+    folder = changed(run.folder, tmp_path / "gift", edit)
+    with pytest.raises(BadData, match=f"schema.json names the part '{EVIL}', which no catalogue has"):
+        pm.load(folder)
+    assert EVIL not in sys.modules
+    with pytest.raises(BadArgument, match="holds no kind"):
+        pm.load(folder, trust=[EVIL])
 
 
 def words(keys, value):
@@ -333,14 +344,14 @@ def test_trust_ends_with_the_opening_and_stays_in_its_thread(tmp_path, parts):
     with reading(tmp_path, ["other"]):
         with pytest.raises(BadData), reading(tmp_path):
             FUSIONS.load(f"{EVIL}:Gate")
-        for look in (part_class, family_of, FUSIONS.load):
+        for look in (part_class, resolved, FUSIONS.load):
             with pytest.raises(BadData, match="no catalogue has"):
                 look(f"{EVIL}:Gate")
-        thread = threading.Thread(target=lambda: seen.append(family_of(f"{EVIL}:Gate")))
+        thread = threading.Thread(target=lambda: seen.append(resolved(f"{EVIL}:Gate").family))
         thread.start()
         thread.join()
     assert seen == ["fusion"]
-    assert family_of(f"{EVIL}:Gate") == "fusion"
+    assert resolved(f"{EVIL}:Gate").family == "fusion"
 
 
 def test_dotted_paths_are_told_from_other_words():

@@ -17,6 +17,7 @@ from typing import Any
 
 from polymodal.core.errors import BadArgument, PolymodalError, UnknownName, suggest
 from polymodal.core.registry import import_path
+from polymodal.core.trust import check_path
 
 CELLS = ("file", "text", "numbers", "record", "links", "value", "")  # what a cell may be, as `data.cells` hands it over
 COPIES = ("content", "picture", "text", "")  # by what cells are told to be copies of one another
@@ -169,6 +170,7 @@ class Kinds(Mapping[str, Kind]):
         """
         if not isinstance(name, str) or ":" not in name:
             return name
+        check_path(name)
         kind = import_path(name)
         if not isinstance(kind, Kind):
             raise BadArgument(f"{name} is no kind but a {type(kind).__name__}: let it be a polymodal.data.kinds.Kind.")
@@ -196,10 +198,14 @@ class Kinds(Mapping[str, Kind]):
     def know(self, modules: Mapping[str, str]) -> None:
         """Make the kinds known that `modules` told elsewhere; what is known already is not imported.
 
-        Raises `UnknownName` for a module that cannot be imported here, or that has the kind no longer.
+        Raises `UnknownName` for a module that cannot be imported here, or that has the kind no longer; `BadData` for one
+        that the bundle which is being opened may not name.
         """
         for name, module in modules.items():
-            if name not in self and name not in self.register(module):
+            if name in self:
+                continue
+            check_path(module)
+            if name not in self.register(module):
                 raise UnknownName(f"The module {module!r} holds no kind {name!r} any more.")
 
     # --- files ---
