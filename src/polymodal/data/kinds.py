@@ -198,8 +198,8 @@ class Kinds(Mapping[str, Kind]):
     def know(self, modules: Mapping[str, str]) -> None:
         """Make the kinds known that `modules` told elsewhere; what is known already is not imported.
 
-        Raises `UnknownName` for a module that cannot be imported here, or that has the kind no longer; `BadData` for one
-        that the bundle which is being opened may not name.
+        Raises `UnknownName` for a module that cannot be imported here, or that has the kind no longer; `BadData`
+        for one that the bundle which is being opened may not name.
         """
         for name, module in modules.items():
             if name in self:
