@@ -70,11 +70,12 @@ def resolved(spec: Spec) -> Part:
             raise UnknownName(f"No fusion is called {name!r}.{suggest(name, allowed)}")
     else:
         given = import_part(name, CATALOGUES.values()) if isinstance(name, str) else name
-        cls = given if isinstance(given, type) or isinstance(name, str) else type(given)
-        family = next((f for f, base in _BASES.items() if isinstance(cls, type) and issubclass(cls, base)), None)
+        named = given if isinstance(given, type) or isinstance(name, str) else type(given)
+        family = next((f for f, base in _BASES.items() if isinstance(named, type) and issubclass(named, base)), None)
         if family is None:
             raise BadArgument(f"{label(name)} is neither a Fusion nor a DecisionFusion, nor an Answer.")
     instance = not isinstance(spec, str | Mapping | type)
+    cls: Any
     cls, options = (type(spec), options_of(spec)) if instance else CATALOGUES[family].resolve(spec)
     if family != "answer":
         return Part(family, cls, options)
