@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import yaml
 
-from polymodal.core.errors import BadArgument, BadData, UnknownName, suggest
+from polymodal.core.errors import BadData, UnknownName, suggest
 from polymodal.core.files import read_json, write_json
 from polymodal.core.registry import Spec
+from polymodal.core.trust import reading
 from polymodal.data.inputs import named, read_rows
 from polymodal.data.storage.dataset import process_table
 from polymodal.data.storage.store import Store, default_store
@@ -107,8 +108,8 @@ class Run:
         """Metrics with intervals, every subset of streams, worth, noise curves and calibration on labelled rows.
 
         `metric` is given as to `fit`; by default the answer is judged as the fit judged it. Writes `evaluation.json`
-        and `report.html` into `out` when given. Raises `BadData` when no row has a target, `BadArgument` when the fit
-        judged by code of the user's own and `metric` does not name it: what a folder names is not run unasked.
+        and `report.html` into `out` when given. Raises `BadData` when no row has a target, or when the fit judged by
+        code that is not trusted and `metric` names nothing else.
         """
         from polymodal.inference.evaluation import evaluate, standalone
         from polymodal.report.report import write_report
@@ -176,12 +177,8 @@ class Run:
             specs = list(self._metrics.get(first.name, ()))
         else:
             specs = (self._settings().get("metrics") or {}).get(first.name, [])
-            names = [str(spec["name"] if isinstance(spec, Mapping) else spec) for spec in specs]
-            if own := [name for name in names if ":" in name and not name.startswith("polymodal.")]:
-                raise BadArgument(
-                    f"{self.folder} is judged by {own[0]}, which is code of your own, and a folder runs none unasked. "
-                    f"Name it (--metric {own[0]}, or metric={own[0]!r}), or another metric."
-                )
+            with reading(self.folder, self._trust):
+                return target_metrics(specs, first)
         return target_metrics(specs, first)
 
     def _groups(self, table: Table) -> list[Any] | None:

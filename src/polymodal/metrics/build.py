@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from polymodal.core.errors import BadArgument, UnknownName, suggest
-from polymodal.core.registry import Spec, import_path, plain
+from polymodal.core.registry import Spec, import_part, plain
 from polymodal.metrics import ALIASES, METRICS, Judged
 from polymodal.metrics.base import Metric
 from polymodal.metrics.function import Function
@@ -143,7 +143,7 @@ def _named(spec: Spec) -> tuple[Any, dict[str, Any]]:
         raise BadArgument(f"A metric given as a dict needs the key 'name'; got {sorted(options)}.")
     given = options.pop("name")
     if isinstance(given, str) and ":" in given:
-        given = import_path(given)
+        given = import_part(given, (METRICS,))
     if isinstance(given, str):
         if given in ALIASES:
             further = ALIASES[given]
