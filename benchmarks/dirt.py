@@ -30,7 +30,8 @@ from PIL import Image, ImageFilter
 from realdata import folder_of
 from tools import parser, show
 
-from polymodal.data.media.cell import Media, Sound
+from polymodal.data.media.cell import Media
+from polymodal.data.media.sound import Sound
 from polymodal.data.tables.source import read_table
 from polymodal.data.tables.write import write_columns
 from polymodal.ops.rows import Row, Rows

@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+from planted_faults import messy
 from tools import parser, polymodal, show
 
 from polymodal.core.files import read_json
-from polymodal.data.messy import messy
 
 TIMES = ("fit_seconds", "predict_ms")
 

@@ -18,12 +18,12 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from planted_faults import Fault, messy
 from tools import measured, polymodal
 
 import polymodal as pm
 from polymodal.data.inspection.findings import Inspection
 from polymodal.data.inspection.inspect import inspect_table
-from polymodal.data.messy import Fault, messy
 from polymodal.data.schema import Schema
 from polymodal.data.tables.source import read_table
 from polymodal.process import PROCESSORS

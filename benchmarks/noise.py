@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from polymodal.data.media.cell import Media, Sound
+from polymodal.data.media.cell import Media
+from polymodal.data.media.sound import Sound
 
 KINDS = ("white", "pink", "babble")
 VOICES = 5  # in babble

@@ -25,7 +25,8 @@ from realdata import folder_of
 from tools import parser, show
 from word_errors import wer
 
-from polymodal.data.media.cell import Media, Sound
+from polymodal.data.media.cell import Media
+from polymodal.data.media.sound import Sound
 from polymodal.nn.signal.cepstra import LPCC, MFCC
 from polymodal.ops.clean.noise import Gate
 from polymodal.ops.rows import Row

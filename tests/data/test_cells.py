@@ -115,7 +115,7 @@ def test_vectors_from_lists_strings_archives_and_files(tmp_path):
     assert of("vector", ["3.5"], tmp_path)[0].tolist() == [3.5]
     with pytest.raises(BadCell, match=r"is 'three', where a list of numbers was expected"):
         of("vector", ["three"], tmp_path)[0]
-    with pytest.raises(BadCell, match=r"is no array in \.npy form"):
+    with pytest.raises(BadCell, match=r"is neither an array in \.npy form nor lines"):
         of("vector", [b"what"], tmp_path)[0]
 
 
@@ -162,14 +162,14 @@ def test_npz_needs_its_key_when_there_are_several(tmp_path):
 
     assert cells(table, field(array="two.npz", key="audio"))[0].tolist() == [1, 1, 1]
     assert cells(table, field(array="one.npz"))[1].tolist() == [1]
-    with pytest.raises(BadData, match=r"two\.npz holds several arrays \(text, audio\); say which with `key`"):
+    with pytest.raises(BadData, match=r"'two\.npz' holds several arrays \(text, audio\): say which with `key`"):
         cells(table, field(array="two.npz"))
     with pytest.raises(UnknownName, match=r"holds no array 'texts'\. Did you mean 'text'\?"):
         cells(table, field(array="two.npz", key="texts"))
     with pytest.raises(BadData, match=r"the array .*gone\.npy does not exist; it is sought from the table's folder"):
         cells(table, field(array="gone.npy"))
     (tmp_path / "bad.npy").write_bytes(b"what")
-    with pytest.raises(BadData, match=r"bad\.npy cannot be read as an array"):
+    with pytest.raises(BadData, match=r"'bad\.npy' is no array in \.npy or \.npz form; it looks like plain text"):
         cells(table, field(array="bad.npy"))
 
 

@@ -8,17 +8,26 @@ import string
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from planted_faults import messy
 from scipy.fft import dctn
 
 from polymodal.core.errors import BadArgument, BadCell, UnknownName
 from polymodal.data.inspection.inspect import Doubled, Leak, inspect_table
-from polymodal.data.media.prints import clusters, grey, near_pictures, near_texts, same
-from polymodal.data.messy import messy
+from polymodal.data.media import hamming, minhash
+from polymodal.data.media.prints import (
+    comparable,
+    perceptual_hash,
+    same,
+    sets,
+    small_grey,
+)
 from polymodal.data.schema import Field, Schema
 from polymodal.data.tables.source import read_table
 from polymodal.data.tables.table import Table
+from polymodal.preparation.run import prepare
 
 ROWS = 12
 
@@ -95,14 +104,15 @@ def test_every_way_a_file_can_be_broken_is_named(table, tmp_path):
     (tmp_path / "5.png").mkdir()
     (tmp_path / "6.png").write_bytes(bytes(200))
     found = look(table)
-    assert {problem.row: problem.reason.split(":")[0] for problem in found.broken} == {
+    assert {problem.row: problem.reason.split(":")[0].split(" (")[0] for problem in found.broken} == {
         "r0": "the file '0.png' does not exist",
-        "r1": "the file is empty (0 bytes)",
-        "r2": "the file is plain text, not image",
-        "r3": "cannot be decoded",
-        "r4": "the file is audio, not image",
-        "r5": "'5.png' is a folder, not a file",
-        "r6": "cannot be decoded",
+        "r1": "the file '1.png' is empty",
+        "r2": "the file '2.png' is plain text, not image",
+        "r3": "the file '3.png' is a picture that is cut short or damaged",
+        "r4": "the file '4.png' is audio, not image",
+        "r5": "the file '5.png' is a folder, where a file was expected",
+        "r6": "the file '6.png' is no picture of a known form; it looks like nothing but zero bytes, as a copy that "
+        "was broken off",
     }
     assert "photo: 7" in found.text(most=2)
     assert "and 5 more" in found.text(most=2)
@@ -113,7 +123,9 @@ def test_a_file_that_may_not_be_opened_is_named(table, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "open", refuse)
-    assert {problem.reason for problem in look(table).broken} == {"the file cannot be opened: Permission denied"}
+    broken = look(table).broken
+    assert len(broken) == ROWS
+    assert all("may not be read (permission denied): give yourself the right" in one.reason for one in broken)
 
 
 def test_readers_decide_when_given(table):
@@ -232,7 +244,8 @@ def test_arrays_beside_the_table_are_examined(tmp_path):
 
 @pytest.mark.parametrize("rows", [200])
 def test_planted_dirt_is_named_to_the_last_cell(tmp_path, rows, monkeypatch):
-    monkeypatch.setattr("polymodal.data.messy.HUGE", 7100)  # above the 50 million pixels that are decoded, yet quick
+    monkeypatch.setattr("planted_faults.HUGE", 1001)
+    monkeypatch.setattr("polymodal.data.media.picture.MOST_PIXELS", 1_000_000)
     faults = messy(tmp_path, rows)
     table = read_table(tmp_path / "messy.csv")
     schema = Schema.infer(table, "label")
@@ -242,9 +255,7 @@ def test_planted_dirt_is_named_to_the_last_cell(tmp_path, rows, monkeypatch):
     found = inspect_table(table, schema)
 
     def planted(what: str) -> set[tuple[str, str]]:
-        return {
-            (fault.row, fault.column) for fault in faults if fault.what == what and fault.detail != "100 megapixels"
-        }
+        return {(fault.row, fault.column) for fault in faults if fault.what == what}
 
     def named(problems) -> set[tuple[str, str]]:
         return {(problem.row, problem.column) for problem in problems}
@@ -261,36 +272,53 @@ def test_too_few_rows_for_every_fault_are_refused(tmp_path):
         messy(tmp_path, 10)
 
 
-def test_clusters_and_same():
-    assert clusters(6, np.array([[0, 2], [2, 4], [1, 5]])) == [[0, 2, 4], [1, 5]]
-    assert clusters(3, np.zeros((0, 2))) == []
+def test_same_and_sets():
     assert same(["a", None, "a", None, "b"]) == [[0, 2]]
+    assert sets(np.array([0, 1, 0, 1, 4])) == [[0, 2], [1, 3]]
 
 
-def near(one: np.ndarray, other: np.ndarray) -> bool:
-    """The definition again, by SciPy's transform and a plain correlation."""
-
-    def bits(picture: np.ndarray) -> np.ndarray:
-        low = dctn(picture.astype(float))[:8, :8].ravel()
-        return low > np.median(low[1:])
-
-    small = [picture.reshape(8, 4, 8, 4).mean(axis=(1, 3)).ravel() for picture in (one, other)]
-    return (bits(one) != bits(other)).sum() <= 4 and np.corrcoef(*small)[0, 1] > 0.98
+def test_the_hash_is_that_of_scipy_s_transform():
+    small = np.stack([small_grey(picture(seed)) for seed in range(20)])
+    low = dctn(small.astype(float), axes=(1, 2))[:, :8, :8].reshape(20, 64)
+    bits = low > np.median(low[:, 1:], axis=1, keepdims=True)
+    assert perceptual_hash(small).tolist() == [int("".join("01"[int(b)] for b in row), 2) for row in bits]
+    assert not comparable(np.zeros((1, 32, 32), np.uint8))[0]
 
 
-def test_near_pictures_agree_with_comparing_every_pair():
-    pictures = np.stack([grey(picture(seed % 40, side=40 + 4 * (seed // 40))) for seed in range(120)])
-    found = set(map(tuple, near_pictures(pictures).tolist()))
-    pairs = [(a, b) for a in range(120) for b in range(a + 1, 120)]
-    assert found == {pair for pair in pairs if near(*pictures[list(pair)])}
-    copies = {(a, b) for a, b in pairs if a % 40 == b % 40}
-    assert found <= copies
-    assert len(found) > 0.9 * len(copies)
-    blank = np.zeros((3, 32, 32), np.uint8)
-    assert len(near_pictures(blank)) == 0
+def test_near_pictures_are_those_within_the_radius():
+    small = np.stack([small_grey(picture(seed % 40, side=40 + 4 * (seed // 40))) for seed in range(120)])
+    codes = perceptual_hash(small)
+    kept = hamming.keepers(codes, 5)
+    assert np.array_equal(kept[:40], np.arange(40))
+    assert (kept[40:] == np.tile(np.arange(40), 2)).mean() > 0.9
+    assert (hamming.distance(codes, codes[kept]) <= 5).all()
 
 
-def test_near_texts_agree_with_the_true_share_of_pieces():
+def prepared(table: Table, steps: list, folder: Path) -> set[str]:
+    """Rows that `prepare` sets aside."""
+    prepare(table, steps, out=folder, workers=0, quiet=True)
+    return {row["id"] for row in pq.read_table(folder / "set_aside.parquet").to_pylist()}
+
+
+def test_inspect_and_prepare_agree_on_what_is_nearly_the_same(table, tmp_path):
+    picture(2, side=44).save(tmp_path / "3.png")
+    picture(4, side=60).save(tmp_path / "5.png")
+    picture(6, side=200).convert("L").save(tmp_path / "7.png")
+    buffer = picture(8, side=300)
+    buffer.save(tmp_path / "9.png", "JPEG", quality=50)
+    Image.new("RGB", (40, 40), "white").save(tmp_path / "10.png")
+    Image.new("RGB", (40, 40), "ivory").save(tmp_path / "11.png")
+    table.data["note"][7] = table.data["note"][6] + " more"
+    table.data["note"][1] = "Ｆｕｌｌ width, " + table.data["note"][0]
+    table.data["note"][0] = "full width " + table.data["note"][0]
+    found = look(table).duplicates
+    for stream, step in (("photo", "near_pictures"), ("note", "near_duplicates")):
+        copies = {row for one in found if one.stream == stream for row in one.ids[1:]}
+        assert copies == prepared(table, [{step: {"columns": stream}}], tmp_path / step)
+        assert len(copies) >= 2
+
+
+def test_near_texts_are_those_that_share_most_of_their_pieces():
     def pieces(text: str) -> set[str]:
         return {text[i : i + 5] for i in range(len(text) - 4)}
 
@@ -298,14 +326,11 @@ def test_near_texts_agree_with_the_true_share_of_pieces():
     texts += [text[:-1] + "x" for text in texts[:20]] + [
         text[: len(text) // 2] + sentence(99, 6) for text in texts[20:40]
     ]
-    found = set(map(tuple, near_texts(texts).tolist()))
-    for a in range(len(texts)):
-        for b in range(a + 1, len(texts)):
-            one, other = pieces(texts[a]), pieces(texts[b])
-            true = len(one & other) / len(one | other)
-            assert ((a, b) in found) == (true > 0.8), (a, b, true)
-    assert len(near_texts(["short", "short"])) == 0
-    assert len(near_texts([])) == 0
+    kept = minhash.keepers(minhash.signatures(texts), 0.8).tolist()
+    assert kept == [*range(60), *range(20), *range(80, 100)]
+    for text, of in zip(map(pieces, texts), (pieces(texts[place]) for place in kept)):
+        assert len(text & of) > 0.8 * len(text | of)
+    assert len(minhash.keepers(minhash.signatures([]), 0.8)) == 0
 
 
 def test_flickr_has_its_known_twin(real_data):

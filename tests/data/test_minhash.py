@@ -80,9 +80,8 @@ def test_keepers_are_like_what_they_stand_for():
     found[2, 8:12], found[2, 12:] = 1, 2  # like 1 and 3, which are unlike one another
     found[3, 8:] = 2
     found[4] = 9
-    cluster = np.array([0, 0, 0, 0, 4])
-    assert keepers(found, cluster, 0.75).tolist() == [0, 0, 0, 3, 4]
-    assert keepers(found, cluster, 0.4).tolist() == [0, 0, 0, 0, 4]
+    assert keepers(found, 0.75).tolist() == [0, 0, 0, 3, 4]
+    assert keepers(found, 0.4).tolist() == [0, 0, 0, 0, 4]
     each = np.array([0.75, 0.75, 1.0, 0.75, 0.75])
-    assert keepers(found, cluster, each).tolist() == [0, 0, 2, 3, 4], "the stricter of two counts"
+    assert keepers(found, each).tolist() == [0, 0, 2, 3, 4], "the stricter of two counts"
     assert near_duplicates(found, each).tolist() == [0, 0, 2, 3, 4]

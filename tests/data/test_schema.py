@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import random
 import string
+from decimal import Decimal
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from polymodal.core.errors import BadArgument, BadData, UnknownName
-from polymodal.data.infer import tell
+from polymodal.data.cells import cells
+from polymodal.data.infer import tell, tell_target
 from polymodal.data.schema import Schema
 from polymodal.data.tables.source import read_table
 from polymodal.data.tables.table import Table
+from polymodal.targets.base import Target, asked
 
 ROWS = 60
 
@@ -390,3 +394,66 @@ def test_mosi_by_schema(real_data):
     assert list(schema.fields) == ["text", "audio", "video"]
     assert schema.group == "video_id"
     assert set(schema.ignored) == {"transcript", "row"}
+
+
+def test_decimal_commas_are_read_alike_as_features_and_targets():
+    cost = [f"{i / 7:.2f}".replace(".", ",") for i in range(1, ROWS + 1)]
+    schema = Schema.infer(table(price=cost, cost=cost[::-1]), "cost")
+    assert schema.targets == {"cost": "number"}
+    assert "the comma is before decimals, as in '8,57'" in schema.notes["cost"]
+    assert (
+        "price (number: 60 different numbers; the comma is before decimals, as in '0,14')" in schema.fields["table"].why
+    )
+    target = asked("cost", "number").fit(cost)
+    assert target.location == pytest.approx(np.mean([i / 7 for i in range(1, ROWS + 1)]), abs=0.01)
+    assert (target.decimal, target.unit_written) == (",", "")
+    restored = Target.from_json(target.to_json())
+    assert restored.restore(restored.encode(["1,234", None])) == pytest.approx([1.234, np.nan], nan_ok=True)
+    old = {k: v for k, v in target.to_json().items() if k not in ("decimal", "unit_written")}
+    assert Target.from_json(old).decimal == ".", "of a bundle made before"
+
+
+def test_numbers_with_a_unit_are_a_number_target_and_other_units_are_none():
+    weights = [f"{i / 4} kg" for i in range(ROWS)]
+    assert Schema.infer(table(label=weights), "label").targets == {"label": "number"}
+    target = asked("w", "number").fit(weights)
+    assert target.unit_written == "kg"
+    assert target.unseen(["3 kg", "3", "3 lb"]) == {"3 lb": 1}
+
+
+def test_ambiguous_thousands_say_so():
+    assert tell(Table.build({"x": ["1,234", "5,678", "9,123"] * 9}), "x").why == (
+        "3 different numbers; the comma of '1,234' parts thousands, for no cell tells otherwise"
+    )
+
+
+def test_labels_in_per_cent_are_sorted_by_value():
+    values = ["10%", "5%", "20%"] * 20
+    assert Schema.infer(table(label=values), "label").targets == {"label": "classes"}
+    assert asked("label", "classes").fit(values).classes == ("5%", "10%", "20%")
+
+
+def test_a_sign_that_stands_for_missing_values_is_named():
+    guess = tell(Table.build({"x": ["1.5", "?", "2.5"] * 20}), "x")
+    assert guess.kind == "number"
+    assert guess.why.endswith("; '?' stands for a missing value (20 cells)")
+    assert kind(["1", "+", "-"] * 20) == "category"
+    why = "40 different whole numbers; '?' stands for a missing value (2 cells)"
+    assert tell_target([*map(str, range(40)), "?", "?"]) == ("number", why)
+
+
+def test_numbers_of_other_types_and_lists_without_spaces():
+    assert kind([Decimal("1.10"), Decimal("2.25"), Decimal("3.00")] * 20) == "number"
+    assert kind(["0,1,2,3", "5,6,7", "1,2,8,9"] * 20) == "series"
+    assert kind(["1,234,567", "2,345,678", "3,456,789"] * 20) == "number"
+    assert kind([Path(f"a/{i}.png") for i in range(20)]) == "image"
+
+
+def test_a_vector_of_columns_with_decimal_commas_remembers_them():
+    columns = {"a": ["0,5", "1,234", "2,5"], "b": ["1", "2", "3"]}
+    told = {"fields": {"v": {"kind": "vector", "columns": ["a", "b"]}}}
+    schema = Schema.infer(Table.build(columns), None, told)
+    assert schema.fields["v"].options["decimal"] == ","
+    alone = Table.build({"a": ["1,234"], "b": ["2"]})
+    assert cells(alone, schema.fields["v"])[0].tolist() == pytest.approx([1.234, 2])
+    assert schema.fields["v"].processor_options == {}

@@ -13,7 +13,7 @@ from PIL import Image
 from test_clean_audio import RATE, VOICES, noisy
 
 from polymodal.core.errors import BadArgument, MissingExtra
-from polymodal.data.media.cell import Sound
+from polymodal.data.media.sound import Sound
 from polymodal.ops.speech.turns import by_energy
 
 SECOND = np.arange(RATE) / RATE

@@ -11,10 +11,9 @@ import torch
 from ops import applied, run
 
 from polymodal.core.errors import BadArgument, MissingExtra
-from polymodal.data.media.cell import Sound
+from polymodal.data.media.sound import Sound
 from polymodal.nn.signal.cepstra import autocorrelation, levinson
 from polymodal.ops.speech.formant import PHONEMES, RATE, phonemes
-from polymodal.ops.speech.sound import at_rate
 from polymodal.ops.speech.synthesis import joined, recordings, speak
 
 DIGITS = ["one", "two", "five", "six", "seven"]
@@ -281,7 +280,7 @@ def test_whisper_told_the_words(tiny_whisper, tmp_path, monkeypatch, at_once):
 
     begin = {"english": ["<|startoftranscript|>"], "many": ["<|startoftranscript|>", "<|en|>", "<|transcribe|>"]}[kind]
     start = processor.tokenizer.convert_tokens_to_ids([*begin, "<|notimestamps|>"])
-    heard = processor.feature_extractor(at_rate(Sound(NOISE, 8000), 16000), sampling_rate=16000, return_tensors="pt")
+    heard = processor.feature_extractor(Sound(NOISE, 8000).at(16000), sampling_rate=16000, return_tensors="pt")
     chances = []
     for word in words:
         chances.append(0.0)

@@ -10,7 +10,8 @@ from test_clean_image import PHOTOS, photo
 
 from polymodal.core.errors import BadArgument
 from polymodal.core.registry import options
-from polymodal.data.media.cell import Media, Sound
+from polymodal.data.media.cell import Media
+from polymodal.data.media.sound import Sound
 from polymodal.ops import AUGMENT
 from polymodal.ops.augment.audio import add_noise, moved_times, stretch
 from polymodal.ops.augment.image import rectangle, swap_sides

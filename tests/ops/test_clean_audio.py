@@ -7,7 +7,7 @@ import pytest
 from ops import run
 
 from polymodal.core.errors import BadArgument
-from polymodal.data.media.cell import Sound
+from polymodal.data.media.sound import Sound
 from polymodal.ops.clean.audio import activity, bit_error, clipped_share, fingerprint, levels, loudness
 
 RATE = 8000

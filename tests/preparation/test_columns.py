@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -83,3 +84,13 @@ def test_a_row_refused_after_a_new_column_was_made_goes_out_as_it_came(tmp_path)
     aside = pq.read_table(tmp_path / "out" / "set_aside.parquet").to_pylist()
     assert [line["id"] for line in aside] == [f"r{i}" for i in range(6, ROWS)]
     assert aside[0]["sound"] == "a.wav"
+
+
+def test_prepare_reads_numbers_as_their_column_writes_them(tmp_path):
+    values = [f"{1 + i / 1000:.3f}".replace(".", ",") for i in range(60)]
+    table = {"id": [f"r{i}" for i in range(62)], "x": [*values, "0,5", "2000,5"]}
+    steps = ["outliers", {"range": {"columns": "x", "least": 0.9}}]
+    done = prepare(table, steps, out=tmp_path / "out", workers=0, quiet=True)
+    aside = pq.read_table(done.folder / "set_aside.parquet").to_pylist()
+    assert {row["id"] for row in aside} == {"r60", "r61"}
+    assert read_table(done.table).column("x")[:60] == values, "as they were written"

@@ -8,7 +8,8 @@ import soundfile
 import torch
 
 from polymodal.core.errors import BadArgument, BadCell
-from polymodal.process.audio import AudioProcessor, Sound
+from polymodal.data.media.sound import Sound
+from polymodal.process.audio import AudioProcessor
 
 
 def tone(hertz=440.0, seconds=1.0, rate=16_000):
@@ -50,12 +51,12 @@ def test_beyond_full_scale_is_scaled_not_clipped():
 @pytest.mark.parametrize(
     ("data", "word"),
     [
-        (b"", "not a readable"),
-        (b"RIFF1234WAVE", "not a readable"),
-        (b"no sound at all", "not a readable"),
-        (encoded(np.zeros(0, np.float32), 8000, "WAV"), "no samples"),
-        (encoded(np.array([0.1, np.nan], np.float32), 8000, "WAV", "FLOAT"), "not finite"),
-        (encoded(np.array([0.1, np.inf], np.float32), 8000, "WAV", "FLOAT"), "not finite"),
+        (b"", "is empty"),
+        (b"RIFF1234WAVE", "is no sound of a known form"),
+        (b"no sound at all", "it looks like plain text"),
+        (encoded(np.zeros(0, np.float32), 8000, "WAV"), "holds no sample"),
+        (encoded(np.array([0.1, np.nan], np.float32), 8000, "WAV", "FLOAT"), "holds samples that are no numbers"),
+        (encoded(np.array([0.1, np.inf], np.float32), 8000, "WAV", "FLOAT"), "holds samples that are no numbers"),
     ],
 )
 def test_broken_files_are_bad_cells(data, word, tmp_path):

@@ -101,7 +101,7 @@ def png_that_claims(width, height, colour=2):
     return b"\x89PNG\r\n\x1a\n" + data
 
 
-@pytest.mark.parametrize("side", [10_000, 30_000, 2**31 - 1])
+@pytest.mark.parametrize("side", [13_400, 30_000, 2**31 - 1])
 def test_a_huge_png_is_refused_before_it_is_decoded(side):
     with pytest.raises(BadCell, match="pixels"):
         ImageProcessor().read(png_that_claims(side, side))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from polymodal.core.errors import BadArgument, BadCell, BadData
+from polymodal.core.errors import BadArgument, BadCell
 from polymodal.process.series import SeriesProcessor
 
 
@@ -73,13 +73,13 @@ def test_bad_cells(cell, word):
 @pytest.mark.parametrize(
     ("name", "content", "word"),
     [
-        ("a.npy", b"", "not a readable"),
-        ("a.npy", b"\x93NUMPY", "not a readable"),
-        ("a.csv", b"", "no line"),
+        ("a.npy", b"", "is empty"),
+        ("a.npy", b"\x93NUMPY", "cut short or damaged"),
+        ("a.csv", b"names", "no line"),
         ("a.csv", b"1,2\n3\n", "differ"),
-        ("a.csv", b"1,2\n3,x\n", "not a readable"),
-        ("a.csv", b"\xff\xfe\x00", "not a readable"),
-        ("a.xlsx", b"PK", "ends in '.xlsx'"),
+        ("a.csv", b"1,2\n3,x\n", "could not convert"),
+        ("a.csv", b"\xff\xfe\x00", "is neither an array"),
+        ("a.xlsx", b"PK\x03\x04", "cut short or damaged"),
     ],
 )
 def test_broken_files_are_bad_cells(name, content, word, tmp_path):
@@ -99,7 +99,7 @@ def test_other_channels_than_in_training():
     processor.fit([np.zeros((5, 2), np.float32)])
     with pytest.raises(BadCell, match="3 channels where training has 2"):
         processor.read(np.zeros((5, 3)))
-    with pytest.raises(BadData, match="3 channels"):
+    with pytest.raises(BadCell, match="3 channels"):
         processor.process([np.zeros((5, 3), np.float32)])
 
 

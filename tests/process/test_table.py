@@ -145,3 +145,19 @@ def test_columns_without_any_value_do_no_harm():
     assert np.isfinite(arrays["numbers"]).all()
     dates = fitted([{"a": float(i), "b": None} for i in range(40)], types={"b": "date"})
     assert dates.facts()["numbers"] == ["a", "b (time)"]
+
+
+def test_a_row_alone_is_read_as_its_column_was():
+    rows = [{"x": f"{i / 8}".replace(".", ",")} for i in range(80)]
+    processor = TableProcessor()
+    processor.fit([processor.read(row) for row in rows])
+    assert processor.columns_[0].decimal == ","
+    again = TableProcessor()
+    again.load_state(processor.state())
+    given = [processor.read({"x": cell}) for cell in ("1,125", 1.125)]
+    numbers = again.process(given)["numbers"]
+    assert numbers[0] == numbers[1]
+    old = processor.state()
+    del old["columns"][0]["decimal"]
+    again.load_state(old)
+    assert again.columns_[0].decimal == ".", "of a bundle made before"

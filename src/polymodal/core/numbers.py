@@ -1,28 +1,143 @@
-"""The number that a cell is."""
+"""The number that a cell is, as its column writes numbers."""
 
 from __future__ import annotations
 
 import math
 import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
-_ADORNED = re.compile(r"[$€£¥]?\s*([+-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?)\s*[$€£¥%]?")
+import numpy as np
+
+_GROUPS = " '’_\u00a0\u2009\u202f"  # what may stand between groups of three digits, besides comma and point
+MONEY = "$€£¥₹₽₩₺₪"
+_CURRENCY = r"(?:[A-Za-z]{0,2}[^\w\s.,+−-]{1,2}|[A-Z]{3}\s)?"  # "$", "US$", "EUR 5"; not the letters of a code
+_NUMBER = re.compile(
+    rf"(?P<before>{_CURRENCY})\s*(?P<sign>[+−-]?)\s*(?P<between>{_CURRENCY})\s*"
+    rf"(?P<digits>\d[\d.,{_GROUPS}]*|[.,]\d+)(?P<exponent>[eE][+-]?\d+)?\s*(?P<after>[^\d]{{0,16}})"
+)
+_WHOLE = re.compile(rf"\d*|\d{{1,3}}([.,{_GROUPS}]\d{{3}})+")
+_PLAIN_UNIT = re.compile(rf"[%‰{MONEY}]?")  # beside which a number is a number without its column
+_OPEN = re.compile(r"[1-9]\d{0,2}")  # before one comma or point and three digits: thousands, or decimals
+_FLOAT = re.compile(  # with one point at most, which shows no more than that
+    r"\s*[+-]?\d*\.?\d*(?:[eE][+-]?\d+)?\s*"
+)
+_MARK = re.compile(r"[\W_]+")
 
 
-def as_number(value: Any) -> float | None:
-    """The finite number that a cell is, or None.
+@dataclass(frozen=True)
+class Notation:
+    """How a column writes its numbers.
 
-    "1,234.5", "$5" and "12 %" are numbers; bools, digits with underscores and decimal commas ("3,14") are not.
+    `decimal` is the sign before the decimals where a cell leaves that open: "1,234" is 1234 or 1.234, "1.234" is 1.234
+    or 1234. `unit` is the commonest one, which a cell may leave out; in another unit a cell is no number of the column.
+    `why` says in words what was decided of cells that leave it open, empty where there are none.
     """
-    if isinstance(value, bool):
+
+    decimal: str = "."
+    unit: str = ""
+    why: str = field(default="", compare=False)
+
+    @classmethod
+    def of(cls, cells: Iterable[Any]) -> Notation:
+        """Told from all cells of a column (None = missing): those that leave it open are as the others are written."""
+        texts = [cell for cell in cells if isinstance(cell, str)]
+        if all(map(_FLOAT.fullmatch, texts)):
+            return cls()
+        units, shown, unsure = Counter[str](), Counter[str](), ""
+        example: dict[str, str] = {}
+        for text in texts:
+            if (parsed := _parsed(text, ".")) is None:
+                continue
+            _, unit, sign = parsed
+            units[unit] += 1
+            shown[sign] += 1
+            example.setdefault(sign, text)
+            unsure = unsure or (text if not sign and "," in text else "")
+        decimal = "," if shown[","] > shown["."] else "."
+        del units[""]
+        unit = min(units, key=lambda unit: (-units[unit], unit)) if units else ""
+        why = ""
+        if decimal == ",":
+            why = f"the comma is before decimals, as in {example[',']!r}"
+        elif unsure:
+            clear = f"as {example['.']!r} tells" if "." in example else "for no cell tells otherwise"
+            why = f"the comma of {unsure!r} parts thousands, {clear}"
+        return cls(decimal, unit, why)
+
+    def number(self, cell: Any) -> float | None:
+        """The finite number that a cell of the column is, or None."""
+        number = None if cell is None else read_number(cell, self.decimal)
+        return number[0] if number is not None and number[1] in ("", self.unit) else None
+
+    def numbers(self, cells: Iterable[Any]) -> np.ndarray:
+        """float64 [n], NaN where a cell is missing or no number of the column."""
+        return np.array([math.nan if (n := self.number(cell)) is None else n for cell in cells], np.float64)
+
+
+def read_number(cell: Any, decimal: str = ".") -> tuple[float, str] | None:
+    """A cell as its finite value and its unit (currency or suffix, "" for none), or None where it is no number.
+
+    "1,234.5", "1.234,5", "1 234", "3,14", "−3", "1e5", "$5", "12 %" and "3 kg" are numbers; bools are not.
+    `decimal` says what a single comma or point before three digits is: see `Notation`, which asks the column.
+    """
+    if isinstance(cell, str):
+        if (decimal == "." or "." not in cell) and _FLOAT.fullmatch(cell):
+            try:
+                value = float(cell)
+            except ValueError:  # a sign or a point alone
+                return None
+            return (value, "") if math.isfinite(value) else None
+        parsed = _parsed(cell, decimal)
+        return parsed and parsed[:2]
+    if isinstance(cell, bool) or not isinstance(cell, int | float | Decimal):
         return None
-    if isinstance(value, str):
-        text = value.replace("_", "x")  # Python reads 1_000 as a number; people do not write it
-        try:
-            value = float(text)
-        except ValueError:
-            adorned = _ADORNED.fullmatch(text.strip())
-            value = float(adorned[1].replace(",", "")) if adorned else None
-    if isinstance(value, int | float):
-        return float(value) if math.isfinite(value) else None
-    return None
+    try:
+        value = float(cell)
+    except (OverflowError, ValueError):
+        return None
+    return (value, "") if math.isfinite(value) else None
+
+
+def as_number(cell: Any, decimal: str = ".") -> float | None:
+    """The finite number that a cell is by itself, in no unit but a currency or per cent; None for anything else."""
+    number = read_number(cell, decimal)
+    return number[0] if number is not None and _PLAIN_UNIT.fullmatch(number[1]) else None
+
+
+def without_mark(cells: Sequence[Any]) -> list[Any]:
+    """The cells less the one sign that stands for a missing value: "?", "-" or the like, up to half of the cells.
+
+    Several such signs (+, -) mean something, and all cells are given back.
+    """
+    marks = {cell.strip() for cell in cells if isinstance(cell, str) and _MARK.fullmatch(cell.strip())}
+    if len(marks) != 1:
+        return list(cells)
+    rest = [cell for cell in cells if not (isinstance(cell, str) and cell.strip() in marks)]
+    return rest if 2 * len(rest) >= len(cells) else list(cells)
+
+
+def _parsed(text: str, decimal: str) -> tuple[float, str, str] | None:
+    """Value, unit, and the decimal sign that the text shows, "" where it leaves that open."""
+    parts = _NUMBER.fullmatch(text.strip())
+    if parts is None:
+        return None
+    digits = parts["digits"].rstrip(_GROUPS)
+    marks = [mark for mark in digits if not mark.isdigit()]
+    whole, fraction, shown = digits, "", ""
+    if marks and (last := marks[-1]) in ".,":
+        head, tail = digits.rsplit(last, 1)
+        if marks.count(last) > 1:
+            shown = "," if last == "." else "."
+        elif len(set(marks)) > 1 or len(tail) != 3 or not _OPEN.fullmatch(head):
+            whole, fraction, shown = head, tail, last
+        elif last == decimal:
+            whole, fraction = head, tail
+    if not _WHOLE.fullmatch(whole):
+        return None
+    value = float(re.sub(r"\D", "", whole or "0") + "." + (fraction or "0") + (parts["exponent"] or ""))
+    unit = (parts["before"] + parts["between"] + parts["after"]).strip().lower()
+    return (-value if parts["sign"] in ("-", "−") else value, unit, shown) if math.isfinite(value) else None

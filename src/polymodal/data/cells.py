@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, overload
@@ -10,12 +9,14 @@ from typing import Any, overload
 import numpy as np
 
 from polymodal.core.errors import BadCell, BadData, UnknownName, suggest
+from polymodal.core.numbers import as_number
 from polymodal.data.kinds import KINDS
 from polymodal.data.links import link_cells
+from polymodal.data.media.array import map_array, read_array
 from polymodal.data.paths import is_foreign, is_link, resolve
 from polymodal.data.schema import Field
 from polymodal.data.tables.table import Lazy, Table
-from polymodal.data.values import as_array, as_number
+from polymodal.data.values import as_array
 
 
 class Cells(Sequence[Any]):
@@ -70,8 +71,8 @@ def cells(table: Table, field: Field) -> Cells:
         columns = {column: table.column(column) for column in field.columns}
         return Cells(len(table), lambda row: _record({name: values[row] for name, values in columns.items()}))
     if len(field.columns) > 1:
-        many = [table.column(column) for column in field.columns]
-        return Cells(len(table), lambda row: _stacked([values[row] for values in many]))
+        many, decimal = [table.column(column) for column in field.columns], field.options.get("decimal", ".")
+        return Cells(len(table), lambda row: _stacked([values[row] for values in many], decimal))
     values = table.column(field.columns[0])
     read = {"text": _text_file if field.options.get("files") else _text, "numbers": _numbers, "file": _media}
     one = read[field.about.cell]
@@ -121,7 +122,7 @@ def _text_file(value: Any, base: Path) -> str:
 
 def _numbers(value: Any, base: Path) -> Any:
     if isinstance(value, Lazy | bytes):
-        return _unpacked(value.load() if isinstance(value, Lazy) else value)
+        return read_array(value.load() if isinstance(value, Lazy) else value)
     if isinstance(value, str) and KINDS.of_file(value):
         return _media(value, base)
     array = as_array(value)
@@ -133,18 +134,11 @@ def _numbers(value: Any, base: Path) -> Any:
     return array
 
 
-def _unpacked(content: bytes) -> np.ndarray:
-    try:
-        return np.load(io.BytesIO(content), allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise BadCell(f"is no array in .npy form: {error}") from error
-
-
-def _stacked(values: Sequence[Any]) -> np.ndarray | None:
+def _stacked(values: Sequence[Any], decimal: str) -> np.ndarray | None:
     """One number a column, NaN where one is missing; None where all are."""
     if all(value is None for value in values):
         return None
-    numbers = [np.nan if value is None else as_number(value) for value in values]
+    numbers = [np.nan if value is None else as_number(value, decimal) for value in values]
     wrong = [value for value, number in zip(values, numbers) if number is None]
     if wrong:
         raise BadCell(f"holds {str(wrong[0])[:40]!r}, where a number was expected")
@@ -179,16 +173,11 @@ def _opened(base: Path, field: Field) -> Any:
     path = resolve(base, str(field.options["array"]))
     if not path.is_file():
         raise BadData(f"Field {field.name!r}: the array {path} does not exist; it is sought from the table's folder.")
+    key = field.options.get("key")
     try:
-        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise BadData(f"Field {field.name!r}: {path} cannot be read as an array: {error}.") from error
-    if isinstance(loaded, np.ndarray):
-        return loaded
-    key = field.options.get("key") or (loaded.files[0] if len(loaded.files) == 1 else None)
-    if key is None:
-        listed = ", ".join(loaded.files)
-        raise BadData(f"Field {field.name!r}: {path.name} holds several arrays ({listed}); say which with `key`.")
-    if key not in loaded.files:
-        raise UnknownName(f"Field {field.name!r}: {path.name} holds no array {key!r}.{suggest(key, loaded.files)}")
-    return loaded[key]
+        return map_array(path, key)
+    except BadCell as error:
+        raise BadData(f"Field {field.name!r}: {error.reason}.") from error
+    except KeyError as error:
+        near = suggest(str(key), error.args)
+        raise UnknownName(f"Field {field.name!r}: {path.name} holds no array {key!r}.{near}") from error

@@ -11,10 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from polymodal.core.errors import BadCell
+from polymodal.core.numbers import Notation, read_number, without_mark
 from polymodal.data.kinds import KINDS
+from polymodal.data.media.array import map_array
 from polymodal.data.paths import is_link, resolve
 from polymodal.data.tables.table import Lazy, Table
-from polymodal.data.values import as_array, as_number, looks_like_date, looks_numeric
+from polymodal.data.values import as_array, looks_like_date, looks_numeric
 from polymodal.targets.labels import labels_of
 
 MOST = 0.8  # the share of cells that decides; the rest are reported as not of the column's kind
@@ -24,6 +27,7 @@ PROBES = 8  # .npy headers opened to tell a vector from a series
 ARRAY = "array"  # a file of one, whose shape tells which kind it is
 FEW = 20  # distinct values that make a category whatever the number of rows, and classes of a whole-number target
 _ID_NAME = re.compile(r"(^|[_\s.-])(id|ids|uuid|guid|key|index|idx)$|^unnamed|^column_1$|[a-z](Id|ID)$", re.ASCII)
+_PARTED = re.compile(r"[\s,;]+")
 _CODE_NAME = re.compile(r"zip|postal|postcode|plz|code$", re.IGNORECASE)
 
 
@@ -74,12 +78,15 @@ def tell_target(values: Sequence[Any]) -> tuple[str, str]:
         parts = {label for value in present for label in labels_of(value)}
         if len(parts) < len(set(map(str, present))) or len(piped) > len(present) / 2:
             return "multilabel", f"cells like {_short(piped[0])} hold several of {len(parts)} labels"
-    numbers = [number for value in present if (number := as_number(value)) is not None]
-    if present and len(numbers) >= MOST * len(present):
+    given = without_mark(present)
+    notation = Notation.of(given)
+    numbers = [number for value in given if (number := notation.number(value)) is not None]
+    if given and len(numbers) >= MOST * len(given):
         distinct = len(set(numbers))
         whole = all(number.is_integer() for number in numbers)
         if not whole or distinct > FEW:
-            return "number", f"{distinct} different {'whole ' if whole else ''}numbers"
+            why = f"{distinct} different {'whole ' if whole else ''}numbers{_in_words(notation)}"
+            return "number", why + _mark_in_words(present, given)
         return "classes", f"{distinct} different whole numbers"
     return "classes", f"{len(set(map(str, present)))} different values"
 
@@ -151,8 +158,8 @@ def _tell_npy(table: Table, column: str) -> Guess:
     named = [(base, value) for base, value in zip(table.bases, table.column(column)) if isinstance(value, str)]
     for base, value in [pair for pair in named if KINDS.of_file(pair[1]) == ARRAY][:PROBES]:
         try:
-            shapes.append(np.load(resolve(base, value), mmap_mode="r").shape)
-        except (OSError, ValueError, EOFError):
+            shapes.append(map_array(resolve(base, value)).shape)
+        except BadCell:
             continue  # a broken file tells nothing here; reading it will name it
     if not shapes:
         return Guess("vector", f"none of the first {PROBES} could be opened, so vectors are assumed")
@@ -160,7 +167,10 @@ def _tell_npy(table: Table, column: str) -> Guess:
 
 
 def _tell_lists(sample: Sequence[Any]) -> Guess | None:
-    judged = [array for value in sample if _may_be_list(value) and (array := as_array(value)) is not None]
+    lists = [value for value in sample if _may_be_list(value)]
+    if 2 * sum(isinstance(value, str) and read_number(value) is not None for value in lists) > len(lists):
+        return None  # 1,234,567
+    judged = [array for value in lists if (array := as_array(value)) is not None]
     if len(judged) < MOST * len(sample):
         if any(isinstance(value, list | tuple | dict) for value in sample):
             kind = next(type(value).__name__ for value in sample if isinstance(value, list | tuple | dict))
@@ -173,24 +183,28 @@ def _may_be_list(value: Any) -> bool:
     if not isinstance(value, str):
         return isinstance(value, list | tuple)
     text = value.strip()
-    return text.startswith("[") or (text[:1] in "+-.0123456789" and len(text.split()) > 2)
+    return text.startswith("[") or (text[:1] in "+-.0123456789" and len(_PARTED.split(text, maxsplit=2)) > 2)
 
 
 def _tell_values(column: str, present: Sequence[Any], distinct: int) -> Guess:
-    sample = present[:: max(1, len(present) // SAMPLE)]
+    sample = without_mark(present[:: max(1, len(present) // SAMPLE)])
     if all(isinstance(value, bool) for value in sample):
         return Guess("category", "true or false")
     if sum(map(looks_like_date, sample)) >= MOST * len(sample):
         return Guess("date", f"dates such as {present[0]}")
     if sum(map(looks_numeric, sample)) >= MOST * len(sample):
-        return _tell_numbers(column, present, distinct)
+        given = without_mark(present)
+        notation = Notation.of(given)
+        numbers = [number for value in given if (number := notation.number(value)) is not None]
+        if len(numbers) >= MOST * len(given):
+            said = _in_words(notation) + _mark_in_words(present, given)
+            rest = len(given) - len(numbers)
+            return _tell_numbers(column, given, numbers, f"{said}; {rest:,} cells are not numbers" if rest else said)
     return _tell_words(column, [str(value) for value in present], distinct)
 
 
-def _tell_numbers(column: str, present: Sequence[Any], distinct: int) -> Guess:
-    numbers = [number for value in present if (number := as_number(value)) is not None]
-    rest = 0 if len(numbers) == len(present) else sum(not looks_numeric(value) for value in present)
-    mixed = f"; {rest:,} cells are not numbers" if rest else ""
+def _tell_numbers(column: str, present: Sequence[Any], numbers: Sequence[float], mixed: str) -> Guess:
+    distinct = len(set(map(_hashable, present)))
     whole = all(number.is_integer() for number in numbers)
     if whole and len(numbers) == distinct and len(numbers) >= FEW // 2:
         if _ID_NAME.search(column):
@@ -206,6 +220,18 @@ def _tell_numbers(column: str, present: Sequence[Any], distinct: int) -> Guess:
         said = f"{distinct:,} whole numbers under the name of a code{mixed}"
         return Guess("number", f"{said}; kept as a number, since neighbouring codes are often alike")
     return Guess("number", f"{distinct:,} different numbers{mixed}")
+
+
+def _in_words(notation: Notation) -> str:
+    return f"; {notation.why}" if notation.why else ""
+
+
+def _mark_in_words(present: Sequence[Any], given: Sequence[Any]) -> str:
+    """What is said of the sign that was taken for a missing value."""
+    if len(given) == len(present):
+        return ""
+    mark = next(value for value in present if isinstance(value, str) and not any(map(str.isalnum, value)))
+    return f"; {mark.strip()!r} stands for a missing value ({len(present) - len(given):,} cells)"
 
 
 def _tell_words(column: str, present: Sequence[str], distinct: int) -> Guess:

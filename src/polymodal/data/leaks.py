@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from polymodal.core.numbers import as_number
+from polymodal.core.numbers import Notation
 from polymodal.targets.labels import label_of
 
 ROWS_A_VALUE = 5  # below so many rows a value, a column decides the target by accident
@@ -31,8 +31,8 @@ def leak(column: str, values: Sequence[Any], target: str, answers: Sequence[Any]
     if all(label_of(value) == label_of(answer) for value, answer in pairs):
         return said + "the cells are equal" + end
     if numbers:
-        read = [(as_number(value), as_number(answer)) for value, answer in pairs]
-        both = np.array([pair for pair in read if None not in pair], dtype=np.float64)
+        both = np.stack([Notation.of(cells).numbers(cells) for cells in zip(*pairs)], axis=1)
+        both = both[np.isfinite(both).all(axis=1)]
         if len(both) >= 10 and (np.ptp(both, axis=0) > 0).all() and abs(_correlation(both)) > LINEAR:
             return said + "one is the other in different units" + end
         return None

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from polymodal.core.errors import BadArgument, BadData, UnknownName, suggest
+from polymodal.core.numbers import as_number
 from polymodal.data.paths import resolve
 from polymodal.data.tables.delimited import read_delimited
 from polymodal.data.tables.table import Table
-from polymodal.data.values import as_number
 
 READS = {
     "earlier": (

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from polymodal.core.errors import BadData, UnknownName, suggest
+from polymodal.core.numbers import Notation
 from polymodal.core.registry import Spec, label
 from polymodal.data.infer import Guess, tell, tell_target
 from polymodal.data.kinds import KINDS, Kind
@@ -19,16 +20,16 @@ from polymodal.targets.base import NUMBER, asked
 
 __all__ = ["Field", "Schema"]
 
-DATA_OPTIONS = ("array", "row", "key", "files", "many")
+DATA_OPTIONS = ("array", "row", "key", "files", "many", "decimal")
 
 
 @dataclass(frozen=True)
 class Field:
     """One stream: its kind, the columns that it reads, options, and why it was taken for this.
 
-    The options `array`, `row`, `key` (numbers in a .npy or .npz file beside the table), `files` (text in files) and
-    `many` (each column holds an item of its own, as a photo's five captions do) are obeyed by the data layer;
-    `processor_options` are the rest.
+    The options `array`, `row`, `key` (numbers in a .npy or .npz file beside the table), `files` (text in files),
+    `decimal` ("," where the columns of a vector have decimal commas) and `many` (each column holds an item of its own,
+    as a photo's five captions do) are obeyed by the data layer; `processor_options` are the rest.
     """
 
     name: str
@@ -86,7 +87,7 @@ class Schema:
         warnings: list[str] = []
         rest = [c for c in table.columns if c not in taken and c not in ignored]
         if said.fields:
-            fields = _described(said, taken, targets, ignored)
+            fields = _described(table, said, taken, targets, ignored)
             read = {column for one in fields.values() for column in one.columns}
             ignored |= {c: "not among the fields of the schema" for c in rest if c not in read}
         else:
@@ -174,7 +175,7 @@ def _roles(table: Table, said: Overrides, targets: Mapping[str, Spec], notes: di
 
 
 def _described(
-    said: Overrides, taken: set[str], targets: Mapping[str, Spec], ignored: dict[str, str]
+    table: Table, said: Overrides, taken: set[str], targets: Mapping[str, Spec], ignored: dict[str, str]
 ) -> dict[str, Field]:
     """The fields that the schema lists; patterns pass over targets, group, id and split."""
     fields = {}
@@ -184,7 +185,12 @@ def _described(
         elif clash := sorted(one.named & set(targets)):
             raise BadData(f"Field {name!r} reads column {clash[0]!r}, which is the target.")
         columns = tuple(column for column in one.columns if column in one.named or column not in taken)
-        fields[name] = Field(name, one.kind, columns, dict(one.options), "as the schema says")
+        options = dict(one.options)
+        if KINDS[one.kind].takes_array and len(columns) > 1 and "many" not in options:
+            # decided once, on the rows that train: a new row alone may leave open what its commas are
+            decimal = Notation.of([cell for column in columns for cell in table.column(column)]).decimal
+            options = {"decimal": decimal, **options} if decimal == "," else options
+        fields[name] = Field(name, one.kind, columns, options, "as the schema says")
     return fields
 
 

@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from polymodal.core.numbers import as_number as as_number
+from polymodal.core.numbers import MONEY, read_number
 
-_DIGITS = r"(?:\d{1,3}(?:[.,' ]\d{3})+|\d+)(?:[.,]\d+)?"
-_MEASURE = re.compile(rf"(?:[$€£¥]|[A-Z]{{3}}\s|[+-])?\s*[+-]?{_DIGITS}\s*(?:[^\W\d_]{{1,4}}[²³]?|°[CF]?|%|[$€£¥])?")
+_SHORT_UNIT = re.compile(rf"[^\W\d_]{{0,4}}[²³]?|°[cf]?|[a-z]{{0,2}}[%‰{MONEY}]")
 _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
 _DATE = re.compile(
     rf"(?:\d{{4}}[-/.]\d{{1,2}}[-/.]\d{{1,2}}|\d{{1,2}}[-/.]\d{{1,2}}[-/.](?:\d{{4}}|\d{{2}})|"
@@ -22,9 +21,10 @@ _DATE = re.compile(
 )
 
 
-def looks_numeric(value: Any) -> bool:
-    """Whether a cell is a number, or digits with separators and at most a short unit ("3 kg", "EUR 1.234,50")."""
-    return as_number(value) is not None or (isinstance(value, str) and bool(_MEASURE.fullmatch(value.strip())))
+def looks_numeric(cell: Any) -> bool:
+    """Whether a cell is a number with at most a short unit ("3 kg", "EUR 1.234,50")."""
+    number = read_number(cell)
+    return number is not None and bool(_SHORT_UNIT.fullmatch(number[1]))
 
 
 def looks_like_date(value: Any) -> bool:
@@ -56,7 +56,7 @@ def _parse_list(text: str) -> list[Any] | None:
     if text.startswith("["):
         try:
             return json.loads(text.replace("NaN", "null").replace("nan", "null"))
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
     parts = re.split(r"[\s,;]+", text)
     try:

@@ -18,7 +18,7 @@ from polymodal.ops import AUGMENT
 from polymodal.ops.rows import Refused, Row, Rows
 from polymodal.preparation.parts import MediaFolder
 from polymodal.preparation.recipe import Recipe, catalogue_of
-from polymodal.preparation.run import column_cells, kinds_of
+from polymodal.preparation.run import column_cells, kinds_of, notations_of
 from polymodal.targets.base import CLASSES
 
 
@@ -66,9 +66,10 @@ def _copies(
     cell_of = {name: column_cells(plan.table, name, kind) for name, kind in kinds.items()}
     cell_of |= {name: plan.table.column(name).__getitem__ for name in labels}
     media = MediaFolder(folder, tuple(c for c, k in kinds.items() if k in MEDIA_KINDS))
-    numbers = plan.rows("train").tolist()
+    numbers, ways = plan.rows("train").tolist(), notations_of(plan.table, kinds)
     rows = [
-        Row(plan.table.ids[i], i, {name: cell(i) for name, cell in cell_of.items()}, kinds, "train") for i in numbers
+        Row(plan.table.ids[i], i, {c: cell(i) for c, cell in cell_of.items()}, kinds, "train", notations=ways)
+        for i in numbers
     ]
     made: list[Row] = []
     broken: list[Refused] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, final
 
 import numpy as np
@@ -165,13 +165,13 @@ class BatchOp(Op):
     def work(self, rows: Rows) -> None:
         """Change `rows` in place; rows set aside go from `kept` to `refused`."""
 
-    def values(self, rows: Rows, column: str) -> list[Any]:
+    def values(self, rows: Rows, column: str, read: Callable[[Row, str], Any] = Row.get) -> list[Any]:
         """The decoded cells of a column, None where missing; rows whose cell is broken are set aside first."""
         found: list[Any] = []
         broken: dict[int, str] = {}
         for i, row in enumerate(rows.kept):
             try:
-                found.append(row.get(column))
+                found.append(read(row, column))
             except BadCell as error:
                 broken[i] = f"{column}: {error.reason}"
         self.refuse(rows, broken)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from polymodal.core.errors import BadArgument, suggest
+from polymodal.core.numbers import Notation, as_number
 from polymodal.data.media.cell import MEDIA_KINDS, Media
 
 SAMPLES = 4  # changes of each op that a batch remembers for the report
@@ -34,12 +35,18 @@ class Row:
     kinds: Mapping[str, str]
     part: str = ""  # train, valid, test, or nothing where the data say none
     copy: int = 0
+    notations: Mapping[str, Notation] = field(default_factory=dict)  # how columns of numbers are written
     changed: dict[str, tuple[Any, Any]] = field(default_factory=dict)  # column -> before and after, of the present op
 
     def get(self, column: str) -> Any:
         """The cell of a column; media are decoded. None where it is missing. Raises `BadCell` for a broken file."""
         value = self.cells.get(column)
         return value.value() if isinstance(value, Media) else value
+
+    def amount(self, column: str) -> float | None:
+        """The finite number that a cell is, as its column writes numbers; None where it is none."""
+        notation = self.notations.get(column)
+        return as_number(self.cells.get(column)) if notation is None else notation.number(self.cells.get(column))
 
     def put(self, column: str, value: Any) -> None:
         """Set a cell, which may be of a new column. For a media column `value` is the decoded picture or sound."""
@@ -60,7 +67,7 @@ class Row:
     def copied(self, place: int, k: int) -> Row:
         """A further row made from this one: the `k`-th that the op at `place` in the recipe makes."""
         copy = self.copy * 4096 + place * 64 + k + 1
-        return Row(f"{self.id}~{place}.{k}", self.number, dict(self.cells), self.kinds, self.part, copy)
+        return Row(f"{self.id}~{place}.{k}", self.number, dict(self.cells), self.kinds, self.part, copy, self.notations)
 
 
 @dataclass(frozen=True)

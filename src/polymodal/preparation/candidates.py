@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.errors import BadCell, MissingExtra
-from polymodal.data.media.cell import MEDIA_KINDS, Media, Sound
+from polymodal.data.media.cell import MEDIA_KINDS, Media
+from polymodal.data.media.sound import Sound
 from polymodal.ops.clean.audio import FRAME, levels, loudness
 from polymodal.ops.clean.language import identifier
 from polymodal.ops.clean.quality import count_words
 from polymodal.ops.clean.series import longest_run
-from polymodal.ops.clean.table import as_number, unit_of
+from polymodal.ops.clean.table import unit_of
 from polymodal.ops.clean.units import UNITS
 from polymodal.ops.rows import Row
 
@@ -138,7 +139,7 @@ def _numbers(rows: Sequence[Row], have: Mapping[str, list[str]], target: str | N
     for column in [c for kind in ("number", "category", "text", "id", "other") for c in have.get(kind, [])]:
         yield from _units(rows, column)
     for column in have.get("number", []):
-        values = np.array([n for row in rows if (n := as_number(row.cells.get(column))) is not None])
+        values = np.array([n for row in rows if (n := row.amount(column)) is not None])
         if column != target and len(values) >= 20:
             yield from _sentinel(values, column)
     for column in have.get("number", []):

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.files import writing
+from polymodal.core.numbers import Notation
 from polymodal.data.kinds import KINDS
 from polymodal.data.media.cell import Media
 from polymodal.ops.rows import Refused, Row
@@ -56,10 +57,10 @@ def write_rows(rows: Iterable[Row], path: Path) -> None:
             file.write(json.dumps(_row(row), ensure_ascii=False) + "\n")
 
 
-def read_rows(path: Path, kinds: Mapping[str, str]) -> list[Row]:
+def read_rows(path: Path, kinds: Mapping[str, str], notations: Mapping[str, Notation] | None = None) -> list[Row]:
     """What `write_rows` wrote."""
     with open(path, encoding="utf-8") as file:
-        return [row_of(json.loads(line), kinds) for line in file]
+        return [row_of(json.loads(line), kinds, notations) for line in file]
 
 
 def write_refused(refused: Iterable[Refused], path: Path) -> None:
@@ -84,9 +85,9 @@ def _row(row: Row) -> dict[str, Any]:
     return {"id": row.id, "number": row.number, "copy": row.copy, "part": row.part, "cells": cells}
 
 
-def row_of(told: Mapping[str, Any], kinds: Mapping[str, str]) -> Row:
+def row_of(told: Mapping[str, Any], kinds: Mapping[str, str], notations: Mapping[str, Notation] | None = None) -> Row:
     cells = {column: _value(value) for column, value in told["cells"].items()}
-    return Row(told["id"], told["number"], cells, kinds, told["part"], told["copy"])
+    return Row(told["id"], told["number"], cells, kinds, told["part"], told["copy"], notations or {})
 
 
 def _plain(value: Any) -> Any:

@@ -14,6 +14,7 @@ import numpy as np
 from polymodal.core.digest import fingerprint
 from polymodal.core.errors import BadArgument, BadCell, PolymodalError
 from polymodal.core.files import clear_unfinished, read_json, write_json
+from polymodal.core.numbers import Notation
 from polymodal.core.registry import plain
 from polymodal.core.trust import modules
 from polymodal.data.cells import cells
@@ -106,6 +107,12 @@ def kinds_of(table: Table, schema: Any = None) -> dict[str, str]:
     return {**found, **said.kinds, **dict.fromkeys(said.ignore, "ignore")}
 
 
+def notations_of(table: Table, kinds: Mapping[str, str]) -> dict[str, Notation]:
+    """How the columns of numbers are written that have a unit or decimal commas."""
+    told = {column: Notation.of(table.column(column)) for column in table.columns if kinds.get(column) == "number"}
+    return {column: way for column, way in told.items() if way != Notation()}
+
+
 def parts_of(table: Table, schema: Any = None) -> list[str]:
     """What each row is for, by the column `split` or the one that the schema names: train, valid or test, nothing where
     the cell is missing, and the cell itself where it is another word."""
@@ -158,7 +165,8 @@ def _claim(folder: Path, told: Mapping[str, Any], table: Table, resume: bool, *,
     # a working folder alone is of a run that was killed before it wrote its stamp: begin anew
     if folder.exists() and any(path.name != stamp.parent.name for path in folder.iterdir()):
         raise BadArgument(f"{folder} is not empty. Give another --out.")
-    write_json(stamp, {**told, "trust": modules(trust), "mark": mark})
+    ways = {column: (way.decimal, way.unit) for column, way in notations_of(table, kinds).items()}
+    write_json(stamp, {**told, "trust": modules(trust), "mark": mark, "notations": ways})
 
 
 def _digest(table: Table) -> str:

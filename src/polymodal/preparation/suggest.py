@@ -19,7 +19,7 @@ from polymodal.ops.base import Op
 from polymodal.ops.rows import Row, Rows
 from polymodal.preparation.candidates import Candidate, candidates
 from polymodal.preparation.recipe import Recipe
-from polymodal.preparation.run import column_cells, kinds_of, parts_of
+from polymodal.preparation.run import column_cells, kinds_of, notations_of, parts_of
 from polymodal.preparation.work import as_text
 from polymodal.report.wording import count
 from polymodal.runs.progress import Progress
@@ -146,8 +146,11 @@ class _Look:
         order = np.random.default_rng(seed).permutation(len(table))
         columns = {name: column_cells(table, name, kind) for name, kind in kinds.items()}
         media = any(kind in MEDIA_KINDS for kind in kinds.values())
+        ways = notations_of(table, kinds)
         every = {
-            int(i): Row(table.ids[i], int(i), {c: cell(i) for c, cell in columns.items()}, kinds, parts[i])
+            int(i): Row(
+                table.ids[i], int(i), {c: cell(i) for c, cell in columns.items()}, kinds, parts[i], notations=ways
+            )
             for i in sorted(order[:CELLS].tolist())
         }
         opened = min(_opened([every[i] for i in order[:PAIRS].tolist()]) if sample is None else sample, CELLS)

@@ -14,6 +14,7 @@ import numpy as np
 
 from polymodal.core.errors import BadCell
 from polymodal.core.files import read_json, write_json, writing
+from polymodal.core.numbers import Notation
 from polymodal.data.media.cell import MEDIA_KINDS, Media
 from polymodal.ops.base import BatchOp, Op
 from polymodal.ops.rows import Row, Rows, Tally
@@ -55,8 +56,8 @@ def run_part(values: Mapping[str, Any]) -> Iterator[Event]:
         yield Failed(os.strerror(error.errno)) if full else Failed.by(error)  # type: ignore[attr-defined]
 
 
-def ops_of(job: PartJob) -> tuple[list[Op], dict[str, str]]:
-    """The ops of the stage, with what earlier surveys settled; and the kinds of all columns."""
+def ops_of(job: PartJob) -> tuple[list[Op], dict[str, str], dict[str, Notation]]:
+    """The ops of the stage, with what earlier surveys settled; all columns' kinds, and how numbers are written."""
     work = Path(job.work)
     told = read_json(work / "work.json")
     recipe = Recipe.read(told["recipe"])
@@ -69,7 +70,7 @@ def ops_of(job: PartJob) -> tuple[list[Op], dict[str, str]]:
     kinds = dict(told["kinds"])
     for op in ops:
         kinds |= op.adds()
-    return chosen, kinds
+    return chosen, kinds, {column: Notation(*way) for column, way in told.get("notations", {}).items()}
 
 
 def save_arrays(arrays: Mapping[str, np.ndarray], path: Path) -> None:
@@ -87,8 +88,8 @@ def _survey(job: PartJob) -> None:
     out = Path(job.out)
     if out.exists():
         return
-    (op,), kinds = ops_of(job)
-    save_arrays(op.partial_fit(Rows(read_rows(Path(job.part), kinds))), out)
+    (op,), kinds, notations = ops_of(job)
+    save_arrays(op.partial_fit(Rows(read_rows(Path(job.part), kinds, notations))), out)
 
 
 def _apply(job: PartJob) -> None:
@@ -96,9 +97,9 @@ def _apply(job: PartJob) -> None:
     done = out.with_suffix(".json")
     if done.exists():
         return
-    ops, kinds = ops_of(job)
+    ops, kinds, notations = ops_of(job)
     media = MediaFolder(Path(job.media), tuple(c for c, k in kinds.items() if k in MEDIA_KINDS))
-    rows = Rows(read_rows(Path(job.part), kinds))
+    rows = Rows(read_rows(Path(job.part), kinds, notations))
     tallies = {op.place: Tally() for op in ops}
     for together, group in itertools.groupby(ops, lambda op: isinstance(op, BatchOp)):
         if together:

@@ -2,44 +2,32 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
-import soxr
 import torch
 from torch import Tensor
 
-from polymodal.core.errors import BadArgument, BadCell
+from polymodal.core.errors import BadArgument
+from polymodal.data.media.sound import Sound, read_sound
 from polymodal.process.base import Processor
 
 HIGHEST_RATE = 16_000  # Hz, when the rate is chosen: speech and most events lie below 8 kHz
 LONGEST = 10.0  # seconds, when the length is chosen
 
 
-@dataclass(frozen=True)
-class Sound:
-    """Mono samples, float32 [n] within -1..1, and their rate in Hz."""
-
-    samples: np.ndarray
-    rate: int
-
-
 class AudioProcessor(Processor):
-    """Reads what libsndfile reads (wav, flac, ogg, mp3 …), mixes channels to mono, resamples, crops or pads at the
-    end.
+    """Reads sounds as `data.media.sound` does, mixes channels to mono, resamples, crops or pads at the end.
 
     `rate` in Hz; None takes the training files' commonest, at most 16 kHz. `seconds` is the length kept from the
     beginning of a file; None takes the 95th percentile of the training files, at most 10 s. Never more than that is
     read from a file, however long it is.
 
-    Silence is allowed, files without samples or with NaN are `BadCell`. Loudness is kept: levelling is the encoder's.
+    Silence is allowed. Loudness is kept: levelling is the encoder's.
 
     Arrays: `samples` int16 [N, L], `length` int32 [N], how many of them are real. Facts: `rate`, `length`.
     """
@@ -58,21 +46,9 @@ class AudioProcessor(Processor):
 
     def read(self, cell: Any) -> Sound:
         """A path or bytes to mono sound at the file's own rate. Raises `BadCell`."""
-        try:
-            with soundfile.SoundFile(io.BytesIO(cell) if isinstance(cell, bytes) else str(cell)) as file:
-                rate = file.samplerate
-                samples = file.read(math.ceil((self.seconds or LONGEST) * rate), dtype="float32", always_2d=True)
-        except (soundfile.SoundFileError, OSError, ValueError, RuntimeError, MemoryError) as error:
-            if not isinstance(cell, bytes) and not Path(cell).exists():
-                raise BadCell(f"the file {Path(cell).name!r} does not exist") from error
-            words = getattr(error, "error_string", "") or type(error).__name__
-            raise BadCell(f"not a readable sound file: {words}") from error
-        if not samples.size:
-            raise BadCell("the sound file holds no samples")
-        if not np.isfinite(samples).all():
-            raise BadCell("the sound file holds samples that are not finite")
-        mono = samples.mean(1, dtype=np.float32)
-        return Sound(mono / max(1.0, float(np.abs(mono).max())), rate)
+        sound = read_sound(cell if isinstance(cell, bytes) else Path(cell), self.seconds or LONGEST)
+        mono = sound.mono()
+        return Sound(mono / max(1.0, float(np.abs(mono).max())), sound.rate)
 
     def fit(self, cells: Iterable[Sound]) -> None:
         """Choose rate and length from decoded training sounds."""
@@ -93,7 +69,7 @@ class AudioProcessor(Processor):
         for row, sound in enumerate(cells):
             wave = sound.samples[: math.ceil((self.length_ / self.rate_ + 0.1) * sound.rate)]  # a margin for the filter
             if sound.rate != self.rate_:
-                wave = soxr.resample(wave, sound.rate, self.rate_)
+                wave = Sound(wave, sound.rate).at(self.rate_)
             wave = wave[: self.length_]
             length[row] = max(1, len(wave))
             samples[row, : len(wave)] = (wave.clip(-1, 1) * 32767).round()

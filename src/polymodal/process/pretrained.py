@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from polymodal.core.errors import BadArgument
+from polymodal.data.media.sound import Sound
 from polymodal.nn.check import check_count
 from polymodal.nn.hub import load_pretrained
-from polymodal.process.audio import AudioProcessor, Sound
+from polymodal.process.audio import AudioProcessor
 from polymodal.process.base import Processor
 from polymodal.process.image import ImageProcessor
 from polymodal.process.text import TextProcessor

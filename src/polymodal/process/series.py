@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polymodal.core.errors import BadArgument, BadCell, BadData, suggest
-from polymodal.process.arrays import read_array
+from polymodal.core.errors import BadArgument, BadCell, suggest
+from polymodal.data.media.array import read_array
 from polymodal.process.base import Processor
 
 FRAMINGS = ("crop", "resample")
@@ -75,14 +75,14 @@ class SeriesProcessor(Processor):
             self.length_ = max(2, min(LONGEST, round(float(np.quantile(lengths, 0.95)))))
 
     def process(self, cells: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-        """Decoded series to `values`, `valid` and `length`. Raises `BadData` for a series with other channels."""
+        """Decoded series to `values`, `valid` and `length`. Raises `BadCell` for a series with other channels."""
         channels = self.facts()["channels"]
         values = np.zeros((len(cells), self.length_, channels), np.float32)
         valid = np.zeros(values.shape, bool)
         length = np.empty(len(cells), np.int32)
         for row, series in enumerate(cells):
             if series.shape[1] != channels:
-                raise BadData(f"A series has {series.shape[1]} channels where training has {channels}.")
+                raise BadCell(f"the series has {series.shape[1]} channels where training has {channels}")
             filled, known = self._framed(series)
             steps = length[row] = len(filled)
             values[row, :steps], valid[row, :steps] = filled, known
@@ -139,7 +139,7 @@ def _filled(channel: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 def _array(cell: Any) -> np.ndarray:
     if isinstance(cell, str | Path):
-        return read_array(Path(cell), "series")
+        return read_array(Path(cell)).astype(np.float64)
     try:
         values = np.asarray(cell, dtype=np.float64)
     except (TypeError, ValueError) as error:

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from polymodal.core.errors import BadArgument, BadCell, suggest
+from polymodal.core.numbers import Notation
 from polymodal.process.base import Processor
-from polymodal.process.cells import as_date, as_number, as_word, date_formats, main_unit, tell_type
+from polymodal.process.cells import as_date, as_word, date_formats, tell_type
 from polymodal.process.scale import Scaler
 
 Row = Mapping[str, Any]
@@ -24,11 +25,13 @@ DATE_PARTS = ("time", "season sine", "season cosine", "weekday sine", "weekday c
 
 @dataclass(frozen=True)
 class Column:
-    """How a column is read: its unit; its date formats and the parts that vary; or its categories by falling count."""
+    """How a column is read: its unit and decimal sign; its date formats and the parts that vary; or its categories by
+    falling count."""
 
     name: str
     type: str
     unit: str = ""
+    decimal: str = "."
     formats: tuple[str, ...] = ()
     parts: tuple[int, ...] = ()
     words: tuple[str, ...] = ()
@@ -43,7 +46,7 @@ class Column:
     def numbers(self, cells: Sequence[Any]) -> np.ndarray:
         """[n, len(features)], NaN where missing or unreadable."""
         if self.type == "number":
-            return np.array([self._number(cell) for cell in cells], np.float64)[:, None]
+            return self._notation.numbers(cells)[:, None]
         parts = [_date_parts(cell, self.formats) for cell in cells]
         return np.array(parts, np.float64).reshape(-1, len(DATE_PARTS))[:, list(self.parts)]
 
@@ -56,20 +59,23 @@ class Column:
         """Whether the cell gives anything."""
         if cell is None or self.type == "category":
             return cell is not None
-        return as_date(cell, self.formats) is not None if self.type == "date" else not np.isnan(self._number(cell))
+        return (
+            as_date(cell, self.formats) is not None if self.type == "date" else self._notation.number(cell) is not None
+        )
 
-    def _number(self, cell: Any) -> float:
-        number = None if cell is None else as_number(cell)
-        return number[0] if number is not None and number[1] in ("", self.unit) else np.nan
+    @property
+    def _notation(self) -> Notation:
+        return Notation(self.decimal, self.unit)
 
 
 class TableProcessor(Processor):
     """Several columns as one stream. A decoded cell is a dict from column to raw value, None where missing.
 
-    Numbers (also written "1,234", "$5" or "3 kg") and dates are clipped to a little beyond the training range and
-    standardised; a date gives its time and the sine and cosine of its season, weekday and hour. Truths and words are
-    categories; those seen fewer than `rare` times, or beyond the `categories` commonest, share one bucket with unknown
-    ones. A value that cannot be read in a column of numbers or dates is missing; `unreadable_` counts them in training.
+    Numbers (also "1,234", "3,14", "$5" or "3 kg": see `core.numbers.Notation`) and dates are clipped to a little beyond
+    the training range and standardised; a date gives its time and the sine and cosine of its season, weekday and hour.
+    Truths and words are categories; those seen fewer than `rare` times, or beyond the `categories` commonest,
+    share one bucket with unknown ones. A value that cannot be read in a column of numbers or dates is missing;
+    `unreadable_` counts them in training.
 
     `process` gives `numbers` float32 [N, C] (zero where missing) with `known` bool [N, C], and `categories` int32
     [N, K] (0 missing, 1 rare or unknown); what has no column is left out.
@@ -167,10 +173,10 @@ class TableProcessor(Processor):
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        self.columns_ = [
-            Column(c["name"], c["type"], c["unit"], tuple(c["formats"]), tuple(c["parts"]), tuple(c["words"]))
-            for c in state["columns"]
-        ]
+        self.columns_ = []
+        for told in state["columns"]:
+            plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in told.items()}
+            self.columns_.append(Column(**plain))
         self.scaler_ = Scaler.from_state(state["scaler"])
         self.edges_ = state["edges"]
         self.unreadable_ = dict(state["unreadable"])
@@ -212,7 +218,8 @@ class TableProcessor(Processor):
             return [replace(whole, parts=tuple(varies))]
         if kind == "category":
             return [Column(name, kind, words=self._words(given))]
-        number = Column(name, kind, unit=main_unit(given))
+        notation = Notation.of(given)
+        number = Column(name, kind, unit=notation.unit, decimal=notation.decimal)
         if (self.types or {}).get(name) is None and self._graded(number.numbers(values)):
             return [number, Column(name, "category", words=self._words(given))]
         return [number]

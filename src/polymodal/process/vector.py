@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from polymodal.core.errors import BadArgument, BadCell
-from polymodal.process.arrays import read_array
+from polymodal.data.media.array import read_array
 from polymodal.process.base import Processor
 from polymodal.process.scale import Scaler
 
@@ -38,7 +38,7 @@ class VectorProcessor(Processor):
         """float32 [W] of a list, an array, or the path of one (.npy, .csv). Raises `BadCell` for a wrong width or a
         cell without a list of finite numbers."""
         if isinstance(cell, Path):
-            cell = read_array(cell, "vector")
+            cell = read_array(cell)
         try:
             vector = np.asarray(cell, dtype=np.float32)
         except (TypeError, ValueError) as error:

@@ -17,6 +17,7 @@ from PIL import Image
 from polymodal.core.errors import BadArgument, suggest
 from polymodal.core.registry import import_path
 from polymodal.data.kinds import KINDS
+from polymodal.data.media.sound import Sound
 from polymodal.report.wording import clean, duration, is_number, joined, plain
 
 MISSING = "missing"  # what is shown of a cell that is not there, whatever its kind
@@ -54,9 +55,7 @@ def sound(samples: np.ndarray, rate: int, *, longest: float = 8.0) -> str:
     """
     mono = _mono(samples, rate)[: int(longest * rate)]
     if rate > 16_000:
-        import soxr
-
-        mono, rate = soxr.resample(mono, rate, 16_000), 16_000
+        mono, rate = Sound(mono, rate).at(16_000), 16_000
     buffer = io.BytesIO()
     with wave.open(buffer, "wb") as file:
         file.setnchannels(1)
@@ -229,4 +228,4 @@ def _mono(samples: np.ndarray, rate: int) -> np.ndarray:
     if np.issubdtype(array.dtype, np.integer):
         array = array / float(np.iinfo(array.dtype).max)
     array = np.nan_to_num(array.astype(np.float32))
-    return array if array.ndim == 1 else array.mean(1)
+    return Sound(array, rate).mono()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import Any
 
 from polymodal.core.numbers import as_number
@@ -10,7 +12,7 @@ from polymodal.core.numbers import as_number
 
 def label_of(value: Any) -> str:
     """The label that a cell names: 3, 3.0 and " 3 " are the label "3"."""
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, float | Decimal) and math.isfinite(value) and value == int(value):
         value = int(value)
     return str(value).strip()
 
@@ -25,5 +27,5 @@ def sorted_labels(labels: Iterable[str]) -> list[str]:
     """Labels by value when all are numbers, else by letters."""
     labels = list(labels)
     if all(as_number(label) is not None for label in labels):
-        return sorted(labels, key=lambda label: (float(label), label))
+        return sorted(labels, key=lambda label: (as_number(label), label))
     return sorted(labels)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from polymodal.core.errors import BadData
-from polymodal.core.numbers import as_number
+from polymodal.core.numbers import Notation, as_number
 from polymodal.core.registry import Spec
 from polymodal.nn.precision import at_least_float32
 from polymodal.targets.base import NUMBER, ScoredTarget
@@ -85,13 +85,19 @@ class OneNumber(RealTarget):
     location: float = 0.0
     scale: float = 1.0
     log: bool = False
+    decimal: str = "."  # how training writes numbers: see `core.numbers.Notation`
+    unit_written: str = ""
+
+    @property
+    def notation(self) -> Notation:
+        return Notation(self.decimal, self.unit_written)
 
     def numbers(self, values: Sequence[Any]) -> np.ndarray:
         """float64 [N] as modelled (by their logarithm where `log`), NaN where missing or no number.
 
         Raises `BadData` for a number that is zero or less where the target is modelled as a logarithm.
         """
-        numbers = read_numbers(values)
+        numbers = self.notation.numbers(values)
         if self.log:
             if (numbers <= 0).any():
                 raise BadData(
@@ -103,7 +109,8 @@ class OneNumber(RealTarget):
 
     def learnt(self, values: Sequence[Any]) -> dict[str, Any]:
         """`location`, `scale` and `log` of the training rows' cells. Raises `BadData` where they hold no spread."""
-        numbers = read_numbers(values)
+        notation = Notation.of(values)
+        numbers = notation.numbers(values)
         numbers = numbers[np.isfinite(numbers)]
         if not len(numbers):
             raise BadData(
@@ -115,7 +122,10 @@ class OneNumber(RealTarget):
         log = bool((numbers > 0).all() and skewness > SKEWED and abs(_skewness(np.log(numbers))) < skewness)
         if log:
             numbers = np.log(numbers)
-        return {"location": float(numbers.mean()), "scale": float(numbers.std()), "log": log}
+        return {"location": float(numbers.mean()), "scale": float(numbers.std()), "log": log} | {
+            "decimal": notation.decimal,
+            "unit_written": notation.unit,
+        }
 
     def encode(self, values: Sequence[Any]) -> np.ndarray:
         return ((self.numbers(values) - self.location) / self.scale).astype(np.float32)
@@ -125,10 +135,12 @@ class OneNumber(RealTarget):
         return np.exp(values) if self.log else values
 
     def unseen(self, values: Sequence[Any]) -> dict[str, int]:
-        return dict(Counter(str(value) for value in values if value is not None and as_number(value) is None))
+        return dict(
+            Counter(str(value) for value in values if value is not None and self.notation.number(value) is None)
+        )
 
     def survey(self, values: Sequence[Any]) -> tuple[dict[str, Any], dict[int, str]]:
-        numbers = read_numbers(values)
+        numbers = Notation.of(values).numbers(values)
         odd = {
             row: f"is {str(value)[:40]!r}, but the target is a number"
             for row, (value, number) in enumerate(zip(values, numbers.tolist()))
@@ -193,7 +205,7 @@ class OneNumber(RealTarget):
 
 
 def read_numbers(values: Sequence[Any]) -> np.ndarray:
-    """float64 [N], NaN where missing or no number."""
+    """float64 [N], NaN where missing or no number by itself."""
     read = [None if value is None else as_number(value) for value in values]
     return np.array([math.nan if number is None else number for number in read], dtype=np.float64)
 

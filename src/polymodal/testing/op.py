@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.registry import options_of
-from polymodal.data.media.cell import MEDIA_KINDS, Media, Sound
+from polymodal.data.media.cell import MEDIA_KINDS, Media
+from polymodal.data.media.sound import Sound
 from polymodal.data.media.volume import Volume
 from polymodal.ops.base import Op
 from polymodal.ops.rows import Refused, Row, Rows
@@ -146,7 +147,7 @@ def _rows(columns: Columns, kinds: Mapping[str, str]) -> list[Row]:
 
 def _rows_again(rows: Sequence[Row]) -> list[Row]:
     """The same rows anew: a survey sees a copy of them, as it does in a run."""
-    return [Row(row.id, row.number, dict(row.cells), row.kinds) for row in rows]
+    return [Row(row.id, row.number, dict(row.cells), row.kinds, notations=row.notations) for row in rows]
 
 
 def _cell(value: Any, kind: str) -> Any:

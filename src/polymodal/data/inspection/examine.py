@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from polymodal.core.digest import digest_cells
 from polymodal.core.errors import BadCell
+from polymodal.core.numbers import Notation
 from polymodal.data.cells import cells
 from polymodal.data.infer import tell
 from polymodal.data.kinds import KINDS, Kind
-from polymodal.data.media.prints import SIDE, grey
+from polymodal.data.media.files import opened
+from polymodal.data.media.prints import small_grey
 from polymodal.data.schema import Field
 from polymodal.data.tables.table import Problem, Table
-from polymodal.data.values import looks_like_date, looks_numeric
+from polymodal.data.values import looks_like_date
 
 Reader = Callable[[Any], Any]
-MOST_PIXELS = 50_000_000  # larger pictures are not decoded here when no reader judges them
 _HEAD = 512  # bytes that tell a file's kind
 
 
@@ -78,11 +76,12 @@ def misfits(table: Table, columns: Iterable[str]) -> list[Problem]:
     found = []
     for column in columns:
         kind = tell(table, column).kind
-        fits = {"number": looks_numeric, "date": looks_like_date}.get(kind)
-        if fits is None:
+        values = table.column(column)
+        if kind not in ("number", "date"):
             continue
-        for row, value in enumerate(table.column(column)):
-            if value is not None and not fits(value):
+        number = Notation.of(values).number
+        for row, value in enumerate(values):
+            if value is not None and not (looks_like_date(value) if kind == "date" else number(value) is not None):
                 found.append(Problem(table.ids[row], column, f"is {str(value)[:40]!r} in a column of {kind}s"))
     return found
 
@@ -93,35 +92,21 @@ def _examine_cell(cell: Any, kind: Kind, reader: Reader | None, pictures: dict[b
     key = digest_cells([cell])[0].tobytes()
     decoded = reader(cell) if reader else None
     if kind.copies == "picture" and key not in pictures:
-        small = _small(decoded if isinstance(decoded, np.ndarray) else cell)
-        if small is not None:
-            pictures[key] = small
+        pictures[key] = small_grey(decoded if isinstance(decoded, np.ndarray) else cell)
     return key
 
 
 def _check_file(cell: Any, kind: Kind) -> None:
     """Raise `BadCell` for a file that is absent, empty, or begins as another kind of file does."""
-    if isinstance(cell, Path):
-        if not cell.exists():
-            raise BadCell(f"the file {cell.name!r} does not exist")
-        if not cell.is_file():
-            raise BadCell(f"{cell.name!r} is a folder, not a file")
-        try:
-            with cell.open("rb") as file:
-                head = file.read(_HEAD)
-        except OSError as error:
-            raise BadCell(f"the file cannot be opened: {error.strerror}") from error
-    elif isinstance(cell, bytes):
-        head = cell[:_HEAD]
-    else:
+    if not isinstance(cell, Path | bytes):
         return
-    if not head:
-        raise BadCell("the file is empty (0 bytes)")
-    told = KINDS.of_bytes(head)
-    if told not in (None, kind.files or kind.name):
-        raise BadCell(f"the file is {told}, not {kind.name}")
-    if told is None and kind.magic and _is_text(head):
-        raise BadCell(f"the file is plain text, not {kind.name}")
+    with opened(cell) as stream:
+        head = stream.read(_HEAD)
+        told = KINDS.of_bytes(head)
+        if told not in (None, kind.files or kind.name):
+            raise BadCell(f"is {told}, not {kind.name}")
+        if told is None and kind.magic and _is_text(head):
+            raise BadCell(f"is plain text, not {kind.name}")
 
 
 def _is_text(head: bytes) -> bool:
@@ -130,20 +115,3 @@ def _is_text(head: bytes) -> bool:
     text = head.decode("utf-8", "ignore")
     readable = sum(letter.isprintable() or letter.isspace() for letter in text)
     return len(text.encode("utf-8")) >= len(head) - 3 and readable >= len(text) - 1
-
-
-def _small(cell: Any) -> np.ndarray | None:
-    """The picture, small and grey; None above `MOST_PIXELS`. Raises `BadCell` when it is broken."""
-    if isinstance(cell, np.ndarray):
-        return grey(cell)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            picture = Image.open(io.BytesIO(cell) if isinstance(cell, bytes) else cell)
-        with picture:
-            if picture.width * picture.height > MOST_PIXELS:
-                return None
-            picture.draft("L", (SIDE, SIDE))
-            return grey(picture)
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise BadCell(f"cannot be decoded: {str(error).splitlines()[0][:120]}") from error

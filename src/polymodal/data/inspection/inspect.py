@@ -12,7 +12,8 @@ from polymodal.core.errors import BadArgument, UnknownName, suggest
 from polymodal.data.inspection.examine import Examined, Reader, examine, misfits
 from polymodal.data.inspection.findings import Doubled, Inspection, Leak
 from polymodal.data.links import link_findings
-from polymodal.data.media.prints import SHORTEST_TEXT, clusters, near_pictures, near_texts, plain, same
+from polymodal.data.media import hamming, minhash
+from polymodal.data.media.prints import LIKENESS, RADIUS, comparable, perceptual_hash, plain, same, sets
 from polymodal.data.schema import Field, Schema
 from polymodal.data.split import split_of_column
 from polymodal.data.tables.table import Problem, Table
@@ -21,9 +22,10 @@ from polymodal.targets.labels import label_of
 
 __all__ = ["Doubled", "Inspection", "Leak", "inspect_table"]
 
-UNIFORM = 5  # near pairs a picture, above which a collection is alike by nature and not by copying
+UNIFORM = 10  # others that a picture looks like, above which a collection is alike by nature and not by copying
 COMMON = 10  # rows that share a text, above which it is a common phrase and not a copy
 FORMULAIC = 0.2  # share of texts with a near twin, above which they are alike by form
+SHORTEST = 40  # letters of a text below which sentences repeat by nature
 RARE = 5  # rows of a class, below which it is pointed out
 
 
@@ -145,17 +147,20 @@ class _Inspector:
         keys = list(seen.pictures)
         if len(keys) < 2:
             return []
-        pairs = near_pictures(np.stack([seen.pictures[key] for key in keys]))
-        if len(pairs) > UNIFORM * len(keys):
+        small = np.stack([seen.pictures[key] for key in keys])
+        places = np.flatnonzero(comparable(small))
+        alike = [places[items].tolist() for items in sets(hamming.keepers(perceptual_hash(small[places]), RADIUS))]
+        others = sum(len(items) * (len(items) - 1) for items in alike) / len(keys)
+        if others > UNIFORM:
             self.found.warnings.append(
-                f"{name}: each picture looks like {2 * len(pairs) / len(keys):.0f} others. In so uniform a collection "
+                f"{name}: each picture looks like {others:.0f} others. In so uniform a collection "
                 "(or one of film frames) looks do not tell copies, so only equal files are reported."
             )
             return []
         rows_of: dict[bytes | None, list[int]] = {}
         for row, key in enumerate(seen.keys):
             rows_of.setdefault(key, []).append(row)
-        return [sorted(row for item in items for row in rows_of[keys[item]]) for items in clusters(len(keys), pairs)]
+        return [sorted(row for item in items for row in rows_of[keys[item]]) for items in alike]
 
     def _alike_texts(self, one: Field, seen: Examined, near: bool) -> list[tuple[str, list[int]]]:
         """Sets of rows with the same or nearly the same text; short texts and common phrases are left out."""
@@ -163,21 +168,21 @@ class _Inspector:
         rows_of: dict[str, list[int]] = {}
         for row, value in enumerate(values):
             text = "" if value is None else plain(str(value))
-            if len(text) >= SHORTEST_TEXT:
+            if len(text) >= SHORTEST:
                 rows_of.setdefault(text, []).append(row)
         rows_of = {text: rows for text, rows in rows_of.items() if len(rows) <= COMMON}
         alike = [("same", rows) for rows in rows_of.values() if len(rows) > 1]
         if not near:
             return alike
         texts = list(rows_of)
-        found = clusters(len(texts), near_texts(texts))
-        if sum(map(len, found)) > FORMULAIC * len(texts):
+        near_sets = sets(minhash.keepers(minhash.signatures(texts), LIKENESS))
+        if sum(map(len, near_sets)) > FORMULAIC * len(texts):
             self.found.warnings.append(
-                f"{name}: {sum(map(len, found)):,} of {len(texts):,} longer texts nearly equal another, as filled-in "
-                "forms do. Nearness does not tell copies here, so only equal texts are reported."
+                f"{name}: {sum(map(len, near_sets)):,} of {len(texts):,} longer texts nearly equal another, as "
+                "filled-in forms do. Nearness does not tell copies here, so only equal texts are reported."
             )
             return alike
-        return alike + [("near", sorted(row for item in items for row in rows_of[texts[item]])) for items in found]
+        return alike + [("near", sorted(row for item in items for row in rows_of[texts[item]])) for items in near_sets]
 
     def _missing(self, columns: Iterable[str]) -> None:
         for column in columns:

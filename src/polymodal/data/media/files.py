@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import stat
 import struct
 import tokenize
+import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from polymodal.core.errors import BadCell
 
 # What decoders raise on damaged files, as thousands of files damaged at random have shown.
 DAMAGE = (
     OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError,
-    MemoryError, struct.error, tokenize.TokenError, zlib.error,
+    MemoryError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 AGAIN = "copy, download or export it again"
+EMPTY = f"is empty (0 bytes): {AGAIN}"
 OR_AGAIN = ": correct the path, or copy the file again"
 UNKNOWN = 0x7FFFF000  # lengths from here on are what writers of endless WAV files put
 # how a file begins -> what it is then, and what to do
@@ -44,33 +51,65 @@ _BRANDS = {  # of ISO media files, which begin with a length and `ftyp`
     "heic": "a HEIC picture, which Pillow cannot open by itself: export it as JPEG or PNG",
     "heix": "a HEIC picture, which Pillow cannot open by itself: export it as JPEG or PNG",
     "mif1": "a HEIF picture, which Pillow cannot open by itself: export it as JPEG or PNG",
-    "avif": "an AVIF picture, cut short or of a form that this Pillow cannot open: export it as JPEG or PNG",
-    "M4A ": "an M4A sound (AAC), which libsndfile cannot open: export it as WAV, FLAC or MP3",
+    "avif": "an AVIF picture, cut short or of a form that this Pillow cannot open (11.3 can): export it as PNG",
+    "M4A ": "an M4A sound (AAC), which libsndfile cannot open: convert it to FLAC, or pip install 'polymodal[video]', "
+    "whose PyAV reads it",
 }
 _RIFF = {b"WAVE": "a WAV sound", b"AVI ": "an AVI film", b"WEBP": "a WebP picture"}
 
 
-def read_whole(path: Path) -> bytes:
-    """The bytes of a regular file. Raises `BadCell` for anything else; a pipe, which would wait for ever, among it."""
+@contextmanager
+def opened(source: Path | bytes) -> Iterator[BinaryIO]:
+    """A regular file, or bytes, to read from. A `BadCell` raised while it is open gets the file's name.
+
+    Raises `BadCell` for anything else: nothing, a folder, a pipe, which would wait for ever.
+    """
+    if isinstance(source, bytes):
+        if not source:
+            raise BadCell(EMPTY)
+        yield io.BytesIO(source)
+        return
     try:
-        mode = path.stat().st_mode
-        if stat.S_ISREG(mode):
-            return path.read_bytes()
+        with _regular(source) as stream:
+            yield stream
+    except BadCell as error:
+        raise BadCell(f"{told(source)} {error.reason}") from error
+
+
+def _regular(path: Path) -> BinaryIO:
+    try:
+        found = path.stat()
+        if stat.S_ISDIR(found.st_mode):
+            raise IsADirectoryError(errno.EISDIR, "a folder")
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "no regular file")
+        if found.st_size:
+            return path.open("rb")
     except FileNotFoundError as error:
         if path.is_symlink():
             raise BadCell("is a link to a file that does not exist: put the file there, or mend the link") from error
         raise BadCell("does not exist: correct the path, or put the file there") from error
     except PermissionError as error:
         raise BadCell("may not be read (permission denied): give yourself the right to read it") from error
+    except IsADirectoryError as error:
+        raise BadCell("is a folder, where a file was expected: name the file in it") from error
     except OSError as error:
+        if error.errno == errno.EINVAL:
+            raise BadCell("is a pipe, socket or device, where a file was expected: correct the path") from error
         raise BadCell(
             f"cannot be read ({(error.strerror or 'error').lower()}): correct the path or the file"
         ) from error
     except ValueError as error:  # a NUL in the name
         raise BadCell("has a name that no file can have: correct the path") from error
-    if stat.S_ISDIR(mode):
-        raise BadCell("is a folder, where a file was expected: name the file in it")
-    raise BadCell("is a pipe, socket or device, where a file was expected: correct the path")
+    raise BadCell(EMPTY)
+
+
+def head_of(stream: BinaryIO) -> bytes:
+    """The first 4,096 bytes, which tell what a file is; reading begins anew behind them."""
+    stream.seek(0)
+    head = stream.read(4096)
+    stream.seek(0)
+    return head
 
 
 def told(path: Path) -> str:
@@ -107,16 +146,16 @@ def looks_like(content: bytes) -> str:
     return f"; it looks like {found}" if found else f": {AGAIN}"
 
 
-def missing_bytes(content: bytes) -> int:
+def missing_bytes(stream: BinaryIO) -> int:
     """How many bytes a WAV file lacks of the sound that its header promises; 0 where it promises none in particular,
     as one written into a pipe does."""
-    if content[:4] != b"RIFF" or content[8:12] != b"WAVE":
+    size = stream.seek(0, io.SEEK_END)
+    stream.seek(0)
+    if (head := stream.read(12))[:4] != b"RIFF" or head[8:] != b"WAVE":
         return 0
-    place = 12
-    while place + 8 <= len(content):
-        name, size = content[place : place + 4], int.from_bytes(content[place + 4 : place + 8], "little")
-        place += 8
-        if name == b"data":
-            return 0 if size >= UNKNOWN else max(0, place + size - len(content))
-        place += size + size % 2
+    while len(chunk := stream.read(8)) == 8:
+        length = int.from_bytes(chunk[4:], "little")
+        if chunk[:4] == b"data":
+            return 0 if length >= UNKNOWN else max(0, stream.tell() + length - size)
+        stream.seek(length + length % 2, io.SEEK_CUR)
     return 0

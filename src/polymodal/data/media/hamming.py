@@ -6,6 +6,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from polymodal.data.media import clusters
+
 BITS = 64
 
 
@@ -15,9 +17,6 @@ def within(codes: np.ndarray, radius: int) -> np.ndarray:
     Two codes within the radius agree wholly in at least one of radius + 1 stretches of bits (multi-index hashing,
     Norouzi, Punjani & Fleet 2012), so only codes that share a stretch are compared.
     """
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
     unique, place = np.unique(codes, return_inverse=True)
     edges = [np.zeros((2, 0), np.int64)]
     bounds = np.linspace(0, BITS, radius + 2).round().astype(int)
@@ -27,25 +26,12 @@ def within(codes: np.ndarray, radius: int) -> np.ndarray:
         for group in np.split(order, np.flatnonzero(np.diff(stretch[order])) + 1):
             edges.append(_close(unique, group, radius))
     a, b = np.concatenate(edges, axis=1)
-    graph = coo_matrix((np.ones(len(a), bool), (a, b)), shape=(len(unique), len(unique)))
-    label = connected_components(graph, directed=False)[1][place]
-    first = np.full(label.max(initial=-1) + 1, len(codes))
-    np.minimum.at(first, label, np.arange(len(codes)))
-    return first[label]
+    return clusters.first_of(clusters.joined(a, b, len(unique))[place])
 
 
-def keepers(codes: np.ndarray, cluster: np.ndarray, radius: int) -> np.ndarray:
-    """For each code the place of an earlier one of its cluster that is kept and at most `radius` bits apart; else its
-    own, and it is kept. `cluster` is what `within` gives, which also joins the ends of a chain."""
-    of = np.arange(len(codes))
-    rest = np.flatnonzero(np.bincount(cluster, minlength=len(cluster))[cluster] > 1)
-    while len(rest):  # the first of each cluster is kept and takes those near it, then the first of the rest
-        _, first, inverse = np.unique(cluster[rest], return_index=True, return_inverse=True)
-        kept = rest[first][inverse]
-        near = distance(codes[kept], codes[rest]) <= radius
-        of[rest[near]] = kept[near]
-        rest = rest[~near]
-    return of
+def keepers(codes: np.ndarray, radius: int) -> np.ndarray:
+    """For each code the place of an earlier one that is kept and at most `radius` bits apart; else its own."""
+    return clusters.keepers(within(codes, radius), lambda kept, rest: distance(codes[kept], codes[rest]) <= radius)
 
 
 def distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from polymodal.data.media import clusters
+
 SHINGLE = 5  # bytes: about a word of English; two characters of Chinese
 _BLOCK = 1 << 22  # bytes hashed at a time
-_ROUNDS = 200  # texts of one cluster that may be kept; what is left beyond is kept as well
 
 
 def signatures(texts: Sequence[str], hashes: int = 128, *, seed: int = 0) -> np.ndarray:
@@ -66,9 +67,6 @@ def near_duplicates(found: np.ndarray, threshold: float | np.ndarray, *, rows: i
     not with all, so that time grows as n log n even where thousands are alike. Likeness is passed on: the ends of a
     chain may have little in common, which `keepers` mends.
     """
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
     count, hashes = found.shape
     least = np.broadcast_to(np.asarray(threshold, np.float32), count)
     edges = []
@@ -83,31 +81,17 @@ def near_duplicates(found: np.ndarray, threshold: float | np.ndarray, *, rows: i
         far = near[leader[near] != order[near - 1]]
         edges += [_alike(found, leader[far], order[far], least)]
     a, b = np.concatenate(edges, axis=1) if edges else np.zeros((2, 0), np.int64)
-    graph = coo_matrix((np.ones(len(a), bool), (a, b)), shape=(count, count))
-    label = connected_components(graph, directed=False)[1]
-    first = np.full(label.max(initial=-1) + 1, count)
-    np.minimum.at(first, label, np.arange(count))
-    return first[label]
+    return clusters.joined(a, b, count)
 
 
-def keepers(found: np.ndarray, cluster: np.ndarray, threshold: float | np.ndarray) -> np.ndarray:
-    """For each text the number of an earlier one of its cluster that it is itself like and that is kept; else its own.
+def keepers(found: np.ndarray, threshold: float | np.ndarray) -> np.ndarray:
+    """For each text the place of an earlier one that it is itself like and that is kept; else its own.
 
-    `found`, `threshold` and `cluster`: the arguments and the result of `near_duplicates`. The first of a cluster is
-    kept and takes those that are like it, then the first of the rest, and so on.
+    `found` and `threshold` as in `near_duplicates`.
     """
-    least = np.broadcast_to(np.asarray(threshold, np.float32), len(cluster))
-    of = np.arange(len(cluster))
-    rest = np.flatnonzero(np.bincount(cluster, minlength=len(cluster))[cluster] > 1)
-    for _ in range(_ROUNDS):
-        if not len(rest):
-            break
-        _, first, inverse = np.unique(cluster[rest], return_index=True, return_inverse=True)
-        kept = rest[first][inverse]
-        near = _enough(found, kept, rest, least)
-        of[rest[near]] = kept[near]
-        rest = rest[~near]
-    return of
+    least = np.broadcast_to(np.asarray(threshold, np.float32), len(found))
+    cluster = near_duplicates(found, least)
+    return clusters.keepers(cluster, lambda kept, rest: _enough(found, kept, rest, least))
 
 
 def _packed(columns: np.ndarray) -> np.ndarray:

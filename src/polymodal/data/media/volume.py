@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.errors import BadCell, require
+from polymodal.data.media.array import read_array
 from polymodal.data.media.files import AGAIN, DAMAGE, looks_like, said
 
 NIFTI = (b"\x5c\x01\x00\x00", b"\x00\x00\x01\x5c", b"\x1c\x02\x00\x00", b"\x00\x00\x02\x1c")  # sizes of the header
@@ -210,10 +211,7 @@ def _nifti(content: bytes) -> Volume:
 
 
 def _stored(content: bytes) -> Volume:
-    try:
-        values = np.load(io.BytesIO(content), allow_pickle=False)
-    except DAMAGE as error:
-        raise BadCell(f"is an array in .npy form that is cut short or damaged ({said(error)}): {AGAIN}") from error
+    values = read_array(content)
     if values.ndim != 3:
         raise BadCell(f"is an array of {values.ndim} dimensions, where a volume has 3")
     return Volume(values.astype(np.float32), (1.0, 1.0, 1.0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -49,11 +50,13 @@ class Lazy(ABC):
 
 
 def clean(value: Any) -> Any:
-    """A raw value with every mark of absence turned into None and NumPy scalars into Python's own."""
+    """A raw value with every mark of absence turned into None and NumPy scalars into Python's own; paths into text."""
     if value is None:
         return None
     if isinstance(value, str):
         return None if value.strip() in MISSING else value
+    if isinstance(value, os.PathLike):
+        return os.fsdecode(value)
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and math.isnan(value):

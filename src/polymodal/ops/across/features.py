@@ -9,13 +9,11 @@ import numpy as np
 import xxhash
 from PIL import Image
 
-from polymodal.data.media.cell import Sound
+from polymodal.data.media.picture import flat
+from polymodal.data.media.prints import plain
+from polymodal.data.media.sound import Sound
 from polymodal.ops.base import Sketch
-from polymodal.ops.clean.audio import mono
-from polymodal.ops.clean.duplicates import plain
-from polymodal.ops.clean.image import opaque
-from polymodal.ops.clean.table import as_number
-from polymodal.ops.rows import Rows
+from polymodal.ops.rows import Row, Rows
 
 TEXT = 1 << 14  # hashed words and pairs of words
 SIDE = 12  # pixels of the small picture
@@ -27,7 +25,7 @@ _STANDS_OUT = 0.35  # of the way from a sound's background to its loudest moment
 
 def sketch_rows(rows: Rows, columns: Sequence[str], kinds: Mapping[str, str]) -> Sketch:
     """Dense features [N, D] and hashed ones as (row in the batch, feature, value) triples."""
-    dense = [np.concatenate([_dense(row.get(c), kinds[c]) for c in columns] or [np.zeros(0)]) for row in rows]
+    dense = [np.concatenate([_dense(row, c, kinds[c]) for c in columns] or [np.zeros(0)]) for row in rows]
     triples: list[tuple[int, int, float]] = []
     for i, row in enumerate(rows):
         for place, column in enumerate(columns):
@@ -76,21 +74,21 @@ def _width(kind: str) -> int:
     return sum(_BLOCKS.get(kind, ()))
 
 
-def _dense(value: Any, kind: str) -> np.ndarray:
+def _dense(row: Row, column: str, kind: str) -> np.ndarray:
     width = _width(kind)
+    value: Any = row.amount(column) if kind == "number" else row.get(column)
     if not width or value is None:
         return np.full(width, np.nan)
     if kind == "number":
-        number = as_number(value)
-        return np.array([np.nan if number is None or abs(number) > 1e30 else number])  # squared, it stays a number
+        return np.array([np.nan if abs(value) > 1e30 else value])  # squared, it stays a number
     if kind == "image":
-        whole = opaque(value)
+        whole = flat(value)
         small = whole.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX)
         return np.concatenate([np.asarray(small, np.float64).ravel() / 255, _edges(whole)])
     if kind == "audio":
         return _bands(value)
-    flat = np.asarray(value, np.float64).reshape(len(value), -1).mean(1)
-    return np.interp(np.linspace(0, len(flat) - 1, width), np.arange(len(flat)), flat)
+    series = np.asarray(value, np.float64).reshape(len(value), -1).mean(1)
+    return np.interp(np.linspace(0, len(series) - 1, width), np.arange(len(series)), series)
 
 
 def _edges(picture: Image.Image) -> np.ndarray:
@@ -110,7 +108,7 @@ def _edges(picture: Image.Image) -> np.ndarray:
 
 def _bands(sound: Sound) -> np.ndarray:
     """Log energies of `BANDS` triangular mel bands at `FRAMES` moments of what stands out from the background."""
-    samples = mono(sound).astype(np.float64)
+    samples = sound.mono().astype(np.float64)
     step = max(64, round(STEP * sound.rate))
     frames = np.lib.stride_tricks.sliding_window_view(np.pad(samples, 2 * step), 2 * step)[::step]
     power = np.abs(np.fft.rfft(frames * np.hanning(2 * step))) ** 2

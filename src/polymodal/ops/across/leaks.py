@@ -10,9 +10,10 @@ from polymodal.core.errors import BadArgument
 from polymodal.data.media.cell import MEDIA_KINDS
 from polymodal.data.media.hamming import within
 from polymodal.data.media.minhash import near_duplicates, signatures
+from polymodal.data.media.prints import perceptual_hash, plain
 from polymodal.ops.base import BatchOp, Sketch
-from polymodal.ops.clean.duplicates import keys_of, plain
-from polymodal.ops.clean.image import perceptual_hash
+from polymodal.ops.clean.duplicates import keys_of
+from polymodal.ops.clean.image import small_pictures
 from polymodal.ops.rows import Row, Rows
 
 _PARTS = {"": 0, "train": 0, "valid": 1, "test": 2}
@@ -55,9 +56,8 @@ class Leaks(BatchOp):
         for i, column in enumerate(self.chosen):
             kind = self._kinds[column]
             if kind == "image":
-                there = [(r, p) for r, p in zip(rows.kept, self.values(rows, column)) if p is not None]
-                found[f"code{i}"] = np.array([perceptual_hash(p) for _, p in there], np.uint64)
-                of = [row for row, _ in there]
+                of, small = small_pictures(self, rows, column)
+                found[f"code{i}"] = perceptual_hash(small)
             elif kind == "text":
                 texts = [(r, plain(str(r.cells[column]))) for r in rows if r.cells.get(column) is not None]
                 texts = [(r, t) for r, t in texts if len(t) >= self.shortest]

@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from polymodal.core.errors import BadArgument, require
-from polymodal.data.media.cell import Media, Sound
+from polymodal.data.media.cell import Media
+from polymodal.data.media.sound import Sound
 from polymodal.ops.annotate.base import CellAnnotate, called, needs_model, one_of
 from polymodal.ops.networks import network
 from polymodal.ops.speech.neural import pieces
-from polymodal.ops.speech.sound import at_rate
 from polymodal.ops.speech.turns import RATE, by_energy, by_silero, voices
 
 CLASSIFIER = ("AutoModelForAudioClassification", "AutoFeatureExtractor")
@@ -56,7 +56,7 @@ class Cepstra(CellAnnotate):
             return {}
         rate = self.rate or value.rate
         made = _cepstra(self.method, rate, round(self.window * rate), max(1, round(self.hop * rate)), self.count)
-        found = made(torch.from_numpy(at_rate(value, rate))[None])[0]
+        found = made(torch.from_numpy(value.at(rate))[None])[0]
         return {"cepstra": Media("series", b"", found.numpy())}
 
 
@@ -154,7 +154,7 @@ def by_signal(sound: Sound) -> tuple[str, float]:
     Silence below -60 dB; else by the share of the power in the strongest hundredth of the spectrum (tone) and by the
     highest autocorrelation at lags of 60 to 500 Hz over 50 ms frames, weighted by power (harmonic).
     """
-    wave = at_rate(sound, RATE).astype(np.float64)
+    wave = sound.at(RATE).astype(np.float64)
     power = float((wave**2).mean())
     if power < 1e-6:
         return "silence", float(np.clip(-10 * np.log10(power + 1e-12) / 60 - 0.5, 0, 1))
@@ -183,7 +183,7 @@ def _by_network(name: str, sound: Sound) -> tuple[str, float]:
     features, model = network(*CLASSIFIER, name)
     rate = features.sampling_rate
     chances, weights = [], []
-    for samples in pieces(at_rate(sound, rate), rate, HEARD * rate):
+    for samples in pieces(sound.at(rate), rate, HEARD * rate):
         weights.append(len(samples))
         short = max(0, rate // 40 - len(samples))  # the first frame of such networks spans 25 ms
         with torch.no_grad():

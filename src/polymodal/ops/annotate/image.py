@@ -16,9 +16,9 @@ from PIL import Image, ImageOps
 
 from polymodal.core.errors import BadArgument, require
 from polymodal.data.media.cell import Media
+from polymodal.data.media.picture import flat
 from polymodal.ops.annotate import lite
 from polymodal.ops.annotate.base import CellAnnotate, called, needs_model, one_of
-from polymodal.ops.clean.image import opaque
 from polymodal.ops.networks import network
 
 LARGEST = 1024  # pixels a side at which parts are found: more takes seconds and finds no other parts
@@ -182,7 +182,7 @@ def _share(least: float) -> float:
 
 
 def _colour(picture: Image.Image) -> Image.Image:
-    return opaque(picture).convert("RGB")
+    return flat(picture).convert("RGB")
 
 
 @cache

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from polymodal.core.errors import BadArgument
-from polymodal.data.media.cell import Media, Sound
+from polymodal.data.media.cell import Media
+from polymodal.data.media.sound import Sound
 from polymodal.ops.annotate.base import CellAnnotate, called, needs_model, one_of
 from polymodal.ops.rows import SetAside
 from polymodal.ops.speech.synthesis import ENGINES as VOICES

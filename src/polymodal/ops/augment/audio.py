@@ -9,9 +9,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from polymodal.core.errors import BadArgument
-from polymodal.data.media.cell import Sound
+from polymodal.data.media.sound import Sound
 from polymodal.ops.augment.base import Augment, CellAugment, positive, share
-from polymodal.ops.clean.audio import mono
 from polymodal.ops.rows import Row
 
 _CLOCK = re.compile(r"(?<!\d)(?:(\d{1,2}):)?(\d{1,2}):(\d{2})([.,]\d{1,3})(?!\d)")
@@ -241,7 +240,7 @@ def add_noise(sound: Sound, snr: float, rng: np.random.Generator, slope: float =
     spectrum[1:] /= np.arange(1, len(spectrum)) ** slope
     spectrum[0] = 0
     noise = np.fft.irfft(spectrum, count)
-    power = float((mono(sound).astype(np.float64) ** 2).mean())
+    power = float((sound.mono().astype(np.float64) ** 2).mean())
     noise *= math.sqrt(power / 10 ** (snr / 10) / max(float((noise**2).mean()), 1e-20))
     noise = noise if sound.samples.ndim == 1 else noise[:, None]
     return Sound(np.clip(sound.samples + noise, -1, 1).astype(np.float32), sound.rate)

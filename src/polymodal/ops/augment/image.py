@@ -12,10 +12,10 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 
 from polymodal.core.errors import BadArgument, BadCell
+from polymodal.data.media.picture import flat
 from polymodal.ops.augment.base import MOST_COPIES, Augment, positive, share
 from polymodal.ops.augment.places import areas_of, follow, warp
 from polymodal.ops.base import BatchOp
-from polymodal.ops.clean.image import opaque
 from polymodal.ops.rows import Row, Rows
 
 _PAIRS = ("left", "right"), ("leftmost", "rightmost"), ("leftward", "rightward"), ("leftwards", "rightwards")
@@ -53,7 +53,7 @@ class _Look(_Pictures):
     def vary(self, row: Row, rng: np.random.Generator) -> None:
         for column in self.chosen:
             if (picture := row.get(column)) is not None:
-                row.put(column, self.varied(opaque(picture), rng))
+                row.put(column, self.varied(flat(picture), rng))
 
     @abstractmethod
     def varied(self, picture: Image.Image, rng: np.random.Generator) -> Image.Image:
@@ -68,7 +68,7 @@ class _Moved(_Pictures):
         for column in self.chosen:
             if (picture := row.get(column)) is not None:
                 matrix = self.matrix(picture.size, rng)
-                row.put(column, self.drawn(opaque(picture), matrix))
+                row.put(column, self.drawn(flat(picture), matrix))
                 follow(row, column, matrix, picture.size)
 
     @abstractmethod
@@ -327,8 +327,8 @@ class _Mix(BatchOp):
     def _made(self, row: Row, others: list[Row], column: str, k: int) -> Row:
         copy = row.copied(self.place, k)
         rng = self.random(copy)
-        first = opaque(row.get(column)).convert("RGB")
-        second = opaque(others[rng.integers(len(others))].get(column)).convert("RGB").resize(first.size)
+        first = flat(row.get(column)).convert("RGB")
+        second = flat(others[rng.integers(len(others))].get(column)).convert("RGB").resize(first.size)
         copy.put(column, self.mixed(first, second, rng))
         return copy
 

@@ -9,7 +9,6 @@ import numpy as np
 from polymodal.core.errors import BadArgument
 from polymodal.ops.augment.base import Augment, positive
 from polymodal.ops.base import Sketch
-from polymodal.ops.clean.table import as_number
 from polymodal.ops.rows import Row, Rows
 
 
@@ -38,7 +37,7 @@ class Jitter(Augment):
         draws = rng.normal(0, 1, len(self.chosen))
         for column, draw, told in zip(self.chosen, draws.tolist(), self.state["range"].tolist()):
             low, high, spread, whole = told
-            number = as_number(row.cells.get(column))
+            number = row.amount(column)
             if number is not None and spread > 0:
                 other = number + self.amount * spread * draw
                 other = min(max(round(other) if whole else other, low), high)
@@ -77,7 +76,7 @@ class Smote(Augment):
 
     def partial_fit(self, rows: Rows) -> Sketch:
         kept = [r for r in rows if r.part in ("", "train") and not r.copy and r.cells.get(self.label) is not None]
-        numbers = [[_or_nan(as_number(r.cells.get(c))) for c in self.chosen] for r in kept]
+        numbers = [[_or_nan(r.amount(c)) for c in self.chosen] for r in kept]
         return {
             "numbers": np.array(numbers, np.float64).reshape(len(kept), len(self.chosen)),
             "label": np.array([str(r.cells[self.label]) for r in kept], np.str_),
@@ -122,7 +121,7 @@ class Smote(Augment):
             return
         other, part = self.state["numbers"][near[rng.integers(len(near))]], rng.uniform()
         for column, there, whole in zip(self.chosen, other.tolist(), self.state["whole"].tolist()):
-            here = as_number(row.cells.get(column))
+            here = row.amount(column)
             if here is not None and not np.isnan(there):
                 made = here + part * (there - here)
                 made = round(made) if whole else made
@@ -151,7 +150,7 @@ def _others(found: np.ndarray, most: int) -> np.ndarray:
 def _values(rows: Rows, columns: Sequence[str]) -> Sketch:
     kept = [row for row in rows if row.part in ("", "train")]
     return {
-        f"values{i}": np.array([n for row in kept if (n := as_number(row.cells.get(c))) is not None], np.float64)
+        f"values{i}": np.array([n for row in kept if (n := row.amount(c)) is not None], np.float64)
         for i, c in enumerate(columns)
     }
 

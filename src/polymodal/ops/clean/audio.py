@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from polymodal.core.errors import BadArgument, require
-from polymodal.data.media.cell import Sound
+from polymodal.data.media.sound import Sound
 from polymodal.ops.base import BatchOp, CellOp, Sketch
 from polymodal.ops.rows import Row, Rows, SetAside
 
@@ -43,7 +43,7 @@ class Clipped(CellOp):
             raise BadArgument(f"above is a share between 0 and 1; got {above}.")
 
     def mend(self, value: Sound, row: Row, column: str) -> Sound:
-        share = clipped_share(mono(value))
+        share = clipped_share(value.mono())
         if share > self.above:
             raise SetAside(f"is clipped ({share:.1%} of its samples, above {self.above:.1%})")
         return value
@@ -186,14 +186,9 @@ class SameSound(BatchOp):
         )
 
 
-def mono(sound: Sound) -> np.ndarray:
-    """float32 [n]: the mean of the channels."""
-    return sound.samples if sound.samples.ndim == 1 else sound.samples.mean(1)
-
-
 def levels(sound: Sound) -> np.ndarray:
     """dB of full scale of each 20 ms, at least one; -120 for digital silence."""
-    samples = mono(sound)
+    samples = sound.mono()
     frame = max(1, round(FRAME * sound.rate))
     padded = np.pad(samples, (0, -len(samples) % frame)).reshape(-1, frame)
     return 20 * np.log10(np.maximum(np.sqrt((padded.astype(np.float64) ** 2).mean(1)), 1e-6))
@@ -220,7 +215,7 @@ def clipped_share(samples: np.ndarray) -> float:
 def loudness(sound: Sound) -> float:
     """Integrated loudness in LUFS; for less than 0.4 seconds the mean power in dB, less 0.7 as for a 1 kHz tone."""
     if sound.seconds < 0.4:
-        power = float((mono(sound).astype(np.float64) ** 2).mean())
+        power = float((sound.mono().astype(np.float64) ** 2).mean())
         return 10 * np.log10(power) - 0.691 if power > 0 else -np.inf
     import pyloudnorm
 
@@ -229,10 +224,8 @@ def loudness(sound: Sound) -> float:
 
 def fingerprint(sound: Sound) -> np.ndarray:
     """uint32 words, one every 12 ms: bit m says whether the energy difference of bands m and m + 1 grew."""
-    import soxr
-
     rate, size, hop = 5512, 2048, 64
-    samples = soxr.resample(mono(sound).astype(np.float32), sound.rate, rate)
+    samples = sound.at(rate)
     if len(samples) < size // 4:
         return np.zeros(0, np.uint32)
     padded = np.pad(samples, (size // 2, size // 2))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,8 @@ import xxhash
 
 from polymodal.core.errors import BadArgument
 from polymodal.data.media.cell import MEDIA_KINDS, Media
-from polymodal.data.media.minhash import SHINGLE, keepers, near_duplicates, signatures
+from polymodal.data.media.minhash import SHINGLE, keepers, signatures
+from polymodal.data.media.prints import LIKENESS, plain
 from polymodal.ops.base import BatchOp, Sketch
 from polymodal.ops.rows import Row, Rows
 
@@ -72,7 +72,7 @@ class NearDuplicates(BatchOp):
         self,
         *,
         columns: Sequence[str] | str | None = None,
-        threshold: float = 0.8,
+        threshold: float = LIKENESS,
         words: int = 0,
         hashes: int = 128,
         shortest: int = 12,
@@ -109,7 +109,7 @@ class NearDuplicates(BatchOp):
         rows = np.concatenate([s["row"] for s in found])
         seen = np.concatenate([s["signature"] for s in found])
         threshold = np.concatenate([s["threshold"] for s in found])
-        first = keepers(seen, near_duplicates(seen, threshold), threshold)
+        first = keepers(seen, threshold)
         copies = np.flatnonzero(first != np.arange(len(rows)))
         share = (seen[copies] == seen[first[copies]]).mean(1) if len(copies) else np.zeros(0)
         self.state = {"copy": rows[copies], "of": rows[first[copies]], "share": share}
@@ -125,12 +125,6 @@ class NearDuplicates(BatchOp):
         of = {copy: f"row {first} ({share:.0%} alike)" for copy, first, share in found}
         words = f"nearly the same {', '.join(self.chosen)} as"
         self.refuse(rows, {i: f"{words} {of[row.number]}" for i, row in enumerate(rows) if row.number in of})
-
-
-def plain(text: str) -> str:
-    """Small letters and digits with one space between words: what two copies of a text share."""
-    kept = (c if c.isalnum() else " " for c in unicodedata.normalize("NFKC", text).casefold())
-    return " ".join("".join(kept).split())
 
 
 def keys_of(rows: Sequence[Row], columns: Sequence[str]) -> np.ndarray:

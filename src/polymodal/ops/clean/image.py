@@ -11,14 +11,14 @@ from PIL import Image, ImageOps
 
 from polymodal.core.errors import BadArgument, require, suggest
 from polymodal.data.media.cell import MEDIA_KINDS
-from polymodal.data.media.hamming import BITS, distance, keepers, within
+from polymodal.data.media.hamming import BITS, distance, keepers
+from polymodal.data.media.picture import flat, upright
+from polymodal.data.media.prints import RADIUS, SIDE, comparable, perceptual_hash
 from polymodal.ops.base import BatchOp, CellOp, Sketch
 from polymodal.ops.rows import Row, Rows, SetAside
 
 MODES = ("RGB", "L")
 FITS = ("pad", "crop", "stretch")
-_ORIENTATION = 0x0112  # the EXIF tag
-_PLAIN = 1.0  # spread of grey values below which a picture's hash is of its noise
 _SMOOTHEST = 0.05  # of a picture's patches: what is left there is noise
 
 
@@ -44,7 +44,7 @@ class Upright(CellOp):
         super().__init__(columns=columns)
 
     def mend(self, value: Image.Image, row: Row, column: str) -> Image.Image:
-        return ImageOps.exif_transpose(value) if _is_turned(value) else value
+        return upright(value)
 
 
 class Uniform(CellOp):
@@ -59,7 +59,7 @@ class Uniform(CellOp):
             raise BadArgument(f"below must be above 0; got {below}.")
 
     def mend(self, value: Image.Image, row: Row, column: str) -> Image.Image:
-        spread = float(grey(value).std())
+        spread = float(np.asarray(flat(value).convert("L"), np.float32).std())
         if spread < self.below:
             raise SetAside(f"is of nearly one colour (grey values spread by {spread:.1f}, below {self.below:g})")
         return value
@@ -116,7 +116,8 @@ class Normal(CellOp):
             raise BadArgument(f"size must be one number of pixels or [width, height]; got {size!r}.")
 
     def mend(self, value: Image.Image, row: Row, column: str) -> Image.Image:
-        mended = value if value.mode == self.mode and not _is_turned(value) else opaque(value).convert(self.mode)
+        mended = flat(value)
+        mended = mended if mended.mode == self.mode else mended.convert(self.mode)
         if isinstance(self.size, int):
             if max(mended.size) > self.size:
                 mended = ImageOps.contain(mended, (self.size, self.size), Image.Resampling.LANCZOS)
@@ -149,7 +150,7 @@ class Denoise(CellOp):
     def mend(self, value: Image.Image, row: Row, column: str) -> Image.Image:
         from skimage.restoration import denoise_nl_means
 
-        pixels = np.asarray(opaque(value), np.float32) / 255
+        pixels = np.asarray(flat(value), np.float32) / 255
         sigma = noise(pixels)
         if sigma * 255 < self.above:
             return value
@@ -171,7 +172,7 @@ class NearPictures(BatchOp):
 
     kinds = ("image",)
 
-    def __init__(self, *, columns: Sequence[str] | str | None = None, radius: int = 5):
+    def __init__(self, *, columns: Sequence[str] | str | None = None, radius: int = RADIUS):
         super().__init__(columns=columns)
         self.radius = radius
         if not 0 <= radius <= 16:
@@ -180,13 +181,11 @@ class NearPictures(BatchOp):
     def partial_fit(self, rows: Rows) -> Sketch:
         places, codes, columns = [], [], []
         for number, column in enumerate(self.chosen):
-            pictures = self.values(rows, column)
-            for row, picture in zip(rows, pictures):
-                if picture is not None and grey(picture).std() >= _PLAIN:
-                    places.append(row.number)
-                    codes.append(perceptual_hash(picture))
-                    columns.append(number)
-        return {"row": np.array(places, np.int64), "code": np.array(codes, np.uint64), "column": np.array(columns)}
+            there, small = small_pictures(self, rows, column)
+            places += [row.number for row in there]
+            codes.append(perceptual_hash(small))
+            columns += [number] * len(there)
+        return {"row": np.array(places, np.int64), "code": np.concatenate(codes), "column": np.array(columns)}
 
     def finalize(self, sketches: Iterable[Sketch]) -> None:
         parts = list(sketches)
@@ -194,7 +193,7 @@ class NearPictures(BatchOp):
         found: dict[int, tuple[int, int, int]] = {}
         for number in range(len(self.chosen)):
             of = np.flatnonzero(column == number)
-            first = of[keepers(code[of], within(code[of], self.radius), self.radius)]
+            first = of[keepers(code[of], self.radius)]
             for i, j in zip(of.tolist(), first.tolist()):
                 if i != j:
                     found.setdefault(int(row[i]), (int(row[j]), int(distance(code[i], code[j])), number))
@@ -213,37 +212,23 @@ class NearPictures(BatchOp):
         self.refuse(rows, reasons)
 
 
-def grey(picture: Image.Image) -> np.ndarray:
-    """float32 [H, W] in 0..255."""
-    return np.asarray(opaque(picture).convert("L"), dtype=np.float32)
+def small_pictures(op: BatchOp, rows: Rows, column: str) -> tuple[list[Row], np.ndarray]:
+    """Rows whose picture is of more than one shade, and uint8 [n, SIDE, SIDE]; broken ones are set aside first."""
 
+    def small(row: Row, column: str) -> np.ndarray | None:
+        cell = row.cells.get(column)
+        return None if cell is None else cell.small_grey()
 
-def opaque(picture: Image.Image) -> Image.Image:
-    """RGB or grey, upright as its EXIF tag says, with what was transparent white."""
-    if _is_turned(picture):  # what is written after a change has no tag any more
-        picture = ImageOps.exif_transpose(picture)
-    if picture.mode in ("RGB", "L"):
-        return picture
-    if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
-        whole = picture.convert("RGBA")
-        white = Image.new("RGBA", whole.size, "white")
-        return Image.alpha_composite(white, whole).convert("RGB")
-    if picture.mode.startswith("I") or picture.mode == "F":  # 16 bits and more: the whole range, not its low bits
-        values = np.asarray(picture, np.float64)
-        known = values[np.isfinite(values)]
-        least, most = (known.min(), known.max()) if known.size else (0.0, 0.0)
-        values = np.nan_to_num(np.clip(values, least, most), nan=least)
-        return Image.fromarray(((values - least) * (255 / (most - least) if most > least else 0)).astype(np.uint8))
-    return picture.convert("RGB")
-
-
-def _is_turned(picture: Image.Image) -> bool:
-    return picture.getexif().get(_ORIENTATION) in range(2, 9)
+    pictures = op.values(rows, column, small)
+    there = [(row, picture) for row, picture in zip(rows, pictures) if picture is not None]
+    stacked = np.array([picture for _, picture in there], np.uint8).reshape(-1, SIDE, SIDE)
+    usable = comparable(stacked)
+    return [row for (row, _), use in zip(there, usable.tolist()) if use], stacked[usable]
 
 
 def sharpness(picture: Image.Image) -> float:
     """Variance of the Laplacian of the grey values, at a longest side of 512 pixels at most."""
-    small = opaque(picture).convert("L")
+    small = flat(picture).convert("L")
     if max(small.size) > 512:
         small = ImageOps.contain(small, (512, 512), Image.Resampling.BOX)
     if min(small.size) < 3:
@@ -267,13 +252,3 @@ def noise(pixels: np.ndarray) -> float:
     place = (1 + _SMOOTHEST * (high * wide - 1) - 0.375) / (high * wide + 0.25)  # Blom 1958
     expected = 1 + NormalDist().inv_cdf(place) * 1.03 / side
     return float(np.mean(np.quantile(each, _SMOOTHEST, axis=0)) / 0.6745 / max(expected, 0.5))
-
-
-def perceptual_hash(picture: Image.Image) -> int:
-    """64 bits: which of the 8 x 8 lowest frequencies of the 32 x 32 grey picture are above their median."""
-    from scipy.fft import dctn
-
-    small = np.asarray(opaque(picture).convert("L").resize((32, 32), Image.Resampling.BOX), np.float32)
-    low = dctn(small, norm="ortho")[:8, :8].ravel()
-    bits = low > np.median(low[1:])
-    return int(np.packbits(bits).view(">u8")[0])

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from polymodal.core.errors import BadArgument
-from polymodal.data.media.cell import Sound
+from polymodal.data.media.sound import Sound
 from polymodal.ops.base import CellOp
 from polymodal.ops.rows import Row
 

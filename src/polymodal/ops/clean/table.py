@@ -107,7 +107,7 @@ class Range(CellOp):
             raise BadArgument(f"least must not be above most; got {least} and {most}.")
 
     def mend(self, value: Any, row: Row, column: str) -> Any:
-        number = as_number(value)
+        number = row.amount(column)
         if number is None:
             raise SetAside(f"is {str(value)[:40]!r}, where a number was expected")
         if self.least is not None and number < self.least:
@@ -134,7 +134,7 @@ class Outliers(CellOp):
 
     def partial_fit(self, rows: Rows) -> Sketch:
         return {
-            f"values{i}": np.array([n for row in rows if (n := as_number(row.cells.get(c))) is not None], np.float64)
+            f"values{i}": np.array([n for row in rows if (n := row.amount(c)) is not None], np.float64)
             for i, c in enumerate(self.chosen)
         }
 
@@ -154,7 +154,7 @@ class Outliers(CellOp):
         return (middle - self.times * low if low else -np.inf, middle + self.times * high if high else np.inf)
 
     def mend(self, value: Any, row: Row, column: str) -> Any:
-        number = as_number(value)
+        number = row.amount(column)
         if number is None:
             return value
         low, high = self.state["bounds"][self.chosen.index(column)]
@@ -248,18 +248,6 @@ class Categories(CellOp):
             return key
         often = takewhile(lambda other: total[key] <= self.rare * total[other], common)  # the commonest come first
         return next((other for other in often if _is_slip(key, other)), key)
-
-
-def as_number(value: Any) -> float | None:
-    """The finite number that a cell is, or None."""
-    if isinstance(value, bool) or value is None:
-        return None
-    if isinstance(value, str):
-        found = _NUMBER.match(value)
-        if not found or (found[3] and found[3] != "%"):
-            return None
-        value = float(found[2].replace(",", ""))
-    return float(value) if isinstance(value, int | float) and np.isfinite(value) else None
 
 
 def unit_of(value: Any) -> str | None:

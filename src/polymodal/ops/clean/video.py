@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.errors import BadArgument, require
-from polymodal.data.media.cell import Sound
+from polymodal.data.media.sound import soundtrack
 from polymodal.ops.base import RowOp
 from polymodal.ops.rows import Row
 
@@ -51,7 +51,7 @@ class Frames(RowOp):
             for i, picture in enumerate(sample_frames(content, self.count)):
                 row.put(f"{column}_frame{i + 1}", picture)
             if self.sound:
-                row.put(f"{column}_sound", soundtrack(content))
+                row.put(f"{column}_sound", soundtrack(io.BytesIO(content)))
 
 
 class Shots(RowOp):
@@ -133,22 +133,6 @@ def _picture(frame: Any) -> Any:
     """A frame as a PIL picture, turned as the film says: telephones write how they were held."""
     picture = frame.to_image()
     return picture.rotate(frame.rotation, expand=True) if frame.rotation else picture
-
-
-def soundtrack(content: bytes) -> Sound | None:
-    """The first audio stream as one channel, as far as it can be decoded; None where there is none."""
-    av = require("av", "video")
-    parts: list[np.ndarray] = []
-    with av.open(io.BytesIO(content)) as container:
-        if not container.streams.audio:
-            return None
-        rate = container.streams.audio[0].rate
-        turn = av.AudioResampler(format="flt", layout="mono", rate=rate)
-        with suppress(av.error.FFmpegError):  # cut short: what there is counts
-            for frame in container.decode(audio=0):
-                parts += [made.to_ndarray()[0] for made in turn.resample(frame)]
-        parts += [made.to_ndarray()[0] for made in turn.resample(None)] if parts else []
-    return Sound(np.concatenate(parts).astype(np.float32), rate) if parts else None
 
 
 def cuts(content: bytes, above: float, shortest: float) -> list[float]:

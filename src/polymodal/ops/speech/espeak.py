@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.errors import BadArgument, require
-from polymodal.data.media.cell import Sound
+from polymodal.data.media.sound import Sound
 
 _HEARD = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 ALIASES = {"zh": "cmn", "zh-cn": "cmn", "zh-yue": "yue"}  # as eSpeak NG calls them now

@@ -9,7 +9,7 @@ import unicodedata
 import numpy as np
 
 from polymodal.core.errors import BadArgument, suggest
-from polymodal.data.media.cell import Sound
+from polymodal.data.media.sound import Sound
 
 RATE = 16_000
 STEP = 80  # samples between changes of the resonators: 5 ms

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.errors import BadArgument, require
-from polymodal.data.media.cell import Sound
-from polymodal.ops.speech.sound import at_rate
+from polymodal.data.media.sound import Sound
 
 RATE = 16_000
 FILL = 0.003  # level of the noise above what a sound of a lower rate holds, of full scale
@@ -64,7 +63,7 @@ class Sphinx:
     def hear(self, sound: Sound) -> tuple[str, float]:
         """The words, and how sure (0..1): the geometric mean of the words' posterior probabilities. Nothing
         recognised is ("", 0)."""
-        samples = (filled(at_rate(sound, RATE), sound.rate).clip(-1, 1) * 32767).astype(np.int16)
+        samples = (filled(sound.at(RATE), sound.rate).clip(-1, 1) * 32767).astype(np.int16)
         self.decoder.reinit_feat()  # else what was heard before shifts the scores a little
         self.decoder.start_utt()
         try:

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.errors import BadArgument, suggest
-from polymodal.data.media.cell import Sound
+from polymodal.data.media.sound import Sound
 from polymodal.ops.networks import in_parts, network, quiet
-from polymodal.ops.speech.sound import at_rate
 
 SILENT = 1e-6  # mean power below which a piece holds no words: -60 dB
 UNSURE, NO_SPEECH = -1.0, 0.6  # mean log probability, and chance of no speech (Radford et al. 2023, section 4.5)
@@ -57,7 +56,7 @@ def whisper(name: str, sound: Sound, language: str, most: int) -> tuple[str, flo
 
     processor, model, given = listener(name, language, most)
     features = processor.feature_extractor
-    wave = at_rate(sound, features.sampling_rate)
+    wave = sound.at(features.sampling_rate)
     words, logs = [], []
     for samples in pieces(wave, features.sampling_rate, features.n_samples):
         if not _loud(samples):
@@ -90,7 +89,7 @@ def whisper_among(name: str, sound: Sound, language: str, words: Sequence[str]) 
 
     processor, model, _ = listener(name, language, 1)
     features = processor.feature_extractor
-    wave = at_rate(sound, features.sampling_rate)[: features.n_samples]
+    wave = sound.at(features.sampling_rate)[: features.n_samples]
     if not _loud(wave):
         return "", 0.0
     start = beginning(name, model, language)
@@ -177,7 +176,7 @@ def wav2vec2(name: str, sound: Sound) -> tuple[str, float]:
     processor, model = network("Wav2Vec2ForCTC", "Wav2Vec2Processor", name)
     rate = processor.feature_extractor.sampling_rate
     words, chances = [], []
-    for samples in pieces(at_rate(sound, rate), rate, PIECE * rate):
+    for samples in pieces(sound.at(rate), rate, PIECE * rate):
         if not _loud(samples):
             continue
         if len(samples) < 400:

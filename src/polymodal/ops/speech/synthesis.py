@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from polymodal.core.errors import BadArgument, suggest
-from polymodal.data.media.cell import Media, Sound
-from polymodal.ops.speech.sound import at_rate
+from polymodal.data.media.cell import Media
+from polymodal.data.media.sound import Sound
 
 ENGINES = ("formant", "espeak", "units", "vits")
 JOIN = 0.02  # seconds over which units are blended
@@ -85,7 +85,7 @@ def joined(text: str, units: Mapping[str, Sound]) -> Sound:
     if not chosen:
         raise BadArgument(f"There is no word in {text!r}.")
     rate = max(sound.rate for sound in chosen)
-    heard = {id(sound): at_rate(sound, rate) for sound in chosen}
+    heard = {id(sound): sound.at(rate) for sound in chosen}
     made: list[np.ndarray] = [heard[id(chosen[0])]]
     for sound in chosen[1:]:
         last, piece = made[-1], heard[id(sound)]

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.errors import require
-from polymodal.data.media.cell import Sound
-from polymodal.ops.speech.sound import at_rate
+from polymodal.data.media.sound import Sound
 
 RATE = 16_000
 FRAME = 0.02  # seconds
@@ -32,7 +31,7 @@ def by_energy(sound: Sound, above: float, gap: float, least: float) -> list[Turn
 
     Where nothing is quiet, so that no frame rises above the background, nothing is found.
     """
-    wave = at_rate(sound, RATE)
+    wave = sound.at(RATE)
     if not len(wave):
         return []
     size = round(FRAME * RATE)
@@ -65,7 +64,7 @@ def by_silero(sound: Sound, gap: float, least: float) -> list[Turn]:
     import torch
 
     model, stamps = _silero()
-    wave = at_rate(sound, RATE)
+    wave = sound.at(RATE)
     if not len(wave):
         return []
     found = stamps(
@@ -89,7 +88,7 @@ def voices(sound: Sound, turns: list[Turn], speakers: int | None, apart: float) 
 
     from polymodal.nn.signal.cepstra import MFCC
 
-    wave = torch.from_numpy(at_rate(sound, RATE))
+    wave = torch.from_numpy(sound.at(RATE))
     cepstra = MFCC(RATE, window=400, hop=160, lifter=0)
     points = []
     for turn in turns:

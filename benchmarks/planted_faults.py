@@ -21,7 +21,7 @@ MARKS = ("", "NA", "NaN", "null", "None", "N/A")
 WRONG_NUMBERS = ("unknown", "twelve", "see note", "tbd")
 BREAKAGES = ("truncated picture", "empty sound", "text named .png", "no such picture", "no such sound")
 RATE = 8000  # Hz
-HUGE = 10_000  # pixels, the side of the one picture of 100 megapixels
+HUGE = 14_000  # pixels, the side of the one picture of 196 megapixels
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def messy(folder: str | Path, rows: int = 10_000, *, broken: float = 0.03, seed:
 
     Label, colour of the photo, pitch of the sound, words of the note and price go together, so that a model can learn
     from what is left. Planted: a share `broken` of rows with a truncated PNG, a zero-byte WAV, text renamed .png, or
-    a missing file; one PNG of 100 megapixels; missing cells in six spellings; words among the prices; copies of
+    a missing file; one PNG of 196 megapixels; missing cells in six spellings; words among the prices; copies of
     pictures; rows with too many or too few cells, with an open quote, with a NUL byte, and a line in Windows-1252.
     Not faults, but to be borne: a byte-order mark, Windows paths, and file names in composed and decomposed Unicode.
 
@@ -154,7 +154,7 @@ class _Mess:
 
     def _huge(self, row: int) -> None:
         Image.new("1", (HUGE, HUGE)).save(self._path(row, "photo"))
-        self._fault(row, "photo", "broken", "100 megapixels")
+        self._fault(row, "photo", "broken", "too many pixels")
 
     def _copy(self, row: int, original: int) -> None:
         self._path(row, "photo").write_bytes(self._path(original, "photo").read_bytes())
