@@ -12,6 +12,7 @@ from PIL import Image, PngImagePlugin, features
 
 from polymodal.core.errors import BadCell, MissingExtra
 from polymodal.data.cells import cells
+from polymodal.data.kinds import KINDS
 from polymodal.data.media import picture, sound
 from polymodal.data.media.array import map_array, read_array
 from polymodal.data.media.cell import Media
@@ -272,3 +273,8 @@ def test_pickles_are_never_read(tmp_path):
         read_array(packed(a=VALUES, b=VALUES))
     with pytest.raises(BadCell, match="cut short or damaged"):
         read_array(packed(a=VALUES)[:90])
+
+
+def test_avif_files_are_told_to_be_pictures():
+    assert KINDS.of_file("a/b.avif") == KINDS.of_bytes(b"\0\0\0\x20ftypavif\0\0\0\0") == "image"
+    assert KINDS.of_bytes(b"\0\0\0\x20ftypisom\0\0\0\0") == "video"

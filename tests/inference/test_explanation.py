@@ -64,7 +64,7 @@ def test_the_word_that_tells_the_thing_is_marked_strongest(shop, tmp_path, monke
 
 def test_missing_and_broken_cells_say_why(finished, shop):
     broken, absent, empty = cards_of(finished, shop.table, f"r{BROKEN}", f"r{ABSENT}", f"r{EMPTY}")
-    assert "cannot identify image file" in broken["photo"]["note"]
+    assert "the file '5.png' is no picture of a known form; it looks like plain text" in broken["photo"]["note"]
     assert "does not exist" in absent["photo"]["note"]
     assert empty["photo"]["note"] == "not given"
     assert all(cards["photo"]["kind"] == "missing" for cards in (broken, absent, empty))

@@ -266,10 +266,10 @@ class _NoKind(UnknownName, KeyError):
 BUILT_IN = (
     Kind(
         "image",
-        suffixes=(".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"),
+        suffixes=(".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".avif"),
         magic={
             rb"\x89PNG": ".png", rb"\xff\xd8\xff": ".jpg", rb"GIF8": ".gif", rb"BM": ".bmp", rb"II\*\0": ".tif",
-            rb"MM\0\*": ".tif", rb"RIFF....WEBP": ".webp",
+            rb"MM\0\*": ".tif", rb"RIFF....WEBP": ".webp", rb"....ftypavi[fs]": ".avif",
         },
         processor="image", encoder="image_resnet", cost=80, card="image", drawing="image",
         example="polymodal.data.examples:image", copies="picture", written=".png", noun="a picture",
@@ -289,7 +289,7 @@ BUILT_IN = (
     Kind(
         "video", learnt=False,
         suffixes=(".mp4", ".avi", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".m4v"),
-        magic={rb"RIFF....AVI ": ".avi", rb"....ftyp(?!M4A)": ""},
+        magic={rb"RIFF....AVI ": ".avi", rb"....ftyp(?!M4A|avi[fs])": ""},
         written=".mp4",
     ),
     Kind(
