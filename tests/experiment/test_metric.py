@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import polymodal as pm
-from polymodal.core.errors import BadArgument, UnknownName
+from polymodal.core.errors import BadArgument, BadData, UnknownName
 from polymodal.experiment.compare import Outcome, Question, chance, compare, valid_scores
 from polymodal.metrics.build import metrics_of
 from polymodal.models.strategy import Strategy
@@ -112,8 +112,9 @@ def test_a_function_of_ones_own_is_what_a_run_is_chosen_and_judged_by(toys):
     again = run.evaluate(one(a="dear"), quiet=True)  # the caller made the run: its metric is run
     assert again["primary"] == "cost"
     loaded = pm.load(toys / "run")
-    with pytest.raises(BadArgument, match="judged by toy_metrics:cost, which is code of your own"):
+    with pytest.raises(BadData, match="names the part 'toy_metrics:cost'.*--trust toy_metrics"):
         loaded.evaluate(one(a="dear"), quiet=True)
+    assert pm.load(toys / "run", trust="toy_metrics").evaluate(one(a="dear"), quiet=True)["primary"] == "cost"
     named = loaded.evaluate(one(a="dear"), metric="toy_metrics:cost", quiet=True, out=toys / "new")
     assert named["score"] == again["score"]
     assert named["verdict"]["sentences"] == []

@@ -146,6 +146,11 @@ def _claim(folder: Path, told: Mapping[str, Any], table: Table, resume: bool, *,
     """
     stamp = folder / ".work" / "work.json"
     mark = fingerprint({**told, "rows": list(table.ids), "cells": _digest(table)})
+
+    def settings() -> dict[str, Any]:
+        ways = {column: (way.decimal, way.unit) for column, way in notations_of(table, told["kinds"]).items()}
+        return {**told, "trust": modules(trust), "mark": mark, "notations": ways}
+
     if stamp.exists():
         if not resume:
             raise BadArgument(f"{folder} holds unfinished work. Continue it with --resume, or give another --out.")
@@ -154,7 +159,7 @@ def _claim(folder: Path, told: Mapping[str, Any], table: Table, resume: bool, *,
                 f"{folder} was begun with another recipe or other data; --resume continues the same only."
             )
         clear_unfinished(folder)
-        write_json(stamp, {**told, "trust": modules(trust), "mark": mark})
+        write_json(stamp, settings())
         return
     if (folder / "report.json").exists() and resume and read_json(folder / "report.json").get("mark") == mark:
         if stamp.parent.exists():  # stopped in the very act of clearing it away
@@ -165,8 +170,7 @@ def _claim(folder: Path, told: Mapping[str, Any], table: Table, resume: bool, *,
     # a working folder alone is of a run that was killed before it wrote its stamp: begin anew
     if folder.exists() and any(path.name != stamp.parent.name for path in folder.iterdir()):
         raise BadArgument(f"{folder} is not empty. Give another --out.")
-    ways = {column: (way.decimal, way.unit) for column, way in notations_of(table, kinds).items()}
-    write_json(stamp, {**told, "trust": modules(trust), "mark": mark, "notations": ways})
+    write_json(stamp, settings())
 
 
 def _digest(table: Table) -> str:
