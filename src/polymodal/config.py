@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from polymodal.core.errors import BadArgument, suggest
 from polymodal.core.registry import Spec, plain
-from polymodal.core.runtime import PRECISIONS
+from polymodal.core.runtime import PRECISIONS, check_device
 from polymodal.core.values import check_types, read_yaml
 
 TRACKERS = ("auto", "tensorboard", "csv", "wandb", "none")
@@ -75,15 +75,20 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Options that every kind of run has; all are read, checked and written alike."""
+    """Options that every kind of run has; all are read, checked and written alike.
+
+    `device`: `auto` (the accelerator there is, else the CPU), `cpu`, `cuda`, `cuda:1`, `mps`.
+    """
 
     seed: int = 0
+    device: str = "auto"
     fractions: tuple[float, float, float] = (0.7, 0.15, 0.15)
     trackers: str = "auto"
     store: str | None = None
 
     def __post_init__(self) -> None:
         check_types(self)
+        check_device(self.device)
         if min(self.fractions) <= 0 or abs(sum(self.fractions) - 1) > 1e-6:
             raise BadArgument(f"fractions must be three positive shares that add up to 1; got {self.fractions}.")
         if self.trackers not in TRACKERS:
@@ -147,7 +152,8 @@ class Config(Options):
     row. `finetune`: train the best fusion and its encoders together at last; the result is one more row.
 
     `trackers`: where training curves go besides `log.jsonl` (auto: TensorBoard, or CSV where it is not installed).
-    `store`: folder of the encode-once store. `workers`: processes (default: one a core; 0: this one).
+    `store`: folder of the encode-once store. `device`: see `Options`. `workers`: processes (default: one a core, or one
+    a GPU, where more of them share it; 0: this one).
     """
 
     fusion: str | type | Mapping[str, Any] | Sequence[Spec] = "auto"

@@ -15,7 +15,7 @@ from polymodal.experiment.answer_job import AnswerJob
 from polymodal.fusion.simple import Concat
 from polymodal.models.strategy import Strategy
 from polymodal.runs.events import Done, Failed, Skipped
-from polymodal.runs.pool import Pool, default_workers
+from polymodal.runs.pool import Job, Pool
 
 ODD = '''
 import os, time
@@ -155,4 +155,33 @@ def test_jobs_past_the_time_limit_are_skipped_and_no_worker_is_started(job):
 
 
 def test_there_is_at_least_one_worker():
-    assert default_workers() >= 1
+    assert Pool(runs="polymodal.experiment.jobs:guarded").workers >= 1
+
+
+def echo(values, device):
+    """What a job is told."""
+    yield Done(values["out"] + " on " + device)
+
+
+def test_every_worker_has_its_device_and_keeps_it(tmp_path, monkeypatch):
+    (tmp_path / "told_device.py").write_text(
+        "import time\n"
+        "from polymodal.runs.events import Done\n"
+        "def run(values, device):\n"
+        "    time.sleep(0.2)\n"
+        "    yield Done({'device': device})\n",
+        encoding="utf-8",
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    jobs = [Job(work="", out=str(i)) for i in range(6)]
+    with Pool(runs="told_device:run", devices=["cuda:0", "cuda:1"]) as pool:
+        assert pool.workers == 2
+        found = [event.result["device"] for _, event in pool.run(jobs)]
+        assert [worker.device for worker in pool._processes] == ["cuda:0", "cuda:1"]
+    assert len(found) == 6
+    assert set(found) == {"cuda:0", "cuda:1"}
+
+
+def test_jobs_that_run_here_are_told_where():
+    with Pool(runs=f"{__name__}:echo", devices=[], here="mps") as pool:
+        assert [event.result for _, event in pool.run([Job(work="", out="one")])] == ["one on mps"]

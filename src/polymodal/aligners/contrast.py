@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from polymodal.aligners.pairs import pairs
+from polymodal.nn.precision import autocast_type
 
 CELLS = 1 << 20  # logits held at a time
 
@@ -126,7 +127,7 @@ class _Chunked(torch.autograd.Function):
         boost: Links | None,
         kernel: Kernel,
     ) -> Tensor:
-        with torch.autocast(queries.device.type, enabled=False):
+        with torch.autocast(autocast_type(queries), enabled=False):
             total, factor = queries.new_zeros(()), scale.to(queries.dtype)
             found = (
                 torch.empty_like(queries),

@@ -87,7 +87,7 @@ class Contrastive(Aligner):
         if self.structure:
             for name, tokens in aligned.items():
                 own, there = streams[name], tokens.present.nonzero().flatten()
-                some = there[torch.randperm(len(there))[:NEIGHBOURHOOD]]
+                some = there[torch.randperm(len(there), device=there.device)[:NEIGHBOURHOOD]]
                 changed = structure(own.pooled[some], tokens.pooled[some])
                 losses[f"{name} structure"] = self.structure * changed
         return losses

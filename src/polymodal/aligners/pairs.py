@@ -42,7 +42,7 @@ def pairs(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     counts = last - first
     left = item_a.repeat_interleave(counts)
     start = counts.cumsum(0) - counts
-    right = item_b[torch.arange(len(left)) - (start - first).repeat_interleave(counts)]
+    right = item_b[torch.arange(len(left), device=left.device) - (start - first).repeat_interleave(counts)]
     both = (left * len(b) + right).unique()  # one number a pair sorts many times as fast as two
     return both // len(b), both % len(b)
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from polymodal.core.errors import BadArgument
 from polymodal.nn.check import check_count
 from polymodal.nn.normalize import l2_normalize
+from polymodal.nn.precision import autocast_type
 
 
 def structure(own: Tensor, aligned: Tensor, *, levels: int = 1, temperature: float = 0.05) -> Tensor:
@@ -23,7 +24,7 @@ def structure(own: Tensor, aligned: Tensor, *, levels: int = 1, temperature: flo
         raise BadArgument(f"temperature must be above 0; got {temperature}.")
     if len(own) != len(aligned):
         raise BadArgument(f"{len(own)} vectors of the stream's own space, {len(aligned)} aligned ones; expected equal.")
-    with torch.autocast(aligned.device.type, enabled=False):  # small probabilities do not survive bfloat16
+    with torch.autocast(autocast_type(aligned), enabled=False):  # small probabilities do not survive bfloat16
         before, after = walk(own.detach(), temperature), walk(aligned, temperature)
         total, p, q = before.new_zeros(()), before, after
         for level in range(1, levels + 1):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from polymodal.data.items import Items
 from polymodal.data.storage.dataset import Dataset
 from polymodal.data.storage.store import Store, View
 from polymodal.encoders.base import Encoder
+from polymodal.nn.place import CPU, to_device
 
 IN_MEMORY = 1 << 30  # bytes of one stream's vectors that are held in memory
 
@@ -80,10 +82,18 @@ class Tower:
         """The different items in `rows` of a table of `count`."""
         return Chosen.of(self.items, self.dataset.digests[self.stream], self.dataset.present[self.stream], rows, count)
 
-    def tokens(self, cells: np.ndarray) -> Tokens:
-        """Tokens of the present cells numbered `cells` [n]; pooled alone where they are stored."""
+    def tokens(self, cells: np.ndarray, device: torch.device = CPU) -> Tokens:
+        """Tokens of the present cells numbered `cells` [n] on the encoder's device; see `inputs`."""
+        inputs = to_device(self.inputs(cells), device)
+        return inputs if self.stored else self.encoder(inputs)
+
+    def inputs(self, cells: np.ndarray) -> Any:
+        """What the aligner reads of the present cells numbered `cells` [n], on the CPU.
+
+        Tokens where they are stored, pooled alone; else what the encoder reads.
+        """
         if not self.stored:
-            return self.encoder(self.dataset.tensors(self.stream, cells))
+            return self.dataset.tensors(self.stream, cells)
         places = self._place[cells]
         if self._memory is not None:
             return Tokens.from_vector(self._memory[torch.from_numpy(places)])

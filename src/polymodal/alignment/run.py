@@ -24,6 +24,7 @@ from polymodal.alignment.train import JUDGED, AlignTraining, both_ways, embed_it
 from polymodal.core.errors import BadData
 from polymodal.core.files import read_json, write_json, writing
 from polymodal.core.registry import label
+from polymodal.core.runtime import device_of, told
 from polymodal.data.items import Items, items
 from polymodal.data.split import PARTS
 from polymodal.data.storage.dataset import Dataset, process_table
@@ -105,6 +106,7 @@ class _Session:
         self.store = Store(Path(plan.config.store) if plan.config.store else default_store())
         self.learned = folder / "work" / "encoders" / LEARNED
         self.timings: list[dict[str, Any]] = []
+        self.device = device_of(plan.config.device)
         self.processors: dict[str, Processor] = {}
         self.encoders: dict[str, Encoder] = {}
         self.problems: list[Problem] = list(plan.table.problems)
@@ -112,7 +114,7 @@ class _Session:
         self.costs: dict[str, float] = {}  # milliseconds that a frozen tower takes for one item
 
     def run(self) -> Aligned:
-        for note in self.plan.notes:
+        for note in (*told(self.device), *self.plan.notes):
             self.progress.say(note)
         towers = self._encode(self._process())
         chosen = {part: self._chosen(towers, part) for part in PARTS}
@@ -158,7 +160,8 @@ class _Session:
             self.encoders[name] = encoder.eval()
             group = None
             if not any(p.requires_grad for p in encoder.parameters()):
-                result = store_tokens(encoder, dataset, name, self.store)
+                result = store_tokens(encoder.to(self.device), dataset, name, self.store)
+                encoder.cpu()
                 group, self.costs[name] = result["group"], result["ms_per_row"]
                 self.log.write("tokens", stream=name, **result)
             elif self.plan.towers == "frozen":
@@ -205,10 +208,11 @@ class _Session:
         self._tell(aligner)
         if plan.learns == "fit":
             return self._fitted(aligner, towers, chosen)
-        training = AlignTraining(aligner, towers, chosen["train"], plan.config.chunk)
+        training = AlignTraining(aligner, towers, chosen["train"], plan.config.chunk, self.device)
         weights, about = self.learned.with_suffix(".safetensors"), self.learned.with_suffix(".json")
         if about.exists():
             training.module.load_state_dict(load_file(weights))
+            training.module.to(self.device)
             return aligner, read_json(about)
         curve: dict[str, list[float]] = {"epoch": [], "loss": [], "valid": [], "seconds": []}
         checkpoint = self.learned.with_suffix(".checkpoint")
@@ -219,9 +223,12 @@ class _Session:
                 curve[key].append(value)
             self.log.write("epoch", job=LEARNED, number=epoch.number, loss=epoch.loss, valid=epoch.valid)
             stage.detail(f"epoch {epoch.number}, loss {epoch.loss:.3f}, recall {epoch.valid:.3f}")
+            if epoch.note and epoch.note not in self.notes:
+                self.notes.append(epoch.note)
+                self.progress.say(epoch.note)
         self._timed("aligning", stage.end(f"{len(curve['epoch'])} epochs, best recall {max(curve['valid']):.3f}"))
         with writing(weights) as temporary:
-            save_file({k: v.contiguous() for k, v in training.module.state_dict().items()}, temporary)
+            save_file({k: v.cpu().contiguous() for k, v in training.module.state_dict().items()}, temporary)
         write_json(about, curve)
         checkpoint.unlink(missing_ok=True)
         return aligner, curve
@@ -264,6 +271,8 @@ class _Session:
         for encoder in self.encoders.values():
             encoder.eval()
         vectors = {name: embed_items(aligner, tower, test[name]) for name, tower in towers.items()}
+        for part in (aligner, *self.encoders.values()):
+            part.cpu()
         found: dict[str, Any] = {}
         for a, b in both_ways(plan.streams):
             ranks = retrieval_ranks(vectors[a], vectors[b], (test[a].rows, test[b].rows))

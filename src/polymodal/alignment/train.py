@@ -18,8 +18,9 @@ from polymodal.core.errors import BadArgument
 from polymodal.core.types import Tokens
 from polymodal.evaluation.retrieval import retrieval_metrics
 from polymodal.nn.layers.named import Named
+from polymodal.nn.place import CPU, device_of_module, in_use, to_device
 from polymodal.train.gradcache import in_pieces
-from polymodal.train.loop import Epoch, total, train
+from polymodal.train.loop import Epoch, OutOfMemory, total, train
 
 FROZEN = {"epochs": 60, "batch": 1024, "lr": 1e-3, "weight_decay": 0.1, "patience": 15}
 TRAINED = {"epochs": 30, "batch": 128, "lr": 1e-3, "weight_decay": 0.05, "patience": 8}
@@ -30,8 +31,15 @@ PIECE = 256  # items encoded at a time in use
 class AlignTraining:
     """An aligner, its towers, and the items that they learn from and are chosen by."""
 
-    def __init__(self, aligner: Aligner, towers: Mapping[str, Tower], chosen: Mapping[str, Chosen], chunk: int):
-        self.aligner, self.towers, self.chosen = aligner, towers, chosen
+    def __init__(
+        self,
+        aligner: Aligner,
+        towers: Mapping[str, Tower],
+        chosen: Mapping[str, Chosen],
+        chunk: int,
+        device: torch.device = CPU,
+    ):
+        self.aligner, self.towers, self.chosen, self.device = aligner, towers, chosen, device
         learning = {n: t.encoder for n, t in towers.items() if not t.stored}
         self.frozen = not learning
         if aligner.reads_stored and learning:
@@ -51,6 +59,7 @@ class AlignTraining:
             if not tower.stored:
                 cells = self.chosen[name].cells[:2048]
                 tower.encoder.fit_statistics(tower.dataset.tensors(name, cells))
+        self.module.to(self.device)
         return train(
             self.module,
             self.loss,
@@ -60,23 +69,31 @@ class AlignTraining:
             seed=seed,
             checkpoint=checkpoint,
             least_steps=1,
+            smaller=self.smaller,
         )
+
+    def smaller(self) -> str:
+        """Half as many items at a time: the batch stays, and so does the gradient (see `in_pieces`)."""
+        if self.chunk < 2:
+            raise OutOfMemory("A single item does not fit into memory on its way through its tower: lower batch.")
+        self.chunk //= 2
+        return f"Memory is short: items are computed {self.chunk} at a time, with the gradient of the whole batch."
 
     def loss(self, rows: Tensor) -> Tensor:
         """The loss of all items that stand in `rows` [b] of the table."""
         items = {name: chosen.standing_in(rows) for name, chosen in self.chosen.items()}
         items = {name: numbers for name, numbers in items.items() if len(numbers)}
-        theirs = {name: self.chosen[name].rows[numbers] for name, numbers in items.items()}
+        theirs = to_device({name: self.chosen[name].rows[numbers] for name, numbers in items.items()}, self.device)
         if self.frozen:
             stored = {name: self.towers[name].tokens(self.chosen[name].cells[n]) for name, n in items.items()}
-            return total(self.aligner.objective(stored, theirs, self._embed))
+            return total(self.aligner.objective(to_device(stored, self.device), theirs, self._embed))
         aligned = {}
         for name, numbers in items.items():
             cells = torch.from_numpy(self.chosen[name].cells)[numbers]
             tower = self.towers[name]
             aligned[name] = _one(
                 in_pieces(
-                    lambda part, n=name, t=tower: self._vectors(n, t.tokens(part.numpy())),  # type: ignore[misc]
+                    lambda part, n=name, t=tower: self._vectors(n, t.tokens(part.numpy(), self.device)),  # type: ignore[misc]
                     cells,
                     self.chunk,
                 )
@@ -89,7 +106,7 @@ class AlignTraining:
             name: _one(
                 in_pieces(
                     lambda part, n=name, t=tokens: self._vectors(n, t.select(part)),  # type: ignore[misc]
-                    torch.arange(len(tokens)),
+                    torch.arange(len(tokens), device=tokens.x.device),
                     self.chunk,
                 )
             )
@@ -108,10 +125,14 @@ def _one(vectors: Tensor) -> Tokens:
 @torch.no_grad()
 def embed_items(aligner: Aligner, tower: Tower, chosen: Chosen) -> np.ndarray:
     """Vectors float32 [N, dim] of the chosen items of one stream."""
-    size = 8192 if tower.stored else PIECE
+    size, device = 8192 if tower.stored else PIECE, device_of_module(aligner)
+
+    def vectors(inputs: Any) -> Tensor:
+        tokens = inputs if tower.stored else tower.encoder(inputs)
+        return aligner({tower.stream: tokens})[tower.stream].pooled.float()
+
     parts = [
-        aligner({tower.stream: tower.tokens(chosen.cells[i : i + size])})[tower.stream].pooled.float().numpy()
-        for i in range(0, len(chosen), size)
+        in_use(vectors, tower.inputs(chosen.cells[i : i + size]), device).numpy() for i in range(0, len(chosen), size)
     ]
     return np.concatenate(parts) if parts else np.zeros((0, aligner.dim), np.float32)
 

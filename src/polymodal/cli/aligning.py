@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from polymodal.cli.app import ConfigOption, Data, Resume, SchemaOption, SetOption, Test, Valid, app, read_sets
+from polymodal.cli.app import (
+    ConfigOption,
+    Data,
+    DeviceChoice,
+    Resume,
+    SchemaOption,
+    SetOption,
+    Test,
+    Valid,
+    app,
+    read_sets,
+)
 
 
 @app.command()
@@ -26,6 +37,7 @@ def align(
     config: ConfigOption = None,
     sets: SetOption = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of heads, towers, batches and splits.")] = None,
+    device: DeviceChoice = None,
     resume: Resume = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing; the run's files say it all.")] = False,
 ) -> None:
@@ -33,7 +45,7 @@ def align(
     from polymodal.alignment.config import AlignConfig
     from polymodal.alignment.run import align as run_align
 
-    given = {"method": method, "towers": towers, "seed": seed}
+    given = {"method": method, "towers": towers, "seed": seed, "device": device}
     changes = {**{name: value for name, value in given.items() if value is not None}, **read_sets(sets)}
     settings = AlignConfig.read(config, changes) if config else AlignConfig.from_options(changes)
     run_align(

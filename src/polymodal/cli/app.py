@@ -61,6 +61,12 @@ SeedsOption = Annotated[int | None, typer.Option(min=1, help="Seeds a strategy."
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="Any option of the configuration, as name=value; value is YAML.")
 ]
+DeviceChoice = Annotated[
+    str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.", show_default="auto")
+]
+DeviceOption = Annotated[
+    str, typer.Option("--device", help="auto (an accelerator where there is one), cpu, cuda, cuda:1 or mps.")
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted run to the same result.")]
 RunFolder = Annotated[Path, typer.Argument(help="Folder of a finished run.")]
 Trust = Annotated[
@@ -141,6 +147,13 @@ def read_rows(run: Any, data: str) -> Any:
     lacking = run.lacking(table)
     say([f"not in {data}: {', '.join(lacking)}; missing in every row"] if lacking else [])
     return table
+
+
+def say_device(name: str) -> None:
+    """On which accelerator the work will be done; nothing on the CPU."""
+    from polymodal.core.runtime import device_of, told
+
+    say(told(device_of(name)))
 
 
 def spare(data: str, out: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from polymodal.cli.app import AsJson, Data, Resume, SchemaOption, TargetOption, Trust, app, show_result
+from polymodal.cli.app import AsJson, Data, DeviceOption, Resume, SchemaOption, TargetOption, Trust, app, show_result
 from polymodal.core.errors import BadArgument
 
 
@@ -25,6 +25,7 @@ def prepare(
     schema: SchemaOption = None,
     engine: Annotated[str, typer.Option(help="'local', or 'ray' for Ray Data.")] = "local",
     workers: Annotated[int | None, typer.Option(min=0, help="Processes, else one a core; 0 works in this one.")] = None,
+    device: DeviceOption = "auto",
     resume: Resume = False,
     trust: Trust = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing.")] = False,
@@ -41,8 +42,8 @@ def prepare(
     if recipe is None or out is None:
         raise BadArgument("prepare needs --recipe R.yaml and --out DIR; --suggest writes a recipe.")
     done = run_prepare(
-        data, recipe, out=out, schema=schema, engine=engine, workers=workers, resume=resume, trust=trust or (),
-        quiet=quiet or as_json,
+        data, recipe, out=out, schema=schema, engine=engine, workers=workers, device=device, resume=resume,
+        trust=trust or (), quiet=quiet or as_json,
     )  # fmt: skip
     if as_json:
         show_result(dict(done.report))

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from polymodal.cli.app import AsJson, Data, Trust, app, say, show_result, spare
+from polymodal.cli.app import AsJson, Data, DeviceOption, Trust, app, say, say_device, show_result, spare
 from polymodal.core.errors import BadArgument
 
 AlignRun = Annotated[Path, typer.Argument(help="Folder of a run of `align`.")]
@@ -32,13 +32,16 @@ def index(
         str, typer.Option(help="auto, on or off: take out the gap between streams where several are searched.")
     ] = "auto",
     trust: Trust = None,
+    device: DeviceOption = "auto",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing.")] = False,
 ) -> None:
     """Make the rows of DATA findable. Given again, it goes on where it stopped and takes up what changed."""
     from polymodal.retrieval.build import index as run_index
 
+    say_device(device)
     found = run_index(
         run, data, out=out, streams=_names(streams), approximate=approximate, calibrate=calibrate, trust=trust or (),
+        device=device,
         quiet=quiet,
     )  # fmt: skip
     _say_problems(found.problems)
@@ -65,6 +68,7 @@ def search(
     trust: Trust = None,
     salvage: Annotated[bool, typer.Option("--salvage", help="Leave damaged records out.")] = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="HTML page with pictures and players.")] = None,
+    device: DeviceOption = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Find rows by words, a picture, a sound, or another row."""
@@ -78,7 +82,7 @@ def search(
             why = "its suffix tells no kind" if kind is None else f"--{kind} is given too"
             raise BadArgument(f"--file {file} cannot be asked with: {why}.")
         asked[kind] = file
-    found = open_index(folder, run, salvage=salvage, trust=trust or ()).search(
+    found = open_index(folder, run, salvage=salvage, trust=trust or (), device=device).search(
         text,
         row=row,
         k=k,
@@ -105,6 +109,7 @@ def classify(
     target: Annotated[str | None, typer.Option("--target", "-t", help="Column of labels, to tell accuracy.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="CSV, TSV, JSONL or Parquet of the labels.")] = None,
     trust: Trust = None,
+    device: DeviceOption = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Name the class of every row from class names alone, without training."""
@@ -115,8 +120,10 @@ def classify(
         check_writable(out)
         spare(data, out)
     names = [line.strip() for line in _lines(classes) if line.strip()]
+    say_device(device)
     found = run_classify(
-        run, data, names, stream=stream, by=by, templates=template or None, target=target, trust=trust or ()
+        run, data, names, stream=stream, by=by, templates=template or None, target=target, trust=trust or (),
+        device=device,
     )
     _say_problems(found.problems)
     if out is not None:

@@ -11,6 +11,7 @@ from polymodal.cli.app import (
     AsJson,
     ConfigOption,
     Data,
+    DeviceChoice,
     FusionOption,
     MetricOption,
     Resume,
@@ -89,6 +90,7 @@ def fit(
     seeds: SeedsOption = None,
     budget_ms: Annotated[float | None, typer.Option(help="Choose only what answers a row within it.")] = None,
     time_limit: Annotated[float | None, typer.Option(help="Seconds after which no further strategy starts.")] = None,
+    device: DeviceChoice = None,
     resume: Resume = False,
     sets: SetOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing; the run's files say it all.")] = False,
@@ -97,6 +99,7 @@ def fit(
     from polymodal.experiment.fit import fit as run_fit
 
     settings = read_config(
-        config, sets, fusion=fusion, metric=metric, seeds=seeds, budget_ms=budget_ms, time_limit=time_limit
+        config, sets, fusion=fusion, metric=metric, seeds=seeds, budget_ms=budget_ms, time_limit=time_limit,
+        device=device,
     )
     run_fit(data, target, out=out, valid=valid, test=test, schema=schema, config=settings, resume=resume, quiet=quiet)

@@ -10,6 +10,7 @@ import typer
 from polymodal.cli.app import (
     AsJson,
     Data,
+    DeviceOption,
     MetricOption,
     RunFolder,
     Trust,
@@ -17,6 +18,7 @@ from polymodal.cli.app import (
     read_metrics,
     read_rows,
     say,
+    say_device,
     show_result,
     spare,
 )
@@ -32,6 +34,7 @@ def evaluate(
     ] = None,
     metric: MetricOption = None,
     trust: Trust = None,
+    device: DeviceOption = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Metrics with intervals, every subset of streams, noise curves, calibration, report."""
@@ -40,7 +43,8 @@ def evaluate(
     folder = out or run / "evaluation"
     if folder.exists() and not folder.is_dir():
         raise BadArgument(f"{folder} is a file; --out names a folder.")
-    finished = load(run, trust=trust or ())
+    say_device(device)
+    finished = load(run, trust=trust or (), device=device)
     read_rows(finished, data)
     found = finished.evaluate(data, out=folder, quiet=as_json, metric=read_metrics(metric))
     say(found["data"]["warnings"])
@@ -54,6 +58,7 @@ def predict(
     data: Data,
     out: Annotated[Path, typer.Option("--out", "-o", help="CSV, TSV, JSONL or Parquet file to write.")],
     trust: Trust = None,
+    device: DeviceOption = "auto",
 ) -> None:
     """Label and probability, or number and interval, of every row."""
     from polymodal.data.tables.write import check_writable, write_columns
@@ -61,7 +66,8 @@ def predict(
 
     check_writable(out)
     spare(data, out)
-    finished = load(run, trust=trust or ())
+    say_device(device)
+    finished = load(run, trust=trust or (), device=device)
     problems: list[Any] = []
     columns = finished.predict(read_rows(finished, data), problems=problems)
     write_columns(columns, out)
@@ -78,6 +84,7 @@ def explain(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="HTML page with pictures to write.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="Rows to explain when no id is given.")] = 20,
     trust: Trust = None,
+    device: DeviceOption = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Worth of each stream to each answer, and with --out a page that shows where the model looked."""
@@ -86,7 +93,8 @@ def explain(
 
     if out is not None:
         spare(data, out)
-    finished = load(run, trust=trust or ())
+    say_device(device)
+    finished = load(run, trust=trust or (), device=device)
     table = read_rows(finished, data)
     found = finished.explain(table, row=row, limit=limit)
     if out is not None:

@@ -56,11 +56,12 @@ def typing_errors(inputs: Mapping[str, Tensor], rate: float) -> dict[str, Tensor
     `ids`, `word` and `spans` change together; texts keep at least one token. Draws from torch's global generator.
     """
     ids = inputs["ids"]
-    rows, length = ids.shape
+    rows, length, device = *ids.shape, ids.device
     real = ids != 0
-    kind = torch.where(real & (torch.rand(rows, length) < rate), torch.randint(4, (rows, length)), -1)
+    struck = real & (torch.rand(rows, length, device=device) < rate)
+    kind = torch.where(struck, torch.randint(4, (rows, length), device=device), -1)
     drop = (kind == 0) & (real.sum(1, keepdim=True) > (kind == 0).sum(1, keepdim=True))
-    place = torch.arange(length).expand(rows, length)
+    place = torch.arange(length, device=device).expand(rows, length)
     key = torch.cat([place + 1.5 * (kind == 1), place + 0.5], dim=1).float()  # the second half: doubles, in between
     absent = torch.cat([drop | ~real, kind != 2], dim=1)
     order = key.masked_fill(absent, 2.0 * length).argsort(dim=1, stable=True)[:, :length]
@@ -71,7 +72,7 @@ def typing_errors(inputs: Mapping[str, Tensor], rate: float) -> dict[str, Tensor
         for name, value in inputs.items()
     }
     pool = ids[real]
-    drawn = pool[torch.randint(max(len(pool), 1), (rows, length))] if len(pool) else ids
+    drawn = pool[torch.randint(max(len(pool), 1), (rows, length), device=device)] if len(pool) else ids
     replaced = torch.where((kind == 3).gather(1, source), drawn, changed["ids"])
     changed["ids"] = torch.where(kept, replaced, torch.zeros_like(replaced))
     return changed

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from polymodal.core.types import Tokens
 from polymodal.encoders.series import SeriesEncoder
 from polymodal.nn.layers.segment import segment_mean
+from polymodal.nn.precision import autocast_type
 
 MOST_STEPS = 128  # recurrence costs time in proportion and forgets beyond a few hundred steps
 
@@ -48,7 +49,7 @@ class SeriesGRU(SeriesEncoder):
         x = F.pad(x, (0, 0, 0, steps * self.stride - x.shape[1])).transpose(1, 2)
         x = F.relu(self.shorten(x)).transpose(1, 2)
         _, real, _ = segment_mean(real[..., None].float(), real, steps)
-        with torch.autocast(x.device.type, enabled=False):  # the recurrence rounds at every step
+        with torch.autocast(autocast_type(x), enabled=False):  # the recurrence rounds at every step
             x, _ = self.recurrent(x.float())
         return self.tokens(self.out(self.drop(x)), real)
 

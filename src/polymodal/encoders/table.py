@@ -40,12 +40,13 @@ def noisy(inputs: dict[str, Tensor], noise: float, drop: float) -> dict[str, Ten
     """Gaussian noise of spread `noise` on the known numbers, and a share `drop` of all values made missing."""
     changed = dict(inputs)
     if "numbers" in inputs:
-        known = inputs["known"] & (torch.rand(inputs["known"].shape) >= drop)
-        changed["numbers"] = (inputs["numbers"] + noise * torch.randn(known.shape)) * known
+        known = inputs["known"] & (torch.rand(inputs["known"].shape, device=inputs["known"].device) >= drop)
+        changed["numbers"] = (inputs["numbers"] + noise * torch.randn(known.shape, device=known.device)) * known
         changed["known"] = known
     if "categories" in inputs:
         words = inputs["categories"]
-        changed["categories"] = torch.where(torch.rand(words.shape) < drop, torch.zeros_like(words), words)
+        missing = torch.rand(words.shape, device=words.device) < drop
+        changed["categories"] = torch.where(missing, torch.zeros_like(words), words)
     return changed
 
 

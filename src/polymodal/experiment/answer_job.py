@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -34,6 +34,7 @@ from polymodal.models.build import Trees, build_answer, build_objectives, parame
 from polymodal.models.strategy import Strategy
 from polymodal.models.towers import Towered
 from polymodal.nn.mask_streams import drop_streams
+from polymodal.nn.place import CPU, in_use, to_device
 from polymodal.objectives.base import Objective
 from polymodal.train.features import Features
 from polymodal.train.loop import Epoch, train
@@ -61,7 +62,7 @@ class AnswerJob(FitJob):
 
 def answer_job(work: Work, job: AnswerJob, out: Path) -> Epochs:
     """Train one strategy with one seed on stored tokens; write its weights and its scores of held-out rows."""
-    features = open_features(job.work, job.strategy.streams, not job.strategy.reads_tokens)
+    features = open_features(job.work, job.strategy.streams, not job.strategy.reads_tokens, work.device)
     options = Training().with_(job.training)
     strategy = cross_validated(work, job.strategy, features, options, job.seed)
     torch.manual_seed(job.seed)
@@ -72,21 +73,21 @@ def answer_job(work: Work, job: AnswerJob, out: Path) -> Epochs:
     rows, valid = labelled_rows(work, work.rows(TRAIN)), work.rows(VALID)
     curve: list[Epoch] = []
     if isinstance(answer, Trees):
-        answer.fit(
-            features.read(torch.from_numpy(rows)), {n: v[rows].numpy() for n, v in work.labels.items()}, job.seed
-        )
+        known = labelled(work, features, torch.from_numpy(rows))
+        answer.fit(known.streams, {n: v.numpy() for n, v in known.targets.items()}, job.seed)
         strategy = replace(strategy, facts=answer.facts())
     else:
         objectives = build_objectives(strategy, features.widths, work.targets, work.dim, work.heads)
         curve = list(fit_answer(work, answer, features, torch.from_numpy(rows), valid, options, job.seed, objectives))
         seen, held = (labelled(work, features, torch.from_numpy(r)) for r in (rows, valid))
-        answer.finalize(seen, held, job.seed)
+        answer.cpu().finalize(seen, held, job.seed)
+    answer.to(work.device)
     started = time.perf_counter()
     scores = held_out(work, lambda rows: score_rows(answer, features, rows))
     took = time.perf_counter() - started
     if strategy.joint:
         scores |= alone_scores(answer, features, work.rows(TEST))
-    save_trained(answer, out, scores)
+    save_trained(answer.cpu(), out, scores)
     yield from ()  # so short a training tells nothing on the way
     return {
         "strategy": strategy.to_json(),
@@ -106,7 +107,7 @@ def alone_scores(answer: Answer, features: Features, rows: np.ndarray) -> dict[s
     found: dict[str, np.ndarray] = {}
     chunks = [features.read(chunk) for chunk in torch.from_numpy(rows).split(1024)]
     for name in features.widths:
-        parts = [answer(only(streams, name)).predictions for streams in chunks]
+        parts = [in_use(answer_scores(answer), only(streams, name), features.device) for streams in chunks]
         found |= {f"alone/{name}/{target}": torch.cat([p[target] for p in parts]).numpy() for target in parts[0]}
     return found
 
@@ -117,15 +118,15 @@ def only(streams: Mapping[str, Tokens], name: str) -> dict[str, Tokens]:
 
 
 def labelled(work: Work, features: Features, rows: Tensor) -> Labelled:
-    """Tokens and targets of `rows`, all at once."""
-    return Labelled(features.read(rows), {name: values[rows] for name, values in work.labels.items()})
+    """Tokens and targets of `rows`, all at once, on the CPU: what is not learned by gradients is chosen there."""
+    return Labelled(to_device(features.read(rows), CPU), {name: values[rows] for name, values in work.labels.items()})
 
 
 def used_cells(answer: Answer, features: Features, rows: np.ndarray) -> dict[str, float]:
     """The share of each stream's cells that are encoded to answer `rows`; empty where all are."""
     if not isinstance(answer, Adaptive):
         return {}
-    parts = [features.read(chunk) for chunk in torch.from_numpy(rows).split(1024)]
+    parts = [to_device(features.read(chunk), CPU) for chunk in torch.from_numpy(rows).split(1024)]
     asked = torch.cat([answer.used(part) for part in parts]).sum(0)
     there = [sum(int(part[name].present.sum()) for part in parts) for name in answer.names]
     return {name: int(n) / max(1, all_of) for name, n, all_of in zip(answer.names, asked, there)}
@@ -176,11 +177,12 @@ def fit_answer(
     training = TrainingStep(answer, objectives, features.read, work.labels, epochs=options.epochs)
     rows = training.rows(rows)
     fit_aligner(answer, features, rows, seed)
+    training.to(work.device)
 
     def loss(batch: Tensor) -> Tensor:
         answer.see(batch)
         streams = drop_streams(features.read(batch), dropout)
-        return training.loss(streams, {n: v[batch] for n, v in work.labels.items()})
+        return training.loss(streams, work.asked(batch))
 
     def validate() -> float:
         return work.mean_score(answer, score_rows(answer, features, valid), valid)
@@ -194,7 +196,7 @@ def fit_aligner(answer: Answer, features: Features, rows: Tensor, seed: int) -> 
     if aligner is None or aligner.learns != "fit":
         return
     sides = {}
-    for name, tokens in features.read(rows).items():
+    for name, tokens in to_device(features.read(rows), CPU).items():
         there = tokens.present
         sides[name] = Side(tokens.pooled[there], rows[there, None])
     aligner.fit(sides, seed=seed)
@@ -206,5 +208,10 @@ def score_rows(answer: Answer, features: Features, rows: np.ndarray) -> dict[str
     """Scores of `rows`, a tensor a target, in the module's present mode."""
     answer.eval()
     chunks = torch.from_numpy(rows).split(1024)
-    parts = [answer(features.read(chunk)).predictions for chunk in chunks]
+    parts = [in_use(answer_scores(answer), features.read(chunk), features.device) for chunk in chunks]
     return {name: torch.cat([p[name] for p in parts]) for name in parts[0]}
+
+
+def answer_scores(answer: Answer) -> Callable[[Mapping[str, Tokens]], Mapping[str, Tensor]]:
+    """Streams to the answer's scores alone."""
+    return lambda streams: answer(streams).predictions

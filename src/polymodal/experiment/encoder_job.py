@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from polymodal.experiment.work import TRAIN, VALID, Epochs, FitJob, Work, curve_
 from polymodal.models.base import Model
 from polymodal.models.build import build_answer, build_encoder, parameters
 from polymodal.models.strategy import Strategy
+from polymodal.nn.place import in_use, to_device
 from polymodal.runs.events import EpochEnd
 from polymodal.train.encode import store_tokens
 from polymodal.train.loop import Epoch, total, train
@@ -60,10 +61,11 @@ def encoder_job(work: Work, job: EncoderJob, out: Path) -> Epochs:
                 f"No training row has the stream {stream!r}; leave it out or look with `polymodal inspect`."
             )
         encoder.fit_statistics(work.dataset.tensors(stream, rows[:2048]))
-        model = Model({stream: encoder}, answer)
+        model = Model({stream: encoder}, answer).to(work.device)
         for epoch in fit_encoder(work, model, stream, rows, valid, options, job.seed, out.with_suffix(".checkpoint")):
             curve.append(epoch)
             yield EpochEnd(epoch.number, options.epochs, epoch.loss, epoch.valid)
+    encoder.to(work.device)
     wanted = np.concatenate([work.rows(TRAIN, fold=fold, inside=True), work.rows(VALID)]) if fold is not None else None
     result = store_tokens(encoder, work.dataset, stream, work.store, wanted)
     save_trained(encoder, out)
@@ -90,14 +92,17 @@ def fit_encoder(
     encoder, answer = model.encoders[stream], model.answer
 
     def loss(batch: Tensor) -> Tensor:
-        output = answer({stream: encoder(work.dataset.tensors(stream, batch.numpy()))})
-        return total(answer.losses(output, {n: v[batch] for n, v in work.labels.items()}))
+        output = answer({stream: encoder(to_device(work.dataset.tensors(stream, batch.numpy()), work.device))})
+        return total(answer.losses(output, work.asked(batch)))
+
+    def scores(inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        return answer({stream: encoder(inputs)}).predictions
 
     def validate() -> float:
         if not len(valid):
             return 0.0
         chunks = np.array_split(valid, -(-len(valid) // 512))
-        parts = [answer({stream: encoder(work.dataset.tensors(stream, chunk))}).predictions for chunk in chunks]
+        parts = [in_use(scores, work.dataset.tensors(stream, chunk), work.device) for chunk in chunks]
         return work.mean_score(answer, {n: torch.cat([p[n] for p in parts]) for n in parts[0]}, valid)
 
     return train(model, loss, validate, torch.from_numpy(rows), options, seed=seed, checkpoint=checkpoint)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from polymodal.core.files import write_json
+from polymodal.core.runtime import device_of
 from polymodal.data.storage.dataset import Dataset
 from polymodal.experiment.balance import balance
 from polymodal.experiment.compare import (
@@ -65,6 +66,7 @@ def finalize(
     predictor = finished.deploy(chosen, comparison.seed, processors)
     told = plan.to_json()
     predictor.save(folder, {"config": told["config"], "sources": told["sources"], "metrics": told["metrics"]})
+    predictor.to(device_of(plan.config.device))
     curves = finished.curves(comparison.chosen)
     write_trackers(tracker_of(plan.config.trackers), folder, curves)
     metrics = _metrics(plan, comparison, questions, chosen)

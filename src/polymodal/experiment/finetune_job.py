@@ -13,7 +13,7 @@ from torch import Tensor
 
 from polymodal.config import Training
 from polymodal.core.registry import Spec
-from polymodal.core.types import Tokens
+from polymodal.core.types import Batch, Tokens
 from polymodal.experiment.answer_job import AnswerJob
 from polymodal.experiment.work import (
     TRAIN,
@@ -30,6 +30,7 @@ from polymodal.experiment.work import (
 from polymodal.models.base import Model
 from polymodal.models.build import build_answer, build_encoder, build_objectives, parameters
 from polymodal.nn.mask_streams import drop_streams
+from polymodal.nn.place import in_use, to_device
 from polymodal.runs.events import EpochEnd
 from polymodal.train.loop import Epoch, train
 from polymodal.train.step import TrainingStep
@@ -59,21 +60,21 @@ def finetune_job(work: Work, job: FinetuneJob, out: Path) -> Epochs:
     answer.load_state_dict(
         load_file(answer_out(work.folder, replace(strategy, finetuned=False), job.seed).with_suffix(".safetensors"))
     )
-    model = Model(encoders, answer)
+    model = Model(encoders, answer).to(work.device)
     options = Training().with_({**GENTLE, **job.training})
     valid = work.rows(VALID)
     torch.manual_seed(job.seed)
     objectives = build_objectives(strategy, widths, work.targets, work.dim, work.heads)
 
     def encode(rows: Tensor) -> dict[str, Tokens]:
-        return model.encode(work.dataset.batch(rows.numpy()))
+        return model.encode(Batch(to_device(work.dataset.batch(rows.numpy()).inputs, work.device)))
 
-    training = TrainingStep(model, objectives, encode, work.labels, epochs=options.epochs)
+    training = TrainingStep(model, objectives, encode, work.labels, epochs=options.epochs).to(work.device)
 
     def loss(rows: Tensor) -> Tensor:
         answer.see(rows)
         streams = drop_streams(encode(rows), options.modality_dropout)
-        return training.loss(streams, {name: values[rows] for name, values in work.labels.items()})
+        return training.loss(streams, work.asked(rows))
 
     def validate() -> float:
         return work.mean_score(answer, _scores(work, model, valid), valid)
@@ -108,5 +109,9 @@ def finetune_job(work: Work, job: FinetuneJob, out: Path) -> Epochs:
 
 def _scores(work: Work, model: Model, rows: np.ndarray) -> dict[str, Tensor]:
     chunks = [rows[i : i + 256] for i in range(0, len(rows), 256)]
-    parts = [model.answer(model.encode(work.dataset.batch(chunk))).predictions for chunk in chunks]
+
+    def scores(inputs: Mapping[str, Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
+        return model.answer(model.encode(Batch(inputs))).predictions
+
+    parts = [in_use(scores, work.dataset.batch(chunk).inputs, work.device) for chunk in chunks]
     return {name: torch.cat([p[name] for p in parts]) for name in parts[0]}

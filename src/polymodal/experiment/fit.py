@@ -14,6 +14,7 @@ from safetensors.numpy import save_file
 from polymodal.core.errors import PolymodalError
 from polymodal.core.files import read_json, write_json, writing
 from polymodal.core.registry import Spec
+from polymodal.core.runtime import core_count, device_of, gpu_count, told, worker_devices
 from polymodal.data.inspection.examine import misfits
 from polymodal.data.kinds import KINDS
 from polymodal.data.storage.dataset import Dataset, process_table
@@ -83,14 +84,20 @@ def fit_plan(plan: Plan, *, out: str | Path, resume: bool = False, quiet: bool =
 
 def _carry_out(plan: Plan, folder: Path, quiet: bool) -> Run:
     started = time.perf_counter()
+    device = device_of(plan.config.device)
+    devices = worker_devices(
+        str(device), plan.config.workers, cores=core_count(), gpus=gpu_count(),
+        every=plan.config.device in ("auto", "cuda"),
+    )  # fmt: skip
     with (
         Log(folder / "log.jsonl") as log,
         Progress(quiet=quiet) as progress,
-        Pool(plan.config.workers, runs="polymodal.experiment.jobs:guarded") as pool,
+        Pool(runs="polymodal.experiment.jobs:guarded", devices=devices, here=str(device)) as pool,
     ):
-        notes: list[str] = []
+        notes = told(device)
         if plan.config.augment:
-            plan, notes = augmented(plan, folder / "work" / "augmented")
+            plan, more = augmented(plan, folder / "work" / "augmented")
+            notes += more
         session = _Session(plan, folder, progress, pool, log, started)
         session.note(notes)
         dataset, processors = session.prepare()
@@ -314,8 +321,11 @@ class _Session:
                 self.log.write("epoch", job=job.name, number=event.number, loss=event.loss, valid=event.valid)
             elif isinstance(event, Done):
                 results[job.out] = event.result
+                self.note(f"{job.name}: {note}" for note in event.result.get("notes", ()))
                 stage.advance(job.name)
-                kept = {k: v for k, v in event.result.items() if k not in ("epoch", "loss", "valid", "strategy")}
+                kept = {
+                    k: v for k, v in event.result.items() if k not in ("epoch", "loss", "valid", "notes", "strategy")
+                }
                 self.log.write("done", job=job.name, **kept)
             elif isinstance(event, Failed):
                 self.log.write("failed", job=job.name, reason=event.reason, trace=event.trace)

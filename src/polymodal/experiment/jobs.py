@@ -25,8 +25,8 @@ JOBS: dict[str, tuple[type[FitJob], Callable[[Work, Any, Path], Epochs]]] = {
 }
 
 
-def run_job(values: Mapping[str, Any]) -> Iterator[Event]:
-    """Run a job, as JSON has it, unless its result is there already; yield its events, `Done` last with the result."""
+def run_job(values: Mapping[str, Any], device: str = "cpu") -> Iterator[Event]:
+    """Run a job, as JSON has it, on a device, unless its result is there; yield its events, `Done` last with it."""
     kind, carry_out = JOBS[values["kind"]]
     job = kind.from_json(values)
     out = Path(job.out)
@@ -34,16 +34,16 @@ def run_job(values: Mapping[str, Any]) -> Iterator[Event]:
         yield Done(read_json(out.with_suffix(".json")), cached=True)
         return
     started, cpu = time.perf_counter(), time.process_time()
-    result = yield from carry_out(open_work(job.work), job, out)
+    result = yield from carry_out(open_work(job.work, device), job, out)
     result["seconds"], result["cpu_seconds"] = time.perf_counter() - started, time.process_time() - cpu
     write_json(out.with_suffix(".json"), result)
     out.with_suffix(".checkpoint").unlink(missing_ok=True)
     yield Done(result)
 
 
-def guarded(values: Mapping[str, Any]) -> Iterator[Event]:
+def guarded(values: Mapping[str, Any], device: str = "cpu") -> Iterator[Event]:
     """`run_job`, whose errors become `Failed`: a part that fails is set aside, and the comparison goes on."""
     try:
-        yield from run_job(values)
+        yield from run_job(values, device)
     except Exception as error:  # noqa: BLE001 - the user's part may raise anything; its reason is reported, never lost
         yield Failed.by(error)

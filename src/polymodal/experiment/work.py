@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from polymodal.core.digest import safe_name
 from polymodal.core.files import read_json, writing
+from polymodal.core.runtime import device_of
 from polymodal.data.kinds import KINDS
 from polymodal.data.storage.dataset import Dataset
 from polymodal.data.storage.store import Store
@@ -24,21 +25,23 @@ from polymodal.metrics.build import target_metrics
 from polymodal.models.base import Answer
 from polymodal.models.build import Heads
 from polymodal.models.strategy import Strategy
+from polymodal.nn.place import CPU, to_device
 from polymodal.runs.events import EpochEnd
 from polymodal.runs.pool import Job
 from polymodal.targets.base import Target
 from polymodal.train.features import Features
-from polymodal.train.loop import Epoch
+from polymodal.train.loop import Epoch, notes_of
 
 TRAIN, VALID, TEST = 0, 1, 2
 Epochs = Generator[EpochEnd, None, dict[str, Any]]  # what a job yields, and the result that it returns
 
 
 class Work:
-    """The working folder of a run: rows, targets and results of jobs. Opened once a process."""
+    """The working folder of a run: rows, targets and results of jobs. Opened once a process, for work on `device`."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, device: str = "cpu"):
         self.folder = folder
+        self.device = device_of(device)
         settings = read_json(folder / "work.json")
         KINDS.know(settings.get("kinds", {}))  # those from outside, where the plan was made by another process
         self.store = Store(Path(settings["store"]))
@@ -54,6 +57,10 @@ class Work:
         rows = load_file(folder / "rows.safetensors")
         self.split, self.fold = rows["split"], rows["fold"]
         self.labels = {t.name: torch.from_numpy(np.array(self.dataset.targets[t.name])) for t in self.targets}
+
+    def asked(self, rows: Tensor) -> dict[str, Tensor]:
+        """The encoded targets of `rows`, on the device."""
+        return to_device({name: values[rows] for name, values in self.labels.items()}, self.device)
 
     def rows(self, split: int, *, fold: int | None = None, inside: bool = False) -> np.ndarray:
         """Row numbers of a split; with `fold`, those of the training split outside (or inside) that fold."""
@@ -85,20 +92,21 @@ class Work:
         return float(np.mean(found))
 
 
-def open_work(folder: str) -> Work:
+def open_work(folder: str, device: str = "cpu") -> Work:
     """The working folder, read once a process, and again when it was added to."""
-    return _opened(folder, (Path(folder) / "work.json").stat().st_mtime_ns)
+    return _opened(folder, device, (Path(folder) / "work.json").stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=2)
-def _opened(folder: str, written: int) -> Work:
-    return Work(Path(folder))
+def _opened(folder: str, device: str, written: int) -> Work:
+    return Work(Path(folder), device)
 
 
 @lru_cache(maxsize=4)
-def open_features(folder: str, streams: tuple[str, ...], pooled_only: bool) -> Features:
-    """Stored tokens, read once a process: fusions on the same streams share them."""
-    return Features.open(Path(folder) / "features", open_work(folder).store, streams, pooled_only=pooled_only)
+def open_features(folder: str, streams: tuple[str, ...], pooled_only: bool, device: torch.device = CPU) -> Features:
+    """Stored tokens for work on `device`, read once a process: fusions on the same streams share them."""
+    store = open_work(folder, str(device)).store
+    return Features.open(Path(folder) / "features", store, streams, pooled_only=pooled_only, device=device)
 
 
 def labelled_rows(work: Work, rows: np.ndarray) -> np.ndarray:
@@ -118,13 +126,14 @@ def save_trained(module: nn.Module, out: Path, scores: Mapping[str, np.ndarray] 
         with writing(out.with_suffix(".scores.safetensors")) as temporary:
             save_file(dict(scores), temporary)
     with writing(out.with_suffix(".safetensors")) as temporary:
-        save_tensors({k: v.contiguous() for k, v in module.state_dict().items()}, temporary)
+        save_tensors({k: v.cpu().contiguous() for k, v in module.state_dict().items()}, temporary)
 
 
-def curve_of(epochs: Sequence[Epoch]) -> dict[str, list[float]]:
-    """A training's curve, as results keep it."""
+def curve_of(epochs: Sequence[Epoch]) -> dict[str, list[Any]]:
+    """A training's curve, and what the user should know of it (`notes`), as results keep them."""
     return {
-        "epoch": [e.number for e in epochs], "loss": [e.loss for e in epochs], "valid": [e.valid for e in epochs]
+        "epoch": [e.number for e in epochs], "loss": [e.loss for e in epochs], "valid": [e.valid for e in epochs],
+        "notes": notes_of(epochs),
     }  # fmt: skip
 
 

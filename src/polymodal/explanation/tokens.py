@@ -54,7 +54,7 @@ def shares(tokens: Tokens) -> Tensor:
     x = torch.where(tokens.mask[..., None], tokens.x.detach(), 0.0).double()
     gram = x @ x.mT
     size = gram.diagonal(dim1=1, dim2=2).mean(1).clamp(min=1e-12)
-    ridge = RIDGE * size[:, None, None] * torch.eye(x.shape[1], dtype=x.dtype)
+    ridge = RIDGE * size[:, None, None] * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
     found = torch.linalg.solve(gram + ridge, x @ tokens.pooled.detach().double()[..., None])
     return torch.where(tokens.mask, found[..., 0], 0.0).to(tokens.x.dtype)
 

@@ -58,5 +58,5 @@ class Cross(Fusion):
         belongs = (owner == torch.arange(len(given), device=x.device)[:, None]).to(x.dtype)
         count = belongs @ mask.to(x.dtype).unsqueeze(-1)
         means = (belongs @ x) / count.clamp(min=1)
-        vectors = torch.cat([x[:, starts], means], -1)
+        vectors = torch.cat([x[:, torch.tensor(starts, device=x.device)], means], -1)
         return Tokens(x, mask, self.join(vectors.unbind(1), present))

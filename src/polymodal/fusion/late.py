@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from polymodal.core.errors import BadArgument, suggest
 from polymodal.fusion.base import DecisionFusion
-from polymodal.nn.precision import at_least_float32
+from polymodal.nn.precision import at_least_float32, autocast_type
 from polymodal.nn.simplex import Alpha, Simplex, simplex_grid
 from polymodal.targets.base import CLASSES, MULTILABEL, NUMBER
 
@@ -147,7 +147,7 @@ class Stacking(DecisionFusion):
     def combine(self, scores: Tensor, present: Tensor) -> Tensor:
         inputs = _inputs(at_least_float32(scores), self.meaning) * present[..., None]
         scale = present.shape[1] / present.sum(1, keepdim=True).clamp(min=1)
-        with torch.autocast(scores.device.type, enabled=False):
+        with torch.autocast(autocast_type(scores), enabled=False):
             return self.map(inputs.flatten(1) * scale) + self.presence(present.to(inputs.dtype))
 
 

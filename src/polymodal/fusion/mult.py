@@ -45,7 +45,8 @@ class MulT(Fusion):
         check_dropout(dropout)
         count = len(self.names)
         pairs = [(i, j) for i in range(count) for j in range(count) if j != i]
-        self.targets, self.sources = [i for i, _ in pairs], [j for _, j in pairs]
+        for name, numbers in (("targets", [i for i, _ in pairs]), ("sources", [j for _, j in pairs])):
+            self.register_buffer(name, torch.tensor(numbers, dtype=torch.int64), persistent=False)
         heard = max(1, count - 1)  # sources of a target; a stream alone attends to itself only
         self.line = LineUp(list(self.widths.values()), dim, tokens=check_count("tokens", tokens))
         self.crossing = nn.ModuleList(
@@ -63,7 +64,7 @@ class MulT(Fusion):
         present = presence(streams.values())
         x, mask = self.line(list(streams.values())).stacked()
         count, rows, length, _ = x.shape
-        if self.sources:
+        if self.crossing:
             heard, context = x[self.targets].flatten(0, 1), x[self.sources].flatten(0, 1)
             real = mask[self.sources].flatten(0, 1)
             for block in self.crossing:

@@ -81,7 +81,8 @@ class Qmf(DecisionFusion):
         now = F.cross_entropy(at_least_float32(logits).reshape(-1, classes), each, reduction="none").view(rows.shape)
         if self._rows is None:
             return _scaled(now, rows, now[rows]), rows
-        numbers, self._rows = self._rows, None
+        numbers, self._rows = self._rows.to(now.device), None
+        self._summed, self._seen = self._summed.to(now.device), self._seen.to(now.device)
         if len(more := self._summed.new_zeros(max(0, int(numbers.max()) + 1 - len(self._seen)), rows.shape[1])):
             self._summed, self._seen = torch.cat([self._summed, more]), torch.cat([self._seen, more])
         mean = self._summed / self._seen.clamp(min=1)

@@ -28,6 +28,7 @@ from polymodal.inference.examples import mistakes
 from polymodal.inference.predictor import Predictor
 from polymodal.metrics.base import Metric, labelled
 from polymodal.metrics.build import judged, measure, target_metrics
+from polymodal.nn.place import device_of_module, in_use, joined_tokens
 from polymodal.runs.progress import Progress
 from polymodal.targets.base import Target
 from polymodal.train.encode import store_tokens
@@ -220,12 +221,9 @@ def _noise(judge: _Judge, dataset: Dataset, streams: Mapping[str, Tokens], rows:
 
 
 def _encoded(encoder: torch.nn.Module, inputs: Mapping[str, torch.Tensor], size: int = 128) -> Tokens:
-    rows = len(inputs["present"])
-    parts = [encoder({k: v[i : i + size] for k, v in inputs.items()}) for i in range(0, rows, size)]
-    where = None if parts[0].where is None else torch.cat([p.where for p in parts])
-    return Tokens(
-        torch.cat([p.x for p in parts]), torch.cat([p.mask for p in parts]), torch.cat([p.pooled for p in parts]), where
-    )
+    rows, device = len(inputs["present"]), device_of_module(encoder)
+    parts = [{k: v[i : i + size] for k, v in inputs.items()} for i in range(0, rows, size)]
+    return joined_tokens([in_use(encoder, part, device) for part in parts])
 
 
 def _calibration(judge: _Judge, streams: Mapping[str, Tokens]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from polymodal.explanation import draw
 from polymodal.explanation.tokens import token_weights
 from polymodal.inference.predictor import Predictor
 from polymodal.inference.run import Run
+from polymodal.nn.place import CPU, device_of_module, to_device
 from polymodal.report.cards import cell_card
 from polymodal.targets.base import NUMBER
 
@@ -75,9 +76,10 @@ class Look:
 
 def _scores(predictor: Predictor, streams: Mapping[str, Tokens]) -> Tensor:
     """Scores of the first target, with gradient."""
-    predictor.answer.eval()
+    device = device_of_module(predictor.answer.eval())
     name = predictor.targets[0].name
-    return predictor.tempered(name, predictor.answer(streams).predictions[name])
+    scores = predictor.answer(to_device(streams, device)).predictions[name]
+    return predictor.tempered(name, to_device(scores, CPU))
 
 
 def _card(

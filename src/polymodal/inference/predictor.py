@@ -31,6 +31,7 @@ from polymodal.models.encoding import Encoding
 from polymodal.models.ledger import Ledger
 from polymodal.models.strategy import Strategy
 from polymodal.nn.layers.named import module_name
+from polymodal.nn.place import CPU, device_of_module, in_use, to_device
 from polymodal.process import PROCESSORS
 from polymodal.process.base import Processor
 from polymodal.targets.base import Target
@@ -74,6 +75,15 @@ class Predictor:
     def __post_init__(self) -> None:
         self.work: dict[str, int] = {}  # cells of each stream that the last `predict` decoded and encoded
         self.ledger = Ledger(self.answer)
+
+    def to(self, device: torch.device) -> Predictor:
+        """This predictor, with its networks on `device`; what it is given and what it gives stays on the CPU.
+
+        An answer that learns on from feedback stays there too: it does so row by row.
+        """
+        for part in (*self.encoders.values(), *([] if self.ledger.bandits else [self.answer])):
+            part.to(device)
+        return self
 
     @property
     def streams(self) -> tuple[str, ...]:
@@ -154,7 +164,7 @@ class Predictor:
             empty = torch.zeros(len(rows), 1, encoder.dim)
             return Tokens(empty, torch.zeros(len(rows), 1, dtype=torch.bool), empty[:, 0])
         tensors = {name: torch.from_numpy(value) for name, value in inputs.items()}
-        return encoder({**tensors, "present": torch.from_numpy(present)})
+        return in_use(encoder, {**tensors, "present": torch.from_numpy(present)}, device_of_module(encoder))
 
     @torch.no_grad()
     def supplies(self, table: Table, problems: list[Problem] | None = None) -> Iterator[tuple[np.ndarray, Encoding]]:
@@ -172,14 +182,16 @@ class Predictor:
     @torch.no_grad()
     def respond(self, source: TokenSource) -> dict[str, Tensor]:
         """Calibrated scores a target, as `score`; a stream is asked for only in rows where the answer needs it."""
-        self.answer.eval()
-        return {n: self.tempered(n, s) for n, s in self.answer.respond(source, self.streams).items()}
+        device = device_of_module(self.answer.eval())
+        scores = self.answer.respond(_Placed(source, device), self.streams)
+        return {n: self.tempered(n, to_device(s, CPU)) for n, s in scores.items()}
 
     @torch.no_grad()
     def score(self, streams: Mapping[str, Tokens]) -> dict[str, Tensor]:
         """Calibrated scores a target, or what its head wrote."""
-        self.answer.eval()
-        return {n: self.tempered(n, s) for n, s in self.answer(streams).predictions.items()}
+        device = device_of_module(self.answer.eval())
+        scores = in_use(lambda some: self.answer(some).predictions, streams, device)
+        return {n: self.tempered(n, s) for n, s in scores.items()}
 
     def tempered(self, target: str, scores: Tensor) -> Tensor:
         """Scores of a target by its temperature, if it has one."""
@@ -261,7 +273,7 @@ class Predictor:
         if self.memory is not None:
             self.memory.save(folder / NEIGHBOURS)
         with writing(folder / "weights.safetensors") as temporary:
-            save_file({k: v.contiguous().clone() for k, v in weights.items()}, temporary)
+            save_file({k: v.cpu().contiguous().clone() for k, v in weights.items()}, temporary)
 
     @classmethod
     def load(cls, folder: Path, *, trust: str | Sequence[str] = ()) -> Predictor:
@@ -317,6 +329,23 @@ class Predictor:
         if (folder / LEARNED).exists():
             found.ledger.load(folder / LEARNED)
         return found
+
+
+class _Placed(TokenSource):
+    """A source of tokens on the CPU, as an answer on `device` asks it."""
+
+    def __init__(self, source: TokenSource, device: torch.device):
+        super().__init__({})
+        self.source, self.device = source, device
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def present(self, stream: str) -> Tensor:
+        return to_device(self.source.present(stream), self.device)
+
+    def tokens(self, stream: str, rows: Tensor | None = None) -> Tokens:
+        return to_device(self.source.tokens(stream, None if rows is None else rows.to(CPU)), self.device)
 
 
 def _given(raw: Any, row: Any) -> bool:

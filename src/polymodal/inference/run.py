@@ -13,6 +13,7 @@ import yaml
 from polymodal.core.errors import BadData, UnknownName, suggest
 from polymodal.core.files import read_json, write_json
 from polymodal.core.registry import Spec
+from polymodal.core.runtime import device_of
 from polymodal.core.trust import reading
 from polymodal.data.inputs import named, read_rows
 from polymodal.data.storage.dataset import process_table
@@ -198,10 +199,11 @@ class Run:
         return Store(Path(config["store"]) if config.get("store") else default_store())
 
 
-def load(folder: str | Path, *, trust: str | Sequence[str] = ()) -> Run:
-    """Read a finished run; `trust` names modules of own parts that its files may use, as `my_parts`.
+def load(folder: str | Path, *, trust: str | Sequence[str] = (), device: str = "auto") -> Run:
+    """Read a finished run, its model on a device by name (see `device_of`).
 
-    Raises `BadData` when the folder holds none, or one with parts that are neither catalogued nor trusted: opening a
-    run imports nothing else.
+    `trust` names modules of own parts that its files may use, as `my_parts`. Raises `BadData` when the folder holds no
+    run, or one with parts that are neither catalogued nor trusted (opening a run imports nothing else), `BadArgument`
+    where there is no such device.
     """
-    return Run(folder, trust=trust)
+    return Run(folder, Predictor.load(Path(folder), trust=trust).to(device_of(device)), trust=trust)

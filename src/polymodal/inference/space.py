@@ -19,6 +19,7 @@ from polymodal.core.digest import fingerprint
 from polymodal.core.errors import BadArgument, BadData, UnknownName, suggest
 from polymodal.core.files import read_json, write_json, writing
 from polymodal.core.registry import Spec
+from polymodal.core.runtime import device_of
 from polymodal.data.items import Items, items
 from polymodal.data.schema import Field, Schema
 from polymodal.data.storage.decode import read_cells
@@ -28,6 +29,7 @@ from polymodal.inference.bundle import opened
 from polymodal.inference.predictor import under
 from polymodal.models.build import build_encoder
 from polymodal.nn.layers.named import module_name
+from polymodal.nn.place import device_of_module, in_use
 from polymodal.process import PROCESSORS
 from polymodal.process.base import Processor
 
@@ -60,6 +62,12 @@ class Space:
     def dim(self) -> int:
         """How many numbers a vector has."""
         return self.aligner.dim
+
+    def to(self, device: torch.device) -> Space:
+        """This space, with its networks on `device`; vectors come from there to the CPU."""
+        for part in (self.aligner, *self.encoders.values()):
+            part.to(device)
+        return self
 
     @cached_property
     def mark(self) -> str:
@@ -130,8 +138,9 @@ class Space:
     @torch.no_grad()
     def embed_inputs(self, stream: str, inputs: Mapping[str, torch.Tensor]) -> np.ndarray:
         """What the stream's processor made of [n] cells to vectors float32 [n, dim]."""
-        encoder = self.encoders[stream].eval()
-        return self.aligner.eval()({stream: encoder(inputs)})[stream].pooled.float().numpy()
+        encoder, aligner = self.encoders[stream].eval(), self.aligner.eval()
+        device = device_of_module(aligner)
+        return in_use(lambda some: aligner({stream: encoder(some)})[stream].pooled.float(), inputs, device).numpy()
 
     # --- files ---
 
@@ -151,7 +160,7 @@ class Space:
         parts = {n: {"spec": self.processor_specs[n], "state": p.state()} for n, p in self.processors.items()}
         write_json(folder / "schema.json", {"schema": self.schema.to_json(), "processors": parts})
         with writing(folder / "weights.safetensors") as temporary:
-            save_file({name: value.contiguous().clone() for name, value in self._weights().items()}, temporary)
+            save_file({name: value.cpu().contiguous().clone() for name, value in self._weights().items()}, temporary)
 
     @classmethod
     def load(cls, folder: str | Path, *, trust: str | Sequence[str] = ()) -> Space:
@@ -193,12 +202,13 @@ class Space:
         return found | {f"aligner.{k}": v for k, v in self.aligner.state_dict().items()}
 
 
-def load_space(folder: str | Path, *, trust: str | Sequence[str] = ()) -> Space:
-    """The space of a finished `align` run; `trust` names modules of own parts that it may use, as `my_parts`.
+def load_space(folder: str | Path, *, trust: str | Sequence[str] = (), device: str = "auto") -> Space:
+    """The space of a finished `align` run, on a device by name (see `device_of`).
 
-    Raises `BadData` when the folder holds none, or one with parts that are neither catalogued nor trusted.
+    `trust` names modules of own parts that it may use, as `my_parts`. Raises `BadData` when the folder holds none, or
+    one with parts that are neither catalogued nor trusted, `BadArgument` where there is no such device.
     """
-    return Space.load(folder, trust=trust)
+    return Space.load(folder, trust=trust).to(device_of(device))
 
 
 def _single(field: Field) -> Field:

@@ -119,7 +119,7 @@ class Adaptive(Answer):
     def spoken(self, streams: Mapping[str, Tokens], by: Tensor) -> dict[str, Tensor]:
         """Every row's scores from the answer that `by` [B] names."""
         each = [answer(streams).predictions for answer in self.inner]
-        rows = torch.arange(by.shape[0])
+        rows = torch.arange(by.shape[0], device=by.device)
         return {t.name: torch.stack([e[t.name].float() for e in each])[by, rows] for t in self.targets}
 
     def doubt(self, target: ScoredTarget, scores: Tensor, streams: Mapping[str, Tokens]) -> Tensor:

@@ -79,15 +79,15 @@ class Bandit(Adaptive):
     def arms(self) -> tuple[Tensor, Tensor]:
         """[M, K] the streams of each arm, and [M] the number of its answer."""
         order = self.cost.argsort(stable=True)
-        keep = torch.zeros(len(self.subsets), len(self.names), dtype=torch.bool)
+        keep = torch.zeros(len(self.subsets), len(self.names), dtype=torch.bool, device=order.device)
         for row, some in zip(keep, self.subsets):
-            row[order[[0, *some]]] = True
+            row[order[torch.tensor([0, *some], device=order.device)]] = True
         each = len(self.inner)
-        return keep.repeat_interleave(each, 0), torch.arange(each).repeat(len(self.subsets))
+        return keep.repeat_interleave(each, 0), torch.arange(each, device=order.device).repeat(len(self.subsets))
 
     def _cheapest(self) -> Tensor:
         """[K] bool: the one stream that is always encoded."""
-        return torch.arange(len(self.names)) == self.cost.argmin()
+        return torch.arange(len(self.names), device=self.cost.device) == self.cost.argmin()
 
     def choose(self, source: TokenSource) -> tuple[dict[str, Tensor], Tensor]:
         present = self.present(source)
@@ -113,7 +113,7 @@ class Bandit(Adaptive):
                 doubt = self.doubt(target, said[target.name], streams)
                 doubts.append(doubt / (1 + doubt) if target.name in self.spread else doubt)
         doubt = torch.stack(doubts, 1).double()
-        return torch.cat([torch.ones(present.shape[0], 1), present, doubt, doubt**2], 1)
+        return torch.cat([torch.ones(present.shape[0], 1, device=present.device), present, doubt, doubt**2], 1)
 
     # --- learning -----------------------------------------------------------------------------------------------------
 

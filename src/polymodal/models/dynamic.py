@@ -81,7 +81,7 @@ class Dynamic(Adaptive):
 
     def stages(self) -> list[Tensor]:
         """[K] bool each: the streams that are encoded after each stage."""
-        keep = torch.zeros(len(self.names), dtype=torch.bool)
+        keep = torch.zeros(len(self.names), dtype=torch.bool, device=self.places.device)
         found = []
         for k in self.places.tolist():
             keep = keep.clone()

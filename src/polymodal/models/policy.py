@@ -119,8 +119,8 @@ class Policy(Adaptive):
         """Decide until every row has stopped: at most one step a stream and one to answer."""
         streams = len(self.names)
         keep = torch.zeros_like(present)
-        live = torch.ones(present.shape[0], dtype=torch.bool)
-        by = torch.zeros(present.shape[0], dtype=torch.int64)
+        live = torch.ones(present.shape[0], dtype=torch.bool, device=present.device)
+        by = torch.zeros(present.shape[0], dtype=torch.int64, device=present.device)
         notes: list[tuple[Tensor, Tensor, Tensor]] = []
         for _ in range(streams + 1):
             logits = self._look(present, keep, taken(keep))
@@ -146,7 +146,7 @@ class Policy(Adaptive):
         seen = torch.tanh(self.see_streams([c.pooled for c in clean], got) + self.see_state(state))
         left = present & ~keep
         able = torch.cat([left, (got.any(1) | ~left.any(1))[:, None].expand(-1, len(self.inner))], 1)
-        ready = torch.cat([torch.zeros(len(self.names)), torch.ones(len(self.inner))]) * self.bias
+        ready = torch.cat([self.bias.new_zeros(len(self.names)), self.bias.expand(len(self.inner))])
         return (self.decide(seen).float() + ready).masked_fill(~able, torch.finfo(torch.float32).min)
 
     # --- what is learned by reward ------------------------------------------------------------------------------------

@@ -15,6 +15,12 @@ def training_precision() -> str:
     return "bfloat16" if torch.cuda.is_available() or torch.cpu._is_avx512_bf16_supported() else "auto"
 
 
+def autocast_type(x: Tensor) -> str:
+    """The type of a tensor's device as `torch.autocast` takes it: `cpu` where a device has no autocast (meta)."""
+    kind = x.device.type
+    return kind if torch.amp.is_autocast_available(kind) else "cpu"
+
+
 def at_least_float32(x: Tensor) -> Tensor:
     """`x` in float32 where it is less exact: logarithms, exponentials and sums of many terms need it."""
     return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -56,7 +56,7 @@ class Agm(Objective):
         if int(self.steps):
             self.modulation.start(step, coefficients(losses, before, self.alpha))
         self.steps += 1
-        now = torch.tensor([losses[name] for name in self.names], dtype=torch.float64)
+        now = torch.tensor([losses[name] for name in self.names], dtype=torch.float64, device=self.steps.device)
         self.losses_so_far += (now - self.losses_so_far) / self.steps
 
     def after_step(self) -> None:

@@ -7,27 +7,35 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from polymodal.core.errors import BadArgument, PolymodalError
+from polymodal.core.runtime import device_of
 from polymodal.nn.hub import load_pretrained
 
 Label = tuple[int | None, tuple[int, int], str, float]
+DEVICE: ContextVar[str] = ContextVar("device of networks", default="cpu")  # of the process that carries out a part
 _UNUSED = ("masked_spec_embed",)  # weights for training alone, which published models lack
 _SENTENCE = re.compile(r".+?(?:[.!?]+(?=\s)|[。！？]+|\Z)\s*", re.DOTALL)
 _WORD = re.compile(r"\s*\S+\s*")
 _SHIFTED = ("roberta", "camembert", "longformer")  # the first positions are of padding
 
 
-@cache
 def network(loader: str, processor: str, name: str) -> tuple[Any, Any]:
-    """The processor (or tokenizer, or feature extractor) and the network, ready to be asked.
+    """The processor (or tokenizer, or feature extractor) and the network, ready to be asked, on the device `DEVICE`.
 
-    Raises `BadArgument` where the model cannot be had or was saved for another task: transformers would draw the
-    weights it lacks at random and say nothing but noise.
+    Whatever the device, tensors are given to it and come from it on the CPU. Raises `BadArgument` where the model
+    cannot be had or was saved for another task: transformers would draw the weights it lacks at random and say nothing
+    but noise.
     """
+    return _loaded(loader, processor, name, DEVICE.get())
+
+
+@cache
+def _loaded(loader: str, processor: str, name: str, device: str) -> tuple[Any, Any]:
     try:
         before = load_pretrained(processor, name)
         found, told = load_pretrained(loader, name, output_loading_info=True)
@@ -41,7 +49,35 @@ def network(loader: str, processor: str, name: str) -> tuple[Any, Any]:
             f"The model {(Path(name).name if Path(name).is_dir() else name)!r} was not saved for this task: it lacks "
             f"{len(lacking)} of the weights of {loader}, {min(lacking)!r} first. Give a model that was."
         )
-    return before, found.eval()
+    place = device_of(device)
+    return before, found.eval() if place.type == "cpu" else Placed(found.eval(), place)
+
+
+class Placed:
+    """A network on an accelerator that is asked with tensors of the CPU, and answers with such; otherwise as it is."""
+
+    def __init__(self, model: Any, device: Any):
+        vars(self).update(model=model.to(device), place=device)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._asked(self.model, args, kwargs)
+
+    def generate(self, *args: Any, **kwargs: Any) -> Any:
+        """What the network writes."""
+        return self._asked(self.model.generate, args, kwargs)
+
+    def _asked(self, ask: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        import torch
+        from torch.utils._pytree import tree_map_only
+
+        args, kwargs = tree_map_only(torch.Tensor, lambda tensor: tensor.to(self.place), (args, kwargs))
+        return tree_map_only(torch.Tensor, lambda tensor: tensor.cpu(), ask(*args, **kwargs))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.model, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self.model, name, value)
 
 
 @contextmanager

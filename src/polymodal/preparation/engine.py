@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 from polymodal.core.errors import BadArgument, require, suggest
+from polymodal.core.runtime import core_count, worker_devices
 from polymodal.preparation.work import PartJob, run_part
 from polymodal.runs.events import Event
 from polymodal.runs.pool import Pool
@@ -25,11 +26,17 @@ class Engine(Protocol):
     def run(self, jobs: Sequence[PartJob]) -> Iterator[tuple[PartJob, Event]]: ...
 
 
-def engine_of(name: str, workers: int | None) -> Engine:
-    """The engine called `name`. Raises `BadArgument` for another name, `MissingExtra` where Ray is not installed."""
+def engine_of(name: str, workers: int | None, device: str = "cpu") -> Engine:
+    """The engine called `name`, whose workers run networks on `device`.
+
+    Raises `BadArgument` for another name, `MissingExtra` where Ray is not installed.
+    """
     if name not in ENGINES:
         raise BadArgument(f"Unknown engine {name!r}.{suggest(name, ENGINES)}")
-    return Pool(workers, runs="polymodal.preparation.work:run_part") if name == "local" else RayData(workers)
+    if name == "ray":
+        return RayData(workers, device)
+    count = len(worker_devices("cpu", workers, cores=core_count()))  # its work is the CPU's, but for the networks
+    return Pool(runs="polymodal.preparation.work:run_part", devices=[device] * count, here=device)
 
 
 class RayData:
@@ -38,8 +45,8 @@ class RayData:
     Joins the cluster that `RAY_ADDRESS` names, else starts Ray on this machine.
     """
 
-    def __init__(self, workers: int | None):
-        self.workers = workers
+    def __init__(self, workers: int | None, device: str = "cpu"):
+        self.workers, self.device = workers, device
         self.ray = require("ray", "ray")
         require("ray.data", "ray")
         self._ours = False
@@ -61,12 +68,12 @@ class RayData:
     def run(self, jobs: Sequence[PartJob]) -> Iterator[tuple[PartJob, Event]]:
         context = self.ray.data.DataContext.get_current()
         context.enable_progress_bars = False
-        numbered = [{"place": i, "job": job.to_json()} for i, job in enumerate(jobs)]
+        numbered = [{"place": i, "job": job.to_json(), "device": self.device} for i, job in enumerate(jobs)]
         done = self.ray.data.from_items(numbered, override_num_blocks=max(1, len(numbered))).map(_on_ray)
         for row in done.iter_rows():
             yield jobs[row["place"]], Event.from_json(json.loads(row["event"]))
 
 
 def _on_ray(row: dict[str, Any]) -> dict[str, Any]:
-    last = list(run_part(row["job"]))[-1]
+    last = list(run_part(row["job"], row["device"]))[-1]
     return {"place": row["place"], "event": json.dumps(last.to_json())}

@@ -93,8 +93,9 @@ class Recipe:
 def open_space(folder: str, *, trust: tuple[str, ...] = ()) -> Space:
     """The space that an `align` run left in a folder, opened once. Raises as `load_space`."""
     from polymodal.inference.space import load_space
+    from polymodal.ops.networks import DEVICE
 
-    return load_space(Path(folder), trust=trust)
+    return load_space(Path(folder), trust=trust, device=DEVICE.get())
 
 
 def catalogue_of(name: Any) -> Catalogue:

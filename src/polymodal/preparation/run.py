@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from polymodal.core.errors import BadArgument, BadCell, PolymodalError
 from polymodal.core.files import clear_unfinished, read_json, write_json
 from polymodal.core.numbers import Notation
 from polymodal.core.registry import plain
+from polymodal.core.runtime import check_device, device_of, told
 from polymodal.core.trust import modules
 from polymodal.data.cells import cells
 from polymodal.data.infer import tell
@@ -52,6 +54,7 @@ def prepare(
     schema: Any = None,
     engine: str = "local",
     workers: int | None = None,
+    device: str = "auto",
     resume: bool = False,
     trust: str | Sequence[str] = (),
     quiet: bool = False,
@@ -59,11 +62,13 @@ def prepare(
     """Carry out a recipe on a table and write the rows kept, those set aside with the reason, and a report.
 
     `data` as in `read_table`; `recipe` a YAML file or a list of steps; `out` a new folder; `schema` corrects the kinds
-    of columns; `engine` is `local` (processes of this machine) or `ray` (extra `ray`), with the same result; `resume`
-    goes on with an interrupted run; `trust` names modules of own parts that spaces of the recipe may use. Raises
-    `BadArgument` for a recipe that does not fit the data, before any work.
+    of columns; `engine` is `local` (processes of this machine) or `ray` (extra `ray`), with the same result; `device`
+    is where the networks of ops run (see `device_of`); `resume` goes on with an interrupted run; `trust` names modules
+    of own parts that spaces of the recipe may use. Raises `BadArgument` for a recipe that does not fit the data, before
+    any work.
     """
     folder = Path(out)
+    check_device(device)
     cook = Recipe.read(recipe)
     table = read_table(data)
     kinds = kinds_of(table, schema)
@@ -78,7 +83,10 @@ def prepare(
                     progress.say(f"Step {place + 1}, {op.name}, has nothing to do: {idle(op)}.")
             session = _Session(folder, cook, ops, kinds, table, parts_of(table, schema), progress)
             session.cut()
-            with engine_of(engine, workers) as run:
+            if device not in ("auto", "cpu") or "torch" in sys.modules:  # else no op needs it, and it takes seconds
+                for line in told(device_of(device)):
+                    progress.say(line)
+            with engine_of(engine, workers, device) as run:
                 stages = session.carry_out(run)
             return finalize(folder, table, ops, session.all_kinds, stages, session.count, form, progress)
     except KeyboardInterrupt:

@@ -17,6 +17,7 @@ from polymodal.core.files import read_json, write_json, writing
 from polymodal.core.numbers import Notation
 from polymodal.data.media.cell import MEDIA_KINDS, Media
 from polymodal.ops.base import BatchOp, Op
+from polymodal.ops.networks import DEVICE
 from polymodal.ops.rows import Row, Rows, Tally
 from polymodal.preparation.compare import LONGEST
 from polymodal.preparation.parts import MediaFolder, read_rows, write_refused, write_rows
@@ -42,12 +43,13 @@ class PartJob(Job):
     media: str
 
 
-def run_part(values: Mapping[str, Any]) -> Iterator[Event]:
-    """Carry out a `PartJob`, as JSON has it; errors become `Failed`.
+def run_part(values: Mapping[str, Any], device: str = "cpu") -> Iterator[Event]:
+    """Carry out a `PartJob`, as JSON has it, with networks on `device`; errors become `Failed`.
 
     A part's result is written whole and last, so a killed run repeats unfinished parts only.
     """
     job = PartJob.from_json(values)
+    DEVICE.set(device)
     try:
         {"survey": _survey, "apply": _apply}[job.task](job)
         yield Done()

@@ -11,10 +11,11 @@ import numpy as np
 
 from polymodal.core.digest import digest_cells, fingerprint
 from polymodal.core.errors import BadArgument, BadCell, BadData, UnknownName, suggest
+from polymodal.core.runtime import device_of
 from polymodal.data.items import Items
 from polymodal.data.tables.source import Problem, Table, read_table
 from polymodal.data.tables.table import Lazy
-from polymodal.inference.space import Space
+from polymodal.inference.space import Space, load_space
 from polymodal.retrieval.changes import ASIDE, BASE, DIGEST, NUMBER, Vectors
 from polymodal.retrieval.index import CHOICES, Index
 from polymodal.retrieval.retrieve import Search
@@ -32,6 +33,7 @@ def index(
     approximate: str = "auto",
     calibrate: str = "auto",
     trust: str | Sequence[str] = (),
+    device: str = "auto",
     quiet: bool = False,
 ) -> Search:
     """Embed `streams` (default: all that `data` have) of every row and keep them, with the row's columns, in `out`.
@@ -40,7 +42,7 @@ def index(
     it has are left as they are, rows whose cells or columns changed are brought up to date, and new ones are added; so
     the same call after an interruption goes on, and nothing is embedded twice. `approximate`: a graph for approximate
     search, `auto` from 200 million numbers on, `on`, `off`. `calibrate`: see `Index.create`. `trust`: modules of own
-    parts that the run may use.
+    parts that the run may use. `device`: see `device_of`.
 
     Cells that cannot be used are missing in the index, in `problems` of the result and in `out/set_aside.jsonl`. Raises
     `BadData` when `out` holds an index of another space or other streams, `UnknownName` for an unknown stream.
@@ -49,7 +51,7 @@ def index(
         raise BadArgument(f"approximate is one of {', '.join(CHOICES)}; got {approximate!r}.")
     if Path(out).exists() and not Path(out).is_dir():
         raise BadArgument(f"{out} is a file; --out names a folder.")
-    space, folder = space_of(run, trust)
+    space, folder = space_of(run, trust, device)
     table = read_table(data)
     names = streams_of(space, table, streams)
     about = {"run": folder, "source": str(Path(data).absolute()) if isinstance(data, str | Path) else None}
@@ -113,12 +115,12 @@ def _opened(out: Path, space: Space, names: Sequence[str], calibrate: str, about
     return held
 
 
-def space_of(run: Any, trust: str | Sequence[str] = ()) -> tuple[Space, str | None]:
-    """The space of a run (its folder, what `align` gave, or a `Space`), and its folder if it has one."""
+def space_of(run: Any, trust: str | Sequence[str], device: str) -> tuple[Space, str | None]:
+    """The space of a run (its folder, what `align` gave, or a `Space`) on a device, and its folder if it has one."""
     if isinstance(run, str | Path):
-        return Space.load(run, trust=trust), str(Path(run).absolute())
+        return load_space(run, trust=trust, device=device), str(Path(run).absolute())
     folder = getattr(run, "folder", None)
-    return getattr(run, "space", run), None if folder is None else str(Path(folder).absolute())
+    return getattr(run, "space", run).to(device_of(device)), None if folder is None else str(Path(folder).absolute())
 
 
 def streams_of(space: Space, table: Table, asked: Sequence[str] | None) -> list[str]:

@@ -71,17 +71,18 @@ def classify(
     templates: Sequence[str] | None = None,
     target: str | None = None,
     trust: str | Sequence[str] = (),
+    device: str = "auto",
 ) -> Classified:
     """The nearest of `classes`, names in words, to the cell of `stream` in every row of `data`; nothing is trained.
 
     `run` is an `align` run or its space; `by` the text stream that reads the names. `stream` and `by` may be left out
     where the run has one that fits. `templates` are sentences with `{}` for the name, their vectors are averaged; by
     default four for pictures and four for sounds. With `target`, a column of labels, accuracy is told. `trust`: modules
-    of own parts that the run may use.
+    of own parts that the run may use. `device`: see `device_of`.
 
     Raises `BadArgument` for less than one class, a class named twice or a template without `{}`.
     """
-    space, _ = space_of(run, trust)
+    space, _ = space_of(run, trust, device)
     table = read_table(data)
     names = [str(name).strip() for name in classes]
     if not names or len(set(names)) < len(names) or "" in names:

@@ -13,7 +13,7 @@ import numpy as np
 from polymodal.core.errors import BadArgument, BadData, UnknownName, suggest
 from polymodal.data.kinds import KINDS
 from polymodal.data.tables.source import Problem
-from polymodal.inference.space import Space
+from polymodal.inference.space import Space, load_space
 from polymodal.retrieval.index import Found, Index
 
 _OPTIONS = ("k", "where", "streams", "by", "approximate")  # of a search, beside what is asked
@@ -220,18 +220,24 @@ class Search:
 
 
 def open_index(
-    folder: str | Path, run: Any = None, *, salvage: bool = False, trust: str | Sequence[str] = ()
+    folder: str | Path,
+    run: Any = None,
+    *,
+    salvage: bool = False,
+    trust: str | Sequence[str] = (),
+    device: str = "auto",
 ) -> Search:
     """The index in `folder`, with the space it was made in: that of `run`, or the one that was named when indexing.
 
-    `trust` names modules of own parts that the run may use. Raises `BadData` where there is no index, where it is
-    damaged (unless `salvage`), where the run was trained again or names parts that are not trusted.
+    `trust` names modules of own parts that the run may use; `device` is where questions are embedded (see `device_of`).
+    Raises `BadData` where there is no index, where it is damaged (unless `salvage`), where the run was trained again or
+    names parts that are not trusted.
     """
     index = Index(folder, salvage=salvage)
     run = run if run is not None else index.about.get("run")
     if run is None:
         raise BadArgument(f"{folder} does not know its run. Name the run's folder (--run, or the second argument).")
-    space = Space.load(run, trust=trust) if isinstance(run, str | Path) else getattr(run, "space", run)
+    space = load_space(run, trust=trust, device=device) if isinstance(run, str | Path) else getattr(run, "space", run)
     return Search(index, space)
 
 

@@ -14,7 +14,7 @@ from polymodal.core.errors import BadArgument, PolymodalError
 from polymodal.core.files import read_json, write_json, writing
 from polymodal.data.tables.source import Problem
 
-VOLATILE = ("workers", "trackers", "time_limit", "store")  # options that change no result
+VOLATILE = ("workers", "trackers", "time_limit", "store", "device")  # what a resumed run may have another of
 
 
 class Interrupted(PolymodalError):

@@ -1,7 +1,7 @@
-"""Worker processes for independent jobs: one thread each, as many as cores.
+"""Worker processes for independent jobs: one thread each, as many as cores; on accelerators one a GPU.
 
 Small modules gain little from several threads in one operation; two jobs side by side use two cores fully, and a
-one-thread job gives the same bits wherever it runs.
+one-thread job gives the same bits wherever it runs. A GPU is shared by as many workers as the user asks for.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
 from polymodal.core.registry import import_path
+from polymodal.core.runtime import core_count, worker_devices
 from polymodal.runs.events import Event, Failed, Skipped
 
 
@@ -49,13 +50,18 @@ J = TypeVar("J", bound=Job)
 class Pool:
     """Runs jobs in `workers` processes; `workers=0` runs them in this process.
 
-    `runs` names the function that carries out a job, given as JSON has it, and yields its events. A job that fails, or
-    whose process dies, yields `Failed` and the others go on.
+    `runs` names the function that carries out a job, given as JSON has it, on a device, and yields its events.
+    `devices` are the workers' own, one each (see `worker_devices`; default: CPUs); what runs here runs on `here`. A job
+    that fails, or whose process dies, yields `Failed` and the others go on.
     """
 
-    def __init__(self, workers: int | None = None, *, runs: str):
-        self.workers = default_workers() if workers is None else workers
-        self.runs = runs
+    def __init__(
+        self, workers: int | None = None, *, runs: str, devices: Sequence[str] | None = None, here: str = "cpu"
+    ):
+        every = worker_devices("cpu", workers, cores=core_count()) if devices is None else list(devices)
+        self.workers = len(every)
+        self.runs, self.here = runs, here
+        self._free = every[::-1]  # devices without a worker
         self._processes: list[_Worker] = []
         self._events: queue.Queue[tuple[_Worker, Event | None]] = queue.Queue()
 
@@ -65,6 +71,7 @@ class Pool:
     def __exit__(self, *exception: object) -> None:
         for worker in self._processes:
             worker.stop()
+            self._free.append(worker.device)
         self._processes.clear()
 
     def run(self, jobs: Sequence[J], *, until: float | None = None) -> Iterator[tuple[J, Event]]:
@@ -86,7 +93,7 @@ class Pool:
         if torch:
             torch.set_num_threads(1)
         try:
-            for event in run(job.to_json()):
+            for event in run(job.to_json(), self.here):
                 yield job, event
         finally:
             if torch:
@@ -118,19 +125,27 @@ class Pool:
         finally:
             for worker in busy:  # nobody waits any longer for what they are doing
                 worker.stop()
-            self._processes = [worker for worker in self._processes if worker.alive]
+            self._dismiss()
+
+    def _dismiss(self) -> None:
+        """Forget workers that are gone, so that others get their devices."""
+        self._free += [worker.device for worker in self._processes if not worker.alive]
+        self._processes = [worker for worker in self._processes if worker.alive]
 
     def _hired(self) -> _Worker:
-        worker = _Worker(self._events, self.runs)
+        if not self._free:
+            self._dismiss()
+        worker = _Worker(self._events, self.runs, self._free.pop())
         self._processes.append(worker)
         return worker
 
 
 class _Worker:
-    def __init__(self, events: queue.Queue[tuple[_Worker, Event | None]], runs: str):
+    def __init__(self, events: queue.Queue[tuple[_Worker, Event | None]], runs: str, device: str):
+        self.device = device
         environment = dict(os.environ, OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "polymodal.runs.worker", runs],
+            [sys.executable, "-m", "polymodal.runs.worker", runs, device],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -174,9 +189,3 @@ class _Worker:
 
 def _late(until: float | None) -> bool:
     return until is not None and time.perf_counter() > until
-
-
-def default_workers() -> int:
-    """The cores this process may use, at most eight."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, 8))

@@ -1,7 +1,7 @@
 """A worker process: reads one job a line as JSON, answers with one event a line as JSON.
 
-Started as `python -m polymodal.runs.worker module:function`, so a user's script is never imported again and needs no
-`__main__` guard.
+Started as `python -m polymodal.runs.worker module:function device`, so a user's script is never imported again and
+needs no `__main__` guard.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def main() -> None:
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(1)
     for line in sys.stdin:
-        for event in run(json.loads(line)):
+        for event in run(json.loads(line), sys.argv[2]):
             channel.write(json.dumps(finite(event.to_json())) + "\n")
 
 

@@ -144,7 +144,7 @@ class ClassesTarget(ScoredTarget):
 
     def blend(self, scores: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
         """The logarithm of the weighted mean of the probabilities."""
-        logs = torch.tensor(weights).log()
+        logs = torch.tensor(weights, device=scores[0].device).log()
         return torch.stack([s.log_softmax(-1) + w for s, w in zip(scores, logs)]).logsumexp(0)
 
     def row_score(self, scores: Tensor, truth: Tensor) -> Tensor:

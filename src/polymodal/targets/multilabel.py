@@ -145,7 +145,7 @@ class MultilabelTarget(ScoredTarget):
 
     def blend(self, scores: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
         """The log-odds of the weighted mean of the probabilities."""
-        logs = torch.tensor(weights).log()
+        logs = torch.tensor(weights, device=scores[0].device).log()
         yes = torch.stack([F.logsigmoid(s) + w for s, w in zip(scores, logs)]).logsumexp(0)
         no = torch.stack([F.logsigmoid(-s) + w for s, w in zip(scores, logs)]).logsumexp(0)
         return yes - no

@@ -199,7 +199,7 @@ class OneNumber(RealTarget):
     def blend(self, scores: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
         """The weighted mean in the user's units, so that the logarithm is undone first."""
         values = torch.stack(list(scores)) * self.scale + self.location
-        shares = torch.tensor(weights).log().exp()[:, None, None]
+        shares = torch.tensor(weights, device=scores[0].device).log().exp()[:, None, None]
         mean = (values + shares.log()).logsumexp(0) if self.log else (values * shares).sum(0)
         return (mean - self.location) / self.scale
 

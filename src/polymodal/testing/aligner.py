@@ -17,6 +17,7 @@ from polymodal.aligners.pairs import Side
 from polymodal.core.registry import Spec
 from polymodal.core.types import Tokens
 from polymodal.testing import laws
+from polymodal.testing.devices import one_device
 from polymodal.testing.subject import ROWS, Subject, Violation, built, judge, random_streams, same
 
 PLANTED = 400  # pairs
@@ -46,7 +47,7 @@ def check_aligner(
     fresh = partial(ALIGNERS.build, spec, widths, dim)
     subject = aligner_subject(spec, widths, dim)
     label = subject.label
-    learning = replace(subject, run=_losses, inputs=random_streams(widths, full=True), trained="loss")
+    learning = learning_subject(subject, widths)
     tried: list[laws.Law] = [
         partial(laws.finite, subject),
         partial(laws.options_stored, subject, ALIGNERS, given),
@@ -59,9 +60,10 @@ def check_aligner(
         partial(_stream_order, spec, widths, dim, subject.inputs),
         partial(_loads_fresh, subject, fresh),
         partial(laws.not_overridden, cls, Aligner),
+        partial(one_device, subject),
     ]
     if cls.learns == "gradient":  # type: ignore[attr-defined]
-        tried += [partial(law, learning) for law in (laws.gradient, laws.bfloat16)]
+        tried += [partial(law, learning) for law in (laws.gradient, laws.bfloat16, one_device)]
     if recall is not None:
         tried.append(partial(_planted, fresh, widths, steps, lr, recall))
     judge(label, tried)
@@ -77,6 +79,11 @@ def aligner_subject(spec: Spec, widths: Mapping[str, int], dim: int) -> Subject:
     label = f"The aligner {ALIGNERS.name_of(ALIGNERS.resolve(spec)[0])}"
     build = partial(_ready, partial(ALIGNERS.build, spec, widths, dim), widths)
     return Subject(label, build, _run, random_streams(widths), next(iter(widths)))
+
+
+def learning_subject(subject: Subject, widths: Mapping[str, int]) -> Subject:
+    """An aligner's subject with what it is trained by as its outcome."""
+    return replace(subject, run=_losses, inputs=random_streams(widths, full=True), trained="loss")
 
 
 def planted_sides(widths: Mapping[str, int], count: int, draw: torch.Generator) -> dict[str, Side]:
@@ -110,7 +117,7 @@ def _run(part: Aligner, streams: Mapping[str, Tokens]) -> dict[str, Tensor]:
 
 
 def _losses(part: Aligner, streams: Mapping[str, Tokens]) -> dict[str, Tensor]:
-    rows = {name: torch.arange(len(tokens))[:, None] for name, tokens in streams.items()}
+    rows = {name: torch.arange(len(tokens), device=tokens.x.device)[:, None] for name, tokens in streams.items()}
     return {"loss": torch.stack(list(part.objective(streams, rows).values()))}
 
 

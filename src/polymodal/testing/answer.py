@@ -17,6 +17,7 @@ from polymodal.models.base import Answer, Labelled, TokenSource
 from polymodal.models.build import Heads, Parts
 from polymodal.models.specs import resolved, serves
 from polymodal.targets.base import MEANINGS, ScoredTarget
+from polymodal.testing.devices import one_device
 from polymodal.testing.fusion import mapped_streams
 from polymodal.testing.head import example_truth
 from polymodal.testing.laws import (
@@ -44,16 +45,12 @@ def check_answer(spec: Spec, *, kinds: Iterable[str] = MEANINGS, dim: int = 16) 
     of the streams; a row without any stream is finite; handed its streams on demand it says the same, and asks only for
     what is there; after `finalize` all this still holds; it learns eight rows.
     """
-    cls, given = ANSWERS.resolve(spec)
+    given = ANSWERS.resolve(spec)[1]
     for kind in kinds:
         target = example_target(kind)
         if not serves(resolved(spec).needs, [target]):
             continue
-        build = partial(_build, spec, WIDTHS, target, dim)
-        label = f"The answer {ANSWERS.name_of(cls)} ({kind})"
-        subject = Subject(label, build, _run, random_streams(WIDTHS), "scores")
-        settled = replace(subject, build=partial(_settled, build, target))
-        lost = replace(subject, run=partial(_lost, target), trained="loss")
+        subject, settled, lost = answer_subjects(spec, kind, dim)
         whole = replace(lost, inputs=random_streams(WIDTHS, full=True))
         laws = [
             partial(finite, subject), partial(options_stored, subject, ANSWERS, given), partial(gradient, lost),
@@ -62,9 +59,20 @@ def check_answer(spec: Spec, *, kinds: Iterable[str] = MEANINGS, dim: int = 16) 
               for each in (subject, settled)),
             *(partial(_shape, each, target) for each in (subject, settled)),
             partial(_stream_order, spec, target, dim, subject),
+            *(partial(one_device, each) for each in (subject, settled, lost)),
             partial(learns, whole, lambda _, outs: outs["loss"].sum(), steps=300, lr=5e-3, goal=0.4),
         ]  # fmt: skip
-        judge(label, laws)
+        judge(subject.label, laws)
+
+
+def answer_subjects(spec: Spec, kind: str, dim: int = 16) -> tuple[Subject, Subject, Subject]:
+    """An answer as it is built; the same after `finalize`; and with what it is trained by as its outcome."""
+    target = example_target(kind)
+    build = partial(_build, spec, WIDTHS, target, dim)
+    label = f"The answer {ANSWERS.name_of(ANSWERS.resolve(spec)[0])} ({kind})"
+    subject = Subject(label, build, _run, random_streams(WIDTHS), "scores")
+    settled = replace(subject, label=f"{label}, finalized", build=partial(_settled, build, target))
+    return subject, settled, replace(subject, run=partial(_lost, target), trained="loss")
 
 
 def _build(spec: Spec, widths: Mapping[str, int], target: ScoredTarget, dim: int) -> Answer:
@@ -83,7 +91,8 @@ def _run(part: Answer, streams: Mapping[str, Tokens]) -> dict[str, Tensor]:
 
 
 def _lost(target: ScoredTarget, part: Answer, streams: Mapping[str, Tokens]) -> dict[str, Tensor]:
-    losses = part.losses(part(streams), {"y": example_truth(target)})
+    truth = example_truth(target).to(next(iter(streams.values())).x.device)
+    losses = part.losses(part(streams), {"y": truth})
     return {"loss": torch.stack(list(losses.values())).sum()[None]}
 
 

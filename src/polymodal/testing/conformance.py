@@ -11,6 +11,7 @@ Each check raises `NotConformant`, an AssertionError that lists every broken law
 from polymodal.testing.aligner import check_aligner
 from polymodal.testing.answer import check_answer
 from polymodal.testing.decision import check_decision
+from polymodal.testing.devices import check_devices
 from polymodal.testing.embedding import check_embedding
 from polymodal.testing.encoder import check_encoder
 from polymodal.testing.examples import example_cells, example_inputs
@@ -22,11 +23,12 @@ from polymodal.testing.metric import check_metric
 from polymodal.testing.objective import check_objective
 from polymodal.testing.op import check_op
 from polymodal.testing.processor import check_processor
-from polymodal.testing.subject import NotConformant, Violation
+from polymodal.testing.subject import NotConformant, Subject, Violation
 from polymodal.testing.target import check_target, example_target
 
 __all__ = [
-    "NotConformant", "Violation", "check_aligner", "check_answer", "check_decision", "check_embedding", "check_encoder",
-    "check_export", "check_fusion", "check_head", "check_kind", "check_metric", "check_objective", "check_op",
-    "check_processor", "check_target", "example_cells", "example_inputs", "example_target",
+    "NotConformant", "Subject", "Violation", "check_aligner", "check_answer", "check_decision", "check_devices",
+    "check_embedding", "check_encoder", "check_export", "check_fusion", "check_head", "check_kind", "check_metric",
+    "check_objective", "check_op", "check_processor", "check_target", "example_cells", "example_inputs",
+    "example_target",
 ]  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from itertools import combinations
 
@@ -14,6 +15,7 @@ from polymodal.core.registry import Spec
 from polymodal.fusion import DECISIONS
 from polymodal.fusion.base import DecisionFusion, Loss
 from polymodal.targets.base import CLASSES, MEANINGS, MULTILABEL, NUMBER
+from polymodal.testing.devices import one_device
 from polymodal.testing.laws import common, not_overridden, options_felt, plain_builds
 from polymodal.testing.subject import CLASSES as CLASS_COUNT
 from polymodal.testing.subject import ROWS, Subject, Violation, built, judge, same
@@ -24,6 +26,8 @@ LOSSES: dict[str, Loss] = {
     NUMBER: F.mse_loss,
 }
 
+NAMES = ("left", "middle", "right")
+
 
 def check_decision(spec: Spec, *, meanings: tuple[str, ...] = MEANINGS, width: int = 5) -> None:
     """Try a decision-level fusion under every meaning of scores that it is defined for. Raises `NotConformant`.
@@ -33,7 +37,7 @@ def check_decision(spec: Spec, *, meanings: tuple[str, ...] = MEANINGS, width: i
     answer; each option given changes something, the losses included.
     """
     cls, given = DECISIONS.resolve(spec)
-    names = ("left", "middle", "right")
+    names = NAMES
     for meaning in (meaning for meaning in meanings if meaning in cls.needs):  # type: ignore[attr-defined]
         scores = 1 if meaning == NUMBER else width
         subject = decision_subject(spec, names, meaning, scores)
@@ -41,8 +45,8 @@ def check_decision(spec: Spec, *, meanings: tuple[str, ...] = MEANINGS, width: i
         laws = [
             *common(subject, DECISIONS, given), partial(_combined_shape, subject, scores), partial(_absent, subject),
             partial(_answer_order, spec, meaning, subject), partial(_agreement, subject, meaning),
-            partial(options_felt, subject, partial(_outcome, subject, meaning), plain),
-            partial(not_overridden, cls, DecisionFusion),
+            partial(options_felt, subject, partial(_outcome, subject.inputs, meaning), plain),
+            partial(not_overridden, cls, DecisionFusion), partial(one_device, losses_subject(subject, meaning)),
         ]  # fmt: skip
         judge(subject.label, laws)
 
@@ -54,15 +58,24 @@ def decision_subject(spec: Spec, names: tuple[str, ...], meaning: str, width: in
     return Subject(label, build, _run_decision, _answers(names, width), "out")
 
 
+def losses_subject(subject: Subject, meaning: str) -> Subject:
+    """A rule's subject with what it is trained by as its outcome."""
+
+    def lost(part: DecisionFusion, inputs: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        return {"loss": _outcome(inputs, meaning, part)}
+
+    return replace(subject, run=lost, trained="loss")
+
+
 def _run_decision(part: DecisionFusion, inputs: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
     return {"out": part(inputs["scores"], inputs["present"])}
 
 
-def _outcome(subject: Subject, meaning: str, part: DecisionFusion) -> Tensor:
+def _outcome(inputs: Mapping[str, Mapping[str, Tensor]], meaning: str, part: DecisionFusion) -> Tensor:
     """The answer and the losses, by which alone some options act."""
-    scores, present = subject.inputs["scores"], subject.inputs["present"]
-    width = next(iter(scores.values())).shape[1]
-    labels = torch.arange(ROWS) % CLASS_COUNT
+    scores, present = inputs["scores"], inputs["present"]
+    first = next(iter(scores.values()))
+    width, labels = first.shape[1], torch.arange(ROWS, device=first.device) % CLASS_COUNT
     truths = {MULTILABEL: F.one_hot(labels % width, width).float(), NUMBER: labels[:, None].float()}
     truth = truths.get(meaning, labels)
     losses = part.losses(scores, present, truth, dict.fromkeys(scores, LOSSES[meaning]))

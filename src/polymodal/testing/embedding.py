@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,6 +13,7 @@ from polymodal.aligners import EMBEDDINGS
 from polymodal.aligners.embedding import Embedding, link_prediction, train_embedding
 from polymodal.core.registry import Spec
 from polymodal.testing import laws
+from polymodal.testing.devices import one_device
 from polymodal.testing.subject import Subject, Violation, built, judge
 
 ENTITIES, RELATIONS = 12, 2
@@ -23,9 +26,7 @@ def check_embedding(spec: Spec) -> None:
     one; parameters get gradients; the same seed gives the same; a state is saved and loaded; it learns a tree.
     """
     cls, given = EMBEDDINGS.resolve(spec)
-    build = partial(EMBEDDINGS.build, spec, ENTITIES, RELATIONS)
-    subject = Subject(f"The embedding {EMBEDDINGS.name_of(cls)}", build, _run, _triples(), "distance")
-    learning = Subject(subject.label, build, _losses, _triples(), "loss")
+    subject, learning = embedding_subjects(spec)
     judge(
         subject.label,
         [
@@ -36,9 +37,17 @@ def check_embedding(spec: Spec) -> None:
             partial(laws.gradient, learning),
             partial(laws.not_overridden, cls, Embedding),
             partial(_vectors, subject),
-            partial(_learns, build),
+            partial(_learns, subject.build),
+            *(partial(one_device, each) for each in (subject, learning)),
         ],
     )
+
+
+def embedding_subjects(spec: Spec) -> tuple[Subject, Subject]:
+    """An embedding on the triples of a tree, and with what it is trained by as its outcome."""
+    label = f"The embedding {EMBEDDINGS.name_of(EMBEDDINGS.resolve(spec)[0])}"
+    build = partial(EMBEDDINGS.build, spec, ENTITIES, RELATIONS)
+    return Subject(label, build, _run, _triples(), "distance"), Subject(label, build, _losses, _triples(), "loss")
 
 
 def _triples() -> Tensor:
@@ -55,7 +64,7 @@ def _run(part: Embedding, triples: Tensor) -> dict[str, Tensor]:
 
 def _losses(part: Embedding, triples: Tensor) -> dict[str, Tensor]:
     head, relation, tail = (column[:, None] for column in triples.T)
-    wrong = part.distance(head, relation, (tail + torch.arange(1, 5)) % ENTITIES)
+    wrong = part.distance(head, relation, (tail + torch.arange(1, 5, device=tail.device)) % ENTITIES)
     return {"loss": part.loss(part.distance(head, relation, tail)[:, 0], wrong)[None]}
 
 
@@ -67,7 +76,7 @@ def _vectors(subject: Subject) -> None:
         raise Violation("vectors", "they are not of length one.", "Divide by the norm: nn.unit.unit.")
 
 
-def _learns(build: partial[Embedding]) -> None:
+def _learns(build: Callable[[], Any]) -> None:
     torch.manual_seed(0)
     model = build()
     before = link_prediction(model, _triples(), _triples())["mrr"]

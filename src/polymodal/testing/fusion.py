@@ -17,6 +17,8 @@ from polymodal.nn.layers.pool import masked_mean
 from polymodal.testing.laws import Probe, common, learns, not_overridden, options_felt, plain_builds
 from polymodal.testing.subject import ROWS, TOLERANCE, Subject, Violation, built, judge, random_streams, same
 
+WIDTHS = {"left": 6, "middle": 10, "right": 8}
+
 
 def check_fusion(spec: Spec, *, widths: Mapping[str, int] | None = None, dim: int = 16) -> None:
     """Try a feature-level fusion: a name, a dict with `name`, a class or a dotted path. Raises `NotConformant`.
@@ -25,12 +27,11 @@ def check_fusion(spec: Spec, *, widths: Mapping[str, int] | None = None, dim: in
     padding, nor the order of the streams; a row without any stream is finite and masked; `reads_tokens` tells the
     truth; a stream alone in its row is heard; each option given changes something; it learns eight rows.
     """
-    widths = dict(widths or {"left": 6, "middle": 10, "right": 8})
+    widths = dict(widths or WIDTHS)
     cls, given = FUSIONS.resolve(spec)
     subject = fusion_subject(spec, widths, dim)
-    build = subject.build
     whole = replace(subject, inputs=random_streams(widths, full=True))
-    probe = partial(Probe, build, dim)
+    probe = partial(Probe, subject.build, dim)
     laws = [
         *common(subject, FUSIONS, given), partial(_fused_shape, subject, dim), partial(_masked, subject),
         partial(options_felt, subject, partial(_outcome, subject), plain_builds(FUSIONS, cls, given, widths, dim)),

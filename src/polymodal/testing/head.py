@@ -15,6 +15,7 @@ from polymodal.core.types import Tokens
 from polymodal.heads import HEADS
 from polymodal.heads.base import Head, ScoringHead
 from polymodal.targets.base import CLASSES, MULTILABEL, Target
+from polymodal.testing.devices import one_device
 from polymodal.testing.laws import common, learns, not_overridden
 from polymodal.testing.subject import ROWS, Subject, Violation, built, judge, random_streams, same
 
@@ -37,7 +38,7 @@ def check_head(spec: Spec, target: Target, *, width: int = 16, truth: Tensor | N
         *common(subject, HEADS, given), partial(_masked_tokens, subject), partial(_unlabelled, subject, truth),
         partial(_decoded, subject, target), partial(not_overridden, cls, Head),
         partial(learns, whole, lambda head, outs: head.loss(outs["tokens"], truth), steps=300, lr=0.02, goal=0.3),
-        *([partial(_scored_shape, subject, target)] if scores else []),
+        *([partial(_scored_shape, subject, target), partial(one_device, loss_subject(subject, truth))] if scores else []),
     ]  # fmt: skip
     judge(subject.label, laws)
 
@@ -51,6 +52,15 @@ def head_subject(spec: Spec, target: Target, width: int, truth: Tensor | None = 
     if issubclass(cls, ScoringHead):
         return Subject(label, build, _scores, inputs, "scores")
     return Subject(label, build, _loss, {**inputs, "truth": truth}, "loss")
+
+
+def loss_subject(subject: Subject, truth: Tensor) -> Subject:
+    """A head's subject with the loss of eight labelled rows as its outcome."""
+
+    def lost(part: Head, inputs: Mapping[str, Any]) -> dict[str, Tensor]:
+        return {"loss": part.loss(inputs["tokens"], inputs["truth"])[None]}
+
+    return replace(subject, run=lost, inputs={**subject.inputs, "truth": truth}, trained="loss")
 
 
 def example_truth(target: Any) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from polymodal.core.registry import Catalogue, options, options_of
+from polymodal.testing.devices import one_device
 from polymodal.testing.subject import CLASSES, Law, Subject, Violation, built, mapped, rows_of, same, tensors
 
 Loss = Callable[[Any, dict[str, Tensor]], Tensor]  # of a part and its named outputs
@@ -240,5 +241,5 @@ class Probe(nn.Module):
 def common(subject: Subject, catalogue: Catalogue, given: Mapping[str, Any]) -> list[Law]:
     """The laws of every family, ready to be tried. `given` are the options that the part was built with."""
     stored = partial(options_stored, subject, catalogue, given)
-    others = (row_alone, inputs_untouched, gradient, saved_and_loaded, same_seed, bfloat16)
+    others = (row_alone, inputs_untouched, gradient, saved_and_loaded, same_seed, bfloat16, one_device)
     return [partial(finite, subject), stored, *(partial(check, subject) for check in others)]

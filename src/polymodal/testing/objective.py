@@ -17,6 +17,7 @@ from polymodal.models.build import Heads, build_answer
 from polymodal.models.strategy import Strategy
 from polymodal.objectives import OBJECTIVES
 from polymodal.objectives.base import Objective, Setting, Step
+from polymodal.testing.devices import one_device_only
 from polymodal.testing.head import example_truth
 from polymodal.testing.laws import not_overridden, written_back
 from polymodal.testing.subject import ROWS, Violation, judge, mapped, random_streams, same, tensors
@@ -41,7 +42,7 @@ def check_objective(spec: Spec, *, kinds: Iterable[str] | None = None) -> None:
             partial(_finite, trial), partial(_options, trial, given), partial(_masked, trial),
             partial(_towers_only, trial), partial(_own_parameters, trial), partial(_same_seed, trial),
             partial(_saved, trial), partial(_untouched, trial), partial(_difference, trial), partial(_bfloat16, trial),
-            partial(not_overridden, cls, Objective),
+            partial(not_overridden, cls, Objective), partial(_one_device, trial),
         ]  # fmt: skip
         judge(f"The objective {OBJECTIVES.name_of(cls)} ({kind})", laws)
 
@@ -52,6 +53,7 @@ class _Trial:
 
     spec: Spec
     target: Any
+    device: torch.device | str = "cpu"
 
     def training(self, seed: int = 0, *, plain: bool = False) -> TrainingStep:
         """A small fusion with towers, and the objective unless `plain`."""
@@ -63,20 +65,20 @@ class _Trial:
             parameter.data.add_(torch.randn_like(parameter) * 0.1)
         setting = Setting(WIDTHS, (self.target,), heads.build)
         objectives = [] if plain else [OBJECTIVES.build(self.spec, setting)]
-        training = TrainingStep(answer, objectives, self.read, self.truth, epochs=EPOCHS)
+        training = TrainingStep(answer, objectives, self.read, {"y": example_truth(self.target)}, epochs=EPOCHS)
         training.rows(torch.arange(ROWS))
-        return training
+        return training.to(self.device)
 
     @property
     def streams(self) -> dict[str, Tokens]:
-        return random_streams(WIDTHS)
+        return {name: tokens.to(self.device) for name, tokens in random_streams(WIDTHS).items()}
 
     @property
     def truth(self) -> dict[str, Tensor]:
-        return {"y": example_truth(self.target)}
+        return {"y": example_truth(self.target).to(self.device)}
 
     def read(self, rows: Tensor) -> dict[str, Tokens]:
-        return {name: tokens.select(rows) for name, tokens in self.streams.items()}
+        return {name: tokens.select(rows.to(self.device)) for name, tokens in self.streams.items()}
 
     def epochs(self, training: TrainingStep, count: int, *, first: int = 0) -> None:
         """Some epochs of three small steps each, down the gradient."""
@@ -245,6 +247,17 @@ def _bfloat16(trial: _Trial) -> None:
     for name, value in found.items():
         if not value.isfinite().all():
             raise Violation("bfloat16", f"{name} is not finite.", "Compute logarithms and variances in float32.")
+
+
+def train_elsewhere(spec: Spec, kind: str, device: torch.device | str) -> None:
+    """Two epochs by an objective with everything on `device`; raises what torch raises where something is not."""
+    trial = _Trial(spec, example_target(kind), device)
+    trial.epochs(trial.training(), 2)
+
+
+def _one_device(trial: _Trial) -> None:
+    with one_device_only() as device:
+        train_elsewhere(trial.spec, trial.target.kind, device)
 
 
 def _objective(training: TrainingStep) -> Objective:

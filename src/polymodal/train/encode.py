@@ -16,6 +16,7 @@ from polymodal.data.storage.dataset import Dataset
 from polymodal.data.storage.decode import CellProcessor, read_cells
 from polymodal.data.storage.store import Store
 from polymodal.encoders.base import Encoder
+from polymodal.nn.place import device_of_module, in_use
 
 BATCH = 128  # cells encoded at a time
 SEGMENT = 1024  # cells written at a time: what a kill can lose
@@ -30,7 +31,7 @@ def store_tokens(
 
     Returns the group, how many cells were encoded now, and what a row costs to encode, in milliseconds.
     """
-    encoder.eval()
+    device = device_of_module(encoder.eval())
     group = encoder_group(encoder, dataset.groups[stream])
     rows = np.arange(len(dataset)) if rows is None else rows
     rows = rows[dataset.present[stream][rows]]
@@ -38,7 +39,9 @@ def store_tokens(
     missing = rows[store.missing(group, digests[rows])]
     store.describe(group, kind="tokens", stream=stream, encoder=type(encoder).__name__)
     for chunk in _chunks(missing, SEGMENT):
-        arrays = [tokens_to_arrays(encoder(dataset.tensors(stream, part))) for part in _chunks(chunk, BATCH)]
+        arrays = [
+            tokens_to_arrays(in_use(encoder, dataset.tensors(stream, part), device)) for part in _chunks(chunk, BATCH)
+        ]
         store.write(group, digests[chunk], {name: np.concatenate([a[name] for a in arrays]) for name in arrays[0]})
     return {
         "group": group,
@@ -52,10 +55,10 @@ def _milliseconds(encoder: Encoder, dataset: Dataset, stream: str, rows: np.ndar
     """What one row costs to encode, the best of three: timed apart, since the store may have had every row already."""
     if not len(rows):
         return 0.0
-    inputs, took = dataset.tensors(stream, rows), []
+    inputs, took, device = dataset.tensors(stream, rows), [], device_of_module(encoder)
     for _ in range(3):
         started = time.perf_counter()
-        encoder(inputs)
+        in_use(encoder, inputs, device)
         took.append(time.perf_counter() - started)
     return 1000 * min(took) / len(rows)
 

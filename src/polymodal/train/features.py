@@ -14,6 +14,7 @@ from torch import Tensor
 from polymodal.core.files import read_json, write_json, writing
 from polymodal.core.types import Tokens
 from polymodal.data.storage.store import Store
+from polymodal.nn.place import CPU, to_device
 
 IN_MEMORY = 1 << 30  # bytes of tokens that are held in memory rather than read from the maps at every step
 
@@ -58,18 +59,31 @@ class StreamFeatures:
 
 
 class Features:
-    """Tokens of all rows. `read` gathers a batch; `pooled_only` skips the sequences, which most fusions do not read."""
+    """Tokens of all rows. `read` gathers a batch; `pooled_only` skips the sequences, which most fusions do not read.
 
-    def __init__(self, store: Store, streams: Mapping[str, StreamFeatures], *, pooled_only: bool = False):
-        self.pooled_only = pooled_only
-        self._sources = {name: _Source(store, s, pooled_only) for name, s in streams.items()}
+    Batches are on `device`; so is everything, where it is little enough to be held in memory.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        streams: Mapping[str, StreamFeatures],
+        *,
+        pooled_only: bool = False,
+        device: torch.device = CPU,
+    ):
+        self.pooled_only, self.device = pooled_only, device
+        self._sources = {name: _Source(store, s, pooled_only, device) for name, s in streams.items()}
         if sum(s.nbytes for s in self._sources.values()) <= IN_MEMORY:
             for source in self._sources.values():
                 source.load()
 
     @classmethod
-    def open(cls, folder: Path, store: Store, names: Sequence[str], *, pooled_only: bool = False) -> Features:
-        return cls(store, {n: StreamFeatures.open(folder, n) for n in names}, pooled_only=pooled_only)
+    def open(
+        cls, folder: Path, store: Store, names: Sequence[str], *, pooled_only: bool = False, device: torch.device = CPU
+    ) -> Features:
+        streams = {n: StreamFeatures.open(folder, n) for n in names}
+        return cls(store, streams, pooled_only=pooled_only, device=device)
 
     @property
     def widths(self) -> dict[str, int]:
@@ -81,8 +95,8 @@ class Features:
 
 
 class _Source:
-    def __init__(self, store: Store, features: StreamFeatures, pooled_only: bool):
-        self.features = features
+    def __init__(self, store: Store, features: StreamFeatures, pooled_only: bool, device: torch.device):
+        self.features, self.device = features, device
         self.pooled_only = pooled_only
         self.tokens: Tokens | None = None
         self.views = []
@@ -102,11 +116,12 @@ class _Source:
         return len(self.features.part) * tokens * self.width * 4
 
     def load(self) -> None:
-        self.tokens = self._gather(np.arange(len(self.features.part)))
+        self.tokens = to_device(self._gather(np.arange(len(self.features.part))), self.device)
 
     def read(self, rows: Tensor) -> Tokens:
         if self.tokens is None:
-            return self._gather(rows.numpy())
+            return to_device(self._gather(rows.numpy()), self.device)
+        rows = to_device(rows, self.device)
         if self.pooled_only:
             return Tokens.of_pooled(self.tokens.pooled.index_select(0, rows), self.tokens.mask.index_select(0, rows))
         return self.tokens.select(rows)

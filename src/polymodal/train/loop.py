@@ -19,6 +19,7 @@ from polymodal.config import Training
 from polymodal.core.errors import PolymodalError
 from polymodal.core.files import writing
 from polymodal.core.runtime import autocast
+from polymodal.nn.place import device_of_module, random_state, release, set_random_state
 from polymodal.train.optim import Schedule, make_optimizer
 
 LEAST_STEPS = 16  # in an epoch: few rows are cut into smaller batches, or a small table would hardly be trained on
@@ -29,9 +30,16 @@ class Diverged(PolymodalError, FloatingPointError):
     """The loss became infinite or NaN."""
 
 
+class OutOfMemory(PolymodalError, MemoryError):
+    """A batch does not fit into the device's memory and cannot be made smaller."""
+
+
 @dataclass(frozen=True)
 class Epoch:
-    """One epoch is over. `valid` is the validation score, greater is better; `best` says it is the best so far."""
+    """One epoch is over. `valid` is the validation score, greater is better; `best` says it is the best so far.
+
+    `note` is what the user should know of it, in one line.
+    """
 
     number: int
     loss: float
@@ -39,6 +47,12 @@ class Epoch:
     best: bool
     seconds: float
     rows: int
+    note: str = ""
+
+
+def notes_of(curve: Sequence[Epoch]) -> list[str]:
+    """What the user should know of a training, each line once."""
+    return list(dict.fromkeys(epoch.note for epoch in curve if epoch.note))
 
 
 class Hooks(Protocol):
@@ -65,13 +79,22 @@ def train(
     checkpoint: Path | None = None,
     least_steps: int = LEAST_STEPS,
     hooks: Hooks | None = None,
+    smaller: Callable[[], str] | None = None,
 ) -> Iterator[Epoch]:
     """Train `module` in place and yield an `Epoch` after each; when exhausted, the best epoch's weights are in place.
 
     `loss` maps a batch of row numbers [b] to a scalar; `validate` scores the module (in eval mode, no gradient),
     greater is better; `rows` [n] are the training rows. With `checkpoint`, every epoch is written there and an
     interrupted run continues from it to the same result. An epoch has at least `least_steps` steps. What `hooks` keep
-    from step to step belongs into buffers of `module`. Raises `Diverged` when the loss is not finite.
+    from step to step belongs into buffers of `module`.
+
+    A batch that the device's memory does not hold is computed in halves, then in quarters, down to single rows, whose
+    gradients are added up, each part's loss weighed by its rows: for a loss that is a mean over rows the step is the
+    same (parts of other sizes draw other dropout, and batch normalisation sees a part at a time). Objectives (`hooks`)
+    read whole batches, so there it is an error. `smaller`, for losses of which every row reads the others, makes the
+    step need less memory and says how; it raises `OutOfMemory` when it cannot.
+
+    Raises `Diverged` when the loss is not finite, `OutOfMemory` when one row is too much.
     """
     size = min(options.batch, max(LEAST_BATCH, len(rows) // least_steps))
     steps_an_epoch = -(-len(rows) // size)
@@ -79,6 +102,7 @@ def train(
     schedule = Schedule(optimizer, options, steps_an_epoch * options.epochs)
     state = _State(module, optimizer, schedule, options.average)
     parameters = [p for p in module.parameters() if p.requires_grad]
+    pieces = _Pieces(module, smaller, coupled=hooks is not None)
     torch.manual_seed(seed)
     first = state.load(checkpoint) if checkpoint is not None and checkpoint.exists() else 0
     if hooks is not None and not first:
@@ -93,7 +117,7 @@ def train(
         # Batches of even size: a last one of a row or two would step as far as any other, on next to nothing.
         for i, batch in enumerate(order.tensor_split(steps_an_epoch)):
             schedule.before_step(epoch * steps_an_epoch + i)
-            value = _step(loss, batch, parameters, optimizer, options, hooks)
+            value = _step(loss, batch, parameters, optimizer, options, hooks, pieces)
             state.averaged()
             summed += value * len(batch)
         mean = float(summed) / len(rows)
@@ -110,7 +134,7 @@ def train(
             hooks.between_epochs(epoch + 1)
         if checkpoint is not None:
             state.save(checkpoint, epoch + 1)
-        yield Epoch(epoch + 1, mean, score, best, time.perf_counter() - started, len(rows))
+        yield Epoch(epoch + 1, mean, score, best, time.perf_counter() - started, len(rows), pieces.note)
     state.restore_best()
     module.eval()
 
@@ -122,14 +146,20 @@ def _step(
     optimizer: torch.optim.Optimizer,
     options: Training,
     hooks: Hooks | None,
+    pieces: _Pieces,
 ) -> Tensor:
     """One step on a batch; its loss, cut off from the graph."""
-    optimizer.zero_grad(set_to_none=True)
-    with autocast(parameters[0].device, options.precision):
-        value = loss(batch)
-    if options.l1:
-        value = value + options.l1 * sum(p.abs().sum() for p in parameters if p.ndim > 1)
-    value.backward()
+    value: Tensor | None = None
+    while value is None:
+        optimizer.zero_grad(set_to_none=True)
+        try:
+            value = _descent(loss, batch, parameters, options, pieces.most)
+        except torch.OutOfMemoryError as error:
+            short = str(error)
+        if value is None:  # here, where the error and all that it held are gone
+            optimizer.zero_grad(set_to_none=True)
+            release(parameters[0].device)
+            pieces.halve(len(batch), short)
     if hooks is not None:
         hooks.after_backward()
     if options.clip:
@@ -137,7 +167,47 @@ def _step(
     optimizer.step()
     if hooks is not None:
         hooks.after_step()
-    return value.detach()
+    return value
+
+
+def _descent(
+    loss: Callable[[Tensor], Tensor], batch: Tensor, parameters: Sequence[nn.Parameter], options: Training, most: int
+) -> Tensor:
+    """The loss of a batch, cut off from the graph, and its gradients, `most` rows at a time (0: all)."""
+    values = []
+    for part in batch.split(most) if 0 < most < len(batch) else (batch,):
+        with autocast(parameters[0].device, options.precision):
+            value = loss(part)
+        if options.l1:
+            value = value + options.l1 * sum(p.abs().sum() for p in parameters if p.ndim > 1)
+        if len(part) < len(batch):
+            value = value * (len(part) / len(batch))
+        value.backward()
+        values.append(value.detach())
+    return values[0] if len(values) == 1 else torch.stack(values).sum()
+
+
+class _Pieces:
+    """How many rows are computed at a time (0: the whole batch), and what is said when memory does not hold more."""
+
+    def __init__(self, module: nn.Module, smaller: Callable[[], str] | None, *, coupled: bool):
+        self.most, self.note = 0, ""
+        self.smaller, self.coupled = smaller, coupled
+        self.normed = any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules())
+
+    def halve(self, rows: int, error: str) -> None:
+        """Take less at a time. Raises `OutOfMemory` where that is not possible."""
+        if self.smaller is not None:
+            self.note = self.smaller()
+            return
+        rows = min(rows, self.most or rows)
+        if self.coupled or rows < 2:
+            why = "its objectives read whole batches" if self.coupled else "it is a single row"
+            raise OutOfMemory(f"A batch of {rows} rows does not fit into memory, and {why}: lower batch. {error}")
+        self.most = -(-rows // 2)
+        self.note = f"Memory is short: batches are computed {self.most} rows at a time, their gradients added up."
+        if self.normed:
+            self.note += " Batch normalisation sees those rows alone."
 
 
 class _State:
@@ -145,6 +215,7 @@ class _State:
 
     def __init__(self, module: nn.Module, optimizer: torch.optim.Optimizer, schedule: Schedule, average: float):
         self.module, self.optimizer, self.schedule, self.average = module, optimizer, schedule, average
+        self.device = device_of_module(module)
         self.best: dict[str, Tensor] = {}
         self.score = float("-inf")
         self.waited = 0
@@ -195,6 +266,7 @@ class _State:
                 "steps": self.steps,
                 "smooth": self.smooth,
                 "random": torch.get_rng_state(),
+                "device_random": random_state(self.device),
             },
             memory,
         )
@@ -202,13 +274,15 @@ class _State:
             temporary.write_bytes(memory.getbuffer())
 
     def load(self, path: Path) -> int:
-        saved: dict[str, Any] = torch.load(path, weights_only=True)
+        saved: dict[str, Any] = torch.load(path, weights_only=True, map_location=self.device)
         self.module.load_state_dict(saved["module"])
         self.optimizer.load_state_dict(saved["optimizer"])
         self.schedule.load_state(saved["schedule"])
         self.best, self.score, self.waited = saved["best"], saved["score"], saved["waited"]
         self.steps, self.smooth = saved["steps"], saved["smooth"]
-        torch.set_rng_state(saved["random"])
+        torch.set_rng_state(saved["random"].cpu())
+        if (state := saved.get("device_random")) is not None:
+            set_random_state(self.device, state)
         return int(saved["epoch"])
 
 

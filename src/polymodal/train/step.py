@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from polymodal.core.types import Tokens
 from polymodal.models.base import Answer, Model
+from polymodal.nn.place import to_device
 from polymodal.objectives.base import Objective, Step
 from polymodal.train.loop import total
 
@@ -41,7 +42,12 @@ class TrainingStep(nn.Module):
         self.guided = bool(objectives)
         self.epochs = epochs
         self.register_buffer("epoch", torch.zeros((), dtype=torch.int64))  # done; kept, so that resuming goes on
+        self._progress = 0.0  # the share of the epochs that are done: `epoch`, without asking the device for it
+        self.register_load_state_dict_post_hook(TrainingStep._resumed)
         self._step: Step | None = None
+
+    def _resumed(self, _: object) -> None:
+        self._progress = int(self.epoch) / self.epochs
 
     @property
     def answer(self) -> Answer:
@@ -76,8 +82,7 @@ class TrainingStep(nn.Module):
         prepared = answer.prepare(streams)
         output = answer.join(prepared)
         losses = answer.losses(output, targets)
-        progress = int(self.epoch) / self.epochs
-        step = Step(answer, prepared, output, targets, losses, self.towers(), progress)
+        step = Step(answer, prepared, output, targets, losses, self.towers(), self._progress)
         for objective in self.objectives:
             losses.update(objective(step))  # each sees the losses of those before it
         return step
@@ -98,11 +103,12 @@ class TrainingStep(nn.Module):
     def between_epochs(self, done: int) -> None:
         """Let every objective measure; `done` epochs are over."""
         self.epoch.fill_(done)
+        self._progress = done / self.epochs
         self.eval()
 
         def read(rows: Tensor) -> Step:
             prepared = self.answer.prepare(self.read(rows))
-            targets = {name: values[rows] for name, values in self.labels.items()}
+            targets = to_device({name: values[rows] for name, values in self.labels.items()}, self.epoch.device)
             output = self.answer.join(prepared)
             return Step(self.answer, prepared, output, targets, self.answer.losses(output, targets), {})
 

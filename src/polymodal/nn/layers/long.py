@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from polymodal.core.errors import BadArgument, suggest
 from polymodal.nn.layers.attention import Rule, attend
+from polymodal.nn.precision import autocast_type
 
 KINDS = ("auto", "full", "window", "linear")
 FULL_UP_TO = 512  # places up to which `auto` attends to all: from there on the window is quicker (benchmarks/long.py)
@@ -58,7 +59,7 @@ def linear_attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None
     at least in float32, so that time and memory are linear in L and S.
     """
     exact = torch.promote_types(query.dtype, torch.float32)
-    with torch.autocast(query.device.type, enabled=False):
+    with torch.autocast(autocast_type(query), enabled=False):
         q, k = F.elu(query.to(exact)) + 1, F.elu(key.to(exact)) + 1
         if mask is not None:
             k = k * mask[:, None, :, None]

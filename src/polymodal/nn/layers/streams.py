@@ -68,13 +68,14 @@ class Line(NamedTuple):
 
         In this order padding within a stream moves no real token.
         """
-        rest = sorted({*range(self.x.shape[1])}.difference(self.starts))
+        starts = torch.tensor(self.starts, device=self.x.device)
+        rest = torch.tensor(sorted({*range(self.x.shape[1])}.difference(self.starts)), device=self.x.device).long()
         tokens, mask = self.x[:, rest], self.mask[:, rest]
         order = torch.argsort(~mask, dim=1, stable=True)
         at = (order + torch.arange(mask.shape[0], device=mask.device)[:, None] * mask.shape[1]).flatten()
         tokens = tokens.flatten(0, 1).index_select(0, at).view_as(tokens)
-        x = torch.cat([self.x[:, self.starts], tokens], 1)
-        return x, torch.cat([self.mask[:, self.starts], mask.gather(1, order)], 1)
+        x = torch.cat([self.x[:, starts], tokens], 1)
+        return x, torch.cat([self.mask[:, starts], mask.gather(1, order)], 1)
 
 
 class LineUp(nn.Module):

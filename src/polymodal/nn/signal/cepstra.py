@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from polymodal.core.errors import BadArgument
+from polymodal.nn.precision import autocast_type
 from polymodal.nn.signal.spectral import mel_bank
 
 LEAST = 1e-10  # of power: below the rounding of 16 bits
@@ -33,7 +34,7 @@ class _Cepstra(nn.Module):
     def forward(self, wave: Tensor) -> Tensor:
         """Waves [B, n] to cepstra [B, frames, count], frames = 1 + max(0, n - window) // hop; short waves are
         padded."""
-        with torch.autocast(wave.device.type, enabled=False):
+        with torch.autocast(autocast_type(wave), enabled=False):
             wave = wave.to(self.taper.dtype)
             wave = torch.cat([wave[:, :1], wave[:, 1:] - self.emphasis * wave[:, :-1]], 1)
             if wave.shape[1] < self.window:

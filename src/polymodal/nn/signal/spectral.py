@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from polymodal.nn.precision import autocast_type
+
 FLOOR = 1e-4  # of power: 60 dB below white noise of RMS 1 in a window of 256; less is rounding of 16 bits
 
 
@@ -64,7 +66,7 @@ class LogMel(nn.Module):
         return (length.clamp(min=1) - 1) // self.hop + 1
 
     def forward(self, wave: Tensor) -> Tensor:
-        with torch.autocast(wave.device.type, enabled=False):
+        with torch.autocast(autocast_type(wave), enabled=False):
             padded = F.pad(wave.float(), (self.window // 2, self.window // 2))
             frames = padded.unfold(1, self.window, self.hop) * self.taper
             # torch.stft takes six times as long on the CPU. Real and imaginary parts stay side by side, so that one

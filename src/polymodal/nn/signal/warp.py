@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from polymodal.nn.precision import autocast_type
+
 
 def uniform(rows: int, reach: float, like: Tensor) -> Tensor:
     """[rows] numbers drawn evenly from -reach..reach."""
@@ -14,7 +16,7 @@ def uniform(rows: int, reach: float, like: Tensor) -> Tensor:
 
 def affine(x: Tensor, matrix: Tensor, *, outside: str = "border") -> Tensor:
     """`x` [B, C, H, W] looked up where `matrix` [B, 2, 3] points: output (x, y, 1), in -1..1, to input (x, y)."""
-    with torch.autocast(x.device.type, enabled=False):
+    with torch.autocast(autocast_type(x), enabled=False):
         grid = F.affine_grid(matrix.float(), list(x.shape), align_corners=False)
         return F.grid_sample(x.float(), grid, padding_mode=outside, align_corners=False)
 
