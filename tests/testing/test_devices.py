@@ -61,7 +61,7 @@ def test_every_part_runs_forward_and_backward_on_meta(family: str, name: str):
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_every_objective_trains_elsewhere(name: str):
-    for kind in OBJECTIVES.load(name).kinds:  # type: ignore[attr-defined]
+    for kind in OBJECTIVES.load(name).needs:  # type: ignore[attr-defined]
         with one_device_only() as device:
             train_elsewhere(name, kind, device)
 
