@@ -36,7 +36,7 @@ LOOKS = {
     ("encoder", "text_bilstm"): "in training, puts tokens of other rows into a text",
     ("encoder", "text_tfidf"): "in training, puts tokens of other rows into a text",
     ("encoder", "text_transformer"): "in training, puts tokens of other rows into a text",
-    **{("align", name): "asks whether a sequence is its pooled vector" for name in ALIGNERS},
+    **{("align", name): "asks whether it was fitted, and its losses take the rows that are there" for name in ALIGNERS},
 }  # fmt: skip
 WANTS_VALUES = ("item() cannot be called on meta", "nonzero", "aten::equal", "_local_scalar_dense")
 
