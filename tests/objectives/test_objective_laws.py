@@ -123,7 +123,7 @@ def test_bad_options_are_refused(spec: dict[str, Any], words: str):
 
 
 def test_what_an_objective_cannot_serve_is_refused():
-    with pytest.raises(BadArgument, match="Pmr is for classes; the target 'y0' is number"):
+    with pytest.raises(BadArgument, match="Pmr needs scores of classes; the target 'y0' is number"):
         OBJECTIVES.build("pmr", _setting("number"))
     with pytest.raises(BadArgument, match="Pmr is for one target; there are 2"):
         OBJECTIVES.build("pmr", _setting(targets=2))

@@ -267,5 +267,5 @@ def test_numbers_leave_out_what_needs_classes(tmp_path):
     assert "concat + pmr" not in names
     assert len(names) == len(OBJECTIVES)
     assert "Objectives left out, since they do not serve these targets: pmr." in plan.text()
-    with pytest.raises(BadArgument, match="pmr does not serve 1 target of the kind number: it is for classes"):
+    with pytest.raises(BadArgument, match="pmr does not serve 1 target of the kind number: it needs scores of classes"):
         pm.plan(columns, target, objective="pmr")
