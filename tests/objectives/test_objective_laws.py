@@ -15,6 +15,7 @@ from polymodal.models.build import Heads, build_answer, build_objectives
 from polymodal.models.strategy import Strategy
 from polymodal.objectives import OBJECTIVES
 from polymodal.objectives.base import Objective, Setting
+from polymodal.targets.classes import ClassesTarget
 from polymodal.testing import NotConformant, check_objective, example_target
 from polymodal.testing.subject import random_streams
 from polymodal.train.step import TrainingStep
@@ -57,7 +58,7 @@ def test_no_option_is_without_effect(name: str, option: str):
 
 def _trained(spec: dict[str, Any]) -> torch.Tensor:
     """The answer's weights after a few epochs of 40 rows."""
-    target = example_target("classes")
+    target = ClassesTarget("y", ("a", "b", "c", "d"), frequencies=(0.25, 0.25, 0.25, 0.25))
     draw = torch.Generator().manual_seed(2)
     truth = torch.randint(0, 4, (40,), generator=draw)
     signal = torch.nn.functional.one_hot(truth, 4).float()
