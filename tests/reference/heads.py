@@ -13,6 +13,9 @@ from polymodal.heads import HEADS
 from polymodal.targets.classes import ClassesTarget
 from polymodal.targets.multilabel import MultilabelTarget
 from polymodal.targets.number import NumberTarget
+from polymodal.targets.numbers import NumbersTarget
+from polymodal.targets.ordinal import OrdinalTarget
+from polymodal.targets.quantiles import QuantilesTarget
 from reference.arithmetic import sigmoid, softmax
 from reference.parity import Pair, parity
 
@@ -22,13 +25,16 @@ TARGETS = {
     "classes": ClassesTarget("t", ("a", "b", "c"), frequencies=SHARES),
     "multilabel": MultilabelTarget("t", ("a", "b", "c"), frequencies=SHARES),
     "number": NumberTarget("t"),
+    "ordinal": OrdinalTarget("t", ("a", "b", "c"), frequencies=SHARES),
+    "quantiles": QuantilesTarget("t", levels=(0.1, 0.5, 0.9)),
+    "numbers": NumbersTarget("t", (0.0, 0.0), (1.0, 1.0)),
 }
 
 
 def loss_pair(name: str, theirs: Callable[[np.ndarray], float], truth: np.ndarray, **options: Any) -> Pair:
     """A head's loss of scores [7, width] under a fixed truth."""
     target = TARGETS[name]
-    head = HEADS.build({"name": name, **options}, 4, target).double()
+    head = HEADS.build({"name": target.head, **options}, 4, target).double()
     scores = np.random.default_rng(0).normal(size=(len(truth), target.width)) * 2
     return Pair(
         lambda values: head.loss_of_scores(values["scores"], torch.from_numpy(truth)),
@@ -112,3 +118,35 @@ def number() -> Pair:
 def number_squared() -> Pair:
     truth = _numbers()
     return loss_pair("number", lambda s: np.nanmean(0.5 * (s[:, 0] - truth) ** 2), truth, huber=None)
+
+
+@parity("head", "number", "several, entries missing", source="Huber 1964", against="SciPy huber")
+def numbers() -> Pair:
+    truth = np.random.default_rng(1).normal(size=(7, 2))
+    truth[2], truth[4, 1] = np.nan, np.nan
+    return loss_pair("numbers", lambda s: np.nanmean(huber_of(1.0, s - truth)), truth)
+
+
+@parity("head", "ordinal", "loss", source="Cao, Mirjalili, Raschka 2020")
+def ordinal() -> Pair:
+    """The sum over k of the binary cross-entropy of "is y above k?", P(y > k) summed over the classes above."""
+
+    def loss(scores: np.ndarray) -> float:
+        known = LABELS >= 0
+        p, truth = softmax(scores[known]), LABELS[known]
+        above = np.stack([p[:, k + 1 :].sum(1) for k in range(2)], 1)
+        asks = truth[:, None] > np.arange(2)
+        return -np.where(asks, np.log(above), np.log(1 - above)).sum(1).mean()
+
+    return loss_pair("ordinal", loss, LABELS)
+
+
+@parity("head", "quantiles", "pinball", source="Koenker & Bassett 1978")
+def quantiles() -> Pair:
+    truth, levels = _numbers(), np.array([0.1, 0.5, 0.9])
+
+    def loss(scores: np.ndarray) -> float:
+        missed = truth[:, None] - scores
+        return np.nanmean(np.where(missed > 0, levels * missed, (levels - 1) * missed))
+
+    return loss_pair("quantiles", loss, truth)
