@@ -84,7 +84,7 @@ def test_version(polymodal):
 
 def test_inspect_names_every_faulty_cell(polymodal, shop):
     text = done(polymodal("inspect", shop.table, "--target", "category"))
-    assert f"r{BROKEN}: the file is plain text, not image" in text
+    assert f"r{BROKEN}: the file '{BROKEN}.png' is plain text, not image" in text
     assert f"r{ABSENT}: the file '{ABSENT}.png' does not exist" in text
     assert f"photo: 1 (r{EMPTY})" in text
     found = json.loads(done(polymodal("inspect", shop.table, "-t", "category", "--json")))

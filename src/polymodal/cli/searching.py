@@ -122,7 +122,14 @@ def classify(
     names = [line.strip() for line in _lines(classes) if line.strip()]
     say_device(device)
     found = run_classify(
-        run, data, names, stream=stream, by=by, templates=template or None, target=target, trust=trust or (),
+        run,
+        data,
+        names,
+        stream=stream,
+        by=by,
+        templates=template or None,
+        target=target,
+        trust=trust or (),
         device=device,
     )
     _say_problems(found.problems)

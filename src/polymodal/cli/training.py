@@ -99,7 +99,13 @@ def fit(
     from polymodal.experiment.fit import fit as run_fit
 
     settings = read_config(
-        config, sets, fusion=fusion, metric=metric, seeds=seeds, budget_ms=budget_ms, time_limit=time_limit,
+        config,
+        sets,
+        fusion=fusion,
+        metric=metric,
+        seeds=seeds,
+        budget_ms=budget_ms,
+        time_limit=time_limit,
         device=device,
     )
     run_fit(data, target, out=out, valid=valid, test=test, schema=schema, config=settings, resume=resume, quiet=quiet)
