@@ -29,7 +29,7 @@ from tools import parser, show
 import polymodal as pm
 from polymodal.evaluation.statistics import paired
 from polymodal.experiment.answer_job import AnswerJob
-from polymodal.experiment.work import TEST, Work, answer_out, open_features, open_work, prediction_of
+from polymodal.experiment.work import TEST, Work, answer_out, open_features, open_work
 from polymodal.models.adaptive import Adaptive
 from polymodal.models.build import build_answer
 from polymodal.models.strategy import Strategy
@@ -87,7 +87,7 @@ def measured(work: Work, folder: Path, strategy: Strategy, seed: int) -> tuple[n
         used = {name: tokens.present.double().numpy() for name, tokens in streams.items()}
     target = work.targets[0]
     scores = load_file(out.with_suffix(".scores.safetensors"))[f"test/{target.name}"]
-    said = prediction_of(target, work.heads.build(1, target).decode(torch.from_numpy(scores)))
+    said = target.prediction(work.heads.build(1, target).decode(torch.from_numpy(scores)))
     return said, sum(used[name] * cost[name] for name in strategy.streams)
 
 

@@ -31,7 +31,7 @@ from polymodal.experiment.finalize import question_of
 from polymodal.experiment.fit import fit_plan
 from polymodal.experiment.plan import Plan
 from polymodal.experiment.results import Results
-from polymodal.experiment.work import Work, prediction_of
+from polymodal.experiment.work import Work
 from polymodal.inference.predictor import Predictor
 from polymodal.models import ANSWERS
 from polymodal.train.features import Features, StreamFeatures
@@ -90,7 +90,7 @@ def _tokens(plan: Plan, work: Work, finished: Results, processors: Mapping[str, 
 
 def _answer(model: Predictor, streams: Mapping[str, Any]) -> np.ndarray:
     target = model.targets[0]
-    return prediction_of(target, model.decode(target, model.score(streams)[target.name]))
+    return target.prediction(model.decode(target, model.score(streams)[target.name]))
 
 
 def table(found: Mapping[str, Subsets]) -> list[Row]:
