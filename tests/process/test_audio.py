@@ -58,6 +58,7 @@ def test_beyond_full_scale_is_scaled_not_clipped():
         (encoded(np.array([0.1, np.nan], np.float32), 8000, "WAV", "FLOAT"), "holds samples that are no numbers"),
         (encoded(np.array([0.1, np.inf], np.float32), 8000, "WAV", "FLOAT"), "holds samples that are no numbers"),
     ],
+    ids=["empty", "a head alone", "text", "no sample", "nan", "infinite"],
 )
 def test_broken_files_are_bad_cells(data, word, tmp_path):
     with pytest.raises(BadCell, match=word):
