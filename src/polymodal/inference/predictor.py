@@ -17,6 +17,7 @@ from polymodal.core.errors import BadArgument, BadData
 from polymodal.core.files import read_json, write_json, writing
 from polymodal.core.registry import Spec
 from polymodal.core.types import Tokens
+from polymodal.data.kinds import KINDS
 from polymodal.data.links import LinkOptions, edge_path
 from polymodal.data.neighbours import NEW, Memory, features_of, resolved
 from polymodal.data.schema import Schema
@@ -295,12 +296,13 @@ class Predictor:
             )
         model = kept["model"]
         stored = read_json(folder / "schema.json")
-        schema = Schema.from_json(stored["schema"])  # first: it makes kinds from outside known
-        targets = tuple(Target.from_json(t) for t in stored["targets"])
+        KINDS.know(stored["schema"].get("kinds", {}))
         processors = {}
         for name, entry in stored["processors"].items():
             processors[name] = PROCESSORS.build(entry["spec"])
             processors[name].load_state(entry["state"])
+        schema = Schema.from_json(stored["schema"])
+        targets = tuple(Target.from_json(t) for t in stored["targets"])
         encoders = {n: build_encoder(spec, model["facts"][n], model["dim"]) for n, spec in model["encoders"].items()}
         members = tuple(Member(Strategy.from_json(m["strategy"]), m["weight"]) for m in model["members"])
         weights = load_file(folder / "weights.safetensors")
