@@ -263,6 +263,7 @@ def import_path(path: str) -> Any:
         ) from error
     for part in attribute.split("."):
         if not hasattr(target, part):
-            raise UnknownName(f"{module!r} has no {attribute!r}.{suggest(attribute, vars(target))}")
+            public = [name for name in vars(target) if not name.startswith("_")]
+            raise UnknownName(f"{module!r} has no {attribute!r}.{suggest(attribute, public)}")
         target = getattr(target, part)
     return target
