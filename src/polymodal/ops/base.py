@@ -167,15 +167,15 @@ class BatchOp(Op):
 
     def values(self, rows: Rows, column: str, read: Callable[[Row, str], Any] = Row.get) -> list[Any]:
         """The decoded cells of a column, None where missing; rows whose cell is broken are set aside first."""
-        found: list[Any] = []
+        values: list[Any] = []
         broken: dict[int, str] = {}
         for i, row in enumerate(rows.kept):
             try:
-                found.append(read(row, column))
+                values.append(read(row, column))
             except BadCell as error:
                 broken[i] = f"{column}: {error.reason}"
         self.refuse(rows, broken)
-        return found
+        return values
 
     def refuse(self, rows: Rows, reasons: Mapping[int, str]) -> None:
         """Set the rows at these positions aside."""

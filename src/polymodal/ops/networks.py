@@ -38,7 +38,7 @@ def network(loader: str, processor: str, name: str) -> tuple[Any, Any]:
 def _loaded(loader: str, processor: str, name: str, device: str) -> tuple[Any, Any]:
     try:
         before = load_pretrained(processor, name)
-        found, told = load_pretrained(loader, name, output_loading_info=True)
+        model, told = load_pretrained(loader, name, output_loading_info=True)
     except PolymodalError:
         raise
     except (RuntimeError, ImportError) as error:  # weights of another shape; a package that this model wants
@@ -50,7 +50,7 @@ def _loaded(loader: str, processor: str, name: str, device: str) -> tuple[Any, A
             f"{len(lacking)} of the weights of {loader}, {min(lacking)!r} first. Give a model that was."
         )
     place = device_of(device)
-    return before, found.eval() if place.type == "cpu" else Placed(found.eval(), place)
+    return before, model.eval() if place.type == "cpu" else Placed(model.eval(), place)
 
 
 class Placed:
@@ -137,7 +137,7 @@ def labelled(tokenizer: Any, model: Any, given: str | Sequence[str]) -> list[Lab
         given if isinstance(given, str) else list(given), is_split_into_words=not isinstance(given, str),
         truncation=True, max_length=most, stride=common, return_overflowing_tokens=True, return_offsets_mapping=True,
     )  # fmt: skip
-    found: list[Label] = []
+    tokens: list[Label] = []
     count = len(told["input_ids"])
     for k in range(count):
         inputs = {name: torch.tensor([told[name][k]]) for name in tokenizer.model_input_names if name in told}
@@ -146,8 +146,8 @@ def labelled(tokenizer: Any, model: Any, given: str | Sequence[str]) -> list[Lab
         real = [i for i, part in enumerate(told.sequence_ids(k)) if part is not None]
         real = real[common // 2 if k else 0 : len(real) - (common - common // 2 if k < count - 1 else 0)]
         words, places = told.word_ids(k), told["offset_mapping"][k]
-        found += [
+        tokens += [
             (words[i], (places[i][0], places[i][1]), model.config.id2label[int(labels[i])], float(chances[i]))
             for i in real
         ]
-    return found
+    return tokens

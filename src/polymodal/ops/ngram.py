@@ -14,14 +14,14 @@ _START = 2  # a code that no text contains: control characters end here
 
 def count(texts: Sequence[str], order: int) -> Sketch:
     """Counts of every n-gram up to `order`, with its context: arrays `gram1`, `context1`, `count1`, …"""
-    found: Sketch = {}
+    sketch: Sketch = {}
     each = [grams(text, order) for text in texts]
     for k in range(1, order + 1):
         gram = np.concatenate([g[k - 1][0] for g in each]) if each else np.zeros(0, np.uint64)
         context = np.concatenate([g[k - 1][1] for g in each]) if each else np.zeros(0, np.uint64)
         unique, first, counts = np.unique(gram, return_index=True, return_counts=True)
-        found |= {f"gram{k}": unique, f"context{k}": context[first], f"count{k}": counts}
-    return found
+        sketch |= {f"gram{k}": unique, f"context{k}": context[first], f"count{k}": counts}
+    return sketch
 
 
 def grams(text: str, order: int) -> list[tuple[np.ndarray, np.ndarray]]:

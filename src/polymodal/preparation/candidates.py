@@ -162,17 +162,17 @@ def _units(rows: Sequence[Row], column: str) -> Iterator[Candidate]:
 
 def _sentinel(values: np.ndarray, column: str) -> Iterator[Candidate]:
     """A value such as -999 that stands again and again, far from all others."""
-    found, count = np.unique(values, return_counts=True)
-    if len(found) < 10:
+    distinct, count = np.unique(values, return_counts=True)
+    if len(distinct) < 10:
         return
     for least, place, beside in ((True, 0, 1), (False, -1, -2)):
-        away = abs(found[place] - found[beside])
-        others = values[values != found[place]]  # a slip among them must not hide the mark
+        away = abs(distinct[place] - distinct[beside])
+        others = values[values != distinct[place]]  # a slip among them must not hide the mark
         low, high = np.percentile(others, (1, 99))
         if count[place] >= 3 and high > low and away > 2 * (high - low):
             # halfway: rows that were not looked at may lie a little beyond those that were
-            bound = {"least" if least else "most": float(f"{(found[place] + found[beside]) / 2:.3g}")}
-            told = f"{count[place]} cells are {found[place]:g}, far from all others: likely a mark for missing."
+            bound = {"least" if least else "most": float(f"{(distinct[place] + distinct[beside]) / 2:.3g}")}
+            told = f"{count[place]} cells are {distinct[place]:g}, far from all others: likely a mark for missing."
             yield Candidate("range", {"columns": [column], **bound, "keep_row": True}, why=told)
 
 

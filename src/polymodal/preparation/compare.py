@@ -38,14 +38,14 @@ def _pieces(a: list[str], b: list[str]) -> list[tuple[bool, list[str], list[str]
     while end < min(len(a), len(b)) - start and a[-1 - end] == b[-1 - end]:
         end += 1
     one, two = a[start : len(a) - end], b[start : len(b) - end]
-    found = [(False, a[:start], b[:start])]
+    pieces = [(False, a[:start], b[:start])]
     if len(one) + len(two) > MOST_TOKENS:  # the comparison takes the square of their number
-        found.append((True, one, two))
+        pieces.append((True, one, two))
     else:
         match = difflib.SequenceMatcher(None, one, two, autojunk=False)
-        found += [(tag != "equal", one[i:j], two[k:n]) for tag, i, j, k, n in match.get_opcodes()]
-    found.append((False, a[len(a) - end :], b[len(b) - end :]))
-    return [piece for piece in found if piece[1] or piece[2]]
+        pieces += [(tag != "equal", one[i:j], two[k:n]) for tag, i, j, k, n in match.get_opcodes()]
+    pieces.append((False, a[len(a) - end :], b[len(b) - end :]))
+    return [piece for piece in pieces if piece[1] or piece[2]]
 
 
 def _html(pieces: list[tuple[str, str]], whole: bool, length: int) -> Markup:

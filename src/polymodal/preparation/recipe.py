@@ -70,7 +70,7 @@ class Recipe:
 
         Raises `UnknownName` for an unknown op, `BadArgument` for an option or a column that does not fit.
         """
-        found = []
+        ops = []
         for place, step in enumerate(self.steps):
             options = dict(step) if isinstance(step, Mapping) else {"name": step}
             with _named(place, options["name"]):
@@ -78,8 +78,8 @@ class Recipe:
                 op.seed, op.place = self.seed, place
                 op.open_space = partial(open_space, trust=modules(trust))  # type: ignore[method-assign]
                 kinds = op.bind(kinds)
-            found.append(op)
-        return found
+            ops.append(op)
+        return ops
 
     def to_yaml(self) -> str:
         """As a file holds it."""

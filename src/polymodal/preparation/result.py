@@ -101,19 +101,19 @@ def _columns(
         (c for c in table.columns if c.lower() == "id" and table.data[c][:1] and str(table.data[c][0]) == table.ids[0]),
         None,
     )
-    found: dict[str, list[Any]] = {}
+    columns: dict[str, list[Any]] = {}
     for number, name in enumerate(names):
         given = table.data.get(name)
         shelf = _Shelf(folder, Path("media") / _safe(name, number), keep_names=name == key)
         if kinds.get(name) in MEDIA_KINDS:
-            found[name] = [shelf.cell(row, row.cells.get(name), given[row.number] if given else None) for row in rows]
+            columns[name] = [shelf.cell(row, row.cells.get(name), given[row.number] if given else None) for row in rows]
         elif kinds.get(name) in KINDS.of(cell="value"):  # never the name of a file
-            found[name] = [row.cells.get(name) for row in rows]
+            columns[name] = [row.cells.get(name) for row in rows]
         else:
-            found[name] = [shelf.along(row, row.cells.get(name), table.bases[row.number]) for row in rows]
+            columns[name] = [shelf.along(row, row.cells.get(name), table.bases[row.number]) for row in rows]
     if key is not None and kinds.get(key) not in MEDIA_KINDS:
-        found[key] = [row.id if row.copy else row.cells[key] for row in rows]
-    return found
+        columns[key] = [row.id if row.copy else row.cells[key] for row in rows]
+    return columns
 
 
 class _Shelf:

@@ -105,14 +105,14 @@ def kinds_of(table: Table, schema: Any = None) -> dict[str, str]:
     A schema (see `data.overrides.read_overrides`) corrects them by its `fields` and `kinds`, in which video and volume
     are allowed too; what it ignores is of kind ignore, which no op works on by itself.
     """
-    found = {column: tell(table, column).kind for column in table.columns}
+    kinds = {column: tell(table, column).kind for column in table.columns}
     if schema is None:
-        return found
+        return kinds
     said = read_overrides(schema, table.columns, prepared=True)
     for field in said.fields.values():
         if not KINDS[field.kind].is_record and "array" not in field.options:
-            found |= dict.fromkeys(field.columns, field.kind)
-    return {**found, **said.kinds, **dict.fromkeys(said.ignore, "ignore")}
+            kinds |= dict.fromkeys(field.columns, field.kind)
+    return {**kinds, **said.kinds, **dict.fromkeys(said.ignore, "ignore")}
 
 
 def notations_of(table: Table, kinds: Mapping[str, str]) -> dict[str, Notation]:

@@ -169,8 +169,8 @@ class _Look:
         given = [self.now[row.number] for row in self.rows[candidate.drawn] if row.number in self.now]
         if candidate.drawn == "media":  # broken files are `readable`'s, found once
             given = [row for row in given if candidate.name == "readable" or not self._is_broken(row)]
-        done, found = carried_out(op, given)
-        hit = len(found.changed) + found.refused + found.blanked
+        done, effect = carried_out(op, given)
+        hit = len(effect.changed) + effect.refused + effect.blanked
         if not hit and candidate.name == "readable" and len(given) < self.count:
             told = f"None of the {count(len(given))} rows opened is broken; the other {count(self.count - len(given))}"
             return Step(candidate.name, candidate.options, len(given), 0, 0, f"{told} were not opened.")
@@ -180,23 +180,23 @@ class _Look:
         if candidate.name == "readable" and seen < (looked := len(self.rows["cells"])):  # on the disk, at all of them
             candidate = replace(candidate, why=f"{count(seen)} rows were opened; the files of the others are there.")
             seen = looked
-        lost = (found.refused + found.blanked) / seen
+        lost = (effect.refused + effect.blanked) / seen
         step = Step(
             candidate.name,
-            {**candidate.options, **({"columns": found.columns} if self._only(found, op, candidate) else {})},
+            {**candidate.options, **({"columns": effect.columns} if self._only(effect, op, candidate) else {})},
             seen,
-            len(found.changed),
-            found.refused,
-            _reason(candidate, op, found, seen, lost),
+            len(effect.changed),
+            effect.refused,
+            _reason(candidate, op, effect, seen, lost),
             active=not candidate.optional and lost <= candidate.most and float(op.state.get("agree", 1.0)) >= KNOWS,
         )
         if step.active:
             self._accept(given, done)
         return step
 
-    def _only(self, found: _Found, op: Op, candidate: Candidate) -> bool:
+    def _only(self, effect: _Found, op: Op, candidate: Candidate) -> bool:
         """Whether the step is to name its columns; files that were not opened may be broken in any column."""
-        return found.columns != op.chosen and candidate.name != "readable"
+        return effect.columns != op.chosen and candidate.name != "readable"
 
     def _is_broken(self, row: Row) -> bool:
         """Whether a file of the row cannot be opened; told once, for to tell it opens them all."""
@@ -228,44 +228,44 @@ def carried_out(op: Op, rows: Sequence[Row]) -> tuple[dict[int, Row], _Found]:
     chunks = [copies[i : i + CHUNK] for i in range(0, len(copies), CHUNK)]
     if op.surveys:
         op.finalize([_freed(op.partial_fit(Rows(list(chunk))), chunk) for chunk in chunks])
-    found, done = _Found(), {}
+    effect, done = _Found(), {}
     before = {row.number: row for row in rows}
     for chunk in chunks:
         batch = Rows(list(chunk))
         op.apply(batch)
         for refused in batch.refused:
             column = refused.reason.split(":")[0]
-            found.touched[column] += column in op.chosen
-            found.example = found.example or f"row {refused.row.id}: {refused.reason}"
+            effect.touched[column] += column in op.chosen
+            effect.example = effect.example or f"row {refused.row.id}: {refused.reason}"
         for refused in batch.blanked:
-            found.touched[refused.column] += 1
-            found.example = found.example or f"row {refused.row.id}: {refused.column}: {refused.reason}"
-        found.refused += len(batch.refused)
-        found.blanked += len(batch.blanked)
+            effect.touched[refused.column] += 1
+            effect.example = effect.example or f"row {refused.row.id}: {refused.column}: {refused.reason}"
+        effect.refused += len(batch.refused)
+        effect.blanked += len(batch.blanked)
         blank = {(refused.row.number, refused.column) for refused in batch.blanked}
         for row in batch.kept:
             done[row.number] = row
-            _compare(op, before[row.number], row, blank, found)
+            _compare(op, before[row.number], row, blank, effect)
         _freed(None, chunk)
-    named = [column for column in op.chosen if found.touched[column]]
-    by_cell = len(named) < len(op.chosen) and sum(found.touched.values()) >= found.refused + len(found.changed)
-    found.columns = named if by_cell and named else op.chosen
-    return done, found
+    named = [column for column in op.chosen if effect.touched[column]]
+    by_cell = len(named) < len(op.chosen) and sum(effect.touched.values()) >= effect.refused + len(effect.changed)
+    effect.columns = named if by_cell and named else op.chosen
+    return done, effect
 
 
-def _compare(op: Op, before: Row, after: Row, blank: set[tuple[int, str]], found: _Found) -> None:
+def _compare(op: Op, before: Row, after: Row, blank: set[tuple[int, str]], effect: _Found) -> None:
     for column, value in after.cells.items():
         old = before.cells.get(column)
         if old is value or (not isinstance(value, Media | np.ndarray) and old == value):
             continue
         if (after.number, column) in blank or (column not in before.cells and not value):
             continue
-        found.changed.add(after.number)
-        found.touched[column] += 1
-        if not found.example and isinstance(value, Media):
-            found.example = f"row {after.id}: {column}"
-        elif not found.example:
-            found.example = f"row {after.id}: {column}: {change(old, value)}"
+        effect.changed.add(after.number)
+        effect.touched[column] += 1
+        if not effect.example and isinstance(value, Media):
+            effect.example = f"row {after.id}: {column}"
+        elif not effect.example:
+            effect.example = f"row {after.id}: {column}: {change(old, value)}"
 
 
 def _freed(result: Any, rows: Iterable[Row]) -> Any:
@@ -306,17 +306,17 @@ def _broken(row: Row) -> bool:
     return False
 
 
-def _reason(candidate: Candidate, op: Op, found: _Found, seen: int, lost: float) -> str:
+def _reason(candidate: Candidate, op: Op, effect: _Found, seen: int, lost: float) -> str:
     told = [
         f"{count(n)} of {count(seen)} rows ({_percent(n, seen)}) {word}"
         for n, word in (
-            (len(found.changed), "would change"),
-            (found.refused, "would be set aside"),
-            (found.blanked, "would be kept without a cell"),
+            (len(effect.changed), "would change"),
+            (effect.refused, "would be set aside"),
+            (effect.blanked, "would be kept without a cell"),
         )
         if n
     ]
-    lines = ["; ".join(told) + f", as {found.example}" * bool(found.example) + "."]
+    lines = ["; ".join(told) + f", as {effect.example}" * bool(effect.example) + "."]
     lines += [candidate.why] * bool(candidate.why)
     if "agree" in op.state:
         known = f"A quick model that did not see a row tells its label in {float(op.state['agree']):.0%} of the rows"

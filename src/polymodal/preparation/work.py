@@ -82,8 +82,8 @@ def save_arrays(arrays: Mapping[str, np.ndarray], path: Path) -> None:
 
 
 def load_arrays(path: Path) -> dict[str, np.ndarray]:
-    with np.load(path, allow_pickle=False) as found:
-        return {name: found[name] for name in found.files}
+    with np.load(path, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
 
 
 def _survey(job: PartJob) -> None:
@@ -157,7 +157,7 @@ def _undecoded(cell: Any) -> Any:
 
 def _samples(tally: Tally, place: int, folder: Path) -> list[dict[str, Any]]:
     """Changes to show: text as it is, media as small files of their own."""
-    found = []
+    samples = []
     for number, (row, column, before, after) in enumerate(tally.samples):
         sides = {}
         for side, value in (("before", before), ("after", after)):
@@ -166,8 +166,8 @@ def _samples(tally: Tally, place: int, folder: Path) -> list[dict[str, Any]]:
                 sides[side] = _shown(value, path)
             else:
                 sides[side] = {"text": "" if value is None else as_text(value)}
-        found.append({"id": row, "column": column, **sides})
-    return found
+        samples.append({"id": row, "column": column, **sides})
+    return samples
 
 
 def as_text(value: Any) -> str:

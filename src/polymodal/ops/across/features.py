@@ -30,12 +30,12 @@ def sketch_rows(rows: Rows, columns: Sequence[str], kinds: Mapping[str, str]) ->
     for i, row in enumerate(rows):
         for place, column in enumerate(columns):
             triples += [(i, place * TEXT + j, v) for j, v in _hashed(row.cells.get(column), kinds[column])]
-    found = np.array(triples, np.float64).reshape(-1, 3)
+    entries = np.array(triples, np.float64).reshape(-1, 3)
     width = sum(_width(kinds[c]) for c in columns)
     return {
         "dense": np.array(dense, np.float32).reshape(len(rows), width),
-        "at": found[:, :2].astype(np.int64),
-        "value": found[:, 2].astype(np.float32),
+        "at": entries[:, :2].astype(np.int64),
+        "value": entries[:, 2].astype(np.float32),
     }
 
 
@@ -99,11 +99,11 @@ def _edges(picture: Image.Image) -> np.ndarray:
     turn = np.arctan2(down, right) % (2 * np.pi) / (2 * np.pi) * EDGES
     low, share = turn.astype(int), turn - np.floor(turn)
     y, x = np.mgrid[:side, :side] // 8
-    found = np.zeros((CELLS, CELLS, EDGES))
+    histogram = np.zeros((CELLS, CELLS, EDGES))
     strength = np.hypot(down, right)
-    np.add.at(found, (y, x, low % EDGES), strength * (1 - share))
-    np.add.at(found, (y, x, (low + 1) % EDGES), strength * share)
-    return np.sqrt(found / (np.linalg.norm(found) + 1e-6)).ravel()
+    np.add.at(histogram, (y, x, low % EDGES), strength * (1 - share))
+    np.add.at(histogram, (y, x, (low + 1) % EDGES), strength * share)
+    return np.sqrt(histogram / (np.linalg.norm(histogram) + 1e-6)).ravel()
 
 
 def _bands(sound: Sound) -> np.ndarray:

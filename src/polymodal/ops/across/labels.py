@@ -58,10 +58,10 @@ class LabelErrors(BatchOp):
     def bind(self, kinds: Mapping[str, str]) -> dict[str, str]:
         if self.label not in kinds:
             raise BadArgument(f"There is no column {self.label!r} for the label; there are {', '.join(kinds)}.")
-        found = super().bind(kinds)
+        kinds_after = super().bind(kinds)
         self.chosen = [column for column in self.chosen if column != self.label]
         self._kinds = {column: kinds[column] for column in self.chosen}
-        return found
+        return kinds_after
 
     def adds(self) -> dict[str, str]:
         marks = {f"{self.label}_doubt": "number", f"{self.label}_instead": "category"}
@@ -105,9 +105,9 @@ class LabelErrors(BatchOp):
             )  # fmt: skip
             return
         best = odds.argmax(1)
-        found = np.flatnonzero((told.probability > self.sure) & (best != codes))
-        doubt = told.probability[found]
-        self.state = {"row": row[found], "doubt": doubt, "instead": names[best[found]], "agree": agree}
+        doubted = np.flatnonzero((told.probability > self.sure) & (best != codes))
+        doubt = told.probability[doubted]
+        self.state = {"row": row[doubted], "doubt": doubt, "instead": names[best[doubted]], "agree": agree}
 
     def work(self, rows: Rows) -> None:
         told = zip(*(self.state[name].tolist() for name in ("row", "doubt", "instead")))
@@ -137,7 +137,7 @@ def out_of_sample(features: object, codes: np.ndarray, folds: int, seed: int) ->
 
     classes = int(codes.max()) + 1
     part = np.random.default_rng(seed).permutation(len(codes)) % folds
-    found = np.full((len(codes), classes), 1e-6)
+    probability = np.full((len(codes), classes), 1e-6)
     for k in range(folds):
         held, seen = np.flatnonzero(part == k), np.flatnonzero(part != k)
         if len(held) and len(np.unique(codes[seen])) > 1:
@@ -145,8 +145,8 @@ def out_of_sample(features: object, codes: np.ndarray, folds: int, seed: int) ->
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)  # probabilities a step short of the best are fine
                 model.fit(features[seen], codes[seen])  # type: ignore[index]
-            found[np.ix_(held, model.classes_)] = model.predict_proba(features[held])  # type: ignore[index]
-    return found / found.sum(1, keepdims=True)
+            probability[np.ix_(held, model.classes_)] = model.predict_proba(features[held])  # type: ignore[index]
+    return probability / probability.sum(1, keepdims=True)
 
 
 def scores(probability: np.ndarray, codes: np.ndarray) -> np.ndarray:
@@ -165,5 +165,5 @@ def shuffled(odds: np.ndarray, codes: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _log_odds(probability: np.ndarray) -> np.ndarray:
-    found = np.clip(probability, 1e-6, 1 - 1e-6)
-    return np.log(found) - np.log1p(-found)
+    clipped = np.clip(probability, 1e-6, 1 - 1e-6)
+    return np.log(clipped) - np.log1p(-clipped)

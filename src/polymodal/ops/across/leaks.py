@@ -47,28 +47,28 @@ class Leaks(BatchOp):
             raise BadArgument(f"radius must be between 0 and 16 bits; got {radius}.")
 
     def bind(self, kinds: Mapping[str, str]) -> dict[str, str]:
-        found = super().bind(kinds)
+        kinds_after = super().bind(kinds)
         self._kinds = {column: kinds[column] for column in self.chosen}
-        return found
+        return kinds_after
 
     def partial_fit(self, rows: Rows) -> Sketch:
-        found: Sketch = {}
+        sketch: Sketch = {}
         for i, column in enumerate(self.chosen):
             kind = self._kinds[column]
             if kind == "image":
                 of, small = small_pictures(self, rows, column)
-                found[f"code{i}"] = perceptual_hash(small)
+                sketch[f"code{i}"] = perceptual_hash(small)
             elif kind == "text":
                 texts = [(r, plain(str(r.cells[column]))) for r in rows if r.cells.get(column) is not None]
                 texts = [(r, t) for r, t in texts if len(t) >= self.shortest]
-                found[f"code{i}"] = signatures([t for _, t in texts], seed=self.seed)
+                sketch[f"code{i}"] = signatures([t for _, t in texts], seed=self.seed)
                 of = [row for row, _ in texts]
             else:
                 of = [r for r in rows if r.cells.get(column) is not None]
-                found[f"code{i}"] = keys_of(of, [column])
-            found[f"row{i}"] = np.array([row.number for row in of], np.int64)
-            found[f"part{i}"] = np.array([_part(row) for row in of], np.int64)
-        return found
+                sketch[f"code{i}"] = keys_of(of, [column])
+            sketch[f"row{i}"] = np.array([row.number for row in of], np.int64)
+            sketch[f"part{i}"] = np.array([_part(row) for row in of], np.int64)
+        return sketch
 
     def finalize(self, sketches: Iterable[Sketch]) -> None:
         parts = list(sketches)

@@ -49,13 +49,13 @@ class Mismatched(BatchOp):
             raise BadArgument(f"sure is a probability between 0 and 1; got {sure}.")
 
     def bind(self, kinds: Mapping[str, str]) -> dict[str, str]:
-        found = super().bind(kinds)
+        kinds_after = super().bind(kinds)
         self._streams = list(self.streams or self.columns or ())
         known = self.open_space(self.space).streams
         for stream in self._streams:
             if stream not in known:
                 raise BadArgument(f"The space {self.space} has no stream {stream!r}.{suggest(stream, known)}")
-        return found
+        return kinds_after
 
     def partial_fit(self, rows: Rows) -> Sketch:
         first, second = (self._vectors(rows.kept, c, s) for c, s in zip(self.chosen, self._streams))

@@ -56,8 +56,8 @@ class Cepstra(CellAnnotate):
             return {}
         rate = self.rate or value.rate
         made = _cepstra(self.method, rate, round(self.window * rate), max(1, round(self.hop * rate)), self.count)
-        found = made(torch.from_numpy(value.at(rate))[None])[0]
-        return {"cepstra": Media("series", b"", found.numpy())}
+        cepstra = made(torch.from_numpy(value.at(rate))[None])[0]
+        return {"cepstra": Media("series", b"", cepstra.numpy())}
 
 
 @cache
@@ -102,14 +102,14 @@ class Turns(CellAnnotate):
 
     def told(self, value: Sound) -> Mapping[str, Any]:
         if self.engine == "silero":
-            found = by_silero(value, self.gap, self.least)
+            turns = by_silero(value, self.gap, self.least)
         else:
-            found = by_energy(value, self.above, self.gap, self.least)
-        found = voices(value, found, self.speakers, self.apart)
+            turns = by_energy(value, self.above, self.gap, self.least)
+        turns = voices(value, turns, self.speakers, self.apart)
         return {
-            "turns": json.dumps([[round(t.start, 3), round(t.end, 3), t.speaker] for t in found]),
-            "speech": round(sum(t.end - t.start for t in found), 3),
-            "speakers": len({t.speaker for t in found}),
+            "turns": json.dumps([[round(t.start, 3), round(t.end, 3), t.speaker] for t in turns]),
+            "speech": round(sum(t.end - t.start for t in turns), 3),
+            "speakers": len({t.speaker for t in turns}),
             "turns_model": f"{self.engine} + MFCC clusters",
         }
 
@@ -161,7 +161,7 @@ def by_signal(sound: Sound) -> tuple[str, float]:
     size = 800
     shape = np.hanning(size + 2)[1:-1]  # above 0 everywhere: a sound may be a sample long
     taper = np.fft.irfft(np.abs(np.fft.rfft(shape, 2 * size)) ** 2)[: size // 2]
-    found = []
+    weighted = []
     for part in np.array_split(np.pad(wave, (0, -len(wave) % size)).reshape(-1, size), 1 + len(wave) // (1000 * size)):
         frames = part * shape
         spectrum = np.abs(np.fft.rfft(frames, 2 * size, axis=1)) ** 2
@@ -169,8 +169,8 @@ def by_signal(sound: Sound) -> tuple[str, float]:
         correlation = np.fft.irfft(spectrum, axis=1)[:, : size // 2]
         periodic = correlation / np.maximum(correlation[:, :1], 1e-12) / (taper / taper[0])
         pitch = periodic[:, RATE // 500 : RATE // 60].max(1)
-        found.append(np.stack([top, pitch, np.ones(len(part))]) @ (frames**2).sum(1))
-    *sums, weight = np.sum(found, 0)
+        weighted.append(np.stack([top, pitch, np.ones(len(part))]) @ (frames**2).sum(1))
+    *sums, weight = np.sum(weighted, 0)
     lines, voiced = (float(np.clip(one / weight, 0, 1)) for one in sums)
     if lines > 0.85:
         return "tone", lines
@@ -189,5 +189,5 @@ def _by_network(name: str, sound: Sound) -> tuple[str, float]:
         with torch.no_grad():
             given = features(np.pad(samples, (0, short)), sampling_rate=rate, return_tensors="pt")
             chances.append(model(**given).logits[0].softmax(-1).numpy())
-    found = np.average(chances, axis=0, weights=weights)
-    return str(model.config.id2label[int(found.argmax())]), float(found.max())
+    mean = np.average(chances, axis=0, weights=weights)
+    return str(model.config.id2label[int(mean.argmax())]), float(mean.max())

@@ -40,11 +40,11 @@ class CellAnnotate(RowOp):
         for column in self.chosen:
             try:
                 value = row.get(column)
-                found = {} if value is None else self.told(value)
+                cells = {} if value is None else self.told(value)
             except (SetAside, BadCell) as error:
                 raise SetAside(f"{column}: {error.reason}") from error
             for suffix in self.gives:
-                row.put(f"{column}_{suffix}", found.get(suffix))
+                row.put(f"{column}_{suffix}", cells.get(suffix))
         return None
 
     @abstractmethod

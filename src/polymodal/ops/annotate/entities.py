@@ -110,14 +110,14 @@ class Entities(CellAnnotate):
 
     def told(self, value: str) -> Mapping[str, Any]:
         if self.engine == "rules":
-            found = by_rules(value, names(self.gazetteer) if self.gazetteer else (None, {}))
+            entities = by_rules(value, names(self.gazetteer) if self.gazetteer else (None, {}))
         elif self.engine == "transformers":
-            found = by_model(self.model, value)
+            entities = by_model(self.model, value)
         else:
             by_pipeline = entities_by_spacy if self.engine == "spacy" else entities_by_stanza
-            found = [(*one, None) for one in by_pipeline(self.model, value)]
-        sure = [c for *_, c in found if c is not None]
-        made = [{"text": value[a:b], "type": kind, "start": a, "end": b} for a, b, kind, _ in found]
+            entities = [(*one, None) for one in by_pipeline(self.model, value)]
+        sure = [c for *_, c in entities if c is not None]
+        made = [{"text": value[a:b], "type": kind, "start": a, "end": b} for a, b, kind, _ in entities]
         return {
             "entities": json.dumps(made, ensure_ascii=False),
             "entities_confidence": sum(sure) / len(sure) if sure else None,
@@ -151,19 +151,19 @@ def by_rules(text: str, known: tuple[re.Pattern[str] | None, Mapping[str, str]])
 
 def by_model(model: str, text: str) -> Found:
     """Entities by a token classifier: neighbouring pieces of one type, unless the later begins anew (B-)."""
-    found: list[tuple[int, int, str, list[float]]] = []
+    entities: list[tuple[int, int, str, list[float]]] = []
     open_ = False
     for _, (start, end), name, chance in labelled(*token_classifier(model), text):
         if start == end or name == "O":
             open_ = False
             continue
         begins, _, kind = name.rpartition("-")
-        if open_ and begins != "B" and found[-1][2] == kind:
-            found[-1] = (found[-1][0], end, kind, [*found[-1][3], chance])
+        if open_ and begins != "B" and entities[-1][2] == kind:
+            entities[-1] = (entities[-1][0], end, kind, [*entities[-1][3], chance])
         else:
-            found.append((start, end, kind, [chance]))
+            entities.append((start, end, kind, [chance]))
         open_ = True
-    return [(a, b, kind, sum(sure) / len(sure)) for a, b, kind, sure in found]
+    return [(a, b, kind, sum(sure) / len(sure)) for a, b, kind, sure in entities]
 
 
 @cache

@@ -110,17 +110,17 @@ class Objects(_Pictures):
     def told(self, value: Image.Image) -> Mapping[str, Any]:
         faces = self.engine == "faces"
         if faces:
-            found = _faces(value)
+            objects = _faces(value)
         elif self.engine == "litert":
-            found = [one for one in _things(value) if one[1] >= self.least]
+            objects = [one for one in _things(value) if one[1] >= self.least]
         else:
-            found = _boxes(self.model, _colour(value), self.least)
-        found = sorted(found, key=lambda one: (-one[1], one[2]))
+            objects = _boxes(self.model, _colour(value), self.least)
+        objects = sorted(objects, key=lambda one: (-one[1], one[2]))
         return {
-            "objects": ", ".join(label for label, _, _ in found),
-            "boxes": json.dumps([[label, None if faces else round(sure, 4), box] for label, sure, box in found]),
-            "objects_count": len(found),
-            "objects_confidence": round(found[0][1], 4) if found and not faces else None,
+            "objects": ", ".join(label for label, _, _ in objects),
+            "boxes": json.dumps([[label, None if faces else round(sure, 4), box] for label, sure, box in objects]),
+            "objects_count": len(objects),
+            "objects_confidence": round(objects[0][1], 4) if objects and not faces else None,
             "objects_model": self._called("LBP face cascade" if faces else "DeepLab v3"),
         }
 
@@ -199,12 +199,12 @@ def _faces(picture: Image.Image) -> Found:
     small = _colour(picture)
     small = ImageOps.contain(small, (640, 640)) if max(small.size) > 640 else small
     least = max(24, min(small.size) // 8)  # smaller ones are mostly none
-    found = _cascade().detect_multi_scale(
+    faces = _cascade().detect_multi_scale(
         np.asarray(small), scale_factor=1.2, step_ratio=1, min_size=(least, least), max_size=small.size[::-1],
         min_neighbor_number=6,
     )  # fmt: skip
     by = picture.width / small.width
-    boxes = [(one["c"], one["r"], one["c"] + one["width"], one["r"] + one["height"]) for one in found]
+    boxes = [(one["c"], one["r"], one["c"] + one["width"], one["r"] + one["height"]) for one in faces]
     return [("face", 1.0, [round(side * by) for side in box]) for box in boxes]
 
 
@@ -213,15 +213,15 @@ def _things(picture: Image.Image) -> Found:
     from scipy.ndimage import find_objects, label
 
     classes, sure, labels = lite.segment(_colour(picture))
-    found: Found = []
+    objects: Found = []
     for k in np.unique(classes[classes > 0]).tolist():  # 0 is the background
         areas, _ = label(classes == k)
         for number, (down, across) in enumerate(find_objects(areas), start=1):
             inside = areas[down, across] == number
             if inside.sum() >= classes.size / 100:
                 certain = float(sure[down, across][inside].mean())
-                found.append((labels[k], certain, [across.start, down.start, across.stop, down.stop]))
-    return found
+                objects.append((labels[k], certain, [across.start, down.start, across.stop, down.stop]))
+    return objects
 
 
 def _colours(engine: str, picture: Image.Image, parts: int) -> np.ndarray:
@@ -256,14 +256,14 @@ def _boxes(name: str, picture: Image.Image, least: float) -> Found:
     processor, model = network("AutoModelForObjectDetection", "AutoImageProcessor", name)
     with torch.no_grad():
         out = model(**processor(picture, return_tensors="pt"))
-    (found,) = processor.post_process_object_detection(
+    (detections,) = processor.post_process_object_detection(
         out, threshold=least, target_sizes=torch.tensor([picture.size[::-1]])
     )
     most = np.array([*picture.size, *picture.size])
-    boxes = np.clip(found["boxes"].numpy().round(), 0, most).astype(int).tolist()
+    boxes = np.clip(detections["boxes"].numpy().round(), 0, most).astype(int).tolist()
     return [
         (str(model.config.id2label[int(label)]), float(sure), box)
-        for label, sure, box in zip(found["labels"], found["scores"], boxes)
+        for label, sure, box in zip(detections["labels"], detections["scores"], boxes)
     ]
 
 

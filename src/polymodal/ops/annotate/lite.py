@@ -46,15 +46,15 @@ def _run(file: str, picture: Image.Image) -> tuple[np.ndarray, list[str]]:
     network.set_tensor(wants["index"], given[None])
     network.invoke()
     gives = network.get_output_details()[0]
-    found = network.get_tensor(gives["index"])[0].astype(np.float32)
+    output = network.get_tensor(gives["index"])[0].astype(np.float32)
     scale, zero = gives["quantization"]
-    return (found - zero) * scale if scale else found, labels
+    return (output - zero) * scale if scale else output, labels
 
 
 def classify(picture: Image.Image) -> list[tuple[str, float]]:
     """The thousand classes of ImageNet with their probabilities, likeliest first (EfficientNet-Lite0, Apache-2.0)."""
-    found, labels = _run("efficientnet_lite0.tflite", picture)
-    return [(labels[i], float(found[i])) for i in np.argsort(-found, kind="stable")]
+    chances, labels = _run("efficientnet_lite0.tflite", picture)
+    return [(labels[i], float(chances[i])) for i in np.argsort(-chances, kind="stable")]
 
 
 def segment(picture: Image.Image) -> tuple[np.ndarray, np.ndarray, list[str]]:

@@ -115,8 +115,8 @@ class Keywords(CellAnnotate):
         if self.engine == "yake":
             given = " ".join(words_of(value)) if chinese(value) else value
             finder = _yake(self.most, "zh" if chinese(value) else "en")
-            found = finder.extract_keywords(given) if given.strip() else []
-            words, sure = [w for w, _ in found], 1 / (1 + float(np.mean([s for _, s in found]))) if found else None
+            scored = finder.extract_keywords(given) if given.strip() else []
+            words, sure = [w for w, _ in scored], 1 / (1 + float(np.mean([s for _, s in scored]))) if scored else None
         else:
             words, sure = self._rarest(Counter(_terms(value)))
         return {"keywords": "; ".join(words), "keywords_confidence": sure, "keywords_model": self.engine}
@@ -196,10 +196,10 @@ def classify(model: str, text: str) -> tuple[str, float]:
     """The likeliest label of a text, or of as much of its beginning as the model reads; and its probability."""
     import torch
 
-    tokenizer, found = classifier(model)
-    most = min(longest(tokenizer, found), 1 << 20)
+    tokenizer, net = classifier(model)
+    most = min(longest(tokenizer, net), 1 << 20)
     with torch.no_grad():
         given = tokenizer(text, return_tensors="pt", truncation=True, max_length=most)
-        chances = found(**given).logits[0].float().softmax(-1)
+        chances = net(**given).logits[0].float().softmax(-1)
     best = int(chances.argmax())
-    return found.config.id2label[best], float(chances[best])
+    return net.config.id2label[best], float(chances[best])

@@ -70,14 +70,14 @@ def by_spacy(model: str, what: str, text: str) -> list[Sentence]:
 def by_stanza(model: str, what: str, text: str) -> list[Sentence]:
     """Sentences with tags, and with `what` parse with trees, of words cut by jieba or rules."""
     given = sentences(words_of(text))
-    found = stanza_pipeline(model, what)(given).sentences if given else []
+    annotated = stanza_pipeline(model, what)(given).sentences if given else []
     return [
         Sentence(
             words, [word.upos or word.xpos or "_" for word in one.words],
             [word.head for word in one.words] if what == "parse" else [],
             [word.deprel for word in one.words] if what == "parse" else [],
         )
-        for words, one in zip(given, found, strict=True)
+        for words, one in zip(given, annotated, strict=True)
     ]  # fmt: skip
 
 
@@ -89,7 +89,7 @@ def entities_by_spacy(model: str, text: str) -> list[tuple[int, int, str]]:
 def entities_by_stanza(model: str, text: str) -> list[tuple[int, int, str]]:
     """Where each entity begins and ends in the text, and its type."""
     given = sentences(words_of(text))
-    found: list[tuple[int, int, str]] = []
+    entities: list[tuple[int, int, str]] = []
     at = 0
     for words, one in zip(given, stanza_pipeline(model, "entities")(given).sentences if given else [], strict=True):
         places = []
@@ -98,8 +98,8 @@ def entities_by_stanza(model: str, text: str) -> list[tuple[int, int, str]]:
             at = places[-1] + len(word)
         for entity in one.ents:
             first, last = entity.tokens[0].id[0] - 1, entity.tokens[-1].id[0] - 1
-            found.append((places[first], places[last] + len(words[last]), entity.type))
-    return found
+            entities.append((places[first], places[last] + len(words[last]), entity.type))
+    return entities
 
 
 def _from_spacy(tokens: list[Any], *, trees: bool) -> Sentence:

@@ -37,13 +37,13 @@ class _Parsed(CellAnnotate):
         """The sentences with their trees, and the mean confidence of the arcs."""
         if self.engine != "learnt":
             return (by_spacy if self.engine == "spacy" else by_stanza)(self.model, "parse", text), None
-        found, sure = [], []
+        trees, sure = [], []
         for words in sentences_for(text, self.model):
             tags, _ = load_tagger(self.model).tag(words)
             heads, relations, chances = load_parser(self.model).parse(words, tags)
-            found.append(Sentence(words, tags, heads, relations))
+            trees.append(Sentence(words, tags, heads, relations))
             sure += chances
-        return found, float(np.mean(sure)) if sure else None
+        return trees, float(np.mean(sure)) if sure else None
 
 
 class Parse(_Parsed):
@@ -60,8 +60,8 @@ class Parse(_Parsed):
         super().__init__(columns=columns, model=model, engine=engine)
 
     def told(self, value: str) -> Mapping[str, Any]:
-        found, sure = self.parsed(value)
-        text = "\n".join(told(one) for one in found)
+        trees, sure = self.parsed(value)
+        text = "\n".join(told(one) for one in trees)
         return {"parse": text, "parse_confidence": sure, "parse_model": called(self.model)}
 
 
@@ -79,7 +79,9 @@ class Roles(_Parsed):
 
     def told(self, value: str) -> Mapping[str, Any]:
         trees, sure = self.parsed(value)
-        found = [one for tree in trees for one in roles(tree)]
+        frames = [one for tree in trees for one in roles(tree)]
         return {
-            "roles": json.dumps(found, ensure_ascii=False), "roles_confidence": sure, "roles_model": called(self.model),
-        }  # fmt: skip
+            "roles": json.dumps(frames, ensure_ascii=False),
+            "roles_confidence": sure,
+            "roles_model": called(self.model),
+        }

@@ -113,8 +113,8 @@ class Tags(CellAnnotate):
             tags, sure = tag_english(words)
             name = "textblob"
         elif self.engine in ("spacy", "stanza"):
-            found = (by_spacy if self.engine == "spacy" else by_stanza)(self.model, "tags", value)
-            words, tags, sure = [w for one in found for w in one.words], [t for one in found for t in one.tags], None
+            tagged = (by_spacy if self.engine == "spacy" else by_stanza)(self.model, "tags", value)
+            words, tags, sure = [w for one in tagged for w in one.words], [t for one in tagged for t in one.tags], None
         else:
             pairs = [self._tagged(one) for one in sentences_for(value, self.model)]
             words = [w for one in pairs for w in one[0]]

@@ -27,12 +27,12 @@ class DropStreams(Augment):
         self.chance = share("chance", chance)
 
     def bind(self, kinds: Mapping[str, str]) -> dict[str, str]:
-        found = super().bind(kinds)
+        kinds_after = super().bind(kinds)
         if self.columns is None:
             self.chosen = [c for c in self.chosen if kinds[c] not in ("number", "category")]
         if len(self.chosen) < 2:
             raise BadArgument(f"Dropping needs two columns at least, so that one is left; got {self.chosen}.")
-        return found
+        return kinds_after
 
     def vary(self, row: Row, rng: np.random.Generator) -> None:
         there = [column for column in self.chosen if row.cells.get(column) is not None]

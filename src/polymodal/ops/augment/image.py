@@ -40,10 +40,10 @@ class _Pictures(Augment):
     kinds = ("image",)
 
     def bind(self, kinds: Mapping[str, str]) -> dict[str, str]:
-        found = super().bind(kinds)
+        kinds_after = super().bind(kinds)
         if self.columns is None:
             self.chosen = [column for column in self.chosen if column not in areas_of(kinds)]
-        return found
+        return kinds_after
 
 
 class _Look(_Pictures):
@@ -101,12 +101,12 @@ class Flip(_Moved):
             raise BadArgument("A picture has one mirror image: copies must be 1.")
 
     def bind(self, kinds: Mapping[str, str]) -> dict[str, str]:
-        found = super().bind(kinds)
+        kinds_after = super().bind(kinds)
         for name in self.texts or ():
             if name not in kinds:
                 raise BadArgument(f"There is no column {name!r} to change the sides in; there are {', '.join(kinds)}.")
         self._texts = [c for c, k in kinds.items() if k == "text"] if self.texts is None else list(self.texts)
-        return found
+        return kinds_after
 
     def matrix(self, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
         return np.array([[-1, 0, size[0]], [0, 1, 0], [0, 0, 1.0]])
@@ -286,7 +286,7 @@ class _Mix(BatchOp):
     def bind(self, kinds: Mapping[str, str]) -> dict[str, str]:
         if self.label not in kinds:
             raise BadArgument(f"There is no column {self.label!r} for the label; there are {', '.join(kinds)}.")
-        found = super().bind(kinds)
+        kinds_after = super().bind(kinds)
         if self.columns is None:
             self.chosen = [column for column in self.chosen if column not in areas_of(kinds)]
         if len(self.chosen) != 1:
@@ -300,7 +300,7 @@ class _Mix(BatchOp):
                     f"{type(self).__name__} puts another row's picture into {self.chosen[0]!r}, of which {beside!r} "
                     "would not know: annotate after it, or leave it out."
                 )
-        return found
+        return kinds_after
 
     def work(self, rows: Rows) -> None:
         column = self.chosen[0]
@@ -363,9 +363,9 @@ class CutMix(_Mix):
     def mixed(self, a: Image.Image, b: Image.Image, rng: np.random.Generator) -> Image.Image:
         part = min(0.5, rng.beta(self.alpha, self.alpha))
         top, left, high, wide = rectangle((a.height, a.width), part, rng)
-        found = a.copy()
-        found.paste(b.crop((left, top, left + wide, top + high)), (left, top))
-        return found
+        mixed = a.copy()
+        mixed.paste(b.crop((left, top, left + wide, top + high)), (left, top))
+        return mixed
 
 
 def swap_sides(text: str) -> str:

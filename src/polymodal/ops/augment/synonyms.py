@@ -47,7 +47,7 @@ def synonyms(source: str) -> dict[str, tuple[str, ...]]:
 
 
 def _groups(path: Path) -> dict[str, tuple[str, ...]]:
-    found: dict[str, dict[str, None]] = {}
+    synonyms_of: dict[str, dict[str, None]] = {}
     for line in path.read_text(encoding="utf-8-sig").splitlines():
         words = line.replace(",", " ").split()
         if words and words[0][-1] in "=#@":
@@ -55,17 +55,17 @@ def _groups(path: Path) -> dict[str, tuple[str, ...]]:
                 continue
             words = words[1:]
         for word in words:
-            found.setdefault(word, {}).update(dict.fromkeys(w for w in words if w != word))
-    if not found:
+            synonyms_of.setdefault(word, {}).update(dict.fromkeys(w for w in words if w != word))
+    if not synonyms_of:
         raise BadArgument(
             f"{path.name} holds no group of synonyms: one a line was expected, words separated by spaces."
         )
-    return {word: tuple(others) for word, others in found.items() if others}
+    return {word: tuple(others) for word, others in synonyms_of.items() if others}
 
 
 def _wordnet(folder: Path) -> dict[str, tuple[str, ...]]:
     """The words that share the first (commonest) sense, of single words; senses further down change the meaning."""
-    found: dict[str, tuple[str, ...]] = {}
+    synonyms_of: dict[str, tuple[str, ...]] = {}
     for part in _PARTS:
         data = (folder / f"data.{part}").read_bytes()
         with open(folder / f"index.{part}", encoding="latin-1") as lines:
@@ -76,9 +76,9 @@ def _wordnet(folder: Path) -> dict[str, tuple[str, ...]]:
                 word = entry[0]
                 first = int(entry[-int(entry[2])])
                 others = tuple(w for w in _members(data, first) if w.lower() != word and "_" not in w)
-                if others and word not in found:
-                    found[word] = others
-    return found
+                if others and word not in synonyms_of:
+                    synonyms_of[word] = others
+    return synonyms_of
 
 
 def _members(data: bytes, offset: int) -> list[str]:

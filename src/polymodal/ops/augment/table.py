@@ -70,9 +70,9 @@ class Smote(Augment):
     def bind(self, kinds: Mapping[str, str]) -> dict[str, str]:
         if self.label not in kinds:
             raise BadArgument(f"There is no column {self.label!r} for the label; there are {', '.join(kinds)}.")
-        found = super().bind(kinds)
+        kinds_after = super().bind(kinds)
         self.chosen = [column for column in self.chosen if column != self.label]
-        return found
+        return kinds_after
 
     def partial_fit(self, rows: Rows) -> Sketch:
         kept = [r for r in rows if r.part in ("", "train") and not r.copy and r.cells.get(self.label) is not None]
@@ -96,8 +96,8 @@ class Smote(Augment):
             of = np.flatnonzero(label == name)
             if len(of) > 1:
                 most = min(self.neighbours, len(of) - 1)
-                found = cKDTree(placed[of]).query(placed[of], most + 1)[1]
-                near[of, :most] = of[_others(found, most)]
+                nearest = cKDTree(placed[of]).query(placed[of], most + 1)[1]
+                near[of, :most] = of[_others(nearest, most)]
             share[of] = counts.max() / count - 1 if self.balance else self.copies
         known = np.nan_to_num(numbers)
         whole = (known == known.round()).all(0)
@@ -140,11 +140,11 @@ def _standard(numbers: np.ndarray) -> np.ndarray:
     return away / np.where(spread > 0, spread, 1)
 
 
-def _others(found: np.ndarray, most: int) -> np.ndarray:
+def _others(nearest: np.ndarray, most: int) -> np.ndarray:
     """Of the nearest, each row's own place taken out."""
-    own = found == np.arange(len(found))[:, None]
+    own = nearest == np.arange(len(nearest))[:, None]
     own[~own.any(1), -1] = True  # many rows alike: its own may not be among the nearest
-    return found[~own].reshape(len(found), most)
+    return nearest[~own].reshape(len(nearest), most)
 
 
 def _values(rows: Rows, columns: Sequence[str]) -> Sketch:

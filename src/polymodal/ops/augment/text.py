@@ -83,8 +83,8 @@ class _WithSynonyms(_Words):
 
     def another(self, word: str, rng: np.random.Generator) -> str:
         """A synonym, with the word's capitals."""
-        found = self.others(word)
-        chosen = found[rng.integers(len(found))]
+        others = self.others(word)
+        chosen = others[rng.integers(len(others))]
         if word.isupper() and len(word) > 1:
             return chosen.upper()
         return chosen[0].upper() + chosen[1:] if word[0].isupper() else chosen
@@ -124,13 +124,13 @@ class InsertWords(_WithSynonyms):
         super().__init__(columns=columns, copies=copies, amount=amount, source=source)
 
     def change(self, pieces: list[str], chosen: list[int], rng: np.random.Generator) -> list[str]:
-        found = list(pieces)
+        changed = list(pieces)
         for i in chosen:
             word = self.another(pieces[i], rng)
-            gaps = [j for j, piece in enumerate(found) if piece.isspace()]
-            at = gaps[rng.integers(len(gaps))] if gaps else len(found)
-            found[at:at] = [" ", word] if gaps or not _CHINESE.search(word) else [word]
-        return found
+            gaps = [j for j, piece in enumerate(changed) if piece.isspace()]
+            at = gaps[rng.integers(len(gaps))] if gaps else len(changed)
+            changed[at:at] = [" ", word] if gaps or not _CHINESE.search(word) else [word]
+        return changed
 
 
 class DropWords(_Words):
@@ -155,14 +155,14 @@ class SwapWords(_Words):
         super().__init__(columns=columns, copies=copies, amount=amount)
 
     def change(self, pieces: list[str], chosen: list[int], rng: np.random.Generator) -> list[str]:
-        found = list(pieces)
+        changed = list(pieces)
         words = [i for i, piece in enumerate(pieces) if piece[0].isalnum()]
         for i in chosen:
-            others = [j for j in words if found[j] != found[i]]
+            others = [j for j in words if changed[j] != changed[i]]
             if others:
                 j = others[rng.integers(len(others))]
-                found[i], found[j] = found[j], found[i]
-        return found
+                changed[i], changed[j] = changed[j], changed[i]
+        return changed
 
 
 class BackTranslate(BatchOp):
@@ -254,7 +254,7 @@ def translate(name: str, texts: Sequence[str], count: int, beams: int) -> list[l
 
     cut = [in_parts(text, size, most) for text in texts]
     parts = [part.strip() for each in cut for part in each]
-    found: list[list[str]] = []
+    translations: list[list[str]] = []
     for start in range(0, len(parts), 16):
         given = tokenizer(
             parts[start : start + 16], return_tensors="pt", padding=True, truncation=True, max_length=most
@@ -264,10 +264,13 @@ def translate(name: str, texts: Sequence[str], count: int, beams: int) -> list[l
                 **given, num_beams=beams, num_return_sequences=count, max_new_tokens=min(256, most - 1), do_sample=False
             )
         words = tokenizer.batch_decode(out, skip_special_tokens=True)
-        found += [words[i : i + count] for i in range(0, len(words), count)]
+        translations += [words[i : i + count] for i in range(0, len(words), count)]
     ends = np.cumsum([len(each) for each in cut]).tolist()
     return [
-        [" ".join(one.strip() for one in versions if one.strip()) for versions in zip(*found[end - len(each) : end])]
+        [
+            " ".join(one.strip() for one in versions if one.strip())
+            for versions in zip(*translations[end - len(each) : end])
+        ]
         for end, each in zip(ends, cut)
     ]
 

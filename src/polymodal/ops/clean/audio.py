@@ -138,17 +138,17 @@ class SameSound(BatchOp):
             raise BadArgument(f"differing must be between 0 and 0.5, shift at least 0; got {differing} and {shift}.")
 
     def partial_fit(self, rows: Rows) -> Sketch:
-        found: list[np.ndarray] = []
+        fingerprints: list[np.ndarray] = []
         places: list[tuple[int, int]] = []
         for number, column in enumerate(self.chosen):
             for row, sound in zip(rows.kept, self.values(rows, column)):
                 if sound is not None and len(words := fingerprint(sound)):
-                    found.append(words)
+                    fingerprints.append(words)
                     places.append((row.number, number))
         return {
             "place": np.array(places, np.int64).reshape(-1, 2),
-            "length": np.array([len(words) for words in found], np.int64),
-            "words": np.concatenate(found) if found else np.zeros(0, np.uint32),
+            "length": np.array([len(words) for words in fingerprints], np.int64),
+            "words": np.concatenate(fingerprints) if fingerprints else np.zeros(0, np.uint32),
         }
 
     def finalize(self, sketches: Iterable[Sketch]) -> None:

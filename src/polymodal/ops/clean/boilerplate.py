@@ -40,13 +40,13 @@ class Boilerplate(CellOp):
             raise BadArgument(f"least must be 2 or more: what stands in one text is no boilerplate; got {least}.")
 
     def partial_fit(self, rows: Rows) -> Sketch:
-        found: Sketch = {}
+        sketch: Sketch = {}
         for place, column in enumerate(self.chosen):
             texts = {str(row.cells[column]) for row in rows if row.cells.get(column) is not None}
             pairs = [(_key(text), key) for text in texts for key in {k for k, _ in self._pieces(text)}]
-            found[f"pairs{place}"] = np.array(sorted(pairs), np.uint64).reshape(-1, 2)
-            found[f"texts{place}"] = np.array(sorted({_key(text) for text in texts}), np.uint64)
-        return found
+            sketch[f"pairs{place}"] = np.array(sorted(pairs), np.uint64).reshape(-1, 2)
+            sketch[f"texts{place}"] = np.array(sorted({_key(text) for text in texts}), np.uint64)
+        return sketch
 
     def finalize(self, sketches: Iterable[Sketch]) -> None:
         parts = list(sketches)

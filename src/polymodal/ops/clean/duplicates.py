@@ -32,9 +32,9 @@ class ExactDuplicates(BatchOp):
         return {"key": keys_of(rows.kept, self.chosen), "row": np.array([row.number for row in rows], np.int64)}
 
     def finalize(self, sketches: Iterable[Sketch]) -> None:
-        found = list(sketches)
-        keys = np.concatenate([s["key"] for s in found]) if found else np.zeros(0, np.uint64)
-        rows = np.concatenate([s["row"] for s in found]) if found else np.zeros(0, np.int64)
+        parts = list(sketches)
+        keys = np.concatenate([s["key"] for s in parts]) if parts else np.zeros(0, np.uint64)
+        rows = np.concatenate([s["row"] for s in parts]) if parts else np.zeros(0, np.int64)
         _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
         original = rows[first][inverse]
         copies = original != rows
@@ -105,10 +105,10 @@ class NearDuplicates(BatchOp):
         }
 
     def finalize(self, sketches: Iterable[Sketch]) -> None:
-        found = list(sketches)
-        rows = np.concatenate([s["row"] for s in found])
-        seen = np.concatenate([s["signature"] for s in found])
-        threshold = np.concatenate([s["threshold"] for s in found])
+        parts = list(sketches)
+        rows = np.concatenate([s["row"] for s in parts])
+        seen = np.concatenate([s["signature"] for s in parts])
+        threshold = np.concatenate([s["threshold"] for s in parts])
         first = keepers(seen, threshold)
         copies = np.flatnonzero(first != np.arange(len(rows)))
         share = (seen[copies] == seen[first[copies]]).mean(1) if len(copies) else np.zeros(0)
@@ -121,15 +121,15 @@ class NearDuplicates(BatchOp):
         return np.minimum(self.threshold, np.maximum(_LOWEST, (shingles - other) / (shingles + other)))
 
     def work(self, rows: Rows) -> None:
-        found = zip(*(self.state[name].tolist() for name in ("copy", "of", "share")))
-        of = {copy: f"row {first} ({share:.0%} alike)" for copy, first, share in found}
+        pairs = zip(*(self.state[name].tolist() for name in ("copy", "of", "share")))
+        of = {copy: f"row {first} ({share:.0%} alike)" for copy, first, share in pairs}
         words = f"nearly the same {', '.join(self.chosen)} as"
         self.refuse(rows, {i: f"{words} {of[row.number]}" for i, row in enumerate(rows) if row.number in of})
 
 
 def keys_of(rows: Sequence[Row], columns: Sequence[str]) -> np.ndarray:
     """A 64-bit digest of each row's chosen cells."""
-    found = []
+    digests = []
     for row in rows:
         digest = xxhash.xxh3_64()
         for column in columns:
@@ -141,5 +141,5 @@ def keys_of(rows: Sequence[Row], columns: Sequence[str]) -> np.ndarray:
                     content = content.read_bytes() if content.exists() else f"{row.number} {content}".encode()
             part = content if isinstance(content, bytes) else repr(content).encode("utf-8", "surrogatepass")
             digest.update(len(part).to_bytes(8, "little") + part)
-        found.append(digest.intdigest())
-    return np.array(found, np.uint64)
+        digests.append(digest.intdigest())
+    return np.array(digests, np.uint64)

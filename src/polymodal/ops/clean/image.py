@@ -190,14 +190,14 @@ class NearPictures(BatchOp):
     def finalize(self, sketches: Iterable[Sketch]) -> None:
         parts = list(sketches)
         row, code, column = (np.concatenate([p[name] for p in parts]) for name in ("row", "code", "column"))
-        found: dict[int, tuple[int, int, int]] = {}
+        copies: dict[int, tuple[int, int, int]] = {}
         for number in range(len(self.chosen)):
             of = np.flatnonzero(column == number)
             first = of[keepers(code[of], self.radius)]
             for i, j in zip(of.tolist(), first.tolist()):
                 if i != j:
-                    found.setdefault(int(row[i]), (int(row[j]), int(distance(code[i], code[j])), number))
-        table = np.array([(r, *told) for r, told in found.items()], np.int64).reshape(-1, 4)
+                    copies.setdefault(int(row[i]), (int(row[j]), int(distance(code[i], code[j])), number))
+        table = np.array([(r, *told) for r, told in copies.items()], np.int64).reshape(-1, 4)
         self.state = {"copy": table}
 
     def work(self, rows: Rows) -> None:

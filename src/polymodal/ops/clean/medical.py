@@ -59,8 +59,8 @@ class Scan(RowOp):
                 raise BadArgument(f"The tag {tag} may name a person; it is never copied. Leave it out of tags.")
 
     def adds(self) -> dict[str, str]:
-        found = {f"{column}_image": "image" for column in self.chosen}
-        return found | {f"{column}_{tag}": "category" for column in self.chosen for tag in self.tags}
+        images = {f"{column}_image": "image" for column in self.chosen}
+        return images | {f"{column}_{tag}": "category" for column in self.chosen for tag in self.tags}
 
     def edit(self, row: Row) -> None:
         for column in self.chosen:

@@ -77,8 +77,8 @@ def _phones(text: str, regions: Sequence[str]) -> Spans:
             if phonenumbers.is_valid_number(phonenumbers.parse(match[0], region)):
                 yield match.span()
     for place in (None, *regions):
-        for found in phonenumbers.PhoneNumberMatcher(text, place):
-            yield found.start, found.end
+        for number in phonenumbers.PhoneNumberMatcher(text, place):
+            yield number.start, number.end
 
 
 def _addresses(text: str, regions: Sequence[str]) -> Spans:

@@ -124,10 +124,10 @@ class SeriesResample(CellOp):
             if abs((ratio := Fraction(wanted, len(value)).limit_denominator(most)) * len(value) - wanted) <= 0.5
             or most == len(value)
         )
-        found = resample_poly(value.astype(np.float64), ratio.numerator, ratio.denominator, axis=0, padtype="line")
-        if len(found) < wanted:
-            found = np.concatenate([found, np.repeat(found[-1:], wanted - len(found), axis=0)])
-        return found[:wanted].astype(np.float32)
+        resampled = resample_poly(value.astype(np.float64), ratio.numerator, ratio.denominator, axis=0, padtype="line")
+        if len(resampled) < wanted:
+            resampled = np.concatenate([resampled, np.repeat(resampled[-1:], wanted - len(resampled), axis=0)])
+        return resampled[:wanted].astype(np.float32)
 
 
 class Smooth(CellOp):

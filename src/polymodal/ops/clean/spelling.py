@@ -128,14 +128,14 @@ class Spelling(CellOp):
         key = (word, before, after)
         if key not in self._mended:
             plain = word.casefold()
-            found = [c for c in self._candidates(plain) if _begin_alike(c.term, plain)]
-            dropped = [c for c in found if c.term.replace("'", "") == plain]
+            candidates = [c for c in self._candidates(plain) if _begin_alike(c.term, plain)]
+            dropped = [c for c in candidates if c.term.replace("'", "") == plain]
             here = max(self._rows(plain), 1)  # a slip that is as frequent as what it should be is none
-            swapped = [c for c in found if c.term in swaps(plain)]
-            alone = found if len(found) == 1 else swapped if len(swapped) == 1 else []
-            found = [c for c in found if self._rows(c.term) > here or (here == 1 and c in alone)]
-            found = dropped or found
-            best = max(found, key=lambda c: self._score(c, plain, before, after), default=None)
+            swapped = [c for c in candidates if c.term in swaps(plain)]
+            alone = candidates if len(candidates) == 1 else swapped if len(swapped) == 1 else []
+            candidates = [c for c in candidates if self._rows(c.term) > here or (here == 1 and c in alone)]
+            candidates = dropped or candidates
+            best = max(candidates, key=lambda c: self._score(c, plain, before, after), default=None)
             chosen = word if best is None else best.term
             self._mended[key] = chosen.capitalize() if word[0].isupper() else chosen
         return self._mended[key]
@@ -190,8 +190,8 @@ def is_word(word: str, words: Container[str]) -> bool:
 
 def is_american(word: str, words: Container[str]) -> bool:
     """Whether a word is the American spelling of one in the dictionary, or its plural."""
-    found = (new for old, british in _BRITISH if (new := old.sub(british, word)) != word)
-    return any(new in words or (new.endswith("s") and new[:-1] in words) for new in found)
+    spellings = (new for old, british in _BRITISH if (new := old.sub(british, word)) != word)
+    return any(new in words or (new.endswith("s") and new[:-1] in words) for new in spellings)
 
 
 def _changed(dictionary: str | None) -> float:

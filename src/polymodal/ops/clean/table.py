@@ -59,14 +59,14 @@ class Units(CellOp):
             raise SetAside(
                 f"is {str(value)[:40]!r}, whose comma is no thousands' one: give decimal: ',' if it is decimal"
             )
-        found = _NUMBER.match(text)
-        if not found or found[1]:
+        match = _NUMBER.match(text)
+        if not match or match[1]:
             raise SetAside(f"is {str(value)[:40]!r}, where a number with a unit like {self.unit} was expected")
-        if found[3] is None:
-            return float(found[2].replace(",", ""))
+        if match[3] is None:
+            return float(match[2].replace(",", ""))
         if (parts := _parts(text)) is not None:
             return self._in_unit(*parts)
-        return self._in_unit(float(found[2].replace(",", "")), found[3])
+        return self._in_unit(float(match[2].replace(",", "")), match[3])
 
     def _in_unit(self, number: float, given: str) -> float:
         unit = unit_called(given)
@@ -191,20 +191,20 @@ class Categories(CellOp):
         self._maps: list[dict[str, str]] | None = None
 
     def bind(self, kinds: Mapping[str, str]) -> dict[str, str]:
-        found = super().bind(kinds)
+        kinds_after = super().bind(kinds)
         if self.columns is None:  # free text is not a category unless the user says so
             self.chosen = [c for c in self.chosen if kinds[c] == "category"]
-        return found
+        return kinds_after
 
     def partial_fit(self, rows: Rows) -> Sketch:
-        found: Sketch = {}
+        sketch: Sketch = {}
         for i, column in enumerate(self.chosen):
             counts = Counter(str(row.cells[column]) for row in rows if row.cells.get(column) is not None)
-            found |= {
+            sketch |= {
                 f"value{i}": np.array(list(counts), np.str_),
                 f"count{i}": np.array(list(counts.values()), np.int64),
             }
-        return found
+        return sketch
 
     def finalize(self, sketches: Iterable[Sketch]) -> None:
         parts = list(sketches)
@@ -256,10 +256,10 @@ def unit_of(value: Any) -> str | None:
         return None
     if not isinstance(value, str):
         return ""
-    found = _NUMBER.match(value)
-    if not found or found[1]:
+    match = _NUMBER.match(value)
+    if not match or match[1]:
         return None
-    return unit_called(found[3]) if found[3] else ""
+    return unit_called(match[3]) if match[3] else ""
 
 
 _JOINS = re.compile(r"(?<=[^\W\d_])\s*[-/.,'’&]\s*(?=[^\W\d_])|(?<=[^\W\d_])[.,;:!?](?=\s|$)|[\s_]+")

@@ -124,16 +124,16 @@ def _tags(text: str) -> list[tuple[int, int]]:
     """Where tags and comments stand."""
     if "<" not in text:
         return []
-    found = [match.span() for match in _OTHER_TAG.finditer(text)]
+    spans = [match.span() for match in _OTHER_TAG.finditer(text)]
     elements = list(_ELEMENT.finditer(text))
     closed = {match[2].lower() for match in elements if match[1]}
     for match in elements:
         name, values = match[2].lower(), match[3]
         plain = name in _NAMES and not (values and "=" not in values and name not in _BARE)
         if match[1] or match[4] or plain or name in closed or "=" in values:
-            found.append(match.span())
-    found.sort()
-    return [span for i, span in enumerate(found) if not i or span[0] >= found[i - 1][1]]
+            spans.append(match.span())
+    spans.sort()
+    return [span for i, span in enumerate(spans) if not i or span[0] >= spans[i - 1][1]]
 
 
 class _Visible(HTMLParser):

@@ -79,9 +79,9 @@ class Shots(RowOp):
         for column in self.chosen:
             content = row.get(column)
             if content is not None:
-                found = cuts(content, self.above, self.shortest)
-                row.put(f"{column}_cuts", "|".join(f"{t:.2f}" for t in found))
-                row.put(f"{column}_shots", len(found) + 1)
+                starts = cuts(content, self.above, self.shortest)
+                row.put(f"{column}_cuts", "|".join(f"{t:.2f}" for t in starts))
+                row.put(f"{column}_shots", len(starts) + 1)
 
 
 def decoded(content: bytes) -> Iterator[Any]:
@@ -149,9 +149,9 @@ def cuts(content: bytes, above: float, shortest: float) -> list[float]:
         return []
     change = np.abs(np.diff(np.array(histograms), axis=0)).sum(1) / 2
     usual = median_filter(change, 11, mode="nearest")  # a pan changes every frame a little
-    found: list[float] = []
+    starts: list[float] = []
     for i in np.flatnonzero((change > above) & (change > 3 * usual)):
         start = times[i + 1]
-        if start - (found[-1] if found else times[0]) >= shortest:
-            found.append(start)
-    return found
+        if start - (starts[-1] if starts else times[0]) >= shortest:
+            starts.append(start)
+    return starts

@@ -38,12 +38,12 @@ class Sentence:
         """The tokens as they are written, multiword ones whole, and whether a space follows each."""
         spaces = self.spaces or [True] * len(self)
         wide = {first: (last, form) for first, last, form in self.joined}
-        found, i = [], 1
+        tokens, i = [], 1
         while i <= len(self):
             last, form = wide.get(i, (i, self.words[i - 1]))
-            found.append((form, spaces[last - 1]))
+            tokens.append((form, spaces[last - 1]))
             i = last + 1
-        return found
+        return tokens
 
 
 def read_conllu(path: str | Path) -> list[Sentence]:
@@ -57,7 +57,7 @@ def read_conllu(path: str | Path) -> list[Sentence]:
         raise BadData(f"{path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise BadData(f"{path} is not UTF-8 (byte {error.start}); CoNLL-U is.") from error
-    found: list[Sentence] = []
+    sentences: list[Sentence] = []
     block: list[tuple[int, str]] = []
     for number, line in enumerate([*text.split("\n"), ""], 1):
         line = line.rstrip("\r")
@@ -65,11 +65,11 @@ def read_conllu(path: str | Path) -> list[Sentence]:
             if not line.startswith("#"):
                 block.append((number, line))
         elif block:
-            found.append(_sentence(block, str(path)))
+            sentences.append(_sentence(block, str(path)))
             block = []
-    if not found:
+    if not sentences:
         raise BadData(f"{path} holds no sentence.")
-    return found
+    return sentences
 
 
 def told(one: Sentence) -> str:

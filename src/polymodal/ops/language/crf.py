@@ -49,7 +49,7 @@ class Crf:
 def word_features(words: Sequence[str]) -> list[list[str]]:
     """Of each word: itself, its shape, endings and beginnings, its neighbours."""
     low = [word.lower() for word in words]
-    found = []
+    features = []
     for i, word in enumerate(words):
         one = ["b", "w=" + low[i], "s=" + shape(word)]
         one += [f"e{n}={low[i][-n:]}" for n in (1, 2, 3, 4) if len(word) > n]
@@ -58,31 +58,31 @@ def word_features(words: Sequence[str]) -> list[list[str]]:
             near = low[i + d] if 0 <= i + d < len(words) else "<>"
             one.append(f"w{d}={near}")
         one += [f"l={one[-3]}{low[i]}", f"e-1={low[i - 1][-3:] if i else '<>'}"]
-        found.append(one)
-    return found
+        features.append(one)
+    return features
 
 
 def letter_features(text: str) -> list[list[str]]:
     """Of each letter: itself and its neighbours alone, in twos and threes, and what kinds of letters they are."""
     padded = f"\x02\x02{text}\x03\x03"
     kinds = [shape(c) for c in padded]
-    found = []
+    features = []
     for i in range(2, len(text) + 2):
         a, b, c, d, e = tuple(padded[i - 2 : i + 3])
-        found.append([
+        features.append([
             "b", f"0={c}", f"-1={b}", f"1={d}", f"-2={a}", f"2={e}", f"-10={b}{c}", f"01={c}{d}", f"-11={b}{d}",
             f"-2-1={a}{b}", f"12={d}{e}", f"-101={b}{c}{d}", "k=" + "".join(kinds[i - 1 : i + 2]),
         ])  # fmt: skip
-    return found
+    return features
 
 
 def shape(word: str) -> str:
     """What a word looks like: letters to X x 一, digits to 0, runs of one shortened."""
-    found = ""
+    kinds = ""
     for c in word:
         kind = (
             "0" if c.isdigit() else "一" if "\u3400" <= c <= "\u9fff" else "X" if c.isupper()
             else "x" if c.isalpha() else c if c.isprintable() else "~"
         )  # fmt: skip
-        found += kind if found[-1:] != kind else ""
-    return found
+        kinds += kind if kinds[-1:] != kind else ""
+    return kinds

@@ -158,25 +158,25 @@ class _Lesson:
     def best(self, state: State, costs: dict[int, int], heads: list[int], relations: list[int]) -> np.ndarray:
         """The actions that lose the fewest arcs; where they make a gold arc, by its relation only."""
         least = min(costs.values())
-        found: list[int] = []
+        actions: list[int] = []
         for move in (m for m, cost in costs.items() if cost == least):
             first = 1 + (move - LEFT) * self.count
             if move == SHIFT:
-                found.append(0)
+                actions.append(0)
                 continue
             top = state.stack[-1]
             made = state.buffer if move == LEFT else state.stack[-2]
-            found += [first + relations[top]] if heads[top] == made else range(first, first + self.count)
-        return np.array(found)
+            actions += [first + relations[top]] if heads[top] == made else range(first, first + self.count)
+        return np.array(actions)
 
     def row(self, feature: Feature) -> int:
-        found = self.rows.get(feature)
-        if found is None:
-            found = self.rows[feature] = len(self.rows)
-            if found >= len(self.now):
+        row = self.rows.get(feature)
+        if row is None:
+            row = self.rows[feature] = len(self.rows)
+            if row >= len(self.now):
                 self.now = np.concatenate([self.now, np.zeros_like(self.now)])
                 self.sums = np.concatenate([self.sums, np.zeros_like(self.sums)])
-        return found
+        return row
 
 
 def _move(action: int, count: int) -> tuple[int, int]:
@@ -184,10 +184,10 @@ def _move(action: int, count: int) -> tuple[int, int]:
 
 
 def _allowed(moves: Sequence[int], count: int) -> np.ndarray:
-    found: list[int] = []
+    actions: list[int] = []
     for move in moves:
-        found += [0] if move == SHIFT else range(1 + (move - LEFT) * count, 1 + (move - LEFT + 1) * count)
-    return np.array(found)
+        actions += [0] if move == SHIFT else range(1 + (move - LEFT) * count, 1 + (move - LEFT + 1) * count)
+    return np.array(actions)
 
 
 def features(state: State, seen: Seen) -> list[Feature]:

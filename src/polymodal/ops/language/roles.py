@@ -55,9 +55,9 @@ def roles(one: Sentence) -> list[dict[str, str]]:
     passive: dict[int, bool] = {}
     for i in _from_the_root(one, verbs):
         passive[i] = _passive(one, children, i, passive.get(one.heads[i] - 1, False))
-    found = {i: _of(one, children, i, passive[i]) for i in verbs}
+    frames = {i: _of(one, children, i, passive[i]) for i in verbs}
     for i in _from_the_root(one, verbs):
-        above, role, relation = found.get(one.heads[i] - 1), found[i], one.relations[i]
+        above, role, relation = frames.get(one.heads[i] - 1), frames[i], one.relations[i]
         own = "patient" if passive[i] else "agent"
         if above is None or own in role or any(_is_subject(one, c) for c in children.get(i, [])):
             continue
@@ -66,7 +66,7 @@ def roles(one: Sentence) -> list[dict[str, str]]:
         elif relation == "xcomp" and not passive[one.heads[i] - 1]:
             shared = above.get("recipient", above.get("patient", above.get("agent", "")))
             role.update({own: shared} if shared else {})
-    return [found[i] for i in verbs]
+    return [frames[i] for i in verbs]
 
 
 def _from_the_root(one: Sentence, verbs: Sequence[int]) -> list[int]:
@@ -146,8 +146,8 @@ def _name(one: Sentence, children: dict[int, list[int]], child: int, passive: bo
     if relation.split(":")[0] in ("obl", "nmod"):
         for case in (c for c in children.get(child, []) if one.relations[c] == "case"):
             form = one.words[case].lower()
-            found = "agent" if passive and form in ("by", "被") else CASES.get(form)
-            return "time" if found == "place" and word in TIMES else found
+            role = "agent" if passive and form in ("by", "被") else CASES.get(form)
+            return "time" if role == "place" and word in TIMES else role
     return None
 
 

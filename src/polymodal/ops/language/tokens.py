@@ -66,15 +66,15 @@ def words_of(text: str) -> list[str]:
 
 def sentences(words: Sequence[str]) -> list[list[str]]:
     """Words in sentences, each up to its closing signs."""
-    found: list[list[str]] = [[]]
+    by_sentence: list[list[str]] = [[]]
     ended = False
     for word in words:
         closes = word in _ENDS or (ended and word in _CLOSING)
         if ended and not closes:
-            found.append([])
-        found[-1].append(word)
+            by_sentence.append([])
+        by_sentence[-1].append(word)
         ended = closes
-    return [one for one in found if one]
+    return [one for one in by_sentence if one]
 
 
 def paragraphs(text: str) -> list[str]:
@@ -128,18 +128,18 @@ def tag_chinese(text: str) -> tuple[list[str], list[str], float]:
 
 def _cut(text: str, way: Callable[[str], Iterable[tuple[str, str]]]) -> list[tuple[str, str]]:
     """Words as they stand in the text, with their tags, each stretch of Chinese cut by `way`."""
-    found: list[tuple[str, str]] = []
+    tagged: list[tuple[str, str]] = []
     at = 0
     for whole in [*_WHOLE.finditer(text), None]:
         part = text[at : whole.start()] if whole else text[at:]
         for word, tag in way(simplified(part)):
             as_is, at = text[at : at + len(word)], at + len(word)
             if as_is.strip("\u200b\u200e\u200f\u2060\ufeff") and not as_is.isspace():
-                found.append((as_is, tag))
+                tagged.append((as_is, tag))
         if whole:
-            found.append((whole.group(), "m" if whole.group()[0].isdigit() else "eng"))
+            tagged.append((whole.group(), "m" if whole.group()[0].isdigit() else "eng"))
             at = whole.end()
-    return found
+    return tagged
 
 
 def known_share(words: Sequence[str]) -> float:
@@ -160,10 +160,10 @@ _SUBJECTS = frozenset(["it", "he", "she", "that", "there", "here", "what", "who"
 def _english() -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # textblob leaves its lexicon's file to the collector
-        found = require("textblob.en", "language").parser
-        found.find_tags(["warm"])
-        len(found.lexicon)
-        return found
+        parser = require("textblob.en", "language").parser
+        parser.find_tags(["warm"])
+        len(parser.lexicon)
+        return parser
 
 
 def tag_english(words: Sequence[str]) -> tuple[list[str], float]:

@@ -59,13 +59,13 @@ def retagged(corpus: Sequence[Sentence], method: str) -> list[Sentence]:
     halves = [list(corpus[::2]), list(corpus[1::2])]
     if not halves[1]:
         return list(corpus)
-    found: list[Sentence] = []
+    tagged: list[Sentence] = []
     for mine, other in (halves, halves[::-1]):
         tagger = Tagger.train(other, method=method)
-        found += [
+        tagged += [
             Sentence(s.words, tagger.tag(s.words)[0], s.heads, s.relations, s.spaces, s.line, s.joined) for s in mine
         ]
-    return found
+    return tagged
 
 
 def load_segmenter(folder: str | Path) -> Segmenter:

@@ -32,14 +32,14 @@ class State:
 
     def legal(self) -> list[int]:
         """The transitions that may be taken now."""
-        found = []
+        moves = []
         if self.buffer < self.n:
-            found.append(SHIFT)
+            moves.append(SHIFT)
         if self.stack and (self.buffer < self.n or len(self.stack) == 1):
-            found.append(LEFT)
+            moves.append(LEFT)
         if len(self.stack) > 1:
-            found.append(RIGHT)
-        return found
+            moves.append(RIGHT)
+        return moves
 
     def take(self, move: int, relation: int = -1) -> None:
         """Take a transition; `relation` is the number of the new arc's relation."""
@@ -55,13 +55,13 @@ class State:
 
     def costs(self, gold: Sequence[int], children: Sequence[Sequence[int]]) -> dict[int, int]:
         """How many gold arcs each legal transition puts out of reach (`gold` [n] heads, `children` [n + 1])."""
-        found: dict[int, int] = {}
+        costs: dict[int, int] = {}
         stack, front = self.stack, self.buffer
         for move in self.legal():
             if move == SHIFT:  # the front loses heads below the top, and dependents on the whole stack
                 head = gold[front]
                 lost = sum(child in stack for child in children[front])
-                found[move] = lost + (head in stack[:-1])
+                costs[move] = lost + (head in stack[:-1])
                 continue
             top = stack[-1]
             head = gold[top]
@@ -71,16 +71,16 @@ class State:
                 lost += head == below or head > front
             else:
                 lost += head >= front
-            found[move] = lost
-        return found
+            costs[move] = lost
+        return costs
 
 
 def dependents(heads: Sequence[int]) -> list[list[int]]:
     """The dependents [n + 1] of each word and of the root, for heads [n] numbered as above."""
-    found: list[list[int]] = [[] for _ in range(len(heads) + 1)]
+    children: list[list[int]] = [[] for _ in range(len(heads) + 1)]
     for word, head in enumerate(heads):
-        found[head].append(word)
-    return found
+        children[head].append(word)
+    return children
 
 
 def inside(heads: Sequence[int]) -> list[int]:

@@ -34,11 +34,11 @@ ZH 300 1840 2750 90 .5 .3 3000|JH 260 1800 2820 100 .4 .3 3000|_ 500 1500 2500 1
 
 
 def _read() -> dict[str, tuple[float, ...]]:
-    found = {}
+    table = {}
     for line in re.split(r"[|\n]", _TABLE.strip()):
         name, *values = line.split()
-        found[name] = tuple(map(float, values))
-    return found
+        table[name] = tuple(map(float, values))
+    return table
 
 
 PHONEMES = _read()
@@ -75,22 +75,22 @@ def phonemes(text: str) -> list[str]:
 
     Raises `BadArgument` for an unknown phoneme, and for a text without a letter.
     """
-    found: list[str] = []
+    phones: list[str] = []
     for given, word, digit, pause in re.findall(r"\{([^}]*)\}|([A-Za-z']+)|([0-9])|([,.;:!?])", _plain(text)):
         if given:
-            found += [re.sub(r"[0-2]$", "", p.upper()) for p in given.split()]
+            phones += [re.sub(r"[0-2]$", "", p.upper()) for p in given.split()]
         elif digit:
-            found += _WORDS[list(_WORDS)[int(digit)]].split()
+            phones += _WORDS[list(_WORDS)[int(digit)]].split()
         elif pause:
-            found.append("_")
+            phones.append("_")
         else:
-            found += _by_rule(word.lower())
-    for one in found:
+            phones += _by_rule(word.lower())
+    for one in phones:
         if one not in PHONEMES:
             raise BadArgument(f"Unknown phoneme {one!r}.{suggest(one, PHONEMES)}")
-    if not any(one != "_" for one in found):
+    if not any(one != "_" for one in phones):
         raise BadArgument(f"There is nothing to say in {text!r}; the formant engine reads English letters and digits.")
-    return found
+    return phones
 
 
 _SHORT = {"dr": "docter", "mr": "mister", "mrs": "missis", "prof": "professor", "st": "saint"}
@@ -123,25 +123,25 @@ def _plain(text: str) -> str:
 def _by_rule(word: str) -> list[str]:
     if word in _WORDS:
         return _WORDS[word].split()
-    found: list[str] = []
+    phones: list[str] = []
     i = 0
     while i < len(word):
         if word[i] in _LONG and re.fullmatch(r"[^aeiouwxy]e(s|d)?", word[i + 1 :]):
-            found += [_LONG[word[i]]]
+            phones += [_LONG[word[i]]]
             i += 1
         elif word[i:] == "e" and i > 1:
             break
         elif word[i:] == "y" and i:
-            found += ["AY" if not any(p in found for p in _VOWELS) else "IY"]
+            phones += ["AY" if not any(p in phones for p in _VOWELS) else "IY"]
             break
         elif word[i] in "cg" and word[i + 1 : i + 2] in ("e", "i", "y"):
-            found += ["S" if word[i] == "c" else "JH"]
+            phones += ["S" if word[i] == "c" else "JH"]
             i += 1
         else:
             size = next(n for n in (4, 3, 2, 1) if word[i : i + n] in _LETTERS)
-            found += _LETTERS[word[i : i + size]].split()
+            phones += _LETTERS[word[i : i + size]].split()
             i += size
-    return found
+    return phones
 
 
 _VOWELS = [name for name, values in PHONEMES.items() if values[4] == 1]

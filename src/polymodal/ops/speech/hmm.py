@@ -70,11 +70,11 @@ class Sphinx:
             self.decoder.process_raw(samples.tobytes(), no_search=False, full_utt=True)
         finally:
             self.decoder.end_utt()
-        found = self.decoder.hyp()
-        if found is None or not found.hypstr:
+        hypothesis = self.decoder.hyp()
+        if hypothesis is None or not hypothesis.hypstr:
             return "", 0.0
         logs = [math.log(min(1.0, max(1e-12, s.prob))) for s in self.decoder.seg() if s.word[0] not in "<["]
-        return found.hypstr, math.exp(sum(logs) / len(logs)) if logs else 0.0
+        return hypothesis.hypstr, math.exp(sum(logs) / len(logs)) if logs else 0.0
 
 
 def filled(samples: np.ndarray, rate: int) -> np.ndarray:

@@ -68,11 +68,11 @@ def whisper(name: str, sound: Sound, language: str, most: int) -> tuple[str, flo
                 return_dict_in_generate=True, **given,
             )  # fmt: skip
             scores = model.compute_transition_scores(out.sequences, out.scores, normalize_logits=True)[0]
-        found = scores[torch.isfinite(scores)].tolist()
-        if not found or (np.mean(found) < UNSURE and _no_speech(model, heard) > NO_SPEECH):
+        finite = scores[torch.isfinite(scores)].tolist()
+        if not finite or (np.mean(finite) < UNSURE and _no_speech(model, heard) > NO_SPEECH):
             continue
         words.append(processor.batch_decode(out.sequences, skip_special_tokens=True)[0].strip())
-        logs += found
+        logs += finite
     return " ".join(w for w in words if w), float(np.exp(np.mean(logs))) if logs else 0.0
 
 
@@ -140,17 +140,17 @@ def _log_probability(model: Any, states: Any, ids: Sequence[Any], given: int) ->
 def beginning(name: str, model: Any, language: str) -> list[int]:
     """The tokens that tell Whisper to write in a language, without times."""
     settings = model.generation_config
-    found = [settings.decoder_start_token_id]
+    tokens = [settings.decoder_start_token_id]
     known = getattr(settings, "lang_to_id", None)
     if known:
         if not language:
             raise BadArgument(f"The model {name!r} knows several languages: words need a language, such as 'en'.")
         from transformers.models.whisper.tokenization_whisper import TO_LANGUAGE_CODE
 
-        found += [known[f"<|{TO_LANGUAGE_CODE.get(language.lower(), language.lower())}|>"]]
-        found += [settings.task_to_id["transcribe"]]
+        tokens += [known[f"<|{TO_LANGUAGE_CODE.get(language.lower(), language.lower())}|>"]]
+        tokens += [settings.task_to_id["transcribe"]]
     bare = getattr(settings, "no_timestamps_token_id", None)
-    return found if bare is None else [*found, bare]
+    return tokens if bare is None else [*tokens, bare]
 
 
 def _no_speech(model: Any, heard: Any) -> float:

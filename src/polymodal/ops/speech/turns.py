@@ -39,13 +39,13 @@ def by_energy(sound: Sound, above: float, gap: float, least: float) -> list[Turn
     levels = 10 * np.log10((frames.astype(np.float64) ** 2).mean(1) + 1e-12)
     floor = max(np.percentile(levels, 10), levels.max() - 60, -90)
     edges = np.flatnonzero(np.diff(np.concatenate([[0], (levels > floor + above).astype(int), [0]])))
-    found: list[tuple[float, float]] = []
+    stretches: list[tuple[float, float]] = []
     for first, last in edges.reshape(-1, 2) * FRAME:
-        if found and first - found[-1][1] < gap:
-            found[-1] = (found[-1][0], last)
+        if stretches and first - stretches[-1][1] < gap:
+            stretches[-1] = (stretches[-1][0], last)
         else:
-            found.append((first, last))
-    return [Turn(float(a), float(min(b, sound.seconds))) for a, b in found if b - a >= least]
+            stretches.append((first, last))
+    return [Turn(float(a), float(min(b, sound.seconds))) for a, b in stretches if b - a >= least]
 
 
 @cache
@@ -67,11 +67,11 @@ def by_silero(sound: Sound, gap: float, least: float) -> list[Turn]:
     wave = sound.at(RATE)
     if not len(wave):
         return []
-    found = stamps(
+    stretches = stamps(
         torch.from_numpy(wave), model, sampling_rate=RATE, min_silence_duration_ms=round(1000 * gap),
         min_speech_duration_ms=round(1000 * least),
     )  # fmt: skip
-    return [Turn(f["start"] / RATE, f["end"] / RATE) for f in found]
+    return [Turn(f["start"] / RATE, f["end"] / RATE) for f in stretches]
 
 
 def voices(sound: Sound, turns: list[Turn], speakers: int | None, apart: float) -> list[Turn]:
@@ -92,9 +92,9 @@ def voices(sound: Sound, turns: list[Turn], speakers: int | None, apart: float) 
     cepstra = MFCC(RATE, window=400, hop=160, lifter=0)
     points = []
     for turn in turns:
-        found = cepstra(wave[None, round(turn.start * RATE) : max(round(turn.end * RATE), 1)])[0].double()
-        found = found[found[:, 0] >= found[:, 0].median(), 1:]  # the louder half: not the ends, not breath
-        points.append(torch.cat([found.mean(0), found.std(0, correction=0)]).numpy())
+        frames = cepstra(wave[None, round(turn.start * RATE) : max(round(turn.end * RATE), 1)])[0].double()
+        frames = frames[frames[:, 0] >= frames[:, 0].median(), 1:]  # the louder half: not the ends, not breath
+        points.append(torch.cat([frames.mean(0), frames.std(0, correction=0)]).numpy())
     tree = linkage(np.stack(points), "average")
     groups = fcluster(tree, speakers, "maxclust") if speakers else fcluster(tree, apart, "distance")
     order: dict[int, int] = {}
