@@ -122,10 +122,10 @@ def _plain(entry: Entry) -> dict[str, object]:
 
 
 def _family(name: str) -> str:
-    found = name if name in FAMILIES else name.removesuffix("s")
-    if found not in FAMILIES:
+    family = name if name in FAMILIES else name.removesuffix("s")
+    if family not in FAMILIES:
         raise UnknownName(f"No family is called {name!r}.{suggest(name, FAMILIES)}")
-    return found
+    return family
 
 
 def _markdown(tables: Mapping[str, Mapping[str, Entry]]) -> str:
@@ -153,12 +153,12 @@ def _extra(entry: Entry) -> str:
 
 def show_part(name: str) -> str:
     """One part in full: what it does, its source, its docstring and its options. Raises `UnknownName`."""
-    found = [(family, catalogue(family)) for family in FAMILIES if name in catalogue(family)]
-    if not found:
+    families = [(family, catalogue(family)) for family in FAMILIES if name in catalogue(family)]
+    if not families:
         everything = [part for family in FAMILIES for part in catalogue(family)]
         raise UnknownName(f"No part is called {name!r}.{suggest(name, everything)}")
     blocks = []
-    for family, parts in found:
+    for family, parts in families:
         entry, cls = parts.entry(name), parts.load(name)
         lines = [f"{name} ({family})", f"  {entry.summary}{_extra(entry)}", *(f"  {line}" for line in _engines(entry))]
         lines.append(f"  source: {entry.source}")

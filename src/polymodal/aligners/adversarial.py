@@ -139,15 +139,15 @@ class Adversarial(Aligner):
         return torch.eye(source.shape[1]) if number == 1 else _random(source.shape[1], draw)
 
     def _words(self, name: str, value: float, chance: float, alike: int) -> str:
-        found = f"{name} onto {self.anchor}: mean CSLS cosine {value:.3f}, {chance:.3f} from random rotations"
+        score = f"{name} onto {self.anchor}: mean CSLS cosine {value:.3f}, {chance:.3f} from random rotations"
         if value < chance + CLEAR:
             return (
-                f"{found}. Not converged: nothing better than chance was found, do not use this alignment. More items "
+                f"{score}. Not converged: nothing better than chance was found, do not use this alignment. More items "
                 "or restarts may help; a few hundred pairs with `procrustes` surely do."
             )
         if not alike:
-            return f"{found}. Not confirmed: no other restart leads to the same map; check it on pairs before use."
-        return f"{found}; {alike + 1} of {self.restarts} restarts lead to the same map."
+            return f"{score}. Not confirmed: no other restart leads to the same map; check it on pairs before use."
+        return f"{score}; {alike + 1} of {self.restarts} restarts lead to the same map."
 
     def _space(self, name: str, sides: Mapping[str, Side], width: int, draw: torch.Generator) -> _Space:
         if name not in sides:

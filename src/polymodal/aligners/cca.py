@@ -45,8 +45,8 @@ class CCA(Linear):
             directions, correlations = _canonical(moments, whiteners)
             maps = {name: whiteners[name] @ directions[name] for name in self.names}
             for keep in keeps:
-                found = Found({name: m[:, :keep] for name, m in maps.items()}, correlations[:keep])
-                yield Choice(shrinkage, keep), found
+                solution = Found({name: m[:, :keep] for name, m in maps.items()}, correlations[:keep])
+                yield Choice(shrinkage, keep), solution
 
     @torch.no_grad()
     def remember(self, found: Found) -> None:

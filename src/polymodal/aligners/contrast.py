@@ -129,7 +129,7 @@ class _Chunked(torch.autograd.Function):
     ) -> Tensor:
         with torch.autocast(autocast_type(queries), enabled=False):
             total, factor = queries.new_zeros(()), scale.to(queries.dtype)
-            found = (
+            gradients = (
                 torch.empty_like(queries),
                 torch.zeros_like(corpus),
                 torch.zeros_like(total),
@@ -145,16 +145,16 @@ class _Chunked(torch.autograd.Function):
                     logits.index_put_((some.query, some.item), some.weight.to(logits.dtype), accumulate=True)
                 value, gradient = kernel(logits, links.between(rows.start, rows.stop), rows)
                 total += value
-                found[2].add_((gradient * cosine).sum())
-                found[3].add_(gradient.sum())
+                gradients[2].add_((gradient * cosine).sum())
+                gradients[3].add_(gradient.sum())
                 gradient *= factor
-                torch.mm(gradient, corpus, out=found[0][rows])
-                found[1].addmm_(gradient.T, queries[rows])
-            ctx.save_for_backward(*found)
+                torch.mm(gradient, corpus, out=gradients[0][rows])
+                gradients[1].addmm_(gradient.T, queries[rows])
+            ctx.save_for_backward(*gradients)
             ctx.types = scale.dtype, bias.dtype
         return total
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        queries, corpus, scale, bias = (gradients[0] * found for found in ctx.saved_tensors)
+        queries, corpus, scale, bias = (gradients[0] * saved for saved in ctx.saved_tensors)
         return queries, corpus, scale.to(ctx.types[0]), bias.to(ctx.types[1]), None, None, None

@@ -105,11 +105,11 @@ class Contrastive(Aligner):
             name: lengthened(*items, self.queues[name] if queue else None)  # type: ignore[arg-type]
             for name, items in everyone.items()
         }
-        found = {f"{a}~{b}": self.contrast((a, b), mine, everyone, corpora) for a, b in combinations(sorted(mine), 2)}
+        losses = {f"{a}~{b}": self.contrast((a, b), mine, everyone, corpora) for a, b in combinations(sorted(mine), 2)}
         if queue and self.training:
             for name, items in everyone.items():
                 self.queues[name].push(*items)  # type: ignore[operator]
-        return {name: value / len(found) for name, value in found.items()}
+        return {name: value / len(losses) for name, value in losses.items()}
 
     @abstractmethod
     def contrast(self, names: tuple[str, str], mine: Items, everyone: Items, corpora: Items) -> Tensor:
@@ -256,14 +256,14 @@ def _one_a_row(rows: Tensor) -> tuple[Tensor, Tensor]:
     order = torch.randperm(len(item), device=rows.device)
     item, row = item[order], rows[item, column][order]
     order = row.argsort(stable=True)
-    found, counts = row[order].unique_consecutive(return_counts=True)
-    return found, item[order][counts.cumsum(0) - counts]
+    distinct, counts = row[order].unique_consecutive(return_counts=True)
+    return distinct, item[order][counts.cumsum(0) - counts]
 
 
 def _shared(rows: list[Tensor]) -> Tensor:
     """The rows that all have, ascending."""
-    found, counts = torch.cat(rows).unique(return_counts=True)
-    return found[counts == len(rows)]
+    distinct, counts = torch.cat(rows).unique(return_counts=True)
+    return distinct[counts == len(rows)]
 
 
 def _present(aligned: Mapping[str, Tokens]) -> dict[str, Tensor]:

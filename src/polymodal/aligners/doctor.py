@@ -204,8 +204,8 @@ def _siblings(
     asked = [n for n, mine_kin in enumerate(kin) if mine_kin]
     if len(asked) < 20:
         return None, None
-    found = float(np.mean([near[n] in kin[n] for n in asked]))
-    return found, float(np.mean([len(kin[n]) for n in asked])) / (len(chosen) - 1)
+    share = float(np.mean([near[n] in kin[n] for n in asked]))
+    return share, float(np.mean([len(kin[n]) for n in asked])) / (len(chosen) - 1)
 
 
 def _judged(before: Stage, after: Stage | None) -> tuple[str, list[str], list[str]]:
@@ -226,44 +226,44 @@ def _pairing_verdict(pairing: Pairing) -> tuple[int, str]:
     ways = [way[-1] for way in (pairing.probe.forward, pairing.probe.backward)]
     mean, chance = float(np.mean([r.mean for r in ways])), ways[0].chance
     lift, local = mean / chance, pairing.mutual.p <= SURE
-    found = (
+    evidence = (
         f"a linear map finds {mean:.1%} of held-out partners among the first {ways[0].k} of {pairing.probe.gallery} "
         f"(chance {chance:.1%}); neighbourhoods agree {'more than' if local else 'no more than'} by chance "
         f"(p = {pairing.mutual.p:.3f}, {pairing.mutual.items} items)."
     )
     above = [r.above_chance for r in ways]
     if all(above) and lift >= LIFT:
-        return 2, found
+        return 2, evidence
     if any(above) or local:
-        return 1, f"the connection is weak: {found}"
-    return 0, f"nothing connects them: {found}"
+        return 1, f"the connection is weak: {evidence}"
+    return 0, f"nothing connects them: {evidence}"
 
 
 def _advice(pairing: Pairing, stage: Stage, level: int) -> list[str]:
-    found = []
+    advice = []
     if level == 0 and pairing.matched < FEW:
-        found.append("Collect more pairs, or align with a method that needs none (polymodal list align).")
+        advice.append("Collect more pairs, or align with a method that needs none (polymodal list align).")
     elif level == 0:
-        found.append(
+        advice.append(
             "Check that rows really pair what belongs together, then try better encoders before more training."
         )
     for name, several in zip(pairing.streams, pairing.several_partners):
         stream = stage.streams[name]
         if several > 0.01 * stream.items:
-            found.append(
+            advice.append(
                 f"{several:,} of {stream.items:,} items of {name} have several partners: they must count as positives, "
                 "and recall as found when any partner is."
             )
         if stream.near_duplicates > 0.05 * min(stream.items, 2000):
-            found.append(
+            advice.append(
                 f"{stream.near_duplicates:,} items of {name} have a near twin: they compete as false negatives."
             )
         if stream.effective_rank < 0.1 * min(stream.width, stream.items):
-            found.append(
+            advice.append(
                 f"{name} varies in about {stream.effective_rank:.0f} of {stream.width} directions; another layer or "
                 "encoder may tell more apart."
             )
-    return found
+    return advice
 
 
 def _gained(pairing: Pairing, before: Stage) -> str | None:

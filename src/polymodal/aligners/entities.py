@@ -29,8 +29,8 @@ def words(text: str, *, plurals: bool = True) -> list[tuple[str, int, int]]:
     """The text's words with their places: case and width folded; with `plurals`, English plurals as singulars."""
     if not text.isascii():
         text = "".join(folded if len(folded := unicodedata.normalize("NFKC", c)) == 1 else c for c in text)
-    found = [(m.group().casefold(), m.start(), m.end()) for m in WORD.finditer(text)]
-    return [(singular(w), a, b) for w, a, b in found] if plurals else found
+    tokens = [(m.group().casefold(), m.start(), m.end()) for m in WORD.finditer(text)]
+    return [(singular(w), a, b) for w, a, b in tokens] if plurals else tokens
 
 
 def singular(word: str) -> str:
@@ -66,22 +66,22 @@ class Gazetteer:
 
     def find(self, text: str) -> list[Mention]:
         """Every mention in order; none in an empty text."""
-        found = words(text, plurals=self.plurals)
+        tokens = words(text, plurals=self.plurals)
         mentions, at = [], 0
-        while at < len(found):
-            last, who = self._longest(found, at)
+        while at < len(tokens):
+            last, who = self._longest(tokens, at)
             if who:
-                mentions.append(Mention(found[at][1], found[last][2], tuple(who)))
+                mentions.append(Mention(tokens[at][1], tokens[last][2], tuple(who)))
             at = last + 1
         return mentions
 
-    def _longest(self, found: list[tuple[str, int, int]], at: int) -> tuple[int, list[int]]:
+    def _longest(self, tokens: list[tuple[str, int, int]], at: int) -> tuple[int, list[int]]:
         node: Mapping[Any, Any] = self._root
         last, who = at, []
-        for i in range(at, len(found)):
-            if found[i][0] not in node:
+        for i in range(at, len(tokens)):
+            if tokens[i][0] not in node:
                 break
-            node = node[found[i][0]]
+            node = node[tokens[i][0]]
             if None in node:
                 last, who = i, node[None]
         return last, who

@@ -57,9 +57,9 @@ def reciprocal_rank(scores: Tensor, together: Tensor) -> float:
 
     `scores` and `together` (bool) are [Na, Nb].
     """
-    found = []
+    means = []
     for value, mine in ((scores, together), (scores.T, together.T)):
         best = value.masked_fill(~mine, -torch.inf).amax(1, keepdim=True)
         before = ((value >= best) & ~mine).sum(1)
-        found.append((1.0 / (1 + before[mine.any(1)])).mean())
-    return float(sum(found) / 2)
+        means.append((1.0 / (1 + before[mine.any(1)])).mean())
+    return float(sum(means) / 2)

@@ -57,9 +57,9 @@ def play(
         for optimizer in (seen, moved):
             for group in optimizer.param_groups:
                 group["lr"] *= DECAY
-        found = w.detach().clone()
-        if (value := judge(found)) > best:
-            best, kept = value, found
+        candidate = w.detach().clone()
+        if (value := judge(candidate)) > best:
+            best, kept = value, candidate
     return kept
 
 

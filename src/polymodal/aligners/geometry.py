@@ -24,12 +24,12 @@ def effective_rank(vectors: np.ndarray) -> float:
 def near_duplicates(vectors: np.ndarray) -> int:
     """How many rows have another, of theirs, at a cosine of `ALIKE` or more after centring."""
     unit = centred_unit(vectors)
-    found = 0
+    count = 0
     for start in range(0, len(unit), 1024):
         scores = unit[start : start + 1024] @ unit.T
         scores[np.arange(len(scores)), start + np.arange(len(scores))] = -1
-        found += int((scores.max(1) >= ALIKE).sum()) if scores.shape[1] > 1 else 0
-    return found
+        count += int((scores.max(1) >= ALIKE).sum()) if scores.shape[1] > 1 else 0
+    return count
 
 
 @dataclass(frozen=True)

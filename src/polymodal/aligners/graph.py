@@ -123,13 +123,13 @@ def _delimited(path: Path, delimiter: str) -> list[tuple[str, str, str]]:
 
 def _rdf(path: Path, form: str) -> list[tuple[str, str, str]]:
     rdflib = require("rdflib", "graph")
-    found = rdflib.Graph()
+    graph = rdflib.Graph()
     try:
-        found.parse(path, format=form)
+        graph.parse(path, format=form)
     except Exception as error:  # rdflib's parsers raise errors of many unrelated classes
         raise BadData(f"{path.name} is not valid {form}: {error}") from error
-    naming = [t for t in found if _local(str(t[1])).lower() in NAMING]
-    edges = [t for t in found if not isinstance(t[2], rdflib.Literal)]  # other literals join no two entities
+    naming = [t for t in graph if _local(str(t[1])).lower() in NAMING]
+    edges = [t for t in graph if not isinstance(t[2], rdflib.Literal)]  # other literals join no two entities
     return [(str(h), str(r), str(t)) for h, r, t in naming + edges]
 
 
@@ -144,11 +144,11 @@ def _networkx(graph: Any) -> list[tuple[str, str, str]]:
 
 
 def _checked(triples: Iterable[Any]) -> list[tuple[str, str, str]]:
-    found = [tuple(map(str, triple)) for triple in triples]
-    for triple in found:
+    plain = [tuple(map(str, triple)) for triple in triples]
+    for triple in plain:
         if len(triple) != 3:
             raise BadData(f"A triple is (head, relation, tail); got {triple}.")
-    return found  # type: ignore[return-value]
+    return plain  # type: ignore[return-value]
 
 
 def _local(name: str) -> str:

@@ -74,18 +74,18 @@ class Knowledge(Contrastive):
             )
         graph = read_graph(self.graph)
         chosen = self._columns(columns)
-        found = link_rows(graph, [columns[name] for name in chosen], plurals=self.plurals)
-        linked = sum(bool(entities) for entities in found)
+        by_row = link_rows(graph, [columns[name] for name in chosen], plurals=self.plurals)
+        linked = sum(bool(entities) for entities in by_row)
         if not linked:
             raise BadData(
                 f"No cell of {', '.join(chosen)} names any of the graph's {len(graph.entities):,} entities, such as "
                 f"{', '.join(graph.names[e][0] for e in graph.entities[:3])}. Name the columns (columns=...) or give "
                 "the entities aliases: triples (entity, alias, other name)."
             )
-        self.table = row_vectors(found, embed_graph(graph, self.embedding, seed=seed))
-        named = len({e for entities in found for e in entities})
+        self.table = row_vectors(by_row, embed_graph(graph, self.embedding, seed=seed))
+        named = len({e for entities in by_row for e in entities})
         return [
-            f"knowledge: {linked:,} of {len(found):,} rows name {named:,} of the graph's {len(graph.entities):,} "
+            f"knowledge: {linked:,} of {len(by_row):,} rows name {named:,} of the graph's {len(graph.entities):,} "
             f"entities, found in {', '.join(chosen)}."
         ]
 
@@ -126,7 +126,7 @@ class Knowledge(Contrastive):
         """For each query the `near` nearest items that do not belong to it, weighed by their nearness above zero."""
         assert self.table is not None
         a, b = (l2_normalize(self._of_items(rows)) for rows in (queries, items))
-        found = []
+        nearby = []
         step = max(1, CELLS // max(1, len(b)))
         for start in range(0, len(a), step):
             cosine = a[start : start + step] @ b.T
@@ -134,8 +134,8 @@ class Knowledge(Contrastive):
             cosine[mine.query, mine.item] = -1.0
             weight, item = cosine.topk(min(self.near, len(b)), 1)
             query, place = (weight > 1e-6).nonzero(as_tuple=True)
-            found.append((query + start, item[query, place], weight[query, place]))
-        return Links(*(torch.cat(x) for x in zip(*found)))
+            nearby.append((query + start, item[query, place], weight[query, place]))
+        return Links(*(torch.cat(x) for x in zip(*nearby)))
 
     def _of_items(self, rows: Tensor) -> Tensor:
         """[n, E] sums of the vectors of each item's rows [n, M]."""
@@ -151,13 +151,13 @@ def link_rows(graph: Graph, columns: Sequence[Sequence[Any]], *, plurals: bool =
     known: dict[str, list[int]] = {}
     rows = []
     for cells in zip(*columns):
-        found: dict[int, None] = {}
+        entities: dict[int, None] = {}
         for cell in cells:
             if isinstance(cell, str):
                 if cell not in known:
                     known[cell] = gazetteer.entities(cell)
-                found.update(dict.fromkeys(known[cell]))
-        rows.append(list(found))
+                entities.update(dict.fromkeys(known[cell]))
+        rows.append(list(entities))
     return rows
 
 

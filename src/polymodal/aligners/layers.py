@@ -54,12 +54,12 @@ def choose_layers(
             )
         table = [[float(mutual_knn(x[i], y[j], k=k).mean()) for y in layers[b]] for x in layers[a]]
         agreement[a, b] = torch.tensor(table, dtype=torch.float64)
-    found = {}
+    scores = {}
     for combination in product(*(range(len(layers[name])) for name in names)):
         at = dict(zip(names, combination))
-        found[combination] = float(sum(t[at[a], at[b]] for (a, b), t in agreement.items()) / len(agreement))
-    best = max(found, key=lambda combination: (found[combination], combination))
-    return Layers(dict(zip(names, best)), found)
+        scores[combination] = float(sum(t[at[a], at[b]] for (a, b), t in agreement.items()) / len(agreement))
+    best = max(scores, key=lambda combination: (scores[combination], combination))
+    return Layers(dict(zip(names, best)), scores)
 
 
 def _one_to_one(a: Tensor, b: Tensor, seed: int) -> tuple[Tensor, Tensor]:

@@ -132,15 +132,15 @@ class Linear(Aligner):
         if searched:
             scores: dict[Choice, float] = {}
             for number, held_out in enumerate(moments):
-                for tried, found in self.solutions(whole - held_out, shrinkages, keeps):
-                    judged = self._judged(found, whole - held_out, sides, {n: f == number for n, f in folds.items()})
+                for tried, solution in self.solutions(whole - held_out, shrinkages, keeps):
+                    judged = self._judged(solution, whole - held_out, sides, {n: f == number for n, f in folds.items()})
                     scores[tried] = scores.get(tried, 0.0) + judged / count
             choice = max(scores, key=lambda tried: (round(scores[tried], 6), tried.shrinkage, -tried.keep))
             self.told.append(self._chosen(choice, scores[choice]))
-        ((_, found),) = self.solutions(whole, choice[:1], choice[1:])
+        ((_, solution),) = self.solutions(whole, choice[:1], choice[1:])
         for name in self.names:
-            self.maps[name].set(whole.mean(name), self.embedded(name, found))  # type: ignore[operator]
-        self.remember(found)
+            self.maps[name].set(whole.mean(name), self.embedded(name, solution))  # type: ignore[operator]
+        self.remember(solution)
         if self.most < self.dim:
             self.told.append(
                 f"{self.most} of {self.dim} dimensions hold something: {type(self).__name__} gives no more from "
@@ -170,20 +170,22 @@ class Linear(Aligner):
             return [0.0], keeps
         return (list(SHRINKAGES) if self.shrinkage == "cv" else [float(self.shrinkage)]), keeps
 
-    def _judged(self, found: Found, moments: Moments, sides: Mapping[str, Side], inside: Mapping[str, object]) -> float:
+    def _judged(
+        self, solution: Found, moments: Moments, sides: Mapping[str, Side], inside: Mapping[str, object]
+    ) -> float:
         """How well held-out pairs find each other, a mean over the pairs of streams."""
         scores = []
         for a, b in moments.linked:
             i, j = judged_items(sides[a], sides[b], inside[a])  # type: ignore[arg-type]
             if not len(i):
                 continue
-            left, right = (self._embed(n, sides[n].vectors[rows], found, moments) for n, rows in ((a, i), (b, j)))
+            left, right = (self._embed(n, sides[n].vectors[rows], solution, moments) for n, rows in ((a, i), (b, j)))
             scores.append(reciprocal_rank(left @ right.T, matches(sides[a].rows[i], sides[b].rows[j])))
         return sum(scores) / len(scores) if scores else 0.0
 
-    def _embed(self, name: str, vectors: Tensor, found: Found, moments: Moments) -> Tensor:
-        mapped = (self._prepare(vectors.double()) - moments.mean(name)) @ found.maps[name]
-        return self.finish(name, mapped, found.weights)
+    def _embed(self, name: str, vectors: Tensor, solution: Found, moments: Moments) -> Tensor:
+        mapped = (self._prepare(vectors.double()) - moments.mean(name)) @ solution.maps[name]
+        return self.finish(name, mapped, solution.weights)
 
     def _checked(self, sides: Mapping[str, Side]) -> dict[str, Side]:
         for name, width in self.widths.items():

@@ -64,16 +64,16 @@ class Moments:
 
     def mean(self, name: str) -> Tensor:
         """[D], the mean over the pairs in which the stream's items stand."""
-        found = [(c.sum_a if name == a else c.sum_b) / c.count for (a, b), c in self._of(name)]
-        return torch.stack(found).mean(0) + self.origin[name]
+        means = [(c.sum_a if name == a else c.sum_b) / c.count for (a, b), c in self._of(name)]
+        return torch.stack(means).mean(0) + self.origin[name]
 
     def covariance(self, name: str) -> Tensor:
         """[D, D], of the items as they stand in pairs (divided by the number of pairs)."""
-        found = []
+        covariances = []
         for (a, _), c in self._of(name):
             total, square = (c.sum_a, c.aa) if name == a else (c.sum_b, c.bb)
-            found.append(square / c.count - torch.outer(total, total) / c.count**2)
-        return torch.stack(found).mean(0) if len(found) > 1 else found[0]
+            covariances.append(square / c.count - torch.outer(total, total) / c.count**2)
+        return torch.stack(covariances).mean(0) if len(covariances) > 1 else covariances[0]
 
     def between(self, a: str, b: str) -> Tensor:
         """[Da, Db], the covariance of paired items; zero where the two streams have no pair."""
@@ -96,21 +96,21 @@ def fold_moments(
     """
     names = tuple(sorted(sides))
     origin = {name: _origin(sides[name].vectors, prepare) for name in names}
-    found: list[dict[tuple[str, str], Cross]] = [{} for _ in range(count)]
+    by_fold: list[dict[tuple[str, str], Cross]] = [{} for _ in range(count)]
     for a, b in combinations(names, 2):
         i, j = (index.numpy() for index in pairs(sides[a].rows, sides[b].rows))
         fold = folds[a][i]
         left, right = (_Blocks(sides[n].vectors, origin[n], prepare) for n in (a, b))
         for number in range(count):
             chosen = fold == number
-            found[number][a, b] = _cross(left, right, i[chosen], j[chosen])
+            by_fold[number][a, b] = _cross(left, right, i[chosen], j[chosen])
     for name in names:
-        if not any(c.count for crosses in found for pair, c in crosses.items() if name in pair):
+        if not any(c.count for crosses in by_fold for pair, c in crosses.items() if name in pair):
             raise BadData(
                 f"No item of {name!r} shares a row with an item of another stream: without pairs nothing can be "
                 "aligned. Check that both columns are filled in the same rows, or use an aligner that needs no pairs."
             )
-    return [Moments(names, origin, crosses) for crosses in found]
+    return [Moments(names, origin, crosses) for crosses in by_fold]
 
 
 @dataclass(frozen=True)

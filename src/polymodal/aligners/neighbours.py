@@ -53,27 +53,27 @@ def mutual_neighbours(
         back[order] = np.arange(count)
         return float(adjacent[np.arange(count)[:, None], back[theirs[order]]].mean())
 
-    found = share(np.arange(count))
+    observed = share(np.arange(count))
     null = np.array([share(draw.permutation(count)) for _ in range(permutations)])
-    equal = int((null == found).sum())
-    p = (1 + int((null > found).sum()) + int(draw.integers(equal + 1))) / (1 + permutations)
+    equal = int((null == observed).sum())
+    p = (1 + int((null > observed).sum()) + int(draw.integers(equal + 1))) / (1 + permutations)
     mean = float(null.mean())
     return MutualNeighbours(
-        found, mean, float(np.quantile(null, 0.95)), p, (found - mean) / (1 - mean), k, count, permutations
+        observed, mean, float(np.quantile(null, 0.95)), p, (observed - mean) / (1 - mean), k, count, permutations
     )
 
 
 def nearest(vectors: np.ndarray, k: int) -> np.ndarray:
     """[N, k] the rows nearest to each row by cosine of centred vectors, itself excluded, nearest first."""
     unit = centred_unit(vectors)
-    found = np.empty((len(unit), k), dtype=np.int64)
+    neighbours = np.empty((len(unit), k), dtype=np.int64)
     for start in range(0, len(unit), 1024):
         scores = unit[start : start + 1024] @ unit.T
         scores[np.arange(len(scores)), start + np.arange(len(scores))] = -np.inf
         some = np.argpartition(scores, -k, axis=1)[:, -k:]
         order = np.argsort(-np.take_along_axis(scores, some, 1), axis=1, kind="stable")
-        found[start : start + 1024] = np.take_along_axis(some, order, 1)
-    return found
+        neighbours[start : start + 1024] = np.take_along_axis(some, order, 1)
+    return neighbours
 
 
 def centred_unit(vectors: np.ndarray) -> np.ndarray:

@@ -25,11 +25,11 @@ class Side:
 
 def matches(a: Tensor, b: Tensor) -> Tensor:
     """[Na, Nb] bool: which items share a row, from their `rows` [Na, Ma] and [Nb, Mb]."""
-    found = torch.zeros(len(a), len(b), dtype=torch.bool, device=a.device)
+    together = torch.zeros(len(a), len(b), dtype=torch.bool, device=a.device)
     for i in range(a.shape[1]):  # one column at a time: memory stays that of the answer
         for j in range(b.shape[1]):
-            found |= (a[:, i, None] == b[None, :, j]) & (a[:, i, None] >= 0)
-    return found
+            together |= (a[:, i, None] == b[None, :, j]) & (a[:, i, None] >= 0)
+    return together
 
 
 def pairs(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

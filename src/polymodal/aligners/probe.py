@@ -58,11 +58,11 @@ def linear_probe(
         train, test = part != fold, part == fold
         maps, correlations = canonical(a[train], b[train])
         scores = _unit((a[test] - maps[0][1]) @ maps[0][0]) @ _unit((b[test] - maps[1][1]) @ maps[1][0]).T
-        for found, matrix in zip(ranks, (scores, scores.T)):
+        for blocks, matrix in zip(ranks, (scores, scores.T)):
             mine = np.diag(matrix)[:, None]
-            found.append((matrix >= mine).sum(1))  # ties count against us
+            blocks.append((matrix >= mine).sum(1))  # ties count against us
     gallery = int(np.bincount(part).min())
-    ways = [tuple(_recall(np.concatenate(found), n, gallery) for n in k if n < gallery) for found in ranks]
+    ways = [tuple(_recall(np.concatenate(blocks), n, gallery) for n in k if n < gallery) for blocks in ranks]
     return Probe(ways[0], ways[1], gallery, len(a), folds, tuple(float(c) for c in correlations[:5]))
 
 
@@ -116,8 +116,8 @@ def recall_within(
     ranks: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
     for rows in parts:
         scores = _unit(a[rows]) @ _unit(b[rows]).T
-        for found, matrix in zip(ranks, (scores, scores.T)):
-            found.append((matrix >= np.diag(matrix)[:, None]).sum(1))
+        for blocks, matrix in zip(ranks, (scores, scores.T)):
+            blocks.append((matrix >= np.diag(matrix)[:, None]).sum(1))
     size = min(len(rows) for rows in parts)
-    ways = [tuple(_recall(np.concatenate(found), n, size) for n in k if n < size) for found in ranks]
+    ways = [tuple(_recall(np.concatenate(blocks), n, size) for n in k if n < size) for blocks in ranks]
     return ways[0], ways[1]

@@ -86,8 +86,8 @@ class Ridge(Linear):
             maps = {name: w @ (w.T @ moments.between(name, self.anchor) @ basis) for name, w in whiteners.items()}
             maps[self.anchor] = basis
             for keep in keeps:
-                found = Found({n: m[:, :keep] for n, m in maps.items()}, torch.ones(keep, dtype=torch.float64))
-                yield Choice(shrinkage, keep), found
+                solution = Found({n: m[:, :keep] for n, m in maps.items()}, torch.ones(keep, dtype=torch.float64))
+                yield Choice(shrinkage, keep), solution
 
 
 def polar(between: Tensor) -> Tensor:
@@ -102,19 +102,19 @@ def rotations(between: Mapping[tuple[str, str], Tensor], names: Sequence[str], k
     The first stream stays where it is. `between` holds C_ab for every ordered pair of names.
     """
     first, *others = names
-    found = {first: torch.eye(keep, dtype=torch.float64)}
+    placed = {first: torch.eye(keep, dtype=torch.float64)}
 
     def turned(name: str) -> Tensor:
         """The best rotation of one stream onto those that are placed."""
-        return polar(torch.stack([between[name, b] @ r for b, r in found.items() if b != name]).sum(0))
+        return polar(torch.stack([between[name, b] @ r for b, r in placed.items() if b != name]).sum(0))
 
     for name in others:
-        found[name] = turned(name)
+        placed[name] = turned(name)
     for _ in range(SWEEPS if len(others) > 1 else 0):
         moved = 0.0
         for name in others:
-            before, found[name] = found[name], turned(name)
-            moved = max(moved, float((found[name] - before).abs().max()))
+            before, placed[name] = placed[name], turned(name)
+            moved = max(moved, float((placed[name] - before).abs().max()))
         if moved < 1e-10:
             break
-    return found
+    return placed

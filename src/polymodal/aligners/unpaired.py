@@ -74,8 +74,8 @@ def refined(source: Tensor, target: Tensor, w: Tensor, *, rounds: int, k: int, d
 
 def agreement(source: Tensor, target: Tensor, a: Tensor, b: Tensor, *, k: int = 10) -> float:
     """The share of points to which two maps give the same nearest point of the target."""
-    found = [csls_nearest(source[:JUDGED] @ w, target[:SEARCHED], k=k)[0] for w in (a, b)]
-    return float((found[0] == found[1]).double().mean())
+    nearest = [csls_nearest(source[:JUDGED] @ w, target[:SEARCHED], k=k)[0] for w in (a, b)]
+    return float((nearest[0] == nearest[1]).double().mean())
 
 
 def _induced(x: Tensor, y: Tensor, w: Tensor, share: float, k: int, draw: torch.Generator) -> Tensor:

@@ -53,9 +53,9 @@ def resolve_layers(
         blocks = [dataset.tensors(name, cells[i : i + BATCH]) for i in range(0, len(cells), BATCH)]
         layers[name] = _candidates(encoder, blocks, is_open(specs[name]))
         stands[name] = torch.from_numpy(some.row[cells])[:, None]
-    found = choose_layers(layers, stands, seed=seed)
-    chosen = {n: {**s, "layer": found.chosen[n]} if is_open(s) else s for n, s in specs.items()}
-    return chosen, [found.words([name for name, spec in specs.items() if is_open(spec)])]
+    choice = choose_layers(layers, stands, seed=seed)
+    chosen = {n: {**s, "layer": choice.chosen[n]} if is_open(s) else s for n, s in specs.items()}
+    return chosen, [choice.words([name for name, spec in specs.items() if is_open(spec)])]
 
 
 @torch.inference_mode()

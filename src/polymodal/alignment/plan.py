@@ -124,18 +124,18 @@ def plan_align(
 def chosen_fields(schema: Schema, table: Table, streams: str | Sequence[str] | None) -> dict[str, Field]:
     """The fields of the streams that were asked for; see `plan_align`. Raises `UnknownName` or `BadArgument`."""
     asked = streams.split(",") if isinstance(streams, str) else list(schema.fields if streams is None else streams)
-    found: dict[str, Field] = {}
+    fields: dict[str, Field] = {}
     for entry in (item.strip() for item in asked if item.strip()):
         field = schema.fields[entry] if entry in schema.fields else _of_columns(entry, schema, table)
-        if field.name in found:
+        if field.name in fields:
             raise BadArgument(f"The stream {field.name!r} was given twice. Name one `OTHER=column`.")
-        found[field.name] = field
-    if len(found) < 2:
+        fields[field.name] = field
+    if len(fields) < 2:
         raise BadArgument(
-            f"Alignment needs two streams or more; got {', '.join(found) or 'none'}. Name them: "
+            f"Alignment needs two streams or more; got {', '.join(fields) or 'none'}. Name them: "
             f"--streams A,B.{suggest('', [*schema.fields, *table.columns])}"
         )
-    return found
+    return fields
 
 
 def _of_columns(entry: str, schema: Schema, table: Table) -> Field:

@@ -53,12 +53,12 @@ def write_align_report(
             scores = vectors[corpus] @ vectors[query][item]
             order = np.argsort(-scores, kind="stable")
             places = np.flatnonzero(right[order])
-            found = [
+            hits = [
                 {"id": name(corpus, i), "right": bool(right[i]), "score": float(scores[i]), "cells": [card(corpus, i)]}
                 for i in order[:TOP]
             ]
             rank = int(places[0]) + 1 if len(places) else 0
-            queries.append({"id": name(query, item), "rank": rank, "cells": [card(query, item)], "found": found})
+            queries.append({"id": name(query, item), "rank": rank, "cells": [card(query, item)], "found": hits})
         shown.append({"query": query, "corpus": corpus, "queries": queries})
     path.write_text(align_page.render(metrics, shown, curve), encoding="utf-8")
     return path

@@ -51,7 +51,7 @@ class Aligned:
         self.space = space or Space.load(self.folder, trust=trust)
 
     def __repr__(self) -> str:
-        ways = "; ".join(f"{way} R@1 {found['recall@1']['mean']:.1%}" for way, found in self.metrics["test"].items())
+        ways = "; ".join(f"{way} R@1 {scores['recall@1']['mean']:.1%}" for way, scores in self.metrics["test"].items())
         return f"Aligned({str(self.folder)!r}: {ways})"
 
     @property
@@ -125,12 +125,12 @@ class _Session:
     def _process(self) -> dict[str, tuple[Items, Dataset]]:
         """Decode and process every cell once, a stream at a time."""
         plan = self.plan
-        found = {name: items(plan.table, field) for name, field in plan.schema.fields.items()}
-        stage = self.progress.stage("processing", sum(map(len, found.values())))
+        streams = {name: items(plan.table, field) for name, field in plan.schema.fields.items()}
+        stage = self.progress.stage("processing", sum(map(len, streams.values())))
         train = np.zeros(len(plan.table), bool)
         train[plan.rows("train")] = True
         datasets = {}
-        for name, some in found.items():
+        for name, some in streams.items():
             self.processors[name] = PROCESSORS.build(plan.processors[name])
             datasets[name] = process_table(
                 {name: some.cells},
@@ -146,8 +146,8 @@ class _Session:
         for problem in self.problems[:5]:
             self.progress.say(f"set aside: {problem}")
         aside = f"{len(self.problems)} cells set aside" + (", listed in set_aside.jsonl" if self.problems else "")
-        self._timed("processing cells", stage.end(f"{sum(map(len, found.values()))} items, {aside}"))
-        return {name: (some, datasets[name]) for name, some in found.items()}
+        self._timed("processing cells", stage.end(f"{sum(map(len, streams.values()))} items, {aside}"))
+        return {name: (some, datasets[name]) for name, some in streams.items()}
 
     def _encode(self, processed: Mapping[str, tuple[Items, Dataset]]) -> dict[str, Tower]:
         """Build the encoders; those without anything to learn encode every different cell once."""
@@ -190,12 +190,12 @@ class _Session:
         rows = self.plan.rows(part)
         if part == "valid" and len(rows) > JUDGED:
             rows = np.sort(np.random.default_rng(self.plan.config.seed).choice(rows, JUDGED, replace=False))
-        found = {name: tower.choose(rows, len(self.plan.table)) for name, tower in towers.items()}
-        if empty := [name for name, chosen in found.items() if not len(chosen)]:
+        by_stream = {name: tower.choose(rows, len(self.plan.table)) for name, tower in towers.items()}
+        if empty := [name for name, chosen in by_stream.items() if not len(chosen)]:
             raise BadData(
                 f"No {part} row has a usable cell of {', '.join(empty)}; set_aside.jsonl says why, if any is."
             )
-        return found
+        return by_stream
 
     def _learn(
         self, towers: dict[str, Tower], chosen: Mapping[str, Mapping[str, Chosen]]
@@ -273,11 +273,11 @@ class _Session:
         vectors = {name: embed_items(aligner, tower, test[name]) for name, tower in towers.items()}
         for part in (aligner, *self.encoders.values()):
             part.cpu()
-        found: dict[str, Any] = {}
+        scores: dict[str, Any] = {}
         for a, b in both_ways(plan.streams):
             ranks = retrieval_ranks(vectors[a], vectors[b], (test[a].rows, test[b].rows))
             intervals = ranks.intervals(groups=test[a].rows[:, 0].numpy(), seed=plan.config.seed)
-            found[f"{a} to {b}"] = {name: vars(interval) for name, interval in intervals.items()}
+            scores[f"{a} to {b}"] = {name: vars(interval) for name, interval in intervals.items()}
         space = Space(
             plan.schema, plan.processors, self.processors, plan.encoders, self.encoders, plan.method, aligner,
             plan.config.width,
@@ -297,7 +297,7 @@ class _Session:
             "parameters": parameters(aligner, *(t.encoder for t in towers.values() if not t.stored)),
             "valid": max(curve["valid"]),
             "epochs": len(curve["epoch"]),
-            "test": found,
+            "test": scores,
             "speed": self._speed(chosen["train"], curve),
             "set_aside": len(self.problems),
             "doctor": self._doctor(towers, chosen, vectors),
@@ -307,7 +307,7 @@ class _Session:
         }
         write_json(self.folder / "metrics.json", metrics)
         write_align_report(self.folder / "report.html", plan, space, towers, test, vectors, metrics, curve)
-        for way, values in found.items():
+        for way, values in scores.items():
             shown = ", ".join(f"R@{k} {values[f'recall@{k}']['mean']:.1%}" for k in (1, 5, 10))
             self.progress.say(f"{way}: {shown}")
         return Aligned(self.folder, space)
@@ -336,9 +336,9 @@ class _Session:
             return None
         stage = self.progress.stage("diagnosing", 1)
         after = {name: Side(torch.from_numpy(v), chosen["test"][name].rows) for name, v in vectors.items()}
-        found = examine(sides(towers, chosen["train"]), after, seed=self.plan.config.seed)
-        self._timed("diagnosing", stage.end(found.verdict))
-        return found.to_json()
+        diagnosis = examine(sides(towers, chosen["train"]), after, seed=self.plan.config.seed)
+        self._timed("diagnosing", stage.end(diagnosis.verdict))
+        return diagnosis.to_json()
 
     def _timed(self, what: str, seconds: float) -> None:
         self.timings.append({"what": what, "seconds": seconds})

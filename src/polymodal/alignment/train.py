@@ -140,11 +140,11 @@ def embed_items(aligner: Aligner, tower: Tower, chosen: Chosen) -> np.ndarray:
 def recall(aligner: Aligner, towers: Mapping[str, Tower], chosen: Mapping[str, Chosen]) -> float:
     """The mean of recall@1, 5 and 10 over both ways between all pairs of streams: what epochs are chosen by."""
     vectors = {name: embed_items(aligner, towers[name], chosen[name]) for name in towers}
-    found: list[float] = []
+    recalls: list[float] = []
     for a, b in both_ways(list(towers)):
         scores = retrieval_metrics(vectors[a], vectors[b], (chosen[a].rows, chosen[b].rows))
-        found += [scores[f"recall@{k}"] for k in (1, 5, 10)]
-    return float(np.mean(found))
+        recalls += [scores[f"recall@{k}"] for k in (1, 5, 10)]
+    return float(np.mean(recalls))
 
 
 def both_ways(names: Sequence[str]) -> list[tuple[str, str]]:

@@ -111,8 +111,8 @@ def _of_files(kind: str | None, why: str) -> Guess:
 
 
 def _tell_bytes(sample: Sequence[Any]) -> Guess | None:
-    found = [value.get("bytes") if isinstance(value, dict) else value for value in sample]
-    contents = [value for value in found if isinstance(value, bytes)]
+    raw = [value.get("bytes") if isinstance(value, dict) else value for value in sample]
+    contents = [value for value in raw if isinstance(value, bytes)]
     if len(contents) < MOST * len(sample):
         return None
     return _of_files(Counter(map(KINDS.of_bytes, contents)).most_common(1)[0][0], "bytes that begin as {} files do")

@@ -59,14 +59,14 @@ class LinkOptions:
                 raise BadArgument(f"Field {name!r} of kind links has no option {key!r}.{suggest(key, allowed)}")
         if not isinstance(options.get("path"), str):
             raise BadArgument(f"Field {name!r} of kind links needs `path`: the CSV file of its edges.")
-        found = cls(**options)
-        if not isinstance(found.neighbours, int) or isinstance(found.neighbours, bool) or found.neighbours < 1:
-            raise BadArgument(f"Field {name!r}: neighbours is a whole number of at least 1; got {found.neighbours!r}.")
-        if not isinstance(found.directed, bool):
-            raise BadArgument(f"Field {name!r}: directed is true or false; got {found.directed!r}.")
-        if found.across not in READS:
-            raise BadArgument(f"Field {name!r}: across is one of {', '.join(READS)}; got {found.across!r}.")
-        return found
+        parsed = cls(**options)
+        if not isinstance(parsed.neighbours, int) or isinstance(parsed.neighbours, bool) or parsed.neighbours < 1:
+            raise BadArgument(f"Field {name!r}: neighbours is a whole number of at least 1; got {parsed.neighbours!r}.")
+        if not isinstance(parsed.directed, bool):
+            raise BadArgument(f"Field {name!r}: directed is true or false; got {parsed.directed!r}.")
+        if parsed.across not in READS:
+            raise BadArgument(f"Field {name!r}: across is one of {', '.join(READS)}; got {parsed.across!r}.")
+        return parsed
 
 
 @dataclass
@@ -103,7 +103,7 @@ def read_links(table: Table, name: str, options: LinkOptions) -> Links:
                 f"Field {name!r}: {path.name} has no column {column!r}.{suggest(column, edges.data)} Its first line "
                 "must name its columns, and `source`, `target` and `weight` of the field say which are meant."
             )
-    found = Links(count=len(edges), faults=[f"{name}: {problem}" for problem in edges.problems[:SHOWN]])
+    links = Links(count=len(edges), faults=[f"{name}: {problem}" for problem in edges.problems[:SHOWN]])
     weights = edges.data[options.weight] if options.weight else ["1"] * len(edges)
     loops, unfit, lacking = [], [], 0
     for a, b, written in zip(edges.data[options.source], edges.data[options.target], weights):
@@ -115,16 +115,16 @@ def read_links(table: Table, name: str, options: LinkOptions) -> Links:
         elif weight is None or not 0 < weight < float("inf"):
             unfit.append(f"{a}-{b} ({written})")
         else:
-            found.join(a, b, weight)
+            links.join(a, b, weight)
             if not options.directed:
-                found.join(b, a, weight)
+                links.join(b, a, weight)
     if lacking:
-        found.faults.append(f"{name}: {lacking} edges lack an id and are left out.")
+        links.faults.append(f"{name}: {lacking} edges lack an id and are left out.")
     if loops:
-        found.faults.append(f"{name}: {len(loops)} edges join a row with itself ({_some(loops)}) and are left out.")
+        links.faults.append(f"{name}: {len(loops)} edges join a row with itself ({_some(loops)}) and are left out.")
     if unfit:
-        found.faults.append(f"{name}: {len(unfit)} edges have no weight above 0 ({_some(unfit)}) and are left out.")
-    return found
+        links.faults.append(f"{name}: {len(unfit)} edges have no weight above 0 ({_some(unfit)}) and are left out.")
+    return links
 
 
 def link_cells(table: Table, name: str, options: Mapping[str, Any]) -> list[dict[str, Any] | None]:
@@ -132,22 +132,22 @@ def link_cells(table: Table, name: str, options: Mapping[str, Any]) -> list[dict
 
     Whether a neighbour is known is settled where its features are (see `data.neighbours`).
     """
-    found = read_links(table, name, LinkOptions.of(name, options))
-    return [_cell(found.near.get(identifier)) for identifier in table.ids]
+    links = read_links(table, name, LinkOptions.of(name, options))
+    return [_cell(links.near.get(identifier)) for identifier in table.ids]
 
 
 def link_findings(table: Table, name: str, options: Mapping[str, Any]) -> list[str]:
     """What a user should know of an edge list, in words. Raises as `read_links` does."""
-    found = read_links(table, name, LinkOptions.of(name, options))
+    links = read_links(table, name, LinkOptions.of(name, options))
     known = set(table.ids)
-    named = set(found.near).union(*found.near.values()) if found.near else set()
-    lines = list(found.faults)
+    named = set(links.near).union(*links.near.values()) if links.near else set()
+    lines = list(links.faults)
     if strange := sorted(named - known):
         lines.append(
             f"{name}: {len(strange)} of {len(named)} ids in the edge list name no row of the table ({_some(strange)}); "
             "their edges are left out."
         )
-    isolated = [i for i in table.ids if not known.intersection(found.near.get(i, ()))]
+    isolated = [i for i in table.ids if not known.intersection(links.near.get(i, ()))]
     if len(isolated) == len(table):
         lines.append(f"{name}: no edge joins two rows of the table: are the ids those of its id column?")
     elif isolated:

@@ -90,15 +90,15 @@ def read_targets(given: Any, columns: Iterable[str]) -> dict[str, Spec | None]:
     if given is None:
         return {}
     pairs = given if isinstance(given, Mapping) else dict.fromkeys([given] if isinstance(given, str) else given)
-    found: dict[str, Spec | None] = {}
+    targets: dict[str, Spec | None] = {}
     for name, kind in pairs.items():
         known(name, columns, "the target")
         options = dict(kind) if isinstance(kind, Mapping) else {}
         spec = plain({"name": options.pop("kind", options.pop("name", None)), **options} if options else kind)
         if spec is not None:
             asked(name, spec)
-        found[name] = spec
-    return found
+        targets[name] = spec
+    return targets
 
 
 def known(column: Any, columns: Iterable[str], what: str) -> None:
@@ -134,8 +134,8 @@ def _load(source: str | Path | Mapping[str, Any]) -> Mapping[str, Any]:
     except yaml.YAMLError as error:
         raise BadData(f"The schema file {path} is not valid YAML: {error}.") from error
     if not isinstance(content, Mapping):
-        found = type(content).__name__
-        raise BadData(f"The schema file {path} must hold keys such as fields and target; it holds {found}.")
+        kind = type(content).__name__
+        raise BadData(f"The schema file {path} must hold keys such as fields and target; it holds {kind}.")
     return content
 
 
@@ -169,23 +169,23 @@ def _field(name: str, spec: Any, columns: list[str], prepared: bool) -> Describe
         return Described(kind, (row,) if row else (), options)
     listed = options.pop("columns", None)
     patterns = [name] if listed is None else [listed] if isinstance(listed, str) else list(listed)
-    found = tuple(dict.fromkeys(c for p in patterns for c in _matches(p, columns, f"field {name!r} in the schema")))
+    chosen = tuple(dict.fromkeys(c for p in patterns for c in _matches(p, columns, f"field {name!r} in the schema")))
     many = options.get("many", False)
     if not isinstance(many, bool):
         raise BadArgument(f"Field {name!r}: many is true (each column is an item of its own) or false; got {many!r}.")
-    if len(found) > 1 and not KINDS[kind].many and not many:
-        matches = ", ".join(found[:5])
+    if len(chosen) > 1 and not KINDS[kind].many and not many:
+        matches = ", ".join(chosen[:5])
         raise BadArgument(
-            f"Field {name!r} of kind {kind} takes one column; {len(found)} match: {matches}. To align several items a "
+            f"Field {name!r} of kind {kind} takes one column; {len(chosen)} match: {matches}. To align several items a "
             "row, say `many: true`."
         )
-    return Described(kind, found, options, frozenset(patterns) & set(columns))
+    return Described(kind, chosen, options, frozenset(patterns) & set(columns))
 
 
 def _matches(pattern: str, columns: list[str], what: str) -> list[str]:
     if pattern in columns:
         return [pattern]
-    found = [column for column in columns if fnmatchcase(column, pattern)]
-    if not found:
+    matched = [column for column in columns if fnmatchcase(column, pattern)]
+    if not matched:
         raise UnknownName(f"The table has no column {pattern!r}, named as {what}.{suggest(pattern, columns)}")
-    return found
+    return matched

@@ -221,7 +221,7 @@ def _inferred(
 
 
 def _leaks(table: Table, fields: Mapping[str, Field], targets: Mapping[str, Spec]) -> list[str]:
-    found = []
+    warnings = []
     for one in fields.values():
         if not one.about.is_record:
             continue
@@ -229,5 +229,5 @@ def _leaks(table: Table, fields: Mapping[str, Field], targets: Mapping[str, Spec
             for target, kind in targets.items():
                 numbers = asked(target, kind).scores == NUMBER
                 warning = leak(column, table.column(column), target, table.column(target), numbers=numbers)
-                found += [warning] if warning else []
-    return found
+                warnings += [warning] if warning else []
+    return warnings

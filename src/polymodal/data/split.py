@@ -69,7 +69,7 @@ def split_of_column(values: Sequence[Any], *, ids: Sequence[str] | None = None) 
 
     Raises `BadData` for a cell that is missing or names no part, or when no row is for training.
     """
-    found: dict[str, list[int]] = {part: [] for part in PARTS}
+    positions: dict[str, list[int]] = {part: [] for part in PARTS}
     for row, value in enumerate(values):
         name = SPLIT_NAMES.get(str(value).strip().lower())
         if name is None:
@@ -77,10 +77,10 @@ def split_of_column(values: Sequence[Any], *, ids: Sequence[str] | None = None) 
             near = "" if value is None else suggest(str(value), SPLIT_NAMES)
             which = ids[row] if ids is not None else row
             raise BadData(f"The split of row {which} {what}; it must be train, valid or test.{near}")
-        found[name].append(row)
-    if not found["train"]:
+        positions[name].append(row)
+    if not positions["train"]:
         raise BadData("The split column gives no row to train on: at least some must say 'train'.")
-    return {part: np.array(rows, dtype=np.int64) for part, rows in found.items()}
+    return {part: np.array(rows, dtype=np.int64) for part, rows in positions.items()}
 
 
 def strata(labels: Sequence[Any] | np.ndarray | None, n: int, *, bins: int = 10) -> np.ndarray:

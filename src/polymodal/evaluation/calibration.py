@@ -31,8 +31,8 @@ def reliability_bins(probability: np.ndarray, truth: np.ndarray, *, bins: int = 
     if not len(right):
         return []
     place = ((midranks(confidence, np.ones((len(right), 1)))[:, 0] - 0.5) / len(right) * bins).astype(np.int64)
-    found = [(confidence[place == b], right[place == b]) for b in range(bins)]
-    return [{"confidence": float(c.mean()), "accuracy": float(r.mean()), "count": len(c)} for c, r in found if len(c)]
+    binned = [(confidence[place == b], right[place == b]) for b in range(bins)]
+    return [{"confidence": float(c.mean()), "accuracy": float(r.mean()), "count": len(c)} for c, r in binned if len(c)]
 
 
 def scores_of(probability: np.ndarray, multilabel: bool = False) -> np.ndarray:

@@ -40,8 +40,8 @@ class Ranks:
 
     def metrics(self, k: Sequence[int] = (1, 5, 10)) -> dict[str, float]:
         """`recall@k` for each k, `map`, `median_rank`."""
-        found = {f"recall@{n}": float((self.first <= n).mean()) for n in k}
-        return {**found, "map": float(self.precision.mean()), "median_rank": float(np.median(self.first))}
+        recalls = {f"recall@{n}": float((self.first <= n).mean()) for n in k}
+        return {**recalls, "map": float(self.precision.mean()), "median_rank": float(np.median(self.first))}
 
     def intervals(
         self, k: Sequence[int] = (1, 5, 10), *, groups: np.ndarray | None = None, seed: int = 0, level: float = 0.95
@@ -92,17 +92,17 @@ def retrieval_ranks(queries: Any, corpus: Any, relevant: Relevant, *, chunk: int
     if chunk < 1:
         raise BadArgument(f"chunk is how many queries are taken at a time, 1 or more; got {chunk}.")
     tie = TIE[items.dtype.name] * float(np.linalg.norm(items, axis=1).max(initial=0.0))
-    found = []
+    judged = []
     for numbers, starts, chosen in _pairs(relevant, len(asked), len(items), chunk):
         step = max(1, BLOCK // max(1, len(items)))
         for begin in range(0, len(numbers), step):
             block = asked[numbers[begin : begin + step]]
             slack = tie * np.linalg.norm(block, axis=1)
             for i, row in enumerate(block @ items.T, start=begin):
-                found.append((numbers[i], *_judged(row, chosen[starts[i] : starts[i + 1]], slack[i - begin])))
-    if not found:
+                judged.append((numbers[i], *_judged(row, chosen[starts[i] : starts[i + 1]], slack[i - begin])))
+    if not judged:
         raise BadData(f"None of {len(asked)} queries has a relevant item among {len(items)}; nothing can be judged.")
-    query, first, precision = map(np.array, zip(*found))
+    query, first, precision = map(np.array, zip(*judged))
     return Ranks(query, first, precision)
 
 

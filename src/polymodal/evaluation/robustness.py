@@ -43,10 +43,10 @@ class Subsets:
 
     def to_json(self) -> list[dict[str, Any]]:
         """[{"streams", "mean", "low", "high"}], the empty subset left out, the largest first."""
-        found = [(s, d.interval()) for s, d in zip(subset_masks(self.names), self.draws) if s]
+        intervals = [(s, d.interval()) for s, d in zip(subset_masks(self.names), self.draws) if s]
         return [
             {"streams": list(s), "mean": i.mean, "low": i.low, "high": i.high}
-            for s, i in sorted(found, key=lambda x: -len(x[0]))
+            for s, i in sorted(intervals, key=lambda x: -len(x[0]))
         ]
 
 
@@ -91,14 +91,14 @@ def monotonicity_violations(subsets: Subsets, *, level: float = 0.95) -> list[Vi
     """
     streams = subset_masks(subsets.names)
     steps = [(j, k) for j in range(len(streams)) for k in range(len(subsets.names)) if not j >> k & 1]
-    found = []
+    tests = []
     for j, k in steps:
         more, less = subsets.draws[j | 1 << k], subsets.draws[j]
-        found.append(compare_draws(*((more, less) if subsets.metric.greater_is_better else (less, more)), level=level))
-    corrected = holm([f.p for f in found])
+        tests.append(compare_draws(*((more, less) if subsets.metric.greater_is_better else (less, more)), level=level))
+    corrected = holm([f.p for f in tests])
     worse = [
         Violation(streams[j], subsets.names[k], Paired(f.difference, f.low, f.high, float(p)))
-        for (j, k), f, p in zip(steps, found, corrected)
+        for (j, k), f, p in zip(steps, tests, corrected)
         if f.difference < 0 and p < 1 - level
     ]
     return sorted(worse, key=lambda v: v.difference.difference)

@@ -55,11 +55,11 @@ def _way(way: str, values: Mapping[str, Mapping[str, float]], items: Mapping[str
     query, corpus = way.split(" to ", 1)
     cells = []
     for name in COLUMNS:
-        found = values[name]
+        interval = values[name]
         rank = name == "median_rank"
-        ends = [plain(found[end], 1) if rank else share(found[end]) for end in ("low", "high")]
-        text = plain(found["mean"], 1) if rank else share(found["mean"])
-        cells.append({"text": text, "value": found["mean"], "interval": f"{ends[0]} – {ends[1]}"})
+        ends = [plain(interval[end], 1) if rank else share(interval[end]) for end in ("low", "high")]
+        text = plain(interval["mean"], 1) if rank else share(interval["mean"])
+        cells.append({"text": text, "value": interval["mean"], "interval": f"{ends[0]} – {ends[1]}"})
     return {
         "query": clean(query), "corpus": clean(corpus), "queries": count(items[query]),
         "searched": count(items[corpus]), "cells": cells,
@@ -89,7 +89,7 @@ def _sentences(metrics: Mapping[str, Any]) -> list[str]:
 def _shown(way: Mapping[str, Any]) -> dict[str, Any]:
     queries = []
     for query in way["queries"]:
-        found = [
+        hits = [
             {
                 "id": clean(f["id"]),
                 "right": f["right"],
@@ -100,7 +100,7 @@ def _shown(way: Mapping[str, Any]) -> dict[str, Any]:
         ]
         rank = f"found at rank {count(query['rank'])}" if query["rank"] else ""
         cells = cards(query["cells"], query["id"])
-        queries.append({"id": clean(query["id"]), "rank": rank, "cells": cells, "found": found})
+        queries.append({"id": clean(query["id"]), "rank": rank, "cells": cells, "found": hits})
     return {"query": clean(way["query"]), "corpus": clean(way["corpus"]), "queries": queries}
 
 

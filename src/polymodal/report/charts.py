@@ -256,15 +256,15 @@ def interactions(names: Sequence[str], pairs: Sequence[Row]) -> Canvas:
     for i in range(1, len(names)):
         canvas.text(0, (i - 0.5) * cell, words[i - 1])
         for j in range(i):
-            found = value.get(frozenset((names[i], names[j])))
-            strength = min(abs(found["mean"]) / strongest, 1.0) if found else 0.0
-            sure = found is not None and found.get("kind") in ("synergy", "redundancy")
-            color = (FOR if found["mean"] > 0 else AGAINST) if found and sure else GRID
+            pair = value.get(frozenset((names[i], names[j])))
+            strength = min(abs(pair["mean"]) / strongest, 1.0) if pair else 0.0
+            sure = pair is not None and pair.get("kind") in ("synergy", "redundancy")
+            color = (FOR if pair["mean"] > 0 else AGAINST) if pair and sure else GRID
             axes.fill_between([j + 0.03, j + 0.97], i - 0.97, i - 0.03, linewidth=0, color=color,
                               alpha=0.15 + 0.85 * strength if sure else 0.45)  # fmt: skip
-            if found:
+            if pair:
                 dark = sure and strength > 0.72
-                axes.text(j + 0.5, i - 0.5, _short(found["mean"]), ha="center", va="center_baseline", fontsize=font,
+                axes.text(j + 0.5, i - 0.5, _short(pair["mean"]), ha="center", va="center_baseline", fontsize=font,
                           color=CARD if dark else INK if sure else MUTED)  # fmt: skip
     for j, word in enumerate(shorten_all(names[:-1], 110.0 if turned else cell - 4, SIZE)):
         x, y = left + (j + 0.5) * cell, cell * size + 11

@@ -54,13 +54,13 @@ def _rows(diagnosis: Mapping[str, Any]) -> list[dict[str, Any]]:
         trained = after.get((a, b), {}).get("recall")
         probe = pairing["probe"] or {}
         for number, (query, corpus, key) in enumerate(((a, b, "forward"), (b, a, "backward"))):
-            found = {}
+            recalls = {}
             if probe.get(key):
-                found["before"] = probe[key][-1]
+                recalls["before"] = probe[key][-1]
             if trained and trained[number]:
-                found["after"] = trained[number][-1]
-            if found:
-                first = next(iter(found.values()))
+                recalls["after"] = trained[number][-1]
+            if recalls:
+                first = next(iter(recalls.values()))
                 name = f"{joined(query)} finds {joined(corpus)} in {first['k']}"
-                rows.append({"name": name, "found": found, "chance": first["chance"]})
+                rows.append({"name": name, "found": recalls, "chance": first["chance"]})
     return rows

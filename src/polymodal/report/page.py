@@ -38,15 +38,15 @@ def cards(cells: Iterable[Mapping[str, Any]], row: Any) -> list[dict[str, Any]]:
 
     Raises `BadData` for a picture or sound that is not a data URI.
     """
-    found = [{**dict.fromkeys(_CELL), **cell} for cell in cells]
-    for cell in found:
+    filled = [{**dict.fromkeys(_CELL), **cell} for cell in cells]
+    for cell in filled:
         for key, start in _MEDIA.items():
             if cell[key] is not None and not str(cell[key]).startswith(start):
                 raise BadData(
                     f"The {key} of stream {cell['stream']!r} in row {row!r} begins with {str(cell[key])[:24]!r}; a "
                     f"page holds its media itself, as {start}… (see `media.cell_card`)."
                 )
-    return found
+    return filled
 
 
 @cache

@@ -87,10 +87,10 @@ def _put(held: Index, space: Space, names: Sequence[str], piece: Table, told: di
     vectors: dict[str, Vectors] = {}
     problems: list[Problem] = []
     for name in names:
-        found, present = space.embed(name, some, problems=problems)
+        embedded, present = space.embed(name, some, problems=problems)
         which = space.items(name, some)
         there = np.flatnonzero(present)
-        vectors[name] = Vectors(which.row[there], found[there], [which.column[i] for i in there.tolist()])
+        vectors[name] = Vectors(which.row[there], embedded[there], [which.column[i] for i in there.tolist()])
     held.delete([piece.ids[i] for i in changed])
     columns = {name: [_kept(value) for value in values] for name, values in some.data.items()}
     columns[BASE] = [str(base) for base in some.bases]
@@ -132,15 +132,15 @@ def streams_of(space: Space, table: Table, asked: Sequence[str] | None) -> list[
         if len(set(asked)) < len(asked) or not asked:
             raise BadArgument(f"streams names each stream once, at least one; got {', '.join(asked) or 'none'}.")
         return list(asked)
-    found = []
+    streams = []
     for name in space.streams:
         field = space.field(name)
         if "array" in field.options or any(column in table.data for column in field.columns):
-            found.append(name)
-    if not found:
+            streams.append(name)
+    if not streams:
         wanted = "; ".join(f"{n} reads {', '.join(space.field(n).columns)}" for n in space.streams)
         raise BadData(f"{table.name} has no column of the run's streams ({wanted}).")
-    return found
+    return streams
 
 
 def _pieces(table: Table) -> Iterator[Table]:
@@ -152,8 +152,8 @@ def _digests(table: Table, items: Mapping[str, Items]) -> list[str]:
     """A digest of each row's columns and of the cells of its streams, files by their content."""
     columns = [{name: _kept(values[i]) for name, values in table.data.items()} for i in range(len(table))]
     contents: list[list[str]] = [[] for _ in columns]
-    for found in items.values():
-        for row, digest in zip(found.row.tolist(), digest_cells(_cell(found, i) for i in range(len(found)))):
+    for stream in items.values():
+        for row, digest in zip(stream.row.tolist(), digest_cells(_cell(stream, i) for i in range(len(stream)))):
             contents[row].append(digest.tobytes().hex())
     return [fingerprint([row, cells]) for row, cells in zip(columns, contents)]
 

@@ -99,8 +99,8 @@ def classify(
     for place in np.flatnonzero(present):  # of several items of a row, each class takes the nearest
         row = int(items.row[place])
         scores[row] = np.fmax(scores[row], centres @ vectors[place])
-    found = Classified(table.ids, names, scores, asked, asking, problems)
-    return found if target is None else _judged(found, table.column(target), target)
+    scored = Classified(table.ids, names, scores, asked, asking, problems)
+    return scored if target is None else _judged(scored, table.column(target), target)
 
 
 def class_vectors(space: Space, by: str, names: Sequence[str], templates: Sequence[str]) -> np.ndarray:
@@ -128,8 +128,8 @@ def _one(given: str | None, fitting: Sequence[str], option: str, what: str) -> s
     return fitting[0]
 
 
-def _judged(found: Classified, labels: Sequence[Any], target: str) -> Classified:
-    known = {name.casefold(): i for i, name in enumerate(found.classes)}
+def _judged(scored: Classified, labels: Sequence[Any], target: str) -> Classified:
+    known = {name.casefold(): i for i, name in enumerate(scored.classes)}
     places = np.array([-1 if v is None else known.get(str(v).strip().casefold(), -1) for v in labels], dtype=np.int64)
     unknown = {str(v) for v, place in zip(labels, places) if v is not None and place < 0}
     if unknown:
@@ -137,11 +137,11 @@ def _judged(found: Classified, labels: Sequence[Any], target: str) -> Classified
             f"Column {target!r} holds {len(unknown)} labels that are no class given, among them {min(unknown)!r}. "
             "Write classes as the column does, or give a table of those rows only."
         )
-    places[~np.isfinite(found.scores).all(1)] = -1
+    places[~np.isfinite(scored.scores).all(1)] = -1
     if not (places >= 0).any():
-        raise BadData(f"No row has both a label in {target!r} and a usable {found.stream!r}; accuracy cannot be told.")
-    shown = np.nan_to_num(found.scores)
+        raise BadData(f"No row has both a label in {target!r} and a usable {scored.stream!r}; accuracy cannot be told.")
+    shown = np.nan_to_num(scored.scores)
     interval = bootstrap(Accuracy(), places, shown[None], seed=0)
     counts = np.bincount(places[places >= 0])
-    values: Mapping[str, Any] = {**found.__dict__, "accuracy": interval, "chance": float(counts.max() / counts.sum())}
+    values: Mapping[str, Any] = {**scored.__dict__, "accuracy": interval, "chance": float(counts.max() / counts.sum())}
     return Classified(**values)

@@ -113,8 +113,8 @@ class Corpus:
     def items(self, identifier: str) -> dict[str, list[int]]:
         """The items of each stream that the row has. Raises `UnknownName`."""
         row = self.number(identifier)
-        found = {name: self._items.get((row, number), []) for number, name in enumerate(self.streams)}
-        return {name: items for name, items in found.items() if items}
+        by_stream = {name: self._items.get((row, number), []) for number, name in enumerate(self.streams)}
+        return {name: items for name, items in by_stream.items() if items}
 
     def values(self, row: int) -> dict[str, Any]:
         """The row's columns, without those that are missing in it."""
@@ -218,9 +218,9 @@ def _number(value: Any) -> float:
 
 
 def _texts(values: Sequence[Any]) -> np.ndarray:
-    found = np.empty(len(values), dtype=object)
-    found[:] = [value if value is None or isinstance(value, str) else _text(value) for value in values]
-    return found
+    texts = np.empty(len(values), dtype=object)
+    texts[:] = [value if value is None or isinstance(value, str) else _text(value) for value in values]
+    return texts
 
 
 def _text(value: Any) -> str:

@@ -29,7 +29,7 @@ def search(
         elif count * SPARSE < len(vectors):
             listed = np.flatnonzero(allowed)
     total = len(vectors) if listed is None else len(listed)
-    found = np.full((len(queries), k), -1, dtype=np.int64), np.full((len(queries), k), -np.inf, dtype=np.float32)
+    top = np.full((len(queries), k), -1, dtype=np.int64), np.full((len(queries), k), -np.inf, dtype=np.float32)
     step = max(_GROUP * k, BLOCK // max(1, len(queries)))
     for start in range(0, total, step):
         piece = slice(start, min(start + step, total))
@@ -42,8 +42,8 @@ def search(
         places, best = largest(scores, k)
         numbers = places + start if listed is None else listed[piece][places]
         block = np.where(places < 0, -1, numbers), best
-        found = block if step >= total else merge(found, block, k)
-    return found
+        top = block if step >= total else merge(top, block, k)
+    return top
 
 
 def largest(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -58,8 +58,8 @@ class Graph:
         `recall` is the recall@10 to reach. Needs the extra `search`.
         """
         faiss = require("faiss", "search")
-        found = faiss.IndexHNSWSQ(vectors.shape[1], faiss.ScalarQuantizer.QT_bf16, LINKS, faiss.METRIC_INNER_PRODUCT)
-        found.hnsw.efConstruction = BUILD_BREADTH
+        index = faiss.IndexHNSWSQ(vectors.shape[1], faiss.ScalarQuantizer.QT_bf16, LINKS, faiss.METRIC_INNER_PRODUCT)
+        index.hnsw.efConstruction = BUILD_BREADTH
         rng = np.random.default_rng(seed)
         living = np.flatnonzero(alive)
         held = rng.choice(living, min(PROBES, len(living) // 10), replace=False)
@@ -67,11 +67,11 @@ class Graph:
         kept[held] = False
         order = np.concatenate([np.flatnonzero(kept), held])
         built = np.flatnonzero(kept)
-        found.train(vectors)
-        found.add(vectors[built])
-        graph = cls(found, order, Facts(generation, len(vectors), calibrated, 0, 0.0))
+        index.train(vectors)
+        index.add(vectors[built])
+        graph = cls(index, order, Facts(generation, len(vectors), calibrated, 0, 0.0))
         graph.facts = graph._measured(vectors, held, kept & alive, recall)
-        found.add(vectors[held])
+        index.add(vectors[held])
         return graph
 
     def search(self, queries: np.ndarray, k: int, allowed: np.ndarray | None) -> np.ndarray:
@@ -84,10 +84,10 @@ class Graph:
         if allowed is not None and not allowed.all():
             bits = np.packbits(allowed[self._order[: self._index.ntotal]], bitorder="little")
             options["sel"] = faiss.IDSelectorBitmap(bits)
-        _, found = self._index.search(
+        _, numbers = self._index.search(
             np.ascontiguousarray(queries, np.float32), count, params=faiss.SearchParametersHNSW(**options)
         )
-        return np.where(found < 0, -1, self._order[found])
+        return np.where(numbers < 0, -1, self._order[numbers])
 
     def _measured(self, vectors: np.ndarray, held: np.ndarray, allowed: np.ndarray, wanted: float) -> Facts:
         """The least breadth that reaches the recall asked for, on items that the graph does not hold."""
@@ -95,8 +95,8 @@ class Graph:
         truth, _ = exact.search(queries, vectors, allowed, 10)
         breadth, recall = 32, 1.0
         while len(held):
-            found = rescored(queries, vectors, self._candidates(queries, 40, allowed, breadth), 10)[0]
-            recall = float(np.mean([len(set(a) & set(b)) / max(1, (b >= 0).sum()) for a, b in zip(found, truth)]))
+            hits = rescored(queries, vectors, self._candidates(queries, 40, allowed, breadth), 10)[0]
+            recall = float(np.mean([len(set(a) & set(b)) / max(1, (b >= 0).sum()) for a, b in zip(hits, truth)]))
             if recall >= wanted or breadth >= MOST_BREADTH:
                 break
             breadth *= 2
@@ -127,8 +127,8 @@ class Graph:
             return None
         faiss = require("faiss", "search")
         cut = len(body) - 8 * facts.items
-        found = faiss.deserialize_index(np.frombuffer(body[:cut], np.uint8))
-        return cls(found, np.frombuffer(body[cut:], "<i8").astype(np.int64), facts)
+        index = faiss.deserialize_index(np.frombuffer(body[:cut], np.uint8))
+        return cls(index, np.frombuffer(body[cut:], "<i8").astype(np.int64), facts)
 
 
 def rescored(

@@ -124,12 +124,12 @@ class Index:
     def notes(self) -> list[str]:
         """What the user should know: an unfinished write that was passed over, a graph that cannot be used."""
         torn = self._journal.torn
-        found = [f"{torn:,} bytes of a write that was never finished are passed over"] if torn else []
+        notes = [f"{torn:,} bytes of a write that was never finished are passed over"] if torn else []
         if self._graph is not None and self._graph.facts.calibrated != (self._calibration() is not None):
-            found.append(
+            notes.append(
                 "the gap is calibrated otherwise than when the graph was built; search is exact until it is rebuilt"
             )
-        return found + self._graph_notes
+        return notes + self._graph_notes
 
     def counts(self) -> dict[str, int]:
         """Items of each stream."""
@@ -277,12 +277,12 @@ class Index:
         assert self._graph is not None
         held = self._graph.facts.items
         candidates = self._graph.search(queries, k, allowed[:held])
-        found = rescored(queries, self.corpus.vectors, candidates, k, adjust)
+        hits = rescored(queries, self.corpus.vectors, candidates, k, adjust)
         if held < len(allowed):  # what came after the graph was built
             fresh = allowed.copy()
             fresh[:held] = False
-            found = exact.merge(found, exact.search(queries, self.corpus.vectors, fresh, k, adjust), k)
-        return Found(*found, True)
+            hits = exact.merge(hits, exact.search(queries, self.corpus.vectors, fresh, k, adjust), k)
+        return Found(*hits, True)
 
     def describe(self, item: int) -> dict[str, Any]:
         """`id`, `stream` and `part` (the column it comes from) of an item."""
@@ -327,13 +327,13 @@ class Index:
         if not path.exists():
             return None
         try:
-            found = Graph.load(path, self.head["generation"])
+            graph = Graph.load(path, self.head["generation"])
         except MissingExtra as error:
             self._graph_notes = [f"search is exact: {error}"]
             return None
-        if found is None:
+        if graph is None:
             self._graph_notes = ["the graph does not belong to the index as it is; search is exact until it is rebuilt"]
-        return found
+        return graph
 
     def _state(self) -> tuple[int, int, int]:
         status = (self.folder / "items.journal").stat()

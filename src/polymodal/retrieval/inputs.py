@@ -27,13 +27,13 @@ def unique(ids: Sequence[str]) -> list[str]:
 
 def unit(vectors: Any, dim: int, what: str) -> np.ndarray:
     """float32 [n, dim] of length one. Raises `BadData` for another width, and for zero or infinite vectors."""
-    found = np.atleast_2d(np.asarray(vectors, dtype=np.float32))
-    if found.ndim != 2 or found.shape[1] != dim:
+    rows = np.atleast_2d(np.asarray(vectors, dtype=np.float32))
+    if rows.ndim != 2 or rows.shape[1] != dim:
         raise BadData(f"Vectors of this index have {dim} numbers; got {list(np.shape(vectors))} for {what}.")
-    length = np.linalg.norm(found, axis=1, keepdims=True)
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
     if not np.isfinite(length).all() or (length == 0).any():
         raise BadData(f"Some of {what} are zero or not finite: they have no direction. Leave missing items out.")
-    return found if np.abs(length - 1).max(initial=0) < ONE else found / length
+    return rows if np.abs(length - 1).max(initial=0) < ONE else rows / length
 
 
 def as_put(

@@ -222,11 +222,11 @@ def _resume(file: BinaryIO, place: int, size: int) -> int | None:
         return place + _HEADER.size + header[0]  # all of it was written, and then it changed
     file.seek(place + 1)
     rest = file.read()
-    found = rest.find(_MARK)
-    while found >= 0:
-        if _record(file, place + 1 + found) is not None:
-            return place + 1 + found
-        found = rest.find(_MARK, found + 1)
+    offset = rest.find(_MARK)
+    while offset >= 0:
+        if _record(file, place + 1 + offset) is not None:
+            return place + 1 + offset
+        offset = rest.find(_MARK, offset + 1)
     return None
 
 

@@ -70,13 +70,13 @@ def _question(results: Results) -> dict[str, Any]:
     """The cells of what was asked, as a row of the page."""
     query, space = results.query, results.search.space
     if query.kind == "row":
-        found = _shown(results, [query.value])[query.value]
+        shown = _shown(results, [query.value])[query.value]
     elif KINDS[query.kind].cell == "file" and query.stream is not None:
         cell = Path(query.value).absolute() if isinstance(query.value, str | Path) else query.value
-        found = [_card(space, query.stream, query.stream, cell)]
+        shown = [_card(space, query.stream, query.stream, cell)]
     else:
-        found = []
-    return {"id": "asked", "how": _how(query.kind), "cells": cards(found, "asked")}
+        shown = []
+    return {"id": "asked", "how": _how(query.kind), "cells": cards(shown, "asked")}
 
 
 def _how(kind: str) -> str:
@@ -89,7 +89,7 @@ def _shown(results: Results, ids: Sequence[str]) -> dict[str, list[dict[str, Any
     """The cells of the rows as the page shows them, by id."""
     space, index = results.search.space, results.search.index
     table = _table(results, ids)
-    found: dict[str, list[dict[str, Any]]] = {identifier: [] for identifier in ids}
+    by_id: dict[str, list[dict[str, Any]]] = {identifier: [] for identifier in ids}
     order = list(KINDS)
     streams = sorted(index.streams, key=lambda name: order.index(index.streams[name]))
     for name in streams:
@@ -106,8 +106,8 @@ def _shown(results: Results, ids: Sequence[str]) -> dict[str, list[dict[str, Any
                 if cell is None:
                     continue
                 card = _card(space, name, items.column[place], cell)
-            found[ids[int(items.row[place])]].append(card)
-    return found
+            by_id[ids[int(items.row[place])]].append(card)
+    return by_id
 
 
 def _parted(cells: Sequence[dict[str, Any]], hit: Hit) -> dict[str, Any]:

@@ -133,7 +133,7 @@ class Search:
         started = time.perf_counter()
         wanted, hits = k, []
         while True:
-            found = self.index.nearest(
+            nearest = self.index.nearest(
                 asked.vector,
                 wanted,
                 stream=asked.stream,
@@ -143,12 +143,12 @@ class Search:
                 without=without,
                 approximate=approximate,
             )
-            hits = self._hits(found, k)
-            if len(hits) == k or (found.items[0] < 0).any():
+            hits = self._hits(nearest, k)
+            if len(hits) == k or (nearest.items[0] < 0).any():
                 break
             wanted *= 4
         seconds = time.perf_counter() - started
-        return Results(asked, hits, seconds, found.approximate, len(self.index), notes, self)
+        return Results(asked, hits, seconds, nearest.approximate, len(self.index), notes, self)
 
     def query(self, asked: Mapping[str, Any], by: str | None = None) -> Query:
         """The vector [1, D] of what is asked. Raises as `search`."""
@@ -207,9 +207,9 @@ class Search:
         stream = by or next(iter(vectors))
         return Query("row", identifier, stream, vectors[stream].mean(0, keepdims=True))
 
-    def _hits(self, found: Found, k: int) -> list[Hit]:
+    def _hits(self, nearest: Found, k: int) -> list[Hit]:
         hits: dict[str, Hit] = {}
-        for item, score in zip(found.items[0].tolist(), found.scores[0].tolist()):
+        for item, score in zip(nearest.items[0].tolist(), nearest.scores[0].tolist()):
             if item < 0 or len(hits) == k:
                 break
             said = self.index.describe(item)

@@ -70,10 +70,10 @@ class _Parser:
         self.at = 0
 
     def parsed(self) -> Condition:
-        found = self._any()
+        condition = self._any()
         if self._kind() != "end":
             raise self._error("Expected `and`, `or` or the end")
-        return found
+        return condition
 
     def _any(self) -> Condition:
         parts = [self._all()]
@@ -104,11 +104,11 @@ class _Parser:
             return _is_missing(self._as_column(left), bool(negated))
         negated = self._take("not")
         if self._take("in"):
-            found = _one_of(self._as_column(left), self._list())
-            return _not(found) if negated else found
+            condition = _one_of(self._as_column(left), self._list())
+            return _not(condition) if negated else condition
         if self._take("contains"):
-            found = _contains(self._as_column(left), self._literal())
-            return _not(found) if negated else found
+            condition = _contains(self._as_column(left), self._literal())
+            return _not(condition) if negated else condition
         if negated:
             raise self._error("Expected `in` or `contains` after `not`")
         parts = []
@@ -148,11 +148,11 @@ class _Parser:
 
     def _list(self) -> list[Any]:
         self._expect("(")
-        found = [self._literal()]
+        values = [self._literal()]
         while self._take(","):
-            found.append(self._literal())
+            values.append(self._literal())
         self._expect(")")
-        return found
+        return values
 
     def _as_column(self, operand: _Operand) -> str:
         if operand.column is None:
@@ -195,7 +195,7 @@ class _Operand:
 
 
 def _tokens(text: str) -> list[tuple[str, str, int]]:
-    found, place = [], 0
+    tokens, place = [], 0
     while text[place:].strip():
         match = _TOKEN.match(text, place)
         if match is None:
@@ -204,9 +204,9 @@ def _tokens(text: str) -> list[tuple[str, str, int]]:
             hint = " A quote is not closed." if rest[0] in "\"'`" else ""
             raise BadArgument(f"The filter {text!r} cannot be read from character {at + 1} on: {rest[:20]!r}.{hint}")
         kind = str(match.lastgroup)
-        found.append((kind, match[kind], match.start(kind)))
+        tokens.append((kind, match[kind], match.start(kind)))
         place = match.end()
-    return [*found, ("end", "", len(text))]
+    return [*tokens, ("end", "", len(text))]
 
 
 def _structured(where: Mapping[str, Any]) -> Condition:
@@ -300,8 +300,8 @@ def _given(texts: np.ndarray) -> np.ndarray:
 
 def _not(condition: Condition) -> Condition:
     def answer(columns: Columns) -> Answer:
-        found = condition(columns)
-        return Answer(found.no, found.yes)
+        inner = condition(columns)
+        return Answer(inner.no, inner.yes)
 
     return answer
 
@@ -310,8 +310,8 @@ def _joined(parts: list[Condition], *, every: bool) -> Condition:
     """All of them, or any of them: by De Morgan one is the other with yes and no exchanged."""
 
     def answer(columns: Columns) -> Answer:
-        found = [part(columns) for part in parts]
-        yes, no = np.stack([a.yes for a in found]), np.stack([a.no for a in found])
+        answers = [part(columns) for part in parts]
+        yes, no = np.stack([a.yes for a in answers]), np.stack([a.no for a in answers])
         both, either = np.logical_and.reduce, np.logical_or.reduce
         return Answer(both(yes), either(no)) if every else Answer(either(yes), both(no))
 

@@ -73,7 +73,7 @@ def examine(table: Table, one: Field, reader: Reader | None = None) -> Examined:
 
 def misfits(table: Table, columns: Iterable[str]) -> list[Problem]:
     """Cells that are no number in a column of numbers, or no date in a column of dates."""
-    found = []
+    problems = []
     for column in columns:
         kind = tell(table, column).kind
         values = table.column(column)
@@ -82,8 +82,8 @@ def misfits(table: Table, columns: Iterable[str]) -> list[Problem]:
         number = Notation.of(values).number
         for row, value in enumerate(values):
             if value is not None and not (looks_like_date(value) if kind == "date" else number(value) is not None):
-                found.append(Problem(table.ids[row], column, f"is {str(value)[:40]!r} in a column of {kind}s"))
-    return found
+                problems.append(Problem(table.ids[row], column, f"is {str(value)[:40]!r} in a column of {kind}s"))
+    return problems
 
 
 def _examine_cell(cell: Any, kind: Kind, reader: Reader | None, pictures: dict[bytes, np.ndarray]) -> bytes:

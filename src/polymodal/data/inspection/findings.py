@@ -85,10 +85,10 @@ class Inspection:
         for problem in problems:
             by_column[problem.column].append(problem)
         lines = []
-        for column, found in by_column.items():
-            lines.append(f"{column or 'rows'}: {len(found):,}")
-            lines += [f"  {problem.row}: {problem.reason}" for problem in found[:most]]
-            lines += [f"  and {len(found) - most:,} more"] if len(found) > most else []
+        for column, faults in by_column.items():
+            lines.append(f"{column or 'rows'}: {len(faults):,}")
+            lines += [f"  {problem.row}: {problem.reason}" for problem in faults[:most]]
+            lines += [f"  and {len(faults) - most:,} more"] if len(faults) > most else []
         return lines
 
     def _duplicates(self, most: int) -> list[str]:
@@ -96,11 +96,11 @@ class Inspection:
         for doubled in self.duplicates:
             kinds[doubled.stream, doubled.likeness].append(doubled)
         lines = []
-        for (stream, likeness), found in kinds.items():
-            rows = sum(len(doubled.ids) for doubled in found)
+        for (stream, likeness), sets in kinds.items():
+            rows = sum(len(doubled.ids) for doubled in sets)
             said = "the same" if likeness == "same" else "nearly the same"
-            lines.append(f"{stream or 'whole rows'}: {rows:,} rows hold {said} in {len(found):,} sets")
-            lines += [f"  {_some(doubled.ids, most)}" for doubled in found[:most]]
+            lines.append(f"{stream or 'whole rows'}: {rows:,} rows hold {said} in {len(sets):,} sets")
+            lines += [f"  {_some(doubled.ids, most)}" for doubled in sets[:most]]
         return lines
 
     def _leaks(self, most: int) -> list[str]:
@@ -109,9 +109,9 @@ class Inspection:
             kinds[leak.stream, leak.likeness].append(leak)
         lines = []
         words = {"same": "equal across splits", "near": "nearly equal across splits", "group": "split apart"}
-        for (stream, likeness), found in kinds.items():
-            lines.append(f"{stream or 'whole rows'}: {len(found):,} sets are {words[likeness]}")
-            for leak in found[:most]:
+        for (stream, likeness), sets in kinds.items():
+            lines.append(f"{stream or 'whole rows'}: {len(sets):,} sets are {words[likeness]}")
+            for leak in sets[:most]:
                 lines.append("  " + "; ".join(f"{part}: {_some(ids, most)}" for part, ids in leak.parts.items()))
         return lines
 

@@ -78,12 +78,12 @@ def opened(source: Path | bytes) -> Iterator[BinaryIO]:
 
 def _regular(path: Path) -> BinaryIO:
     try:
-        found = path.stat()
-        if stat.S_ISDIR(found.st_mode):
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
             raise IsADirectoryError(errno.EISDIR, "a folder")
-        if not stat.S_ISREG(found.st_mode):
+        if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "no regular file")
-        if found.st_size:
+        if status.st_size:
             return path.open("rb")
     except FileNotFoundError as error:
         if path.is_symlink():
@@ -138,12 +138,12 @@ def looks_like(content: bytes) -> str:
         return f"; it looks like {what}{OR_AGAIN}"
     if head.startswith(b"<?xml") and b"<svg" in head:
         head = b"<svg"
-    found = next((what for start, what in _BEGINNINGS if head.startswith(start)), "")
-    if not found and not content.strip(b"\0"):
-        found = f"nothing but zero bytes, as a copy that was broken off: {AGAIN}"
-    if not found and head.decode("utf-8", "replace").isprintable() and b"\0" not in content[:512]:
-        found = "plain text: check that the path names the right file"
-    return f"; it looks like {found}" if found else f": {AGAIN}"
+    form = next((what for start, what in _BEGINNINGS if head.startswith(start)), "")
+    if not form and not content.strip(b"\0"):
+        form = f"nothing but zero bytes, as a copy that was broken off: {AGAIN}"
+    if not form and head.decode("utf-8", "replace").isprintable() and b"\0" not in content[:512]:
+        form = "plain text: check that the path names the right file"
+    return f"; it looks like {form}" if form else f": {AGAIN}"
 
 
 def missing_bytes(stream: BinaryIO) -> int:

@@ -41,12 +41,12 @@ def distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def _close(codes: np.ndarray, group: np.ndarray, radius: int) -> np.ndarray:
     """[2, E]: pairs of a group within the radius; a block of rows at a time, so that memory stays small."""
-    found = [np.zeros((2, 0), np.int64)]
+    pairs = [np.zeros((2, 0), np.int64)]
     step = max(1, (1 << 20) // max(len(group), 1))
     for start in range(0, len(group) - 1, step):
         rows = group[start : start + step]
         near = distance(codes[rows][:, None], codes[group][None]) <= radius
         i, j = np.nonzero(near)
         later = i + start < j
-        found.append(np.stack([rows[i[later]], group[j[later]]]))
-    return np.concatenate(found, axis=1)
+        pairs.append(np.stack([rows[i[later]], group[j[later]]]))
+    return np.concatenate(pairs, axis=1)

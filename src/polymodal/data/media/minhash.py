@@ -21,7 +21,7 @@ def signatures(texts: Sequence[str], hashes: int = 128, *, seed: int = 0) -> np.
     rng = np.random.default_rng(seed)
     factor = rng.integers(1, 1 << 32, hashes, dtype=np.uint32) | np.uint32(1)
     offset = rng.integers(0, 1 << 32, hashes, dtype=np.uint32)
-    found = np.empty((len(texts), hashes), np.uint16)
+    minima = np.empty((len(texts), hashes), np.uint16)
     encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
     start = 0
     while start < len(encoded):
@@ -34,9 +34,9 @@ def signatures(texts: Sequence[str], hashes: int = 128, *, seed: int = 0) -> np.
             mixed = shingles * factor[i] + offset[i]
             mixed ^= mixed >> np.uint32(15)  # the low bits of a product alone are poor
             mixed *= np.uint32(0x2C1B3C6D)
-            found[start:stop, i] = np.minimum.reduceat(mixed, first)
+            minima[start:stop, i] = np.minimum.reduceat(mixed, first)
         start = stop
-    return found
+    return minima
 
 
 def _shingles(encoded: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
@@ -104,16 +104,16 @@ def _packed(columns: np.ndarray) -> np.ndarray:
     return key
 
 
-def _alike(found: np.ndarray, a: np.ndarray, b: np.ndarray, least: np.ndarray) -> np.ndarray:
+def _alike(minima: np.ndarray, a: np.ndarray, b: np.ndarray, least: np.ndarray) -> np.ndarray:
     """[2, E]: those of the pairs whose signatures agree in at least the share of places that both texts ask for."""
-    near = _enough(found, a, b, least)
+    near = _enough(minima, a, b, least)
     return np.stack([a[near], b[near]])
 
 
-def _enough(found: np.ndarray, a: np.ndarray, b: np.ndarray, least: np.ndarray) -> np.ndarray:
+def _enough(minima: np.ndarray, a: np.ndarray, b: np.ndarray, least: np.ndarray) -> np.ndarray:
     """[E] bool: whether the texts of each pair agree in enough places; a text is like itself."""
     near = np.empty(len(a), bool)
     for i in range(0, len(a), 1 << 16):
         one, other = a[i : i + (1 << 16)], b[i : i + (1 << 16)]
-        near[i : i + (1 << 16)] = (found[one] == found[other]).mean(1) >= np.maximum(least[one], least[other])
+        near[i : i + (1 << 16)] = (minima[one] == minima[other]).mean(1) >= np.maximum(least[one], least[other])
     return near

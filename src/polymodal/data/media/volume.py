@@ -149,18 +149,18 @@ def _of_frames(data: Any, sequence: str, name: str) -> list[Any]:
     if data.get(name) is not None:
         return [data.get(name)]
     for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
-        found = [(frame.get(sequence) or [{}])[0].get(name) for frame in data.get(groups) or ()]
-        if any(value is not None for value in found):
-            return found
+        values = [(frame.get(sequence) or [{}])[0].get(name) for frame in data.get(groups) or ()]
+        if any(value is not None for value in values):
+            return values
     return [None]
 
 
 def _by_frame(pixels: np.ndarray, values: list[float]) -> np.ndarray:
     """The values in the shape of the pixels: one for all, or one a frame."""
-    found = np.array(values, np.float32)
-    if len(found) not in (1, len(pixels)) or pixels.ndim < 3:
-        return found[:1]
-    return found.reshape(-1, *[1] * (pixels.ndim - 1))
+    numbers = np.array(values, np.float32)
+    if len(numbers) not in (1, len(pixels)) or pixels.ndim < 3:
+        return numbers[:1]
+    return numbers.reshape(-1, *[1] * (pixels.ndim - 1))
 
 
 def _window(data: Any) -> tuple[float, float] | None:

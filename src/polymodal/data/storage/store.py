@@ -87,15 +87,15 @@ class Store:
 
     def view(self, group: str, keys: np.ndarray) -> View:
         """What the group holds for each of `keys` [N, 16], equal keys allowed. Raises `BadData` when it lacks some."""
-        found = self._group(group)
-        places = found.find(_words(keys))
+        held = self._group(group)
+        places = held.find(_words(keys))
         if (places < 0).any():
             raise BadData(
                 f"The store {self.root} lacks {int((places < 0).sum())} of {len(places)} cells of group {group}. They "
                 "were cleared or never written; run what made them again."
             )
         try:
-            return View(found.segments, found.owner[places], found.offset[places], found.layout)
+            return View(held.segments, held.owner[places], held.offset[places], held.layout)
         except FileNotFoundError as error:
             raise BadData(f"Group {group} of the store {self.root} was cleared just now; run again.") from error
 
@@ -190,11 +190,11 @@ class Store:
 
     def _named(self, prefix: str) -> str:
         names = self.groups()
-        found = [name for name in names if name.startswith(prefix)] if prefix else []
-        if len(found) != 1:
-            fault = "Several groups begin with" if found else "The store has no group"
+        matched = [name for name in names if name.startswith(prefix)] if prefix else []
+        if len(matched) != 1:
+            fault = "Several groups begin with" if matched else "The store has no group"
             raise UnknownName(f"{fault} {prefix!r}.{suggest(prefix, names)}")
-        return found[0]
+        return matched[0]
 
     def _group(self, group: str) -> Group:
         known = self._open.setdefault(group, Group(self._folder(group)))
@@ -271,12 +271,12 @@ class View:
         order = np.argsort(owner, kind="stable")
         cuts = np.flatnonzero(np.diff(owner[order])) + 1
         parts = np.split(order, cuts) if len(order) else []
-        found = {name: np.empty((len(rows), *self._layout[name][1]), self._layout[name][0]) for name in wanted}
+        copies = {name: np.empty((len(rows), *self._layout[name][1]), self._layout[name][0]) for name in wanted}
         for part in parts:
             arrays = self._arrays[owner[part[0]]]
             for name in wanted:
-                found[name][part] = arrays[name].take(offset[part], axis=0)
-        return found
+                copies[name][part] = arrays[name].take(offset[part], axis=0)
+        return copies
 
     def load(self) -> dict[str, np.ndarray]:
         """All rows, in memory."""

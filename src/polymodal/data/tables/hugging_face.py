@@ -65,12 +65,12 @@ def _columns(dataset: Any, limit: int | None) -> dict[str, list[Any]]:
 
 
 def _references(plain: Any, column: str) -> list[Any]:
-    found: list[Any] = []
+    cells: list[Any] = []
     for start in range(0, len(plain), 256):
         values = plain[start : start + 256].column(column).combine_chunks()
         for row, (name, null) in enumerate(zip(*names_and_nulls(values)), start=start):
-            found.append((name or None) if null else ArrowCell(name or "", plain, column, row))
-    return found
+            cells.append((name or None) if null else ArrowCell(name or "", plain, column, row))
+    return cells
 
 
 @dataclass(frozen=True, slots=True, eq=False)

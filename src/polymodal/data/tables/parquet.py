@@ -49,18 +49,18 @@ def holds_bytes(kind: pyarrow.DataType) -> bool:
 
 def _references(file: Any, path: Path, column: str, limit: int | None) -> list[Any]:
     """One reference a row, None where the cell is null. One row group is in memory at a time."""
-    found: list[Any] = []
+    cells: list[Any] = []
     for group in range(file.num_row_groups):
-        if limit is not None and len(found) >= limit:
+        if limit is not None and len(cells) >= limit:
             break
         values = file.read_row_group(group, columns=[column]).column(0).combine_chunks()
         names, nulls = names_and_nulls(values)
         for row, (name, null) in enumerate(zip(names, nulls)):
             if null:
-                found.append(name or None)  # a structure without bytes still names its file
+                cells.append(name or None)  # a structure without bytes still names its file
             else:
-                found.append(ParquetCell(name or "", path, column, group, row))
-    return found[:limit]
+                cells.append(ParquetCell(name or "", path, column, group, row))
+    return cells[:limit]
 
 
 def names_and_nulls(values: Any) -> tuple[list[str | None], list[bool]]:

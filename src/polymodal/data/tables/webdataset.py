@@ -43,15 +43,15 @@ def read_shards(pattern: str, *, limit: int | None = None) -> Table:
 
 def expand_braces(pattern: str) -> list[str]:
     """`a-{00..02}.tar` to a-00.tar, a-01.tar, a-02.tar, and `{x,y}` to x and y; several braces multiply."""
-    found = re.search(r"\{(?:(\d+)\.\.(\d+)|([^{}]*,[^{}]*))\}", pattern)
-    if not found:
+    brace = re.search(r"\{(?:(\d+)\.\.(\d+)|([^{}]*,[^{}]*))\}", pattern)
+    if not brace:
         return [pattern]
-    first, last, choices = found.groups()
+    first, last, choices = brace.groups()
     if choices is not None:
         parts = choices.split(",")
     else:
         parts = [str(number).zfill(len(first)) for number in range(int(first), int(last) + 1)]
-    return [head for part in parts for head in expand_braces(pattern[: found.start()] + part + pattern[found.end() :])]
+    return [head for part in parts for head in expand_braces(pattern[: brace.start()] + part + pattern[brace.end() :])]
 
 
 def _shards(pattern: str) -> list[Path]:
