@@ -111,16 +111,16 @@ def read_config(
 
 def read_metrics(given: list[str] | None) -> list[str] | dict[str, list[str]] | None:
     """Metrics given as `NAME` for every target, or as `TARGET=NAME`; the first of each is judged by."""
-    found: dict[str, list[str]] = {}
+    metrics: dict[str, list[str]] = {}
     for one in given or []:
         target = ""
         for word in _parted([one]):
             named, equals, name = word.rpartition("=")
             target = named if equals else target  # price=mae,rmse: both are the price's
-            found.setdefault(target, []).append(name)
-    if len(found) > 1 and "" in found:
-        raise BadArgument(f"--metric names a target for every metric or for none; got {found[''][0]!r} without one.")
-    return found.get("", found or None)
+            metrics.setdefault(target, []).append(name)
+    if len(metrics) > 1 and "" in metrics:
+        raise BadArgument(f"--metric names a target for every metric or for none; got {metrics[''][0]!r} without one.")
+    return metrics.get("", metrics or None)
 
 
 def _parted(given: list[str] | None) -> list[str]:
@@ -132,13 +132,13 @@ def read_sets(sets: list[str] | None) -> dict[str, Any]:
     """Options given as `--set name=value`, where the value is YAML."""
     from polymodal.core.values import read_yaml
 
-    found = {}
+    options = {}
     for item in sets or []:
         name, equals, value = item.partition("=")
         if not equals:
             raise BadArgument(f"--set takes name=value; got {item!r}.")
-        found[name] = read_yaml(value, f"--set {name}")
-    return found
+        options[name] = read_yaml(value, f"--set {name}")
+    return options
 
 
 def read_rows(run: Any, data: str) -> Any:

@@ -47,9 +47,9 @@ def store(
     """What the encode-once store holds, and clearing it. POLYMODAL_STORE names another folder."""
     from polymodal.data.storage.store import Store, default_store
 
-    found = Store(folder or default_store())
+    store = Store(folder or default_store())
     if clear is not None:
-        freed = found.clear(None if clear == "all" else clear)
+        freed = store.clear(None if clear == "all" else clear)
         show_result({"freed": freed} if as_json else f"{freed / 1e6:.1f} MB freed")
         return
-    show_result(found.report() if as_json else found.text())
+    show_result(store.report() if as_json else store.text())

@@ -65,17 +65,17 @@ def _suggest(
         raise BadArgument("--suggest prepares nothing: leave out --out, and use the recipe it writes.")
     if recipe is not None and recipe.exists():
         raise BadArgument(f"{recipe} exists; --suggest would write over it. Name another --recipe.")
-    found = suggest(data, target=target, schema=schema, quiet=quiet or as_json)
+    suggestion = suggest(data, target=target, schema=schema, quiet=quiet or as_json)
     if recipe is not None:
         with writing(recipe) as temporary:
-            temporary.write_text(found.to_yaml(), encoding="utf-8")
+            temporary.write_text(suggestion.to_yaml(), encoding="utf-8")
     if as_json:
-        show_result({"notes": list(found.notes), "steps": [vars(step) for step in found.steps]})
+        show_result({"notes": list(suggestion.notes), "steps": [vars(step) for step in suggestion.steps]})
     elif recipe is None:
-        typer.echo(found.to_yaml(), nl=False)
+        typer.echo(suggestion.to_yaml(), nl=False)
     else:
-        active = sum(step.active for step in found.steps)
-        typer.echo(f"{active} steps suggested, {len(found.steps) - active} for you to decide: {recipe}")
+        active = sum(step.active for step in suggestion.steps)
+        typer.echo(f"{active} steps suggested, {len(suggestion.steps) - active} for you to decide: {recipe}")
 
 
 @app.command("train-language")

@@ -39,14 +39,14 @@ def index(
     from polymodal.retrieval.build import index as run_index
 
     say_device(device)
-    found = run_index(
+    indexed = run_index(
         run, data, out=out, streams=_names(streams), approximate=approximate, calibrate=calibrate, trust=trust or (),
         device=device,
         quiet=quiet,
     )  # fmt: skip
-    _say_problems(found.problems)
-    counts = ", ".join(f"{count:,} {name}" for name, count in found.index.counts().items())
-    print(f"{len(found):,} rows in {out}: {counts}")
+    _say_problems(indexed.problems)
+    counts = ", ".join(f"{count:,} {name}" for name, count in indexed.index.counts().items())
+    print(f"{len(indexed):,} rows in {out}: {counts}")
 
 
 @app.command()
@@ -82,7 +82,7 @@ def search(
             why = "its suffix tells no kind" if kind is None else f"--{kind} is given too"
             raise BadArgument(f"--file {file} cannot be asked with: {why}.")
         asked[kind] = file
-    found = open_index(folder, run, salvage=salvage, trust=trust or (), device=device).search(
+    hits = open_index(folder, run, salvage=salvage, trust=trust or (), device=device).search(
         text,
         row=row,
         k=k,
@@ -92,10 +92,10 @@ def search(
         approximate=False if exact else None,
         **asked,
     )
-    say(found.notes)
-    show_result(found.to_json() if as_json else found.text())
+    say(hits.notes)
+    show_result(hits.to_json() if as_json else hits.text())
     if out is not None:
-        say([f"Page: {found.page(out)}"])
+        say([f"Page: {hits.page(out)}"])
 
 
 @app.command()
@@ -121,7 +121,7 @@ def classify(
         spare(data, out)
     names = [line.strip() for line in _lines(classes) if line.strip()]
     say_device(device)
-    found = run_classify(
+    classified = run_classify(
         run,
         data,
         names,
@@ -132,17 +132,17 @@ def classify(
         trust=trust or (),
         device=device,
     )
-    _say_problems(found.problems)
+    _say_problems(classified.problems)
     if out is not None:
-        write_columns(found.columns(), out)
-        say([f"{len(found.ids):,} rows written to {out}"])
+        write_columns(classified.columns(), out)
+        say([f"{len(classified.ids):,} rows written to {out}"])
     if as_json:
-        show_result(found.to_json())
-    elif found.accuracy is not None:
-        a = found.accuracy
-        print(f"accuracy {a.mean:.3f} ({a.low:.3f} to {a.high:.3f}); the commonest class alone {found.chance:.3f}")
+        show_result(classified.to_json())
+    elif classified.accuracy is not None:
+        a = classified.accuracy
+        print(f"accuracy {a.mean:.3f} ({a.low:.3f} to {a.high:.3f}); the commonest class alone {classified.chance:.3f}")
     elif out is None:
-        for identifier, label in zip(found.ids, found.labels):
+        for identifier, label in zip(classified.ids, classified.labels):
             print(f"{identifier}\t{label if label is not None else ''}")
 
 

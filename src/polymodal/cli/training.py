@@ -50,8 +50,8 @@ def inspect(
     """Fields, kinds, missing cells, broken files, duplicates, leaks between splits."""
     from polymodal.experiment.inspection import inspect as run_inspect
 
-    found = run_inspect(data, target, valid=valid, test=test, schema=schema)
-    show_result(found.to_json() if as_json else found.text())
+    inspection = run_inspect(data, target, valid=valid, test=test, schema=schema)
+    show_result(inspection.to_json() if as_json else inspection.text())
 
 
 @app.command()
@@ -72,8 +72,8 @@ def plan(
     from polymodal.experiment.plan import plan as make_plan
 
     settings = read_config(config, sets, fusion=fusion, metric=metric, seeds=seeds)
-    found = make_plan(data, target, valid=valid, test=test, schema=schema, config=settings)
-    show_result(found.to_json() if as_json else found.text())
+    plan = make_plan(data, target, valid=valid, test=test, schema=schema, config=settings)
+    show_result(plan.to_json() if as_json else plan.text())
 
 
 @app.command()

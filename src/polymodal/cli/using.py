@@ -46,10 +46,10 @@ def evaluate(
     say_device(device)
     finished = load(run, trust=trust or (), device=device)
     read_rows(finished, data)
-    found = finished.evaluate(data, out=folder, quiet=as_json, metric=read_metrics(metric))
-    say(found["data"]["warnings"])
-    told = [found["verdict"]["headline"], *found["verdict"]["sentences"], f"Report: {folder / 'report.html'}"]
-    show_result(found if as_json else "\n".join(told))
+    evaluation = finished.evaluate(data, out=folder, quiet=as_json, metric=read_metrics(metric))
+    say(evaluation["data"]["warnings"])
+    told = [evaluation["verdict"]["headline"], *evaluation["verdict"]["sentences"], f"Report: {folder / 'report.html'}"]
+    show_result(evaluation if as_json else "\n".join(told))
 
 
 @app.command()
@@ -96,10 +96,10 @@ def explain(
     say_device(device)
     finished = load(run, trust=trust or (), device=device)
     table = read_rows(finished, data)
-    found = finished.explain(table, row=row, limit=limit)
+    explanations = finished.explain(table, row=row, limit=limit)
     if out is not None:
         from polymodal.inference.explanation import write_explanation
 
-        write_explanation(finished, table, found, out)
+        write_explanation(finished, table, explanations, out)
         say([f"Page: {out}"])
-    show_result(found if as_json else explanation_text(found))
+    show_result(explanations if as_json else explanation_text(explanations))

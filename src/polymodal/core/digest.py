@@ -155,12 +155,12 @@ def _feed_tensor(state: Any, tensor: Any, place: str) -> None:
 def _sources(cls: type) -> list[bytes]:
     """Digests of the source of `cls` and of its bases in its own package; of the bytecode where no file holds it."""
     package = cls.__module__.split(".")[0]
-    found = []
+    digests = []
     for base in cls.__mro__:
         if base.__module__.split(".")[0] == package and package != "builtins":
             file = Path(getattr(sys.modules.get(base.__module__), "__file__", None) or "")
-            found.append(digest_file(file) if file.is_file() else digest_bytes(repr(_bytecode(base)).encode()))
-    return found
+            digests.append(digest_file(file) if file.is_file() else digest_bytes(repr(_bytecode(base)).encode()))
+    return digests
 
 
 def _bytecode(cls: type) -> list[Any]:

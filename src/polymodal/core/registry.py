@@ -217,7 +217,7 @@ def options(cls: type) -> dict[str, inspect.Parameter]:
 
 def options_of(part: Any) -> dict[str, Any]:
     """The options of an instance that differ from their defaults, read back from its attributes."""
-    found = {}
+    changed = {}
     for name, parameter in options(type(part)).items():
         if not hasattr(part, name):
             raise BadArgument(
@@ -226,8 +226,8 @@ def options_of(part: Any) -> dict[str, Any]:
             )
         value = getattr(part, name)
         if parameter.default is parameter.empty or value != parameter.default:
-            found[name] = value
-    return found
+            changed[name] = value
+    return changed
 
 
 def check_options(cls: type, given: Mapping[str, Any], *, label: str) -> None:

@@ -104,12 +104,12 @@ def answer_job(work: Work, job: AnswerJob, out: Path) -> Epochs:
 def alone_scores(answer: Answer, features: Features, rows: np.ndarray) -> dict[str, np.ndarray]:
     """Scores of `rows` with one stream given and all others missing: `alone/stream/target`."""
     answer.eval()
-    found: dict[str, np.ndarray] = {}
+    scores: dict[str, np.ndarray] = {}
     chunks = [features.read(chunk) for chunk in torch.from_numpy(rows).split(1024)]
     for name in features.widths:
         parts = [in_use(answer_scores(answer), only(streams, name), features.device) for streams in chunks]
-        found |= {f"alone/{name}/{target}": torch.cat([p[target] for p in parts]).numpy() for target in parts[0]}
-    return found
+        scores |= {f"alone/{name}/{target}": torch.cat([p[target] for p in parts]).numpy() for target in parts[0]}
+    return scores
 
 
 def only(streams: Mapping[str, Tokens], name: str) -> dict[str, Tokens]:
@@ -148,7 +148,7 @@ def cross_validated(work: Work, strategy: Strategy, features: Features, options:
     quick = options.with_({"epochs": max(5, options.epochs // 3)})
 
     def score(candidate: Mapping[str, Any]) -> float:
-        found = []
+        scores = []
         for k in range(3):
             torch.manual_seed(seed)
             answer = build_answer(
@@ -156,8 +156,8 @@ def cross_validated(work: Work, strategy: Strategy, features: Features, options:
             )
             held = train[part == k]
             events = list(fit_answer(work, answer, features, torch.from_numpy(train[part != k]), held, quick, seed))
-            found.append(events[-1].valid)
-        return float(np.mean(found))
+            scores.append(events[-1].valid)
+        return float(np.mean(scores))
 
     return replace(strategy, spec=max(candidates, key=score))
 

@@ -48,13 +48,13 @@ def augmented(plan: Plan, folder: Path) -> tuple[Plan, list[str]]:
 def _kinds(plan: Plan) -> dict[str, str]:
     """The kinds of the columns that the fit reads: as its schema has them, numbers and categories by their cells."""
     told = kinds_of(plan.table)
-    found = {}
+    kinds = {}
     for field in plan.schema.fields.values():
         types = field.options.get("types", {})
         for column in field.columns:
             if column in told:
-                found[column] = types.get(column, told[column]) if field.about.is_record else field.kind
-    return found
+                kinds[column] = types.get(column, told[column]) if field.about.is_record else field.kind
+    return kinds
 
 
 def _copies(

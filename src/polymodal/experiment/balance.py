@@ -31,14 +31,14 @@ def balance(
     rows = _objectives(plan, named, question)
     base = named.get(named[rows[0]["strategy"]].strategy.fusion, best) if rows else best
     streams = _streams(finished, base, named, question, worth)
-    found = {
+    figures = {
         "fusion": base.name,
         "chosen": seen,
         "streams": streams,
         "dominant": _dominant(streams),
         "objectives": rows,
     }
-    return found | {"sentences": sentences(found, question.metric.name)}
+    return figures | {"sentences": sentences(figures, question.metric.name)}
 
 
 def _streams(
@@ -47,13 +47,13 @@ def _streams(
     """A row a stream: its worth, the fusion's score given it alone, its own single model's, and the gap of the two."""
     target = q.target.name
     worths = {s["name"]: s for s in worth.get("streams") or []}
-    found = []
+    rows = []
     for name, inside in finished.alone(fusion.name).items():
         single = next((o for o in named.values() if o.level == "single" and o.streams == (name,)), None)
         if single is None:
             continue
         gap = _better(q, single.test[target], inside[target])
-        found.append(
+        rows.append(
             {
                 "name": name,
                 "worth": worths.get(name, {}).get("mean"),
@@ -64,19 +64,19 @@ def _streams(
                 "gap": vars(gap),
             }
         )
-    return found
+    return rows
 
 
 def _objectives(plan: Plan, named: Mapping[str, Outcome], q: Question) -> list[dict[str, Any]]:
     """A row an objective compared, against the same fusion with towers and no objective; p after Holm's correction."""
-    target, found = q.target.name, []
+    target, rows = q.target.name, []
     for compared in plan.compared:
         for strategy in (compared, replace(compared, finetuned=True)):
             row, base = named.get(strategy.name), named.get(replace(strategy, objective=None).name)
             if row is None or base is None or row is base:
                 continue
             difference = _better(q, row.test[target], base.test[target])
-            found.append(
+            rows.append(
                 {
                     "name": strategy.variant,
                     "strategy": row.name,
@@ -87,9 +87,9 @@ def _objectives(plan: Plan, named: Mapping[str, Outcome], q: Question) -> list[d
                     **vars(difference),
                 }
             )
-    for told, p in zip(found, holm([told["p"] for told in found])):
+    for told, p in zip(rows, holm([told["p"] for told in rows])):
         told["p_holm"] = float(p)
-    return found
+    return rows
 
 
 def _better(q: Question, a: np.ndarray, b: np.ndarray) -> Paired:

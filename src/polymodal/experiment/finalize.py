@@ -108,7 +108,7 @@ def question_of(plan: Plan, target: Target) -> Question:
 
 def _metrics(plan: Plan, c: Comparison, questions: Sequence[Question], chosen: Outcome) -> dict[str, Any]:
     row = {r["target"]: r for r in c.rows if r["strategy"] == c.chosen}
-    found: dict[str, Any] = {}
+    metrics: dict[str, Any] = {}
     for q in questions:
         name = q.target.name
         each = [measure(q.metrics, judged(q.target), q.test, p) for p in chosen.test[name]]
@@ -116,16 +116,16 @@ def _metrics(plan: Plan, c: Comparison, questions: Sequence[Question], chosen: O
         columns = [("test_mean", "test_low", "test_high"), *(beside(m.name) for m in q.metrics[1:])]
         for metric, ends in zip(q.metrics, columns):
             test[metric.name] = dict(zip(("mean", "low", "high"), (row[name][end] for end in ends)))
-        found[name] = {"primary": q.metric.name, "test": test}
+        metrics[name] = {"primary": q.metric.name, "test": test}
     first = plan.targets[0].name
     return {
         "target": first,
-        **found[first],
+        **metrics[first],
         "chosen": c.chosen,
         "best_single": c.single,
         "best_fusion": c.fusion,
         "headline": c.headline,
-        "targets": found,
+        "targets": metrics,
     }
 
 

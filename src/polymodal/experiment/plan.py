@@ -170,12 +170,12 @@ def plan(
         )
     metrics = _metrics(config, targets, truth, split, notes)
     encoders = {name: _encoder(name, f.kind, config) for name, f in resolved.fields.items()}
-    found = strategies(tuple(resolved.fields), config.fusion, targets, notes)
+    candidates = strategies(tuple(resolved.fields), config.fusion, targets, notes)
     objective = None if config.objective is None else [portable(spec) for spec in listed(config.objective)]
     align = None if config.align is None else portable(config.align)
-    found = varied(found, objective, align, config.align_weight)
-    _check_deploy(config, [s.name for s in found])
-    _check_options(found, targets, config)
+    candidates = varied(candidates, objective, align, config.align_weight)
+    _check_deploy(config, [s.name for s in candidates])
+    _check_options(candidates, targets, config)
     return Plan(
         table=table,
         schema=resolved,
@@ -185,9 +185,9 @@ def plan(
         fold=_folds(table, resolved, targets[0], truth, split, config),
         processors={name: processor_spec(f, encoders[name], config.processors) for name, f in resolved.fields.items()},
         encoders=encoders,
-        strategies=found,
+        strategies=candidates,
         config=config,
-        compared=compared(found, objectives, listed(config.objectives_on)),
+        compared=compared(candidates, objectives, listed(config.objectives_on)),
         metrics=metrics,
         sources=given.told(),
         notes=(*notes, *_link_notes(table, resolved, config), *resolved.warnings),

@@ -45,18 +45,20 @@ class Results:
         trained = (*plan.strategies, *plan.compared)
         self.strategies = {s.name: s for s in (*trained, *(replace(s, finetuned=True) for s in trained))}
         read = {name: self._results(name) for name in self.strategies}
-        self.seeds = _matched([tuple(found) for found in read.values() if found])
-        self.answers = {n: [found[s] for s in self.seeds] for n, found in read.items() if set(self.seeds) <= set(found)}
+        self.seeds = _matched([tuple(by_seed) for by_seed in read.values() if by_seed])
+        self.answers = {
+            n: [by_seed[s] for s in self.seeds] for n, by_seed in read.items() if set(self.seeds) <= set(by_seed)
+        }
         if not any(self.strategies[name].family == "single" for name in self.answers):
             raise PolymodalError("No single modality finished, so fusing cannot be judged. Continue with --resume.")
 
     def _results(self, name: str) -> dict[int, dict[str, Any]]:
         seeds = range(self.plan.config.seed, self.plan.config.seed + self.plan.config.seeds)
         paths = {s: self._path(name, s).with_suffix(".json") for s in seeds}
-        found = {s: read_json(p) for s, p in paths.items() if p.exists()}
-        for seed, result in found.items():
+        by_seed = {s: read_json(p) for s, p in paths.items() if p.exists()}
+        for seed, result in by_seed.items():
             self._check_parts(name, result["strategy"], paths[seed])
-        return found
+        return by_seed
 
     def _check_parts(self, name: str, recorded: Mapping[str, Any], path: Path) -> None:
         """Raise `BadData` where a file names code that the plan does not: it was written by someone else."""

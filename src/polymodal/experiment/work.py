@@ -88,8 +88,10 @@ class Work:
 
     def mean_score(self, answer: Answer, scores: Mapping[str, Tensor], rows: np.ndarray) -> float:
         """The mean over targets of `score`."""
-        found = [self.score(t, t.prediction(answer.head(t.name).decode(scores[t.name])), rows) for t in self.targets]
-        return float(np.mean(found))
+        by_target = [
+            self.score(t, t.prediction(answer.head(t.name).decode(scores[t.name])), rows) for t in self.targets
+        ]
+        return float(np.mean(by_target))
 
 
 def open_work(folder: str, device: str = "cpu") -> Work:

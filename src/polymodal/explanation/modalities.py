@@ -106,13 +106,13 @@ def worth(subsets: Subsets, *, level: float = 0.95) -> Worth:
     count, last = len(names), len(draws) - 1
     sign = subsets.metric.turned(1.0)
     pairs, between = interaction_weights(count)
-    found = [d.interval(level) for d in mix(sign * np.concatenate([shapley_weights(count), between]), draws)]
+    intervals = [d.interval(level) for d in mix(sign * np.concatenate([shapley_weights(count), between]), draws)]
     streams = [
-        StreamWorth(name, found[k], draws[1 << k].interval(level), draws[last ^ 1 << k].interval(level))
+        StreamWorth(name, intervals[k], draws[1 << k].interval(level), draws[last ^ 1 << k].interval(level))
         for k, name in enumerate(names)
     ]
     interactions = [
-        Interaction((names[i], names[j]), index, _kind(index)) for (i, j), index in zip(pairs, found[count:])
+        Interaction((names[i], names[j]), index, _kind(index)) for (i, j), index in zip(pairs, intervals[count:])
     ]
     none, every = draws[0].interval(level), draws[last].interval(level)
     return Worth(subsets.metric.name, none, every, tuple(streams), tuple(interactions))
@@ -184,10 +184,10 @@ def sampled_worth(
             weights[m, k, less] -= sign / 2
     by_pair = weights @ np.array([d.mean for d in draws])
     left_open = stdtrit(orders - 1, (1 + level) / 2) * by_pair.std(0, ddof=1) / orders**0.5
-    found = [_widened(d.interval(level), w) for d, w in zip(mix(weights.mean(0), draws), left_open)]
+    intervals = [_widened(d.interval(level), w) for d, w in zip(mix(weights.mean(0), draws), left_open)]
     alone, without = columns[:count], columns[count:]
     streams = [
-        StreamWorth(name, found[k], draws[alone[k]].interval(level), draws[without[k]].interval(level))
+        StreamWorth(name, intervals[k], draws[alone[k]].interval(level), draws[without[k]].interval(level))
         for k, name in enumerate(names)
     ]
     none, every = (draws[places[j]].interval(level) for j in (0, (1 << count) - 1))
@@ -196,13 +196,13 @@ def sampled_worth(
 
 def _gains(order: np.ndarray, places: dict[int, int]) -> list[tuple[int, int, int]]:
     """The gains of one order as (stream, column of the subset with it, column without it); new subsets get a column."""
-    subset, found = 0, []
+    subset, gains = 0, []
     for k in order.tolist():
         more = subset | 1 << k
         columns = (places.setdefault(more, len(places)), places.setdefault(subset, len(places)))
-        found.append((k, *columns))
+        gains.append((k, *columns))
         subset = more
-    return found
+    return gains
 
 
 def _widened(interval: Interval, half: float) -> Interval:

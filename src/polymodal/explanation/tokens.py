@@ -34,7 +34,7 @@ def token_weights(streams: Mapping[str, Tokens], score: Score) -> dict[str, Tens
             return {}
         inputs = [part for tokens in leaves.values() for part in (tokens.x, tokens.pooled)]
         slopes = torch.autograd.grad(value.sum(), inputs, allow_unused=True)
-    found = {}
+    contributions = {}
     for (name, tokens), slope, pooled_slope in zip(leaves.items(), slopes[::2], slopes[1::2]):
         x = tokens.x.detach()
         weights = x.new_zeros(x.shape[:2])
@@ -42,8 +42,8 @@ def token_weights(streams: Mapping[str, Tokens], score: Score) -> dict[str, Tens
             weights = weights + (slope * x).sum(-1)
         if pooled_slope is not None:
             weights = weights + shares(tokens) * (x @ pooled_slope[:, :, None])[..., 0]
-        found[name] = torch.where(tokens.mask, weights, 0.0)
-    return found
+        contributions[name] = torch.where(tokens.mask, weights, 0.0)
+    return contributions
 
 
 def shares(tokens: Tokens) -> Tensor:
@@ -55,8 +55,8 @@ def shares(tokens: Tokens) -> Tensor:
     gram = x @ x.mT
     size = gram.diagonal(dim1=1, dim2=2).mean(1).clamp(min=1e-12)
     ridge = RIDGE * size[:, None, None] * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
-    found = torch.linalg.solve(gram + ridge, x @ tokens.pooled.detach().double()[..., None])
-    return torch.where(tokens.mask, found[..., 0], 0.0).to(tokens.x.dtype)
+    solution = torch.linalg.solve(gram + ridge, x @ tokens.pooled.detach().double()[..., None])
+    return torch.where(tokens.mask, solution[..., 0], 0.0).to(tokens.x.dtype)
 
 
 def _leaf(tokens: Tokens) -> Tokens:

@@ -43,5 +43,5 @@ class Attention(Fusion):
         present = presence(streams.values())
         tokens = self.project([self.drop(s.pooled) for s in streams.values()])
         tokens = self.norm(tokens) + self.stream
-        found = self.attention(self.query.expand(tokens.shape[0], 1, -1), present, tokens)[:, 0]
-        return Tokens.from_vector(found + self.feed(self.feed_norm(found)), present.any(1))
+        pooled = self.attention(self.query.expand(tokens.shape[0], 1, -1), present, tokens)[:, 0]
+        return Tokens.from_vector(pooled + self.feed(self.feed_norm(pooled)), present.any(1))

@@ -90,11 +90,11 @@ class DecisionFusion(Part):
         `own[stream](scores, truth)` is the loss of a stream's head. Unless overridden each head learns alone, from the
         rows that have its stream, and the rule's parameters from scores cut off from the heads.
         """
-        found = {n: own[n](scores[n][present[n]], truth[present[n]]) for n in scores}  # no row at all: a loss of zero
+        losses = {n: own[n](scores[n][present[n]], truth[present[n]]) for n in scores}  # no row at all: a loss of zero
         if any(p.requires_grad for p in self.parameters()):
             detached = {n: value.detach() for n, value in scores.items()}
-            found[""] = own[self.names[0]](self(detached, present), truth)
-        return found
+            losses[""] = own[self.names[0]](self(detached, present), truth)
+        return losses
 
     def see(self, rows: Tensor) -> None:
         """The numbers [b] of the training rows of the batch that comes next, for a rule that remembers rows."""

@@ -47,15 +47,15 @@ class Tmc(DecisionFusion):
         annealed = min(1.0, int(self.steps) / self.anneal)
         evidence = {n: _evidence(scores[n]) for n in self.names}
         known = truth >= 0
-        found = {}
+        losses = {}
         for name, given in evidence.items():
             rows = known & present[name]
-            found[name] = evidential_loss(given[rows], truth[rows], annealed)
+            losses[name] = evidential_loss(given[rows], truth[rows], annealed)
         there = torch.stack([present[n] for n in self.names], 1)
         zero = next(iter(evidence.values())).new_zeros(())
         clean = [torch.where(present[n][:, None], evidence[n], zero) for n in self.names]
         joined = joined_evidence(log_joined(torch.stack(clean, 1), there))
-        return {**found, "": evidential_loss(joined[known], truth[known], annealed)}
+        return {**losses, "": evidential_loss(joined[known], truth[known], annealed)}
 
 
 def _evidence(scores: Tensor) -> Tensor:

@@ -63,16 +63,16 @@ class Qmf(DecisionFusion):
     def losses(
         self, scores: Mapping[str, Tensor], present: Mapping[str, Tensor], truth: Tensor, own: Mapping[str, Loss]
     ) -> dict[str, Tensor]:
-        found = {n: own[n](scores[n][present[n]], truth[present[n]]) for n in self.names}
-        found[""] = own[self.names[0]](self(scores, present), truth)
+        losses = {n: own[n](scores[n][present[n]], truth[present[n]]) for n in self.names}
+        losses[""] = own[self.names[0]](self(scores, present), truth)
         if self.ranking and self.training:
             known = truth >= 0
             rows = torch.stack([present[n] & known for n in self.names], 1)
             logits = torch.stack([scores[n] for n in self.names], 1)
             past, counted = self._history(logits.detach(), truth.clamp(min=0), rows)
             sure = self.confidence(torch.where(rows[..., None], logits, 0.0))
-            found["ranking"] = self.ranking * ranking_loss(sure, past, counted)
-        return found
+            losses["ranking"] = self.ranking * ranking_loss(sure, past, counted)
+        return losses
 
     def _history(self, logits: Tensor, truth: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """[B, K] each row's mean past loss in 0..1, and whether it has one; this step's losses join the past."""

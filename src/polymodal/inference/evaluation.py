@@ -53,8 +53,8 @@ class Evaluation:
     further: dict[str, dict[str, float]]  # scores by the metrics that are shown beside the one judged by
 
     def to_json(self) -> dict[str, Any]:
-        found = {k: v for k, v in vars(self).items() if k != "errors"} | self.errors
-        return {k: v for k, v in found.items() if v}
+        entries = {k: v for k, v in vars(self).items() if k != "errors"} | self.errors
+        return {k: v for k, v in entries.items() if v}
 
 
 def evaluate(
@@ -82,7 +82,7 @@ def evaluate(
     stage.advance("subsets")
     noise = _noise(judge, dataset, streams, rows)
     stage.advance("noise")
-    found = Evaluation(
+    evaluation = Evaluation(
         subsets=subsets.to_json() if subsets else [],
         worth=_worth(judge, streams, subsets),
         violations=[_violation(v) for v in monotonicity_violations(subsets)] if subsets else [],
@@ -96,7 +96,7 @@ def evaluate(
     )
     stage.advance("mistakes")
     stage.end()
-    return found
+    return evaluation
 
 
 def _tokens(predictor: Predictor, dataset: Dataset) -> Features:
@@ -307,7 +307,7 @@ def explain_rows(predictor: Predictor, table: Table) -> list[dict[str, Any]]:
     """
     target, names = predictor.targets[0], predictor.streams
     judge = _Judge(predictor, target, np.zeros(0), None, 0, ())
-    found: list[dict[str, Any]] = []
+    explanations: list[dict[str, Any]] = []
     for rows, streams in predictor.encode(table):
         masks = [np.array([name in subset for name in names]) for subset in subset_masks(names)]
         predictions = np.stack([judge.kept(streams, keep)[0] for keep in masks])
@@ -315,7 +315,7 @@ def explain_rows(predictor: Predictor, table: Table) -> list[dict[str, Any]]:
         answers = predictor.decode(target, predictor.score(streams)[target.name])
         for i, row in enumerate(rows):
             answer, probability = target.answer(answers, i)
-            found.append(
+            explanations.append(
                 {
                     "id": table.ids[row],
                     "target": target.name,
@@ -326,7 +326,7 @@ def explain_rows(predictor: Predictor, table: Table) -> list[dict[str, Any]]:
                     "missing": [n for n in names if not bool(streams[n].present[i])],
                 }
             )
-    return found
+    return explanations
 
 
 def explanation_text(found: Sequence[Mapping[str, Any]]) -> str:

@@ -20,11 +20,11 @@ def mistakes(
 ) -> list[dict[str, Any]]:
     """The rows answered wrongly with most confidence (numbers: farthest off), with what they hold."""
     target = predictor.targets[0]
-    found = []
+    examples = []
     for i in target.mistakes(truth, predictions, labelled(truth), MISTAKES):
         cards = row_cards(predictor, table, int(rows[i]))
-        found.append({"id": table.ids[rows[i]], **target.told(truth[i], predictions[i]), "cells": cards})
-    return found
+        examples.append({"id": table.ids[rows[i]], **target.told(truth[i], predictions[i]), "cells": cards})
+    return examples
 
 
 def row_cards(predictor: Predictor, table: Table, row: int) -> list[dict[str, Any]]:

@@ -44,7 +44,7 @@ def write_explanation(run: Run, data: Any, found: Sequence[Mapping[str, Any]], p
 def explained_cards(predictor: Predictor, table: Table) -> list[list[dict[str, Any]]]:
     """The cards of every row, a stream each, with drawings of where the model looked for its first answer."""
     target = predictor.targets[0]
-    found = []
+    cards = []
     for rows, streams in predictor.encode(table):
         weights = token_weights(streams, lambda some: target.decided(_scores(predictor, some)))
         for i, row in enumerate(rows):
@@ -56,8 +56,8 @@ def explained_cards(predictor: Predictor, table: Table) -> list[list[dict[str, A
             columns = _columns(
                 predictor, table.select([row]), {n: t.select(slice(i, i + 1)) for n, t in streams.items()}
             )
-            found.append([_card(predictor, table, int(row), name, looks.get(name), columns) for name in streams])
-    return found
+            cards.append([_card(predictor, table, int(row), name, looks.get(name), columns) for name in streams])
+    return cards
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,7 +179,7 @@ def stretches(centres: np.ndarray, total: float) -> np.ndarray:
 
 def _columns(predictor: Predictor, row: Table, streams: Mapping[str, Tokens]) -> dict[str, dict[str, float]]:
     """A table stream each: what the answer loses when one of its columns is hidden, the strongest columns."""
-    found = {}
+    effects = {}
     for name, tokens in streams.items():
         field = predictor.schema.fields[name]
         given = [c for c in field.columns if c in row.data and row.data[c][0] is not None]
@@ -193,8 +193,8 @@ def _columns(predictor: Predictor, row: Table, streams: Mapping[str, Tokens]) ->
         target = predictor.targets[0]
         lost = target.decided(full) - target.decided(less, of=full)
         strongest = sorted(zip(given, lost.tolist()), key=lambda pair: -abs(pair[1]))
-        found[name] = dict(strongest[:MOST_COLUMNS])
-    return found
+        effects[name] = dict(strongest[:MOST_COLUMNS])
+    return effects
 
 
 def _beside(streams: Mapping[str, Tokens], name: str, tokens: Tokens) -> dict[str, Tokens]:

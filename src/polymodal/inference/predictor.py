@@ -96,13 +96,13 @@ class Predictor:
 
         A neighbour may be a row of `table` or one that the fit knew.
         """
-        found = {name: self.cells(table, name) for name in self.streams}
+        raw = {name: self.cells(table, name) for name in self.streams}
         known = self.beside(table).memory
         for name in self.streams:
             if known is not None and self._is_links(name):
                 options = LinkOptions.of(name, self.schema.fields[name].options)
-                found[name] = resolved(found[name], table.ids, np.full(len(table), NEW), known, options)
-        return found
+                raw[name] = resolved(raw[name], table.ids, np.full(len(table), NEW), known, options)
+        return raw
 
     @torch.no_grad()
     def beside(self, table: Table) -> Predictor:
@@ -312,7 +312,7 @@ class Predictor:
             members, {n: e.dim for n, e in encoders.items()}, targets, model["dim"], Heads(model["heads"])
         )
         answer.load_state_dict(under(weights, "answer."))
-        found = cls(
+        predictor = cls(
             schema,
             targets,
             {n: e["spec"] for n, e in stored["processors"].items()},
@@ -329,8 +329,8 @@ class Predictor:
             Memory.load(folder / NEIGHBOURS) if model.get("reads_links") else None,
         )
         if (folder / LEARNED).exists():
-            found.ledger.load(folder / LEARNED)
-        return found
+            predictor.ledger.load(folder / LEARNED)
+        return predictor
 
 
 class _Placed(TokenSource):

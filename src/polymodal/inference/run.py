@@ -94,10 +94,10 @@ class Run:
         """
         table = self.read(data)
         fields = [self.predictor.schema.fields[name] for name in self.predictor.encoders]
-        found = [column for one in fields for column in one.columns if column not in table.data]
-        if all(one.columns and set(one.columns) <= set(found) for one in fields if not one.about.reads_neighbours):
-            raise BadData(f"{table.name} has none of the columns that this model reads: {', '.join(found)}.")
-        return found + self.predictor.lacking_edges(table)
+        missing = [column for one in fields for column in one.columns if column not in table.data]
+        if all(one.columns and set(one.columns) <= set(missing) for one in fields if not one.about.reads_neighbours):
+            raise BadData(f"{table.name} has none of the columns that this model reads: {', '.join(missing)}.")
+        return missing + self.predictor.lacking_edges(table)
 
     def read(self, data: Any) -> Table:
         """The rows of `data`, named as those of the fit were. Raises `BadData` when there is none."""

@@ -118,17 +118,19 @@ class Space:
         """
         field = self.field(stream)
         if isinstance(given, Table):
-            found, ids = self.items(stream, given), given.ids
+            stream_items, ids = self.items(stream, given), given.ids
         else:
             table = _table(field, given, base)
-            found, ids = items(table, _single(field)), table.ids
-        vectors = np.zeros((len(found), self.dim), np.float32)
-        present = np.zeros(len(found), bool)
-        for start in range(0, len(found), CHUNK):
-            rows = np.arange(start, min(start + CHUNK, len(found)))
-            inputs, there, bad = read_cells(self.processors[stream], found.cells, rows)
+            stream_items, ids = items(table, _single(field)), table.ids
+        vectors = np.zeros((len(stream_items), self.dim), np.float32)
+        present = np.zeros(len(stream_items), bool)
+        for start in range(0, len(stream_items), CHUNK):
+            rows = np.arange(start, min(start + CHUNK, len(stream_items)))
+            inputs, there, bad = read_cells(self.processors[stream], stream_items.cells, rows)
             if problems is not None:
-                problems.extend(Problem(ids[found.row[rows[i]]], found.column[rows[i]], reason) for i, reason in bad)
+                problems.extend(
+                    Problem(ids[stream_items.row[rows[i]]], stream_items.column[rows[i]], reason) for i, reason in bad
+                )
             if there.any():
                 tensors = {name: torch.from_numpy(value[there]) for name, value in inputs.items()}
                 vectors[rows[there]] = self.embed_inputs(stream, tensors)
@@ -190,16 +192,18 @@ class Space:
         aligner = ALIGNERS.build(space["aligner"], space["widths"], space["dim"])
         aligner.load_state_dict(under(weights, "aligner."))
         specs = {name: entry["spec"] for name, entry in stored["processors"].items()}
-        found = cls(schema, specs, processors, space["encoders"], encoders, space["aligner"], aligner, space["width"])
+        shared_space = cls(
+            schema, specs, processors, space["encoders"], encoders, space["aligner"], aligner, space["width"]
+        )
         for part in (aligner, *encoders.values()):
             part.eval()
-        return found
+        return shared_space
 
     def _weights(self) -> dict[str, torch.Tensor]:
-        found = {
+        weights = {
             f"encoders.{module_name(n)}.{k}": v for n, e in self.encoders.items() for k, v in e.state_dict().items()
         }
-        return found | {f"aligner.{k}": v for k, v in self.aligner.state_dict().items()}
+        return weights | {f"aligner.{k}": v for k, v in self.aligner.state_dict().items()}
 
 
 def load_space(folder: str | Path, *, trust: str | Sequence[str] = (), device: str = "auto") -> Space:

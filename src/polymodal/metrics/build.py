@@ -99,11 +99,11 @@ def metrics_of(specs: Sequence[Spec], form: Judged, *, target: str = "") -> tupl
 
     Raises as `build_metric`, and `BadArgument` where two have one name.
     """
-    found = [build_metric(spec, form, target=target) for spec in specs or form.metrics[:1]]
-    names = [metric.name for metric in found]
+    metrics = [build_metric(spec, form, target=target) for spec in specs or form.metrics[:1]]
+    names = [metric.name for metric in metrics]
     if twice := [name for name in names if names.count(name) > 1]:
         raise BadArgument(f"The metric {twice[0]} is named twice{f' for {target!r}' if target else ''}; name it once.")
-    return tuple(found)
+    return tuple(metrics)
 
 
 def by_target(option: Any, targets: Collection[str]) -> dict[str, list[Spec]]:

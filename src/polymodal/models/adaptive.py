@@ -61,17 +61,17 @@ class Adaptive(Answer):
 
     def losses(self, output: Output, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
         whole = {name: output.streams[name] for name in self.names}
-        found: dict[str, Tensor] = {}
+        losses: dict[str, Tensor] = {}
         for word, streams in (("all", whole), ("some", fewer_streams(whole))):
             for i, answer in enumerate(self.inner):
                 said: Output = answer(streams)
                 each = answer.losses(said, targets)  # type: ignore[operator]
-                found |= {f"{name}/{word}/{i}": loss for name, loss in each.items()}
+                losses |= {f"{name}/{word}/{i}": loss for name, loss in each.items()}
                 for name in self.spread:
-                    found[f"{name}/{word}/{i}/spread"] = self._spread_loss(
+                    losses[f"{name}/{word}/{i}/spread"] = self._spread_loss(
                         streams, said.predictions[name], targets[name], name
                     )
-        return found
+        return losses
 
     def _spread_loss(self, streams: Mapping[str, Tokens], scores: Tensor, truth: Tensor, target: str) -> Tensor:
         """Laplace likelihood of the residuals, which do not learn from it: log σ + |y - μ| / σ."""
@@ -84,8 +84,8 @@ class Adaptive(Answer):
 
     def _log_spread(self, streams: Mapping[str, Tokens], target: str) -> Tensor:
         clean = [streams[n].cleared() for n in self.names]
-        found = self.spread[target]([s.pooled for s in clean], presence(clean))[:, 0].float()  # type: ignore[operator]
-        return found.clamp(-WIDEST, WIDEST)
+        log_spread = self.spread[target]([s.pooled for s in clean], presence(clean))[:, 0].float()  # type: ignore[operator]
+        return log_spread.clamp(-WIDEST, WIDEST)
 
     def see(self, rows: Tensor) -> None:
         for answer in self.inner:

@@ -139,10 +139,10 @@ class Bandit(Adaptive):
     @contextmanager
     def serving(self) -> Iterator[list[Served]]:
         """While the block runs, everything that is answered is kept in the list that it gives."""
-        found: list[Served] = []
-        self._served = found
+        served: list[Served] = []
+        self._served = served
         try:
-            yield found
+            yield served
         finally:
             self._served = None
 

@@ -128,13 +128,13 @@ class Decisions(Answer):
         return Output(streams, None, {t: self._combine(t, scores, streams) for t, scores in alone.items()})
 
     def losses(self, output: Output, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        found: dict[str, Tensor] = {}
+        losses: dict[str, Tensor] = {}
         for target, scores in self._alone(output.streams).items():
             present = {stream: output.streams[stream].present for stream in scores}
             own = {stream: head.loss_of_scores for stream, head in self.heads[target].items()}  # type: ignore[operator,union-attr]
             each = self.rules[target].losses(scores, present, targets[target], own)  # type: ignore[operator]
-            found |= {f"{target}/{name}" if name else target: value for name, value in each.items()}
-        return found
+            losses |= {f"{target}/{name}" if name else target: value for name, value in each.items()}
+        return losses
 
     def see(self, rows: Tensor) -> None:
         for rule in self.rules.values():

@@ -82,12 +82,12 @@ class Dynamic(Adaptive):
     def stages(self) -> list[Tensor]:
         """[K] bool each: the streams that are encoded after each stage."""
         keep = torch.zeros(len(self.names), dtype=torch.bool, device=self.places.device)
-        found = []
+        stages = []
         for k in self.places.tolist():
             keep = keep.clone()
             keep[k] = True
-            found.append(keep)
-        return found
+            stages.append(keep)
+        return stages
 
     def choose(self, source: TokenSource) -> tuple[dict[str, Tensor], Tensor]:
         present = self.present(source)
@@ -106,19 +106,19 @@ class Dynamic(Adaptive):
         return scores, keep
 
     def _said(self, streams: Mapping[str, Tokens]) -> dict[str, Tensor]:
-        found = self.inner[0](streams).predictions
-        return {t.name: found[t.name] for t in self.targets}
+        predictions = self.inner[0](streams).predictions
+        return {t.name: predictions[t.name] for t in self.targets}
 
     def _temperature(self, stage: int, target: int) -> Tensor | float:
         return 1.0 if self.targets[target].name in self.spread else self.scale[stage, target]
 
     def _doubts(self, stage: int, scores: Mapping[str, Tensor], streams: Mapping[str, Tokens]) -> Tensor:
         """[B, targets] doubt of the scores of a stage, tempered already."""
-        found = []
+        doubts = []
         for i, target in enumerate(self.targets):
             doubt = self.doubt(target, scores[target.name], streams)
-            found.append(doubt * self.scale[stage, i] if target.name in self.spread else doubt)
-        return torch.stack(found, 1)
+            doubts.append(doubt * self.scale[stage, i] if target.name in self.spread else doubt)
+        return torch.stack(doubts, 1)
 
     # --- what validation rows decide ----------------------------------------------------------------------------------
 

@@ -36,10 +36,10 @@ class Encoding(TokenSource):
         wanted = self.filled[stream] if rows is None else rows & self.filled[stream]
         new = torch.nonzero(wanted & ~self._asked[stream])[:, 0]
         if len(new) or stream not in self.streams:
-            found = self.encode(stream, new.numpy())
+            tokens = self.encode(stream, new.numpy())
             self.encoded[stream] += len(new)
             self._asked[stream] = self._asked[stream] | wanted
-            self.streams[stream] = _placed(self.streams.get(stream), found, new, len(self))
+            self.streams[stream] = _placed(self.streams.get(stream), tokens, new, len(self))
         return self.streams[stream].keep(wanted)
 
 

@@ -70,15 +70,15 @@ class Experts(Answer):
         return {target: masked_softmax(at_least_float32(gate(read)), counted) for target, gate in self.gates.items()}
 
     def losses(self, output: Output, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        found = {t: self.head(t).loss_of_scores(scores, targets[t]) for t, scores in output.predictions.items()}
+        losses = {t: self.head(t).loss_of_scores(scores, targets[t]) for t, scores in output.predictions.items()}
         if not self.own:
-            return found
+            return losses
         for target in self.experts:
             for name, scores in zip(self.names, self._each(target, output.streams).unbind(1)):
                 present = output.streams[name].present
                 expert: ScoringHead = self.experts[target][name]  # type: ignore[index,assignment]
-                found[f"{target}/{name}"] = self.own * expert.loss_of_scores(scores[present], targets[target][present])
-        return found
+                losses[f"{target}/{name}"] = self.own * expert.loss_of_scores(scores[present], targets[target][present])
+        return losses
 
     def head(self, target: str) -> ScoringHead:
         return self.experts[target][self.names[0]]  # type: ignore[index,return-value]

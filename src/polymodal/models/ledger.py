@@ -33,9 +33,9 @@ class Ledger:
     def watching(self, ids: Sequence[str]) -> Iterator[None]:
         """Everything answered while the block runs, in the order of `ids`, waits for its truth."""
         with ExitStack() as stack:
-            found = [stack.enter_context(bandit.serving()) for bandit in self.bandits]
+            by_bandit = [stack.enter_context(bandit.serving()) for bandit in self.bandits]
             yield
-        rows = [[row for served in each for row in _rows(served)] for each in found]
+        rows = [[row for served in each for row in _rows(served)] for each in by_bandit]
         for name, said in zip(ids, zip(*rows)):
             self._waiting.pop(name, None)
             self._waiting[name] = list(said)

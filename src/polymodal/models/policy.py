@@ -210,19 +210,19 @@ class Policy(Adaptive):
     @torch.no_grad()
     def _lean(self, valid: Labelled, price: Tensor) -> None:
         """The bias towards stopping that earns most on validation rows, within the budget if there is one."""
-        found = []
+        candidates = []
         for bias in BIASES:
             self.bias.fill_(bias)
             _, reward, work = self._rewarded(valid, price, sample=False)
             spent = float(work.mean() * self.cost.sum())
             fits = self.budget_ms is None or spent <= self.budget_ms
-            found.append((fits, float(reward.nanmean()) if fits else -spent, -abs(bias), bias))
-        self.bias.fill_(max(found)[3])
+            candidates.append((fits, float(reward.nanmean()) if fits else -spent, -abs(bias), bias))
+        self.bias.fill_(max(candidates)[3])
 
     @torch.no_grad()
     def _choose_once(self, valid: Labelled) -> None:
         """The subset and the answer that earn most on validation rows, among those within the budget."""
-        found = []
+        candidates = []
         for number in range(1, 2 ** len(self.names)):
             keep = torch.tensor([bool(number >> k & 1) for k in range(len(self.names))])
             spent = float((keep * self.cost).sum())
@@ -230,8 +230,8 @@ class Policy(Adaptive):
             for i in range(len(self.inner)):
                 right = float(self.tried(valid, keep, i)[2].nanmean())
                 earned = right - self.price * spent / float(self.cost.sum())
-                found.append((fits, earned if fits else -spent, -number, i, keep))
-        best = max(found, key=lambda f: f[:4])
+                candidates.append((fits, earned if fits else -spent, -number, i, keep))
+        best = max(candidates, key=lambda f: f[:4])
         self.subset.copy_(best[4])
         self.speaker.fill_(best[3])
 

@@ -44,10 +44,10 @@ class Towered(Answer):
         return self.answer(prepared)
 
     def losses(self, output: Output, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        found = self.answer.losses(output, targets)
+        losses = self.answer.losses(output, targets)
         if self.aligner is not None and self.aligner.learns == "gradient":
-            found |= self._alignment(output.streams)
-        return found
+            losses |= self._alignment(output.streams)
+        return losses
 
     def _alignment(self, streams: Mapping[str, Tokens]) -> dict[str, Tensor]:
         """The aligner's losses: the streams of one row belong together, those of different rows do not."""

@@ -14,13 +14,13 @@ CHUNK = 2048  # points at a time
 def nearest(vectors: Tensor, k: int) -> Tensor:
     """[N, k] int64: the `k` other points nearest to each by cosine, best first; of equal ones those of lower number."""
     vectors = l2_normalize(vectors)
-    found = []
+    neighbours = []
     for start in range(0, len(vectors), CHUNK):
         cosine = vectors[start : start + CHUNK] @ vectors.T
         own = torch.arange(len(cosine), device=vectors.device)
         cosine[own, own + start] = -torch.inf
-        found.append(cosine.argsort(dim=1, descending=True, stable=True)[:, :k])
-    return torch.cat(found)
+        neighbours.append(cosine.argsort(dim=1, descending=True, stable=True)[:, :k])
+    return torch.cat(neighbours)
 
 
 def mutual_knn(a: Tensor, b: Tensor, *, k: int = 10) -> Tensor:

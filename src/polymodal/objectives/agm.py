@@ -66,13 +66,13 @@ class Agm(Objective):
         """The mean loss of each stream's Shapley share, over its rows and the targets."""
         sets = [s for size in range(1, len(self.names) + 1) for s in combinations(self.names, size)]
         scores = scores_with(step, sets)
-        found = dict.fromkeys(self.names, 0.0)
+        losses = dict.fromkeys(self.names, 0.0)
         for target in self.setting.targets:
             full = {frozenset(s): given[target.name].float() for s, given in zip(sets, scores)}
             for name, share in shapley(full, self.names).items():
                 each = target.row_losses(share, step.targets[target.name])
-                found[name] += float(each[step.streams[name].present].nanmean()) / len(self.setting.targets)
-        return found
+                losses[name] += float(each[step.streams[name].present].nanmean()) / len(self.setting.targets)
+        return losses
 
 
 def coefficients(losses: dict[str, float], running: dict[str, float], alpha: float) -> dict[str, float]:

@@ -28,12 +28,12 @@ def scores_with(step: Step, kept: Sequence[Sequence[str]]) -> list[dict[str, Ten
     answer, mode = step.answer, step.answer.training
     nothing = {name: torch.zeros_like(tokens.present) for name, tokens in step.streams.items()}
     answer.train(False)
-    found = []
+    scores = []
     for names in kept:
         some = {n: t if n in names else t.keep(nothing[n]) for n, t in step.streams.items()}
-        found.append(dict(answer.join(some).predictions))
+        scores.append(dict(answer.join(some).predictions))
     answer.train(mode)
-    return found
+    return scores
 
 
 def confidence(step: Step, targets: Sequence[ScoredTarget], names: Sequence[str]) -> dict[str, float]:
@@ -41,12 +41,12 @@ def confidence(step: Step, targets: Sequence[ScoredTarget], names: Sequence[str]
 
     For classes it is the probability of the true one. Only rows that have the stream count; NaN where none has.
     """
-    found = {}
+    confidences = {}
     for name, scores in zip(names, scores_with(step, [[name] for name in names])):
         present = step.streams[name].present
         each = [torch.exp(-t.row_losses(scores[t.name], step.targets[t.name]))[present] for t in targets]
-        found[name] = float(torch.cat(each).nanmean())
-    return found
+        confidences[name] = float(torch.cat(each).nanmean())
+    return confidences
 
 
 def shapley(full: Mapping[frozenset[str], Tensor], names: Sequence[str]) -> dict[str, Tensor]:
@@ -67,16 +67,16 @@ def shapley(full: Mapping[frozenset[str], Tensor], names: Sequence[str]) -> dict
 
 
 def _choose(n: int, k: int) -> int:
-    found = 1
+    binomial = 1
     for i in range(k):
-        found = found * (n - i) // (i + 1)
-    return found
+        binomial = binomial * (n - i) // (i + 1)
+    return binomial
 
 
 def beside_others(values: Mapping[str, float]) -> dict[str, float]:
     """The mean of the other streams' values, a stream each; NaN values do not count."""
-    found = {}
+    means = {}
     for name in values:
         others = [v for n, v in values.items() if n != name and v == v]
-        found[name] = sum(others) / len(others) if others else float("nan")
-    return found
+        means[name] = sum(others) / len(others) if others else float("nan")
+    return means

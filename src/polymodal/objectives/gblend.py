@@ -59,8 +59,8 @@ class GBlend(Objective):
         joint, *each = self.weights.tolist()
         total = sum(step.losses.values(), next(iter(step.losses.values())).new_zeros(()))
         alone = self.alone.losses(step.streams, step.targets)
-        found = {f"gblend/{name}": weight * alone[name] for weight, name in zip(each, self.names)}
-        return {"gblend/joint": (joint - 1) * total, **found}
+        losses = {f"gblend/{name}": weight * alone[name] for weight, name in zip(each, self.names)}
+        return {"gblend/joint": (joint - 1) * total, **losses}
 
     @torch.no_grad()
     def between_epochs(self, done: int, read: Read) -> None:
@@ -68,9 +68,9 @@ class GBlend(Objective):
             return
         now = torch.stack([self._measured(self._seen, read), self._measured(self._held, read)])
         if done:
-            found = blending(*self.before, *now)
-            if found.sum() > 0:
-                self.weights.copy_(found)
+            weights = blending(*self.before, *now)
+            if weights.sum() > 0:
+                self.weights.copy_(weights)
         self.before.copy_(now)
 
     def _measured(self, rows: Tensor, read: Read) -> Tensor:

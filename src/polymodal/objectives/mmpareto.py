@@ -57,9 +57,9 @@ def integrated(g: Tensor, u: Tensor, gamma: float) -> Tensor:
     if g @ u >= 0:
         return gamma * both
     a = least_norm(g, u)
-    found = 2 * (a * g + (1 - a) * u)
-    length = found.norm()
-    return gamma * found * (both.norm() / length).clamp(min=1) if length > 0 else found
+    combined = 2 * (a * g + (1 - a) * u)
+    length = combined.norm()
+    return gamma * combined * (both.norm() / length).clamp(min=1) if length > 0 else combined
 
 
 def least_norm(g: Tensor, u: Tensor) -> Tensor:
@@ -70,5 +70,5 @@ def least_norm(g: Tensor, u: Tensor) -> Tensor:
 
 def _gradient(loss: Tensor, tower: Sequence[Tensor]) -> Tensor:
     """One vector of the gradients of `loss`, which stays in the graph; zero where it does not depend on a parameter."""
-    found = torch.autograd.grad(loss, tower, retain_graph=True, allow_unused=True)
-    return torch.cat([(torch.zeros_like(p) if g is None else g).reshape(-1) for p, g in zip(tower, found)])
+    gradients = torch.autograd.grad(loss, tower, retain_graph=True, allow_unused=True)
+    return torch.cat([(torch.zeros_like(p) if g is None else g).reshape(-1) for p, g in zip(tower, gradients)])

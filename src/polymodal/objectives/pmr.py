@@ -73,15 +73,15 @@ class Pmr(Objective):
             place = (known.cumsum(0) - 1)[truth[rows]]  # of the row's class among those with a prototype
             logs[name] = (log_p, log_p.gather(1, place[:, None])[:, 0])
             sure[name] = float(logs[name][1].detach().exp().mean())
-        found = {}
+        losses = {}
         for name, other in beside_others(sure).items():
             pull, calm = weights(sure[name], other)
             if pull:
-                found[f"pmr/{name}"] = -self.weight * pull * logs[name][1].mean()
+                losses[f"pmr/{name}"] = -self.weight * pull * logs[name][1].mean()
             if calm and int(self.epochs) < self.calm and self.entropy:
                 log_p = logs[name][0]
-                found[f"pmr/{name} entropy"] = self.entropy * calm * (log_p.exp() * log_p).sum(1).mean()
-        return found
+                losses[f"pmr/{name} entropy"] = self.entropy * calm * (log_p.exp() * log_p).sum(1).mean()
+        return losses
 
     def between_epochs(self, done: int, read: object) -> None:
         if not done:

@@ -30,15 +30,15 @@ class Ranking(Objective):
 
     def losses(self, step: Step) -> dict[str, Tensor]:
         output = step.answer.join(fewer_streams(step.streams))
-        found = {}
+        terms = {}
         if self.fewer:
             losses = step.answer.losses(output, step.targets)
-            found = {f"ranking/{name} fewer": self.fewer * loss for name, loss in losses.items()}
+            terms = {f"ranking/{name} fewer": self.fewer * loss for name, loss in losses.items()}
         for target in self.setting.targets:
             truth = step.targets[target.name]
             more, less = (target.row_losses(o.predictions[target.name], truth) for o in (step.output, output))
             worse = torch.relu(more - less + self.margin)
             known = worse.isfinite()
             if known.any():
-                found[f"ranking/{target.name}"] = self.weight * worse[known].mean()
-        return found
+                terms[f"ranking/{target.name}"] = self.weight * worse[known].mean()
+        return terms

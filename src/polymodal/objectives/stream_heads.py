@@ -22,10 +22,10 @@ class StreamHeads(nn.Module):
 
     def losses(self, streams: Mapping[str, Tokens], targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """A stream's loss, summed over targets, over the rows that have it."""
-        found = {}
+        losses = {}
         for name, heads in self.heads.items():
             rows = streams[name].present
             tokens = streams[name].select(rows)
             each = [head.loss(tokens, targets[target][rows]) for target, head in heads.items()]  # type: ignore[operator,union-attr]
-            found[name] = sum(each[1:], each[0])
-        return found
+            losses[name] = sum(each[1:], each[0])
+        return losses

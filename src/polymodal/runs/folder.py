@@ -89,10 +89,10 @@ def _in_use(folder: Path) -> bool:
     """Whether a folder without a stamp holds anything but what a run killed while it wrote its stamp leaves."""
     if not folder.exists():
         return False
-    found = {path for path in folder.iterdir() if path != folder / "work"}
+    entries = {path for path in folder.iterdir() if path != folder / "work"}
     if (folder / "work").is_dir():
-        found |= {path for path in (folder / "work").iterdir() if not path.name.startswith(".plan.json.")}
-    return bool(found)
+        entries |= {path for path in (folder / "work").iterdir() if not path.name.startswith(".plan.json.")}
+    return bool(entries)
 
 
 def _differing(known: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -82,8 +82,8 @@ class ClassesTarget(ScoredTarget):
 
     @property
     def metrics(self) -> tuple[Spec, ...]:
-        found = ("accuracy", "balanced_accuracy", "f1_macro", "log_loss", "auroc", "ece")
-        return (*found, "top3") if len(self.classes) > 3 else found  # of three, one is always among the first three
+        metrics = ("accuracy", "balanced_accuracy", "f1_macro", "log_loss", "auroc", "ece")
+        return (*metrics, "top3") if len(self.classes) > 3 else metrics  # of three, one is always among the first three
 
     def prediction(self, decoded: Mapping[str, np.ndarray]) -> np.ndarray:
         return decoded["probability"]

@@ -60,12 +60,12 @@ class NumbersTarget(RealTarget):
         return ((table - np.array(self.location)) / np.array(self.scale)).astype(np.float32)
 
     def unseen(self, values: Sequence[Any]) -> dict[str, int]:
-        found: dict[str, int] = {}
+        counts: dict[str, int] = {}
         for value in values:
             row = None if value is None else listed_numbers(value)
             if value is not None and (row is None or len(row) != self.width):
-                found[str(value)] = found.get(str(value), 0) + 1
-        return found
+                counts[str(value)] = counts.get(str(value), 0) + 1
+        return counts
 
     def survey(self, values: Sequence[Any]) -> tuple[dict[str, Any], dict[int, str]]:
         rows = [None if value is None else listed_numbers(value) for value in values]

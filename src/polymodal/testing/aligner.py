@@ -111,9 +111,9 @@ def _ready(fresh: partial[Any], widths: Mapping[str, int]) -> Aligner:
 
 
 def _run(part: Aligner, streams: Mapping[str, Tokens]) -> dict[str, Tensor]:
-    found = part(streams)
-    outs = {name: tokens.pooled for name, tokens in found.items()}
-    return {**outs, **{f"{name} tokens": tokens.cleared().x for name, tokens in found.items()}}
+    aligned = part(streams)
+    outs = {name: tokens.pooled for name, tokens in aligned.items()}
+    return {**outs, **{f"{name} tokens": tokens.cleared().x for name, tokens in aligned.items()}}
 
 
 def _losses(part: Aligner, streams: Mapping[str, Tokens]) -> dict[str, Tensor]:
@@ -130,8 +130,8 @@ def _shape(subject: Subject, dim: int) -> None:
         given = subject.inputs[name]
         expected = (*given.x.shape[:2], dim)
         if tuple(tokens.x.shape) != expected or tuple(tokens.pooled.shape) != (ROWS, dim):
-            found = f"x is {tuple(tokens.x.shape)} and pooled {tuple(tokens.pooled.shape)}"
-            raise Violation(law, f"{name}: {found}, not {expected} and {(ROWS, dim)}.", mend)
+            shapes = f"x is {tuple(tokens.x.shape)} and pooled {tuple(tokens.pooled.shape)}"
+            raise Violation(law, f"{name}: {shapes}, not {expected} and {(ROWS, dim)}.", mend)
         if not torch.equal(tokens.mask, given.mask):
             raise Violation(law, f"the mask of {name} is not the one it was given.", mend)
 
@@ -210,10 +210,10 @@ def _planted(fresh: partial[Any], widths: Mapping[str, int], steps: int, lr: flo
         _descend(part.train(), train, steps, lr)
     part.eval()
     with torch.no_grad():
-        found = part({name: Tokens.from_vector(side.vectors) for name, side in test.items()})
+        aligned = part({name: Tokens.from_vector(side.vectors) for name, side in test.items()})
     names = list(widths)
     for a, b in pairwise(names):
-        first = (found[a].pooled @ found[b].pooled.T).argmax(1)
+        first = (aligned[a].pooled @ aligned[b].pooled.T).argmax(1)
         share = float((first == torch.arange(len(first))).float().mean())
         if not share >= recall:
             raise Violation(

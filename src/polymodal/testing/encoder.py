@@ -64,14 +64,14 @@ def _encoded_shape(subject: Subject, rows: Mapping[str, Tensor], dim: int) -> No
     count, length = rows_of(rows), tokens.x.shape[1]
     shapes = {"x": (count, length, dim), "mask": (count, length), "pooled": (count, dim)}
     for name, shape in shapes.items():
-        found = tuple(getattr(tokens, name).shape)
-        if found != shape:
-            raise Violation("gives Tokens", f"{name} is {found}, not {shape}.", "See core.types.Tokens.")
+        actual = tuple(getattr(tokens, name).shape)
+        if actual != shape:
+            raise Violation("gives Tokens", f"{name} is {actual}, not {shape}.", "See core.types.Tokens.")
     if not tokens.present.all():
         raise Violation("gives Tokens", "a row with a cell has no real token.", "Keep one token at least.")
     if tokens.where is not None and tuple(tokens.where.shape[:2]) != (count, length):
-        found = tuple(tokens.where.shape)
-        raise Violation("gives Tokens", f"where is {found}.", f"Its shape is ({count}, {length}, K).")
+        actual = tuple(tokens.where.shape)
+        raise Violation("gives Tokens", f"where is {actual}.", f"Its shape is ({count}, {length}, K).")
 
 
 def _absent_rows(subject: Subject) -> None:

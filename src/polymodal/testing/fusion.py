@@ -162,5 +162,5 @@ def _reads_tokens(subject: Subject, cls: type[Fusion]) -> None:
     bare = subject.run(part, vectors)["pooled"]
     reads = not torch.allclose(clean, bare, atol=1e-5)
     if reads != cls.reads_tokens:
-        found = "the sequence changes the result" if reads else "the sequence changes nothing"
-        raise Violation("reads_tokens", f"it says {cls.reads_tokens}, but {found}.", f"Set reads_tokens = {reads}.")
+        effect = "the sequence changes the result" if reads else "the sequence changes nothing"
+        raise Violation("reads_tokens", f"it says {cls.reads_tokens}, but {effect}.", f"Set reads_tokens = {reads}.")

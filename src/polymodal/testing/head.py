@@ -129,16 +129,16 @@ def _unlabelled(subject: Subject, truth: Tensor) -> None:
 
 def _decoded(subject: Subject, target: Target) -> None:
     part = built(subject)
-    found = part.decode(part(subject.inputs["tokens"]))
-    if not all(len(values) == ROWS for values in found.values()):
-        raise Violation("decodes", f"decode gives {sorted(found)}.", "Return arrays, one value a row.")
-    prediction, columns = target.prediction(found), target.columns(found)
+    decoded = part.decode(part(subject.inputs["tokens"]))
+    if not all(len(values) == ROWS for values in decoded.values()):
+        raise Violation("decodes", f"decode gives {sorted(decoded)}.", "Return arrays, one value a row.")
+    prediction, columns = target.prediction(decoded), target.columns(decoded)
     if len(prediction) != ROWS or any(len(values) != ROWS for values in columns.values()):
         raise Violation("decodes", "the target cannot read it row by row.", "Return what the target's `columns` read.")
-    probability = torch.from_numpy(found["probability"]).float() if "probability" in found else torch.ones(ROWS, 1)
+    probability = torch.from_numpy(decoded["probability"]).float() if "probability" in decoded else torch.ones(ROWS, 1)
     fits = bool((probability >= 0).all() and (probability <= 1).all())
     if target.scores == CLASSES:
         fits = fits and torch.allclose(probability.sum(1), torch.ones(ROWS), atol=1e-4)
-        fits = fits and set(found["label"]) <= set(target.labels)
+        fits = fits and set(decoded["label"]) <= set(target.labels)
     if not fits:
         raise Violation("decodes", "probabilities do not fit the classes.", "Softmax, or a sigmoid a label.")

@@ -49,16 +49,16 @@ def example_forms() -> dict[str, Judged]:
 
 def _fitting(spec: Spec, forms: Mapping[str, Judged]) -> list[str]:
     """The kinds of target that take the metric. Raises what was said of the last one where none does."""
-    found, refused = [], None
+    kinds, refused = [], None
     for kind, form in forms.items():
         try:
             build_metric(spec, form)
-            found.append(kind)
+            kinds.append(kind)
         except BadArgument as error:
             refused = error
-    if refused is not None and not found:
+    if refused is not None and not kinds:
         raise refused
-    return found
+    return kinds
 
 
 @dataclass(frozen=True)
@@ -106,13 +106,15 @@ def _repeated(metric: Metric, form: str) -> None:
     example = _Example.of(form)
     counts = np.random.default_rng(2).multinomial(SIZE, np.full(SIZE, 1 / SIZE), size=RESAMPLES)
     for answer in example.answers():
-        found = metric.weighted(*metric.read(example.truth, answer), counts.T.astype(float))
-        if np.shape(found) != (RESAMPLES,):
-            raise Violation("a value a resample", f"weights [{SIZE}, {RESAMPLES}] give {np.shape(found)}.", "Give [R].")
-        expected = [metric(np.repeat(example.truth, c, axis=0), np.repeat(answer, c, axis=0)) for c in counts]
-        if not np.allclose(found, expected, equal_nan=True, **NEAR):
+        weighted = metric.weighted(*metric.read(example.truth, answer), counts.T.astype(float))
+        if np.shape(weighted) != (RESAMPLES,):
             raise Violation(
-                "a weighted row counts as a row repeated", f"weighted gives {found[:3]}, repeated {expected[:3]}.",
+                "a value a resample", f"weights [{SIZE}, {RESAMPLES}] give {np.shape(weighted)}.", "Give [R]."
+            )
+        expected = [metric(np.repeat(example.truth, c, axis=0), np.repeat(answer, c, axis=0)) for c in counts]
+        if not np.allclose(weighted, expected, equal_nan=True, **NEAR):
+            raise Violation(
+                "a weighted row counts as a row repeated", f"weighted gives {weighted[:3]}, repeated {expected[:3]}.",
                 "Multiply each row's part by its weight, and divide by the sum of the weights, not by the rows.",
             )  # fmt: skip
 
@@ -120,10 +122,12 @@ def _repeated(metric: Metric, form: str) -> None:
 def _shuffled(metric: Metric, form: str) -> None:
     example, order = _Example.of(form), np.random.default_rng(3).permutation(SIZE)
     for answer in example.answers():
-        found, expected = metric(example.truth[order], answer[order]), metric(example.truth, answer)
-        if not np.allclose(found, expected, equal_nan=True, **NEAR):
+        shuffled, expected = metric(example.truth[order], answer[order]), metric(example.truth, answer)
+        if not np.allclose(shuffled, expected, equal_nan=True, **NEAR):
             mend = "Read no row by its place; break ties by the class, not by the row."
-            raise Violation("the order of rows changes nothing", f"{found} after shuffling, {expected} before.", mend)
+            raise Violation(
+                "the order of rows changes nothing", f"{shuffled} after shuffling, {expected} before.", mend
+            )
 
 
 def _bounded(metric: Metric, form: str) -> None:
@@ -171,8 +175,8 @@ def _stored(metric: Metric, form: str) -> None:
 def _direct(metric: Metric, form: str, formula: Callable[[np.ndarray, np.ndarray], float]) -> None:
     example = _Example.of(form)
     for answer in example.answers():
-        found, expected = metric(example.truth, answer), formula(*metric.read(example.truth, answer))
-        if not np.allclose(found, expected, equal_nan=True, **NEAR):
+        value, expected = metric(example.truth, answer), formula(*metric.read(example.truth, answer))
+        if not np.allclose(value, expected, equal_nan=True, **NEAR):
             raise Violation(
-                "equals its formula", f"{found}, and the plain formula {expected}.", "Compare both by hand."
+                "equals its formula", f"{value}, and the plain formula {expected}.", "Compare both by hand."
             )

@@ -243,8 +243,8 @@ def _difference(trial: _Trial) -> None:
 def _bfloat16(trial: _Trial) -> None:
     training = trial.training()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = trial.step(training, trial.streams, trial.truth)
-    for name, value in found.items():
+        loss_and_grads = trial.step(training, trial.streams, trial.truth)
+    for name, value in loss_and_grads.items():
         if not value.isfinite().all():
             raise Violation("bfloat16", f"{name} is not finite.", "Compute logarithms and variances in float32.")
 

@@ -89,9 +89,9 @@ def _state_through_a_file(spec: Any, columns: Columns, kinds: Mapping[str, str])
             "Keep numbers and fixed-width text in `state`.",
         ) from error
     file.seek(0)
-    with np.load(file, allow_pickle=False) as found:
+    with np.load(file, allow_pickle=False) as arrays:
         other = _built(spec, kinds)
-        other.state = {name: found[name] for name in found.files}
+        other.state = {name: arrays[name] for name in arrays.files}
     first, second = (Rows(_rows(columns, kinds)) for _ in range(2))
     op.apply(first)
     other.apply(second)
@@ -165,8 +165,8 @@ def _equal(law: str, first: Rows, second: Rows, mend: str) -> None:
         ("rows set aside", [_reason(r) for r in first.refused], [_reason(r) for r in second.refused]),
     ):
         if one != other:
-            found = next((a for a, b in zip(one, other) if a != b), "their number")
-            raise Violation(law, f"{what} differ between two ways of doing the same: {str(found)[:200]}", mend)
+            difference = next((a for a, b in zip(one, other) if a != b), "their number")
+            raise Violation(law, f"{what} differ between two ways of doing the same: {str(difference)[:200]}", mend)
 
 
 def _told(row: Row) -> tuple[str, dict[str, Any]]:

@@ -86,14 +86,14 @@ def mapped(change: Callable[[Tensor], Tensor], value: Any) -> Any:
 
 def tensors(value: Any) -> list[Tensor]:
     """All tensors of a nest."""
-    found: list[Tensor] = []
+    leaves: list[Tensor] = []
 
     def note(tensor: Tensor) -> Tensor:
-        found.append(tensor)
+        leaves.append(tensor)
         return tensor
 
     mapped(note, value)
-    return found
+    return leaves
 
 
 def rows_of(value: Any) -> int:
@@ -128,7 +128,7 @@ def same(
 def random_streams(widths: Mapping[str, int], *, full: bool = False) -> dict[str, Tokens]:
     """Random streams of 8 rows and 1, 2, … tokens; unless `full`, with gaps, and row 0 has nothing."""
     draw = torch.Generator().manual_seed(5)
-    found = {}
+    streams = {}
     for number, (name, width) in enumerate(widths.items()):
         tokens = 1 + 2 * number
         mask = torch.rand(ROWS, tokens, generator=draw) < 0.7
@@ -140,5 +140,5 @@ def random_streams(widths: Mapping[str, int], *, full: bool = False) -> dict[str
         x = torch.randn(ROWS, tokens, width, generator=draw)
         places = torch.rand(ROWS, tokens, 2, generator=draw) if number in (1, 2) else None
         where = None if places is None else places[..., :1] if number == 1 else places.sort(-1).values  # moments; spans
-        found[name] = Tokens(x, mask | full, torch.randn(ROWS, width, generator=draw), where).cleared()
-    return found
+        streams[name] = Tokens(x, mask | full, torch.randn(ROWS, width, generator=draw), where).cleared()
+    return streams

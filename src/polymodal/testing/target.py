@@ -164,9 +164,11 @@ def _row_scores(spec: Spec, cells: Sequence[Any]) -> None:
     target: Any = fitted("y", spec, cells)
     scores, truth = _scores(target, len(cells) + 1), torch.from_numpy(target.encode([*cells, None]))
     for name in ("row_score", "row_losses"):
-        found = getattr(target, name)(scores, truth)
-        if found.shape != (len(cells) + 1,) or not found[:-1].isfinite().all() or not found[-1].isnan():
-            raise Violation(name, f"it gives {found.tolist()}.", "[B], finite where the truth is known, NaN elsewhere.")
+        per_row = getattr(target, name)(scores, truth)
+        if per_row.shape != (len(cells) + 1,) or not per_row[:-1].isfinite().all() or not per_row[-1].isnan():
+            raise Violation(
+                name, f"it gives {per_row.tolist()}.", "[B], finite where the truth is known, NaN elsewhere."
+            )
     if (target.row_score(scores, truth)[:-1] > 1).any():
         raise Violation("row_score", "it exceeds 1.", "1 is right.")
     decided = target.decided(scores.requires_grad_())

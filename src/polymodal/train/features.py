@@ -137,16 +137,16 @@ class _Source:
             if not len(chosen):
                 continue
             at = torch.from_numpy(chosen)
-            found = view.read(self.position[rows[chosen]], names=("pooled",) if self.pooled_only else None)
-            pooled[at] = self._moved(found["pooled"], p)
+            arrays = view.read(self.position[rows[chosen]], names=("pooled",) if self.pooled_only else None)
+            pooled[at] = self._moved(arrays["pooled"], p)
             if self.pooled_only:
                 mask[at] = True
                 continue
-            x[at], mask[at] = self._moved(found["x"], p), torch.from_numpy(found["mask"])
+            x[at], mask[at] = self._moved(arrays["x"], p), torch.from_numpy(arrays["mask"])
             if self.placed:
                 if where is None:
                     where = torch.zeros(len(rows), *view.shape("where"))
-                where[at] = torch.from_numpy(found["where"]).float()
+                where[at] = torch.from_numpy(arrays["where"]).float()
         return Tokens.of_pooled(pooled, mask) if self.pooled_only else Tokens(x, mask, pooled, where)
 
     def _moved(self, values: np.ndarray, p: int) -> Tensor:

@@ -56,11 +56,11 @@ class TrainingStep(nn.Module):
 
     def towers(self) -> dict[str, list[nn.Parameter]]:
         """The parameters that belong to one stream: its adapter, and in fine-tuning its encoder."""
-        found = self.answer.towers()
+        towers = self.answer.towers()
         if isinstance(self.model, Model):
             for name, encoder in self.model.encoders.items():
-                found[name] = [*encoder.parameters(), *found.get(name, ())]
-        return found
+                towers[name] = [*encoder.parameters(), *towers.get(name, ())]
+        return towers
 
     def rows(self, rows: Tensor) -> Tensor:
         """The training rows that no objective keeps for itself."""

@@ -47,9 +47,9 @@ def window_attend(
     seen = real[:, :, None] & ((offset >= 0) & (offset <= 2 * window))  # [B, blocks, window, 3 · window]
     first = mask[:, None, None, :leaders].expand(-1, blocks, window, -1)
     own = F.pad(query[:, :, leaders:], (0, 0, 0, extra)).unflatten(2, (blocks, window)).transpose(1, 2).flatten(0, 1)
-    found = attend(own, around(key), around(value), torch.cat([first, seen], 3).flatten(0, 1))
-    found = found.unflatten(0, (-1, blocks)).transpose(1, 2).flatten(2, 3)[:, :, :length]
-    return torch.cat([led, found], 2)
+    attended = attend(own, around(key), around(value), torch.cat([first, seen], 3).flatten(0, 1))
+    attended = attended.unflatten(0, (-1, blocks)).transpose(1, 2).flatten(2, 3)[:, :, :length]
+    return torch.cat([led, attended], 2)
 
 
 def linear_attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -64,8 +64,8 @@ def linear_attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None
         if mask is not None:
             k = k * mask[:, None, :, None]
         total = q @ k.sum(2).unsqueeze(-1)
-        found = q @ (k.transpose(-2, -1) @ value.to(exact)) / total.clamp(min=torch.finfo(exact).tiny)
-    return found.to(query.dtype)
+        attended = q @ (k.transpose(-2, -1) @ value.to(exact)) / total.clamp(min=torch.finfo(exact).tiny)
+    return attended.to(query.dtype)
 
 
 def check_kind(attention: str | int) -> str | int:

@@ -133,10 +133,10 @@ def predictor_cepstrum(a: Tensor, error: Tensor, count: int) -> Tensor:
     c[0] = ln error, c[n] = a[n] + sum over k < n of k/n c[k] a[n - k], with a[n] = 0 beyond p.
     """
     order = a.shape[-1]
-    found = [error.log()]
+    cepstrum = [error.log()]
     for n in range(1, count):
         c = a[..., n - 1] if n <= order else torch.zeros_like(error)
         for k in range(max(1, n - order), n):
-            c = c + k / n * found[k] * a[..., n - k - 1]
-        found.append(c)
-    return torch.stack(found, -1)
+            c = c + k / n * cepstrum[k] * a[..., n - k - 1]
+        cepstrum.append(c)
+    return torch.stack(cepstrum, -1)

@@ -64,7 +64,7 @@ def resample(
     for near, weight in ((right, 1.0), (left, 0.0)):  # where a token spans the time, it is there whole
         inside = (begin.gather(1, near) < times) & (times < end.gather(1, near))
         share = torch.where(inside, torch.full_like(share, weight), share)
-    found = torch.lerp(_rows(x, left), _rows(x, right), share[..., None].to(x.dtype))
+    interpolated = torch.lerp(_rows(x, left), _rows(x, right), share[..., None].to(x.dtype))
     first, final = begin[:, :1], end.gather(1, last)
     there = real & (count > 0) & ((times >= first - _slack(first)) & (times <= final + _slack(final)))
     if outside != "mask":
@@ -76,7 +76,7 @@ def resample(
                 f"{float(first[row]):g} to {float(final[row]):g} s. outside='mask' leaves gaps, 'hold' repeats ends."
             )
         there = real & (count > 0)
-    return Tokens(found, there, masked_mean(found, there), times[..., None].to(x.dtype)).cleared()
+    return Tokens(interpolated, there, masked_mean(interpolated, there), times[..., None].to(x.dtype)).cleared()
 
 
 def ticks(begin: Tensor, end: Tensor, count: int) -> Tensor:
