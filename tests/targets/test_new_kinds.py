@@ -139,6 +139,13 @@ def test_ordinal_starts_at_the_training_shares():
     assert target.row_score(torch.eye(3), torch.tensor([0, 2, 0])).tolist() == [1, 0.5, 0]
 
 
+def test_an_order_is_a_list_and_what_it_lacks_is_said():
+    with pytest.raises(BadArgument, match=r"The order of 'y' is a list, the least class first; got 'low'"):
+        fitted("y", {"name": "ordinal", "order": "low"}, ["low", "high"])
+    with pytest.raises(BadData, match=r"which its order lacks: low, high. Add it to the order"):
+        fitted("y", {"name": "ordinal", "order": ["low", "high"]}, ["low", "higher"])
+
+
 # --- quantiles --------------------------------------------------------------------------------------------------------
 
 
@@ -175,7 +182,9 @@ def test_the_interval_is_moved_until_it_holds_what_it_promises():
     assert target.radius(narrow[:3], encoded[:3]) == float("inf")
 
 
-@pytest.mark.parametrize("levels", [[0.5], [0.1, 0.5], [0.1, 0.4, 0.9], [0.9, 0.5, 0.1], [0.0, 0.5, 1.0]])
+@pytest.mark.parametrize(
+    "levels", [[0.5], [0.1, 0.5], [0.1, 0.4, 0.9], [0.9, 0.5, 0.1], [0.0, 0.5, 1.0], ["low", 0.5, 0.9], 0.5]
+)
 def test_levels_that_cannot_be_are_refused(levels):
     with pytest.raises(BadArgument, match=r"levels rise between 0 and 1, three or more"):
         fitted("y", {"name": "quantiles", "levels": levels}, [1, 2, 3])

@@ -27,7 +27,7 @@ class OrdinalTarget(ClassesTarget):
     numbers, or by the number that each of them holds ("grade 2", "10-20"); words alone are not guessed. Scores are
     logits of the classes [B, K], so that whatever serves classes serves these; the head knows their order.
 
-    Raises `BadArgument` for an order that names a class twice, or for words without one.
+    Raises `BadArgument` for an order that is no list or names a class twice, or for words without one.
     """
 
     order: tuple[str, ...] = field(default=(), kw_only=True)
@@ -35,6 +35,8 @@ class OrdinalTarget(ClassesTarget):
     head: ClassVar[str] = "ordinal"
 
     def __post_init__(self) -> None:
+        if not isinstance(self.order, list | tuple):
+            raise BadArgument(f"The order of {self.name!r} is a list, the least class first; got {self.order!r}.")
         order = tuple(label_of(label) for label in self.order)
         if len(set(order)) != len(order):
             raise BadArgument(f"The order of {self.name!r} names a class twice: {', '.join(order)}.")
@@ -45,7 +47,7 @@ class OrdinalTarget(ClassesTarget):
             if lacking := sorted(set(labels) - set(self.order)):
                 raise BadData(
                     f"Target {self.name!r} is {lacking[0]!r} in a training row, which its order lacks: "
-                    f"{', '.join(self.order)}."
+                    f"{', '.join(self.order)}. Add it to the order, or correct or empty the cell."
                 )
             return self.order
         places = {label: _place(label) for label in labels}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -34,12 +35,14 @@ class QuantilesTarget(OneNumber):
     head: ClassVar[str] = "quantiles"
 
     def __post_init__(self) -> None:
-        levels = tuple(float(level) for level in self.levels)
+        given = list(self.levels) if isinstance(self.levels, list | tuple) else [self.levels]
+        levels = tuple(float(level) for level in given if isinstance(level, Real))
         rising = all(a < b for a, b in zip((0.0, *levels), (*levels, 1.0)))
-        if not rising or len(levels) < 3 or len(levels) % 2 == 0 or levels[len(levels) // 2] != 0.5:
+        odd = len(levels) == len(given) >= 3 and len(levels) % 2 == 1
+        if not rising or not odd or levels[len(levels) // 2] != 0.5:
             raise BadArgument(
                 "levels rise between 0 and 1, three or more, an odd count with 0.5 in the middle; got "
-                f"{list(self.levels)} for {self.name!r}."
+                f"{given} for {self.name!r}."
             )
         object.__setattr__(self, "levels", levels)
 
