@@ -44,8 +44,8 @@ class TopK(Metric):
 
     def __init__(self, *, k: int = 3):
         self.k = k
-        if k < 1:
-            raise BadArgument(f"top_k takes k of at least 1; got {k}.")
+        if not isinstance(k, int) or k < 1:
+            raise BadArgument(f"top_k takes k of at least 1; got {k!r}.")
 
     @property
     def name(self) -> str:

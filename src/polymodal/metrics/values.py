@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from numbers import Real
 
 import numpy as np
 
@@ -108,8 +109,9 @@ class Pinball(Metric):
 
     def __init__(self, *, levels: Sequence[float] = (0.5,)):
         self.levels = levels
-        if not levels or not all(0 < level < 1 for level in levels):
-            raise BadArgument(f"pinball takes levels between 0 and 1; got {list(levels)}.")
+        listed = isinstance(levels, list | tuple) and levels
+        if not listed or not all(isinstance(level, Real) and 0 < level < 1 for level in levels):
+            raise BadArgument(f"pinball takes a list of levels between 0 and 1; got {levels!r}.")
 
     def weighted(self, truth: np.ndarray, prediction: np.ndarray, weights: np.ndarray) -> np.ndarray:
         if prediction.shape[1:] != (len(self.levels),):
