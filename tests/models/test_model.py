@@ -14,6 +14,7 @@ from polymodal.targets.base import Target
 from polymodal.targets.classes import ClassesTarget
 from polymodal.targets.multilabel import MultilabelTarget
 from polymodal.targets.number import NumberTarget
+from polymodal.targets.quantiles import QuantilesTarget
 
 CLASSES = ClassesTarget("kind", ("a", "b", "c"), frequencies=(0.5, 0.3, 0.2))
 LABELS = MultilabelTarget("tags", ("x", "y"), frequencies=(0.5, 0.3))
@@ -197,3 +198,11 @@ def test_without_a_rate_or_a_second_stream_nothing_is_drawn():
     assert drop_streams(given, 0.0) == given
     assert drop_streams({"left": given["left"]}, 0.9)["left"] is given["left"]
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("rule", ["late_mean", "late_weighted", "product", "stacking"])
+def test_a_row_that_no_stream_has_keeps_the_width_of_its_quantiles(rule):
+    asked = QuantilesTarget("price", marginal=(-1.2, 0.1, 1.5), levels=(0.1, 0.5, 0.9))
+    scores = answer(rule, asked, family="decision")(streams()).predictions["price"]
+    assert scores[-1].tolist() == pytest.approx([-1.2, 0.1, 1.5], abs=1e-5)
+    assert scores[0].tolist() != pytest.approx([-1.2, 0.1, 1.5], abs=1e-3)

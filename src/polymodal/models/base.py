@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from polymodal.core.types import Batch, Output, Tokens
@@ -13,7 +14,7 @@ from polymodal.encoders.base import Encoder
 from polymodal.fusion.base import DecisionFusion, Fusion
 from polymodal.heads.base import Head, ScoringHead
 from polymodal.nn.layers.named import Named
-from polymodal.targets.base import MEANINGS
+from polymodal.targets.base import MEANINGS, NUMBER
 
 
 class TokenSource:
@@ -150,7 +151,15 @@ class Decisions(Answer):
         }
 
     def _combine(self, target: str, scores: Mapping[str, Tensor], streams: Mapping[str, Tokens]) -> Tensor:
-        return self.rules[target](scores, {stream: streams[stream].present for stream in scores})
+        rule: DecisionFusion = self.rules[target]  # type: ignore[assignment]
+        present = {stream: streams[stream].present for stream in scores}
+        joined = rule(scores, present)
+        if rule.meaning != NUMBER or rule.width == 1:
+            return joined
+        # Zero is the middle for every one of several numbers: of quantiles, an interval without width. The heads' prior
+        # is what they answer here.
+        known = torch.stack(list(present.values())).any(0)
+        return torch.where(known[:, None], joined, torch.stack(list(scores.values())).mean(0).to(joined.dtype))
 
 
 class Blend(Answer):
