@@ -254,3 +254,13 @@ def test_few_groups_do_not_widen_the_difference_of_predictions_that_hardly_diffe
     found = paired(METRICS.build("accuracy"), truth, one[None], other[None], seed=0, groups=groups)
     assert found.high - found.low < 0.03
     assert found.low < found.difference < found.high
+
+
+@pytest.mark.parametrize(("name", "least", "most"), [("mae", 0.0, np.inf), ("r2", -np.inf, 1.0)])
+def test_an_interval_holds_no_score_that_there_cannot_be(name, least, most):
+    truth = np.arange(20.0)
+    seeds = truth + np.array([0.0, 8.0])[:, None] * np.random.default_rng(0).normal(size=20)
+    around = bootstrap(METRICS.build(name), truth, seeds, seed=0)
+    assert around.low == least or around.high == most
+    better = paired(METRICS.build(name), truth, seeds[:1], seeds[1:], seed=0)
+    assert np.isfinite([better.low, better.high]).all()

@@ -59,7 +59,7 @@ class Draws:
 
     `units` is how many rows or groups were resampled, `rows` how many rows there are. `step` is set for proportions and
     their differences: the most that one row can change, before division by `rows`; `contrast` says that it is a
-    difference.
+    difference. `bounds` are the least and the greatest score that there can be.
     """
 
     point: np.ndarray
@@ -68,6 +68,7 @@ class Draws:
     rows: int
     step: float = 0.0
     contrast: bool = False
+    bounds: tuple[float, float] = (-np.inf, np.inf)
 
     @property
     def mean(self) -> float:
@@ -138,7 +139,7 @@ class _Spread:
         else:
             low, high = self._proportion(t)
         seeds = float(stdtrit(len(d.point) - 1, upper)) * self.seed_variance**0.5 if self.seed_variance else 0.0
-        least, most = (-d.step if d.contrast else 0.0, d.step) if d.step else (-np.inf, np.inf)
+        least, most = (-d.step if d.contrast else 0.0, d.step) if d.step else d.bounds
         below, above = max(d.mean - low, 0.0), max(high - d.mean, 0.0)
         return max(d.mean - float(np.hypot(below, seeds)), least), min(d.mean + float(np.hypot(above, seeds)), most)
 
@@ -198,7 +199,8 @@ def resample(
         np.stack([metric.weighted(t, p, counts if groups is None else counts[unit]) for t, p in read])
         for counts in _counts(units, len(truth) * width, seed, min(resamples, metric.resamples))
     ]
-    return Draws(point, np.concatenate(draws, axis=1), units, len(truth), float(metric.proportion))
+    step, bounds = float(metric.proportion), metric.bounds
+    return Draws(point, np.concatenate(draws, axis=1), units, len(truth), step, bounds=bounds)
 
 
 def _counts(units: int, cells: int, seed: int, resamples: int) -> Iterator[np.ndarray]:
