@@ -357,3 +357,9 @@ def test_trust_ends_with_the_opening_and_stays_in_its_thread(tmp_path, parts):
 def test_dotted_paths_are_told_from_other_words():
     spec = {"name": "a.b:C", "of": ["x:Y", {"z": "c:/data", "n": 3}], "title": "one: two", "at": "10:30"}
     assert dotted_paths(spec) == {"a.b:C", "x:Y"}
+
+
+def test_a_name_that_is_no_text_is_a_damaged_file(run, tmp_path):
+    folder = changed(run.folder, tmp_path / "odd", put([("schema", "targets", 0, "name")], ["y"]))
+    with pytest.raises(BadData, match=r"cannot be read: a file is damaged"):
+        pm.load(folder)

@@ -13,7 +13,7 @@ from polymodal.core.errors import BadData, PolymodalError
 from polymodal.core.trust import reading
 
 T = TypeVar("T")
-FAULTS = (RuntimeError, KeyError, TypeError, ValueError, OSError, yaml.YAMLError, SafetensorError)
+FAULTS = (AttributeError, RuntimeError, LookupError, TypeError, ValueError, OSError, yaml.YAMLError, SafetensorError)
 
 
 def opened(
