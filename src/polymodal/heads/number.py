@@ -23,7 +23,7 @@ class Number(ScoringHead):
 
     `huber` is the residual, in spreads of the target, from which the loss grows linearly instead of quadratically, so
     that outliers pull less (Huber 1964); None is half the squared error. Prediction intervals come from
-    validation residuals (`evaluate.calibration.conformal_radius`), not from the head. `hidden` units make it an MLP.
+    validation residuals (`nn.calibrate.conformal_radius`), not from the head. `hidden` units make it an MLP.
 
     Raises `BadArgument` for a value out of range.
     """
