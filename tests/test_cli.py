@@ -243,6 +243,7 @@ TABLES = {
     "column.yaml": "fields:\n  foto: image\n",
     "broken.yaml": "fields: [\n",
     "list.yaml": "- 1\n",
+    "kindless.yaml": "target: {category: {order: [bag, shoe]}}\n",
     "unset.yaml": "sedes: 3\n",
 }
 FAULTS = [
@@ -274,6 +275,9 @@ FAULTS = [
     ("plan SHOP -t category -f all,gated", "--fusion all stands alone; got all, gated."),
     ("plan SHOP -t category -f gated -f gated", "The fusion gated was given twice."),
     ("plan SHOP -t category -f my.mod:Fusion", "No module 'my.mod' for 'my.mod:Fusion'."),
+    ("plan SHOP -t category --metric category=", "--metric takes NAME or TARGET=NAME; got 'category='."),
+    ("plan SHOP -t category --metric =accuracy", "--metric takes NAME or TARGET=NAME; got '=accuracy'."),
+    ("plan SHOP --schema kindless.yaml", "Target 'category': options come with a kind, as in {kind: ordinal"),
     ("plan SHOP -t category --config no.yaml", "The configuration file 'no.yaml' does not exist."),
     ("plan SHOP -t category --config list.yaml", "list.yaml must hold 'option: value' lines; got a list."),
     ("plan SHOP -t category --config unset.yaml", "Unknown option 'sedes' of fit. Did you mean 'seeds'?"),

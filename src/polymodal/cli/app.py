@@ -116,6 +116,8 @@ def read_metrics(given: list[str] | None) -> list[str] | dict[str, list[str]] | 
         target = ""
         for word in _parted([one]):
             named, equals, name = word.rpartition("=")
+            if equals and not (named and name):
+                raise BadArgument(f"--metric takes NAME or TARGET=NAME; got {word!r}.")
             target = named if equals else target  # price=mae,rmse: both are the price's
             metrics.setdefault(target, []).append(name)
     if len(metrics) > 1 and "" in metrics:
