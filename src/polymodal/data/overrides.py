@@ -94,6 +94,8 @@ def read_targets(given: Any, columns: Iterable[str]) -> dict[str, Spec | None]:
     for name, kind in pairs.items():
         known(name, columns, "the target")
         options = dict(kind) if isinstance(kind, Mapping) else {}
+        if isinstance(kind, Mapping) and not {"kind", "name"} & set(kind):
+            raise BadArgument(f"Target {name!r}: options come with a kind, as in {{kind: ordinal, …}}; got {options}.")
         spec = plain({"name": options.pop("kind", options.pop("name", None)), **options} if options else kind)
         if spec is not None:
             asked(name, spec)
