@@ -67,7 +67,8 @@ class Function(Metric):
         except Exception as error:
             raise BadArgument(
                 f"The metric {self.name} raises {type(error).__name__}: {str(error).rstrip('.')}. Given were "
-                f"truth {truth.shape} {truth.dtype} and prediction {prediction.shape} {prediction.dtype} ({self.needs}), rows repeated."
+                f"truth {truth.shape} {truth.dtype} and prediction {prediction.shape} {prediction.dtype} "
+                f"({self.needs}), rows repeated."
             ) from error
         array = np.asarray(value)
         if array.size != 1 or array.dtype.kind not in "fiub":
