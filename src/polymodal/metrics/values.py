@@ -116,6 +116,9 @@ class Pinball(Metric):
     def weighted(self, truth: np.ndarray, prediction: np.ndarray, weights: np.ndarray) -> np.ndarray:
         if prediction.shape[1:] != (len(self.levels),):
             given = f"{prediction.shape[1]} quantile{'s' * (prediction.shape[1] > 1)}"
-            raise BadData(f"pinball has {len(self.levels)} levels, and the answer gives {given}.")
+            raise BadData(
+                f"pinball has {len(self.levels)} levels, and the answer gives {given}. Name the target's own levels, "
+                "as in {name: pinball, levels: [0.1, 0.5, 0.9]}."
+            )
         missed, level = truth[:, None] - prediction, np.array(self.levels)
         return means(weights, np.maximum(level * missed, (level - 1) * missed).mean(1))
