@@ -37,6 +37,9 @@ class ColourSpace:
     def items(self, stream, table):
         return items(table, self.fields[stream])
 
+    def to(self, device):
+        return self
+
     def embed(self, stream, given, *, base=None, problems=None):
         if isinstance(given, Table):
             found, ids = self.items(stream, given), given.ids

@@ -299,7 +299,10 @@ FAULTS = [
         "text_tfidf reads text, but the stream 'photo' is image.",
     ),
     ("plan SHOP -t category --set heads={'catgory':'classes'}", "is no target. Did you mean 'category'?"),
-    ("plan SHOP -t category --set heads={'category':'number'}", "answers number; the target 'category' is classes."),
+    (
+        "plan SHOP -t category --set heads={'category':'number'}",
+        "answers number and numbers; the target 'category' is classes.",
+    ),
     ("fit SHOP -t category -q -o new --set encoders={'title':'pretrained_text'}", "needs `model`: a Hugging Face hub"),
     ("fit SHOP -t category -o SHOP", "is a file; --out names a folder."),
     ("fit SHOP -t category -o .", "is not empty and holds no unfinished run. Give another --out."),

@@ -72,7 +72,12 @@ class Sound(Aligner):
 
     def loss(self, aligned, rows):
         first, *others = aligned.values()
-        return {"apart": sum((first.pooled @ o.pooled.T - torch.eye(len(first))).square().mean() for o in others)}
+        return {
+            "apart": sum(
+                (first.pooled @ o.pooled.T - torch.eye(len(first), device=first.x.device)).square().mean()
+                for o in others
+            )
+        }
 
 
 class Long(Sound):

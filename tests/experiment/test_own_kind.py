@@ -100,7 +100,7 @@ def test_a_kind_from_outside_goes_through_everything(calls):
 
     code = (
         "import sys, polymodal as pm\n"
-        "run = pm.load('runs/calls')\n"
+        "run = pm.load('runs/calls', trust='my_kinds')\n"
         "answers = run.predict('calls.csv')\n"
         "print(answers['distress'] == sys.argv[1].split(','), 'my_kinds' in sys.modules)\n"
         "from polymodal.inference.explanation import write_explanation\n"
@@ -116,7 +116,7 @@ def test_a_kind_from_outside_goes_through_everything(calls):
 def test_a_process_that_cannot_import_it_says_so(calls):
     pm.fit("calls.csv", schema=SCHEMA, out="runs/calls", quiet=True, **{**QUICK, "workers": 0, "encoders": {}})
     done = subprocess.run(
-        [sys.executable, "-c", "import polymodal as pm; pm.load('calls')"],
+        [sys.executable, "-c", "import polymodal as pm; pm.load('calls', trust='my_kinds')"],
         capture_output=True, text=True, cwd="runs", env={**os.environ, "PYTHONPATH": _without(calls)},
     )  # fmt: skip
     assert "UnknownName: No module 'my_kinds'" in done.stderr

@@ -70,8 +70,8 @@ def test_a_spec_is_resolved_into_what_planning_and_building_ask():
     assert [part.cls.__name__ for part in hybrid.inner] == ["Cross", "Stacking"]
     assert not resolved("hybrid").reads_tokens
     product = resolved({"name": "hybrid", "rule": "product"})
-    assert product.kinds == resolved("product").kinds
-    assert resolved("concat").kinds is None
+    assert product.needs == resolved("product").needs
+    assert resolved("concat").needs is None
     assert (resolved(Concat).family, resolved(LateMean).family, resolved("boosted").level) == (
         "fusion", "decision", "trees",
     )  # fmt: skip

@@ -235,7 +235,7 @@ def test_classes_that_cannot_be_told(things, classes, options, error, words):
 
 
 def test_the_command_line(things, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(Space, "load", classmethod(lambda cls, folder: ColourSpace()))
+    monkeypatch.setattr(Space, "load", classmethod(lambda cls, folder, **options: ColourSpace()))
 
     def polymodal(*arguments):
         monkeypatch.setattr(sys, "argv", ["polymodal", *map(str, arguments)])

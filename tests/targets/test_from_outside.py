@@ -77,7 +77,7 @@ def test_a_head_that_writes_is_fitted_judged_and_told(parts):
     assert together > alone + 0.2
     assert together > float(rows["chance"]["test_mean"]) + 0.4
 
-    again = pm.load(parts / "run")
+    again = pm.load(parts / "run", trust=["my_word", "my_speller"])
     said = again.predict(data)["shade"]
     assert np.mean([a == b for a, b in itertools.zip_longest(said, data["shade"])]) > 0.7
     evaluation = again.evaluate(data, out=parts / "told")

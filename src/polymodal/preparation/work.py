@@ -49,13 +49,15 @@ def run_part(values: Mapping[str, Any], device: str = "cpu") -> Iterator[Event]:
     A part's result is written whole and last, so a killed run repeats unfinished parts only.
     """
     job = PartJob.from_json(values)
-    DEVICE.set(device)
+    before = DEVICE.set(device)
     try:
         {"survey": _survey, "apply": _apply}[job.task](job)
         yield Done()
     except Exception as error:  # noqa: BLE001 - an op may be the user's; what it raised is reported, never lost
         full = isinstance(error, OSError) and error.errno in FULL
         yield Failed(os.strerror(error.errno)) if full else Failed.by(error)  # type: ignore[attr-defined]
+    finally:
+        DEVICE.reset(before)
 
 
 def ops_of(job: PartJob) -> tuple[list[Op], dict[str, str], dict[str, Notation]]:

@@ -36,6 +36,10 @@ class Column:
     parts: tuple[int, ...] = ()
     words: tuple[str, ...] = ()
 
+    def told(self) -> dict[str, Any]:
+        """As plain values; a decimal point goes without saying, so that what knew no comma keeps its digest."""
+        return {key: value for key, value in asdict(self).items() if (key, value) != ("decimal", ".")}
+
     @property
     def features(self) -> tuple[str, ...]:
         """Names of the numbers that it gives."""
@@ -166,7 +170,7 @@ class TableProcessor(Processor):
 
     def state(self) -> dict[str, Any]:
         return {
-            "columns": [asdict(column) for column in self.columns_],
+            "columns": [column.told() for column in self.columns_],
             "scaler": self._fitted().state(),
             "edges": self.edges_,
             "unreadable": self.unreadable_,
