@@ -100,7 +100,7 @@ def test_a_kind_from_outside_goes_through_everything(calls):
 
     code = (
         "import sys, polymodal as pm\n"
-        "run = pm.load('runs/calls', trust='my_kinds')\n"
+        "run = pm.load('runs/calls', trust=['my_kinds', 'knowing_encoder'])\n"
         "answers = run.predict('calls.csv')\n"
         "print(answers['distress'] == sys.argv[1].split(','), 'my_kinds' in sys.modules)\n"
         "from polymodal.inference.explanation import write_explanation\n"
