@@ -7,7 +7,7 @@ Every strategy is fitted with every seed, then every objective on `concat` and o
 validation. Printed for each data set: score on validation and test (mean of seeds, 95 % interval over rows and seeds),
 the paired difference from the best single modality, seconds a fit, and, by paired tests with Holm's correction, which
 can be told from the strategy that validation chooses. The objectives' table compares each with the same fusion and
-towers trained without. `--finetune` trains encoders and fusion together as well, with each objective. A run that was
+adapters trained without. `--finetune` trains encoders and fusion together as well, with each objective. A run that was
 interrupted goes on where it stopped.
 """
 
@@ -80,9 +80,9 @@ def compared(outcomes: Sequence[Outcome], q: Question) -> list[Row]:
 
 
 def balanced(outcomes: Sequence[Outcome], q: Question) -> list[Row]:
-    """A row an objective: the paired difference from the same fusion with towers, trained without one."""
+    """A row an objective: the paired difference from the same fusion with adapters, trained without one."""
     named = {o.name: o for o in outcomes}
-    draws = {name: _draws(o, q) for name, o in named.items() if o.strategy.towers}
+    draws = {name: _draws(o, q) for name, o in named.items() if o.strategy.adapters}
     without = {name: replace(named[name].strategy, objective=None).name for name in draws}
     pairs = [(name, plain) for name, plain in without.items() if name != plain and plain in named]
     tests = [_paired(draws, named[a], named[b], q) for a, b in pairs]
@@ -152,7 +152,7 @@ def main() -> int:
     options = arguments.parse_args()
     for name in options.data:
         outcomes, question = fitted(name, options.out, options)
-        plain = [o for o in outcomes if not o.strategy.towers and not o.strategy.finetuned]
+        plain = [o for o in outcomes if not o.strategy.adapters and not o.strategy.finetuned]
         tables = [compared(plain, question), balanced(outcomes, question)]
         print(summary(name, tables[0], question))
         for line in known(name).published:

@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_map
 
 from polymodal.aligners.base import on_sphere
 from polymodal.core.types import Batch, Output, Tokens
-from polymodal.models.towers import Towered
+from polymodal.models.adapted import Adapted
 from polymodal.nn.mask_streams import mask_streams
 
 VECTOR = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
@@ -73,7 +73,7 @@ def test_a_single_vector_goes_through_a_map_once():
 
 
 def test_towers_adapt_a_single_vector_once():
-    towers = Towered(nn.Identity(), {"a": 3})
+    towers = Adapted(nn.Identity(), {"a": 3})
     towers.adapters["a"].up = Counted(*towers.adapters["a"].up.weight.shape[::-1])
     single = Tokens.from_vector(VECTOR, PRESENT)
     once = towers.prepare({"a": single})["a"]

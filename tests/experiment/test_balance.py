@@ -13,7 +13,7 @@ from polymodal.targets.classes import ClassesTarget
 
 def row(name: str, valid: float, difference: float, half: float, p: float) -> dict[str, Any]:
     return {
-        "name": name, "strategy": f"concat + {name}", "baseline": "concat + towers", "valid_difference": valid,
+        "name": name, "strategy": f"concat + {name}", "baseline": "concat + adapters", "valid_difference": valid,
         "difference": difference, "low": difference - half, "high": difference + half, "p_holm": p,
     }  # fmt: skip
 

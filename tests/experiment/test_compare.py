@@ -121,7 +121,7 @@ def test_smaller_is_better_metrics_are_turned():
 
 def test_a_row_tells_its_parts_in_columns_of_their_own():
     plain = outcome("gated", 0.8, seed=1)
-    tuned = replace(plain.strategy, objective=["ogm", "unimodal"], align="infonce", towers=True, finetuned=True)
+    tuned = replace(plain.strategy, objective=["ogm", "unimodal"], align="infonce", adapters=True, finetuned=True)
     rows = {r["strategy"]: r for r in judged(outcome("x alone", 0.7), plain, replace(plain, strategy=tuned)).rows}
     words = ("level", "fusion", "objective", "aligner", "finetuned")
     told = {name: tuple(row[word] for word in words) for name, row in rows.items()}

@@ -72,7 +72,7 @@ def _trained(spec: dict[str, Any]) -> torch.Tensor:
         return {name: tokens.select(chosen) for name, tokens in streams.items()}
 
     torch.manual_seed(0)
-    strategy = Strategy("fusion", "concat", tuple(WIDTHS), objective=spec, towers=True)
+    strategy = Strategy("fusion", "concat", tuple(WIDTHS), objective=spec, adapters=True)
     answer = build_answer(strategy, WIDTHS, [target], 12, Heads())
     objectives = build_objectives(strategy, WIDTHS, [target], 12, Heads())
     training = TrainingStep(answer, objectives, read, {"y": truth}, epochs=4)

@@ -28,7 +28,7 @@ ROWS = 12
 def world(widths=WIDTHS, target=CLASSES, fusion="concat"):
     """A small fusion with towers in float64, a batch, and its step."""
     torch.manual_seed(0)
-    answer = build_answer(Strategy("fusion", fusion, tuple(widths), towers=True), widths, [target], 8, Heads())
+    answer = build_answer(Strategy("fusion", fusion, tuple(widths), adapters=True), widths, [target], 8, Heads())
     answer = answer.double()
     for parameter in answer.parameters():
         torch.nn.init.normal_(parameter, std=0.4)

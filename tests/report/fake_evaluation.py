@@ -73,7 +73,7 @@ def _balance(names: tuple[str, ...], top: float) -> dict[str, Any]:
         )  # fmt: skip
     objectives = [
         {
-            "name": name, "strategy": f"concat + {name}", "baseline": "concat + towers", "valid": top,
+            "name": name, "strategy": f"concat + {name}", "baseline": "concat + adapters", "valid": top,
             "valid_difference": gain, "test": {"mean": top + gain, "low": top, "high": top + 0.02},
             "difference": gain, "low": gain - 0.005, "high": gain + 0.005, "p": 0.01, "p_holm": 0.02,
         }

@@ -16,7 +16,7 @@ from polymodal.preparation.work import PartJob
 from polymodal.runs.events import Done, EpochEnd, Event, Failed, Skipped
 
 TOLD = {"seed": 3, "training": {"epochs": 2}, "work": "/w", "out": "/w/out"}
-STRATEGY = Strategy("fusion", "concat", ("x", "y"), objective=["ogm"], towers=True)
+STRATEGY = Strategy("fusion", "concat", ("x", "y"), objective=["ogm"], adapters=True)
 
 
 def through_json(value):

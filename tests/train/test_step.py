@@ -187,12 +187,12 @@ def rows_of(run) -> dict[str, dict[str, str]]:
 def test_all_objectives_become_rows_beside_the_same_fusion_without(quick):
     run = quick(objectives="all", objectives_on="concat")
     rows = rows_of(run)
-    assert {f"concat + {name}" for name in (*OBJECTIVES, "towers")} <= set(rows)
+    assert {f"concat + {name}" for name in (*OBJECTIVES, "adapters")} <= set(rows)
     assert not any(name.startswith("gated + ") for name in rows)
-    assert {rows[f"concat + {n}"]["parameters"] for n in OBJECTIVES} == {rows["concat + towers"]["parameters"]}
+    assert {rows[f"concat + {n}"]["parameters"] for n in OBJECTIVES} == {rows["concat + adapters"]["parameters"]}
     balance = json.loads((run.folder / "evaluation.json").read_text(encoding="utf-8"))["balance"]
     assert {o["name"] for o in balance["objectives"]} == set(OBJECTIVES)
-    assert balance["objectives"][0]["baseline"] == "concat + towers"
+    assert balance["objectives"][0]["baseline"] == "concat + adapters"
     again = pm.load(run.folder)
     columns, _ = synthetic.imbalanced(300)
     assert len(again.predict(columns)["id"]) == 300
@@ -201,7 +201,7 @@ def test_all_objectives_become_rows_beside_the_same_fusion_without(quick):
 def test_the_best_fusion_is_chosen_by_validation_when_none_is_named(quick):
     rows = rows_of(quick(objectives=["unimodal", ["ogm", "unimodal"]]))
     (base,) = {row["fusion"] for row in rows.values() if row["objective"]}
-    assert {f"{base} + {what}" for what in ("towers", "unimodal", "ogm + unimodal")} <= set(rows)
+    assert {f"{base} + {what}" for what in ("adapters", "unimodal", "ogm + unimodal")} <= set(rows)
     other = ({"gated", "concat"} - {base}).pop()
     assert float(rows[base]["valid"]) >= float(rows[other]["valid"])
 
@@ -216,7 +216,7 @@ def test_fine_tuning_by_objectives_and_resuming(quick):
     options = {"objectives": ["mmpareto"], "objectives_on": "concat", "finetune": True, "seeds": 1}
     run = quick(finetune_training={"epochs": 1}, **options)
     rows = rows_of(run)
-    assert {"concat + towers fine-tuned", "concat + mmpareto fine-tuned"} <= set(rows)
+    assert {"concat + adapters fine-tuned", "concat + mmpareto fine-tuned"} <= set(rows)
     before = (run.folder / "leaderboard.csv").read_text(encoding="utf-8")
     for path in (run.folder / "work").glob("*/concat_*_mmpareto*"):
         path.unlink()
@@ -229,7 +229,7 @@ def test_fine_tuning_by_objectives_and_resuming(quick):
 def test_the_plan_tells_what_is_compared(tmp_path):
     columns, target = synthetic.imbalanced(100)
     text = pm.plan(columns, target, objectives=["ogm", "pmr"], objectives_on="concat").text()
-    assert "objectives, on concat, each with a tower a stream: towers, ogm, pmr" in text
+    assert "objectives, on concat, each with an adapter a stream: adapters, ogm, pmr" in text
     assert "concat + agm" in pm.plan(columns, target, fusion="concat", objective="agm").text()
 
 

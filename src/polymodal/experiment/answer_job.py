@@ -28,11 +28,11 @@ from polymodal.experiment.work import (
     open_features,
     save_trained,
 )  # fmt: skip
+from polymodal.models.adapted import Adapted
 from polymodal.models.adaptive import Adaptive
 from polymodal.models.base import Answer, Decisions, Labelled
 from polymodal.models.build import Trees, build_answer, build_objectives, parameters
 from polymodal.models.strategy import Strategy
-from polymodal.models.towers import Towered
 from polymodal.nn.mask_streams import drop_streams
 from polymodal.nn.place import CPU, in_use, to_device
 from polymodal.objectives.base import Objective
@@ -192,7 +192,7 @@ def fit_answer(
 
 def fit_aligner(answer: Answer, features: Features, rows: Tensor, seed: int) -> None:
     """Fit an aligner that is found in closed form to the training rows' tokens, before the answer is trained on it."""
-    aligner = answer.aligner if isinstance(answer, Towered) else None
+    aligner = answer.aligner if isinstance(answer, Adapted) else None
     if aligner is None or aligner.learns != "fit":
         return
     sides = {}

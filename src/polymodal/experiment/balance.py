@@ -24,7 +24,7 @@ def balance(
     is none. `worth` are the Shapley worths of the chosen model, whose name is `seen`.
     """
     named = {o.name: o for o in outcomes}
-    plain = [named[s.name] for s in plan.strategies if s.joint and not s.towers and s.name in named]
+    plain = [named[s.name] for s in plan.strategies if s.joint and not s.adapters and s.name in named]
     if not plain:
         return {}
     best = max(plain, key=lambda o: score_of(o, [question]))
@@ -68,7 +68,7 @@ def _streams(
 
 
 def _objectives(plan: Plan, named: Mapping[str, Outcome], q: Question) -> list[dict[str, Any]]:
-    """A row an objective compared, against the same fusion with towers and no objective; p after Holm's correction."""
+    """A row an objective compared, against the same fusion with adapters and no objective; p after Holm's correction."""
     target, rows = q.target.name, []
     for compared in plan.compared:
         for strategy in (compared, replace(compared, finetuned=True)):

@@ -292,7 +292,7 @@ class _Session:
         """Train the best fusion by validation, and its encoders, together; where objectives are compared, by each."""
         finished = Results(self.plan, self.work)
         every = (*self.plan.strategies, *self.plan.compared)
-        trainable = {s.name for s in every if s.family in ("fusion", "decision") or s.towers}
+        trainable = {s.name for s in every if s.family in ("fusion", "decision") or s.adapters}
         chosen = dict.fromkeys([*self._ranked(finished, trainable)[:1], *(s.name for s in self.plan.compared)])
         jobs = [
             self._finetune_job(replace(Strategy.from_json(result["strategy"]), finetuned=True), seed)

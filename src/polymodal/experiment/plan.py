@@ -126,7 +126,7 @@ class Plan:
         if self.compared:
             rows = dict.fromkeys(s.variant for s in self.compared)
             where = ", ".join(map(label, listed(c.objectives_on)))
-            lines.append(f"  objectives, on {where}, each with a tower a stream: {', '.join(rows)}")
+            lines.append(f"  objectives, on {where}, each with an adapter a stream: {', '.join(rows)}")
         lines.append("Choice by validation score; the test rows are read once, at the end.")
         return "\n".join([*lines, *(f"Note: {n}" for n in self.notes)])
 

@@ -25,7 +25,7 @@ def varied(
     if objective is None and align is None:
         return tuple(strategies)
     more = [
-        replace(s, objective=objective, align=align, align_weight=weight, towers=True) for s in strategies if s.joint
+        replace(s, objective=objective, align=align, align_weight=weight, adapters=True) for s in strategies if s.joint
     ]
     if not more:
         raise BadArgument(NO_FUSION)
@@ -35,7 +35,7 @@ def varied(
 def compared(
     strategies: Sequence[Strategy], objectives: Sequence[Spec | Sequence[Spec]], fusions: Sequence[str]
 ) -> tuple[Strategy, ...]:
-    """Rows that compare objectives: of each fusion named in `fusions` with towers and nothing else, then with each.
+    """Rows that compare objectives: of each fusion named in `fusions` with adapters and nothing else, then with each.
 
     `best` stands for the best joint fusion by validation, which is not known yet: then all are candidates.
     Raises `BadArgument` for a name that is no joint fusion of this fit.
@@ -44,14 +44,14 @@ def compared(
         if list(fusions) != ["best"]:
             raise BadArgument("objectives_on says where objectives are compared; name them, as in objectives=all.")
         return ()
-    able = {s.fusion: s for s in strategies if s.joint and not s.towers}
+    able = {s.fusion: s for s in strategies if s.joint and not s.adapters}
     if not able:
         raise BadArgument(NO_FUSION)
     for name in fusions:
         if name not in (*able, "best"):
             raise BadArgument(f"objectives_on names {name!r}, which is no joint fusion here.{suggest(name, able)}")
     chosen = able.values() if "best" in fusions else [able[name] for name in fusions]
-    return tuple(replace(s, objective=o, towers=True) for s in chosen for o in (None, *objectives))
+    return tuple(replace(s, objective=o, adapters=True) for s in chosen for o in (None, *objectives))
 
 
 def settled(

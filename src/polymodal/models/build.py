@@ -26,10 +26,10 @@ from polymodal.fusion.boosted import Boosted, pooled_features
 from polymodal.heads import HEADS
 from polymodal.heads.base import Head, ScoringHead
 from polymodal.models import ANSWERS
+from polymodal.models.adapted import Adapted
 from polymodal.models.base import Answer, Decisions, Joint
 from polymodal.models.specs import listed, resolved, serves
 from polymodal.models.strategy import Strategy
-from polymodal.models.towers import Towered
 from polymodal.nn.layers.named import Named
 from polymodal.objectives import OBJECTIVES
 from polymodal.objectives.base import Objective, Setting
@@ -117,12 +117,12 @@ def build_answer(
         if serves(MEANINGS, targets):
             return parts.late("late_mean", widths, targets)
         return parts.joint(Alone(widths, next(iter(widths.values()))), targets)
-    if not (strategy.towers or strategy.align):
+    if not (strategy.adapters or strategy.align):
         return parts.answer(strategy.spec, widths, targets)
     aligner: Aligner | None = ALIGNERS.build(strategy.align, widths, dim) if strategy.align else None
     met = _met(strategy, widths, dim)
     answer = parts.answer(strategy.spec, met, targets)
-    return Towered(answer, widths, aligner, strategy.align_weight)
+    return Adapted(answer, widths, aligner, strategy.align_weight)
 
 
 def build_objectives(

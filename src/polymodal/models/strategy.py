@@ -11,7 +11,7 @@ from polymodal.core.digest import safe_name
 from polymodal.core.registry import Spec, label
 from polymodal.models.specs import CATALOGUES, Part, listed, resolved
 
-TOWERS = "towers"  # what the row without an objective is called: the same model, trained by its own loss
+ADAPTERS = "adapters"  # what the row without an objective is called: the same model, trained by its own loss
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Strategy:
     by default its spec in words; it stays when options are settled by cross-validation. Single streams have none.
 
     `facts` size fitted trees, a target each, so that their weights find their place. `objective` is what it is trained
-    by besides its own loss; `towers` puts an adapter a stream before it, and `align` an aligner, whose loss counts
+    by besides its own loss; `adapters` puts one a stream before it, and `align` an aligner, whose loss counts
     `align_weight`. `finetuned` says that its encoders were trained with it at last.
     """
 
@@ -35,7 +35,7 @@ class Strategy:
     objective: Spec | Sequence[Spec] | None = None
     align: Spec | None = None
     align_weight: float = 0.1
-    towers: bool = False
+    adapters: bool = False
     finetuned: bool = False
 
     def __post_init__(self) -> None:
@@ -49,7 +49,7 @@ class Strategy:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Strategy:
         """What `to_json` wrote. The name is for readers only: it follows from the fields, older files' too."""
-        known = {name: value for name, value in values.items() if name != "name"}
+        known = {("adapters" if name == "towers" else name): value for name, value in values.items() if name != "name"}
         return cls(**{**known, "streams": tuple(values["streams"])})
 
     @cached_property
@@ -79,17 +79,17 @@ class Strategy:
 
     @property
     def added(self) -> tuple[str, ...]:
-        """What it has beside the fusion as it is: the aligner and the objectives, or else towers alone."""
-        return tuple(map(label, self.specs[1:])) or ((TOWERS,) if self.towers else ())
+        """What it has beside the fusion as it is: the aligner and the objectives, or else adapters alone."""
+        return tuple(map(label, self.specs[1:])) or ((ADAPTERS,) if self.adapters else ())
 
     @property
     def variant(self) -> str:
-        """How it is trained, in words: `towers`, `infonce + ogm fine-tuned`; nothing for the fusion as it is."""
+        """How it is trained, in words: `adapters`, `infonce + ogm fine-tuned`; nothing for the fusion as it is."""
         return " + ".join(self.added) + (" fine-tuned" if self.finetuned else "")
 
     @property
     def name(self) -> str:
-        """What the leaderboard calls it: `photo alone`, `concat`, `concat + towers`, `gated fine-tuned`."""
+        """What the leaderboard calls it: `photo alone`, `concat`, `concat + adapters`, `gated fine-tuned`."""
         first = f"{self.streams[0]} alone" if self.family == "single" else self.fusion or self.family
         return f"{first} + {self.variant}" if self.added else first + self.variant
 

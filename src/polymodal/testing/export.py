@@ -20,10 +20,10 @@ from polymodal.core.types import Batch
 from polymodal.encoders import ENCODERS
 from polymodal.fusion import DECISIONS, TREES
 from polymodal.heads import HEADS
+from polymodal.models.adapted import Adapted
 from polymodal.models.base import Answer, Blend, Labelled, Model
 from polymodal.models.build import Heads, Parts, Trees, build_encoder
 from polymodal.models.specs import resolved, serves
-from polymodal.models.towers import Towered
 from polymodal.targets import TARGETS
 from polymodal.targets.base import MEANINGS, NUMBER
 from polymodal.testing.aligner import aligner_subject, example_widths
@@ -155,13 +155,13 @@ def _whole(
     return Exported(label, finished, (random_streams(widths),))
 
 
-def _towered(parts: Parts, widths: dict[str, int], targets: list[Any]) -> Answer:
-    return Towered(parts.answer("concat", widths, targets), widths)
+def _adapted(parts: Parts, widths: dict[str, int], targets: list[Any]) -> Answer:
+    return Adapted(parts.answer("concat", widths, targets), widths)
 
 
 def _aligned(parts: Parts, widths: dict[str, int], targets: list[Any]) -> Answer:
     met = dict.fromkeys(widths, DIM)
-    return Towered(parts.answer("cross", met, targets), widths, ALIGNERS.build("infonce", widths, DIM))
+    return Adapted(parts.answer("cross", met, targets), widths, ALIGNERS.build("infonce", widths, DIM))
 
 
 def _blend(parts: Parts, widths: dict[str, int], targets: list[Any]) -> Answer:
@@ -182,10 +182,10 @@ def _model() -> Exported:
     return Exported("A whole model", build, (Batch(inputs),))
 
 
-# What joins parts and is in no catalogue: towers, an ensemble, a model from arrays to scores.
+# What joins parts and is in no catalogue: adapters, an ensemble, a model from arrays to scores.
 WHOLES: dict[str, Callable[[], Exported]] = {
-    "towers": partial(_whole, "Towers", _towered, MEANINGS),
-    "towers and an aligner": partial(_whole, "Towers and an aligner", _aligned, ["classes"]),
+    "adapters": partial(_whole, "Adapters", _adapted, MEANINGS),
+    "adapters and an aligner": partial(_whole, "Adapters and an aligner", _aligned, ["classes"]),
     "an ensemble": partial(_whole, "An ensemble", _blend, MEANINGS),
     "a whole model": _model,
 }

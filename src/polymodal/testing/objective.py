@@ -29,7 +29,7 @@ EPOCHS = 4
 
 
 def check_objective(spec: Spec, *, kinds: Iterable[str] | None = None) -> None:
-    """Try an objective on a small fusion with towers, for every meaning of scores it serves. Raises `NotConformant`.
+    """Try an objective on a small fusion with adapters, for every meaning of scores it serves. Raises `NotConformant`.
 
     Its losses are finite scalars, in any batch: without labels, without one stream, without any; what is masked
     changes nothing; `act` changes towers' gradients only; its own parameters get gradients; the same seed gives the
@@ -56,10 +56,10 @@ class _Trial:
     device: torch.device | str = "cpu"
 
     def training(self, seed: int = 0, *, plain: bool = False) -> TrainingStep:
-        """A small fusion with towers, and the objective unless `plain`."""
+        """A small fusion with adapters, and the objective unless `plain`."""
         torch.manual_seed(seed)
         heads = Heads()
-        strategy = Strategy("fusion", "mlp", tuple(WIDTHS), towers=True)
+        strategy = Strategy("fusion", "mlp", tuple(WIDTHS), adapters=True)
         answer = build_answer(strategy, WIDTHS, [self.target], 12, heads)
         for parameter in answer.parameters():  # away from zeros, which hide what lies before them
             parameter.data.add_(torch.randn_like(parameter) * 0.1)

@@ -1,4 +1,4 @@
-"""Small residual adapters: a tower for a stream whose encoder is frozen or stored."""
+"""Small residual adapters: the part of a tower that is trained where its encoder is frozen or stored."""
 
 from __future__ import annotations
 

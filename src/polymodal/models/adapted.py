@@ -1,4 +1,4 @@
-"""What stands between stored tokens and an answer: a tower a stream, and an aligner."""
+"""What stands between stored tokens and an answer: an adapter a stream, and an aligner."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from polymodal.nn.layers.adapter import Adapter
 from polymodal.nn.layers.named import Named
 
 
-class Towered(Answer):
+class Adapted(Answer):
     """encode → adapt → align → answer.
 
-    Each stream goes through a small residual adapter of its own, the identity at the start: its tower, which gives
-    objectives something to balance where encoders are stored. An `aligner` then brings all streams into one space; its
-    own losses, times `weight`, are added. Aligned vectors have length one and are multiplied by √dim, so that the
-    answer sees entries of unit scale, as from an encoder.
+    Each stream goes through a small residual adapter of its own, the identity at the start: the end of its tower, which
+    gives objectives something to balance where encoders are stored. An `aligner` then brings all streams into one
+    space; its own losses, times `weight`, are added. Aligned vectors have length one and are multiplied by √dim, so
+    that the answer sees entries of unit scale, as from an encoder.
     """
 
     def __init__(self, answer: Answer, widths: Mapping[str, int], aligner: Aligner | None = None, weight: float = 0.1):
