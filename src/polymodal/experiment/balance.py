@@ -68,7 +68,7 @@ def _streams(
 
 
 def _objectives(plan: Plan, named: Mapping[str, Outcome], q: Question) -> list[dict[str, Any]]:
-    """A row an objective compared, against the same fusion with adapters and no objective; p after Holm's correction."""
+    """A row an objective compared, against the same fusion with adapters alone; p after Holm's correction."""
     target, rows = q.target.name, []
     for compared in plan.compared:
         for strategy in (compared, replace(compared, finetuned=True)):
