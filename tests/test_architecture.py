@@ -24,7 +24,7 @@ FLOORS = (  # each stands on those before it
     ("inference",),
     ("preparation",),
     ("experiment", "alignment", "retrieval"),
-    ("catalogues", "testing"),
+    ("catalogues", "testing", "sklearn"),
     ("cli",),
     ("__init__",),
 )

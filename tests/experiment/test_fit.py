@@ -231,7 +231,7 @@ def test_stopping_concludes_with_what_is_finished_and_starts_nothing_more(quick,
     columns = {"noise": columns["signal"], "signal": columns["noise"], "label": columns["label"]}  # the first one tells
     run = quick((columns, "label"), fusion=[part], seeds=1, finetune=True, ensemble=False)
     assert {"noise alone", "signal alone", "chance"} <= {r["strategy"] for r in run.leaderboard}
-    assert {r["finetuned"] for r in run.leaderboard} == {"False"}
+    assert {r["finetuned"] for r in run.leaderboard} == {False}
     sentences = json.loads((tmp_path / "run" / "evaluation.json").read_text())["verdict"]["sentences"]
     assert any(s.startswith("Interrupted") and note in s for s in sentences)
 
@@ -330,7 +330,7 @@ def test_a_time_limit_leaves_a_verdict_on_what_was_finished(quick, tmp_path):
         "late_mean",
         "chance",
     }
-    assert {r["seeds"] for r in run.leaderboard} == {"1"}
+    assert {r["seeds"] for r in run.leaderboard} == {1}
     sentences = json.loads((tmp_path / "run" / "evaluation.json").read_text())["verdict"]["sentences"]
     assert any("The time limit left" in s for s in sentences)
 
@@ -344,7 +344,7 @@ def test_seeds_are_matched_where_most_fits_are_kept():
 
 def test_fine_tuning_adds_a_row_and_can_be_deployed(quick, tmp_path):
     run = quick(synthetic.missing(300), fusion=["gated"], finetune=True, finetune_training={"epochs": 2, "lr": 1e-3})
-    rows = [r for r in run.leaderboard if r["finetuned"] == "True"]
+    rows = [r for r in run.leaderboard if r["finetuned"]]
     assert len(rows) == 1
     assert rows[0]["note"]
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from polymodal.config import Config
 from polymodal.core.errors import BadArgument, BadData, UnknownName, suggest
+from polymodal.core.html import pre_html
 from polymodal.core.registry import Spec, label, plain
 from polymodal.data.inputs import Inputs
 from polymodal.data.kinds import KINDS
@@ -31,7 +32,7 @@ from polymodal.targets import TARGETS
 from polymodal.targets.base import Target, asked, fitted
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Plan:
     """Everything a fit needs, resolved. `split` [N] is 0 train, 1 valid, 2 test; `fold` [N] the cross-fitting part."""
 
@@ -49,6 +50,14 @@ class Plan:
     metrics: Mapping[str, Sequence[Spec]] = default(default_factory=dict)  # of each target, where any was asked for
     sources: Mapping[str, str] = default(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        counts = "/".join(str(len(self.rows(part))) for part in PARTS)
+        what = ", ".join(target.name for target in self.targets)
+        return f"Plan({what} from {', '.join(self.streams)}: {len(self.strategies)} strategies, {counts} rows)"
+
+    def _repr_html_(self) -> str:
+        return pre_html(self.text())
 
     @property
     def streams(self) -> tuple[str, ...]:

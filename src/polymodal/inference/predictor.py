@@ -25,6 +25,7 @@ from polymodal.data.storage.dataset import read_cells
 from polymodal.data.storage.decode import fetch
 from polymodal.data.tables.source import Problem, Table, cells
 from polymodal.encoders.base import Encoder
+from polymodal.inference.answers import Answers
 from polymodal.inference.bundle import opened
 from polymodal.models.base import Answer, Blend, TokenSource
 from polymodal.models.build import Heads, build_answer, build_encoder
@@ -205,23 +206,33 @@ class Predictor:
             decoded |= target.interval(scores, self.radius[target.name])
         return decoded
 
-    def predict(self, data: Table, problems: list[Problem] | None = None) -> dict[str, list[Any]]:
+    def predict(self, data: Table, problems: list[Problem] | None = None) -> Answers:
         """Columns of answers, a row each: `id`; label and probability a class, labels, or value with low and high.
 
         With several targets each column is named after its target. Cells that the answer does without are neither
         decoded nor encoded; `work` counts those that were.
         """
-        columns: dict[str, list[Any]] = {"id": list(data.ids)}
+        columns = Answers(id=list(data.ids))
+        for target, decoded in self._answers(data, problems):
+            for column, values in target.columns(decoded).items():
+                columns.setdefault(column, []).extend(values)
+        return columns
+
+    def decoded(self, data: Table, target: Target, problems: list[Problem] | None = None) -> dict[str, np.ndarray]:
+        """One target's human values of every row, as `decode` gives them."""
+        parts = [values for one, values in self._answers(data, problems) if one.name == target.name]
+        return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+
+    def _answers(self, data: Table, problems: list[Problem] | None) -> Iterator[tuple[Target, dict[str, np.ndarray]]]:
+        """Targets and their decoded values, a chunk of rows at a time."""
         self.work = dict.fromkeys(self.streams, 0)
         with self.ledger.watching(data.ids):
             for _, source in self.supplies(data, problems):
                 for name, scores in self.respond(source).items():
                     target = next(t for t in self.targets if t.name == name)
-                    for column, values in target.columns(self.decode(target, scores)).items():
-                        columns.setdefault(column, []).extend(values)
+                    yield target, self.decode(target, scores)
                 for name, count in source.encoded.items():
                     self.work[name] += count
-        return columns
 
     def feedback(self, ids: Sequence[str], truth: Mapping[str, Sequence[Any]]) -> None:
         """Tell the truth of rows predicted before, target by target as a table holds it, to a model that learns on.

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import yaml
 
-from polymodal.core.errors import BadData, UnknownName, suggest
+from polymodal.core.errors import BadArgument, BadData, UnknownName, require, suggest
 from polymodal.core.files import read_json, write_json
+from polymodal.core.html import table_html, text_html
 from polymodal.core.registry import Spec
 from polymodal.core.runtime import device_of
 from polymodal.core.trust import reading
@@ -23,6 +24,11 @@ from polymodal.inference.predictor import LEARNED, Predictor
 from polymodal.metrics.base import Metric
 from polymodal.metrics.build import by_target, directed, target_metrics
 from polymodal.runs.progress import Progress
+from polymodal.targets.base import Target
+
+# columns of the leaderboard that a notebook shows, and those that are words whatever they look like
+SHOWN = ("strategy", "target", "valid", "test_mean", "test_low", "test_high", "ms", "parameters")
+WORDS = ("strategy", "target", "level", "streams", "note", "metric")
 
 
 class Run:
@@ -56,17 +62,27 @@ class Run:
         return self.metrics["headline"]
 
     @property
-    def leaderboard(self) -> list[dict[str, str]]:
-        """The rows of `leaderboard.csv`."""
+    def leaderboard(self) -> list[dict[str, Any]]:
+        """The rows of `leaderboard.csv`: numbers as numbers, True and False as such, None where a cell is empty."""
         with open(self.folder / "leaderboard.csv", encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
+            return [{k: v if k in WORDS else _value(v) for k, v in row.items()} for row in csv.DictReader(file)]
+
+    def _repr_html_(self) -> str:
+        """The verdict and the leaderboard, for a notebook."""
+        board = self.leaderboard
+        heads = [head for head in SHOWN if any(row.get(head) is not None for row in board)]
+        best = sorted(board, key=lambda row: row["strategy"] != self.metrics["chosen"])
+        table = table_html(heads, [[row.get(head) for head in heads] for row in best])
+        return text_html(self.verdict, f"Deployed: {self.metrics['chosen']}. Report: {self.report}") + table
 
     @property
     def report(self) -> Path:
         return self.folder / "report.html"
 
-    def predict(self, data: Any, *, problems: list[Problem] | None = None) -> dict[str, list[Any]]:
+    def predict(self, data: Any, *, problems: list[Problem] | None = None, as_frame: bool = False) -> Any:
         """Answers for every row of `data` (whatever `read_table` reads), as columns; targets need not be there.
+
+        Returns `Answers`, a dict of lists, or with `as_frame` a pandas DataFrame.
 
         Cells that cannot be used count as missing and are appended to `problems`. A model that learns from feedback
         remembers in the run's folder what it said.
@@ -74,7 +90,73 @@ class Run:
         columns = self.predictor.predict(self.read(data), problems)
         if self.predictor.ledger.bandits:
             self.predictor.ledger.save(self.folder / LEARNED)
-        return columns
+        return columns.frame() if as_frame else columns
+
+    def classes(self, target: str | None = None) -> tuple[str, ...]:
+        """The classes or labels of a target (default: the first), in the order of `predict_proba`; none of a number."""
+        return self._target(target).labels
+
+    def predict_proba(self, data: Any, *, target: str | None = None, as_frame: bool = False) -> Any:
+        """Calibrated probabilities [N, C] of a target's classes or labels (default: the first target's).
+
+        The columns are in the order of `classes`; `as_frame` gives them as a pandas DataFrame. Raises `BadArgument`
+        for a target that has no probabilities, `UnknownName` for one that is not there.
+        """
+        asked = self._target(target)
+        if "probabilities" not in asked.gives:
+            raise BadArgument(
+                f"The target {asked.name!r} is {asked.summary}, which has no probabilities: use `predict`."
+            )
+        table = self.read(data)
+        probabilities = self.predictor.decoded(table, asked)["probability"]
+        if not as_frame:
+            return probabilities
+        return require("pandas", "pandas").DataFrame(probabilities, columns=list(asked.labels), index=table.ids)
+
+    def score(self, data: Any, *, metric: Any = None) -> float:
+        """The first target's metric on the labelled rows of `data`: the one judged by in the fit, or `metric`.
+
+        One number at the price of a prediction; `evaluate` gives its interval and what it is made of. Raises as
+        `evaluate`.
+        """
+        table, truth, rows = self._labelled(data)
+        target = self.predictor.targets[0]
+        rows = rows[target.known(truth[target.name][rows])]
+        judge = self._judges(metric, truth, rows)[0]
+        decoded = self.predictor.decoded(table.select(rows), target)
+        return float(judge(target.truth(truth[target.name][rows]), target.prediction(decoded)))
+
+    def _target(self, name: str | None) -> Target:
+        names = [target.name for target in self.predictor.targets]
+        if name is not None and name not in names:
+            raise UnknownName(f"This model has no target {name!r}.{suggest(name, names)}")
+        return self.predictor.targets[names.index(name) if name else 0]
+
+    def share(self, out: str | Path, *, report: bool = False, licence: str | None = None) -> Path:
+        """Copy what the model needs elsewhere, with a model card, into the new folder `out`; `load` reads it.
+
+        `report` takes the report along, which shows rows of the data. Raises as `inference.hub.share`.
+        """
+        from polymodal.inference.hub import share
+
+        return share(self.folder, Path(out), report=report, licence=licence)
+
+    def push_to_hub(
+        self,
+        name: str,
+        *,
+        private: bool = True,
+        token: str | None = None,
+        report: bool = False,
+        licence: str | None = None,
+    ) -> str:
+        """Share the model as the repository `name` (`user/name`) of the Hugging Face hub, with a model card.
+
+        Returns the address that `load` takes. Otherwise as `share`. Raises as `inference.hub.push`.
+        """
+        from polymodal.inference.hub import push
+
+        return push(self.folder, name, token=token, private=private, report=report, licence=licence)
 
     def feedback(self, ids: Sequence[str], truth: Sequence[Any] | Mapping[str, Sequence[Any]]) -> None:
         """Tell a model that learns on (the answer `bandit`) the truth of rows that it predicted before.
@@ -202,8 +284,26 @@ class Run:
 def load(folder: str | Path, *, trust: str | Sequence[str] = (), device: str = "auto") -> Run:
     """Read a finished run, its model on a device by name (see `device_of`).
 
+    `folder` is a run's folder, a copy that `Run.share` made, or `hf://user/name` (or `hf://user/name@revision`) of the
+    Hugging Face hub.
+
     `trust` names modules of own parts that its files may use, as `my_parts`. Raises `BadData` when the folder holds no
     run, or one with parts that are neither catalogued nor trusted (opening a run imports nothing else), `BadArgument`
     where there is no such device.
     """
-    return Run(folder, Predictor.load(Path(folder), trust=trust).to(device_of(device)), trust=trust)
+    from polymodal.inference.hub import fetched
+
+    place = fetched(folder)
+    return Run(place, Predictor.load(place, trust=trust).to(device_of(device)), trust=trust)
+
+
+def _value(cell: str | None) -> Any:
+    """What a cell of the leaderboard says."""
+    if not cell:
+        return None
+    if cell in ("True", "False"):
+        return cell == "True"
+    try:
+        return int(cell) if cell.lstrip("-").isdecimal() else float(cell)
+    except ValueError:
+        return cell

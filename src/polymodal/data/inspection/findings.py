@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from polymodal.core.html import pre_html
 from polymodal.data.tables.table import Problem
 
 
@@ -28,7 +29,7 @@ class Leak:
     parts: dict[str, list[str]]
 
 
-@dataclass
+@dataclass(repr=False)
 class Inspection:
     """What was found in a table.
 
@@ -51,6 +52,14 @@ class Inspection:
     balance: dict[str, dict[str, Any]] = field(default_factory=dict)
     constant: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        kinds = self.broken, self.misfits, self.problems, self.duplicates, self.leaks, self.warnings
+        said = f"{self.rows:,} rows, {len(self.fields)} fields, {sum(len(one) for one in kinds)} findings"
+        return f"Inspection({self.name}: {said})"
+
+    def _repr_html_(self) -> str:
+        return pre_html(self.text())
 
     def to_json(self) -> dict[str, Any]:
         """Everything, as plain values."""
