@@ -95,6 +95,29 @@ class Options:
             raise BadArgument(f"Unknown trackers {self.trackers!r}.{suggest(self.trackers, TRACKERS)}")
 
     @classmethod
+    def given(cls, config: Any, options: Mapping[str, Any]) -> Self:
+        """What `config=` and further keyword arguments say together.
+
+        `config` is None, an instance, a mapping of options, or the path of a YAML file, which is read as the command
+        line reads it; options beside the latter two win. Raises `BadArgument` for anything else, and for options
+        beside an instance, of which all are set.
+        """
+        if config is None:
+            return cls.from_options(options)
+        if isinstance(config, str | os.PathLike):
+            return cls.read(os.fspath(config), options)
+        if isinstance(config, Mapping):
+            return cls.from_options({**config, **options})
+        if not isinstance(config, cls):
+            raise BadArgument(
+                f"config takes a {cls.__name__}, the path of a YAML file or a dict of options; "
+                f"got {type(config).__name__}."
+            )
+        if options:
+            raise BadArgument(f"Give options either in config or one by one; got both ({sorted(options)}).")
+        return config
+
+    @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> Self:
         """From keyword arguments. Raises `BadArgument` naming the nearest option for an unknown one."""
         values = dict(options)

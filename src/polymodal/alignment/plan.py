@@ -73,17 +73,17 @@ def plan_align(
     valid: Any = None,
     test: Any = None,
     schema: Schema | str | Path | Mapping[str, Any] | None = None,
-    config: AlignConfig | None = None,
+    config: AlignConfig | str | Path | Mapping[str, Any] | None = None,
     **options: Any,
 ) -> AlignPlan:
-    """Resolve data and options. Raises `BadData`, `BadArgument` or `UnknownName`, naming what to do.
+    """Resolve data and options; `config` is an `AlignConfig`, a YAML file or a dict.
+
+    Raises `BadData`, `BadArgument` or `UnknownName`, naming what to do.
 
     `streams` names two or more: a field of the schema, a column, `name=column`, or a pattern such as `caption_*`, whose
     columns become one stream with several items a row, called `caption`. None takes all fields.
     """
-    if config is not None and options:
-        raise BadArgument(f"Give options either in config or one by one; got both ({sorted(options)}).")
-    config = config or AlignConfig.from_options(options)
+    config = AlignConfig.given(config, options)
     given = Inputs.read(data, valid, test)
     known = given.schema(None, schema)
     chosen = replace(known, fields=chosen_fields(known, given.tables["train"], streams), targets={})

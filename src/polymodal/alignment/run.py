@@ -72,7 +72,7 @@ def align(
     valid: Any = None,
     test: Any = None,
     schema: Any = None,
-    config: AlignConfig | None = None,
+    config: AlignConfig | str | Path | Mapping[str, Any] | None = None,
     resume: bool = False,
     quiet: bool = False,
     **options: Any,

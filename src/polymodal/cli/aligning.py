@@ -47,7 +47,7 @@ def align(
 
     given = {"method": method, "towers": towers, "seed": seed, "device": device}
     changes = {**{name: value for name, value in given.items() if value is not None}, **read_sets(sets)}
-    settings = AlignConfig.read(config, changes) if config else AlignConfig.from_options(changes)
+    settings = AlignConfig.given(config, changes)
     run_align(
         data, streams, out=out, valid=valid, test=test, schema=schema, config=settings, resume=resume, quiet=quiet
     )
