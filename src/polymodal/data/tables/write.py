@@ -10,6 +10,7 @@ from typing import Any
 
 from polymodal.core.errors import BadArgument
 from polymodal.core.files import finite, writing
+from polymodal.targets.labels import label_of
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 FORMS = (*_SEPARATORS, ".jsonl", ".parquet")
@@ -27,7 +28,9 @@ def check_writable(path: str | Path) -> None:
 def write_columns(columns: Mapping[str, Sequence[Any]], path: str | Path) -> None:
     """Write columns of equal length as CSV, TSV, JSONL or Parquet: the whole file or none.
 
-    In CSV and TSV the labels of a list stand between `|`, as `read_table` takes them. Raises as `check_writable`.
+    In CSV and TSV the labels of a list stand between `|`, as `read_table` takes them. A Parquet column whose cells are
+    of several types is written as text, numbers as labels are; text that UTF-8 cannot hold (half a surrogate pair) is
+    escaped. Raises as `check_writable`.
     """
     check_writable(path)
     path = Path(path)
@@ -38,16 +41,31 @@ def write_columns(columns: Mapping[str, Sequence[Any]], path: str | Path) -> Non
             import pyarrow as pa
             import pyarrow.parquet as pq
 
-            pq.write_table(pa.table(dict(columns)), temporary)
+            pq.write_table(pa.table({_text(name): _arrow(values) for name, values in columns.items()}), temporary)
             return
-        with open(temporary, "w", newline="", encoding="utf-8") as file:
+        with open(temporary, "w", newline="", encoding="utf-8", errors="backslashreplace") as file:
             if suffix == ".jsonl":
-                lines = (json.dumps(finite(dict(zip(columns, row))), ensure_ascii=False) for row in rows)
+                lines = (json.dumps(finite(dict(zip(columns, row))), ensure_ascii=False, default=str) for row in rows)
                 file.writelines(f"{line}\n" for line in lines)
                 return
             writer = csv.writer(file, delimiter=_SEPARATORS[suffix], lineterminator="\n")
             writer.writerow(columns)
             writer.writerows([_cell(value) for value in row] for row in rows)
+
+
+def _arrow(values: Sequence[Any]) -> Any:
+    """The column as Arrow holds it: of the one type that its cells have, else as text."""
+    import pyarrow as pa
+
+    try:
+        return pa.array(list(values))
+    except (pa.ArrowException, OverflowError, UnicodeError):
+        return pa.array([None if value is None else _text(value) for value in values], pa.string())
+
+
+def _text(value: Any) -> str:
+    text = json.dumps(finite(value), default=str) if isinstance(value, list | tuple | dict) else label_of(value)
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _cell(value: Any) -> Any:
