@@ -159,7 +159,7 @@ def really_skipped(run: pm.Run, test: Path) -> list[dict[str, Any]]:
         took = []
         for _ in range(2):
             started = time.perf_counter()
-            rows = len(run.predict(test)["id"])
+            rows = len(run.predict(test)[run.metrics["target"]])
             took.append(time.perf_counter() - started)
         found.append({"predict": words, "ms_a_row": 1000 * min(took) / rows, **predictor.work})
     return found

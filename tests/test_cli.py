@@ -150,7 +150,7 @@ def test_evaluate_warns_of_rows_it_was_trained_on(polymodal, shop, tmp_path):
     said = polymodal("evaluate", shop.run, other, "--json", "-o", "other")
     found = json.loads(done(said))
     assert found["data"]["warnings"] == []
-    assert said.err == ""
+    assert "200 rows read, 200 judged" in said.err
     assert found == json.loads((tmp_path / "other" / "evaluation.json").read_text(encoding="utf-8"))
 
 
@@ -310,7 +310,10 @@ FAULTS = [
     ("fit SHOP -t category -o RUN --resume --seeds 2", "was started with other"),
     ("evaluate nope SHOP", "nope holds no finished model"),
     ("evaluate RUN other.csv", "has none of the columns that this model reads"),
-    ("evaluate RUN unknown.csv", "No row of unknown has a target that this model knows."),
+    (
+        "evaluate RUN unknown.csv",
+        "No row of unknown can be judged. Not judged, 1: category holds what training did not have: yellow bag (1).",
+    ),
     ("evaluate RUN SHOP -o SHOP", "is a file; --out names a folder."),
     ("predict RUN nope.csv -o a.csv", "nope.csv does not exist."),
     ("predict RUN header.csv -o a.csv", "header holds no row that can be used."),

@@ -18,10 +18,12 @@ def test_clean_takes_every_mark_of_absence_for_none():
 def test_ids_come_from_a_unique_id_column_else_from_the_record_number():
     assert Table.build({"ID": ["a", "b"], "x": [1, 2]}).ids == ["a", "b"]
     assert Table.build({"x": [1, 2]}, rows=[4, 7]).ids == ["4", "7"]
-    twice = Table.build({"id": ["a", "a"]})
-    assert twice.ids == ["0", "1"]
+    twice = Table.build({"id": ["0", "1", "1", None]})
+    assert twice.ids == ["0", "1 (row 1)", "1 (row 2)", "(row 3)"], "no name may be taken for another row's id"
+    assert Table.build({"id": ["a", "a", "a (row 1)"]}).ids == ["(row 0)", "(row 1)", "(row 2)"]
     assert str(twice.problems[0]) == (
-        "table [id]: ids are not unique ('a' appears more than once); rows are named by their number instead"
+        "table [id]: ids are not unique ('1' appears more than once); rows are told apart by their number "
+        "(the first is 0)"
     )
     assert "(some are missing)" in Table.build({"id": ["a", None]}).problems[0].reason
 

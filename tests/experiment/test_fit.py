@@ -86,8 +86,10 @@ def test_any_subset_of_streams_gives_a_finite_answer(quick, tmp_path):
     columns, _ = synthetic.missing(400)
     run = quick((columns, "label"), fusion=["gated"])
     streams = [c for c in columns if c != "label"]
+    with pytest.warns(UserWarning, match="none of the columns"):
+        run.predict({"id": ["a", "b"]})
     for given in ([], streams[:1], streams[1:], streams):
-        answers = run.predict({"id": ["a", "b"], **{name: columns[name][:2] for name in given}})
+        answers = run.predict(pm.read_table({"id": ["a", "b"], **{name: columns[name][:2] for name in given}}))
         assert np.isfinite(answers["label_probability"]).all()
     assert {len(s["streams"]) for s in json.loads((tmp_path / "run" / "evaluation.json").read_text())["subsets"]} == {
         1,

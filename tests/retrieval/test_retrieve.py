@@ -206,6 +206,27 @@ def test_classes_by_their_names(things):
     assert done.to_json()["missing"] == 2
 
 
+def test_rows_are_told_apart_where_ids_repeat_and_every_record_is_counted(things, tmp_path):
+    lines = things.read_text(encoding="utf-8").splitlines()
+    twice = lines[2].replace(lines[2].split(",")[0], "t0", 1)
+    things.write_text("\n".join([lines[0].replace("title", "Title"), lines[1], twice, "ragged", *lines[3:6]]))
+    found = pm.index(ColourSpace(), things, out=tmp_path / "again", quiet=True)
+    assert found.read == 6
+    assert found.index.corpus.names == ["t0 (row 0)", "t0 (row 1)", "t2", "t3", "t4"]
+    reasons = [str(problem) for problem in found.problems]
+    assert any("ids are not unique" in reason for reason in reasons)
+    assert any(reason.endswith("has no column 'title'. Did you mean 'Title'?") for reason in reasons)
+    things.write_text("\n".join([lines[0], lines[1], twice, "ragged", *lines[3:6]]))
+    done = pm.classify(ColourSpace(), things, list(COLOURS))
+    columns = done.columns(keep="brand")
+    assert columns["id"] == ["t0", "t0", None, "t2", "t3", "t4"]
+    assert columns["row"] == [0, 1, 2, 3, 4, 5]
+    assert columns["label"][2] is None
+    assert columns["problem"][2].startswith("things.csv:4: has 1 cells")
+    assert columns["brand"][:3] == ["x", "y", None]
+    assert done.to_json()["read"] == 6
+
+
 def test_templates_are_averaged(things):
     space = ColourSpace()
     plain = pm.classify(space, things, list(COLOURS), templates=["{}"])

@@ -195,7 +195,7 @@ def test_all_objectives_become_rows_beside_the_same_fusion_without(quick):
     assert balance["objectives"][0]["baseline"] == "concat + adapters"
     again = pm.load(run.folder)
     columns, _ = synthetic.imbalanced(300)
-    assert len(again.predict(columns)["id"]) == 300
+    assert len(again.predict(columns)["row"]) == 300
 
 
 def test_the_best_fusion_is_chosen_by_validation_when_none_is_named(quick):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -69,6 +70,10 @@ DeviceOption = Annotated[
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted run to the same result.")]
 RunFolder = Annotated[Path, typer.Argument(help="Folder of a finished run.")]
+Keep = Annotated[
+    list[str] | None,
+    typer.Option("--keep", help="Column of DATA to carry over, or 'all'; repeat it (or commas). Keys are kept anyway."),
+]
 Trust = Annotated[
     list[str] | None, typer.Option("--trust", help="Module of own parts that the run's files may use; repeat it.")
 ]
@@ -106,7 +111,7 @@ def read_config(
     if metric:
         changes["metric"] = read_metrics(metric)
     changes |= read_sets(sets)
-    return Config.read(path, changes) if path else Config.from_options(changes)
+    return Config.given(path, changes)
 
 
 def read_metrics(given: list[str] | None) -> list[str] | dict[str, list[str]] | None:
@@ -130,6 +135,12 @@ def _parted(given: list[str] | None) -> list[str]:
     return [name.strip() for one in given or [] for name in one.split(",") if name.strip()]
 
 
+def read_keep(given: list[str] | None, columns: Sequence[str]) -> str | list[str]:
+    """The columns to keep: names, or `all`. What names a column as a whole is not parted by commas."""
+    names = [name for one in given or [] for name in ([one] if one in columns else _parted([one]))]
+    return "all" if names == ["all"] else names
+
+
 def read_sets(sets: list[str] | None) -> dict[str, Any]:
     """Options given as `--set name=value`, where the value is YAML."""
     from polymodal.core.values import read_yaml
@@ -145,10 +156,35 @@ def read_sets(sets: list[str] | None) -> dict[str, Any]:
 
 def read_rows(run: Any, data: str) -> Any:
     """The rows of `data` for a finished run; columns that the model reads and the data lack are said or refused."""
-    table = run.read(data)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # said below, in a line
+        table = run.read(data)
     lacking = run.lacking(table)
     say([f"not in {data}: {', '.join(lacking)}; missing in every row"] if lacking else [])
+    say(run.misnamed(table))
     return table
+
+
+def say_counts(
+    read: int, problems: Sequence[Any], done: str, count: int | None = None, *, others: str = "note", complete: str = ""
+) -> None:
+    """How many records were read, how many of them were `done`, and which were left out while reading, and why.
+
+    `count` is how many were done where it is not all that gave a row; `others` is what other problems are called,
+    `complete` where all reasons stand.
+    """
+    left = [problem for problem in problems if problem.record is not None]
+    without = f", {len(left):,} left out" if left else ""
+    say([f"{read:,} rows read, {read - len(left) if count is None else count:,} {done}{without}"])
+    say_problems(left, "left out", complete=complete)
+    say_problems([problem for problem in problems if problem.record is None], others, complete=complete)
+
+
+def say_problems(problems: Sequence[Any], what: str = "set aside", *, most: int = 20, complete: str = "") -> None:
+    """The first problems, a line each, and how many more there are."""
+    say([f"{what}: {problem}" for problem in problems[:most]])
+    more = f"; all are in {complete}" if complete else ""
+    say([f"… and {len(problems) - most:,} more ({what}){more}"] if len(problems) > most else [])
 
 
 def say_device(name: str) -> None:

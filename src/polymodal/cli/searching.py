@@ -7,7 +7,20 @@ from typing import Annotated, Any
 
 import typer
 
-from polymodal.cli.app import AsJson, Data, DeviceOption, Trust, app, say, say_device, show_result, spare
+from polymodal.cli.app import (
+    AsJson,
+    Data,
+    DeviceOption,
+    Keep,
+    Trust,
+    app,
+    read_keep,
+    say,
+    say_counts,
+    say_device,
+    show_result,
+    spare,
+)
 from polymodal.core.errors import BadArgument
 
 AlignRun = Annotated[Path, typer.Argument(help="Folder of a run of `align`.")]
@@ -44,7 +57,8 @@ def index(
         device=device,
         quiet=quiet,
     )  # fmt: skip
-    _say_problems(indexed.problems)
+    aside = str(out / "set_aside.jsonl")
+    say_counts(indexed.read, indexed.problems, "indexed", others="set aside", complete=aside)
     counts = ", ".join(f"{count:,} {name}" for name, count in indexed.index.counts().items())
     print(f"{len(indexed):,} rows in {out}: {counts}")
 
@@ -108,6 +122,7 @@ def classify(
     template: Annotated[list[str] | None, typer.Option(help="A sentence with {} for the name; repeat it.")] = None,
     target: Annotated[str | None, typer.Option("--target", "-t", help="Column of labels, to tell accuracy.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="CSV, TSV, JSONL or Parquet of the labels.")] = None,
+    keep: Keep = None,
     trust: Trust = None,
     device: DeviceOption = "auto",
     as_json: AsJson = False,
@@ -132,10 +147,10 @@ def classify(
         trust=trust or (),
         device=device,
     )
-    _say_problems(classified.problems)
+    say_counts(classified.read, classified.problems, "classified", others="set aside")
     if out is not None:
-        write_columns(classified.columns(), out)
-        say([f"{len(classified.ids):,} rows written to {out}"])
+        write_columns(classified.columns(keep=read_keep(keep, classified.table.columns)), out)
+        say([f"{classified.read:,} rows written to {out}"])
     if as_json:
         show_result(classified.to_json())
     elif classified.accuracy is not None:
@@ -155,8 +170,3 @@ def _lines(path: Path) -> list[str]:
         return path.read_text(encoding="utf-8-sig").splitlines()
     except (FileNotFoundError, IsADirectoryError, UnicodeDecodeError) as error:
         raise BadArgument(f"--classes {path} is no text file that can be read: {error}.") from error
-
-
-def _say_problems(problems: list[Any] | Any, most: int = 20) -> None:
-    say([f"set aside: {problem}" for problem in problems[:most]])
-    say([f"… and {len(problems) - most} more cells set aside"] if len(problems) > most else [])

@@ -11,14 +11,18 @@ from polymodal.cli.app import (
     AsJson,
     Data,
     DeviceOption,
+    Keep,
     MetricOption,
     RunFolder,
     Trust,
     app,
+    read_keep,
     read_metrics,
     read_rows,
     say,
+    say_counts,
     say_device,
+    say_problems,
     show_result,
     spare,
 )
@@ -38,6 +42,8 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Metrics with intervals, every subset of streams, noise curves, calibration, report."""
+    from polymodal.data.tables.source import Problem
+    from polymodal.inference.judging import LEFT_OUT
     from polymodal.inference.run import load
 
     folder = out or run / "evaluation"
@@ -45,9 +51,13 @@ def evaluate(
         raise BadArgument(f"{folder} is a file; --out names a folder.")
     say_device(device)
     finished = load(run, trust=trust or (), device=device)
-    read_rows(finished, data)
-    evaluation = finished.evaluate(data, out=folder, quiet=as_json, metric=read_metrics(metric))
-    say(evaluation["data"]["warnings"])
+    table = read_rows(finished, data)
+    evaluation = finished.evaluate(table, source=data, out=folder, quiet=as_json, metric=read_metrics(metric))
+    found = evaluation["data"]
+    whole = str(folder / "evaluation.json")
+    say_counts(table.records, table.problems, "judged", found["judged"]["judged"], complete=whole)
+    say_problems([Problem(**problem) for problem in found["set_aside"]], complete=whole)
+    say([line for line in found["warnings"] if not line.startswith(LEFT_OUT)])
     told = [evaluation["verdict"]["headline"], *evaluation["verdict"]["sentences"], f"Report: {folder / 'report.html'}"]
     show_result(evaluation if as_json else "\n".join(told))
 
@@ -57,23 +67,37 @@ def predict(
     run: RunFolder,
     data: Data,
     out: Annotated[Path, typer.Option("--out", "-o", help="CSV, TSV, JSONL or Parquet file to write.")],
+    keep: Keep = None,
     trust: Trust = None,
     device: DeviceOption = "auto",
+    as_json: AsJson = False,
 ) -> None:
-    """Label and probability, or number and interval, of every row."""
+    """Label and probability, or number and interval, of every row, beside the keys of the data."""
     from polymodal.data.tables.write import check_writable, write_columns
+    from polymodal.inference.keyed import PROBLEM, ROW
     from polymodal.inference.run import load
+    from polymodal.targets.columns import renamed
 
     check_writable(out)
     spare(data, out)
     say_device(device)
     finished = load(run, trust=trust or (), device=device)
     problems: list[Any] = []
-    columns = finished.predict(read_rows(finished, data), problems=problems)
+    table = read_rows(finished, data)
+    columns = finished.predict(table, keep=read_keep(keep, table.columns), problems=problems)
     write_columns(columns, out)
-    say([f"set aside: {problem}" for problem in problems[:20]])
-    say([f"… and {len(problems) - 20} more cells set aside"] if len(problems) > 20 else [])
-    print(f"{len(columns['id'])} rows written to {out}")
+    row, problem = (next((c for c in names if c in columns and c not in table.data), "") for names in (ROW, PROBLEM))
+    where = f"the column {problem!r} of {out}"
+    say(renamed(finished.predictor.names))
+    say_counts(table.records, table.problems, "answered", complete=where)
+    say_problems(problems, complete=where)
+    say([f"no column of {data} names each row once: {row!r} is the row's number, from 0"] if row else [])
+    if as_json:
+        said = [vars(problem) for problem in (*table.problems, *problems)]
+        counts = {"rows": table.records, "answered": len(table), "left_out": len(table.left_out)}
+        show_result({"out": str(out), **counts, "columns": list(columns), "problems": said})
+    else:
+        print(f"{table.records} rows written to {out}")
 
 
 @app.command()
@@ -97,6 +121,7 @@ def explain(
     finished = load(run, trust=trust or (), device=device)
     table = read_rows(finished, data)
     explanations = finished.explain(table, row=row, limit=limit)
+    say_counts(table.records, table.problems, "explained", len(explanations))
     if out is not None:
         from polymodal.inference.explanation import write_explanation
 

@@ -42,11 +42,18 @@ class MissingExtra(PolymodalError, ImportError):
 def suggest(given: str, allowed: Iterable[str], *, most: int = 40) -> str:
     """`" Did you mean 'x'?"` for the nearest allowed name, or the list, up to `most` names, when none is near."""
     allowed = sorted(set(map(str, allowed)))
-    near = difflib.get_close_matches(str(given), allowed, n=1, cutoff=0.6)
-    if near:
-        return f" Did you mean {near[0]!r}?"
+    near = nearest(str(given), allowed)
+    if near is not None:
+        return f" Did you mean {near!r}?"
     more = f" and {len(allowed) - most} more" if len(allowed) > most else ""
     return f" Allowed: {', '.join(allowed[:most])}{more}." if allowed else " None is allowed here."
+
+
+def nearest(given: str, allowed: Iterable[str]) -> str | None:
+    """The allowed name most like the one given, whatever the case of letters; None where none is near."""
+    folded = {name.casefold().strip(): name for name in sorted(allowed, reverse=True)}
+    near = difflib.get_close_matches(given.casefold().strip(), folded, n=1, cutoff=0.6)
+    return folded[near[0]] if near else None
 
 
 def require(module: str, extra: str):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from polymodal.core.errors import BadArgument, BadData
+from polymodal.core.errors import BadArgument, BadData, nearest
 from polymodal.data.schema import Schema
 from polymodal.data.split import PARTS, split_of_column, split_rows
 from polymodal.data.tables.source import Table, read_table
@@ -41,6 +41,17 @@ class Inputs:
     def joined(self, schema: Schema) -> Table:
         """All rows in one table, by their names."""
         return Table.concat([named(table, schema.id) for table in self.tables.values()])
+
+    def lacking(self, schema: Schema) -> list[str]:
+        """What to say of columns of streams that a table has not, as the training rows do."""
+        read = dict.fromkeys(column for field in schema.fields.values() for column in field.columns)
+        return [
+            f"The {part} rows have no column {column!r}: it counts as missing in all of them."
+            + (f" Did you mean {near!r}?" if (near := nearest(column, set(table.data) - set(read))) else "")
+            for part, table in self.tables.items()
+            for column in read
+            if column not in table.data
+        ]
 
     def split(
         self,
@@ -92,11 +103,11 @@ def read_rows(source: Any) -> Table:
     return table
 
 
-def named(table: Table, column: str | None) -> Table:
+def named(table: Table, column: str | None, *, strict: bool = True) -> Table:
     """The rows named by the schema's id column. One called `id` has named them already, where it could.
 
-    Raises `BadData` when its values are not unique.
+    Values that are not unique raise `BadData`, or, unless `strict`, go with the number of the row.
     """
     if column is None or column not in table.data or column.lower() == "id":
         return table
-    return table.named_by(column)
+    return table.named_by(column, strict=strict)

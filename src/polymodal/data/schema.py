@@ -20,6 +20,7 @@ from polymodal.targets.base import NUMBER, asked
 
 __all__ = ["Field", "Schema"]
 
+SAID, UNLISTED = "the schema says ignore", "not among the fields of the schema"  # why a column is not used
 DATA_OPTIONS = ("array", "row", "key", "files", "many", "decimal")
 
 
@@ -57,7 +58,8 @@ class Schema:
 
     `fields` are the streams by name; `targets` map a column to its kind of target; `group`, `id` and
     `split` name columns; `ignored` maps every other column to the reason why it is not used; `notes` give the reasons
-    for targets, group, id and split; `warnings` are what the user should look at.
+    for targets, group, id and split; `warnings` are what the user should look at. `keys` are those of the ignored that
+    evidently name the rows or what they belong to, as an order number does: answers keep them.
     """
 
     fields: Mapping[str, Field]
@@ -68,6 +70,7 @@ class Schema:
     ignored: Mapping[str, str] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
 
     @classmethod
     def infer(cls, table: Table, target: Any = None, overrides: str | Path | Mapping[str, Any] | None = None) -> Schema:
@@ -83,15 +86,16 @@ class Schema:
         targets, notes = _targets(table, read_targets(target, table.columns) or said.targets)
         roles = _roles(table, said, targets, notes)
         taken = {column for column in roles.values() if column} | set(targets)
-        ignored = dict.fromkeys(said.ignore, "the schema says ignore")
+        ignored = dict.fromkeys(said.ignore, SAID)
         warnings: list[str] = []
+        keys: list[str] = []
         rest = [c for c in table.columns if c not in taken and c not in ignored]
         if said.fields:
             fields = _described(table, said, taken, targets, ignored)
             read = {column for one in fields.values() for column in one.columns}
-            ignored |= {c: "not among the fields of the schema" for c in rest if c not in read}
+            ignored |= {c: UNLISTED for c in rest if c not in read}
         else:
-            fields = _inferred(table, rest, said, ignored, warnings)
+            fields = _inferred(table, rest, said, ignored, warnings, keys)
         if (linked := [one.name for one in fields.values() if one.about.reads_neighbours]) and roles["id"] is None:
             raise BadData(
                 f"Field {linked[0]!r} links rows by their ids; name the column that holds them: `id: COLUMN`."
@@ -100,7 +104,10 @@ class Schema:
             reasons = "; ".join(f"{column}: {reason}" for column, reason in ignored.items())
             raise BadData(f"No column of {table.name} can be used as a stream. {reasons}")
         warnings += _leaks(table, fields, targets)
-        return cls(fields, targets, roles["group"], roles["id"], roles["split"], ignored, notes, tuple(warnings))
+        untold = [c for c in ignored if ignored[c] in (SAID, UNLISTED)]
+        keys += [column for column in untold if tell(table, column).kind == "id"]
+        lists = tuple(warnings), tuple(dict.fromkeys(keys))
+        return cls(fields, targets, roles["group"], roles["id"], roles["split"], ignored, notes, *lists)
 
     @classmethod
     def from_yaml(cls, path: str | Path, table: Table, target: Any = None) -> Schema:
@@ -132,7 +139,8 @@ class Schema:
             for name, one in self.fields.items()
         }
         outside = KINDS.modules(one.kind for one in self.fields.values())
-        return plain | {"fields": fields, "warnings": list(self.warnings)} | ({"kinds": outside} if outside else {})
+        lists = {"warnings": list(self.warnings), "keys": list(self.keys)}
+        return plain | {"fields": fields} | lists | ({"kinds": outside} if outside else {})
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Schema:
@@ -143,7 +151,8 @@ class Schema:
             for name, one in values["fields"].items()
         }
         own = {name: value for name, value in values.items() if name != "kinds"}
-        return cls(**{**own, "fields": fields, "warnings": tuple(values["warnings"])})
+        lists = {name: tuple(values.get(name, ())) for name in ("warnings", "keys")}
+        return cls(**{**own, "fields": fields, **lists})
 
 
 def _targets(table: Table, named: Mapping[str, Spec | None]) -> tuple[dict[str, Spec], dict[str, str]]:
@@ -195,7 +204,7 @@ def _described(
 
 
 def _inferred(
-    table: Table, columns: list[str], said: Overrides, ignored: dict[str, str], warnings: list[str]
+    table: Table, columns: list[str], said: Overrides, ignored: dict[str, str], warnings: list[str], keys: list[str]
 ) -> dict[str, Field]:
     """One field a media or text column, and one for all numbers, categories and dates together."""
     fields: dict[str, Field] = {}
@@ -210,7 +219,8 @@ def _inferred(
         elif about.trained:
             fields[column] = Field(column, guess.kind, (column,), dict(guess.options), guess.why)
         else:
-            said_so = "the schema says ignore" if fixed else guess.why
+            said_so = SAID if fixed else guess.why
+            keys += [column] if guess.kind == "id" else []
             ignored[column] = f"{guess.kind} is known but not built yet; {guess.why}" if about.later else said_so
     for kind, columns_of in gathered.items():
         name = kind if kind not in fields else f"{kind}_columns"

@@ -14,6 +14,7 @@ import torch
 from polymodal.core.files import write_json
 from polymodal.core.runtime import device_of
 from polymodal.data.storage.dataset import Dataset
+from polymodal.data.tables.write import write_columns
 from polymodal.experiment.balance import balance
 from polymodal.experiment.compare import (
     Comparison,
@@ -29,6 +30,7 @@ from polymodal.experiment.compare import (
 from polymodal.experiment.plan import Plan
 from polymodal.experiment.results import Results
 from polymodal.inference.evaluation import Evaluation, described, evaluate
+from polymodal.inference.keyed import keyed
 from polymodal.inference.predictor import Predictor
 from polymodal.inference.run import Run
 from polymodal.metrics.build import judged, measure, target_metrics
@@ -37,6 +39,7 @@ from polymodal.report.report import write_report
 from polymodal.runs.folder import environment
 from polymodal.runs.progress import Log, Progress, tracker_of, write_trackers
 from polymodal.targets.base import Target
+from polymodal.targets.columns import free
 
 
 def finalize(
@@ -132,16 +135,15 @@ def _metrics(plan: Plan, c: Comparison, questions: Sequence[Question], chosen: O
 def _write_predictions(
     path: Path, plan: Plan, predictor: Predictor, scores: Mapping[str, torch.Tensor], rows: np.ndarray
 ) -> None:
-    """`predictions_test.parquet`: id, truth and the deployed answer's columns."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    columns: dict[str, Any] = {"id": [plan.table.ids[i] for i in rows]}
+    """`predictions_test.parquet`: the user's keys, truth and the deployed answer's columns."""
+    table = plan.table.select(rows)
+    columns: dict[str, Any] = {}
     for target in plan.targets:
-        cells = plan.table.column(target.name)
-        columns[f"{target.name}_truth"] = [None if cells[i] is None else cells[i] for i in rows]
-        columns |= target.columns(predictor.decode(target, scores[target.name]))
-    pq.write_table(pa.table(columns), path)
+        answers = target.columns(predictor.decode(target, scores[target.name]))
+        answers = {predictor.names[target.name].get(name, name): values for name, values in answers.items()}
+        truth = free({*columns, *answers, *(t.name for t in plan.targets)}, f"{target.name}_truth")
+        columns |= {truth: target.written(table.column(target.name)), **answers}
+    write_columns(keyed(table, plan.schema, columns), path)
 
 
 def _evaluation(

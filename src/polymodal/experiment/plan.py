@@ -30,6 +30,7 @@ from polymodal.models.specs import listed, portable, processor_spec
 from polymodal.models.strategy import Strategy
 from polymodal.targets import TARGETS
 from polymodal.targets.base import Target, asked, fitted
+from polymodal.targets.columns import answer_columns, renamed
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -147,17 +148,16 @@ def plan(
     valid: Any = None,
     test: Any = None,
     schema: Schema | str | Path | Mapping[str, Any] | None = None,
-    config: Config | None = None,
+    config: Config | str | Path | Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Plan:
     """Resolve data and options into a `Plan`; no media is opened and nothing is trained.
 
     `data`, `valid`, `test`: whatever `read_table` reads. `schema`: a `Schema`, a YAML file or a dict that corrects what
-    is inferred. `options`: the fields of `Config`. Raises `BadData`, `BadArgument` or `UnknownName`, naming what to do.
+    is inferred. `options`: the fields of `Config`; `config`: a `Config`, a YAML file or a dict of them. Raises
+    `BadData`, `BadArgument` or `UnknownName`, naming what to do.
     """
-    if config is not None and options:
-        raise BadArgument(f"Give options either in config or one by one; got both ({sorted(options)}).")
-    config = config or Config.from_options(options)
+    config = Config.given(config, options)
     given = Inputs.read(data, valid, test)
     resolved = given.schema(target, schema)
     table = given.joined(resolved)
@@ -177,6 +177,8 @@ def plan(
             f"No row is left for {' and '.join(empty)}, of {len(table)}: train, valid and test must share the target's "
             "values. Give more rows, another target, or --valid and --test."
         )
+    notes += renamed(answer_columns(targets, [c for c in (resolved.id, *resolved.keys) if c]))
+    notes += given.lacking(resolved)
     metrics = _metrics(config, targets, truth, split, notes)
     encoders = {name: _encoder(name, f.kind, config) for name, f in resolved.fields.items()}
     candidates = strategies(tuple(resolved.fields), config.fusion, targets, notes)

@@ -25,6 +25,7 @@ from polymodal.evaluation.robustness import (
 from polymodal.evaluation.statistics import bootstrap
 from polymodal.explanation.modalities import row_worth, sampled_worth, worth
 from polymodal.inference.examples import mistakes
+from polymodal.inference.judging import Judged, strict_scores
 from polymodal.inference.predictor import Predictor
 from polymodal.metrics.base import Metric, labelled
 from polymodal.metrics.build import judged, measure, target_metrics
@@ -250,15 +251,45 @@ def _errors(judge: _Judge, streams: Mapping[str, Tokens], predictions: np.ndarra
     return judge.target.errors(judge.truth[keep], predictions[keep], decoded)
 
 
+def strictly(
+    predictor: Predictor, dataset: Dataset, table: Table, metrics: Sequence[Metric], *, groups: Sequence[Any] | None
+) -> dict[str, dict[str, float]]:
+    """Scores of the first target with labels that training did not have counted as wrong; see `strict_scores`."""
+    target = predictor.targets[0]
+
+    def predicted(rows: np.ndarray) -> np.ndarray:
+        streams = _tokens(predictor, dataset).read(torch.from_numpy(rows))
+        return target.prediction(predictor.decode(target, predictor.score(streams)[target.name]))
+
+    return strict_scores(target, table.column(target.name), predicted, metrics, groups=groups)
+
+
 def standalone(
-    predictor: Predictor, assessment: Evaluation, dataset: Dataset, chosen: str, metric: Metric
+    predictor: Predictor,
+    assessment: Evaluation,
+    dataset: Dataset,
+    chosen: str,
+    metric: Metric,
+    *,
+    counts: Judged,
+    strict: Mapping[str, Mapping[str, float]],
 ) -> dict[str, Any]:
     """`evaluation.json` of a finished model, `chosen` by its fit, on other rows, judged by `metric`: no leaderboard,
-    since nothing is compared."""
+    since nothing is compared. `counts` and `strict` say which rows the figures rest on, and what they are without that.
+    """
     target = predictor.targets[0]
 
     def told(name: str, interval: Mapping[str, float]) -> str:
-        return f"{name} {interval['mean']:.3f} (95% interval {interval['low']:.3f} to {interval['high']:.3f})."
+        known = interval["low"] == interval["low"]
+        ends = f" (95% interval {interval['low']:.3f} to {interval['high']:.3f})" if known else ""
+        return f"{name} {interval['mean']:.3f}{ends}."
+
+    rows = f"{counts.judged:,} rows" if counts.judged == counts.read else f"{counts.judged:,} of {counts.read:,} rows"
+    wrong = [
+        f"With what training did not have counted as wrong, on {score['rows']:,} rows: {told(name, score)}"
+        for name, score in strict.items()
+        if name == metric.name
+    ]
 
     return {
         "target": target.name,
@@ -270,15 +301,18 @@ def standalone(
         "greater_is_better": metric.greater_is_better,
         "chance": metric.chance,
         "verdict": {
-            "headline": f"{chosen} on {len(dataset)} rows: {told(metric.name, assessment.score)}",
-            "sentences": [told(*score) for score in assessment.further.items()],
+            "headline": f"{chosen} on {rows}: {told(metric.name, assessment.score)}",
+            "sentences": [*wrong, *(told(*score) for score in assessment.further.items())],
             "helped": None,
         },
         "data": {
-            "rows": {"test": len(dataset)},
+            "rows": {"test": counts.judged} | ({"not judged": more} if (more := counts.read - counts.judged) else {}),
+            "judged": counts.to_json(),
             "fields": [one for one in described(predictor.schema, dataset) if one["name"] in predictor.streams],
-            "warnings": [],
+            "set_aside": [vars(problem) for problem in dataset.bad],
+            "warnings": counts.sentences(),
         },
+        **({"strict": dict(strict)} if strict else {}),
         **assessment.to_json(),
     }
 
@@ -318,6 +352,7 @@ def explain_rows(predictor: Predictor, table: Table) -> list[dict[str, Any]]:
             explanations.append(
                 {
                     "id": table.ids[row],
+                    "row": int(table.rows[row]),
                     "target": target.name,
                     "answer": answer,
                     "probability": probability,

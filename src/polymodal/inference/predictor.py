@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,11 @@ from polymodal.nn.place import CPU, device_of_module, in_use, to_device
 from polymodal.process import PROCESSORS
 from polymodal.process.base import Processor
 from polymodal.targets.base import Target
+from polymodal.targets.columns import Names, answer_columns
 
 CHUNK = 256
 LEARNED = "feedback.safetensors"  # in a run's folder: what its bandits learned since, and answers that wait
+NOTHING = "has nothing that the model reads, so its answer is the same for all such rows"
 NEIGHBOURS = "neighbours.safetensors"  # features of the fit's rows, where the model reads links between rows
 
 
@@ -206,16 +209,21 @@ class Predictor:
             decoded |= target.interval(scores, self.radius[target.name])
         return decoded
 
-    def predict(self, data: Table, problems: list[Problem] | None = None) -> Answers:
-        """Columns of answers, a row each: `id`; label and probability a class, labels, or value with low and high.
+    @cached_property
+    def names(self) -> Names:
+        """What the columns of answers are called (see `answer_columns`)."""
+        return answer_columns(self.targets, [c for c in (self.schema.id, *self.schema.keys) if c])
 
-        With several targets each column is named after its target. Cells that the answer does without are neither
-        decoded nor encoded; `work` counts those that were.
+    def predict(self, data: Table, problems: list[Problem] | None = None) -> Answers:
+        """Columns of answers, a row each: label and probability a class, labels, or value with low and high.
+
+        Each column is named after its target, as `names` says. Cells that the answer does without are neither decoded
+        nor encoded; `work` counts those that were. Rows in which nothing is given are named in `problems` too.
         """
-        columns = Answers(id=list(data.ids))
+        columns = Answers()
         for target, decoded in self._answers(data, problems):
             for column, values in target.columns(decoded).items():
-                columns.setdefault(column, []).extend(values)
+                columns.setdefault(self.names[target.name].get(column, column), []).extend(values)
         return columns
 
     def decoded(self, data: Table, target: Target, problems: list[Problem] | None = None) -> dict[str, np.ndarray]:
@@ -227,7 +235,10 @@ class Predictor:
         """Targets and their decoded values, a chunk of rows at a time."""
         self.work = dict.fromkeys(self.streams, 0)
         with self.ledger.watching(data.ids):
-            for _, source in self.supplies(data, problems):
+            for rows, source in self.supplies(data, problems):
+                bare = rows[~np.any(list(source.filled.values()), axis=0)]
+                if problems is not None:
+                    problems.extend(Problem(data.ids[row], "", NOTHING) for row in bare)
                 for name, scores in self.respond(source).items():
                     target = next(t for t in self.targets if t.name == name)
                     yield target, self.decode(target, scores)

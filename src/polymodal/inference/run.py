@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from polymodal.core.errors import BadArgument, BadData, UnknownName, require, suggest
+from polymodal.core.errors import BadArgument, BadData, UnknownName, nearest, require, suggest
 from polymodal.core.files import read_json, write_json
 from polymodal.core.html import table_html, text_html
 from polymodal.core.registry import Spec
@@ -20,6 +21,9 @@ from polymodal.data.inputs import named, read_rows
 from polymodal.data.storage.dataset import process_table
 from polymodal.data.storage.store import Store, default_store
 from polymodal.data.tables.source import Problem, Table
+from polymodal.inference.answers import Answers
+from polymodal.inference.judging import Judged
+from polymodal.inference.keyed import kept_columns, keyed, whole
 from polymodal.inference.predictor import LEARNED, Predictor
 from polymodal.metrics.base import Metric
 from polymodal.metrics.build import by_target, directed, target_metrics
@@ -79,17 +83,34 @@ class Run:
     def report(self) -> Path:
         return self.folder / "report.html"
 
-    def predict(self, data: Any, *, problems: list[Problem] | None = None, as_frame: bool = False) -> Any:
-        """Answers for every row of `data` (whatever `read_table` reads), as columns; targets need not be there.
+    def predict(
+        self,
+        data: Any,
+        *,
+        keep: str | Sequence[str] = (),
+        problems: list[Problem] | None = None,
+        as_frame: bool = False,
+    ) -> Any:
+        """Answers for every record of `data` (whatever `read_table` reads), as columns; targets need not be there.
+
+        Beside the answers stand the columns that name the rows, such as `id`, under their own names (`row`, the number
+        of the record, where none does), and those to `keep`: names, or `all`. A record that could not be read has no
+        answer (None) and its reason in the column `problem`; see `keyed`.
 
         Returns `Answers`, a dict of lists, or with `as_frame` a pandas DataFrame.
 
         Cells that cannot be used count as missing and are appended to `problems`. A model that learns from feedback
-        remembers in the run's folder what it said.
+        remembers in the run's folder what it said. Raises `UnknownName` for a column to keep that is not there.
         """
-        columns = self.predictor.predict(self.read(data), problems)
+        table = self.read(data)
+        kept_columns(table, keep)
+        found: list[Problem] = []
+        answers = self.predictor.predict(table, found)
         if self.predictor.ledger.bandits:
             self.predictor.ledger.save(self.folder / LEARNED)
+        if problems is not None:
+            problems.extend(found)
+        columns = Answers(keyed(table, self.predictor.schema, answers, keep=keep, problems=found))
         return columns.frame() if as_frame else columns
 
     def classes(self, target: str | None = None) -> tuple[str, ...]:
@@ -99,6 +120,7 @@ class Run:
     def predict_proba(self, data: Any, *, target: str | None = None, as_frame: bool = False) -> Any:
         """Calibrated probabilities [N, C] of a target's classes or labels (default: the first target's).
 
+        NaN in the rows of records that could not be read.
         The columns are in the order of `classes`; `as_frame` gives them as a pandas DataFrame. Raises `BadArgument`
         for a target that has no probabilities, `UnknownName` for one that is not there.
         """
@@ -109,9 +131,10 @@ class Run:
             )
         table = self.read(data)
         probabilities = self.predictor.decoded(table, asked)["probability"]
+        names, probabilities = whole(table, probabilities)
         if not as_frame:
             return probabilities
-        return require("pandas", "pandas").DataFrame(probabilities, columns=list(asked.labels), index=table.ids)
+        return require("pandas", "pandas").DataFrame(probabilities, columns=list(asked.labels), index=names)
 
     def score(self, data: Any, *, metric: Any = None) -> float:
         """The first target's metric on the labelled rows of `data`: the one judged by in the fit, or `metric`.
@@ -166,7 +189,7 @@ class Run:
         and learn at a time. Raises as `Predictor.feedback`.
         """
         named_truth = truth if isinstance(truth, Mapping) else {self.predictor.targets[0].name: truth}
-        self.predictor.feedback(ids, named_truth)
+        self.predictor.feedback([str(one) for one in ids], named_truth)
         self.predictor.ledger.save(self.folder / LEARNED)
 
     def lacking(self, data: Any) -> list[str]:
@@ -175,26 +198,64 @@ class Run:
         Raises `BadData` when `data` has nothing that the model reads.
         """
         table = self.read(data)
-        fields = [self.predictor.schema.fields[name] for name in self.predictor.encoders]
-        missing = [column for one in fields for column in one.columns if column not in table.data]
-        if all(one.columns and set(one.columns) <= set(missing) for one in fields if not one.about.reads_neighbours):
-            raise BadData(f"{table.name} has none of the columns that this model reads: {', '.join(missing)}.")
-        return missing + self.predictor.lacking_edges(table)
+        if none := self._nothing(table):
+            raise BadData(" ".join([none, *self.misnamed(table)]))
+        return [*self._absent(table), *self.predictor.lacking_edges(table)]
 
     def read(self, data: Any) -> Table:
-        """The rows of `data`, named as those of the fit were. Raises `BadData` when there is none."""
-        return named(read_rows(data), self.predictor.schema.id)
+        """The rows of `data`, named as those of the fit were. Raises `BadData` when there is none.
+
+        Warns where `data` has nothing that the model reads, or something under a similar name only; of a `Table`
+        already read, `lacking` and `misnamed` say so.
+        """
+        table = named(read_rows(data), self.predictor.schema.id, strict=False)
+        if not isinstance(data, Table):
+            for line in [*([none] if (none := self._nothing(table)) else []), *self.misnamed(table)]:
+                warnings.warn(line, stacklevel=3)
+        return table
+
+    def _nothing(self, table: Table) -> str:
+        """What to say of a table that has nothing that the model reads."""
+        fields = [self.predictor.schema.fields[name] for name in self.predictor.encoders]
+        missing = self._absent(table)
+        if any(not one.columns or set(one.columns) - set(missing) for one in fields if not one.about.reads_neighbours):
+            return ""
+        return f"{table.name} has none of the columns that this model reads: {', '.join(missing)}."
+
+    def misnamed(self, table: Table) -> list[str]:
+        """What to say of columns that the model reads and `table` seems to have under another name."""
+        schema = self.predictor.schema
+        read = {column for one in schema.fields.values() for column in one.columns} | set(schema.targets)
+        others = [column for column in table.columns if column not in read]
+        return [
+            f"{table.name} has no column {column!r}, which the model reads. Did you mean {near!r}? Rename it."
+            for column in self._absent(table)
+            if (near := nearest(column, others)) is not None
+        ]
+
+    def _absent(self, table: Table) -> list[str]:
+        """Columns that the deployed model reads and `table` has not."""
+        fields = [self.predictor.schema.fields[name] for name in self.predictor.encoders]
+        return [column for one in fields for column in one.columns if column not in table.data]
 
     def evaluate(
-        self, data: Any, *, out: str | Path | None = None, quiet: bool = False, metric: Any = None
+        self,
+        data: Any,
+        *,
+        out: str | Path | None = None,
+        quiet: bool = False,
+        metric: Any = None,
+        source: str | Path | None = None,
     ) -> dict[str, Any]:
         """Metrics with intervals, every subset of streams, worth, noise curves and calibration on labelled rows.
 
-        `metric` is given as to `fit`; by default the answer is judged as the fit judged it. Writes `evaluation.json`
+        `metric` is given as to `fit`; by default the answer is judged as the fit judged it. Rows without a truth that
+        the model knows are not judged: `data.judged` counts them, and `strict` has the scores with unseen labels
+        counted as wrong. `source` is the file that a table given as `data` was read from. Writes `evaluation.json`
         and `report.html` into `out` when given. Raises `BadData` when no row has a target, or when the fit judged by
         code that is not trusted and `metric` names nothing else.
         """
-        from polymodal.inference.evaluation import evaluate, standalone
+        from polymodal.inference.evaluation import evaluate, standalone, strictly
         from polymodal.report.report import write_report
 
         table, truth, rows = self._labelled(data)
@@ -211,8 +272,12 @@ class Run:
             assessment = evaluate(
                 self.predictor, dataset, table, truth, rows, progress, groups=self._groups(table), metrics=metrics
             )
-        evaluation = standalone(self.predictor, assessment, dataset, self.metrics["chosen"], metrics[0])
-        if self._trained_on(data):
+            strict = strictly(self.predictor, dataset, table, metrics, groups=self._groups(table))
+        counts = Judged.of(table, self.predictor.targets[0])
+        evaluation = standalone(
+            self.predictor, assessment, dataset, self.metrics["chosen"], metrics[0], counts=counts, strict=strict
+        )
+        if self._trained_on(data if source is None else source):
             evaluation["data"]["warnings"].append("This model was trained on these rows, so the figures flatter it.")
         if out is not None:
             Path(out).mkdir(parents=True, exist_ok=True)
@@ -241,13 +306,17 @@ class Run:
         table = self.read(data)
         lacking = [t.name for t in self.predictor.targets if t.name not in table.data]
         if lacking:
+            near = nearest(lacking[0], table.columns)
             raise BadData(
-                f"Evaluation needs the truth: the column {lacking[0]!r} is not in {table.name}. `predict` needs none."
+                f"Evaluation needs the truth: the column {lacking[0]!r} is not in {table.name}. "
+                + (f"Did you mean {near!r}? " if near else "")
+                + "`predict` needs none."
             )
         truth = {t.name: t.encode(table.column(t.name)) for t in self.predictor.targets}
-        known = np.any([t.known(truth[t.name]) for t in self.predictor.targets], axis=0)
+        first = self.predictor.targets[0]  # which alone is judged
+        known = first.known(truth[first.name])
         if not known.any():
-            raise BadData(f"No row of {table.name} has a target that this model knows.")
+            raise BadData(" ".join([f"No row of {table.name} can be judged.", *Judged.of(table, first).sentences()]))
         return table, truth, np.flatnonzero(known)
 
     def _judges(self, asked: Any, truth: Mapping[str, np.ndarray], rows: np.ndarray) -> tuple[Metric, ...]:

@@ -66,9 +66,9 @@ def index(
         graph = held.build_graph(approximate)
         if graph and held.graph is not None:
             progress.say(f"graph: recall@10 {held.graph.facts.recall:.3f} on items that it had not seen")
-    problems = [*table.problems, *_set_aside(held, table.ids)]
+    problems = [*table.problems, *_lacking(space, table, list(streams or space.streams)), *_set_aside(held, table.ids)]
     _write_problems(Path(out) / "set_aside.jsonl", problems)
-    return Search(held, space, problems)
+    return Search(held, space, problems, read=table.records)
 
 
 def _put(held: Index, space: Space, names: Sequence[str], piece: Table, told: dict[str, int]) -> None:
@@ -141,6 +141,12 @@ def streams_of(space: Space, table: Table, asked: Sequence[str] | None) -> list[
         wanted = "; ".join(f"{n} reads {', '.join(space.field(n).columns)}" for n in space.streams)
         raise BadData(f"{table.name} has no column of the run's streams ({wanted}).")
     return streams
+
+
+def _lacking(space: Space, table: Table, streams: Sequence[str]) -> list[Problem]:
+    """The columns of streams that the table has not, so that nothing of them can be found."""
+    lacking = [(name, c) for name in streams for c in space.field(name).columns if c not in table.data]
+    return [Problem(table.name, name, f"has no column {c!r}.{suggest(c, table.data)}") for name, c in lacking]
 
 
 def _pieces(table: Table) -> Iterator[Table]:

@@ -14,8 +14,9 @@ import numpy as np
 
 from polymodal.core.errors import BadArgument, BadData
 from polymodal.data.kinds import KINDS
-from polymodal.data.tables.source import Problem, read_table
+from polymodal.data.tables.source import Problem, Table, read_table
 from polymodal.evaluation.statistics import Interval, bootstrap
+from polymodal.inference.keyed import keyed
 from polymodal.inference.space import Space
 from polymodal.metrics.labels import Accuracy
 from polymodal.retrieval.build import space_of, streams_of
@@ -28,7 +29,7 @@ class Classified:
     With labels: `accuracy` over rows that have both, with its interval, and `chance`, the share of the commonest class.
     """
 
-    ids: Sequence[str]
+    table: Table
     classes: Sequence[str]
     scores: np.ndarray
     stream: str
@@ -36,6 +37,7 @@ class Classified:
     problems: Sequence[Problem]
     accuracy: Interval | None = None
     chance: float | None = None
+    columns_read: Sequence[str] = ()  # of the data, by the space or as the truth
 
     @property
     def labels(self) -> list[str | None]:
@@ -43,21 +45,35 @@ class Classified:
         there = np.isfinite(self.scores).all(1)
         return [self.classes[int(np.argmax(s))] if ok else None for s, ok in zip(self.scores, there)]
 
-    def columns(self) -> dict[str, list[Any]]:
-        """A table: `id`, `label`, `score`, and how far the second class lies behind, `margin`."""
+    @property
+    def ids(self) -> list[str]:
+        """The names of the rows."""
+        return self.table.ids
+
+    @property
+    def read(self) -> int:
+        """How many records were read, those that gave no row included."""
+        return self.table.records
+
+    def columns(self, *, keep: str | Sequence[str] = ()) -> dict[str, list[Any]]:
+        """A table: the rows' keys, `label`, `score`, and how far the second class lies behind, `margin`.
+
+        A row a record of the data, those that could not be read included; `keep` and raises as in `keyed`.
+        """
         ordered = -np.sort(-self.scores, axis=1)
         margin = ordered[:, 0] - ordered[:, 1] if len(self.classes) > 1 else np.full(len(ordered), np.nan)
         numbers = {"score": ordered[:, 0], "margin": margin}
         plain = {name: [float(v) if np.isfinite(v) else None for v in column] for name, column in numbers.items()}
-        return {"id": list(self.ids), "label": list(self.labels), **plain}
+        answers: dict[str, Sequence[Any]] = {"label": list(self.labels), **plain}
+        return keyed(self.table, None, answers, keep=keep, problems=self.problems, read=self.columns_read)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, without the rows."""
         accuracy = None if self.accuracy is None else dict(self.accuracy.__dict__)
         missing = int((~np.isfinite(self.scores).all(1)).sum())
         return {
-            "rows": len(self.ids), "missing": missing, "classes": list(self.classes), "stream": self.stream,
-            "by": self.by, "accuracy": accuracy, "chance": self.chance,
+            "read": self.read, "rows": len(self.ids), "missing": missing, "classes": list(self.classes),
+            "stream": self.stream, "by": self.by, "accuracy": accuracy, "chance": self.chance,
         }  # fmt: skip
 
 
@@ -99,7 +115,8 @@ def classify(
     for place in np.flatnonzero(present):  # of several items of a row, each class takes the nearest
         row = int(items.row[place])
         scores[row] = np.fmax(scores[row], centres @ vectors[place])
-    scored = Classified(table.ids, names, scores, asked, asking, problems)
+    read = [*space.field(asked).columns, *space.field(asking).columns, *([target] if target else [])]
+    scored = Classified(table, names, scores, asked, asking, [*table.problems, *problems], columns_read=read)
     return scored if target is None else _judged(scored, table.column(target), target)
 
 

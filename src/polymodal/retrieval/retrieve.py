@@ -87,9 +87,12 @@ class Results(Sequence[Hit]):
 
 
 class Search:
-    """An index and the space of its vectors. `problems` are the cells that could not be used, after `index`."""
+    """An index and the space of its vectors.
 
-    def __init__(self, index: Index, space: Space, problems: Sequence[Problem] = ()):
+    After `index`: `problems` are the records and cells that could not be used, `read` counts the records of the data.
+    """
+
+    def __init__(self, index: Index, space: Space, problems: Sequence[Problem] = (), *, read: int = 0):
         if space.mark != index.mark:
             raise BadData(
                 f"{index.folder} was made in another space ({index.mark}) than this run's ({space.mark}): the run was "
@@ -98,6 +101,7 @@ class Search:
         self.index = index
         self.space = space
         self.problems = list(problems)
+        self.read = read
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{count:,} {name}" for name, count in self.index.counts().items())

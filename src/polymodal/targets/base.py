@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from polymodal.core.errors import BadArgument, BadData, suggest
@@ -130,6 +131,14 @@ class Target(ABC):
         """The columns of a prediction table, N rows each; the first bears the target's name."""
         return {self.name: [str(label) for label in decoded["label"]]}
 
+    def column_names(self) -> list[str]:
+        """The names that `columns` gives, known before anything is answered. Asked once it is fitted."""
+        return list(self.columns({"label": np.array([""])}))
+
+    def written(self, values: Sequence[Any]) -> list[Any]:
+        """Raw cells (None = missing) as the answer's own column writes them, so that truth and answer compare."""
+        return list(values)
+
     def answer(self, decoded: Mapping[str, np.ndarray], row: int) -> tuple[str | float, float | None]:
         """One row's answer as it is told, and its probability where it has one."""
         return str(decoded["label"][row]), None
@@ -208,6 +217,10 @@ class ScoredTarget(Target):
     @abstractmethod
     def decode(self, scores: Tensor) -> dict[str, np.ndarray]:
         """Human values of scores [B, width], B each. Inverts `encode`."""
+
+    def column_names(self) -> list[str]:
+        scores = torch.zeros(1, self.width)
+        return list(self.columns(self.decode(scores) | self.interval(scores, 1.0)))
 
     @abstractmethod
     def blend(self, scores: Sequence[Tensor], weights: Sequence[float]) -> Tensor:

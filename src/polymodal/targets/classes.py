@@ -104,6 +104,9 @@ class ClassesTarget(ScoredTarget):
             **{f"{self.name}={c}": probability[:, i].tolist() for i, c in enumerate(self.classes)},
         }
 
+    def written(self, values: Sequence[Any]) -> list[Any]:
+        return [None if value is None else label_of(value) for value in values]
+
     def answer(self, decoded: Mapping[str, np.ndarray], row: int) -> tuple[str | float, float | None]:
         return str(decoded["label"][row]), float(decoded["probability"][row].max())
 

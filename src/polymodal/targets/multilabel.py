@@ -109,6 +109,9 @@ class MultilabelTarget(ScoredTarget):
             **{f"{self.name}={c}": decoded["probability"][:, i].tolist() for i, c in enumerate(self.classes)},
         }
 
+    def written(self, values: Sequence[Any]) -> list[Any]:
+        return [None if value is None else labels_of(value) for value in values]
+
     def answer(self, decoded: Mapping[str, np.ndarray], row: int) -> tuple[str | float, float | None]:
         return " | ".join(decoded["label"][row]), float(decoded["probability"][row].max())
 

@@ -165,6 +165,9 @@ class OneNumber(RealTarget):
     def chance(self) -> np.ndarray:
         return self.restore(np.zeros(1))[0]
 
+    def written(self, values: Sequence[Any]) -> list[Any]:
+        return [None if number != number else number for number in self.notation.numbers(values).tolist()]
+
     def columns(self, decoded: Mapping[str, np.ndarray]) -> dict[str, list[Any]]:
         ends = {f"{self.name}_{end}": decoded[end].tolist() for end in ("low", "high") if end in decoded}
         return {self.name: decoded["value"].tolist()} | ends

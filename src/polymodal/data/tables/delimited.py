@@ -6,6 +6,7 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from polymodal.core.errors import BadData
@@ -27,7 +28,8 @@ def read_delimited(path: Path, *, limit: int | None = None, delimiter: str | Non
     lines = _lines(path, problems)
     if delimiter is None:
         delimiter = "\t" if path.suffix.lower() in (".tsv", ".tab") else _sniff(lines)
-    records = _records(lines, delimiter, path.name, problems)
+    blank: list[int] = []
+    records = _records(lines, delimiter, path.name, problems, blank)
     header = _header(next(records, (0, None))[1], path, problems)
     columns: list[list[str]] = [[] for _ in header]
     numbers: list[int] = []
@@ -39,10 +41,11 @@ def read_delimited(path: Path, *, limit: int | None = None, delimiter: str | Non
             break
         count += 1
         if cells is None:
+            problems[-1] = replace(problems[-1], record=count - 1)
             continue
         if len(cells) != len(header):
             reason = f"has {len(cells)} cells where the header has {len(header)}; row set aside"
-            problems.append(Problem(f"{path.name}:{line}", "", reason))
+            problems.append(Problem(f"{path.name}:{line}", "", reason, count - 1))
             continue
         for name, column, cell in zip(header, columns, cells):
             if "\0" in cell:
@@ -51,6 +54,10 @@ def read_delimited(path: Path, *, limit: int | None = None, delimiter: str | Non
             column.append(cell)
         numbers.append(count - 1)
         where.append(line)
+    if within := [line for line in blank if line < max(where, default=0)]:
+        problems.append(
+            Problem(path.name, "", f"{len(within):,} blank lines are no rows (the first is line {within[0]})")
+        )
     table = Table.build(dict(zip(header, columns)), base=path.parent, name=path.stem, rows=numbers, problems=problems)
     reason = "holds a NUL byte (line {}); cell set aside"
     table.problems.extend(Problem(table.ids[row], name, reason.format(where[row])) for row, name in nuls)
@@ -106,9 +113,12 @@ def _sniff(lines: list[str]) -> str:
 
 
 def _records(
-    lines: list[str], delimiter: str, name: str, problems: list[Problem]
+    lines: list[str], delimiter: str, name: str, problems: list[Problem], blank: list[int]
 ) -> Iterator[tuple[int, list[str] | None]]:
-    """(line number, cells) of each record, None for one whose quote does not close: that costs its own line only."""
+    """(line number, cells) of each record, None for one whose quote does not close: that costs its own line only.
+
+    Lines that hold nothing are no records; their numbers go to `blank`.
+    """
     csv.field_size_limit(_FIELD_LIMIT)
     start = 0
     while start < len(lines):
@@ -127,6 +137,8 @@ def _records(
                 break
             if cells:
                 yield begun + 1, cells
+            else:
+                blank.append(begun + 1)
             begun = start + reader.line_num
 
 

@@ -26,8 +26,9 @@ def read_table(source: Any, *, limit: int | None = None) -> Table:
     `source` is one of: a CSV, TSV, Parquet or JSONL file; a folder with one folder per class (optionally under
     train/valid/test); a folder saved by Hugging Face datasets, or `hf:name` or `hf:name:configuration` of a hub
     dataset (extra `hf`); WebDataset shards (`data.tar`, `shards-{000..009}.tar`, or a folder of them); a pandas
-    DataFrame; a dict of lists; a list of dicts; or a `Table`, which is returned as it is. Paths in cells are relative
-    to the file, or to the working folder for rows in memory. `limit` reads that many records at most.
+    DataFrame, of which a named index is a column too (and names the rows); a dict of lists; a list of dicts; one dict,
+    which is one row where any of its values is a single cell; or a `Table`, which is returned as it is. Paths in cells
+    are relative to the file, or to the working folder for rows in memory. `limit` reads that many records at most.
 
     Raises `BadData` for a source that does not exist or is of no known kind. Rows that cannot be used are set aside and
     named in the table's `problems`.
@@ -38,15 +39,26 @@ def read_table(source: Any, *, limit: int | None = None) -> Table:
         return _read_path(str(source), limit)
     pandas = sys.modules.get("pandas")
     if pandas is not None and isinstance(source, pandas.DataFrame):
-        return Table.build(source.iloc[:limit].to_dict(orient="list"))
+        named = [name for name in source.index.names if name is not None and name not in source.columns]
+        rows = source.iloc[:limit].reset_index(level=named) if named else source.iloc[:limit]
+        names = [str(name) for name in source.index[:limit]] if len(named) == 1 and source.index.is_unique else None
+        return Table.build(rows.to_dict(orient="list"), ids=names)
     if isinstance(source, Mapping):
+        if not all(map(_is_column, source.values())):
+            return _from_records([source], "table", Path.cwd(), [])
         return Table.build({column: list(values)[:limit] for column, values in source.items()})
     if isinstance(source, Sequence):
         return _from_records(source[:limit], "table", Path.cwd(), [])
     raise BadData(
-        f"Cannot read a table from {type(source).__name__}. Give a file, a folder, a pandas DataFrame, a dict of lists "
-        "or a list of dicts."
+        f"Cannot read a table from {type(source).__name__}. Give a file, a folder, a pandas DataFrame, a dict of "
+        "lists, a list of dicts, or one dict, which is one row."
     )
+
+
+def _is_column(values: Any) -> bool:
+    """Whether a value of a dict holds a cell a row, and is no cell itself."""
+    listed = hasattr(values, "__iter__") and not isinstance(values, str | bytes | bytearray | Mapping)
+    return listed and getattr(values, "ndim", 1) > 0
 
 
 def _read_path(source: str, limit: int | None) -> Table:
@@ -121,11 +133,12 @@ def _read_jsonl(path: Path, limit: int | None) -> Table:
             try:
                 record = json.loads(line.removeprefix(b"\xef\xbb\xbf").decode("utf-8"))
             except ValueError as error:
-                problems.append(Problem(f"{path.name}:{number}", "", f"is not JSON ({error}); row set aside"))
+                reason = f"is not JSON ({error}); row set aside"
+                problems.append(Problem(f"{path.name}:{number}", "", reason, count - 1))
                 continue
             if not isinstance(record, dict):
                 reason = f"is a JSON {type(record).__name__}, not an object; row set aside"
-                problems.append(Problem(f"{path.name}:{number}", "", reason))
+                problems.append(Problem(f"{path.name}:{number}", "", reason, count - 1))
                 continue
             records.append(record)
             numbers.append(count - 1)

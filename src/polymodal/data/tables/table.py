@@ -24,13 +24,15 @@ MISSING = frozenset(
 class Problem:
     """Something wrong with one row or one cell, in words.
 
-    `row` is the row's id, or `file:line` for a row that was set aside before it had one, or the file alone; `column` is
-    the column or the stream concerned, empty for the whole row.
+    `row` is the row's name, or `file:line` for a row that was set aside before it had one, or the file alone; `column`
+    is the column or the stream concerned, empty for the whole row. `record` is set where a whole record was left out:
+    its number in the source.
     """
 
     row: str
     column: str
     reason: str
+    record: int | None = None
 
     def __str__(self) -> str:
         return f"{self.row}{f' [{self.column}]' if self.column else ''}: {self.reason}"
@@ -99,8 +101,9 @@ class Table:
     ) -> Table:
         """A table from columns of equal length.
 
-        Ids are those given, else the column `id` where it is complete and unique, else record numbers. Raises `BadData`
-        when the columns differ in length.
+        Ids are those given, else those of the column `id`, else record numbers. Where `id` repeats or lacks values, the
+        rows concerned are named by it and their number, so that no name can be taken for another row's id. Raises
+        `BadData` when the columns differ in length.
         """
         columns = {str(column): [clean(value) for value in values] for column, values in data.items()}
         lengths = {column: len(values) for column, values in columns.items()}
@@ -125,6 +128,16 @@ class Table:
         """The folder that relative paths of the first row start from."""
         return self.bases[0] if self.bases else Path.cwd()
 
+    @property
+    def left_out(self) -> list[Problem]:
+        """The records of the source that gave no row, with the reasons."""
+        return [problem for problem in self.problems if problem.record is not None]
+
+    @property
+    def records(self) -> int:
+        """How many records were read, those that gave no row included."""
+        return len(self) + len(self.left_out)
+
     def __len__(self) -> int:
         return len(self.ids)
 
@@ -135,21 +148,28 @@ class Table:
         return self.data[name]
 
     def select(self, rows: Iterable[int] | np.ndarray) -> Table:
-        """The rows at these positions, in this order; a bool mask is understood too."""
+        """The rows at these positions, in this order; a bool mask is understood too. What was left out is not asked."""
         chosen = np.asarray(rows if isinstance(rows, np.ndarray) else list(rows))
         positions = np.flatnonzero(chosen) if chosen.dtype == bool else chosen.astype(np.int64)
         order = positions.tolist()
         data = {column: [values[i] for i in order] for column, values in self.data.items()}
         ids, bases = [self.ids[i] for i in order], [self.bases[i] for i in order]
-        return replace(self, data=data, ids=ids, bases=bases, rows=self.rows[positions])
+        return replace(
+            self, data=data, ids=ids, bases=bases, rows=self.rows[positions], problems=_unnumbered(self.problems)
+        )
 
-    def named_by(self, column: str) -> Table:
-        """The same rows with the values of `column` as ids. Raises `BadData` when they are not unique."""
-        ids, fault = _unique(self.column(column))
-        if fault:
+    def named_by(self, column: str, *, strict: bool = True) -> Table:
+        """The same rows with the values of `column` as ids.
+
+        Where they are not unique, raises `BadData`, or, unless `strict`, names the rows by them and their number.
+        """
+        problems = list(self.problems)
+        ids = _named_by(column, self.column(column), self.rows, self.name, problems)
+        if strict and len(problems) > len(self.problems):
+            _, fault = _unique(self.column(column))
             raise BadData(f"Column {column!r} cannot name the rows: {fault}. Choose another `id`, or none.")
         new = dict(zip(self.ids, ids))
-        problems = [replace(problem, row=new.get(problem.row, problem.row)) for problem in self.problems]
+        problems = [replace(problem, row=new.get(problem.row, problem.row)) for problem in problems]
         return replace(self, ids=ids, problems=problems)
 
     @staticmethod
@@ -182,17 +202,32 @@ def _unique(values: Sequence[Any]) -> tuple[list[str], str]:
 def _ids(columns: Mapping[str, list[Any]], numbers: np.ndarray, name: str, problems: list[Problem]) -> list[str]:
     column = next((c for c in columns if c.lower() == "id"), None)
     if column is not None:
-        ids, fault = _unique(columns[column])
-        if not fault:
-            return ids
-        problems.append(Problem(name, column, f"ids are not unique ({fault}); rows are named by their number instead"))
+        return _named_by(column, columns[column], numbers, name, problems)
     return [str(number) for number in numbers.tolist()]
+
+
+def _named_by(column: str, values: Sequence[Any], numbers: np.ndarray, name: str, problems: list[Problem]) -> list[str]:
+    """The ids in `column`; those that repeat or are missing with the row's number, which is a problem said once."""
+    ids, fault = _unique(values)
+    if not fault:
+        return ids
+    problems.append(
+        Problem(name, column, f"ids are not unique ({fault}); rows are told apart by their number (the first is 0)")
+    )
+    counts = Counter(ids)
+    each = [(None if value is None else str(value), number) for value, number in zip(values, numbers.tolist())]
+    ids = [v if v is not None and counts[v] == 1 else f"{v or ''} (row {n})".lstrip() for v, n in each]
+    return ids if len(set(ids)) == len(ids) else [f"(row {number})" for _, number in each]
+
+
+def _unnumbered(problems: Sequence[Problem]) -> list[Problem]:
+    return [problem if problem.record is None else replace(problem, record=None) for problem in problems]
 
 
 def _joined_names(tables: Sequence[Table]) -> tuple[list[str], list[Problem]]:
     ids = [identifier for table in tables for identifier in table.ids]
     if len(set(ids)) == len(ids):
-        return ids, [problem for table in tables for problem in table.problems]
+        return ids, _unnumbered([problem for table in tables for problem in table.problems])
     stems = [table.name for table in tables]
     if len(set(stems)) < len(stems):
         stems = [f"{stem}_{position}" for position, stem in enumerate(stems)]
@@ -200,6 +235,6 @@ def _joined_names(tables: Sequence[Table]) -> tuple[list[str], list[Problem]]:
         replace(problem, row=f"{stem}/{problem.row}") if problem.row in known else problem
         for stem, table in zip(stems, tables)
         for known in [set(table.ids)]
-        for problem in table.problems
+        for problem in _unnumbered(table.problems)
     ]
     return [f"{stem}/{identifier}" for stem, table in zip(stems, tables) for identifier in table.ids], problems

@@ -1,0 +1,112 @@
+"""Which of the rows read are judged, why others are not, and what the score is where new labels count as wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from polymodal.data.tables.table import Table
+from polymodal.evaluation.statistics import bootstrap
+from polymodal.metrics.base import Metric
+from polymodal.metrics.labels import QuadraticKappa
+from polymodal.targets.base import Target
+
+LEFT_OUT = "Left out while reading"
+MOST = 8  # labels and reasons that a sentence names; JSON has all
+
+
+@dataclass(frozen=True)
+class Judged:
+    """How many records were read, and how many of them could be judged by one target.
+
+    `unseen` counts cells by what they hold that training did not have; `rows_unseen` are the rows that are therefore
+    not judged (with several labels a row, none: its other labels are judged), `rows_without` those that hold no truth;
+    `left_out` says of each record that could not be read why.
+    """
+
+    target: str
+    form: str
+    labels: tuple[str, ...]
+    read: int
+    judged: int
+    unseen: Mapping[str, int]
+    rows_unseen: int
+    rows_without: int
+    left_out: tuple[str, ...]
+
+    @classmethod
+    def of(cls, table: Table, target: Target) -> Judged:
+        """Counted over all of `table`."""
+        cells = table.column(target.name)
+        known = np.asarray(target.known(target.encode(cells)))
+        absent = np.array([cell is None for cell in cells], dtype=bool)
+        left_out = tuple(map(str, table.left_out))
+        return cls(
+            target.name, target.form, target.labels, len(table) + len(left_out), int(known.sum()),
+            dict(sorted(target.unseen(cells).items(), key=lambda pair: (-pair[1], pair[0]))),
+            int((~known & ~absent).sum()), int((~known & absent).sum()), left_out,
+        )  # fmt: skip
+
+    def sentences(self) -> list[str]:
+        """What the user should know; nothing where every record was judged."""
+        said = []
+        labels = ", ".join(f"{label} ({count:,}{self._like(label)})" for label, count in [*self.unseen.items()][:MOST])
+        labels += f" and {len(self.unseen) - MOST:,} more" if len(self.unseen) > MOST else ""
+        if self.unseen and self.form == "labels":
+            said.append(f"Labels of {self.target} that training did not have are left out of every figure: {labels}.")
+        elif self.unseen:
+            what = "no number" if self.form == "number" else "what training did not have"
+            said.append(f"Not judged, {self.rows_unseen:,}: {self.target} holds {what}: {labels}.")
+        if self.rows_without:
+            said.append(f"Not judged, {self.rows_without:,}: {self.target} is empty.")
+        if self.left_out:
+            more = f"; and {len(self.left_out) - MOST:,} more" if len(self.left_out) > MOST else ""
+            said.append(f"{LEFT_OUT}, {len(self.left_out):,}: {'; '.join(self.left_out[:MOST])}{more}.")
+        return said
+
+    def _like(self, label: str) -> str:
+        """What to add to a new label that a known one is written like, but for the case of letters."""
+        near = next((known for known in self.labels if known.casefold() == label.casefold()), None)
+        return "" if near is None else f"; training has {near!r}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        plain = {k: v for k, v in vars(self).items() if k not in ("form", "labels")}
+        return plain | {"left_out": list(self.left_out)}
+
+
+def strict_scores(
+    target: Target,
+    cells: Sequence[Any],
+    predicted: Callable[[np.ndarray], np.ndarray],
+    metrics: Sequence[Metric],
+    *,
+    groups: Sequence[Any] | None = None,
+    seed: int = 0,
+) -> dict[str, dict[str, float]]:
+    """The scores [by metric] with labels that training did not have counted too: nobody gives them any probability.
+
+    `predicted(rows)` are the predictions [n, C] of row numbers as metrics read them. Empty where there is no such
+    label, where the truth is no label, or where a metric needs an order of classes, in which new ones have no place.
+    """
+    new = sorted(target.unseen(cells)) if target.form in ("class", "labels") else []
+    if not new:
+        return {}
+    place = {label: i for i, label in enumerate([*target.labels, *new])}
+    written = target.written(cells)
+    rows = np.array([i for i, value in enumerate(written) if value is not None], dtype=np.int64)
+    if target.form == "class":
+        truth = np.array([place[written[i]] for i in rows], dtype=np.int64)
+    else:
+        truth = np.zeros((len(rows), len(place)), dtype=np.float32)
+        for row, i in enumerate(rows):
+            truth[row, [place[label] for label in written[i]]] = 1
+    given = predicted(rows)
+    wider = np.concatenate([given, np.zeros((len(rows), len(new)), given.dtype)], axis=1)
+    codes = np.unique([str(groups[i]) for i in rows], return_inverse=True)[1] if groups else None
+    fitting = [metric for metric in metrics if not isinstance(metric, QuadraticKappa)]
+    each = {m.name: vars(bootstrap(m, truth, wider[None], seed=seed, groups=codes)) for m in fitting}
+    return {name: {**score, "rows": len(rows)} for name, score in each.items()}
