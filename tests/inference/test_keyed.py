@@ -212,6 +212,13 @@ def test_ids_of_a_frame_come_back_as_they_are(run):
     assert run.predict(frame.drop(columns="id"))["row"] == list(range(6))
 
 
+def test_probabilities_have_a_row_a_record_too(run, tmp_path):
+    lines(tmp_path / "new.csv", list(ROWS), [["r0", *next(zip(*CELLS.values()))], ["ragged"]])
+    found = run.predict_proba(tmp_path / "new.csv")
+    assert found.shape == (2, 2)
+    assert np.isnan(found).any(1).tolist() == [False, True]
+
+
 def test_a_column_under_a_similar_name_is_pointed_at(run):
     renamed_column = {"A2" if name == "a2" else name: values for name, values in ROWS.items()}
     with pytest.warns(UserWarning, match="no column 'a2', which the model reads. Did you mean 'A2'"):
