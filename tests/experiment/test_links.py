@@ -104,7 +104,7 @@ def test_new_rows_read_training_rows_and_one_another(fitted, tmp_path):
         "lone": 3.0,
     }
     found = pm.load(run.folder).predict(new_rows(tmp_path / "new", edges, sizes))
-    answers = dict(zip(found["id"], found["kind"]))
+    answers = dict(zip(found["name"], found["kind"]))
     assert [answers[f"to_{letter}"] for letter in "abc"] == ["a", "b", "c"]
     assert answers["to_new"] == "c"  # its neighbours are new rows themselves
     explained = {row["id"]: row for row in pm.load(run.folder).explain(tmp_path / "new" / "new.csv")}
