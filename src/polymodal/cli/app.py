@@ -165,6 +165,9 @@ def read_rows(run: Any, data: str) -> Any:
     return table
 
 
+INSPECT = "what `polymodal inspect --json` says"  # of a table, where the command keeps no list itself
+
+
 def say_counts(
     read: int, problems: Sequence[Any], done: str, count: int | None = None, *, others: str = "note", complete: str = ""
 ) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from polymodal.cli.app import (
+    INSPECT,
     AsJson,
     Data,
     DeviceOption,
@@ -147,7 +148,7 @@ def classify(
         trust=trust or (),
         device=device,
     )
-    say_counts(classified.read, classified.problems, "classified", others="set aside")
+    say_counts(classified.read, classified.problems, "classified", others="set aside", complete=INSPECT)
     if out is not None:
         write_columns(classified.columns(keep=read_keep(keep, classified.table.columns)), out)
         say([f"{classified.read:,} rows written to {out}"])

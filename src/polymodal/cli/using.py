@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from polymodal.cli.app import (
+    INSPECT,
     AsJson,
     Data,
     DeviceOption,
@@ -121,7 +122,7 @@ def explain(
     finished = load(run, trust=trust or (), device=device)
     table = read_rows(finished, data)
     explanations = finished.explain(table, row=row, limit=limit)
-    say_counts(table.records, table.problems, "explained", len(explanations))
+    say_counts(table.records, table.problems, "explained", len(explanations), complete=INSPECT)
     if out is not None:
         from polymodal.inference.explanation import write_explanation
 

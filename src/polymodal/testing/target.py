@@ -43,6 +43,7 @@ def check_target(spec: Spec, cells: Sequence[Any]) -> None:
     laws = [
         partial(_learned, spec, cells), partial(_options, spec, given, cells), partial(_encoded, spec, cells),
         partial(_json, spec, cells), partial(_judged, spec, cells), partial(_survey, spec, cells),
+        partial(_written, spec, cells),
     ]  # fmt: skip
     if issubclass(cls, ScoredTarget):
         laws += [partial(law, spec, cells) for law in (_decoded, _told, _blended, _row_scores, _calibrated)]
@@ -131,6 +132,18 @@ def _decoded(spec: Spec, cells: Sequence[Any]) -> None:
     if next(iter(columns)) != "y" or any(len(values) != len(cells) for values in columns.values()):
         raise Violation("gives columns", f"they are {sorted(columns)}.", "First the target's own, each N long.")
     json.dumps(columns)
+    if set(columns) - set(target.column_names()):
+        raise Violation("names its columns", f"{sorted(columns)} are more than `column_names` says.", "Say them all.")
+
+
+def _written(spec: Spec, cells: Sequence[Any]) -> None:
+    target = fitted("y", spec, cells)
+    if next(iter(target.column_names())) != "y" or len(set(target.column_names())) < len(target.column_names()):
+        raise Violation("names its columns", f"they are {target.column_names()}.", "First its own name, each once.")
+    written = target.written([*cells, None])
+    if len(written) != len(cells) + 1 or written[-1] is not None:
+        raise Violation("writes truth", f"{len(written)} cells of {len(cells) + 1}, or one of None.", "One a row.")
+    json.dumps(written)
 
 
 def _told(spec: Spec, cells: Sequence[Any]) -> None:
