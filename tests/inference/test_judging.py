@@ -87,6 +87,8 @@ def test_evaluate_tells_both_scores(run, tmp_path):
     assert "strict" not in plain
     assert plain["data"]["warnings"] == []
     assert " on 6 rows: " in plain["verdict"]["headline"]
+    with pytest.warns(UserWarning, match=r"3 of 6 rows are judged. Not judged, 2: .*fox \(2\)"):
+        assert run.score({**ROWS, "y": truth}) == pytest.approx(judged)
     with pytest.raises(BadData, match=r"No row of table can be judged. Not judged, 6: .*fox \(6\)"):
         run.evaluate({**ROWS, "y": ["fox"] * 6}, quiet=True)
 

@@ -139,12 +139,15 @@ class Run:
     def score(self, data: Any, *, metric: Any = None) -> float:
         """The first target's metric on the labelled rows of `data`: the one judged by in the fit, or `metric`.
 
-        One number at the price of a prediction; `evaluate` gives its interval and what it is made of. Raises as
-        `evaluate`.
+        One number at the price of a prediction; `evaluate` gives its interval and what it is made of. Warns of rows
+        that are not judged, as those of a class that training did not have. Raises as `evaluate`.
         """
         table, truth, rows = self._labelled(data)
         target = self.predictor.targets[0]
-        rows = rows[target.known(truth[target.name][rows])]
+        counts = Judged.of(table, target)
+        if counts.judged < counts.read:
+            said = f"{counts.judged:,} of {counts.read:,} rows are judged."
+            warnings.warn(" ".join([said, *counts.sentences()]), stacklevel=2)
         judge = self._judges(metric, truth, rows)[0]
         decoded = self.predictor.decoded(table.select(rows), target)
         return float(judge(target.truth(truth[target.name][rows]), target.prediction(decoded)))
