@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.errors import BadArgument, BadData, nearest
+from polymodal.core.files import read_json
 from polymodal.data.schema import Schema
 from polymodal.data.split import PARTS, split_of_column, split_rows
 from polymodal.data.tables.source import Table, read_table
@@ -35,8 +36,20 @@ class Inputs:
         return cls(sources, {name: read_rows(source) for name, source in sources.items()})
 
     def schema(self, target: Any, schema: Schema | str | Path | Mapping[str, Any] | None) -> Schema:
-        """The schema as it is, or inferred from the training rows with these corrections."""
-        return schema if isinstance(schema, Schema) else Schema.infer(self.tables["train"], target, schema)
+        """The schema as it is, or that of a finished run (its `schema.json`), or inferred from the training rows with
+        these corrections.
+
+        Raises `BadArgument` for a target beside a run's schema, which has its own.
+        """
+        if isinstance(schema, Schema):
+            return schema
+        kept = _kept(schema)
+        if kept is None:
+            return Schema.infer(self.tables["train"], target, schema)
+        if target is not None:
+            raise BadArgument(f"{schema} is the schema of a run and says what is asked; leave out the target.")
+        kept.check(self.tables["train"], targets=True)
+        return kept
 
     def joined(self, schema: Schema) -> Table:
         """All rows in one table, by their names."""
@@ -92,6 +105,14 @@ class Inputs:
     def told(self) -> dict[str, str]:
         """The sources as a plan shows them."""
         return {n: str(s) if isinstance(s, str | Path) else f"<{type(s).__name__}>" for n, s in self.sources.items()}
+
+
+def _kept(schema: Any) -> Schema | None:
+    """The schema in the `schema.json` of a run, None where `schema` names no such file."""
+    if not isinstance(schema, str | Path) or Path(schema).suffix != ".json" or not Path(schema).is_file():
+        return None
+    values = read_json(Path(schema))
+    return Schema.from_json(values["schema"]) if isinstance(values, dict) and "schema" in values else None
 
 
 def read_rows(source: Any) -> Table:

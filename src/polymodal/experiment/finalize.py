@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import shlex
 import time
 from collections.abc import Mapping, Sequence
@@ -34,12 +35,20 @@ from polymodal.inference.keyed import keyed
 from polymodal.inference.predictor import Predictor
 from polymodal.inference.run import Run
 from polymodal.metrics.build import judged, measure, target_metrics
+from polymodal.models.specs import CATALOGUES
+from polymodal.models.strategy import Strategy
 from polymodal.process.base import Processor
 from polymodal.report.report import write_report
 from polymodal.runs.folder import environment
 from polymodal.runs.progress import Log, Progress, tracker_of, write_trackers
 from polymodal.targets.base import Target
 from polymodal.targets.columns import free
+
+OTHERS = {  # rows of the leaderboard that no catalogue has
+    "single": "One modality, with nothing beside it.",
+    "ensemble": "A blend of fusions, chosen greedily by the validation rows (Caruana et al. 2004).",
+    "chance": "The answer of someone who knows how often each answer comes and sees nothing of the row.",
+}
 
 
 def finalize(
@@ -87,7 +96,8 @@ def finalize(
         groups=plan.groups(), metrics=questions[0].metrics,
     )  # fmt: skip
     timings.append({"what": "evaluating the chosen one", "seconds": time.perf_counter() - began})
-    evaluation = _evaluation(plan, comparison, questions[0], assessment, dataset, curves, notes, timings)
+    evaluation = _evaluation(plan, comparison, questions[0], assessment, dataset, curves, notes, timings, folder)
+    evaluation["about"] = {o.name: _about(o.strategy) for o in outcomes}
     evaluation["balance"] = balance(plan, finished, outcomes, questions[0], assessment.worth, comparison.chosen)
     write_json(folder / "evaluation.json", evaluation)
     write_report(evaluation, folder / "report.html")
@@ -155,6 +165,7 @@ def _evaluation(
     curves: Mapping[str, Any],
     notes: Sequence[str],
     timings: list[dict[str, Any]],
+    folder: Path,
 ) -> dict[str, Any]:
     """`evaluation.json`: everything that the report draws."""
     target, metric = question.target, question.metric
@@ -198,15 +209,31 @@ def _evaluation(
             if n in curves
         ],
         "timings": timings,
-        "command": _command(plan),
+        "command": _command(plan, folder),
         "environment": environment(),
     }
 
 
-def _command(plan: Plan) -> str:
-    """How to make this run again from the command line, as far as its data are files."""
+def _about(strategy: Strategy) -> str:
+    """What a row of the leaderboard is, in a sentence."""
+    if strategy.family not in CATALOGUES:
+        return OTHERS.get(strategy.family, "")
+    catalogue, cls = CATALOGUES[strategy.family], strategy.part.cls
+    name = catalogue.name_of(cls)
+    return catalogue.entry(name).summary if name in catalogue else (inspect.getdoc(cls) or "").split("\n")[0]
+
+
+def _command(plan: Plan, folder: Path) -> str:
+    """How to make this run again, from where it was made: the run's own files say which columns and options."""
+    files = {"schema": folder / "schema.json", "config": folder / "config.yaml"}
+    again = f"{folder}-again"
     sources = dict(plan.sources)
+    if any(source.startswith("<") for source in sources.values()):
+        words = [
+            name if part == "train" else f"{part}={name}" for part, name in zip(sources, ("table", "valid", "test"))
+        ]
+        words += [f"{option}={str(file)!r}" for option, file in files.items()]
+        return f"polymodal.fit({', '.join([*words, f'out={again!r}'])})  # tables in memory, as they were given"
     words = ["polymodal fit", shlex.quote(sources.pop("train"))]
-    words += [f"--{part} {shlex.quote(path)}" for part, path in sources.items()]
-    words += [f"--target {shlex.quote(plan.targets[0].name)}", "--config config.yaml"]
-    return " ".join(words)
+    given = {**sources, **files, "out": again}
+    return " ".join([*words, *(f"--{option} {shlex.quote(str(value))}" for option, value in given.items())])

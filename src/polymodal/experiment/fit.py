@@ -321,6 +321,8 @@ class _Session:
                 self.log.write("epoch", job=job.name, number=event.number, loss=event.loss, valid=event.valid)
             elif isinstance(event, Done):
                 results[job.out] = event.result
+                if isinstance(job, AnswerJob) and (judged := [v for v in event.result["valid"] if v is not None]):
+                    stage.score(job.name, max(judged))
                 self.note(f"{job.name}: {note}" for note in event.result.get("notes", ()))
                 stage.advance(job.name)
                 kept = {

@@ -53,7 +53,7 @@ def candidates(rows: Rows, kinds: Mapping[str, str], target: str | None) -> Iter
     """Steps to try, in the order in which a recipe should have them."""
     have = {kind: [c for c, k in kinds.items() if k == kind] for kind in set(kinds.values())}
     if any(kind in have for kind in MEDIA_KINDS):
-        yield Candidate("readable", drawn="media")
+        yield Candidate("readable", {"keep_row": True}, drawn="media")  # as a fit does with such a row
     if "volume" in have:
         yield Candidate("anonymise", drawn="media")
     yield from _texts(rows["cells"], have)
@@ -110,7 +110,7 @@ def _more_texts(rows: Sequence[Row], have: Mapping[str, list[str]]) -> Iterator[
         told = ", ".join(f"{name} {spoken[name] / total:.0%}" for name in allowed)
         yield Candidate("language", {"allowed": allowed}, least=0.002, why=f"Of texts whose language is sure: {told}.")
     if len(rows) >= 100:
-        yield Candidate("unlikely")
+        yield Candidate("unlikely", optional=True)
     if allowed == ["en"]:
         yield Candidate("spelling", least=0.005)
 

@@ -12,8 +12,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from polymodal.core.errors import BadData
+from polymodal.report.glossary import tip, words
 from polymodal.report.wording import count, shorten
 
+WORDS = "<!-- words -->"  # where a page lists what its words mean
 _CELL = ("stream", "kind", "image", "small", "audio", "picture", "text", "drawing", "values", "note")
 _MEDIA = {"image": "data:image/", "picture": "data:image/", "audio": "data:audio/"}
 
@@ -21,7 +23,7 @@ _MEDIA = {"image": "data:image/", "picture": "data:image/", "audio": "data:audio
 def page(template: str, **context: Any) -> str:
     """The page that `template` makes of `context`. Everything in it is escaped unless it is `Markup`."""
     script = _source("report.js")
-    return (
+    html = (
         _templates()
         .get_template(template)
         .render(
@@ -31,6 +33,8 @@ def page(template: str, **context: Any) -> str:
             **context,
         )
     )
+    glossary = _templates().get_template("macros.html.j2").module.glossary  # type: ignore[attr-defined]
+    return html.replace(WORDS, glossary(used) if (used := words(html)) else "", 1)
 
 
 def cards(cells: Iterable[Mapping[str, Any]], row: Any) -> list[dict[str, Any]]:
@@ -58,7 +62,7 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters.update(count=count, short=lambda name: shorten(name, 165, 13))
+    templates.filters.update(count=count, short=lambda name: shorten(name, 165, 13), tip=tip)
     return templates
 
 

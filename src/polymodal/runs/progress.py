@@ -14,13 +14,15 @@ from typing import Any, TextIO
 from polymodal.core.errors import require
 from polymodal.core.files import finite
 
+LONG = 5  # seconds left from which on they are told, where there is no bar
+
 
 class Progress:
     """Stages with a known number of steps; safe to use without a terminal.
 
-    On a terminal a rich bar a stage with the latest detail; elsewhere a line a stage's start and end, and one a
-    tenth of
-    the way. `quiet` shows nothing. Warnings and results are printed through `say`, so that bars are not torn.
+    On a terminal a rich bar a stage with the time left, the best score so far and the latest detail; elsewhere a line
+    at a stage's start and end, and one a tenth of the way. `quiet` shows nothing. Warnings and results are printed
+    through `say`, so that bars are not torn.
     """
 
     def __init__(self, *, quiet: bool = False, stream: TextIO | None = None):
@@ -29,7 +31,13 @@ class Progress:
         self._bars: Any = None
         if not quiet and self.stream.isatty():
             from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+            from rich.progress import (
+                BarColumn,
+                MofNCompleteColumn,
+                TextColumn,
+                TimeElapsedColumn,
+                TimeRemainingColumn,
+            )  # fmt: skip
             from rich.progress import Progress as Bars
 
             self._bars = Bars(
@@ -37,7 +45,10 @@ class Progress:
                 BarColumn(32),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
-                TextColumn("[dim]{task.fields[detail]}"),
+                TextColumn("[dim]left"),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[best]}", markup=False),
+                TextColumn("{task.fields[detail]}", style="dim", markup=False),
                 console=Console(file=self.stream),
             )
 
@@ -67,13 +78,14 @@ class Progress:
 
 
 class Stage:
-    """One stage; `advance` after each step, `detail` at any time, `end` when over."""
+    """One stage; `advance` after each step, `detail` and `score` at any time, `end` when over."""
 
     def __init__(self, progress: Progress, name: str, total: int):
         self.progress, self.name, self.total = progress, name, total
         self.done, self.told, self.started = 0, 0, time.perf_counter()
+        self._best: tuple[float, str] | None = None
         bars = progress._bars
-        self._task = bars.add_task(name, total=total, detail="") if bars is not None else None
+        self._task = bars.add_task(name, total=total, detail="", best="") if bars is not None else None
         if bars is None:
             progress.say(f"{name}: {total} to do" if total > 1 else f"{name} …")
 
@@ -82,6 +94,22 @@ class Stage:
         if self._task is not None:
             self.progress._bars.update(self._task, detail=text)
 
+    def score(self, name: str, value: float) -> None:
+        """A score by which the stage's results are compared, higher is better: the best so far is shown."""
+        if self._best is None or value > self._best[0]:
+            self._best = (value, name)
+            if self._task is not None:
+                self.progress._bars.update(self._task, best=self._leader)
+
+    @property
+    def _leader(self) -> str:
+        return f"best so far {self._best[1]} {self._best[0]:.3f}" if self._best else ""
+
+    @property
+    def left(self) -> float:
+        """Seconds that the rest takes at the pace so far."""
+        return (time.perf_counter() - self.started) / max(self.done, 1) * (self.total - self.done)
+
     def advance(self, text: str = "", steps: int = 1) -> None:
         """`steps` more are done."""
         self.done += steps
@@ -89,7 +117,9 @@ class Stage:
             self.progress._bars.update(self._task, advance=steps, detail=text)
         elif self.total > 1 and self.done * 10 // self.total > self.told:
             self.told = self.done * 10 // self.total
-            self.progress.say(f"{self.name}: {self.done}/{self.total} {text}".rstrip())
+            left = f"about {_span(self.left)} left" if self.done < self.total and self.left >= LONG else ""
+            news = "; ".join(filter(None, (left, self._leader)))
+            self.progress.say(f"{self.name}: {self.done}/{self.total} {text}".rstrip() + f" ({news})" * bool(news))
 
     def end(self, text: str = "") -> float:
         """The stage is over; says and returns how many seconds it took."""
@@ -98,6 +128,13 @@ class Stage:
         if self._task is not None:
             self.progress._bars.update(self._task, visible=False)
         return seconds
+
+
+def _span(seconds: float) -> str:
+    """A time as one plans by it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 class Log:

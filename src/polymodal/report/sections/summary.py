@@ -105,10 +105,13 @@ def leaderboard(evaluation: Evaluation) -> dict[str, Any] | None:
         if charts.beyond(rows, up):
             caption += " An arrow stands for a score too far off to be drawn."
         drawn = Chart(f"Strategies by {metric} on test", caption, wide, narrow, tuple(keys))
-    return {"chart": drawn, "table": _board_table(rows, chosen, metric, list(evaluation.get("further") or {}))}
+    further, about = list(evaluation.get("further") or {}), evaluation.get("about") or {}
+    return {"chart": drawn, "table": _board_table(rows, chosen, metric, further, about)}
 
 
-def _board_table(rows: Sequence[Mapping[str, Any]], chosen: Any, metric: str, further: Sequence[str]) -> dict[str, Any]:
+def _board_table(
+    rows: Sequence[Mapping[str, Any]], chosen: Any, metric: str, further: Sequence[str], about: Mapping[str, str]
+) -> dict[str, Any]:
     places = decimals([r.get("test_mean") for r in rows])
 
     def number(key: str, write: Any) -> Any:
@@ -153,7 +156,6 @@ def _board_table(rows: Sequence[Mapping[str, Any]], chosen: Any, metric: str, fu
         ("fit_seconds", "Fit", number("fit_seconds", duration)),
         ("predict_ms", "ms a row", number("predict_ms", lambda v: plain(v, 2))),
         ("parameters", "Parameters", number("parameters", count)),
-        ("note", "Note", text("note")),
     ]
     shown = [c for c in columns if any(r.get(c[0]) not in (None, "", []) for r in rows)]
     if len({r.get("metric") for r in rows}) == 1:
@@ -164,7 +166,8 @@ def _board_table(rows: Sequence[Mapping[str, Any]], chosen: Any, metric: str, fu
         "caption": f"All strategies; scores are {metric}.",
         "head": [(title, key in numeric) for key, title, _ in shown],
         "rows": [{"cells": [cell(r) for _, _, cell in shown], "chosen": r["strategy"] == chosen,
-                  "role": charts.role(r)} for r in rows],
+                  "role": charts.role(r), "note": clean(r.get("note") or ""), "about": about.get(r["strategy"], "")}
+                 for r in rows],
     }  # fmt: skip
 
 

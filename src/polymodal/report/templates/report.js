@@ -11,7 +11,8 @@ for (const table of document.querySelectorAll("table.sortable")) {
       const numeric = head.classList.contains("n");
       const turn = { ascending: "descending", descending: "ascending" }[head.ariaSort] || (numeric ? "descending" : "ascending");
       const sign = turn === "ascending" ? 1 : -1;
-      const rows = [...body.rows].sort((a, b) => {
+      const notes = new Map([...body.querySelectorAll("tr.note")].map((note) => [note.previousElementSibling, note]));
+      const rows = [...body.rows].filter((row) => !row.classList.contains("note")).sort((a, b) => {
         if (!numeric) return sign * a.cells[i].textContent.localeCompare(b.cells[i].textContent, undefined, { numeric: true });
         const x = key(a, i), y = key(b, i);
         if (x === undefined || y === undefined) return (x === undefined) - (y === undefined);
@@ -19,7 +20,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
       });
       heads.forEach((other) => other.removeAttribute("aria-sort"));
       head.ariaSort = turn;
-      body.append(...rows);
+      body.append(...rows.flatMap((row) => (notes.has(row) ? [row, notes.get(row)] : [row])));
     });
   });
 }
