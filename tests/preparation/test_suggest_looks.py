@@ -34,7 +34,7 @@ def test_files_that_are_absent_or_empty_are_found_in_rows_that_are_not_opened(tm
     assert step.active
     assert step.set_aside == 3
     assert step.seen == 60
-    assert "3 of 60 rows (5.0%) would be set aside" in step.reason
+    assert "3 of 60 rows (5.0%) would be kept without a cell" in step.reason
     assert "rows were opened; the files of the others are there." in step.reason
 
 
@@ -107,3 +107,16 @@ def test_no_cell_breaks_out_of_its_comment(tmp_path):
     text = pm.suggest(tmp_path / "data.csv").to_yaml()
     assert yaml.safe_load(text) is not None
     assert all(line.lstrip().startswith(("#", "-", "steps", "columns")) for line in text.split("\n") if line.strip())
+
+
+def test_a_row_keeps_what_it_has_and_unlikely_texts_are_for_the_user_to_decide(tmp_path):
+    words = ["a red shoe of leather", "a blue bag of cloth", "one green hat for the winter", "two old boots"]
+    texts = [f"{words[i % 4]} number {i} for you and yours" for i in range(150)]
+    texts[7] = "Sphinx of black quartz, judge my vow; jackdaws love my big quick zephyr, waltz!"
+    rows = photos(tmp_path, 150)
+    rows["words"] = texts
+    (tmp_path / "3.png").write_bytes(b"")
+    found = steps(tmp_path, rows)
+    assert found["readable"].options["keep_row"] is True
+    assert found["readable"].active
+    assert not found["unlikely"].active

@@ -33,7 +33,10 @@ _SHOWN = 60  # letters of a text in an example
 
 @dataclass(frozen=True)
 class Step:
-    """A step and what speaks for it. `active` is False for one that the user should decide on: it is a comment."""
+    """A step and what speaks for it: of the rows `seen`, those that it would change; rows or cells it would set aside.
+
+    `active` is False for one that the user should decide on: it is a comment.
+    """
 
     name: str
     options: Mapping[str, Any]
@@ -186,7 +189,7 @@ class _Look:
             {**candidate.options, **({"columns": effect.columns} if self._only(effect, op, candidate) else {})},
             seen,
             len(effect.changed),
-            effect.refused,
+            effect.refused + effect.blanked,
             _reason(candidate, op, effect, seen, lost),
             active=not candidate.optional and lost <= candidate.most and float(op.state.get("agree", 1.0)) >= KNOWS,
         )
