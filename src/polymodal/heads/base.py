@@ -6,6 +6,7 @@ from abc import abstractmethod
 from typing import Any, ClassVar, final
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from polymodal.core.part import Part
@@ -73,6 +74,12 @@ class ScoringHead(Head):
     @abstractmethod
     def score(self, tokens: Tokens) -> Tensor:
         """Tokens [B, T, width] to scores [B, target.width]. A row with no token gives the prior, finite."""
+
+    @torch.no_grad()
+    def prior(self) -> Tensor:
+        """Scores [1, target.width] of a row with no token: what the training rows' targets alone say."""
+        nothing = next(self.parameters(), torch.zeros(())).new_zeros(1, self.width)
+        return self(Tokens.of_pooled(nothing, torch.zeros(1, 1, dtype=torch.bool, device=nothing.device)))
 
     @abstractmethod
     def loss_of_scores(self, scores: Tensor, truth: Tensor) -> Tensor:

@@ -199,8 +199,13 @@ class Predictor:
         return {n: self.tempered(n, s) for n, s in scores.items()}
 
     def tempered(self, target: str, scores: Tensor) -> Tensor:
-        """Scores of a target by its temperature, if it has one."""
-        return scores / self.temperature[target] if target in self.temperature else scores
+        """Scores of a target by its temperature, if it has one; the prior of rows without any stream as it is."""
+        if target not in self.temperature:
+            return scores
+        head = self.answer.head(target)
+        said, prior = (head.decode(s)["probability"] for s in (scores, head.prior()))
+        stays = torch.from_numpy(np.isclose(said, prior, rtol=1e-4, atol=1e-7).all(1)).to(scores.device)
+        return torch.where(stays[:, None], scores, scores / self.temperature[target])
 
     def decode(self, target: Target, scores: Tensor) -> dict[str, np.ndarray]:
         """Human values; numbers with `low` and `high`, the conformal interval."""

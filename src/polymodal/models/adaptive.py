@@ -22,6 +22,8 @@ from polymodal.targets.base import ScoredTarget
 from polymodal.targets.real import RealTarget
 
 SMALLEST = 1e-6  # ms a row: a stream that costs nothing measurable still counts for something
+NEAR = 2.0  # costs of which the larger is less than so many times the smaller are one: the clock cannot tell them apart
+NOISE = 0.05  # ms a row, below which timings of the same work differ by more than that
 WIDEST = 5.0  # of the logarithm of a number's spread
 
 
@@ -49,7 +51,7 @@ class Adaptive(Answer):
         numbers = [t.name for t in targets if isinstance(t, RealTarget)]
         self.spread = Named({name: Join(list(widths.values()), 1) for name in numbers})
         cost = [max(SMALLEST, parts.cost.get(name, 1.0 if not parts.cost else 0.0)) for name in self.names]
-        self.register_buffer("cost", torch.tensor(cost))  # ms a row to process and encode a stream
+        self.register_buffer("cost", torch.tensor(levelled(cost)))  # ms a row to process and encode a stream
 
     # --- training -----------------------------------------------------------------------------------------------------
 
@@ -136,3 +138,21 @@ class Adaptive(Answer):
         streams = mask_streams(whole, keep.expand(whole[self.names[0]].x.shape[0], -1))
         scores = self.inner[answer](streams).predictions
         return streams, scores, mean_row_score(self.targets, scores, rows.targets)
+
+
+def levelled(costs: Sequence[float]) -> list[float]:
+    """Measured costs with near ones made equal, so that the same data choose the same streams whatever the clock said.
+
+    From the smallest up, those less than `NEAR` times the first of their level, or all below `NOISE` ms, share its
+    mean. Equal costs leave streams in the order of their names; what all cost together stays as it was.
+    """
+    order = sorted(range(len(costs)), key=lambda k: costs[k])
+    levels: list[list[int]] = []
+    for k in order:
+        first = costs[levels[-1][0]] if levels else 0.0
+        if levels and costs[k] < max(NEAR * first, NOISE):
+            levels[-1].append(k)
+        else:
+            levels.append([k])
+    means = {k: sum(costs[i] for i in level) / len(level) for level in levels for k in level}
+    return [means[k] for k in range(len(costs))]

@@ -14,7 +14,7 @@ from polymodal.encoders.base import Encoder
 from polymodal.fusion.base import DecisionFusion, Fusion
 from polymodal.heads.base import Head, ScoringHead
 from polymodal.nn.layers.named import Named
-from polymodal.targets.base import MEANINGS, NUMBER
+from polymodal.targets.base import MEANINGS
 
 
 class TokenSource:
@@ -48,7 +48,11 @@ class Labelled:
 
 
 class Answer(nn.Module):
-    """Streams to scores: what is trained on stored tokens. `Joint`, `Decisions`, or a part of the family `answer`."""
+    """Streams to scores: what is trained on stored tokens. `Joint`, `Decisions`, or a part of the family `answer`.
+
+    A row that lacks every stream gets the prior that a head gives to no token: the training frequencies, mean or
+    quantiles. Whoever combines or divides scores keeps it.
+    """
 
     level: ClassVar[str] = "answer"  # a word for the leaderboard
     nested: ClassVar[tuple[str, ...]] = ()  # options that are specs of fusions, rules or answers within
@@ -151,15 +155,14 @@ class Decisions(Answer):
         }
 
     def _combine(self, target: str, scores: Mapping[str, Tensor], streams: Mapping[str, Tokens]) -> Tensor:
-        rule: DecisionFusion = self.rules[target]  # type: ignore[assignment]
+        """The rule's scores; where no stream is there, the prior that every head answers then.
+
+        A rule sees zeros there, which would be the first class by name, or quantiles without width.
+        """
         present = {stream: streams[stream].present for stream in scores}
-        joined = rule(scores, present)
-        if rule.meaning != NUMBER or rule.width == 1:
-            return joined
-        # Zero is the middle for every one of several numbers: of quantiles, an interval without width. The heads' prior
-        # is what they answer here.
+        joined: Tensor = self.rules[target](scores, present)  # type: ignore[operator]
         known = torch.stack(list(present.values())).any(0)
-        return torch.where(known[:, None], joined, torch.stack(list(scores.values())).mean(0).to(joined.dtype))
+        return torch.where(known[:, None], joined, next(iter(scores.values())).to(joined.dtype))
 
 
 class Blend(Answer):

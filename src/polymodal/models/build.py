@@ -11,13 +11,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from polymodal.aligners import ALIGNERS
 from polymodal.aligners.base import Aligner
 from polymodal.core.errors import BadArgument
 from polymodal.core.registry import Spec
-from polymodal.core.types import Output, Tokens
+from polymodal.core.types import Output, Tokens, presence
 from polymodal.encoders import ENCODERS
 from polymodal.encoders.base import Encoder
 from polymodal.fusion import DECISIONS, FUSIONS, TREES
@@ -30,7 +31,7 @@ from polymodal.models.adapted import Adapted
 from polymodal.models.base import Answer, Decisions, Joint
 from polymodal.models.specs import listed, resolved, serves
 from polymodal.models.strategy import Strategy
-from polymodal.nn.layers.named import Named
+from polymodal.nn.layers.named import Named, module_name
 from polymodal.objectives import OBJECTIVES
 from polymodal.objectives.base import Objective, Setting
 from polymodal.targets.base import MEANINGS, ScoredTarget, Target
@@ -156,6 +157,8 @@ class Trees(Answer):
         super().__init__()
         self.trees = Named(trees)
         self._heads = dict(heads)  # they decode only, and have no weights to keep
+        for name, head in self._heads.items():
+            self.register_buffer(_prior_of(name), head.prior(), persistent=False)
 
     def fit(self, streams: Mapping[str, Tokens], targets: Mapping[str, np.ndarray], seed: int) -> None:
         """Fit to the tokens of all training rows and their encoded targets [N, …]."""
@@ -168,7 +171,9 @@ class Trees(Answer):
 
     def forward(self, streams: Mapping[str, Tokens]) -> Output:
         features = pooled_features(streams)
-        return Output(streams, None, {n: t.scores(features) for n, t in self.trees.items()})  # type: ignore[operator]
+        known = presence(streams.values()).any(1, keepdim=True)  # a tree would send gaps the way most rows go
+        each: dict[str, Tensor] = {n: t.scores(features) for n, t in self.trees.items()}  # type: ignore[operator]
+        return Output(streams, None, {n: torch.where(known, s, getattr(self, _prior_of(n))) for n, s in each.items()})
 
     def losses(self, output: Output, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {n: self._heads[n].loss_of_scores(s, targets[n]) for n, s in output.predictions.items()}
@@ -179,6 +184,10 @@ class Trees(Answer):
     def facts(self) -> dict[str, Any]:
         """The sizes of every fitted forest."""
         return {name: forest.facts() for name, forest in self.trees.items()}  # type: ignore[operator]
+
+
+def _prior_of(target: str) -> str:
+    return f"prior_{module_name(target)}"
 
 
 def build_encoder(spec: Spec, facts: Mapping[str, Any], dim: int) -> Encoder:

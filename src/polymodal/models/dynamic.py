@@ -99,10 +99,12 @@ class Dynamic(Adaptive):
                 break
             keep = keep | (live[:, None] & present & (torch.arange(len(self.names), device=keep.device) == place))
             streams = self.taken(source, keep)
-            now = {name: s / self._temperature(stage, i) for i, (name, s) in enumerate(self._said(streams).items())}
+            there = presence(streams.values()).any(1)
+            heat = [torch.where(there, self._temperature(stage, i), 1.0)[:, None] for i in range(len(self.targets))]
+            now = {name: s / t for (name, s), t in zip(self._said(streams).items(), heat)}  # the prior stays as it is
             scores = {name: torch.where(live[:, None], s, scores[name]) if scores else s for name, s in now.items()}
             sure = self._doubts(stage, now, streams) <= self.threshold
-            live = live & ~(sure.all(1) & presence(streams.values()).any(1))
+            live = live & ~(sure.all(1) & there)
         return scores, keep
 
     def _said(self, streams: Mapping[str, Tokens]) -> dict[str, Tensor]:
