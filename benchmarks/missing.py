@@ -26,9 +26,9 @@ from tools import parser, show
 import polymodal as pm
 from polymodal.evaluation.robustness import Subsets, evaluate_subsets, subset_masks
 from polymodal.evaluation.statistics import compare_draws, holm
-from polymodal.experiment.compare import Question
 from polymodal.experiment.finalize import question_of
 from polymodal.experiment.fit import fit_plan
+from polymodal.experiment.outcome import Question
 from polymodal.experiment.plan import Plan
 from polymodal.experiment.results import Results
 from polymodal.experiment.work import Work

@@ -25,9 +25,9 @@ from tools import parser, show
 
 import polymodal as pm
 from polymodal.evaluation.statistics import Draws, compare_draws, holm, resample
-from polymodal.experiment.compare import Outcome, Question, chance, score_of
 from polymodal.experiment.finalize import question_of
 from polymodal.experiment.fit import fit_plan
+from polymodal.experiment.outcome import Outcome, Question, chance, score_of
 from polymodal.experiment.results import Results
 
 Row = dict[str, Any]

@@ -172,7 +172,8 @@ class Config(Options):
     and test, where the data bring no split. `budget_ms`: choose only strategies that answer a row within it.
     `deploy`: the row of the leaderboard to keep, whatever validation says (default: the best by validation).
     `time_limit`: seconds after which no further strategy is started. `ensemble`: offer a greedy ensemble as one more
-    row. `finetune`: train the best fusion and its encoders together at last; the result is one more row.
+    row. `finetune`: train the best fusion and its encoders together at last, and what it is compared with; each
+    is one more row.
 
     `trackers`: where training curves go besides `log.jsonl` (auto: TensorBoard, or CSV where it is not installed).
     `store`: folder of the encode-once store. `device`: see `Options`. `workers`: processes (default: one a core, or one

@@ -61,6 +61,34 @@ def test_interval_covers_over_groups_and_would_not_over_rows():
     assert share_covering(simulate, true) < 0.85
 
 
+@pytest.mark.parametrize(("groups", "rows"), [(5, 15), (3, 15), (20, 5), (7, 11)])
+def test_equal_groups_have_one_honest_interval(groups, rows):
+    """Every group has the same share, so that resamples differ by rounding alone, or not at all."""
+    group = np.arange(groups * rows) % groups
+    said = answers((np.arange(groups * rows) // groups < 2)[None])
+    found = bootstrap(ACCURACY, ones(groups * rows), said, seed=0, groups=group)
+    alone = bootstrap(ACCURACY, ones(groups * rows), said, seed=0)
+    assert found.low < found.mean - 0.02
+    assert found.low <= alone.low + 0.01
+    assert found.high >= alone.high - 0.01
+    scattered = (np.arange(groups * rows) // groups < 2) ^ ((group == 0) & (np.arange(groups * rows) // groups == 5))
+    near = bootstrap(ACCURACY, ones(groups * rows), answers(scattered[None]), seed=0, groups=group)
+    assert (near.high - near.low) == pytest.approx(found.high - found.low, rel=0.5)  # one row does not change it all
+
+
+def test_groups_that_are_all_right_count_once_each():
+    found = bootstrap(ACCURACY, ones(50), answers(np.ones((1, 50))), seed=0, groups=np.arange(50) // 10)
+    assert found.low < 0.5
+
+
+def test_equal_groups_say_nothing_of_a_figure_that_is_no_share():
+    group = np.arange(12) % 3
+    truth, off = np.arange(12.0), np.where(np.arange(12) // 3 % 2, 1.0, -2.0)
+    found = bootstrap(METRICS.build("mae"), truth, (truth + off)[None], seed=0, groups=group)
+    assert found.mean == 1.5
+    assert np.isnan([found.low, found.high]).all()
+
+
 @pytest.mark.parametrize(("name", "true"), [("r2", 0.51), ("mae", 0.7 * np.sqrt(2 / np.pi)), ("rmse", 0.7)])
 def test_interval_of_a_numbers_metric_covers(name, true):
     def simulate(rng):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from polymodal.experiment.balance import _better, sentences
-from polymodal.experiment.compare import Question
+from polymodal.experiment.outcome import Question
 from polymodal.targets.classes import ClassesTarget
 
 

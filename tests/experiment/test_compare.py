@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from polymodal.experiment.compare import COLUMNS, Outcome, Question, chance, compare, ensemble, write_leaderboard
+from polymodal.experiment.compare import COLUMNS, compare, ensemble, write_leaderboard
+from polymodal.experiment.outcome import Outcome, Question, chance
 from polymodal.models.strategy import Strategy
 from polymodal.targets.classes import ClassesTarget
 
@@ -49,7 +50,7 @@ def test_a_better_fusion_is_chosen_and_said_to_help():
     assert (found.chosen, found.fusion, found.single) == ("gated", "gated", "x alone")
     assert found.helped is True
     assert found.headline.startswith("Fusing helped: accuracy")
-    assert found.against_single.low > 0
+    assert found.verdict.single.pair.low > 0
     assert "better than plain concatenation" in found.sentences[1]
 
 
@@ -111,7 +112,7 @@ def test_chance_predicts_the_training_frequencies():
 
 def test_smaller_is_better_metrics_are_turned():
     from polymodal.evaluation.statistics import Paired
-    from polymodal.experiment.compare import oriented
+    from polymodal.experiment.outcome import oriented
     from polymodal.metrics import METRICS
 
     better = oriented(Paired(-2.0, -3.0, -1.0, 0.01), METRICS.build("rmse"))

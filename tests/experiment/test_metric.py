@@ -9,7 +9,8 @@ import pytest
 
 import polymodal as pm
 from polymodal.core.errors import BadArgument, BadData, UnknownName
-from polymodal.experiment.compare import Outcome, Question, chance, compare, valid_scores
+from polymodal.experiment.compare import compare
+from polymodal.experiment.outcome import Outcome, Question, chance, valid_scores
 from polymodal.metrics.build import metrics_of
 from polymodal.models.strategy import Strategy
 from polymodal.targets.classes import ClassesTarget

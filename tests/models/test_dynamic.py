@@ -8,6 +8,7 @@ from planted_streams import CLASSES, COST, NUMBER, WIDTHS, planted, trained
 
 from polymodal.core.errors import BadArgument, UnknownName
 from polymodal.models import ANSWERS
+from polymodal.models.adaptive import levelled
 from polymodal.models.base import Blend, TokenSource
 from polymodal.models.build import Heads, Parts
 from polymodal.models.row_score import mean_row_score, scored_rows
@@ -50,6 +51,22 @@ def test_orders():
     assert given.used(rows.streams)[:, 0].float().mean() < 0.1  # the costly stream says it all
     alike = ANSWERS.build("dynamic", WIDTHS, [CLASSES], Parts(8, Heads().build, {"cheap": 2.0, "costly": 1.0}))
     assert alike.places.tolist() == [1, 0]
+
+
+def test_costs_that_the_clock_cannot_tell_apart_keep_the_order_of_names():
+    def built(spec, **cost):
+        widths = dict.fromkeys(cost, 4)
+        return ANSWERS.build(spec, widths, [CLASSES], Parts(8, Heads().build, cost))
+
+    for times in ((0.009, 0.017, 0.012), (0.017, 0.009, 0.016), (3.1, 4.9, 5.2), (5.2, 3.1, 4.9)):
+        told = dict(zip("abc", times))
+        assert built("dynamic", **told).places.tolist() == [0, 1, 2]
+        assert built("bandit", **told).arms()[0][0].tolist() == [True, False, False]
+        work = built("policy", **told).cost
+        assert torch.allclose(work / work.sum(), torch.full((3,), 1 / 3))
+        assert float(work.sum()) == pytest.approx(sum(times))
+    assert built("dynamic", a=40.0, b=0.02, c=45.0, d=0.01).places.tolist() == [1, 3, 0, 2]
+    assert levelled([1.0, 1.9, 3.7]) == pytest.approx([1.45, 1.45, 3.7])  # a chain of near ones is no level
 
 
 def test_a_missing_stream_costs_nothing_and_a_row_that_has_only_the_other_is_answered():

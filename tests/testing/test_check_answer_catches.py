@@ -71,6 +71,13 @@ class LosesItsWeights(Plain):
         return Output(streams, None, {n: s + shift for n, s in output.predictions.items()})
 
 
+class GuessesWithoutStreams(Plain):
+    def forward(self, streams):
+        output = self.answer(streams)
+        there = torch.stack([t.present for t in streams.values()]).any(0)[:, None]
+        return Output(streams, None, {n: torch.where(there, s, 0 * s) for n, s in output.predictions.items()})
+
+
 def test_a_sound_answer_passes():
     check_answer(Plain)
     check_answer({"name": Plain, "depth": 2}, kinds=("number",))
@@ -84,6 +91,7 @@ def test_a_sound_answer_passes():
         (ReadsMasked, "ignores masked values"),
         (SeesTheBatch, "row independent of its batch"),
         (LosesItsOption, "options stored"),
+        (GuessesWithoutStreams, "row without streams: it is answered by something else"),
         (LosesItsWeights, "save and load"),
     ],
 )

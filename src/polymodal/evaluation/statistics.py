@@ -27,6 +27,7 @@ from polymodal.metrics.base import RESAMPLES, Metric, labelled
 
 CELLS = 4_000_000  # row counts held at a time: 32 MB
 LEAST_P = 1e-6
+STILL = 1e-9  # of a score's size: resamples that vary by less vary by rounding alone
 CHANCE_SHARE = 0.5  # how much of the spread that a finite test set causes between seeds is taken off; see above
 
 
@@ -121,12 +122,15 @@ class _Spread:
         if not np.isfinite(d.point).all() or d.units < 2 or draws.shape[1] < 2:
             return None
         rows = draws.mean(0)
+        varies = float(np.ptp(rows)) > STILL * max(1.0, float(np.abs(rows).max()))
+        if not (varies or d.contrast or d.step) and d.units < d.rows:
+            return None  # every group scores the same: how rows would differ, resampling groups does not show
         inflate = d.units / (d.units - 1)  # a bootstrap of n values has the variance of n - 1 (Hesterberg 2015)
         seed_variance = 0.0
         if seeds > 1:
             chance = float((draws - rows).var(axis=1).sum()) * inflate / (seeds - 1)
             seed_variance = max(0.0, float(d.point.var(ddof=1)) - CHANCE_SHARE * chance) / seeds
-        return cls(d, np.sort(rows), float(rows.var()) * inflate, seed_variance)
+        return cls(d, np.sort(rows), float(rows.var()) * inflate if varies else 0.0, seed_variance)
 
     def ends(self, level: float) -> tuple[float, float]:
         """The ends of the interval of `level`, rows and seeds together."""
@@ -153,8 +157,12 @@ class _Spread:
         return mean - below, mean + above
 
     def _proportion(self, t: float) -> tuple[float, float]:
-        share, variance = self.of_.mean, self.row_variance
-        rows = share * (1 - share) / variance if variance > 0 and 0 < share < 1 else self.of_.units
+        """By Wilson at the rows that would vary as much. Groups that are alike count for no more than their rows (Korn
+        & Graubard 1998); of those where all are right, or none is, nothing says that their rows differ."""
+        d, share = self.of_, self.of_.mean
+        most = np.inf if d.units == d.rows else d.rows
+        apart = share * (1 - share) / self.row_variance if self.row_variance else most
+        rows = min(apart, most) if 0 < share < 1 and np.isfinite(min(apart, most)) else d.units
         centre = (share + t**2 / (2 * rows)) / (1 + t**2 / rows)
         half = t / (1 + t**2 / rows) * (share * (1 - share) / rows + t**2 / (4 * rows**2)) ** 0.5
         return centre - half, centre + half

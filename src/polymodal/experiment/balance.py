@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from polymodal.evaluation.statistics import Paired, bootstrap, holm, paired
-from polymodal.experiment.compare import Outcome, Question, oriented, score_of
+from polymodal.experiment.outcome import Outcome, Question, oriented, score_of
 from polymodal.experiment.plan import Plan
 from polymodal.experiment.results import Results
 from polymodal.report.wording import signed

@@ -17,19 +17,11 @@ from polymodal.core.runtime import device_of
 from polymodal.data.storage.dataset import Dataset
 from polymodal.data.tables.write import write_columns
 from polymodal.experiment.balance import balance
-from polymodal.experiment.compare import (
-    Comparison,
-    Outcome,
-    Question,
-    beside,
-    chance,
-    compare,
-    ensemble,
-    oriented,
-    write_leaderboard,
-)
+from polymodal.experiment.compare import Comparison, beside, compare, ensemble, write_leaderboard
+from polymodal.experiment.outcome import Outcome, Question, chance
 from polymodal.experiment.plan import Plan
 from polymodal.experiment.results import Results
+from polymodal.experiment.verdict import usual
 from polymodal.inference.evaluation import Evaluation, described, evaluate
 from polymodal.inference.keyed import keyed
 from polymodal.inference.predictor import Predictor
@@ -39,6 +31,7 @@ from polymodal.models.specs import CATALOGUES
 from polymodal.models.strategy import Strategy
 from polymodal.process.base import Processor
 from polymodal.report.report import write_report
+from polymodal.report.wording import decimals, interval, plain
 from polymodal.runs.folder import environment
 from polymodal.runs.progress import Log, Progress, tracker_of, write_trackers
 from polymodal.targets.base import Target
@@ -96,6 +89,8 @@ def finalize(
         groups=plan.groups(), metrics=questions[0].metrics,
     )  # fmt: skip
     timings.append({"what": "evaluating the chosen one", "seconds": time.perf_counter() - began})
+    told_apart = deployed(questions[0], chosen, finished.seeds[comparison.seed], comparison.rows, assessment.score)
+    comparison.sentences.extend(told_apart)
     evaluation = _evaluation(plan, comparison, questions[0], assessment, dataset, curves, notes, timings, folder)
     evaluation["about"] = {o.name: _about(o.strategy) for o in outcomes}
     evaluation["balance"] = balance(plan, finished, outcomes, questions[0], assessment.worth, comparison.chosen)
@@ -113,10 +108,35 @@ def question_of(plan: Plan, target: Target) -> Question:
         return target.truth(plan.truth[target.name][plan.rows(part)])
 
     groups = plan.groups()
-    test = plan.rows("test")
-    codes = np.unique([str(groups[i]) for i in test], return_inverse=True)[1] if groups else None
+
+    def codes(part: str) -> np.ndarray | None:
+        return np.unique([str(groups[i]) for i in plan.rows(part)], return_inverse=True)[1] if groups else None
+
     judges = target_metrics(plan.metrics.get(target.name, ()), target)
-    return Question(target, truth("valid"), truth("test"), codes, judges)
+    return Question(target, truth("valid"), truth("test"), codes("test"), judges, codes("valid"))
+
+
+def deployed(
+    q: Question, chosen: Outcome, seed: int, rows: Sequence[Mapping[str, Any]], score: Mapping[str, float]
+) -> list[str]:
+    """Why the deployed model's `score` on test is another figure than the leaderboard's, if it is."""
+    row = next(r for r in rows if r["strategy"] == chosen.name and r["target"] == q.target.name)
+    places = decimals([row["test_mean"]])
+    mine, mean = plain(score["mean"], places), plain(row["test_mean"], places)
+    span = f" ({ends})" if (ends := interval(score["low"], score["high"], places)) else ""
+    where = "subsets, worth, noise, calibration and mistakes are"
+    if chosen.seeds > 1:
+        return [
+            f"The {q.metric.name} {mean} of {chosen.name} is the mean of {chosen.seeds} seeds. Deployed is the one of "
+            f"them that was best on validation, seed {seed}, whose {q.metric.name} on test is {mine}{span}; {where} its "
+            "own."
+        ]
+    if mine == mean:
+        return []
+    return [
+        f"The deployed model's {q.metric.name} on test is {mine}{span}, not the {mean} of the leaderboard: its answers "
+        f"are calibrated on the validation rows, and {where} of these."
+    ]
 
 
 def _metrics(plan: Plan, c: Comparison, questions: Sequence[Question], chosen: Outcome) -> dict[str, Any]:
@@ -169,8 +189,8 @@ def _evaluation(
 ) -> dict[str, Any]:
     """`evaluation.json`: everything that the report draws."""
     target, metric = question.target, question.metric
-    pairs = {"against_single": c.against_single, "against_concat": c.against_concat}
-    against = {key: pair if pair is None else oriented(pair, metric) for key, pair in pairs.items()}
+    said = c.verdict
+    against = {} if said is None else {"single": said.single, "concat": said.concat, "chance": said.chance}
     shown = [n for n, curve in curves.items() if curve["stage"] == "encoder"] + [c.chosen, c.fusion or c.chosen]
     return {
         "target": target.name,
@@ -180,14 +200,16 @@ def _evaluation(
         "primary": metric.name,
         "chosen": c.chosen,
         "greater_is_better": metric.greater_is_better,
+        "usual": usual(question),
+        "unit": getattr(target, "unit_written", ""),
         "verdict": {
             "headline": c.headline,
             "sentences": [*c.sentences, *notes],
             "helped": c.helped,
             **{
-                key: {"name": name, "difference": p.difference, "low": p.low, "high": p.high, "p": p.p}
-                for (key, p), name in zip(against.items(), (c.single, "concat"))
-                if p is not None
+                f"against_{key}": {"name": found.name, **vars(found.pair)}
+                for key, found in against.items()
+                if found is not None
             },
         },
         "data": {

@@ -22,16 +22,17 @@ from polymodal.data.storage.store import Store, default_store
 from polymodal.data.tables.source import cells
 from polymodal.experiment.answer_job import AnswerJob
 from polymodal.experiment.augment import augmented
-from polymodal.experiment.compare import score_of
 from polymodal.experiment.crossfit import join_parts
 from polymodal.experiment.encoder_job import EncoderJob
 from polymodal.experiment.finalize import finalize, question_of
 from polymodal.experiment.finetune_job import FinetuneJob
 from polymodal.experiment.neighbours import add_neighbours
+from polymodal.experiment.outcome import score_of
 from polymodal.experiment.plan import Plan
 from polymodal.experiment.plan import plan as make_plan
 from polymodal.experiment.results import Results
 from polymodal.experiment.strategies import ALWAYS
+from polymodal.experiment.verdict import indistinct
 from polymodal.experiment.work import TRAIN, VALID, answer_out, encoder_out
 from polymodal.inference.run import Run
 from polymodal.models.specs import listed, part_class
@@ -289,11 +290,20 @@ class _Session:
     # --- stage 3, on demand ---
 
     def finetune(self) -> None:
-        """Train the best fusion by validation, and its encoders, together; where objectives are compared, by each."""
+        """Train the best fusion by validation, and its encoders, together; where objectives are compared, by each.
+
+        So are the single modalities and the concatenation that a verdict compares it with; they come last, so that a
+        time limit leaves a comparison of before fine-tuning rather than no fine-tuned fusion.
+        """
         finished = Results(self.plan, self.work)
         every = (*self.plan.strategies, *self.plan.compared)
         trainable = {s.name for s in every if s.family in ("fusion", "decision") or s.adapters}
         chosen = dict.fromkeys([*self._ranked(finished, trainable)[:1], *(s.name for s in self.plan.compared)])
+        if chosen:
+            singles = [o for o in finished.outcomes() if o.level == "single"]
+            asked = [question_of(self.plan, target) for target in self.plan.targets]
+            chosen |= {o.name: None for q in asked for o in indistinct(singles, q, self.plan.config.seed)}
+            chosen |= {"concat": None} if "concat" in trainable else {}
         jobs = [
             self._finetune_job(replace(Strategy.from_json(result["strategy"]), finetuned=True), seed)
             for name in chosen

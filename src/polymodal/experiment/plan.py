@@ -21,7 +21,7 @@ from polymodal.data.schema import Schema
 from polymodal.data.split import PARTS, fold_ids
 from polymodal.data.tables.source import Table
 from polymodal.encoders import ENCODERS
-from polymodal.experiment.compare import constant
+from polymodal.experiment.outcome import constant
 from polymodal.experiment.strategies import check, check_aligner, compared, settled, strategies, varied
 from polymodal.heads import HEADS
 from polymodal.metrics.build import by_target, directed, target_metrics

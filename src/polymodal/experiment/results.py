@@ -17,8 +17,8 @@ from polymodal.core.errors import BadData, PolymodalError
 from polymodal.core.files import read_json
 from polymodal.core.trust import dotted_paths
 from polymodal.data.neighbours import Memory
-from polymodal.experiment.compare import Outcome
 from polymodal.experiment.neighbours import memory_path
+from polymodal.experiment.outcome import Outcome
 from polymodal.experiment.plan import Plan
 from polymodal.experiment.work import answer_out, encoder_out
 from polymodal.inference.predictor import Member, Predictor, assemble_answer, under

@@ -20,7 +20,7 @@ from polymodal.core.runtime import device_of
 from polymodal.data.kinds import KINDS
 from polymodal.data.storage.dataset import Dataset
 from polymodal.data.storage.store import Store
-from polymodal.experiment.compare import constant
+from polymodal.experiment.outcome import constant
 from polymodal.metrics.build import target_metrics
 from polymodal.models.base import Answer
 from polymodal.models.build import Heads

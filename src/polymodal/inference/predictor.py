@@ -202,7 +202,7 @@ class Predictor:
         """Scores of a target by its temperature, if it has one; the prior of rows without any stream as it is."""
         if target not in self.temperature:
             return scores
-        head = self.answer.head(target)
+        head: Any = self.answer.head(target)
         said, prior = (head.decode(s)["probability"] for s in (scores, head.prior()))
         stays = torch.from_numpy(np.isclose(said, prior, rtol=1e-4, atol=1e-7).all(1)).to(scores.device)
         return torch.where(stays[:, None], scores, scores / self.temperature[target])

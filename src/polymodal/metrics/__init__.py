@@ -8,12 +8,13 @@ from polymodal.core.registry import Catalogue, Entry, Spec
 
 class Judged(NamedTuple):
     """A target as metrics see it: the form of its truth, what answers to it give, and its metrics in a report's order,
-    the default one first."""
+    the default one first; the first `shown` are shown where none is named."""
 
     kind: str
     truth: str
     gives: tuple[str, ...]
     metrics: tuple[Spec, ...]
+    shown: int = 1
 
 
 ALIASES: Mapping[str, str | Mapping[str, Any]] = {  # other names of the field for what the catalogue has

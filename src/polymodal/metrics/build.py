@@ -40,10 +40,14 @@ class Asked(Protocol):
     def metrics(self) -> tuple[Spec, ...]:
         """What a report shows, the default one first."""
 
+    @property
+    def shown(self) -> int:
+        """How many of them where none is named."""
+
 
 def judged(target: Asked) -> Judged:
     """A target as metrics see it."""
-    return Judged(target.kind, target.form, target.gives, target.metrics)
+    return Judged(target.kind, target.form, target.gives, target.metrics, target.shown)
 
 
 def target_metrics(specs: Sequence[Spec], target: Asked) -> tuple[Metric, ...]:
@@ -99,7 +103,7 @@ def metrics_of(specs: Sequence[Spec], form: Judged, *, target: str = "") -> tupl
 
     Raises as `build_metric`, and `BadArgument` where two have one name.
     """
-    metrics = [build_metric(spec, form, target=target) for spec in specs or form.metrics[:1]]
+    metrics = [build_metric(spec, form, target=target) for spec in specs or form.metrics[: form.shown]]
     names = [metric.name for metric in metrics]
     if twice := [name for name in names if names.count(name) > 1]:
         raise BadArgument(f"The metric {twice[0]} is named twice{f' for {target!r}' if target else ''}; name it once.")

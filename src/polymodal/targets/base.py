@@ -107,6 +107,7 @@ class Target(ABC):
 
     form: ClassVar[str] = "text"  # of the truth as metrics read it: `class`, `labels`, `number` or `text`
     gives: ClassVar[tuple[str, ...]] = ("text",)  # what of an answer metrics can read (see `metrics.base`)
+    shown: ClassVar[int] = 1  # how many of `metrics` are shown, with intervals, where the user names none
 
     @property
     @abstractmethod
@@ -124,6 +125,11 @@ class Target(ABC):
     def chance(self) -> np.ndarray:
         """The prediction for one row of someone who saw the training rows' targets and nothing else."""
         raise BadData(f"{type(self).__name__} says no chance: write `chance`, the prediction of one row.")
+
+    @property
+    def usual(self) -> str:
+        """What `chance` says, in words."""
+        return "one answer for every row"
 
     # --- answers ------------------------------------------------------------------------------------------------------
 

@@ -91,6 +91,10 @@ class ClassesTarget(ScoredTarget):
     def chance(self) -> np.ndarray:
         return np.array(self.frequencies)
 
+    @property
+    def usual(self) -> str:
+        return "the majority answer"
+
     def decode(self, scores: Tensor) -> dict[str, np.ndarray]:
         """{"label": [B] str, "probability": [B, C]}."""
         probability = scores.detach().float().softmax(1).cpu().numpy()

@@ -94,6 +94,10 @@ class MultilabelTarget(ScoredTarget):
     def chance(self) -> np.ndarray:
         return np.array(self.frequencies)
 
+    @property
+    def usual(self) -> str:
+        return "giving each label to all rows or to none"
+
     def decode(self, scores: Tensor, threshold: float = 0.5) -> dict[str, np.ndarray]:
         """{"label": [B] tuples of str, "probability": [B, C]}; labels are those of at least `threshold`."""
         probability = scores.detach().float().sigmoid().cpu().numpy()

@@ -24,6 +24,7 @@ class NumberTarget(OneNumber):
     """
 
     head: ClassVar[str] = "number"
+    shown: ClassVar[int] = 3  # R², and in the user's unit MAE and RMSE
 
     def fit(self, values: Sequence[Any]) -> Self:
         return replace(self, **self.learnt(values))

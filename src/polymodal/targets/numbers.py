@@ -116,6 +116,10 @@ class NumbersTarget(RealTarget):
         rows = (None if value is None else listed_numbers(value) for value in values)
         return [None if row is None else row.tolist() for row in rows]
 
+    @property
+    def usual(self) -> str:
+        return "the training means"
+
     def columns(self, decoded: Mapping[str, np.ndarray]) -> dict[str, list[Any]]:
         ends = {f"{self.name}_{end}": decoded[end].tolist() for end in ("low", "high") if end in decoded}
         return {self.name: decoded["value"].tolist()} | ends

@@ -33,6 +33,7 @@ class QuantilesTarget(OneNumber):
     levels: tuple[float, ...] = field(default=(0.05, 0.25, 0.5, 0.75, 0.95), kw_only=True)
 
     head: ClassVar[str] = "quantiles"
+    shown: ClassVar[int] = 4  # MAE, pinball, R² and RMSE
 
     def __post_init__(self) -> None:
         given = list(self.levels) if isinstance(self.levels, list | tuple) else [self.levels]
@@ -91,6 +92,10 @@ class QuantilesTarget(OneNumber):
 
     def chance(self) -> np.ndarray:
         return self.restore(np.array(self.marginal))
+
+    @property
+    def usual(self) -> str:
+        return "the training rows' own quantiles"
 
     def columns(self, decoded: Mapping[str, np.ndarray]) -> dict[str, list[Any]]:
         inner = {level: q for level, q in zip(self.levels[1:-1], decoded["quantiles"].T[1:-1]) if level != 0.5}

@@ -168,6 +168,10 @@ class OneNumber(RealTarget):
     def written(self, values: Sequence[Any]) -> list[Any]:
         return [None if number != number else number for number in self.notation.numbers(values).tolist()]
 
+    @property
+    def usual(self) -> str:
+        return "the training rows' geometric mean" if self.log else "the training mean"
+
     def columns(self, decoded: Mapping[str, np.ndarray]) -> dict[str, list[Any]]:
         ends = {f"{self.name}_{end}": decoded[end].tolist() for end in ("low", "high") if end in decoded}
         return {self.name: decoded["value"].tolist()} | ends

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -42,8 +43,8 @@ def check_answer(spec: Spec, *, kinds: Iterable[str] = MEANINGS, dim: int = 16) 
     """Try an answer under a target of every meaning of scores that it is defined for. Raises `NotConformant`.
 
     Besides the laws of every part: scores have the target's width; what is masked changes nothing, nor does the order
-    of the streams; a row without any stream is finite; handed its streams on demand it says the same, and asks only for
-    what is there; after `finalize` all this still holds; it learns eight rows.
+    of the streams; a row without any stream gets the prior; handed its streams on demand it says the same, and asks
+    only for what is there; after `finalize` all this still holds; it learns eight rows.
     """
     given = ANSWERS.resolve(spec)[1]
     for kind in kinds:
@@ -105,6 +106,13 @@ def _shape(subject: Subject, target: ScoredTarget) -> None:
             raise Violation("gives scores", f"they are {tuple(scores.shape)}.", f"Return [B, {target.width}] a target.")
         if not scores.isfinite().all():
             raise Violation("row without streams", "its scores are not finite.", "Clamp counts to at least 1.")
+    head = part.head("y")
+    said, prior = (head.decode(s) for s in (scores, head.prior()))  # the last scores are of rows without any
+    if not np.allclose(target.prediction(said), target.prediction(prior), rtol=1e-3, atol=1e-4):
+        raise Violation(
+            "row without streams", "it is answered by something else than the prior.",
+            "Leave the scores that heads give to no token as they are where no stream is there.",
+        )  # fmt: skip
     if part.head("y").target != target:
         raise Violation("decodes", "head('y') answers another target.", "Return a head of the target asked for.")
 

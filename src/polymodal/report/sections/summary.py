@@ -23,6 +23,8 @@ from polymodal.report.wording import (
     signed,
 )
 
+IN_UNITS = ("mae", "rmse", "median_ae", "pinball")  # metrics in the unit of what is predicted
+
 
 def verdict(evaluation: Evaluation) -> dict[str, Any] | None:
     """Headline, sentences, and a tone: `good`, `unsure` or `bad`; `plain` when fusion was compared with nothing."""
@@ -48,14 +50,24 @@ def key_figures(evaluation: Evaluation) -> list[dict[str, str]]:
     if row is not None and is_number(row.get("test_mean")):
         places = decimals([row["test_mean"]])
         ends = interval(row.get("test_low"), row.get("test_high"), places)
-        figures.append((f"{metric} on test", plain(row["test_mean"], places), ends, joined(row["strategy"])))
+        seeds = row.get("seeds")
+        often = f", mean of {count(seeds)} seeds" if is_number(seeds) and seeds > 1 else ""
+        figures.append((f"{metric} on test", plain(row["test_mean"], places), ends, joined(row["strategy"]) + often))
+    usual = next((r for r in evaluation.get("leaderboard") or [] if charts.role(r) == "chance"), None)
+    if usual is not None and is_number(usual.get("test_mean")):
+        places = decimals([usual["test_mean"]])
+        ends = interval(usual.get("test_low"), usual.get("test_high"), places)
+        detail = clean(evaluation.get("usual") or "one answer for every row")
+        figures.append((f"{metric} by chance", plain(usual["test_mean"], places), ends, detail))
     further = evaluation.get("further") or {}
-    alone = {} if row is not None else {evaluation["primary"]: evaluation.get("score") or {}}
+    one_seed = row is not None and row.get("seeds") == 1  # then it is the deployed model's already
+    alone = {} if one_seed else {evaluation["primary"]: evaluation.get("score") or {}}
     for name, score in (alone | further).items():
         if is_number(score.get("mean")):
             places = decimals([score["mean"]])
             ends = interval(score.get("low"), score.get("high"), places)
-            figures.append((metric_words(name), plain(score["mean"], places), ends, "the deployed answer"))
+            unit = f"\u00a0{clean(evaluation['unit'])}" if name in IN_UNITS and evaluation.get("unit") else ""
+            figures.append((metric_words(name), plain(score["mean"], places) + unit, ends, "the deployed model"))
     given = evaluation.get("verdict") or {}
     for key, against in (("against_single", "gain on best single"), ("against_concat", "gain on concat")):
         pair = given.get(key)

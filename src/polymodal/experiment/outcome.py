@@ -1,0 +1,111 @@
+"""What strategies predicted, and what is asked of them: figures that stages of a fit share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from polymodal.evaluation.statistics import Paired
+from polymodal.metrics.base import Metric
+from polymodal.metrics.build import target_metrics
+from polymodal.models.strategy import Strategy
+from polymodal.targets.base import Target
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a strategy, an ensemble or chance predicted: `valid` and `test` map a target to predictions [S, N, ...].
+
+    `predict_ms` and `parameters` count its encoders too, whose part is `encoder_ms` and `encoder_parameters`.
+    """
+
+    strategy: Strategy
+    valid: Mapping[str, np.ndarray]
+    test: Mapping[str, np.ndarray]
+    seconds: float = 0.0
+    predict_ms: float = 0.0
+    parameters: int = 0
+    encoder_ms: float = 0.0
+    encoder_parameters: int = 0
+    note: str = ""
+    weights: tuple[Mapping[str, float], ...] = ()  # an ensemble's weights, one mapping a seed
+    valid_score: float | None = None  # set where the plain validation score would flatter (an ensemble fitted on it)
+
+    @property
+    def name(self) -> str:
+        return self.strategy.name
+
+    @property
+    def level(self) -> str:
+        """`single`, `early`, `feature`, …, `decision`, `ensemble` or `chance`."""
+        return self.strategy.level
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        return self.strategy.streams
+
+    @property
+    def seeds(self) -> int:
+        return len(next(iter(self.valid.values())))
+
+
+@dataclass(frozen=True)
+class Question:
+    """A target with the truth of both held-out splits. `groups` ties test rows that are resampled together,
+    `valid_groups` validation rows.
+
+    `metrics` are what it is judged by, the first, and shown with; none is the default of its kind.
+    """
+
+    target: Target
+    valid: np.ndarray
+    test: np.ndarray
+    groups: np.ndarray | None = None
+    metrics: tuple[Metric, ...] = ()
+    valid_groups: np.ndarray | None = None
+
+    @property
+    def metric(self) -> Metric:
+        """What it is judged by."""
+        return self.metrics[0] if self.metrics else target_metrics((), self.target)[0]
+
+    def merit(self, prediction: np.ndarray) -> float:
+        """The score of validation rows beside those of other targets: greater is better, see `Metric.merit`."""
+        return self.metric.merit(
+            self.metric(self.valid, prediction), lambda: self.metric(self.valid, constant(self.target, len(self.valid)))
+        )
+
+
+def valid_scores(outcome: Outcome, questions: Sequence[Question]) -> np.ndarray:
+    """[S] validation scores, greater is better; of several targets the mean of what their metrics share."""
+    if len(questions) == 1:
+        q = questions[0]
+        return np.array([q.metric.turned(q.metric(q.valid, p)) for p in outcome.valid[q.target.name]])
+    return np.mean([[q.merit(p) for p in outcome.valid[q.target.name]] for q in questions], axis=0)
+
+
+def score_of(outcome: Outcome, questions: Sequence[Question]) -> float:
+    """The figure by which strategies are chosen."""
+    return float(valid_scores(outcome, questions).mean()) if outcome.valid_score is None else outcome.valid_score
+
+
+def constant(target: Target, rows: int) -> np.ndarray:
+    """For every row what the training rows' targets alone say: their frequencies, or their mean."""
+    one = np.asarray(target.chance())
+    return np.broadcast_to(one, (rows, *one.shape)).copy()
+
+
+def chance(questions: Sequence[Question], seeds: int) -> Outcome:
+    """Predicts for every row what the training rows' targets alone say: their frequencies, or their mean."""
+    valid, test = (
+        {q.target.name: np.stack([constant(q.target, len(getattr(q, split)))] * seeds) for q in questions}
+        for split in ("valid", "test")
+    )
+    return Outcome(Strategy("chance", "chance", ()), valid, test)
+
+
+def oriented(p: Paired, metric: Metric) -> Paired:
+    """Positive means better, also where the metric is smaller when better."""
+    return p if metric.greater_is_better else replace(p, difference=-p.difference, low=-p.high, high=-p.low)

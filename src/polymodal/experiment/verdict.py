@@ -1,0 +1,250 @@
+"""Did fusing help? One fusion against fair opponents on the test rows, and what the figures say in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from polymodal.evaluation.statistics import Paired, holm, paired
+from polymodal.experiment.outcome import Outcome, Question, oriented, valid_scores
+from polymodal.metrics.base import labelled
+from polymodal.report.wording import decimals, is_number, plain, signed
+
+FEW = 100  # test rows, or groups of rows, below which no difference shown says more of the test than of the fusion
+COARSE = 0.1  # of a score in 0..1, or of chance's error: a test that would miss this much cannot tell
+POWER = 1.43  # (1.96 + 0.84) / 1.96: from a half width of 95 % to the difference found with a probability of 80 %
+
+
+@dataclass(frozen=True)
+class Against:
+    """A paired test of the fusion against `name`, on the test rows; above 0 the fusion is better."""
+
+    name: str
+    pair: Paired
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is said of one target. `fusion` is what was compared, by name; `single` the hardest of its opponents."""
+
+    headline: str
+    sentences: list[str]
+    helped: bool | None
+    fusion: str
+    single: Against
+    concat: Against | None
+    chance: Against | None
+
+
+def judge(
+    q: Question, fusion: Outcome, outcomes: Sequence[Outcome], *, seed: int, scores: Mapping[str, float], of: str = ""
+) -> Verdict:
+    """Whether `fusion` beats every single modality that it must, and what a constant answer and concatenation reach.
+
+    Opponents are all single modalities that the validation rows cannot tell from the best of them: to pick one of these
+    by a row or two and win against it is no proof. `helped` is True where the interval of the difference lies above 0
+    for each of them, and above chance too; False where one of them is better after Holm's correction. `scores` are the
+    strategies' on test, `of` names the target where there are several.
+    """
+    fusion, rivals, concat, likeness = like_with_like(fusion, outcomes, q, seed)
+    tests = [Against(o.name, against(q, fusion, o, seed)) for o in rivals]
+    by_concat = None if concat is None else Against(concat.name, against(q, fusion, concat, seed))
+    usual = next((o for o in outcomes if o.level == "chance"), None)
+    by_chance = None if usual is None else Against(usual.name, against(q, fusion, usual, seed))
+    p = holm([t.pair.p if is_number(t.pair.p) else 1.0 for t in tests])
+    lost = [t for t, value in zip(tests, p) if t.pair.high < 0 and value < 0.05]
+    hardest = min(lost, key=lambda t: t.pair.high) if lost else min(tests, key=_least)
+    beaten = all(t.pair.low > 0 for t in tests)
+    proven = by_chance is None or by_chance.pair.low > 0
+    helped = True if beaten and proven else False if lost else None
+    found = Verdict("", [], helped, fusion.name, hardest, by_concat, by_chance)
+    words = _Words(q, found, scores)
+    return replace(
+        found,
+        headline=words.headline(of, beaten=beaten),
+        sentences=words.sentences(tests, likeness),
+    )
+
+
+def against(q: Question, a: Outcome, b: Outcome, seed: int, split: str = "test") -> Paired:
+    """By how much `a` is better than `b` at matched seeds; above 0 is better whatever the metric."""
+    truth, groups = (q.test, q.groups) if split == "test" else (q.valid, q.valid_groups)
+    first, second = (getattr(o, split)[q.target.name][: min(a.seeds, b.seeds)] for o in (a, b))
+    return oriented(paired(q.metric, truth, first, second, seed=seed, groups=groups), q.metric)
+
+
+def indistinct(outcomes: Sequence[Outcome], q: Question, seed: int) -> list[Outcome]:
+    """The best by validation, and all that the validation rows cannot tell from it (95 % interval), best first."""
+    best, *others = sorted(outcomes, key=lambda o: -float(valid_scores(o, [q]).mean()))
+    return [best, *(o for o in others if not against(q, best, o, seed, "valid").low > 0)]
+
+
+def tuned(outcome: Outcome) -> str:
+    """What the strategy is called once its encoders were trained with it."""
+    return replace(outcome.strategy, finetuned=True).name
+
+
+def like_with_like(
+    fusion: Outcome, outcomes: Sequence[Outcome], q: Question, seed: int
+) -> tuple[Outcome, list[Outcome], Outcome | None, list[str]]:
+    """The fusion, the single modalities and the concatenation to compare it with, and in words what makes them alike.
+
+    Either all of them were fine-tuned, or none.
+    """
+    named = {o.name: o for o in outcomes}
+    singles = [o for o in outcomes if o.level == "single"]
+    rivals = indistinct([o for o in singles if not o.strategy.finetuned] or singles, q, seed)
+    concat = named.get("concat")
+    if concat is not None and fusion.name in (concat.name, tuned(concat)):
+        concat = None
+    others = [*rivals, *([] if concat is None else [concat])]
+    if not fusion.strategy.finetuned:
+        rest = any(o.strategy.finetuned for o in outcomes)
+        return fusion, rivals, concat, ["Neither side of the comparison is fine-tuned."] if rest else []
+    missing = [o.name for o in others if tuned(o) not in named]
+    if not missing:
+        after = None if concat is None else named[tuned(concat)]
+        return fusion, [named[tuned(o)] for o in rivals], after, ["Both sides of every comparison are fine-tuned."]
+    before = named.get(replace(fusion.strategy, finetuned=False).name)
+    if before is None:
+        return fusion, rivals, concat, [
+            f"{fusion.name} is fine-tuned and {', '.join(missing)} not: a part of the difference may be that."
+        ]  # fmt: skip
+    return before, rivals, concat, [
+        f"Compared before fine-tuning on either side, since {', '.join(missing)} was not fine-tuned."
+    ]  # fmt: skip
+
+
+def counted(truth: np.ndarray, groups: np.ndarray | None, split: str) -> tuple[int, str]:
+    """How many rows, or groups of them, an interval rests on, and the same in words."""
+    known = labelled(truth)
+    rows = int(known.sum())
+    words = f"{rows:,} {split} row{'s' * (rows != 1)}"
+    if groups is None:
+        return rows, words
+    units = len(np.unique(groups[known]))
+    return units, words if units == rows else f"{words} in {units} group{'s' * (units != 1)}"
+
+
+def usual(q: Question) -> str:
+    """What chance says, in words."""
+    return "guessing by the training frequencies" if q.metric.needs == "probabilities" else q.target.usual
+
+
+@dataclass(frozen=True)
+class _Words:
+    """What is said of a comparison."""
+
+    q: Question
+    found: Verdict
+    scores: Mapping[str, float]
+
+    def headline(self, of: str, *, beaten: bool) -> str:
+        found, name = self.found, self.q.metric.name
+        said = {n: self.score(n) for n in (found.fusion, found.single.name)}
+        figures = (
+            f"{name} {said[found.fusion]} ({found.fusion}) against {said[found.single.name]} ({found.single.name})"
+        )
+        place = f" for {of}" if of else ""
+        if found.helped:
+            return f"Fusing helped{place}: {figures} on test."
+        if found.helped is False:
+            return f"Fusing hurt{place}: {figures} on test."
+        if beaten:
+            return (
+                f"Fusing beats every single modality{place}, but is not shown to beat {usual(self.q)}, which gives "
+                f"{self.score('chance')}: {figures} on test."
+            )
+        units, rows = counted(self.q.test, self.q.groups, "test")
+        missed = self.detectable()
+        if units < FEW or missed is None or missed > COARSE * self.scale():
+            return f"{rows} cannot tell whether fusing helps{place}: {figures}."
+        return f"Fusing made no difference that this test can show{place}: {figures}."
+
+    def sentences(self, tests: Sequence[Against], likeness: Sequence[str]) -> list[str]:
+        said = [*self.paired(), *self.against_concat(), *self.others(tests), *self.against_chance()]
+        return [*said, *likeness, *self.power()]
+
+    def paired(self) -> list[str]:
+        p = self.found.single.pair.p
+        chance = f", p = {p:.2g}" if is_number(p) else ""
+        pair = self.span(self.found.single.pair, "95% interval ", chance)
+        by = "difference" if self.q.metric.greater_is_better else "lower by"
+        return [f"Paired over the same test rows and seeds: {by} {pair}."]
+
+    def against_concat(self) -> list[str]:
+        found = self.found
+        if found.concat is None:
+            return []
+        pair = found.concat.pair
+        word = "better than" if pair.low > 0 else "worse than" if pair.high < 0 else "not distinguishable from"
+        step = "" if self.q.metric.greater_is_better else "lower by "
+        alike = ", fine-tuned too" if found.concat.name != "concat" else ""
+        return [f"{found.fusion} is {word} plain concatenation{alike}: {step}{self.span(pair)}."]
+
+    def others(self, tests: Sequence[Against]) -> list[str]:
+        """The opponents that validation could as well have picked."""
+        if len(tests) < 2:
+            return []
+        rows = counted(self.q.valid, self.q.valid_groups, "validation")[1]
+        rest = [t for t in tests if t is not self.found.single]
+        each = ", ".join(f"against {t.name} {self.span(t.pair)}" for t in rest)
+        names = ", ".join(t.name for t in tests)
+        return [
+            f"{rows} cannot tell which single modality is best of {names}, so the fusion has to beat each of them: "
+            f"above is the hardest, {self.found.single.name}; {each}."
+        ]
+
+    def against_chance(self) -> list[str]:
+        found, q = self.found, self.q
+        if found.chance is None:
+            return []
+        pair = found.chance.pair
+        word = "is better" if pair.low > 0 else "is worse" if pair.high < 0 else "cannot be told from it"
+        words = usual(q)
+        told = f"{words[0].upper()}{words[1:]} gives {self.score('chance')}: {found.fusion} {word}, {self.span(pair)}."
+        single, chance = (q.metric.turned(self.scores[n]) for n in (found.single.name, "chance"))
+        if single <= chance:
+            told += f" {found.single.name} is no better than that itself, so to beat it proves little."
+        return [told]
+
+    def power(self) -> list[str]:
+        missed = self.detectable()
+        if self.found.helped is not None or missed is None:
+            return []
+        rows = counted(self.q.test, self.q.groups, "test")[1]
+        return [f"With {rows}, a difference of {self.number(missed)} would have been found four times in five."]
+
+    def detectable(self) -> float | None:
+        """The true difference that this test would have found with a probability of 80 %."""
+        pair = self.found.single.pair
+        width = pair.high - pair.low
+        return POWER * width / 2 if math.isfinite(width) and width > 0 else None
+
+    def scale(self) -> float:
+        """What a difference is measured by: errors without a bound by chance's."""
+        bounded = self.q.metric.greater_is_better or np.isfinite(self.q.metric.bounds[1])
+        return 1.0 if bounded or self.found.chance is None else self.scores["chance"]
+
+    def score(self, name: str) -> str:
+        return self.number(self.scores[name])
+
+    def number(self, value: float) -> str:
+        return plain(value, self.places())
+
+    def span(self, pair: Paired, word: str = "", more: str = "") -> str:
+        if not is_number(pair.low):
+            return f"{signed(pair.difference, self.places())} (no interval: too few rows)"
+        ends = f"{signed(pair.low, self.places())} to {signed(pair.high, self.places())}"
+        return f"{signed(pair.difference, self.places())} ({word}{ends}{more})"
+
+    def places(self) -> int:
+        return decimals([self.scores[self.found.fusion], self.scores[self.found.single.name]])
+
+
+def _least(test: Against) -> tuple[float, float]:
+    low = test.pair.low
+    return (low if math.isfinite(low) else -math.inf, test.pair.difference)

@@ -1,0 +1,255 @@
+"""A verdict rests on fair opponents, like with like, and says what its test could not have seen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from polymodal.experiment.compare import compare
+from polymodal.experiment.finalize import deployed
+from polymodal.experiment.outcome import Outcome, Question, chance
+from polymodal.metrics import METRICS
+from polymodal.models.strategy import Strategy
+from polymodal.report.sections.summary import key_figures
+from polymodal.targets.classes import ClassesTarget
+from polymodal.targets.number import NumberTarget
+
+HALF = ClassesTarget("label", ("a", "b"), frequencies=(0.5, 0.5))
+RARE = ClassesTarget("label", ("died", "lived"), frequencies=(0.15, 0.85))
+
+
+def truth(rows: int, share: float = 0.5) -> np.ndarray:
+    """Class numbers of which that share is 1, spread evenly."""
+    return (np.arange(rows) * 0.6180339887 % 1 < share).astype(int)
+
+
+def said(truth: np.ndarray, wrong: range | list[int], seeds: int = 1) -> np.ndarray:
+    """Probabilities [S, N, 2] that are wrong in the rows named."""
+    label = truth.copy()
+    label[list(wrong)] = 1 - label[list(wrong)]
+    return np.stack([np.where(np.eye(2, dtype=bool)[label], 0.8, 0.2)] * seeds)
+
+
+def outcome(
+    name: str, valid: np.ndarray, test: np.ndarray, *, finetuned: bool = False, target: str = "label"
+) -> Outcome:
+    stream = name.removesuffix(" alone")
+    single = Strategy("single", "late_mean", (stream,), finetuned=finetuned)
+    strategy = single if stream != name else Strategy("fusion", name, ("x", "y"), name, finetuned=finetuned)
+    return Outcome(strategy, {target: valid}, {target: test})
+
+
+def judged(q: Question, *outcomes: Outcome, **options):
+    return compare([*outcomes, chance([q], outcomes[0].seeds)], [q], **options)
+
+
+# --- fair opponents ---------------------------------------------------------------------------------------------------
+
+
+def test_fusing_must_beat_every_single_modality_that_validation_cannot_tell_from_the_best():
+    valid, test = truth(207), truth(690)
+    q = Question(HALF, valid, test)
+    picked = outcome("audio alone", said(valid, range(60)), said(test, range(300)))
+    passed_over = outcome("text alone", said(valid, range(100, 161)), said(test, range(300, 480)))  # by one in 207
+    fusion = outcome("concat", said(valid, range(40)), said(test, range(480, 645)))
+    found = judged(q, picked, passed_over, fusion)
+    assert found.single == "audio alone"
+    assert found.verdict.single.name == "text alone"  # the hardest
+    assert found.helped is None
+    assert "text alone" in found.headline
+    assert any("207 validation rows cannot tell which single modality is best" in s for s in found.sentences)
+    far = outcome("text alone", said(valid, range(150)), said(test, range(300, 480)))
+    alone = judged(q, picked, far, fusion)  # validation can tell, so it is out of the race
+    assert alone.verdict.single.name == "audio alone"
+    assert alone.helped is True
+    assert not any("which single modality" in s for s in alone.sentences)
+
+
+def test_validation_rows_of_one_group_count_as_one():
+    valid, test = truth(200), truth(400)
+    groups = np.arange(200) // 50
+    picked = outcome("audio alone", said(valid, range(20)), said(test, range(100)))
+    other = outcome("text alone", said(valid, range(50, 95)), said(test, range(100, 150)))
+    fusion = outcome("concat", said(valid, range(10)), said(test, range(150, 180)))
+    apart = judged(Question(HALF, valid, test), picked, other, fusion)
+    assert not any("which single modality" in s for s in apart.sentences)
+    tied = judged(Question(HALF, valid, test, valid_groups=groups), picked, other, fusion)
+    assert any("200 validation rows in 4 groups cannot tell which single" in s for s in tied.sentences)
+
+
+def test_beating_a_single_modality_below_the_majority_is_not_called_help():
+    valid, test = truth(600, 0.85), truth(4000, 0.85)
+    q = Question(RARE, valid, test)
+    labs = outcome("labs alone", said(valid, range(110)), said(test, range(0, 1400, 2)))
+    fusion = outcome("concat", said(valid, range(80)), said(test, range(0, 1180, 2)))
+    found = judged(q, labs, fusion)
+    assert found.helped is None
+    assert found.headline.startswith("Fusing beats every single modality, but is not shown to beat the majority answer")
+    assert any("no better than that itself" in s for s in found.sentences)
+    better = judged(q, labs, outcome("concat", said(valid, range(40)), said(test, range(0, 800, 2))))
+    assert better.helped is True
+    told = next(s for s in better.sentences if s.startswith("The majority answer gives 0.85"))
+    assert "is better" in told
+    assert "proves little" in told
+
+
+def test_hurting_survives_that_there_are_several_opponents():
+    valid, test = truth(100), truth(1000)
+    singles = [outcome(f"{n} alone", said(valid, range(20)), said(test, range(100 + i))) for i, n in enumerate("abc")]
+    found = judged(
+        Question(HALF, valid, test), *singles, outcome("concat", said(valid, range(19)), said(test, range(300)))
+    )
+    assert found.helped is False
+    assert found.headline.startswith("Fusing hurt")
+
+
+# --- like with like ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tuning():
+    valid, test = truth(500), truth(1000)
+    rows = {"x alone": 250, "y alone": 400, "concat": 200, "gated": 190}
+    plain = {n: outcome(n, said(valid, range(k // 2)), said(test, range(k))) for n, k in rows.items()}
+    tuned = {
+        n: outcome(n, said(valid, range(k // 4)), said(test, range(k // 2)), finetuned=True) for n, k in rows.items()
+    }
+    return Question(HALF, valid, test), plain, tuned
+
+
+def test_a_fine_tuned_fusion_meets_fine_tuned_opponents(tuning):
+    q, plain, tuned = tuning
+    found = judged(q, *plain.values(), *(tuned[n] for n in ("x alone", "concat", "gated")))
+    assert found.fusion == found.verdict.fusion == "gated fine-tuned"
+    assert (found.verdict.single.name, found.verdict.concat.name) == ("x alone fine-tuned", "concat fine-tuned")
+    assert any("plain concatenation, fine-tuned too" in s for s in found.sentences)
+    assert "Both sides of every comparison are fine-tuned." in found.sentences
+
+
+def test_where_an_opponent_was_not_fine_tuned_none_is(tuning):
+    q, plain, tuned = tuning
+    found = judged(q, *plain.values(), tuned["gated"])
+    assert found.fusion == found.chosen == "gated fine-tuned"
+    assert found.verdict.fusion == "gated"
+    assert (found.verdict.single.name, found.verdict.concat.name) == ("x alone", "concat")
+    assert any(
+        s.startswith("Compared before fine-tuning on either side, since x alone, concat") for s in found.sentences
+    )
+    assert found.verdict.concat.pair.difference == pytest.approx(0.01)
+
+
+def test_concatenation_fine_tuned_is_not_compared_with_itself(tuning):
+    q, plain, tuned = tuning
+    found = judged(q, *(plain[n] for n in ("x alone", "concat")), tuned["x alone"], tuned["concat"])
+    assert found.fusion == "concat fine-tuned"
+    assert found.verdict.concat is None
+
+
+def test_an_untuned_fusion_meets_untuned_opponents(tuning):
+    q, plain, tuned = tuning
+    weak = outcome("gated", plain["y alone"].valid["label"], plain["y alone"].test["label"], finetuned=True)
+    found = judged(q, *plain.values(), weak, tuned["x alone"])
+    assert found.verdict.fusion == "gated"
+    assert found.verdict.single.name == "x alone"
+    assert "Neither side of the comparison is fine-tuned." in found.sentences
+
+
+# --- what a test cannot tell ------------------------------------------------------------------------------------------
+
+
+def test_few_rows_cannot_tell_and_many_can():
+    small, big = truth(13), truth(6000)
+    few = judged(Question(HALF, big, small), outcome("x alone", said(big, range(1000)), said(small, range(4))),
+                 outcome("concat", said(big, range(900)), said(small, range(3))))  # fmt: skip
+    assert few.headline.startswith("13 test rows cannot tell whether fusing helps: accuracy 0.769 (concat)")
+    told = next(s for s in few.sentences if s.startswith("With 13 test rows, a difference of "))
+    assert 0.2 < float(told.split()[7]) < 0.6
+    many = judged(Question(HALF, big, big), outcome("x alone", said(big, range(1000)), said(big, range(1000))),
+                  outcome("concat", said(big, range(990)), said(big, range(500, 1495))))  # fmt: skip
+    assert many.headline.startswith("Fusing made no difference that this test can show")
+    assert any("four times in five" in s for s in many.sentences)
+
+
+def test_rows_of_few_groups_are_few():
+    rows = truth(400)
+    q = Question(HALF, rows, rows, groups=np.arange(400) // 100)
+    found = judged(q, outcome("x alone", said(rows, range(100)), said(rows, range(0, 400, 4))),
+                   outcome("concat", said(rows, range(90)), said(rows, range(1, 380, 4))))  # fmt: skip
+    assert found.headline.startswith("400 test rows in 4 groups cannot tell")
+
+
+def test_a_single_test_row_gives_no_interval_and_no_dash_for_a_number():
+    valid, one = truth(50), truth(1)
+    found = judged(Question(HALF, valid, one), outcome("x alone", said(valid, range(9)), said(one, [0])),
+                   outcome("concat", said(valid, range(3)), said(one, [])))  # fmt: skip
+    assert found.helped is None
+    assert found.headline.startswith("1 test row cannot tell")
+    assert "no interval: too few rows" in found.sentences[0]
+    assert "nan" not in " ".join([found.headline, *found.sentences]).lower()
+
+
+def test_few_validation_rows_are_said_to_have_chosen():
+    valid, test = truth(54), truth(500)
+    found = judged(Question(HALF, valid, test), outcome("x alone", said(valid, range(9)), said(test, range(90))),
+                   outcome("concat", said(valid, range(5)), said(test, range(50))))  # fmt: skip
+    assert "Only 54 validation rows chose: they cannot tell concat from x alone." in found.sentences
+
+
+# --- several targets, and one figure ----------------------------------------------------------------------------------
+
+
+def test_with_several_targets_the_headline_names_its_own():
+    rows = truth(1000)
+    questions = [Question(replace(HALF, name=n), rows, rows) for n in ("mood", "topic")]
+
+    def both(name: str, first: int, second: int) -> Outcome:
+        one = outcome(name, said(rows, range(first)), said(rows, range(first)), target="mood")
+        more = {"topic": said(rows, range(second))}
+        return replace(one, valid={**one.valid, **more}, test={**one.test, **more})
+
+    outcomes = [both("x alone", 300, 200), both("concat", 100, 210), chance(questions, 1)]
+    found = compare(outcomes, questions)
+    assert found.headline.startswith("Fusing helped for mood: accuracy 0.900")
+    assert any("for topic: accuracy 0.790 (concat) against 0.800 (x alone)" in s for s in found.sentences)
+
+
+def test_the_deployed_model_and_the_mean_of_seeds_are_told_apart():
+    rows = truth(200)
+    q = Question(HALF, rows, rows)
+    p = np.concatenate([said(rows, range(k)) for k in (20, 30, 40)])
+    found = judged(q, outcome("x alone", said(rows, range(90), 3), said(rows, range(90), 3)), outcome("concat", p, p))
+    chosen = outcome("concat", p, p)
+    told = deployed(q, chosen, 0, found.rows, {"mean": 0.9, "low": 0.85, "high": 0.94})
+    assert told[0].startswith("The accuracy 0.850 of concat is the mean of 3 seeds. Deployed is the one of them")
+    assert "seed 0, whose accuracy on test is 0.900 (0.850 to 0.940)" in told[0]
+    once = replace(chosen, valid={"label": p[:1]}, test={"label": p[:1]})
+    board = judged(q, outcome("x alone", said(rows, range(90)), said(rows, range(90))), once).rows
+    assert deployed(q, once, 0, board, {"mean": 0.9, "low": 0.8, "high": 1.0}) == []
+    assert "calibrated" in deployed(q, once, 0, board, {"mean": 0.88, "low": 0.8, "high": 1.0})[0]
+    evaluation = {"target": "label", "kind": "classes", "primary": "accuracy", "chosen": "concat",
+                  "leaderboard": found.rows, "score": {"mean": 0.9, "low": 0.85, "high": 0.94},
+                  "usual": "the majority answer"}  # fmt: skip
+    figures = {f["label"]: f for f in key_figures(evaluation)}
+    assert figures["accuracy on test"]["detail"] == "concat, mean of 3 seeds"
+    assert figures["accuracy by chance"]["detail"] == "the majority answer"
+    assert figures["accuracy"]["value"] == "0.900"
+
+
+def test_a_number_is_told_in_its_unit_beside_r2():
+    rng = np.random.default_rng(0)
+    target = NumberTarget("price", location=500.0, scale=100.0, unit_written="€")
+    y = rng.normal(500, 100, 400)
+    q = Question(target, y, y, metrics=tuple(METRICS.build(m) for m in target.metrics[: target.shown]))
+    assert [m.name for m in q.metrics] == ["r2", "mae", "rmse"]
+    found = judged(q, *(
+        outcome(n, (y + rng.normal(0, s, 400))[None], (y + rng.normal(0, s, 400))[None], target="price")
+        for n, s in (("x alone", 80), ("concat", 40))
+    ))  # fmt: skip
+    assert found.helped is True
+    assert any(s.startswith("The training mean gives ") for s in found.sentences)
+    assert found.rows[0]["mae_test"] == pytest.approx(32, rel=0.2)
+    evaluation = {"target": "price", "kind": "number", "primary": "r2", "chosen": "concat", "leaderboard": found.rows,
+                  "further": {"mae": {"mean": 31.9, "low": 29.0, "high": 35.0}}, "unit": "€"}  # fmt: skip
+    assert next(f for f in key_figures(evaluation) if f["label"] == "MAE")["value"] == "31.90\u00a0€"
