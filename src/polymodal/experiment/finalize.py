@@ -128,8 +128,8 @@ def deployed(
     if chosen.seeds > 1:
         return [
             f"The {q.metric.name} {mean} of {chosen.name} is the mean of {chosen.seeds} seeds. Deployed is the one of "
-            f"them that was best on validation, seed {seed}, whose {q.metric.name} on test is {mine}{span}; {where} its "
-            "own."
+            f"them that was best on validation, seed {seed}, whose {q.metric.name} on test is {mine}{span}; {where} "
+            "its own."
         ]
     if mine == mean:
         return []
