@@ -87,6 +87,7 @@ class OneNumber(RealTarget):
     log: bool = False
     decimal: str = "."  # how training writes numbers: see `core.numbers.Notation`
     unit_written: str = ""
+    average: float | None = None  # of the training rows as they are, which is chance; None: older, by `location`
 
     @property
     def notation(self) -> Notation:
@@ -118,13 +119,14 @@ class OneNumber(RealTarget):
             )
         if np.ptp(numbers) == 0:
             raise BadData(f"Target {self.name!r} is {numbers[0]:g} in every training row: there is nothing to predict.")
-        skewness = _skewness(numbers)
+        average, skewness = float(numbers.mean()), _skewness(numbers)
         log = bool((numbers > 0).all() and skewness > SKEWED and abs(_skewness(np.log(numbers))) < skewness)
         if log:
             numbers = np.log(numbers)
         return {"location": float(numbers.mean()), "scale": float(numbers.std()), "log": log} | {
             "decimal": notation.decimal,
             "unit_written": notation.unit,
+            "average": average,
         }
 
     def encode(self, values: Sequence[Any]) -> np.ndarray:
@@ -163,14 +165,14 @@ class OneNumber(RealTarget):
         return "a number" + (", by its logarithm" if self.log else "")
 
     def chance(self) -> np.ndarray:
-        return self.restore(np.zeros(1))[0]
+        return self.restore(np.zeros(1))[0] if self.average is None else np.array(self.average)
 
     def written(self, values: Sequence[Any]) -> list[Any]:
         return [None if number != number else number for number in self.notation.numbers(values).tolist()]
 
     @property
     def usual(self) -> str:
-        return "the training rows' geometric mean" if self.log else "the training mean"
+        return "the training mean"
 
     def columns(self, decoded: Mapping[str, np.ndarray]) -> dict[str, list[Any]]:
         ends = {f"{self.name}_{end}": decoded[end].tolist() for end in ("low", "high") if end in decoded}
