@@ -344,11 +344,18 @@ def test_seeds_are_matched_where_most_fits_are_kept():
     assert _matched([(0,)] * 6 + [(0, 1)] * 4) == (0,)
 
 
-def test_fine_tuning_adds_a_row_and_can_be_deployed(quick, tmp_path):
-    run = quick(synthetic.missing(300), fusion=["gated"], finetune=True, finetune_training={"epochs": 2, "lr": 1e-3})
-    rows = [r for r in run.leaderboard if r["finetuned"]]
-    assert len(rows) == 1
-    assert rows[0]["note"]
+def test_fine_tuning_adds_rows_of_both_sides_of_the_verdict(quick, tmp_path):
+    run = quick(
+        synthetic.missing(300), fusion=["gated"], seeds=1, finetune=True, finetune_training={"epochs": 2, "lr": 1e-3}
+    )
+    rows = {r["strategy"]: r for r in run.leaderboard if r["finetuned"]}
+    assert "concat fine-tuned" in rows
+    assert any(r["level"] == "single" for r in rows.values())
+    assert all(r["note"] for r in rows.values())
+    verdict = json.loads((tmp_path / "run" / "evaluation.json").read_text())["verdict"]
+    sides = {verdict[key]["name"] for key in ("against_single", "against_concat") if key in verdict}
+    assert {name.endswith("fine-tuned") for name in sides} == {run.metrics["best_fusion"].endswith("fine-tuned")}
+    assert any("fine-tuned" in s for s in verdict["sentences"])
 
 
 def test_a_weight_found_by_cross_validation(quick):
