@@ -264,6 +264,22 @@ def test_numbers_have_intervals_and_a_verdict(quick):
         low < value < high for low, value, high in zip(answers["price_low"], answers["price"], answers["price_high"])
     )
     assert run.metrics["primary"] == "r2"
+    known = sorted(p for p, left, right in zip(price, *(columns[s] for s in streams)) if left or right)
+    nothing = run.predict({s: [None, columns[s][0]] for s in streams})
+    assert nothing["price"][0] == pytest.approx(np.mean(price), rel=0.05)  # the training mean
+    width = nothing["price_high"][0] - nothing["price_low"][0]
+    assert width > 0.7 * (known[int(0.95 * len(known))] - known[int(0.05 * len(known))])
+    assert width > 1.5 * (nothing["price_high"][1] - nothing["price_low"][1])
+
+
+def test_a_row_without_any_stream_is_answered_by_the_training_frequencies(quick, tmp_path):
+    columns, _ = synthetic.missing(300)
+    run = quick((columns, "label"), fusion=["late_mean"], deploy="late_mean", seeds=1, training={"epochs": 2})
+    nothing = run.predict({name: [None] for name in columns if name != "label"})
+    target = run.predictor.targets[0]
+    assert run.predictor.temperature["label"] != 1
+    said = [nothing[f"label={c}"][0] for c in target.classes]
+    assert said == pytest.approx(list(target.frequencies), abs=1e-3)
 
 
 def test_several_targets_at_once(quick):

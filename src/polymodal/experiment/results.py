@@ -166,6 +166,9 @@ class Results:
             scores = self.scores(chosen, position, predictor, target, "valid").numpy()
             if (radius := target.radius(scores, truth)) is not None:
                 predictor.radius[target.name] = radius
+                prior: np.ndarray = predictor.answer.head(target.name).prior().numpy()  # type: ignore[operator]
+                bare = target.radius(np.repeat(prior, len(scores), 0), truth)
+                predictor.radius_of_prior[target.name] = radius if bare is None else bare
             if (temperature := target.temperature(scores, truth)) is not None:
                 predictor.temperature[target.name] = temperature
         return predictor

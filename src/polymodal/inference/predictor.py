@@ -59,7 +59,8 @@ class Predictor:
     """Processors, encoders and an answer, with everything needed to rebuild them.
 
     `temperature` divides each target's scores so that probabilities mean what they say (Guo et al. 2017); for numbers,
-    `radius` is the half width of the conformal interval that covers 90 % of validation rows (in standardised units).
+    `radius` is the half width of the conformal interval that covers 90 % of validation rows (in standardised units),
+    `radius_of_prior` that around the prior, which rows without any stream get.
     """
 
     schema: Schema
@@ -76,6 +77,7 @@ class Predictor:
     radius: dict[str, float]
     cost: dict[str, float] = field(default_factory=dict)  # ms a row to process and encode each stream
     memory: Memory | None = None  # features of the fit's rows, where links between rows are read
+    radius_of_prior: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.work: dict[str, int] = {}  # cells of each stream that the last `predict` decoded and encoded
@@ -202,16 +204,25 @@ class Predictor:
         """Scores of a target by its temperature, if it has one; the prior of rows without any stream as it is."""
         if target not in self.temperature:
             return scores
-        head: Any = self.answer.head(target)
-        said, prior = (head.decode(s)["probability"] for s in (scores, head.prior()))
-        stays = torch.from_numpy(np.isclose(said, prior, rtol=1e-4, atol=1e-7).all(1)).to(scores.device)
+        stays = torch.from_numpy(self._says_prior(target, scores)).to(scores.device)
         return torch.where(stays[:, None], scores, scores / self.temperature[target])
+
+    def _says_prior(self, target: str, scores: Tensor) -> np.ndarray:
+        """[B] bool: rows of which no more is said than of a row without any stream."""
+        head: Any = self.answer.head(target)
+        said, prior = (head.target.prediction(head.decode(s)) for s in (scores, head.prior()))
+        return np.isclose(said, prior, rtol=1e-5, atol=1e-7).reshape(len(said), -1).all(1)
 
     def decode(self, target: Target, scores: Tensor) -> dict[str, np.ndarray]:
         """Human values; numbers with `low` and `high`, the conformal interval."""
         decoded = self.answer.head(target.name).decode(scores)
         if target.name in self.radius:
-            decoded |= target.interval(scores, self.radius[target.name])
+            ends = target.interval(scores, self.radius[target.name])
+            if target.name in self.radius_of_prior:
+                bare = self._says_prior(target.name, scores)
+                wide = target.interval(scores, self.radius_of_prior[target.name])
+                ends = {end: np.where(bare.reshape(-1, *[1] * (v.ndim - 1)), wide[end], v) for end, v in ends.items()}
+            decoded |= ends
         return decoded
 
     @cached_property
@@ -276,6 +287,7 @@ class Predictor:
             "heads": dict(self.heads),
             "temperature": self.temperature,
             "radius": self.radius,
+            "radius_of_prior": self.radius_of_prior,
             "reads_links": self.memory is not None,
             "cost": self.cost,
             "members": [{"strategy": m.strategy.to_json(), "weight": m.weight} for m in self.members],
@@ -354,6 +366,7 @@ class Predictor:
             model["radius"],
             model.get("cost", {}),
             Memory.load(folder / NEIGHBOURS) if model.get("reads_links") else None,
+            model.get("radius_of_prior", {}),
         )
         if (folder / LEARNED).exists():
             predictor.ledger.load(folder / LEARNED)
