@@ -11,6 +11,7 @@ from polymodal.experiment.compare import compare
 from polymodal.experiment.finalize import deployed
 from polymodal.experiment.outcome import Outcome, Question, chance
 from polymodal.metrics import METRICS
+from polymodal.metrics.base import Metric
 from polymodal.models.strategy import Strategy
 from polymodal.report.sections.summary import key_figures
 from polymodal.targets.classes import ClassesTarget
@@ -103,6 +104,31 @@ def test_hurting_survives_that_there_are_several_opponents():
     )
     assert found.helped is False
     assert found.headline.startswith("Fusing hurt")
+
+
+class Likeness(Metric):
+    """A correlation, undefined where everything is the same."""
+
+    needs, truths, name = "values", ("number",), "likeness"
+
+    def weighted(self, truth, prediction, weights):
+        share = weights / weights.sum(0)
+        x, y = truth[:, None] - truth @ share, prediction[:, None] - prediction @ share
+        spread = (share * x * x).sum(0) * (share * y * y).sum(0)
+        return np.where(np.ptp(prediction) > 0, (share * x * y).sum(0), np.nan) / np.sqrt(
+            np.where(spread > 0, spread, 1)
+        )
+
+
+def test_a_metric_that_a_constant_answer_has_not_needs_no_chance():
+    y = np.linspace(0, 1, 300)
+    q = Question(NumberTarget("price", location=0.5, scale=0.3), y, y, metrics=(Likeness(),))
+    rng = np.random.default_rng(0)
+    found = judged(q, *(outcome(n, y[None] + rng.normal(0, s, 300), y[None] + rng.normal(0, s, 300), target="price")
+                        for n, s in (("x alone", 0.5), ("concat", 0.1))))  # fmt: skip
+    assert found.helped is True
+    assert found.verdict.chance is None
+    assert "nan" not in " ".join(found.sentences)
 
 
 # --- like with like ---------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from polymodal.core.errors import PolymodalError
 from polymodal.core.files import writing
 from polymodal.evaluation.statistics import Interval, bootstrap, caruana
 from polymodal.experiment.outcome import Outcome, Question, score_of, valid_scores
-from polymodal.experiment.verdict import Verdict, against, counted, judge
+from polymodal.experiment.verdict import Tests, Verdict, counted, judge
 from polymodal.metrics.base import Metric
 from polymodal.models.strategy import Strategy
 
@@ -223,7 +223,8 @@ def _close(chosen: Outcome, ranked: Sequence[Outcome], questions: Sequence[Quest
     if len(questions) > 1 or units >= FEW_VALID:
         return []
     others = [o for o in ranked if o is not chosen and o.level != "chance"]
-    alike = [o.name for o in others if not against(q, chosen, o, seed, "valid").low > 0]
+    test = Tests(q, seed, "valid")
+    alike = [o.name for o in others if not test(chosen, o).low > 0]
     if not alike:
         return []
     more = f" and {len(alike) - SHOWN} more" if len(alike) > SHOWN else ""

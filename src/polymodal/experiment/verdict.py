@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from polymodal.evaluation.statistics import Paired, holm, paired
+from polymodal.evaluation.statistics import Draws, Paired, compare_draws, holm, resample
 from polymodal.experiment.outcome import Outcome, Question, oriented, valid_scores
 from polymodal.metrics.base import labelled
 from polymodal.report.wording import decimals, is_number, plain, signed
@@ -50,10 +50,11 @@ def judge(
     strategies' on test, `of` names the target where there are several.
     """
     fusion, rivals, concat, likeness = like_with_like(fusion, outcomes, q, seed)
-    tests = [Against(o.name, against(q, fusion, o, seed)) for o in rivals]
-    by_concat = None if concat is None else Against(concat.name, against(q, fusion, concat, seed))
-    usual = next((o for o in outcomes if o.level == "chance"), None)
-    by_chance = None if usual is None else Against(usual.name, against(q, fusion, usual, seed))
+    test = Tests(q, seed)
+    tests = [Against(o.name, test(fusion, o)) for o in rivals]
+    by_concat = None if concat is None else Against(concat.name, test(fusion, concat))
+    constants = [Against(o.name, test(fusion, o)) for o in outcomes if o.level == "chance"]
+    by_chance = next((c for c in constants if is_number(c.pair.difference)), None)  # no rank correlation, for one
     p = holm([t.pair.p if is_number(t.pair.p) else 1.0 for t in tests])
     lost = [t for t, value in zip(tests, p) if t.pair.high < 0 and value < 0.05]
     hardest = min(lost, key=lambda t: t.pair.high) if lost else min(tests, key=_least)
@@ -69,17 +70,32 @@ def judge(
     )
 
 
-def against(q: Question, a: Outcome, b: Outcome, seed: int, split: str = "test") -> Paired:
-    """By how much `a` is better than `b` at matched seeds; above 0 is better whatever the metric."""
-    truth, groups = (q.test, q.groups) if split == "test" else (q.valid, q.valid_groups)
-    first, second = (getattr(o, split)[q.target.name][: min(a.seeds, b.seeds)] for o in (a, b))
-    return oriented(paired(q.metric, truth, first, second, seed=seed, groups=groups), q.metric)
+class Tests:
+    """Paired tests of strategies on the rows of one split, `test` or `valid`; each strategy is resampled once."""
+
+    def __init__(self, q: Question, seed: int, split: str = "test"):
+        self.q, self.seed, self.split = q, seed, split
+        self.truth, self.groups = (q.test, q.groups) if split == "test" else (q.valid, q.valid_groups)
+        self._draws: dict[tuple[str, int], Draws] = {}
+
+    def __call__(self, a: Outcome, b: Outcome) -> Paired:
+        """By how much `a` is better than `b` at matched seeds; above 0 is better whatever the metric."""
+        first, second = (self._drawn(o, min(a.seeds, b.seeds)) for o in (a, b))
+        return oriented(compare_draws(first, second), self.q.metric)
+
+    def _drawn(self, outcome: Outcome, seeds: int) -> Draws:
+        key = (outcome.name, seeds)
+        if key not in self._draws:
+            said = getattr(outcome, self.split)[self.q.target.name][:seeds]
+            self._draws[key] = resample(self.q.metric, self.truth, said, seed=self.seed, groups=self.groups)
+        return self._draws[key]
 
 
 def indistinct(outcomes: Sequence[Outcome], q: Question, seed: int) -> list[Outcome]:
     """The best by validation, and all that the validation rows cannot tell from it (95 % interval), best first."""
     best, *others = sorted(outcomes, key=lambda o: -float(valid_scores(o, [q]).mean()))
-    return [best, *(o for o in others if not against(q, best, o, seed, "valid").low > 0)]
+    test = Tests(q, seed, "valid")
+    return [best, *(o for o in others if not test(best, o).low > 0)]
 
 
 def tuned(outcome: Outcome) -> str:
