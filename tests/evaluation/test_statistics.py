@@ -89,6 +89,19 @@ def test_equal_groups_say_nothing_of_a_figure_that_is_no_share():
     assert np.isnan([found.low, found.high]).all()
 
 
+@pytest.mark.parametrize("rows", [9, 400])
+def test_a_perfect_ranking_is_not_certainty(rows):
+    auroc, truth = METRICS.build("auroc"), np.arange(rows) % 2
+    perfect, constant = answers(truth[None]), np.full((1, rows, 2), 0.5)
+    found = bootstrap(auroc, truth, perfect, seed=0)
+    assert found.mean == found.high == 1
+    assert found.low == pytest.approx(rows / (rows + 1.96**2), abs=0.1)
+    assert found.low < 1
+    assert vars(bootstrap(auroc, truth, constant, seed=0)) == {"mean": 0.5, "low": 0.5, "high": 0.5}  # and it is
+    gain = paired(auroc, truth, perfect, constant, seed=0)
+    assert 0 < gain.low < 0.5 < gain.high <= 1
+
+
 @pytest.mark.parametrize(("name", "true"), [("r2", 0.51), ("mae", 0.7 * np.sqrt(2 / np.pi)), ("rmse", 0.7)])
 def test_interval_of_a_numbers_metric_covers(name, true):
     def simulate(rng):

@@ -76,6 +76,21 @@ class Draws:
         """The mean score of the seeds on the test rows."""
         return float(self.point.mean())
 
+    @property
+    def span(self) -> float:
+        """From the least to the greatest score, infinite where there is none."""
+        return (self.bounds[1] - self.bounds[0]) / (2 if self.contrast else 1)
+
+    @property
+    def stuck(self) -> bool:
+        """Whether resamples that do not vary say nothing of other rows: all right, or all groups alike.
+
+        A constant answer's auroc does not vary either, and there is no more to know.
+        """
+        if self.step:
+            return False
+        return self.mean != 0 if self.contrast else self.units < self.rows or self.mean in self.bounds
+
     def interval(self, level: float = 0.95) -> Interval:
         """The interval that covers the true score with probability `level`. Raises `BadArgument` outside (0, 1).
 
@@ -123,8 +138,8 @@ class _Spread:
             return None
         rows = draws.mean(0)
         varies = float(np.ptp(rows)) > STILL * max(1.0, float(np.abs(rows).max()))
-        if not (varies or d.contrast or d.step) and d.units < d.rows:
-            return None  # every group scores the same: how rows would differ, resampling groups does not show
+        if not varies and d.stuck and not np.isfinite(d.span):
+            return None
         inflate = d.units / (d.units - 1)  # a bootstrap of n values has the variance of n - 1 (Hesterberg 2015)
         seed_variance = 0.0
         if seeds > 1:
@@ -149,8 +164,12 @@ class _Spread:
 
     def _percentiles(self, t: float, upper: float) -> tuple[float, float]:
         wider = t / float(ndtri(upper)) * (self.of_.units / (self.of_.units - 1)) ** 0.5
-        low, high = np.quantile(self.rows, [1 - upper, upper])
         mean = self.of_.mean
+        if not self.row_variance and self.of_.stuck:  # as of a share of so many rows that were all right (Wilson)
+            rows = self.of_.units if mean in self.of_.bounds else self.of_.rows
+            reach = self.of_.span * t**2 / (rows + t**2)
+            return mean - reach, mean + reach
+        low, high = np.quantile(self.rows, [1 - upper, upper])
         below, above = wider * (mean - low), wider * (high - mean)
         if 1 - upper < 1 / (len(self.rows) + 1):  # further out than the resamples reach: by the standard error
             below, above = (max(x, t * self.row_variance**0.5) for x in (below, above))
@@ -242,8 +261,12 @@ def mix(weights: np.ndarray, draws: Sequence[Draws]) -> list[Draws]:
     values = np.tensordot(weights, np.stack([d.draws for d in draws]), 1)
     contrast = np.abs(weights.sum(1)) < 1e-9
     step = np.where(contrast, np.abs(weights).sum(1) / 2, 0.0) * draws[0].step
-    of = draws[0]
-    return [Draws(p, v, of.units, of.rows, float(s), bool(c)) for p, v, s, c in zip(point, values, step, contrast)]
+    of, plain = draws[0], (-np.inf, np.inf)
+    widest = of.bounds[1] - of.bounds[0]  # of a difference of two
+    return [
+        Draws(p, v, of.units, of.rows, float(s), bool(c), (-widest, widest) if c and len(draws) == 2 else plain)
+        for p, v, s, c in zip(point, values, step, contrast)
+    ]
 
 
 def bootstrap(

@@ -62,7 +62,7 @@ def judge(
     proven = by_chance is None or by_chance.pair.low > 0
     helped = True if beaten and proven else False if lost else None
     found = Verdict("", [], helped, fusion.name, hardest, by_concat, by_chance)
-    words = _Words(q, found, scores)
+    words = _Words(q, found, scores, min(fusion.seeds, *(o.seeds for o in rivals)))
     return replace(
         found,
         headline=words.headline(of, beaten=beaten),
@@ -157,6 +157,7 @@ class _Words:
     q: Question
     found: Verdict
     scores: Mapping[str, float]
+    seeds: int
 
     def headline(self, of: str, *, beaten: bool) -> str:
         found, name = self.found, self.q.metric.name
@@ -174,10 +175,10 @@ class _Words:
                 f"Fusing beats every single modality{place}, but is not shown to beat {usual(self.q)}, which gives "
                 f"{self.score('chance')}: {figures} on test."
             )
-        units, rows = counted(self.q.test, self.q.groups, "test")
+        units = counted(self.q.test, self.q.groups, "test")[0]
         missed = self.detectable()
         if units < FEW or missed is None or missed > COARSE * self.scale():
-            return f"{rows} cannot tell whether fusing helps{place}: {figures}."
+            return f"{self.basis()} cannot tell whether fusing helps{place}: {figures}."
         return f"Fusing made no difference that this test can show{place}: {figures}."
 
     def sentences(self, tests: Sequence[Against], likeness: Sequence[str]) -> list[str]:
@@ -231,8 +232,12 @@ class _Words:
         missed = self.detectable()
         if self.found.helped is not None or missed is None:
             return []
+        return [f"With {self.basis()}, a difference of {self.number(missed)} would have been found four times in five."]
+
+    def basis(self) -> str:
+        """What the interval rests on: rows, and seeds, which are few too."""
         rows = counted(self.q.test, self.q.groups, "test")[1]
-        return [f"With {rows}, a difference of {self.number(missed)} would have been found four times in five."]
+        return f"{rows} and {self.seeds} seeds" if self.seeds > 1 else rows
 
     def detectable(self) -> float | None:
         """The true difference that this test would have found with a probability of 80 %."""

@@ -118,7 +118,7 @@ class NumbersTarget(RealTarget):
 
     @property
     def usual(self) -> str:
-        return "the training means"
+        return "guessing by the training means"
 
     def columns(self, decoded: Mapping[str, np.ndarray]) -> dict[str, list[Any]]:
         ends = {f"{self.name}_{end}": decoded[end].tolist() for end in ("low", "high") if end in decoded}

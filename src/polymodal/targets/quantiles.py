@@ -95,7 +95,7 @@ class QuantilesTarget(OneNumber):
 
     @property
     def usual(self) -> str:
-        return "the training rows' own quantiles"
+        return "guessing by the training quantiles"
 
     def columns(self, decoded: Mapping[str, np.ndarray]) -> dict[str, list[Any]]:
         inner = {level: q for level, q in zip(self.levels[1:-1], decoded["quantiles"].T[1:-1]) if level != 0.5}
