@@ -24,6 +24,7 @@ class ColourSpace:
         many = {"many": True} if len(columns) > 1 else {}
         self.fields = {"photo": Field("photo", "image", ("photo",)), "title": Field("title", "text", columns, many)}
         self.processors = {"photo": PROCESSORS.build("image"), "title": PROCESSORS.build("text")}
+        self.processors["title"].fit([f"a {name} thing" for name in COLOURS] * 2)
         self.dim, self.mark, self.folder = 4, mark, "the run"
         self.embedded = 0
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from polymodal.aligners import ALIGNERS
+from polymodal.aligners import ALIGNERS, linear
 from polymodal.aligners.folds import pair_folds, reciprocal_rank
+from polymodal.aligners.linear import whitener
 from polymodal.aligners.moments import fold_moments
 from polymodal.aligners.pairs import Side, pairs
 from polymodal.aligners.procrustes import polar, rotations
@@ -94,6 +95,55 @@ def test_moments_are_those_of_the_listed_pairs():
     torch.testing.assert_close(found.between("photo", "text"), whole[:5, 5:])
     torch.testing.assert_close(found.between("text", "photo"), whole[5:, :5])
     torch.testing.assert_close(found.mean("text"), y.mean(0))
+
+
+@pytest.mark.parametrize("name", CLOSED)
+def test_fewer_pairs_than_numbers(name: str):
+    """60 pairs of 200 numbers: no covariance has full rank, and the space is found from what varies."""
+    widths = {"left": 200, "right": 150}
+    draw = torch.Generator().manual_seed(4)
+    hidden, rows = torch.randn(90, 4, generator=draw), torch.arange(90)[:, None]
+    sides = {
+        n: Side(hidden @ torch.randn(4, w, generator=draw) + 0.5 * torch.randn(90, w, generator=draw), rows)
+        for n, w in widths.items()
+    }
+    part = fitted(name, {n: Side(s.vectors[:60], s.rows[:60]) for n, s in sides.items()}, dim=64)
+    assert "by chance 0.259" in part.told[0]  # the sum of 1/i up to 12, by 12
+    assert found_first(part, {n: Side(s.vectors[60:], s.rows[60:]) for n, s in sides.items()}) > 0.5  # chance: 1/30
+
+
+@pytest.mark.parametrize("name", ["cca", "csa", "ridge"])
+def test_the_span_of_few_items_gives_the_same_space(name: str, monkeypatch):
+    """Fitted within the 59 directions that 60 items span, or with covariances of all 200 numbers."""
+    widths = {"left": 200, "right": 150, **({"third": 20} if name != "ridge" else {})}
+    draw = torch.Generator().manual_seed(6)
+    hidden, rows = torch.randn(90, 4, generator=draw), torch.arange(90)[:, None]
+    sides = {
+        n: Side(7 + hidden @ torch.randn(4, w, generator=draw) + torch.randn(90, w, generator=draw), rows)
+        for n, w in widths.items()
+    }
+    few, unseen = ({n: Side(s.vectors[k], s.rows[k]) for n, s in sides.items()} for k in (slice(60), slice(60, None)))
+    spec = {"name": name, "shrinkage": 0.2, "keep": 12}
+    ours = embedded(fitted(spec, few, dim=16), unseen)
+    monkeypatch.setattr(linear, "Span", type("Whole", (), {
+        "of": classmethod(lambda cls, vectors: cls()), "within": lambda self, vectors: vectors.double(),
+        "back": lambda self, mean, columns: (mean, columns),
+    }))  # fmt: skip
+    whole = embedded(fitted(spec, few, dim=16), unseen)
+    for a in widths:
+        for b in widths:
+            torch.testing.assert_close(ours[a] @ ours[b].T, whole[a] @ whole[b].T, atol=1e-8, rtol=0)
+
+
+def test_directions_without_variance_carry_nothing():
+    """With them or without, canonical directions that agree at all are the same."""
+    x = torch.randn(20, 40, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+    x = x - x.mean(0)
+    values, vectors = torch.linalg.eigh(x.T @ x / 20)
+    white = whitener(values, vectors, 0.3, 40)
+    assert white.shape == (40, 19)
+    shrunk = 0.7 * x.T @ x / 20 + 0.3 * values.mean() * torch.eye(40, dtype=torch.float64)
+    torch.testing.assert_close(white @ white.T @ x.T, torch.linalg.solve(shrunk, x.T))
 
 
 def test_a_common_offset_costs_no_digits():

@@ -10,11 +10,12 @@ import torch
 from scipy.linalg import sqrtm
 from scipy.stats import kstest
 
+from polymodal.aligners import ALIGNERS
 from polymodal.aligners.doctor import examine, one_to_one
 from polymodal.aligners.geometry import effective_rank, modality_gap, near_duplicates
 from polymodal.aligners.neighbours import mutual_neighbours, nearest
 from polymodal.aligners.pairs import Side
-from polymodal.aligners.probe import canonical, linear_probe, recall_within
+from polymodal.aligners.probe import canonical, difference, linear_probe, mapped, recall_within
 from polymodal.core.errors import BadArgument, BadData
 
 
@@ -142,6 +143,33 @@ def test_canonical_correlations_against_scikit_learn():
     assert canonical(a, b)[1][:3] == pytest.approx(expected, abs=5e-3)
 
 
+def primal(a: np.ndarray, b: np.ndarray):
+    """As `canonical`, by eigenvectors of the whole covariances, shrunk by scikit-learn."""
+    from sklearn.covariance import ledoit_wolf
+
+    means, whites = [], []
+    for x in (a, b):
+        values, vectors = np.linalg.eigh(ledoit_wolf(x)[0])
+        means.append(x.mean(0))
+        whites.append(vectors / np.sqrt(values))
+    cross = ((a - means[0]) @ whites[0]).T @ ((b - means[1]) @ whites[1]) / len(a)
+    left, strength, right = np.linalg.svd(cross, full_matrices=False)
+    root = np.sqrt(strength)
+    return ((whites[0] @ left * root, means[0]), (whites[1] @ right.T * root, means[1])), strength
+
+
+@pytest.mark.parametrize("sizes", [(40, 90, 70), (40, 90, 12), (200, 12, 30), (60, 60, 60)])
+def test_the_smaller_side_gives_the_same(sizes: tuple[int, int, int]):
+    count, one, two = sizes
+    draw = np.random.default_rng(0)
+    hidden = draw.normal(size=(count + 30, 5))
+    a, b = (hidden @ draw.normal(size=(5, w)) + draw.normal(size=(count + 30, w)) for w in (one, two))
+    (ours, found), (theirs, expected) = canonical(a[:count], b[:count]), primal(a[:count], b[:count])
+    assert found[:5] == pytest.approx(expected[:5])
+    (x, y), (other_x, other_y) = mapped(ours, a[count:], b[count:]), mapped(theirs, a[count:], b[count:])
+    np.testing.assert_allclose(x @ y.T, other_x @ other_y.T, atol=1e-9)
+
+
 def test_effective_rank_of_known_shapes():
     draw = np.random.default_rng(5)
     assert effective_rank(np.linalg.qr(draw.normal(size=(200, 7)))[0]) == pytest.approx(7, abs=0.1)
@@ -187,17 +215,85 @@ def test_neighbours_that_share_a_partner_or_a_label():
     assert examine(sides, labels={"photo": labels}).before.streams["photo"].neighbours == pytest.approx(0.5, abs=0.2)
 
 
+def spaces(sides: dict[str, Side]) -> dict[str, dict[str, Side]]:
+    """A space that finds all, one that finds nothing."""
+    good = torch.nn.functional.normalize(sides["photo"].vectors @ torch.randn(24, 12))
+    rows = sides["photo"].rows
+    return {
+        "good": {"photo": Side(good, rows), "text": Side(good + 0.001, rows)},
+        "spoilt": {"photo": Side(good, rows), "text": Side(good.flip(0), rows)},
+    }
+
+
 def test_training_is_compared_with_the_linear_map():
     sides = planted(300, 0.3)
-    good = torch.nn.functional.normalize(sides["photo"].vectors @ torch.randn(24, 12))
-    trained = {"photo": Side(good, sides["photo"].rows), "text": Side(good + 0.001, sides["text"].rows)}
-    spoilt = {"photo": Side(good, sides["photo"].rows), "text": Side(good.flip(0), sides["text"].rows)}
-    assert "more than the linear map's" in examine(sides, trained).reasons[-1]
-    found = examine(sides, spoilt)
+    assert "more than the linear map's" in examine(sides, spaces(sides)["good"]).reasons[-1]
+    found = examine(sides, spaces(sides)["spoilt"])
+    assert "Nothing learned that this test can show" in found.reasons[-1]
     assert "less than the linear map's" in found.reasons[-1]
     assert "gap" in found.text().split("After training:")[1]
     assert found.after is not None
     assert found.after.pairings[0].probe is None
+
+
+@pytest.mark.parametrize("held_out", [True, False])
+def test_recalls_that_are_compared_are_of_one_gallery(held_out: bool):
+    """400 pairs to learn from, 28 to judge by: both in galleries of 28, and the same pairs where they are given."""
+    learnt, judged = planted(400, 0.6), planted(428, 0.6)
+    judged = {n: Side(s.vectors[400:], s.rows[:28]) for n, s in judged.items()}
+    found = examine(learnt, spaces(judged)["good"], unseen=judged if held_out else None)
+    before, after = found.before.pairings[0], found.after.pairings[0]
+    ways = [*before.probe.forward, *before.probe.backward, *after.recall[0], *after.recall[1]]
+    assert (after.linear is not None) == held_out
+    ways += [r for way in after.linear or () for r in way]
+    assert {r.gallery for r in ways} == {28}
+    assert all(r.chance == pytest.approx(r.k / 28) for r in ways)
+    assert all(r.lift == pytest.approx(r.mean / r.chance) for r in ways)
+    assert before.judged == after.judged == 1  # of ten among 28, chance finds a third
+    assert "of 28" in found.reasons[0]
+    assert ("of the same pairs" if held_out else "of held-out training pairs") in found.reasons[-1]
+    assert "times chance" in found.reasons[-1]
+
+
+def test_a_linear_aligner_never_beats_the_linear_map():
+    sides = planted(300, 0.3)
+    for space in spaces(sides).values():
+        said = examine(sides, space, linear=True).reasons[-1]
+        assert "a linear map too" in said
+        assert not any(word in said for word in ("more than", "less than", "would do"))
+    widths = {"a": 4, "b": 3}
+    linear = {n for n in ALIGNERS if n != "knowledge" and ALIGNERS.build(n, widths, 4).linear}
+    assert linear == {"cca", "csa", "procrustes", "ridge", "adversarial"}
+    assert ALIGNERS.build({"name": "infonce", "head": "linear"}, widths, 4).linear
+
+
+def test_recall_in_smaller_galleries_is_the_mean_over_them():
+    draw = np.random.default_rng(0)
+    a = draw.normal(size=(100, 6))
+    b = a + 1.5 * draw.normal(size=(100, 6))
+    expected = [r.mean for r in recall_within(a, b, gallery=28)[0]]
+    some = [draw.permutation(100)[:28] for _ in range(400)]
+    drawn = [[r.mean for r in recall_within(a[rows], b[rows], gallery=28)[0]] for rows in some]
+    assert expected == pytest.approx(np.mean(drawn, axis=0), abs=0.02)
+    probe = linear_probe(a, b, gallery=10)
+    assert {r.gallery for r in (*probe.forward, *probe.backward)} == {10}
+    assert linear_probe(a, b).gallery == 20
+    with pytest.raises(BadArgument, match="from 2 to 20, as many as there are; got 21"):
+        linear_probe(a, b, gallery=21)
+
+
+def test_a_difference_of_shares_by_newcombe():
+    """56/70 less 48/80: 0.0524 to 0.3339 (Newcombe 1998, table II, method 10)."""
+    one, two = (
+        recall_of(np.arange(n) < found) for found, n in ((56, 70), (48, 80))
+    )  # fmt: skip
+    assert difference(one, two) == pytest.approx((0.0524, 0.3339), abs=1e-4)
+
+
+def recall_of(found: np.ndarray):
+    from polymodal.aligners.probe import _recall
+
+    return _recall(found.astype(float), 1, 10)
 
 
 def test_a_collapsed_space_finds_nothing():
@@ -229,6 +325,8 @@ def test_bad_input():
         examine(sides, sides)
     with pytest.raises(BadArgument, match="were not all given before"):
         examine(sides, {"other": sides["photo"], "text": sides["text"]})
+    with pytest.raises(BadArgument, match="unseen must give the items of `after`"):
+        examine(sides, unseen=sides)
     with pytest.raises(BadData, match="twenty or more pairs; got 3 and 3"):
         linear_probe(np.zeros((3, 2)), np.zeros((3, 2)))
     with pytest.raises(BadData, match="same four or more items; got 3 and 2"):

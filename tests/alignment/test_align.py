@@ -53,7 +53,48 @@ def test_finds_what_was_planted(run):
         assert found["recall@5"]["mean"] > 0.6, way
         assert found["recall@5"]["low"] <= found["recall@5"]["mean"] <= found["recall@5"]["high"]
     assert set(run.metrics["test"]) == {"a to b", "b to a"}
-    assert "R@1" in repr(run)
+    assert "R@1 66.7% (chance 4.2%)" in repr(run)
+
+
+def test_chance_is_that_of_what_was_measured(run):
+    """Three items of b to one of a, so that a finds one of them by chance three times as often."""
+    for way, found in run.metrics["test"].items():
+        said = run.metrics["evidence"][way]
+        assert said["verdict"] == "above"
+        assert found["recall@5"]["chance"] == pytest.approx(said["chance"])
+        assert found["recall@5"]["chance"] > 0.19
+    items = run.metrics["items"]["test"]
+    assert run.metrics["test"]["a to b"]["recall@1"]["chance"] == pytest.approx(3 / items["b"], abs=0.002)
+    assert run.metrics["test"]["b to a"]["recall@1"]["chance"] == pytest.approx(1 / items["a"])
+    page = run.report.read_text(encoding="utf-8")
+    assert "by chance 20 % would" in page
+    assert "chance 15.0" in page  # the median rank
+
+
+def test_a_space_that_learned_nothing_says_so(tmp_path, capsys):
+    data = planted()
+    data["a"] = [data["a"][i] for i in np.random.default_rng(1).permutation(240)]
+    found = pm.align(data, "a,b_*", out=tmp_path / "run", store=tmp_path / "store", **{**QUICK, "quiet": False})
+    assert {e["verdict"] for e in found.metrics["evidence"].values()} == {"chance"}
+    page = found.report.read_text(encoding="utf-8")
+    assert "<h1>Nothing learned that this test can show: chance lies inside the interval.</h1>" in page
+    assert "Nothing learned that this test can show" in capsys.readouterr().err
+    assert "Nothing learned that this test can show" in found.metrics["doctor"]["reasons"][-1]
+
+
+def test_streams_that_meet_in_no_test_row_are_left_out(tmp_path):
+    """Of three streams, c stands in no test row with a: the other ways are judged all the same."""
+    rng = np.random.default_rng(0)
+    hidden = rng.normal(size=(200, 3))
+    data = {n: [x.tolist() for x in hidden @ rng.normal(size=(3, 5))] for n in "abc"}
+    data["split"] = ["train"] * 120 + ["valid"] * 40 + ["test"] * 40
+    for row in range(160, 200):
+        data["c" if row % 2 else "a"][row] = None
+    options = {"method": "cca", "dim": 8, "trackers": "none", "quiet": True}
+    found = pm.align(data, "a,b,c", out=tmp_path / "run", store=tmp_path / "store", **options)
+    assert set(found.metrics["test"]) == {"a to b", "b to a", "b to c", "c to b"}
+    assert found.metrics["evidence"]["b to a"]["unjudged"] == 20
+    assert "To 20 queries of b nothing in a belongs" in found.report.read_text(encoding="utf-8")
 
 
 def test_items_are_counted_once_and_faults_listed(run):

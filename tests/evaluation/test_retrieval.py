@@ -12,7 +12,7 @@ from sklearn.metrics import average_precision_score
 from polymodal.aligners.pairs import matches
 from polymodal.core.errors import BadArgument, BadData
 from polymodal.evaluation import retrieval
-from polymodal.evaluation.retrieval import retrieval_metrics, retrieval_ranks
+from polymodal.evaluation.retrieval import evidence, retrieval_metrics, retrieval_ranks
 from polymodal.metrics.counts import medians
 
 
@@ -173,3 +173,59 @@ def test_what_does_not_fit_is_refused(change, error, words):
     }  # fmt: skip
     with pytest.raises(error, match=words):
         retrieval_metrics(given_all.pop("queries"), given_all.pop("corpus"), given_all.pop("relevant"), **given_all)
+
+
+def shuffled(count: int, captions: int, seed: int = 0):
+    """Photos, `captions` of each, that have nothing to do with one another; their rows."""
+    rng = np.random.default_rng(seed)
+    photos, texts = rng.normal(size=(count, 8)), rng.normal(size=(count * captions, 8))
+    owner = np.repeat(np.arange(count), captions)[:, None]
+    return photos, texts, np.arange(count)[:, None], owner
+
+
+@pytest.mark.parametrize("captions", [1, 5])
+def test_random_vectors_find_what_chance_says(captions):
+    found, chance = [], []
+    for seed in range(60):
+        photos, texts, rows, owner = shuffled(40, captions, seed)
+        ranks = retrieval_ranks(photos, texts, (rows, owner))
+        assert list(ranks.chance()) == list(ranks.metrics())
+        found.append(list(ranks.metrics().values()))
+        chance.append(list(ranks.chance().values()))
+    found, chance = np.mean(found, 0), np.mean(chance, 0)
+    assert found[:4] == pytest.approx(chance[:4], abs=0.025)
+    assert found[4] == pytest.approx(chance[4], rel=0.1)
+
+
+def test_the_number_that_belong_to_each_query_counts():
+    """One query has three of four items, one has one, one none: the last is not judged."""
+    relevant = np.array([[True, True, True, False], [False, False, False, True], [False] * 4])
+    ranks = retrieval_ranks(np.eye(3, 4), np.eye(4), lambda n: relevant[n])
+    assert ranks.relevant.tolist() == [3, 1]
+    assert ranks.chance((1, 2, 4)) == pytest.approx(
+        {"recall@1": 0.5, "recall@2": (1 + 0.5) / 2, "recall@4": 1, "map": ranks.chance()["map"], "median_rank": 1.5}
+    )
+    said = evidence(ranks, ranks.intervals(), 3)
+    assert (said.queries, said.unjudged, said.corpus) == (2, 1, 4)
+
+
+def test_evidence_says_above_below_or_nothing():
+    photos, texts, rows, owner = shuffled(60, 5)
+    nothing = retrieval_ranks(photos, texts, (rows, owner))
+    said = evidence(nothing, nothing.intervals(), 60)
+    assert (said.verdict, said.k) == ("chance", 5)
+    assert said.spread[0] < said.chance < said.spread[1]
+    found = retrieval_ranks(photos, np.repeat(photos, 5, axis=0), (rows, owner))
+    assert evidence(found, found.intervals(), 60).verdict == "above"
+    collapsed = retrieval_ranks(np.ones((60, 3)), np.ones((60, 3)), (rows, rows))
+    assert evidence(collapsed, collapsed.intervals(), 60).verdict == "below"  # ties are no hits, in whatever order
+
+
+def test_evidence_of_few_items_and_of_one_query():
+    """All of three items are among the first five: recall@5 says nothing, so recall@1 is asked."""
+    rows = np.arange(3)[:, None]
+    perfect = retrieval_ranks(np.eye(3), np.eye(3), (rows, rows))
+    assert perfect.chance()["recall@5"] == perfect.metrics()["recall@5"] == 1
+    assert evidence(perfect, perfect.intervals(), 3).k == 1
+    alone = retrieval_ranks(np.eye(1, 3), np.eye(3), (rows[:1], rows))
+    assert evidence(alone, alone.intervals(), 1).verdict == "chance"  # one query has no interval

@@ -136,3 +136,20 @@ def test_real_transcripts_choose_characters_and_reviews_subwords(real_data):
         with (real_data(name) / "train.csv").open(encoding="utf-8") as file:
             texts = [row[column] for row in csv.DictReader(file)]
         assert choose_level(texts) == level
+
+
+@pytest.mark.parametrize(
+    ("level", "text", "strange"),
+    [
+        ("subwords", "a dog runs", []),
+        ("subwords", "ein Hund", ["ein", "hund"]),
+        ("subwords", "猫", ["猫"]),
+        ("characters", "a god", []),  # another order of letters that it knows
+        ("characters", "dog 猫", ["猫"]),
+        ("characters", "Ж", ["ж"]),
+    ],
+)
+def test_words_that_hardly_stood_in_the_training_texts(level: str, text: str, strange: list[str]):
+    processor = TextProcessor(level=level)
+    processor.fit(["a dog runs", "the dog sleeps", "a man runs", "the man sleeps"] * 3)
+    assert [word.lower() for word in processor.strange(text)] == strange

@@ -23,14 +23,16 @@ def test_before_and_after_in_both_directions():
     picture = doctor(found)
     assert picture.startswith("<svg")
     for words in (
-        "photo finds &lt;text&gt; in 10",
-        "&lt;text&gt; finds photo in 10",
-        "linear map, before",
-        "chance 42",
+        "photo finds &lt;text&gt; in 1 of 24",
+        "&lt;text&gt; finds photo in 1 of 24",
+        "linear map",
+        "chance 4",
+        "×24.0",
     ):
         assert words in picture
+        assert words in doctor(found, narrow=True)
     assert "<text>" not in picture.replace("<text ", "")
-    assert "before" in doctor({**found, "after": None})
+    assert "shared space 1" not in doctor({**found, "after": None})
 
 
 def test_too_few_pairs_draw_an_empty_chart():

@@ -203,7 +203,121 @@ def test_classes_by_their_names(things):
     assert columns["label"][5] is None
     assert columns["score"][5] is None
     assert all(m > 0 for m in columns["margin"] if m is not None)
-    assert done.to_json()["missing"] == 2
+    said = done.to_json()
+    assert (said["missing"], said["answered"], len(said["answers"])) == (2, 38, 40)
+    assert said["answers"][0].items() >= {"id": "t0", "label": "red", "nearest": "red"}.items()
+    assert done.sure.mean == 1.0
+    assert not done.notes
+
+
+def lead_over(scores: np.ndarray) -> float:
+    """Half the 95 % interval of the mean of a row's lead [T], by SciPy."""
+    from scipy.stats import t
+
+    return float(t.interval(0.95, len(scores) - 1, scale=scores.std(ddof=1) / len(scores) ** 0.5)[1])
+
+
+def test_a_row_is_answered_if_its_lead_holds_whatever_the_sentence(things):
+    """Sentences that pull the classes about: the lead over the second must be more than they make it vary."""
+    space = ColourSpace()
+    sentences = ["{}", "{} and yellow", "{}, blue and yellow", "{} and green"]
+    done = pm.classify(space, things, list(COLOURS), templates=sentences)
+    assert 0 < done.answered.sum() < 38
+    row = int(np.flatnonzero(~done.answered & np.isfinite(done.scores).all(1))[0])
+    assert done.labels[row] is None
+    assert done.nearest[row] in COLOURS
+    assert done.columns()["score"][row] == pytest.approx(done.scores[row].max())
+    photo = space.embed("photo", [things.parent / "photos" / f"{row}.png"])[0][0]
+    first, second = np.argsort(-done.scores[row])[:2]
+    by_sentence = []
+    for place in (first, second):
+        vectors = space.embed("title", [s.replace("{}", list(COLOURS)[place]) for s in sentences])[0]
+        by_sentence.append(vectors @ photo / np.linalg.norm(vectors.mean(0)))
+    assert done.lead[row] == pytest.approx(lead_over(by_sentence[0] - by_sentence[1]), rel=1e-3)
+    assert done.scores[row, first] - done.scores[row, second] < done.lead[row]
+    assert "95% interval of its lead over 4 sentences" in done.rule
+
+
+def test_calibration_rows_decide_who_is_answered(things, tmp_path):
+    """Labels of which a third are another colour: the true class often lies far behind, so that few rows are sure."""
+    rows = things.read_text().splitlines()
+    wrong = tmp_path / "wrong.csv"
+    colours = list(COLOURS)
+    wrong.write_text("\n".join([rows[0], *(
+        row if i % 3 else ",".join([*row.split(",")[:-1], colours[(colours.index(row.split(",")[-1]) + 1) % 4]])
+        for i, row in enumerate(rows[1:])
+    )]))  # fmt: skip
+    right = pm.classify(ColourSpace(), things, colours, target="colour", calibration=things)
+    assert (right.answered.sum(), right.lead[0]) == (38, 0)
+    doubtful = pm.classify(ColourSpace(), things, colours, target="colour", calibration=wrong)
+    assert doubtful.lead[0] > 0.1
+    assert doubtful.answered.sum() < 38
+    assert "90% of 38 labelled rows" in doubtful.rule
+    few = tmp_path / "few.csv"
+    few.write_text("\n".join(rows[:4]))
+    with pytest.raises(BadData, match=r"calibration rows .* promise nothing of 90% of rows; give 9 or more"):
+        pm.classify(ColourSpace(), things, colours, target="colour", calibration=few)
+    with pytest.raises(BadArgument, match="name their column with `target`"):
+        pm.classify(ColourSpace(), things, colours, calibration=things)
+
+
+@pytest.mark.parametrize(
+    ("classes", "words", "answered"),
+    [
+        (["red"], "One class, 'red', can be told from nothing", 0),
+        (["red", "green", "blue", "yellow", "dark red"], "'red' and 'dark red' read the same to 'title'", 28),
+        (["red", "green", "blue", "yellow", "猫"], "'猫' is answered in no row: 'title' knows no word of it", 38),
+        (["красный", "зелёный"], "rare words, or another language or script", 0),
+        (["rot", "gelbgrün"], "'gelbgrün' is answered in no row", 0),
+    ],
+)
+def test_names_that_cannot_be_told_get_words(things, classes, words, answered):
+    done = pm.classify(ColourSpace(), things, classes)
+    assert any(words in note for note in done.notes)
+    assert done.answered.sum() == answered
+
+
+@pytest.mark.parametrize("two", [("Red", "red"), ("red ", " red"), ("ｒｅｄ", "red"), ("dark  red", "dark red")])
+def test_names_that_are_one_are_refused(things, two):
+    with pytest.raises(BadArgument, match="different names"):
+        pm.classify(ColourSpace(), things, [*two, "blue"])
+
+
+def test_a_space_at_chance_answers_nothing_and_a_search_says_so(things, tmp_path):
+    space = ColourSpace()
+    space.folder = tmp_path / "run"
+    space.folder.mkdir()
+    for verdict, answered in (("above", 38), ("chance", 0), ("below", 0)):
+        said = {"verdict": verdict, "k": 5}
+        written = {"evidence": {"photo to title": said, "title to photo": said}}
+        (space.folder / "metrics.json").write_text(json.dumps(written))
+        done = pm.classify(space, things, list(COLOURS))
+        assert done.answered.sum() == answered
+        assert any("in the run's own test" in note for note in done.notes) == (verdict != "above")
+        found = pm.index(space, things, out=tmp_path / verdict, quiet=True)
+        for search in (found, pm.open_index(tmp_path / verdict, space)):
+            results = search.search("blue", k=2)
+            assert any("The run's own test, title to photo" in note for note in results.notes) == (verdict != "above")
+    for written in (
+        {},
+        [],
+        {"evidence": []},
+        {"evidence": {"photo to title": "no"}},
+        {"evidence": {"photo to title": {}}},
+    ):
+        (space.folder / "metrics.json").write_text(json.dumps(written))  # as a run of before, or damaged
+        assert pm.classify(space, things, list(COLOURS)).answered.sum() == 38
+
+
+def test_accuracy_at_chance_says_so(things, tmp_path):
+    rows = things.read_text().splitlines()
+    colours = [row.split(",")[-1] for row in rows[1:]]
+    turned = tmp_path / "turned.csv"
+    moved = np.random.default_rng(0).permutation(colours)
+    turned.write_text("\n".join([rows[0], *(",".join([*r.split(",")[:-1], c]) for r, c in zip(rows[1:], moved))]))
+    done = pm.classify(ColourSpace(), turned, list(COLOURS), target="colour")
+    assert done.accuracy.low < done.chance
+    assert any("the commonest class alone" in note for note in done.notes)
 
 
 def test_rows_are_told_apart_where_ids_repeat_and_every_record_is_counted(things, tmp_path):
@@ -299,6 +413,14 @@ def test_the_command_line(things, tmp_path, monkeypatch, capsys):
     names.write_text("\n".join([*COLOURS, ""]))
     code, out, _ = polymodal("classify", "run", things, "--classes", names, "--target", "colour")
     assert out.startswith("accuracy 1.000")
+    code, out, err = polymodal("classify", "run", things, "--classes", names)
+    assert out.splitlines()[0].split("\t")[:6] == ["id", "label", "nearest", "score", "margin", "lead"]
+    assert out.splitlines()[1].startswith("t0\tred\tred\t")
+    assert "38 of 40 rows answered. A row is answered if the nearest class leads" in err
+    code, out, _ = polymodal("classify", "run", things, "--classes", names, "--json")
+    assert json.loads(out)["answers"][0]["label"] == "red"
+    calibrated = polymodal("classify", "run", things, "--classes", names, "-t", "colour", "--calibration", things)
+    assert "labelled rows" in calibrated[2]
     code, out, _ = polymodal("classify", "run", things, "--classes", names, "--out", tmp_path / "labels.csv")
     assert (tmp_path / "labels.csv").read_text().splitlines()[1].startswith("t0,red,")
     assert "no text file" in polymodal("classify", "run", things, "--classes", tmp_path / "zz.txt")[2]

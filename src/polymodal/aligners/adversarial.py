@@ -86,6 +86,10 @@ class Adversarial(Aligner):
         self.maps = Named({name: Affine(width, dim, length=True) for name, width in self.widths.items()})
 
     @property
+    def linear(self) -> bool:
+        return True
+
+    @property
     def anchor(self) -> str:
         """The stream whose space is shared."""
         return self.onto or self.names[0]

@@ -62,6 +62,11 @@ class Aligner(Part):
         raise NotImplementedError(f"{type(self).__name__} learns by fit, not by gradient.")
 
     @property
+    def linear(self) -> bool:
+        """Whether each stream goes through one linear map, so that it cannot be said to beat such a map."""
+        return False
+
+    @property
     def reads_stored(self) -> bool:
         """Whether `objective` needs the stored tokens themselves, so that the towers must be frozen."""
         return False

@@ -71,6 +71,10 @@ class Contrastive(Aligner):
         return self.heads[name](vectors)
 
     @property
+    def linear(self) -> bool:
+        return self.head == "linear"
+
+    @property
     def reads_stored(self) -> bool:
         return bool(self.mixup or self.structure)
 

@@ -13,13 +13,18 @@ import torch
 from polymodal.aligners.geometry import Gap, effective_rank, modality_gap, near_duplicates
 from polymodal.aligners.neighbours import MutualNeighbours, mutual_neighbours, nearest
 from polymodal.aligners.pairs import Side, pairs
-from polymodal.aligners.probe import Probe, Recall, linear_probe, recall_within
+from polymodal.aligners.probe import K, Probe, Recall, canonical, difference, linear_probe, mapped, recall_within
 from polymodal.core.errors import BadArgument, BadData, suggest
+from polymodal.metrics.random_order import NOT_ABOVE
 
+LEAST = 20  # matched pairs, below which nothing is measured
 FEW = 50  # matched pairs, below which nothing can be told
 LIFT = 3.0  # times chance, from which a linear map's recall speaks for itself
+MOST_CHANCE = 1 / (2 * LIFT)  # of the recall that is judged by: it can be twice as high as it must
 SURE = 0.05
 VERDICTS = ("no-go", "doubtful", "go")  # from bad to good
+
+Ways = tuple[tuple[Recall, ...], tuple[Recall, ...]]  # both directions
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,9 @@ class Pairing:
     """Two streams: matched pairs, collisions (items with several partners), and what connects them.
 
     `matched` pairs can be chosen so that no item is in two; statistics are of at most `sample` of them. `probe` is None
-    after training, `recall` (found in the shared space, both directions) before; `gap` needs one space.
+    after training, `recall` (found in the shared space, both directions) before; `gap` needs one space. `linear` is
+    what the linear map, learned from all pairs of before, finds for the same queries as `recall`. All recalls of two
+    streams are in galleries of one size, and judged by what is among the first `judged`.
     """
 
     streams: tuple[str, str]
@@ -53,8 +60,14 @@ class Pairing:
     several_partners: tuple[int, int]
     mutual: MutualNeighbours | None
     probe: Probe | None
-    recall: tuple[tuple[Recall, ...], tuple[Recall, ...]] | None
+    recall: Ways | None
+    linear: Ways | None
     gap: Gap | None
+    judged: int
+
+    def at(self, way: tuple[Recall, ...]) -> Recall:
+        """What is judged of a direction."""
+        return next(r for r in way if r.k == self.judged)
 
 
 @dataclass(frozen=True)
@@ -87,59 +100,109 @@ class Diagnosis:
 
 
 def examine(
-    before: Mapping[str, Side], after: Mapping[str, Side] | None = None, *,
-    labels: Mapping[str, Sequence[Any]] | None = None, k: int = 10, permutations: int = 200, folds: int = 5,
-    sample: int = 1000, seed: int = 0,
+    before: Mapping[str, Side], after: Mapping[str, Side] | None = None, *, unseen: Mapping[str, Side] | None = None,
+    linear: bool = False, labels: Mapping[str, Sequence[Any]] | None = None, k: int = 10, permutations: int = 200,
+    folds: int = 5, sample: int = 1000, seed: int = 0,
 ) -> Diagnosis:  # fmt: skip
     """Diagnose streams by their items' vectors `before` training and, in the shared space, `after` it.
 
-    Give `after` the vectors of items that training did not see: recall among training items flatters. `labels[stream]`,
+    Give `after` the vectors of items that training did not see (recall among training items flatters), and `unseen` the
+    same items' vectors as they were before training: then the linear map is tried on the same queries, otherwise on
+    training pairs that it is not told. `linear` says that what was trained is a linear map itself. `labels[stream]`,
     one an item, are what neighbours should share. At most `sample` matched pairs are looked at, `k` neighbours,
     `permutations` of the null, `folds` of the probe. Raises `BadData` for fewer than two streams or vectors that are
-    not finite, `BadArgument` for labels that fit no stream.
+    not finite, `BadArgument` for labels that fit no stream or unseen items that are not those of `after`.
     """
     for name, given in (labels or {}).items():
         if name not in before or len(given) != len(before[name]):
             raise BadArgument(f"labels[{name!r}] must give each item of a stream its label.{suggest(name, before)}")
-    first = _stage(before, labels or {}, k, permutations, folds, sample, seed, trained=False)
-    second = None
-    if after is not None:
-        if set(after) - set(before):
-            raise BadArgument(f"Streams after training {sorted(after)} were not all given before: {sorted(before)}.")
-        widths = {name: side.vectors.shape[1] for name, side in after.items()}
-        if len(set(widths.values())) > 1:
-            raise BadData(f"After training all streams share a space, so one width; got {widths}.")
-        second = _stage(after, {}, k, permutations, folds, sample, seed, trained=True)
-    verdict, reasons, advice = _judged(first, second)
+    if after is not None and set(after) - set(before):
+        raise BadArgument(f"Streams after training {sorted(after)} were not all given before: {sorted(before)}.")
+    if unseen is not None and (after is None or {n: len(s) for n, s in unseen.items()} != {
+        n: len(s) for n, s in after.items()
+    }):  # fmt: skip
+        raise BadArgument("unseen must give the items of `after`, as they were before training.")
+    learnt, judged = _Group.of(before, seed, sample), None if after is None else _Group.of(after, seed, sample)
+    widths = {name: v.shape[1] for name, v in judged.vectors.items()} if judged is not None else {}
+    if len(set(widths.values())) > 1:
+        raise BadData(f"After training all streams share a space, so one width; got {widths}.")
+    given_before = None if unseen is None else _Group.of(unseen, seed, sample)
+    galleries = {names: _gallery(names, learnt, judged, folds) for names in learnt.links}
+
+    def examined(group: _Group, names: tuple[str, str]) -> Pairing:
+        (x, y), links, gallery = group.matched(names), group.links[names], galleries[names]
+        enough, trained = len(x) >= LEAST, group is judged
+        probe = linear_probe(x, y, folds=folds, gallery=gallery, seed=seed) if enough and not trained else None
+        recall = recall_within(x, y, gallery=gallery) if enough and trained else None
+        mutual = mutual_neighbours(x, y, k=k, permutations=permutations, seed=seed) if enough else None
+        known = recall is not None and given_before is not None and len(learnt.matched(names)[0]) >= LEAST
+        if known and given_before is not None:
+            there = mapped(canonical(*learnt.matched(names))[0], *given_before.matched(names))
+        return Pairing(
+            names, len(links.left), len(links.one), group.several(names), mutual, probe, recall,
+            recall_within(*there, gallery=gallery) if known else None,
+            modality_gap(x, y, seed=seed) if enough and trained else None,
+            max((n for n in K if n <= MOST_CHANCE * gallery), default=1),
+        )  # fmt: skip
+
+    def staged(group: _Group, labels: Mapping[str, Sequence[Any]]) -> Stage:
+        streams = {n: _stream(n, group.sides, v, labels.get(n), sample, seed) for n, v in group.vectors.items()}
+        return Stage(streams, tuple(examined(group, names) for names in group.links))
+
+    first, second = staged(learnt, labels or {}), None if judged is None else staged(judged, {})
+    verdict, reasons, advice = _judged(first, second, linear)
     return Diagnosis(verdict, tuple(reasons), tuple(advice), first, second)
 
 
-def _stage(
-    sides: Mapping[str, Side], labels: Mapping[str, Sequence[Any]], k: int, permutations: int, folds: int, sample: int,
-    seed: int, *, trained: bool,
-) -> Stage:  # fmt: skip
-    if len(sides) < 2:
-        raise BadData(f"Alignment is between two or more streams; got {sorted(sides)}.")
-    names = sorted(sides)
-    vectors = {name: sides[name].vectors.detach().cpu().double().numpy() for name in names}
-    for name, values in vectors.items():
-        if not np.isfinite(values).all():
-            raise BadData(f"Vectors of {name!r} hold NaN or infinity; leave those items out.")
-    pairings = []
-    for a, b in combinations(names, 2):
-        left, right = (x.cpu() for x in pairs(sides[a].rows, sides[b].rows))
-        one, two = one_to_one(left.numpy(), right.numpy(), seed)
-        x, y = vectors[a][one[:sample]], vectors[b][two[:sample]]
-        enough = len(x) >= 20
-        probe = linear_probe(x, y, folds=folds, seed=seed) if enough and not trained else None
-        recall = recall_within(x, y, gallery=max(2, len(x) // folds), seed=seed) if enough and trained else None
-        pairings.append(Pairing(
-            (a, b), len(left), len(one), (_several(left, len(sides[a])), _several(right, len(sides[b]))),
-            mutual_neighbours(x, y, k=k, permutations=permutations, seed=seed) if enough else None, probe, recall,
-            modality_gap(x, y, seed=seed) if enough and x.shape[1] == y.shape[1] and trained else None,
-        ))  # fmt: skip
-    streams = {name: _stream(name, sides, vectors[name], labels.get(name), sample, seed) for name in names}
-    return Stage(streams, tuple(pairings))
+@dataclass(frozen=True, eq=False)
+class _Links:
+    """Two streams' pairs, and those of them that use no item twice, at most a sample of which is looked at."""
+
+    left: torch.Tensor
+    right: torch.Tensor
+    one: np.ndarray
+    two: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class _Group:
+    """Streams' items, their vectors in double precision, and the pairs between them."""
+
+    sides: Mapping[str, Side]
+    vectors: Mapping[str, np.ndarray]
+    links: Mapping[tuple[str, str], _Links]
+    sample: int
+
+    @classmethod
+    def of(cls, sides: Mapping[str, Side], seed: int, sample: int) -> _Group:
+        if len(sides) < 2:
+            raise BadData(f"Alignment is between two or more streams; got {sorted(sides)}.")
+        names = sorted(sides)
+        vectors = {name: sides[name].vectors.detach().cpu().double().numpy() for name in names}
+        for name, values in vectors.items():
+            if not np.isfinite(values).all():
+                raise BadData(f"Vectors of {name!r} hold NaN or infinity; leave those items out.")
+        links = {}
+        for a, b in combinations(names, 2):
+            left, right = (x.cpu() for x in pairs(sides[a].rows, sides[b].rows))
+            links[a, b] = _Links(left, right, *one_to_one(left.numpy(), right.numpy(), seed))
+        return cls(sides, vectors, links, sample)
+
+    def matched(self, names: tuple[str, str]) -> tuple[np.ndarray, np.ndarray]:
+        """Vectors of at most `sample` pairs, row by row."""
+        links, (a, b) = self.links[names], names
+        return self.vectors[a][links.one[: self.sample]], self.vectors[b][links.two[: self.sample]]
+
+    def several(self, names: tuple[str, str]) -> tuple[int, int]:
+        links, (a, b) = self.links[names], names
+        return _several(links.left, len(self.sides[a])), _several(links.right, len(self.sides[b]))
+
+
+def _gallery(names: tuple[str, str], learnt: _Group, judged: _Group | None, folds: int) -> int:
+    """How many items are searched before and after training alike: as many as the smaller of both has."""
+    groups = [(learnt, folds), *([(judged, 1)] if judged is not None and names in judged.links else [])]
+    sizes = [len(group.matched(names)[0]) // parts for group, parts in groups if len(group.matched(names)[0]) >= LEAST]
+    return max(2, min(sizes, default=2))
 
 
 def one_to_one(left: np.ndarray, right: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -208,7 +271,7 @@ def _siblings(
     return share, float(np.mean([len(kin[n]) for n in asked])) / (len(chosen) - 1)
 
 
-def _judged(before: Stage, after: Stage | None) -> tuple[str, list[str], list[str]]:
+def _judged(before: Stage, after: Stage | None, linear: bool) -> tuple[str, list[str], list[str]]:
     worst, reasons, advice = len(VERDICTS) - 1, [], []
     for pairing in before.pairings:
         level, reason = _pairing_verdict(pairing)
@@ -216,23 +279,39 @@ def _judged(before: Stage, after: Stage | None) -> tuple[str, list[str], list[st
         reasons.append(f"{' and '.join(pairing.streams)}: {reason}")
         advice += _advice(pairing, before, level)
     if after is not None:
-        reasons += [said for pairing in after.pairings if (said := _gained(pairing, before))]
+        reasons += [said for pairing in after.pairings if (said := _gained(pairing, before, linear))]
     return VERDICTS[worst], reasons, list(dict.fromkeys(advice))
+
+
+def _both(pairing: Pairing, ways: Ways) -> Recall:
+    """The mean of both directions; its interval is the mean of theirs, which share their pairs."""
+    one, two = map(pairing.at, ways)
+    low, high, mean = (float(np.mean([getattr(r, part) for r in (one, two)])) for part in ("low", "high", "mean"))
+    return Recall(one.k, one.gallery, mean, low, high, one.chance)
+
+
+def _place(recall: Recall) -> str:
+    first = "first" if recall.k == 1 else f"among the first {recall.k}"
+    return f"{first} of {recall.gallery}"
+
+
+def _figures(recall: Recall) -> str:
+    """`52.0% (46.1% to 58.0%; 4.9 times chance)`"""
+    return f"{recall.mean:.1%} ({recall.low:.1%} to {recall.high:.1%}; {recall.lift:.1f} times chance)"
 
 
 def _pairing_verdict(pairing: Pairing) -> tuple[int, str]:
     if pairing.probe is None or pairing.mutual is None or pairing.matched < FEW:
         return 0, f"{pairing.matched} matched pairs are too few to tell; {FEW} are the least."
-    ways = [way[-1] for way in (pairing.probe.forward, pairing.probe.backward)]
-    mean, chance = float(np.mean([r.mean for r in ways])), ways[0].chance
-    lift, local = mean / chance, pairing.mutual.p <= SURE
+    ways = (pairing.probe.forward, pairing.probe.backward)
+    both, local = _both(pairing, ways), pairing.mutual.p <= SURE
     evidence = (
-        f"a linear map finds {mean:.1%} of held-out partners among the first {ways[0].k} of {pairing.probe.gallery} "
-        f"(chance {chance:.1%}); neighbourhoods agree {'more than' if local else 'no more than'} by chance "
+        f"a linear map finds {_figures(both)} of held-out partners {_place(both)} (chance {both.chance:.1%}); "
+        f"neighbourhoods agree {'more than' if local else 'no more than'} by chance "
         f"(p = {pairing.mutual.p:.3f}, {pairing.mutual.items} items)."
     )
-    above = [r.above_chance for r in ways]
-    if all(above) and lift >= LIFT:
+    above = [pairing.at(way).above_chance for way in ways]
+    if all(above) and both.lift >= LIFT:
         return 2, evidence
     if any(above) or local:
         return 1, f"the connection is weak: {evidence}"
@@ -266,25 +345,27 @@ def _advice(pairing: Pairing, stage: Stage, level: int) -> list[str]:
     return advice
 
 
-def _gained(pairing: Pairing, before: Stage) -> str | None:
-    """Trained recall beside what the linear map had, on galleries of like size."""
+def _gained(pairing: Pairing, before: Stage, linear: bool) -> str | None:
+    """Trained recall, and beside it, in galleries of the same size, what the linear map found."""
     earlier = next((p for p in before.pairings if p.streams == pairing.streams), None)
-    if pairing.recall is None or earlier is None or earlier.probe is None:
+    if pairing.recall is None:
         return None
-    now, then = (
-        float(np.mean([way[-1].mean for way in ways]))
-        for ways in (pairing.recall, (earlier.probe.forward, earlier.probe.backward))
-    )
-    last = pairing.recall[0][-1]
-    low = float(np.mean([way[-1].low for way in pairing.recall]))
-    high = float(np.mean([way[-1].high for way in pairing.recall]))
-    if low > then:
-        word, end = "more than", "."
-    elif high < then:
-        word, end = "less than", ": a closed-form method would do better."
-    else:
-        word, end = "about as much as", ": a closed-form method would do."
-    return (
-        f"{' and '.join(pairing.streams)}, trained: {now:.1%} of partners among the first {last.k}, {word} the linear "
-        f"map's {then:.1%}{end}"
-    )
+    now, names = _both(pairing, pairing.recall), " and ".join(pairing.streams)
+    said = f"{names}, trained: {_figures(now)} of partners are {_place(now)}"
+    learnt = any(pairing.at(way).above_chance for way in pairing.recall)
+    if not learnt:
+        said += f". {NOT_ABOVE['below' if now.high < now.chance else 'chance']}"
+    probe = None if earlier is None or earlier.probe is None else (earlier.probe.forward, earlier.probe.backward)
+    if (ways := pairing.linear or probe) is None:
+        return f"{said}."
+    then, where = _both(pairing, ways), "of the same pairs" if pairing.linear else "of held-out training pairs"
+    if linear:
+        return f"{said}. That is a linear map too; the doctor's own, not tuned, finds {_figures(then)} {where}."
+    low, high = difference(now, then)
+    if high < 0:
+        return f"{said}, less than the linear map's {_figures(then)} {where}: a closed-form method would do better."
+    if not learnt:
+        return f"{said}."
+    word = "more than" if low > 0 else "no more and no less, as far as this test can tell, than"
+    end = "." if low > 0 else ": a closed-form method would do."
+    return f"{said}, {word} the linear map's {_figures(then)} {where}{end}"

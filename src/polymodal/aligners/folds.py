@@ -12,6 +12,7 @@ from torch import Tensor
 
 from polymodal.aligners.pairs import Side, pairs
 from polymodal.core.errors import BadData
+from polymodal.metrics import random_order
 
 JUDGED = 1000  # held-out items of a stream that are ranked, at most
 
@@ -62,4 +63,13 @@ def reciprocal_rank(scores: Tensor, together: Tensor) -> float:
         best = value.masked_fill(~mine, -torch.inf).amax(1, keepdim=True)
         before = ((value >= best) & ~mine).sum(1)
         means.append((1.0 / (1 + before[mine.any(1)])).mean())
+    return float(sum(means) / 2)
+
+
+def random_reciprocal_rank(together: Tensor) -> float:
+    """`reciprocal_rank` of scores that say nothing, exactly."""
+    means = []
+    for mine in (together, together.T):
+        relevant = mine.sum(1).numpy()
+        means.append(random_order.reciprocal_rank(relevant[relevant > 0], mine.shape[1]).mean())
     return float(sum(means) / 2)

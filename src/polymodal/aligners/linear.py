@@ -7,11 +7,12 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from polymodal.aligners.base import Aligner
-from polymodal.aligners.folds import judged_items, pair_folds, reciprocal_rank
+from polymodal.aligners.folds import judged_items, pair_folds, random_reciprocal_rank, reciprocal_rank
 from polymodal.aligners.moments import Moments, fold_moments
 from polymodal.aligners.pairs import Side, matches
 from polymodal.core.errors import BadArgument, BadData
@@ -70,6 +71,32 @@ class Found(NamedTuple):
     weights: Tensor
 
 
+class Span(NamedTuple):
+    """Where fewer items than numbers lie: their `mean` [D] and the directions in which they vary, `basis` [D, r].
+
+    A map found from covariances needs no other: in the rest of the space they are zero, and so is the map. `Linear`
+    therefore works in r dimensions, fewer than there are items.
+    """
+
+    mean: Tensor
+    basis: Tensor
+
+    @classmethod
+    def of(cls, vectors: Tensor) -> Span:
+        mean = vectors.double().mean(0)
+        _, sizes, directions = torch.linalg.svd(vectors.double() - mean, full_matrices=False)
+        kept = sizes > sizes.max() * vectors.shape[1] * torch.finfo(sizes.dtype).eps
+        return cls(mean, directions[kept].T)
+
+    def within(self, vectors: Tensor) -> Tensor:
+        """[N, r]"""
+        return (vectors.double() - self.mean) @ self.basis
+
+    def back(self, mean: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
+        """A mean [r] and a map [r, keep] of the span as those of the whole space, [D] and [D, keep]."""
+        return self.mean + self.basis @ mean, self.basis @ columns
+
+
 class Linear(Aligner):
     """An affine map a stream. An author writes `solutions`, and `most`: how many dimensions the method can give.
 
@@ -103,6 +130,10 @@ class Linear(Aligner):
         self.maps = Named({name: Affine(width, dim, length=length) for name, width in self.widths.items()})
 
     @property
+    def linear(self) -> bool:
+        return True
+
+    @property
     def most(self) -> int:
         """The most dimensions that the method gives within `dim`."""
         return min(self.dim, *self.widths.values())
@@ -119,6 +150,8 @@ class Linear(Aligner):
     def fit(self, sides: Mapping[str, Side], *, seed: int = 0) -> list[str]:
         """Find the maps. Returns what was chosen, in words. Raises `BadData` for too few pairs or broken vectors."""
         sides = self._checked(sides)
+        spans = {n: Span.of(s.vectors) for n, s in sides.items() if self.shrinks and len(s) < self.widths[n]}
+        sides = {n: Side(spans[n].within(s.vectors), s.rows) if n in spans else s for n, s in sides.items()}
         searched = self.keep == "cv" or (self.shrinks and self.shrinkage == "cv")
         count = FOLDS if searched else 1
         folds = pair_folds(sides, count, seed)
@@ -131,15 +164,20 @@ class Linear(Aligner):
         choice = Choice(shrinkages[0], keeps[0])
         if searched:
             scores: dict[Choice, float] = {}
+            chance = 0.0
             for number, held_out in enumerate(moments):
-                for tried, solution in self.solutions(whole - held_out, shrinkages, keeps):
-                    judged = self._judged(solution, whole - held_out, sides, {n: f == number for n, f in folds.items()})
-                    scores[tried] = scores.get(tried, 0.0) + judged / count
+                rest, held = whole - held_out, _held_out(sides, moments[number].linked, folds, number)
+                chance += sum(random_reciprocal_rank(together) for *_, together in held) / max(len(held), 1) / count
+                for tried, solution in self.solutions(rest, shrinkages, keeps):
+                    scores[tried] = scores.get(tried, 0.0) + self._judged(solution, rest, sides, held) / count
             choice = max(scores, key=lambda tried: (round(scores[tried], 6), tried.shrinkage, -tried.keep))
-            self.told.append(self._chosen(choice, scores[choice]))
+            self.told.append(self._chosen(choice, scores[choice], chance))
         ((_, solution),) = self.solutions(whole, choice[:1], choice[1:])
         for name in self.names:
-            self.maps[name].set(whole.mean(name), self.embedded(name, solution))  # type: ignore[operator]
+            mean, columns = whole.mean(name), self.embedded(name, solution)
+            if name in spans:
+                mean, columns = spans[name].back(mean, columns)
+            self.maps[name].set(mean, columns)  # type: ignore[operator]
         self.remember(solution)
         if self.most < self.dim:
             self.told.append(
@@ -170,17 +208,12 @@ class Linear(Aligner):
             return [0.0], keeps
         return (list(SHRINKAGES) if self.shrinkage == "cv" else [float(self.shrinkage)]), keeps
 
-    def _judged(
-        self, solution: Found, moments: Moments, sides: Mapping[str, Side], inside: Mapping[str, object]
-    ) -> float:
+    def _judged(self, solution: Found, moments: Moments, sides: Mapping[str, Side], held: Sequence[HeldOut]) -> float:
         """How well held-out pairs find each other, a mean over the pairs of streams."""
         scores = []
-        for a, b in moments.linked:
-            i, j = judged_items(sides[a], sides[b], inside[a])  # type: ignore[arg-type]
-            if not len(i):
-                continue
+        for a, i, b, j, together in held:
             left, right = (self._embed(n, sides[n].vectors[rows], solution, moments) for n, rows in ((a, i), (b, j)))
-            scores.append(reciprocal_rank(left @ right.T, matches(sides[a].rows[i], sides[b].rows[j])))
+            scores.append(reciprocal_rank(left @ right.T, together))
         return sum(scores) / len(scores) if scores else 0.0
 
     def _embed(self, name: str, vectors: Tensor, solution: Found, moments: Moments) -> Tensor:
@@ -198,23 +231,39 @@ class Linear(Aligner):
                 raise BadData(f"Some vectors of {name!r} are not finite: what made them read a broken value.")
         return {name: sides[name] for name in self.names}
 
-    def _chosen(self, choice: Choice, score: float) -> str:
+    def _chosen(self, choice: Choice, score: float, chance: float) -> str:
         parts = [f"shrinkage {choice.shrinkage:g}"] if self.shrinks else []
         parts.append(f"{choice.keep} dimensions")
-        return f"{' and '.join(parts)}: the best of {FOLDS}-fold cross-validation, mean reciprocal rank {score:.3f}."
+        return (
+            f"{' and '.join(parts)}: the best of {FOLDS}-fold cross-validation, mean reciprocal rank {score:.3f}, "
+            f"by chance {chance:.3f}."
+        )
 
 
-def whitener(values: Tensor, vectors: Tensor, shrinkage: float) -> Tensor:
+HeldOut = tuple[str, Tensor, str, Tensor, Tensor]  # a stream and numbers of its items, another; who belong together
+
+
+def _held_out(
+    sides: Mapping[str, Side], linked: Sequence[tuple[str, str]], folds: Mapping[str, np.ndarray], number: int
+) -> list[HeldOut]:
+    """The items of a fold by which the others' solution is judged, for every pair of streams that has some."""
+    held = []
+    for a, b in linked:
+        i, j = judged_items(sides[a], sides[b], folds[a] == number)
+        if len(i):
+            held.append((a, i, b, j, matches(sides[a].rows[i], sides[b].rows[j])))
+    return held
+
+
+def whitener(values: Tensor, vectors: Tensor, shrinkage: float, width: int) -> Tensor:
     """S [D, r] with Sᵀ C S = 1, from the eigenvalues and eigenvectors of a covariance; C is shrunk towards its mean
-    variance: (1 - γ) C + γ tr(C)/D. Directions without variance are left out, so r can be below D."""
-    shrunk = (1 - shrinkage) * values.clamp(min=0) + shrinkage * values.mean()
-    kept = shrunk > shrunk.max() * len(values) * torch.finfo(values.dtype).eps
+    variance: (1 - γ) C + γ tr(C)/width. Directions without variance are left out, so r can be below D; nothing is lost,
+    for they have no covariance with anything. `width` is that of the stream, which may vary in D directions only."""
+    shrunk = (1 - shrinkage) * values.clamp(min=0) + shrinkage * values.sum() / width
+    kept = values > values.max() * len(values) * torch.finfo(values.dtype).eps
     return vectors[:, kept] * shrunk[kept].rsqrt()
 
 
 def principal(covariance: Tensor, keep: int) -> Tensor:
-    """[D, keep]: the directions of most variance; the identity, padded with zero columns, where none is left out."""
-    width = len(covariance)
-    if keep >= width:
-        return torch.eye(width, keep, dtype=covariance.dtype)
+    """[D, keep]: the directions of most variance."""
     return torch.linalg.eigh(covariance)[1][:, -keep:].flip(1)

@@ -35,8 +35,9 @@ class Procrustes(Linear):
     def solutions(
         self, moments: Moments, shrinkages: Sequence[float], keeps: Sequence[int]
     ) -> Iterator[tuple[Choice, Found]]:
+        principals = {n: principal(moments.covariance(n), min(max(keeps), self.widths[n])) for n in self.names}
         for keep in keeps:
-            bases = {name: principal(moments.covariance(name), keep) for name in self.names}
+            bases = {n: p[:, :keep] if keep < len(p) else torch.eye(len(p), keep).to(p) for n, p in principals.items()}
             between = {
                 (a, b): bases[a].T @ moments.between(a, b) @ bases[b] for a in self.names for b in self.names if a != b
             }
@@ -82,7 +83,9 @@ class Ridge(Linear):
         basis = torch.linalg.eigh(moments.covariance(self.anchor))[1].flip(1)
         eigen = {name: torch.linalg.eigh(moments.covariance(name)) for name in others}
         for shrinkage in shrinkages:
-            whiteners = {name: whitener(eigen[name][0], eigen[name][1], shrinkage) for name in others}
+            whiteners = {
+                name: whitener(eigen[name][0], eigen[name][1], shrinkage, self.widths[name]) for name in others
+            }
             maps = {name: w @ (w.T @ moments.between(name, self.anchor) @ basis) for name, w in whiteners.items()}
             maps[self.anchor] = basis
             for keep in keeps:

@@ -57,10 +57,9 @@ def _pairing(pairing: Pairing) -> list[str]:
     if (probe := pairing.probe) is not None:
         source = f"linear map, {probe.folds} folds of {probe.pairs:,} pairs"
         lines += [_recalls(f"{a} finds {b}", probe.forward, source), _recalls(f"{b} finds {a}", probe.backward, source)]
-    if pairing.recall is not None:
-        lines += [
-            _recalls(f"{x} finds {y}", way, "shared space") for (x, y), way in zip(((a, b), (b, a)), pairing.recall)
-        ]
+    for ways, source in ((pairing.recall, "shared space"), (pairing.linear, "linear map, the same pairs")):
+        if ways is not None:
+            lines += [_recalls(f"{x} finds {y}", way, source) for (x, y), way in zip(((a, b), (b, a)), ways)]
     if (g := pairing.gap) is not None:
         lines.append(
             f"    gap {g.total:.3f} = centroid {g.centroid:.3f} + spread {g.spread:.3f} (in one cloud {g.null:.3f}); "
@@ -71,4 +70,4 @@ def _pairing(pairing: Pairing) -> list[str]:
 
 def _recalls(what: str, way: tuple[Recall, ...], source: str) -> str:
     each = ", ".join(f"@{r.k} {r.mean:.1%} ({r.low:.1%} to {r.high:.1%}, chance {r.chance:.1%})" for r in way)
-    return f"    {what}: recall {each} [{source}]"
+    return f"    {what} among {way[0].gallery}: recall {each} [{source}]"

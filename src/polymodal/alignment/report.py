@@ -11,8 +11,9 @@ import numpy as np
 from polymodal.aligners.pairs import matches
 from polymodal.alignment.items import Chosen, Tower
 from polymodal.alignment.plan import AlignPlan
-from polymodal.alignment.train import both_ways
+from polymodal.alignment.train import linked_ways
 from polymodal.core.errors import BadCell
+from polymodal.evaluation.retrieval import retrieval_ranks
 from polymodal.inference.space import Space
 from polymodal.report import align_page
 from polymodal.report.cards import cell_card
@@ -45,20 +46,24 @@ def write_align_report(
 
     shown = []
     draw = np.random.default_rng(plan.config.seed)
-    for query, corpus in both_ways(plan.streams):
+    for query, corpus in linked_ways(test, "test"):
         asked = np.sort(draw.permutation(len(test[query]))[: plan.config.queries])
         together = matches(test[query].rows[asked], test[corpus].rows).numpy()
+        first = {}
+        if together.any():
+            ranks = retrieval_ranks(vectors[query][asked], vectors[corpus], together.__getitem__)
+            first = dict(zip(asked[ranks.query].tolist(), ranks.first.tolist()))
         queries = []
-        for item, right in zip(asked, together):
+        for item, right in zip(asked.tolist(), together):
             scores = vectors[corpus] @ vectors[query][item]
-            order = np.argsort(-scores, kind="stable")
-            places = np.flatnonzero(right[order])
+            order = np.lexsort((right, -scores.round(6)))  # what does not belong to it goes first among equals
             hits = [
                 {"id": name(corpus, i), "right": bool(right[i]), "score": float(scores[i]), "cells": [card(corpus, i)]}
                 for i in order[:TOP]
             ]
-            rank = int(places[0]) + 1 if len(places) else 0
-            queries.append({"id": name(query, item), "rank": rank, "cells": [card(query, item)], "found": hits})
+            queries.append(
+                {"id": name(query, item), "rank": first.get(item, 0), "cells": [card(query, item)], "found": hits}
+            )
         shown.append({"query": query, "corpus": corpus, "queries": queries})
     path.write_text(align_page.render(metrics, shown, curve), encoding="utf-8")
     return path

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from polymodal.alignment.items import Chosen, Tower, sides
 from polymodal.alignment.layers import is_open, resolve_layers
 from polymodal.alignment.plan import AlignPlan, plan_align
 from polymodal.alignment.report import write_align_report
-from polymodal.alignment.train import JUDGED, AlignTraining, both_ways, embed_items, recall
+from polymodal.alignment.train import JUDGED, AlignTraining, embed_items, linked_ways, recall
 from polymodal.core.errors import BadData
 from polymodal.core.files import read_json, write_json, writing
 from polymodal.core.registry import label
@@ -31,8 +31,9 @@ from polymodal.data.storage.dataset import Dataset, process_table
 from polymodal.data.storage.store import Store, default_store
 from polymodal.data.tables.source import Problem
 from polymodal.encoders.base import Encoder
-from polymodal.evaluation.retrieval import retrieval_ranks
+from polymodal.evaluation.retrieval import Evidence, evidence, retrieval_ranks
 from polymodal.inference.space import Space
+from polymodal.metrics.random_order import NOT_ABOVE
 from polymodal.models.build import build_encoder, parameters
 from polymodal.process import PROCESSORS
 from polymodal.process.base import Processor
@@ -51,8 +52,12 @@ class Aligned:
         self.space = space or Space.load(self.folder, trust=trust)
 
     def __repr__(self) -> str:
-        ways = "; ".join(f"{way} R@1 {scores['recall@1']['mean']:.1%}" for way, scores in self.metrics["test"].items())
-        return f"Aligned({str(self.folder)!r}: {ways})"
+        ways = []
+        for way, scores in self.metrics["test"].items():
+            first = scores["recall@1"]
+            chance = f" (chance {first['chance']:.1%})" if "chance" in first else ""  # runs of before have none
+            ways.append(f"{way} R@1 {first['mean']:.1%}{chance}")
+        return f"Aligned({str(self.folder)!r}: {'; '.join(ways)})"
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -274,10 +279,14 @@ class _Session:
         for part in (aligner, *self.encoders.values()):
             part.cpu()
         scores: dict[str, Any] = {}
-        for a, b in both_ways(plan.streams):
+        evident: dict[str, Evidence] = {}
+        for a, b in linked_ways(test, "test"):
+            way = f"{a} to {b}"
             ranks = retrieval_ranks(vectors[a], vectors[b], (test[a].rows, test[b].rows))
             intervals = ranks.intervals(groups=test[a].rows[:, 0].numpy(), seed=plan.config.seed)
-            scores[f"{a} to {b}"] = {name: vars(interval) for name, interval in intervals.items()}
+            chance = ranks.chance()
+            scores[way] = {name: {**vars(interval), "chance": chance[name]} for name, interval in intervals.items()}
+            evident[way] = evidence(ranks, intervals, len(test[a]))
         space = Space(
             plan.schema, plan.processors, self.processors, plan.encoders, self.encoders, plan.method, aligner,
             plan.config.width,
@@ -298,9 +307,10 @@ class _Session:
             "valid": max(curve["valid"]),
             "epochs": len(curve["epoch"]),
             "test": scores,
+            "evidence": {way: asdict(one) for way, one in evident.items()},
             "speed": self._speed(chosen["train"], curve),
             "set_aside": len(self.problems),
-            "doctor": self._doctor(towers, chosen, vectors),
+            "doctor": self._doctor(towers, chosen, vectors, aligner.linear),
             "notes": self.notes,
             "timings": self.timings,
             "environment": environment(),
@@ -308,8 +318,12 @@ class _Session:
         write_json(self.folder / "metrics.json", metrics)
         write_align_report(self.folder / "report.html", plan, space, towers, test, vectors, metrics, curve)
         for way, values in scores.items():
-            shown = ", ".join(f"R@{k} {values[f'recall@{k}']['mean']:.1%}" for k in (1, 5, 10))
-            self.progress.say(f"{way}: {shown}")
+            shown = ", ".join(
+                f"R@{k} {values[f'recall@{k}']['mean']:.1%} (chance {values[f'recall@{k}']['chance']:.1%})"
+                for k in (1, 5, 10)
+            )
+            unsaid = "" if evident[way].verdict == "above" else f". {NOT_ABOVE[evident[way].verdict]}"
+            self.progress.say(f"{way}: {shown}{unsaid}")
         return Aligned(self.folder, space)
 
     def _speed(self, train: Mapping[str, Chosen], curve: Mapping[str, list[float]]) -> dict[str, float] | None:
@@ -330,13 +344,15 @@ class _Session:
         towers: Mapping[str, Tower],
         chosen: Mapping[str, Mapping[str, Chosen]],
         vectors: Mapping[str, np.ndarray],
+        linear: bool,
     ) -> dict[str, Any] | None:
         """What the alignment doctor says of stored vectors of training rows before, and of test vectors after."""
         if not all(tower.stored for tower in towers.values()):
             return None
         stage = self.progress.stage("diagnosing", 1)
         after = {name: Side(torch.from_numpy(v), chosen["test"][name].rows) for name, v in vectors.items()}
-        diagnosis = examine(sides(towers, chosen["train"]), after, seed=self.plan.config.seed)
+        before, unseen = (sides(towers, chosen[part]) for part in ("train", "test"))
+        diagnosis = examine(before, after, unseen=unseen, linear=linear, seed=self.plan.config.seed)
         self._timed("diagnosing", stage.end(diagnosis.verdict))
         return diagnosis.to_json()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from polymodal.aligners.base import Aligner
+from polymodal.aligners.pairs import pairs
 from polymodal.alignment.items import Chosen, Tower
 from polymodal.config import Training
-from polymodal.core.errors import BadArgument
+from polymodal.core.errors import BadArgument, BadData
 from polymodal.core.types import Tokens
 from polymodal.evaluation.retrieval import retrieval_metrics
 from polymodal.nn.layers.named import Named
@@ -141,12 +142,21 @@ def recall(aligner: Aligner, towers: Mapping[str, Tower], chosen: Mapping[str, C
     """The mean of recall@1, 5 and 10 over both ways between all pairs of streams: what epochs are chosen by."""
     vectors = {name: embed_items(aligner, towers[name], chosen[name]) for name in towers}
     recalls: list[float] = []
-    for a, b in both_ways(list(towers)):
+    for a, b in linked_ways(chosen, "valid"):
         scores = retrieval_metrics(vectors[a], vectors[b], (chosen[a].rows, chosen[b].rows))
         recalls += [scores[f"recall@{k}"] for k in (1, 5, 10)]
     return float(np.mean(recalls))
 
 
-def both_ways(names: Sequence[str]) -> list[tuple[str, str]]:
-    """Every ordered pair of streams: the one that asks, the one that is searched."""
-    return [way for a, b in combinations(names, 2) for way in ((a, b), (b, a))]
+def linked_ways(chosen: Mapping[str, Chosen], part: str) -> list[tuple[str, str]]:
+    """Every ordered pair of streams that have items of a common row in this part: the one that asks, the one searched.
+
+    Raises `BadData` when there is none.
+    """
+    linked = [(a, b) for a, b in combinations(chosen, 2) if len(pairs(chosen[a].rows, chosen[b].rows)[0])]
+    if not linked:
+        raise BadData(
+            f"No {part} row has usable cells of two streams of {', '.join(chosen)}, so nothing can be judged by them. "
+            "Give more rows, or rows in which both are filled in."
+        )
+    return [way for a, b in linked for way in ((a, b), (b, a))]

@@ -122,13 +122,16 @@ def classify(
     by: By = None,
     template: Annotated[list[str] | None, typer.Option(help="A sentence with {} for the name; repeat it.")] = None,
     target: Annotated[str | None, typer.Option("--target", "-t", help="Column of labels, to tell accuracy.")] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="Other rows with labels in --target, to decide which rows are answered.")
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="CSV, TSV, JSONL or Parquet of the labels.")] = None,
     keep: Keep = None,
     trust: Trust = None,
     device: DeviceOption = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Name the class of every row from class names alone, without training."""
+    """Name the class of rows from class names alone, without training; of those that can be told from the second."""
     from polymodal.data.tables.write import check_writable, write_columns
     from polymodal.retrieval.classify import classify as run_classify
 
@@ -145,21 +148,33 @@ def classify(
         by=by,
         templates=template or None,
         target=target,
+        calibration=calibration,
         trust=trust or (),
         device=device,
     )
     say_counts(classified.read, classified.problems, "classified", others="set aside", complete=INSPECT)
+    answered = int(classified.answered.sum())
+    say([*classified.notes, f"{answered:,} of {classified.read:,} rows answered. {classified.rule}"])
+    columns = classified.columns(keep=read_keep(keep, classified.table.columns))
     if out is not None:
-        write_columns(classified.columns(keep=read_keep(keep, classified.table.columns)), out)
+        write_columns(columns, out)
         say([f"{classified.read:,} rows written to {out}"])
     if as_json:
         show_result(classified.to_json())
     elif classified.accuracy is not None:
-        a = classified.accuracy
-        print(f"accuracy {a.mean:.3f} ({a.low:.3f} to {a.high:.3f}); the commonest class alone {classified.chance:.3f}")
+        sure = "" if classified.sure is None else f"; of answered rows {_interval(classified.sure)}"
+        print(
+            f"accuracy {_interval(classified.accuracy)} of the nearest class{sure}; the commonest class alone "
+            f"{classified.chance:.3f}"
+        )
     elif out is None:
-        for identifier, label in zip(classified.ids, classified.labels):
-            print(f"{identifier}\t{label if label is not None else ''}")
+        for row in [list(columns), *zip(*columns.values())]:
+            print("\t".join("" if v is None else f"{v:.4f}" if isinstance(v, float) else str(v) for v in row))
+
+
+def _interval(score: Any) -> str:
+    ends = f"{score.low:.3f} to {score.high:.3f}" if score.low == score.low else "one row has no interval"
+    return f"{score.mean:.3f} ({ends})"
 
 
 def _names(streams: str | None) -> list[str] | None:

@@ -5,6 +5,7 @@ query's recall@k is 1 if any relevant item is among the first k, the convention 
 2015); its average precision counts every relevant item (Manning, Raghavan & Schuetze 2008, section 8.4); its rank is
 that of the first relevant one. Ties count against us: an irrelevant item of an equal score stands before the relevant
 one, so that a space which has collapsed to a point finds nothing. Queries without a relevant item are not judged.
+What a random order would find depends on how many items belong to each query: `Ranks.chance` says it exactly.
 
 Both directions are two calls with the sides exchanged. Scores are computed a block of queries at a time and thrown
 away, so that 100,000 queries against 100,000 items need no more than `BLOCK` scores at once.
@@ -12,7 +13,7 @@ away, so that 100,000 queries against 100,000 items need no more than `BLOCK` sc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ import numpy as np
 
 from polymodal.core.errors import BadArgument, BadData
 from polymodal.evaluation.statistics import Interval, bootstrap
+from polymodal.metrics import random_order
 from polymodal.metrics.counts import medians
 from polymodal.metrics.values import Values
 
@@ -32,16 +34,24 @@ Relevant = Callable[[np.ndarray], np.ndarray] | tuple[Any, Any]
 @dataclass(frozen=True, eq=False)
 class Ranks:
     """What each judged query found: `query` [Q] its number, `first` [Q] the rank (from 1) of the first relevant item,
-    `precision` [Q] its average precision."""
+    `precision` [Q] its average precision, `relevant` [Q] how many of the `corpus` items are."""
 
     query: np.ndarray
     first: np.ndarray
     precision: np.ndarray
+    relevant: np.ndarray
+    corpus: int
 
     def metrics(self, k: Sequence[int] = (1, 5, 10)) -> dict[str, float]:
         """`recall@k` for each k, `map`, `median_rank`."""
         recalls = {f"recall@{n}": float((self.first <= n).mean()) for n in k}
         return {**recalls, "map": float(self.precision.mean()), "median_rank": float(np.median(self.first))}
+
+    def chance(self, k: Sequence[int] = (1, 5, 10)) -> dict[str, float]:
+        """The same of a random order of the corpus: the mean over queries, exactly (see `metrics.random_order`)."""
+        recalls = {f"recall@{n}": float(random_order.recall(self.relevant, self.corpus, n).mean()) for n in k}
+        precision = float(random_order.average_precision(self.relevant, self.corpus).mean())
+        return {**recalls, "map": precision, "median_rank": random_order.median_rank(self.relevant, self.corpus)}
 
     def intervals(
         self, k: Sequence[int] = (1, 5, 10), *, groups: np.ndarray | None = None, seed: int = 0, level: float = 0.95
@@ -99,11 +109,35 @@ def retrieval_ranks(queries: Any, corpus: Any, relevant: Relevant, *, chunk: int
             block = asked[numbers[begin : begin + step]]
             slack = tie * np.linalg.norm(block, axis=1)
             for i, row in enumerate(block @ items.T, start=begin):
-                judged.append((numbers[i], *_judged(row, chosen[starts[i] : starts[i + 1]], slack[i - begin])))
+                wanted = chosen[starts[i] : starts[i + 1]]
+                judged.append((numbers[i], *_judged(row, wanted, slack[i - begin]), len(wanted)))
     if not judged:
         raise BadData(f"None of {len(asked)} queries has a relevant item among {len(items)}; nothing can be judged.")
-    query, first, precision = map(np.array, zip(*judged))
-    return Ranks(query, first, precision)
+    query, first, precision, relevant_items = map(np.array, zip(*judged))
+    return Ranks(query, first, precision, relevant_items, len(items))
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a test says of recall@k: whether it lies `above` chance, `below`, or chance lies inside its interval or
+    there is none (`chance`). `spread` is where recall@k of as many queries lies in 95 % of random orders."""
+
+    k: int
+    verdict: str
+    chance: float
+    spread: tuple[float, float]
+    queries: int
+    unjudged: int
+    corpus: int
+
+
+def evidence(ranks: Ranks, intervals: Mapping[str, Interval], asked: int) -> Evidence:
+    """Of recall@5, or @1 where five are a large part of the corpus; `asked` is the number of queries, judged or not."""
+    k = 5 if ranks.chance((5,))["recall@5"] <= 0.5 else 1
+    chance, found = ranks.chance((k,))[f"recall@{k}"], intervals[f"recall@{k}"]
+    verdict = random_order.against(chance, found.low, found.high)
+    spread = random_order.recall_spread(ranks.relevant, ranks.corpus, k)
+    return Evidence(k, verdict, chance, spread, len(ranks.query), asked - len(ranks.query), ranks.corpus)
 
 
 def _judged(scores: np.ndarray, chosen: np.ndarray, slack: float) -> tuple[int, float]:

@@ -27,6 +27,7 @@ from polymodal.data.tables.source import Problem, Table
 from polymodal.encoders.base import Encoder
 from polymodal.inference.bundle import opened
 from polymodal.inference.predictor import under
+from polymodal.metrics.random_order import NOT_ABOVE
 from polymodal.models.build import build_encoder
 from polymodal.nn.layers.named import module_name
 from polymodal.nn.place import device_of_module, in_use
@@ -213,6 +214,18 @@ def load_space(folder: str | Path, *, trust: str | Sequence[str] = (), device: s
     one with parts that are neither catalogued nor trusted, `BadArgument` where there is no such device.
     """
     return Space.load(folder, trust=trust).to(device_of(device))
+
+
+def evidence_of(folder: str | Path | None, query: str, corpus: str) -> dict[str, Any] | None:
+    """What the run's own test says of queries of one stream among items of another (`evaluation.retrieval.Evidence`);
+    None where it says nothing, as runs made before there was any do."""
+    path = None if folder is None else Path(folder) / "metrics.json"
+    if path is None or not path.exists():
+        return None
+    metrics = read_json(path)
+    told = metrics.get("evidence") if isinstance(metrics, dict) else None
+    said = told.get(f"{query} to {corpus}") if isinstance(told, dict) else None
+    return said if isinstance(said, dict) and said.get("verdict") in ("above", *NOT_ABOVE) else None
 
 
 def _single(field: Field) -> Field:

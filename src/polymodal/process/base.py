@@ -66,6 +66,13 @@ class Processor(ABC):
         source = torch.where(swap, order, torch.arange(rows))
         return {name: value[source] for name, value in inputs.items()}
 
+    def strange(self, text: str) -> list[str]:
+        """Words of a text that hardly stood in what this learned from, as far as its vocabulary tells. Default: none.
+
+        Asked of the names of classes, whose script or language the stream may not know.
+        """
+        return []
+
     def show(self, cell: Decoded) -> dict[str, Any]:
         """How a report shows a decoded cell: {"kind": …} of any kind that has a card, and what this card draws.
 

@@ -16,7 +16,7 @@ from polymodal.nn.hub import load_pretrained
 from polymodal.process.audio import AudioProcessor
 from polymodal.process.base import Processor
 from polymodal.process.image import ImageProcessor
-from polymodal.process.text import TextProcessor
+from polymodal.process.text import TextProcessor, strange_words
 
 
 class PretrainedTextProcessor(Processor):
@@ -86,6 +86,15 @@ class PretrainedTextProcessor(Processor):
         drawn = pool[torch.randint(len(pool), ids.shape, generator=generator)]
         hit = (torch.rand(ids.shape, generator=generator) < level) & real
         return {**inputs, "ids": torch.where(hit, drawn, ids)}
+
+    def strange(self, text: str) -> list[str]:
+        """Words with a token that stands for everything unknown, or a letter that is spelt in bytes."""
+        text = f"a {text}"
+        encoded = self.tokenizer(text, return_offsets_mapping=True)
+        unknown = [token == self.tokenizer.unk_token_id for token in encoded["input_ids"]]
+        if self.tokenizer.unk_token_id in (self.tokenizer.eos_token_id, self.tokenizer.pad_token_id):
+            unknown = []  # one token for all of these, as in GPT-2 and CLIP, whose words are never unknown
+        return strange_words(text, encoded.word_ids(), encoded["offset_mapping"], unknown=unknown)
 
     def show(self, cell: str) -> dict[str, Any]:
         return {"kind": "text", "text": cell}

@@ -117,6 +117,14 @@ class TextProcessor(Processor):
         hit = (torch.rand(ids.shape, generator=generator) < level) & (ids != 0)
         return {**inputs, "ids": torch.where(hit, drawn, ids)}
 
+    def strange(self, text: str) -> list[str]:
+        """Words with a letter that is spelt in bytes; of subwords also those in several pieces: every word that stood
+        twice in the training texts became one, as long as there was room."""
+        text = f"a {text}"  # after a blank, words are spelt as within a sentence
+        encoding = self._encode(text)
+        found = strange_words(text, encoding.word_ids, encoding.offsets, whole=self.level_ == "subwords")
+        return [word for word in found if len(self._encode(word).ids) > 1]  # nor whole at the beginning of one
+
     def show(self, cell: str) -> dict[str, Any]:
         return {"kind": "text", "text": cell}
 
@@ -188,6 +196,24 @@ def choose_level(texts: Sequence[str]) -> str:
 def _deletions(word: str) -> set[str]:
     """The word and what is left when one character is dropped: two words one edit apart share such a form."""
     return {word, *(word[:i] + word[i + 1 :] for i in range(len(word)))}
+
+
+def strange_words(
+    text: str, words: Sequence[int | None], spans: Sequence[tuple[int, int]], *, whole: bool = False,
+    unknown: Sequence[bool] = (),
+) -> list[str]:  # fmt: skip
+    """Words of a text after its first, by the word and the span of each token, that have a letter of several tokens
+    (its bytes) or a token that is `unknown`; if they should be `whole`, also those of several tokens."""
+    by_word: dict[int, list[int]] = {}
+    for place, word in enumerate(words):
+        if word is not None:
+            by_word.setdefault(word, []).append(place)
+    found = []
+    for places in list(by_word.values())[1:]:
+        ends = [tuple(spans[i]) for i in places]
+        if len(set(ends)) < len(ends) or (whole and len(ends) > 1) or any(unknown[i] for i in places if unknown):
+            found.append(text[ends[0][0] : ends[-1][1]].strip())
+    return found
 
 
 def _words(ids: Sequence[int | None]) -> list[int]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from polymodal.metrics.random_order import NOT_ABOVE
 from polymodal.report.doctor_chart import doctor
 from polymodal.report.page import cards, page
 from polymodal.report.sections import model, run
-from polymodal.report.wording import clean, count, duration, joined, plain, share
+from polymodal.report.wording import clean, count, duration, is_number, joined, plain, share
 
 COLUMNS = {"recall@1": "R@1", "recall@5": "R@5", "recall@10": "R@10", "map": "mAP", "median_rank": "median rank"}
 
@@ -21,8 +22,7 @@ def render(metrics: Mapping[str, Any], shown: Sequence[Mapping[str, Any]], curve
     `found`, whose dicts have `id`, `right`, `score` and `cells` (see `evaluate.media.cell_card`). `doctor` in
     `metrics`, the alignment doctor's diagnosis, is shown where it is given.
     """
-    items = metrics["items"]["test"]
-    ways = [_way(way, values, items) for way, values in metrics["test"].items()]
+    ways = [_way(way, values, metrics["evidence"][way]) for way, values in metrics["test"].items()]
     curves = [{"name": metrics["method"], "stage": "align", "train": curve["loss"], **curve}] if curve["epoch"] else []
     return page(
         "align.html.j2",
@@ -48,42 +48,76 @@ def _doctor(given: Mapping[str, Any] | None) -> dict[str, Any] | None:
     words = {"go": "These streams can be aligned.", "doubtful": "Something connects these streams, but little.",
              "no-go": "As they are, these streams cannot be aligned."}  # fmt: skip
     verdict = words.get(given["verdict"], given["verdict"])
-    return {"verdict": verdict, "reasons": given["reasons"], "advice": given["advice"], "chart": doctor(given)}
+    return {"verdict": verdict, "reasons": given["reasons"], "advice": given["advice"], "chart": doctor(given),
+            "narrow": doctor(given, narrow=True)}  # fmt: skip
 
 
-def _way(way: str, values: Mapping[str, Mapping[str, float]], items: Mapping[str, int]) -> dict[str, Any]:
+def _way(way: str, values: Mapping[str, Mapping[str, float]], evidence: Mapping[str, Any]) -> dict[str, Any]:
     query, corpus = way.split(" to ", 1)
     cells = []
     for name in COLUMNS:
-        interval = values[name]
-        rank = name == "median_rank"
-        ends = [plain(interval[end], 1) if rank else share(interval[end]) for end in ("low", "high")]
-        text = plain(interval["mean"], 1) if rank else share(interval["mean"])
-        cells.append({"text": text, "value": interval["mean"], "interval": f"{ends[0]} – {ends[1]}"})
-    return {
-        "query": clean(query), "corpus": clean(corpus), "queries": count(items[query]),
-        "searched": count(items[corpus]), "cells": cells,
-    }  # fmt: skip
+        write = _rank if name == "median_rank" else share
+        text, low, high, chance = (write(values[name][part]) for part in ("mean", "low", "high", "chance"))
+        cells.append(
+            {"text": text, "value": values[name]["mean"], "interval": f"{low} – {high}", "chance": f"chance {chance}"}
+        )
+    asked = f"{_queries(evidence['queries'])} among {count(evidence['corpus'])}"
+    return {"query": clean(query), "corpus": clean(corpus), "asked": asked, "cells": cells}
+
+
+def _queries(number: int) -> str:
+    return f"{count(number)} {'query' if number == 1 else 'queries'}"
+
+
+def _rank(value: Any) -> str:
+    return plain(value, 1)
 
 
 def _headline(metrics: Mapping[str, Any]) -> str:
-    way, values = next(iter(metrics["test"].items()))
-    query, corpus = way.split(" to ", 1)
-    among = metrics["items"]["test"][corpus]
-    return (
-        f"{share(values['recall@5']['mean'])} of {clean(query)} queries find what belongs to them among the first five "
-        f"of {count(among)} in {clean(corpus)}."
-    )
+    """What the first way found that found more than chance, or that none did."""
+    for way, e in metrics["evidence"].items():
+        if e["verdict"] == "above":
+            query, corpus = map(clean, way.split(" to ", 1))
+            first = "first" if e["k"] == 1 else f"among the first {e['k']}"
+            return (
+                f"{share(metrics['test'][way][_recall(e)]['mean'])} of {query} queries find what belongs to them "
+                f"{first} of {count(e['corpus'])} in {corpus}; by chance {share(e['chance'])} would."
+            )
+    below = any(e["verdict"] == "below" for e in metrics["evidence"].values())
+    return f"{NOT_ABOVE['below' if below else 'chance']}."
+
+
+def _recall(evidence: Mapping[str, Any]) -> str:
+    return f"recall@{evidence['k']}"
 
 
 def _sentences(metrics: Mapping[str, Any]) -> list[str]:
-    rows, items = metrics["rows"], metrics["items"]["test"]
-    chance = [5 / max(items[way.split(" to ", 1)[1]], 1) for way in metrics["test"]]
-    return [
-        f"By chance it would be about {share(min(1.0, chance[0]))}, more where several belong to one query.",
-        f"Learned from {count(rows['train'])} rows, chosen by {count(rows['valid'])}, and measured on "
-        f"{count(rows['test'])}.",
-    ]
+    rows, evidence = metrics["rows"], metrics["evidence"]
+    sentences = [_against_chance(way, metrics["test"][way][_recall(e)], e) for way, e in evidence.items()]
+    if len({e["verdict"] for e in evidence.values()}) > 1:  # else the headline says it of all
+        sentences = [
+            said if e["verdict"] == "above" else f"{said} {NOT_ABOVE[e['verdict']]}."
+            for said, e in zip(sentences, evidence.values())
+        ]
+    for way, e in evidence.items():
+        if e["unjudged"]:
+            query, corpus = map(clean, way.split(" to ", 1))
+            sentences.append(f"To {_queries(e['unjudged'])} of {query} nothing in {corpus} belongs: they do not count.")
+    learned = f"Learned from {count(rows['train'])} rows, chosen by {count(rows['valid'])}"
+    return [*sentences, f"{learned}, and measured on {count(rows['test'])}."]
+
+
+def _against_chance(way: str, recall: Mapping[str, float], e: Mapping[str, Any]) -> str:
+    """A way's recall with its interval beside that of random orders."""
+    query, corpus = map(clean, way.split(" to ", 1))
+    known = is_number(recall["low"])
+    ends = f" ({share(recall['low'])} to {share(recall['high'])})" if known else ""
+    lift = f", {plain(recall['mean'] / e['chance'], 1)} times chance" if e["verdict"] == "above" else ""
+    return (
+        f"{query} → {corpus}: R@{e['k']} {share(recall['mean'])}{ends}{lift}; by chance {share(e['chance'])} "
+        f"({share(e['spread'][0])} to {share(e['spread'][1])} for {_queries(e['queries'])} in random orders)."
+        f"{'' if known else ' So few cannot tell.'}"
+    )
 
 
 def _shown(way: Mapping[str, Any]) -> dict[str, Any]:

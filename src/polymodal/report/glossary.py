@@ -58,8 +58,6 @@ TERMS: Mapping[str, str] = {
     "rows seen": "Rows that reached this step.",
     "cells set aside": "Cells taken out alone; their rows stay.",
     # alignment and search
-    "Queries": "Test items that were asked with.",
-    "Searched": "Items among which the right one had to be found.",
     "MRR": "The mean of 1 / rank of the first right one (mean reciprocal rank).",
     "median rank": "In half of the queries the first right one is at this place or before.",
 }  # fmt: skip

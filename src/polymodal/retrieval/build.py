@@ -68,7 +68,7 @@ def index(
             progress.say(f"graph: recall@10 {held.graph.facts.recall:.3f} on items that it had not seen")
     problems = [*table.problems, *_lacking(space, table, list(streams or space.streams)), *_set_aside(held, table.ids)]
     _write_problems(Path(out) / "set_aside.jsonl", problems)
-    return Search(held, space, problems, read=table.records)
+    return Search(held, space, problems, folder, read=table.records)
 
 
 def _put(held: Index, space: Space, names: Sequence[str], piece: Table, told: dict[str, int]) -> None:

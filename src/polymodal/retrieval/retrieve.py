@@ -13,7 +13,8 @@ import numpy as np
 from polymodal.core.errors import BadArgument, BadData, UnknownName, suggest
 from polymodal.data.kinds import KINDS
 from polymodal.data.tables.source import Problem
-from polymodal.inference.space import Space, load_space
+from polymodal.inference.space import Space, evidence_of, load_space
+from polymodal.metrics.random_order import NOT_ABOVE
 from polymodal.retrieval.index import Found, Index
 
 _OPTIONS = ("k", "where", "streams", "by", "approximate")  # of a search, beside what is asked
@@ -92,7 +93,10 @@ class Search:
     After `index`: `problems` are the records and cells that could not be used, `read` counts the records of the data.
     """
 
-    def __init__(self, index: Index, space: Space, problems: Sequence[Problem] = (), *, read: int = 0):
+    def __init__(
+        self, index: Index, space: Space, problems: Sequence[Problem] = (), folder: str | Path | None = None, *,
+        read: int = 0,
+    ):  # fmt: skip
         if space.mark != index.mark:
             raise BadData(
                 f"{index.folder} was made in another space ({index.mark}) than this run's ({space.mark}): the run was "
@@ -102,6 +106,7 @@ class Search:
         self.space = space
         self.problems = list(problems)
         self.read = read
+        self.folder = folder  # of the run, where its test is told
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{count:,} {name}" for name, count in self.index.counts().items())
@@ -132,7 +137,7 @@ class Search:
         in `search.where`. Raises `BadArgument` unless one thing is asked, `BadData` for a query that cannot be read.
         """
         asked = self.query({"text": text, **asked_with, "row": row, "vector": vector}, by)
-        notes = [*self.index.notes, *self._choices(asked, by)]
+        notes = [*self.index.notes, *self._choices(asked, by), *self._evidence(asked.stream, streams)]
         without = [str(row)] if asked.kind == "row" else []
         started = time.perf_counter()
         wanted, hits = k, []
@@ -197,6 +202,15 @@ class Search:
         others = [name for name in self._fitting(asked.kind) if name != asked.stream] if by is None else []
         return [f"asked by {asked.stream!r}; {', '.join(others)} would do too (by=, --by)"] if others else []
 
+    def _evidence(self, stream: str | None, among: Sequence[str] | None) -> list[str]:
+        """Say where the run's own test could not tell from chance what this search rests on."""
+        told = []
+        for other in among or self.index.streams:
+            known = evidence_of(self.folder, stream, other) if stream is not None else None
+            if known is not None and known["verdict"] != "above":
+                told.append(f"The run's own test, {stream} to {other}: {NOT_ABOVE[known['verdict']]}")
+        return told
+
     def _as_given(self, vector: Any, by: str | None) -> Query:
         return Query("vector", "a vector", by, np.atleast_2d(np.asarray(vector, np.float32)))
 
@@ -242,7 +256,7 @@ def open_index(
     if run is None:
         raise BadArgument(f"{folder} does not know its run. Name the run's folder (--run, or the second argument).")
     space = load_space(run, trust=trust, device=device) if isinstance(run, str | Path) else getattr(run, "space", run)
-    return Search(index, space)
+    return Search(index, space, folder=run if isinstance(run, str | Path) else getattr(run, "folder", None))
 
 
 def _short(value: Any) -> str:
