@@ -21,11 +21,11 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from polymodal.config import Config
+from polymodal.core.words import label_of
 from polymodal.data.tables.source import read_table
 from polymodal.experiment.fit import fit
 from polymodal.inference.hub import FILES, OPTIONAL
 from polymodal.inference.run import load
-from polymodal.targets.labels import label_of
 
 LEAST = 6  # rows: two each to learn from, to choose by and to judge by
 

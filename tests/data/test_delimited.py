@@ -138,3 +138,22 @@ def test_a_file_without_header_is_refused(tmp_path, content):
 def test_a_very_long_cell_is_read(tmp_path):
     table = read_delimited(write(tmp_path / "t.csv", "a,b\n" + "x" * 200_000 + ",1\n"))
     assert len(table.column("a")[0]) == 200_000
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize(("sign", "mark"), [(";", b""), ("|", b"\xef\xbb\xbf"), ("\t", b""), (",", b"")])
+@pytest.mark.parametrize("said", ["sep={}", '"sep={}"', "SEP={} "])
+def test_excels_own_line_is_obeyed_and_not_read(tmp_path, sign, mark, end, said):
+    lines = [said.format(sign), f"a{sign}b", f"1,5{sign}x;y" if sign not in ",;" else f"1{sign}x", f"2{sign}z{sign}z"]
+    path = tmp_path / "t.csv"
+    path.write_bytes(mark + end.join(lines).encode())
+    table = read_delimited(path)
+    assert table.columns == ["a", "b"]
+    assert table.column("b") == ["x;y" if sign not in ",;" else "x"]
+    assert table.problems[0].row == "t.csv:4", "lines are counted as an editor counts them"
+
+
+def test_a_header_that_only_looks_so_is_a_header(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("sep=x,b\n1,2\n")
+    assert read_delimited(path).columns == ["sep=x", "b"]

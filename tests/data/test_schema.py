@@ -6,6 +6,7 @@ import json
 import random
 import string
 from decimal import Decimal
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -94,7 +95,19 @@ def test_names_help_where_cells_do_not_tell():
     numbers = [str(i * 7 % 61) for i in range(ROWS)]
     assert kind(numbers, "user_id") == "id"
     assert kind(numbers, "age") == "number"
-    assert kind([str(i) for i in range(100, 160)], "line") == "id"
+    assert kind([str(i) for i in range(60)], "line") == kind([str(i) for i in range(1, 61)], "line") == "id"
+    for name, start in (("pressure", 100), ("year", 1960), ("week", 1), ("heat_index", 60), ("Day of study", 0)):
+        assert kind([str(i) for i in range(start, start + 60)], name) == "number", "what merely rises is no row number"
+    for name in ("heat_index", "uv_index", "body_mass_index"):
+        assert kind(numbers, name) == "number"
+    assert (
+        kind([f"{c}色{s}号{w}{i}" for i, (c, s, w) in enumerate(product("红蓝黑白", "大小中", ("手机", "裙子", "鞋")))])
+        == "text"
+    )
+    assert kind([f"编号{i:04d}" for i in range(40)]) == kind([f"京A{i * 37 + 10000}" for i in range(40)]) == "id"
+    assert kind([f"{40 + i / 7:.3f},{9 + i / 11:.3f}" for i in range(40)]) == "vector"
+    for name in ("index", "row_index", "idx"):
+        assert kind(numbers, name) == "id"
     assert kind([str(i * i) for i in range(60)], "area") == "number"  # sorted, but no count of rows
     shared = [f"v{i // 2}" for i in range(ROWS)]
     guess = tell(Table.build({"video_id": shared}), "video_id")
@@ -439,7 +452,8 @@ def test_a_sign_that_stands_for_missing_values_is_named():
     assert guess.why.endswith("; '?' stands for a missing value (20 cells)")
     assert kind(["1", "+", "-"] * 20) == "category"
     why = "40 different whole numbers; '?' stands for a missing value (2 cells)"
-    assert tell_target([*map(str, range(40)), "?", "?"]) == ("number", why)
+    told = tell_target([*map(str, range(40)), "?", "?"])
+    assert (told.kind, told.why, told.absent) == ("number", why, ("?",))
 
 
 def test_numbers_of_other_types_and_lists_without_spaces():

@@ -56,10 +56,59 @@ def test_skewed_positive_numbers_are_modelled_by_their_logarithm():
     np.testing.assert_allclose(target.encode(prices.tolist()).std(), 1, rtol=1e-4)
     assert not fitted("price", "number", [*prices.tolist(), 0.0]).log
     assert not fitted("price", "number", (20 - np.log(prices)).tolist()).log
-    with pytest.raises(
-        BadData, match=r"Target 'price' is 0 in some row, but it was positive in training and is modelled"
-    ):
-        target.encode([0.0])
+    encoded = target.encode([0.0, -5.0, None, prices.min(), prices.max()])
+    assert -10 < encoded[1] < encoded[0] < -4 < encoded[3], "what is not positive is a number, below all others"
+    np.testing.assert_allclose(target.restore(encoded.astype(float))[:2], [0, -5], atol=1)
+    np.testing.assert_allclose(target.restore(encoded.astype(float))[3:], [prices.min(), prices.max()], rtol=1e-5)
+
+
+def test_a_class_bears_its_commonest_spelling_and_is_known_by_any():
+    target = fitted("y", "classes", ["1.0", "1.0", 1, "2", 2.0, True, "true", "true", "TRUE"])
+    assert target.classes == ("1.0", "2", "true")
+    assert target.encode([1, "1", "1.00", 2.0, "2.0", True, "True", "01", "1.1"]).tolist() == [
+        0,
+        0,
+        0,
+        1,
+        1,
+        2,
+        2,
+        -1,
+        -1,
+    ]
+    assert target.unseen(["3.0", 3, "3", None, 1]) == {"3": 3}
+    assert target.survey(["1.0", 1, "1.0", None]) == ({"classes": {"1.0": 3}}, {})
+    older = Target.from_json({"name": "y", "kind": "classes", "classes": ["1", "1.0"], "frequencies": [0.5, 0.5]})
+    assert older.encode(["1", "1.0", 1]).tolist() == [0, 1, 0], "two classes of an older bundle stay two"
+    order = {"name": "ordinal", "order": [1, 2, 3]}
+    assert fitted("y", order, ["3.0", "1.0", 2]).encode(["1.0", 3, "2"]).tolist() == [0, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("cells", "separator"),
+    [
+        (["red, small", "red", "small ,red", "", None], ","),
+        (["red; small", "red", "small;red", "", None], ";"),
+        (["red|small", "red", "small|red", "", None], "|"),
+        (['["red", "small"]', "['red']", "['small', 'red']", "[]", None], "|"),
+        ([["red", "small"], ("red",), np.array(["small", "red"]), [], None], "|"),
+        ([["red", None, "small"], ["red", ""], {"red", "small"}, [None], None], "|"),
+    ],
+)
+def test_lists_of_labels_are_read_however_they_are_written(cells, separator):
+    target = fitted("tags", "multilabel", cells)
+    assert (target.classes, target.separator) == (("red", "small"), separator)
+    expected = [[1, 1], [1, 0], [1, 1], [0, 0], [np.nan] * 2]
+    np.testing.assert_array_equal(target.encode(cells), expected)
+    assert Target.from_json(target.to_json()) == target
+    assert target.unseen([cells[0], "blue"]) == {"blue": 1}
+
+
+def test_a_comma_in_a_label_parts_nothing_where_bars_part_the_labels():
+    assert fitted("y", "multilabel", ["Paris, France|Rome, Italy", "Rome, Italy"]).classes == (
+        "Paris, France",
+        "Rome, Italy",
+    )
 
 
 def test_json_round_trip():

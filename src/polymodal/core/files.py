@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}(\.\w+)?")
+_HALF = re.compile("[\ud800-\udfff]")
 _SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)$")  # how libraries written in Rust report what the system refused
 
 
@@ -54,7 +55,13 @@ def sync_folder(folder: Path) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write JSON at once; NaN is written as null, so that any reader can read it."""
     with writing(path) as temporary:
-        temporary.write_text(json.dumps(finite(value), indent=1, ensure_ascii=False), encoding="utf-8")
+        temporary.write_text(json_text(value, indent=1), encoding="utf-8")
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """Plain values as JSON that UTF-8 can hold: half a surrogate pair, as a cut emoji leaves it, is escaped."""
+    text = json.dumps(finite(value), indent=indent, ensure_ascii=False, default=str)
+    return text if text.isascii() else _HALF.sub(lambda half: f"\\u{ord(half[0]):04x}", text)
 
 
 def read_json(path: Path) -> Any:

@@ -4,30 +4,46 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from polymodal.core.dates import DAY_FIRST, MONTH_FIRST, is_clock
 from polymodal.core.errors import BadCell
-from polymodal.core.numbers import Notation, read_number, without_mark
+from polymodal.core.numbers import Notation, read_number
+from polymodal.core.reading import MOST, SAMPLE, Reading, is_sign
+from polymodal.core.words import key_of
 from polymodal.data.kinds import KINDS
 from polymodal.data.media.array import map_array
 from polymodal.data.paths import is_link, resolve
 from polymodal.data.tables.table import Lazy, Table
-from polymodal.data.values import as_array, looks_like_date, looks_numeric
-from polymodal.targets.labels import labels_of
+from polymodal.data.values import as_array
+from polymodal.targets.labels import labels_of, listed
 
-MOST = 0.8  # the share of cells that decides; the rest are reported as not of the column's kind
 NEAR_UNIQUE = 0.95  # distinct values over cells, above which a word names its row
-SAMPLE = 4000  # cells looked at where every cell would cost a parse
 PROBES = 8  # .npy headers opened to tell a vector from a series
 ARRAY = "array"  # a file of one, whose shape tells which kind it is
 FEW = 20  # distinct values that make a category whatever the number of rows, and classes of a whole-number target
-_ID_NAME = re.compile(r"(^|[_\s.-])(id|ids|uuid|guid|key|index|idx)$|^unnamed|^column_1$|[a-z](Id|ID)$", re.ASCII)
-_PARTED = re.compile(r"[\s,;]+")
+_ID_NAME = re.compile(  # an index is one of rows; others are measured: heat_index
+    r"(^|[_\s.-])(id|ids|uuid|guid|key)$|^((row|record|sample|item|line|image|file)[_\s.-]?)?(index|idx)$|^unnamed|"
+    r"^column_1$|[a-z](Id|ID)$",
+    re.ASCII,
+)
+_COUNTED = re.compile(  # what rises by one a row and is no row number
+    r"(^|[_\s.-])(year|quarter|month|week|day|hour|minute|second|time|t|step|age|epoch|trial|dose|depth|distance|level|"
+    r"rank|round|cycle|index)s?($|[_\s.-])",
+    re.IGNORECASE,
+)
+_UNSPACED = re.compile(  # letters of scripts that part no words: kana, Han, Hangul, Thai, Lao, Burmese, Khmer
+    "[\uac00-\ud7a3\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f"
+    "\U00020000-\U0003134f]"
+)
+_LETTERS_A_WORD = 3
+_DIGITS = re.compile(r"\d+")
+_PARTED = re.compile(r"[\s,;|]+")
 _CODE_NAME = re.compile(r"zip|postal|postcode|plz|code$", re.IGNORECASE)
 
 
@@ -37,7 +53,8 @@ class Guess:
 
     Besides the kinds of fields, a guess may be `number`, `category` or `date` (which share the stream `table`), or
     `id`, `constant`, `empty` or `other`, which are not used. `warning` is set when the user should know more, `binding`
-    when the processor must not guess otherwise; `options` are those that a field of it needs.
+    when the processor must not guess otherwise; `options` are those that a field of it needs. `written` is what was
+    decided of the way in which its numbers or dates are written (see `Reading.of`), `absent` are its marks of absence.
     """
 
     kind: str
@@ -45,10 +62,15 @@ class Guess:
     warning: str = ""
     binding: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
+    written: str = ""
+    absent: tuple[str, ...] = ()
 
 
-def tell(table: Table, column: str) -> Guess:
-    """The kind of one column of `table`. Opens at most a few .npy headers, no other file."""
+def tell(table: Table, column: str, written: str = "") -> Guess:
+    """The kind of one column of `table`. Opens at most a few .npy headers, no other file.
+
+    `written` is what the user says of its numbers or dates (see `Reading.of`).
+    """
     values = table.column(column)
     present = [value for value in values if value is not None]
     if not present:
@@ -65,30 +87,39 @@ def tell(table: Table, column: str) -> Guess:
     distinct = len(set(map(_hashable, present)))
     if distinct == 1 and len(values) > 1:
         return Guess("constant", f"every cell is {_short(present[0])}")
-    return _tell_lists(sample) or _tell_values(column, present, distinct)
+    return _tell_lists(sample) or _tell_values(column, present, distinct, written)
 
 
-def tell_target(values: Sequence[Any]) -> tuple[str, str]:
-    """(`classes`, `number` or `multilabel`, why) for a target's cells."""
+def tell_target(values: Sequence[Any], column: str = "the target", written: str = "") -> Guess:
+    """What the cells of the target `column` ask for: `classes`, `number` or `multilabel`. `written` as in `tell`."""
     present = [value for value in values if value is not None]
-    if any(isinstance(value, list | tuple) for value in present):
-        return "multilabel", "cells are lists of labels"
+    if present and sum(listed(value) is not None for value in present) >= MOST * len(present):
+        return Guess("multilabel", "cells are lists of labels")
     piped = [value for value in present if isinstance(value, str) and "|" in value]
     if piped:
         parts = {label for value in present for label in labels_of(value)}
         if len(parts) < len(set(map(str, present))) or len(piped) > len(present) / 2:
-            return "multilabel", f"cells like {_short(piped[0])} hold several of {len(parts)} labels"
-    given = without_mark(present)
-    notation = Notation.of(given)
-    numbers = [number for value in given if (number := notation.number(value)) is not None]
-    if given and len(numbers) >= MOST * len(given):
+            return Guess("multilabel", f"cells like {_short(piped[0])} hold several of {len(parts)} labels")
+    reading = Reading.of(present, written)
+    if reading.type == "number" or (reading.type == "date" and all(map(is_clock, present))):
+        given = _without(present, reading.absent)
+        notation = reading.notation if reading.type == "number" else Notation.of(given)
+        numbers = [number for value in given if (number := notation.number(value)) is not None]
         distinct = len(set(numbers))
         whole = all(number.is_integer() for number in numbers)
+        said = _absent_in_words(present, reading.absent)
+        warning, way = _open_comma(column, notation), written or ("," if notation.decimal == "," else "")
         if not whole or distinct > FEW:
-            why = f"{distinct} different {'whole ' if whole else ''}numbers{_in_words(notation)}"
-            return "number", why + _mark_in_words(present, given)
-        return "classes", f"{distinct} different whole numbers"
-    return "classes", f"{len(set(map(str, present)))} different values"
+            why = f"{distinct} different {'whole ' if whole else ''}numbers{_in_words(notation)}{said}"
+            return Guess("number", why, warning, written=way, absent=reading.absent)
+        return Guess("classes", f"{distinct} different whole numbers{said}", absent=reading.absent)
+    absent = tuple(mark for mark in _one_sign(present) if set(mark) == {"?"})
+    distinct = len({key_of(value) for value in _without(present, absent)})
+    said = f"{distinct} different values{_absent_in_words(present, absent)}"
+    if reading.type == "date" and distinct > FEW:
+        days = f"{column}: each of {distinct} dates is a class of its own. To predict when, give a number, as of days."
+        return Guess("classes", said, days, absent=absent)
+    return Guess("classes", said, absent=absent)
 
 
 def _tell_archive(sample: Sequence[Any]) -> Guess | None:
@@ -183,23 +214,39 @@ def _may_be_list(value: Any) -> bool:
     if not isinstance(value, str):
         return isinstance(value, list | tuple)
     text = value.strip()
-    return text.startswith("[") or (text[:1] in "+-.0123456789" and len(_PARTED.split(text, maxsplit=2)) > 2)
+    if text[:1] in ("[", "("):
+        return True
+    parts = len(_PARTED.split(text, maxsplit=2)) if text[:1] in "+-−.0123456789" else 1
+    return parts > 2 or (parts == 2 and read_number(text) is None)  # not "1,5"
 
 
-def _tell_values(column: str, present: Sequence[Any], distinct: int) -> Guess:
-    sample = without_mark(present[:: max(1, len(present) // SAMPLE)])
-    if all(isinstance(value, bool) for value in sample):
+def _tell_values(column: str, present: Sequence[Any], distinct: int, written: str) -> Guess:
+    reading = Reading.of(present, written)
+    if all(isinstance(value, bool) for value in present):
         return Guess("category", "true or false")
-    if sum(map(looks_like_date, sample)) >= MOST * len(sample):
-        return Guess("date", f"dates such as {present[0]}")
-    if sum(map(looks_numeric, sample)) >= MOST * len(sample):
-        given = without_mark(present)
-        notation = Notation.of(given)
+    said = _absent_in_words(present, reading.absent)
+    given = _without(present, reading.absent)
+    if reading.type == "date":
+        what = "clock times" if all(map(is_clock, given)) else "dates"
+        way = reading.formats[0] if reading.formats else ""
+        return Guess(
+            "date",
+            f"{what} such as {given[0]}{_order_in_words(way)}{said}",
+            _open_date(column, reading),
+            written=way,
+            absent=reading.absent,
+        )
+    if reading.type == "number":
+        notation = reading.notation
         numbers = [number for value in given if (number := notation.number(value)) is not None]
-        if len(numbers) >= MOST * len(given):
-            said = _in_words(notation) + _mark_in_words(present, given)
-            rest = len(given) - len(numbers)
-            return _tell_numbers(column, given, numbers, f"{said}; {rest:,} cells are not numbers" if rest else said)
+        rest = len(given) - len(numbers)
+        more = f"{_in_words(notation)}{said}" + (f"; {rest:,} cells are not numbers" if rest else "")
+        guess = _tell_numbers(column, given, numbers, more)
+        if guess.kind != "number":
+            return replace(guess, absent=reading.absent)
+        warning = _open_comma(column, notation) or guess.warning
+        way = written or ("," if notation.decimal == "," else "")
+        return replace(guess, warning=warning, written=way, absent=reading.absent)
     return _tell_words(column, [str(value) for value in present], distinct)
 
 
@@ -209,9 +256,9 @@ def _tell_numbers(column: str, present: Sequence[Any], numbers: Sequence[float],
     if whole and len(numbers) == distinct and len(numbers) >= FEW // 2:
         if _ID_NAME.search(column):
             return Guess("id", "whole numbers, each once, under the name of an identifier")
-        dense = max(numbers) - min(numbers) <= 2 * len(numbers)
-        if dense and all(after > before for before, after in pairwise(numbers)):
-            return Guess("id", "whole numbers that only rise, as row numbers do")
+        by_one = all(after == before + 1 for before, after in pairwise(numbers))
+        if by_one and numbers[0] in (0, 1) and not _COUNTED.search(column):
+            return Guess("id", f"whole numbers that count the rows from {numbers[0]:g}")
     if whole and _ID_NAME.search(column):
         return _tell_key(column, len(present), distinct)
     if any(isinstance(value, str) and value[:1] == "0" and value.isdigit() and len(value) > 1 for value in present):
@@ -226,29 +273,80 @@ def _in_words(notation: Notation) -> str:
     return f"; {notation.why}" if notation.why else ""
 
 
-def _mark_in_words(present: Sequence[Any], given: Sequence[Any]) -> str:
-    """What is said of the sign that was taken for a missing value."""
-    if len(given) == len(present):
+def _order_in_words(written: str) -> str:
+    return {DAY_FIRST: ", the day first", MONTH_FIRST: ", the month first"}.get(written, "")
+
+
+def _open_date(column: str, reading: Reading) -> str:
+    """What is said of dates that may be read either way."""
+    if not reading.unsure:
         return ""
-    mark = next(value for value in present if isinstance(value, str) and not any(map(str.isalnum, value)))
-    return f"; {mark.strip()!r} stands for a missing value ({len(present) - len(given):,} cells)"
+    way = reading.formats[0]
+    other, first = (DAY_FIRST, "the day") if way == MONTH_FIRST else (MONTH_FIRST, "the month")
+    return (
+        f"{column}: {reading.unsure!r} and the other dates may be read either way; {_order_in_words(way)[2:]} is "
+        f"assumed. If {first} comes first, say in a schema `written: {{{column}: '{other}'}}`."
+    )
+
+
+def _open_comma(column: str, notation: Notation) -> str:
+    """What is said of a comma that may be either sign."""
+    if not notation.unsure:
+        return ""
+    return (
+        f"{column}: the comma of {notation.unsure!r} is taken to part thousands, for no cell tells otherwise. If "
+        f"decimals stand behind it, say in a schema `written: {{{column}: ','}}`."
+    )
+
+
+def _without(cells: Sequence[Any], absent: Collection[str]) -> list[Any]:
+    return [cell for cell in cells if not (absent and isinstance(cell, str) and cell.strip() in absent)]
+
+
+def _one_sign(present: Sequence[Any]) -> tuple[str, ...]:
+    """The one sign ("?", "-") that stands among words for a missing value, up to half of the cells."""
+    counts = Counter(value.strip() for value in present if isinstance(value, str))
+    signs = [text for text in counts if is_sign(text)]
+    return tuple(signs) if len(signs) == 1 and len(counts) > 2 and 2 * counts[signs[0]] <= len(present) else ()
+
+
+def _absent_in_words(present: Sequence[Any], absent: Sequence[str]) -> str:
+    """What is said of the marks that were taken for missing values."""
+    if not absent:
+        return ""
+    marks, verb = ", ".join(map(repr, absent)), "stands" if len(absent) == 1 else "stand"
+    return f"; {marks} {verb} for a missing value ({len(present) - len(_without(present, absent)):,} cells)"
 
 
 def _tell_words(column: str, present: Sequence[str], distinct: int) -> Guess:
     share = distinct / len(present)
-    words = sum(len(value.split()) for value in present) / len(present)
+    words = sum(map(_words, present)) / len(present)
     said = f"{distinct:,} different in {len(present):,} cells, {words:.1f} words each"
     if _ID_NAME.search(column) and words < 1.5:
         return _tell_key(column, len(present), distinct)
+    absent = _one_sign(present)
+    more = _absent_in_words(present, absent)
     if distinct <= FEW and len(present) >= 2 * distinct:
-        return Guess("category", f"few values: {said}")
+        return Guess("category", f"few values: {said}{more}", absent=absent)
     if share >= NEAR_UNIQUE and words < 1.5 and len(present) >= FEW:
         coded = sum(any(letter.isdigit() for letter in value) for value in present) / len(present)
-        if coded > 0.5:
+        if coded > 0.5 and not _varied(present):
             return Guess("id", f"a code of its own in nearly every row: {said}")
     if share > 0.5 or (words >= 3 and (share > 0.02 or distinct > 500)):
         return Guess("text", f"free text: {said}")
-    return Guess("category", f"repeated values: {said}")
+    return Guess("category", f"repeated values: {said}{more}", absent=absent)
+
+
+def _varied(texts: Sequence[str]) -> bool:
+    """Whether these are words of a script that parts none, and differ in more than their digits."""
+    bare = [_DIGITS.sub("", text) for text in texts]
+    return sum(len(_UNSPACED.findall(text)) > 1 for text in bare) > len(bare) / 2 and len(set(bare)) > len(bare) / 5
+
+
+def _words(text: str) -> float:
+    """Words of a text; where a script parts none, as many as its letters make."""
+    unspaced = 0 if text.isascii() else len(_UNSPACED.findall(text))
+    return max(len(text.split()), unspaced // _LETTERS_A_WORD)
 
 
 def _tell_key(column: str, count: int, distinct: int) -> Guess:

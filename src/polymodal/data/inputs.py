@@ -53,7 +53,7 @@ class Inputs:
 
     def joined(self, schema: Schema) -> Table:
         """All rows in one table, by their names."""
-        return Table.concat([named(table, schema.id) for table in self.tables.values()])
+        return schema.read(Table.concat([named(table, schema.id) for table in self.tables.values()]))
 
     def lacking(self, schema: Schema) -> list[str]:
         """What to say of columns of streams that a table has not, as the training rows do."""

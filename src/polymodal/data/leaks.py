@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.numbers import Notation
-from polymodal.targets.labels import label_of
+from polymodal.core.words import key_of
 
 ROWS_A_VALUE = 5  # below so many rows a value, a column decides the target by accident
 FIRST = 2000  # rows in which most honest columns contradict themselves, so that the rest need not be read
@@ -28,7 +28,7 @@ def leak(column: str, values: Sequence[Any], target: str, answers: Sequence[Any]
         return None
     said = f"{column} looks like the target {target}: "
     end = ". If it is not known when the model is asked, leave it out (ignore: [" + column + "])."
-    if all(label_of(value) == label_of(answer) for value, answer in pairs):
+    if all(key_of(value) == key_of(answer) for value, answer in pairs):
         return said + "the cells are equal" + end
     if numbers:
         both = np.stack([Notation.of(cells).numbers(cells) for cells in zip(*pairs)], axis=1)
@@ -36,7 +36,7 @@ def leak(column: str, values: Sequence[Any], target: str, answers: Sequence[Any]
         if len(both) >= 10 and (np.ptp(both, axis=0) > 0).all() and abs(_correlation(both)) > LINEAR:
             return said + "one is the other in different units" + end
         return None
-    labels = {(label_of(value), str(answer)) for value, answer in pairs}
+    labels = {(key_of(value), key_of(answer)) for value, answer in pairs}
     keys = {value for value, _ in labels}
     if len(labels) > len(keys) or len(keys) < 2 or len(pairs) < ROWS_A_VALUE * len(keys):
         return None
@@ -47,7 +47,7 @@ def leak(column: str, values: Sequence[Any], target: str, answers: Sequence[Any]
 
 def _contradicted(pairs: Sequence[tuple[Any, Any]]) -> bool:
     """Whether some value goes with two answers, so that it cannot give the answer away."""
-    labels = {(label_of(value), str(answer)) for value, answer in pairs}
+    labels = {(key_of(value), key_of(answer)) for value, answer in pairs}
     return len(labels) > len({value for value, _ in labels})
 
 

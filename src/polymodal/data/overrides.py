@@ -16,7 +16,7 @@ from polymodal.data.kinds import KINDS
 from polymodal.data.links import LinkOptions
 from polymodal.targets.base import asked
 
-_KEYS = ("register", "fields", "kinds", "target", "group", "id", "split", "ignore")
+_KEYS = ("register", "fields", "kinds", "target", "group", "id", "split", "ignore", "missing", "written")
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class Overrides:
     """A checked description.
 
     `fields` lists all streams when it is given at all; `kinds` corrects the guess for single columns and leaves the
-    rest to inference; `targets` maps a target to its kind, None where it is to be told.
+    rest to inference; `targets` maps a target to its kind, None where it is to be told. `missing` maps a column to the
+    words and signs that stand for a missing value in it, `written` to its decimal sign or the format of its dates.
     """
 
     fields: Mapping[str, Described] = field(default_factory=dict)
@@ -44,6 +45,8 @@ class Overrides:
     id: str | None = None
     split: str | None = None
     ignore: tuple[str, ...] = ()
+    missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    written: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_overrides(
@@ -53,7 +56,9 @@ def read_overrides(
 
     Keys: `fields` (all streams: `name: kind` or `name: {kind, columns, ...options}`; columns may be patterns such as
     "dim_*"), `kinds` (column: kind, to correct single guesses), `target` (a name, a list, or name: kind), `group`,
-    `id`, `split` (a column each), `ignore` (columns) and `register` (modules with kinds from outside, which are then
+    `id`, `split` (a column each), `ignore` (columns), `missing` (column: what stands for a missing value in it, beside
+    empty cells, `[]` where "NA" and the like are values), `written` (column: "," or "." before decimals, or the format
+    of dates, as in "%d/%m/%Y") and `register` (modules with kinds from outside, which are then
     told by their suffixes). A kind is a name or `module:NAME`. Kinds that are not learnt from yet are refused, unless
     a recipe opens them and the table is to be `prepared`. Raises `UnknownName` or `BadArgument` with the nearest match.
     """
@@ -77,6 +82,11 @@ def read_overrides(
         },
         kinds={str(name): _kind(str(name), kind, columns, prepared) for name, kind in _mapping(given, "kinds").items()},
         targets=read_targets(given.get("target"), columns),
+        missing={
+            column: tuple(str(mark).strip() for mark in ([marks] if isinstance(marks, str) else marks or ()))
+            for column, marks in _by_column(given, "missing", columns).items()
+        },
+        written={column: _written(column, way) for column, way in _by_column(given, "written", columns).items()},
         ignore=tuple(column for pattern in patterns for column in _matches(pattern, columns, "`ignore`")),
         **single,
     )
@@ -146,6 +156,26 @@ def _mapping(given: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise BadArgument(f"`{key}` in the schema maps names to kinds, as in `photo: image`; got {value!r}.")
     return value
+
+
+def _by_column(given: Mapping[str, Any], key: str, columns: list[str]) -> dict[str, Any]:
+    said = {str(column): value for column, value in _mapping(given, key).items()}
+    for column, value in said.items():
+        known(column, columns, f"`{key}` in the schema")
+        if key == "missing" and not isinstance(value, str | list | tuple | None):
+            raise BadArgument(
+                f"`missing` in the schema maps a column to a list, as in `{column}: ['?']`; got {value!r}."
+            )
+    return said
+
+
+def _written(column: str, way: Any) -> str:
+    if way not in (".", ",") and not (isinstance(way, str) and all(part in way for part in ("%", "%d"))):
+        raise BadArgument(
+            f"`written` says of column {column!r} {way!r}: give '.' or ',' for the sign before decimals, or the format "
+            "of its dates, as in '%d/%m/%Y'."
+        )
+    return way
 
 
 def _kind(column: str, kind: Any, columns: list[str], prepared: bool) -> str:

@@ -14,7 +14,8 @@ def resolve(base: Path, text: str) -> Path:
     """The absolute path that a cell's text names, relative to `base`; the file need not exist.
 
     Backslashes are separators, as Windows writes them. A name beyond ASCII is tried as it stands, composed (NFC) and
-    decomposed (NFD), since file systems and spreadsheets differ; only such names cost a look at the disk.
+    decomposed (NFD), since file systems and spreadsheets differ, and in the bytes of Windows-1252, which old archives
+    leave on a disk; only such names cost a look at it.
     """
     text = text.strip()
     if "\\" in text and os.sep == "/":
@@ -29,7 +30,11 @@ def resolve(base: Path, text: str) -> Path:
         other = base / unicodedata.normalize(form, text)  # type: ignore[arg-type]
         if other.exists():
             return other
-    return path
+    try:
+        other = base / os.fsdecode(text.encode("cp1252"))
+    except UnicodeEncodeError:
+        return path
+    return other if os.path.exists(other) else path
 
 
 def is_link(text: str) -> bool:

@@ -9,13 +9,14 @@ from typing import Any
 
 from polymodal.core.errors import BadData, UnknownName, suggest
 from polymodal.core.numbers import Notation
-from polymodal.core.registry import Spec, label
+from polymodal.core.registry import Spec, label, options
+from polymodal.data.absence import read_absence
 from polymodal.data.infer import Guess, tell, tell_target
 from polymodal.data.kinds import KINDS, Kind
 from polymodal.data.leaks import leak
 from polymodal.data.overrides import Overrides, read_overrides, read_targets
 from polymodal.data.split import SPLIT_NAMES
-from polymodal.data.tables.table import Table
+from polymodal.data.tables.table import MISSING, Table
 from polymodal.targets.base import NUMBER, asked
 
 __all__ = ["Field", "Schema"]
@@ -59,7 +60,8 @@ class Schema:
     `fields` are the streams by name; `targets` map a column to its kind of target; `group`, `id` and
     `split` name columns; `ignored` maps every other column to the reason why it is not used; `notes` give the reasons
     for targets, group, id and split; `warnings` are what the user should look at. `keys` are those of the ignored that
-    evidently name the rows or what they belong to, as an order number does: answers keep them.
+    evidently name the rows or what they belong to, as an order number does: answers keep them. `missing` maps a column
+    to the marks that stand for a missing value in it, where these are not the usual ones; `read` obeys it.
     """
 
     fields: Mapping[str, Field]
@@ -71,6 +73,7 @@ class Schema:
     notes: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
+    missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def infer(cls, table: Table, target: Any = None, overrides: str | Path | Mapping[str, Any] | None = None) -> Schema:
@@ -83,11 +86,13 @@ class Schema:
         when no stream is left.
         """
         said = Overrides() if overrides is None else read_overrides(overrides, table.columns)
-        targets, notes = _targets(table, read_targets(target, table.columns) or said.targets)
+        named = read_targets(target, table.columns) or said.targets
+        warnings: list[str] = []
+        missing, table = read_absence(table, named, said, warnings)
+        targets, notes = _targets(table, named, said, missing, warnings)
         roles = _roles(table, said, targets, notes)
         taken = {column for column in roles.values() if column} | set(targets)
         ignored = dict.fromkeys(said.ignore, SAID)
-        warnings: list[str] = []
         keys: list[str] = []
         rest = [c for c in table.columns if c not in taken and c not in ignored]
         if said.fields:
@@ -95,7 +100,7 @@ class Schema:
             read = {column for one in fields.values() for column in one.columns}
             ignored |= {c: UNLISTED for c in rest if c not in read}
         else:
-            fields = _inferred(table, rest, said, ignored, warnings, keys)
+            fields = _inferred(table, rest, said, ignored, warnings, keys, missing)
         if (linked := [one.name for one in fields.values() if one.about.reads_neighbours]) and roles["id"] is None:
             raise BadData(
                 f"Field {linked[0]!r} links rows by their ids; name the column that holds them: `id: COLUMN`."
@@ -103,16 +108,22 @@ class Schema:
         if not fields:
             reasons = "; ".join(f"{column}: {reason}" for column, reason in ignored.items())
             raise BadData(f"No column of {table.name} can be used as a stream. {reasons}")
+        table = table.read_as(missing)
         warnings += _leaks(table, fields, targets)
         untold = [c for c in ignored if ignored[c] in (SAID, UNLISTED)]
         keys += [column for column in untold if tell(table, column).kind == "id"]
         lists = tuple(warnings), tuple(dict.fromkeys(keys))
-        return cls(fields, targets, roles["group"], roles["id"], roles["split"], ignored, notes, *lists)
+        columns = roles["group"], roles["id"], roles["split"]
+        return cls(fields, targets, *columns, ignored, notes, *lists, missing)
 
     @classmethod
     def from_yaml(cls, path: str | Path, table: Table, target: Any = None) -> Schema:
         """The schema of `table` as a YAML file describes it. Raises as `infer` does."""
         return cls.infer(table, target, path)
+
+    def read(self, table: Table) -> Table:
+        """The rows with every mark of absence taken as this schema takes it."""
+        return table.read_as(self.missing) if self.missing else table
 
     def check(self, table: Table, *, targets: bool = False) -> None:
         """Raise `UnknownName`, with the nearest match, when `table` lacks a column that a field or target needs."""
@@ -152,16 +163,39 @@ class Schema:
         }
         own = {name: value for name, value in values.items() if name != "kinds"}
         lists = {name: tuple(values.get(name, ())) for name in ("warnings", "keys")}
-        return cls(**{**own, "fields": fields, **lists})
+        missing = {column: tuple(marks) for column, marks in values.get("missing", {}).items()}
+        return cls(**{**own, "fields": fields, **lists, "missing": missing})
 
 
-def _targets(table: Table, named: Mapping[str, Spec | None]) -> tuple[dict[str, Spec], dict[str, str]]:
+def _targets(
+    table: Table,
+    named: Mapping[str, Spec | None],
+    said: Overrides,
+    missing: dict[str, tuple[str, ...]],
+    warnings: list[str],
+) -> tuple[dict[str, Spec], dict[str, str]]:
     targets: dict[str, Spec] = {}
     notes = {}
     for name, kind in named.items():
-        told, why = tell_target(table.column(name))
+        written = said.written.get(name, "")
+        guess = tell_target(table.column(name), name, written)
+        told, why = guess.kind, guess.why
         targets[name] = kind or told
         notes[name] = why if kind in (None, told) else f"as the schema says (the cells alone look like {told}: {why})"
+        if guess.warning and kind in (None, told):
+            warnings.append(guess.warning)
+        if written and "decimal_mark" in options(type(asked(name, targets[name]))):
+            spec = targets[name]
+            targets[name] = {**(spec if isinstance(spec, Mapping) else {"name": spec}), "decimal_mark": written}
+        if not guess.absent or name in missing:
+            continue
+        missing[name] = (*sorted(MISSING - {""}), *guess.absent)
+        if told == "classes":
+            marks = ", ".join(map(repr, guess.absent))
+            warnings.append(
+                f"{name}: {marks} is taken for a missing target. If it is a class, say in a schema "
+                f"`missing: {{{name}: []}}`."
+            )
     return targets, notes
 
 
@@ -204,14 +238,23 @@ def _described(
 
 
 def _inferred(
-    table: Table, columns: list[str], said: Overrides, ignored: dict[str, str], warnings: list[str], keys: list[str]
+    table: Table,
+    columns: list[str],
+    said: Overrides,
+    ignored: dict[str, str],
+    warnings: list[str],
+    keys: list[str],
+    missing: dict[str, tuple[str, ...]],
 ) -> dict[str, Field]:
     """One field a media or text column, and one for all numbers, categories and dates together."""
     fields: dict[str, Field] = {}
     gathered: dict[str, dict[str, Guess]] = {}  # kind of the stream -> its columns
     for column in columns:
         fixed = said.kinds.get(column)
-        guess = Guess(fixed, "as the schema says", binding=True) if fixed else tell(table, column)
+        way = said.written.get(column, "")
+        guess = Guess(fixed, "as the schema says", binding=True, written=way) if fixed else tell(table, column, way)
+        if guess.absent and column not in missing:
+            missing[column] = (*sorted(MISSING - {""}), *guess.absent)
         warnings += [guess.warning] if guess.warning else []
         about = KINDS[guess.kind]
         if about.within:
@@ -224,9 +267,12 @@ def _inferred(
             ignored[column] = f"{guess.kind} is known but not built yet; {guess.why}" if about.later else said_so
     for kind, columns_of in gathered.items():
         name = kind if kind not in fields else f"{kind}_columns"
-        types = {column: guess.kind for column, guess in columns_of.items() if guess.binding}
+        given = {
+            "types": {column: guess.kind for column, guess in columns_of.items() if guess.binding},
+            "written": {column: guess.written for column, guess in columns_of.items() if guess.written},
+        }
         why = "; ".join(f"{column} ({guess.kind}: {guess.why})" for column, guess in columns_of.items())
-        fields[name] = Field(name, kind, tuple(columns_of), {"types": types} if types else {}, why)
+        fields[name] = Field(name, kind, tuple(columns_of), {k: v for k, v in given.items() if v}, why)
     return fields
 
 

@@ -1,65 +1,64 @@
-"""What one raw value is: a number, a date, a list of numbers."""
+"""What one raw value is: a list of numbers."""
 
 from __future__ import annotations
 
 import json
+import math
 import re
-from datetime import date
 from typing import Any
 
 import numpy as np
 
-from polymodal.core.numbers import MONEY, read_number
-
-_SHORT_UNIT = re.compile(rf"[^\W\d_]{{0,4}}[²³]?|°[cf]?|[a-z]{{0,2}}[%‰{MONEY}]")
-_MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
-_DATE = re.compile(
-    rf"(?:\d{{4}}[-/.]\d{{1,2}}[-/.]\d{{1,2}}|\d{{1,2}}[-/.]\d{{1,2}}[-/.](?:\d{{4}}|\d{{2}})|"
-    rf"\d{{1,2}} {_MONTH} \d{{4}}|{_MONTH} \d{{1,2}},? \d{{4}})"
-    r"(?:[T ]\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?\s?(?:Z|[+-]\d{2}:?\d{2})?)?",
-    re.IGNORECASE,
-)
-
-
-def looks_numeric(cell: Any) -> bool:
-    """Whether a cell is a number with at most a short unit ("3 kg", "EUR 1.234,50")."""
-    number = read_number(cell)
-    return number is not None and bool(_SHORT_UNIT.fullmatch(number[1]))
-
-
-def looks_like_date(value: Any) -> bool:
-    """Whether a cell is a date, or is written like one: 2024-05-31T12:00, 31.5.2024, 5/31/24, 31 May 2024."""
-    return isinstance(value, date) or (isinstance(value, str) and bool(_DATE.fullmatch(value.strip())))
+_PARTED = re.compile(r"[\s,;|]+")
+_GAPS = frozenset(("", "nan", "null", "none", "na", "n/a", "?", "-"))  # entries that were not measured
 
 
 def as_array(value: Any) -> np.ndarray | None:
     """The numbers in a list cell as float32 [n] or [n, channels], or None when it holds none.
 
-    A list cell is a list, an array, a JSON list in a string, or numbers parted by spaces, commas or semicolons.
-    JSON's null is NaN.
+    A list cell is a list, an array, a list in a string as JSON, Python and NumPy write it, or numbers parted by spaces,
+    commas, semicolons or bars; behind a semicolon or a bar they may have decimal commas. An entry that is empty, null
+    or marked so is NaN.
     """
     if isinstance(value, str):
         value = _parse_list(value)
     if isinstance(value, np.ndarray):
         return value.astype(np.float32) if value.dtype.kind in "fiub" and value.ndim else None
-    if not isinstance(value, list | tuple) or not value or any(isinstance(item, str) for item in value):
+    if not isinstance(value, list | tuple) or not value:
+        return None
+    items = [math.nan if isinstance(item, str) and item.strip().lower() in _GAPS else item for item in value]
+    if any(isinstance(item, str) for item in items):
         return None
     try:
-        array = np.array(value, dtype=np.float32)
-    except (TypeError, ValueError):
+        array = np.array(items, dtype=np.float32)
+    except (TypeError, ValueError, OverflowError):
         return None
     return array if array.ndim <= 2 else None
 
 
 def _parse_list(text: str) -> list[Any] | None:
     text = text.strip()
-    if text.startswith("["):
+    if text[:1] == "[" and text[-1:] == "]":
         try:
-            return json.loads(text.replace("NaN", "null").replace("nan", "null"))
+            items = json.loads(text.replace("NaN", "null").replace("nan", "null"))
+            return items if isinstance(items, list) else None
         except (ValueError, RecursionError):
-            return None
-    parts = re.split(r"[\s,;]+", text)
+            text = text[1:-1].strip()
+    elif text[:1] == "(" and text[-1:] == ")":
+        text = text[1:-1].strip()
+    sign = next((sign for sign in ";|," if sign in text), None)
     try:
-        return [float(part) for part in parts] if len(parts) > 1 else None
+        numbers = [_entry(part, sign) for part in (text.split(sign) if sign != "," else text.rstrip(",").split(sign))]
     except ValueError:
-        return None
+        try:
+            numbers = [float(part) for part in _PARTED.split(text)]
+        except ValueError:
+            return None
+    return None if len(numbers) < 2 or all(map(math.isnan, numbers)) else numbers
+
+
+def _entry(text: str, sign: str | None) -> float:
+    text = text.strip()
+    if text.lower() in _GAPS:
+        return math.nan
+    return float((text.replace(",", ".") if sign in (";", "|") else text).replace("−", "-"))

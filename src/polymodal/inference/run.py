@@ -211,7 +211,8 @@ class Run:
         Warns where `data` has nothing that the model reads, or something under a similar name only; of a `Table`
         already read, `lacking` and `misnamed` say so.
         """
-        table = named(read_rows(data), self.predictor.schema.id, strict=False)
+        schema = self.predictor.schema
+        table = schema.read(named(read_rows(data), schema.id, strict=False))
         if not isinstance(data, Table):
             for line in [*([none] if (none := self._nothing(table)) else []), *self.misnamed(table)]:
                 warnings.warn(line, stacklevel=3)

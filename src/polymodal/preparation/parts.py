@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from polymodal.core.files import writing
+from polymodal.core.files import json_text, writing
 from polymodal.core.numbers import Notation
 from polymodal.data.kinds import KINDS
 from polymodal.data.media.cell import Media
@@ -54,7 +54,7 @@ def write_rows(rows: Iterable[Row], path: Path) -> None:
     """The whole file or none. Media must be files already (`MediaFolder.keep`)."""
     with writing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         for row in rows:
-            file.write(json.dumps(_row(row), ensure_ascii=False) + "\n")
+            file.write(json_text(_row(row)) + "\n")
 
 
 def read_rows(path: Path, kinds: Mapping[str, str], notations: Mapping[str, Notation] | None = None) -> list[Row]:
@@ -68,7 +68,7 @@ def write_refused(refused: Iterable[Refused], path: Path) -> None:
     with writing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         for one in refused:
             told = {"op": one.op, "reason": one.reason, "column": one.column, "cell": _plain(one.cell)}
-            file.write(json.dumps({**told, "row": _row(one.row)}, ensure_ascii=False) + "\n")
+            file.write(json_text({**told, "row": _row(one.row)}) + "\n")
 
 
 def read_refused(path: Path, kinds: Mapping[str, str]) -> list[Refused]:

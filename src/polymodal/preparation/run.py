@@ -19,11 +19,12 @@ from polymodal.core.numbers import Notation
 from polymodal.core.registry import plain
 from polymodal.core.runtime import check_device, device_of, told
 from polymodal.core.trust import modules
+from polymodal.data.absence import read_absence
 from polymodal.data.cells import cells
 from polymodal.data.infer import tell
 from polymodal.data.kinds import KINDS
 from polymodal.data.media.cell import MEDIA_KINDS, Media
-from polymodal.data.overrides import read_overrides
+from polymodal.data.overrides import Overrides, read_overrides
 from polymodal.data.schema import Field
 from polymodal.data.split import SPLIT_NAMES
 from polymodal.data.tables.source import Table, read_table
@@ -70,12 +71,13 @@ def prepare(
     folder = Path(out)
     check_device(device)
     cook = Recipe.read(recipe)
-    table = read_table(data)
+    table = table_of(data, schema)
     kinds = kinds_of(table, schema)
+    ways = notations_of(table, kinds, schema)
     ops = cook.ops(kinds, trust=trust)  # every fault of the recipe is said here
     form = _form(data)
     _apart(folder, data)
-    _claim(folder, _told(cook, kinds, form), table, resume, trust=trust)
+    _claim(folder, _told(cook, kinds, form), table, ways, resume, trust=trust)
     try:
         with Progress(quiet=quiet) as progress:
             for place, op in enumerate(ops):
@@ -99,25 +101,32 @@ def prepare(
         ) from error
 
 
+def table_of(data: Any, schema: Any = None) -> Table:
+    """The rows of `data`, with what stands for a missing value in each column as the schema and the cells show."""
+    table = read_table(data)
+    said = Overrides() if schema is None else read_overrides(schema, table.columns, prepared=True)
+    return read_absence(table, (), said, [])[1]
+
+
 def kinds_of(table: Table, schema: Any = None) -> dict[str, str]:
     """The kind of every column: image, audio, series, vector, text, number, category, date, id, constant or other.
 
     A schema (see `data.overrides.read_overrides`) corrects them by its `fields` and `kinds`, in which video and volume
     are allowed too; what it ignores is of kind ignore, which no op works on by itself.
     """
-    kinds = {column: tell(table, column).kind for column in table.columns}
-    if schema is None:
-        return kinds
-    said = read_overrides(schema, table.columns, prepared=True)
+    said = Overrides() if schema is None else read_overrides(schema, table.columns, prepared=True)
+    kinds = {column: tell(table, column, said.written.get(column, "")).kind for column in table.columns}
     for field in said.fields.values():
         if not KINDS[field.kind].is_record and "array" not in field.options:
             kinds |= dict.fromkeys(field.columns, field.kind)
     return {**kinds, **said.kinds, **dict.fromkeys(said.ignore, "ignore")}
 
 
-def notations_of(table: Table, kinds: Mapping[str, str]) -> dict[str, Notation]:
+def notations_of(table: Table, kinds: Mapping[str, str], schema: Any = None) -> dict[str, Notation]:
     """How the columns of numbers are written that have a unit or decimal commas."""
-    told = {column: Notation.of(table.column(column)) for column in table.columns if kinds.get(column) == "number"}
+    said = {} if schema is None else read_overrides(schema, table.columns, prepared=True).written
+    numbers = [column for column in table.columns if kinds.get(column) == "number"]
+    told = {column: Notation.of(table.column(column), said.get(column, "")) for column in numbers}
     return {column: way for column, way in told.items() if way != Notation()}
 
 
@@ -147,7 +156,15 @@ def _told(recipe: Recipe, kinds: Mapping[str, str], form: str) -> dict[str, Any]
     return {"recipe": plain(recipe.to_json()), "kinds": dict(kinds), "form": form}
 
 
-def _claim(folder: Path, told: Mapping[str, Any], table: Table, resume: bool, *, trust: str | Sequence[str]) -> None:
+def _claim(
+    folder: Path,
+    told: Mapping[str, Any],
+    table: Table,
+    ways: Mapping[str, Notation],
+    resume: bool,
+    *,
+    trust: str | Sequence[str],
+) -> None:
     """Make the folder ours or refuse: never mix two runs in one folder.
 
     What is told to the jobs is written anew on resume: ops are those of the command, whatever the folder says.
@@ -156,8 +173,8 @@ def _claim(folder: Path, told: Mapping[str, Any], table: Table, resume: bool, *,
     mark = fingerprint({**told, "rows": list(table.ids), "cells": _digest(table)})
 
     def settings() -> dict[str, Any]:
-        ways = {column: (way.decimal, way.unit) for column, way in notations_of(table, told["kinds"]).items()}
-        return {**told, "trust": modules(trust), "mark": mark, "notations": ways}
+        plain_ways = {column: (way.decimal, way.unit) for column, way in ways.items()}
+        return {**told, "trust": modules(trust), "mark": mark, "notations": plain_ways}
 
     if stamp.exists():
         if not resume:

@@ -14,12 +14,12 @@ import yaml
 from polymodal.core.errors import BadArgument, MissingExtra, PolymodalError
 from polymodal.core.errors import suggest as nearest
 from polymodal.data.media.cell import MEDIA_KINDS, Media
-from polymodal.data.tables.source import Table, read_table
+from polymodal.data.tables.source import Table
 from polymodal.ops.base import Op
 from polymodal.ops.rows import Row, Rows
 from polymodal.preparation.candidates import Candidate, candidates
 from polymodal.preparation.recipe import Recipe
-from polymodal.preparation.run import column_cells, kinds_of, notations_of, parts_of
+from polymodal.preparation.run import column_cells, kinds_of, notations_of, parts_of, table_of
 from polymodal.preparation.work import as_text
 from polymodal.report.wording import count
 from polymodal.runs.progress import Progress
@@ -103,7 +103,7 @@ def suggest(
     """
     if sample is not None and sample < 1:
         raise BadArgument(f"sample must be at least 1 row; got {sample}.")
-    table = read_table(data)
+    table = table_of(data, schema)
     kinds = kinds_of(table, schema)
     if target is not None and target not in kinds:
         raise BadArgument(f"There is no column {target!r}.{nearest(target, kinds)}")

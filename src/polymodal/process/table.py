@@ -11,10 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from polymodal.core.dates import as_date, date_formats
 from polymodal.core.errors import BadArgument, BadCell, suggest
 from polymodal.core.numbers import Notation
+from polymodal.core.reading import Reading
+from polymodal.core.words import as_word
 from polymodal.process.base import Processor
-from polymodal.process.cells import as_date, as_word, date_formats, tell_type
 from polymodal.process.scale import Scaler
 
 Row = Mapping[str, Any]
@@ -56,7 +58,7 @@ class Column:
 
     def ids(self, cells: Sequence[Any]) -> np.ndarray:
         """[n] category ids."""
-        places = {word: place for place, word in enumerate(self.words, FIRST_WORD)}
+        places = {as_word(word): place for place, word in enumerate(self.words, FIRST_WORD)}
         return np.array([0 if cell is None else places.get(as_word(cell), 1) for cell in cells], np.int32)
 
     def readable(self, cell: Any) -> bool:
@@ -84,7 +86,8 @@ class TableProcessor(Processor):
     `process` gives `numbers` float32 [N, C] (zero where missing) with `known` bool [N, C], and `categories` int32
     [N, K] (0 missing, 1 rare or unknown); what has no column is left out.
 
-    Options: `types` from column to "number", "date" or "category" where the guess is wrong; `categories` most
+    Options: `types` from column to "number", "date" or "category" where the guess is wrong; `written` from column to
+    the decimal sign of its numbers or the format of its dates (see `core.reading.Reading`); `categories` most
     categories a column; `rare` least count of a category; `distinct` whole numbers with at most so many values, each
     seen `rare` times on average, are categories as well (a postcode, a grade); `bins` most bins of a number.
     """
@@ -95,6 +98,7 @@ class TableProcessor(Processor):
         self,
         *,
         types: Mapping[str, str] | None = None,
+        written: Mapping[str, str] | None = None,
         categories: int = 256,
         rare: int = 3,
         distinct: int = 64,
@@ -104,6 +108,7 @@ class TableProcessor(Processor):
             if name not in TYPES:
                 raise BadArgument(f"Unknown type {name!r} of column {column!r}.{suggest(name, TYPES)}")
         self.types = types
+        self.written = written
         self.categories = categories
         self.rare = rare
         self.distinct = distinct
@@ -128,9 +133,12 @@ class TableProcessor(Processor):
         names = list(dict.fromkeys(name for row in rows for name in row))
         if not names:
             raise BadArgument("A table processor needs at least one training row with a column.")
-        for name in self.types or {}:
-            if name not in names:
-                raise BadArgument(f"`types` names {name!r}, which is no column of the table.{suggest(name, names)}")
+        for option, said in (("types", self.types), ("written", self.written)):
+            for name in said or {}:
+                if name not in names:
+                    raise BadArgument(
+                        f"`{option}` names {name!r}, which is no column of the table.{suggest(name, names)}"
+                    )
         self.columns_, self.unreadable_ = [], {}
         for name in names:
             values = [row.get(name) for row in rows]
@@ -212,17 +220,20 @@ class TableProcessor(Processor):
         return np.concatenate(blocks, axis=1) if blocks else np.zeros((len(rows), 0))
 
     def _columns(self, name: str, values: list[Any]) -> list[Column]:
-        kind = (self.types or {}).get(name) or tell_type(values)
+        written = (self.written or {}).get(name, "")
+        reading = Reading.of(values, written)
+        kind = (self.types or {}).get(name) or reading.type
         given = [value for value in values if value is not None]
         if kind == "date":
-            whole = Column(name, kind, formats=tuple(date_formats(given)), parts=tuple(range(len(DATE_PARTS))))
+            formats = reading.formats if reading.type == kind else tuple(date_formats(given)[0])
+            whole = Column(name, kind, formats=formats, parts=tuple(range(len(DATE_PARTS))))
             raw = whole.numbers(given)
             raw = raw[np.isfinite(raw[:, 0])]
             varies = [i for i in whole.parts if i == 0 or (len(raw) and np.ptp(raw[:, i]) > 1e-9)]
             return [replace(whole, parts=tuple(varies))]
         if kind == "category":
             return [Column(name, kind, words=self._words(given))]
-        notation = Notation.of(given)
+        notation = reading.notation if reading.type == kind else Notation.of(given, written)
         number = Column(name, kind, unit=notation.unit, decimal=notation.decimal)
         if (self.types or {}).get(name) is None and self._graded(number.numbers(values)):
             return [number, Column(name, "category", words=self._words(given))]

@@ -19,8 +19,10 @@ from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
+from polymodal.core.words import legible
 from polymodal.report.wording import compact, decimals
 
 P = ParamSpec("P")
@@ -99,6 +101,8 @@ class Canvas:
     def svg(self) -> Markup:
         """The figure as an `<svg>` element without ids, fonts or addresses of its own."""
         buffer = io.StringIO()
+        for text in self.figure.findobj(Text):
+            text.set_text(legible(text.get_text()))
         self.figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
         return _inline(buffer.getvalue(), self.width, self.height, self.alt)
 
@@ -157,7 +161,7 @@ def _inline(source: str, width: float, height: float, alt: str) -> Markup:
     body = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", body, flags=re.DOTALL)
     body = _TAG.sub(lambda tag: _tidy(tag.group()), body)
     body = re.sub(r">\s+<", "><", body).replace("\n", " ").strip()
-    mark = hashlib.sha256(f"{width} {alt} {body}".encode()).hexdigest()[:8]
+    mark = hashlib.sha256(f"{width} {alt} {body}".encode("utf-8", "surrogatepass")).hexdigest()[:8]
     body = _TAG.sub(lambda tag: re.sub(r'( id="|url\(#| href="#)', rf"\g<1>{mark}", tag.group()), body)
     head = f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(alt)}" style="--w:{width:g}px">'
     return Markup(f"{head}{body}</svg>")

@@ -32,6 +32,8 @@ def page(template: str, **context: Any) -> str:
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
             **context,
         )
+        .encode("utf-8", "backslashreplace")
+        .decode()
     )
     glossary = _templates().get_template("macros.html.j2").module.glossary  # type: ignore[attr-defined]
     return html.replace(WORDS, glossary(used) if (used := words(html)) else "", 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from polymodal.core.digest import digest_cells, fingerprint
 from polymodal.core.errors import BadArgument, BadCell, BadData, UnknownName, suggest
+from polymodal.core.files import json_text
 from polymodal.core.runtime import device_of
 from polymodal.data.items import Items
 from polymodal.data.tables.source import Problem, Table, read_table
@@ -52,7 +52,7 @@ def index(
     if Path(out).exists() and not Path(out).is_dir():
         raise BadArgument(f"{out} is a file; --out names a folder.")
     space, folder = space_of(run, trust, device)
-    table = read_table(data)
+    table = space.schema.read(read_table(data))
     names = streams_of(space, table, streams)
     about = {"run": folder, "source": str(Path(data).absolute()) if isinstance(data, str | Path) else None}
     held = _opened(Path(out), space, names, calibrate, about)
@@ -188,5 +188,5 @@ def _set_aside(held: Index, ids: Sequence[str]) -> list[Problem]:
 
 
 def _write_problems(path: Path, problems: Sequence[Problem]) -> None:
-    lines = [json.dumps(problem.__dict__, ensure_ascii=False) + "\n" for problem in problems]
+    lines = [json_text(problem.__dict__) + "\n" for problem in problems]
     path.write_text("".join(lines), encoding="utf-8")

@@ -142,7 +142,7 @@ def classify(
     without `{}` or a calibration without a target.
     """
     space, folder = space_of(run, trust, device)
-    table = read_table(data)
+    table = space.schema.read(read_table(data))
     names = _names(classes)
     if calibration is not None and target is None:
         raise BadArgument("Calibration rows need labels: name their column with `target`.")
@@ -159,7 +159,7 @@ def classify(
         if sentences.shape[1] > 1 else "the nearest class leads at all, for one sentence a class cannot say by how much"
     )  # fmt: skip
     if calibration is not None:
-        radius, count = _radius(space, asked, read_table(calibration), sentences, names, str(target))
+        radius, count = _radius(space, asked, space.schema.read(read_table(calibration)), sentences, names, str(target))
         lead = np.full(len(scores), radius)
         rule = (
             f"the nearest class leads by more than {radius:.3f}: so near to it lies the true class in {COVERAGE:.0%} "

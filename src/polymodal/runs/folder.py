@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 from polymodal.core.digest import fingerprint
 from polymodal.core.errors import BadArgument, PolymodalError
-from polymodal.core.files import read_json, write_json, writing
+from polymodal.core.files import json_text, read_json, write_json, writing
 from polymodal.data.tables.source import Problem
 
 VOLATILE = ("workers", "trackers", "time_limit", "store", "device")  # what a resumed run may have another of
@@ -81,7 +80,7 @@ def release(folder: Path) -> None:
 def set_aside(folder: Path, problems: Iterable[Problem]) -> None:
     """Write `set_aside.jsonl`: what could not be used, and why."""
     with writing(folder / "set_aside.jsonl") as temporary:
-        lines = [json.dumps(vars(problem), ensure_ascii=False) for problem in problems]
+        lines = [json_text(vars(problem)) for problem in problems]
         temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 

@@ -13,7 +13,7 @@ TARGETS = Catalogue(
         ),
         "multilabel": Entry(
             "polymodal.targets.multilabel:MultilabelTarget",
-            "Any number of labels at once: list cells, or labels parted by `|`.",
+            "Any number of labels at once: list cells, or labels parted by `|`, `;` or `,`.",
             "folklore",
         ),
         "numbers": Entry(

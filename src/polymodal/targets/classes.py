@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
@@ -13,18 +12,20 @@ from torch import Tensor
 
 from polymodal.core.errors import BadData
 from polymodal.core.registry import Spec
+from polymodal.core.words import key_of, label_of
 from polymodal.nn.calibrate import fit_temperature
 from polymodal.nn.precision import at_least_float32
 from polymodal.targets.base import CLASSES, ScoredTarget
-from polymodal.targets.labels import label_of, sorted_labels
+from polymodal.targets.labels import counted, place_of, places, sorted_labels
 
 
 @dataclass(frozen=True)
 class ClassesTarget(ScoredTarget):
     """One of several classes that exclude one another.
 
-    `classes` are the labels, sorted (by value when all are numbers), `frequencies` their shares in training. Encoded as
-    int64 [N], -1 where missing or of a label not seen in training; scores are logits [B, C].
+    `classes` are the labels in their commonest spelling ("1", "1.0" and 1 are one), sorted (by value when all are
+    numbers), `frequencies` their shares in training. Encoded as int64 [N], -1 where missing or of a label not seen in
+    training; scores are logits [B, C].
     """
 
     classes: tuple[str, ...] = ()
@@ -36,30 +37,28 @@ class ClassesTarget(ScoredTarget):
     gives: ClassVar[tuple[str, ...]] = ("labels", "probabilities")
 
     def fit(self, values: Sequence[Any]) -> Self:
-        counts = Counter(label_of(value) for value in values)
+        counts = counted(values)
         if len(counts) < 2:
             only = next(iter(counts))
             raise BadData(f"Target {self.name!r} is {only!r} in every training row; two classes are needed.")
         classes = self.ordered(counts)
-        return replace(self, classes=classes, frequencies=tuple(counts[c] / len(values) for c in classes))
+        shares = {key_of(label): count / len(values) for label, count in counts.items()}
+        return replace(self, classes=classes, frequencies=tuple(shares.get(key_of(c), 0.0) for c in classes))
 
     def ordered(self, labels: Mapping[str, int]) -> tuple[str, ...]:
         """The classes in their order, from the training rows' labels with their counts."""
         return tuple(sorted_labels(labels))
 
     def encode(self, values: Sequence[Any]) -> np.ndarray:
-        place = {label: position for position, label in enumerate(self.classes)}
-        codes = [-1 if value is None else place.get(label_of(value), -1) for value in values]
-        return np.array(codes, dtype=np.int64)
+        known = places(self.classes)
+        return np.array([place_of(value, known) for value in values], dtype=np.int64)
 
     def unseen(self, values: Sequence[Any]) -> dict[str, int]:
-        labels = [label_of(value) for value in values if value is not None]
-        known = set(self.classes)
-        return dict(Counter(label for label in labels if label not in known))
+        known = places(self.classes)
+        return dict(counted(value for value in values if place_of(value, known) < 0))
 
     def survey(self, values: Sequence[Any]) -> tuple[dict[str, Any], dict[int, str]]:
-        counts = Counter(label_of(value) for value in values if value is not None)
-        return {"classes": dict(counts)}, {}
+        return {"classes": dict(counted(values))}, {}
 
     def strata(self, encoded: np.ndarray) -> np.ndarray | None:
         return encoded
@@ -109,7 +108,9 @@ class ClassesTarget(ScoredTarget):
         }
 
     def written(self, values: Sequence[Any]) -> list[Any]:
-        return [None if value is None else label_of(value) for value in values]
+        known = places(self.classes)
+        of = ((value, place_of(value, known)) for value in values)
+        return [None if v is None else self.classes[place] if place >= 0 else label_of(v) for v, place in of]
 
     def answer(self, decoded: Mapping[str, np.ndarray], row: int) -> tuple[str | float, float | None]:
         return str(decoded["label"][row]), float(decoded["probability"][row].max())

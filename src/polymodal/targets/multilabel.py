@@ -14,22 +14,25 @@ from torch.nn import functional as F
 
 from polymodal.core.errors import BadData
 from polymodal.core.registry import Spec
+from polymodal.core.words import key_of
 from polymodal.nn.calibrate import fit_temperature
 from polymodal.nn.precision import at_least_float32
 from polymodal.targets.base import MULTILABEL, ScoredTarget
-from polymodal.targets.labels import labels_of, sorted_labels
+from polymodal.targets.labels import labels_of, place_of, places, separator_of, sorted_labels, spellings
 
 
 @dataclass(frozen=True)
 class MultilabelTarget(ScoredTarget):
-    """Any number of labels at once, from list cells or `a|b` strings.
+    """Any number of labels at once, from cells that are lists, or strings such as `a|b`, `a; b`, `a, b`, `["a", "b"]`.
 
-    `classes` are the labels, sorted, `frequencies` the share of training rows that have each. Encoded as float32 [N, C]
+    `classes` are the labels, sorted, `frequencies` the share of training rows that have each, `separator` what parts
+    them in a string. An empty list is a row with no label. Encoded as float32 [N, C]
     of 0 and 1, a row of NaN where missing; labels not seen in training are left out. Scores are log-odds [B, C].
     """
 
     classes: tuple[str, ...] = ()
     frequencies: tuple[float, ...] = ()
+    separator: str = "|"
 
     scores: ClassVar[str] = MULTILABEL
     head: ClassVar[str] = "multilabel"
@@ -37,29 +40,35 @@ class MultilabelTarget(ScoredTarget):
     gives: ClassVar[tuple[str, ...]] = ("labels", "probabilities")
 
     def fit(self, values: Sequence[Any]) -> Self:
-        counts = Counter(label for value in values for label in dict.fromkeys(labels_of(value)))
+        separator = separator_of(values)
+        rows = [labels_of(value, separator) for value in values]
+        spelt = spellings(Counter(label for row in rows for label in row))
+        counts = Counter(spelt[key] for row in rows for key in dict.fromkeys(map(key_of, row)))
         if not counts:
             raise BadData(f"Target {self.name!r} has no label in any training row.")
         classes = tuple(sorted_labels(counts))
-        return replace(self, classes=classes, frequencies=tuple(counts[c] / len(values) for c in classes))
+        shares = tuple(counts[c] / len(values) for c in classes)
+        return replace(self, classes=classes, frequencies=shares, separator=separator)
 
     def encode(self, values: Sequence[Any]) -> np.ndarray:
-        place = {label: position for position, label in enumerate(self.classes)}
-        hot = np.zeros((len(values), len(place)), dtype=np.float32)
+        known = places(self.classes)
+        hot = np.zeros((len(values), len(self.classes)), dtype=np.float32)
         for row, value in enumerate(values):
             if value is None:
                 hot[row] = np.nan
                 continue
-            hot[row, [place[label] for label in labels_of(value) if label in place]] = 1
+            found = (place_of(label, known) for label in labels_of(value, self.separator))
+            hot[row, [place for place in found if place >= 0]] = 1
         return hot
 
     def unseen(self, values: Sequence[Any]) -> dict[str, int]:
-        known = set(self.classes)
-        rows = [labels_of(value) for value in values if value is not None]
-        return dict(Counter(label for row in rows for label in row if label not in known))
+        known = places(self.classes)
+        rows = [labels_of(value, self.separator) for value in values if value is not None]
+        return dict(Counter(label for row in rows for label in row if place_of(label, known) < 0))
 
     def survey(self, values: Sequence[Any]) -> tuple[dict[str, Any], dict[int, str]]:
-        counts = Counter(label for value in values if value is not None for label in labels_of(value))
+        separator = separator_of(values)
+        counts = Counter(label for value in values if value is not None for label in labels_of(value, separator))
         return {"classes": dict(counts)}, {}
 
     def known(self, encoded: Any) -> Any:
@@ -114,7 +123,9 @@ class MultilabelTarget(ScoredTarget):
         }
 
     def written(self, values: Sequence[Any]) -> list[Any]:
-        return [None if value is None else labels_of(value) for value in values]
+        rows = (None if value is None else labels_of(value, self.separator) for value in values)
+        spelt = {key_of(label): label for label in reversed(self.classes)}
+        return [None if row is None else [spelt.get(key_of(label), label) for label in row] for row in rows]
 
     def answer(self, decoded: Mapping[str, np.ndarray], row: int) -> tuple[str | float, float | None]:
         return " | ".join(decoded["label"][row]), float(decoded["probability"][row].max())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
@@ -14,6 +13,7 @@ from torch import Tensor
 from polymodal.core.errors import BadData
 from polymodal.core.registry import Spec
 from polymodal.nn.calibrate import conformal_radius
+from polymodal.targets.labels import listed
 from polymodal.targets.real import COVERAGE, RealTarget, read_numbers
 
 
@@ -159,17 +159,9 @@ class NumbersTarget(RealTarget):
 def listed_numbers(value: Any) -> np.ndarray | None:
     """float64 [n] of a list, a JSON list or numbers parted by `|`, NaN where an entry is missing; None: no list."""
     if isinstance(value, str):
-        text = value.strip()
-        if text.startswith("["):
-            try:
-                value = json.loads(text)
-            except ValueError:
-                return None
-        elif "|" in text:
-            value = text.split("|")
-    if isinstance(value, np.ndarray):
-        value = value.tolist()
-    if not isinstance(value, list | tuple) or not value:
+        value = value.split("|") if "|" in value else listed(value)
+    value = listed(value)
+    if not value:
         return None
     numbers = read_numbers(value)
     return None if np.isnan(numbers).all() else numbers

@@ -13,8 +13,9 @@ from torch import Tensor
 from polymodal.core.errors import BadArgument, BadData
 from polymodal.core.numbers import as_number
 from polymodal.core.registry import Spec
+from polymodal.core.words import key_of, label_of
 from polymodal.targets.classes import ClassesTarget
-from polymodal.targets.labels import label_of
+from polymodal.targets.labels import place_of, places
 
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
@@ -38,26 +39,27 @@ class OrdinalTarget(ClassesTarget):
         if not isinstance(self.order, list | tuple):
             raise BadArgument(f"The order of {self.name!r} is a list, the least class first; got {self.order!r}.")
         order = tuple(label_of(label) for label in self.order)
-        if len(set(order)) != len(order):
+        if len(set(map(key_of, order))) != len(order):
             raise BadArgument(f"The order of {self.name!r} names a class twice: {', '.join(order)}.")
         object.__setattr__(self, "order", order)
 
     def ordered(self, labels: Mapping[str, int]) -> tuple[str, ...]:
         if self.order:
-            if lacking := sorted(set(labels) - set(self.order)):
+            known = places(self.order)
+            if lacking := sorted(label for label in labels if place_of(label, known) < 0):
                 raise BadData(
                     f"Target {self.name!r} is {lacking[0]!r} in a training row, which its order lacks: "
                     f"{', '.join(self.order)}. Add it to the order, or correct or empty the cell."
                 )
             return self.order
-        places = {label: _place(label) for label in labels}
-        if None in places.values() or len(set(places.values())) < len(places):
+        held = {label: _place(label) for label in labels}
+        if None in held.values() or len(set(held.values())) < len(held):
             shown = ", ".join(sorted(labels)[:8])
             raise BadArgument(
                 f"The order of {self.name!r} cannot be told from its classes: {shown}. Give it in the schema: "
                 f"target: {{{self.name}: {{kind: ordinal, order: [least, …, greatest]}}}}."
             )
-        return tuple(sorted(labels, key=lambda label: places[label] or 0.0))
+        return tuple(sorted(labels, key=lambda label: held[label] or 0.0))
 
     @property
     def summary(self) -> str:

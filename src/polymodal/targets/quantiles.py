@@ -36,6 +36,7 @@ class QuantilesTarget(OneNumber):
     shown: ClassVar[int] = 4  # MAE, pinball, R² and RMSE
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         given = list(self.levels) if isinstance(self.levels, list | tuple) else [self.levels]
         levels = tuple(float(level) for level in given if isinstance(level, Real))
         rising = all(a < b for a, b in zip((0.0, *levels), (*levels, 1.0)))

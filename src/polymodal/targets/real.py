@@ -6,14 +6,14 @@ import math
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from polymodal.core.errors import BadData
+from polymodal.core.errors import BadArgument, BadData
 from polymodal.core.numbers import Notation, as_number
 from polymodal.core.registry import Spec
 from polymodal.nn.precision import at_least_float32
@@ -21,6 +21,9 @@ from polymodal.targets.base import NUMBER, ScoredTarget
 
 COVERAGE = 0.9  # of intervals
 SKEWED = 1.0  # sample skewness above which a positive number is modelled as its logarithm
+TAIL = (
+    4.0  # spreads of the logarithm below its mean from where on it goes on as a straight line, through zero and below
+)
 WORST = -3.0  # of a number's row score: a residual of two spreads; beyond, one row would outweigh all others
 
 
@@ -79,7 +82,8 @@ class OneNumber(RealTarget):
     """A number, standardised by the training rows: `location` and `scale`, of its logarithm where `log`.
 
     The logarithm is taken where all training values are positive, their skewness is above 1 and the logarithm's is
-    smaller in size.
+    smaller in size. Far below them (by `TAIL` spreads) it goes on as its tangent, so that zero and less, where they
+    turn up later, are numbers as well. `decimal_mark` is the decimal sign where the cells leave it open.
     """
 
     location: float = 0.0
@@ -88,29 +92,36 @@ class OneNumber(RealTarget):
     decimal: str = "."  # how training writes numbers: see `core.numbers.Notation`
     unit_written: str = ""
     average: float | None = None  # of the training rows as they are, which is chance; None: older, by `location`
+    decimal_mark: str = field(default="", kw_only=True)
+
+    def __post_init__(self) -> None:
+        if self.decimal_mark not in ("", ".", ","):
+            raise BadArgument(
+                f"Numbers of {self.name!r} are written with '.' or ',' before decimals; got {self.decimal_mark!r}."
+            )
 
     @property
     def notation(self) -> Notation:
         return Notation(self.decimal, self.unit_written)
 
     def numbers(self, values: Sequence[Any]) -> np.ndarray:
-        """float64 [N] as modelled (by their logarithm where `log`), NaN where missing or no number.
-
-        Raises `BadData` for a number that is zero or less where the target is modelled as a logarithm.
-        """
+        """float64 [N] as modelled (by their logarithm where `log`), NaN where missing or no number."""
         numbers = self.notation.numbers(values)
-        if self.log:
-            if (numbers <= 0).any():
-                raise BadData(
-                    f"Target {self.name!r} is {numbers[numbers <= 0][0]:g} in some row, but it was positive in "
-                    "training and is modelled as a logarithm. Correct or remove those rows."
-                )
-            numbers = np.log(numbers)
-        return numbers
+        if not self.log:
+            return numbers
+        least, end = self._tail
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(numbers < least, end + numbers / least - 1, np.log(numbers))
+
+    @property
+    def _tail(self) -> tuple[float, float]:
+        """The number from which the logarithm is one, and its logarithm."""
+        end = self.location - TAIL * self.scale
+        return math.exp(end), end
 
     def learnt(self, values: Sequence[Any]) -> dict[str, Any]:
         """`location`, `scale` and `log` of the training rows' cells. Raises `BadData` where they hold no spread."""
-        notation = Notation.of(values)
+        notation = Notation.of(values, self.decimal_mark)
         numbers = notation.numbers(values)
         numbers = numbers[np.isfinite(numbers)]
         if not len(numbers):
@@ -134,7 +145,10 @@ class OneNumber(RealTarget):
 
     def restore(self, values: np.ndarray) -> np.ndarray:
         values = np.asarray(values, dtype=np.float64) * self.scale + self.location
-        return np.exp(values) if self.log else values
+        if not self.log:
+            return values
+        least, end = self._tail
+        return np.where(values < end, least * (1 + values - end), np.exp(values))
 
     def unseen(self, values: Sequence[Any]) -> dict[str, int]:
         return dict(
@@ -142,7 +156,7 @@ class OneNumber(RealTarget):
         )
 
     def survey(self, values: Sequence[Any]) -> tuple[dict[str, Any], dict[int, str]]:
-        numbers = Notation.of(values).numbers(values)
+        numbers = Notation.of(values, self.decimal_mark).numbers(values)
         odd = {
             row: f"is {str(value)[:40]!r}, but the target is a number"
             for row, (value, number) in enumerate(zip(values, numbers.tolist()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 
 from polymodal.core.digest import digest_cells
 from polymodal.core.errors import BadCell
-from polymodal.core.numbers import Notation
+from polymodal.core.reading import Reading
 from polymodal.data.cells import cells
 from polymodal.data.infer import tell
 from polymodal.data.kinds import KINDS, Kind
@@ -19,7 +19,6 @@ from polymodal.data.media.files import opened
 from polymodal.data.media.prints import small_grey
 from polymodal.data.schema import Field
 from polymodal.data.tables.table import Problem, Table
-from polymodal.data.values import looks_like_date
 
 Reader = Callable[[Any], Any]
 _HEAD = 512  # bytes that tell a file's kind
@@ -71,17 +70,19 @@ def examine(table: Table, one: Field, reader: Reader | None = None) -> Examined:
     return result
 
 
-def misfits(table: Table, columns: Iterable[str]) -> list[Problem]:
-    """Cells that are no number in a column of numbers, or no date in a column of dates."""
+def misfits(table: Table, columns: Iterable[str], written: Mapping[str, str] | None = None) -> list[Problem]:
+    """Cells that are no number in a column of numbers, or no date in a column of dates; `written` as in `Reading`."""
     problems = []
     for column in columns:
-        kind = tell(table, column).kind
         values = table.column(column)
+        reading = Reading.of(values, (written or {}).get(column, ""))
+        if reading.type == "category":
+            continue
+        kind = tell(table, column, (written or {}).get(column, "")).kind
         if kind not in ("number", "date"):
             continue
-        number = Notation.of(values).number
         for row, value in enumerate(values):
-            if value is not None and not (looks_like_date(value) if kind == "date" else number(value) is not None):
+            if value is not None and not reading.reads(value):
                 problems.append(Problem(table.ids[row], column, f"is {str(value)[:40]!r} in a column of {kind}s"))
     return problems
 

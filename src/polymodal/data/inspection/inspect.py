@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.errors import BadArgument, UnknownName, suggest
+from polymodal.core.words import key_of
 from polymodal.data.inspection.examine import Examined, Reader, examine, misfits
 from polymodal.data.inspection.findings import Doubled, Inspection, Leak
 from polymodal.data.links import link_findings
@@ -18,7 +19,6 @@ from polymodal.data.schema import Field, Schema
 from polymodal.data.split import split_of_column
 from polymodal.data.tables.table import Problem, Table
 from polymodal.targets.base import asked
-from polymodal.targets.labels import label_of
 
 __all__ = ["Doubled", "Inspection", "Leak", "inspect_table"]
 
@@ -78,7 +78,7 @@ class _Inspector:
 
     def field(self, one: Field, seen: Examined) -> None:
         """Missing, broken and unfitting cells of one field."""
-        wrong = misfits(self.table, one.columns) if one.about.is_record else []
+        wrong = misfits(self.table, one.columns, one.options.get("written")) if one.about.is_record else []
         self.found.broken += seen.broken
         self.found.misfits += wrong
         counts = {"missing": len(seen.missing), "bad": len(seen.broken) + len(wrong)}
@@ -107,7 +107,7 @@ class _Inspector:
             self._record("", "same", rows)
             for target in self.schema.targets:
                 answers = self.table.column(target)
-                if len({label_of(answers[row]) for row in rows if answers[row] is not None}) > 1:
+                if len({key_of(answers[row]) for row in rows if answers[row] is not None}) > 1:
                     self.found.contradictions.append(Doubled(target, "same", self._ids(rows)))
 
     def straddling(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,6 +15,7 @@ from polymodal.data.tables.table import Problem, Table
 
 DELIMITERS = ",;\t|"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_SAID = re.compile(r'"?sep=(?P<sign>[^"\r\n])"?[^\S\r\n]*\r?\n?', re.IGNORECASE)
 _FIELD_LIMIT = 2**31 - 1  # a cell may hold a long list; the csv module's own limit is 131,072 characters
 
 
@@ -26,6 +28,8 @@ def read_delimited(path: Path, *, limit: int | None = None, delimiter: str | Non
     """
     problems: list[Problem] = []
     lines = _lines(path, problems)
+    if lines and (said := _SAID.fullmatch(lines[0])):  # Excel's own line, which is no row; the count of lines stays
+        lines[0], delimiter = "\n", delimiter or said["sign"]
     if delimiter is None:
         delimiter = "\t" if path.suffix.lower() in (".tsv", ".tab") else _sniff(lines)
     blank: list[int] = []

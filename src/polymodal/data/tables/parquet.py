@@ -31,10 +31,22 @@ def read_parquet(path: Path, *, limit: int | None = None) -> Table:
         schema = file.schema_arrow
         lazy = [field.name for field in schema if holds_bytes(field.type)]
         plain = [field.name for field in schema if not holds_bytes(field.type)]
-        eager = file.read(columns=plain).slice(0, limit).to_pydict()
+        eager = _in_microseconds(file.read(columns=plain).slice(0, limit)).to_pydict()
         references = {name: _references(file, path, name, limit) for name in lazy}
     data = {field.name: references.get(field.name, eager.get(field.name)) for field in schema}
     return Table.build(data, base=path.parent, name=path.stem)  # type: ignore[arg-type]
+
+
+def _in_microseconds(table: pyarrow.Table) -> pyarrow.Table:
+    """Times of nanoseconds in the unit that Python's own types have."""
+    import pyarrow as pa
+
+    for place, field in enumerate(table.schema):
+        if getattr(field.type, "unit", "") == "ns":
+            of = {"timestamp": lambda kind: pa.timestamp("us", kind.tz), "duration": lambda kind: pa.duration("us")}
+            kind = of.get(str(field.type).partition("[")[0], lambda kind: pa.time64("us"))(field.type)
+            table = table.set_column(place, field.name, table.column(place).cast(kind, safe=False))
+    return table
 
 
 def holds_bytes(kind: pyarrow.DataType) -> bool:

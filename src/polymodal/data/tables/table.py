@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import math
+import io
 import os
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 
 from polymodal.core.errors import BadData, UnknownName, suggest
 
 MISSING = frozenset(
-    ["", "NA", "na", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NAN", "-nan", "null", "Null", "NULL", "None"]
+    ["", "NA", "na", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NAN", "-nan", "null", "Null", "NULL", "None", "NaT"]
 )
 
 
@@ -52,20 +54,45 @@ class Lazy(ABC):
 
 
 def clean(value: Any) -> Any:
-    """A raw value with every mark of absence turned into None and NumPy scalars into Python's own; paths into text."""
+    """A raw value with every mark of absence turned into None, NumPy scalars into Python's own, paths into text,
+    sets and arrays of anything but numbers into lists, and pictures of Pillow into the bytes of a file."""
     if value is None:
         return None
     if isinstance(value, str):
         return None if value.strip() in MISSING else value
     if isinstance(value, os.PathLike):
         return os.fsdecode(value)
+    if isinstance(value, np.datetime64 | np.timedelta64):  # in nanoseconds, item() gives a bare number
+        value = value.astype(f"{value.dtype.kind}8[us]").item()
     if isinstance(value, np.generic):
         value = value.item()
-    if isinstance(value, float) and math.isnan(value):
+    if isinstance(value, float | Decimal) and value != value:
         return None
+    if isinstance(value, np.ndarray) and (value.dtype.kind not in "fiub" or not value.ndim):
+        return clean(value.tolist())
+    if isinstance(value, list) and any(isinstance(item, np.ndarray) for item in value):
+        return [item.tolist() if isinstance(item, np.ndarray) else item for item in value]
+    if isinstance(value, set | frozenset):
+        return sorted(value, key=str)
+    if isinstance(value, bytearray | memoryview):
+        return bytes(value)
+    if isinstance(value, UUID):
+        return str(value)
+    if type(value).__module__.startswith("PIL.") and hasattr(value, "save"):
+        return _picture_bytes(value)
     if type(value).__name__ in ("NaTType", "NAType"):  # pandas' own marks, told without importing pandas
         return None
     return value
+
+
+def _picture_bytes(picture: Any) -> bytes:
+    """A picture of Pillow as a file that keeps every pixel; b"" where it cannot be read, which is a broken cell."""
+    content = io.BytesIO()
+    try:
+        picture.save(content, "PNG" if picture.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16") else "TIFF")
+    except (OSError, ValueError, SyntaxError):
+        return b""
+    return content.getvalue()
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +101,9 @@ class Table:
 
     A cell is a string, a number, a bool, a date, a list, an array, a path relative to the row's base, bytes, or a
     `Lazy` reference into an archive. Media are never loaded here.
+
+    `spelt` keeps the words of a column that were taken for a missing value ("NA", "None"), by row, so that a column in
+    which they are values gets them back (`read_as`).
 
     `bases` and `rows` have one entry a row: the folder that relative paths start from, and the record's number in its
     source (records set aside are counted, so that arrays stored beside the table stay aligned). `joined` says that the
@@ -87,6 +117,7 @@ class Table:
     problems: list[Problem]
     name: str = "table"
     joined: bool = False
+    spelt: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
 
     @classmethod
     def build(
@@ -116,7 +147,10 @@ class Table:
         if ids is None:
             ids = _ids(columns, numbers, name, problems)
         folder = (base or Path.cwd()).absolute()
-        return cls(columns, list(ids), [folder] * count, numbers, problems, name)
+        gone = {c: [(row, data[c][row]) for row, v in enumerate(columns[str(c)]) if v is None] for c in data}
+        words = {str(c): {row: v for row, v in cells if isinstance(v, str) and v.strip()} for c, cells in gone.items()}
+        spelt = {column: said for column, said in words.items() if said}
+        return cls(columns, list(ids), [folder] * count, numbers, problems, name, spelt=spelt)
 
     @property
     def columns(self) -> list[str]:
@@ -154,9 +188,26 @@ class Table:
         order = positions.tolist()
         data = {column: [values[i] for i in order] for column, values in self.data.items()}
         ids, bases = [self.ids[i] for i in order], [self.bases[i] for i in order]
-        return replace(
-            self, data=data, ids=ids, bases=bases, rows=self.rows[positions], problems=_unnumbered(self.problems)
-        )
+        spelt = {
+            column: {row: words[i] for row, i in enumerate(order) if i in words} for column, words in self.spelt.items()
+        }
+        problems = _unnumbered(self.problems)
+        chosen_rows = self.rows[positions]
+        return replace(self, data=data, ids=ids, bases=bases, rows=chosen_rows, problems=problems, spelt=spelt)
+
+    def read_as(self, absent: Mapping[str, Collection[str]]) -> Table:
+        """The same rows, in which exactly these marks stand for a missing value, by column; others read as before."""
+        data, spelt = dict(self.data), dict(self.spelt)
+        for column, marks in absent.items():
+            if column not in data:
+                continue
+            words = dict(spelt.get(column, {}))
+            cells = [words.get(row, cell) for row, cell in enumerate(data[column])]
+            for row, cell in enumerate(cells):
+                if cell is not None and not isinstance(cell, list | dict | bytes | np.ndarray) and _said(cell) in marks:
+                    words[row], cells[row] = str(cell), None
+            data[column], spelt[column] = cells, {row: word for row, word in words.items() if cells[row] is None}
+        return replace(self, data=data, spelt=spelt)
 
     def named_by(self, column: str, *, strict: bool = True) -> Table:
         """The same rows with the values of `column` as ids.
@@ -187,7 +238,15 @@ class Table:
         named, problems = _joined_names(tables)
         bases = [base for table in tables for base in table.bases]
         rows = np.concatenate([table.rows for table in tables])
-        return Table(data, named, bases, rows, problems, "+".join(table.name for table in tables), True)
+        spelt: dict[str, dict[int, str]] = {}
+        for start, table in zip(np.cumsum([0, *map(len, tables)]).tolist(), tables):
+            for column, words in table.spelt.items():
+                spelt.setdefault(column, {}).update({start + row: word for row, word in words.items()})
+        return Table(data, named, bases, rows, problems, "+".join(table.name for table in tables), True, spelt)
+
+
+def _said(cell: Any) -> str:
+    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell).strip()
 
 
 def _unique(values: Sequence[Any]) -> tuple[list[str], str]:

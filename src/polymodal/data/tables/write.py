@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from polymodal.core.errors import BadArgument
-from polymodal.core.files import finite, writing
-from polymodal.targets.labels import label_of
+from polymodal.core.files import finite, json_text, writing
+from polymodal.core.words import label_of, legible
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 FORMS = (*_SEPARATORS, ".jsonl", ".parquet")
@@ -45,7 +45,7 @@ def write_columns(columns: Mapping[str, Sequence[Any]], path: str | Path) -> Non
             return
         with open(temporary, "w", newline="", encoding="utf-8", errors="backslashreplace") as file:
             if suffix == ".jsonl":
-                lines = (json.dumps(finite(dict(zip(columns, row))), ensure_ascii=False, default=str) for row in rows)
+                lines = (json_text(dict(zip(columns, row))) for row in rows)
                 file.writelines(f"{line}\n" for line in lines)
                 return
             writer = csv.writer(file, delimiter=_SEPARATORS[suffix], lineterminator="\n")
@@ -65,7 +65,7 @@ def _arrow(values: Sequence[Any]) -> Any:
 
 def _text(value: Any) -> str:
     text = json.dumps(finite(value), default=str) if isinstance(value, list | tuple | dict) else label_of(value)
-    return text.encode("utf-8", "backslashreplace").decode()
+    return legible(text)
 
 
 def _cell(value: Any) -> Any:
