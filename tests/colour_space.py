@@ -10,7 +10,7 @@ from PIL import Image
 
 from polymodal.core.errors import BadCell
 from polymodal.data.items import items
-from polymodal.data.schema import Field
+from polymodal.data.schema import Field, Schema
 from polymodal.data.tables.source import Problem, Table
 from polymodal.process import PROCESSORS
 
@@ -23,6 +23,7 @@ class ColourSpace:
     def __init__(self, columns=("title",), mark="colours"):
         many = {"many": True} if len(columns) > 1 else {}
         self.fields = {"photo": Field("photo", "image", ("photo",)), "title": Field("title", "text", columns, many)}
+        self.schema = Schema(self.fields)
         self.processors = {"photo": PROCESSORS.build("image"), "title": PROCESSORS.build("text")}
         self.processors["title"].fit([f"a {name} thing" for name in COLOURS] * 2)
         self.dim, self.mark, self.folder = 4, mark, "the run"
