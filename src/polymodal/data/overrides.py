@@ -8,10 +8,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from polymodal.core.errors import BadArgument, BadData, UnknownName, suggest
+from polymodal.core.limits import read_settings
 from polymodal.core.registry import Spec, plain
+from polymodal.core.values import read_yaml
 from polymodal.data.kinds import KINDS
 from polymodal.data.links import LinkOptions
 from polymodal.targets.base import asked
@@ -131,10 +131,7 @@ def _load(source: str | Path | Mapping[str, Any]) -> Mapping[str, Any]:
     path = Path(source)
     if not path.is_file():
         raise BadData(f"The schema file {str(source)!r} does not exist.")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise BadData(f"The schema file {path} is not valid YAML: {error}.") from error
+    content = read_yaml(read_settings(path), f"The schema file {path}")
     if not isinstance(content, Mapping):
         kind = type(content).__name__
         raise BadData(f"The schema file {path} must hold keys such as fields and target; it holds {kind}.")

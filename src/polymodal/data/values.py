@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from datetime import date
 from typing import Any
 
 import numpy as np
 
+from polymodal.core.limits import read_json_text
 from polymodal.core.numbers import MONEY, read_number
 
 _SHORT_UNIT = re.compile(rf"[^\W\d_]{{0,4}}[²³]?|°[cf]?|[a-z]{{0,2}}[%‰{MONEY}]")
@@ -46,7 +46,7 @@ def as_array(value: Any) -> np.ndarray | None:
         return None
     try:
         array = np.array(value, dtype=np.float32)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return array if array.ndim <= 2 else None
 
@@ -55,8 +55,8 @@ def _parse_list(text: str) -> list[Any] | None:
     text = text.strip()
     if text.startswith("["):
         try:
-            return json.loads(text.replace("NaN", "null").replace("nan", "null"))
-        except (ValueError, RecursionError):
+            return read_json_text(text.replace("NaN", "null").replace("nan", "null"))
+        except ValueError:
             return None
     parts = re.split(r"[\s,;]+", text)
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from polymodal.core.errors import BadData
+from polymodal.core.limits import read_json_text
 from polymodal.core.registry import Spec
 from polymodal.nn.calibrate import conformal_radius
 from polymodal.targets.real import COVERAGE, RealTarget, read_numbers
@@ -162,7 +162,7 @@ def listed_numbers(value: Any) -> np.ndarray | None:
         text = value.strip()
         if text.startswith("["):
             try:
-                value = json.loads(text)
+                value = read_json_text(text)
             except ValueError:
                 return None
         elif "|" in text:

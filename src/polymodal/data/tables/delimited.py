@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from polymodal.core.errors import BadData
+from polymodal.core.limits import read_table_file
 from polymodal.data.tables.table import Problem, Table
 
 DELIMITERS = ",;\t|"
@@ -66,7 +67,7 @@ def read_delimited(path: Path, *, limit: int | None = None, delimiter: str | Non
 
 def _lines(path: Path, problems: list[Problem]) -> list[str]:
     """The file's lines with their ends, decoded."""
-    raw = path.read_bytes()
+    raw = read_table_file(path)
     if raw.startswith(_UTF16):
         return list(io.StringIO(raw.decode("utf-16"), newline=""))
     try:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polymodal.core.errors import BadCell, BadData
+from polymodal.core.limits import check_table_file
 from polymodal.data.tables.table import Lazy, Table
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ def read_parquet(path: Path, *, limit: int | None = None) -> Table:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    check_table_file(path)
     try:
         file = pq.ParquetFile(path)
     except pa.ArrowInvalid as error:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.errors import BadData, UnknownName, suggest
+from polymodal.core.limits import deep, long
 
 MISSING = frozenset(
     ["", "NA", "na", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NAN", "-nan", "null", "Null", "NULL", "None"]
@@ -105,7 +106,8 @@ class Table:
         rows concerned are named by it and their number, so that no name can be taken for another row's id. Raises
         `BadData` when the columns differ in length.
         """
-        columns = {str(column): [clean(value) for value in values] for column, values in data.items()}
+        faults: list[tuple[int, str, str]] = []
+        columns = {str(column): _cleaned(str(column), values, faults) for column, values in data.items()}
         lengths = {column: len(values) for column, values in columns.items()}
         if len(set(lengths.values())) > 1:
             listed = ", ".join(f"{column} has {count}" for column, count in lengths.items())
@@ -115,6 +117,7 @@ class Table:
         problems = list(problems)
         if ids is None:
             ids = _ids(columns, numbers, name, problems)
+        problems.extend(Problem(str(ids[row]), column, f"{why}; cell set aside") for row, column, why in faults)
         folder = (base or Path.cwd()).absolute()
         return cls(columns, list(ids), [folder] * count, numbers, problems, name)
 
@@ -188,6 +191,20 @@ class Table:
         bases = [base for table in tables for base in table.bases]
         rows = np.concatenate([table.rows for table in tables])
         return Table(data, named, bases, rows, problems, "+".join(table.name for table in tables), True)
+
+
+def _cleaned(column: str, values: Iterable[Any], faults: list[tuple[int, str, str]]) -> list[Any]:
+    """The cells, None for what nests too deep or is too long a number for anyone to work with: (row, column, reason)."""
+    cells = [clean(value) for value in values]
+    for row, cell in enumerate(cells):
+        kind = type(cell)
+        if kind is str or kind is float or cell is None:
+            continue
+        fault = long(cell) if isinstance(cell, int) else deep(cell) if isinstance(cell, list | tuple | dict) else ""
+        if fault:
+            faults.append((row, column, fault))
+            cells[row] = None
+    return cells
 
 
 def _unique(values: Sequence[Any]) -> tuple[list[str], str]:
