@@ -1,4 +1,4 @@
-"""Values that people write: YAML read with errors of ours, and options checked against type hints of what takes them."""
+"""Values that people write: YAML read with errors of ours, and options checked against the hints of what takes them."""
 
 from __future__ import annotations
 

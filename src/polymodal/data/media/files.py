@@ -61,8 +61,8 @@ _RIFF = {b"WAVE": "a WAV sound", b"AVI ": "an AVI film", b"WEBP": "a WebP pictur
 def opened(source: Path | bytes, what: str = "cell") -> Iterator[BinaryIO]:
     """A regular file, or bytes, to read from. A `BadCell` raised while it is open gets the file's name.
 
-    Raises `BadCell` for anything else: nothing, a folder, a pipe, which would wait for ever, or more bytes than are read
-    of `what` (a `cell` or a `text`; see `core.limits`).
+    Raises `BadCell` for anything else: nothing, a folder, a pipe, which would wait for ever, or more bytes than are
+    read of `what` (a `cell` or a `text`; see `core.limits`).
     """
     if isinstance(source, bytes):
         if not source:

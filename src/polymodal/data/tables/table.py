@@ -194,7 +194,7 @@ class Table:
 
 
 def _cleaned(column: str, values: Iterable[Any], faults: list[tuple[int, str, str]]) -> list[Any]:
-    """The cells, None for what nests too deep or is too long a number for anyone to work with: (row, column, reason)."""
+    """The cells; None, and a fault (row, column, reason), for what nests too deep and for a number that is too long."""
     cells = [clean(value) for value in values]
     for row, cell in enumerate(cells):
         kind = type(cell)

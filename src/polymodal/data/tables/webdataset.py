@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import glob
 import io
 import itertools
@@ -95,7 +94,7 @@ def _members(path: Path, problems: list[Problem]) -> Iterator[tuple[str, str, An
     """(key, extension, cell) of every file in a shard."""
     check_table_file(path)
     try:
-        with _Bounded(path) as file, tarfile.open(fileobj=file, mode="r:") as shard:
+        with _Bounded(path) as content, tarfile.open(fileobj=content, mode="r:") as shard:
             for member in shard:
                 folder, _, file = member.name.rpartition("/")
                 stem, _, extension = file.partition(".")
@@ -113,11 +112,7 @@ def _members(path: Path, problems: list[Problem]) -> Iterator[tuple[str, str, An
         if rest.strip(b"\0") or len(rest) % tarfile.BLOCKSIZE:  # tarfile takes half a header for the end
             problems.append(Problem(path.name, "", "is cut short inside a header; what came before is kept"))
     except (tarfile.TarError, ValueError, OverflowError, OSError) as error:
-        if (
-            isinstance(error, OSError)
-            and not isinstance(error, tarfile.TarError | TooLarge)
-            and error.errno != errno.EINVAL
-        ):
+        if isinstance(error, PermissionError):
             raise
         with path.open("rb") as start:
             packed = start.read(6).startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd"))
