@@ -131,7 +131,10 @@ def _load(source: str | Path | Mapping[str, Any]) -> Mapping[str, Any]:
     path = Path(source)
     if not path.is_file():
         raise BadData(f"The schema file {str(source)!r} does not exist.")
-    content = read_yaml(read_settings(path), f"The schema file {path}")
+    try:
+        content = read_yaml(read_settings(path), f"The schema file {path}")
+    except BadArgument as error:
+        raise BadData(str(error)) from error
     if not isinstance(content, Mapping):
         kind = type(content).__name__
         raise BadData(f"The schema file {path} must hold keys such as fields and target; it holds {kind}.")
