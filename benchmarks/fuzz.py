@@ -40,6 +40,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import soundfile
+import typer
 import yaml
 from PIL import Image
 from tools import parser, show
@@ -80,6 +81,7 @@ class Count:
 
 def make(folder: Path) -> None:
     """A small table in three forms with its media, a schema, a recipe and a finished run."""
+    cli.app = typer.main.get_command(cli.app)  # made anew it takes longer than most commands
     rng = np.random.default_rng(0)
     for name in ("pictures", "sounds", "series"):
         (folder / name).mkdir()

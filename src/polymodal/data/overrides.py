@@ -115,6 +115,8 @@ def check_kind(name: str, kind: Any, *, column: bool = False, prepared: bool = F
 
     Raises `BadArgument` with the nearest match, or saying that it is not built yet, and as `Kinds.find`.
     """
+    if not isinstance(kind, str):
+        raise BadArgument(f"Field {name!r}: a kind is named, as in `{name}: text`; got {kind!r}.")
     kind = KINDS.find(kind)
     known = {n: one for n, one in KINDS.items() if (one.column if column else one.stream)}
     allowed = [n for n, one in known.items() if not one.later or (prepared and one.written)]
@@ -170,7 +172,9 @@ def _field(name: str, spec: Any, columns: list[str], prepared: bool) -> Describe
             known(row, columns, f"`row` of field {name!r}")
         return Described(kind, (row,) if row else (), options)
     listed = options.pop("columns", None)
-    patterns = [name] if listed is None else [listed] if isinstance(listed, str) else list(listed)
+    patterns = [name] if listed is None else [listed] if isinstance(listed, str) else listed
+    if not isinstance(patterns, list | tuple) or not all(isinstance(pattern, str) for pattern in patterns):
+        raise BadArgument(f"Field {name!r}: `columns` lists names of columns; got {listed!r}.")
     chosen = tuple(dict.fromkeys(c for p in patterns for c in _matches(p, columns, f"field {name!r} in the schema")))
     many = options.get("many", False)
     if not isinstance(many, bool):
