@@ -3,20 +3,21 @@
     python benchmarks/fuzz.py [FORMAT …] [--cases 200] [--seed 0] [--memory 1000] [--seconds 30] [--keep FOLDER]
 
 Formats: csv, jsonl, parquet, schema, recipe, bundle, wav, png, npy. Tables go through `inspect`, `plan` and `predict`,
-schemas through `inspect` and `plan`, recipes through `prepare`, bundles through `predict`; wav, png and npy are cells of
-a table, twelve damaged files at a time, that goes through `inspect` and `predict`. Commands are called as the command
-line calls them, in processes forked from one that has imported everything, with `--memory` megabytes of address space
-above what the libraries map (about 2 GB, of which they use a tenth) and `--seconds` a case. Mutations are of bytes (bits flipped, bytes inserted, removed,
-doubled, cut off, spliced with another file) and of structure (values replaced by what programs are known to trip over,
-headers with other figures and right checksums). Counted are tracebacks (anything that is no message of ours), hangs and
-kills; the files that caused them are left in `--keep`. Exits with 1 when there is any.
+schemas through `inspect` and `plan`, recipes through `prepare`, bundles through `predict`; wav, png and npy are cells
+of a table, twelve damaged files at a time, that goes through `inspect` and `predict`. Commands are called as the
+command line calls them, in processes forked from one that has imported everything, with `--memory` megabytes of address
+space above what the libraries map (about 2 GB, of which they use a tenth) and `--seconds` a case. Mutations are of
+bytes (bits flipped, bytes inserted, removed, doubled, cut off, spliced with another file) and of structure (values
+replaced by what programs are known to trip over, headers with other figures and right checksums). Counted are
+tracebacks (anything that is no message of ours), hangs and kills; the files that caused them are left in `--keep`.
+Exits with 1 when there is any.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import csv
+import ctypes
 import io
 import json
 import os
@@ -53,10 +54,12 @@ ROWS, BATCH, FILES = 16, 40, 12  # of a table; cases that one forked process tri
 FAST = {"fusion": "concat", "seeds": 1, "crossfit": 0, "ensemble": False, "trackers": "none", "workers": 0,
         "training": {"epochs": 1}, "dim": 8}  # fmt: skip
 NASTY: tuple[Any, ...] = (
-    None, True, False, 0, -1, 2**31, 2**63, -(2**63), 10**40, 10**400, 0.1, -0.0, 1e308, float("nan"), float("inf"), "",
-    " ", "\0", "\x1b[31m", "\u202e", "\ud800", "NaN", "1e999", "-", "[", "[[1,2],[3]]", "[1,null]", "{}", "../../etc/passwd",
-    "/dev/zero", "/", "http://a.b/c", "C:\\x", "2024-02-30", "1,5", "∞", "٣", "é" * 300, "x" * 70000, "9" * 5000, "[" * 5000,
-    "a|b|c", "sounds/0.wav", "pictures/0.png", [], {}, [[]], [1, "a", None], {"a": {"b": [1]}}, [[1, 2], [3]], [10**400],
+    None, True, False, 0, -1, 2**31, 2**63, -(2**63), 10**40, 10**400, 0.1, -0.0, 1e308, float("nan"), float("inf"),
+    "", " ", "\0", "\x1b[31m", "\u202e", "\ud800", "NaN", "1e999", "-", "[", "[[1,2],[3]]", "[1,null]", "{}",
+    "../../etc/passwd", "/", "http://a.b/c", "C:\\x", "2024-02-30", "1,5", "∞", "٣", "é" * 300, "x" * 70000,
+    "9" * 5000, "[" * 5000, "a|b|c", "sounds/0.wav", "pictures/0.png", [], {}, [[]], [1, "a", None], {"a": {"b": [1]}},
+    [[1, 2], [3]],
+    [10**400], "/dev/zero",
 )  # fmt: skip
 
 
@@ -142,7 +145,8 @@ def write_parquet(path: Path, rows: Sequence[dict[str, Any]]) -> None:
         try:
             columns[name] = pa.array(values)
         except (pa.ArrowException, OverflowError, UnicodeError, ValueError, TypeError):
-            columns[name] = pa.array([None if v is None else _text(v).encode("utf-8", "replace").decode() for v in values])
+            words = [None if v is None else _text(v).encode("utf-8", "replace").decode() for v in values]
+            columns[name] = pa.array(words)
     pq.write_table(pa.table(columns), path)
 
 
@@ -219,6 +223,12 @@ def value_mutated(value: Any, rng: random.Random, depth: int = 0) -> Any:
     return made
 
 
+_LINES = (
+    "a: &a [x]\nb: [*a, *a]", "? [1, 2]\n: 3", "z: !!python/object:os.system x", "z: *none", "z: 2024-13-45",
+    "z: !!int ''", "z: !!binary x", "- &a [*a]", "\t", "%YAML 9", "---", "<<: 3",
+)  # fmt: skip
+
+
 def dumped(value: Any, as_json: bool, rng: random.Random) -> bytes:
     """As a file holds it; what nests too deep for the writer too. YAML may get a doubled line, an alias or a tag."""
     try:
@@ -228,15 +238,14 @@ def dumped(value: Any, as_json: bool, rng: random.Random) -> bytes:
     if not as_json and rng.random() < 0.2:
         lines = text.split("\n")
         at = rng.randrange(len(lines))
-        extra = rng.choice((lines[at], "a: &a [x]\nb: [*a, *a]", "? [1, 2]\n: 3", "z: !!python/object:os.system x", "z: *none",
-                            "z: 2024-13-45", "z: !!int ''", "z: !!binary x", "- &a [*a]", "\t", "%YAML 9", "---", "<<: 3"))  # fmt: skip
-        text = "\n".join([*lines[:at], extra, *lines[at:]])
+        text = "\n".join([*lines[:at], rng.choice((lines[at], *_LINES)), *lines[at:]])
     return text.encode("utf-8", "surrogatepass")
 
 
 def wav_mutated(content: bytes, rng: random.Random) -> bytes:
     made = bytearray(content)
-    at, form = rng.choice(((4, "<I"), (16, "<I"), (20, "<H"), (22, "<H"), (24, "<I"), (28, "<I"), (32, "<H"), (34, "<H"), (40, "<I")))
+    at = rng.choice((4, 16, 20, 22, 24, 28, 32, 34, 40))  # sizes, format, channels, rate, bytes, bits
+    form = "<H" if at in (20, 22, 32, 34) else "<I"
     top = 2 ** (8 * struct.calcsize(form)) - 1
     struct.pack_into(form, made, at, rng.choice((0, 1, 2, 3, 7, 255, top // 2, top, rng.randrange(top), 192_000 & top)))
     return bytes(made)
@@ -278,17 +287,20 @@ def npy_mutated(content: bytes, rng: random.Random) -> bytes:
         else:
             np.save(buffer, held, allow_pickle=True)
         return buffer.getvalue()
-    dtype = rng.choice(("<f4", "<f8", "|O", "<U5", "|b1", "<c16", "<M8[s]", "|V8", ">i2", "<f2", "|S3", "x", "[('a','<f4')]"))
+    dtype = rng.choice(_DTYPES)
     shape = rng.choice(((16, 2), (), (0,), (-1,), (2**40,), (16,) * 40, (1, 1, 16), (32,), (10**9,), "x", (1.5,)))
     text = f"{{'descr': {dtype!r}, 'fortran_order': {rng.choice((False, True, 3))}, 'shape': {shape!r}, }}"
     text += rng.choice(("", "(" * 500, " " * 12000)) + "\n"
-    return b"\x93NUMPY" + bytes((rng.choice((1, 1, 2, 3, 9)), 0)) + struct.pack("<H", len(text)) + text.encode() + content[128:]
+    head = b"\x93NUMPY" + bytes((rng.choice((1, 1, 2, 3, 9)), 0)) + struct.pack("<H", len(text)) + text.encode()
+    return head + content[128:]
 
 
+_DTYPES = ("<f4", "<f8", "|O", "<U5", "|b1", "<c16", "<M8[s]", "|V8", ">i2", "<f2", "|S3", "x", "[('a','<f4')]")
 _ARRAYS = (
-    np.array([{}, 1], object), np.zeros((0, 3)), np.zeros((2, 3, 4)), np.full(5, np.nan), np.full(5, np.inf), np.array(3.0),
-    np.zeros(3, "M8[D]"), np.zeros(3, "c16"), np.array(["a", "b"]), np.zeros(2, [("a", "f4")]), np.zeros((1, 200), np.int8),
+    np.array([{}, 1], object), np.zeros((0, 3)), np.zeros((2, 3, 4)), np.full(5, np.nan), np.full(5, np.inf),
+    np.zeros(3, "M8[D]"), np.zeros(3, "c16"), np.array(["a", "b"]), np.zeros(2, [("a", "f4")]), np.array(3.0),
     np.array([2**63], np.uint64), np.array([1e308, -1e308]), np.zeros((10**6,), np.bool_), np.zeros(3, np.float16),
+    np.zeros((1, 200), np.int8),
 )  # fmt: skip
 
 
@@ -328,6 +340,9 @@ def call(*words: Any) -> str:
     return ""
 
 
+Mutate = Callable[[bytes, random.Random], bytes]
+
+
 class Trial:
     """The files at hand, and how a mutation of each format is made and tried."""
 
@@ -335,10 +350,10 @@ class Trial:
         self.folder = folder
         with (folder / "rows.csv").open(encoding="utf-8") as file:
             self.rows: list[dict[str, Any]] = list(csv.DictReader(file))
-        self.place = folder / "damaged"
+        self.last: list[Path] = []  # what the last case wrote
 
     def table(self, suffix: str, rng: random.Random) -> None:
-        path = self.folder / f"damaged.{suffix}"
+        path = self.folder / f"damaged{os.getpid()}.{suffix}"
         content = (self.folder / f"rows.{suffix}").read_bytes()
         if rng.random() < 0.5:
             path.write_bytes(bytes_mutated(content, (self.folder / "schema.yaml").read_bytes(), rng))
@@ -351,12 +366,10 @@ class Trial:
             else:
                 lines = [dumped(row, True, rng) for row in rows]
                 path.write_bytes(b"\n".join(lines) + b"\n")
-        out = self.folder / f"answers{os.getpid()}.csv"
-        yield_path = path.rename(self.folder / f"damaged{os.getpid()}.{suffix}")
-        self.last = [yield_path]
-        call("inspect", yield_path, "--target", "label")
-        call("plan", yield_path, "--target", "label")
-        call("predict", self.folder / "run", yield_path, "--out", out)
+        self.last = [path]
+        call("inspect", path, "--target", "label")
+        call("plan", path, "--target", "label")
+        call("predict", self.folder / "run", path, "--out", self.folder / f"answers{os.getpid()}.csv")
 
     def settings(self, name: str, rng: random.Random) -> None:
         content = (self.folder / f"{name}.yaml").read_bytes()
@@ -391,7 +404,7 @@ class Trial:
         self.last = [path]
         call("predict", path, self.folder / "few.csv", "--out", self.folder / f"answers{os.getpid()}.csv")
 
-    def media(self, column: str, suffix: str, mutate: Callable[[bytes, random.Random], bytes], rng: random.Random) -> None:
+    def media(self, column: str, suffix: str, mutate: Mutate, rng: random.Random) -> None:
         rows, self.last = [], []
         for i in range(FILES):
             whole = (self.folder / self.rows[i % ROWS][column]).read_bytes()
@@ -442,8 +455,8 @@ def work(trial: Trial, name: str, first: int, last: int, given: Any, report: int
             attempt(rng)
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is what is sought
             told = where(error)
-            kept = keep(trial, name, case, given.keep)
-            os.write(report, f"{case} {told} {kept}\n".replace("\n", " ", 1).encode("utf-8", "replace")[:400] + b"\n")
+            keep(trial, name, case, given.keep)
+            os.write(report, f"{case} {told}".replace("\n", " ").encode("utf-8", "replace")[:400] + b"\n")
         signal.alarm(0)
 
 
@@ -453,14 +466,11 @@ def mapped() -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmSize"))
 
 
-def keep(trial: Trial, name: str, case: int, folder: Path | None) -> str:
-    if folder is None:
-        return ""
-    for path in trial.last:
+def keep(trial: Trial, name: str, case: int, folder: Path | None) -> None:
+    for path in trial.last if folder else ():
         target = folder / f"{name}_{case}" / path.name
         target.parent.mkdir(parents=True, exist_ok=True)
         (shutil.copytree if path.is_dir() else shutil.copy)(path, target)
-    return ""
 
 
 def attack(trial: Trial, name: str, given: Any) -> Count:
@@ -489,7 +499,8 @@ def attack(trial: Trial, name: str, given: Any) -> Count:
         count.cases += len(begun) * each
         if os.WIFSIGNALED(status):
             number = os.WTERMSIG(status)
-            fault = f"{'hang' if number == signal.SIGALRM else 'kill'} in case {first - 1} by {signal.Signals(number).name}"
+            what = "hang" if number == signal.SIGALRM else "kill"
+            fault = f"{what} in case {first - 1} by {signal.Signals(number).name}"
             count.faults[fault] += 1
             print(f"{name} {fault}", file=sys.stderr, flush=True)
     count.seconds = time.perf_counter() - started

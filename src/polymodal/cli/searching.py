@@ -61,7 +61,7 @@ def index(
     aside = str(out / "set_aside.jsonl")
     say_counts(indexed.read, indexed.problems, "indexed", others="set aside", complete=aside)
     counts = ", ".join(f"{count:,} {name}" for name, count in indexed.index.counts().items())
-    print(f"{len(indexed):,} rows in {out}: {counts}")
+    show_result(f"{len(indexed):,} rows in {out}: {counts}")
 
 
 @app.command()
@@ -163,13 +163,13 @@ def classify(
         show_result(classified.to_json())
     elif classified.accuracy is not None:
         sure = "" if classified.sure is None else f"; of answered rows {_interval(classified.sure)}"
-        print(
+        show_result(
             f"accuracy {_interval(classified.accuracy)} of the nearest class{sure}; the commonest class alone "
             f"{classified.chance:.3f}"
         )
     elif out is None:
         for row in [list(columns), *zip(*columns.values())]:
-            print("\t".join("" if v is None else f"{v:.4f}" if isinstance(v, float) else str(v) for v in row))
+            show_result("\t".join("" if v is None else f"{v:.4f}" if isinstance(v, float) else str(v) for v in row))
 
 
 def _interval(score: Any) -> str:

@@ -148,6 +148,8 @@ class Catalogue:
         if isinstance(spec, type):
             return spec, {}
         if isinstance(spec, str):
+            if spec.lstrip().startswith("{"):
+                raise BadArgument(f"{spec!r} is text; a {self.family} with options is a mapping, as {{'name': …, …}}.")
             return self.load(spec), {}
         if isinstance(spec, Mapping):
             options = dict(spec)

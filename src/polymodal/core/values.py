@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from functools import cache
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any
 
 from polymodal.core.errors import BadArgument
-from polymodal.core.limits import DEEPEST
+from polymodal.core.limits import DEEPEST, read_settings
 
 _WORDS: dict[Any, str] = {
     int: "a whole number",
@@ -28,17 +29,17 @@ _WORDS: dict[Any, str] = {
 _MOST_NODES, _SPREAD = 100_000, 10  # values that aliases may make of a document, and how many times its own
 
 
-def read_yaml(text: str, what: str) -> Any:
+def read_yaml(text: str, what: str, *, written: bool = False) -> Any:
     """The value that YAML `text` holds. Raises `BadArgument` that says where in `what` the fault is.
 
-    `1e-3` is a number here, as people mean it; YAML 1.1 takes it for text. A name that is given twice in one mapping is
-    refused, since the first would be lost unsaid; so are values that nest deeper than `DEEPEST`, hold themselves, or
-    grow beyond all measure through aliases.
+    `1e-3` is a number here, as people mean it; YAML 1.1 takes it for text, and so it stays in a file of ours
+    (`written`). A name that is given twice in one mapping is refused, since the first would be lost unsaid; so are
+    values that nest deeper than `DEEPEST`, hold themselves, or grow beyond all measure through aliases.
     """
     import yaml
 
     try:
-        return yaml.load(text, _loader())
+        return yaml.load(text, _loader(written))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -48,7 +49,7 @@ def read_yaml(text: str, what: str) -> Any:
 
 
 @cache
-def _loader() -> Any:
+def _loader(written: bool) -> Any:
     import yaml
 
     def refused(problem: str, node: Any) -> Exception:
@@ -100,8 +101,14 @@ def _loader() -> Any:
                 ) from error
 
     number = re.compile(r"[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+$")
-    Loader.add_implicit_resolver("tag:yaml.org,2002:float", number, list("-+0123456789"))
+    if not written:
+        Loader.add_implicit_resolver("tag:yaml.org,2002:float", number, list("-+0123456789"))
     return Loader
+
+
+def read_written(path: Path) -> Any:
+    """What we wrote into a YAML file with `yaml.safe_dump`. Raises as `read_yaml` and `read_settings`."""
+    return read_yaml(read_settings(path), str(path), written=True)
 
 
 def check_types(options: Any) -> None:

@@ -62,15 +62,13 @@ def read_overrides(
     for key in given:
         if key not in _KEYS:
             raise BadArgument(f"Unknown key {key!r} in the schema.{suggest(key, _KEYS)}")
-    modules = given.get("register") or ()
-    for module in [modules] if isinstance(modules, str) else modules:
-        KINDS.register(str(module))
+    for module in _names(given.get("register"), "`register` in the schema"):
+        KINDS.register(module)
     single = {key: given.get(key) for key in ("group", "id", "split")}
     for key, column in single.items():
         if column is not None:
             known(column, columns, f"`{key}` in the schema")
-    ignore = given.get("ignore") or ()
-    patterns = [ignore] if isinstance(ignore, str) else ignore
+    patterns = _names(given.get("ignore"), "`ignore` in the schema")
     return Overrides(
         fields={
             str(name): _field(str(name), spec, columns, prepared) for name, spec in _mapping(given, "fields").items()
@@ -89,7 +87,7 @@ def read_targets(given: Any, columns: Iterable[str]) -> dict[str, Spec | None]:
     """
     if given is None:
         return {}
-    pairs = given if isinstance(given, Mapping) else dict.fromkeys([given] if isinstance(given, str) else given)
+    pairs = given if isinstance(given, Mapping) else dict.fromkeys(_names(given, "the target"))
     targets: dict[str, Spec | None] = {}
     for name, kind in pairs.items():
         known(name, columns, "the target")
@@ -143,6 +141,16 @@ def _load(source: str | Path | Mapping[str, Any]) -> Mapping[str, Any]:
     return content
 
 
+def _names(given: Any, what: str) -> list[str]:
+    """A name or several. Raises `BadArgument` for anything else."""
+    if given is None:
+        return []
+    names = [given] if isinstance(given, str) else list(given) if isinstance(given, Iterable) else [given]
+    if not all(isinstance(name, str) for name in names):
+        raise BadArgument(f"{what} is a name or a list of names; got {given!r}.")
+    return names
+
+
 def _mapping(given: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     value = given.get(key) or {}
     if not isinstance(value, Mapping):
@@ -172,9 +180,9 @@ def _field(name: str, spec: Any, columns: list[str], prepared: bool) -> Describe
             known(row, columns, f"`row` of field {name!r}")
         return Described(kind, (row,) if row else (), options)
     listed = options.pop("columns", None)
-    patterns = [name] if listed is None else [listed] if isinstance(listed, str) else listed
-    if not isinstance(patterns, list | tuple) or not all(isinstance(pattern, str) for pattern in patterns):
-        raise BadArgument(f"Field {name!r}: `columns` lists names of columns; got {listed!r}.")
+    patterns = [name] if listed is None else _names(listed, f"`columns` of field {name!r}")
+    if not patterns:
+        raise BadArgument(f"Field {name!r} lists no column. Leave `columns` out for the column of its own name.")
     chosen = tuple(dict.fromkeys(c for p in patterns for c in _matches(p, columns, f"field {name!r} in the schema")))
     many = options.get("many", False)
     if not isinstance(many, bool):
