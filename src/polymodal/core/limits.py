@@ -23,7 +23,8 @@ SIZES = {  # what is read -> the variable, megabytes by default
     "table": ("POLYMODAL_MAX_TABLE_MB", 20_000),
 }
 DEEPEST = 64  # lists and objects within one another
-MOST_DIGITS = 300  # of a whole number; a float holds 308 before its point
+MOST_DIGITS, _BITS = 300, 996  # of a whole number; a float holds 308 digits before its point
+_LONG = f"is a whole number of more than {MOST_DIGITS} digits"
 _CONTAINERS = (list, tuple, Mapping)
 SPECIAL = "is a pipe, socket or device, where a file was expected: correct the path"
 
@@ -75,26 +76,24 @@ def open_file(path: Path, what: str = "cell", *, buffering: int = -1) -> BinaryI
     return path.open("rb", buffering=buffering)  # type: ignore[return-value]
 
 
-def read_table_file(path: Path) -> bytes:
-    """The bytes of a table's file. Raises `BadData` for what is no regular file, is too large or holds only zeros."""
-    try:
-        with open_file(path, "table") as file:
-            head = file.read(4096)
-            if head and not head.strip(b"\0"):
-                raise BadData(
-                    f"{path} begins with nothing but zero bytes, as a copy that was broken off: copy it again."
-                )
-            return head + file.read()
-    except (TooLarge, Special) as error:
-        raise BadData(f"{path} {error.strerror}.") from error
-
-
 def check_table_file(path: Path) -> None:
     """Raise `BadData` for a table's file that is no regular file or too large."""
     try:
         check_file(path, "table")
     except (TooLarge, Special) as error:
         raise BadData(f"{path} {error.strerror}.") from error
+
+
+def open_table(path: Path) -> BinaryIO:
+    """A table's file. Raises as `check_table_file`, and for one that begins with zeros alone."""
+    check_table_file(path)
+    file = path.open("rb")
+    head = file.read(4096)
+    if head and not head.strip(b"\0"):
+        file.close()
+        raise BadData(f"{path} begins with zero bytes alone, as a copy that was broken off: copy it again.")
+    file.seek(0)
+    return file
 
 
 def read_settings(path: Path) -> str:
@@ -118,28 +117,28 @@ def read_json_text(text: str) -> Any:
         raise ValueError(f"nests deeper than {DEEPEST} levels") from error
     except ValueError as error:
         if "integer string conversion" in str(error):
-            raise ValueError(f"holds a whole number of more than {MOST_DIGITS} digits") from error
+            raise ValueError(f"holds {_LONG.removeprefix('is ')}") from error
         raise
-    if text.count("[") + text.count("{") > DEEPEST and (fault := deep(value)):
+    if text.count("[") + text.count("{") > DEEPEST and (fault := excess(value)):
         raise ValueError(fault)
     return value
 
 
-def deep(value: Any) -> str:
-    """What is wrong with a value of lists and mappings that nests deeper than `DEEPEST`, or holds itself; else ''."""
-    level = [value]
+def excess(value: Any) -> str:
+    """What is wrong with a value that nests deeper than `DEEPEST`, holds itself or a number too long; else ''."""
+    if isinstance(value, int):
+        return _LONG if value.bit_length() > _BITS else ""
+    level = [value] if isinstance(value, _CONTAINERS) else []
     for _ in range(DEEPEST):
         inner = {}
         for one in level:
             items = one.values() if isinstance(one, Mapping) else one
-            if any(issubclass(kind, _CONTAINERS) for kind in set(map(type, items))):  # a list of numbers costs little
+            kinds = set(map(type, items))  # a list of floats costs little
+            if int in kinds and any(type(item) is int and item.bit_length() > _BITS for item in items):
+                return f"holds {_LONG.removeprefix('is ')}"
+            if any(issubclass(kind, _CONTAINERS) for kind in kinds):
                 inner.update((id(item), item) for item in items if isinstance(item, _CONTAINERS))
         if not inner:
             return ""
         level = list(inner.values())  # each once, however often it is named
     return f"nests deeper than {DEEPEST} levels"
-
-
-def long(value: int) -> str:
-    """What is wrong with a whole number that no float holds; else ''."""
-    return f"is a whole number of more than {MOST_DIGITS} digits" if value.bit_length() > 996 else ""

@@ -65,8 +65,11 @@ def _loader(written: bool) -> Any:
 
         def compose_node(self, parent: Any, index: Any) -> Any:
             self._depth += 1
+            named = self.check_event(yaml.AliasEvent)
             node = super().compose_node(parent, index)
             self._depth -= 1
+            if named and id(node) not in self._sizes:  # it is not finished
+                raise refused("a value holds itself", node)
             if self._depth >= DEEPEST:
                 raise refused(f"it nests deeper than {DEEPEST} levels", node)
             if id(node) in self._sizes:  # an alias
@@ -74,8 +77,6 @@ def _loader(written: bool) -> Any:
             parts = node.value if isinstance(node, yaml.CollectionNode) else ()
             size = 1
             for one in [x for part in parts for x in (part if isinstance(part, tuple) else (part,))]:
-                if id(one) not in self._sizes:  # the alias of a node that is not finished
-                    raise refused("a value holds itself", one)
                 size += self._sizes[id(one)]
             self._sizes[id(node)] = size
             if size > max(_MOST_NODES, _SPREAD * len(self._sizes)):

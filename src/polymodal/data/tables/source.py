@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from polymodal.core.errors import BadData, suggest
-from polymodal.core.limits import check_table_file, read_json_text, read_table_file
+from polymodal.core.limits import open_table, read_json_text
 from polymodal.data.cells import cells
 from polymodal.data.paths import is_link
 from polymodal.data.tables.delimited import read_delimited
@@ -125,8 +125,7 @@ def _read_jsonl(path: Path, limit: int | None) -> Table:
     problems: list[Problem] = []
     numbers: list[int] = []
     count = 0
-    check_table_file(path)
-    with path.open("rb") as lines:
+    with open_table(path) as lines:
         for number, line in enumerate(lines, start=1):
             if limit is not None and count >= limit:
                 break
@@ -152,8 +151,10 @@ def _read_jsonl(path: Path, limit: int | None) -> Table:
 def _read_json(path: Path, limit: int | None) -> Table:
     problems: list[Problem] = []
     numbers = None
+    with open_table(path) as file:
+        raw, text = file.read(), ""
     try:
-        text = read_table_file(path).decode("utf-8-sig")
+        text = raw.decode("utf-8-sig")
         content = read_json_text(text)
     except ValueError as error:
         if isinstance(error, json.JSONDecodeError | UnicodeDecodeError) or not (records := _records_apart(text)):

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.errors import BadData, UnknownName, suggest
-from polymodal.core.limits import deep, long
+from polymodal.core.limits import excess
 
 MISSING = frozenset(
     ["", "NA", "na", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NAN", "-nan", "null", "Null", "NULL", "None"]
@@ -200,8 +200,7 @@ def _cleaned(column: str, values: Iterable[Any], faults: list[tuple[int, str, st
         kind = type(cell)
         if kind is str or kind is float or cell is None:
             continue
-        fault = long(cell) if isinstance(cell, int) else deep(cell) if isinstance(cell, list | tuple | dict) else ""
-        if fault:
+        if fault := excess(cell):
             faults.append((row, column, fault))
             cells[row] = None
     return cells

@@ -102,7 +102,7 @@ def _members(path: Path, problems: list[Problem]) -> Iterator[tuple[str, str, An
                     continue
                 key = f"{folder}/{stem}" if folder else stem
                 if member.issparse():
-                    reason = "is kept with its holes left out (a sparse file), which is not read: pack it anew without"
+                    reason = "is kept without its holes (a sparse file), which is not read: pack it anew without"
                     problems.append(Problem(key, extension, f"{reason} --sparse; cell set aside"))
                     continue
                 cell = TarCell(file, path, member.offset_data, member.size)
