@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import signal
 import sys
+import threading
 import traceback
 from typing import NoReturn
 
@@ -36,7 +37,8 @@ def main() -> None:
             stream.reconfigure(errors="replace")  # a terminal without some letter must not cost the answer
     for name in ("SIGTERM", "SIGHUP"):  # as Ctrl-C does, they end the command's own way: no worker is left behind
         number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # not where `nohup` has it ignored
+        ours = number is not None and signal.getsignal(number) is signal.SIG_DFL  # not where `nohup` has it ignored
+        if ours and threading.current_thread() is threading.main_thread():
             signal.signal(number, _ended)
     try:
         app()
