@@ -140,8 +140,8 @@ def _text(value: Any) -> str:
 def write_parquet(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Each column with a type that Arrow finds for its values, else as text."""
     columns = {}
-    for name in rows[0]:
-        values = [row[name] for row in rows]
+    for key in rows[0]:
+        values, name = [row[key] for row in rows], key.encode("utf-8", "replace").decode()
         try:
             columns[name] = pa.array(values)
         except (pa.ArrowException, OverflowError, UnicodeError, ValueError, TypeError):
@@ -333,7 +333,9 @@ def call(*words: Any) -> str:
             cli.main()
     except SystemExit as end:
         if end.code not in (0, 2, None):
-            raise RuntimeError(f"exit code {end.code}") from end
+            lines = [line.strip() for line in said.getvalue().splitlines() if line.strip()]
+            places = [line for line in lines if line.startswith("File") and "polymodal" in line]
+            raise RuntimeError(f"{places[-1].rpartition('/')[2] if places else ''}: {lines[-1]}") from end
         return said.getvalue() if end.code else ""
     finally:
         sys.argv = before

@@ -81,8 +81,9 @@ class Typed:
     """A gate whose options say of what type they are."""
 
     def __init__(
-        self, width: int, *, temperature: float = 1.0, depth: int = 2, hard: bool = False, names: Sequence[str] | None = None,
-        pair: tuple[int, int] = (1, 2), way: Literal["up", "down"] = "up", shares: Mapping[str, float] | None = None,
+        self, width: int, *, temperature: float = 1.0, depth: int = 2, hard: bool = False,
+        names: Sequence[str] | None = None, pair: tuple[int, int] = (1, 2), way: Literal["up", "down"] = "up",
+        shares: Mapping[str, float] | None = None,
         bare: list = [],  # noqa: B006 - an annotation without an inside
     ):  # fmt: skip
         vars(self).update({k: v for k, v in locals().items() if k != "self"})
@@ -116,7 +117,7 @@ def test_options_are_of_the_type_that_the_constructor_says(given, said):
 
 def test_options_of_their_type_pass_as_json_and_yaml_have_them():
     parts = Catalogue("gate", f"{__name__}:Typed", {"typed": Entry(f"{__name__}:Typed", "", "folklore")})
-    given = {"temperature": 2, "depth": 3, "names": ("a",), "pair": [3, 4], "way": "down", "shares": {"a": 1}, "bare": [1]}
+    given = {"temperature": 2, "depth": 3, "names": ("a",), "pair": [3, 4], "way": "down", "shares": {"a": 1}}
     made = parts.build({"name": "typed", **given}, 7)
     assert {name: getattr(made, name) for name in given} == given
 

@@ -16,7 +16,9 @@ from polymodal.core.shown import plain, tell
 from polymodal.runs.progress import Progress
 
 SOURCE = Path(pm.__file__).parent
-STEERING = ("\x1b[31m", "\x1b]0;title\x07", "\x9b2J", "\r", "\b", "\x7f", "\u202e", "\u2066", "\u200f", "\u2028", "\ud800")
+STEERING = (
+    "\x1b[31m", "\x1b]0;title\x07", "\x9b2J", "\r", "\b", "\x7f", "\u202e", "\u2066", "\u200f", "\u2028", "\ud800",
+)  # fmt: skip
 EVIL = "a" + "".join(STEERING) + "z"
 
 
@@ -56,7 +58,8 @@ def write(folder: Path, form: str) -> Path:
     """A table whose names, cells, labels and file names all steer."""
     path = folder / f"rows.{form}"
     rows = [
-        {"id": f"{EVIL}{i}", "photo": f"{EVIL}{i}.png", f"n{EVIL}": i * 1.5, "label": f"{EVIL}{i % 2}"} for i in range(12)
+        {"id": f"{EVIL}{i}", "photo": f"{EVIL}{i}.png", f"n{EVIL}": i * 1.5, "label": f"{EVIL}{i % 2}"}
+        for i in range(12)
     ]
     if form == "jsonl":
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -71,7 +71,9 @@ def _loaded(source: Any, key: str | None) -> np.ndarray:
             name = key or held.files[0]
             with held.zip.open(f"{name}.npy" if f"{name}.npy" in held.zip.namelist() else name) as member:
                 check_size(held.zip.getinfo(member.name).file_size, "cell")
-            return held[name]
+            if not isinstance(values := held[name], np.ndarray):
+                raise BadCell(f"holds something that is no array under {name!r}: {AGAIN}")
+            return values
     except (BadCell, KeyError):
         raise
     except TooLarge as error:
