@@ -37,8 +37,9 @@ def main() -> None:
             stream.reconfigure(errors="replace")  # a terminal without some letter must not cost the answer
     for name in ("SIGTERM", "SIGHUP"):  # as Ctrl-C does, they end the command's own way: no worker is left behind
         number = getattr(signal, name, None)
-        ours = number is not None and signal.getsignal(number) is signal.SIG_DFL  # not where `nohup` has it ignored
-        if ours and threading.current_thread() is threading.main_thread():
+        if number is None or signal.getsignal(number) is not signal.SIG_DFL:  # `nohup` has it ignored
+            continue
+        if threading.current_thread() is threading.main_thread():
             signal.signal(number, _ended)
     try:
         app()

@@ -29,11 +29,19 @@ _CONTAINERS = (list, tuple, Mapping)
 SPECIAL = "is a pipe, socket or device, where a file was expected: correct the path"
 
 
-class TooLarge(OSError):
-    """A file beyond its limit; the message says how to raise it."""
+class Refused(OSError):
+    """A file that is not read; `reason` says why and what to do."""
+
+    @property
+    def reason(self) -> str:
+        return str(self.strerror)
 
 
-class Special(OSError):
+class TooLarge(Refused):
+    """A file beyond its limit, which the reason says how to raise."""
+
+
+class Special(Refused):
     """A pipe, a socket or a device, which may never end."""
 
 
@@ -80,8 +88,8 @@ def check_table_file(path: Path) -> None:
     """Raise `BadData` for a table's file that is no regular file or too large."""
     try:
         check_file(path, "table")
-    except (TooLarge, Special) as error:
-        raise BadData(f"{path} {error.strerror}.") from error
+    except Refused as error:
+        raise BadData(f"{path} {error.reason}.") from error
 
 
 def open_table(path: Path) -> BinaryIO:
@@ -101,8 +109,8 @@ def read_settings(path: Path) -> str:
     try:
         with open_file(path, "text") as file:
             return file.read().decode("utf-8-sig")
-    except (TooLarge, Special) as error:
-        raise BadArgument(f"{path} {error.strerror}.") from error
+    except Refused as error:
+        raise BadArgument(f"{path} {error.reason}.") from error
     except UnicodeDecodeError as error:
         raise BadArgument(
             f"{path} is not UTF-8 text ({error.reason} at byte {error.start}): save it as UTF-8."
@@ -130,7 +138,7 @@ def excess(value: Any) -> str:
         return _LONG if value.bit_length() > _BITS else ""
     level = [value] if isinstance(value, _CONTAINERS) else []
     for _ in range(DEEPEST):
-        inner = {}
+        inner: dict[int, Any] = {}
         for one in level:
             items = one.values() if isinstance(one, Mapping) else one
             kinds = set(map(type, items))  # a list of floats costs little

@@ -158,4 +158,4 @@ def _words(hint: Any) -> list[str]:
         return [_WORDS[Sequence]]
     if origin is dict:
         return [_WORDS[Mapping]]
-    return [_WORDS.get(origin or hint) or getattr(hint, "__name__", str(hint))]
+    return [_WORDS.get(origin or hint, getattr(hint, "__name__", str(hint)))]

@@ -77,7 +77,7 @@ def _loaded(source: Any, key: str | None) -> np.ndarray:
     except (BadCell, KeyError):
         raise
     except TooLarge as error:
-        raise BadCell(error.strerror) from error
+        raise BadCell(error.reason) from error
     except DAMAGE as error:
         if "allow_pickle" in str(error) or "Python objects" in str(error):
             raise BadCell(

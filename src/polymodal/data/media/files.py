@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from polymodal.core.errors import BadCell
-from polymodal.core.limits import Special, TooLarge, check_file
+from polymodal.core.limits import Refused, check_file
 
 # What decoders raise on damaged files, as thousands of files damaged at random have shown.
 DAMAGE = (
@@ -88,8 +88,8 @@ def _regular(path: Path, what: str) -> BinaryIO:
         raise BadCell("may not be read (permission denied): give yourself the right to read it") from error
     except IsADirectoryError as error:
         raise BadCell("is a folder, where a file was expected: name the file in it") from error
-    except (TooLarge, Special) as error:
-        raise BadCell(error.strerror) from error
+    except Refused as error:
+        raise BadCell(error.reason) from error
     except OSError as error:
         raise BadCell(
             f"cannot be read ({(error.strerror or 'error').lower()}): correct the path or the file"

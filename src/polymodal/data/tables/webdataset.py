@@ -164,7 +164,7 @@ class TarCell(Lazy):
                 shard.seek(self.offset)
                 content = shard.read(self.size)
         except TooLarge as error:
-            raise BadCell(error.strerror) from error
+            raise BadCell(error.reason) from error
         except OSError as error:
             raise BadCell(f"cannot be read from {self.path.name}: {error}") from error
         if len(content) < self.size:
