@@ -506,6 +506,7 @@ def attack(trial: Trial, name: str, given: Any) -> Count:
             count.faults[fault] += 1
             print(f"{name} {fault}", file=sys.stderr, flush=True)
     count.seconds = time.perf_counter() - started
+    print(f"{name}: {count.cases:,} mutations in {count.seconds:,.0f} s", file=sys.stderr, flush=True)
     return count
 
 

@@ -142,7 +142,7 @@ def test_every_catalogued_part_refuses_an_option_of_another_type():
 
 
 def test_a_mapping_written_as_text_is_no_dotted_path():
-    with pytest.raises(BadArgument, match="is text; a gate with options is a mapping"):
+    with pytest.raises(UnknownName, match="is no dotted path, .*; a part with options is a mapping"):
         catalogue().build("{name: gate, temperature: 2}", 7)
 
 

@@ -182,6 +182,18 @@ def test_a_shard_of_holes_nests_and_lies(tmp_path):
     assert "what came before is kept" in str(table.problems[0])
 
 
+def test_what_is_no_file_in_a_folder_of_classes_is_named(tmp_path):
+    for i in range(4):
+        (tmp_path / "ab"[i % 2]).mkdir(exist_ok=True)
+        Image.new("RGB", (9, 9), (i, 0, 0)).save(tmp_path / "ab"[i % 2] / f"{i}.png")
+    os.mkfifo(tmp_path / "a" / "pipe.png")
+    os.symlink("/dev/zero", tmp_path / "b" / "zero.png")
+    os.symlink("nowhere", tmp_path / "b" / "lost.png")
+    table = pm.read_table(tmp_path)
+    assert len(table) == 4
+    assert sorted(p.row for p in table.problems) == ["a/pipe.png", "b/lost.png", "b/zero.png"]
+
+
 def test_arrow_cells_that_python_cannot_have_cost_themselves(tmp_path):
     far = pa.array([0, 2**60, 1, 2], pa.int64()).cast(pa.timestamp("ms"))
     words = pa.array([b"a", b"\xb1\xff", b"c", b"d"]).view(pa.binary())

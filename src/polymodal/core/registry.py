@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from polymodal.core.errors import BadArgument, UnknownName, suggest
-from polymodal.core.trust import check_path
+from polymodal.core.trust import check_path, is_path
 from polymodal.core.values import check_type
 
 T = TypeVar("T", bound=type)
@@ -148,8 +148,6 @@ class Catalogue:
         if isinstance(spec, type):
             return spec, {}
         if isinstance(spec, str):
-            if spec.lstrip().startswith("{"):
-                raise BadArgument(f"{spec!r} is text; a {self.family} with options is a mapping, as {{'name': …, …}}.")
             return self.load(spec), {}
         if isinstance(spec, Mapping):
             options = dict(spec)
@@ -265,6 +263,9 @@ def import_part(path: str, catalogues: Iterable[Catalogue]) -> Any:
 
 def import_path(path: str) -> Any:
     """The object behind `package.module:Name`. Raises `UnknownName`."""
+    if not is_path(path):
+        mapping = "; a part with options is a mapping, as {'name': …, …}" if "{" in path else ""
+        raise UnknownName(f"{path!r} is no dotted path, which is written 'package.module:Class'{mapping}.")
     module, _, attribute = path.partition(":")
     try:
         target: Any = importlib.import_module(module)
