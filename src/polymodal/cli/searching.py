@@ -23,6 +23,7 @@ from polymodal.cli.app import (
     spare,
 )
 from polymodal.core.errors import BadArgument
+from polymodal.core.limits import read_settings
 
 AlignRun = Annotated[Path, typer.Argument(help="Folder of a run of `align`.")]
 By = Annotated[
@@ -183,6 +184,6 @@ def _names(streams: str | None) -> list[str] | None:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
-    except (FileNotFoundError, IsADirectoryError, UnicodeDecodeError) as error:
+        return read_settings(path).splitlines()
+    except (FileNotFoundError, IsADirectoryError, BadArgument) as error:
         raise BadArgument(f"--classes {path} is no text file that can be read: {error}.") from error

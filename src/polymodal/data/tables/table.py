@@ -20,6 +20,8 @@ MISSING = frozenset(
     ["", "NA", "na", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NAN", "-nan", "null", "Null", "NULL", "None"]
 )
 
+_SAFE = frozenset([str, float, bool, bytes, type(None)])
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -196,11 +198,9 @@ class Table:
 def _cleaned(column: str, values: Iterable[Any], faults: list[tuple[int, str, str]]) -> list[Any]:
     """The cells; None, and a fault (row, column, reason), for what nests too deep and for a number that is too long."""
     cells = [clean(value) for value in values]
-    for row, cell in enumerate(cells):
-        kind = type(cell)
-        if kind is str or kind is float or cell is None:
-            continue
-        if fault := excess(cell):
+    kinds = set(map(type, cells)) - _SAFE
+    for row, cell in enumerate(cells if kinds else ()):
+        if type(cell) in kinds and (fault := excess(cell)):
             faults.append((row, column, fault))
             cells[row] = None
     return cells
