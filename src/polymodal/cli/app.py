@@ -149,7 +149,8 @@ def read_spec(word: str, what: str) -> Any:
 
 def read_keep(given: list[str] | None, columns: Sequence[str]) -> str | list[str]:
     """The columns to keep: names, or `all`. What names a column as a whole is not parted by commas."""
-    names = [name for one in given or [] for name in ([one] if one in columns else _parted([one]))]
+    parts = [part for one in given or [] for part in ([one] if one in columns else one.split(","))]
+    names = [name for part in parts if (name := part.strip())]
     return "all" if names == ["all"] else names
 
 

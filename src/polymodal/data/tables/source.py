@@ -165,7 +165,7 @@ def _read_json(path: Path, limit: int | None) -> Table:
                 content.append(read_json_text(record))
                 numbers.append(number)
             except ValueError as fault:
-                problems.append(Problem(f"{path.name}:{line}", "", f"{fault}; row set aside"))
+                problems.append(Problem(f"{path.name}:{line}", "", f"{fault}; row set aside", number))
     if isinstance(content, list):
         return _from_records(content[:limit], path.stem, path.parent, problems, numbers and numbers[:limit])
     if isinstance(content, dict) and content and all(isinstance(values, list) for values in content.values()):
