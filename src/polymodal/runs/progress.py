@@ -93,14 +93,14 @@ class Stage:
     def detail(self, text: str) -> None:
         """The latest news of the stage; shown on a terminal only."""
         if self._task is not None:
-            self.progress._bars.update(self._task, detail=_detail(text))
+            self.progress._bars.update(self._task, detail=plain(text))
 
     def score(self, name: str, value: float) -> None:
         """A score by which the stage's results are compared, higher is better: the best so far is shown."""
         if self._best is None or value > self._best[0]:
             self._best = (value, name)
             if self._task is not None:
-                self.progress._bars.update(self._task, best=_detail(self._leader))
+                self.progress._bars.update(self._task, best=plain(self._leader))
 
     @property
     def _leader(self) -> str:
@@ -115,7 +115,7 @@ class Stage:
         """`steps` more are done."""
         self.done += steps
         if self._task is not None:
-            self.progress._bars.update(self._task, advance=steps, detail=_detail(text))
+            self.progress._bars.update(self._task, advance=steps, detail=plain(text))
         elif self.total > 1 and self.done * 10 // self.total > self.told:
             self.told = self.done * 10 // self.total
             left = f"about {_span(self.left)} left" if self.done < self.total and self.left >= LONG else ""
@@ -136,12 +136,6 @@ def _span(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def _detail(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(plain(text))
 
 
 class Log:
