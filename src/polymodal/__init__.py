@@ -6,7 +6,12 @@ Names are loaded when used: importing the package loads neither torch nor any ot
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
+
+if sys.argv[:1] == ["-m"] and not sys.flags.safe_path and any(a.startswith("polymodal") for a in sys.orig_argv):
+    # `python -m polymodal.cli` in a folder of data: a `secrets.py` that lies there must not be taken for Python's
+    sys.path.append(sys.path.pop(0))
 
 __version__ = "0.1.0"
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from polymodal.core.errors import BadArgument, suggest
+from polymodal.core.limits import read_settings
 from polymodal.core.registry import Spec, plain
 from polymodal.core.runtime import PRECISIONS, check_device
 from polymodal.core.values import check_types, read_yaml
@@ -141,7 +142,7 @@ class Options:
         """From a YAML file of the same names, or a run's `config.yaml`; `changes` (the command line's) win."""
         if not Path(path).is_file():
             raise BadArgument(f"The configuration file {str(path)!r} does not exist.")
-        values = read_yaml(Path(path).read_text(encoding="utf-8"), str(path)) or {}
+        values = read_yaml(read_settings(Path(path)), str(path)) or {}
         if not isinstance(values, dict):
             raise BadArgument(f"{path} must hold 'option: value' lines; got a {type(values).__name__}.")
         values = values.get("config", values)  # a run's own file keeps its model beside its options

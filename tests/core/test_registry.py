@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Literal, get_type_hints
+
 import pytest
 
-from polymodal.core.errors import BadArgument, UnknownName, suggest
-from polymodal.core.registry import Catalogue, Entry, options_of
+from polymodal.core.errors import BadArgument, MissingExtra, UnknownName, suggest
+from polymodal.core.registry import Catalogue, Entry, options, options_of
 
 
 class Base:
@@ -72,6 +75,75 @@ def test_unknown_argument_suggests_the_nearest():
 def test_unusable_specs_say_what_is_wrong(spec, message):
     with pytest.raises((BadArgument, UnknownName), match=message):
         catalogue().build(spec, 7)
+
+
+class Typed:
+    """A gate whose options say of what type they are."""
+
+    def __init__(
+        self, width: int, *, temperature: float = 1.0, depth: int = 2, hard: bool = False,
+        names: Sequence[str] | None = None, pair: tuple[int, int] = (1, 2), way: Literal["up", "down"] = "up",
+        shares: Mapping[str, float] | None = None,
+        bare: list = [],  # noqa: B006 - an annotation without an inside
+    ):  # fmt: skip
+        vars(self).update({k: v for k, v in locals().items() if k != "self"})
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"temperature": "a"}, "temperature of typed takes a number; got 'a'"),
+        ({"temperature": [1]}, r"temperature of typed takes a number; got \[1\]"),
+        ({"temperature": float("nan")}, "temperature of typed takes a number; got nan"),
+        ({"temperature": None}, "temperature of typed takes a number; got None"),
+        ({"depth": 2.5}, "depth of typed takes a whole number; got 2.5"),
+        ({"depth": True}, "depth of typed takes a whole number; got True"),
+        ({"hard": "yes"}, "hard of typed takes true or false; got 'yes'"),
+        ({"names": "a"}, "names of typed takes a list or nothing; got 'a'"),
+        ({"names": ["a", 1]}, "names of typed takes a list or nothing"),
+        ({"pair": [1]}, "pair of typed takes a list of 2 numbers"),
+        ({"way": "left"}, "way of typed takes 'up' or 'down'; got 'left'"),
+        ({"shares": {"a": "b"}}, "shares of typed takes 'name: value' pairs or nothing"),
+        ({"bare": 3}, "bare of typed takes list; got 3"),
+        ({"deepth": 3}, "Unknown argument 'deepth' of typed. Did you mean 'depth'"),
+        ({3: 3}, "Unknown argument 3 of typed"),
+    ],
+)  # fmt: skip
+def test_options_are_of_the_type_that_the_constructor_says(given, said):
+    parts = Catalogue("gate", f"{__name__}:Typed", {"typed": Entry(f"{__name__}:Typed", "", "folklore")})
+    with pytest.raises(BadArgument, match=said):
+        parts.build({"name": "typed", **given}, 7)
+
+
+def test_options_of_their_type_pass_as_json_and_yaml_have_them():
+    parts = Catalogue("gate", f"{__name__}:Typed", {"typed": Entry(f"{__name__}:Typed", "", "folklore")})
+    given = {"temperature": 2, "depth": 3, "names": ("a",), "pair": [3, 4], "way": "down", "shares": {"a": 1}}
+    made = parts.build({"name": "typed", **given}, 7)
+    assert {name: getattr(made, name) for name in given} == given
+
+
+def test_every_catalogued_part_refuses_an_option_of_another_type():
+    from polymodal import catalogues
+
+    tried = 0
+    for family in map(catalogues.catalogue, catalogues.FAMILIES):
+        for name in family:
+            try:
+                cls = family.load(name)
+            except MissingExtra:
+                continue
+            hints = get_type_hints(cls.__init__)
+            for option in options(cls):
+                if hints.get(option) in (int, float, bool, str):
+                    tried += 1
+                    with pytest.raises(BadArgument, match=f"{option} of {name} takes"):
+                        family.resolve({"name": name, option: object()})
+    assert tried > 300
+
+
+def test_a_mapping_written_as_text_is_no_dotted_path():
+    with pytest.raises(UnknownName, match="is no dotted path, .*; a part with options is a mapping"):
+        catalogue().build("{name: gate, temperature: 2}", 7)
 
 
 def test_registering_adds_a_name_once():

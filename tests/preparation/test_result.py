@@ -151,9 +151,9 @@ def test_words_are_mended_in_columns_that_hold_other_things_too(tmp_path):
     [
         (["spaces", "spces"], UnknownName, "^Step 2, spces: No op is called 'spces'. Did you mean 'spaces'?"),
         (["spaces", {"spaces": {"columns": "word"}}], BadArgument, "^Step 2, spaces: There is no column 'word'"),
-        ([{"near_duplicates": {"threshold": "high"}}], BadArgument, "threshold takes a number; got 'high'"),
-        ([{"near_duplicates": {"hashes": True}}], BadArgument, "hashes takes a whole number; got True"),
-        ([{"spaces": {"columns": 3}}], BadArgument, "columns takes a list or text or nothing; got 3"),
+        ([{"near_duplicates": {"threshold": "high"}}], BadArgument, "threshold of .* takes a number; got 'high'"),
+        ([{"near_duplicates": {"hashes": True}}], BadArgument, "hashes of .* takes a whole number; got True"),
+        ([{"spaces": {"columns": 3}}], BadArgument, "columns of spaces takes a list or text or nothing; got 3"),
         ([{"spaces": {"keep_row": "yes"}}], BadArgument, "keep_row takes true or false; got 'yes'"),
         ([{"exact_duplicates": {"keep_row": True}}], BadArgument, "keep_row belongs to steps that look at one cell"),
         ({"steps": "spaces"}, BadArgument, "steps of the recipe must be a list"),

@@ -6,7 +6,11 @@ Exit codes: 0 when done, 2 for what the user can mend (one message says what), 1
 from __future__ import annotations
 
 import errno
+import signal
 import sys
+import threading
+import traceback
+from typing import NoReturn
 
 from polymodal.cli import aligning, parts, preparing, searching, training, using  # noqa: F401  (they add their commands)
 from polymodal.cli.app import app, say
@@ -31,6 +35,12 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal without some letter must not cost the answer
+    for name in ("SIGTERM", "SIGHUP"):  # as Ctrl-C does, they end the command's own way: no worker is left behind
+        number = getattr(signal, name, None)
+        if number is None or signal.getsignal(number) is not signal.SIG_DFL:  # `nohup` has it ignored
+            continue
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(number, _ended)
     try:
         app()
     except PolymodalError as error:
@@ -39,3 +49,13 @@ def main() -> None:
     except OSError as error:
         say([f"polymodal: {_explained(error)}"])
         sys.exit(2)
+    except MemoryError:
+        say(["polymodal: the memory is full. Give fewer rows or smaller files, or close other programs."])
+        sys.exit(2)
+    except Exception:  # noqa: BLE001 - a fault of ours: all that Python tells of it, but nothing that steers the terminal
+        say(traceback.format_exc().splitlines())
+        sys.exit(1)
+
+
+def _ended(number: int, frame: object) -> NoReturn:
+    sys.exit(128 + number)

@@ -18,6 +18,7 @@ from polymodal.cli.app import (
     Valid,
     app,
     read_sets,
+    read_spec,
 )
 
 
@@ -45,7 +46,7 @@ def align(
     from polymodal.alignment.config import AlignConfig
     from polymodal.alignment.run import align as run_align
 
-    given = {"method": method, "towers": towers, "seed": seed, "device": device}
+    given = {"method": method and read_spec(method, "--method"), "towers": towers, "seed": seed, "device": device}
     changes = {**{name: value for name, value in given.items() if value is not None}, **read_sets(sets)}
     settings = AlignConfig.given(config, changes)
     run_align(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
@@ -14,6 +15,8 @@ import typer.core
 
 from polymodal.core.errors import BadArgument
 from polymodal.core.files import finite
+from polymodal.core.shown import tell
+from polymodal.core.values import read_yaml
 
 ORDER = (
     "demo", "inspect", "prepare", "plan", "fit", "evaluate", "predict", "explain", "align", "index", "search",
@@ -83,7 +86,7 @@ def _version(asked: bool) -> None:
     if asked:
         import polymodal
 
-        print(polymodal.__version__)
+        tell(polymodal.__version__)
         raise typer.Exit()
 
 
@@ -103,9 +106,9 @@ def read_config(
     from polymodal.config import Config
 
     changes = {name: value for name, value in values.items() if value is not None}
-    names = _parted(fusion)
-    if len(names) > 1 and (whole := {"all", "auto"} & set(names)):
-        raise BadArgument(f"--fusion {whole.pop()} stands alone; got {', '.join(names)}.")
+    names = [read_spec(word, "--fusion") for one in fusion or [] for word in _words(one)]
+    if len(names) > 1 and (whole := [name for name in names if name in ("all", "auto")]):
+        raise BadArgument(f"--fusion {whole[0]} stands alone; got {', '.join(map(str, names))}.")
     if names:
         changes["fusion"] = names[0] if names[0] in ("all", "auto") else names
     if metric:
@@ -114,37 +117,45 @@ def read_config(
     return Config.given(path, changes)
 
 
-def read_metrics(given: list[str] | None) -> list[str] | dict[str, list[str]] | None:
-    """Metrics given as `NAME` for every target, or as `TARGET=NAME`; the first of each is judged by."""
-    metrics: dict[str, list[str]] = {}
+def read_metrics(given: list[str] | None) -> list[Any] | dict[str, list[Any]] | None:
+    """Metrics given as `NAME` for every target, or as `TARGET=NAME`; the first of each is judged by.
+
+    A name with options is a mapping of YAML: `{name: top_k, k: 2}`.
+    """
+    metrics: dict[str, list[Any]] = {}
     for one in given or []:
         target = ""
-        for word in _parted([one]):
-            named, equals, name = word.rpartition("=")
+        for word in _words(one):
+            named, equals, name = word.partition("{")[0].rpartition("=")
+            name += word[len(named) + len(equals) + len(name) :]
             if equals and not (named and name):
                 raise BadArgument(f"--metric takes NAME or TARGET=NAME; got {word!r}.")
             target = named if equals else target  # price=mae,rmse: both are the price's
-            metrics.setdefault(target, []).append(name)
+            metrics.setdefault(target, []).append(read_spec(name, "--metric"))
     if len(metrics) > 1 and "" in metrics:
         raise BadArgument(f"--metric names a target for every metric or for none; got {metrics[''][0]!r} without one.")
     return metrics.get("", metrics or None)
 
 
-def _parted(given: list[str] | None) -> list[str]:
-    """The words of a repeatable option, each a list by commas."""
-    return [name.strip() for one in given or [] for name in one.split(",") if name.strip()]
+def _words(given: str) -> list[str]:
+    """The words of a list by commas; those within brackets or braces belong to one word."""
+    return [word.strip() for word in re.findall(r"(?:[^,{\[]|\{[^}]*\}?|\[[^\]]*\]?)+", given) if word.strip()]
+
+
+def read_spec(word: str, what: str) -> Any:
+    """A part as a name, or as a mapping of YAML that holds its options too."""
+    return read_yaml(word, f"{what} {word}") if word.startswith("{") else word
 
 
 def read_keep(given: list[str] | None, columns: Sequence[str]) -> str | list[str]:
     """The columns to keep: names, or `all`. What names a column as a whole is not parted by commas."""
-    names = [name for one in given or [] for name in ([one] if one in columns else _parted([one]))]
+    parts = [part for one in given or [] for part in ([one] if one in columns else one.split(","))]
+    names = [name for part in parts if (name := part.strip())]
     return "all" if names == ["all"] else names
 
 
 def read_sets(sets: list[str] | None) -> dict[str, Any]:
     """Options given as `--set name=value`, where the value is YAML."""
-    from polymodal.core.values import read_yaml
-
     options = {}
     for item in sets or []:
         name, equals, value = item.partition("=")
@@ -204,10 +215,10 @@ def spare(data: str, out: Path) -> None:
 
 def show_result(result: Any) -> None:
     """A result on standard output: words as they are, anything else as JSON."""
-    print(result if isinstance(result, str) else json.dumps(finite(result), ensure_ascii=False, indent=1))
+    tell(result if isinstance(result, str) else json.dumps(finite(result), ensure_ascii=False, indent=1))
 
 
 def say(lines: Iterable[str]) -> None:
     """Remarks go to standard error, so that standard output can be piped."""
     for line in lines:
-        print(line, file=sys.stderr)
+        tell(line, sys.stderr)

@@ -25,7 +25,7 @@ def list_parts(
     if as_json and markdown:
         raise BadArgument("--json and --markdown are two forms of the same list; give one of them.")
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None  # into a pipe: a part a line
-    print(catalogues.show_all(family, "json" if as_json else "markdown" if markdown else "text", width))
+    show_result(catalogues.show_all(family, "json" if as_json else "markdown" if markdown else "text", width))
 
 
 @app.command()
@@ -33,7 +33,7 @@ def show(name: Annotated[str, typer.Argument(help="A part's name.")]) -> None:
     """One part: what it does, its options, its source."""
     from polymodal import catalogues
 
-    print(catalogues.show_part(name))
+    show_result(catalogues.show_part(name))
 
 
 @app.command()

@@ -72,10 +72,10 @@ def _suggest(
     if as_json:
         show_result({"notes": list(suggestion.notes), "steps": [vars(step) for step in suggestion.steps]})
     elif recipe is None:
-        typer.echo(suggestion.to_yaml(), nl=False)
+        show_result(suggestion.to_yaml().rstrip("\n"))
     else:
         active = sum(step.active for step in suggestion.steps)
-        typer.echo(f"{active} steps suggested, {len(suggestion.steps) - active} for you to decide: {recipe}")
+        show_result(f"{active} steps suggested, {len(suggestion.steps) - active} for you to decide: {recipe}")
 
 
 @app.command("train-language")
@@ -94,6 +94,6 @@ def train_language(
 
     parts = [name.strip() for name in what.split(",")]
     train.train_language(corpus, out, what=parts, method=method, epochs=epochs, seed=seed)
-    typer.echo(f"{', '.join(parts)}: {out}")
+    show_result(f"{', '.join(parts)}: {out}")
     for name, score in (language_scores(out, test) if test is not None else {}).items():
-        typer.echo(f"{name} {score.mean:.1%} ({score.low:.1%} to {score.high:.1%})")
+        show_result(f"{name} {score.mean:.1%} ({score.low:.1%} to {score.high:.1%})")

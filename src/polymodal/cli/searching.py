@@ -23,6 +23,7 @@ from polymodal.cli.app import (
     spare,
 )
 from polymodal.core.errors import BadArgument
+from polymodal.core.limits import read_settings
 
 AlignRun = Annotated[Path, typer.Argument(help="Folder of a run of `align`.")]
 By = Annotated[
@@ -61,7 +62,7 @@ def index(
     aside = str(out / "set_aside.jsonl")
     say_counts(indexed.read, indexed.problems, "indexed", others="set aside", complete=aside)
     counts = ", ".join(f"{count:,} {name}" for name, count in indexed.index.counts().items())
-    print(f"{len(indexed):,} rows in {out}: {counts}")
+    show_result(f"{len(indexed):,} rows in {out}: {counts}")
 
 
 @app.command()
@@ -163,13 +164,13 @@ def classify(
         show_result(classified.to_json())
     elif classified.accuracy is not None:
         sure = "" if classified.sure is None else f"; of answered rows {_interval(classified.sure)}"
-        print(
+        show_result(
             f"accuracy {_interval(classified.accuracy)} of the nearest class{sure}; the commonest class alone "
             f"{classified.chance:.3f}"
         )
     elif out is None:
         for row in [list(columns), *zip(*columns.values())]:
-            print("\t".join("" if v is None else f"{v:.4f}" if isinstance(v, float) else str(v) for v in row))
+            show_result("\t".join("" if v is None else f"{v:.4f}" if isinstance(v, float) else str(v) for v in row))
 
 
 def _interval(score: Any) -> str:
@@ -183,6 +184,6 @@ def _names(streams: str | None) -> list[str] | None:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
-    except (FileNotFoundError, IsADirectoryError, UnicodeDecodeError) as error:
+        return read_settings(path).splitlines()
+    except (FileNotFoundError, IsADirectoryError, BadArgument) as error:
         raise BadArgument(f"--classes {path} is no text file that can be read: {error}.") from error

@@ -98,7 +98,7 @@ def predict(
         counts = {"rows": table.records, "answered": len(table), "left_out": len(table.left_out)}
         show_result({"out": str(out), **counts, "columns": list(columns), "problems": said})
     else:
-        print(f"{table.records} rows written to {out}")
+        show_result(f"{table.records} rows written to {out}")
 
 
 @app.command()

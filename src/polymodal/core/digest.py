@@ -18,6 +18,7 @@ import numpy as np
 import xxhash
 
 from polymodal.core.errors import BadArgument
+from polymodal.core.limits import open_file
 
 SIZE = 16  # bytes of a digest
 _BLOCK = 1 << 20
@@ -88,7 +89,7 @@ def safe_name(name: str) -> str:
 
 def _of_file(path: Path) -> Any:
     state = xxhash.xxh3_128()
-    with path.open("rb", buffering=0) as file:
+    with open_file(path, buffering=0) as file:
         while block := file.read(_BLOCK):
             state.update(block)
     return state

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from polymodal.core.limits import open_file, read_json_text
+
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}(\.\w+)?")
 _HALF = re.compile("[\ud800-\udfff]")
 _SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)$")  # how libraries written in Rust report what the system refused
@@ -65,8 +67,9 @@ def json_text(value: Any, indent: int | None = None) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """Read what `write_json` wrote."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Read what `write_json` wrote. Raises `OSError`, `ValueError`."""
+    with open_file(path, "table") as file:
+        return read_json_text(file.read().decode("utf-8"))
 
 
 def finite(value: Any) -> Any:

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from polymodal.core.errors import BadArgument, UnknownName, suggest
-from polymodal.core.trust import check_path
+from polymodal.core.trust import check_path, is_path
+from polymodal.core.values import check_type
 
 T = TypeVar("T", bound=type)
 Spec = Any  # "gated" | {"name": "gated", "temperature": 0.5} | "pkg.mod:Class" | Class | instance
@@ -140,7 +142,8 @@ class Catalogue:
     def resolve(self, spec: Spec) -> tuple[type, dict[str, Any]]:
         """The class and the keyword arguments that `spec` names.
 
-        Raises `UnknownName` for an unknown part, `BadArgument` for an unknown keyword argument.
+        Raises `UnknownName` for an unknown part, `BadArgument` for an unknown keyword argument or a value that is not
+        of its type.
         """
         if isinstance(spec, type):
             return spec, {}
@@ -149,8 +152,9 @@ class Catalogue:
         if isinstance(spec, Mapping):
             options = dict(spec)
             name = options.pop("name", None)
-            if name is None:
-                raise BadArgument(f"A {self.family} given as a dict needs the key 'name'; got {sorted(options)}.")
+            if not isinstance(name, str | type):
+                said = "got " + (repr(name) if name is not None else str(sorted(map(str, options))))
+                raise BadArgument(f"A {self.family} given as a dict needs the key 'name'; {said}.")
             cls = name if isinstance(name, type) else self.load(name)
             check_options(cls, options, label=str(name))
             return cls, options
@@ -231,11 +235,18 @@ def options_of(part: Any) -> dict[str, Any]:
 
 
 def check_options(cls: type, given: Mapping[str, Any], *, label: str) -> None:
-    """Raise `BadArgument` for the first option that the constructor does not have."""
+    """Raise `BadArgument` for the first option that the constructor does not have, or whose value is not of the type
+    that the constructor's annotation says."""
     allowed = options(cls)
-    for name in given:
+    try:
+        hints = typing.get_type_hints(cls.__init__)  # type: ignore[misc]
+    except NameError:  # of a part from outside whose annotations only a type checker can read
+        hints = {}
+    for name, value in given.items():
         if name not in allowed:
-            raise BadArgument(f"Unknown argument {name!r} of {label}.{suggest(name, allowed)}")
+            raise BadArgument(f"Unknown argument {name!r} of {label}.{suggest(str(name), allowed)}")
+        if name in hints and not (value is None and allowed[name].default is None):
+            check_type(name, value, hints[name], of=label)
 
 
 def import_part(path: str, catalogues: Iterable[Catalogue]) -> Any:
@@ -252,6 +263,9 @@ def import_part(path: str, catalogues: Iterable[Catalogue]) -> Any:
 
 def import_path(path: str) -> Any:
     """The object behind `package.module:Name`. Raises `UnknownName`."""
+    if not is_path(path):
+        mapping = "; a part with options is a mapping, as {'name': …, …}" if "{" in path else ""
+        raise UnknownName(f"{path!r} is no dotted path, which is written 'package.module:Class'{mapping}.")
     module, _, attribute = path.partition(":")
     try:
         target: Any = importlib.import_module(module)

@@ -73,6 +73,11 @@ def modules(trust: str | Sequence[str]) -> tuple[str, ...]:
     return names
 
 
+def is_path(text: str) -> bool:
+    """Whether a text is written as a dotted path is."""
+    return bool(_PATH.fullmatch(text))
+
+
 def dotted_paths(spec: Any) -> set[str]:
     """The dotted paths anywhere in plain values."""
     if isinstance(spec, str):

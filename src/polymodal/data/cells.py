@@ -13,6 +13,7 @@ from polymodal.core.numbers import as_number
 from polymodal.data.kinds import KINDS
 from polymodal.data.links import link_cells
 from polymodal.data.media.array import map_array, read_array
+from polymodal.data.media.files import opened
 from polymodal.data.paths import is_foreign, is_link, resolve
 from polymodal.data.schema import Field
 from polymodal.data.tables.table import Lazy, Table
@@ -111,12 +112,10 @@ def _text(value: Any, base: Path) -> str:
 def _text_file(value: Any, base: Path) -> str:
     if isinstance(value, str) and KINDS.of_file(value) != "text":
         return value
-    path = _media(value, base)
     try:
-        return (path if isinstance(path, bytes) else path.read_bytes()).decode("utf-8-sig")
-    except FileNotFoundError as error:
-        raise BadCell(f"the file {path.name!r} does not exist") from error
-    except (OSError, UnicodeDecodeError) as error:
+        with opened(_media(value, base), "text") as file:
+            return file.read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
         raise BadCell(f"cannot be read as text: {error}") from error
 
 

@@ -8,10 +8,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from polymodal.core.errors import BadArgument, BadData, UnknownName, suggest
+from polymodal.core.limits import read_settings
 from polymodal.core.registry import Spec, plain
+from polymodal.core.values import read_yaml
 from polymodal.data.kinds import KINDS
 from polymodal.data.links import LinkOptions
 from polymodal.targets.base import asked
@@ -67,15 +67,13 @@ def read_overrides(
     for key in given:
         if key not in _KEYS:
             raise BadArgument(f"Unknown key {key!r} in the schema.{suggest(key, _KEYS)}")
-    modules = given.get("register") or ()
-    for module in [modules] if isinstance(modules, str) else modules:
-        KINDS.register(str(module))
+    for module in _names(given.get("register"), "`register` in the schema"):
+        KINDS.register(module)
     single = {key: given.get(key) for key in ("group", "id", "split")}
     for key, column in single.items():
         if column is not None:
             known(column, columns, f"`{key}` in the schema")
-    ignore = given.get("ignore") or ()
-    patterns = [ignore] if isinstance(ignore, str) else ignore
+    patterns = _names(given.get("ignore"), "`ignore` in the schema")
     return Overrides(
         fields={
             str(name): _field(str(name), spec, columns, prepared) for name, spec in _mapping(given, "fields").items()
@@ -99,7 +97,7 @@ def read_targets(given: Any, columns: Iterable[str]) -> dict[str, Spec | None]:
     """
     if given is None:
         return {}
-    pairs = given if isinstance(given, Mapping) else dict.fromkeys([given] if isinstance(given, str) else given)
+    pairs = given if isinstance(given, Mapping) else dict.fromkeys(_names(given, "the target"))
     targets: dict[str, Spec | None] = {}
     for name, kind in pairs.items():
         known(name, columns, "the target")
@@ -125,6 +123,8 @@ def check_kind(name: str, kind: Any, *, column: bool = False, prepared: bool = F
 
     Raises `BadArgument` with the nearest match, or saying that it is not built yet, and as `Kinds.find`.
     """
+    if not isinstance(kind, str):
+        raise BadArgument(f"Field {name!r}: a kind is named, as in `{name}: text`; got {kind!r}.")
     kind = KINDS.find(kind)
     known = {n: one for n, one in KINDS.items() if (one.column if column else one.stream)}
     allowed = [n for n, one in known.items() if not one.later or (prepared and one.written)]
@@ -142,13 +142,23 @@ def _load(source: str | Path | Mapping[str, Any]) -> Mapping[str, Any]:
     if not path.is_file():
         raise BadData(f"The schema file {str(source)!r} does not exist.")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise BadData(f"The schema file {path} is not valid YAML: {error}.") from error
+        content = read_yaml(read_settings(path), f"The schema file {path}")
+    except BadArgument as error:
+        raise BadData(str(error)) from error
     if not isinstance(content, Mapping):
         kind = type(content).__name__
         raise BadData(f"The schema file {path} must hold keys such as fields and target; it holds {kind}.")
     return content
+
+
+def _names(given: Any, what: str) -> list[str]:
+    """A name or several. Raises `BadArgument` for anything else."""
+    if given is None:
+        return []
+    names = [given] if isinstance(given, str) else list(given) if isinstance(given, Iterable) else [given]
+    if not all(isinstance(name, str) for name in names):
+        raise BadArgument(f"{what} is a name or a list of names; got {given!r}.")
+    return names
 
 
 def _mapping(given: Mapping[str, Any], key: str) -> Mapping[str, Any]:
@@ -200,7 +210,9 @@ def _field(name: str, spec: Any, columns: list[str], prepared: bool) -> Describe
             known(row, columns, f"`row` of field {name!r}")
         return Described(kind, (row,) if row else (), options)
     listed = options.pop("columns", None)
-    patterns = [name] if listed is None else [listed] if isinstance(listed, str) else list(listed)
+    patterns = [name] if listed is None else _names(listed, f"`columns` of field {name!r}")
+    if not patterns:
+        raise BadArgument(f"Field {name!r} lists no column. Leave `columns` out for the column of its own name.")
     chosen = tuple(dict.fromkeys(c for p in patterns for c in _matches(p, columns, f"field {name!r} in the schema")))
     many = options.get("many", False)
     if not isinstance(many, bool):

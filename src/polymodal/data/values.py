@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from typing import Any
 
 import numpy as np
+
+from polymodal.core.limits import read_json_text
 
 _PARTED = re.compile(r"[\s,;|]+")
 _GAPS = frozenset(("", "nan", "null", "none", "na", "n/a", "?", "-"))  # entries that were not measured
@@ -40,9 +41,9 @@ def _parse_list(text: str) -> list[Any] | None:
     text = text.strip()
     if text[:1] == "[" and text[-1:] == "]":
         try:
-            items = json.loads(text.replace("NaN", "null").replace("nan", "null"))
+            items = read_json_text(text.replace("NaN", "null").replace("nan", "null"))
             return items if isinstance(items, list) else None
-        except (ValueError, RecursionError):
+        except ValueError:
             text = text[1:-1].strip()
     elif text[:1] == "(" and text[-1:] == ")":
         text = text[1:-1].strip()

@@ -7,6 +7,7 @@ import random
 from pathlib import Path
 
 from polymodal.core.errors import require
+from polymodal.core.shown import tell
 from polymodal.experiment.fit import fit
 from polymodal.inference.run import Run
 
@@ -24,7 +25,7 @@ def demo(out: str | Path = "runs/demo", *, resume: bool = False, quiet: bool = F
     rows = _rows(folder, "train", "train", ROWS["train"]) + _rows(folder, "test", "valid", ROWS["valid"])
     rows += _rows(folder, "test", "test", ROWS["test"])
     if not quiet:
-        print(
+        tell(
             "polymodal demo: what is the answer to a question about a picture?\n"
             f"{ROWS['train']} training rows of easy-VQA (drawn shapes, generated questions; V. Zhou 2019, MIT).\n"
             "Then try your own table: polymodal fit TABLE.csv --target COLUMN --out runs/mine\n"

@@ -10,10 +10,15 @@ import yaml
 from safetensors import SafetensorError
 
 from polymodal.core.errors import BadData, PolymodalError
+from polymodal.core.limits import check_file
 from polymodal.core.trust import reading
 
 T = TypeVar("T")
-FAULTS = (AttributeError, RuntimeError, LookupError, TypeError, ValueError, OSError, yaml.YAMLError, SafetensorError)
+FILES = ("config.yaml", "schema.json", "weights.safetensors")
+FAULTS = (
+    ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, OSError, RuntimeError, TypeError,
+    ValueError, SafetensorError, yaml.YAMLError,
+)  # fmt: skip
 
 
 def opened(
@@ -30,6 +35,8 @@ def opened(
             f"{folder}`, or finish an interrupted one with --resume."
         )
     try:
+        for name in FILES:
+            check_file(folder / name, "table")
         with reading(folder, trust):
             return read(folder)
     except PolymodalError:

@@ -18,6 +18,8 @@ from polymodal.core.errors import BadArgument, BadData
 from polymodal.core.files import read_json, write_json, writing
 from polymodal.core.registry import Spec
 from polymodal.core.types import Tokens
+from polymodal.core.values import read_written
+from polymodal.data.inputs import named
 from polymodal.data.kinds import KINDS
 from polymodal.data.links import LinkOptions, edge_path
 from polymodal.data.neighbours import NEW, Memory, features_of, resolved
@@ -327,7 +329,7 @@ class Predictor:
 
     @classmethod
     def _read(cls, folder: Path) -> Predictor:
-        kept = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        kept = read_written(folder / "config.yaml")
         if "space" in kept:
             raise BadData(
                 f"{folder} is a run of `align`, which answers no target. Use it with `polymodal index` and `search`, "
@@ -368,7 +370,9 @@ class Predictor:
             Memory.load(folder / NEIGHBOURS) if model.get("reads_links") else None,
             model.get("radius_of_prior", {}),
         )
-        if (folder / LEARNED).exists():
+        if not predictor.ledger.bandits:  # which would take the trial for a row that waits for its truth
+            predictor.predict(named(Table.build({"": [None]}), schema.id))
+        if (folder / LEARNED).is_file():
             predictor.ledger.load(folder / LEARNED)
         return predictor
 

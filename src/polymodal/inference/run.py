@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from polymodal.core.errors import BadArgument, BadData, UnknownName, nearest, require, suggest
 from polymodal.core.files import read_json, write_json
@@ -17,6 +16,7 @@ from polymodal.core.html import table_html, text_html
 from polymodal.core.registry import Spec
 from polymodal.core.runtime import device_of
 from polymodal.core.trust import reading
+from polymodal.core.values import read_written
 from polymodal.data.inputs import named, read_rows
 from polymodal.data.storage.dataset import process_table
 from polymodal.data.storage.store import Store, default_store
@@ -347,7 +347,7 @@ class Run:
         return isinstance(data, str | Path) and Path(source).exists() and Path(data).resolve() == Path(source).resolve()
 
     def _settings(self) -> dict[str, Any]:
-        return yaml.safe_load((self.folder / "config.yaml").read_text(encoding="utf-8"))
+        return read_written(self.folder / "config.yaml")
 
     def _store(self) -> Store:
         config = self._settings()["config"]

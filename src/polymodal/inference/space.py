@@ -20,6 +20,7 @@ from polymodal.core.errors import BadArgument, BadData, UnknownName, suggest
 from polymodal.core.files import read_json, write_json, writing
 from polymodal.core.registry import Spec
 from polymodal.core.runtime import device_of
+from polymodal.core.values import read_written
 from polymodal.data.items import Items, items
 from polymodal.data.schema import Field, Schema
 from polymodal.data.storage.decode import read_cells
@@ -176,7 +177,7 @@ class Space:
 
     @classmethod
     def _read(cls, folder: Path) -> Space:
-        space = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")).get("space")
+        space = read_written(folder / "config.yaml").get("space")
         if space is None:
             raise BadArgument(
                 f"{folder} is a run of `fit`, which has no shared space. Make one with `polymodal align`."

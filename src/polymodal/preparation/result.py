@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.files import read_json, write_json, writing
+from polymodal.core.limits import check_file
 from polymodal.core.registry import options_of
 from polymodal.data.kinds import KINDS
 from polymodal.data.media.cell import MEDIA_KINDS, Media
@@ -149,7 +150,9 @@ class _Shelf:
     def _place(self, row: Row, source: Path, name: Any = None) -> str:
         if name is None and source in self._placed:
             return self._placed[source]
-        if not source.exists():
+        try:
+            check_file(source)
+        except OSError:
             return name or str(source)  # as broken as it was: no op asked for it
         suffixes = source.suffixes[-2:] if source.suffix == ".gz" else [source.suffix]  # brain.nii.gz keeps both
         target = self.place / f"{stem(row)}{''.join(suffixes).lower()}"

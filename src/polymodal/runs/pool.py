@@ -17,11 +17,25 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from polymodal.core.registry import import_path
 from polymodal.core.runtime import core_count, worker_devices
 from polymodal.runs.events import Event, Failed, Skipped
+
+_HOME = str(Path(__file__).parents[2])
+# A worker looks for modules where this process does, but in a safe order: the folder of the data or of the user's
+# script comes last, so that a `secrets.py` beside the data is not taken for Python's. Only this package comes first.
+_START = """
+import importlib, json, sys, typing
+sys.path.insert(0, sys.argv[1])
+import polymodal
+del sys.path[0]
+sys.path += [path for path in json.loads(sys.argv[2]) if path not in sys.path]
+from polymodal.runs.worker import serve
+serve(*sys.argv[3:])
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,9 +157,9 @@ class Pool:
 class _Worker:
     def __init__(self, events: queue.Queue[tuple[_Worker, Event | None]], runs: str, device: str):
         self.device = device
-        environment = dict(os.environ, OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
+        environment = dict(os.environ, OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", PYTHONSAFEPATH="1")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "polymodal.runs.worker", runs, device],
+            [sys.executable, "-P", "-c", _START, _HOME, json.dumps(sys.path), runs, device],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -180,7 +194,11 @@ class _Worker:
     def stop(self) -> None:
         """End the process, whatever it is doing: an unfinished job has written nothing that counts."""
         self.process.terminate()
-        self.process.wait()
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
         self._listener.join()
         for pipe in (self.process.stdin, self.process.stdout):
             with contextlib.suppress(BrokenPipeError):  # what was still to be sent to it is void

@@ -13,6 +13,7 @@ from typing import Any, TextIO
 
 from polymodal.core.errors import require
 from polymodal.core.files import finite
+from polymodal.core.shown import plain, tell
 
 LONG = 5  # seconds left from which on they are told, where there is no bar
 
@@ -68,9 +69,9 @@ class Progress:
         if self.quiet:
             return
         if self._bars is not None:
-            self._bars.console.print(text, markup=False, highlight=False)
+            self._bars.console.print(plain(text), markup=False, highlight=False)
         else:
-            print(text, file=self.stream, flush=True)
+            tell(text, self.stream)
 
     def stage(self, name: str, total: int) -> Stage:
         """A stage of `total` steps."""
@@ -92,14 +93,14 @@ class Stage:
     def detail(self, text: str) -> None:
         """The latest news of the stage; shown on a terminal only."""
         if self._task is not None:
-            self.progress._bars.update(self._task, detail=text)
+            self.progress._bars.update(self._task, detail=plain(text))
 
     def score(self, name: str, value: float) -> None:
         """A score by which the stage's results are compared, higher is better: the best so far is shown."""
         if self._best is None or value > self._best[0]:
             self._best = (value, name)
             if self._task is not None:
-                self.progress._bars.update(self._task, best=self._leader)
+                self.progress._bars.update(self._task, best=plain(self._leader))
 
     @property
     def _leader(self) -> str:
@@ -114,7 +115,7 @@ class Stage:
         """`steps` more are done."""
         self.done += steps
         if self._task is not None:
-            self.progress._bars.update(self._task, advance=steps, detail=text)
+            self.progress._bars.update(self._task, advance=steps, detail=plain(text))
         elif self.total > 1 and self.done * 10 // self.total > self.told:
             self.told = self.done * 10 // self.total
             left = f"about {_span(self.left)} left" if self.done < self.total and self.left >= LONG else ""

@@ -97,6 +97,8 @@ class ClassesTarget(ScoredTarget):
     def decode(self, scores: Tensor) -> dict[str, np.ndarray]:
         """{"label": [B] str, "probability": [B, C]}."""
         probability = scores.detach().float().softmax(1).cpu().numpy()
+        if probability.shape[1] != len(self.classes):  # of a bundle that someone changed
+            raise BadData(f"{self.name!r} has {len(self.classes)} classes, and scores for {probability.shape[1]}.")
         return {"label": np.array(self.classes)[probability.argmax(1)], "probability": probability}
 
     def columns(self, decoded: Mapping[str, np.ndarray]) -> dict[str, list[Any]]:

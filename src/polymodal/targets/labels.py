@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ast
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from polymodal.core.limits import excess, read_json_text
 from polymodal.core.numbers import as_number
 from polymodal.core.words import key_of, label_of
 
@@ -52,7 +52,7 @@ def listed(value: Any) -> list[Any] | None:
     if isinstance(value, np.ndarray):
         value = value.tolist()
     if isinstance(value, str) and value.strip()[:1] == "[" and value.strip()[-1:] == "]":
-        for read in (json.loads, ast.literal_eval):
+        for read in (read_json_text, ast.literal_eval):
             try:
                 items = read(value.strip())
                 break
@@ -60,7 +60,7 @@ def listed(value: Any) -> list[Any] | None:
                 continue
         else:
             return None
-        return items if isinstance(items, list) else None
+        return items if isinstance(items, list) and not excess(items) else None
     return list(value) if isinstance(value, list | tuple | set | frozenset) else None
 
 

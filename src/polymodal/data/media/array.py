@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.errors import BadCell
+from polymodal.core.limits import TooLarge, check_size
 from polymodal.data.media.files import AGAIN, DAMAGE, head_of, looks_like, opened, said
 
 _NPY, _NPZ = b"\x93NUMPY", b"PK\x03\x04"
@@ -65,9 +66,18 @@ def _loaded(source: Any, key: str | None) -> np.ndarray:
                 raise BadCell(f"holds several arrays ({listed}): say which with `key`, or save one alone")
             if key is not None and key not in held.files:
                 raise KeyError(*held.files)
-            return held[key or held.files[0]]
+            if not held.files:
+                raise BadCell(f"holds no array: {AGAIN}")
+            name = key or held.files[0]
+            with held.zip.open(f"{name}.npy" if f"{name}.npy" in held.zip.namelist() else name) as member:
+                check_size(held.zip.getinfo(member.name).file_size, "cell")
+            if not isinstance(values := held[name], np.ndarray):
+                raise BadCell(f"holds something that is no array under {name!r}: {AGAIN}")
+            return values
     except (BadCell, KeyError):
         raise
+    except TooLarge as error:
+        raise BadCell(error.reason) from error
     except DAMAGE as error:
         if "allow_pickle" in str(error) or "Python objects" in str(error):
             raise BadCell(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import io
-import stat
 import struct
 import tokenize
 import zipfile
@@ -15,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from polymodal.core.errors import BadCell
+from polymodal.core.limits import Refused, check_file
 
 # What decoders raise on damaged files, as thousands of files damaged at random have shown.
 DAMAGE = (
@@ -59,10 +58,11 @@ _RIFF = {b"WAVE": "a WAV sound", b"AVI ": "an AVI film", b"WEBP": "a WebP pictur
 
 
 @contextmanager
-def opened(source: Path | bytes) -> Iterator[BinaryIO]:
+def opened(source: Path | bytes, what: str = "cell") -> Iterator[BinaryIO]:
     """A regular file, or bytes, to read from. A `BadCell` raised while it is open gets the file's name.
 
-    Raises `BadCell` for anything else: nothing, a folder, a pipe, which would wait for ever.
+    Raises `BadCell` for anything else: nothing, a folder, a pipe, which would wait for ever, or more bytes than are
+    read of `what` (a `cell` or a `text`; see `core.limits`).
     """
     if isinstance(source, bytes):
         if not source:
@@ -70,20 +70,15 @@ def opened(source: Path | bytes) -> Iterator[BinaryIO]:
         yield io.BytesIO(source)
         return
     try:
-        with _regular(source) as stream:
+        with _regular(source, what) as stream:
             yield stream
     except BadCell as error:
         raise BadCell(f"{told(source)} {error.reason}") from error
 
 
-def _regular(path: Path) -> BinaryIO:
+def _regular(path: Path, what: str) -> BinaryIO:
     try:
-        status = path.stat()
-        if stat.S_ISDIR(status.st_mode):
-            raise IsADirectoryError(errno.EISDIR, "a folder")
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "no regular file")
-        if status.st_size:
+        if check_file(path, what).st_size:
             return path.open("rb")
     except FileNotFoundError as error:
         if path.is_symlink():
@@ -93,9 +88,9 @@ def _regular(path: Path) -> BinaryIO:
         raise BadCell("may not be read (permission denied): give yourself the right to read it") from error
     except IsADirectoryError as error:
         raise BadCell("is a folder, where a file was expected: name the file in it") from error
+    except Refused as error:
+        raise BadCell(error.reason) from error
     except OSError as error:
-        if error.errno == errno.EINVAL:
-            raise BadCell("is a pipe, socket or device, where a file was expected: correct the path") from error
         raise BadCell(
             f"cannot be read ({(error.strerror or 'error').lower()}): correct the path or the file"
         ) from error

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from polymodal.core.errors import BadData
+from polymodal.core.limits import open_table
 from polymodal.data.tables.table import Problem, Table
 
 DELIMITERS = ",;\t|"
@@ -70,7 +71,8 @@ def read_delimited(path: Path, *, limit: int | None = None, delimiter: str | Non
 
 def _lines(path: Path, problems: list[Problem]) -> list[str]:
     """The file's lines with their ends, decoded."""
-    raw = path.read_bytes()
+    with open_table(path) as file:
+        raw = file.read()
     if raw.startswith(_UTF16):
         return list(io.StringIO(raw.decode("utf-16"), newline=""))
     try:

@@ -25,8 +25,13 @@ def read_classes(folder: Path, *, limit: int | None = None) -> Table:
     problems: list[Problem] = []
     for part, split in pairs:
         for label in _folders(part):
-            for file in sorted(path for path in label.rglob("*") if path.is_file() and not path.name.startswith(".")):
+            for file in sorted(path for path in label.rglob("*") if not path.name.startswith(".")):
+                if file.is_dir():
+                    continue
                 relative = file.relative_to(folder).as_posix()
+                if not file.is_file():
+                    problems.append(Problem(relative, "", "is a pipe, a device or a link to nothing; set aside"))
+                    continue
                 if KINDS.of_file(file.name) is None:
                     reason = f"is no known kind of media ({file.suffix or 'no suffix'}); set aside"
                     problems.append(Problem(relative, "", reason))

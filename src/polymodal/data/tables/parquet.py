@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polymodal.core.errors import BadCell, BadData
-from polymodal.data.tables.table import Lazy, Table
+from polymodal.core.limits import check_table_file
+from polymodal.data.media.files import said
+from polymodal.data.tables.table import Lazy, Problem, Table
 
 if TYPE_CHECKING:
     import pyarrow
@@ -23,18 +26,39 @@ def read_parquet(path: Path, *, limit: int | None = None) -> Table:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    check_table_file(path)
+    problems: list[Problem] = []
     try:
-        file = pq.ParquetFile(path)
-    except pa.ArrowInvalid as error:
+        with pq.ParquetFile(path) as file:
+            schema = file.schema_arrow
+            if twice := [name for name, count in Counter(schema.names).items() if count > 1]:
+                raise BadData(f"{path} has more than one column called {twice[0]!r}. Rename one of them.")
+            lazy = [field.name for field in schema if holds_bytes(field.type)]
+            plain = [field.name for field in schema if not holds_bytes(field.type)]
+            eager = _in_microseconds(file.read(columns=plain).slice(0, limit))
+            data = {name: _values(eager[name], name, problems) for name in plain}
+            data |= {name: _references(file, path, name, limit) for name in lazy}
+    except BadData:
+        raise
+    except (pa.ArrowException, OSError, ValueError, UnicodeError) as error:
         raise BadData(f"{path} cannot be read as Parquet: {error}.") from error
-    with file:
-        schema = file.schema_arrow
-        lazy = [field.name for field in schema if holds_bytes(field.type)]
-        plain = [field.name for field in schema if not holds_bytes(field.type)]
-        eager = _in_microseconds(file.read(columns=plain).slice(0, limit)).to_pydict()
-        references = {name: _references(file, path, name, limit) for name in lazy}
-    data = {field.name: references.get(field.name, eager.get(field.name)) for field in schema}
-    return Table.build(data, base=path.parent, name=path.stem)  # type: ignore[arg-type]
+    columns = {name: data[name] for name in schema.names}
+    return Table.build(columns, base=path.parent, name=path.stem, problems=problems)
+
+
+def _values(column: Any, name: str, problems: list[Problem]) -> list[Any]:
+    """The cells as Python has them; one that Python cannot have (a year beyond 9999, broken UTF-8) is set aside."""
+    try:
+        return column.to_pylist()
+    except (ValueError, OverflowError, TypeError):
+        cells = []
+    for row, cell in enumerate(column):
+        try:
+            cells.append(cell.as_py())
+        except (ValueError, OverflowError, TypeError) as error:
+            problems.append(Problem(str(row), name, f"cannot be read ({said(error)}); cell set aside"))
+            cells.append(None)
+    return cells
 
 
 def _in_microseconds(table: pyarrow.Table) -> pyarrow.Table:

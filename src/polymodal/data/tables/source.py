@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from polymodal.core.errors import BadData, suggest
+from polymodal.core.limits import open_table, read_json_text
 from polymodal.data.cells import cells
 from polymodal.data.paths import is_link
 from polymodal.data.tables.delimited import read_delimited
@@ -123,7 +125,7 @@ def _read_jsonl(path: Path, limit: int | None) -> Table:
     problems: list[Problem] = []
     numbers: list[int] = []
     count = 0
-    with path.open("rb") as lines:
+    with open_table(path) as lines:
         for number, line in enumerate(lines, start=1):
             if limit is not None and count >= limit:
                 break
@@ -131,10 +133,11 @@ def _read_jsonl(path: Path, limit: int | None) -> Table:
                 continue
             count += 1
             try:
-                record = json.loads(line.removeprefix(b"\xef\xbb\xbf").decode("utf-8"))
+                record = read_json_text(line.removeprefix(b"\xef\xbb\xbf").decode("utf-8"))
             except ValueError as error:
-                reason = f"is not JSON ({error}); row set aside"
-                problems.append(Problem(f"{path.name}:{number}", "", reason, count - 1))
+                broken = isinstance(error, json.JSONDecodeError | UnicodeDecodeError)
+                reason = f"is not JSON ({error})" if broken else str(error)
+                problems.append(Problem(f"{path.name}:{number}", "", f"{reason}; row set aside", count - 1))
                 continue
             if not isinstance(record, dict):
                 reason = f"is a JSON {type(record).__name__}, not an object; row set aside"
@@ -146,16 +149,52 @@ def _read_jsonl(path: Path, limit: int | None) -> Table:
 
 
 def _read_json(path: Path, limit: int | None) -> Table:
+    problems: list[Problem] = []
+    numbers = None
+    with open_table(path) as file:
+        raw, text = file.read(), ""
     try:
-        content = json.loads(path.read_bytes().decode("utf-8-sig"))
+        text = raw.decode("utf-8-sig")
+        content = read_json_text(text)
     except ValueError as error:
-        raise BadData(f"{path} is not valid JSON: {error}.") from error
+        if isinstance(error, json.JSONDecodeError | UnicodeDecodeError) or not (records := _records_apart(text)):
+            raise BadData(f"{path} is not valid JSON: {error}.") from error
+        content, numbers = [], []
+        for number, (line, record) in enumerate(records):
+            try:
+                content.append(read_json_text(record))
+                numbers.append(number)
+            except ValueError as fault:
+                problems.append(Problem(f"{path.name}:{line}", "", f"{fault}; row set aside", number))
     if isinstance(content, list):
-        return _from_records(content[:limit], path.stem, path.parent, [])
+        return _from_records(content[:limit], path.stem, path.parent, problems, numbers and numbers[:limit])
     if isinstance(content, dict) and content and all(isinstance(values, list) for values in content.values()):
         columns = {name: values[:limit] for name, values in content.items()}
         return Table.build(columns, base=path.parent, name=path.stem)
     raise BadData(f"{path} holds neither a list of objects nor an object of lists, so it is no table.")
+
+
+_MARKS = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)
+
+
+def _records_apart(text: str) -> list[tuple[int, str]]:
+    """(line, text) of each object in a JSON list; nothing where the text is none."""
+    if not text.lstrip().startswith("["):
+        return []
+    records, depth, start = [], 0, 0
+    for mark in _MARKS.finditer(text):
+        if mark[0] in "[{":
+            depth += 1
+            start = mark.start() if depth == 2 else start
+        elif mark[0] in "]}":
+            if depth == 2:
+                records.append((start, text[start : mark.end()]))
+            depth -= 1
+    lines, place, found = 1, 0, []
+    for start, record in records:
+        lines, place = lines + text.count("\n", place, start), start
+        found.append((lines, record))
+    return found
 
 
 def _from_records(

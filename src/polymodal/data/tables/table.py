@@ -16,10 +16,13 @@ from uuid import UUID
 import numpy as np
 
 from polymodal.core.errors import BadData, UnknownName, suggest
+from polymodal.core.limits import excess
 
 MISSING = frozenset(
     ["", "NA", "na", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NAN", "-nan", "null", "Null", "NULL", "None", "NaT"]
 )
+
+_SAFE = frozenset([str, float, bool, bytes, type(None)])
 
 
 @dataclass(frozen=True)
@@ -136,7 +139,8 @@ class Table:
         rows concerned are named by it and their number, so that no name can be taken for another row's id. Raises
         `BadData` when the columns differ in length.
         """
-        columns = {str(column): [clean(value) for value in values] for column, values in data.items()}
+        faults: list[tuple[int, str, str]] = []
+        columns = {str(column): _cleaned(str(column), values, faults) for column, values in data.items()}
         lengths = {column: len(values) for column, values in columns.items()}
         if len(set(lengths.values())) > 1:
             listed = ", ".join(f"{column} has {count}" for column, count in lengths.items())
@@ -146,6 +150,7 @@ class Table:
         problems = list(problems)
         if ids is None:
             ids = _ids(columns, numbers, name, problems)
+        problems.extend(Problem(str(ids[row]), column, f"{why}; cell set aside") for row, column, why in faults)
         folder = (base or Path.cwd()).absolute()
         gone = {c: [(row, data[c][row]) for row, v in enumerate(columns[str(c)]) if v is None] for c in data}
         words = {str(c): {row: v for row, v in cells if isinstance(v, str) and v.strip()} for c, cells in gone.items()}
@@ -247,6 +252,17 @@ class Table:
 
 def _said(cell: Any) -> str:
     return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell).strip()
+
+
+def _cleaned(column: str, values: Iterable[Any], faults: list[tuple[int, str, str]]) -> list[Any]:
+    """The cells; None, and a fault (row, column, reason), for what nests too deep and for a number that is too long."""
+    cells = [clean(value) for value in values]
+    kinds = set(map(type, cells)) - _SAFE
+    for row, cell in enumerate(cells if kinds else ()):
+        if type(cell) in kinds and (fault := excess(cell)):
+            faults.append((row, column, fault))
+            cells[row] = None
+    return cells
 
 
 def _unique(values: Sequence[Any]) -> tuple[list[str], str]:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import glob
-import json
+import io
+import itertools
+import math
 import re
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from polymodal.core.errors import BadCell, BadData
+from polymodal.core.limits import TooLarge, check_size, check_table_file, open_file, read_json_text
 from polymodal.data.tables.table import Lazy, Problem, Table
 
+MOST_SHARDS = 100_000
+_BRACE = re.compile(r"\{(?:(\d{1,18})\.\.(\d{1,18})|([^{}]*,[^{}]*))\}")
 _PLAIN = ("txt", "text", "cls", "cls2", "label", "id", "transcript")
 
 
@@ -42,16 +47,33 @@ def read_shards(pattern: str, *, limit: int | None = None) -> Table:
 
 
 def expand_braces(pattern: str) -> list[str]:
-    """`a-{00..02}.tar` to a-00.tar, a-01.tar, a-02.tar, and `{x,y}` to x and y; several braces multiply."""
-    brace = re.search(r"\{(?:(\d+)\.\.(\d+)|([^{}]*,[^{}]*))\}", pattern)
-    if not brace:
-        return [pattern]
-    first, last, choices = brace.groups()
-    if choices is not None:
-        parts = choices.split(",")
-    else:
-        parts = [str(number).zfill(len(first)) for number in range(int(first), int(last) + 1)]
-    return [head for part in parts for head in expand_braces(pattern[: brace.start()] + part + pattern[brace.end() :])]
+    """`a-{00..02}.tar` to a-00.tar, a-01.tar, a-02.tar, and `{x,y}` to x and y; several braces multiply.
+
+    Raises `BadData` for more names than anyone has shards.
+    """
+    choices: list[Sequence[str]] = []
+    end = 0
+    for brace in _BRACE.finditer(pattern):
+        first, last, listed = brace.groups()
+        choices.append([pattern[end : brace.start()]])
+        if listed is not None:
+            choices.append(listed.split(","))
+        else:
+            count = int(last) - int(first) + 1
+            if count > MOST_SHARDS:
+                raise _too_many(pattern, count)
+            choices.append([str(int(first) + i).zfill(len(first)) for i in range(count)])
+        end = brace.end()
+    if (count := math.prod(map(len, choices))) > MOST_SHARDS:
+        raise _too_many(pattern, count)
+    return ["".join(parts) + pattern[end:] for parts in itertools.product(*choices)]
+
+
+def _too_many(pattern: str, count: int) -> BadData:
+    name = pattern if len(pattern) <= 80 else f"{pattern[:80]}…"
+    return BadData(
+        f"{name} names {count:,} shards, more than the {MOST_SHARDS:,} that are read: write fewer, or a `*`."
+    )
 
 
 def _shards(pattern: str) -> list[Path]:
@@ -60,33 +82,51 @@ def _shards(pattern: str) -> list[Path]:
         matches = sorted(glob.glob(one)) if any(sign in one for sign in "*?[") and not Path(one).exists() else [one]
         absent = [match for match in matches if not Path(match).is_file()]
         if absent or not matches:
-            raise BadData(f"No shard {one}. A pattern looks like 'shards-{{000..009}}.tar' or 'shards-*.tar'.")
+            missing = str(absent[0] if absent else one)
+            if Path(missing).exists():
+                raise BadData(f"{missing} is no regular file, where a shard was expected: correct the pattern.")
+            raise BadData(f"No shard {missing}. A pattern looks like 'shards-{{000..009}}.tar' or 'shards-*.tar'.")
         paths.extend(Path(match).absolute() for match in matches)
     return paths
 
 
 def _members(path: Path, problems: list[Problem]) -> Iterator[tuple[str, str, Any]]:
     """(key, extension, cell) of every file in a shard."""
+    check_table_file(path)
     try:
-        with tarfile.open(path, "r:") as shard:
+        with _Bounded(path) as content, tarfile.open(fileobj=content, mode="r:") as shard:
             for member in shard:
                 folder, _, file = member.name.rpartition("/")
                 stem, _, extension = file.partition(".")
                 if not member.isfile() or not stem or not extension:
                     continue
                 key = f"{folder}/{stem}" if folder else stem
+                if member.issparse():
+                    reason = "is kept without its holes (a sparse file), which is not read: pack it anew without"
+                    problems.append(Problem(key, extension, f"{reason} --sparse; cell set aside"))
+                    continue
                 cell = TarCell(file, path, member.offset_data, member.size)
                 yield from ((key, name, value) for name, value in _cells(key, extension.lower(), cell, problems))
             shard.fileobj.seek(shard.offset)
             rest = shard.fileobj.read(tarfile.BLOCKSIZE)
         if rest.strip(b"\0") or len(rest) % tarfile.BLOCKSIZE:  # tarfile takes half a header for the end
             problems.append(Problem(path.name, "", "is cut short inside a header; what came before is kept"))
-    except tarfile.ReadError as error:
+    except (tarfile.TarError, ValueError, OverflowError, OSError) as error:
+        if isinstance(error, PermissionError):
+            raise
         with path.open("rb") as start:
             packed = start.read(6).startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd"))
         if packed:
             raise BadData(f"{path} is compressed, so its files cannot be read singly; unpack it.") from error
         problems.append(Problem(path.name, "", f"is cut short or not a tar file ({error}); what came before is kept"))
+
+
+class _Bounded(io.FileIO):
+    """A shard whose headers may claim what they like: what `tarfile` reads of them at once is bounded."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        check_size(size or 0, "text")
+        return super().read(size)
 
 
 def _cells(key: str, extension: str, cell: TarCell, problems: list[Problem]) -> list[tuple[str, Any]]:
@@ -95,10 +135,10 @@ def _cells(key: str, extension: str, cell: TarCell, problems: list[Problem]) -> 
     if last not in (*_PLAIN, "json"):
         return [(extension, cell)]
     try:
-        text = cell.load().decode("utf-8")
+        text = cell.load("text").decode("utf-8")
         if last != "json":
             return [(extension, text.strip() if last in ("cls", "cls2", "label", "id") else text)]
-        value = json.loads(text)
+        value = read_json_text(text)
     except (BadCell, ValueError) as error:
         problems.append(Problem(key, extension, f"cannot be read as {last}: {error}; cell set aside"))
         return []
@@ -116,12 +156,15 @@ class TarCell(Lazy):
     offset: int
     size: int
 
-    def load(self) -> bytes:
-        """The file's bytes. Raises `BadCell` when the shard has gone or is cut short."""
+    def load(self, what: str = "cell") -> bytes:
+        """The file's bytes. Raises `BadCell` when the shard has gone or is cut short, or the file is too large."""
         try:
-            with self.path.open("rb") as shard:
+            check_size(self.size, what)
+            with open_file(self.path, "table") as shard:
                 shard.seek(self.offset)
                 content = shard.read(self.size)
+        except TooLarge as error:
+            raise BadCell(error.reason) from error
         except OSError as error:
             raise BadCell(f"cannot be read from {self.path.name}: {error}") from error
         if len(content) < self.size:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from polymodal.core.errors import BadArgument, BadData
+from polymodal.core.limits import read_settings
 from polymodal.ops.annotate.base import CellAnnotate, called, needs_model, one_of
 from polymodal.ops.annotate.pipelines import (
     entities_by_spacy,
@@ -170,7 +171,7 @@ def by_model(model: str, text: str) -> Found:
 def names(path: str) -> tuple[re.Pattern[str], dict[str, str]]:
     """A gazetteer's pattern, the longest name first, and the type of each name. Raises `BadData`, naming the line."""
     kinds: dict[str, str] = {}
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8-sig").splitlines(), 1):
+    for number, line in enumerate(read_settings(Path(path)).splitlines(), 1):
         name, tab, kind = line.partition("\t")
         if not line.strip() or line.startswith("#"):
             continue

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import xxhash
 
+from polymodal.core.digest import digest_file
 from polymodal.core.errors import BadArgument
 from polymodal.data.media.cell import MEDIA_KINDS, Media
 from polymodal.data.media.minhash import SHINGLE, keepers, signatures
@@ -137,8 +138,11 @@ def keys_of(rows: Sequence[Row], columns: Sequence[str]) -> np.ndarray:
             content: Any = cell
             if isinstance(cell, Media):
                 content = cell.source
-                if isinstance(content, Path):  # a file that is not there equals no other
-                    content = content.read_bytes() if content.exists() else f"{row.number} {content}".encode()
+                if isinstance(content, Path):
+                    try:
+                        content = digest_file(content)
+                    except OSError:  # a file that is not there, or no file, equals no other
+                        content = f"{row.number} {content}".encode("utf-8", "surrogateescape")
             part = content if isinstance(content, bytes) else repr(content).encode("utf-8", "surrogatepass")
             digest.update(len(part).to_bytes(8, "little") + part)
         digests.append(digest.intdigest())

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from polymodal.core.errors import BadData
+from polymodal.core.limits import open_file
 
 FIELDS = ("ID", "FORM", "LEMMA", "UPOS", "XPOS", "FEATS", "HEAD", "DEPREL", "DEPS", "MISC")
 
@@ -52,7 +53,8 @@ def read_conllu(path: str | Path) -> list[Sentence]:
     Raises `BadData`, which names the line, for what is not CoNLL-U: fields, numbers, heads, loops.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
+        with open_file(Path(path), "table") as file:
+            text = file.read().decode("utf-8-sig").replace("\r\n", "\n")
     except OSError as error:
         raise BadData(f"{path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:

@@ -1,0 +1,120 @@
+"""Real processes: however a run ends no worker is left, and files beside the data are never taken for Python's."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import polymodal
+
+SOURCE = Path(polymodal.__file__).parents[1]
+SHADOWS = ("secrets", "random", "csv", "tokenize", "queue", "statistics", "numpy", "torch", "yaml")
+WORK = """
+import os, time
+from polymodal.runs.events import Done, EpochEnd
+
+def sleep(values, device):
+    yield EpochEnd(1, 2, float(os.getpid()), None)
+    time.sleep(600)
+
+def modules(values, device):
+    import csv, queue, random, secrets, statistics, tokenize
+    yield Done({m.__name__: m.__file__ for m in (csv, queue, random, secrets, statistics, tokenize)})
+"""
+PARENT = """
+import sys, time
+from polymodal import cli
+from polymodal.runs.pool import Job, Pool
+
+def work():
+    with Pool(runs="work:sleep", devices=["cpu", "cpu"]) as pool:
+        for _, event in pool.run([Job(work="", out=str(i)) for i in range(2)]):
+            print(int(event.loss), flush=True)
+
+cli.app = work
+(cli.main if sys.argv[1] == "cli" else work)()
+"""
+
+
+def environment(*folders: Path) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (SOURCE, *folders)))}
+
+
+def gone(pid: int, seconds: float = 20) -> bool:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":  # nobody reaps it here
+                return True
+        time.sleep(0.1)
+    return False
+
+
+@pytest.mark.parametrize(
+    ("how", "number", "code"),
+    [
+        ("cli", signal.SIGTERM, 143),
+        ("cli", signal.SIGHUP, 129),
+        ("cli", signal.SIGINT, None),
+        ("python", signal.SIGTERM, -signal.SIGTERM),
+        ("python", signal.SIGKILL, -signal.SIGKILL),
+    ],
+)
+def test_no_worker_outlives_its_parent(tmp_path, how, number, code):
+    (tmp_path / "work.py").write_text(WORK)
+    (tmp_path / "parent.py").write_text(PARENT)
+    command = [sys.executable, str(tmp_path / "parent.py"), how]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment(), start_new_session=True
+    ) as parent:
+        workers = [int(parent.stdout.readline()) for _ in range(2)]
+        assert len(set(workers)) == 2
+        os.kill(parent.pid, number)  # it alone: a terminal's Ctrl-C would reach the workers too
+        ended = parent.wait(30)
+    assert all(map(gone, workers))
+    assert code is None or ended == code
+
+
+def shadowed(folder: Path) -> Path:
+    """A folder of data in which files bear names of Python's modules."""
+    for name in SHADOWS:
+        (folder / f"{name}.py").write_text("raise SystemExit('code beside the data ran')")
+    (folder / "rows.csv").write_text("a,b,label\n" + "".join(f"{i},{i % 3},{'xy'[i % 2]}\n" for i in range(20)))
+    return folder
+
+
+def test_a_command_takes_no_file_beside_the_data_for_a_module(tmp_path):
+    command = [sys.executable, "-m", "polymodal.cli", "inspect", "rows.csv", "--target", "label"]
+    said = subprocess.run(command, cwd=shadowed(tmp_path), env=environment(), capture_output=True, text=True)
+    assert said.returncode == 0, said.stderr
+    assert said.stdout.startswith("rows: 20 rows")
+
+
+@pytest.mark.parametrize("first", ["", "."])
+def test_a_worker_takes_no_file_beside_the_data_for_a_module_and_finds_own_parts(tmp_path, first):
+    """The parent has Python's modules already, and then the folder of the data first of all, as notebooks do."""
+    shadowed(tmp_path)
+    (tmp_path / "work.py").write_text(WORK)
+    parent = (
+        "import json, sys\n"
+        "from polymodal.runs.pool import Job, Pool\n"
+        f"sys.path.insert(0, {first!r})\n"
+        "with Pool(runs='work:modules', devices=['cpu']) as pool:\n"
+        "    print(json.dumps([e.to_json() for _, e in pool.run([Job(work='', out='')])]))\n"
+    )
+    command = [sys.executable, "-P", "-c", parent]
+    said = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True)
+    assert said.returncode == 0, said.stderr
+    assert '"event": "done"' in said.stdout
+    assert str(tmp_path) not in said.stdout
