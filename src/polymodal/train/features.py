@@ -104,9 +104,9 @@ class _Source:
         for p, group in enumerate(features.groups):
             rows = np.flatnonzero((features.part == p) & features.present)
             self.position[rows] = np.arange(len(rows))
-            self.views.append(store.view(group, features.digests[rows]))
+            self.views.append(store.view(group, features.digests[rows], ("pooled",) if pooled_only else None))
         last = self.views[-1]
-        self.shape = last.shape("x")
+        self.shape = last.shape("pooled" if pooled_only else "x")
         self.placed = "where" in last.names
         self.width = self.shape[-1]
 
@@ -137,7 +137,7 @@ class _Source:
             if not len(chosen):
                 continue
             at = torch.from_numpy(chosen)
-            arrays = view.read(self.position[rows[chosen]], names=("pooled",) if self.pooled_only else None)
+            arrays = view.read(self.position[rows[chosen]])
             pooled[at] = self._moved(arrays["pooled"], p)
             if self.pooled_only:
                 mask[at] = True
