@@ -37,7 +37,7 @@ from polymodal.metrics.random_order import NOT_ABOVE
 from polymodal.models.build import build_encoder, parameters
 from polymodal.process import PROCESSORS
 from polymodal.process.base import Processor
-from polymodal.runs.folder import claimed, environment, set_aside
+from polymodal.runs.folder import begun, claimed, environment, same_cells, set_aside
 from polymodal.runs.progress import Log, Progress, tracker_of, write_trackers
 from polymodal.train.encode import store_tokens
 
@@ -148,6 +148,9 @@ class _Session:
             for problem in datasets[name].bad:
                 place = int(problem.row)
                 self.problems.append(Problem(plan.table.ids[some.row[place]], some.column[place], problem.reason))
+        digests = {name: dataset.digests[name] for name, dataset in datasets.items()}
+        rows = {name: [plan.table.ids[row] for row in some.row.tolist()] for name, some in streams.items()}
+        same_cells(self.folder / "work" / "cells.safetensors", digests, rows, begun=begun(self.folder))
         for problem in self.problems[:5]:
             self.progress.say(f"set aside: {problem}")
         aside = f"{len(self.problems)} cells set aside" + (", listed in set_aside.jsonl" if self.problems else "")

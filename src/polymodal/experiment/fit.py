@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
+from polymodal.core.digest import digest_cells
 from polymodal.core.errors import PolymodalError
 from polymodal.core.files import read_json, write_json, writing
 from polymodal.core.registry import Spec
@@ -40,7 +41,7 @@ from polymodal.models.strategy import Strategy
 from polymodal.process import PROCESSORS
 from polymodal.process.base import Processor
 from polymodal.runs.events import Done, EpochEnd, Failed, Skipped
-from polymodal.runs.folder import claimed, set_aside
+from polymodal.runs.folder import begun, claimed, same_cells, set_aside
 from polymodal.runs.pool import Pool
 from polymodal.runs.progress import Log, Progress, tracker_of
 from polymodal.train.encode import processing_ms
@@ -153,6 +154,10 @@ class _Session:
         )
         seconds = stage.end(f"{len(dataset)} rows x {len(raw)} streams, {len(dataset.bad)} cells set aside")
         self.timings.append({"what": "processing cells", "seconds": seconds})
+        links = {name: digest_cells(cells(plan.table, plan.schema.fields[name])) for name in plan.linked}
+        held = {**dataset.digests, **links}
+        ids = dict.fromkeys(held, plan.table.ids)
+        same_cells(self.work / "cells.safetensors", held, ids, begun=begun(self.folder))
         dataset.save(self.work / "dataset")
         with writing(self.work / "rows.safetensors") as temporary:
             save_file({"split": plan.split, "fold": plan.fold}, temporary)
