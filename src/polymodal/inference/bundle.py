@@ -1,19 +1,89 @@
-"""Bundles: folders of a finished model or space, opened with one clear message where they cannot be."""
+"""Bundles: the files of a finished model or space. Written with digests, opened only if they are what was written.
+
+    config.yaml schema.json     plain values: parts, options, what was fitted, classes
+    weights.safetensors         tensors; no pickle
+    manifest.json               a digest a file (XXH3, Collet 2019)
+
+Whoever edits a file on purpose deletes `manifest.json`. What no bundle can mean (a weight that is no number, a
+temperature of 0, classes in another order than the weights were trained for) is refused all the same.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+import logging
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import yaml
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
 
+from polymodal.core.digest import digest_file, fingerprint
 from polymodal.core.errors import BadData, PolymodalError
-from polymodal.core.trust import reading
+from polymodal.core.files import read_json, write_json, writing
+from polymodal.core.registry import plain
+from polymodal.core.trust import check_path, dotted_paths, reading
+from polymodal.targets.base import Target
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-FAULTS = (AttributeError, RuntimeError, LookupError, TypeError, ValueError, OSError, yaml.YAMLError, SafetensorError)
+FAULTS = (
+    AttributeError, RuntimeError, LookupError, TypeError, ValueError, ArithmeticError, MemoryError, OSError,
+    yaml.YAMLError, SafetensorError,
+)  # fmt: skip
+CONFIG, SCHEMA, WEIGHTS, MANIFEST = "config.yaml", "schema.json", "weights.safetensors", "manifest.json"
+
+
+def save_bundle(
+    folder: Path,
+    config: Mapping[str, Any],
+    schema: Mapping[str, Any],
+    weights: Mapping[str, Tensor],
+    *,
+    targets: Sequence[Target] = (),
+    beside: Iterable[str] = (),
+) -> None:
+    """Write the files of a bundle, the manifest last; `beside` are files in the folder that belong to it too."""
+    (folder / MANIFEST).unlink(missing_ok=True)  # a kill leaves none rather than one of other files
+    with writing(folder / CONFIG) as temporary:
+        text = yaml.safe_dump(plain(dict(config)), sort_keys=False, allow_unicode=True)
+        temporary.write_text(text, encoding="utf-8")
+    write_json(folder / SCHEMA, schema)
+    kept = {name: value.cpu().contiguous().clone() for name, value in weights.items()}
+    unbounded = [n for n, v in kept.items() if v.is_floating_point() and not v.isnan().any() and v.isinf().any()]
+    about = {"manifest": MANIFEST, "answers": _answers(targets), "unbounded": json.dumps(unbounded)}
+    with writing(folder / WEIGHTS) as temporary:
+        save_file(kept, temporary, about)
+    files = (CONFIG, SCHEMA, WEIGHTS, *beside)
+    write_json(folder / MANIFEST, {"files": {name: digest_file(folder / name).hex() for name in files}})
+
+
+def read_bundle(folder: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Tensor]]:
+    """What `save_bundle` wrote: config, schema and weights. Raises `BadData` for values that no bundle can hold."""
+    config = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
+    schema = read_json(folder / SCHEMA)
+    with safe_open(folder / WEIGHTS, "pt") as file:
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
+        about = file.metadata() or {}
+    unbounded = json.loads(about["unbounded"]) if "unbounded" in about else list(weights)
+    for name, value in weights.items():
+        if value.is_floating_point() and (value.isnan() if name in unbounded else ~value.isfinite()).any():
+            raise impossible(folder / WEIGHTS, f"weights {name!r} are no finite numbers")
+    for path, values in ((CONFIG, {k: config.get(k) for k in ("model", "space")}), (SCHEMA, schema)):
+        check_numbers(folder / path, values)
+    targets = [Target.from_json(values) for values in schema.get("targets", ())]
+    for target in targets:
+        _check_target(folder / SCHEMA, target)
+    if about.get("answers", _answers(targets)) != _answers(targets):
+        raise impossible(
+            folder / SCHEMA, "its targets or their classes are others, or in another order, than the weights are for"
+        )
+    return config, schema, weights
 
 
 def opened(
@@ -22,20 +92,89 @@ def opened(
     """What `read` makes of a bundle of `what`, which `polymodal {command}` writes; `mend` says what may be wrong.
 
     Its parts come from the catalogues or from the modules that `trust` names. Raises `BadData` when the folder holds no
-    finished bundle, one that this code cannot read, or one that names other parts.
+    finished bundle, one whose files are not those that were written, one that this code cannot read, or one that names
+    other parts.
     """
-    if not (folder / "weights.safetensors").exists():
+    if not (folder / WEIGHTS).exists():
         raise BadData(
             f"{folder} holds no finished {what} (no weights.safetensors). Make one with `polymodal {command} … --out "
             f"{folder}`, or finish an interrupted one with --resume."
         )
     try:
         with reading(folder, trust):
+            _check_files(folder)
             return read(folder)
     except PolymodalError:
         raise
-    except FAULTS as error:
+    except BaseException as error:
+        if not isinstance(error, FAULTS) and type(error).__name__ != "PanicException":  # of a library in Rust
+            raise
         reason = str(error).strip().split("\n")[0]
         raise BadData(
             f"The {what} in {folder} cannot be read: a file is damaged, {mend} ({type(error).__name__}: {reason})"
         ) from error
+
+
+def impossible(path: Path, fault: str) -> BadData:
+    """The error for a value that no bundle can hold."""
+    return BadData(f"{path} is damaged: {fault}. Copy the folder again from where it was made, or make it again.")
+
+
+def check_numbers(path: Path, value: Any, place: str = "") -> None:
+    """Raise `BadData` for a number that is not finite anywhere in plain values."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise impossible(path, f"{place} is {value}")
+    inner = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    for key, one in inner:
+        check_numbers(path, one, f"{place}.{key}" if place else str(key))
+
+
+def check_positive(path: Path, place: str, values: Any, *, zero: bool = False) -> None:
+    """Raise `BadData` unless each of the numbers by name is finite and above 0 (or, with `zero`, at least 0)."""
+    for name, value in values.items():
+        right = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if not right or value < 0 or (value == 0 and not zero):
+            raise impossible(path, f"{place} of {name!r} is {value}, which is not {'at least' if zero else 'above'} 0")
+
+
+def _check_files(folder: Path) -> None:
+    """Raise `BadData` where a file is not what the manifest says. Without one, files are read as they are."""
+    if not (folder / MANIFEST).exists():
+        with safe_open(folder / WEIGHTS, "pt") as file:
+            if MANIFEST in (file.metadata() or {}).values():
+                log.warning("%s has no %s any more: its files are not checked", folder, MANIFEST)
+        return
+    way = f"if you changed it yourself and mean it, delete {folder / MANIFEST}, and files are read as they are"
+    try:
+        files = read_json(folder / MANIFEST)["files"]
+        told = {str(name): bytes.fromhex(digest) for name, digest in files.items()}
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise BadData(f"{folder / MANIFEST} is damaged. Copy the folder again; {way}.") from error
+    for name, digest in told.items():
+        path = folder / name
+        if Path(name).name != name or not path.is_file():
+            raise BadData(f"{path} is missing: the bundle is not whole. Copy the folder again, or make it again.")
+        if digest_file(path) != digest:
+            if name in (CONFIG, SCHEMA):  # a part that someone put there is the greater danger, and said first
+                foreign = dotted_paths(yaml.safe_load(path.read_text("utf-8", "replace")))
+                for part in sorted(part for part in foreign if not part.startswith("polymodal.")):
+                    check_path(part)
+            raise BadData(
+                f"{path} is not the file that was saved: it was damaged or changed since. Copy the folder again, or "
+                f"make it again; {way}."
+            )
+
+
+def _check_target(path: Path, target: Target) -> None:
+    shares = getattr(target, "frequencies", ())
+    if len(set(target.labels)) < len(target.labels) or len(shares) not in (0, len(target.labels)):
+        raise impossible(path, f"the classes of {target.name!r} are not as many as were trained")
+    check_positive(path, f"the share of a class of {target.name!r}", dict(zip(target.labels, shares)), zero=True)
+    scale = getattr(target, "scale", ())
+    for one in scale if isinstance(scale, tuple) else (scale,):
+        check_positive(path, "the scale", {target.name: one})
+
+
+def _answers(targets: Sequence[Target]) -> str:
+    """A digest of what is asked: names, kinds and classes, in the order of the weights."""
+    return fingerprint([[target.name, target.kind, list(target.labels)] for target in targets])

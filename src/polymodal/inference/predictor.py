@@ -10,12 +10,9 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from polymodal.core.errors import BadArgument, BadData
-from polymodal.core.files import read_json, write_json, writing
 from polymodal.core.registry import Spec
 from polymodal.core.types import Tokens
 from polymodal.data.kinds import KINDS
@@ -27,7 +24,7 @@ from polymodal.data.storage.decode import fetch
 from polymodal.data.tables.source import Problem, Table, cells
 from polymodal.encoders.base import Encoder
 from polymodal.inference.answers import Answers
-from polymodal.inference.bundle import opened
+from polymodal.inference.bundle import CONFIG, check_positive, opened, read_bundle, save_bundle
 from polymodal.models.base import Answer, Blend, TokenSource
 from polymodal.models.build import Heads, build_answer, build_encoder
 from polymodal.models.encoding import Encoding
@@ -279,7 +276,7 @@ class Predictor:
     # --- files --------------------------------------------------------------------------------------------------------
 
     def save(self, folder: Path, extra: Mapping[str, Any]) -> None:
-        """Write `config.yaml` (with `extra`), `schema.json` and `weights.safetensors`; no pickle."""
+        """Write the files of a bundle, `config.yaml` with `extra`; see `save_bundle`."""
         model = {
             "encoders": dict(self.encoder_specs),
             "facts": {n: e.facts for n, e in self.encoders.items()},
@@ -292,12 +289,15 @@ class Predictor:
             "cost": self.cost,
             "members": [{"strategy": m.strategy.to_json(), "weight": m.weight} for m in self.members],
         }
-        with writing(folder / "config.yaml") as temporary:
-            temporary.write_text(
-                yaml.safe_dump({**extra, "model": _plain(model)}, sort_keys=False, allow_unicode=True), encoding="utf-8"
-            )
-        write_json(
-            folder / "schema.json",
+        weights = {
+            f"encoders.{module_name(n)}.{k}": v for n, e in self.encoders.items() for k, v in e.state_dict().items()
+        }
+        weights |= {f"answer.{k}": v for k, v in self.answer.state_dict().items()}
+        if self.memory is not None:
+            self.memory.save(folder / NEIGHBOURS)
+        save_bundle(
+            folder,
+            {**extra, "model": _plain(model)},
             {
                 "schema": self.schema.to_json(),
                 "targets": [t.to_json() for t in self.targets],
@@ -305,15 +305,10 @@ class Predictor:
                     n: {"spec": self.processor_specs[n], "state": p.state()} for n, p in self.processors.items()
                 },
             },
+            weights,
+            targets=self.targets,
+            beside=() if self.memory is None else (NEIGHBOURS,),
         )
-        weights = {
-            f"encoders.{module_name(n)}.{k}": v for n, e in self.encoders.items() for k, v in e.state_dict().items()
-        }
-        weights |= {f"answer.{k}": v for k, v in self.answer.state_dict().items()}
-        if self.memory is not None:
-            self.memory.save(folder / NEIGHBOURS)
-        with writing(folder / "weights.safetensors") as temporary:
-            save_file({k: v.cpu().contiguous().clone() for k, v in weights.items()}, temporary)
 
     @classmethod
     def load(cls, folder: Path, *, trust: str | Sequence[str] = ()) -> Predictor:
@@ -327,14 +322,14 @@ class Predictor:
 
     @classmethod
     def _read(cls, folder: Path) -> Predictor:
-        kept = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        kept, stored, weights = read_bundle(folder)
         if "space" in kept:
             raise BadData(
                 f"{folder} is a run of `align`, which answers no target. Use it with `polymodal index` and `search`, "
                 "or make a model with `polymodal fit`."
             )
         model = kept["model"]
-        stored = read_json(folder / "schema.json")
+        _check_model(folder / CONFIG, model)
         KINDS.know(stored["schema"].get("kinds", {}))
         processors = {}
         for name, entry in stored["processors"].items():
@@ -344,7 +339,6 @@ class Predictor:
         targets = tuple(Target.from_json(t) for t in stored["targets"])
         encoders = {n: build_encoder(spec, model["facts"][n], model["dim"]) for n, spec in model["encoders"].items()}
         members = tuple(Member(Strategy.from_json(m["strategy"]), m["weight"]) for m in model["members"])
-        weights = load_file(folder / "weights.safetensors")
         for name, encoder in encoders.items():
             encoder.load_state_dict(under(weights, f"encoders.{module_name(name)}."))
         answer = assemble_answer(
@@ -371,6 +365,16 @@ class Predictor:
         if (folder / LEARNED).exists():
             predictor.ledger.load(folder / LEARNED)
         return predictor
+
+
+def _check_model(path: Path, model: Mapping[str, Any]) -> None:
+    """Raise `BadData` for numbers that no fit finds."""
+    check_positive(path, "the temperature", model["temperature"])
+    check_positive(path, "the half width of intervals", model["radius"], zero=True)
+    check_positive(path, "the cost", model.get("cost", {}), zero=True)
+    weights = {m["strategy"]["name"]: m["weight"] for m in model["members"]}
+    check_positive(path, "the weight", weights, zero=True)
+    check_positive(path, "the weight of all", {"members": sum(weights.values())})
 
 
 class _Placed(TokenSource):
