@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from polymodal.core.digest import digest_file, fingerprint
 from polymodal.core.errors import BadData, PolymodalError
-from polymodal.core.files import read_json, write_json, writing
+from polymodal.core.files import finite, read_json, write_json, writing
 from polymodal.core.registry import plain
 from polymodal.core.trust import check_path, dotted_paths, reading
 from polymodal.targets.base import Target
@@ -32,10 +32,6 @@ from polymodal.targets.base import Target
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-FAULTS = (
-    AttributeError, RuntimeError, LookupError, TypeError, ValueError, ArithmeticError, MemoryError, OSError,
-    yaml.YAMLError, SafetensorError,
-)  # fmt: skip
 CONFIG, SCHEMA, WEIGHTS, MANIFEST = "config.yaml", "schema.json", "weights.safetensors", "manifest.json"
 
 
@@ -107,7 +103,7 @@ def opened(
     except PolymodalError:
         raise
     except BaseException as error:
-        if not isinstance(error, FAULTS) and type(error).__name__ != "PanicException":  # of a library in Rust
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # of a library in Rust
             raise
         reason = str(error).strip().split("\n")[0]
         raise BadData(
@@ -135,6 +131,13 @@ def check_positive(path: Path, place: str, values: Any, *, zero: bool = False) -
         right = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
         if not right or value < 0 or (value == 0 and not zero):
             raise impossible(path, f"{place} of {name!r} is {value}, which is not {'at least' if zero else 'above'} 0")
+
+
+def check_facts(path: Path, stream: str, found: Mapping[str, Any], told: Mapping[str, Any]) -> None:
+    """Raise `BadData` where what an encoder was told of its processor (`told`) is not what that says of itself now."""
+    here, there = finite(dict(found)), finite(dict(told))
+    if odd := [name for name in here if name in there and here[name] != there[name]]:
+        raise impossible(path, f"the facts of {stream!r} ({', '.join(odd)}) are not those of its processor")
 
 
 def _check_files(folder: Path) -> None:

@@ -22,7 +22,7 @@ from polymodal.data.schema import Field, Schema
 from polymodal.data.storage.decode import read_cells
 from polymodal.data.tables.source import Problem, Table
 from polymodal.encoders.base import Encoder
-from polymodal.inference.bundle import opened, read_bundle, save_bundle
+from polymodal.inference.bundle import CONFIG, check_facts, opened, read_bundle, save_bundle
 from polymodal.inference.predictor import under
 from polymodal.metrics.random_order import NOT_ABOVE
 from polymodal.models.build import build_encoder
@@ -180,6 +180,8 @@ class Space:
         for name, entry in stored["processors"].items():
             processors[name] = PROCESSORS.build(entry["spec"])
             processors[name].load_state(entry["state"])
+        for name in space["encoders"]:
+            check_facts(folder / CONFIG, name, processors[name].facts(), space["facts"][name])
         encoders = {n: build_encoder(s, space["facts"][n], space["width"]) for n, s in space["encoders"].items()}
         for name, encoder in encoders.items():
             encoder.load_state_dict(under(weights, f"encoders.{module_name(name)}."))
