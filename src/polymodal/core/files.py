@@ -51,6 +51,17 @@ def sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
+def told_path(path: str | Path) -> str:
+    """A path as files that are handed on tell it: an absolute one from the working folder, or else its name alone.
+
+    So nothing in them tells of the machine and the user that they come from.
+    """
+    whole = Path(path)
+    if not whole.is_absolute():
+        return str(path)
+    return str(whole.relative_to(Path.cwd())) if whole.is_relative_to(Path.cwd()) else whole.name
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write JSON at once; NaN is written as null, so that any reader can read it."""
     with writing(path) as temporary:

@@ -70,7 +70,8 @@ def finalize(
     chosen = next(o for o in outcomes if o.name == comparison.chosen)
     predictor = finished.deploy(chosen, comparison.seed, processors)
     told = plan.to_json()
-    predictor.save(folder, {"config": told["config"], "sources": told["sources"], "metrics": told["metrics"]})
+    extra = {name: told[name] for name in ("config", "sources", "metrics")}
+    predictor.save(folder, {**extra, "digests": dict(plan.digests)})
     predictor.to(device_of(plan.config.device))
     curves = finished.curves(comparison.chosen)
     write_trackers(tracker_of(plan.config.trackers), folder, curves)

@@ -164,7 +164,6 @@ class _Session:
         write_json(
             self.work / "work.json",
             {
-                "store": str(self.store.root.resolve()),
                 "dim": plan.config.dim,
                 "heads": dict(plan.config.heads),
                 "targets": [t.to_json() for t in plan.targets],
@@ -228,7 +227,8 @@ class _Session:
     def _place(self, out: Path, *specs: Spec) -> dict[str, Any]:
         """Where a job works and writes; `inline` where a class is in the user's own script, out of a worker's reach."""
         inline = self.local or any(part_class(spec).__module__ == "__main__" for spec in specs)
-        return {"work": str(self.work.resolve()), "out": str(out), "inline": inline}
+        where = {"work": str(self.work.resolve()), "store": str(self.store.root.resolve())}
+        return {**where, "out": str(out), "inline": inline}
 
     def _costly_first(self, streams: Sequence[str]) -> list[str]:
         """Long jobs first, so that no core idles at the end."""

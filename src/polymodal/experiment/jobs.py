@@ -33,11 +33,11 @@ def run_job(values: Mapping[str, Any], device: str = "cpu") -> Iterator[Event]:
     if out.with_suffix(".json").exists():
         result = read_json(out.with_suffix(".json"))
         if isinstance(job, EncoderJob):
-            result = restored(open_work(job.work, device), job, out, result)
+            result = restored(open_work(job.work, device, job.store), job, out, result)
         yield Done(result, cached=True)
         return
     started, cpu = time.perf_counter(), time.process_time()
-    result = yield from carry_out(open_work(job.work, device), job, out)
+    result = yield from carry_out(open_work(job.work, device, job.store), job, out)
     result["seconds"], result["cpu_seconds"] = time.perf_counter() - started, time.process_time() - cpu
     write_json(out.with_suffix(".json"), result)
     out.with_suffix(".checkpoint").unlink(missing_ok=True)

@@ -150,7 +150,7 @@ def _check_files(folder: Path) -> None:
     way = f"if you changed it yourself and mean it, delete {folder / MANIFEST}, and files are read as they are"
     try:
         files = read_json(folder / MANIFEST)["files"]
-        told = {str(name): bytes.fromhex(digest) for name, digest in files.items()}
+        told = {name: bytes.fromhex(files[name]) for name in dict.fromkeys((CONFIG, SCHEMA, WEIGHTS, *files))}
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise BadData(f"{folder / MANIFEST} is damaged. Copy the folder again; {way}.") from error
     for name, digest in told.items():
