@@ -291,3 +291,41 @@ def test_the_command_line_says_it_with_code_2(runs, tmp_path, monkeypatch, capsy
     assert left.value.code == 2
     assert "are no finite numbers" in capsys.readouterr().err
     assert not (tmp_path / "out.csv").exists()
+
+
+# --- what is handed on ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_no_file_tells_of_the_machine(tmp_path, monkeypatch, beside):
+    """Whatever the paths that were given, no file of a run, its report or a prepared table holds an absolute one."""
+    home = tmp_path / "home" / "maria"
+    work = home / "study"
+    data = (work if beside else home / "private") / "rows.csv"
+    work.mkdir(parents=True)
+    data.parent.mkdir(exist_ok=True)
+    monkeypatch.chdir(work)
+    monkeypatch.setenv("HOME", str(home))
+    columns = {**table(), "face": [f"{i}.npy" for i in range(60)]}
+    for i in range(58):  # two are not there
+        np.save(data.parent / f"{i}.npy", np.arange(4.0) + i)
+    lines = [",".join(map(str, row)) for row in zip(*columns.values())]
+    data.write_text("\n".join([",".join(columns), *lines]), encoding="utf-8")
+    schema = {"fields": {**SCHEMA["fields"], "face": "vector"}, "ignore": ["price"]}
+    options = {**QUICK, "workers": 1, "fusion": ["concat"], "store": home / "store", "schema": schema}
+    run = pm.fit(str(data), "label", out=work / "run", **options)
+    assert "trained on these rows" in str(run.evaluate(str(data), out=work / "seen", quiet=True)["data"]["warnings"])
+    shutil.copy(data, data.with_name("copy.csv"))  # known again by what it holds
+    warnings = run.evaluate(str(data.with_name("copy.csv")), quiet=True)["data"]["warnings"]
+    assert any("trained on these rows" in one for one in warnings)
+    pm.align(
+        data, ["text", "face"], out=work / "space", schema=schema, towers="scratch", dim=4, width=8,
+        training={"epochs": 1}, trackers="none", quiet=True, store=home / "store",
+    )  # fmt: skip
+    pm.prepare(data, ["spaces"], out=work / "prepared", workers=0, quiet=True)
+    files = [path for name in ("run", "seen", "space", "prepared") for path in (work / name).rglob("*")]
+    assert len(files) > 40
+    for path in files:
+        if path.is_file():
+            content = path.read_bytes()
+            assert not any(word.encode() in content for word in (str(tmp_path), "maria")), path
