@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from polymodal.core.errors import BadData
+
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}(\.\w+)?")
 _SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)$")  # how libraries written in Rust report what the system refused
 
@@ -69,8 +71,11 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read what `write_json` wrote."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Read what `write_json` wrote. Raises `BadData` where it is no JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise BadData(f"{path} is damaged: it holds no JSON ({error}). Copy it again, or make it again.") from error
 
 
 def finite(value: Any) -> Any:

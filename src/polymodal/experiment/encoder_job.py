@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from polymodal.config import Training
 from polymodal.core.errors import BadArgument
 from polymodal.core.registry import Spec
-from polymodal.experiment.work import TRAIN, VALID, Epochs, FitJob, Work, curve_of, save_trained
+from polymodal.experiment.work import TRAIN, VALID, Epochs, FitJob, Work, curve_of, load_trained, save_trained
 from polymodal.models.base import Model
 from polymodal.models.build import build_answer, build_encoder, parameters
 from polymodal.models.strategy import Strategy
@@ -88,7 +87,7 @@ def restored(work: Work, job: EncoderJob, out: Path, result: dict[str, Any]) -> 
     if not len(work.store.missing(result["group"], dataset.digests[job.stream][there])):
         return result
     encoder = build_encoder(job.encoder, work.facts[job.stream], work.dim)
-    encoder.load_state_dict(load_file(out.with_suffix(".safetensors")))
+    encoder.load_state_dict(load_trained(out))
     stored = store_tokens(encoder.to(work.device), dataset, job.stream, work.store, rows)
     return {**result, "group": stored["group"]}
 

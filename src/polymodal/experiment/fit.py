@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import save_file
 
 from polymodal.core.digest import digest_cells
 from polymodal.core.errors import PolymodalError
-from polymodal.core.files import read_json, write_json, writing
+from polymodal.core.files import read_json, write_json
 from polymodal.core.registry import Spec
 from polymodal.core.runtime import core_count, device_of, gpu_count, told, worker_devices
+from polymodal.core.sealed import save_sealed
 from polymodal.data.inspection.examine import misfits
 from polymodal.data.kinds import KINDS
 from polymodal.data.storage.dataset import Dataset, process_table
@@ -159,8 +159,7 @@ class _Session:
         ids = dict.fromkeys(held, plan.table.ids)
         same_cells(self.work / "cells.safetensors", held, ids, begun=begun(self.folder))
         dataset.save(self.work / "dataset")
-        with writing(self.work / "rows.safetensors") as temporary:
-            save_file({"split": plan.split, "fold": plan.fold}, temporary)
+        save_sealed(self.work / "rows.safetensors", {"split": plan.split, "fold": plan.fold})
         write_json(
             self.work / "work.json",
             {

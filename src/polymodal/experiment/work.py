@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.numpy import load_file, save_file
-from safetensors.torch import save_file as save_tensors
 from torch import Tensor, nn
 
 from polymodal.core.digest import safe_name
-from polymodal.core.files import read_json, writing
+from polymodal.core.files import read_json
 from polymodal.core.runtime import device_of
+from polymodal.core.sealed import load_sealed, save_sealed
 from polymodal.data.kinds import KINDS
 from polymodal.data.storage.dataset import Dataset
 from polymodal.data.storage.store import Store, default_store
@@ -54,7 +53,7 @@ class Work:
         self.facts: dict[str, dict[str, Any]] = settings["facts"]
         self.processing_ms: dict[str, float] = settings["processing_ms"]
         self.budget_ms: float | None = settings["budget_ms"]
-        rows = load_file(folder / "rows.safetensors")
+        rows, _ = load_sealed(folder / "rows.safetensors")
         self.split, self.fold = rows["split"], rows["fold"]
         self.labels = {t.name: torch.from_numpy(np.array(self.dataset.targets[t.name])) for t in self.targets}
 
@@ -128,10 +127,13 @@ def held_out(work: Work, score: Callable[[np.ndarray], Mapping[str, Tensor]]) ->
 def save_trained(module: nn.Module, out: Path, scores: Mapping[str, np.ndarray] | None = None) -> None:
     """Write a job's weights, and its scores of held-out rows if it has any."""
     if scores is not None:
-        with writing(out.with_suffix(".scores.safetensors")) as temporary:
-            save_file(dict(scores), temporary)
-    with writing(out.with_suffix(".safetensors")) as temporary:
-        save_tensors({k: v.cpu().contiguous() for k, v in module.state_dict().items()}, temporary)
+        save_sealed(out.with_suffix(".scores.safetensors"), scores)
+    save_sealed(out.with_suffix(".safetensors"), module.state_dict())
+
+
+def load_trained(out: Path) -> dict[str, Tensor]:
+    """The weights that a job wrote. Raises `BadData` where they were damaged."""
+    return load_sealed(out.with_suffix(".safetensors"), tensors=True)[0]
 
 
 def curve_of(epochs: Sequence[Epoch]) -> dict[str, list[Any]]:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
 
 from polymodal.core.digest import fingerprint
 from polymodal.core.errors import BadArgument, PolymodalError
 from polymodal.core.files import read_json, write_json, writing
+from polymodal.core.sealed import load_sealed, save_sealed
 from polymodal.data.tables.source import Problem
 
 VOLATILE = ("workers", "trackers", "time_limit", "store", "device")  # what a resumed run may have another of
@@ -60,7 +60,7 @@ def same_cells(
     the same as before. Without `begun` nothing was made of them so far, so nothing can be mixed. Raises `BadArgument`.
     """
     if begun and record.exists():
-        known = load_file(record)
+        known, _ = load_sealed(record)
         changed = []
         for name, now in digests.items():
             old = known.get(f"cells/{name}")
@@ -74,8 +74,7 @@ def same_cells(
                 "made from the old ones, so --resume would mix both. Put them back as they were, or begin anew with "
                 "another --out."
             )
-    with writing(record) as temporary:
-        save_file({f"cells/{name}": np.ascontiguousarray(one) for name, one in digests.items()}, temporary)
+    save_sealed(record, {f"cells/{name}": one for name, one in digests.items()})
 
 
 @contextlib.contextmanager
