@@ -150,6 +150,22 @@ def test_resuming_computes_again_what_the_store_lost(quick, tmp_path, caplog, fa
     assert ("damaged on the disk" in caplog.text) == (fault == "damaged")
 
 
+def test_results_that_were_damaged_are_named(quick, tmp_path):
+    """What finished jobs left is read by those that follow; a flipped bit in it is no number of theirs."""
+    planted = synthetic.noise_stream(200)
+    options = {"fusion": ["gated"], "seeds": 1, "training": {"epochs": 1}}
+    quick(planted, **options)
+    broken_off(tmp_path / "run")
+    for name in ("encoders/noise-whole.safetensors", "answers/gated-0.scores.safetensors"):
+        path = tmp_path / "run" / "work" / name
+        content = path.read_bytes()
+        path.write_bytes(content[:-2] + bytes([content[-2] ^ 1]) + content[-1:])
+        with pytest.raises(PolymodalError, match=f"{path.name} was damaged on the disk.*--resume"):
+            quick(planted, resume=True, **options, **({"store": tmp_path / "new"} if "encoders" in name else {}))
+        path.write_bytes(content)
+    quick(planted, resume=True, **options)
+
+
 def test_cells_that_changed_since_are_not_mixed_with_old_ones(quick, tmp_path):
     """Values in the table, files that it names, and links between rows; put back, the run goes on."""
     rng = np.random.default_rng(0)
