@@ -65,9 +65,10 @@ def same_cells(
         for name, now in digests.items():
             old = known.get(f"cells/{name}")
             if old is not None and old.shape == now.shape and len(which := np.flatnonzero((old != now).any(axis=1))):
-                some = ", ".join(repr(row) for row in dict.fromkeys(rows[name][i] for i in which[:5].tolist()))
+                named = list(dict.fromkeys(rows[name][i] for i in which.tolist()))
+                some = ", ".join(map(repr, named[:5])) + (", …" if len(named) > 5 else "")
                 count = f"{len(which)} cell{'s' if len(which) > 1 else ''} of {name}"
-                changed.append(f"{count} (row{'s' if len(which) > 1 else ''} {some}{', …' if len(which) > 5 else ''})")
+                changed.append(f"{count} (row{'s' if len(named) > 1 else ''} {some})")
         if changed:
             raise BadArgument(
                 f"Data have changed since {record.parent.parent} was begun: {', '.join(changed)}. What is finished was "
