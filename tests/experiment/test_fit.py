@@ -130,11 +130,11 @@ def broken_off(folder: Path) -> None:
 @pytest.mark.parametrize("fault", ["cleared", "damaged", "another"])
 def test_resuming_computes_again_what_the_store_lost(quick, tmp_path, caplog, fault):
     """Tokens of finished encoders too: to the leaderboard that an unbroken run would have had."""
-    planted = synthetic.noise_stream(300)
-    whole = [(r["strategy"], r["test_mean"], r["valid"]) for r in quick(planted, fusion=["gated"]).leaderboard]
+    planted = synthetic.noise_stream(200)
+    options = {"fusion": ["gated"], "seeds": 1, "training": {"epochs": 2}}
+    whole = [(r["strategy"], r["test_mean"], r["valid"]) for r in quick(planted, **options).leaderboard]
     weights = (tmp_path / "run" / "weights.safetensors").read_bytes()
     broken_off(tmp_path / "run")
-    options = {}
     for number, path in enumerate(sorted((tmp_path / "store").glob("*/*.safetensors"))):
         if fault == "cleared" and number % 2:
             path.unlink()
@@ -144,7 +144,7 @@ def test_resuming_computes_again_what_the_store_lost(quick, tmp_path, caplog, fa
             path.write_bytes(content)
     if fault == "another":
         options["store"] = tmp_path / "other"
-    run = quick(planted, fusion=["gated"], resume=True, **options)
+    run = quick(planted, resume=True, **options)
     assert [(r["strategy"], r["test_mean"], r["valid"]) for r in run.leaderboard] == whole
     assert (tmp_path / "run" / "weights.safetensors").read_bytes() == weights
     assert ("damaged on the disk" in caplog.text) == (fault == "damaged")

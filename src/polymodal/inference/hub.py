@@ -12,8 +12,8 @@ from typing import Any
 
 from polymodal.core.errors import BadArgument, BadData, require
 from polymodal.core.files import writing
-from polymodal.inference.card import model_card
 from polymodal.inference.bundle import MANIFEST
+from polymodal.inference.card import model_card
 from polymodal.inference.predictor import LEARNED, NEIGHBOURS
 
 FILES = ("config.yaml", "schema.json", "weights.safetensors", "metrics.json", "leaderboard.csv")
