@@ -29,6 +29,8 @@ from polymodal.core.registry import plain
 from polymodal.core.trust import check_path, dotted_paths, reading
 from polymodal.targets.base import Target
 
+_ABOUT = "polymodal"  # the one text in the metadata of the weights' file
+
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -52,9 +54,9 @@ def save_bundle(
     write_json(folder / SCHEMA, schema)
     kept = {name: value.cpu().contiguous().clone() for name, value in weights.items()}
     unbounded = [n for n, v in kept.items() if v.is_floating_point() and not v.isnan().any() and v.isinf().any()]
-    about = {"manifest": MANIFEST, "answers": _answers(targets), "unbounded": json.dumps(unbounded)}
+    about = {"manifest": MANIFEST, "answers": _answers(targets), "unbounded": unbounded}
     with writing(folder / WEIGHTS) as temporary:
-        save_file(kept, temporary, about)
+        save_file(kept, temporary, {_ABOUT: json.dumps(about)})  # one text: several would be written in any order
     files = (CONFIG, SCHEMA, WEIGHTS, *beside)
     write_json(folder / MANIFEST, {"files": {name: digest_file(folder / name).hex() for name in files}})
 
@@ -65,8 +67,8 @@ def read_bundle(folder: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str,
     schema = read_json(folder / SCHEMA)
     with safe_open(folder / WEIGHTS, "pt") as file:
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
-        about = file.metadata() or {}
-    unbounded = json.loads(about["unbounded"]) if "unbounded" in about else list(weights)
+    about = _about(folder)
+    unbounded = about.get("unbounded", list(weights))
     for name, value in weights.items():
         if value.is_floating_point() and (value.isnan() if name in unbounded else ~value.isfinite()).any():
             raise impossible(folder / WEIGHTS, f"weights {name!r} are no finite numbers")
@@ -143,9 +145,8 @@ def check_facts(path: Path, stream: str, found: Mapping[str, Any], told: Mapping
 def _check_files(folder: Path) -> None:
     """Raise `BadData` where a file is not what the manifest says. Without one, files are read as they are."""
     if not (folder / MANIFEST).exists():
-        with safe_open(folder / WEIGHTS, "pt") as file:
-            if MANIFEST in (file.metadata() or {}).values():
-                log.warning("%s has no %s any more: its files are not checked", folder, MANIFEST)
+        if "manifest" in _about(folder):
+            log.warning("%s has no %s any more: its files are not checked", folder, MANIFEST)
         return
     way = f"if you changed it yourself and mean it, delete {folder / MANIFEST}, and files are read as they are"
     try:
@@ -166,6 +167,12 @@ def _check_files(folder: Path) -> None:
                 f"{path} is not the file that was saved: it was damaged or changed since. Copy the folder again, or "
                 f"make it again; {way}."
             )
+
+
+def _about(folder: Path) -> dict[str, Any]:
+    """What the weights' file says about itself; nothing where an older version wrote it."""
+    with safe_open(folder / WEIGHTS, "pt") as file:
+        return json.loads((file.metadata() or {}).get(_ABOUT, "{}"))
 
 
 def _check_target(path: Path, target: Target) -> None:
