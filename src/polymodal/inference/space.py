@@ -15,6 +15,7 @@ from polymodal.aligners import ALIGNERS
 from polymodal.aligners.base import Aligner
 from polymodal.core.digest import fingerprint
 from polymodal.core.errors import BadArgument, BadData, UnknownName, suggest
+from polymodal.core.files import read_json
 from polymodal.core.registry import Spec
 from polymodal.core.runtime import device_of
 from polymodal.data.items import Items, items
