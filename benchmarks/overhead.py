@@ -192,7 +192,7 @@ def contests(folder: Path, rows: int) -> Iterator[Contest]:
         training={"epochs": 1},
     )
     path = str(folder / "run" / "work")
-    work = open_work(path)
+    work = open_work(path, store=str(folder / "store"))
     for name, spec, epochs in (("concat, pooled", "concat", 10), ("cross, tokens", "cross", 2)):
         yield _answer_contest(name, work, path, spec, epochs)
     yield _encoder_contest(work, folder)
@@ -200,7 +200,7 @@ def contests(folder: Path, rows: int) -> Iterator[Contest]:
 
 def _answer_contest(name: str, work: Work, path: str, spec: str, epochs: int) -> Contest:
     strategy = Strategy("fusion", spec, STREAMS)
-    features = open_features(path, STREAMS, not strategy.reads_tokens)
+    features = open_features(path, STREAMS, not strategy.reads_tokens, store=str(work.store.root))
     options = Training(epochs=epochs, patience=0)
     rows, valid = torch.from_numpy(work.rows(0)), work.rows(VALID)
     all_rows = features.read(torch.arange(len(work.split)))

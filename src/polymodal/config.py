@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from polymodal.core.errors import BadArgument, suggest
+from polymodal.core.files import told_path
 from polymodal.core.limits import read_settings
 from polymodal.core.registry import Spec, plain
 from polymodal.core.runtime import PRECISIONS, check_device
@@ -149,8 +150,10 @@ class Options:
         return cls.from_options({**values, **(changes or {})})
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as YAML writes them."""
-        return {f.name: plain(getattr(self, f.name)) for f in fields(self)}
+        """Plain values, as YAML writes them; a store that lies elsewhere on this machine is nobody else's."""
+        values = {f.name: plain(getattr(self, f.name)) for f in fields(self)}
+        inside = values["store"] and Path(values["store"]).absolute().is_relative_to(Path.cwd())
+        return {**values, "store": told_path(values["store"]) if inside else None}
 
 
 @dataclass(frozen=True, kw_only=True)

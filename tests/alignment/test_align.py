@@ -170,6 +170,10 @@ def test_a_killed_run_goes_on_to_the_same_space(run, tmp_path, monkeypatch):
         pm.align(planted(), "a,b_*", resume=True, **{**given, "training": {"epochs": 3}})
     with pytest.raises(BadArgument, match="holds a run already"):
         pm.align(planted(), "a,b_*", **given)
+    other = planted()
+    other["b_1"][7], other["b_2"][7] = other["b_2"][7], other["b_1"][7]
+    with pytest.raises(BadArgument, match=r"Data have changed since .*: 2 cells of b \(row 'r7'\)"):
+        pm.align(other, "a,b_*", resume=True, **given)
     again = pm.align(planted(), "a,b_*", resume=True, **given)
     assert again.space.mark == run.space.mark
     assert again.metrics["test"] == run.metrics["test"]

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from polymodal.core.errors import BadArgument, BadData, PolymodalError, UnknownName
 from polymodal.data.storage import segment
@@ -241,6 +241,94 @@ def test_broken_segments_are_ignored_with_one_line(tmp_path, caplog, damage):
     assert len(caplog.records) == 1
     assert broken.name in caplog.text
     store.write(GROUP, keys_of([1, 2]), arrays_of([1, 2]))
+    check(store.view(GROUP, keys_of([1, 2, 3])), [1, 2, 3])
+
+
+def flipped(path: Path, bit: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[bit // 8] ^= 1 << bit % 8
+    path.write_bytes(content)
+
+
+def test_no_flipped_bit_is_answered_from(tmp_path):
+    """Every bit of a segment, header, keys and arrays: what holds it is computed again, or reads as it was."""
+    Store(tmp_path).write(GROUP, keys_of([1, 2]), arrays_of([1, 2]))
+    (path,) = (tmp_path / GROUP).glob("*.safetensors")
+    content, met = path.read_bytes(), 0
+    logging.disable(logging.WARNING)
+    try:
+        for bit in range(8 * len(content)):
+            path.write_bytes(content)
+            flipped(path, bit)
+            store = Store(tmp_path)
+            missing = store.missing(GROUP, keys_of([1, 2])).tolist()
+            met += missing == [0, 1]
+            if not missing:
+                check(store.view(GROUP, keys_of([1, 2])), [1, 2])
+    finally:
+        logging.disable(logging.NOTSET)
+    assert met == 8 * len(content)
+
+
+@pytest.mark.parametrize("ask", ["has", "missing", "view"])
+def test_a_damaged_array_is_computed_again_with_one_line(tmp_path, caplog, ask):
+    writer = Store(tmp_path)
+    for number in (1, 2, 3):
+        writer.write(GROUP, keys_of([number]), arrays_of([number]))
+    damaged = sorted((tmp_path / GROUP).glob("*.safetensors"))[:2]
+    for path in damaged:
+        flipped(path, 8 * path.stat().st_size - 3)  # in the last array, which is no longer looked at once it is open
+    store, keys = Store(tmp_path), keys_of([1, 2, 3])
+    with caplog.at_level(logging.WARNING):
+        if ask == "has":
+            assert store.has(GROUP, keys).tolist() == [False, False, True]
+        elif ask == "view":
+            with pytest.raises(BadData, match=r"lacks 2 of 3 cells .*damaged on the disk.*--resume"):
+                store.view(GROUP, keys)
+        assert store.missing(GROUP, keys).tolist() == [0, 1]
+    (line,) = caplog.messages
+    assert "2 cells" in line
+    assert "computed again" in line
+    assert not any(path.exists() for path in damaged), "so that no other process asks them, and it is said once"
+    store.write(GROUP, keys_of([1, 2]), arrays_of([1, 2]))
+    check(Store(tmp_path).view(GROUP, keys), [1, 2, 3])
+
+
+def test_a_whole_copy_of_a_damaged_row_is_found(tmp_path, monkeypatch):
+    """Also where the damaged segment may not be deleted."""
+    for _ in range(2):
+        Store(tmp_path).write(GROUP, keys_of([1]), arrays_of([1]))
+    first = min((tmp_path / GROUP).glob("*.safetensors"))
+    flipped(first, 8 * first.stat().st_size - 3)
+
+    def refuse(path, missing_ok=False):
+        raise PermissionError(errno.EACCES, "read only")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    store = Store(tmp_path)
+    check(store.view(GROUP, keys_of([1])), [1])
+    assert not len(store.missing(GROUP, keys_of([1])))
+    assert first.exists()
+
+
+def test_only_arrays_that_are_asked_for_are_read_through(tmp_path):
+    Store(tmp_path).write(GROUP, keys_of([1]), arrays_of([1]))
+    (path,) = (tmp_path / GROUP).glob("*.safetensors")
+    flipped(path, 8 * path.stat().st_size - 3)  # in `mask`, the last
+    view = Store(tmp_path).view(GROUP, keys_of([1]), ("x",))
+    np.testing.assert_array_equal(view.load()["x"], arrays_of([1])["x"])
+    with pytest.raises(UnknownName, match="mask"):
+        view.read(np.array([0]), ("mask",))
+    with pytest.raises(UnknownName, match="'xx'"):
+        Store(tmp_path).view(GROUP, keys_of([1]), ("xx",))
+
+
+def test_stores_of_before_are_read(tmp_path):
+    """Segments without digests, as `save_file` of safetensors writes them."""
+    (tmp_path / GROUP).mkdir()
+    save_file({segment.KEYS: keys_of([1, 2]).view("<u8"), **arrays_of([1, 2])}, tmp_path / GROUP / "1.safetensors")
+    store = Store(tmp_path)
+    store.write(GROUP, keys_of([3]), arrays_of([3]))
     check(store.view(GROUP, keys_of([1, 2, 3])), [1, 2, 3])
 
 

@@ -121,6 +121,94 @@ def test_resuming_a_finished_stage_gives_the_same_leaderboard(quick, tmp_path):
     assert rows[0] == rows[1]
 
 
+def broken_off(folder: Path) -> None:
+    """As a kill leaves it: encoders are done, one strategy is not, and nothing was concluded."""
+    for path in [*folder.glob("*.*"), *(folder / "work" / "answers").glob("concat-0*")]:
+        path.unlink()
+
+
+@pytest.mark.parametrize("fault", ["cleared", "damaged", "another"])
+def test_resuming_computes_again_what_the_store_lost(quick, tmp_path, caplog, fault):
+    """Tokens of finished encoders too: to the leaderboard that an unbroken run would have had."""
+    planted = synthetic.noise_stream(200)
+    options = {"fusion": ["gated"], "deploy": "gated", "seeds": 1, "training": {"epochs": 2}}  # ties are by time
+    whole = [(r["strategy"], r["test_mean"], r["valid"]) for r in quick(planted, **options).leaderboard]
+    weights = (tmp_path / "run" / "weights.safetensors").read_bytes()
+    broken_off(tmp_path / "run")
+    for number, path in enumerate(sorted((tmp_path / "store").glob("*/*.safetensors"))):
+        if fault == "cleared" and number % 2:
+            path.unlink()
+        elif fault == "damaged":
+            content = bytearray(path.read_bytes())
+            content[-1] ^= 4
+            path.write_bytes(content)
+    if fault == "another":
+        options["store"] = tmp_path / "other"
+    run = quick(planted, resume=True, **options)
+    assert [(r["strategy"], r["test_mean"], r["valid"]) for r in run.leaderboard] == whole
+    assert (tmp_path / "run" / "weights.safetensors").read_bytes() == weights
+    assert ("damaged on the disk" in caplog.text) == (fault == "damaged")
+
+
+def test_results_that_were_damaged_are_named(quick, tmp_path):
+    """What finished jobs left is read by those that follow; a flipped bit in it is no number of theirs."""
+    planted = synthetic.noise_stream(200)
+    options = {"fusion": ["gated"], "seeds": 1, "training": {"epochs": 1}}
+    quick(planted, **options)
+    broken_off(tmp_path / "run")
+    for name in ("encoders/noise-whole.safetensors", "answers/gated-0.scores.safetensors"):
+        path = tmp_path / "run" / "work" / name
+        content = path.read_bytes()
+        path.write_bytes(content[:-2] + bytes([content[-2] ^ 1]) + content[-1:])
+        with pytest.raises(PolymodalError, match=f"{path.name} was damaged on the disk.*--resume"):
+            quick(planted, resume=True, **options, **({"store": tmp_path / "new"} if "encoders" in name else {}))
+        path.write_bytes(content)
+    quick(planted, resume=True, **options)
+
+
+def test_cells_that_changed_since_are_not_mixed_with_old_ones(quick, tmp_path):
+    """Values in the table, files that it names, and links between rows; put back, the run goes on."""
+    rng = np.random.default_rng(0)
+    label = ["a", "b"] * 60
+    for i in range(120):
+        np.save(tmp_path / f"{i}.npy", rng.normal(size=8).astype(np.float32) + (label[i] == "a"))
+    (tmp_path / "edges.csv").write_text("source,target\n" + "".join(f"r{i},r{(i + 2) % 120}\n" for i in range(120)))
+    columns = {
+        "id": [f"r{i}" for i in range(120)],
+        "face": [str(tmp_path / f"{i}.npy") for i in range(120)],
+        "size": rng.normal(size=120).tolist(),
+        "label": label,
+    }
+    schema = {
+        "fields": {
+            "face": "vector",
+            "size": {"kind": "table", "columns": ["size"]},
+            "friends": {"kind": "links", "path": str(tmp_path / "edges.csv")},
+        }
+    }
+    options = {"fusion": ["concat"], "schema": schema, "seeds": 1, "training": {"epochs": 1}}
+    quick((columns, "label"), **options)
+    broken_off(tmp_path / "run")
+    before = {path: path.read_bytes() for path in (*tmp_path.glob("*.npy"), tmp_path / "edges.csv")}
+    for i in range(7):
+        os.replace(tmp_path / f"{i + 20}.npy", tmp_path / f"{i}.npy")
+    with pytest.raises(
+        BadArgument, match=r"Data have changed since .*run was begun: 14 cells of face \(rows 'r0', 'r1',"
+    ):
+        quick((columns, "label"), resume=True, **options)
+    for path, content in before.items():
+        path.write_bytes(content)
+    other = {**columns, "size": [*columns["size"][:119], 4.5]}
+    with pytest.raises(BadArgument, match=r"1 cell of size \(row 'r119'\)"):
+        quick((other, "label"), resume=True, **options)
+    (tmp_path / "edges.csv").write_text(before[tmp_path / "edges.csv"].decode().replace("r3,r5", "r3,r7"))
+    with pytest.raises(BadArgument, match=r"3 cells of friends \(rows 'r3', 'r5', 'r7'\)"):
+        quick((columns, "label"), resume=True, **options)
+    for path, content in before.items():
+        path.write_bytes(content)
+    quick((columns, "label"), resume=True, **options)
+
+
 def test_a_folder_that_holds_a_run_is_refused(quick, tmp_path):
     planted = synthetic.noise_stream(200)
     quick(planted, fusion=["mean"])

@@ -195,10 +195,38 @@ def test_other_cells_under_the_same_ids_are_other_data(tmp_path, monkeypatch):
         with pytest.raises(PolymodalError, match="The same command with --resume"):
             done(data, ["spaces"], tmp_path)
     table(tmp_path, "id,words\n1,a  c\n2,b\n")
+    with pytest.raises(BadArgument, match=r"Data have changed since .*out was begun: 1 cell of id, words \(row '1'\)"):
+        done(data, ["spaces"], tmp_path, resume=True)
+    table(tmp_path, "id,words\n1,a  b\n2,b\n3,c\n")
     with pytest.raises(BadArgument, match="other data"):
         done(data, ["spaces"], tmp_path, resume=True)
+    with pytest.raises(BadArgument, match="another recipe"):
+        done(data, ["unicode"], tmp_path, resume=True)
     table(tmp_path, "id,words\n1,a  b\n2,b\n")
     assert read_table(done(data, ["spaces"], tmp_path, resume=True).table).column("words") == ["a b", "b"]
+
+
+def test_files_that_were_changed_since_are_other_data(tmp_path, monkeypatch):
+    for number in (1, 2):
+        photo(tmp_path / f"{number}.png")
+    data = table(tmp_path, "id,photo,words\n1,1.png,a\n2,2.png,b\n")
+    before = (tmp_path / "2.png").read_bytes()
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("polymodal.preparation.run.finalize", stop)
+        with pytest.raises(PolymodalError, match="The same command with --resume"):
+            done(data, ["upright"], tmp_path)
+    photo(tmp_path / "2.png", seed=1)
+    with pytest.raises(BadArgument, match=r"1 cell of photo \(row '2'\)"):
+        done(data, ["upright"], tmp_path, resume=True)
+    (tmp_path / "2.png").unlink()
+    with pytest.raises(BadArgument, match=r"1 cell of photo \(row '2'\)"):
+        done(data, ["upright"], tmp_path, resume=True)
+    (tmp_path / "2.png").write_bytes(before)  # later than it was, but the same
+    assert done(data, ["upright"], tmp_path, resume=True).kept == 2
 
 
 def test_a_run_that_was_stopped_while_clearing_away_is_finished(tmp_path, monkeypatch):

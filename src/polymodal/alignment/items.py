@@ -71,12 +71,10 @@ class Tower:
         self._memory: Tensor | None = None
         if group is not None:
             present = dataset.present[stream]
-            self._view: View = store.view(group, dataset.digests[stream][present])
+            self._view: View = store.view(group, dataset.digests[stream][present], ("pooled",))
             self._place = np.maximum(np.cumsum(present) - 1, 0)
             if len(self._view) * encoder.dim * 4 <= IN_MEMORY:
-                self._memory = torch.from_numpy(
-                    self._view.read(np.arange(len(self._view)), ("pooled",))["pooled"]
-                ).float()
+                self._memory = torch.from_numpy(self._view.load()["pooled"]).float()
 
     def choose(self, rows: np.ndarray, count: int) -> Chosen:
         """The different items in `rows` of a table of `count`."""
@@ -97,7 +95,7 @@ class Tower:
         places = self._place[cells]
         if self._memory is not None:
             return Tokens.from_vector(self._memory[torch.from_numpy(places)])
-        return Tokens.from_vector(torch.from_numpy(self._view.read(places, ("pooled",))["pooled"]).float())
+        return Tokens.from_vector(torch.from_numpy(self._view.read(places)["pooled"]).float())
 
 
 def sides(towers: Mapping[str, Tower], chosen: Mapping[str, Chosen]) -> dict[str, Side]:

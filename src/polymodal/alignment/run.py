@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 
 from polymodal.aligners import ALIGNERS
 from polymodal.aligners.base import Aligner
@@ -22,9 +21,10 @@ from polymodal.alignment.plan import AlignPlan, plan_align
 from polymodal.alignment.report import write_align_report
 from polymodal.alignment.train import JUDGED, AlignTraining, embed_items, linked_ways, recall
 from polymodal.core.errors import BadData
-from polymodal.core.files import read_json, write_json, writing
+from polymodal.core.files import read_json, write_json
 from polymodal.core.registry import label
 from polymodal.core.runtime import device_of, told
+from polymodal.core.sealed import load_sealed, save_sealed
 from polymodal.data.items import Items, items
 from polymodal.data.split import PARTS
 from polymodal.data.storage.dataset import Dataset, process_table
@@ -37,7 +37,7 @@ from polymodal.metrics.random_order import NOT_ABOVE
 from polymodal.models.build import build_encoder, parameters
 from polymodal.process import PROCESSORS
 from polymodal.process.base import Processor
-from polymodal.runs.folder import claimed, environment, set_aside
+from polymodal.runs.folder import begun, claimed, environment, same_cells, set_aside
 from polymodal.runs.progress import Log, Progress, tracker_of, write_trackers
 from polymodal.train.encode import store_tokens
 
@@ -148,6 +148,9 @@ class _Session:
             for problem in datasets[name].bad:
                 place = int(problem.row)
                 self.problems.append(Problem(plan.table.ids[some.row[place]], some.column[place], problem.reason))
+        digests = {name: dataset.digests[name] for name, dataset in datasets.items()}
+        rows = {name: [plan.table.ids[row] for row in some.row.tolist()] for name, some in streams.items()}
+        same_cells(self.folder / "work" / "cells.safetensors", digests, rows, begun=begun(self.folder))
         for problem in self.problems[:5]:
             self.progress.say(f"set aside: {problem}")
         aside = f"{len(self.problems)} cells set aside" + (", listed in set_aside.jsonl" if self.problems else "")
@@ -216,7 +219,7 @@ class _Session:
         training = AlignTraining(aligner, towers, chosen["train"], plan.config.chunk, self.device)
         weights, about = self.learned.with_suffix(".safetensors"), self.learned.with_suffix(".json")
         if about.exists():
-            training.module.load_state_dict(load_file(weights))
+            training.module.load_state_dict(load_sealed(weights, tensors=True)[0])
             training.module.to(self.device)
             return aligner, read_json(about)
         curve: dict[str, list[float]] = {"epoch": [], "loss": [], "valid": [], "seconds": []}
@@ -232,8 +235,7 @@ class _Session:
                 self.notes.append(epoch.note)
                 self.progress.say(epoch.note)
         self._timed("aligning", stage.end(f"{len(curve['epoch'])} epochs, best recall {max(curve['valid']):.3f}"))
-        with writing(weights) as temporary:
-            save_file({k: v.cpu().contiguous() for k, v in training.module.state_dict().items()}, temporary)
+        save_sealed(weights, training.module.state_dict())
         write_json(about, curve)
         checkpoint.unlink(missing_ok=True)
         return aligner, curve

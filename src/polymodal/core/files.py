@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from polymodal.core.errors import BadData
 from polymodal.core.limits import open_file, read_json_text
 
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}(\.\w+)?")
@@ -54,6 +55,17 @@ def sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
+def told_path(path: str | Path) -> str:
+    """A path as files that are handed on tell it: an absolute one from the working folder, or else its name alone.
+
+    So nothing in them tells of the machine and the user that they come from.
+    """
+    whole = Path(path)
+    if not whole.is_absolute():
+        return str(path)
+    return str(whole.relative_to(Path.cwd())) if whole.is_relative_to(Path.cwd()) else whole.name
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write JSON at once; NaN is written as null, so that any reader can read it."""
     with writing(path) as temporary:
@@ -67,9 +79,12 @@ def json_text(value: Any, indent: int | None = None) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """Read what `write_json` wrote. Raises `OSError`, `ValueError`."""
-    with open_file(path, "table") as file:
-        return read_json_text(file.read().decode("utf-8"))
+    """Read what `write_json` wrote. Raises `OSError`, and `BadData` where it is no JSON."""
+    try:
+        with open_file(path, "table") as file:
+            return read_json_text(file.read().decode("utf-8"))
+    except ValueError as error:
+        raise BadData(f"{path} is damaged: it holds no JSON ({error}). Copy it again, or make it again.") from error
 
 
 def finite(value: Any) -> Any:

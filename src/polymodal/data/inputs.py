@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from polymodal.core.digest import digest_file
 from polymodal.core.errors import BadArgument, BadData, nearest
-from polymodal.core.files import read_json
+from polymodal.core.files import read_json, told_path
 from polymodal.data.schema import Schema
 from polymodal.data.split import PARTS, split_of_column, split_rows
 from polymodal.data.tables.source import Table, read_table
@@ -104,7 +105,14 @@ class Inputs:
 
     def told(self) -> dict[str, str]:
         """The sources as a plan shows them."""
-        return {n: str(s) if isinstance(s, str | Path) else f"<{type(s).__name__}>" for n, s in self.sources.items()}
+        return {
+            n: told_path(s) if isinstance(s, str | Path) else f"<{type(s).__name__}>" for n, s in self.sources.items()
+        }
+
+    def digests(self) -> dict[str, str]:
+        """The digests of the sources that are files, by which the same rows are known again wherever they lie."""
+        files = {n: Path(s).expanduser() for n, s in self.sources.items() if isinstance(s, str | Path)}
+        return {name: digest_file(path).hex() for name, path in files.items() if path.is_file()}
 
 
 def _kept(schema: Any) -> Schema | None:

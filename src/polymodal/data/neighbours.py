@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
 
 from polymodal.core.digest import digest_text
-from polymodal.core.files import writing
+from polymodal.core.sealed import load_sealed, save_sealed
 from polymodal.data.links import LinkOptions
 
 NEW = 3  # the part of rows that came after train (0), valid (1) and test (2)
@@ -48,13 +47,12 @@ class Memory:
     def save(self, path: Path) -> None:
         """Write a safetensors file."""
         text = np.frombuffer("\0".join(self.ids).encode("utf-8", "surrogatepass"), np.uint8)
-        with writing(path) as temporary:
-            save_file({"ids": text, "vectors": np.ascontiguousarray(self.vectors), "part": self.part}, temporary)
+        save_sealed(path, {"ids": text, "vectors": self.vectors, "part": self.part})
 
     @classmethod
     def load(cls, path: Path) -> Memory:
         """What `save` wrote."""
-        stored = load_file(path)
+        stored, _ = load_sealed(path)
         ids = stored["ids"].tobytes().decode("utf-8", "surrogatepass").split("\0")
         return cls(tuple(ids), stored["vectors"], stored["part"])
 

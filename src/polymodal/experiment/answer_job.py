@@ -62,7 +62,7 @@ class AnswerJob(FitJob):
 
 def answer_job(work: Work, job: AnswerJob, out: Path) -> Epochs:
     """Train one strategy with one seed on stored tokens; write its weights and its scores of held-out rows."""
-    features = open_features(job.work, job.strategy.streams, not job.strategy.reads_tokens, work.device)
+    features = open_features(job.work, job.strategy.streams, not job.strategy.reads_tokens, work.device, job.store)
     options = Training().with_(job.training)
     strategy = cross_validated(work, job.strategy, features, options, job.seed)
     torch.manual_seed(job.seed)

@@ -35,7 +35,7 @@ def join_parts(
     if not len(common):  # nothing to match the spaces by, so they are taken as they are
         as_it_is = np.zeros((0, 0, 0), np.float32), np.zeros((0, 0), np.float32)
         return StreamFeatures(tuple(groups), part, digests, present, *as_it_is), []
-    spaces = [store.view(g, digests[common]).load()["pooled"].astype(np.float64) for g in groups]
+    spaces = [store.view(g, digests[common], ("pooled",)).load()["pooled"].astype(np.float64) for g in groups]
     goal, centre = spaces[-1], _centre(spaces[-1])
     rotations = [procrustes(s - _centre(s), goal - centre, PRIOR) for s in spaces[:-1]] + [np.eye(goal.shape[1])]
     shifts = [centre - _centre(space) @ turn for space, turn in zip(spaces, rotations)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 from polymodal.config import Training
 from polymodal.core.errors import BadArgument
 from polymodal.core.registry import Spec
-from polymodal.experiment.work import TRAIN, VALID, Epochs, FitJob, Work, curve_of, save_trained
+from polymodal.experiment.work import TRAIN, VALID, Epochs, FitJob, Work, curve_of, load_trained, save_trained
 from polymodal.models.base import Model
 from polymodal.models.build import build_answer, build_encoder, parameters
 from polymodal.models.strategy import Strategy
@@ -65,9 +66,7 @@ def encoder_job(work: Work, job: EncoderJob, out: Path) -> Epochs:
         for epoch in fit_encoder(work, model, stream, rows, valid, options, job.seed, out.with_suffix(".checkpoint")):
             curve.append(epoch)
             yield EpochEnd(epoch.number, options.epochs, epoch.loss, epoch.valid)
-    encoder.to(work.device)
-    wanted = np.concatenate([work.rows(TRAIN, fold=fold, inside=True), work.rows(VALID)]) if fold is not None else None
-    result = store_tokens(encoder, work.dataset, stream, work.store, wanted)
+    result = store_tokens(encoder.to(work.device), work.dataset, stream, work.store, _read_rows(work, fold))
     save_trained(encoder, out)
     return result | {
         "stream": stream,
@@ -76,6 +75,28 @@ def encoder_job(work: Work, job: EncoderJob, out: Path) -> Epochs:
         "trained": bool(curve),
         **curve_of(curve),
     }
+
+
+def restored(work: Work, job: EncoderJob, out: Path, result: dict[str, Any]) -> dict[str, Any]:
+    """The result of a finished job, whose tokens are encoded again where the store lacks them.
+
+    It was cleared or damaged since, or is another store.
+    """
+    dataset, rows = work.dataset, _read_rows(work, job.fold)
+    there = rows[dataset.present[job.stream][rows]]
+    if not len(work.store.missing(result["group"], dataset.digests[job.stream][there])):
+        return result
+    encoder = build_encoder(job.encoder, work.facts[job.stream], work.dim)
+    encoder.load_state_dict(load_trained(out))
+    stored = store_tokens(encoder.to(work.device), dataset, job.stream, work.store, rows)
+    return {**result, "group": stored["group"]}
+
+
+def _read_rows(work: Work, fold: int | None) -> np.ndarray:
+    """The rows whose tokens are read from the encoder of a fold, or from the whole one."""
+    if fold is None:
+        return np.arange(len(work.dataset))
+    return np.concatenate([work.rows(TRAIN, fold=fold, inside=True), work.rows(VALID)])
 
 
 def fit_encoder(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from polymodal.core.files import write_json
+from polymodal.core.files import told_path, write_json
 from polymodal.core.runtime import device_of
 from polymodal.data.storage.dataset import Dataset
 from polymodal.data.tables.write import write_columns
@@ -70,7 +70,8 @@ def finalize(
     chosen = next(o for o in outcomes if o.name == comparison.chosen)
     predictor = finished.deploy(chosen, comparison.seed, processors)
     told = plan.to_json()
-    predictor.save(folder, {"config": told["config"], "sources": told["sources"], "metrics": told["metrics"]})
+    extra = {name: told[name] for name in ("config", "sources", "metrics")}
+    predictor.save(folder, {**extra, "digests": dict(plan.digests)})
     predictor.to(device_of(plan.config.device))
     curves = finished.curves(comparison.chosen)
     write_trackers(tracker_of(plan.config.trackers), folder, curves)
@@ -247,8 +248,9 @@ def _about(strategy: Strategy) -> str:
 
 def _command(plan: Plan, folder: Path) -> str:
     """How to make this run again, from where it was made: the run's own files say which columns and options."""
-    files = {"schema": folder / "schema.json", "config": folder / "config.yaml"}
-    again = f"{folder}-again"
+    run = Path(told_path(folder))
+    files = {"schema": run / "schema.json", "config": run / "config.yaml"}
+    again = f"{run}-again"
     sources = dict(plan.sources)
     if any(source.startswith("<") for source in sources.values()):
         words = [

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from polymodal.config import Training
@@ -25,6 +24,7 @@ from polymodal.experiment.work import (
     encoder_out,
     held_out,
     labelled_rows,
+    load_trained,
     save_trained,
 )  # fmt: skip
 from polymodal.models.base import Model
@@ -54,12 +54,10 @@ def finetune_job(work: Work, job: FinetuneJob, out: Path) -> Epochs:
     strategy = job.strategy
     encoders = {name: build_encoder(job.encoders[name], work.facts[name], work.dim) for name in strategy.streams}
     for name, encoder in encoders.items():
-        encoder.load_state_dict(load_file(encoder_out(work.folder, name).with_suffix(".safetensors")))
+        encoder.load_state_dict(load_trained(encoder_out(work.folder, name)))
     widths = {name: encoder.dim for name, encoder in encoders.items()}
     answer = build_answer(strategy, widths, work.targets, work.dim, work.heads)
-    answer.load_state_dict(
-        load_file(answer_out(work.folder, replace(strategy, finetuned=False), job.seed).with_suffix(".safetensors"))
-    )
+    answer.load_state_dict(load_trained(answer_out(work.folder, replace(strategy, finetuned=False), job.seed)))
     model = Model(encoders, answer).to(work.device)
     options = Training().with_({**GENTLE, **job.training})
     valid = work.rows(VALID)

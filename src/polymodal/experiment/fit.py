@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import save_file
 
+from polymodal.core.digest import digest_cells
 from polymodal.core.errors import PolymodalError
-from polymodal.core.files import read_json, write_json, writing
+from polymodal.core.files import read_json, write_json
 from polymodal.core.registry import Spec
 from polymodal.core.runtime import core_count, device_of, gpu_count, told, worker_devices
+from polymodal.core.sealed import save_sealed
 from polymodal.data.inspection.examine import misfits
 from polymodal.data.kinds import KINDS
 from polymodal.data.storage.dataset import Dataset, process_table
@@ -40,7 +41,7 @@ from polymodal.models.strategy import Strategy
 from polymodal.process import PROCESSORS
 from polymodal.process.base import Processor
 from polymodal.runs.events import Done, EpochEnd, Failed, Skipped
-from polymodal.runs.folder import claimed, set_aside
+from polymodal.runs.folder import begun, claimed, same_cells, set_aside
 from polymodal.runs.pool import Pool
 from polymodal.runs.progress import Log, Progress, tracker_of
 from polymodal.train.encode import processing_ms
@@ -153,13 +154,15 @@ class _Session:
         )
         seconds = stage.end(f"{len(dataset)} rows x {len(raw)} streams, {len(dataset.bad)} cells set aside")
         self.timings.append({"what": "processing cells", "seconds": seconds})
+        links = {name: digest_cells(cells(plan.table, plan.schema.fields[name])) for name in plan.linked}
+        held = {**dataset.digests, **links}
+        ids = dict.fromkeys(held, plan.table.ids)
+        same_cells(self.work / "cells.safetensors", held, ids, begun=begun(self.folder))
         dataset.save(self.work / "dataset")
-        with writing(self.work / "rows.safetensors") as temporary:
-            save_file({"split": plan.split, "fold": plan.fold}, temporary)
+        save_sealed(self.work / "rows.safetensors", {"split": plan.split, "fold": plan.fold})
         write_json(
             self.work / "work.json",
             {
-                "store": str(self.store.root.resolve()),
                 "dim": plan.config.dim,
                 "heads": dict(plan.config.heads),
                 "targets": [t.to_json() for t in plan.targets],
@@ -223,7 +226,8 @@ class _Session:
     def _place(self, out: Path, *specs: Spec) -> dict[str, Any]:
         """Where a job works and writes; `inline` where a class is in the user's own script, out of a worker's reach."""
         inline = self.local or any(part_class(spec).__module__ == "__main__" for spec in specs)
-        return {"work": str(self.work.resolve()), "out": str(out), "inline": inline}
+        where = {"work": str(self.work.resolve()), "store": str(self.store.root.resolve())}
+        return {**where, "out": str(out), "inline": inline}
 
     def _costly_first(self, streams: Sequence[str]) -> list[str]:
         """Long jobs first, so that no core idles at the end."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from polymodal.core.files import read_json, write_json
 from polymodal.experiment.answer_job import AnswerJob, answer_job
-from polymodal.experiment.encoder_job import EncoderJob, encoder_job
+from polymodal.experiment.encoder_job import EncoderJob, encoder_job, restored
 from polymodal.experiment.finetune_job import FinetuneJob, finetune_job
 from polymodal.experiment.work import Epochs, FitJob, Work, open_work
 from polymodal.runs.events import Done, Event, Failed
@@ -31,10 +31,13 @@ def run_job(values: Mapping[str, Any], device: str = "cpu") -> Iterator[Event]:
     job = kind.from_json(values)
     out = Path(job.out)
     if out.with_suffix(".json").exists():
-        yield Done(read_json(out.with_suffix(".json")), cached=True)
+        result = read_json(out.with_suffix(".json"))
+        if isinstance(job, EncoderJob):
+            result = restored(open_work(job.work, device, job.store), job, out, result)
+        yield Done(result, cached=True)
         return
     started, cpu = time.perf_counter(), time.process_time()
-    result = yield from carry_out(open_work(job.work, device), job, out)
+    result = yield from carry_out(open_work(job.work, device, job.store), job, out)
     result["seconds"], result["cpu_seconds"] = time.perf_counter() - started, time.process_time() - cpu
     write_json(out.with_suffix(".json"), result)
     out.with_suffix(".checkpoint").unlink(missing_ok=True)

@@ -50,6 +50,7 @@ class Plan:
     compared: tuple[Strategy, ...] = ()  # objectives on a fusion; those of the best one where none is named
     metrics: Mapping[str, Sequence[Spec]] = default(default_factory=dict)  # of each target, where any was asked for
     sources: Mapping[str, str] = default(default_factory=dict)
+    digests: Mapping[str, str] = default(default_factory=dict)  # of the sources that are files
     notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
@@ -201,6 +202,7 @@ def plan(
         compared=compared(candidates, objectives, listed(config.objectives_on)),
         metrics=metrics,
         sources=given.told(),
+        digests=given.digests(),
         notes=(*notes, *_link_notes(table, resolved, config), *resolved.warnings),
     )
 

@@ -9,18 +9,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.numpy import load_file
-from safetensors.torch import load_file as load_tensors
 from torch import Tensor
 
 from polymodal.core.errors import BadData, PolymodalError
 from polymodal.core.files import read_json
+from polymodal.core.sealed import load_sealed
 from polymodal.core.trust import dotted_paths
 from polymodal.data.neighbours import Memory
 from polymodal.experiment.neighbours import memory_path
 from polymodal.experiment.outcome import Outcome
 from polymodal.experiment.plan import Plan
-from polymodal.experiment.work import answer_out, encoder_out
+from polymodal.experiment.work import answer_out, encoder_out, load_trained
 from polymodal.inference.predictor import Member, Predictor, assemble_answer, under
 from polymodal.models.build import Heads, build_encoder
 from polymodal.models.specs import portable
@@ -126,7 +125,7 @@ class Results:
 
     def _scores(self, name: str, seed: int) -> dict[str, np.ndarray]:
         """The scores that a strategy's job stored, `split/target` each."""
-        return load_file(self._path(name, seed).with_suffix(".scores.safetensors"))
+        return load_sealed(self._path(name, seed).with_suffix(".scores.safetensors"))[0]
 
     def deploy(self, chosen: Outcome, position: int, processors: Mapping[str, Processor]) -> Predictor:
         """A predictor of the chosen strategy with the seed at `position`, calibrated on validation rows."""
@@ -142,13 +141,13 @@ class Results:
         deployed = tuple(Member(strategy, weights[name]) for name, strategy in members.items())
         widths = {n: e.dim for n, e in encoders.items()}
         answer = assemble_answer(deployed, widths, plan.targets, config.dim, self.heads)
-        stored = {n: load_tensors(self._path(n, seed).with_suffix(".safetensors")) for n in members}
+        stored = {n: load_trained(self._path(n, seed)) for n in members}
         if chosen.strategy.finetuned:
             together = stored[chosen.name]
             states = {n: under(together, f"encoders.{module_name(n)}.") for n in streams}
             stored = {chosen.name: under(together, "answer.")}
         else:
-            states = {n: load_tensors(encoder_out(self.work, n).with_suffix(".safetensors")) for n in streams}
+            states = {n: load_trained(encoder_out(self.work, n)) for n in streams}
         for name, encoder in encoders.items():
             encoder.load_state_dict(states[name])
         parts = [answer] if len(members) == 1 else list(answer.members)  # type: ignore[arg-type]

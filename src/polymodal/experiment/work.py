@@ -10,16 +10,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.numpy import load_file, save_file
-from safetensors.torch import save_file as save_tensors
 from torch import Tensor, nn
 
 from polymodal.core.digest import safe_name
-from polymodal.core.files import read_json, writing
+from polymodal.core.files import read_json
 from polymodal.core.runtime import device_of
+from polymodal.core.sealed import load_sealed, save_sealed
 from polymodal.data.kinds import KINDS
 from polymodal.data.storage.dataset import Dataset
-from polymodal.data.storage.store import Store
+from polymodal.data.storage.store import Store, default_store
 from polymodal.experiment.outcome import constant
 from polymodal.metrics.build import target_metrics
 from polymodal.models.base import Answer
@@ -39,12 +38,12 @@ Epochs = Generator[EpochEnd, None, dict[str, Any]]  # what a job yields, and the
 class Work:
     """The working folder of a run: rows, targets and results of jobs. Opened once a process, for work on `device`."""
 
-    def __init__(self, folder: Path, device: str = "cpu"):
+    def __init__(self, folder: Path, device: str = "cpu", store: str = ""):
         self.folder = folder
         self.device = device_of(device)
         settings = read_json(folder / "work.json")
         KINDS.know(settings.get("kinds", {}))  # those from outside, where the plan was made by another process
-        self.store = Store(Path(settings["store"]))
+        self.store = Store(Path(store or settings.get("store") or default_store()))
         self.dataset = Dataset.open(folder / "dataset", self.store)
         self.targets = [Target.from_json(t) for t in settings["targets"]]
         judges = settings.get("metrics", {})
@@ -54,7 +53,7 @@ class Work:
         self.facts: dict[str, dict[str, Any]] = settings["facts"]
         self.processing_ms: dict[str, float] = settings["processing_ms"]
         self.budget_ms: float | None = settings["budget_ms"]
-        rows = load_file(folder / "rows.safetensors")
+        rows, _ = load_sealed(folder / "rows.safetensors")
         self.split, self.fold = rows["split"], rows["fold"]
         self.labels = {t.name: torch.from_numpy(np.array(self.dataset.targets[t.name])) for t in self.targets}
 
@@ -94,21 +93,24 @@ class Work:
         return float(np.mean(by_target))
 
 
-def open_work(folder: str, device: str = "cpu") -> Work:
-    """The working folder, read once a process, and again when it was added to."""
-    return _opened(folder, device, (Path(folder) / "work.json").stat().st_mtime_ns)
+def open_work(folder: str, device: str = "cpu", store: str = "") -> Work:
+    """The working folder, read once a process, and again when it was added to. `store` (default: the user's) is no part
+    of it, so that it tells nothing of this machine."""
+    return _opened(folder, device, store, (Path(folder) / "work.json").stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=2)
-def _opened(folder: str, device: str, written: int) -> Work:
-    return Work(Path(folder), device)
+def _opened(folder: str, device: str, store: str, written: int) -> Work:
+    return Work(Path(folder), device, store)
 
 
 @lru_cache(maxsize=4)
-def open_features(folder: str, streams: tuple[str, ...], pooled_only: bool, device: torch.device = CPU) -> Features:
+def open_features(
+    folder: str, streams: tuple[str, ...], pooled_only: bool, device: torch.device = CPU, store: str = ""
+) -> Features:
     """Stored tokens for work on `device`, read once a process: fusions on the same streams share them."""
-    store = open_work(folder, str(device)).store
-    return Features.open(Path(folder) / "features", store, streams, pooled_only=pooled_only, device=device)
+    held = open_work(folder, str(device), store).store
+    return Features.open(Path(folder) / "features", held, streams, pooled_only=pooled_only, device=device)
 
 
 def labelled_rows(work: Work, rows: np.ndarray) -> np.ndarray:
@@ -125,10 +127,13 @@ def held_out(work: Work, score: Callable[[np.ndarray], Mapping[str, Tensor]]) ->
 def save_trained(module: nn.Module, out: Path, scores: Mapping[str, np.ndarray] | None = None) -> None:
     """Write a job's weights, and its scores of held-out rows if it has any."""
     if scores is not None:
-        with writing(out.with_suffix(".scores.safetensors")) as temporary:
-            save_file(dict(scores), temporary)
-    with writing(out.with_suffix(".safetensors")) as temporary:
-        save_tensors({k: v.cpu().contiguous() for k, v in module.state_dict().items()}, temporary)
+        save_sealed(out.with_suffix(".scores.safetensors"), scores)
+    save_sealed(out.with_suffix(".safetensors"), module.state_dict())
+
+
+def load_trained(out: Path) -> dict[str, Tensor]:
+    """The weights that a job wrote. Raises `BadData` where they were damaged."""
+    return load_sealed(out.with_suffix(".safetensors"), tensors=True)[0]
 
 
 def curve_of(epochs: Sequence[Epoch]) -> dict[str, list[Any]]:
@@ -154,5 +159,6 @@ class FitJob(Job):
     """One training of a fit; `out` is where its files are written, without a suffix."""
 
     kind: str
+    store: str = ""
     seed: int
     training: Mapping[str, Any]

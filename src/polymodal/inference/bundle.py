@@ -1,24 +1,89 @@
-"""Bundles: folders of a finished model or space, opened with one clear message where they cannot be."""
+"""Bundles: the files of a finished model or space. Written with digests, opened only if they are what was written.
+
+    config.yaml schema.json     plain values: parts, options, what was fitted, classes
+    weights.safetensors         tensors; no pickle
+    manifest.json               a digest a file (XXH3, Collet 2019)
+
+Whoever edits a file on purpose deletes `manifest.json`. What no bundle can mean (a weight that is no number, a
+temperature of 0, classes in another order than the weights were trained for) is refused all the same.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+import logging
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import yaml
-from safetensors import SafetensorError
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
 
+from polymodal.core.digest import digest_file, fingerprint
 from polymodal.core.errors import BadData, PolymodalError
+from polymodal.core.files import finite, read_json, write_json, writing
 from polymodal.core.limits import check_file
-from polymodal.core.trust import reading
+from polymodal.core.registry import plain
+from polymodal.core.trust import check_path, dotted_paths, reading
+from polymodal.core.values import read_written
+from polymodal.targets.base import Target
+
+_ABOUT = "polymodal"  # the one text in the metadata of the weights' file
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-FILES = ("config.yaml", "schema.json", "weights.safetensors")
-FAULTS = (
-    ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, OSError, RuntimeError, TypeError,
-    ValueError, SafetensorError, yaml.YAMLError,
-)  # fmt: skip
+CONFIG, SCHEMA, WEIGHTS, MANIFEST = "config.yaml", "schema.json", "weights.safetensors", "manifest.json"
+
+
+def save_bundle(
+    folder: Path,
+    config: Mapping[str, Any],
+    schema: Mapping[str, Any],
+    weights: Mapping[str, Tensor],
+    *,
+    targets: Sequence[Target] = (),
+    beside: Iterable[str] = (),
+) -> None:
+    """Write the files of a bundle, the manifest last; `beside` are files in the folder that belong to it too."""
+    (folder / MANIFEST).unlink(missing_ok=True)  # a kill leaves none rather than one of other files
+    with writing(folder / CONFIG) as temporary:
+        text = yaml.safe_dump(plain(dict(config)), sort_keys=False, allow_unicode=True)
+        temporary.write_text(text, encoding="utf-8")
+    write_json(folder / SCHEMA, schema)
+    kept = {name: value.cpu().contiguous().clone() for name, value in weights.items()}
+    unbounded = [n for n, v in kept.items() if v.is_floating_point() and not v.isnan().any() and v.isinf().any()]
+    about = {"manifest": MANIFEST, "answers": _answers(targets), "unbounded": unbounded}
+    with writing(folder / WEIGHTS) as temporary:
+        save_file(kept, temporary, {_ABOUT: json.dumps(about)})  # one text: several would be written in any order
+    files = (CONFIG, SCHEMA, WEIGHTS, *beside)
+    write_json(folder / MANIFEST, {"files": {name: digest_file(folder / name).hex() for name in files}})
+
+
+def read_bundle(folder: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Tensor]]:
+    """What `save_bundle` wrote: config, schema and weights. Raises `BadData` for values that no bundle can hold."""
+    config = read_written(folder / CONFIG)
+    schema = read_json(folder / SCHEMA)
+    with safe_open(folder / WEIGHTS, "pt") as file:
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
+    about = _about(folder)
+    unbounded = about.get("unbounded", list(weights))
+    for name, value in weights.items():
+        if value.is_floating_point() and (value.isnan() if name in unbounded else ~value.isfinite()).any():
+            raise impossible(folder / WEIGHTS, f"weights {name!r} are no finite numbers")
+    for path, values in ((CONFIG, {k: config.get(k) for k in ("model", "space")}), (SCHEMA, schema)):
+        check_numbers(folder / path, values)
+    targets = [Target.from_json(values) for values in schema.get("targets", ())]
+    for target in targets:
+        _check_target(folder / SCHEMA, target)
+    if about.get("answers", _answers(targets)) != _answers(targets):
+        raise impossible(
+            folder / SCHEMA, "its targets or their classes are others, or in another order, than the weights are for"
+        )
+    return config, schema, weights
 
 
 def opened(
@@ -27,22 +92,111 @@ def opened(
     """What `read` makes of a bundle of `what`, which `polymodal {command}` writes; `mend` says what may be wrong.
 
     Its parts come from the catalogues or from the modules that `trust` names. Raises `BadData` when the folder holds no
-    finished bundle, one that this code cannot read, or one that names other parts.
+    finished bundle, one whose files are not those that were written, one that this code cannot read, or one that names
+    other parts.
     """
-    if not (folder / "weights.safetensors").exists():
+    if not (folder / WEIGHTS).exists():
         raise BadData(
             f"{folder} holds no finished {what} (no weights.safetensors). Make one with `polymodal {command} … --out "
             f"{folder}`, or finish an interrupted one with --resume."
         )
     try:
-        for name in FILES:
-            check_file(folder / name, "table")
+        for name in (CONFIG, SCHEMA, WEIGHTS):
+            if (folder / name).exists():
+                check_file(folder / name, "table")
         with reading(folder, trust):
+            _check_files(folder)
             return read(folder)
     except PolymodalError:
         raise
-    except FAULTS as error:
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # of a library in Rust
+            raise
         reason = str(error).strip().split("\n")[0]
         raise BadData(
             f"The {what} in {folder} cannot be read: a file is damaged, {mend} ({type(error).__name__}: {reason})"
         ) from error
+
+
+def impossible(path: Path, fault: str) -> BadData:
+    """The error for a value that no bundle can hold."""
+    return BadData(f"{path} is damaged: {fault}. Copy the folder again from where it was made, or make it again.")
+
+
+def check_numbers(path: Path, value: Any, place: str = "") -> None:
+    """Raise `BadData` for a number that is not finite anywhere in plain values."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise impossible(path, f"{place} is {value}")
+    inner = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    for key, one in inner:
+        check_numbers(path, one, f"{place}.{key}" if place else str(key))
+
+
+def check_positive(path: Path, place: str, values: Any, *, zero: bool = False) -> None:
+    """Raise `BadData` unless each of the numbers by name is finite and above 0 (or, with `zero`, at least 0)."""
+    for name, value in values.items():
+        right = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if not right or value < 0 or (value == 0 and not zero):
+            raise impossible(path, f"{place} of {name!r} is {value}, which is not {'at least' if zero else 'above'} 0")
+
+
+def check_facts(path: Path, stream: str, found: Mapping[str, Any], told: Mapping[str, Any]) -> None:
+    """Raise `BadData` where what an encoder was told of its processor (`told`) is not what that says of itself now."""
+    here, there = finite(dict(found)), finite(dict(told))
+    if odd := [name for name in here if name in there and here[name] != there[name]]:
+        raise impossible(path, f"the facts of {stream!r} ({', '.join(odd)}) are not those of its processor")
+
+
+def _check_files(folder: Path) -> None:
+    """Raise `BadData` where a file is not what the manifest says. Without one, files are read as they are."""
+    if not (folder / MANIFEST).exists():
+        if "manifest" in _about(folder):
+            log.warning("%s has no %s any more: its files are not checked", folder, MANIFEST)
+        return
+    way = f"if you changed it yourself and mean it, delete {folder / MANIFEST}, and files are read as they are"
+    try:
+        files = read_json(folder / MANIFEST)["files"]
+        told = {name: bytes.fromhex(files[name]) for name in dict.fromkeys((CONFIG, SCHEMA, WEIGHTS, *files))}
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise BadData(f"{folder / MANIFEST} is damaged. Copy the folder again; {way}.") from error
+    for name, digest in told.items():
+        path = folder / name
+        if Path(name).name != name or not path.is_file():
+            raise BadData(f"{path} is missing: the bundle is not whole. Copy the folder again, or make it again.")
+        if digest_file(path) != digest:
+            if name in (CONFIG, SCHEMA):  # a part that someone put there is the greater danger, and said first
+                for part in sorted(part for part in _named(path) if not part.startswith("polymodal.")):
+                    check_path(part)
+            raise BadData(
+                f"{path} is not the file that was saved: it was damaged or changed since. Copy the folder again, or "
+                f"make it again; {way}."
+            )
+
+
+def _named(path: Path) -> Iterable[str]:
+    """The parts that a changed file names by dotted paths; none where it cannot be read any more."""
+    try:
+        return dotted_paths(read_written(path))
+    except (PolymodalError, ValueError):
+        return ()
+
+
+def _about(folder: Path) -> dict[str, Any]:
+    """What the weights' file says about itself; nothing where an older version wrote it."""
+    with safe_open(folder / WEIGHTS, "pt") as file:
+        return json.loads((file.metadata() or {}).get(_ABOUT, "{}"))
+
+
+def _check_target(path: Path, target: Target) -> None:
+    shares = getattr(target, "frequencies", ())
+    if len(set(target.labels)) < len(target.labels) or len(shares) not in (0, len(target.labels)):
+        raise impossible(path, f"the classes of {target.name!r} are not as many as were trained")
+    check_positive(path, f"the share of a class of {target.name!r}", dict(zip(target.labels, shares)), zero=True)
+    scale = getattr(target, "scale", ())
+    for one in scale if isinstance(scale, tuple) else (scale,):
+        check_positive(path, "the scale", {target.name: one})
+
+
+def _answers(targets: Sequence[Target]) -> str:
+    """A digest of what is asked: names, kinds and classes, in the order of the weights."""
+    return fingerprint([[target.name, target.kind, list(target.labels)] for target in targets])

@@ -12,11 +12,12 @@ from typing import Any
 
 from polymodal.core.errors import BadArgument, BadData, require
 from polymodal.core.files import writing
+from polymodal.inference.bundle import MANIFEST
 from polymodal.inference.card import model_card
 from polymodal.inference.predictor import LEARNED, NEIGHBOURS
 
 FILES = ("config.yaml", "schema.json", "weights.safetensors", "metrics.json", "leaderboard.csv")
-OPTIONAL = (NEIGHBOURS, LEARNED)
+OPTIONAL = (MANIFEST, NEIGHBOURS, LEARNED)  # runs of before have no manifest
 ADDRESS = re.compile(r"hf:/{1,2}(?P<name>[^/@\s]+/[^/@\s]+)(@(?P<revision>[^\s]+))?")  # a path joins slashes to one
 
 
@@ -66,7 +67,7 @@ def fetched(address: str | Path) -> Path:
         return Path(address)
     hub = require("huggingface_hub", "hf")
     with _said("give", asked["name"]):
-        patterns = [*FILES, *OPTIONAL, "manifest.json", "report.html"]
+        patterns = [*FILES, *OPTIONAL, "report.html"]
         return Path(hub.snapshot_download(asked["name"], revision=asked["revision"], allow_patterns=patterns))
 
 

@@ -10,15 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from polymodal.core.errors import BadArgument, BadData
-from polymodal.core.files import read_json, write_json, writing
 from polymodal.core.registry import Spec
 from polymodal.core.types import Tokens
-from polymodal.core.values import read_written
 from polymodal.data.inputs import named
 from polymodal.data.kinds import KINDS
 from polymodal.data.links import LinkOptions, edge_path
@@ -29,7 +25,7 @@ from polymodal.data.storage.decode import fetch
 from polymodal.data.tables.source import Problem, Table, cells
 from polymodal.encoders.base import Encoder
 from polymodal.inference.answers import Answers
-from polymodal.inference.bundle import opened
+from polymodal.inference.bundle import CONFIG, check_facts, check_positive, opened, read_bundle, save_bundle
 from polymodal.models.base import Answer, Blend, TokenSource
 from polymodal.models.build import Heads, build_answer, build_encoder
 from polymodal.models.encoding import Encoding
@@ -45,6 +41,7 @@ from polymodal.targets.columns import Names, answer_columns
 CHUNK = 256
 LEARNED = "feedback.safetensors"  # in a run's folder: what its bandits learned since, and answers that wait
 NOTHING = "has nothing that the model reads, so its answer is the same for all such rows"
+NOT_FINITE = "a cell holds values out of all bounds, or the model is damaged"
 NEIGHBOURS = "neighbours.safetensors"  # features of the fit's rows, where the model reads links between rows
 
 
@@ -236,22 +233,27 @@ class Predictor:
         """Columns of answers, a row each: label and probability a class, labels, or value with low and high.
 
         Each column is named after its target, as `names` says. Cells that the answer does without are neither decoded
-        nor encoded; `work` counts those that were. Rows in which nothing is given are named in `problems` too.
+        nor encoded; `work` counts those that were. Rows in which nothing is given are named in `problems` too, and so
+        are answers that are not finite, which are None; raises `BadData` where all are.
         """
         columns = Answers()
-        for target, decoded in self._answers(data, problems):
+        for target, decoded, odd in self._answers(data, problems):
             for column, values in target.columns(decoded).items():
-                columns.setdefault(self.names[target.name].get(column, column), []).extend(values)
+                said = [None if o else v for o, v in zip(odd.tolist(), values)]
+                columns.setdefault(self.names[target.name].get(column, column), []).extend(said)
         return columns
 
     def decoded(self, data: Table, target: Target, problems: list[Problem] | None = None) -> dict[str, np.ndarray]:
         """One target's human values of every row, as `decode` gives them."""
-        parts = [values for one, values in self._answers(data, problems) if one.name == target.name]
+        parts = [values for one, values, _ in self._answers(data, problems) if one.name == target.name]
         return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
-    def _answers(self, data: Table, problems: list[Problem] | None) -> Iterator[tuple[Target, dict[str, np.ndarray]]]:
-        """Targets and their decoded values, a chunk of rows at a time."""
+    def _answers(
+        self, data: Table, problems: list[Problem] | None
+    ) -> Iterator[tuple[Target, dict[str, np.ndarray], np.ndarray]]:
+        """Targets, their decoded values, and [n] bool which are not finite, a chunk of rows at a time."""
         self.work = dict.fromkeys(self.streams, 0)
+        sound: set[str] = set()
         with self.ledger.watching(data.ids):
             for rows, source in self.supplies(data, problems):
                 bare = rows[~np.any(list(source.filled.values()), axis=0)]
@@ -259,9 +261,17 @@ class Predictor:
                     problems.extend(Problem(data.ids[row], "", NOTHING) for row in bare)
                 for name, scores in self.respond(source).items():
                     target = next(t for t in self.targets if t.name == name)
-                    yield target, self.decode(target, scores)
+                    decoded = self.decode(target, scores)
+                    odd = _not_finite(scores, decoded)
+                    if problems is not None:
+                        reason = f"the answer is not a finite number: {NOT_FINITE}"
+                        problems.extend(Problem(data.ids[i], name, reason) for i in rows[odd])
+                    sound |= set() if odd.all() else {name}
+                    yield target, decoded, odd
                 for name, count in source.encoded.items():
                     self.work[name] += count
+        if len(data) and (none := [target.name for target in self.targets if target.name not in sound]):
+            raise BadData(f"No answer to {', '.join(none)} is a finite number: {NOT_FINITE}.")
 
     def feedback(self, ids: Sequence[str], truth: Mapping[str, Sequence[Any]]) -> None:
         """Tell the truth of rows predicted before, target by target as a table holds it, to a model that learns on.
@@ -281,7 +291,7 @@ class Predictor:
     # --- files --------------------------------------------------------------------------------------------------------
 
     def save(self, folder: Path, extra: Mapping[str, Any]) -> None:
-        """Write `config.yaml` (with `extra`), `schema.json` and `weights.safetensors`; no pickle."""
+        """Write the files of a bundle, `config.yaml` with `extra`; see `save_bundle`."""
         model = {
             "encoders": dict(self.encoder_specs),
             "facts": {n: e.facts for n, e in self.encoders.items()},
@@ -294,12 +304,15 @@ class Predictor:
             "cost": self.cost,
             "members": [{"strategy": m.strategy.to_json(), "weight": m.weight} for m in self.members],
         }
-        with writing(folder / "config.yaml") as temporary:
-            temporary.write_text(
-                yaml.safe_dump({**extra, "model": _plain(model)}, sort_keys=False, allow_unicode=True), encoding="utf-8"
-            )
-        write_json(
-            folder / "schema.json",
+        weights = {
+            f"encoders.{module_name(n)}.{k}": v for n, e in self.encoders.items() for k, v in e.state_dict().items()
+        }
+        weights |= {f"answer.{k}": v for k, v in self.answer.state_dict().items()}
+        if self.memory is not None:
+            self.memory.save(folder / NEIGHBOURS)
+        save_bundle(
+            folder,
+            {**extra, "model": _plain(model)},
             {
                 "schema": self.schema.to_json(),
                 "targets": [t.to_json() for t in self.targets],
@@ -307,15 +320,10 @@ class Predictor:
                     n: {"spec": self.processor_specs[n], "state": p.state()} for n, p in self.processors.items()
                 },
             },
+            weights,
+            targets=self.targets,
+            beside=() if self.memory is None else (NEIGHBOURS,),
         )
-        weights = {
-            f"encoders.{module_name(n)}.{k}": v for n, e in self.encoders.items() for k, v in e.state_dict().items()
-        }
-        weights |= {f"answer.{k}": v for k, v in self.answer.state_dict().items()}
-        if self.memory is not None:
-            self.memory.save(folder / NEIGHBOURS)
-        with writing(folder / "weights.safetensors") as temporary:
-            save_file({k: v.cpu().contiguous().clone() for k, v in weights.items()}, temporary)
 
     @classmethod
     def load(cls, folder: Path, *, trust: str | Sequence[str] = ()) -> Predictor:
@@ -329,14 +337,14 @@ class Predictor:
 
     @classmethod
     def _read(cls, folder: Path) -> Predictor:
-        kept = read_written(folder / "config.yaml")
+        kept, stored, weights = read_bundle(folder)
         if "space" in kept:
             raise BadData(
                 f"{folder} is a run of `align`, which answers no target. Use it with `polymodal index` and `search`, "
                 "or make a model with `polymodal fit`."
             )
         model = kept["model"]
-        stored = read_json(folder / "schema.json")
+        _check_model(folder / CONFIG, model)
         KINDS.know(stored["schema"].get("kinds", {}))
         processors = {}
         for name, entry in stored["processors"].items():
@@ -344,9 +352,10 @@ class Predictor:
             processors[name].load_state(entry["state"])
         schema = Schema.from_json(stored["schema"])
         targets = tuple(Target.from_json(t) for t in stored["targets"])
+        for name in model["encoders"]:
+            check_facts(folder / CONFIG, name, processors[name].facts(), model["facts"][name])
         encoders = {n: build_encoder(spec, model["facts"][n], model["dim"]) for n, spec in model["encoders"].items()}
         members = tuple(Member(Strategy.from_json(m["strategy"]), m["weight"]) for m in model["members"])
-        weights = load_file(folder / "weights.safetensors")
         for name, encoder in encoders.items():
             encoder.load_state_dict(under(weights, f"encoders.{module_name(name)}."))
         answer = assemble_answer(
@@ -377,6 +386,16 @@ class Predictor:
         return predictor
 
 
+def _check_model(path: Path, model: Mapping[str, Any]) -> None:
+    """Raise `BadData` for numbers that no fit finds."""
+    check_positive(path, "the temperature", model["temperature"])
+    check_positive(path, "the half width of intervals", model["radius"], zero=True)
+    check_positive(path, "the cost", model.get("cost", {}), zero=True)
+    weights = {m["strategy"]["name"]: m["weight"] for m in model["members"]}
+    check_positive(path, "the weight", weights, zero=True)
+    check_positive(path, "the weight of all", {"members": sum(weights.values())})
+
+
 class _Placed(TokenSource):
     """A source of tokens on the CPU, as an answer on `device` asks it."""
 
@@ -392,6 +411,12 @@ class _Placed(TokenSource):
 
     def tokens(self, stream: str, rows: Tensor | None = None) -> Tokens:
         return to_device(self.source.tokens(stream, None if rows is None else rows.to(CPU)), self.device)
+
+
+def _not_finite(scores: Tensor, decoded: Mapping[str, np.ndarray]) -> np.ndarray:
+    """[n] bool: rows whose scores or human values hold something else than finite numbers."""
+    parts = [scores.isnan().numpy(), *(~np.isfinite(v) for v in decoded.values() if v.dtype.kind == "f")]
+    return np.any([part.reshape(len(scores), -1).any(1) for part in parts], axis=0)
 
 
 def _given(raw: Any, row: Any) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from polymodal.core.digest import digest_file
 from polymodal.core.errors import BadArgument, BadData, UnknownName, nearest, require, suggest
 from polymodal.core.files import read_json, write_json
 from polymodal.core.html import table_html, text_html
@@ -342,9 +343,13 @@ class Run:
         return table.column(group) if group and group in table.data else None
 
     def _trained_on(self, data: Any) -> bool:
-        """Whether `data` is the very file that the fit took its training rows from."""
-        source = self._settings().get("sources", {}).get("train", "")
-        return isinstance(data, str | Path) and Path(source).exists() and Path(data).resolve() == Path(source).resolve()
+        """Whether `data` is the very file that the fit took its training rows from, wherever it lies."""
+        known = self._settings().get("digests", {}).get("train")
+        return (
+            isinstance(data, str | Path)
+            and Path(data).expanduser().is_file()
+            and digest_file(Path(data).expanduser()).hex() == known
+        )
 
     def _settings(self) -> dict[str, Any]:
         return read_written(self.folder / "config.yaml")

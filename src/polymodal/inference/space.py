@@ -10,23 +10,20 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
-from safetensors.torch import load_file, save_file
 
 from polymodal.aligners import ALIGNERS
 from polymodal.aligners.base import Aligner
 from polymodal.core.digest import fingerprint
 from polymodal.core.errors import BadArgument, BadData, UnknownName, suggest
-from polymodal.core.files import read_json, write_json, writing
+from polymodal.core.files import read_json
 from polymodal.core.registry import Spec
 from polymodal.core.runtime import device_of
-from polymodal.core.values import read_written
 from polymodal.data.items import Items, items
 from polymodal.data.schema import Field, Schema
 from polymodal.data.storage.decode import read_cells
 from polymodal.data.tables.source import Problem, Table
 from polymodal.encoders.base import Encoder
-from polymodal.inference.bundle import opened
+from polymodal.inference.bundle import CONFIG, check_facts, opened, read_bundle, save_bundle
 from polymodal.inference.predictor import under
 from polymodal.metrics.random_order import NOT_ABOVE
 from polymodal.models.build import build_encoder
@@ -149,7 +146,7 @@ class Space:
     # --- files ---
 
     def save(self, folder: Path, extra: Mapping[str, Any]) -> None:
-        """Write `config.yaml` (with `extra`), `schema.json` and `weights.safetensors`; no pickle."""
+        """Write the files of a bundle, `config.yaml` with `extra`; see `save_bundle`."""
         space = {
             "aligner": self.aligner_spec,
             "widths": dict(self.aligner.widths),
@@ -158,13 +155,9 @@ class Space:
             "encoders": dict(self.encoder_specs),
             "facts": {name: encoder.facts for name, encoder in self.encoders.items()},
         }
-        with writing(folder / "config.yaml") as temporary:
-            text = yaml.safe_dump({**extra, "space": space}, sort_keys=False, allow_unicode=True)
-            temporary.write_text(text, encoding="utf-8")
         parts = {n: {"spec": self.processor_specs[n], "state": p.state()} for n, p in self.processors.items()}
-        write_json(folder / "schema.json", {"schema": self.schema.to_json(), "processors": parts})
-        with writing(folder / "weights.safetensors") as temporary:
-            save_file({name: value.cpu().contiguous().clone() for name, value in self._weights().items()}, temporary)
+        schema = {"schema": self.schema.to_json(), "processors": parts}
+        save_bundle(folder, {**extra, "space": space}, schema, self._weights())
 
     @classmethod
     def load(cls, folder: str | Path, *, trust: str | Sequence[str] = ()) -> Space:
@@ -177,17 +170,19 @@ class Space:
 
     @classmethod
     def _read(cls, folder: Path) -> Space:
-        space = read_written(folder / "config.yaml").get("space")
+        kept, stored, weights = read_bundle(folder)
+        space = kept.get("space")
         if space is None:
             raise BadArgument(
                 f"{folder} is a run of `fit`, which has no shared space. Make one with `polymodal align`."
             )
-        stored, weights = read_json(folder / "schema.json"), load_file(folder / "weights.safetensors")
         schema = Schema.from_json(stored["schema"])  # first: it makes kinds from outside known
         processors: dict[str, Processor] = {}
         for name, entry in stored["processors"].items():
             processors[name] = PROCESSORS.build(entry["spec"])
             processors[name].load_state(entry["state"])
+        for name in space["encoders"]:
+            check_facts(folder / CONFIG, name, processors[name].facts(), space["facts"][name])
         encoders = {n: build_encoder(s, space["facts"][n], space["width"]) for n, s in space["encoders"].items()}
         for name, encoder in encoders.items():
             encoder.load_state_dict(under(weights, f"encoders.{module_name(name)}."))

@@ -8,12 +8,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from polymodal.core.errors import BadArgument, UnknownName, suggest
-from polymodal.core.files import writing
+from polymodal.core.sealed import load_sealed, save_sealed
 from polymodal.models.bandit import Bandit, Served
 
 MOST_WAITING = 100_000  # rows; the oldest are forgotten first
@@ -70,17 +68,12 @@ class Ledger:
                 rows = _joined([said[i] for said in self._waiting.values()])
                 arrays |= {f"{i}/{name}": getattr(rows, name) for name in ("contexts", "arms", "work")}
                 arrays |= {f"{i}/scores/{name}": value for name, value in rows.scores.items()}
-        with writing(path) as temporary:
-            save_file(
-                {name: value.contiguous().clone() for name, value in arrays.items()}, temporary,
-                {"ids": json.dumps(list(self._waiting))},
-            )  # fmt: skip
+        save_sealed(path, arrays, {"ids": json.dumps(list(self._waiting))})
 
     def load(self, path: Path) -> None:
         """Read what `save` wrote for the same answer."""
-        with safe_open(path, "pt") as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
-            ids = json.loads(file.metadata()["ids"])
+        arrays, about = load_sealed(path, tensors=True)
+        ids = json.loads(about["ids"])
         each = []
         for i, bandit in enumerate(self.bandits):
             mine = {name.removeprefix(f"{i}/"): value for name, value in arrays.items() if name.startswith(f"{i}/")}

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from polymodal.core.digest import fingerprint
+from polymodal.core.digest import digest_cells, fingerprint
 from polymodal.core.errors import BadArgument, BadCell, PolymodalError
 from polymodal.core.files import clear_unfinished, read_json, write_json
 from polymodal.core.numbers import Notation
@@ -27,6 +27,7 @@ from polymodal.data.media.cell import MEDIA_KINDS, Media
 from polymodal.data.overrides import Overrides, read_overrides
 from polymodal.data.schema import Field
 from polymodal.data.split import SPLIT_NAMES
+from polymodal.data.storage.decode import Broken, fetch
 from polymodal.data.tables.source import Table, read_table
 from polymodal.data.tables.table import Lazy
 from polymodal.data.tables.write import FORMS
@@ -38,6 +39,7 @@ from polymodal.preparation.recipe import Recipe
 from polymodal.preparation.result import Prepared, finalize, idle
 from polymodal.preparation.work import FULL, PartJob, load_arrays, save_arrays
 from polymodal.runs.events import Failed
+from polymodal.runs.folder import same_cells
 from polymodal.runs.progress import Progress
 
 
@@ -170,7 +172,9 @@ def _claim(
     What is told to the jobs is written anew on resume: ops are those of the command, whatever the folder says.
     """
     stamp = folder / ".work" / "work.json"
-    mark = fingerprint({**told, "rows": list(table.ids), "cells": _digest(table)})
+    digests = _digests(table, told["kinds"])
+    mark = fingerprint({**told, "rows": list(table.ids), "cells": digests})
+    keep = partial(same_cells, stamp.with_name("cells.safetensors"), digests, dict.fromkeys(digests, table.ids))
 
     def settings() -> dict[str, Any]:
         plain_ways = {column: (way.decimal, way.unit) for column, way in ways.items()}
@@ -179,7 +183,10 @@ def _claim(
     if stamp.exists():
         if not resume:
             raise BadArgument(f"{folder} holds unfinished work. Continue it with --resume, or give another --out.")
-        if read_json(stamp)["mark"] != mark:
+        known = read_json(stamp)
+        if known["mark"] != mark:
+            if all(known[name] == value for name, value in told.items()):
+                keep(begun=True)
             raise BadArgument(
                 f"{folder} was begun with another recipe or other data; --resume continues the same only."
             )
@@ -195,19 +202,26 @@ def _claim(
     # a working folder alone is of a run that was killed before it wrote its stamp: begin anew
     if folder.exists() and any(path.name != stamp.parent.name for path in folder.iterdir()):
         raise BadArgument(f"{folder} is not empty. Give another --out.")
+    keep(begun=False)
     write_json(stamp, settings())
 
 
-def _digest(table: Table) -> str:
-    """Of all cells: rows that were changed since are other data, whatever their ids. Media count by their names."""
-    told = hashlib.blake2b(digest_size=16)
-    for column in table.columns:
-        told.update(column.encode("utf-8", "surrogatepass"))
-        for value in table.column(column):
-            # what lies in memory or in an archive has no short name of its own, but its place
-            shown = repr(value) if isinstance(value, str | int | float | bool | None) else type(value).__name__
-            told.update(shown.encode("utf-8", "surrogatepass") + b"\0")
-    return told.hexdigest()
+def _digests(table: Table, kinds: Mapping[str, str]) -> dict[str, np.ndarray]:
+    """What the cells hold, uint8 [N, 16]: each column of media by itself, files by their content, the others a row."""
+    media = [column for column in table.columns if kinds[column] in MEDIA_KINDS]
+    told = {}
+    for column in media:
+        held = cells(table, Field(column, kinds[column], (column,)))
+        each = (fetch(held, row) for row in range(len(table)))
+        told[column] = digest_cells(None if isinstance(cell, Broken) else cell for cell in each)
+    if others := [column for column in table.columns if column not in media]:
+        # what lies in memory or in an archive has no short name of its own, but its place
+        plain = [
+            [v if isinstance(v, str | int | float | bool | None) else type(v).__name__ for v in table.column(column)]
+            for column in others
+        ]
+        told[", ".join(others)] = digest_cells(dict(zip(others, row)) for row in zip(*plain))
+    return told
 
 
 class _Session:

@@ -37,7 +37,11 @@ class Scaler:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Scaler:
-        return cls(**{name: np.array(values, dtype=np.float64) for name, values in state.items()})
+        """What `state` returned. Raises `ValueError` for numbers by which nothing can be scaled."""
+        read = {name: np.array(values, dtype=np.float64) for name, values in state.items()}
+        if not all(np.isfinite(values).all() for values in read.values()) or not (read["spread"] > 0).all():
+            raise ValueError("a column's mean or spread is not finite, or its spread not above 0")
+        return cls(**read)
 
 
 def _fit_column(column: np.ndarray) -> tuple[float, float, float, float]:

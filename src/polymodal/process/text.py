@@ -106,6 +106,8 @@ class TextProcessor(Processor):
     def load_state(self, state: dict[str, Any]) -> None:
         self.level_, self.length_ = state["level"], state["length"]
         self.tokenizer_ = Tokenizer.from_str(json.dumps(state["tokenizer"]))
+        if max(self.tokenizer_.get_vocab().values(), default=0) >= self.tokenizer_.get_vocab_size():
+            raise ValueError("a token's number is beyond the vocabulary")
 
     def corrupt(self, inputs: dict[str, Tensor], level: float, generator: torch.Generator) -> dict[str, Tensor]:
         """A share `level` of the tokens is replaced by tokens drawn from the batch: typing errors or wrong words."""

@@ -108,7 +108,7 @@ class Graph:
         """Write it at once."""
         faiss = require("faiss", "search")
         body = faiss.serialize_index(self._index).tobytes() + self._order.astype("<i8").tobytes()
-        head = {**asdict(self.facts), "digest": xxhash.xxh3_128_hexdigest(body)}
+        head = {**asdict(self.facts), "digest": _digest(self.facts, body)}
         with writing(path) as temporary:
             temporary.write_bytes(json.dumps(head).encode() + b"\n" + body)
 
@@ -123,12 +123,17 @@ class Graph:
             facts = Facts(**head)
         except (ValueError, KeyError, TypeError):
             return None
-        if facts.generation != generation or digest != xxhash.xxh3_128_hexdigest(body):
+        if facts.generation != generation or digest not in (_digest(facts, body), xxhash.xxh3_128_hexdigest(body)):
             return None
         faiss = require("faiss", "search")
         cut = len(body) - 8 * facts.items
         index = faiss.deserialize_index(np.frombuffer(body[:cut], np.uint8))
         return cls(index, np.frombuffer(body[cut:], "<i8").astype(np.int64), facts)
+
+
+def _digest(facts: Facts, body: bytes) -> str:
+    """Of all that a file holds; those of before have a digest of the graph alone."""
+    return xxhash.xxh3_128_hexdigest(json.dumps(asdict(facts)).encode() + body)
 
 
 def rescored(

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from polymodal.core.digest import fingerprint
 from polymodal.core.errors import BadArgument, PolymodalError
 from polymodal.core.files import json_text, read_json, write_json, writing
+from polymodal.core.sealed import load_sealed, save_sealed
 from polymodal.data.tables.source import Problem
 
 VOLATILE = ("workers", "trackers", "time_limit", "store", "device")  # what a resumed run may have another of
@@ -47,6 +50,33 @@ def claim(folder: Path, plan: Mapping[str, Any], rows: Any, resume: bool) -> Non
     write_json(stamp, {"mark": mark, "plan": settings})
 
 
+def same_cells(
+    record: Path, digests: Mapping[str, np.ndarray], rows: Mapping[str, Sequence[str]], *, begun: bool
+) -> None:
+    """Keep in `record` what the cells of a run hold, and refuse to go on where that changed since the run was begun.
+
+    `digests[name]` uint8 [C, 16] are of the cells of a column or stream, `rows[name]` [C] the rows that they stand in,
+    the same as before. Without `begun` nothing was made of them so far, so nothing can be mixed. Raises `BadArgument`.
+    """
+    if begun and record.exists():
+        known, _ = load_sealed(record)
+        changed = []
+        for name, now in digests.items():
+            old = known.get(f"cells/{name}")
+            if old is not None and old.shape == now.shape and len(which := np.flatnonzero((old != now).any(axis=1))):
+                named = list(dict.fromkeys(rows[name][i] for i in which.tolist()))
+                some = ", ".join(map(repr, named[:5])) + (", …" if len(named) > 5 else "")
+                count = f"{len(which)} cell{'s' if len(which) > 1 else ''} of {name}"
+                changed.append(f"{count} (row{'s' if len(named) > 1 else ''} {some})")
+        if changed:
+            raise BadArgument(
+                f"Data have changed since {record.parent.parent} was begun: {', '.join(changed)}. What is finished was "
+                "made from the old ones, so --resume would mix both. Put them back as they were, or begin anew with "
+                "another --out."
+            )
+    save_sealed(record, {f"cells/{name}": one for name, one in digests.items()})
+
+
 @contextlib.contextmanager
 def claimed(folder: Path, plan: Mapping[str, Any], rows: Any, resume: bool) -> Iterator[None]:
     """`claim` for as long as a run lasts: what fails before any training leaves the folder free.
@@ -65,10 +95,15 @@ def claimed(folder: Path, plan: Mapping[str, Any], rows: Any, resume: bool) -> I
         ) from None
 
 
+def begun(folder: Path) -> bool:
+    """Whether anything was learned in a run's folder."""
+    return any((folder / "work").glob("encoders/*")) or any(folder.glob("*.safetensors"))
+
+
 def release(folder: Path) -> None:
     """Leave the folder free where no training had begun, so that mended options can be tried with the same `out`."""
     work = folder / "work"
-    if any(work.glob("encoders/*")) or any(folder.glob("*.safetensors")):
+    if begun(folder):
         return
     for path in (folder / "log.jsonl", folder / "set_aside.jsonl"):
         path.unlink(missing_ok=True)

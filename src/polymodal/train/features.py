@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
-from polymodal.core.files import read_json, write_json, writing
+from polymodal.core.files import read_json, write_json
+from polymodal.core.sealed import load_sealed, save_sealed
 from polymodal.core.types import Tokens
 from polymodal.data.storage.store import Store
 from polymodal.nn.place import CPU, to_device
@@ -50,12 +50,12 @@ class StreamFeatures:
             "rotations": self.rotations,
             "shifts": self.shifts,
         }
-        with writing(folder / f"{name}.safetensors") as temporary:
-            save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, temporary)
+        save_sealed(folder / f"{name}.safetensors", arrays)
 
     @classmethod
     def open(cls, folder: Path, name: str) -> StreamFeatures:
-        return cls(tuple(read_json(folder / f"{name}.json")["groups"]), **load_file(folder / f"{name}.safetensors"))
+        arrays, _ = load_sealed(folder / f"{name}.safetensors")
+        return cls(tuple(read_json(folder / f"{name}.json")["groups"]), **arrays)
 
 
 class Features:
@@ -104,9 +104,9 @@ class _Source:
         for p, group in enumerate(features.groups):
             rows = np.flatnonzero((features.part == p) & features.present)
             self.position[rows] = np.arange(len(rows))
-            self.views.append(store.view(group, features.digests[rows]))
+            self.views.append(store.view(group, features.digests[rows], ("pooled",) if pooled_only else None))
         last = self.views[-1]
-        self.shape = last.shape("x")
+        self.shape = last.shape("pooled" if pooled_only else "x")
         self.placed = "where" in last.names
         self.width = self.shape[-1]
 
@@ -137,7 +137,7 @@ class _Source:
             if not len(chosen):
                 continue
             at = torch.from_numpy(chosen)
-            arrays = view.read(self.position[rows[chosen]], names=("pooled",) if self.pooled_only else None)
+            arrays = view.read(self.position[rows[chosen]])
             pooled[at] = self._moved(arrays["pooled"], p)
             if self.pooled_only:
                 mask[at] = True

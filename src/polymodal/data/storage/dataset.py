@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
 from polymodal.core.errors import BadData, UnknownName, suggest
-from polymodal.core.files import read_json, write_json, writing
+from polymodal.core.files import read_json, write_json
+from polymodal.core.sealed import load_sealed, save_sealed
 from polymodal.core.types import Batch
 from polymodal.data.storage.decode import CellProcessor, fetch
 from polymodal.data.storage.decode import read_cells as read_cells
@@ -129,8 +129,7 @@ class Dataset:
         arrays = {f"digests/{name}": values for name, values in self.digests.items()}
         arrays |= {f"present/{name}": values for name, values in self.present.items()}
         arrays |= {f"targets/{name}": values for name, values in self.targets.items()}
-        with writing(folder / "rows.safetensors") as temporary:
-            save_file({name: np.ascontiguousarray(values) for name, values in arrays.items()}, temporary)
+        save_sealed(folder / "rows.safetensors", arrays)
         layouts = {
             stream: {name: [dtype.name, shape] for name, (dtype, shape) in layout.items()}
             for stream, layout in self._layouts.items()
@@ -141,7 +140,7 @@ class Dataset:
     @classmethod
     def open(cls, folder: Path, store: Store) -> Dataset:
         """What `save` wrote, with its arrays in `store`."""
-        about, arrays = read_json(folder / "dataset.json"), load_file(folder / "rows.safetensors")
+        about, (arrays, _) = read_json(folder / "dataset.json"), load_sealed(folder / "rows.safetensors")
         streams = {}
         for name, group in about["groups"].items():
             layout = {key: (np.dtype(dtype), tuple(shape)) for key, (dtype, shape) in about["layouts"][name].items()}

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,38 @@ class Group:
             places[looking[same]] = at[same]
             at, looking = at[~same] + 1, looking[~same]
         return places
+
+    def sound(self, words: np.ndarray, names: Iterable[str] | None = None) -> np.ndarray:
+        """As `find`, among segments whose arrays (`names`, by default all) are what was written.
+
+        A segment that is not is said, deleted, and forgotten: what it held is met as never written.
+        """
+        while True:
+            places = self.find(words)
+            owners = np.unique(self.owner[places[places >= 0]]).tolist()
+            faults = {owner: fault for owner in owners if (fault := self._fault(self.segments[owner], names))}
+            if not faults:
+                return places
+            damaged = [self.segments[owner] for owner in faults]
+            log.warning(
+                "store: %d cells of group %s in %d of %d segments are computed again: %s",
+                sum(map(len, damaged)), self.folder.name, len(damaged), len(self.segments), next(iter(faults.values())),
+            )  # fmt: skip
+            for segment in damaged:
+                self._seen[segment.path.name] = None
+            self.segments = [segment for segment in self.segments if segment not in damaged]
+            self._index()
+
+    def _fault(self, segment: Segment, names: Iterable[str] | None) -> str:
+        """What is wrong with a segment, if anything; one whose bits are not those that were written is deleted."""
+        try:
+            if segment.is_sound(segment.layout if names is None else names):
+                return ""
+        except OSError as error:  # cleared meanwhile, or the disk does not give it now
+            return f"{segment.path.name} cannot be read ({error.strerror or error})"
+        with contextlib.suppress(OSError):  # a store that may only be read
+            segment.path.unlink(missing_ok=True)
+        return f"{segment.path.name} was damaged on the disk"
 
     def _names(self) -> list[str]:
         """Segments' file names in the order of their making; sweeps temporaries that crashed writers left."""

@@ -5,6 +5,9 @@ one *segment* to a group: a safetensors file that holds keys and arrays and neve
 temporary name, synced and renamed, so a reader sees all of it or nothing, whenever the writer dies. Names of segments
 are unique, so any number of processes may write at once without a lock; a key that two of them wrote is kept twice and
 read once. Nothing is ever overwritten, so nothing can be lost but by `clear`.
+
+Whoever asks for keys gets them from segments that have their digests: arrays are read through once by each process
+before they are answered from. What was damaged on the disk counts as never written, and is computed again.
 """
 
 from __future__ import annotations
@@ -53,12 +56,12 @@ class Store:
 
     def has(self, group: str, keys: np.ndarray) -> np.ndarray:
         """bool [N]: which of `keys` [N, 16] the group holds."""
-        return self._group(group).find(_words(keys)) >= 0
+        return self._group(group).sound(_words(keys)) >= 0
 
     def missing(self, group: str, keys: np.ndarray) -> np.ndarray:
         """Positions [M] of those `keys` [N, 16] that the group lacks, ascending; of equal keys the first only."""
         words = _words(keys)
-        lacking = np.flatnonzero(self._group(group).find(words) < 0)
+        lacking = np.flatnonzero(self._group(group).sound(words) < 0)
         _, first = np.unique(words[lacking], axis=0, return_index=True)
         return lacking[np.sort(first)]
 
@@ -85,17 +88,23 @@ class Store:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
 
-    def view(self, group: str, keys: np.ndarray) -> View:
-        """What the group holds for each of `keys` [N, 16], equal keys allowed. Raises `BadData` when it lacks some."""
+    def view(self, group: str, keys: np.ndarray, names: Sequence[str] | None = None) -> View:
+        """What the group holds for each of `keys` [N, 16], equal keys allowed: all arrays, or `names`.
+
+        Raises `BadData` when it lacks some, `UnknownName` for an array that it has not.
+        """
         held = self._group(group)
-        places = held.find(_words(keys))
+        wanted = held.layout if names is None or not held.layout else names
+        layout = {name: _known(held.layout, name) for name in wanted}
+        places = held.sound(_words(keys), layout)
         if (places < 0).any():
             raise BadData(
-                f"The store {self.root} lacks {int((places < 0).sum())} of {len(places)} cells of group {group}. They "
-                "were cleared or never written; run what made them again."
+                f"The store {self.root} lacks {int((places < 0).sum())} of {len(places)} cells of group {group}: it "
+                "was cleared, was damaged on the disk, or is not the store that they were written to. The same command "
+                "again (with --resume) computes them anew."
             )
         try:
-            return View(held.segments, held.owner[places], held.offset[places], held.layout)
+            return View(held.segments, held.owner[places], held.offset[places], layout)
         except FileNotFoundError as error:
             raise BadData(f"Group {group} of the store {self.root} was cleared just now; run again.") from error
 
@@ -122,7 +131,7 @@ class Store:
 
     def meta(self, group: str) -> dict[str, Any]:
         """What `describe` was told, with the time; empty when nothing was."""
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, ValueError):  # ValueError: damaged; it is for the reader only
             return read_json(self._folder(group) / _ABOUT)
         return {}
 
@@ -254,9 +263,7 @@ class View:
 
     def shape(self, name: str) -> tuple[int, ...]:
         """The shape of one row of `name`. Raises `UnknownName`."""
-        if name not in self._layout:
-            raise UnknownName(f"No array {name!r} is stored here.{suggest(name, self._layout)}")
-        return self._layout[name][1]
+        return _known(self._layout, name)[1]
 
     def read(self, rows: np.ndarray, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         """Copies of the rows at positions `rows` [n], in that order; of all arrays or of `names`."""
@@ -281,6 +288,12 @@ class View:
     def load(self) -> dict[str, np.ndarray]:
         """All rows, in memory."""
         return self.read(np.arange(len(self)))
+
+
+def _known(layout: Layout, name: str) -> tuple[np.dtype, tuple[int, ...]]:
+    if name not in layout:
+        raise UnknownName(f"No array {name!r} is stored here.{suggest(name, layout)}")
+    return layout[name]
 
 
 def _words(keys: np.ndarray) -> np.ndarray:
