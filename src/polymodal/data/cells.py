@@ -13,7 +13,7 @@ from polymodal.core.numbers import as_number
 from polymodal.data.kinds import KINDS
 from polymodal.data.links import link_cells
 from polymodal.data.media.array import map_array, read_array
-from polymodal.data.paths import is_foreign, is_link, resolve
+from polymodal.data.paths import fault_of, is_foreign, is_link, resolve
 from polymodal.data.schema import Field
 from polymodal.data.tables.table import Lazy, Table
 from polymodal.data.values import as_array
@@ -97,6 +97,8 @@ def _media(value: Any, base: Path) -> Any:
     if is_link(text):
         raise BadCell("is a web address; download the file and give its path")
     path = resolve(base, text)
+    if fault := fault_of(path):
+        raise BadCell(fault)
     if is_foreign(text) and not path.exists():
         raise BadCell(f"names a Windows drive ({text[:2]}), which this machine does not have; make the path relative")
     return path
@@ -116,7 +118,7 @@ def _text_file(value: Any, base: Path) -> str:
         return (path if isinstance(path, bytes) else path.read_bytes()).decode("utf-8-sig")
     except FileNotFoundError as error:
         raise BadCell(f"the file {path.name!r} does not exist") from error
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise BadCell(f"cannot be read as text: {error}") from error
 
 

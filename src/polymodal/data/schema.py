@@ -15,12 +15,12 @@ from polymodal.data.kinds import KINDS, Kind
 from polymodal.data.leaks import leak
 from polymodal.data.overrides import Overrides, read_overrides, read_targets
 from polymodal.data.split import SPLIT_NAMES
+from polymodal.data.unused import SAID, UNLISTED, dropped
 from polymodal.data.tables.table import Table
 from polymodal.targets.base import NUMBER, asked
 
 __all__ = ["Field", "Schema"]
 
-SAID, UNLISTED = "the schema says ignore", "not among the fields of the schema"  # why a column is not used
 DATA_OPTIONS = ("array", "row", "key", "files", "many", "decimal")
 
 
@@ -59,7 +59,8 @@ class Schema:
     `fields` are the streams by name; `targets` map a column to its kind of target; `group`, `id` and
     `split` name columns; `ignored` maps every other column to the reason why it is not used; `notes` give the reasons
     for targets, group, id and split; `warnings` are what the user should look at. `keys` are those of the ignored that
-    evidently name the rows or what they belong to, as an order number does: answers keep them.
+    evidently name the rows or what they belong to, as an order number does: answers keep them. `told` maps each column
+    that was judged by its cells to its kind and why.
     """
 
     fields: Mapping[str, Field]
@@ -71,6 +72,7 @@ class Schema:
     notes: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
+    told: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     @classmethod
     def infer(cls, table: Table, target: Any = None, overrides: str | Path | Mapping[str, Any] | None = None) -> Schema:
@@ -88,14 +90,14 @@ class Schema:
         taken = {column for column in roles.values() if column} | set(targets)
         ignored = dict.fromkeys(said.ignore, SAID)
         warnings: list[str] = []
-        keys: list[str] = []
+        told: dict[str, tuple[str, str]] = {}
         rest = [c for c in table.columns if c not in taken and c not in ignored]
         if said.fields:
             fields = _described(table, said, taken, targets, ignored)
             read = {column for one in fields.values() for column in one.columns}
             ignored |= {c: UNLISTED for c in rest if c not in read}
         else:
-            fields = _inferred(table, rest, said, ignored, warnings, keys)
+            fields = _inferred(table, rest, said, ignored, warnings, told)
         if (linked := [one.name for one in fields.values() if one.about.reads_neighbours]) and roles["id"] is None:
             raise BadData(
                 f"Field {linked[0]!r} links rows by their ids; name the column that holds them: `id: COLUMN`."
@@ -103,11 +105,12 @@ class Schema:
         if not fields:
             reasons = "; ".join(f"{column}: {reason}" for column, reason in ignored.items())
             raise BadData(f"No column of {table.name} can be used as a stream. {reasons}")
+        warnings += dropped(table, ignored, told)
         warnings += _leaks(table, fields, targets)
-        untold = [c for c in ignored if ignored[c] in (SAID, UNLISTED)]
-        keys += [column for column in untold if tell(table, column).kind == "id"]
-        lists = tuple(warnings), tuple(dict.fromkeys(keys))
-        return cls(fields, targets, roles["group"], roles["id"], roles["split"], ignored, notes, *lists)
+        kinds = {c: tell(table, c).kind if why in (SAID, UNLISTED) or c not in told else told[c][0]
+                 for c, why in ignored.items()}  # fmt: skip
+        lists = tuple(warnings), tuple(column for column, kind in kinds.items() if kind == "id")
+        return cls(fields, targets, roles["group"], roles["id"], roles["split"], ignored, notes, *lists, told)
 
     @classmethod
     def from_yaml(cls, path: str | Path, table: Table, target: Any = None) -> Schema:
@@ -152,7 +155,8 @@ class Schema:
         }
         own = {name: value for name, value in values.items() if name != "kinds"}
         lists = {name: tuple(values.get(name, ())) for name in ("warnings", "keys")}
-        return cls(**{**own, "fields": fields, **lists})
+        told = {column: tuple(guess) for column, guess in values.get("told", {}).items()}
+        return cls(**{**own, "fields": fields, **lists, "told": told})
 
 
 def _targets(table: Table, named: Mapping[str, Spec | None]) -> tuple[dict[str, Spec], dict[str, str]]:
@@ -204,7 +208,12 @@ def _described(
 
 
 def _inferred(
-    table: Table, columns: list[str], said: Overrides, ignored: dict[str, str], warnings: list[str], keys: list[str]
+    table: Table,
+    columns: list[str],
+    said: Overrides,
+    ignored: dict[str, str],
+    warnings: list[str],
+    judged: dict[str, tuple[str, str]],
 ) -> dict[str, Field]:
     """One field a media or text column, and one for all numbers, categories and dates together."""
     fields: dict[str, Field] = {}
@@ -212,6 +221,7 @@ def _inferred(
     for column in columns:
         fixed = said.kinds.get(column)
         guess = Guess(fixed, "as the schema says", binding=True) if fixed else tell(table, column)
+        judged[column] = (guess.kind, guess.why)
         warnings += [guess.warning] if guess.warning else []
         about = KINDS[guess.kind]
         if about.within:
@@ -220,7 +230,6 @@ def _inferred(
             fields[column] = Field(column, guess.kind, (column,), dict(guess.options), guess.why)
         else:
             said_so = SAID if fixed else guess.why
-            keys += [column] if guess.kind == "id" else []
             ignored[column] = f"{guess.kind} is known but not built yet; {guess.why}" if about.later else said_so
     for kind, columns_of in gathered.items():
         name = kind if kind not in fields else f"{kind}_columns"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -285,14 +286,14 @@ def _files(row: Row) -> list[Path]:
 
 def _unopenable(row: Row) -> bool:
     """Whether a file of the row is absent, no file, or empty."""
-    return any(not path.is_file() or not path.stat().st_size for path in _files(row))
+    return any(not os.path.isfile(path) or not os.path.getsize(path) for path in _files(row))
 
 
 def _opened(rows: Sequence[Row]) -> int:
     """How many of these rows to open: `LEAST`, and as many more as hold `BYTES` together."""
     total = 0
     for number, row in enumerate(rows):
-        total += sum(path.stat().st_size for path in _files(row) if path.is_file())
+        total += sum(os.path.getsize(path) for path in _files(row) if os.path.isfile(path))
         if total > BYTES:
             return max(LEAST, number)
     return max(LEAST, len(rows))

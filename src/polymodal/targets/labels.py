@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import math
 from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
 from polymodal.core.numbers import as_number
+
+SEPARATORS = (",", ";", "|", "/", " ")  # what may part the labels of a cell, the likeliest first
 
 
 def label_of(value: Any) -> str:
@@ -17,10 +21,20 @@ def label_of(value: Any) -> str:
     return str(value).strip()
 
 
-def labels_of(value: Any) -> list[str]:
-    """The labels of a multilabel cell: the items of a list, or a string's parts between `|`."""
-    parts = value.split("|") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
-    return [label for label in (label_of(part) for part in parts) if label]
+def labels_of(value: Any, separator: str = "|") -> list[str]:
+    """The labels of a multilabel cell: the items of a list, written as JSON or Python writes it or not, or a string's
+    parts between `separator`."""
+    parts = [value]
+    if isinstance(value, str):
+        inside = value.strip()
+        listed = inside[:1] == "[" and inside[-1:] == "]"
+        parts = [part.strip().strip("\"'") for part in inside[1:-1].split(",")] if listed else value.split(separator)
+        if listed:
+            with contextlib.suppress(ValueError):
+                parts = json.loads(inside)
+    elif isinstance(value, list | tuple):
+        parts = list(value)
+    return [label for label in (label_of(part) for part in parts if part is not None) if label]
 
 
 def sorted_labels(labels: Iterable[str]) -> list[str]:

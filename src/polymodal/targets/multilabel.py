@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -22,7 +22,7 @@ from polymodal.targets.labels import labels_of, sorted_labels
 
 @dataclass(frozen=True)
 class MultilabelTarget(ScoredTarget):
-    """Any number of labels at once, from list cells or `a|b` strings.
+    """Any number of labels at once, from list cells or strings of labels parted by `separator`, as `a|b`.
 
     `classes` are the labels, sorted, `frequencies` the share of training rows that have each. Encoded as float32 [N, C]
     of 0 and 1, a row of NaN where missing; labels not seen in training are left out. Scores are log-odds [B, C].
@@ -30,6 +30,7 @@ class MultilabelTarget(ScoredTarget):
 
     classes: tuple[str, ...] = ()
     frequencies: tuple[float, ...] = ()
+    separator: str = field(default="|", kw_only=True)
 
     scores: ClassVar[str] = MULTILABEL
     head: ClassVar[str] = "multilabel"
@@ -37,7 +38,7 @@ class MultilabelTarget(ScoredTarget):
     gives: ClassVar[tuple[str, ...]] = ("labels", "probabilities")
 
     def fit(self, values: Sequence[Any]) -> Self:
-        counts = Counter(label for value in values for label in dict.fromkeys(labels_of(value)))
+        counts = Counter(label for value in values for label in dict.fromkeys(labels_of(value, self.separator)))
         if not counts:
             raise BadData(f"Target {self.name!r} has no label in any training row.")
         classes = tuple(sorted_labels(counts))
@@ -50,16 +51,16 @@ class MultilabelTarget(ScoredTarget):
             if value is None:
                 hot[row] = np.nan
                 continue
-            hot[row, [place[label] for label in labels_of(value) if label in place]] = 1
+            hot[row, [place[label] for label in labels_of(value, self.separator) if label in place]] = 1
         return hot
 
     def unseen(self, values: Sequence[Any]) -> dict[str, int]:
         known = set(self.classes)
-        rows = [labels_of(value) for value in values if value is not None]
+        rows = [labels_of(value, self.separator) for value in values if value is not None]
         return dict(Counter(label for row in rows for label in row if label not in known))
 
     def survey(self, values: Sequence[Any]) -> tuple[dict[str, Any], dict[int, str]]:
-        counts = Counter(label for value in values if value is not None for label in labels_of(value))
+        counts = Counter(label for value in values if value is not None for label in labels_of(value, self.separator))
         return {"classes": dict(counts)}, {}
 
     def known(self, encoded: Any) -> Any:
