@@ -30,6 +30,7 @@ from polymodal.data.split import PARTS
 from polymodal.data.storage.dataset import Dataset, process_table
 from polymodal.data.storage.store import Store, default_store
 from polymodal.data.tables.source import Problem
+from polymodal.data.tables.table import problem_lines
 from polymodal.encoders.base import Encoder
 from polymodal.evaluation.retrieval import retrieval_ranks
 from polymodal.inference.space import Space
@@ -143,8 +144,8 @@ class _Session:
             for problem in datasets[name].bad:
                 place = int(problem.row)
                 self.problems.append(Problem(plan.table.ids[some.row[place]], some.column[place], problem.reason))
-        for problem in self.problems[:5]:
-            self.progress.say(f"set aside: {problem}")
+        for line in problem_lines(self.problems):
+            self.progress.say(line)
         aside = f"{len(self.problems)} cells set aside" + (", listed in set_aside.jsonl" if self.problems else "")
         self._timed("processing cells", stage.end(f"{sum(map(len, streams.values()))} items, {aside}"))
         return {name: (some, datasets[name]) for name, some in streams.items()}

@@ -66,6 +66,16 @@ class Inputs:
             if column not in table.data
         ]
 
+    def parts(self, schema: Schema) -> list[str] | None:
+        """The part of each joined row, where the data have a split of their own."""
+        if len(self.tables) > 1:
+            return [name for name, part in self.tables.items() for _ in range(len(part))]
+        table = self.tables["train"]
+        if schema.split is None:
+            return None
+        parts = split_of_column(table.column(schema.split), ids=table.ids)
+        return [part for _, part in sorted((row, part) for part, rows in parts.items() for row in rows.tolist())]
+
     def split(
         self,
         table: Table,

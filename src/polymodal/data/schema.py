@@ -12,12 +12,12 @@ from polymodal.core.numbers import Notation
 from polymodal.core.registry import Spec, label
 from polymodal.data.infer import Guess, tell, tell_target
 from polymodal.data.kinds import KINDS, Kind
-from polymodal.data.leaks import leak
+from polymodal.data.leaks import leak, leak_by_name
 from polymodal.data.overrides import Overrides, read_overrides, read_targets
 from polymodal.data.split import SPLIT_NAMES
-from polymodal.data.unused import SAID, UNLISTED, dropped
 from polymodal.data.tables.table import Table
-from polymodal.targets.base import NUMBER, asked
+from polymodal.data.unused import SAID, UNLISTED, dropped
+from polymodal.targets.base import CLASSES, NUMBER, asked
 
 __all__ = ["Field", "Schema"]
 
@@ -241,12 +241,14 @@ def _inferred(
 
 def _leaks(table: Table, fields: Mapping[str, Field], targets: Mapping[str, Spec]) -> list[str]:
     warnings = []
-    for one in fields.values():
-        if not one.about.is_record:
-            continue
-        for column in one.columns:
-            for target, kind in targets.items():
-                numbers = asked(target, kind).scores == NUMBER
-                warning = leak(column, table.column(column), target, table.column(target), numbers=numbers)
+    for target, kind in targets.items():
+        scores, answers = asked(target, kind).scores, table.column(target)
+        for one in fields.values():
+            for column in one.columns if one.about.is_record or one.about.words else ():
+                warning, values = None, table.column(column)
+                if one.about.is_record:
+                    warning = leak(column, values, target, answers, numbers=scores == NUMBER)
+                if warning is None and scores == CLASSES:
+                    warning = leak_by_name(column, values, target, answers)
                 warnings += [warning] if warning else []
     return warnings

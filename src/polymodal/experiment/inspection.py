@@ -21,5 +21,4 @@ def inspect(data: Any, target: Any = None, *, valid: Any = None, test: Any = Non
         name: PROCESSORS.build({"name": f.about.processor, **f.processor_options}).read
         for name, f in resolved.fields.items()
     }
-    split = [name for name, part in given.tables.items() for _ in range(len(part))] if len(given.tables) > 1 else None
-    return inspect_table(table, resolved, readers=readers, split=split)
+    return inspect_table(table, resolved, readers=readers, split=given.parts(resolved))

@@ -16,6 +16,7 @@ from polymodal.core.errors import BadArgument, MissingExtra, PolymodalError
 from polymodal.core.errors import suggest as nearest
 from polymodal.data.media.cell import MEDIA_KINDS, Media
 from polymodal.data.tables.source import Table, read_table
+from polymodal.data.tables.table import noted
 from polymodal.ops.base import Op
 from polymodal.ops.rows import Row, Rows
 from polymodal.preparation.candidates import Candidate, candidates
@@ -134,6 +135,7 @@ def _header(table: Table, kinds: Mapping[str, str], look: _Look) -> list[str]:
         "Columns: " + ", ".join(f"{name} ({kind})" for name, kind in kinds.items()) + ". Is one of another kind? Say "
         "so in a schema: `fields: {name: kind}`, given by --schema.",
     ]
+    notes += noted(table)
     for column in table.columns:
         missing = sum(value is None for value in table.column(column))
         if missing:

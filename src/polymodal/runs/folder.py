@@ -85,6 +85,11 @@ def set_aside(folder: Path, problems: Iterable[Problem]) -> None:
         temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
+def aside_in(folder: Path) -> list[dict[str, str]]:
+    """What `set_aside` wrote."""
+    return [json.loads(line) for line in (folder / "set_aside.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
 def _in_use(folder: Path) -> bool:
     """Whether a folder without a stamp holds anything but what a run killed while it wrote its stamp leaves."""
     if not folder.exists():

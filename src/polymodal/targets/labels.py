@@ -11,7 +11,7 @@ from typing import Any
 
 from polymodal.core.numbers import as_number
 
-SEPARATORS = (",", ";", "|", "/", " ")  # what may part the labels of a cell, the likeliest first
+SEPARATORS = (",", ";", "|", "/", "+", "&")  # what may part the labels of a cell, the likeliest first
 
 
 def label_of(value: Any) -> str:

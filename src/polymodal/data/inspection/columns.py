@@ -34,7 +34,7 @@ class Column:
         return f"{self.name}: {told}, {f'{self.kind}, ' if self.use != STREAM else ''}{self.why}"
 
 
-def columns(table: Table, schema: Schema, bad: Mapping[str, int] | None = None) -> list[Column]:
+def columns_of(table: Table, schema: Schema, bad: Mapping[str, int] | None = None) -> list[Column]:
     """Every column of `table`, used or not, in the table's order.
 
     A kind is the one that the schema's training rows told, else what these cells tell. `bad` counts cells that cannot

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.errors import BadArgument, UnknownName, suggest
-from polymodal.data.inspection.columns import columns
+from polymodal.data.inspection.columns import columns_of
 from polymodal.data.inspection.examine import Examined, Reader, examine, misfits
 from polymodal.data.inspection.findings import Doubled, Inspection, Leak
-from polymodal.data.inspection.proposals import of_media, proposals
+from polymodal.data.inspection.proposals import proposals
 from polymodal.data.links import link_findings
 from polymodal.data.media import clusters, hamming, minhash
 from polymodal.data.media.prints import LIKENESS, LONGEST, RADIUS, comparable, perceptual_hash, plain, same, sets
@@ -65,8 +65,8 @@ def inspect_table(
     inspector.straddling()
     inspector.targets()
     found = inspector.found
-    found.columns = columns(table, schema, Counter(problem.column for problem in (*found.broken, *found.misfits)))
-    found.proposals = [*proposals(table, schema, split), *of_media(table, schema)]
+    found.columns = columns_of(table, schema, Counter(problem.column for problem in (*found.broken, *found.misfits)))
+    found.proposals = proposals(table, schema, split)
     return found
 
 
@@ -179,8 +179,8 @@ class _Inspector:
                 rows_of.setdefault((start, text[LONGEST:]), []).append(row)
         if long and near:
             self.found.warnings.append(
-                f"{name}: {long:,} texts have more than {LONGEST:,} letters; whether they are nearly the same as others "
-                "is told by their beginnings."
+                f"{name}: {long:,} texts have more than {LONGEST:,} letters; whether they nearly equal others is told "
+                "by their beginnings."
             )
         rows_of = {text: rows for text, rows in rows_of.items() if len(rows) <= COMMON}
         alike = [("same", rows) for rows in rows_of.values() if len(rows) > 1]
@@ -191,8 +191,8 @@ class _Inspector:
         crowd = clusters.crowded(cluster := minhash.near_duplicates(signatures, LIKENESS))
         if crowd > FORMULAIC * len(texts):
             self.found.warnings.append(
-                f"{name}: {crowd:,} of {len(texts):,} longer texts nearly equal another, as filled-in forms do. Nearness "
-                "does not tell copies here, so they are not compared further and only equal texts are reported."
+                f"{name}: {crowd:,} of {len(texts):,} longer texts nearly equal another, as filled-in forms do. "
+                "Nearness does not tell copies here: they are not compared further, and only equal texts are reported."
             )
             return alike
         near_sets = sets(minhash.keepers(signatures, LIKENESS, cluster))

@@ -15,7 +15,8 @@ import yaml
 from polymodal.core.errors import BadCell, PolymodalError
 from polymodal.core.numbers import Notation
 from polymodal.data.cells import cells
-from polymodal.data.inspection.columns import STREAM, UNUSED, Column, columns
+from polymodal.data.inspection.columns import STREAM, UNUSED, Column, columns_of
+from polymodal.data.kinds import KINDS
 from polymodal.data.media.array import map_array
 from polymodal.data.media.picture import open_picture
 from polymodal.data.schema import Field, Schema
@@ -59,28 +60,34 @@ class Proposal:
 
 
 def proposals(table: Table, schema: Schema, part_of: Sequence[str] | None = None) -> list[Proposal]:
-    """What the cells, and the files beside the table, speak for. No media are opened.
+    """What the cells, the pictures and the files beside the table speak for. Opens a few pictures of each column.
 
     `part_of` names each row's part of the split, where the data have one of their own.
     """
-    every = columns(table, schema)
+    every = columns_of(table, schema)
+    return [*weighty(table, schema, part_of), *_masks(table, schema), *_scales(table, every), *_keys(every)]
+
+
+def weighty(table: Table, schema: Schema, part_of: Sequence[str] | None = None) -> list[Proposal]:
+    """Those that change a figure: lists, groups, streams beside the table, scores. No picture is opened."""
+    every = columns_of(table, schema)
     found = [*_lists(table, schema), *_groups(table, schema, every, part_of), *_beside(table, schema)]
-    return [*found, *_scores(table, schema, every), *_scales(table, schema, every), *_keys(every)]
+    return [*found, *_scores(table, schema, every)]
 
 
-def of_media(table: Table, schema: Schema) -> list[Proposal]:
-    """A second column of pictures that are masks. Opens a few pictures of each column."""
+def _masks(table: Table, schema: Schema) -> list[Proposal]:
+    """A second column of pictures that are masks."""
     pictures = [one for one in schema.fields.values() if one.about.copies == "picture" and len(one.columns) == 1]
     looked = {one.name: _shades(table, one) for one in pictures} if len(pictures) > 1 else {}
-    masks = {name for name, seen in looked.items() if seen and 5 * sum(few for few, _ in seen.values()) >= 4 * len(seen)}
+    masks = {n for n, seen in looked.items() if seen and 5 * sum(few for few, _ in seen.values()) >= 4 * len(seen)}
     found = []
     for name in masks if len(masks) < len(looked) else ():
         for other, seen in looked.items():
             both = looked[name].keys() & seen.keys()
             if other not in masks and both and 2 * sum(looked[name][i][1] == seen[i][1] for i in both) > len(both):
                 why = (
-                    f"{name} looks like a mask of {other}: pictures of the same size with few shades. Somebody drew it, "
-                    "so leave it out unless it is there for new rows."
+                    f"{name} looks like a mask of {other}: pictures of the same size with few shades. Somebody drew "
+                    "it, so leave it out unless it is there for new rows."
                 )
                 found.append(Proposal(name, why, f"ignore: [{name}]"))
                 break
@@ -119,23 +126,22 @@ def _lists(table: Table, schema: Schema) -> Iterator[Proposal]:
             listed = [value for value in present if len(labels_of(value, separator)) > 1 or value.strip()[:1] == "["]
             parts = Counter(label for value in present for label in set(labels_of(value, separator)))
             if 10 * len(listed) >= len(present) and 1 < len(parts) < len(whole) and min(parts.values()) > 1:
-                how = "multilabel" if listed[0].strip()[:1] == "[" else f"{{kind: multilabel, separator: '{separator}'}}"
+                json = listed[0].strip()[:1] == "["
+                how = "multilabel" if json else f"{{kind: multilabel, separator: '{separator}'}}"
                 why = (
-                    f"{name}: cells like {listed[0][:40]!r} look like lists of {len(parts)} labels; as classes they are "
-                    f"{len(whole)}, each list one of its own."
+                    f"{name}: cells like {listed[0][:40]!r} look like lists of {len(parts)} labels; as classes they "
+                    f"are {len(whole)}, each list one of its own."
                 )
                 yield Proposal(name, why, f"target: {{{_word(name)}: {how}}}")
                 break
 
 
-def _groups(
-    table: Table, schema: Schema, every: Sequence[Column], part_of: Sequence[str] | None
-) -> Iterator[Proposal]:
+def _groups(table: Table, schema: Schema, every: Sequence[Column], part_of: Sequence[str] | None) -> Iterator[Proposal]:
     """Columns that say whose a row is: none of the test rows' values is in training, or they are called so."""
     if schema.group is not None:
         return
     for column in every:
-        if column.use not in (STREAM, UNUSED) or column.kind not in ("category", "id", "text", "number"):
+        if column.use not in (STREAM, UNUSED) or _is_content(column.kind):
             continue
         values = [None if value is None else label_of(value) for value in table.column(column.name)]
         count = Counter(value for value in values if value is not None)
@@ -159,6 +165,10 @@ def _groups(
                 "rows will, they must not straddle the split."
             )
             yield Proposal(column.name, why, f"group: {_word(column.name)}")
+
+
+def _is_content(kind: str) -> bool:
+    return KINDS[kind].media or not KINDS[kind].cell
 
 
 def _beside(table: Table, schema: Schema) -> Iterator[Proposal]:
@@ -213,8 +223,10 @@ def _array(table: Table, path: Path, row: str | None) -> dict[str, Any] | None:
         return None
     numbers = table.rows if row is None else Notation.of(table.column(row)).numbers(
         [value for value in table.column(row) if value is not None])  # fmt: skip
-    fits = len(numbers) and numbers.max() < len(array) if array.ndim > 1 else False
-    if not fits or array.dtype.kind not in "biuf" or array.ndim > 3 or (row is None and numbers.max() + 1 != len(array)):
+    if array.ndim not in (2, 3) or array.dtype.kind not in "biuf" or not len(numbers):
+        return None
+    rows = int(numbers.max()) + 1
+    if rows > len(array) or (row is None and rows < len(array)):
         return None
     return {"kind": "vector" if array.ndim == 2 else "series"} | ({"key": key} if key else {})
 
@@ -267,8 +279,8 @@ def _scores(table: Table, schema: Schema, every: Sequence[Column]) -> Iterator[P
                 how = "rank correlation" if of_numbers else "AUC"
                 said = f"it ranks {target} with an {how} of {rank:.2f}" if rank == rank else "its name says so"
                 why = (
-                    f"{column.name} may be a score that another model or rule made ({said}). If it is not known for new "
-                    "rows, or is what is to be beaten, leave it out."
+                    f"{column.name} may be a score that another model or rule made ({said}). If it is not known for "
+                    "new rows, or is what is to be beaten, leave it out."
                 )
                 yield Proposal(column.name, why, f"ignore: [{_word(column.name)}]")
         return  # one target is enough to point at them
@@ -296,7 +308,7 @@ def _ranks(x: np.ndarray, answers: Sequence[Any], of_numbers: bool) -> float:
     return best
 
 
-def _scales(table: Table, schema: Schema, every: Sequence[Column]) -> Iterator[Proposal]:
+def _scales(table: Table, every: Sequence[Column]) -> Iterator[Proposal]:
     """Whole numbers of a short scale, which may be an order or names; and years."""
     for column in every:
         if column.use not in (STREAM, "target") or column.kind not in ("number", "classes"):
@@ -306,7 +318,7 @@ def _scales(table: Table, schema: Schema, every: Sequence[Column]) -> Iterator[P
             continue
         numbers = {int(n) for n in Notation.of(values).numbers(values) if np.isfinite(n)}
         low, high = min(numbers), max(numbers)
-        scale = len(numbers) >= 4 and (low in (0, 1) and high in (4, 5, 7, 10)) and 4 * len(numbers) >= 3 * (high - low + 1)
+        scale = low in (0, 1) and high in (4, 5, 7, 10) and len(numbers) >= max(4, 0.75 * (high - low + 1))
         name, span = _word(column.name), f"{column.name}: whole numbers from {low} to {high}"
         if column.use == "target" and column.kind == "classes" and len(numbers) >= 5 and (scale or high - low < 15):
             why = f"{span} are taken for {len(numbers)} classes without an order. For answers that have one:"
@@ -317,7 +329,7 @@ def _scales(table: Table, schema: Schema, every: Sequence[Column]) -> Iterator[P
         elif column.use == STREAM and scale:
             why = f"{span}, as of a scale, are taken for a number. If each is a name of its own:"
             yield Proposal(column.name, why, f"kinds: {{{name}: category}}")
-        elif column.use == STREAM and 1800 <= low and high <= 2100 and 3 <= len(numbers) <= 300:
+        elif column.use == STREAM and low >= 1800 and high <= 2100 and 3 <= len(numbers) <= 300:
             why = f"{span}, as of years, are taken for a number. If each is a name of its own:"
             yield Proposal(column.name, why, f"kinds: {{{name}: category}}")
 
