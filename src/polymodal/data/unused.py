@@ -32,7 +32,7 @@ def dropped(table: Table, ignored: Mapping[str, str], told: Mapping[str, tuple[s
             listed += [f"{column} ({guess.kind})"] if KINDS[guess.kind].trained else []
         elif column in told:
             what = _looks_like(table, column, told[column][0])
-            warnings += [f"{column} is not used although it looks like {what}: {reason}."] if what else []
+            warnings += [f"{column} is not used although its cells look like {what}: {reason}."] if what else []
     for column, (kind, _) in told.items():
         if column not in ignored and KINDS[kind].words and (names := _names_of_files(table, column)):
             warnings.append(f"{column} is read as {kind}, but its cells look like {names}, whose content is not read.")

@@ -25,6 +25,7 @@ from polymodal.data.tables.table import Table
 from polymodal.targets.base import CLASSES, NUMBER, asked
 from polymodal.targets.labels import SEPARATORS, label_of, labels_of
 
+SHARED = 0.2  # of the rows, that share a value with another, below which a column groups nothing
 TESTED = 5  # test rows whose group has other rows, below which an unseen group is no surprise
 RANKS = 0.85  # area under the ROC curve, or rank correlation, above which a share ranks the target well
 ROWS = 20_000  # rows that are ranked
@@ -65,7 +66,10 @@ def proposals(table: Table, schema: Schema, part_of: Sequence[str] | None = None
     `part_of` names each row's part of the split, where the data have one of their own.
     """
     every = columns_of(table, schema)
-    return [*weighty(table, schema, part_of), *_masks(table, schema), *_scales(table, every), *_keys(every)]
+    found = weighty(table, schema, part_of)
+    numbered = any("array: " in one.schema for one in found)
+    keys = _keys([column for column in every if not (numbered and _ROW.search(column.name))])
+    return [*found, *_masks(table, schema), *_scales(table, every), *keys]
 
 
 def weighty(table: Table, schema: Schema, part_of: Sequence[str] | None = None) -> list[Proposal]:
@@ -75,44 +79,41 @@ def weighty(table: Table, schema: Schema, part_of: Sequence[str] | None = None) 
     return [*found, *_scores(table, schema, every)]
 
 
-def _masks(table: Table, schema: Schema) -> list[Proposal]:
-    """A second column of pictures that are masks."""
+def _masks(table: Table, schema: Schema) -> Iterator[Proposal]:
+    """Columns of pictures that are masks of another column's."""
     pictures = [one for one in schema.fields.values() if one.about.copies == "picture" and len(one.columns) == 1]
-    looked = {one.name: _shades(table, one) for one in pictures} if len(pictures) > 1 else {}
-    masks = {n for n, seen in looked.items() if seen and 5 * sum(few for few, _ in seen.values()) >= 4 * len(seen)}
-    found = []
-    for name in masks if len(masks) < len(looked) else ():
-        for other, seen in looked.items():
-            both = looked[name].keys() & seen.keys()
-            if other not in masks and both and 2 * sum(looked[name][i][1] == seen[i][1] for i in both) > len(both):
-                why = (
-                    f"{name} looks like a mask of {other}: pictures of the same size with few shades. Somebody drew "
-                    "it, so leave it out unless it is there for new rows."
-                )
-                found.append(Proposal(name, why, f"ignore: [{name}]"))
-                break
-    return found
+    pairs = [(mask, other) for mask in pictures for other in pictures if mask is not other]
+    told: set[str] = set()
+    for mask, other in pairs:
+        if mask.name in told or other.name in told:
+            continue
+        given = zip(*(table.column(one.columns[0]) for one in (mask, other)))
+        both = [row for row, values in enumerate(given) if None not in values]
+        drawn, plain, same, seen = 0, 0, 0, 0
+        for row in both[:: max(1, len(both) // PICTURES)][:PICTURES]:
+            try:
+                (few, size), (other_few, other_size) = (_shades(cells(table, one)[row]) for one in (mask, other))
+            except BadCell:
+                continue  # the inspection names it
+            seen += 1
+            drawn, plain, same = drawn + few, plain + (not other_few), same + (size == other_size)
+        if seen and min(drawn, plain) >= 0.8 * seen and 2 * same > seen:
+            told.add(mask.name)
+            why = (
+                f"{mask.name} looks like a mask of {other.name}: pictures of the same size with few shades. Somebody "
+                "drew it, so leave it out unless it is there for new rows."
+            )
+            yield Proposal(mask.name, why, f"ignore: [{_word(mask.columns[0])}]")
 
 
-def _shades(table: Table, one: Field) -> dict[int, tuple[bool, tuple[int, int]]]:
-    """Of a few rows whether so few colours cover the picture as cover a mask, and its size."""
-    seen: dict[int, tuple[bool, tuple[int, int]]] = {}
-    source, given = cells(table, one), table.column(one.columns[0])
-    present = [row for row, value in enumerate(given) if value is not None]
-    for row in present[:: max(1, len(present) // PICTURES)][:PICTURES]:
-        try:
-            image = open_picture(source[row]) if isinstance(source[row], Path | bytes) else None
-        except BadCell:
-            continue  # the inspection names it
-        pixels = np.asarray(source[row]) if image is None else np.asarray(image.convert("RGB"))
-        size = (pixels.shape[1], pixels.shape[0])
-        pixels = pixels[:: max(1, size[1] // SIDE), :: max(1, size[0] // SIDE)]
-        packed = (pixels.reshape(len(pixels) * pixels.shape[1], -1).astype(np.int64) // 8) @ (
-            32 ** np.arange(pixels.shape[2] if pixels.ndim == 3 else 1)
-        )
-        counts = np.sort(np.unique(packed, return_counts=True)[1])[::-1]
-        seen[row] = (bool(counts[:SHADES].sum() >= COVER * len(packed)), size)
-    return seen
+def _shades(cell: Any) -> tuple[bool, tuple[int, ...]]:
+    """Whether so few colours cover a picture as cover a mask, and its height and width. Raises `BadCell`."""
+    pixels = np.asarray(open_picture(cell).convert("RGB") if isinstance(cell, Path | bytes) else cell)
+    size = pixels.shape[:2]
+    pixels = pixels[:: max(1, size[0] // SIDE), :: max(1, size[1] // SIDE)]
+    flat = pixels.reshape(pixels.shape[0] * pixels.shape[1], -1).astype(np.int64) // 16
+    counts = np.sort(np.unique(flat @ 16 ** np.arange(flat.shape[1]), return_counts=True)[1])[::-1]
+    return bool(counts[:SHADES].sum() >= COVER * len(flat)), size
 
 
 def _lists(table: Table, schema: Schema) -> Iterator[Proposal]:
@@ -145,7 +146,8 @@ def _groups(table: Table, schema: Schema, every: Sequence[Column], part_of: Sequ
             continue
         values = [None if value is None else label_of(value) for value in table.column(column.name)]
         count = Counter(value for value in values if value is not None)
-        if len(count) < 3 or 2 * len(count) > len(values) or (column.kind == "number" and not _whole(values)):
+        shared = sum(n for n in count.values() if n > 1)
+        if len(count) < 3 or shared < SHARED * len(values) or (column.kind == "number" and not _whole(values)):
             continue
         named = bool(_WHO.search(column.name))
         if part_of is not None and not _YEAR.search(column.name):
@@ -159,7 +161,7 @@ def _groups(table: Table, schema: Schema, every: Sequence[Column], part_of: Sequ
                 )
                 yield Proposal(column.name, why, f"group: {_word(column.name)}")
                 continue
-        if named and (part_of is None or len(set(part_of)) == 1):
+        if named and 2 * len(count) <= len(values) and (part_of is None or len(set(part_of)) == 1):
             why = (
                 f"{column.name}: {len(count):,} values in {len(values):,} rows. Where rows of one share more than new "
                 "rows will, they must not straddle the split."
