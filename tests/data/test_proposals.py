@@ -1,4 +1,4 @@
-"""Every column is listed with its use and why; what the cells speak for is proposed with a line of schema that works."""
+"""Every column is listed with its use and why; what the cells speak for is proposed, with a line that works."""
 
 from __future__ import annotations
 
