@@ -139,7 +139,8 @@ def keys_of(rows: Sequence[Row], columns: Sequence[str]) -> np.ndarray:
             if isinstance(cell, Media):
                 content = cell.source
                 if isinstance(content, Path):  # a file that is not there equals no other
-                    content = content.read_bytes() if os.path.isfile(content) else os.fsencode(f"{row.number} {content}")
+                    there = os.path.isfile(content)
+                    content = content.read_bytes() if there else os.fsencode(f"{row.number} {content}")
             part = content if isinstance(content, bytes) else repr(content).encode("utf-8", "surrogatepass")
             digest.update(len(part).to_bytes(8, "little") + part)
         digests.append(digest.intdigest())
