@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import ast
 import json
 import math
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from typing import Any
 
 from polymodal.core.numbers import as_number
 
-SEPARATORS = (",", ";", "|", "/", "+", "&")  # what may part the labels of a cell, the likeliest first
+SEPARATORS = "|;,"  # of labels in one cell, the surest first
 
 
 def label_of(value: Any) -> str:
@@ -21,20 +21,33 @@ def label_of(value: Any) -> str:
     return str(value).strip()
 
 
+def listed(value: Any) -> list[Any] | None:
+    """The items of a cell that is a list, or text that is one: `["a", "b"]` of JSON, `['a', 'b']` of Python."""
+    if isinstance(value, str) and value.strip()[:1] == "[" and value.strip()[-1:] == "]":
+        for read in (json.loads, ast.literal_eval):
+            try:
+                items = read(value.strip())
+                break
+            except (ValueError, SyntaxError, RecursionError, MemoryError):
+                continue
+        else:
+            return None
+        return items if isinstance(items, list) else None
+    return list(value) if isinstance(value, list | tuple) else None
+
+
 def labels_of(value: Any, separator: str = "|") -> list[str]:
-    """The labels of a multilabel cell: the items of a list, written as JSON or Python writes it or not, or a string's
-    parts between `separator`."""
-    parts = [value]
-    if isinstance(value, str):
-        inside = value.strip()
-        listed = inside[:1] == "[" and inside[-1:] == "]"
-        parts = [part.strip().strip("\"'") for part in inside[1:-1].split(",")] if listed else value.split(separator)
-        if listed:
-            with contextlib.suppress(ValueError):
-                parts = json.loads(inside)
-    elif isinstance(value, list | tuple):
-        parts = list(value)
+    """The labels of a multilabel cell: the items of a list, or a string's parts between `separator`."""
+    parts = listed(value)
+    if parts is None:
+        parts = value.split(separator) if isinstance(value, str) else [value]
     return [label for label in (label_of(part) for part in parts if part is not None) if label]
+
+
+def separator_of(values: Iterable[Any]) -> str:
+    """What parts the labels of a column's cells: the first of `|`, `;` and `,` that stands in any; else `|`."""
+    texts = [value for value in values if isinstance(value, str) and listed(value) is None]
+    return next((sign for sign in SEPARATORS if any(sign in text for text in texts)), SEPARATORS[0])
 
 
 def sorted_labels(labels: Iterable[str]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -17,20 +17,21 @@ from polymodal.core.registry import Spec
 from polymodal.nn.calibrate import fit_temperature
 from polymodal.nn.precision import at_least_float32
 from polymodal.targets.base import MULTILABEL, ScoredTarget
-from polymodal.targets.labels import labels_of, sorted_labels
+from polymodal.targets.labels import labels_of, separator_of, sorted_labels
 
 
 @dataclass(frozen=True)
 class MultilabelTarget(ScoredTarget):
-    """Any number of labels at once, from list cells or strings of labels parted by `separator`, as `a|b`.
+    """Any number of labels at once, from cells that are lists, or strings such as `a|b`, `a; b`, `a, b`, `["a", "b"]`.
 
-    `classes` are the labels, sorted, `frequencies` the share of training rows that have each. Encoded as float32 [N, C]
+    `classes` are the labels, sorted, `frequencies` the share of training rows that have each, `separator` what parts
+    them in a string. Encoded as float32 [N, C]
     of 0 and 1, a row of NaN where missing; labels not seen in training are left out. Scores are log-odds [B, C].
     """
 
     classes: tuple[str, ...] = ()
     frequencies: tuple[float, ...] = ()
-    separator: str = field(default="|", kw_only=True)
+    separator: str = "|"
 
     scores: ClassVar[str] = MULTILABEL
     head: ClassVar[str] = "multilabel"
@@ -38,11 +39,13 @@ class MultilabelTarget(ScoredTarget):
     gives: ClassVar[tuple[str, ...]] = ("labels", "probabilities")
 
     def fit(self, values: Sequence[Any]) -> Self:
-        counts = Counter(label for value in values for label in dict.fromkeys(labels_of(value, self.separator)))
+        separator = separator_of(values)
+        counts = Counter(label for value in values for label in dict.fromkeys(labels_of(value, separator)))
         if not counts:
             raise BadData(f"Target {self.name!r} has no label in any training row.")
         classes = tuple(sorted_labels(counts))
-        return replace(self, classes=classes, frequencies=tuple(counts[c] / len(values) for c in classes))
+        return replace(self, classes=classes, frequencies=tuple(counts[c] / len(values) for c in classes),
+                       separator=separator)  # fmt: skip
 
     def encode(self, values: Sequence[Any]) -> np.ndarray:
         place = {label: position for position, label in enumerate(self.classes)}
@@ -60,7 +63,8 @@ class MultilabelTarget(ScoredTarget):
         return dict(Counter(label for row in rows for label in row if label not in known))
 
     def survey(self, values: Sequence[Any]) -> tuple[dict[str, Any], dict[int, str]]:
-        counts = Counter(label for value in values if value is not None for label in labels_of(value, self.separator))
+        separator = separator_of(values)
+        counts = Counter(label for value in values if value is not None for label in labels_of(value, separator))
         return {"classes": dict(counts)}, {}
 
     def known(self, encoded: Any) -> Any:

@@ -127,13 +127,11 @@ def _lists(table: Table, schema: Schema) -> Iterator[Proposal]:
             listed = [value for value in present if len(labels_of(value, separator)) > 1 or value.strip()[:1] == "["]
             parts = Counter(label for value in present for label in set(labels_of(value, separator)))
             if 10 * len(listed) >= len(present) and 1 < len(parts) < len(whole) and min(parts.values()) > 1:
-                json = listed[0].strip()[:1] == "["
-                how = "multilabel" if json else f"{{kind: multilabel, separator: '{separator}'}}"
                 why = (
                     f"{name}: cells like {listed[0][:40]!r} look like lists of {len(parts)} labels; as classes they "
                     f"are {len(whole)}, each list one of its own."
                 )
-                yield Proposal(name, why, f"target: {{{_word(name)}: {how}}}")
+                yield Proposal(name, why, f"target: {{{_word(name)}: multilabel}}")
                 break
 
 
