@@ -11,12 +11,14 @@ import pytest
 import yaml
 from PIL import Image
 
+from polymodal.core.errors import BadData
 from polymodal.data.inspection.columns import columns_of
 from polymodal.data.inspection.inspect import inspect_table
 from polymodal.data.inspection.proposals import Proposal, proposals
 from polymodal.data.schema import Schema
 from polymodal.data.tables.source import read_table
 from polymodal.data.tables.table import Table
+from polymodal.experiment.inspection import inspect
 
 ROWS = 80
 RNG = np.random.default_rng(0)
@@ -183,6 +185,7 @@ def test_a_share_that_ranks_the_target_is_pointed_at_and_one_that_does_not_is_no
         (["red, small", "red", "small, blue", "blue"], "target: {tags: multilabel}"),
         (["red;small", "red", "small;blue", "blue;red"], "target: {tags: multilabel}"),
         (['["red", "small"]', '["red"]', '["small", "blue"]', '["blue"]'], "target: {tags: multilabel}"),
+        (['["red"]', '["small"]', '["blue"]', '["red"]'], "target: {tags: multilabel}"),
         (["['red', 'small']", "['red']", "['small', 'blue']", "[]"], "target: {tags: multilabel}"),
     ],
 )
@@ -273,3 +276,14 @@ def test_real_tables_get_the_proposals_that_they_need(real_data, name, target, l
     part_of = [part for part, one in parts.items() for _ in range(len(one))]
     found = {one.column for one in proposals(both, Schema.infer(parts["train"], target), part_of)}
     assert lines <= found
+
+
+def test_a_table_without_any_stream_is_still_listed():
+    given = Table.build({"clip": [f"a{i}.mp4" for i in range(ROWS)], "unit": ["kg"] * ROWS, "label": LABELS})
+    found = inspect({name: given.column(name) for name in given.columns}, "label")
+    assert [(one.name, one.use) for one in found.columns] == [
+        ("clip", "not used"), ("unit", "not used"), ("label", "target"),
+    ]  # fmt: skip
+    assert "clip is not used although its cells look like video files" in found.text()
+    with pytest.raises(BadData, match="No column of table can be used as a stream"):
+        Schema.infer(given, "label")

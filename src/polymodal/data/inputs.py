@@ -35,9 +35,11 @@ class Inputs:
                 )
         return cls(sources, {name: read_rows(source) for name, source in sources.items()})
 
-    def schema(self, target: Any, schema: Schema | str | Path | Mapping[str, Any] | None) -> Schema:
+    def schema(
+        self, target: Any, schema: Schema | str | Path | Mapping[str, Any] | None, *, bare: bool = False
+    ) -> Schema:
         """The schema as it is, or that of a finished run (its `schema.json`), or inferred from the training rows with
-        these corrections.
+        these corrections, `bare` as in `Schema.infer`.
 
         Raises `BadArgument` for a target beside a run's schema, which has its own.
         """
@@ -45,7 +47,7 @@ class Inputs:
             return schema
         kept = _kept(schema)
         if kept is None:
-            return Schema.infer(self.tables["train"], target, schema)
+            return Schema.infer(self.tables["train"], target, schema, bare=bare)
         if target is not None:
             raise BadArgument(f"{schema} is the schema of a run and says what is asked; leave out the target.")
         kept.check(self.tables["train"], targets=True)

@@ -75,14 +75,21 @@ class Schema:
     told: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     @classmethod
-    def infer(cls, table: Table, target: Any = None, overrides: str | Path | Mapping[str, Any] | None = None) -> Schema:
+    def infer(
+        cls,
+        table: Table,
+        target: Any = None,
+        overrides: str | Path | Mapping[str, Any] | None = None,
+        *,
+        bare: bool = False,
+    ) -> Schema:
         """The schema of `table`: told from its cells, corrected by `overrides` (see `data.overrides.read_overrides`).
 
         `target` is a column, several, or a mapping from column to kind, and goes before the one in `overrides`. Tell
         it on the rows that train, so that nothing is learned from the test rows.
 
         Raises `UnknownName` for a column or target that does not exist, `BadArgument` for an unknown kind, `BadData`
-        when no stream is left.
+        when no stream is left, unless the schema may be `bare`, to be looked at.
         """
         said = Overrides() if overrides is None else read_overrides(overrides, table.columns)
         targets, notes = _targets(table, read_targets(target, table.columns) or said.targets)
@@ -102,7 +109,7 @@ class Schema:
             raise BadData(
                 f"Field {linked[0]!r} links rows by their ids; name the column that holds them: `id: COLUMN`."
             )
-        if not fields:
+        if not fields and not bare:
             reasons = "; ".join(f"{column}: {reason}" for column, reason in ignored.items())
             raise BadData(f"No column of {table.name} can be used as a stream. {reasons}")
         warnings += dropped(table, ignored, told)

@@ -104,7 +104,7 @@ class _Inspector:
         """Rows whose streams are all the same, and those of them whose targets differ. Broken cells equal nothing."""
         every = list(examined)
         broken = {problem.row for seen in every for problem in seen.broken}
-        keys: list[Any] = [tuple(parts) for parts in zip(*(seen.keys for seen in every))]
+        keys: list[Any] = [tuple(parts) for parts in zip(*(seen.keys for seen in every))] or [()] * len(self.table)
         for row, identifier in enumerate(self.table.ids):
             if identifier in broken or not any(keys[row]):
                 keys[row] = None

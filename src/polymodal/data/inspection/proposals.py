@@ -23,7 +23,7 @@ from polymodal.data.schema import Field, Schema
 from polymodal.data.tables.delimited import read_delimited
 from polymodal.data.tables.table import Table
 from polymodal.targets.base import CLASSES, NUMBER, asked
-from polymodal.targets.labels import SEPARATORS, label_of, labels_of
+from polymodal.targets.labels import SEPARATORS, label_of, labels_of, listed
 
 SHARED = 0.2  # of the rows, that share a value with another, below which a column groups nothing
 TESTED = 5  # test rows whose group has other rows, below which an unseen group is no surprise
@@ -124,11 +124,13 @@ def _lists(table: Table, schema: Schema) -> Iterator[Proposal]:
             continue
         whole = {label_of(value) for value in present}
         for separator in SEPARATORS:
-            listed = [value for value in present if len(labels_of(value, separator)) > 1 or value.strip()[:1] == "["]
+            lists = [value for value in present if listed(value) is not None]
+            several = lists or [value for value in present if len(labels_of(value, separator)) > 1]
             parts = Counter(label for value in present for label in set(labels_of(value, separator)))
-            if 10 * len(listed) >= len(present) and 1 < len(parts) < len(whole) and min(parts.values()) > 1:
+            fewer = 1 < len(parts) < len(whole) and min(parts.values()) > 1 and 10 * len(several) >= len(present)
+            if fewer or 2 * len(lists) > len(present):
                 why = (
-                    f"{name}: cells like {listed[0][:40]!r} look like lists of {len(parts)} labels; as classes they "
+                    f"{name}: cells like {several[0][:40]!r} look like lists of {len(parts)} labels; as classes they "
                     f"are {len(whole)}, each list one of its own."
                 )
                 yield Proposal(name, why, f"target: {{{_word(name)}: multilabel}}")
