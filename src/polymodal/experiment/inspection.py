@@ -12,8 +12,8 @@ from polymodal.process import PROCESSORS
 def inspect(data: Any, target: Any = None, *, valid: Any = None, test: Any = None, schema: Any = None) -> Inspection:
     """Fields, kinds, missing cells, broken files, duplicates, leaks between splits and class balance.
 
-    Arguments as in `polymodal.plan`. Every media cell is opened once. Raises as `plan` does, but not where no column can
-    be used as a stream: then it says why.
+    Arguments as in `polymodal.plan`. Every media cell is opened once. Raises as `plan` does, but not where no column
+    can be used as a stream: then it says why.
     """
     given = Inputs.read(data, valid, test)
     resolved = given.schema(target, schema, bare=True)

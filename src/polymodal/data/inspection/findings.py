@@ -91,7 +91,7 @@ class Inspection:
         )
         for title, items in sections:
             lines += ["", title, *(f"  {item}" for item in items)] if items else []
-        if len(lines) == head and not self.fields:
+        if not self.fields:
             lines += ["", "No column can be used as a stream: nothing can be learned from this table."]
         elif len(lines) == head:
             lines += ["", "Nothing missing, broken, doubled or leaking was found."]
