@@ -15,8 +15,9 @@ from planted_faults import messy
 from scipy.fft import dctn
 
 from polymodal.core.errors import BadArgument, BadCell, UnknownName
+from polymodal.data.cells import cells
 from polymodal.data.inspection.inspect import Doubled, Leak, inspect_table
-from polymodal.data.media import hamming, minhash
+from polymodal.data.media import clusters, hamming, minhash
 from polymodal.data.media.prints import (
     comparable,
     perceptual_hash,
@@ -28,6 +29,8 @@ from polymodal.data.schema import Field, Schema
 from polymodal.data.tables.source import read_table
 from polymodal.data.tables.table import Table
 from polymodal.preparation.run import prepare
+from polymodal.preparation.suggest import suggest
+from polymodal.process import PROCESSORS
 
 ROWS = 12
 
@@ -223,6 +226,95 @@ def test_filled_in_forms_are_not_called_copied():
     found = inspect_table(table, Schema.infer(table))
     assert found.duplicates == []
     assert "nearly equal another, as filled-in forms do" in found.warnings[0]
+
+
+def test_texts_alike_by_form_are_not_compared_all_with_all(monkeypatch):
+    compared = []
+    enough = minhash._enough
+
+    def counting(minima, a, b, least):
+        compared.append(len(a))
+        return enough(minima, a, b, least)
+
+    monkeypatch.setattr(minhash, "_enough", counting)
+    for rows in (500, 2000):
+        source = random.Random(0)
+        mail = [
+            f"Dear customer your order number {source.randrange(10**9)} has been received by our warehouse and is sent"
+            for _ in range(rows)
+        ]
+        table = Table.build({"mail": mail})
+        compared.clear()
+        found = inspect_table(table, Schema.infer(table, None, {"kinds": {"mail": "text"}}))
+        assert "they are not compared further" in found.warnings[-1]
+        assert sum(compared) <= 64 * rows  # at most two others a text in each of 32 bands
+
+
+def test_long_texts_are_compared_by_their_beginnings(monkeypatch):
+    monkeypatch.setattr("polymodal.data.media.prints.LONGEST", 60)
+    monkeypatch.setattr("polymodal.data.inspection.inspect.LONGEST", 60)
+    start = "The same first sixty letters of a book, which its copies share, "
+    table = Table.build(
+        {"text": [start + "and then this", start + "and then that", start + "and then this", *map(sentence, range(20))]}
+    )
+    found = look_at(table)
+    assert Doubled("text", "same", ["0", "2"]) in found.duplicates
+    assert Doubled("text", "same", ["0", "1"]) not in found.duplicates
+    assert "texts have more than 60 letters" in found.warnings[0]
+
+
+def look_at(table: Table):
+    return inspect_table(table, Schema.infer(table))
+
+
+def test_thousands_of_pictures_that_look_alike_are_one_crowd(monkeypatch):
+    source = np.random.default_rng(0)
+    codes = np.full(3000, 0x5A5A_1234_0F0F_7777, np.uint64)
+    for _ in range(4):
+        codes ^= np.uint64(1) << source.integers(0, 64, len(codes), dtype=np.uint64)
+    exact = hamming.within(codes, 5)
+    monkeypatch.setattr(hamming, "CROWD", 100)
+    pairs = []
+    distance = hamming.distance
+    monkeypatch.setattr(hamming, "distance", lambda a, b: pairs.append(np.broadcast(a, b).size) or distance(a, b))
+    crowd = hamming.within(codes, 5)
+    assert (crowd == exact).mean() > 0.99
+    assert sum(pairs) <= 6 * 2 * 10 * len(codes), "each with a few others, not with all"
+
+
+def test_the_first_of_a_cluster_is_kept_whatever_the_order():
+    def near(kept: np.ndarray, rest: np.ndarray) -> np.ndarray:
+        return np.abs(values[kept] - values[rest]) <= 1
+
+    values = np.array([5, 1, 5, 2, 3, 1, 9])
+    assert clusters.keepers(np.array([0, 1, 0, 1, 1, 1, 6]), near).tolist() == [0, 1, 0, 1, 4, 1, 6]
+    assert clusters.crowded(np.array([0, 1, 0, 1, 4])) == 4
+    assert clusters.crowded(np.zeros(0, np.int64)) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("x" * 300 + ".png", "is longer than a file name may be"),
+        ("é" * 200 + ".png", "is longer than a file name may be"),
+        ("d/" * 3000 + "a.png", "is longer than a file name may be"),
+        ("folder/" + "y" * 256 + "/b.png", "is longer than a file name may be"),
+        ("a\0b.png", "has a NUL character in its file name"),
+        ("half\ud800.png", "has half a character"),
+        ("latin\udce9.png", "does not exist"),
+        ("0.png/inside.png", ""),
+    ],
+)
+def test_a_path_that_no_file_can_have_is_one_more_broken_cell(table, tmp_path, name, reason):
+    table.data["photo"][3] = name
+    (broken,) = look(table).broken
+    assert broken.row == "r3"
+    assert reason in broken.reason
+    suggestion = suggest(table, target="label")
+    assert any(step.name == "readable" and step.seen for step in suggestion.steps)
+    field = Schema.infer(table, "label").fields["photo"]
+    with pytest.raises(BadCell):
+        PROCESSORS.build("image").read(cells(table, field)[3])
 
 
 def test_problems_of_reading_are_carried_over(tmp_path):

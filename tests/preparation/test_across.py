@@ -276,7 +276,7 @@ def test_bad_spaces_and_columns(monkeypatch):
     monkeypatch.setattr(recipe, "open_space", lambda folder, trust: Space())
     kinds = {"a": "text", "b": "text"}
     for options, message in (
-        ({"columns": ["a"]}, "must name two columns"), ({"columns": "a"}, "of mismatched takes a list; got 'a'"),
+        ({"columns": ["a"]}, "must name two columns"), ({"columns": "a"}, "mismatched takes a list of texts; got 'a'"),
         ({"columns": ["a", "b"]}, "has no stream 'a'"), ({"columns": ["a", "b"], "streams": ["photo"]}, "two streams"),
         ({"columns": ["a", "b"], "streams": ["photo", "words"], "sure": 2}, "sure is a probability"),
     ):  # fmt: skip

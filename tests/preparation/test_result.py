@@ -153,7 +153,11 @@ def test_words_are_mended_in_columns_that_hold_other_things_too(tmp_path):
         (["spaces", {"spaces": {"columns": "word"}}], BadArgument, "^Step 2, spaces: There is no column 'word'"),
         ([{"near_duplicates": {"threshold": "high"}}], BadArgument, "threshold of .* takes a number; got 'high'"),
         ([{"near_duplicates": {"hashes": True}}], BadArgument, "hashes of .* takes a whole number; got True"),
-        ([{"spaces": {"columns": 3}}], BadArgument, "columns of spaces takes a list or text or nothing; got 3"),
+        (
+            [{"spaces": {"columns": 3}}],
+            BadArgument,
+            "columns of spaces takes a list of texts or text or nothing",
+        ),
         ([{"spaces": {"keep_row": "yes"}}], BadArgument, "keep_row takes true or false; got 'yes'"),
         ([{"exact_duplicates": {"keep_row": True}}], BadArgument, "keep_row belongs to steps that look at one cell"),
         ({"steps": "spaces"}, BadArgument, "steps of the recipe must be a list"),

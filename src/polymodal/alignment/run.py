@@ -30,6 +30,7 @@ from polymodal.data.split import PARTS
 from polymodal.data.storage.dataset import Dataset, process_table
 from polymodal.data.storage.store import Store, default_store
 from polymodal.data.tables.source import Problem
+from polymodal.data.tables.table import problem_lines
 from polymodal.encoders.base import Encoder
 from polymodal.evaluation.retrieval import Evidence, evidence, retrieval_ranks
 from polymodal.inference.space import Space
@@ -151,8 +152,8 @@ class _Session:
         digests = {name: dataset.digests[name] for name, dataset in datasets.items()}
         rows = {name: [plan.table.ids[row] for row in some.row.tolist()] for name, some in streams.items()}
         same_cells(self.folder / "work" / "cells.safetensors", digests, rows, begun=begun(self.folder))
-        for problem in self.problems[:5]:
-            self.progress.say(f"set aside: {problem}")
+        for line in problem_lines(self.problems):
+            self.progress.say(line)
         aside = f"{len(self.problems)} cells set aside" + (", listed in set_aside.jsonl" if self.problems else "")
         self._timed("processing cells", stage.end(f"{sum(map(len, streams.values()))} items, {aside}"))
         return {name: (some, datasets[name]) for name, some in streams.items()}

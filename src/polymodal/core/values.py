@@ -15,6 +15,7 @@ from typing import Any
 from polymodal.core.errors import BadArgument
 from polymodal.core.limits import DEEPEST, read_settings
 
+_OF: dict[Any, str] = {int: " of whole numbers", float: " of numbers", str: " of texts"}  # what a list holds
 _WORDS: dict[Any, str] = {
     int: "a whole number",
     float: "a number",
@@ -154,8 +155,8 @@ def _words(hint: Any) -> list[str]:
         return [repr(one) for one in inner]
     if origin is tuple and inner[-1] is not ...:
         return [f"a list of {len(inner)} numbers"]
-    if origin in (list, tuple):
-        return [_WORDS[Sequence]]
+    if origin in (Sequence, list, tuple):
+        return [_WORDS[Sequence] + _OF.get(inner[0], "")]
     if origin is dict:
         return [_WORDS[Mapping]]
     return [_WORDS.get(origin or hint, getattr(hint, "__name__", str(hint)))]

@@ -14,7 +14,7 @@ from polymodal.data.kinds import KINDS
 from polymodal.data.links import link_cells
 from polymodal.data.media.array import map_array, read_array
 from polymodal.data.media.files import opened
-from polymodal.data.paths import is_foreign, is_link, resolve
+from polymodal.data.paths import fault_of, is_foreign, is_link, resolve
 from polymodal.data.schema import Field
 from polymodal.data.tables.table import Lazy, Table
 from polymodal.data.values import as_array
@@ -98,6 +98,8 @@ def _media(value: Any, base: Path) -> Any:
     if is_link(text):
         raise BadCell("is a web address; download the file and give its path")
     path = resolve(base, text)
+    if fault := fault_of(path):
+        raise BadCell(fault)
     if is_foreign(text) and not path.exists():
         raise BadCell(f"names a Windows drive ({text[:2]}), which this machine does not have; make the path relative")
     return path
@@ -115,7 +117,9 @@ def _text_file(value: Any, base: Path) -> str:
     try:
         with opened(_media(value, base), "text") as file:
             return file.read().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
+    except BadCell:
+        raise
+    except (OSError, ValueError) as error:
         raise BadCell(f"cannot be read as text: {error}") from error
 
 

@@ -36,9 +36,11 @@ class Inputs:
                 )
         return cls(sources, {name: read_rows(source) for name, source in sources.items()})
 
-    def schema(self, target: Any, schema: Schema | str | Path | Mapping[str, Any] | None) -> Schema:
+    def schema(
+        self, target: Any, schema: Schema | str | Path | Mapping[str, Any] | None, *, bare: bool = False
+    ) -> Schema:
         """The schema as it is, or that of a finished run (its `schema.json`), or inferred from the training rows with
-        these corrections.
+        these corrections, `bare` as in `Schema.infer`.
 
         Raises `BadArgument` for a target beside a run's schema, which has its own.
         """
@@ -46,7 +48,7 @@ class Inputs:
             return schema
         kept = _kept(schema)
         if kept is None:
-            return Schema.infer(self.tables["train"], target, schema)
+            return Schema.infer(self.tables["train"], target, schema, bare=bare)
         if target is not None:
             raise BadArgument(f"{schema} is the schema of a run and says what is asked; leave out the target.")
         kept.check(self.tables["train"], targets=True)
@@ -66,6 +68,16 @@ class Inputs:
             for column in read
             if column not in table.data
         ]
+
+    def parts(self, schema: Schema) -> list[str] | None:
+        """The part of each joined row, where the data have a split of their own."""
+        if len(self.tables) > 1:
+            return [name for name, part in self.tables.items() for _ in range(len(part))]
+        table = self.tables["train"]
+        if schema.split is None:
+            return None
+        parts = split_of_column(table.column(schema.split), ids=table.ids)
+        return [part for _, part in sorted((row, part) for part, rows in parts.items() for row in rows.tolist())]
 
     def split(
         self,

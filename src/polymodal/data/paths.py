@@ -7,6 +7,7 @@ import re
 import unicodedata
 from pathlib import Path
 
+LONGEST_NAME, LONGEST_PATH = 255, 4095  # bytes of a file name and of a whole path: the limits of most file systems
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 
 
@@ -21,20 +22,36 @@ def resolve(base: Path, text: str) -> Path:
     if "\\" in text and os.sep == "/":
         text = text.replace("\\", "/")
     path = Path(os.path.normpath(base / text))
-    if text.isascii() or path.exists():
+    if text.isascii() or os.path.exists(path):  # False, too, where the system refuses the name
         return path
     for form in ("NFC", "NFD"):
         other = Path(unicodedata.normalize(form, str(path)))  # type: ignore[arg-type]
-        if other.exists():
+        if os.path.exists(other):
             return other
         other = base / unicodedata.normalize(form, text)  # type: ignore[arg-type]
-        if other.exists():
+        if os.path.exists(other):
             return other
     try:
         other = base / os.fsdecode(text.encode("cp1252"))
     except UnicodeEncodeError:
         return path
     return other if os.path.exists(other) else path
+
+
+def fault_of(path: Path) -> str:
+    """Why no file can have this path, in words; nothing for a path that one may have."""
+    text = str(path)
+    if "\0" in text:
+        return "has a NUL character in its file name: correct the path"
+    try:
+        raw = os.fsencode(text)
+    except UnicodeEncodeError:
+        return "has half a character (a lone surrogate) in its file name: correct the path, or write it as UTF-8"
+    longest = max(map(len, raw.split(os.fsencode(os.sep))))
+    if longest > LONGEST_NAME or len(raw) > LONGEST_PATH:
+        told = f"{longest:,} bytes" if longest > LONGEST_NAME else f"a path of {len(raw):,} bytes"
+        return f"is longer than a file name may be ({told}): is it another column's cell? Correct the path"
+    return ""
 
 
 def is_link(text: str) -> bool:

@@ -13,15 +13,15 @@ from polymodal.core.registry import Spec, label, options
 from polymodal.data.absence import read_absence
 from polymodal.data.infer import Guess, tell, tell_target
 from polymodal.data.kinds import KINDS, Kind
-from polymodal.data.leaks import leak
+from polymodal.data.leaks import leak, leak_by_name
 from polymodal.data.overrides import Overrides, read_overrides, read_targets
 from polymodal.data.split import SPLIT_NAMES
 from polymodal.data.tables.table import MISSING, Table
-from polymodal.targets.base import NUMBER, asked
+from polymodal.data.unused import SAID, UNLISTED, dropped
+from polymodal.targets.base import CLASSES, NUMBER, asked
 
 __all__ = ["Field", "Schema"]
 
-SAID, UNLISTED = "the schema says ignore", "not among the fields of the schema"  # why a column is not used
 DATA_OPTIONS = ("array", "row", "key", "files", "many", "decimal")
 
 
@@ -61,7 +61,8 @@ class Schema:
     `split` name columns; `ignored` maps every other column to the reason why it is not used; `notes` give the reasons
     for targets, group, id and split; `warnings` are what the user should look at. `keys` are those of the ignored that
     evidently name the rows or what they belong to, as an order number does: answers keep them. `missing` maps a column
-    to the marks that stand for a missing value in it, where these are not the usual ones; `read` obeys it.
+    to the marks that stand for a missing value in it, where these are not the usual ones; `read` obeys it. `told` maps
+    each column that was judged by its cells to its kind and why.
     """
 
     fields: Mapping[str, Field]
@@ -74,16 +75,24 @@ class Schema:
     warnings: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
     missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    told: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     @classmethod
-    def infer(cls, table: Table, target: Any = None, overrides: str | Path | Mapping[str, Any] | None = None) -> Schema:
+    def infer(
+        cls,
+        table: Table,
+        target: Any = None,
+        overrides: str | Path | Mapping[str, Any] | None = None,
+        *,
+        bare: bool = False,
+    ) -> Schema:
         """The schema of `table`: told from its cells, corrected by `overrides` (see `data.overrides.read_overrides`).
 
         `target` is a column, several, or a mapping from column to kind, and goes before the one in `overrides`. Tell
         it on the rows that train, so that nothing is learned from the test rows.
 
         Raises `UnknownName` for a column or target that does not exist, `BadArgument` for an unknown kind, `BadData`
-        when no stream is left.
+        when no stream is left, unless the schema may be `bare`, to be looked at.
         """
         said = Overrides() if overrides is None else read_overrides(overrides, table.columns)
         named = read_targets(target, table.columns) or said.targets
@@ -93,28 +102,29 @@ class Schema:
         roles = _roles(table, said, targets, notes)
         taken = {column for column in roles.values() if column} | set(targets)
         ignored = dict.fromkeys(said.ignore, SAID)
-        keys: list[str] = []
+        told: dict[str, tuple[str, str]] = {}
         rest = [c for c in table.columns if c not in taken and c not in ignored]
         if said.fields:
             fields = _described(table, said, taken, targets, ignored)
             read = {column for one in fields.values() for column in one.columns}
             ignored |= {c: UNLISTED for c in rest if c not in read}
         else:
-            fields = _inferred(table, rest, said, ignored, warnings, keys, missing)
+            fields = _inferred(table, rest, said, ignored, warnings, told, missing)
         if (linked := [one.name for one in fields.values() if one.about.reads_neighbours]) and roles["id"] is None:
             raise BadData(
                 f"Field {linked[0]!r} links rows by their ids; name the column that holds them: `id: COLUMN`."
             )
-        if not fields:
+        if not fields and not bare:
             reasons = "; ".join(f"{column}: {reason}" for column, reason in ignored.items())
             raise BadData(f"No column of {table.name} can be used as a stream. {reasons}")
         table = table.read_as(missing)
+        warnings += dropped(table, ignored, told)
         warnings += _leaks(table, fields, targets)
-        untold = [c for c in ignored if ignored[c] in (SAID, UNLISTED)]
-        keys += [column for column in untold if tell(table, column).kind == "id"]
-        lists = tuple(warnings), tuple(dict.fromkeys(keys))
+        kinds = {c: tell(table, c).kind if why in (SAID, UNLISTED) or c not in told else told[c][0]
+                 for c, why in ignored.items()}  # fmt: skip
+        lists = tuple(warnings), tuple(column for column, kind in kinds.items() if kind == "id")
         columns = roles["group"], roles["id"], roles["split"]
-        return cls(fields, targets, *columns, ignored, notes, *lists, missing)
+        return cls(fields, targets, *columns, ignored, notes, *lists, missing, told)
 
     @classmethod
     def from_yaml(cls, path: str | Path, table: Table, target: Any = None) -> Schema:
@@ -164,7 +174,8 @@ class Schema:
         own = {name: value for name, value in values.items() if name != "kinds"}
         lists = {name: tuple(values.get(name, ())) for name in ("warnings", "keys")}
         missing = {column: tuple(marks) for column, marks in values.get("missing", {}).items()}
-        return cls(**{**own, "fields": fields, **lists, "missing": missing})
+        told = {column: tuple(guess) for column, guess in values.get("told", {}).items()}
+        return cls(**{**own, "fields": fields, **lists, "missing": missing, "told": told})
 
 
 def _targets(
@@ -243,7 +254,7 @@ def _inferred(
     said: Overrides,
     ignored: dict[str, str],
     warnings: list[str],
-    keys: list[str],
+    judged: dict[str, tuple[str, str]],
     missing: dict[str, tuple[str, ...]],
 ) -> dict[str, Field]:
     """One field a media or text column, and one for all numbers, categories and dates together."""
@@ -255,6 +266,7 @@ def _inferred(
         guess = Guess(fixed, "as the schema says", binding=True, written=way) if fixed else tell(table, column, way)
         if guess.absent and column not in missing:
             missing[column] = (*sorted(MISSING - {""}), *guess.absent)
+        judged[column] = (guess.kind, guess.why)
         warnings += [guess.warning] if guess.warning else []
         about = KINDS[guess.kind]
         if about.within:
@@ -263,7 +275,6 @@ def _inferred(
             fields[column] = Field(column, guess.kind, (column,), dict(guess.options), guess.why)
         else:
             said_so = SAID if fixed else guess.why
-            keys += [column] if guess.kind == "id" else []
             ignored[column] = f"{guess.kind} is known but not built yet; {guess.why}" if about.later else said_so
     for kind, columns_of in gathered.items():
         name = kind if kind not in fields else f"{kind}_columns"
@@ -278,12 +289,14 @@ def _inferred(
 
 def _leaks(table: Table, fields: Mapping[str, Field], targets: Mapping[str, Spec]) -> list[str]:
     warnings = []
-    for one in fields.values():
-        if not one.about.is_record:
-            continue
-        for column in one.columns:
-            for target, kind in targets.items():
-                numbers = asked(target, kind).scores == NUMBER
-                warning = leak(column, table.column(column), target, table.column(target), numbers=numbers)
+    for target, kind in targets.items():
+        scores, answers = asked(target, kind).scores, table.column(target)
+        for one in fields.values():
+            for column in one.columns if one.about.is_record or one.about.words else ():
+                warning, values = None, table.column(column)
+                if one.about.is_record:
+                    warning = leak(column, values, target, answers, numbers=scores == NUMBER)
+                if warning is None and scores == CLASSES:
+                    warning = leak_by_name(column, values, target, answers)
                 warnings += [warning] if warning else []
     return warnings

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import shlex
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import torch
 
 from polymodal.core.files import told_path, write_json
 from polymodal.core.runtime import device_of
+from polymodal.data.inspection.columns import columns_of
 from polymodal.data.storage.dataset import Dataset
 from polymodal.data.tables.write import write_columns
 from polymodal.experiment.balance import balance
@@ -32,7 +34,7 @@ from polymodal.models.strategy import Strategy
 from polymodal.process.base import Processor
 from polymodal.report.report import write_report
 from polymodal.report.wording import decimals, interval, plain
-from polymodal.runs.folder import environment
+from polymodal.runs.folder import aside_in, environment
 from polymodal.runs.progress import Log, Progress, tracker_of, write_trackers
 from polymodal.targets.base import Target
 from polymodal.targets.columns import free
@@ -94,6 +96,9 @@ def finalize(
     comparison.sentences.extend(told_apart)
     evaluation = _evaluation(plan, comparison, questions[0], assessment, dataset, curves, notes, timings, folder)
     evaluation["about"] = {o.name: _about(o.strategy) for o in outcomes}
+    evaluation["data"]["columns"] = [
+        vars(column) for column in columns_of(plan.table, plan.schema, Counter(p["column"] for p in aside_in(folder)))
+    ]
     evaluation["balance"] = balance(plan, finished, outcomes, questions[0], assessment.worth, comparison.chosen)
     write_json(folder / "evaluation.json", evaluation)
     write_report(evaluation, folder / "report.html")

@@ -21,6 +21,7 @@ from polymodal.data.kinds import KINDS
 from polymodal.data.storage.dataset import Dataset, process_table
 from polymodal.data.storage.store import Store, default_store
 from polymodal.data.tables.source import cells
+from polymodal.data.tables.table import problem_lines
 from polymodal.experiment.answer_job import AnswerJob
 from polymodal.experiment.augment import augmented
 from polymodal.experiment.crossfit import join_parts
@@ -102,13 +103,13 @@ def _carry_out(plan: Plan, folder: Path, quiet: bool) -> Run:
             notes += more
         session = _Session(plan, folder, progress, pool, log, started)
         session.note(notes)
+        for line in plan.notes:
+            progress.say(line)
         dataset, processors = session.prepare()
-        for problem in dataset.bad[:5]:
-            progress.say(f"set aside: {problem}")
-        if len(dataset.bad) > 5:
-            progress.say(
-                f"… and {len(dataset.bad) - 5} more cells set aside; all are listed in {folder / 'set_aside.jsonl'}"
-            )
+        for line in problem_lines(dataset.bad):
+            progress.say(line)
+        if dataset.bad:
+            progress.say(f"All are listed in {folder / 'set_aside.jsonl'}")
         dataset = session.encode(dataset, processors)
         if session.answers() and (not plan.compared or session.objectives()) and plan.config.finetune:
             session.finetune()

@@ -12,14 +12,14 @@ from polymodal.process import PROCESSORS
 def inspect(data: Any, target: Any = None, *, valid: Any = None, test: Any = None, schema: Any = None) -> Inspection:
     """Fields, kinds, missing cells, broken files, duplicates, leaks between splits and class balance.
 
-    Arguments as in `polymodal.plan`. Every media cell is opened once. Raises as `plan` does.
+    Arguments as in `polymodal.plan`. Every media cell is opened once. Raises as `plan` does, but not where no column
+    can be used as a stream: then it says why.
     """
     given = Inputs.read(data, valid, test)
-    resolved = given.schema(target, schema)
+    resolved = given.schema(target, schema, bare=True)
     table = given.joined(resolved)
     readers = {
         name: PROCESSORS.build({"name": f.about.processor, **f.processor_options}).read
         for name, f in resolved.fields.items()
     }
-    split = [name for name, part in given.tables.items() for _ in range(len(part))] if len(given.tables) > 1 else None
-    return inspect_table(table, resolved, readers=readers, split=split)
+    return inspect_table(table, resolved, readers=readers, split=given.parts(resolved))

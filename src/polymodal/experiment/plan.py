@@ -15,11 +15,13 @@ from polymodal.core.errors import BadArgument, BadData, UnknownName, suggest
 from polymodal.core.html import pre_html
 from polymodal.core.registry import Spec, label, plain
 from polymodal.data.inputs import Inputs
+from polymodal.data.inspection.proposals import weighty
 from polymodal.data.kinds import KINDS
 from polymodal.data.links import link_notes
 from polymodal.data.schema import Schema
 from polymodal.data.split import PARTS, fold_ids
 from polymodal.data.tables.source import Table
+from polymodal.data.tables.table import noted
 from polymodal.encoders import ENCODERS
 from polymodal.experiment.outcome import constant
 from polymodal.experiment.strategies import check, check_aligner, compared, settled, strategies, varied
@@ -161,7 +163,7 @@ def plan(
     config = Config.given(config, options)
     given = Inputs.read(data, valid, test)
     resolved = given.schema(target, schema)
-    table = given.joined(resolved)
+    table = read = given.joined(resolved)
     if not resolved.targets:
         raise BadData(f"No target: name the column to predict (target=...). Columns: {', '.join(table.columns)}.")
     if not resolved.fields:
@@ -203,7 +205,13 @@ def plan(
         metrics=metrics,
         sources=given.told(),
         digests=given.digests(),
-        notes=(*notes, *_link_notes(table, resolved, config), *resolved.warnings),
+        notes=(
+            *noted(read),
+            *notes,
+            *_link_notes(table, resolved, config),
+            *resolved.warnings,
+            *map(str, weighty(read, resolved, given.parts(resolved))),
+        ),
     )
 
 

@@ -31,9 +31,9 @@ def row_cards(predictor: Predictor, table: Table, row: int) -> list[dict[str, An
     """One row's cells as cards of a report; what is missing or broken says so."""
     cards = []
     for name in predictor.streams:
-        cell = predictor.cells(table, name)[row]
         processor = predictor.processors[name]
         try:
+            cell = predictor.cells(table, name)[row]
             shown = None if cell is None else processor.show(processor.read(cell))
         except BadCell as error:
             shown = {"kind": "missing", "reason": error.reason}

@@ -85,8 +85,9 @@ def _scores(predictor: Predictor, streams: Mapping[str, Tokens]) -> Tensor:
 def _card(
     predictor: Predictor, table: Table, row: int, name: str, look: Look | None, columns: Mapping[str, dict[str, float]]
 ) -> dict[str, Any]:
-    cell, processor = predictor.cells(table, name)[row], predictor.processors[name]
+    processor = predictor.processors[name]
     try:
+        cell = predictor.cells(table, name)[row]
         decoded = None if cell is None else processor.read(cell)
     except BadCell as error:
         return cell_card(name, {"kind": "missing", "reason": error.reason})

@@ -145,14 +145,14 @@ class _Shelf:
         if not isinstance(cell, str) or KINDS.of_file(cell) is None or "\n" in cell:
             return cell
         source = resolve(base, cell)
-        return self._place(row, source) if source.is_file() else cell
+        return self._place(row, source) if os.path.isfile(source) else cell
 
     def _place(self, row: Row, source: Path, name: Any = None) -> str:
         if name is None and source in self._placed:
             return self._placed[source]
         try:
             check_file(source)
-        except OSError:
+        except (OSError, ValueError):
             return name or str(source)  # as broken as it was: no op asked for it
         suffixes = source.suffixes[-2:] if source.suffix == ".gz" else [source.suffix]  # brain.nii.gz keeps both
         target = self.place / f"{stem(row)}{''.join(suffixes).lower()}"

@@ -29,7 +29,7 @@ from polymodal.data.schema import Field
 from polymodal.data.split import SPLIT_NAMES
 from polymodal.data.storage.decode import Broken, fetch
 from polymodal.data.tables.source import Table, read_table
-from polymodal.data.tables.table import Lazy
+from polymodal.data.tables.table import Lazy, noted
 from polymodal.data.tables.write import FORMS
 from polymodal.ops.base import Op
 from polymodal.ops.rows import Row
@@ -82,6 +82,8 @@ def prepare(
     _claim(folder, _told(cook, kinds, form), table, ways, resume, trust=trust)
     try:
         with Progress(quiet=quiet) as progress:
+            for line in noted(table):
+                progress.say(line)
             for place, op in enumerate(ops):
                 if op.kinds and not op.chosen:
                     progress.say(f"Step {place + 1}, {op.name}, has nothing to do: {idle(op)}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from polymodal.core.errors import BadArgument, MissingExtra, PolymodalError
 from polymodal.core.errors import suggest as nearest
 from polymodal.data.media.cell import MEDIA_KINDS, Media
 from polymodal.data.tables.source import Table
+from polymodal.data.tables.table import noted
 from polymodal.ops.base import Op
 from polymodal.ops.rows import Row, Rows
 from polymodal.preparation.candidates import Candidate, candidates
@@ -133,6 +135,7 @@ def _header(table: Table, kinds: Mapping[str, str], look: _Look) -> list[str]:
         "Columns: " + ", ".join(f"{name} ({kind})" for name, kind in kinds.items()) + ". Is one of another kind? Say "
         "so in a schema: `fields: {name: kind}`, given by --schema.",
     ]
+    notes += noted(table)
     for column in table.columns:
         missing = sum(value is None for value in table.column(column))
         if missing:
@@ -285,14 +288,14 @@ def _files(row: Row) -> list[Path]:
 
 def _unopenable(row: Row) -> bool:
     """Whether a file of the row is absent, no file, or empty."""
-    return any(not path.is_file() or not path.stat().st_size for path in _files(row))
+    return any(not os.path.isfile(path) or not os.path.getsize(path) for path in _files(row))
 
 
 def _opened(rows: Sequence[Row]) -> int:
     """How many of these rows to open: `LEAST`, and as many more as hold `BYTES` together."""
     total = 0
     for number, row in enumerate(rows):
-        total += sum(path.stat().st_size for path in _files(row) if path.is_file())
+        total += sum(os.path.getsize(path) for path in _files(row) if os.path.isfile(path))
         if total > BYTES:
             return max(LEAST, number)
     return max(LEAST, len(rows))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -117,6 +118,11 @@ def set_aside(folder: Path, problems: Iterable[Problem]) -> None:
     with writing(folder / "set_aside.jsonl") as temporary:
         lines = [json_text(vars(problem)) for problem in problems]
         temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def aside_in(folder: Path) -> list[dict[str, str]]:
+    """What `set_aside` wrote."""
+    return [json.loads(line) for line in (folder / "set_aside.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
 def _in_use(folder: Path) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -28,16 +28,14 @@ class OrdinalTarget(ClassesTarget):
     numbers, or by the number that each of them holds ("grade 2", "10-20"); words alone are not guessed. Scores are
     logits of the classes [B, K], so that whatever serves classes serves these; the head knows their order.
 
-    Raises `BadArgument` for an order that is no list or names a class twice, or for words without one.
+    Raises `BadArgument` for an order that names a class twice, or for words without one.
     """
 
-    order: tuple[str, ...] = field(default=(), kw_only=True)
+    order: tuple[Any, ...] = field(default=(), kw_only=True)
 
     head: ClassVar[str] = "ordinal"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.order, list | tuple):
-            raise BadArgument(f"The order of {self.name!r} is a list, the least class first; got {self.order!r}.")
         order = tuple(label_of(label) for label in self.order)
         if len(set(map(key_of, order))) != len(order):
             raise BadArgument(f"The order of {self.name!r} names a class twice: {', '.join(order)}.")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from numbers import Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -37,14 +36,13 @@ class QuantilesTarget(OneNumber):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        given = list(self.levels) if isinstance(self.levels, list | tuple) else [self.levels]
-        levels = tuple(float(level) for level in given if isinstance(level, Real))
+        levels = tuple(map(float, self.levels))
         rising = all(a < b for a, b in zip((0.0, *levels), (*levels, 1.0)))
-        odd = len(levels) == len(given) >= 3 and len(levels) % 2 == 1
+        odd = len(levels) >= 3 and len(levels) % 2 == 1
         if not rising or not odd or levels[len(levels) // 2] != 0.5:
             raise BadArgument(
                 "levels rise between 0 and 1, three or more, an odd count with 0.5 in the middle; got "
-                f"{given} for {self.name!r}."
+                f"{list(levels)} for {self.name!r}."
             )
         object.__setattr__(self, "levels", levels)
 

@@ -8,6 +8,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from polymodal.core.html import pre_html
+from polymodal.data.inspection.columns import Column
+from polymodal.data.inspection.proposals import Proposal
+from polymodal.data.kinds import KINDS
 from polymodal.data.tables.table import Problem
 
 
@@ -33,10 +36,11 @@ class Leak:
 class Inspection:
     """What was found in a table.
 
-    `fields` count each stream's missing and bad cells; `missing` maps a column to the ids of its empty rows; `broken`
+    `fields` count each stream's missing and bad cells; `columns` are all of the table's, used or not, each with its
+    kind, its use and why; `missing` maps a column to the ids of its empty rows; `broken`
     are cells that cannot be read, `misfits` cells that are not of their column's kind, `problems` rows and cells set
-    aside while reading the table; `contradictions` are equal rows with different targets; `balance` describes each
-    target.
+    aside while reading the table; `proposals` are what a line of schema would change; `contradictions` are equal rows
+    with different targets; `balance` describes each target.
     """
 
     name: str
@@ -46,6 +50,8 @@ class Inspection:
     broken: list[Problem] = field(default_factory=list)
     misfits: list[Problem] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    columns: list[Column] = field(default_factory=list)
+    proposals: list[Proposal] = field(default_factory=list)
     duplicates: list[Doubled] = field(default_factory=list)
     contradictions: list[Doubled] = field(default_factory=list)
     leaks: list[Leak] = field(default_factory=list)
@@ -67,10 +73,8 @@ class Inspection:
 
     def text(self, *, most: int = 5) -> str:
         """What was found, in words, with at most `most` examples of each thing."""
-        lines = [f"{self.name}: {self.rows:,} rows"]
-        lines += [f"  {one['name']}: {one['kind']}, {one['why']}" for one in self.fields]
-        for target, facts in self.balance.items():
-            lines.append(f"  {target}: target, {_balance(facts)}")
+        lines = [f"{self.name}: {self.rows:,} rows", *self._listed()]
+        head = len(lines)
         contradictions = [f"{one.stream}: {_some(one.ids, most)}" for one in self.contradictions[:most]]
         sections = (
             ("Set aside or noted while reading", self._problems(self.problems, most)),
@@ -81,13 +85,37 @@ class Inspection:
             ("Equal rows with different answers", contradictions),
             ("Leaks between splits", self._leaks(most)),
             ("Constant columns", [", ".join(self.constant)] if self.constant else []),
+            ("Empty columns", [", ".join(empty)] if (empty := self._empty()) else []),
             ("Worth a look", list(self.warnings)),
+            ("Proposed", [line for one in self.proposals for line in (one.why, f"  schema: {one.schema}")]),
         )
         for title, items in sections:
             lines += ["", title, *(f"  {item}" for item in items)] if items else []
-        if len(lines) == 1 + len(self.fields) + len(self.balance):
+        if not self.fields:
+            lines += ["", "No column can be used as a stream: nothing can be learned from this table."]
+        elif len(lines) == head:
             lines += ["", "Nothing missing, broken, doubled or leaking was found."]
         return "\n".join(lines)
+
+    def _listed(self) -> list[str]:
+        """A line a stream, with its columns below it where it reads several; then every other column."""
+        lines = []
+        for one in self.fields:
+            read = [column for column in self.columns if one["name"] in column.stream.split(", ")]
+            if KINDS[one["kind"]].is_record and read:
+                lines.append(f"  {one['name']}: {one['kind']}, {_counted(len(read), 'column')}")
+                lines += [f"    {column.text()}" for column in read]
+            else:
+                alone = len(read) == 1 and read[0].name == one["name"]
+                named = "" if alone or not read else f" (columns {', '.join(column.name for column in read)})"
+                lines.append(f"  {one['name']}: {one['kind']}, {one['why']}{named}")
+        for target, facts in self.balance.items():
+            lines.append(f"  {target}: target, {_balance(facts)}")
+        rest = [column for column in self.columns if not column.stream and column.name not in self.balance]
+        return lines + [f"  {column.text()}" for column in rest]
+
+    def _empty(self) -> list[str]:
+        return [column.name for column in self.columns if self.rows and column.missing == self.rows]
 
     def _problems(self, problems: Sequence[Problem], most: int) -> list[str]:
         by_column: dict[str, list[Problem]] = defaultdict(list)
@@ -127,6 +155,10 @@ class Inspection:
 
 def _some(ids: Sequence[str], most: int) -> str:
     return ", ".join(ids[:most]) + (f", and {len(ids) - most:,} more" if len(ids) > most else "")
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def _balance(facts: dict[str, Any]) -> str:

@@ -10,11 +10,13 @@ import numpy as np
 
 from polymodal.core.errors import BadArgument, UnknownName, suggest
 from polymodal.core.words import key_of
+from polymodal.data.inspection.columns import columns_of
 from polymodal.data.inspection.examine import Examined, Reader, examine, misfits
 from polymodal.data.inspection.findings import Doubled, Inspection, Leak
+from polymodal.data.inspection.proposals import proposals
 from polymodal.data.links import link_findings
-from polymodal.data.media import hamming, minhash
-from polymodal.data.media.prints import LIKENESS, RADIUS, comparable, perceptual_hash, plain, same, sets
+from polymodal.data.media import clusters, hamming, minhash
+from polymodal.data.media.prints import LIKENESS, LONGEST, RADIUS, comparable, perceptual_hash, plain, same, sets
 from polymodal.data.schema import Field, Schema
 from polymodal.data.split import split_of_column
 from polymodal.data.tables.table import Problem, Table
@@ -62,7 +64,10 @@ def inspect_table(
     inspector.whole_rows(examined.values())
     inspector.straddling()
     inspector.targets()
-    return inspector.found
+    found = inspector.found
+    found.columns = columns_of(table, schema, Counter(problem.column for problem in (*found.broken, *found.misfits)))
+    found.proposals = proposals(table, schema, split)
+    return found
 
 
 class _Inspector:
@@ -99,7 +104,7 @@ class _Inspector:
         """Rows whose streams are all the same, and those of them whose targets differ. Broken cells equal nothing."""
         every = list(examined)
         broken = {problem.row for seen in every for problem in seen.broken}
-        keys: list[Any] = [tuple(parts) for parts in zip(*(seen.keys for seen in every))]
+        keys: list[Any] = [tuple(parts) for parts in zip(*(seen.keys for seen in every))] or [()] * len(self.table)
         for row, identifier in enumerate(self.table.ids):
             if identifier in broken or not any(keys[row]):
                 keys[row] = None
@@ -165,23 +170,32 @@ class _Inspector:
     def _alike_texts(self, one: Field, seen: Examined, near: bool) -> list[tuple[str, list[int]]]:
         """Sets of rows with the same or nearly the same text; short texts and common phrases are left out."""
         name, values = one.name, self.table.column(one.columns[0])
-        rows_of: dict[str, list[int]] = {}
+        rows_of: dict[tuple[str, str], list[int]] = {}
+        long = 0
         for row, value in enumerate(values):
-            text = "" if value is None else plain(str(value))
-            if len(text) >= SHORTEST:
-                rows_of.setdefault(text, []).append(row)
+            text = "" if value is None else str(value)
+            long += len(text) > LONGEST
+            if len(start := plain(text)) >= SHORTEST:
+                rows_of.setdefault((start, text[LONGEST:]), []).append(row)
+        if long and near:
+            self.found.warnings.append(
+                f"{name}: {long:,} texts have more than {LONGEST:,} letters; whether they nearly equal others is told "
+                "by their beginnings."
+            )
         rows_of = {text: rows for text, rows in rows_of.items() if len(rows) <= COMMON}
         alike = [("same", rows) for rows in rows_of.values() if len(rows) > 1]
         if not near:
             return alike
         texts = list(rows_of)
-        near_sets = sets(minhash.keepers(minhash.signatures(texts), LIKENESS))
-        if sum(map(len, near_sets)) > FORMULAIC * len(texts):
+        signatures = minhash.signatures([text for text, _ in texts])
+        crowd = clusters.crowded(cluster := minhash.near_duplicates(signatures, LIKENESS))
+        if crowd > FORMULAIC * len(texts):
             self.found.warnings.append(
-                f"{name}: {sum(map(len, near_sets)):,} of {len(texts):,} longer texts nearly equal another, as "
-                "filled-in forms do. Nearness does not tell copies here, so only equal texts are reported."
+                f"{name}: {crowd:,} of {len(texts):,} longer texts nearly equal another, as filled-in forms do. "
+                "Nearness does not tell copies here: they are not compared further, and only equal texts are reported."
             )
             return alike
+        near_sets = sets(minhash.keepers(signatures, LIKENESS, cluster))
         return alike + [("near", sorted(row for item in items for row in rows_of[texts[item]])) for items in near_sets]
 
     def _missing(self, columns: Iterable[str]) -> None:

@@ -25,19 +25,24 @@ def first_of(label: np.ndarray) -> np.ndarray:
     return first[label]
 
 
+def crowded(cluster: np.ndarray) -> int:
+    """How many items share their cluster with another."""
+    return int((np.bincount(cluster, minlength=1) > 1)[cluster].sum())
+
+
 def keepers(cluster: np.ndarray, near: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
     """For each item an earlier one of its cluster that it is itself `near` and that is kept; else its own place.
 
     The ends of a chain may have little in common. So the first of a cluster is kept and takes those near it, then the
     first of the rest, and so on.
     """
-    of = np.arange(len(cluster))
+    of, first = np.arange(len(cluster)), np.empty(len(cluster), np.int64)
     rest = np.flatnonzero(np.bincount(cluster, minlength=len(cluster))[cluster] > 1)
     for _ in range(_ROUNDS):
         if not len(rest):
             break
-        _, first, inverse = np.unique(cluster[rest], return_index=True, return_inverse=True)
-        kept = rest[first][inverse]
+        first[cluster[rest[::-1]]] = rest[::-1]  # of several the last assigned stays: the earliest
+        kept = first[cluster[rest]]
         taken = near(kept, rest)
         of[rest[taken]] = kept[taken]
         rest = rest[~taken]

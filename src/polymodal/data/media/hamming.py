@@ -9,24 +9,30 @@ import numpy as np
 from polymodal.data.media import clusters
 
 BITS = 64
+CROWD = 4096  # codes that share a stretch, above which not every pair of them is compared
+BESIDE = 8  # codes that each of a crowd is compared with, on its one side in their order
 
 
 def within(codes: np.ndarray, radius: int) -> np.ndarray:
     """For each uint64 code the place of the first code of its cluster; codes at most `radius` bits apart are joined.
 
     Two codes within the radius agree wholly in at least one of radius + 1 stretches of bits (multi-index hashing,
-    Norouzi, Punjani & Fleet 2012), so only codes that share a stretch are compared.
+    Norouzi, Punjani & Fleet 2012), so only codes that share a stretch are compared. Where more than `CROWD` share one,
+    as frames of a film do, each is compared with the first and with the `BESIDE` next in the order of their other bits:
+    time and memory grow with the number of codes, and a crowd is still found to be one.
     """
     unique, place = np.unique(codes, return_inverse=True)
-    edges = [np.zeros((2, 0), np.int64)]
+    first = np.arange(len(unique))
     bounds = np.linspace(0, BITS, radius + 2).round().astype(int)
     for low, high in pairwise(bounds.tolist()):
         stretch = (unique >> np.uint64(low)) & np.uint64((1 << (high - low)) - 1)
         order = np.argsort(stretch, kind="stable")
+        edges = [np.stack([np.arange(len(unique)), first])]
         for group in np.split(order, np.flatnonzero(np.diff(stretch[order])) + 1):
-            edges.append(_close(unique, group, radius))
-    a, b = np.concatenate(edges, axis=1)
-    return clusters.first_of(clusters.joined(a, b, len(unique))[place])
+            edges.append((_close if len(group) <= CROWD else _beside)(unique, group, radius))
+        a, b = np.concatenate(edges, axis=1)
+        first = clusters.joined(a, b, len(unique))  # a tree instead of all pairs so far: memory stays small
+    return clusters.first_of(first[place])
 
 
 def keepers(codes: np.ndarray, radius: int) -> np.ndarray:
@@ -50,3 +56,20 @@ def _close(codes: np.ndarray, group: np.ndarray, radius: int) -> np.ndarray:
         later = i + start < j
         pairs.append(np.stack([rows[i[later]], group[j[later]]]))
     return np.concatenate(pairs, axis=1)
+
+
+def _beside(codes: np.ndarray, group: np.ndarray, radius: int) -> np.ndarray:
+    """[2, E]: pairs of a crowd within the radius, of those that are looked at."""
+    pairs = []
+    for order in (group[np.argsort(codes[group])], group[np.argsort(_turned(codes[group]))]):
+        pairs += [(order[:-step], order[step:]) for step in range(1, BESIDE + 1)]
+        pairs.append((np.full(len(order), order[0]), order))
+    a, b = (np.concatenate(ends) for ends in zip(*pairs))
+    near = distance(codes[a], codes[b]) <= radius
+    return np.stack([a[near], b[near]])
+
+
+def _turned(codes: np.ndarray) -> np.ndarray:
+    """The codes with their lower half first, so that another order tells what is alike."""
+    half = np.uint64(BITS // 2)
+    return (codes << half) | (codes >> half)

@@ -84,13 +84,13 @@ def near_duplicates(found: np.ndarray, threshold: float | np.ndarray, *, rows: i
     return clusters.joined(a, b, count)
 
 
-def keepers(found: np.ndarray, threshold: float | np.ndarray) -> np.ndarray:
+def keepers(found: np.ndarray, threshold: float | np.ndarray, cluster: np.ndarray | None = None) -> np.ndarray:
     """For each text the place of an earlier one that it is itself like and that is kept; else its own.
 
-    `found` and `threshold` as in `near_duplicates`.
+    `found` and `threshold` as in `near_duplicates`; `cluster` is what it gave, where that is known.
     """
     least = np.broadcast_to(np.asarray(threshold, np.float32), len(found))
-    cluster = near_duplicates(found, least)
+    cluster = near_duplicates(found, least) if cluster is None else cluster
     return clusters.keepers(cluster, lambda kept, rest: _enough(found, kept, rest, least))
 
 

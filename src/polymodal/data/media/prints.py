@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from functools import cache
@@ -16,6 +17,8 @@ from polymodal.data.media.picture import flat, open_picture, upright
 SIDE = 32  # pixels of the grey picture whose cosine transform is taken
 RADIUS = 5  # bits of 64 in which the hashes of near duplicates may differ
 LIKENESS = 0.8  # share of common five-byte pieces in texts that are near duplicates
+LONGEST = 100_000  # letters of a text that are compared: a book's first chapters tell its copies
+_BETWEEN = re.compile(r"[\W_]+")
 FLAT = 1.0  # spread of the small grey picture below which there is nothing to compare
 
 
@@ -67,9 +70,8 @@ def comparable(small: np.ndarray) -> np.ndarray:
 
 
 def plain(text: str) -> str:
-    """Small letters and digits with one space between words: what two copies of a text share."""
-    kept = (c if c.isalnum() else " " for c in unicodedata.normalize("NFKC", text).casefold())
-    return " ".join("".join(kept).split())
+    """Small letters and digits with one space between words, of the first `LONGEST` letters: what two copies share."""
+    return _BETWEEN.sub(" ", unicodedata.normalize("NFKC", text[:LONGEST]).casefold()).strip()
 
 
 @cache

@@ -43,6 +43,17 @@ class Problem:
         return f"{self.row}{f' [{self.column}]' if self.column else ''}: {self.reason}"
 
 
+def problem_lines(problems: Sequence[Problem], what: str = "set aside", most: int = 20) -> list[str]:
+    """A line for each of the first `most` problems, and one that counts the others: how every command tells them."""
+    more = len(problems) - most
+    return [f"{what}: {one}" for one in problems[:most]] + ([f"… and {more:,} more {what}"] if more > 0 else [])
+
+
+def noted(table: Table) -> list[str]:
+    """`problem_lines` of reading a table."""
+    return problem_lines(table.problems, "noted while reading")
+
+
 class Lazy(ABC):
     """A cell whose bytes lie in an archive; they are read when asked for, one cell at a time.
 

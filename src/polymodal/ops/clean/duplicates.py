@@ -141,8 +141,8 @@ def keys_of(rows: Sequence[Row], columns: Sequence[str]) -> np.ndarray:
                 if isinstance(content, Path):
                     try:
                         content = digest_file(content)
-                    except OSError:  # a file that is not there, or no file, equals no other
-                        content = f"{row.number} {content}".encode("utf-8", "surrogateescape")
+                    except (OSError, ValueError):  # a file that is not there, or no file, equals no other
+                        content = f"{row.number} {content}".encode("utf-8", "surrogatepass")
             part = content if isinstance(content, bytes) else repr(content).encode("utf-8", "surrogatepass")
             digest.update(len(part).to_bytes(8, "little") + part)
         digests.append(digest.intdigest())

@@ -10,7 +10,7 @@ from polymodal.report.wording import clean, count, duration, is_number, joined
 
 
 def data(evaluation: Evaluation) -> dict[str, Any] | None:
-    """Rows a split, fields with what is missing or broken, and warnings."""
+    """Rows a split, streams and every column, used or not, with what is missing or broken, and warnings."""
     given = evaluation.get("data")
     if not given:
         return None
@@ -20,6 +20,7 @@ def data(evaluation: Evaluation) -> dict[str, Any] | None:
         "rows": [{"name": clean(n), "count": count(v), "share": 100 * v / total} for n, v in rows.items() if total],
         "fields": [{**dict.fromkeys(("kind", "why"), ""), **dict.fromkeys(("missing", "bad"), 0), **field}
                    for field in given.get("fields") or []],
+        "columns": given.get("columns") or [],
         "total": total,
         "warnings": given.get("warnings") or [],
     }  # fmt: skip

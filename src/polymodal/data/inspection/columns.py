@@ -1,0 +1,76 @@
+"""Every column of a table: its kind, what it is used as, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from polymodal.core.registry import label
+from polymodal.data.infer import tell
+from polymodal.data.schema import Schema
+from polymodal.data.tables.table import Table
+
+STREAM, UNUSED = "stream", "not used"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column. `use` is `stream`, `target`, `group`, `id`, `split` or `not used`; `stream` names those that read it.
+
+    `missing` and `bad` count its empty cells and those that cannot be used.
+    """
+
+    name: str
+    kind: str
+    use: str
+    stream: str
+    why: str
+    missing: int = 0
+    bad: int = 0
+
+    def text(self) -> str:
+        """One line."""
+        told = self.kind if self.use == STREAM else self.use
+        return f"{self.name}: {told}, {f'{self.kind}, ' if self.use != STREAM else ''}{self.why}"
+
+
+def columns_of(table: Table, schema: Schema, bad: Mapping[str, int] | None = None) -> list[Column]:
+    """Every column of `table`, used or not, in the table's order.
+
+    A kind is the one that the schema's training rows told, else what these cells tell. `bad` counts cells that cannot
+    be used by column or, for media, by stream.
+    """
+    bad = bad or {}
+    streams: dict[str, list[str]] = {}
+    for one in schema.fields.values():
+        for column in one.columns:
+            streams.setdefault(column, []).append(one.name)
+    roles = {column: role for role in ("group", "id", "split") if (column := getattr(schema, role))}
+    found = []
+    for name in table.columns:
+        read = streams.get(name, [])
+        kind, why = _told(table, schema, name, read)
+        use = "target" if name in schema.targets else roles.get(name) or (STREAM if read else UNUSED)
+        if use not in (STREAM, UNUSED):
+            why = schema.notes.get(name, why).removeprefix(f"{use}: ")
+        missing = sum(value is None for value in table.column(name))
+        wrong = max([bad.get(key, 0) for key in (name, *read) if key == name or len(schema.fields[key].columns) == 1])
+        found.append(Column(name, kind, use, ", ".join(read), why, missing, wrong))
+    return found
+
+
+def _told(table: Table, schema: Schema, name: str, read: list[str]) -> tuple[str, str]:
+    """The kind of a column and why."""
+    if name in schema.targets:
+        return label(schema.targets[name]), ""
+    field = schema.fields[read[0]] if read else None
+    if field is not None and not field.about.is_record:
+        return field.kind, schema.ignored.get(name, field.why)
+    kind, why = schema.told.get(name) or _guess(table, name)
+    types = dict(field.options.get("types") or {}) if field is not None else {}
+    return types.get(name, kind), schema.ignored.get(name, why)
+
+
+def _guess(table: Table, name: str) -> tuple[str, str]:
+    guess = tell(table, name)
+    return guess.kind, guess.why
