@@ -17,6 +17,7 @@ from polymodal.core.registry import Spec
 from polymodal.core.runtime import core_count, device_of, gpu_count, told, worker_devices
 from polymodal.data.inspection.examine import misfits
 from polymodal.data.kinds import KINDS
+from polymodal.data.media.remarks import summed
 from polymodal.data.storage.dataset import Dataset, process_table
 from polymodal.data.storage.store import Store, default_store
 from polymodal.data.tables.source import cells
@@ -171,7 +172,8 @@ class _Session:
             },
         )
         numbers = [c for f in plan.schema.fields.values() if f.about.is_record for c in f.columns]
-        set_aside(self.folder, [*plan.table.problems, *dataset.bad, *misfits(plan.table, numbers)])
+        set_aside(self.folder, [*plan.table.problems, *dataset.bad, *misfits(plan.table, numbers)], dataset.noted)
+        self.note(summed(dataset.noted))
         return dataset, processors
 
     def _processing_ms(

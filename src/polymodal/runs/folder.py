@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,18 +71,20 @@ def release(folder: Path) -> None:
     work = folder / "work"
     if any(work.glob("encoders/*")) or any(folder.glob("*.safetensors")):
         return
-    for path in (folder / "log.jsonl", folder / "set_aside.jsonl"):
+    for path in (folder / "log.jsonl", folder / "set_aside.jsonl", folder / "remarks.jsonl"):
         path.unlink(missing_ok=True)
     shutil.rmtree(work)
     if not any(folder.iterdir()):
         folder.rmdir()
 
 
-def set_aside(folder: Path, problems: Iterable[Problem]) -> None:
-    """Write `set_aside.jsonl`: what could not be used, and why."""
-    with writing(folder / "set_aside.jsonl") as temporary:
-        lines = [json.dumps(vars(problem), ensure_ascii=False) for problem in problems]
-        temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+def set_aside(folder: Path, problems: Iterable[Problem], remarks: Sequence[Problem] = ()) -> None:
+    """Write `set_aside.jsonl`: what could not be used, and why; and, on cells that were, `remarks.jsonl`."""
+    for name, listed in (("set_aside", problems), ("remarks", remarks)):
+        if name == "set_aside" or listed:
+            with writing(folder / f"{name}.jsonl") as temporary:
+                lines = [json.dumps(vars(one), ensure_ascii=False) for one in listed]
+                temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def _in_use(folder: Path) -> bool:
