@@ -15,6 +15,7 @@ from polymodal.core.errors import BadCell, require
 from polymodal.core.files import writing
 from polymodal.data.kinds import BUILT_IN, KINDS
 from polymodal.data.media.array import read_array
+from polymodal.data.media.containers import container
 from polymodal.data.media.files import AGAIN, DAMAGE, looks_like, opened
 from polymodal.data.media.picture import open_picture
 from polymodal.data.media.prints import small_grey
@@ -96,8 +97,8 @@ def _video(source: Path | bytes) -> bytes:
     with opened(source) as stream:
         content = stream.read()
         try:
-            with av.open(io.BytesIO(content)) as container:
-                first = container.streams.video and next(container.decode(video=0), None)
+            with container(io.BytesIO(content)) as held:
+                first = held.streams.video and next(held.decode(video=0), None)
         except (av.error.FFmpegError, *DAMAGE) as error:
             raise BadCell(f"is no video of a known form, or is cut short{looks_like(content)}") from error
         if first is None:

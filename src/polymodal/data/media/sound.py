@@ -21,6 +21,7 @@ MOST_VALUES = 1 << 29  # samples times channels that are read at once: 2 GB, thr
 # Of n channels that have nothing in common the mean has an n-th of their power; channels that cancel leave less than
 # a fifth of that: of two, those whose correlation is below -0.8.
 CANCELLED = 0.2
+CUT = "it is cut short or damaged: what could be decoded from its beginning is used"
 OPPOSITE = "its channels are of opposite phase and cancel one another when mixed, so the loudest was taken alone"
 
 
@@ -145,9 +146,11 @@ def _decoded(held: Any) -> Iterator[np.ndarray]:
     """float32 [n, channels], a frame at a time."""
     av = require("av", "video")
     turn = av.AudioResampler(format="flt", rate=held.streams.audio[0].rate)
-    with suppress(av.error.FFmpegError):  # cut short: what there is counts
+    try:
         for frame in held.decode(audio=0):
             yield from map(_values, turn.resample(frame))
+    except av.error.FFmpegError:
+        remark(CUT)
     with suppress(ValueError, av.error.FFmpegError):  # of no frame there is no rest
         yield from map(_values, turn.resample(None))
 
