@@ -9,16 +9,14 @@ from __future__ import annotations
 import importlib.util
 import io
 import re
-import subprocess
-import sys
 import zlib
-from pathlib import Path
 from xml.parsers import expat
 from xml.sax.saxutils import escape, quoteattr
 
 from PIL import Image
 
 from polymodal.core.errors import BadCell, MissingExtra
+from polymodal.data.bounded import Failed, bounded
 from polymodal.data.kinds import KINDS
 from polymodal.data.media.files import AGAIN, DAMAGE, said
 from polymodal.data.media.remarks import remark
@@ -53,20 +51,14 @@ def drawn(content: bytes, form: str) -> Image.Image:
         raise BadCell(f"is {what}: pip install 'polymodal[image]', or export it as PNG") from MissingExtra(library)
     if form == "svg":
         content = _Clean(_unpacked(content)).content()
-    command = [sys.executable, "-P", str(Path(__file__).with_name("rasterise.py")), form, SIDE, SECONDS, MEMORY]
     try:
-        done = subprocess.run(list(map(str, command)), input=content, capture_output=True, timeout=2 * SECONDS)
-    except subprocess.TimeoutExpired as error:
-        raise BadCell(f"is {what} that takes more than {SECONDS} s to draw: export it as PNG") from error
-    if done.returncode:
-        words = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2] or "its library failed"
-        if done.returncode < 0:
-            words = f"more than {SECONDS} s or {MEMORY >> 30} GB, or its library failed"
-        raise BadCell(f"is {what} that cannot be drawn ({words[:120]}): export it as PNG")
-    if done.stderr.startswith(b"pages"):
+        picture, words = bounded(form, SIDE, seconds=SECONDS, memory=MEMORY, content=content)
+    except Failed as error:
+        raise BadCell(f"is {what} that cannot be drawn ({error}): export it as PNG") from error
+    if words.startswith("pages"):
         remark(PAGES)
     try:
-        image = Image.open(io.BytesIO(done.stdout), formats=("PNG", "PPM"))
+        image = Image.open(io.BytesIO(picture), formats=("PNG", "PPM"))
         image.load()
     except DAMAGE as error:
         raise BadCell(f"is {what} that cannot be drawn ({said(error)}): export it as PNG") from error
