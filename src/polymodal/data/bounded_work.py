@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import sys
+from collections.abc import Callable
 from typing import Any
 
 
@@ -84,8 +85,8 @@ def main(seconds: str, memory: str, work: str, *arguments: str) -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     except ImportError:  # Windows has no such limits; the time is bounded all the same
         pass
-    made = {"svg": svg, "pdf": pdf, "sheet": sheet}[work](*arguments)
-    sys.stdout.buffer.write(made)
+    works: dict[str, Callable[..., bytes]] = {"svg": svg, "pdf": pdf, "sheet": sheet}
+    sys.stdout.buffer.write(works[work](*arguments))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import importlib
 import io
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
 from functools import cache, partial
 from pathlib import Path
@@ -169,13 +169,13 @@ def _mended(stream: BinaryIO, error: BaseException, mend: bool) -> BinaryIO:
 
 
 @cache
-def _formats() -> Sequence[str]:
+def _formats() -> tuple[str, ...]:
     Image.init()
     return tuple(form for form in FORMATS if form in Image.OPEN)
 
 
 @cache
-def _heif() -> Sequence[str]:
+def _heif() -> tuple[str, ...]:
     """HEIF, once its reader is there (libheif, LGPL): the one that only decodes, else the one that also writes."""
     for library in ("pi_heif", "pillow_heif"):
         try:

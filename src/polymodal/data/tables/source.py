@@ -97,9 +97,9 @@ def _from_array(records: np.ndarray) -> Table:
             f"An array of {records.dtype.name} values names no columns: give a dict of arrays, as {{'x': array}}, or a "
             "structured array."
         )
-    records, columns = records.reshape(-1), {}
+    columns: dict[str, list[Any]] = {}
     for name in records.dtype.names:
-        values = records[name]
+        values = records.reshape(-1)[name]
         if values.dtype.kind == "S":
             values = np.char.decode(values, "utf-8", "replace")
         elif values.dtype.kind in "mM":

@@ -6,6 +6,7 @@ import datetime as dt
 import importlib.util
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ SUFFIXES = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods")
 SECONDS = 300  # of work for one workbook …
 MEMORY = 4 << 30  # … and bytes
 _NAMED = re.compile(rf"(.+?(?:{'|'.join(map(re.escape, SUFFIXES))}))#(.+)", re.IGNORECASE | re.DOTALL)
-_READ = {
+_READ: dict[str, Callable[[Any], Any]] = {
     "datetime": dt.datetime.fromisoformat, "date": dt.date.fromisoformat, "time": dt.time.fromisoformat,
     "seconds": lambda seconds: dt.timedelta(seconds=seconds),
 }  # fmt: skip
