@@ -38,7 +38,7 @@ app = typer.Typer(
 )
 
 Data = Annotated[
-    str, typer.Argument(help="CSV, TSV, Parquet, JSONL, a folder per class, Hugging Face dataset or shards.")
+    str, typer.Argument(help="CSV, Parquet, JSONL, table.xlsx#sheet, a folder per class, Hugging Face dataset, shards.")
 ]
 TargetOption = Annotated[str | None, typer.Option("--target", "-t", help="Column to predict.")]
 Valid = Annotated[str | None, typer.Option(help="Rows to choose by; cut from DATA when absent.")]

@@ -19,6 +19,7 @@ from polymodal.data.media.containers import container
 from polymodal.data.media.files import AGAIN, DAMAGE, looks_like, opened
 from polymodal.data.media.picture import open_picture
 from polymodal.data.media.prints import small_grey
+from polymodal.data.media.remarks import remarks
 from polymodal.data.media.sound import Sound, read_sound
 from polymodal.data.media.volume import Volume, read_volume
 
@@ -29,13 +30,15 @@ MEDIA_KINDS = tuple(kind.name for kind in BUILT_IN if kind.written)  # what reci
 class Media:
     """A cell of a media column. `source` is an absolute path or the bytes; `decoded` wins when it is there.
 
-    `fault` says why the cell could not even be handed over (an archive cut short, a web address).
+    `fault` says why the cell could not even be handed over (an archive cut short, a web address); `said` is what
+    `value` had to remark on one that can be used all the same.
     """
 
     kind: str
     source: Path | bytes
     decoded: Any = None
     fault: str = ""
+    said: list[str] = field(default_factory=list, repr=False)
     _seen: list[Any] = field(default_factory=list, repr=False)  # the source decoded, until `forget`
 
     def value(self) -> Any:
@@ -46,7 +49,9 @@ class Media:
         if self.decoded is not None:
             return self.decoded
         if not self._seen:
-            self._seen.append(self._read(_READERS[self.kind]))
+            with remarks() as said:
+                self._seen.append(self._read(_READERS[self.kind]))
+            self.said[:] = said
         return self._seen[0]
 
     def small_grey(self) -> np.ndarray:

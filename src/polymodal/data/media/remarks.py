@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -30,6 +30,11 @@ def remarks() -> Iterator[list[str]]:
         yield said
     finally:
         _SAID.reset(token)
+
+
+def all_the_same(noted: Mapping[int, str]) -> list[tuple[int, str]]:
+    """Remarks by place, in words that tell them from reasons for which a cell was not used."""
+    return [(place, f"is used all the same: {said}") for place, said in sorted(noted.items())]
 
 
 def summed(noted: Iterable[Problem], cells: str = "cells") -> list[str]:
