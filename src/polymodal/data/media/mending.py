@@ -12,7 +12,7 @@ from PIL import Image
 from polymodal.data.media.files import DAMAGE
 
 LEAST = 0.5  # share of the lines that must be there
-LARGEST = 50_000_000  # pixels of a PNG whose missing lines are filled in
+LARGEST = 50_000_000  # pixels of a PNG whose missing lines are filled in, or of a JPEG that is compared whole
 _END = b"\xff\xd9"
 _PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of a PNG, by its type of colour
@@ -44,22 +44,24 @@ def _jpeg(content: bytes) -> tuple[bytes, str] | None:
     if not scans:
         return None
     noise = np.random.default_rng(0).integers(0, 255, 4096, np.uint8).tobytes()  # no 0xFF: no marker
+    finer = progressive and scans > 1  # then the blocks' means are there, and what is missing is finer
     try:
-        one, other = _small(ended), _small(content + noise + _END)
+        one, other = _grey(ended, finer), _grey(content + noise + _END, finer)
     except DAMAGE:
         return None
     differ = np.flatnonzero((one != other).any(1))
     if not len(differ):
         return ended, NO_END
-    if progressive and scans > 1:
+    if finer:
         return ended, COARSE
     return (ended, CUT) if differ[0] >= LEAST * len(one) else None
 
 
-def _small(content: bytes) -> np.ndarray:
-    """The picture grey, at an eighth of its size: a pixel a block."""
+def _grey(content: bytes, whole: bool) -> np.ndarray:
+    """The picture grey; at an eighth of its size, a pixel a block, unless it is wanted `whole` and not too large."""
     with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
-        image.draft("L", (max(1, image.width // 8), max(1, image.height // 8)))
+        scale = 1 if whole and image.width * image.height <= LARGEST else 8
+        image.draft("L", (max(1, image.width // scale), max(1, image.height // scale)))
         return np.asarray(image.convert("L"))
 
 

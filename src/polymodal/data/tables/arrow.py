@@ -26,7 +26,7 @@ def read_arrow(path: Path, *, limit: int | None = None) -> Table:
     import pyarrow as pa
 
     try:
-        held = _opened(path).slice(0, limit)
+        held = _opened(path, _mark(path)).slice(0, limit)
     except (pa.ArrowException, OSError, ImportError) as error:
         form = "ORC" if path.suffix.lower() == ".orc" else "Arrow"
         raise BadData(f"{path} cannot be read as {form}: {str(error)[:200]}.") from error
@@ -77,20 +77,26 @@ def _microseconds(column: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:
     return column.cast(pa.time64("us"), safe=False) if kind == pa.time64("ns") else column
 
 
-@lru_cache(maxsize=4)
-def _opened(path: Path) -> pyarrow.Table:
-    """The whole file; Arrow's own form is mapped rather than read."""
+@lru_cache(maxsize=2)
+def _opened(path: Path, mark: tuple[int, int]) -> pyarrow.Table:
+    """The whole file, in memory: pages of a file that somebody else cuts meanwhile would end the process."""
     import pyarrow as pa
 
     if path.suffix.lower() == ".orc":
         from pyarrow import orc
 
         return orc.read_table(path)
-    with pa.memory_map(str(path)) as source:
+    with pa.OSFile(str(path)) as source:
         if source.read(6) == b"ARROW1":
             return pa.ipc.open_file(source).read_all()
         source.seek(0)
         return pa.ipc.open_stream(source).read_all()
+
+
+def _mark(path: Path) -> tuple[int, int]:
+    """What tells that a file is another one now."""
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size
 
 
 def _references(path: Path, column: pyarrow.ChunkedArray, place: int) -> list[Any]:
@@ -115,7 +121,7 @@ class FileCell(Lazy):
         import pyarrow as pa
 
         try:
-            value = _opened(self.path).column(self.place)[self.row].as_py()
+            value = _opened(self.path, _mark(self.path)).column(self.place)[self.row].as_py()
         except (pa.ArrowException, OSError, IndexError, KeyError) as error:
             raise BadCell(f"cannot be read from {self.path.name}: {error}") from error
         return value["bytes"] if isinstance(value, dict) else value
