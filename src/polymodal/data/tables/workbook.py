@@ -50,8 +50,8 @@ def read_workbook(path: Path, sheet: str = "", *, limit: int | None = None) -> T
         packed, _ = bounded("sheet", path, sheet, 0 if limit is None else limit + 50, seconds=SECONDS, memory=MEMORY)
     except Failed as error:
         raise BadData(
-            f"{path} cannot be read as a workbook ({error}). Save the sheet as CSV; a stray cell far below or beside the "
-            "others makes a sheet as large as all the cells up to it."
+            f"{path} cannot be read as a workbook ({error}). Save the sheet as CSV; a stray cell far below or beside "
+            "the others makes a sheet as large as all the cells up to it."
         ) from error
     told = json.loads(packed.decode("utf-8", "surrogatepass"))
     if told["name"] is None:
