@@ -268,7 +268,7 @@ def film(form: str, codec: str, rate: int = 16_000, channels: int = 1, sign: int
     [
         ("ipod", "aac", 44_100), ("adts", "aac", 16_000), ("amr", "libopencore_amrnb", 8_000), ("3gp", "aac", 16_000),
         ("asf", "wmav2", 44_100), ("webm", "libopus", 48_000), ("mp4", "aac", 16_000), ("mov", "pcm_s16le", 16_000),
-        ("ogg", "libopus", 48_000), ("matroska", "flac", 16_000), ("ac3", "ac3", 48_000),
+        ("ogg", "libopus", 48_000), ("matroska", "aac", 16_000), ("ac3", "ac3", 48_000),
     ],
 )  # fmt: skip
 def test_sound_of_telephones_and_films_is_read_by_pyav(form, codec, rate):

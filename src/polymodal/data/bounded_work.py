@@ -44,7 +44,7 @@ def sheet(path: str, name: str, limit: str) -> bytes:
     """JSON of one sheet of a workbook: `sheets`, the names of all that are visible and hold rows; `name`, the one read;
     `rows`, lists of cells from the first row on, those of time as {"date" | "datetime" | "time" | "seconds": …}.
 
-    Without a `name` the first of `sheets` is read; `name` is null where there is no such sheet. `limit` rows at most.
+    Without a `name` the largest of `sheets` is read; `name` is null where there is no such sheet. `limit` rows at most.
     """
     import python_calamine
 
@@ -55,7 +55,9 @@ def sheet(path: str, name: str, limit: str) -> bytes:
             return json.dumps({"sheets": names, "name": None, "rows": []}).encode()
         held = {one: book.get_sheet_by_name(one) for one in ([name] if name else names)}
         full = [one for one in held if held[one].total_height]
-        chosen = name or next((one for one in full if one in shown), next(iter(full), names[0] if names else ""))
+        full = [one for one in full if one in shown] or full
+        size = {one: held[one].total_height * held[one].total_width for one in full}
+        chosen = name or (max(size, key=size.__getitem__) if size else "".join(names[:1]))
         rows = held[chosen].to_python(skip_empty_area=False, nrows=int(limit) or None) if chosen else []
     told = {"sheets": full, "name": chosen, "rows": [[_told(cell) for cell in row] for row in rows]}
     return json.dumps(told, ensure_ascii=False, check_circular=False).encode("utf-8", "surrogatepass")

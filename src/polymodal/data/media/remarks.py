@@ -32,9 +32,12 @@ def remarks() -> Iterator[list[str]]:
         _SAID.reset(token)
 
 
+USED = "is used all the same: "  # begins what is said of a cell among the reasons for which others were not
+
+
 def all_the_same(noted: Mapping[int, str]) -> list[tuple[int, str]]:
     """Remarks by place, in words that tell them from reasons for which a cell was not used."""
-    return [(place, f"is used all the same: {said}") for place, said in sorted(noted.items())]
+    return [(place, USED + said) for place, said in sorted(noted.items())]
 
 
 def summed(noted: Iterable[Problem], cells: str = "cells") -> list[str]:

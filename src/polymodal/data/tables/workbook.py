@@ -35,8 +35,8 @@ def read_workbook(path: Path, sheet: str = "", *, limit: int | None = None) -> T
     """The table in a sheet: its first row that is not empty names the columns.
 
     Numbers, booleans, dates and times are as the cells hold them, numbers whole where all of a column are; of a
-    formula, what it gave when the file was saved; a cell that holds an error is missing. Without `sheet` the first that
-    holds anything is read, and a problem names the others.
+    formula, what it gave when the file was saved; a cell that holds an error is missing. Without `sheet` the one
+    with most cells is read, and a problem names the others.
 
     Raises `MissingExtra`; `UnknownName` for a sheet that is not there, with those that are; `BadData` for a file that
     is no workbook, or a sheet without a header.
