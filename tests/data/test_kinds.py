@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from polymodal.catalogues import show_part
 from polymodal.core.errors import BadArgument, UnknownName
 from polymodal.data import kinds as kinds_module
 from polymodal.data.kinds import BUILT_IN, KINDS, Kind, Kinds, register_kind
@@ -271,3 +272,12 @@ def _names_a_kind(node: ast.AST) -> bool:
         return False
     words = {one.value for one in ast.walk(node) if isinstance(one, ast.Constant) and isinstance(one.value, str)}
     return "kind" in ast.unparse(node.left) and bool(words & {kind.name for kind in BUILT_IN if kind.stream})
+
+
+def test_what_is_read_is_listed_and_a_film_can_be_heard():
+    told = show_part("audio")
+    assert "files: .wav" in told
+    assert ".m4a" in told
+    assert ".heic" in show_part("image")
+    assert KINDS.unbuilt("video", "clip") == "video is known but not built yet; `kinds: {clip: audio}` takes its audio"
+    assert KINDS.unbuilt("points", "cloud") == "points is known but not built yet"

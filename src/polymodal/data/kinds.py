@@ -153,6 +153,12 @@ class Kinds(Mapping[str, Kind]):
         """Names of the kinds whose attributes are as `wanted`, in order: `KINDS.of(stream=True, learnt=True)`."""
         return tuple(n for n, k in self._table().items() if all(getattr(k, a) == v for a, v in wanted.items()))
 
+    def unbuilt(self, name: str, column: str) -> str:
+        """What to say of a column of the kind `name`, from which no stream is learnt, and of kinds that may read it."""
+        others = [n for n, kind in self._table().items() if name in kind.also]
+        hints = [f"; `kinds: {{{column}: {other}}}` takes its {other}" for other in others]
+        return f"{name} is known but not built yet{''.join(hints)}"
+
     # --- kinds from outside ---
 
     def add(self, kind: Kind, module: str) -> None:

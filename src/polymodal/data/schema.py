@@ -221,7 +221,7 @@ def _inferred(
         else:
             said_so = SAID if fixed else guess.why
             keys += [column] if guess.kind == "id" else []
-            ignored[column] = f"{guess.kind} is known but not built yet; {guess.why}" if about.later else said_so
+            ignored[column] = f"{KINDS.unbuilt(guess.kind, column)}; {guess.why}" if about.later else said_so
     for kind, columns_of in gathered.items():
         name = kind if kind not in fields else f"{kind}_columns"
         types = {column: guess.kind for column, guess in columns_of.items() if guess.binding}
