@@ -183,6 +183,7 @@ def test_readers_that_do_more_than_decode_are_never_asked(name, monkeypatch):
 def test_jpeg_cut_short_is_read_as_far_as_it_goes_and_said(options):
     content = encoded("JPEG", quality=95, **options)
     assert seen(content[:-2]) == (pytest.approx(seen(content)[0]), [mending.NO_END])
+    assert seen(content[:-40])[1] != [mending.NO_END], "what the last block lacks counts"
     scan = content.index(b"\xff\xda")
     most = content[: scan + (len(content) - scan) * 9 // 10]
     cut, said = seen(most)

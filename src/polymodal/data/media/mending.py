@@ -44,25 +44,24 @@ def _jpeg(content: bytes) -> tuple[bytes, str] | None:
     if not scans:
         return None
     noise = np.random.default_rng(0).integers(0, 255, 4096, np.uint8).tobytes()  # no 0xFF: no marker
-    finer = progressive and scans > 1  # then the blocks' means are there, and what is missing is finer
     try:
-        one, other = _grey(ended, finer), _grey(content + noise + _END, finer)
+        one, other = _lines(ended), _lines(content + noise + _END)
     except DAMAGE:
         return None
     differ = np.flatnonzero((one != other).any(1))
     if not len(differ):
         return ended, NO_END
-    if finer:
+    if progressive and scans > 1:  # the whole was there once, in less detail
         return ended, COARSE
     return (ended, CUT) if differ[0] >= LEAST * len(one) else None
 
 
-def _grey(content: bytes, whole: bool) -> np.ndarray:
-    """The picture grey; at an eighth of its size, a pixel a block, unless it is wanted `whole` and not too large."""
+def _lines(content: bytes) -> np.ndarray:
+    """uint8 [H, W · C]; of a very large picture at an eighth of its size and grey."""
     with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
-        scale = 1 if whole and image.width * image.height <= LARGEST else 8
-        image.draft("L", (max(1, image.width // scale), max(1, image.height // scale)))
-        return np.asarray(image.convert("L"))
+        if image.width * image.height > LARGEST:
+            image.draft("L", (image.width // 8, image.height // 8))
+        return np.asarray(image).reshape(image.height, -1)
 
 
 def _scans(content: bytes) -> tuple[int, bool]:

@@ -16,7 +16,6 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from polymodal.core.errors import BadCell, MissingExtra
-from polymodal.data.kinds import KINDS
 from polymodal.data.media.drawing import drawn, form_of
 from polymodal.data.media.files import AGAIN, DAMAGE, brands, head_of, looks_like, opened, said
 from polymodal.data.media.mending import mended
@@ -138,9 +137,11 @@ def _header(stream: BinaryIO, mend: bool = True) -> Image.Image:
     except Image.DecompressionBombError as error:
         raise BadCell(_too_large(int(str(error).partition("(")[2].split()[0]))) from error
     except DAMAGE as error:
-        if isinstance(error, UnidentifiedImageError) and KINDS.suffix_of(head) not in (".png", ".jpg"):
+        if found := _mended(stream) if mend else None:
+            return _header(found, mend=False)
+        if isinstance(error, UnidentifiedImageError):
             raise BadCell(f"is no picture of a known form{looks_like(head)}") from error
-        return _header(_mended(stream, error, mend), mend=False)
+        raise BadCell(_damaged(error)) from error
     if image.format in _FRAMES and _is_animated(image):
         remark(ANIMATED)
     return image
@@ -152,20 +153,19 @@ def _loaded(stream: BinaryIO, image: Image.Image, mend: bool = True) -> Image.Im
     try:
         image.load()
     except DAMAGE as error:
-        anew = _mended(stream, error, mend)
-        return _loaded(anew, _header(anew, mend=False), mend=False)
+        if found := _mended(stream) if mend else None:
+            return _loaded(found, _header(found, mend=False), mend=False)
+        raise BadCell(_damaged(error)) from error
     return image
 
 
-def _mended(stream: BinaryIO, error: BaseException, mend: bool) -> BinaryIO:
-    """The same picture as Pillow takes it. Raises `BadCell` where it cannot be mended."""
+def _mended(stream: BinaryIO) -> BinaryIO | None:
+    """The same picture as Pillow takes it; None where nothing is to mend."""
     stream.seek(0)
-    found = mended(stream.read()) if mend else None
-    if found is None:
-        raise BadCell(_damaged(error)) from error
-    if found[1]:
+    found = mended(stream.read())
+    if found and found[1]:
         remark(found[1])
-    return io.BytesIO(found[0])
+    return io.BytesIO(found[0]) if found else None
 
 
 @cache

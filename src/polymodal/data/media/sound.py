@@ -13,7 +13,7 @@ import numpy as np
 
 from polymodal.core.errors import BadCell, MissingExtra, require
 from polymodal.data.media.containers import container
-from polymodal.data.media.files import AGAIN, DAMAGE, head_of, looks_like, missing_bytes, opened
+from polymodal.data.media.files import AGAIN, DAMAGE, brands, head_of, looks_like, missing_bytes, opened
 from polymodal.data.media.remarks import remark
 
 FASTEST = 1_000_000  # Hz: recorders of bats take half of it; beyond, a few kilobytes claim gigabytes
@@ -104,14 +104,15 @@ def _by_av(stream: BinaryIO, seconds: float | None, error: BaseException) -> Sou
             "" if "polymodal[video]" in told else " (pip install 'polymodal[video]' for AAC, AMR, WMA and films' sound)"
         )
         raise BadCell(f"is no sound that libsndfile opens{also}, or is cut short{told}") from absent
+    unknown = BadCell(f"is no sound of a known form, or is cut short{told}")
     try:
         sound = soundtrack(stream, seconds)
     except BadCell:
         raise
     except (av.error.FFmpegError, *DAMAGE):
-        raise BadCell(f"is no sound of a known form, or is cut short{told}") from error
+        raise unknown from error
     if sound is None:
-        raise BadCell(f"holds no sound that can be decoded{told}") from error
+        raise BadCell("is a film without sound that can be decoded") if brands(head) else unknown from error
     return sound
 
 
