@@ -33,10 +33,11 @@ def read_table(source: Any, *, limit: int | None = None) -> Table:
     one sheet of it as `table.xlsx#name` (extra `office`); a folder with one folder per class (optionally under
     train/valid/test); a folder saved by Hugging Face datasets, or `hf:name` or `hf:name:configuration` of a hub
     dataset (extra `hf`); WebDataset shards (`data.tar`, `shards-{000..009}.tar`, or a folder of them); in memory a
-    pandas DataFrame, of which a named index is a column too (and names the rows), a Hugging Face dataset, whatever hands over an
-    Arrow table (Polars, PyArrow, DuckDB …), a NumPy array of records, a dict of lists, a list of dicts, or a dict of
-    cells, which is one row; or a `Table`, which is returned as it is. Paths in cells are relative to the file, or to
-    the working folder for rows in memory. `limit` reads that many records at most.
+    pandas DataFrame, of which a named index is a column too (and names the rows), a Hugging Face dataset, whatever
+    hands over an Arrow table (Polars, PyArrow, DuckDB …), a NumPy array of records, a dict of lists, a list of dicts,
+    or one dict, which is one row where any of its values is a single cell; or a `Table`, which is returned as it is.
+    Paths in cells are relative to the file, or to the working folder for rows in memory. `limit` reads that many
+    records at most.
 
     Raises `BadData` for a source that does not exist or is of no known kind. Rows that cannot be used are set aside and
     named in the table's `problems`.

@@ -64,27 +64,23 @@ def read_workbook(path: Path, sheet: str = "", *, limit: int | None = None) -> T
         )
         problems.append(Problem(path.name, "", reason))
     name = f"{path.stem}#{sheet}" if sheet else path.stem
-    columns, numbers = _columns(told["rows"], f"{path.name}#{told['name']}", problems, limit)
-    return Table.build(columns, base=path.parent, name=name, rows=numbers, problems=problems)
+    columns = _columns(told["rows"], f"{path.name}#{told['name']}", problems, limit)
+    return Table.build(columns, base=path.parent, name=name, problems=problems)
 
 
-def _columns(
-    rows: list[list[Any]], where: str, problems: list[Problem], limit: int | None
-) -> tuple[dict[str, list[Any]], list[int]]:
-    """Columns, and the number of each row below the header."""
+def _columns(rows: list[list[Any]], where: str, problems: list[Problem], limit: int | None) -> dict[str, list[Any]]:
     first = next((number for number, row in enumerate(rows) if any(cell is not None for cell in row)), None)
     if first is None:
         raise BadData(f"{where} is empty: its first row must name the columns.")
-    body = [(number, row) for number, row in enumerate(rows[first + 1 :]) if any(cell is not None for cell in row)]
-    body = body[:limit]
+    full = [(n, row) for n, row in enumerate(rows[first + 1 :], first + 2) if any(cell is not None for cell in row)]
+    body = [row for _, row in full[:limit]]
+    if full and (blank := full[-1][0] - first - 1 - len(full)) and limit is None:
+        problems.append(Problem(where, "", f"blank rows are no rows ({blank:,} of them)"))
     top = rows[first]
-    used = [
-        place for place, cell in enumerate(top) if cell is not None or any(row[place] is not None for _, row in body)
-    ]
+    used = [place for place, cell in enumerate(top) if cell is not None or any(row[place] is not None for row in body)]
     heads = ["" if top[place] is None else str(_value(top[place])) for place in used]
     names = header(heads, where, f"{where}:{first + 1}", problems)
-    columns = {name: _typed([row[place] for _, row in body]) for name, place in zip(names, used)}
-    return columns, [number for number, _ in body]
+    return {name: _typed([row[place] for row in body]) for name, place in zip(names, used)}
 
 
 def _typed(cells: list[Any]) -> list[Any]:
