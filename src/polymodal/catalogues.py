@@ -12,6 +12,7 @@ from typing import Any
 
 from polymodal.core.errors import UnknownName, suggest
 from polymodal.core.registry import Catalogue, Engine, Entry, options
+from polymodal.data.kinds import KINDS
 
 FAMILIES = {
     "processor": "polymodal.process:PROCESSORS",
@@ -164,6 +165,8 @@ def show_part(name: str) -> str:
         lines.append(f"  source: {entry.source}")
         if family in STEPS and cls.kinds:  # type: ignore[attr-defined]
             lines.append(f"  columns: of kind {', '.join(cls.kinds)}")  # type: ignore[attr-defined]
+        if family == "processor" and (kind := KINDS.get(cls.kind)) and kind.suffixes:  # type: ignore[attr-defined]
+            lines.append(f"  files: {' '.join(kind.suffixes)}")
         if family == "metric":
             lines += [f"  {line}" for line in _metric(cls)]
         lines += [f"  {line}".rstrip() for line in ["", *(inspect.getdoc(cls) or "").splitlines(), ""]]

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from polymodal.catalogues import show_part
 from polymodal.core.errors import BadArgument, UnknownName
 from polymodal.data import kinds as kinds_module
 from polymodal.data.kinds import BUILT_IN, KINDS, Kind, Kinds, register_kind
@@ -98,8 +99,19 @@ def test_kinds_of_files(kinds):
         (b"RIFF\n\0\n\0WAVEfmt", "audio", ".wav"),
         (b"RIFF\0\0\0\0AVI LIST", "video", ".avi"),
         (b"\0\0\0\x18ftypmp42", "video", None),
-        (b"\0\0\0\x18ftypM4A ", "audio", None),
-        (b"\xff\xf3..", "audio", None),
+        (b"\0\0\0\x18ftypM4A ", "audio", ".m4a"),
+        (b"\xff\xf3..", "audio", ".mp3"),
+        (b"\0\0\0\x18ftypheic", "image", ".heic"),
+        (b"\0\0\0\x18ftypavif", "image", ".avif"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", "image", ".jp2"),
+        (b"%PDF-1.7\n", "image", ".pdf"),
+        (b"<svg xmlns=", "image", ".svg"),
+        (b'\xef\xbb\xbf<?xml version="1.0"?>\n<!-- by hand -->\n<svg:svg>', "image", ".svg"),
+        (b"<?xml version='1.0'?><kml>", None, None),
+        (b"<!-- words --><p>", None, None),
+        (b"#!AMR\n", "audio", ".amr"),
+        (b"\xff\xf1P\x80", "audio", ".aac"),
+        (b"\x1a\x45\xdf\xa3....webm", "video", ".mkv"),
         (b"\x93NUMPY\x01", "array", ".npy"),
         (bytes(128) + b"DICM", "volume", ".dcm"),
         (b"words", None, None),
@@ -260,3 +272,12 @@ def _names_a_kind(node: ast.AST) -> bool:
         return False
     words = {one.value for one in ast.walk(node) if isinstance(one, ast.Constant) and isinstance(one.value, str)}
     return "kind" in ast.unparse(node.left) and bool(words & {kind.name for kind in BUILT_IN if kind.stream})
+
+
+def test_what_is_read_is_listed_and_a_film_can_be_heard():
+    told = show_part("audio")
+    assert "files: .wav" in told
+    assert ".m4a" in told
+    assert ".heic" in show_part("image")
+    assert KINDS.unbuilt("video", "clip") == "video is known but not built yet; `kinds: {clip: audio}` takes its audio"
+    assert KINDS.unbuilt("points", "cloud") == "points is known but not built yet"

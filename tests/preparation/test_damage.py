@@ -106,11 +106,11 @@ PICTURES: dict[str, tuple[bytes, str]] = {
     "flat.png": (claimed(0, 5), NONE + "a PNG picture: correct the path, or copy the file again"),
     "no-frame.gif": (b"GIF89a\x10\0\x10\0\x80\0\0\0\0\0\xff\xff\xff;", NONE + "a GIF picture"),
     "photo.heic": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 99, NONE + "a HEIC picture"),
-    "drawing.png": (b"<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg'/>", NONE + "an SVG drawing"),
+    "drawing.png": (b"<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg'>", "is an SVG drawing that is cut"),
     "drawing.eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n", NONE + "a PostScript drawing"),
     "page.jpg": (b"<!DOCTYPE html><html>not found</html>", NONE + "a web page"),
     "answer.jpg": (b'{"error": 404}', NONE + "JSON"),
-    "letter.png": (b"%PDF-1.7\n%\xff", NONE + "a PDF document"),
+    "letter.png": (b"%PDF-1.7\n%\xff", "is a PDF document that cannot be drawn"),
     "pointer.png": (b"version https://git-lfs.github.com/spec/v1\n", NONE + "a Git LFS pointer"),
     "packed.png": (gzip.compress(pixels()), NONE + "compressed by gzip"),
     "words.png": (b"just words", NONE + "plain text: check that the path names the right file"),
@@ -495,3 +495,13 @@ def test_damaged_films(name, tmp_path):
     else:
         bad.write_bytes({"cut.mp4": good[:60], "index.mp4": good[:-300], "empty.mp4": b""}.get(name, b"no film"))
     assert set_aside_alone(tmp_path, name, [good], ".mp4").startswith(FILMS[name])
+
+
+def test_what_is_used_all_the_same_is_a_note(tmp_path):
+    cut = pixels("JPEG", (64, 64), quality=95)[:-300]
+    for i, content in enumerate((pixels("JPEG"), cut, cut + b"\0")):
+        (tmp_path / f"{i}.jpg").write_bytes(content)
+    aside, kept = run(tmp_path, table(tmp_path, [f"{i}.jpg" for i in range(3)]), ["upright"])
+    assert (aside, kept) == ({}, ["r0", "r1", "r2"])
+    notes = json.loads((tmp_path / "out" / "report.json").read_text())["notes"]
+    assert [note for note in notes if note.startswith("file: 2 cells used all the same: it is cut short")], notes

@@ -26,6 +26,7 @@ from polymodal.core.registry import label
 from polymodal.core.runtime import device_of, told
 from polymodal.core.sealed import load_sealed, save_sealed
 from polymodal.data.items import Items, items
+from polymodal.data.media.remarks import summed
 from polymodal.data.split import PARTS
 from polymodal.data.storage.dataset import Dataset, process_table
 from polymodal.data.storage.store import Store, default_store
@@ -116,6 +117,7 @@ class _Session:
         self.processors: dict[str, Processor] = {}
         self.encoders: dict[str, Encoder] = {}
         self.problems: list[Problem] = list(plan.table.problems)
+        self.remarks: list[Problem] = []
         self.notes = list(plan.notes)
         self.costs: dict[str, float] = {}  # milliseconds that a frozen tower takes for one item
 
@@ -124,7 +126,7 @@ class _Session:
             self.progress.say(note)
         towers = self._encode(self._process())
         chosen = {part: self._chosen(towers, part) for part in PARTS}
-        set_aside(self.folder, self.problems)
+        set_aside(self.folder, self.problems, self.remarks)
         aligner, curve = self._learn(towers, chosen)
         return self._conclude(towers, chosen, aligner.eval(), curve)
 
@@ -146,9 +148,13 @@ class _Session:
                 fit_rows=np.flatnonzero(train[some.row]),
                 progress=lambda stream, cells: stage.advance(stream, cells),
             )
-            for problem in datasets[name].bad:
-                place = int(problem.row)
-                self.problems.append(Problem(plan.table.ids[some.row[place]], some.column[place], problem.reason))
+            for mine, theirs in ((self.problems, datasets[name].bad), (self.remarks, datasets[name].noted)):
+                for one in theirs:
+                    place = int(one.row)
+                    mine.append(Problem(plan.table.ids[some.row[place]], some.column[place], one.reason))
+        for note in summed(self.remarks):
+            self.notes.append(note)
+            self.progress.say(note)
         digests = {name: dataset.digests[name] for name, dataset in datasets.items()}
         rows = {name: [plan.table.ids[row] for row in some.row.tolist()] for name, some in streams.items()}
         same_cells(self.folder / "work" / "cells.safetensors", digests, rows, begun=begun(self.folder))

@@ -41,7 +41,7 @@ app = typer.Typer(
 )
 
 Data = Annotated[
-    str, typer.Argument(help="CSV, TSV, Parquet, JSONL, a folder per class, Hugging Face dataset or shards.")
+    str, typer.Argument(help="CSV, Parquet, JSONL, table.xlsx#sheet, a folder per class, Hugging Face dataset, shards.")
 ]
 TargetOption = Annotated[str | None, typer.Option("--target", "-t", help="Column to predict.")]
 Valid = Annotated[str | None, typer.Option(help="Rows to choose by; cut from DATA when absent.")]
@@ -195,8 +195,11 @@ def say_counts(
 
 
 def say_problems(problems: Sequence[Any], what: str = "set aside", *, most: int = 20, complete: str = "") -> None:
-    """The first problems, a line each, and how many more there are."""
-    say([f"{what}: {problem}" for problem in problems[:most]])
+    """The first problems, a line each, and how many more there are; first what is left out, then what is used."""
+    from polymodal.data.media.remarks import USED
+
+    problems = sorted(problems, key=lambda problem: problem.reason.startswith(USED))
+    say([str(one) if one.reason.startswith(USED) else f"{what}: {one}" for one in problems[:most]])
     more = f"; all are in {complete}" if complete else ""
     say([f"… and {len(problems) - most:,} more ({what}){more}"] if len(problems) > most else [])
 

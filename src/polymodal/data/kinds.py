@@ -33,8 +33,8 @@ class Kind:
     `cell` is what a processor reads: a `file` (path, bytes or uint8 pixels), `text`, `numbers` (an array, or the file
     of one), a `record` of columns, `links` to other rows; a `value` is part of a record; nothing: never read.
     `suffixes` end its files' names; `magic` maps patterns of their first bytes (regular expressions) to the suffix that
-    such files usually have; `files` is the kind that those bytes tell, if it is another. `path_options` go to a field
-    whose cells were told to be paths.
+    such files usually have; `files` is the kind that those bytes tell, if it is another, and `also` names kinds whose
+    files it reads too, as a film's sound. `path_options` go to a field whose cells were told to be paths.
 
     `processor` and `encoder` are its parts by default, `ready_encoder` one that needs no training; `cost` orders the
     encoders' jobs, dear ones first. `card` draws what `Processor.show` gives of it, `drawing` where a model looked in
@@ -55,6 +55,7 @@ class Kind:
     suffixes: tuple[str, ...] = ()
     magic: Mapping[bytes, str] = field(default_factory=dict, hash=False)
     files: str = ""
+    also: tuple[str, ...] = ()
     path_options: Mapping[str, object] = field(default_factory=dict, hash=False)
     processor: str = ""
     encoder: str = ""
@@ -151,6 +152,12 @@ class Kinds(Mapping[str, Kind]):
     def of(self, **wanted: object) -> tuple[str, ...]:
         """Names of the kinds whose attributes are as `wanted`, in order: `KINDS.of(stream=True, learnt=True)`."""
         return tuple(n for n, k in self._table().items() if all(getattr(k, a) == v for a, v in wanted.items()))
+
+    def unbuilt(self, name: str, column: str) -> str:
+        """What to say of a column of the kind `name`, from which no stream is learnt, and of kinds that may read it."""
+        others = [n for n, kind in self._table().items() if name in kind.also]
+        hints = [f"; `kinds: {{{column}: {other}}}` takes its {other}" for other in others]
+        return f"{name} is known but not built yet{''.join(hints)}"
 
     # --- kinds from outside ---
 
@@ -266,10 +273,19 @@ class _NoKind(UnknownName, KeyError):
 BUILT_IN = (
     Kind(
         "image",
-        suffixes=(".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".avif"),
+        suffixes=(
+            ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".gif", ".webp", ".tif", ".tiff", ".ppm",
+            ".pgm", ".pbm", ".pnm", ".avif", ".avifs", ".heic", ".heics", ".heif", ".heifs", ".hif", ".jp2", ".j2k",
+            ".j2c", ".jpc", ".jpf", ".jpx", ".ico", ".icns", ".tga", ".psd", ".qoi", ".pcx", ".dds", ".xbm", ".xpm",
+            ".svg", ".svgz", ".pdf", ".jxl",
+        ),
         magic={
             rb"\x89PNG": ".png", rb"\xff\xd8\xff": ".jpg", rb"GIF8": ".gif", rb"BM": ".bmp", rb"II\*\0": ".tif",
             rb"MM\0\*": ".tif", rb"RIFF....WEBP": ".webp", rb"....ftypavi[fs]": ".avif",
+            rb"....ftyp(?:he[iv][cmsx]|heif|mi[fa][12]|msf1)": ".heic", rb"\0\0\0\x0cjP  ": ".jp2",
+            rb"\xff\x4f\xff\x51": ".j2k", rb"8BPS": ".psd", rb"qoif": ".qoi", rb"\0\0\x01\0[\x01-\x20]\0": ".ico",
+            rb"\xff\x0a|\0\0\0\x0cJXL ": ".jxl", rb"%PDF-": ".pdf",
+            rb"(?:\xef\xbb\xbf)?\s*(?:<(?:\?xml\s|!--|!DOCTYPE\s+svg)[^\0]{0,4096}?)?<(?:\w+:)?svg[\s>]": ".svg",
         },
         processor="image", encoder="image_resnet", cost=80, card="image", drawing="image",
         example="polymodal.data.examples:image", copies="picture", written=".png", noun="a picture",
@@ -277,19 +293,31 @@ BUILT_IN = (
     ),
     Kind(
         "audio",
-        suffixes=(".wav", ".ogg", ".oga", ".opus", ".flac", ".mp3", ".aif", ".aiff", ".m4a"),
+        suffixes=(
+            ".wav", ".ogg", ".oga", ".opus", ".flac", ".mp3", ".mp2", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf",
+            ".w64", ".m4a", ".m4b", ".aac", ".ac3", ".amr", ".awb", ".3ga", ".wma", ".weba", ".mka", ".wv", ".tta",
+        ),
         magic={
-            rb"OggS": ".ogg", rb"fLaC": ".flac", rb"ID3": ".mp3", rb"\xff\xfb": ".mp3", rb"\xff\xf3": "",
-            rb"FORM": "", rb"\.snd": "", rb"RIFF....WAVE": ".wav", rb"....ftypM4A": "",
+            rb"OggS": ".ogg", rb"fLaC": ".flac", rb"ID3": ".mp3", rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb]": ".mp3",
+            rb"\xff[\xf0\xf1\xf8\xf9]": ".aac", rb"#!AMR": ".amr", rb"caff": ".caf", rb"\x0b\x77": ".ac3",
+            rb"wvpk": ".wv", rb"FORM....AIF": ".aiff", rb"\.snd": ".au", rb"R(?:IFF|F64)....WAVE": ".wav",
+            rb"....ftypM4[AB]": ".m4a",
         },
+        also=("video",),
         processor="audio", encoder="audio_cnn", cost=90, card="audio", drawing="audio",
         example="polymodal.data.examples:audio", written=".flac", noun="a sound",
         phrases=("{}", "the sound of {}", "a recording of {}", "one hears {}"),
     ),
     Kind(
         "video", learnt=False,
-        suffixes=(".mp4", ".avi", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".m4v"),
-        magic={rb"RIFF....AVI ": ".avi", rb"....ftyp(?!M4A|avi[fs])": ""},
+        suffixes=(
+            ".mp4", ".avi", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".m4v", ".wmv", ".asf", ".flv", ".3gp", ".3g2",
+            ".ogv", ".mts", ".m2ts",
+        ),
+        magic={
+            rb"RIFF....AVI ": ".avi", rb"....ftyp(?!M4[AB]|avi[fs]|he[iv][cmsx]|heif|mi[fa][12]|msf1)": "",
+            rb"\x1a\x45\xdf\xa3": ".mkv", rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11": ".asf", rb"FLV\x01": ".flv",
+        },
         written=".mp4",
     ),
     Kind(

@@ -275,7 +275,7 @@ def _inferred(
             fields[column] = Field(column, guess.kind, (column,), dict(guess.options), guess.why)
         else:
             said_so = SAID if fixed else guess.why
-            ignored[column] = f"{guess.kind} is known but not built yet; {guess.why}" if about.later else said_so
+            ignored[column] = f"{KINDS.unbuilt(guess.kind, column)}; {guess.why}" if about.later else said_so
     for kind, columns_of in gathered.items():
         name = kind if kind not in fields else f"{kind}_columns"
         given = {

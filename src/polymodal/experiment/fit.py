@@ -18,6 +18,7 @@ from polymodal.core.runtime import core_count, device_of, gpu_count, told, worke
 from polymodal.core.sealed import save_sealed
 from polymodal.data.inspection.examine import misfits
 from polymodal.data.kinds import KINDS
+from polymodal.data.media.remarks import summed
 from polymodal.data.storage.dataset import Dataset, process_table
 from polymodal.data.storage.store import Store, default_store
 from polymodal.data.tables.source import cells
@@ -175,7 +176,8 @@ class _Session:
             },
         )
         numbers = [c for f in plan.schema.fields.values() if f.about.is_record for c in f.columns]
-        set_aside(self.folder, [*plan.table.problems, *dataset.bad, *misfits(plan.table, numbers)])
+        set_aside(self.folder, [*plan.table.problems, *dataset.bad, *misfits(plan.table, numbers)], dataset.noted)
+        self.note(summed(dataset.noted))
         return dataset, processors
 
     def _processing_ms(

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from polymodal.core.types import Tokens
+from polymodal.data.media.remarks import summed
 from polymodal.data.schema import Schema
 from polymodal.data.storage.dataset import Dataset
 from polymodal.data.tables.source import Table
@@ -310,7 +311,7 @@ def standalone(
             "judged": counts.to_json(),
             "fields": [one for one in described(predictor.schema, dataset) if one["name"] in predictor.streams],
             "set_aside": [vars(problem) for problem in dataset.bad],
-            "warnings": counts.sentences(),
+            "warnings": [*counts.sentences(), *summed(dataset.noted)],
         },
         **({"strict": dict(strict)} if strict else {}),
         **assessment.to_json(),

@@ -18,6 +18,7 @@ from polymodal.core.types import Tokens
 from polymodal.data.inputs import named
 from polymodal.data.kinds import KINDS
 from polymodal.data.links import LinkOptions, edge_path
+from polymodal.data.media.remarks import all_the_same
 from polymodal.data.neighbours import NEW, Memory, features_of, resolved
 from polymodal.data.schema import Schema
 from polymodal.data.storage.dataset import read_cells
@@ -162,9 +163,10 @@ class Predictor:
         self, stream: str, raw: Any, rows: np.ndarray, ids: list[str], problems: list[Problem] | None
     ) -> Tokens:
         processor, encoder = self.processors[stream], self.encoders[stream]
-        inputs, present, bad = read_cells(processor, raw, rows)
+        noted: dict[int, str] = {}
+        inputs, present, bad = read_cells(processor, raw, rows, noted)
         if problems is not None:
-            problems.extend(Problem(ids[rows[i]], stream, reason) for i, reason in bad)
+            problems.extend(Problem(ids[rows[i]], stream, reason) for i, reason in [*bad, *all_the_same(noted)])
         encoder.eval()
         if not present.any():
             empty = torch.zeros(len(rows), 1, encoder.dim)

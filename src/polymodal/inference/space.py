@@ -19,6 +19,7 @@ from polymodal.core.files import read_json
 from polymodal.core.registry import Spec
 from polymodal.core.runtime import device_of
 from polymodal.data.items import Items, items
+from polymodal.data.media.remarks import all_the_same
 from polymodal.data.schema import Field, Schema
 from polymodal.data.storage.decode import read_cells
 from polymodal.data.tables.source import Problem, Table
@@ -125,10 +126,12 @@ class Space:
         present = np.zeros(len(stream_items), bool)
         for start in range(0, len(stream_items), CHUNK):
             rows = np.arange(start, min(start + CHUNK, len(stream_items)))
-            inputs, there, bad = read_cells(self.processors[stream], stream_items.cells, rows)
+            noted: dict[int, str] = {}
+            inputs, there, bad = read_cells(self.processors[stream], stream_items.cells, rows, noted)
             if problems is not None:
                 problems.extend(
-                    Problem(ids[stream_items.row[rows[i]]], stream_items.column[rows[i]], reason) for i, reason in bad
+                    Problem(ids[stream_items.row[rows[i]]], stream_items.column[rows[i]], reason)
+                    for i, reason in [*bad, *all_the_same(noted)]
                 )
             if there.any():
                 tensors = {name: torch.from_numpy(value[there]) for name, value in inputs.items()}

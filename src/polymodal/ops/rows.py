@@ -37,11 +37,17 @@ class Row:
     copy: int = 0
     notations: Mapping[str, Notation] = field(default_factory=dict)  # how columns of numbers are written
     changed: dict[str, tuple[Any, Any]] = field(default_factory=dict)  # column -> before and after, of the present op
+    said: dict[str, list[str]] = field(default_factory=dict)  # column -> what readers remarked on a cell that is used
 
     def get(self, column: str) -> Any:
         """The cell of a column; media are decoded. None where it is missing. Raises `BadCell` for a broken file."""
         value = self.cells.get(column)
-        return value.value() if isinstance(value, Media) else value
+        if not isinstance(value, Media):
+            return value
+        decoded = value.value()
+        if value.said:
+            self.said[column] = list(value.said)
+        return decoded
 
     def amount(self, column: str) -> float | None:
         """The finite number that a cell is, as its column writes numbers; None where it is none."""

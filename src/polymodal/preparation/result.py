@@ -18,6 +18,7 @@ from polymodal.core.limits import check_file
 from polymodal.core.registry import options_of
 from polymodal.data.kinds import KINDS
 from polymodal.data.media.cell import MEDIA_KINDS, Media
+from polymodal.data.media.remarks import summed
 from polymodal.data.paths import resolve
 from polymodal.data.tables.source import Table
 from polymodal.data.tables.table import Problem
@@ -231,6 +232,7 @@ def _report(
         },
         "notes": [
             *(f"{p.row} {p.reason}" for p in table.problems if not p.column and "set aside" not in p.reason),
+            *summed(_remarks(folder / ".work", len(stages), parts)),
             *(
                 f"Step {op.place + 1}, {op.name}, had nothing to do: {idle(op)}."
                 for op in ops
@@ -240,6 +242,15 @@ def _report(
         "ops": _told_ops(folder / ".work", ops, stages, parts),
         "reasons": _reasons(table, refused),
     }
+
+
+def _remarks(work: Path, stages: int, parts: int) -> list[Problem]:
+    """What readers remarked on cells that were used, each once, though every stage reads them."""
+    files = [work / f"stage-{stage}" / f"{n:06d}.json" for stage in range(stages) for n in range(parts)]
+    return [
+        Problem(*told)
+        for told in dict.fromkeys(tuple(one) for file in files for one in read_json(file).get("said", []))
+    ]
 
 
 def _reasons(table: Table, refused: Sequence[Refused]) -> list[dict[str, Any]]:

@@ -122,7 +122,8 @@ def _apply(job: PartJob) -> None:
         _as_it_came(refused.row)
     write_refused([*rows.refused, *rows.blanked], out.with_suffix(".refused"))
     write_rows(rows.kept, out)
-    write_json(done, {"kept": len(rows.kept), "tallies": told})
+    said = [[row.id, column, one] for row in rows.kept for column, every in row.said.items() for one in every]
+    write_json(done, {"kept": len(rows.kept), "tallies": told, "said": said})
 
 
 def _row_by_row(rows: Rows, ops: Sequence[Op], tallies: Mapping[int, Tally], media: MediaFolder) -> Rows:

@@ -106,18 +106,20 @@ def release(folder: Path) -> None:
     work = folder / "work"
     if begun(folder):
         return
-    for path in (folder / "log.jsonl", folder / "set_aside.jsonl"):
+    for path in (folder / "log.jsonl", folder / "set_aside.jsonl", folder / "remarks.jsonl"):
         path.unlink(missing_ok=True)
     shutil.rmtree(work)
     if not any(folder.iterdir()):
         folder.rmdir()
 
 
-def set_aside(folder: Path, problems: Iterable[Problem]) -> None:
-    """Write `set_aside.jsonl`: what could not be used, and why."""
-    with writing(folder / "set_aside.jsonl") as temporary:
-        lines = [json_text(vars(problem)) for problem in problems]
-        temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+def set_aside(folder: Path, problems: Iterable[Problem], remarks: Sequence[Problem] = ()) -> None:
+    """Write `set_aside.jsonl`: what could not be used, and why; and, on cells that were, `remarks.jsonl`."""
+    for name, listed in (("set_aside", problems), ("remarks", remarks)):
+        if name == "set_aside" or listed:
+            with writing(folder / f"{name}.jsonl") as temporary:
+                lines = [json_text(vars(one)) for one in listed]
+                temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def aside_in(folder: Path) -> list[dict[str, str]]:

@@ -17,24 +17,27 @@ from polymodal.data.infer import tell
 from polymodal.data.kinds import KINDS, Kind
 from polymodal.data.media.files import opened
 from polymodal.data.media.prints import small_grey
+from polymodal.data.media.remarks import remarks
 from polymodal.data.schema import Field
 from polymodal.data.tables.table import Problem, Table
 
 Reader = Callable[[Any], Any]
-_HEAD = 512  # bytes that tell a file's kind
+_HEAD = 4096  # bytes that tell a file's kind
 
 
 @dataclass
 class Examined:
     """What a field's cells hold, a row each.
 
-    `keys` are content digests, None where a cell is missing or broken; `pictures` are small grey pictures by content.
+    `keys` are content digests, None where a cell is missing or broken; `pictures` are small grey pictures by content;
+    `noted` is what readers said of cells that can be used all the same.
     """
 
     keys: list[bytes | None]
     missing: list[int] = field(default_factory=list)
     broken: list[Problem] = field(default_factory=list)
     pictures: dict[bytes, np.ndarray] = field(default_factory=dict)
+    noted: list[Problem] = field(default_factory=list)
 
 
 def examine(table: Table, one: Field, reader: Reader | None = None) -> Examined:
@@ -44,7 +47,7 @@ def examine(table: Table, one: Field, reader: Reader | None = None) -> Examined:
     their name says and, for pictures, being decodable.
     """
     result = Examined([None] * len(table))
-    seen: dict[Path, bytes | str] = {}
+    seen: dict[Path, tuple[bytes | str, list[str]]] = {}
     source = cells(table, one)
     for row in range(len(table)):
         try:
@@ -55,16 +58,18 @@ def examine(table: Table, one: Field, reader: Reader | None = None) -> Examined:
         if cell is None:
             result.missing.append(row)
             continue
-        outcome = seen.get(cell) if isinstance(cell, Path) else None
-        if outcome is None:
+        outcome, said = seen.get(cell, ("", [])) if isinstance(cell, Path) else ("", [])
+        if not outcome:
             try:
-                outcome = _examine_cell(cell, one.about, reader, result.pictures)
+                with remarks() as said:
+                    outcome = _examine_cell(cell, one.about, reader, result.pictures)
             except BadCell as error:
                 outcome = error.reason
         if isinstance(cell, Path):
-            seen[cell] = outcome
+            seen[cell] = outcome, said
         if isinstance(outcome, bytes):
             result.keys[row] = outcome
+            result.noted += [Problem(table.ids[row], one.name, what) for what in said]
         else:
             result.broken.append(Problem(table.ids[row], one.name, outcome))
     return result
@@ -104,7 +109,7 @@ def _check_file(cell: Any, kind: Kind) -> None:
     with opened(cell) as stream:
         head = stream.read(_HEAD)
         told = KINDS.of_bytes(head)
-        if told not in (None, kind.files or kind.name):
+        if told not in (None, kind.files or kind.name, *kind.also):
             raise BadCell(f"is {told}, not {kind.name}")
         if told is None and kind.magic and _is_text(head):
             raise BadCell(f"is plain text, not {kind.name}")

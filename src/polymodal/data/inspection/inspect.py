@@ -17,6 +17,7 @@ from polymodal.data.inspection.proposals import proposals
 from polymodal.data.links import link_findings
 from polymodal.data.media import clusters, hamming, minhash
 from polymodal.data.media.prints import LIKENESS, LONGEST, RADIUS, comparable, perceptual_hash, plain, same, sets
+from polymodal.data.media.remarks import summed
 from polymodal.data.schema import Field, Schema
 from polymodal.data.split import split_of_column
 from polymodal.data.tables.table import Problem, Table
@@ -85,6 +86,7 @@ class _Inspector:
         """Missing, broken and unfitting cells of one field."""
         wrong = misfits(self.table, one.columns, one.options.get("written")) if one.about.is_record else []
         self.found.broken += seen.broken
+        self.found.warnings += summed(seen.noted)
         self.found.misfits += wrong
         counts = {"missing": len(seen.missing), "bad": len(seen.broken) + len(wrong)}
         self.found.fields.append({"name": one.name, "kind": one.kind, "why": one.why, **counts})

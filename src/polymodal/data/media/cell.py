@@ -15,9 +15,11 @@ from polymodal.core.errors import BadCell, require
 from polymodal.core.files import writing
 from polymodal.data.kinds import BUILT_IN, KINDS
 from polymodal.data.media.array import read_array
+from polymodal.data.media.containers import container
 from polymodal.data.media.files import AGAIN, DAMAGE, looks_like, opened
 from polymodal.data.media.picture import open_picture
 from polymodal.data.media.prints import small_grey
+from polymodal.data.media.remarks import remarks
 from polymodal.data.media.sound import Sound, read_sound
 from polymodal.data.media.volume import Volume, read_volume
 
@@ -28,13 +30,15 @@ MEDIA_KINDS = tuple(kind.name for kind in BUILT_IN if kind.written)  # what reci
 class Media:
     """A cell of a media column. `source` is an absolute path or the bytes; `decoded` wins when it is there.
 
-    `fault` says why the cell could not even be handed over (an archive cut short, a web address).
+    `fault` says why the cell could not even be handed over (an archive cut short, a web address); `said` is what
+    `value` had to remark on one that can be used all the same.
     """
 
     kind: str
     source: Path | bytes
     decoded: Any = None
     fault: str = ""
+    said: list[str] = field(default_factory=list, repr=False)
     _seen: list[Any] = field(default_factory=list, repr=False)  # the source decoded, until `forget`
 
     def value(self) -> Any:
@@ -45,7 +49,9 @@ class Media:
         if self.decoded is not None:
             return self.decoded
         if not self._seen:
-            self._seen.append(self._read(_READERS[self.kind]))
+            with remarks() as said:
+                self._seen.append(self._read(_READERS[self.kind]))
+            self.said[:] = said
         return self._seen[0]
 
     def small_grey(self) -> np.ndarray:
@@ -96,8 +102,8 @@ def _video(source: Path | bytes) -> bytes:
     with opened(source) as stream:
         content = stream.read()
         try:
-            with av.open(io.BytesIO(content)) as container:
-                first = container.streams.video and next(container.decode(video=0), None)
+            with container(io.BytesIO(content)) as held:
+                first = held.streams.video and next(held.decode(video=0), None)
         except (av.error.FFmpegError, *DAMAGE) as error:
             raise BadCell(f"is no video of a known form, or is cut short{looks_like(content)}") from error
         if first is None:

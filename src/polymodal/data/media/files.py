@@ -27,12 +27,12 @@ UNKNOWN = 0x7FFFF000  # lengths from here on are what writers of endless WAV fil
 # how a file begins -> what it is then, and what to do
 _BEGINNINGS = (
     (b"version https://git-lfs", "a Git LFS pointer: fetch the file itself with `git lfs pull`"),
-    (b"<svg", "an SVG drawing, which has no pixels: export it as PNG"),
+    (b"<svg", "an SVG drawing: give its column the kind image, or export it as PNG"),
     (b"<!doctype html", "a web page, as a server sends instead of a file: download it again"),
     (b"<html", "a web page, as a server sends instead of a file: download it again"),
     (b"<?xml", "an XML document: give the file that it names or describes"),
     (b"{", "JSON, as a server sends instead of a file: download it again"),
-    (b"%pdf", "a PDF document: export its pages or pictures"),
+    (b"%pdf", "a PDF document: give its column the kind image, which reads its first page, or export its pages"),
     (b"%!ps", "a PostScript drawing: export it as PNG"),
     (b"pk\x03\x04", "a ZIP archive: unpack it"),
     (b"\x1f\x8b", "compressed by gzip: unpack it"),
@@ -41,15 +41,16 @@ _BEGINNINGS = (
     (b"\xff\xd8\xff", "a JPEG picture" + OR_AGAIN),
     (b"gif8", "a GIF picture" + OR_AGAIN),
     (b"\xff\x0a", "a JPEG XL picture: export it as PNG or JPEG"),
+    (b"\0\0\0\x0cjxl ", "a JPEG XL picture: export it as PNG or JPEG"),
     (b"\x93numpy", "a NumPy array" + OR_AGAIN),
     (b"id3", "an MP3 sound" + OR_AGAIN),
     (b"ogg", "an Ogg file" + OR_AGAIN),
     (b"flac", "a FLAC sound" + OR_AGAIN),
 )
 _BRANDS = {  # of ISO media files, which begin with a length and `ftyp`
-    "heic": "a HEIC picture, which Pillow cannot open by itself: export it as JPEG or PNG",
-    "heix": "a HEIC picture, which Pillow cannot open by itself: export it as JPEG or PNG",
-    "mif1": "a HEIF picture, which Pillow cannot open by itself: export it as JPEG or PNG",
+    "heic": "a HEIC picture" + OR_AGAIN,
+    "heix": "a HEIC picture" + OR_AGAIN,
+    "mif1": "a HEIF picture" + OR_AGAIN,
     "avif": "an AVIF picture, cut short or of a form that this Pillow cannot open (11.3 can): export it as PNG",
     "M4A ": "an M4A sound (AAC), which libsndfile cannot open: convert it to FLAC, or pip install 'polymodal[video]', "
     "whose PyAV reads it",
@@ -105,6 +106,14 @@ def head_of(stream: BinaryIO) -> bytes:
     head = stream.read(4096)
     stream.seek(0)
     return head
+
+
+def brands(head: bytes) -> set[bytes]:
+    """What an ISO media file (MP4, M4A, HEIC, AVIF) calls itself at its beginning; empty for any other file."""
+    if head[4:8] != b"ftyp":
+        return set()
+    size = min(int.from_bytes(head[:4], "big"), len(head))
+    return {head[8:12], *(head[place : place + 4] for place in range(16, size - 3, 4))}
 
 
 def told(path: Path) -> str:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import importlib
 import io
-import struct
 import threading
 import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from polymodal.core.errors import BadCell
-from polymodal.data.media.files import AGAIN, DAMAGE, head_of, looks_like, opened, said
+from polymodal.core.errors import BadCell, MissingExtra
+from polymodal.data.media.drawing import drawn, form_of
+from polymodal.data.media.files import AGAIN, DAMAGE, brands, head_of, looks_like, opened, said
+from polymodal.data.media.mending import mended
+from polymodal.data.media.remarks import remark
 
 # Pillow's own limit, beyond which it opens nothing: a frame of 8K (33 million) and the photo of a camera of 100
 # megapixels pass, and the largest takes 0.7 GB (4 bytes a pixel). A JPEG counts as it is decoded, at a fraction.
@@ -24,7 +27,14 @@ MOST_PIXELS = 178_956_970
 LARGE = 25_000_000  # pixels from which on `read_picture` decodes one picture at a time, however many threads ask
 _ORIENTATION = 0x0112  # the EXIF tag
 _TURNS = ("exif", "xmp", "Raw profile type exif", "XML:com.adobe.xmp")  # where a picture may say how it is turned
-_TEXT = (b"tEXt", b"zTXt", b"iTXt")
+# Forms whose readers decode pixels and nothing else: others start programs (EPS), or give no pixels (HDF5).
+FORMATS = (
+    "AVIF", "BMP", "DDS", "DIB", "FITS", "GIF", "ICNS", "ICO", "JPEG", "JPEG2000", "MPO", "MSP", "PCX", "PNG", "PPM",
+    "PSD", "QOI", "SGI", "SUN", "TGA", "TIFF", "WEBP", "XBM", "XPM",
+)  # fmt: skip
+_HEIF = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"mif2", b"msf1", b"heif"}
+_FRAMES = ("GIF", "PNG", "WEBP", "AVIF", "TIFF")
+ANIMATED = "it holds several pictures, of which the first is read"
 _HEADER, _LARGE = threading.Lock(), threading.Lock()
 
 
@@ -109,35 +119,80 @@ def _from_array(array: np.ndarray) -> Image.Image:
         raise BadCell(f"is an array of {shape} values of {array.dtype.name}, which is no picture") from error
 
 
-def _header(stream: BinaryIO) -> Image.Image:
-    """Pillow's `open`, which decodes no pixel yet, without its warning about large pictures."""
+def _header(stream: BinaryIO, mend: bool = True) -> Image.Image:
+    """Pillow's `open`, which decodes no pixel yet, without its warning about large pictures; of a drawing, its picture.
+
+    With `mend`, what Pillow refuses is mended where a browser would show it.
+    """
+    head = head_of(stream)
+    if form := form_of(head):
+        return drawn(stream.read(), form)
+    formats = (
+        _heif() if head[4:8] == b"ftyp" and _HEIF & (known := brands(head)) and b"avif" not in known else _formats()
+    )
     try:
         with _HEADER, warnings.catch_warnings():  # not safe with threads
             warnings.simplefilter("ignore")
-            image = Image.open(stream)
-    except UnidentifiedImageError as error:
-        raise BadCell(f"is no picture of a known form{looks_like(head_of(stream))}") from error
+            image = Image.open(stream, formats=formats)
     except Image.DecompressionBombError as error:
         raise BadCell(_too_large(int(str(error).partition("(")[2].split()[0]))) from error
     except DAMAGE as error:
-        if without := _without_text(stream, error):
-            return _header(without)
+        if found := _mended(stream) if mend else None:
+            return _header(found, mend=False)
+        if isinstance(error, UnidentifiedImageError):
+            raise BadCell(f"is no picture of a known form{looks_like(head)}") from error
         raise BadCell(_damaged(error)) from error
-    if image.format == "EPS":  # Pillow would start Ghostscript, which runs what the file says
-        raise BadCell("has no pixels; it looks like a PostScript drawing: export it as PNG")
+    if image.format in _FRAMES and _is_animated(image):
+        remark(ANIMATED)
     return image
 
 
-def _loaded(stream: BinaryIO, image: Image.Image) -> Image.Image:
+def _loaded(stream: BinaryIO, image: Image.Image, mend: bool = True) -> Image.Image:
     if image.width * image.height > MOST_PIXELS:
         raise BadCell(_too_large(image.width * image.height))
     try:
         image.load()
     except DAMAGE as error:
-        if without := _without_text(stream, error):
-            return _loaded(without, _header(without))
+        if found := _mended(stream) if mend else None:
+            return _loaded(found, _header(found, mend=False), mend=False)
         raise BadCell(_damaged(error)) from error
     return image
+
+
+def _mended(stream: BinaryIO) -> BinaryIO | None:
+    """The same picture as Pillow takes it; None where nothing is to mend."""
+    stream.seek(0)
+    found = mended(stream.read())
+    if found and found[1]:
+        remark(found[1])
+    return io.BytesIO(found[0]) if found else None
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(form for form in FORMATS if form in Image.OPEN)
+
+
+@cache
+def _heif() -> tuple[str, ...]:
+    """HEIF, once its reader is there (libheif, LGPL): the one that only decodes, else the one that also writes."""
+    for library in ("pi_heif", "pillow_heif"):
+        try:
+            importlib.import_module(library).register_heif_opener()
+        except ImportError:
+            continue
+        return ("HEIF",)
+    raise BadCell(
+        "is a HEIC picture, as telephones write: pip install 'polymodal[image]', or export it as JPEG"
+    ) from MissingExtra("pi_heif")
+
+
+def _is_animated(image: Image.Image) -> bool:
+    try:
+        return getattr(image, "is_animated", False)
+    except DAMAGE:
+        return False
 
 
 def _damaged(error: BaseException) -> str:
@@ -149,18 +204,6 @@ def _too_large(pixels: int) -> str:
         f"says that it has {pixels / 1e6:,.0f} million pixels, more than the {MOST_PIXELS / 1e6:.0f} million that are "
         "opened: it is damaged, an attack (a decompression bomb), or to be made smaller first"
     )
-
-
-def _without_text(stream: BinaryIO, error: BaseException) -> BinaryIO | None:
-    """A PNG less its chunks of text, where those were what Pillow stopped at: editors write megabytes of them."""
-    if "MAX_TEXT_" not in str(error):
-        return None
-    stream.seek(0)
-    kept = [stream.read(8)]
-    while len(head := stream.read(8)) == 8:
-        body = stream.read(struct.unpack(">I", head[:4])[0] + 4)
-        kept += [] if head[4:] in _TEXT else [head, body]
-    return io.BytesIO(b"".join(kept))
 
 
 def _range(image: Image.Image) -> tuple[float, float]:

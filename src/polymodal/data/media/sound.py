@@ -12,10 +12,17 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from polymodal.core.errors import BadCell, MissingExtra, require
-from polymodal.data.media.files import AGAIN, DAMAGE, head_of, looks_like, missing_bytes, opened
+from polymodal.data.media.containers import container
+from polymodal.data.media.files import AGAIN, DAMAGE, brands, head_of, looks_like, missing_bytes, opened
+from polymodal.data.media.remarks import remark
 
 FASTEST = 1_000_000  # Hz: recorders of bats take half of it; beyond, a few kilobytes claim gigabytes
 MOST_VALUES = 1 << 29  # samples times channels that are read at once: 2 GB, three hours of one channel at 48 kHz
+# Of n channels that have nothing in common the mean has an n-th of their power; channels that cancel leave less than
+# a fifth of that: of two, those whose correlation is below -0.8.
+CANCELLED = 0.2
+CUT = "it is cut short or damaged: what could be decoded from its beginning is used"
+OPPOSITE = "its channels are of opposite phase and cancel one another when mixed, so the loudest was taken alone"
 
 
 @dataclass(frozen=True)
@@ -30,8 +37,16 @@ class Sound:
         return len(self.samples) / self.rate
 
     def mono(self) -> np.ndarray:
-        """float32 [n]: the mean of the channels."""
-        return self.samples if self.samples.ndim == 1 else self.samples.mean(1, dtype=np.float32)
+        """float32 [n]: the mean of the channels; the loudest one where they are of opposite phase, so that their mean
+        would be next to silence, as of a balanced cable taken for a pair."""
+        if self.samples.ndim == 1:
+            return self.samples
+        mean = self.samples.mean(1, dtype=np.float32)
+        power = np.square(self.samples, dtype=np.float32).mean(0, dtype=np.float64)
+        if np.square(mean).mean(dtype=np.float64) < CANCELLED / self.samples.shape[1] * power.mean():
+            remark(OPPOSITE)
+            return np.ascontiguousarray(self.samples[:, power.argmax()])
+        return mean
 
     def at(self, rate: int) -> np.ndarray:
         """One channel at another rate, float32 [m] (soxr); of a sound, however short, a sample is left."""
@@ -45,7 +60,7 @@ class Sound:
 
 
 def read_sound(source: Path | bytes, seconds: float | None = None) -> Sound:
-    """A sound as libsndfile reads it (wav, flac, ogg, mp3 …), else, in a container of films (m4a), as PyAV does.
+    """A sound as libsndfile reads it (wav, flac, ogg, mp3 …), else as PyAV does (m4a, aac, amr, wma; films' sound).
 
     No more than `seconds` from its beginning are read. Raises `BadCell`, also for a file that lacks what was asked for
     of what its header promises, and for one that claims more samples than are opened.
@@ -69,14 +84,10 @@ def _by_sndfile(stream: BinaryIO, source: Path | bytes, seconds: float | None) -
 
     with soundfile.SoundFile(str(source) if isinstance(source, Path) else stream) as file:
         rate, frames = file.samplerate, -1 if seconds is None else math.ceil(seconds * file.samplerate)
-        if rate > FASTEST:
-            raise BadCell(f"says that it has {rate:,} samples a second, above the {FASTEST:,} that are opened: {AGAIN}")
+        _check_rate(rate)
         there = file.frames if frames < 0 else min(frames, file.frames)
         if there * file.channels > MOST_VALUES:
-            raise BadCell(
-                f"says that it has {there / rate:,.0f} seconds of {file.channels} channels, more than the "
-                f"{MOST_VALUES / 1e6:.0f} million values that are opened: cut it into pieces, or it is damaged"
-            )
+            raise BadCell(_too_long(f"says that it has {there / rate:,.0f} seconds of {file.channels} channels"))
         samples = file.read(frames, dtype="float32")
         if (frames < 0 or len(samples) < frames) and (missing := missing_bytes(stream)):
             raise BadCell(f"is cut short: the last {missing:,} bytes that its header promises are missing; {AGAIN}")
@@ -85,46 +96,74 @@ def _by_sndfile(stream: BinaryIO, source: Path | bytes, seconds: float | None) -
 
 def _by_av(stream: BinaryIO, seconds: float | None, error: BaseException) -> Sound:
     head = head_of(stream)
-    unknown = BadCell(f"is no sound of a known form, or is cut short{looks_like(head)}")
-    if head[4:8] != b"ftyp":
-        raise unknown from error
+    told = looks_like(head)
     try:
         av = require("av", "video")
-    except MissingExtra:
-        raise unknown from error
+    except MissingExtra as absent:
+        also = (
+            "" if "polymodal[video]" in told else " (pip install 'polymodal[video]' for AAC, AMR, WMA and films' sound)"
+        )
+        raise BadCell(f"is no sound that libsndfile opens{also}, or is cut short{told}") from absent
+    unknown = BadCell(f"is no sound of a known form, or is cut short{told}")
     try:
         sound = soundtrack(stream, seconds)
+    except BadCell:
+        raise
     except (av.error.FFmpegError, *DAMAGE):
         raise unknown from error
     if sound is None:
-        raise unknown from error
+        raise BadCell("is a film without sound that can be decoded") if brands(head) else unknown from error
     return sound
 
 
 def soundtrack(stream: BinaryIO, seconds: float | None = None) -> Sound | None:
-    """The first audio stream of a film or an m4a as one channel, as far as it can be decoded; None where there is none.
+    """The first audio stream of a film or an m4a, as far as it can be decoded; None where there is none.
 
-    Raises `MissingExtra` without PyAV (extra `video`), and PyAV's own errors for what is no such file.
+    Raises `BadCell` for one that claims too much, `MissingExtra` without PyAV (extra `video`), and PyAV's own errors
+    for what is no such file.
     """
-    av = require("av", "video")
-    with av.open(stream) as container:
-        if not container.streams.audio:
+    stream.seek(0)
+    with container(stream) as held:
+        if not held.streams.audio:
             return None
-        rate = container.streams.audio[0].rate
-        most = MOST_VALUES if seconds is None else math.ceil(seconds * rate)
-        turn = av.AudioResampler(format="flt", layout="mono", rate=rate)
+        rate = held.streams.audio[0].rate
+        _check_rate(rate)
+        most = None if seconds is None else math.ceil(seconds * rate)
         parts, count = [], 0
-        for part in _decoded(av, container, turn):
+        for part in _decoded(held):
             parts.append(part)
             count += len(part)
-            if count >= most:
+            if most is not None and count >= most:
                 break
-    return Sound(np.concatenate(parts)[:most].astype(np.float32), rate) if parts else None
+            if count * part.shape[1] > MOST_VALUES:
+                raise BadCell(_too_long(f"has more than {count / rate:,.0f} seconds of {part.shape[1]} channels"))
+    if not parts:
+        return None
+    samples = np.concatenate(parts)[:most]
+    return Sound(samples[:, 0] if samples.shape[1] == 1 else samples, rate)
 
 
-def _decoded(av: Any, container: Any, turn: Any) -> Iterator[np.ndarray]:
-    with suppress(av.error.FFmpegError):  # cut short: what there is counts
-        for frame in container.decode(audio=0):
-            yield from (made.to_ndarray()[0] for made in turn.resample(frame))
+def _decoded(held: Any) -> Iterator[np.ndarray]:
+    """float32 [n, channels], a frame at a time."""
+    av = require("av", "video")
+    turn = av.AudioResampler(format="flt", rate=held.streams.audio[0].rate)
+    try:
+        for frame in held.decode(audio=0):
+            yield from map(_values, turn.resample(frame))
+    except av.error.FFmpegError:
+        remark(CUT)
     with suppress(ValueError, av.error.FFmpegError):  # of no frame there is no rest
-        yield from (made.to_ndarray()[0] for made in turn.resample(None))
+        yield from map(_values, turn.resample(None))
+
+
+def _values(frame: Any) -> np.ndarray:
+    return frame.to_ndarray().reshape(-1, len(frame.layout.channels)).astype(np.float32, copy=False)
+
+
+def _check_rate(rate: int) -> None:
+    if rate > FASTEST:
+        raise BadCell(f"says that it has {rate:,} samples a second, above the {FASTEST:,} that are opened: {AGAIN}")
+
+
+def _too_long(what: str) -> str:
+    return f"{what}, more than the {MOST_VALUES / 1e6:.0f} million values that are opened: cut it into pieces"

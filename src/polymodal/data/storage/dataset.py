@@ -47,13 +47,15 @@ def process_table(
     encoded, N rows each. `progress(stream, n)` hears that n more cells are settled. `workers` threads decode files and
     bytes; None takes one a core, at most four.
 
-    A cell that cannot be used is missing in the result and listed in its `bad`. Raises `BadData` when rows do not match
+    A cell that cannot be used is missing in the result and listed in its `bad`; `noted` says what its user should know
+    of one that is used all the same, as of a picture that is cut short. Raises `BadData` when rows do not match
     or when no training cell of a stream is usable.
     """
     _check_rows(cells, processors, ids, targets or {})
     threads = min(MOST_THREADS, os.cpu_count() or 1) if workers is None else workers
     streams: dict[str, Stream] = {}
     bad: list[Problem] = []
+    noted: list[Problem] = []
     with ExitStack() as stack:
         pool = stack.enter_context(ThreadPoolExecutor(threads, "decode")) if threads > 1 else None
         for name, column in cells.items():
@@ -62,15 +64,16 @@ def process_table(
             work = StreamWork(name, column, processors[name], store, pool=some, tell=tell)
             streams[name], broken = work.run(None if fit_rows is None else np.asarray(fit_rows), seed)
             bad += [Problem(ids[row], name, reason) for row, reason in broken.items()]
-    return Dataset(store, list(ids), streams, targets=dict(targets or {}), bad=bad)
+            noted += [Problem(ids[row], name, said) for row, said in sorted(work.noted.items())]
+    return Dataset(store, list(ids), streams, targets=dict(targets or {}), bad=bad, noted=noted)
 
 
 class Dataset:
     """Processed rows. Arrays lie in `store`; a stream of up to 256 MB is read into memory when first asked for.
 
     `streams` are their names, `ids` [N] the rows' identifiers, `targets[name]` encoded [N, ...], `bad` the cells that
-    could not be used; `digests[stream]` uint8 [N, 16] names each cell's content, `groups[stream]` the processor that
-    read it, `present[stream]` bool [N] says which cells are there and usable.
+    could not be used, `noted` remarks on cells that are; `digests[stream]` uint8 [N, 16] names each cell's content,
+    `groups[stream]` the processor that read it, `present[stream]` bool [N] says which cells are there and usable.
     """
 
     def __init__(
@@ -81,11 +84,13 @@ class Dataset:
         *,
         targets: Mapping[str, np.ndarray],
         bad: Sequence[Problem] = (),
+        noted: Sequence[Problem] = (),
     ):
         self.store = store
         self.ids = list(ids)
         self.targets = dict(targets)
         self.bad = list(bad)
+        self.noted = list(noted)
         self.streams = tuple(streams)
         self.digests = {name: stream.digests for name, stream in streams.items()}
         self.present = {name: stream.present for name, stream in streams.items()}
@@ -122,7 +127,8 @@ class Dataset:
         streams = {
             n: Stream(d.groups[n], d.digests[n], d.present[n], d._layouts[n]) for d in (self, other) for n in d.streams
         }
-        return Dataset(self.store, self.ids, streams, targets=self.targets, bad=[*self.bad, *other.bad])
+        told = {"bad": [*self.bad, *other.bad], "noted": [*self.noted, *other.noted]}
+        return Dataset(self.store, self.ids, streams, targets=self.targets, **told)
 
     def save(self, folder: Path) -> None:
         """Write all but the arrays, which stay in the store, so that another process can `open` it."""

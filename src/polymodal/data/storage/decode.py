@@ -11,7 +11,8 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from polymodal.core.errors import BadArgument, BadCell, PolymodalError
+from polymodal.core.errors import BadArgument, BadCell, MissingExtra, PolymodalError
+from polymodal.data.media.remarks import remarks
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ class CellProcessor(Protocol):
 
 @dataclass(frozen=True)
 class Broken:
-    """A cell that cannot be used. `lasting`: its content is at fault, not the disk or the memory at that moment."""
+    """A cell that cannot be used. `lasting`: its content is at fault, not disk, memory or what is installed."""
 
     reason: str
     lasting: bool
@@ -43,25 +44,35 @@ class Broken:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Processed cells: `rows` [n] are the positions of those that are usable, `arrays` their n rows."""
+    """Processed cells: `rows` [n] are the positions of those that are usable, `arrays` their n rows.
+
+    `noted` is what readers said of cells that are used all the same.
+    """
 
     rows: np.ndarray
     arrays: dict[str, np.ndarray]
     broken: dict[int, Broken] = field(default_factory=dict)
+    noted: dict[int, str] = field(default_factory=dict)
 
 
 def read_cells(
-    processor: CellProcessor, cells: Sequence[Any], rows: Iterable[int] | None = None
+    processor: CellProcessor,
+    cells: Sequence[Any],
+    rows: Iterable[int] | None = None,
+    noted: dict[int, str] | None = None,
 ) -> tuple[dict[str, np.ndarray], np.ndarray, list[tuple[int, str]]]:
     """Read and process the cells at positions `rows` (default: all) without a store, for prediction.
 
     Returns arrays of len(rows) rows, zero where a cell is absent (no array at all where every cell is); `present` bool;
-    and, a broken cell each, its place among `rows` and the reason.
+    and, a broken cell each, its place among `rows` and the reason. What is to be said of cells that are used all the
+    same goes to `noted`, by their place among `rows`.
     """
     wanted = range(len(cells)) if rows is None else list(rows)
     fetched = [fetch(cells, position) for position in wanted]
     there = [place for place, cell in enumerate(fetched) if cell is not None]
     chunk = process_chunk(processor, fetched, there)
+    if noted is not None:
+        noted |= chunk.noted
     present = np.zeros(len(fetched), dtype=bool)
     present[chunk.rows] = True
     arrays = {}
@@ -80,17 +91,24 @@ def process_chunk(
     """Read and process the cells at positions `rows`; those that `decoded` holds by position are taken out of there."""
     good: dict[int, Any] = {}
     broken: dict[int, Broken] = {}
+    noted: dict[int, str] = {}
     for row in rows:
-        value = decoded.pop(row) if decoded and row in decoded else read(processor, cells, row)
+        value = decoded.pop(row) if decoded and row in decoded else read(processor, cells, row, noted)
         (broken if isinstance(value, Broken) else good)[row] = value
     arrays = _processed(processor, good, broken)
-    return Chunk(np.array(list(good), np.int64), arrays, broken)
+    return Chunk(np.array(list(good), np.int64), arrays, broken, {r: said for r, said in noted.items() if r in good})
 
 
-def read(processor: CellProcessor, cells: Sequence[Any], row: int) -> Any:
-    """The decoded cell at position `row`, or `Broken`."""
+def read(processor: CellProcessor, cells: Sequence[Any], row: int, noted: dict[int, str]) -> Any:
+    """The decoded cell at position `row`, or `Broken`; what its reader says of it all the same goes to `noted`."""
     cell = fetch(cells, row)
-    return cell if isinstance(cell, Broken) else _guarded(processor.read, cell)
+    if isinstance(cell, Broken):
+        return cell
+    with remarks() as said:
+        value = _guarded(processor.read, cell)
+    if said and not isinstance(value, Broken):
+        noted[row] = "; ".join(said)
+    return value
 
 
 def fetch(cells: Sequence[Any], row: int) -> Any:
@@ -128,7 +146,7 @@ def _guarded(work: Callable[[Any], Any], given: Any) -> Any:
 
 def _is_lasting(error: BaseException | None) -> bool:
     while error is not None:
-        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None):
+        if isinstance(error, MemoryError | MissingExtra) or (isinstance(error, OSError) and error.errno is not None):
             return False
         error = error.__cause__ or error.__context__
     return True

@@ -24,6 +24,7 @@ SEGMENT = 32 << 20  # bytes of arrays written at a time …
 PATIENCE = 20.0  # … or seconds of work: the less of both is what a kill can lose
 REASON = 512  # bytes of a reason that are remembered
 AHEAD = 8  # chunks that threads may be ahead of the writer
+READERS = 2  # what decoders can open; one more when they learn a form, so that cells broken until then are tried anew
 _STATE = np.zeros((1, SIZE), np.uint8)  # the one key of a group that holds a fitted state
 
 
@@ -45,6 +46,7 @@ class StreamWork:
     """Takes one stream's cells through a processor: `run` does all of it once.
 
     `tell` is called with a number of cells whenever so many more are settled; `pool` decodes beside the writing thread.
+    `noted` is then what readers said of cells that are used all the same, by row.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class StreamWork:
         self.name, self.cells, self.processor, self.store = name, cells, processor, store
         self.pool, self.tell = pool, tell or (lambda cells: None)
         self.broken: dict[int, Broken] = {}
+        self.noted: dict[int, str] = {}
         self._decoded: dict[int, Any] = {}
 
     def run(self, fit_rows: np.ndarray | None, seed: int) -> tuple[Stream, dict[int, str]]:
@@ -120,10 +123,11 @@ class StreamWork:
 
     def _process(self, group: str, digests: np.ndarray, given: np.ndarray) -> None:
         """Fill the store with what it lacks; remember cells that are broken for good, so that none is tried twice."""
-        memory = fingerprint({"broken cells": group})
+        memory, sayings = fingerprint({"broken cells": group, "readers": READERS}), fingerprint({"remarks": group})
         rows = np.flatnonzero(given)
         known = self.store.has(memory, digests[rows])
-        self._recall_broken(memory, rows[known], digests)
+        for row, reason in self._recall(memory, rows[known], digests):
+            self.broken[row] = Broken(reason, lasting=True)
         rows = rows[~known]
         lacking = rows[self.store.missing(group, digests[rows])]
         self.tell(int(given.sum()) - len(lacking))
@@ -136,21 +140,29 @@ class StreamWork:
                 broken[digests[row].tobytes()] = fault
                 if fault.lasting:
                     reasons.add(digests[row : row + 1], {"reason": _packed(fault.reason)})
+            self.noted |= chunk.noted
             self.tell(len(chunk.rows) + len(chunk.broken))
         self._decoded.clear()
-        for writer, kind in ((arrays, "cells"), (reasons, "broken cells")):
+        remarks = _Writer(self.store, sayings)
+        for key, said in {digests[row].tobytes(): said for row, said in self.noted.items()}.items():
+            if not self.store.has(sayings, one := np.frombuffer(key, np.uint8)[None]).all():
+                remarks.add(one, {"reason": _packed(said)})
+        for writer, kind in ((arrays, "cells"), (reasons, "broken cells"), (remarks, "remarks")):
             if writer.close():
                 self.store.describe(writer.group, kind=kind, stream=self.name, made_by=type(self.processor).__name__)
         for row in rows[~self.store.has(group, digests[rows])].tolist():
             self.broken[row] = broken[digests[row].tobytes()]
+        told = rows[self.store.has(sayings, digests[rows])]
+        self.noted = {row: said for row, said in self._recall(sayings, told, digests) if row not in self.broken}
 
     def _process_chunk(self, rows: np.ndarray) -> Chunk:
         return process_chunk(self.processor, self.cells, rows.tolist(), self._decoded)
 
-    def _recall_broken(self, memory: str, rows: np.ndarray, digests: np.ndarray) -> None:
+    def _recall(self, group: str, rows: np.ndarray, digests: np.ndarray) -> Iterator[tuple[int, str]]:
+        """What `group` remembers in words of the cells at `rows`."""
         if len(rows):
-            for row, packed in zip(rows.tolist(), self.store.view(memory, digests[rows]).load()["reason"]):
-                self.broken[row] = Broken(packed.tobytes().rstrip(b"\0").decode("utf-8", "ignore"), lasting=True)
+            for row, packed in zip(rows.tolist(), self.store.view(group, digests[rows]).load()["reason"]):
+                yield row, packed.tobytes().rstrip(b"\0").decode("utf-8", "ignore")
 
 
 def processor_group(processor: CellProcessor) -> str:
@@ -189,7 +201,10 @@ class _TrainingCells:
 
     def _read(self, rows: np.ndarray) -> list[tuple[int, Any]]:
         work = self.work
-        return [(r, self.kept[r] if r in self.kept else read(work.processor, work.cells, r)) for r in rows.tolist()]
+        return [
+            (r, self.kept[r] if r in self.kept else read(work.processor, work.cells, r, work.noted))
+            for r in rows.tolist()
+        ]
 
     def _keep(self, row: int, value: Any) -> None:
         if row not in self.kept and (size := _weight(value)) <= self.room:

@@ -35,8 +35,8 @@ def read_delimited(path: Path, *, limit: int | None = None, delimiter: str | Non
         delimiter = "\t" if path.suffix.lower() in (".tsv", ".tab") else _sniff(lines)
     blank: list[int] = []
     records = _records(lines, delimiter, path.name, problems, blank)
-    header = _header(next(records, (0, None))[1], path, problems)
-    columns: list[list[str]] = [[] for _ in header]
+    heads = header(next(records, (0, None))[1], str(path), f"{path.name}:1", problems)
+    columns: list[list[str]] = [[] for _ in heads]
     numbers: list[int] = []
     where: list[int] = []
     nuls: list[tuple[int, str]] = []
@@ -48,11 +48,11 @@ def read_delimited(path: Path, *, limit: int | None = None, delimiter: str | Non
         if cells is None:
             problems[-1] = replace(problems[-1], record=count - 1)
             continue
-        if len(cells) != len(header):
-            reason = f"has {len(cells)} cells where the header has {len(header)}; row set aside"
+        if len(cells) != len(heads):
+            reason = f"has {len(cells)} cells where the header has {len(heads)}; row set aside"
             problems.append(Problem(f"{path.name}:{line}", "", reason, count - 1))
             continue
-        for name, column, cell in zip(header, columns, cells):
+        for name, column, cell in zip(heads, columns, cells):
             if "\0" in cell:
                 nuls.append((len(numbers), name))
                 cell = ""
@@ -63,7 +63,7 @@ def read_delimited(path: Path, *, limit: int | None = None, delimiter: str | Non
         problems.append(
             Problem(path.name, "", f"{len(within):,} blank lines are no rows (the first is line {within[0]})")
         )
-    table = Table.build(dict(zip(header, columns)), base=path.parent, name=path.stem, rows=numbers, problems=problems)
+    table = Table.build(dict(zip(heads, columns)), base=path.parent, name=path.stem, rows=numbers, problems=problems)
     reason = "holds a NUL byte (line {}); cell set aside"
     table.problems.extend(Problem(table.ids[row], name, reason.format(where[row])) for row, name in nuls)
     return table
@@ -148,15 +148,19 @@ def _records(
             begun = start + reader.line_num
 
 
-def _header(cells: list[str] | None, path: Path, problems: list[Problem]) -> list[str]:
+def header(cells: list[str] | None, source: str, where: str, problems: list[Problem]) -> list[str]:
+    """Names of columns, each once; one without a name is called by its place, and said to be, as of the line `where`.
+
+    Raises `BadData` where there is none, or a name twice.
+    """
     if not cells:
-        raise BadData(f"{path} holds no header row; its first line must name the columns.")
+        raise BadData(f"{source} holds no header row; its first line must name the columns.")
     names = [cell.strip() for cell in cells]
     for position, name in enumerate(names, start=1):
         if not name:
             names[position - 1] = f"column_{position}"
-            problems.append(Problem(f"{path.name}:1", "", f"column {position} has no name; called 'column_{position}'"))
+            problems.append(Problem(where, "", f"column {position} has no name; called 'column_{position}'"))
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        raise BadData(f"{path} has more than one column called {twice[0]!r}. Rename one of them.")
+        raise BadData(f"{source} has more than one column called {twice[0]!r}. Rename one of them.")
     return names

@@ -32,6 +32,20 @@ def read_hub(name: str, *, limit: int | None = None) -> Table:
     return _table(loaded, repository.rpartition("/")[2], Path.cwd(), limit)
 
 
+def from_dataset(loaded: Any, *, limit: int | None = None) -> Table:
+    """The table of a dataset in memory. Raises `BadData` for one that is streamed, unless `limit` ends it."""
+    name = str(getattr(loaded, "builder_name", None) or "dataset")
+    if type(loaded).__name__.startswith("Iterable"):
+        if limit is None or isinstance(loaded, Mapping):
+            raise BadData(
+                f"A {type(loaded).__name__} is streamed and may never end: take what is wanted, as "
+                "datasets.Dataset.from_list(list(stream.take(10_000))), or load it without streaming=True."
+            )
+        datasets = require("datasets", "hf")
+        loaded = datasets.Dataset.from_list(list(loaded.take(limit)), features=loaded.features)
+    return _table(loaded, name, Path.cwd(), limit)
+
+
 def _table(loaded: Any, name: str, base: Path, limit: int | None) -> Table:
     if not isinstance(loaded, Mapping):
         return Table.build(_columns(loaded, limit), base=base, name=name)
@@ -47,6 +61,7 @@ def _table(loaded: Any, name: str, base: Path, limit: int | None) -> Table:
 
 def _columns(dataset: Any, limit: int | None) -> dict[str, list[Any]]:
     """Columns of a Dataset: class numbers become names, media stay in the memory-mapped Arrow file."""
+    dataset = dataset.with_format(None)
     if limit is not None:
         dataset = dataset.select(range(min(limit, len(dataset))))
     columns: dict[str, list[Any]] = {}

@@ -35,8 +35,8 @@ def read_parquet(path: Path, *, limit: int | None = None) -> Table:
                 raise BadData(f"{path} has more than one column called {twice[0]!r}. Rename one of them.")
             lazy = [field.name for field in schema if holds_bytes(field.type)]
             plain = [field.name for field in schema if not holds_bytes(field.type)]
-            eager = _in_microseconds(file.read(columns=plain).slice(0, limit))
-            data = {name: _values(eager[name], name, problems) for name in plain}
+            eager = file.read(columns=plain).slice(0, limit)
+            data = {name: values_of(eager[name], name, problems) for name in plain}
             data |= {name: _references(file, path, name, limit) for name in lazy}
     except BadData:
         raise
@@ -46,8 +46,10 @@ def read_parquet(path: Path, *, limit: int | None = None) -> Table:
     return Table.build(columns, base=path.parent, name=path.stem, problems=problems)
 
 
-def _values(column: Any, name: str, problems: list[Problem]) -> list[Any]:
-    """The cells as Python has them; one that Python cannot have (a year beyond 9999, broken UTF-8) is set aside."""
+def values_of(column: pyarrow.ChunkedArray, name: str, problems: list[Problem]) -> list[Any]:
+    """The cells as Python has them, times cut to microseconds; one that Python cannot have (a year beyond 9999, broken
+    UTF-8) is set aside."""
+    column = _microseconds(column)
     try:
         return column.to_pylist()
     except (ValueError, OverflowError, TypeError):
@@ -61,16 +63,16 @@ def _values(column: Any, name: str, problems: list[Problem]) -> list[Any]:
     return cells
 
 
-def _in_microseconds(table: pyarrow.Table) -> pyarrow.Table:
-    """Times of nanoseconds in the unit that Python's own types have."""
+def _microseconds(column: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:
+    """Times of nanoseconds, which Python's own types cannot hold, cut to microseconds."""
     import pyarrow as pa
 
-    for place, field in enumerate(table.schema):
-        if getattr(field.type, "unit", "") == "ns":
-            of = {"timestamp": lambda kind: pa.timestamp("us", kind.tz), "duration": lambda kind: pa.duration("us")}
-            kind = of.get(str(field.type).partition("[")[0], lambda kind: pa.time64("us"))(field.type)
-            table = table.set_column(place, field.name, table.column(place).cast(kind, safe=False))
-    return table
+    kind = column.type
+    if pa.types.is_timestamp(kind) and kind.unit == "ns":
+        return column.cast(pa.timestamp("us", kind.tz), safe=False)
+    if pa.types.is_duration(kind) and kind.unit == "ns":
+        return column.cast(pa.duration("us"), safe=False)
+    return column.cast(pa.time64("us"), safe=False) if kind == pa.time64("ns") else column
 
 
 def holds_bytes(kind: pyarrow.DataType) -> bool:

@@ -9,28 +9,37 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from polymodal.core.errors import BadData, suggest
 from polymodal.core.limits import open_table, read_json_text
 from polymodal.data.cells import cells
 from polymodal.data.paths import is_link
+from polymodal.data.tables import arrow, workbook
 from polymodal.data.tables.delimited import read_delimited
 from polymodal.data.tables.table import Problem, Table
 
 __all__ = ["Problem", "Table", "cells", "read_table"]
 
-_SUFFIXES = (".csv", ".tsv", ".tab", ".txt", ".parquet", ".jsonl", ".ndjson", ".json", ".tar")
+_SUFFIXES = (
+    ".csv", ".tsv", ".tab", ".txt", ".parquet", ".jsonl", ".ndjson", ".json", ".tar",
+    *workbook.SUFFIXES, *arrow.SUFFIXES,
+)  # fmt: skip
 _HUGGING_FACE = ("dataset_info.json", "state.json", "dataset_dict.json")
 
 
 def read_table(source: Any, *, limit: int | None = None) -> Table:
     """Rows and raw cells of `source`; media are left where they are.
 
-    `source` is one of: a CSV, TSV, Parquet or JSONL file; a folder with one folder per class (optionally under
+    `source` is one of: a CSV, TSV, Parquet, JSONL, Feather, Arrow or ORC file; a workbook of Excel or LibreOffice, or
+    one sheet of it as `table.xlsx#name` (extra `office`); a folder with one folder per class (optionally under
     train/valid/test); a folder saved by Hugging Face datasets, or `hf:name` or `hf:name:configuration` of a hub
-    dataset (extra `hf`); WebDataset shards (`data.tar`, `shards-{000..009}.tar`, or a folder of them); a pandas
-    DataFrame, of which a named index is a column too (and names the rows); a dict of lists; a list of dicts; one dict,
-    which is one row where any of its values is a single cell; or a `Table`, which is returned as it is. Paths in cells
-    are relative to the file, or to the working folder for rows in memory. `limit` reads that many records at most.
+    dataset (extra `hf`); WebDataset shards (`data.tar`, `shards-{000..009}.tar`, or a folder of them); in memory a
+    pandas DataFrame, of which a named index is a column too (and names the rows), a Hugging Face dataset, whatever
+    hands over an Arrow table (Polars, PyArrow, DuckDB …), a NumPy array of records, a dict of lists, a list of dicts,
+    or one dict, which is one row where any of its values is a single cell; or a `Table`, which is returned as it is.
+    Paths in cells are relative to the file, or to the working folder for rows in memory. `limit` reads that many
+    records at most.
 
     Raises `BadData` for a source that does not exist or is of no known kind. Rows that cannot be used are set aside and
     named in the table's `problems`.
@@ -41,19 +50,26 @@ def read_table(source: Any, *, limit: int | None = None) -> Table:
         return _read_path(str(source), limit)
     pandas = sys.modules.get("pandas")
     if pandas is not None and isinstance(source, pandas.DataFrame):
-        named = [name for name in source.index.names if name is not None and name not in source.columns]
-        rows = source.iloc[:limit].reset_index(level=named) if named else source.iloc[:limit]
-        names = [str(name) for name in source.index[:limit]] if len(named) == 1 and source.index.is_unique else None
-        return Table.build(rows.to_dict(orient="list"), ids=names)
+        return _from_pandas(source, limit)
+    if "datasets" in sys.modules and any(kind.__module__.startswith("datasets.") for kind in type(source).__mro__):
+        from polymodal.data.tables.hugging_face import from_dataset
+
+        return from_dataset(source, limit=limit)
+    if hasattr(source, "collect") and type(source).__name__ == "LazyFrame":  # Polars' plan of a table
+        source = source.collect()
+    if hasattr(source, "__arrow_c_stream__") or hasattr(source, "__dataframe__"):
+        return arrow.from_arrow(source, limit=limit)
+    if isinstance(source, np.ndarray):
+        return _from_array(source[:limit])
     if isinstance(source, Mapping):
         if not all(map(_is_column, source.values())):
             return _from_records([source], "table", Path.cwd(), [])
-        return Table.build({column: list(values)[:limit] for column, values in source.items()})
+        return Table.build({column: _listed(values)[:limit] for column, values in source.items()})
     if isinstance(source, Sequence):
         return _from_records(source[:limit], "table", Path.cwd(), [])
     raise BadData(
-        f"Cannot read a table from {type(source).__name__}. Give a file, a folder, a pandas DataFrame, a dict of "
-        "lists, a list of dicts, or one dict, which is one row."
+        f"Cannot read a table from {type(source).__name__}. Give a file, a folder, a pandas or Polars DataFrame, an "
+        "Arrow table, a Hugging Face dataset, a dict of lists, a list of dicts, or one dict, which is one row."
     )
 
 
@@ -63,11 +79,44 @@ def _is_column(values: Any) -> bool:
     return listed and getattr(values, "ndim", 1) > 0
 
 
+def _listed(values: Any) -> list[Any]:
+    return values.to_pylist() if hasattr(values, "to_pylist") else list(values)
+
+
+def _from_pandas(frame: Any, limit: int | None) -> Table:
+    named = [name for name in frame.index.names if name is not None and name not in frame.columns]
+    rows = frame.iloc[:limit].reset_index(level=named) if named else frame.iloc[:limit]
+    twice = rows.columns[rows.columns.duplicated()]
+    if len(twice):
+        raise BadData(f"The DataFrame has more than one column called {twice[0]!r}. Rename one of them.")
+    names = [str(name) for name in frame.index[:limit]] if len(named) == 1 and frame.index.is_unique else None
+    return Table.build(rows.to_dict(orient="list"), ids=names)
+
+
+def _from_array(records: np.ndarray) -> Table:
+    """The rows of an array of records, whose fields are the columns; bytes are text, as in files of old."""
+    if records.dtype.names is None:
+        raise BadData(
+            f"An array of {records.dtype.name} values names no columns: give a dict of arrays, as {{'x': array}}, or a "
+            "structured array."
+        )
+    columns: dict[str, list[Any]] = {}
+    for name in records.dtype.names:
+        values = records.reshape(-1)[name]
+        if values.dtype.kind == "S":
+            values = np.char.decode(values, "utf-8", "replace")
+        elif values.dtype.kind in "mM":
+            values = values.astype(f"{values.dtype.kind}8[us]")
+        columns[name] = list(values) if values.ndim > 1 else values.tolist()
+    return Table.build(columns)
+
+
 def _read_path(source: str, limit: int | None) -> Table:
     if source.startswith("hf:"):
         from polymodal.data.tables.hugging_face import read_hub
 
         return read_hub(source.removeprefix("hf:"), limit=limit)
+    source, sheet = workbook.split_sheet(source)
     path = Path(source).expanduser()
     if source.endswith(".tar") and not path.exists() and any(sign in source for sign in "{*?"):
         from polymodal.data.tables.webdataset import read_shards
@@ -80,10 +129,10 @@ def _read_path(source: str, limit: int | None) -> Table:
             raise BadData(f"{source} is a web address; only local files are read. Download it first.")
         near = suggest(path.name, [p.name for p in path.parent.iterdir()], most=8) if path.parent.is_dir() else ""
         raise BadData(f"{source} does not exist.{near}")
-    return _read_file(path, limit)
+    return _read_file(path, limit, sheet)
 
 
-def _read_file(path: Path, limit: int | None) -> Table:
+def _read_file(path: Path, limit: int | None, sheet: str) -> Table:
     suffix = path.suffix.lower()
     if suffix in (".csv", ".tsv", ".tab", ".txt"):
         return read_delimited(path, limit=limit)
@@ -91,6 +140,10 @@ def _read_file(path: Path, limit: int | None) -> Table:
         from polymodal.data.tables.parquet import read_parquet
 
         return read_parquet(path, limit=limit)
+    if suffix in workbook.SUFFIXES:
+        return workbook.read_workbook(path, sheet, limit=limit)
+    if suffix in arrow.SUFFIXES:
+        return arrow.read_arrow(path, limit=limit)
     if suffix in (".jsonl", ".ndjson"):
         return _read_jsonl(path, limit)
     if suffix == ".json":

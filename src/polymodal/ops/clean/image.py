@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from polymodal.core.errors import BadArgument, require, suggest
-from polymodal.data.media.cell import MEDIA_KINDS
+from polymodal.data.media.cell import MEDIA_KINDS, Media
 from polymodal.data.media.hamming import BITS, distance, keepers
 from polymodal.data.media.picture import flat, upright
 from polymodal.data.media.prints import RADIUS, SIDE, comparable, perceptual_hash
@@ -23,7 +23,7 @@ _SMOOTHEST = 0.05  # of a picture's patches: what is left there is noise
 
 
 class Readable(CellOp):
-    """Sets aside what cannot be opened: absent, empty, truncated, of another kind, or too large to decode (beyond 179
+    """Sets aside what cannot be opened: absent, empty, cut short, of another kind, or too large to decode (beyond 179
     megapixels: a decompression bomb)."""
 
     kinds = MEDIA_KINDS
@@ -32,6 +32,10 @@ class Readable(CellOp):
         super().__init__(columns=columns)
 
     def mend(self, value: Any, row: Row, column: str) -> Any:
+        cell = row.cells[column]
+        for said in cell.said if isinstance(cell, Media) else ():
+            if "cut short" in said:  # a fit makes do with what is there; who cleans asks for whole ones
+                raise SetAside(said.removeprefix("it "))
         return value
 
 

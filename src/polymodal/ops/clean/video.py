@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.errors import BadArgument, require
-from polymodal.data.media.sound import soundtrack
+from polymodal.data.media.containers import container
+from polymodal.data.media.sound import Sound, soundtrack
 from polymodal.ops.base import RowOp
 from polymodal.ops.rows import Row
 
@@ -51,7 +52,8 @@ class Frames(RowOp):
             for i, picture in enumerate(sample_frames(content, self.count)):
                 row.put(f"{column}_frame{i + 1}", picture)
             if self.sound:
-                row.put(f"{column}_sound", soundtrack(io.BytesIO(content)))
+                track = soundtrack(io.BytesIO(content))
+                row.put(f"{column}_sound", None if track is None else Sound(track.mono(), track.rate))
 
 
 class Shots(RowOp):
@@ -87,10 +89,10 @@ class Shots(RowOp):
 def decoded(content: bytes) -> Iterator[Any]:
     """Frames of the first video stream; ends quietly where the file is cut short."""
     av = require("av", "video")
-    with av.open(io.BytesIO(content)) as container:
-        container.streams.video[0].thread_type = "NONE"  # one film a process: threads only fight
+    with container(io.BytesIO(content)) as held:
+        held.streams.video[0].thread_type = "NONE"  # one film a process: threads only fight
         try:
-            yield from container.decode(video=0)
+            yield from held.decode(video=0)
         except av.error.FFmpegError:
             return
 
@@ -115,11 +117,11 @@ def _span(content: bytes) -> tuple[float, float, float]:
     """When the first frame is shown and how long all are, in seconds, and how many a second: without decoding them."""
     av = require("av", "video")
     begins, ends, count = [], [], 0
-    with av.open(io.BytesIO(content)) as container:
-        stream = container.streams.video[0]
+    with container(io.BytesIO(content)) as held:
+        stream = held.streams.video[0]
         rate = float(stream.average_rate or stream.base_rate or 25)
         with suppress(av.error.FFmpegError):  # cut short: what there is counts
-            for packet in container.demux(stream):
+            for packet in held.demux(stream):
                 count += packet.size > 0
                 if packet.pts is not None:
                     begins.append(float(packet.pts * packet.time_base))
