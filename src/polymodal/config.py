@@ -14,7 +14,7 @@ from polymodal.core.files import told_path
 from polymodal.core.limits import read_settings
 from polymodal.core.registry import Spec, plain
 from polymodal.core.runtime import PRECISIONS, check_device
-from polymodal.core.values import check_types, read_yaml
+from polymodal.core.values import check_range, check_types, read_yaml
 
 TRACKERS = ("auto", "tensorboard", "csv", "wandb", "none")
 
@@ -57,12 +57,10 @@ class Training:
         ):
             if value not in allowed:
                 raise BadArgument(f"Unknown {name} {value!r}.{suggest(value, allowed)}")
-        _at_least(self, {"epochs": 1, "batch": 1, "weight_decay": 0, "l1": 0, "clip": 0, "patience": 0})
-        for name, top in (("warmup", 1), ("average", 1), ("modality_dropout", 1)):
-            if not 0 <= getattr(self, name) < top:
-                raise BadArgument(f"{name} must be at least 0 and below {top}; got {getattr(self, name)}.")
-        if self.lr <= 0:
-            raise BadArgument(f"lr must be above 0; got {self.lr}.")
+        check_range("[1, inf)", epochs=self.epochs, batch=self.batch)
+        check_range("[0, inf)", weight_decay=self.weight_decay, l1=self.l1, clip=self.clip, patience=self.patience)
+        check_range("[0, 1)", warmup=self.warmup, average=self.average, modality_dropout=self.modality_dropout)
+        check_range("(0, inf)", lr=self.lr)
 
     def with_(self, changes: Mapping[str, Any]) -> Training:
         """A copy with `changes`. Raises `BadArgument` for an unknown option or a value that is not allowed."""
@@ -91,6 +89,7 @@ class Options:
     def __post_init__(self) -> None:
         check_types(self)
         check_device(self.device)
+        check_range("[0, inf)", seed=self.seed)
         if min(self.fractions) <= 0 or abs(sum(self.fractions) - 1) > 1e-6:
             raise BadArgument(f"fractions must be three positive shares that add up to 1; got {self.fractions}.")
         if self.trackers not in TRACKERS:
@@ -211,20 +210,11 @@ class Config(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _at_least(self, {"seeds": 1, "seed": 0, "crossfit": 0, "dim": 4, "workers": 0})
-        for name, value in (("budget_ms", self.budget_ms), ("time_limit", self.time_limit)):
-            if value is not None and value <= 0:
-                raise BadArgument(f"{name} must be above 0; got {value}.")
-        if self.align_weight < 0:
-            raise BadArgument(f"align_weight must be at least 0; got {self.align_weight}.")
+        check_range("[1, inf)", seeds=self.seeds)
+        check_range("[4, inf)", dim=self.dim)
+        check_range("[0, inf)", crossfit=self.crossfit, workers=self.workers, align_weight=self.align_weight)
+        check_range("(0, inf)", budget_ms=self.budget_ms, time_limit=self.time_limit)
         if self.crossfit == 1:
             raise BadArgument("crossfit must be 0 (off) or at least 2 parts; got 1.")
         for options in (self.training, self.encoder_training, self.answer_training, self.finetune_training):
             Training().with_(options)
-
-
-def _at_least(options: Training | Options, lowest: Mapping[str, float]) -> None:
-    for name, least in lowest.items():
-        value = getattr(options, name)
-        if value is not None and value < least:
-            raise BadArgument(f"{name} must be at least {least}; got {value}.")

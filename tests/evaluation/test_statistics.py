@@ -233,7 +233,7 @@ def test_level_widens():
     rng = np.random.default_rng(0)
     draws = resample(ACCURACY, ones(100), answers(rng.random((3, 100)) < 0.8), seed=0)
     assert draws.interval(0.8).low > draws.interval(0.95).low > draws.interval(0.99).low
-    with pytest.raises(BadArgument, match="between 0 and 1"):
+    with pytest.raises(BadArgument, match="above 0 and below 1"):
         draws.interval(95)
 
 

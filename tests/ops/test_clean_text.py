@@ -231,7 +231,7 @@ def test_repetition():
     packed = "ab" * 500
     assert set(run("repetition", [again, lines, packed, *CLEAN])[1]) == {0, 1, 2}
     assert not run({"repetition": {"lines": 1.0, "words": 1.0, "packed": 0.0}}, [again, lines, packed])[1]
-    with pytest.raises(BadArgument, match="lines is a share"):
+    with pytest.raises(BadArgument, match="lines must be between"):
         run({"repetition": {"lines": 3}}, ["a"])
 
 

@@ -148,7 +148,7 @@ def test_cuts_are_found_and_pans_are_none():
         .cells["x_shots"]
         == 1
     )
-    with pytest.raises(BadArgument, match="above must be between"):
+    with pytest.raises(BadArgument, match="above must be above 0"):
         run({"shots": {"above": 2}}, [cell(FILM)], "video")
 
 

@@ -123,7 +123,7 @@ def test_errors_name_what_is_allowed():
         TextProcessor(level="character")
     with pytest.raises(BadArgument, match="too small"):
         TextProcessor(vocabulary=10)
-    with pytest.raises(BadArgument, match="at least one"):
+    with pytest.raises(BadArgument, match="at least 1"):
         TextProcessor(length=0)
     with pytest.raises(BadArgument, match="not fitted"):
         TextProcessor().process(["a"])

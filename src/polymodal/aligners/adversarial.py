@@ -15,6 +15,7 @@ from polymodal.aligners.pairs import Side
 from polymodal.aligners.procrustes import polar
 from polymodal.aligners.unpaired import SEARCHED, agreement, criterion, from_profiles, refined
 from polymodal.core.errors import BadArgument, BadData, suggest
+from polymodal.core.values import check_range
 from polymodal.nn.check import check_count
 from polymodal.nn.csls import mutual_nearest
 from polymodal.nn.layers.named import Named
@@ -66,12 +67,8 @@ class Adversarial(Aligner):
             raise BadArgument(f"There is no stream {onto!r} to map onto.{suggest(onto, self.names)}")
         if len(self.names) < 2:
             raise BadArgument(f"An aligner needs two streams or more; got {list(self.names)}.")
-        for name, value in (("smoothing", smoothing), ("hide", hide), ("orthogonality", orthogonality)):
-            if not 0 <= value < 0.5:
-                raise BadArgument(f"{name} must be at least 0 and below 0.5; got {value}.")
-        for name, count in (("epochs", epochs), ("rounds", rounds)):
-            if count < 0:
-                raise BadArgument(f"{name} must be at least 0; got {count}.")
+        check_range("[0, 0.5)", smoothing=smoothing, hide=hide, orthogonality=orthogonality)
+        check_range("[0, inf)", epochs=epochs, rounds=rounds)
         self.onto = onto
         self.restarts = check_count("restarts", restarts)
         self.epochs = epochs

@@ -15,8 +15,8 @@ from polymodal.aligners.contrast import Links, infonce, sigmoid
 from polymodal.aligners.mixup import fusemix
 from polymodal.aligners.queue import Queue, lengthened
 from polymodal.aligners.structure import structure
-from polymodal.core.errors import BadArgument
 from polymodal.core.types import Tokens
+from polymodal.core.values import check_range
 from polymodal.nn.gather import gathered, summed, world
 from polymodal.nn.layers.named import Named
 from polymodal.nn.layers.projection import Projection
@@ -48,11 +48,8 @@ class Contrastive(Aligner):
         structure: float = 0.0,
     ):
         super().__init__(widths, dim)
-        for name, value in (("hard", hard), ("queue", queue), ("mixup", mixup), ("structure", structure)):
-            if value < 0:
-                raise BadArgument(f"{name} must be at least 0; got {value}.")
-        if not 0 < scale <= MOST_SCALE:
-            raise BadArgument(f"scale must lie above 0 and be at most {MOST_SCALE:g}; got {scale}.")
+        check_range("[0, inf)", hard=hard, queue=queue, mixup=mixup, structure=structure)
+        check_range(f"(0, {MOST_SCALE}]", scale=scale)
         self.head = head
         self.hidden = hidden
         self.dropout = dropout

@@ -18,6 +18,7 @@ from polymodal.aligners.entities import Gazetteer
 from polymodal.aligners.graph import Graph, read_graph
 from polymodal.core.errors import BadArgument, BadData, suggest
 from polymodal.core.registry import Spec
+from polymodal.core.values import check_range
 from polymodal.nn.normalize import l2_normalize
 
 CELLS = 1 << 22  # nearnesses held at a time
@@ -47,11 +48,9 @@ class Knowledge(Contrastive):
         harder: float = 0.0, head: str = "mlp", dropout: float = 0.1,
     ):  # fmt: skip
         super().__init__(widths, dim, head=head, dropout=dropout, scale=1 / 0.07)
-        for name, value in (("soft", soft), ("harder", harder)):
-            if value < 0:
-                raise BadArgument(f"{name} must be at least 0; got {value}.")
-        if near < 1 or not sharpness > 0:
-            raise BadArgument(f"near must be at least 1 and sharpness positive; got {near} and {sharpness}.")
+        check_range("[0, inf)", soft=soft, harder=harder)
+        check_range("[1, inf)", near=near)
+        check_range("(0, inf)", sharpness=sharpness)
         self.graph = graph
         self.columns = columns
         self.embedding = embedding

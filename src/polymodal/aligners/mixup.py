@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from polymodal.core.errors import BadArgument
+from polymodal.core.values import check_range
 
 
 def fusemix(
@@ -19,8 +20,7 @@ def fusemix(
     λ ~ Beta(alpha, alpha) is one number, so that the mixed rows belong together as the given ones do. λ is drawn from
     torch's global generator unless given as `share`. Vectors are those of frozen towers, [B, D].
     """
-    if not alpha > 0:
-        raise BadArgument(f"alpha of latent mixup must be above 0; got {alpha}.")
+    check_range("(0, inf)", alpha=alpha)
     if set(first) != set(second):
         raise BadArgument(f"Both batches need the same streams; got {sorted(first)} and {sorted(second)}.")
     if share is None:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from polymodal.core.errors import BadArgument
+from polymodal.core.values import check_range
 from polymodal.nn.check import check_count
 from polymodal.nn.normalize import l2_normalize
 from polymodal.nn.precision import autocast_type
@@ -20,8 +21,8 @@ def structure(own: Tensor, aligned: Tensor, *, levels: int = 1, temperature: flo
     are kept, at most log 2. Add it, times a weight, to the loss of each stream that has vectors of its own; only
     `aligned` gets gradient. Rows in which the stream is missing must be left out.
     """
-    if check_count("levels", levels) and not temperature > 0:
-        raise BadArgument(f"temperature must be above 0; got {temperature}.")
+    check_count("levels", levels)
+    check_range("(0, inf)", temperature=temperature)
     if len(own) != len(aligned):
         raise BadArgument(f"{len(own)} vectors of the stream's own space, {len(aligned)} aligned ones; expected equal.")
     with torch.autocast(autocast_type(aligned), enabled=False):  # small probabilities do not survive bfloat16

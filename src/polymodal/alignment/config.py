@@ -10,6 +10,7 @@ from polymodal.config import Options, Training
 from polymodal.core.errors import BadArgument, suggest
 from polymodal.core.registry import Spec
 from polymodal.core.registry import options as known_options
+from polymodal.core.values import check_range
 
 TOWERS = ("auto", "frozen", "scratch", "finetune")
 
@@ -46,9 +47,9 @@ class AlignConfig(Options):
         super().__post_init__()
         if self.towers not in TOWERS:
             raise BadArgument(f"Unknown towers {self.towers!r}.{suggest(self.towers, TOWERS)}")
-        for name, least in {"dim": 2, "width": 4, "chunk": 0, "seed": 0, "queries": 0}.items():
-            if getattr(self, name) < least:
-                raise BadArgument(f"{name} must be at least {least}; got {getattr(self, name)}.")
+        check_range("[2, inf)", dim=self.dim)
+        check_range("[4, inf)", width=self.width)
+        check_range("[0, inf)", chunk=self.chunk, queries=self.queries)
         if "modality_dropout" in self.training:
             raise BadArgument("modality_dropout has no meaning in align: every stream is mapped by itself.")
         Training().with_(self.training)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import types
 import typing
@@ -125,6 +126,20 @@ def check_type(name: str, value: Any, hint: Any, *, of: str = "") -> None:
     if not _fits(value, hint):
         allowed = " or ".join(dict.fromkeys(_words(hint)))
         raise BadArgument(f"{name}{f' of {of}' if of else ''} takes {allowed}; got {value!r}.")
+
+
+def check_range(interval: str, unit: str = "", /, **values: float | None) -> None:
+    """Raise `BadArgument` for the first option that lies outside an interval such as "[0, 1)", of `unit`; None may."""
+    low, high = map(float, interval[1:-1].split(","))
+    closed, open_ = interval[0] == "[", interval[-1] == ")"
+    for name, value in values.items():
+        if value is None or ((low <= value if closed else low < value) and (value < high if open_ else value <= high)):
+            continue
+        allowed = f"between {low:,.6g} and {high:,.6g}"
+        if not closed or open_:
+            end = "" if high == math.inf else f" and {'below' if open_ else 'at most'} {high:,.6g}"
+            allowed = f"{'at least' if closed else 'above'} {low:,.6g}{end}"
+        raise BadArgument(f"{name} must be {allowed}{f' {unit}' if unit else ''}; got {value}.")
 
 
 def _fits(value: Any, hint: Any) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.errors import BadArgument
+from polymodal.core.values import check_range
 
 Planted = tuple[dict[str, list[Any]], str]
 DIRECTIONS = 4  # in which a hidden direction of `product` can point
@@ -77,8 +78,7 @@ def missing(n: int = 1000, *, width: int = 8, share: float = 0.3, seed: int = 0)
     together nearly always. What must come out: any subset of streams gives finite answers; rows with both streams are
     answered better than rows with one, and those better than rows with none, which are at chance.
     """
-    if not 0 <= share < 1:
-        raise BadArgument(f"share={share} of the cells cannot be missing; it must be at least 0 and below 1.")
+    check_range("[0, 1)", share=share)
     random = _random(n, seed)
     hidden = random.normal(size=(2, n))
     absent = random.random((2, n)) < share

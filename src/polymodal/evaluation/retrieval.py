@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.errors import BadArgument, BadData
+from polymodal.core.values import check_range
 from polymodal.evaluation.statistics import Interval, bootstrap
 from polymodal.metrics import random_order
 from polymodal.metrics.counts import medians
@@ -99,8 +100,7 @@ def retrieval_ranks(queries: Any, corpus: Any, relevant: Relevant, *, chunk: int
             f"Queries have {asked.shape[1]} numbers and the corpus {items.shape[1]}; both must lie in one space."
         )
     asked, items = (x.astype(np.result_type(asked, items), copy=False) for x in (asked, items))
-    if chunk < 1:
-        raise BadArgument(f"chunk is how many queries are taken at a time, 1 or more; got {chunk}.")
+    check_range("[1, inf)", "queries", chunk=chunk)
     tie = TIE[items.dtype.name] * float(np.linalg.norm(items, axis=1).max(initial=0.0))
     judged = []
     for numbers, starts, chosen in _pairs(relevant, len(asked), len(items), chunk):

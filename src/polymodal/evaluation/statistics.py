@@ -23,6 +23,7 @@ import numpy as np
 from scipy.special import ndtri, stdtrit
 
 from polymodal.core.errors import BadArgument, BadData
+from polymodal.core.values import check_range
 from polymodal.metrics.base import RESAMPLES, Metric, labelled
 
 CELLS = 4_000_000  # row counts held at a time: 32 MB
@@ -98,8 +99,7 @@ class Draws:
         since the percentile interval of 50 right answers out of 50 would have no width. For differences of proportions:
         one pseudo-row more on each side (Bonett & Price 2012), for the same reason. Others: percentiles of resamples.
         """
-        if not 0 < level < 1:
-            raise BadArgument(f"level must lie between 0 and 1; got {level}.")
+        check_range("(0, 1)", level=level)
         spread = _Spread.of(self)
         return Interval(self.mean, *(spread.ends(level) if spread else (float("nan"), float("nan"))))
 

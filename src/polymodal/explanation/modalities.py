@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 from scipy.special import stdtrit
 
-from polymodal.core.errors import BadArgument, BadData
+from polymodal.core.errors import BadData
+from polymodal.core.values import check_range
 from polymodal.evaluation.robustness import Score, Subsets
 from polymodal.evaluation.statistics import Draws, Interval, mix, resample
 from polymodal.metrics.base import RESAMPLES, Metric
@@ -159,8 +160,7 @@ def sampled_worth(
     sampling leaves open. The worths add up to v(all) - v(none) all the same. Interactions are not estimated. Raises
     `BadArgument` below two orders.
     """
-    if orders < 2:
-        raise BadArgument(f"orders must be at least 2, to know what sampling leaves open; got {orders}.")
+    check_range("[2, inf)", orders=orders)
     count, sign = len(names), metric.turned(1.0)
     rng = np.random.default_rng(seed)
     places: dict[int, int] = {}  # subset -> its column, in order of first use

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from polymodal.core.errors import BadArgument, BadData, suggest
 from polymodal.core.types import Tokens
+from polymodal.core.values import check_range
 from polymodal.nn.check import check_count
 from polymodal.nn.trees import NODE_FIELDS, Forest
 from polymodal.targets.base import CLASSES, MEANINGS, MULTILABEL
@@ -61,11 +62,8 @@ class Boosted(nn.Module):
         self.share = share
         self.l2 = l2
         self.patience = check_count("patience", patience)
-        if check_count("leaves", leaves) < 2:
-            raise BadArgument("leaves must be at least 2: a tree of one leaf splits nothing.")
-        for name, value in (("lr", lr), ("share", share)):
-            if not 0 < value <= 1:
-                raise BadArgument(f"{name} must be above 0 and at most 1; got {value}.")
+        check_range("[2, inf)", leaves=check_count("leaves", leaves))
+        check_range("(0, 1]", lr=lr, share=share)
         self.forest = Forest(facts or UNFITTED)
 
     def facts(self) -> dict[str, Any]:

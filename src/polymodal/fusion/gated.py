@@ -9,6 +9,7 @@ from torch import nn
 
 from polymodal.core.errors import BadArgument, suggest
 from polymodal.core.types import Tokens, presence
+from polymodal.core.values import check_range
 from polymodal.fusion.base import Fusion
 from polymodal.nn.check import check_dropout
 from polymodal.nn.layers.pool import masked_softmax
@@ -35,8 +36,7 @@ class Gated(Fusion):
         self.dropout = dropout
         if gate not in GATES:
             raise BadArgument(f"Unknown gate {gate!r}.{suggest(gate, GATES)}")
-        if temperature <= 0:
-            raise BadArgument(f"temperature must be above 0; got {temperature}.")
+        check_range("(0, inf)", temperature=temperature)
         self.drop = nn.Dropout(check_dropout(dropout))
         self.project = Project(self.widths.values(), dim)
         self.gates = Join(list(self.widths.values()), len(self.names) * dim)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from polymodal.core.errors import BadArgument
+from polymodal.core.values import check_range
 from polymodal.fusion.base import DecisionFusion, Loss
 from polymodal.nn.precision import at_least_float32
 from polymodal.targets.base import CLASSES
@@ -38,8 +38,8 @@ class Qmf(DecisionFusion):
         super().__init__(names, meaning, width)
         self.temperature = temperature
         self.ranking = ranking
-        if temperature <= 0 or ranking < 0:
-            raise BadArgument(f"temperature must be above 0 and ranking at least 0; got {temperature} and {ranking}.")
+        check_range("(0, inf)", temperature=temperature)
+        check_range("[0, inf)", ranking=ranking)
         self._rows: Tensor | None = None
         self._summed = torch.zeros(0, len(self.names))  # of training alone, so it is no buffer
         self._seen = torch.zeros(0, len(self.names))

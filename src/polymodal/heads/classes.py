@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from polymodal.core.errors import BadArgument
 from polymodal.core.types import Tokens
+from polymodal.core.values import check_range
 from polymodal.heads.base import ScoringHead
 from polymodal.heads.scorer import Scorer
 from polymodal.nn.precision import at_least_float32
@@ -50,10 +51,8 @@ class Classes(ScoringHead):
         self.class_weight = class_weight
         self.focal = focal
         self.label_smoothing = label_smoothing
-        if focal < 0:
-            raise BadArgument(f"focal must be at least 0; got {focal}.")
-        if not 0 <= label_smoothing < 1:
-            raise BadArgument(f"label_smoothing must be at least 0 and below 1; got {label_smoothing}.")
+        check_range("[0, inf)", focal=focal)
+        check_range("[0, 1)", label_smoothing=label_smoothing)
         shares = torch.tensor(target.frequencies or [1 / target.width] * target.width)
         self.scorer = Scorer(width, shares.clamp(min=RAREST).log(), hidden=hidden, dropout=dropout)
         self.register_buffer("weight", self._weight(), persistent=False)

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from polymodal.core.errors import BadArgument
 from polymodal.core.types import Tokens
+from polymodal.core.values import check_range
 from polymodal.heads.base import ScoringHead
 from polymodal.heads.scorer import Scorer
 from polymodal.nn.precision import at_least_float32
@@ -49,8 +50,7 @@ class Multilabel(ScoringHead):
         self.dropout = dropout
         self.positive_weight = positive_weight
         self.threshold = threshold
-        if not 0 < threshold < 1:
-            raise BadArgument(f"threshold must lie between 0 and 1; got {threshold}.")
+        check_range("(0, 1)", threshold=threshold)
         shares = torch.tensor(target.frequencies or [0.5] * target.width)
         self.scorer = Scorer(width, shares.clamp(RAREST, 1 - RAREST).logit(), hidden=hidden, dropout=dropout)
         self.register_buffer("weight", self._weight(), persistent=False)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from polymodal.core.errors import BadArgument
 from polymodal.core.types import Tokens
+from polymodal.core.values import check_range
 from polymodal.heads.base import ScoringHead
 from polymodal.heads.scorer import Scorer
 from polymodal.nn.precision import at_least_float32
@@ -43,8 +43,7 @@ class Number(ScoringHead):
         self.hidden = hidden
         self.dropout = dropout
         self.huber = huber
-        if huber is not None and huber <= 0:
-            raise BadArgument(f"huber must be above 0, or None for the squared error; got {huber}.")
+        check_range("(0, inf)", huber=huber)
         self.scorer = Scorer(width, torch.zeros(target.width), hidden=hidden, dropout=dropout)
 
     def score(self, tokens: Tokens) -> Tensor:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from polymodal.core.errors import BadArgument
 from polymodal.core.types import Tokens
+from polymodal.core.values import check_range
 
 
 class Scorer(nn.Module):
@@ -20,10 +20,8 @@ class Scorer(nn.Module):
 
     def __init__(self, width: int, prior: Tensor, *, hidden: int, dropout: float):
         super().__init__()
-        if hidden < 0:
-            raise BadArgument(f"hidden must be 0 (a linear head) or the number of hidden units; got {hidden}.")
-        if not 0 <= dropout < 1:
-            raise BadArgument(f"dropout must be at least 0 and below 1; got {dropout}.")
+        check_range("[0, inf)", "hidden units", hidden=hidden)
+        check_range("[0, 1)", dropout=dropout)
         self.register_buffer("prior", prior)
         self.dropout = nn.Dropout(dropout)
         self.hidden = nn.Sequential(nn.Linear(width, hidden), nn.GELU()) if hidden else nn.Identity()

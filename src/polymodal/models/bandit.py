@@ -11,9 +11,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from polymodal.core.errors import BadArgument
 from polymodal.core.registry import Spec
 from polymodal.core.types import Tokens, presence
+from polymodal.core.values import check_range
 from polymodal.models.adaptive import Adaptive
 from polymodal.models.base import Labelled, TokenSource
 from polymodal.models.build import Parts
@@ -64,11 +64,8 @@ class Bandit(Adaptive):
         self.alpha = alpha
         self.discount = discount
         self.trust = trust
-        for name, value in (("price", price), ("alpha", alpha), ("trust", trust)):
-            if value < 0:
-                raise BadArgument(f"{name} must be at least 0; got {value}.")
-        if not 0 < discount <= 1:
-            raise BadArgument(f"discount is above 0 and at most 1 (nothing is forgotten); got {discount}.")
+        check_range("[0, inf)", price=price, alpha=alpha, trust=trust)
+        check_range("(0, 1]", discount=discount)
         rest = tuple(range(1, len(self.names)))
         sizes = range(len(rest) + 1) if len(self.names) < MANY else sorted({0, 1, len(rest) - 1, len(rest)})
         self.subsets = [some for size in sizes for some in combinations(rest, size)]  # by place, the cheapest is there

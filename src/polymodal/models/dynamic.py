@@ -12,6 +12,7 @@ from torch import Tensor
 from polymodal.core.errors import BadArgument, suggest
 from polymodal.core.registry import Spec
 from polymodal.core.types import Tokens, presence
+from polymodal.core.values import check_range
 from polymodal.models.adaptive import Adaptive
 from polymodal.models.base import Labelled, TokenSource
 from polymodal.models.build import Parts
@@ -60,10 +61,8 @@ class Dynamic(Adaptive):
         self.order = order
         self.tolerance = tolerance
         self.confidence = confidence
-        if not 0.5 <= confidence < 1:
-            raise BadArgument(f"confidence is at least 0.5 and below 1; got {confidence}.")
-        if tolerance < 0:
-            raise BadArgument(f"tolerance is the loss of accuracy allowed, at least 0; got {tolerance}.")
+        check_range("[0.5, 1)", confidence=confidence)
+        check_range("[0, inf)", tolerance=tolerance)
         self.register_buffer("places", self._start())
         self.register_buffer("threshold", torch.full((len(targets),), -1.0))  # no doubt is below 0: never stop
         self.register_buffer("scale", torch.ones(len(self.names), len(targets)))  # temperature, or conformal factor

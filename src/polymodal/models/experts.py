@@ -8,8 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from polymodal.core.errors import BadArgument
 from polymodal.core.types import Output, Tokens, presence
+from polymodal.core.values import check_range
 from polymodal.heads.base import ScoringHead
 from polymodal.models.base import Answer
 from polymodal.models.build import Parts
@@ -45,8 +45,7 @@ class Experts(Answer):
         self.gate = check_count("gate", gate)
         self.dropout = check_dropout(dropout)
         self.own = own
-        if own < 0:
-            raise BadArgument(f"own weighs each expert's own loss, at least 0; got {own}.")
+        check_range("[0, inf)", own=own)
         self.names = tuple(sorted(widths))
         self.experts = Named({t.name: Named({n: parts.head(widths[n], t) for n in self.names}) for t in targets})
         self.read = Join([widths[n] for n in self.names], gate, dropout=dropout)

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from polymodal.core.errors import BadArgument, suggest
 from polymodal.core.registry import Spec
 from polymodal.core.types import Tokens, presence
+from polymodal.core.values import check_range
 from polymodal.models.adaptive import Adaptive
 from polymodal.models.base import Labelled, TokenSource
 from polymodal.models.build import Parts
@@ -81,8 +82,7 @@ class Policy(Adaptive):
         self.steps = check_count("steps", steps)
         if per not in SCOPES:
             raise BadArgument(f"per is 'row' or 'data'; got {per!r}.{suggest(per, SCOPES)}")
-        if price < 0:
-            raise BadArgument(f"price is what all the work is worth, at least 0; got {price}.")
+        check_range("[0, inf)", price=price)
         self.budget_ms = parts.budget_ms
         streams, speakers = len(self.names), len(specs)
         known = 2 * streams + speakers * len(self.targets)

@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from polymodal.core.errors import BadArgument, BadData
+from polymodal.core.errors import BadData
+from polymodal.core.values import check_range
 
 COLDEST, HOTTEST = 0.05, 20.0
 
@@ -50,8 +51,7 @@ def conformal_radius(truth: np.ndarray, prediction: np.ndarray, coverage: float 
     N is too small to promise it. Raises `BadArgument` for a coverage outside (0, 1), `BadData` for the logarithm of a
     value not above 0.
     """
-    if not 0 < coverage < 1:
-        raise BadArgument(f"coverage must lie between 0 and 1; got {coverage}.")
+    check_range("(0, 1)", coverage=coverage)
     known = ~np.isnan(truth)
     truth, prediction = np.asarray(truth[known], np.float64), np.asarray(prediction[known], np.float64)
     if log and (truth.min(initial=1) <= 0 or prediction.min(initial=1) <= 0):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from polymodal.core.errors import BadArgument
+from polymodal.core.values import check_range
 
 
 def check_dropout(dropout: float) -> float:
     """The share itself. Raises `BadArgument` unless it is at least 0 and below 1."""
-    if not 0 <= dropout < 1:
-        raise BadArgument(f"dropout is a share of values to hide in training, at least 0 and below 1; got {dropout}.")
+    check_range("[0, 1)", dropout=dropout)
     return dropout
 
 

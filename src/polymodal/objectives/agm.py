@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from polymodal.core.errors import BadArgument
+from polymodal.core.values import check_range
 from polymodal.objectives.base import Objective, Setting, Step
 from polymodal.objectives.contribution import beside_others, scores_with, shapley
 from polymodal.objectives.modulation import Modulation
@@ -38,8 +39,7 @@ class Agm(Objective):
         self.alpha = alpha
         self.on = on
         self.modulation = Modulation(on)
-        if alpha <= 0:
-            raise BadArgument(f"alpha must be above 0; got {alpha}.")
+        check_range("(0, inf)", alpha=alpha)
         if len(self.names) > MOST_STREAMS:
             raise BadArgument(
                 f"agm tries every subset of the streams, up to {MOST_STREAMS} of them; there are {len(self.names)}. "

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from polymodal.core.errors import BadArgument
 from polymodal.core.types import Tokens
+from polymodal.core.values import check_range
 from polymodal.nn.mask_streams import drop_streams
 from polymodal.objectives.base import Objective, Setting
 
@@ -18,8 +18,7 @@ class ModalityDropout(Objective):
     def __init__(self, setting: Setting, *, rate: float = 0.3):
         super().__init__(setting)
         self.rate = rate
-        if not 0 < rate < 1:
-            raise BadArgument(f"rate is the chance that a stream is hidden, above 0 and below 1; got {rate}.")
+        check_range("(0, 1)", rate=rate)
 
     def mask_streams(self, streams: dict[str, Tokens]) -> dict[str, Tokens]:
         return drop_streams(streams, self.rate)

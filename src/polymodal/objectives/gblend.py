@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from polymodal.core.errors import BadArgument
+from polymodal.core.values import check_range
 from polymodal.nn.check import check_count
 from polymodal.objectives.base import Objective, Read, Setting, Step
 from polymodal.objectives.stream_heads import StreamHeads
@@ -37,8 +38,7 @@ class GBlend(Objective):
         self.every = every
         self.holdout = holdout
         check_count("every", every)
-        if not 0 < holdout <= 0.5:
-            raise BadArgument(f"holdout is a share of the training rows, above 0 and at most 0.5; got {holdout}.")
+        check_range("(0, 0.5]", holdout=holdout)
         self.alone = StreamHeads(setting)
         self.register_buffer("weights", torch.ones(1 + len(self.names), dtype=torch.float64))
         self.register_buffer("before", torch.zeros(2, 1 + len(self.names), dtype=torch.float64))  # training, held out

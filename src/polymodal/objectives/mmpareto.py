@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from polymodal.core.errors import BadArgument
+from polymodal.core.values import check_range
 from polymodal.objectives.base import Objective, Setting, Step
 from polymodal.objectives.stream_heads import StreamHeads
 
@@ -23,8 +23,7 @@ class MMPareto(Objective):
     def __init__(self, setting: Setting, *, gamma: float = 1.5):
         super().__init__(setting)
         self.gamma = gamma
-        if gamma <= 0:
-            raise BadArgument(f"gamma must be above 0; got {gamma}.")
+        check_range("(0, inf)", gamma=gamma)
         self.alone = StreamHeads(setting)
         self._change: dict[str, Tensor] = {}  # between `losses` and `act` of one step
 

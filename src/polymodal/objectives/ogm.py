@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from polymodal.core.errors import BadArgument
+from polymodal.core.values import check_range
 from polymodal.objectives.base import Objective, Setting, Step
 from polymodal.objectives.contribution import beside_others, confidence
 from polymodal.objectives.modulation import Modulation
@@ -34,10 +34,8 @@ class Ogm(Objective):
         self.until = until
         self.on = on
         self.modulation = Modulation(on)
-        if alpha <= 0:
-            raise BadArgument(f"alpha must be above 0; got {alpha}.")
-        if not 0 < until <= 1:
-            raise BadArgument(f"until is a share of the epochs, above 0 and at most 1; got {until}.")
+        check_range("(0, inf)", alpha=alpha)
+        check_range("(0, 1]", until=until)
 
     def act(self, step: Step) -> None:
         if step.progress >= self.until:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from polymodal.core.errors import BadArgument
+from polymodal.core.values import check_range
 from polymodal.objectives.base import Objective, Setting, Step
 from polymodal.objectives.contribution import beside_others
 from polymodal.targets.base import CLASSES
@@ -46,11 +46,9 @@ class Pmr(Objective):
         self.entropy = entropy
         self.calm = calm
         self.momentum = momentum
-        if weight <= 0 or entropy < 0 or calm < 0 or not 0 <= momentum < 1:
-            raise BadArgument(
-                "pmr takes weight above 0, entropy and calm of at least 0, momentum of at least 0 and below 1; got "
-                f"weight={weight}, entropy={entropy}, calm={calm}, momentum={momentum}."
-            )
+        check_range("(0, inf)", weight=weight)
+        check_range("[0, inf)", entropy=entropy, calm=calm)
+        check_range("[0, 1)", momentum=momentum)
         self.target = setting.targets[0]
         shape = (self.target.width, sum(setting.widths.values()))
         self.register_buffer("prototypes", torch.zeros(shape))  # the streams side by side, in the order of names

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from polymodal.core.errors import BadArgument
+from polymodal.core.values import check_range
 from polymodal.nn.mask_streams import fewer_streams
 from polymodal.objectives.base import Objective, Setting, Step
 
@@ -22,11 +22,8 @@ class Ranking(Objective):
         self.weight = weight
         self.fewer = fewer
         self.margin = margin
-        if weight <= 0 or fewer < 0 or margin < 0:
-            raise BadArgument(
-                "ranking takes weight above 0, fewer and margin of at least 0; got "
-                f"weight={weight}, fewer={fewer}, margin={margin}."
-            )
+        check_range("(0, inf)", weight=weight)
+        check_range("[0, inf)", fewer=fewer, margin=margin)
 
     def losses(self, step: Step) -> dict[str, Tensor]:
         output = step.answer.join(fewer_streams(step.streams))

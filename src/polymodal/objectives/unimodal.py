@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from polymodal.core.errors import BadArgument
+from polymodal.core.values import check_range
 from polymodal.objectives.base import Objective, Setting, Step
 from polymodal.objectives.stream_heads import StreamHeads
 
@@ -18,8 +18,7 @@ class Unimodal(Objective):
     def __init__(self, setting: Setting, *, weight: float = 1.0):
         super().__init__(setting)
         self.weight = weight
-        if weight <= 0:
-            raise BadArgument(f"weight must be above 0; got {weight}.")
+        check_range("(0, inf)", weight=weight)
         self.alone = StreamHeads(setting)
 
     def losses(self, step: Step) -> dict[str, Tensor]:

@@ -14,6 +14,7 @@ import yaml
 
 from polymodal.core.errors import BadArgument, MissingExtra, PolymodalError
 from polymodal.core.errors import suggest as nearest
+from polymodal.core.values import check_range
 from polymodal.data.media.cell import MEDIA_KINDS, Media
 from polymodal.data.tables.source import Table
 from polymodal.data.tables.table import noted
@@ -103,8 +104,7 @@ def suggest(
     that are absent or empty are found in 4,000 rows (texts and numbers: up to 4,000 rows, duplicates: up to 1,000);
     without `quiet` the steps tried are told as they go.
     """
-    if sample is not None and sample < 1:
-        raise BadArgument(f"sample must be at least 1 row; got {sample}.")
+    check_range("[1, inf)", "rows", sample=sample)
     table = table_of(data, schema)
     kinds = kinds_of(table, schema)
     if target is not None and target not in kinds:

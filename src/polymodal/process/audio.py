@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polymodal.core.errors import BadArgument
+from polymodal.core.values import check_range
 from polymodal.data.media.sound import Sound, read_sound
 from polymodal.process.base import Processor
 
@@ -35,10 +35,8 @@ class AudioProcessor(Processor):
     kind = "audio"
 
     def __init__(self, *, rate: int | None = None, seconds: float | None = None):
-        if rate is not None and not 1_000 <= rate <= 192_000:
-            raise BadArgument(f"rate is in Hz between 1000 and 192000; got {rate}.")
-        if seconds is not None and not 0.01 <= seconds <= 600:
-            raise BadArgument(f"seconds must lie between 0.01 and 600; got {seconds}.")
+        check_range("[1000, 192000]", "Hz", rate=rate)
+        check_range("[0.01, 600]", seconds=seconds)
         self.rate = rate
         self.seconds = seconds
         self.rate_ = rate or HIGHEST_RATE

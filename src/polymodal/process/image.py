@@ -13,6 +13,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from polymodal.core.errors import BadArgument, suggest
+from polymodal.core.values import check_range
 from polymodal.data.media.picture import read_picture
 from polymodal.process.base import Processor
 
@@ -38,8 +39,7 @@ class ImageProcessor(Processor):
     def __init__(self, *, size: int | None = None, framing: str = "squash"):
         if framing not in FRAMINGS:
             raise BadArgument(f"Unknown framing {framing!r}.{suggest(framing, FRAMINGS)}")
-        if size is not None and not 4 <= size <= 2048:
-            raise BadArgument(f"size is a side in pixels between 4 and 2048; got {size}.")
+        check_range("[4, 2048]", "pixels", size=size)
         self.size = size
         self.framing = framing
         self.size_ = size or LARGEST_DEFAULT

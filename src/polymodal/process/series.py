@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from polymodal.core.errors import BadArgument, BadCell, suggest
+from polymodal.core.values import check_range
 from polymodal.data.media.array import read_array
 from polymodal.process.base import Processor
 
@@ -39,10 +40,8 @@ class SeriesProcessor(Processor):
     def __init__(self, *, length: int | None = None, framing: str = "crop", rate: float = 1.0):
         if framing not in FRAMINGS:
             raise BadArgument(f"Unknown framing {framing!r}.{suggest(framing, FRAMINGS)}")
-        if length is not None and length < 2:
-            raise BadArgument(f"length is in steps, at least 2; got {length}.")
-        if not rate > 0:
-            raise BadArgument(f"rate is in steps a second, above 0; got {rate}.")
+        check_range("[2, inf)", "steps", length=length)
+        check_range("(0, inf)", "steps a second", rate=rate)
         self.length = length
         self.framing = framing
         self.rate = rate

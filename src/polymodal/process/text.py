@@ -13,6 +13,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 from torch import Tensor
 
 from polymodal.core.errors import BadArgument, BadCell, suggest
+from polymodal.core.values import check_range
 from polymodal.process.base import Processor
 
 LEVELS = ("auto", "characters", "subwords")
@@ -41,8 +42,7 @@ class TextProcessor(Processor):
             raise BadArgument(f"Unknown level {level!r} of text.{suggest(level, LEVELS)}")
         if vocabulary < 300:
             raise BadArgument(f"A vocabulary of {vocabulary} is too small: 257 tokens stand for bytes and padding.")
-        if length < 1:
-            raise BadArgument(f"The length of a text is at least one token; got {length}.")
+        check_range("[1, inf)", "tokens", length=length)
         self.level = level
         self.vocabulary = vocabulary
         self.length = length

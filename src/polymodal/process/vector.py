@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from polymodal.core.errors import BadArgument, BadCell
+from polymodal.core.values import check_range
 from polymodal.data.media.array import read_array
 from polymodal.process.base import Processor
 from polymodal.process.scale import Scaler
@@ -27,8 +28,7 @@ class VectorProcessor(Processor):
     kind = "vector"
 
     def __init__(self, *, width: int | None = None, standardize: bool = True):
-        if width is not None and width < 1:
-            raise BadArgument(f"The width of a vector is at least 1; got {width}.")
+        check_range("[1, inf)", width=width)
         self.width = width
         self.standardize = standardize
         self.width_ = width

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.errors import BadArgument, BadData, MissingExtra, UnknownName, suggest
+from polymodal.core.values import check_range
 from polymodal.retrieval import exact
 from polymodal.retrieval.calibrate import FEWEST, Calibration
 from polymodal.retrieval.changes import Change, Delete, Vectors, decode, decode_head, encode, encode_head
@@ -264,8 +265,7 @@ class Index:
         self.refresh()
         self._check_mark(mark)
         queries = unit(queries, self.dim, "queries")
-        if k < 1:
-            raise BadArgument(f"k is how many results are wanted, 1 or more; got {k}.")
+        check_range("[1, inf)", k=k)
         allowed = self._allowed(where, among, without)
         calibration = self._calibration()
         adjust = None

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from polymodal.core.errors import BadArgument
+from polymodal.core.values import check_range
 from polymodal.nn.precision import autocast_type
 from polymodal.nn.signal.spectral import mel_bank
 
@@ -22,12 +23,9 @@ class _Cepstra(nn.Module):
 
     def __init__(self, *, window: int, hop: int, count: int, emphasis: float, dtype: torch.dtype):
         super().__init__()
-        if window < 2 or hop < 1 or count < 1:
-            raise BadArgument(
-                f"window must be at least 2 samples, hop and count at least 1; got {window}, {hop}, {count}."
-            )
-        if not 0 <= emphasis < 1:
-            raise BadArgument(f"emphasis must be at least 0 and below 1; got {emphasis}.")
+        check_range("[2, inf)", "samples", window=window)
+        check_range("[1, inf)", hop=hop, count=count)
+        check_range("[0, 1)", emphasis=emphasis)
         self.window, self.hop, self.count, self.emphasis = window, hop, count, emphasis
         self.register_buffer("taper", torch.hamming_window(window, periodic=False, dtype=dtype), persistent=False)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from polymodal.core.errors import BadArgument, BadData
+from polymodal.core.values import check_range
 from polymodal.ops.across.features import matrix, sketch_rows
 from polymodal.ops.across.uncertainty import APART, LEAST, in_words, told_apart
 from polymodal.ops.base import BatchOp, Sketch
@@ -48,10 +49,8 @@ class LabelErrors(BatchOp):
         self.folds = folds
         self.sure = sure
         self.then = then
-        if folds < 2:
-            raise BadArgument(f"folds must be at least 2; got {folds}.")
-        if not 0 < sure < 1:
-            raise BadArgument(f"sure is a probability between 0 and 1; got {sure}.")
+        check_range("[2, inf)", folds=folds)
+        check_range("(0, 1)", sure=sure)
         if then not in ("set_aside", "mark"):
             raise BadArgument(f"then must be set_aside or mark; got {then!r}.")
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from polymodal.core.errors import BadArgument
+from polymodal.core.values import check_range
 from polymodal.data.media.cell import MEDIA_KINDS
 from polymodal.data.media.hamming import within
 from polymodal.data.media.minhash import near_duplicates, signatures
@@ -41,10 +41,8 @@ class Leaks(BatchOp):
         self.threshold = threshold
         self.radius = radius
         self.shortest = shortest
-        if not 0.4 <= threshold <= 1:
-            raise BadArgument(f"threshold must be between 0.4 and 1; got {threshold}.")
-        if not 0 <= radius <= 16:
-            raise BadArgument(f"radius must be between 0 and 16 bits; got {radius}.")
+        check_range("[0.4, 1]", threshold=threshold)
+        check_range("[0, 16]", "bits", radius=radius)
 
     def bind(self, kinds: Mapping[str, str]) -> dict[str, str]:
         kinds_after = super().bind(kinds)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from polymodal.core.errors import BadArgument, suggest
+from polymodal.core.values import check_range
 from polymodal.data.media.cell import Media
 from polymodal.nn.csls import crowding_apart, nearness
 from polymodal.nn.normalize import l2_normalize
@@ -45,8 +46,7 @@ class Mismatched(BatchOp):
             raise BadArgument(f"columns must name two columns; got {columns!r}.")
         if streams is not None and len(streams) != 2:
             raise BadArgument(f"streams must name two streams of the space, one a column; got {streams!r}.")
-        if not 0 < sure < 1:
-            raise BadArgument(f"sure is a probability between 0 and 1; got {sure}.")
+        check_range("(0, 1)", sure=sure)
 
     def bind(self, kinds: Mapping[str, str]) -> dict[str, str]:
         kinds_after = super().bind(kinds)

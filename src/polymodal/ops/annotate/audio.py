@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from polymodal.core.errors import BadArgument, require
+from polymodal.core.values import check_range
 from polymodal.data.media.cell import Media
 from polymodal.data.media.sound import Sound
 from polymodal.ops.annotate.base import CellAnnotate, called, needs_model, one_of
@@ -42,12 +43,10 @@ class Cepstra(CellAnnotate):
         self.window = window
         self.hop = hop
         self.rate = rate
-        if not 1 <= count <= 26:
-            raise BadArgument(f"count must lie between 1 and 26; got {count}.")
-        if not 0.005 <= window <= 1 or not 0.001 <= hop <= 1:
-            raise BadArgument(f"window and hop are in seconds, as in 0.025 and 0.01; got {window} and {hop}.")
-        if rate is not None and not 2000 <= rate <= 384_000:
-            raise BadArgument(f"rate must be between 2,000 and 384,000 samples a second; got {rate}.")
+        check_range("[1, 26]", count=count)
+        check_range("[0.005, 1]", "seconds", window=window)
+        check_range("[0.001, 1]", "seconds", hop=hop)
+        check_range("[2000, 384000]", "samples a second", rate=rate)
 
     def told(self, value: Sound) -> Mapping[str, Any]:
         import torch
@@ -93,10 +92,9 @@ class Turns(CellAnnotate):
         self.least = least
         self.speakers = speakers
         self.apart = apart
-        if min(above, apart) <= 0 or min(gap, least) < 0:
-            raise BadArgument("above and apart must be above 0, gap and least at least 0.")
-        if speakers is not None and speakers < 1:
-            raise BadArgument(f"speakers must be at least 1; got {speakers}.")
+        check_range("(0, inf)", above=above, apart=apart)
+        check_range("[0, inf)", gap=gap, least=least)
+        check_range("[1, inf)", speakers=speakers)
         if engine == "silero":
             require("silero_vad", "speech")
 

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from polymodal.core.errors import BadArgument, require
+from polymodal.core.values import check_range
 from polymodal.data.media.cell import Media
 from polymodal.data.media.picture import flat
 from polymodal.ops.annotate import lite
@@ -148,8 +149,7 @@ class Segments(_Pictures):
     ):  # fmt: skip
         super().__init__(columns=columns, engine=engine, model=model)
         self.parts = parts
-        if not 2 <= parts <= 5000:
-            raise BadArgument(f"parts must lie between 2 and 5000; got {parts}.")
+        check_range("[2, 5000]", parts=parts)
 
     def told(self, value: Image.Image) -> Mapping[str, Any]:
         labels: list[str] | dict[int, str] = []
@@ -176,8 +176,7 @@ class Segments(_Pictures):
 
 
 def _share(least: float) -> float:
-    if not 0 <= least < 1:
-        raise BadArgument(f"least is a confidence of at least 0 and below 1; got {least}.")
+    check_range("[0, 1)", least=least)
     return least
 
 

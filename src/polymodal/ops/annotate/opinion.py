@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 import xxhash
 
-from polymodal.core.errors import BadArgument, require
+from polymodal.core.errors import require
+from polymodal.core.values import check_range
 from polymodal.ops.annotate.base import CellAnnotate, called, needs_model, one_of
 from polymodal.ops.annotate.words import no_model
 from polymodal.ops.base import Sketch
@@ -50,8 +51,7 @@ class Sentiment(CellAnnotate):
         self.engine = one_of("engine", engine, SENTIMENT_ENGINES)
         self.model = model
         self.neutral = neutral
-        if not 0 <= neutral < 1:
-            raise BadArgument(f"neutral must be at least 0 and below 1; got {neutral}.")
+        check_range("[0, 1)", neutral=neutral)
         if engine == "transformers":
             needs_model(engine, model)
             classifier(model)
@@ -87,8 +87,7 @@ class Keywords(CellAnnotate):
         super().__init__(columns=columns)
         self.engine = one_of("engine", engine, KEYWORD_ENGINES)
         self.most = most
-        if most < 1:
-            raise BadArgument(f"most must be at least 1; got {most}.")
+        check_range("[1, inf)", most=most)
         jieba_pair()
         if engine == "yake":
             _yake(most, "en")

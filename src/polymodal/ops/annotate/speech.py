@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from polymodal.core.errors import BadArgument
+from polymodal.core.values import check_range
 from polymodal.data.media.cell import Media
 from polymodal.data.media.sound import Sound
 from polymodal.ops.annotate.base import CellAnnotate, called, needs_model, one_of
@@ -67,8 +68,7 @@ class Transcribe(CellAnnotate):
                 raise BadArgument(f"{wrong[0]} is of the engine pocketsphinx; {engine} cannot be told so.")
             if language and engine == "wav2vec2":
                 raise BadArgument("language is of whisper; a wav2vec2 model has its language.")
-        if most < 1:
-            raise BadArgument(f"most must be at least 1 token; got {most}.")
+        check_range("[1, inf)", "tokens", most=most)
         if engine != "pocketsphinx":
             self._check()
 

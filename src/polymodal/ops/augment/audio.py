@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from polymodal.core.errors import BadArgument
+from polymodal.core.values import check_range
 from polymodal.data.media.sound import Sound
-from polymodal.ops.augment.base import Augment, CellAugment, positive, share
+from polymodal.ops.augment.base import Augment, CellAugment, share
 from polymodal.ops.rows import Row
 
 _CLOCK = re.compile(r"(?<!\d)(?:(\d{1,2}):)?(\d{1,2}):(\d{2})([.,]\d{1,3})(?!\d)")
@@ -24,7 +25,7 @@ class Volume(CellAugment):
     def __init__(self, *, columns: Sequence[str] | str | None = None, copies: int = 1, decibels: float = 6.0):
         super().__init__(columns=columns, copies=copies)
         self.decibels = decibels
-        positive(decibels=decibels)
+        check_range("(0, inf)", decibels=decibels)
 
     def varied(self, value: Sound, rng: np.random.Generator) -> Sound:
         gain = 10 ** (rng.uniform(-self.decibels, self.decibels) / 20)
@@ -75,7 +76,7 @@ class Pitch(CellAugment):
     def __init__(self, *, columns: Sequence[str] | str | None = None, copies: int = 1, semitones: float = 2.0):
         super().__init__(columns=columns, copies=copies)
         self.semitones = semitones
-        positive(semitones=semitones)
+        check_range("(0, inf)", semitones=semitones)
 
     def varied(self, value: Sound, rng: np.random.Generator) -> Sound:
         factor = 2 ** (rng.uniform(-self.semitones, self.semitones) / 12)
@@ -95,7 +96,7 @@ class Shift(CellAugment):
     def __init__(self, *, columns: Sequence[str] | str | None = None, copies: int = 1, seconds: float = 0.1):
         super().__init__(columns=columns, copies=copies)
         self.seconds = seconds
-        positive(seconds=seconds)
+        check_range("(0, inf)", seconds=seconds)
 
     def varied(self, value: Sound, rng: np.random.Generator) -> Sound:
         by = round(rng.uniform(-self.seconds, self.seconds) * value.rate)
@@ -146,7 +147,7 @@ class Room(CellAugment):
         super().__init__(columns=columns, copies=copies)
         self.seconds = seconds
         self.wet = share("wet", wet)
-        positive(seconds=seconds)
+        check_range("(0, inf)", seconds=seconds)
 
     def varied(self, value: Sound, rng: np.random.Generator) -> Sound:
         from scipy.signal import fftconvolve

@@ -8,7 +8,7 @@ from typing import Any, final
 
 import numpy as np
 
-from polymodal.core.errors import BadArgument
+from polymodal.core.values import check_range
 from polymodal.ops.base import RowOp
 from polymodal.ops.rows import Row
 
@@ -25,8 +25,7 @@ class Augment(RowOp):
     def __init__(self, *, columns: Sequence[str] | str | None = None, copies: int = 1):
         super().__init__(columns=columns)
         self.copies = copies
-        if not 1 <= copies <= MOST_COPIES:
-            raise BadArgument(f"copies must be between 1 and {MOST_COPIES}; got {copies}.")
+        check_range(f"[1, {MOST_COPIES}]", copies=copies)
 
     @final
     def edit(self, row: Row) -> list[Row]:
@@ -64,13 +63,5 @@ class CellAugment(Augment):
 
 def share(name: str, value: float) -> float:
     """`value` if it lies between 0 and 1. Raises `BadArgument`."""
-    if not 0 <= value <= 1:
-        raise BadArgument(f"{name} is a share between 0 and 1; got {value}.")
+    check_range("[0, 1]", **{name: value})
     return value
-
-
-def positive(**values: float) -> None:
-    """Raise `BadArgument` for the first value that is not above 0."""
-    for name, value in values.items():
-        if value <= 0:
-            raise BadArgument(f"{name} must be above 0; got {value}.")

@@ -12,8 +12,9 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 
 from polymodal.core.errors import BadArgument, BadCell
+from polymodal.core.values import check_range
 from polymodal.data.media.picture import flat
-from polymodal.ops.augment.base import MOST_COPIES, Augment, positive, share
+from polymodal.ops.augment.base import MOST_COPIES, Augment, share
 from polymodal.ops.augment.places import areas_of, follow, warp
 from polymodal.ops.base import BatchOp
 from polymodal.ops.rows import Row, Rows
@@ -129,7 +130,7 @@ class Rotate(_Moved):
     def __init__(self, *, columns: Sequence[str] | str | None = None, copies: int = 1, degrees: float = 15.0):
         super().__init__(columns=columns, copies=copies)
         self.degrees = degrees
-        positive(degrees=degrees)
+        check_range("(0, inf)", degrees=degrees)
 
     def matrix(self, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
         return _about_middle(size, _turn(math.radians(rng.uniform(-self.degrees, self.degrees))))
@@ -166,8 +167,7 @@ class Affine(_Moved):
         self.shift = share("shift", shift)
         self.scale = share("scale", scale)
         self.shear = shear
-        if shear < 0 or shear > 60:
-            raise BadArgument(f"shear must be between 0 and 60 degrees; got {shear}.")
+        check_range("[0, 60]", "degrees", shear=shear)
 
     def matrix(self, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
         factor = math.exp(rng.uniform(-1, 1) * math.log1p(self.scale))
@@ -230,7 +230,7 @@ class Blur(_Look):
     def __init__(self, *, columns: Sequence[str] | str | None = None, copies: int = 1, most: float = 1.5):
         super().__init__(columns=columns, copies=copies)
         self.most = most
-        positive(most=most)
+        check_range("(0, inf)", most=most)
 
     def varied(self, picture: Image.Image, rng: np.random.Generator) -> Image.Image:
         return picture.filter(ImageFilter.GaussianBlur(rng.uniform(0.1, self.most)))
@@ -242,7 +242,7 @@ class Noise(_Look):
     def __init__(self, *, columns: Sequence[str] | str | None = None, copies: int = 1, most: float = 15.0):
         super().__init__(columns=columns, copies=copies)
         self.most = most
-        positive(most=most)
+        check_range("(0, inf)", most=most)
 
     def varied(self, picture: Image.Image, rng: np.random.Generator) -> Image.Image:
         pixels = np.asarray(picture, np.float32)
@@ -280,8 +280,7 @@ class _Mix(BatchOp):
         super().__init__(columns=columns)
         self.label = label
         self.copies = copies
-        if not 1 <= copies <= MOST_COPIES:
-            raise BadArgument(f"copies must be between 1 and {MOST_COPIES}; got {copies}.")
+        check_range(f"[1, {MOST_COPIES}]", copies=copies)
 
     def bind(self, kinds: Mapping[str, str]) -> dict[str, str]:
         if self.label not in kinds:
@@ -344,7 +343,7 @@ class MixUp(_Mix):
     def __init__(self, *, label: str, columns: Sequence[str] | str | None = None, copies: int = 1, alpha: float = 0.4):
         super().__init__(columns=columns, label=label, copies=copies)
         self.alpha = alpha
-        positive(alpha=alpha)
+        check_range("(0, inf)", alpha=alpha)
 
     def mixed(self, a: Image.Image, b: Image.Image, rng: np.random.Generator) -> Image.Image:
         weight = max(0.5, rng.beta(self.alpha, self.alpha))  # the first gives at least half: its other cells go along
@@ -358,7 +357,7 @@ class CutMix(_Mix):
     def __init__(self, *, label: str, columns: Sequence[str] | str | None = None, copies: int = 1, alpha: float = 1.0):
         super().__init__(columns=columns, label=label, copies=copies)
         self.alpha = alpha
-        positive(alpha=alpha)
+        check_range("(0, inf)", alpha=alpha)
 
     def mixed(self, a: Image.Image, b: Image.Image, rng: np.random.Generator) -> Image.Image:
         part = min(0.5, rng.beta(self.alpha, self.alpha))

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from polymodal.ops.augment.base import CellAugment, positive, share
+from polymodal.core.values import check_range
+from polymodal.ops.augment.base import CellAugment, share
 
 
 class SeriesJitter(CellAugment):
@@ -17,7 +18,7 @@ class SeriesJitter(CellAugment):
     def __init__(self, *, columns: Sequence[str] | str | None = None, copies: int = 1, amount: float = 0.05):
         super().__init__(columns=columns, copies=copies)
         self.amount = amount
-        positive(amount=amount)
+        check_range("(0, inf)", amount=amount)
 
     def varied(self, value: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         return (value + self.amount * np.nanstd(value, 0) * rng.normal(0, 1, value.shape)).astype(np.float32)
@@ -31,7 +32,7 @@ class SeriesScale(CellAugment):
     def __init__(self, *, columns: Sequence[str] | str | None = None, copies: int = 1, amount: float = 0.1):
         super().__init__(columns=columns, copies=copies)
         self.amount = amount
-        positive(amount=amount)
+        check_range("(0, inf)", amount=amount)
 
     def varied(self, value: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         return (value * rng.normal(1, self.amount, value.shape[1:])).astype(np.float32)
@@ -49,7 +50,7 @@ class SeriesWarp(CellAugment):
         super().__init__(columns=columns, copies=copies)
         self.amount = share("amount", amount)
         self.knots = knots
-        positive(amount=amount, knots=knots)
+        check_range("(0, inf)", amount=amount, knots=knots)
 
     def varied(self, value: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         from scipy.interpolate import PchipInterpolator

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from polymodal.core.errors import BadArgument
-from polymodal.ops.augment.base import Augment, positive
+from polymodal.core.values import check_range
+from polymodal.ops.augment.base import Augment
 from polymodal.ops.base import Sketch
 from polymodal.ops.rows import Row, Rows
 
@@ -23,7 +24,7 @@ class Jitter(Augment):
     def __init__(self, *, columns: Sequence[str] | str | None = None, copies: int = 1, amount: float = 0.1):
         super().__init__(columns=columns, copies=copies)
         self.amount = amount
-        positive(amount=amount)
+        check_range("(0, inf)", amount=amount)
 
     def partial_fit(self, rows: Rows) -> Sketch:
         return _values(rows, self.chosen)
@@ -64,8 +65,7 @@ class Smote(Augment):
         self.label = label
         self.neighbours = neighbours
         self.balance = balance
-        if neighbours < 1:
-            raise BadArgument(f"neighbours must be at least 1; got {neighbours}.")
+        check_range("[1, inf)", neighbours=neighbours)
 
     def bind(self, kinds: Mapping[str, str]) -> dict[str, str]:
         if self.label not in kinds:

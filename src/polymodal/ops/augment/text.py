@@ -10,6 +10,7 @@ from typing import Any, final
 import numpy as np
 
 from polymodal.core.errors import BadArgument, require
+from polymodal.core.values import check_range
 from polymodal.ops.augment.base import MOST_COPIES, CellAugment, share
 from polymodal.ops.augment.synonyms import synonyms
 from polymodal.ops.base import BatchOp
@@ -223,8 +224,7 @@ class FillIn(CellAugment):
         self.model = model
         self.amount = share("amount", amount)
         self.top = top
-        if top < 1:
-            raise BadArgument(f"top must be at least 1; got {top}.")
+        check_range("[1, inf)", top=top)
         if network(*FILLER, model)[0].mask_token is None:
             raise BadArgument(f"The tokenizer of {model!r} has no mask: give a masked language model, as BERT.")
 

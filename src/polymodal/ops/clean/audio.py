@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from polymodal.core.errors import BadArgument, require
+from polymodal.core.errors import require
+from polymodal.core.values import check_range
 from polymodal.data.media.sound import Sound
 from polymodal.ops.base import BatchOp, CellOp, Sketch
 from polymodal.ops.rows import Row, Rows, SetAside
@@ -39,8 +40,7 @@ class Clipped(CellOp):
     def __init__(self, *, columns: Sequence[str] | str | None = None, above: float = 0.01):
         super().__init__(columns=columns)
         self.above = above
-        if not 0 <= above < 1:
-            raise BadArgument(f"above is a share between 0 and 1; got {above}.")
+        check_range("[0, 1)", above=above)
 
     def mend(self, value: Sound, row: Row, column: str) -> Sound:
         share = clipped_share(value.mono())
@@ -62,8 +62,8 @@ class Trim(CellOp):
         super().__init__(columns=columns)
         self.below = below
         self.keep = keep
-        if below <= 0 or keep < 0:
-            raise BadArgument(f"below must be above 0 and keep at least 0; got {below} and {keep}.")
+        check_range("(0, inf)", below=below)
+        check_range("[0, inf)", keep=keep)
 
     def mend(self, value: Sound, row: Row, column: str) -> Sound:
         active = activity(value, self.below)
@@ -84,8 +84,7 @@ class Resample(CellOp):
     def __init__(self, *, columns: Sequence[str] | str | None = None, rate: int = 16_000):
         super().__init__(columns=columns)
         self.rate = rate
-        if not 1000 <= rate <= 384_000:
-            raise BadArgument(f"rate must be between 1,000 and 384,000 samples a second; got {rate}.")
+        check_range("[1000, 384000]", "samples a second", rate=rate)
 
     def mend(self, value: Sound, row: Row, column: str) -> Sound:
         if value.rate == self.rate:
@@ -106,8 +105,7 @@ class Loudness(CellOp):
     def __init__(self, *, columns: Sequence[str] | str | None = None, target: float = -23.0):
         super().__init__(columns=columns)
         self.target = target
-        if not -70 < target <= 0:
-            raise BadArgument(f"target must be between -70 and 0 LUFS; got {target}.")
+        check_range("(-70, 0]", "LUFS", target=target)
         require("pyloudnorm", "audio")
 
     def mend(self, value: Sound, row: Row, column: str) -> Sound:
@@ -134,8 +132,8 @@ class SameSound(BatchOp):
         super().__init__(columns=columns)
         self.differing = differing
         self.shift = shift
-        if not 0 < differing < 0.5 or shift < 0:
-            raise BadArgument(f"differing must be between 0 and 0.5, shift at least 0; got {differing} and {shift}.")
+        check_range("(0, 0.5)", differing=differing)
+        check_range("[0, inf)", shift=shift)
 
     def partial_fit(self, rows: Rows) -> Sketch:
         fingerprints: list[np.ndarray] = []

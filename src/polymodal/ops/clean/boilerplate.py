@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import xxhash
 
-from polymodal.core.errors import BadArgument
+from polymodal.core.values import check_range
 from polymodal.ops.base import CellOp, Sketch
 from polymodal.ops.rows import Row, Rows
 
@@ -34,10 +34,8 @@ class Boilerplate(CellOp):
         self.share = share
         self.least = least
         self.letters = letters
-        if not 0 < share <= 1:
-            raise BadArgument(f"share must be above 0 and at most 1; got {share}.")
-        if least < 2:
-            raise BadArgument(f"least must be 2 or more: what stands in one text is no boilerplate; got {least}.")
+        check_range("(0, 1]", share=share)
+        check_range("[2, inf)", "texts", least=least)  # what stands in one is no boilerplate
 
     def partial_fit(self, rows: Rows) -> Sketch:
         sketch: Sketch = {}

@@ -11,6 +11,7 @@ import xxhash
 
 from polymodal.core.digest import digest_file
 from polymodal.core.errors import BadArgument
+from polymodal.core.values import check_range
 from polymodal.data.media.cell import MEDIA_KINDS, Media
 from polymodal.data.media.minhash import SHINGLE, keepers, signatures
 from polymodal.data.media.prints import LIKENESS, plain
@@ -83,12 +84,8 @@ class NearDuplicates(BatchOp):
         self.words = words
         self.hashes = hashes
         self.shortest = shortest
-        if not 0.4 <= threshold <= 1:
-            raise BadArgument(
-                f"threshold must be between 0.4 and 1 (texts less alike are no duplicates); got {threshold}."
-            )
-        if words < 0:
-            raise BadArgument(f"words must be at least 0: how many words of a short text may differ; got {words}.")
+        check_range("[0.4, 1]", threshold=threshold)  # texts less alike are no duplicates
+        check_range("[0, inf)", words=words)
         if hashes < 16 or hashes % 4:
             raise BadArgument(f"hashes must be a multiple of 4, at least 16; got {hashes}.")
 

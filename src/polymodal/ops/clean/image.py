@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from polymodal.core.errors import BadArgument, require, suggest
+from polymodal.core.values import check_range
 from polymodal.data.media.cell import MEDIA_KINDS, Media
 from polymodal.data.media.hamming import BITS, distance, keepers
 from polymodal.data.media.picture import flat, upright
@@ -59,8 +60,7 @@ class Uniform(CellOp):
     def __init__(self, *, columns: Sequence[str] | str | None = None, below: float = 4.0):
         super().__init__(columns=columns)
         self.below = below
-        if below <= 0:
-            raise BadArgument(f"below must be above 0; got {below}.")
+        check_range("(0, inf)", below=below)
 
     def mend(self, value: Image.Image, row: Row, column: str) -> Image.Image:
         spread = float(np.asarray(flat(value).convert("L"), np.float32).std())
@@ -81,8 +81,7 @@ class Blurred(CellOp):
     def __init__(self, *, columns: Sequence[str] | str | None = None, below: float = 50.0):
         super().__init__(columns=columns)
         self.below = below
-        if below <= 0:
-            raise BadArgument(f"below must be above 0; got {below}.")
+        check_range("(0, inf)", below=below)
 
     def mend(self, value: Image.Image, row: Row, column: str) -> Image.Image:
         sharp = sharpness(value)
@@ -147,8 +146,7 @@ class Denoise(CellOp):
         super().__init__(columns=columns)
         self.above = above
         self.strength = strength
-        if strength <= 0:
-            raise BadArgument(f"strength must be above 0; got {strength}.")
+        check_range("(0, inf)", strength=strength)
         require("skimage", "image")
 
     def mend(self, value: Image.Image, row: Row, column: str) -> Image.Image:
@@ -179,8 +177,7 @@ class NearPictures(BatchOp):
     def __init__(self, *, columns: Sequence[str] | str | None = None, radius: int = RADIUS):
         super().__init__(columns=columns)
         self.radius = radius
-        if not 0 <= radius <= 16:
-            raise BadArgument(f"radius must be between 0 and 16 bits of {BITS}; got {radius}.")
+        check_range("[0, 16]", f"bits of {BITS}", radius=radius)
 
     def partial_fit(self, rows: Rows) -> Sketch:
         places, codes, columns = [], [], []

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 from polymodal.core.errors import BadArgument, require, suggest
+from polymodal.core.values import check_range
 from polymodal.ops.base import CellOp
 from polymodal.ops.rows import Row, SetAside
 
@@ -37,8 +38,7 @@ class Language(CellOp):
         for language in self._allowed:
             if language not in known:
                 raise BadArgument(f"Unknown language {language!r} (ISO 639-1 is meant).{suggest(language, known)}")
-        if not 0 <= sure <= 1:
-            raise BadArgument(f"sure must be a probability between 0 and 1; got {sure}.")
+        check_range("[0, 1]", sure=sure)
 
     def mend(self, value: str, row: Row, column: str) -> str:
         if sum(c.isalpha() for c in value) < self.shortest:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from polymodal.core.errors import BadArgument
+from polymodal.core.values import check_range
 from polymodal.data.media.sound import Sound
 from polymodal.ops.base import CellOp
 from polymodal.ops.rows import Row
@@ -41,8 +42,8 @@ class Gate(CellOp):
         self.most = most
         self.quiet = quiet
         self.below = below
-        if not most > 0 or not 0 < quiet < 1:
-            raise BadArgument(f"most must be above 0 dB and quiet a share between 0 and 1; got {most} and {quiet}.")
+        check_range("(0, inf)", "dB", most=most)
+        check_range("(0, 1)", quiet=quiet)
         if np.isnan(below):
             raise BadArgument("below must be a number of dB; got nan.")
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from polymodal.core.errors import BadArgument
+from polymodal.core.values import check_range
 from polymodal.ops.base import CellOp, Sketch
 from polymodal.ops.ngram import count, merge, surprise
 from polymodal.ops.rows import Row, Rows, SetAside
@@ -62,9 +63,7 @@ class Repetition(CellOp):
         self.lines = lines
         self.words = words
         self.packed = packed
-        for name, value in (("lines", lines), ("words", words), ("packed", packed)):
-            if not 0 <= value <= 1:
-                raise BadArgument(f"{name} is a share between 0 and 1; got {value}.")
+        check_range("[0, 1]", lines=lines, words=words, packed=packed)
 
     def mend(self, value: str, row: Row, column: str) -> str:
         lines = [line.strip() for line in value.splitlines() if line.strip()]
@@ -98,10 +97,8 @@ class Unlikely(CellOp):
         self.ratio = ratio
         self.order = order
         self.shortest = shortest
-        if ratio <= 1:
-            raise BadArgument(f"ratio must be above 1; got {ratio}.")
-        if not 1 <= order <= 6:
-            raise BadArgument(f"order must be between 1 and 6; got {order}.")
+        check_range("(1, inf)", ratio=ratio)
+        check_range("[1, 6]", order=order)
 
     def partial_fit(self, rows: Rows) -> Sketch:
         texts = [(row.number, str(row.cells[c])) for row in rows for c in self.chosen if row.cells.get(c) is not None]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from polymodal.core.errors import BadArgument, suggest
+from polymodal.core.values import check_range
 from polymodal.ops.base import CellOp
 from polymodal.ops.rows import Row, SetAside
 
@@ -26,8 +27,7 @@ class Gaps(CellOp):
         super().__init__(columns=columns)
         self.longest = longest
         self.fill = fill
-        if longest < 0:
-            raise BadArgument(f"longest must be at least 0 samples; got {longest}.")
+        check_range("[0, inf)", "samples", longest=longest)
         if fill not in WAYS:
             raise BadArgument(f"Unknown fill {fill!r}.{suggest(fill, WAYS)}")
 
@@ -67,8 +67,7 @@ class Drift(CellOp):
         super().__init__(columns=columns)
         self.degree = degree
         self.keep_level = keep_level
-        if not 0 <= degree <= 8:
-            raise BadArgument(f"degree must be between 0 and 8; got {degree}.")
+        check_range("[0, 8]", degree=degree)
 
     def mend(self, value: np.ndarray, row: Row, column: str) -> np.ndarray:
         if len(value) <= self.degree:
@@ -149,8 +148,7 @@ class Smooth(CellOp):
         self.spikes = spikes
         if window < 3 or window % 2 == 0 or not 0 <= degree < window:
             raise BadArgument(f"window must be odd, at least 3, and above degree; got {window} and {degree}.")
-        if spikes <= 0:
-            raise BadArgument(f"spikes must be above 0; got {spikes}.")
+        check_range("(0, inf)", spikes=spikes)
 
     def mend(self, value: np.ndarray, row: Row, column: str) -> np.ndarray:
         from scipy.ndimage import median_filter

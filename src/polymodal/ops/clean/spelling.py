@@ -15,6 +15,7 @@ import numpy as np
 import xxhash
 
 from polymodal.core.errors import BadArgument, require
+from polymodal.core.values import check_range
 from polymodal.ops.base import CellOp, Sketch
 from polymodal.ops.clean.hunspell import forms
 from polymodal.ops.rows import Row, Rows
@@ -73,8 +74,7 @@ class Spelling(CellOp):
         self.edits = edits
         self.shortest = shortest
         self.usual = usual
-        if not 1 <= edits <= 3:
-            raise BadArgument(f"edits must be 1, 2 or 3; got {edits}.")
+        check_range("[1, 3]", edits=edits)
         self._speller = speller(dictionary, edits, _changed(dictionary))
         self._mended: dict[tuple[str, str, str], str] = {}
 

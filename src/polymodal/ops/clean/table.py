@@ -13,6 +13,7 @@ import numpy as np
 from rapidfuzz.distance import OSA
 
 from polymodal.core.errors import BadArgument, suggest
+from polymodal.core.values import check_range
 from polymodal.ops.base import CellOp, Sketch
 from polymodal.ops.clean.units import UNITS, conversion, unit_called
 from polymodal.ops.rows import Row, Rows, SetAside
@@ -129,8 +130,7 @@ class Outliers(CellOp):
     def __init__(self, *, columns: Sequence[str] | str | None = None, times: float = 6.0):
         super().__init__(columns=columns)
         self.times = times
-        if times <= 0:
-            raise BadArgument(f"times must be above 0; got {times}.")
+        check_range("(0, inf)", times=times)
 
     def partial_fit(self, rows: Rows) -> Sketch:
         return {
@@ -186,8 +186,7 @@ class Categories(CellOp):
         super().__init__(columns=columns)
         self.rare = rare
         self.same = same
-        if not 0 <= rare <= 1:
-            raise BadArgument(f"rare is a share between 0 and 1; got {rare}.")
+        check_range("[0, 1]", rare=rare)
         self._maps: list[dict[str, str]] | None = None
 
     def bind(self, kinds: Mapping[str, str]) -> dict[str, str]:

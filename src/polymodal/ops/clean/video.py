@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from polymodal.core.errors import BadArgument, require
+from polymodal.core.errors import require
+from polymodal.core.values import check_range
 from polymodal.data.media.containers import container
 from polymodal.data.media.sound import Sound, soundtrack
 from polymodal.ops.base import RowOp
@@ -36,8 +37,7 @@ class Frames(RowOp):
         super().__init__(columns=columns)
         self.count = count
         self.sound = sound
-        if not 1 <= count <= 64:
-            raise BadArgument(f"count must be between 1 and 64 frames; got {count}.")
+        check_range("[1, 64]", "frames", count=count)
         require("av", "video")
 
     def adds(self) -> dict[str, str]:
@@ -70,8 +70,8 @@ class Shots(RowOp):
         super().__init__(columns=columns)
         self.above = above
         self.shortest = shortest
-        if not 0 < above < 1 or shortest < 0:
-            raise BadArgument(f"above must be between 0 and 1, shortest at least 0; got {above} and {shortest}.")
+        check_range("(0, 1)", above=above)
+        check_range("[0, inf)", shortest=shortest)
         require("av", "video")
 
     def adds(self) -> dict[str, str]:

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from polymodal.core.errors import BadArgument, BadData
+from polymodal.core.errors import BadData
+from polymodal.core.values import check_range
 from polymodal.ops.language.conllu import Sentence
 from polymodal.ops.language.transitions import LEFT, SHIFT, State, dependents, inside, outside
 
@@ -53,8 +54,8 @@ class Parser:
 
         Raises `BadData` where the corpus has no trees, `BadArgument` for numbers that cannot be.
         """
-        if epochs < 1 or not 0 <= explore <= 1:
-            raise BadArgument(f"epochs must be at least 1 and explore within 0 and 1; got {epochs} and {explore}.")
+        check_range("[1, inf)", epochs=epochs)
+        check_range("[0, 1]", explore=explore)
         used = [one for one in corpus if one.heads]
         if not used:
             raise BadData("The corpus has no HEADs to learn from.")

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from polymodal.core.errors import BadArgument, suggest
+from polymodal.core.values import check_range
 from polymodal.data.media.cell import Media
 from polymodal.data.media.sound import Sound
 
@@ -33,8 +34,8 @@ def speak(
     """
     if engine not in ENGINES:
         raise BadArgument(f"Unknown engine {engine!r}.{suggest(engine, ENGINES)}")
-    if not 50 <= pitch <= 500 or not 0.3 <= speed <= 3:
-        raise BadArgument(f"pitch lies between 50 and 500 Hz, speed between 0.3 and 3; got {pitch} and {speed}.")
+    check_range("[50, 500]", "Hz", pitch=pitch)
+    check_range("[0.3, 3]", speed=speed)
     if not text.strip():
         raise BadArgument("There is nothing to say: the text is empty.")
     if engine == "formant":
