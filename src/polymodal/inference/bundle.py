@@ -26,9 +26,15 @@ from polymodal.core.digest import digest_file, fingerprint
 from polymodal.core.errors import BadData, PolymodalError
 from polymodal.core.files import finite, read_json, write_json, writing
 from polymodal.core.limits import check_file
-from polymodal.core.registry import plain
+from polymodal.core.registry import Spec, plain
 from polymodal.core.trust import check_path, dotted_paths, reading
 from polymodal.core.values import read_written
+from polymodal.data.schema import Schema
+from polymodal.encoders.base import Encoder
+from polymodal.models.build import build_encoder
+from polymodal.nn.layers.named import module_name
+from polymodal.process import PROCESSORS
+from polymodal.process.base import Processor
 from polymodal.targets.base import Target
 
 _ABOUT = "polymodal"  # the one text in the metadata of the weights' file
@@ -140,7 +146,40 @@ def check_positive(path: Path, place: str, values: Any, *, zero: bool = False) -
             raise impossible(path, f"{place} of {name!r} is {value}, which is not {'at least' if zero else 'above'} 0")
 
 
-def check_facts(path: Path, stream: str, found: Mapping[str, Any], told: Mapping[str, Any]) -> None:
+def kept_parts(specs: Mapping[str, Spec], processors: Mapping[str, Processor]) -> dict[str, Any]:
+    """The processors of a bundle, each its spec and its state, as plain values."""
+    return {name: {"spec": specs[name], "state": one.state()} for name, one in processors.items()}
+
+
+def encoder_weights(encoders: Mapping[str, Encoder]) -> dict[str, Tensor]:
+    """The encoders' tensors by their names in a bundle."""
+    return {f"encoders.{module_name(n)}.{k}": v for n, one in encoders.items() for k, v in one.state_dict().items()}
+
+
+def read_parts(
+    folder: Path, model: Mapping[str, Any], stored: Mapping[str, Any], weights: Mapping[str, Tensor], width: int
+) -> tuple[Schema, dict[str, Processor], dict[str, Encoder]]:
+    """Schema, processors and encoders of a bundle as they were. Raises `BadData` where they do not fit one another."""
+    schema = Schema.from_json(stored["schema"])  # first: it makes kinds from outside known
+    processors: dict[str, Processor] = {}
+    for name, entry in stored["processors"].items():
+        processors[name] = PROCESSORS.build(entry["spec"])
+        processors[name].load_state(entry["state"])
+    encoders: dict[str, Encoder] = {}
+    for name, spec in model["encoders"].items():
+        facts = model["facts"][name]
+        _check_facts(folder / CONFIG, name, processors[name].facts(), facts)
+        encoders[name] = build_encoder(spec, facts, width)
+        encoders[name].load_state_dict(under(weights, f"encoders.{module_name(name)}."))
+    return schema, processors, encoders
+
+
+def under(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Those weights whose names begin with `prefix`, without it."""
+    return {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+
+
+def _check_facts(path: Path, stream: str, found: Mapping[str, Any], told: Mapping[str, Any]) -> None:
     """Raise `BadData` where what an encoder was told of its processor (`told`) is not what that says of itself now."""
     here, there = finite(dict(found)), finite(dict(told))
     if odd := [name for name in here if name in there and here[name] != there[name]]:

@@ -190,15 +190,7 @@ def _worth(judge: _Judge, streams: Mapping[str, Tokens], subsets: Subsets | None
 
 
 def _violation(found: Any) -> dict[str, Any]:
-    d = found.difference
-    return {
-        "streams": list(found.streams),
-        "added": found.added,
-        "difference": d.difference,
-        "low": d.low,
-        "high": d.high,
-        "p": d.p,
-    }
+    return {"streams": list(found.streams), "added": found.added, **vars(found.difference)}
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from polymodal.core.shown import some
 from polymodal.data.tables.table import Table
 from polymodal.evaluation.statistics import bootstrap
 from polymodal.metrics.base import Metric
@@ -53,8 +54,7 @@ class Judged:
     def sentences(self) -> list[str]:
         """What the user should know; nothing where every record was judged."""
         said = []
-        labels = ", ".join(f"{label} ({count:,}{self._like(label)})" for label, count in [*self.unseen.items()][:MOST])
-        labels += f" and {len(self.unseen) - MOST:,} more" if len(self.unseen) > MOST else ""
+        labels = some([f"{label} ({count:,}{self._like(label)})" for label, count in self.unseen.items()], MOST)
         if self.unseen and self.form == "labels":
             said.append(f"Labels of {self.target} that training did not have are left out of every figure: {labels}.")
         elif self.unseen:

@@ -16,7 +16,6 @@ from polymodal.core.errors import BadArgument, BadData
 from polymodal.core.registry import Spec
 from polymodal.core.types import Tokens
 from polymodal.data.inputs import named
-from polymodal.data.kinds import KINDS
 from polymodal.data.links import LinkOptions, edge_path
 from polymodal.data.media.remarks import all_the_same
 from polymodal.data.neighbours import NEW, Memory, features_of, resolved
@@ -26,15 +25,23 @@ from polymodal.data.storage.decode import fetch
 from polymodal.data.tables.source import Problem, Table, cells
 from polymodal.encoders.base import Encoder
 from polymodal.inference.answers import Answers
-from polymodal.inference.bundle import CONFIG, check_facts, check_positive, opened, read_bundle, save_bundle
+from polymodal.inference.bundle import (
+    CONFIG,
+    check_positive,
+    encoder_weights,
+    kept_parts,
+    opened,
+    read_bundle,
+    read_parts,
+    save_bundle,
+    under,
+)
 from polymodal.models.base import Answer, Blend, TokenSource
-from polymodal.models.build import Heads, build_answer, build_encoder
+from polymodal.models.build import Heads, build_answer
 from polymodal.models.encoding import Encoding
 from polymodal.models.ledger import Ledger
 from polymodal.models.strategy import Strategy
-from polymodal.nn.layers.named import module_name
 from polymodal.nn.place import CPU, device_of_module, in_use, to_device
-from polymodal.process import PROCESSORS
 from polymodal.process.base import Processor
 from polymodal.targets.base import Target
 from polymodal.targets.columns import Names, answer_columns
@@ -245,9 +252,9 @@ class Predictor:
                 columns.setdefault(self.names[target.name].get(column, column), []).extend(said)
         return columns
 
-    def decoded(self, data: Table, target: Target, problems: list[Problem] | None = None) -> dict[str, np.ndarray]:
+    def decoded(self, data: Table, target: Target) -> dict[str, np.ndarray]:
         """One target's human values of every row, as `decode` gives them."""
-        parts = [values for one, values, _ in self._answers(data, problems) if one.name == target.name]
+        parts = [values for one, values, _ in self._answers(data, None) if one.name == target.name]
         return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
     def _answers(
@@ -306,21 +313,16 @@ class Predictor:
             "cost": self.cost,
             "members": [{"strategy": m.strategy.to_json(), "weight": m.weight} for m in self.members],
         }
-        weights = {
-            f"encoders.{module_name(n)}.{k}": v for n, e in self.encoders.items() for k, v in e.state_dict().items()
-        }
-        weights |= {f"answer.{k}": v for k, v in self.answer.state_dict().items()}
+        weights = encoder_weights(self.encoders) | {f"answer.{k}": v for k, v in self.answer.state_dict().items()}
         if self.memory is not None:
             self.memory.save(folder / NEIGHBOURS)
         save_bundle(
             folder,
-            {**extra, "model": _plain(model)},
+            {**extra, "model": model},
             {
                 "schema": self.schema.to_json(),
                 "targets": [t.to_json() for t in self.targets],
-                "processors": {
-                    n: {"spec": self.processor_specs[n], "state": p.state()} for n, p in self.processors.items()
-                },
+                "processors": kept_parts(self.processor_specs, self.processors),
             },
             weights,
             targets=self.targets,
@@ -347,19 +349,9 @@ class Predictor:
             )
         model = kept["model"]
         _check_model(folder / CONFIG, model)
-        KINDS.know(stored["schema"].get("kinds", {}))
-        processors = {}
-        for name, entry in stored["processors"].items():
-            processors[name] = PROCESSORS.build(entry["spec"])
-            processors[name].load_state(entry["state"])
-        schema = Schema.from_json(stored["schema"])
+        schema, processors, encoders = read_parts(folder, model, stored, weights, model["dim"])
         targets = tuple(Target.from_json(t) for t in stored["targets"])
-        for name in model["encoders"]:
-            check_facts(folder / CONFIG, name, processors[name].facts(), model["facts"][name])
-        encoders = {n: build_encoder(spec, model["facts"][n], model["dim"]) for n, spec in model["encoders"].items()}
         members = tuple(Member(Strategy.from_json(m["strategy"]), m["weight"]) for m in model["members"])
-        for name, encoder in encoders.items():
-            encoder.load_state_dict(under(weights, f"encoders.{module_name(name)}."))
         answer = assemble_answer(
             members, {n: e.dim for n, e in encoders.items()}, targets, model["dim"], Heads(model["heads"])
         )
@@ -433,16 +425,3 @@ def assemble_answer(
     """One answer, or a blend of several."""
     answers = [build_answer(m.strategy, widths, targets, dim, heads) for m in members]
     return answers[0] if len(answers) == 1 else Blend(answers, [m.weight for m in members])
-
-
-def under(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Those weights whose names begin with `prefix`, without it."""
-    return {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {k: _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    return value.item() if hasattr(value, "item") else value

@@ -24,13 +24,9 @@ from polymodal.data.schema import Field, Schema
 from polymodal.data.storage.decode import read_cells
 from polymodal.data.tables.source import Problem, Table
 from polymodal.encoders.base import Encoder
-from polymodal.inference.bundle import CONFIG, check_facts, opened, read_bundle, save_bundle
-from polymodal.inference.predictor import under
+from polymodal.inference.bundle import encoder_weights, kept_parts, opened, read_bundle, read_parts, save_bundle, under
 from polymodal.metrics.random_order import NOT_ABOVE
-from polymodal.models.build import build_encoder
-from polymodal.nn.layers.named import module_name
 from polymodal.nn.place import device_of_module, in_use
-from polymodal.process import PROCESSORS
 from polymodal.process.base import Processor
 
 CHUNK = 64  # cells decoded and encoded at a time
@@ -158,8 +154,7 @@ class Space:
             "encoders": dict(self.encoder_specs),
             "facts": {name: encoder.facts for name, encoder in self.encoders.items()},
         }
-        parts = {n: {"spec": self.processor_specs[n], "state": p.state()} for n, p in self.processors.items()}
-        schema = {"schema": self.schema.to_json(), "processors": parts}
+        schema = {"schema": self.schema.to_json(), "processors": kept_parts(self.processor_specs, self.processors)}
         save_bundle(folder, {**extra, "space": space}, schema, self._weights())
 
     @classmethod
@@ -179,16 +174,7 @@ class Space:
             raise BadArgument(
                 f"{folder} is a run of `fit`, which has no shared space. Make one with `polymodal align`."
             )
-        schema = Schema.from_json(stored["schema"])  # first: it makes kinds from outside known
-        processors: dict[str, Processor] = {}
-        for name, entry in stored["processors"].items():
-            processors[name] = PROCESSORS.build(entry["spec"])
-            processors[name].load_state(entry["state"])
-        for name in space["encoders"]:
-            check_facts(folder / CONFIG, name, processors[name].facts(), space["facts"][name])
-        encoders = {n: build_encoder(s, space["facts"][n], space["width"]) for n, s in space["encoders"].items()}
-        for name, encoder in encoders.items():
-            encoder.load_state_dict(under(weights, f"encoders.{module_name(name)}."))
+        schema, processors, encoders = read_parts(folder, space, stored, weights, space["width"])
         aligner = ALIGNERS.build(space["aligner"], space["widths"], space["dim"])
         aligner.load_state_dict(under(weights, "aligner."))
         specs = {name: entry["spec"] for name, entry in stored["processors"].items()}
@@ -200,10 +186,7 @@ class Space:
         return shared_space
 
     def _weights(self) -> dict[str, torch.Tensor]:
-        weights = {
-            f"encoders.{module_name(n)}.{k}": v for n, e in self.encoders.items() for k, v in e.state_dict().items()
-        }
-        return weights | {f"aligner.{k}": v for k, v in self.aligner.state_dict().items()}
+        return encoder_weights(self.encoders) | {f"aligner.{k}": v for k, v in self.aligner.state_dict().items()}
 
 
 def load_space(folder: str | Path, *, trust: str | Sequence[str] = (), device: str = "auto") -> Space:

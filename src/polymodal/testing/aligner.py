@@ -47,6 +47,10 @@ def check_aligner(
     fresh = partial(ALIGNERS.build, spec, widths, dim)
     subject = aligner_subject(spec, widths, dim)
     label = subject.label
+
+    def ready(some: Mapping[str, int]) -> Aligner:
+        return _ready(partial(ALIGNERS.build, spec, some, dim), widths)
+
     learning = learning_subject(subject, widths)
     tried: list[laws.Law] = [
         partial(laws.finite, subject),
@@ -55,9 +59,11 @@ def check_aligner(
         *(partial(law, subject) for law in (laws.same_seed, laws.bfloat16)),
         partial(_shape, subject, dim),
         partial(_length_one, subject),
-        partial(_masked, subject),
+        partial(laws.masked, subject),
         partial(_alone, subject),
-        partial(_stream_order, spec, widths, dim, subject.inputs),
+        partial(
+            laws.stream_order, subject, lambda given: _ready(partial(ALIGNERS.build, spec, given, dim), widths), widths
+        ),
         partial(_loads_fresh, subject, fresh),
         partial(laws.not_overridden, cls, Aligner),
         partial(one_device, subject),
@@ -146,23 +152,6 @@ def _length_one(subject: Subject) -> None:
             )  # fmt: skip
 
 
-def _masked(subject: Subject) -> None:
-    part = built(subject)
-    clean = subject.run(part, subject.inputs)
-    dirty = {
-        name: replace(
-            t,
-            x=t.x.masked_fill(~t.mask[..., None], float("nan")),
-            pooled=t.pooled.masked_fill(~t.present[:, None], float("nan")),
-        )
-        for name, t in subject.inputs.items()
-    }
-    same(
-        "ignores masked values", subject.run(part, dirty), clean, "NaN planted in masked places changes the result",
-        "Read x and pooled only where the mask is True.",
-    )  # fmt: skip
-
-
 def _alone(subject: Subject) -> None:
     part = built(subject)
     together = subject.run(part, subject.inputs)
@@ -172,19 +161,6 @@ def _alone(subject: Subject) -> None:
             "streams independent of one another", alone, {name: together[name]},
             f"{name} comes out different when it is given alone", "Map each stream by its own parameters only.",
         )  # fmt: skip
-
-
-def _stream_order(spec: Spec, widths: Mapping[str, int], dim: int, streams: Mapping[str, Tokens]) -> None:
-    outs = []
-    for names in (list(widths), list(widths)[::-1]):
-        torch.manual_seed(0)
-        ordered = {n: widths[n] for n in names}
-        part = _ready(partial(ALIGNERS.build, spec, ordered, dim), widths).eval()
-        outs.append(_run(part, {n: streams[n] for n in names}))
-    same(
-        "order of streams", outs[1], outs[0], "naming the same streams in another order changes the result",
-        "Use self.names and self.widths, which the parent class sorts, not the widths that were given.",
-    )  # fmt: skip
 
 
 def _loads_fresh(subject: Subject, fresh: partial[Any]) -> None:

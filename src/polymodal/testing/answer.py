@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +18,6 @@ from polymodal.models.build import Heads, Parts
 from polymodal.models.specs import resolved, serves
 from polymodal.targets.base import MEANINGS, ScoredTarget
 from polymodal.testing.devices import one_device
-from polymodal.testing.fusion import mapped_streams
 from polymodal.testing.head import example_truth
 from polymodal.testing.laws import (
     bfloat16,
@@ -27,12 +25,14 @@ from polymodal.testing.laws import (
     gradient,
     inputs_untouched,
     learns,
+    masked,
     options_stored,
     row_alone,
     same_seed,
     saved_and_loaded,
+    stream_order,
 )  # fmt: skip
-from polymodal.testing.subject import ROWS, Subject, Violation, built, judge, random_streams, same
+from polymodal.testing.subject import ROWS, Subject, Violation, built, judge, mapped_streams, random_streams, same
 from polymodal.testing.target import example_target
 
 WIDTHS = {"left": 6, "middle": 10, "right": 8}
@@ -56,10 +56,10 @@ def check_answer(spec: Spec, *, kinds: Iterable[str] = MEANINGS, dim: int = 16) 
         laws = [
             partial(finite, subject), partial(options_stored, subject, ANSWERS, given), partial(gradient, lost),
             *(partial(check, subject) for check in (same_seed, bfloat16)),
-            *(partial(check, each) for check in (row_alone, inputs_untouched, saved_and_loaded, _masked, _on_demand)
+            *(partial(check, each) for check in (row_alone, inputs_untouched, saved_and_loaded, masked, _on_demand)
               for each in (subject, settled)),
             *(partial(_shape, each, target) for each in (subject, settled)),
-            partial(_stream_order, spec, target, dim, subject),
+            partial(stream_order, subject, lambda some, target=target: _build(spec, some, target, dim), WIDTHS),
             *(partial(one_device, each) for each in (subject, settled, lost)),
             partial(learns, whole, lambda _, outs: outs["loss"].sum(), steps=300, lr=5e-3, goal=0.4),
         ]  # fmt: skip
@@ -117,20 +117,6 @@ def _shape(subject: Subject, target: ScoredTarget) -> None:
         raise Violation("decodes", "head('y') answers another target.", "Return a head of the target asked for.")
 
 
-def _masked(subject: Subject) -> None:
-    def dirty(t: Tokens) -> Tokens:
-        x = t.x.masked_fill(~t.mask[..., None], torch.nan)
-        where = None if t.where is None else t.where.masked_fill(~t.mask[..., None], torch.nan)
-        return Tokens(x, t.mask, t.pooled.masked_fill(~t.present[:, None], torch.nan), where)
-
-    part = built(subject)
-    same(
-        "ignores masked values", subject.run(part, mapped_streams(dirty, subject.inputs)),
-        subject.run(part, subject.inputs), "NaN planted in masked places changes the scores",
-        "Read x and pooled only after `Tokens.cleared`.",
-    )  # fmt: skip
-
-
 class _Watched(TokenSource):
     """Notes every cell that is asked for although it is not there."""
 
@@ -156,15 +142,3 @@ def _on_demand(subject: Subject) -> None:
         raise Violation(
             "on demand", f"it asks for {source.in_vain[0]!r} in rows that lack it.", "Ask with rows & source.present()."
         )
-
-
-def _stream_order(spec: Spec, target: ScoredTarget, dim: int, subject: Subject) -> None:
-    outs: list[dict[str, Any]] = []
-    for names in (list(WIDTHS), list(WIDTHS)[::-1]):
-        torch.manual_seed(0)
-        part = _build(spec, {n: WIDTHS[n] for n in names}, target, dim).eval()
-        outs.append(_run(part, {n: subject.inputs[n] for n in names}))
-    same(
-        "order of streams", outs[1], outs[0], "naming the same streams in another order changes the result",
-        "Sort the names of the widths.",
-    )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -14,8 +14,27 @@ from polymodal.core.types import Tokens
 from polymodal.fusion import FUSIONS
 from polymodal.fusion.base import Fusion
 from polymodal.nn.layers.pool import masked_mean
-from polymodal.testing.laws import Probe, common, learns, not_overridden, options_felt, plain_builds
-from polymodal.testing.subject import ROWS, TOLERANCE, Subject, Violation, built, judge, random_streams, same
+from polymodal.testing.laws import (
+    Probe,
+    common,
+    learns,
+    masked,
+    not_overridden,
+    options_felt,
+    plain_builds,
+    stream_order,
+)
+from polymodal.testing.subject import (
+    ROWS,
+    TOLERANCE,
+    Subject,
+    Violation,
+    built,
+    judge,
+    mapped_streams,
+    random_streams,
+    same,
+)
 
 WIDTHS = {"left": 6, "middle": 10, "right": 8}
 
@@ -33,9 +52,9 @@ def check_fusion(spec: Spec, *, widths: Mapping[str, int] | None = None, dim: in
     whole = replace(subject, inputs=random_streams(widths, full=True))
     probe = partial(Probe, subject.build, dim)
     laws = [
-        *common(subject, FUSIONS, given), partial(_fused_shape, subject, dim), partial(_masked, subject),
+        *common(subject, FUSIONS, given), partial(_fused_shape, subject, dim), partial(masked, subject),
         partial(options_felt, subject, partial(_outcome, subject), plain_builds(FUSIONS, cls, given, widths, dim)),
-        partial(_padded, subject), partial(_stream_order, spec, widths, dim, subject.inputs),
+        partial(_padded, subject), partial(stream_order, subject, lambda some: FUSIONS.build(spec, some, dim), widths),
         partial(_heard_alone, subject), partial(_none_present, subject),
         partial(_reads_tokens, subject, cls), partial(not_overridden, cls, Fusion),
         partial(learns, replace(whole, build=probe, run=Probe.run), Probe.loss, steps=300, lr=5e-3, goal=0.1),
@@ -71,22 +90,6 @@ def _fused_shape(subject: Subject, dim: int) -> None:
         raise Violation(law, f"the mask is {fused.mask.dtype}.", "It must be bool.")
 
 
-def _masked(subject: Subject) -> None:
-    def planted(t: Tokens, value: float) -> Tokens:
-        x = t.x.masked_fill(~t.mask[..., None], value)
-        where = None if t.where is None else t.where.masked_fill(~t.mask[..., None], value)
-        return Tokens(x, t.mask, t.pooled.masked_fill(~t.present[:, None], value), where)
-
-    part = built(subject)
-    clean = subject.run(part, subject.inputs)
-    for value in (float("nan"), 1e4):
-        dirty = subject.run(part, {name: planted(t, value) for name, t in subject.inputs.items()})
-        same(
-            "ignores masked values", dirty, clean, f"{value} planted in masked places changes the result",
-            "Read x, pooled and where only where the mask is True.",
-        )  # fmt: skip
-
-
 def _padded(subject: Subject) -> None:
     def longer(t: Tokens) -> Tokens:
         def pad(v: Tensor) -> Tensor:
@@ -100,23 +103,6 @@ def _padded(subject: Subject) -> None:
         "ignores padding", {"pooled": padded["pooled"]}, {"pooled": clean["pooled"]},
         "masked tokens put behind the real ones change the pooled vector",
         "Divide by the number of real tokens (nn.pool.masked_mean), and pass the mask to attention.",
-    )  # fmt: skip
-
-
-def mapped_streams(change: Callable[[Tokens], Tokens], streams: Mapping[str, Tokens]) -> dict[str, Tokens]:
-    """The streams with every `Tokens` changed."""
-    return {name: change(tokens) for name, tokens in streams.items()}
-
-
-def _stream_order(spec: Spec, widths: Mapping[str, int], dim: int, streams: Mapping[str, Tokens]) -> None:
-    outs = []
-    for names in (list(widths), list(widths)[::-1]):
-        torch.manual_seed(0)
-        part = FUSIONS.build(spec, {n: widths[n] for n in names}, dim).eval()
-        outs.append(_run_fusion(part, {n: streams[n] for n in names}))
-    same(
-        "order of streams", outs[1], outs[0], "naming the same streams in another order changes the result",
-        "Use self.names and self.widths, which the parent class sorts, not the widths that were given.",
     )  # fmt: skip
 
 

@@ -15,7 +15,19 @@ from torch.nn import functional as F
 
 from polymodal.core.registry import Catalogue, options, options_of
 from polymodal.testing.devices import one_device
-from polymodal.testing.subject import CLASSES, Law, Subject, Violation, built, mapped, rows_of, same, tensors
+from polymodal.testing.subject import (
+    CLASSES,
+    Law,
+    Subject,
+    Violation,
+    built,
+    mapped,
+    mapped_streams,
+    planted,
+    rows_of,
+    same,
+    tensors,
+)
 
 Loss = Callable[[Any, dict[str, Tensor]], Tensor]  # of a part and its named outputs
 
@@ -42,6 +54,31 @@ def row_alone(subject: Subject) -> None:
             "row independent of its batch", alone, {n: v[i : i + 1] for n, v in whole.items()},
             f"row {i} comes out different when it is alone", "Use no statistics over dimension 0 in eval mode.",
         )  # fmt: skip
+
+
+def masked(subject: Subject) -> None:
+    """What stands in masked places is never read."""
+    part = built(subject)
+    clean = subject.run(part, subject.inputs)
+    for value in (torch.nan, 1e4):
+        dirty = subject.run(part, mapped_streams(partial(planted, value=value), subject.inputs))
+        same(
+            "ignores masked values", dirty, clean, f"{value} planted in masked places changes the result",
+            "Read x, pooled and where only where the mask is True, as after `Tokens.cleared`.",
+        )  # fmt: skip
+
+
+def stream_order(subject: Subject, build: Callable[[dict[str, int]], nn.Module], widths: Mapping[str, int]) -> None:
+    """The order in which streams are named changes nothing; `build(widths)` makes a part."""
+    outs = []
+    for names in (list(widths), list(widths)[::-1]):
+        torch.manual_seed(0)
+        part = build({n: widths[n] for n in names}).eval()
+        outs.append(subject.run(part, {n: subject.inputs[n] for n in names}))
+    same(
+        "order of streams", outs[1], outs[0], "naming the same streams in another order changes the result",
+        "Use self.names and self.widths, which the parent class sorts, not the widths that were given.",
+    )  # fmt: skip
 
 
 def inputs_untouched(subject: Subject) -> None:

@@ -20,7 +20,17 @@ from polymodal.objectives.base import Objective, Setting, Step
 from polymodal.testing.devices import one_device_only
 from polymodal.testing.head import example_truth
 from polymodal.testing.laws import not_overridden, written_back
-from polymodal.testing.subject import ROWS, Violation, judge, mapped, random_streams, same, tensors
+from polymodal.testing.subject import (
+    ROWS,
+    Violation,
+    judge,
+    mapped,
+    mapped_streams,
+    planted,
+    random_streams,
+    same,
+    tensors,
+)
 from polymodal.testing.target import example_target
 from polymodal.train.step import TrainingStep
 
@@ -141,18 +151,14 @@ def _options(trial: _Trial, given: dict[str, object]) -> None:
 
 
 def _masked(trial: _Trial) -> None:
-    def planted(t: Tokens) -> Tokens:
-        x = t.x.masked_fill(~t.mask[..., None], 1e4)
-        return Tokens(x, t.mask, t.pooled.masked_fill(~t.present[:, None], 1e4), t.where)
-
     outs = []
-    for change in (lambda t: t, planted):
+    for change in (lambda t: t, partial(planted, value=1e4)):
         training = trial.training()
         trial.epochs(training, 2)
         torch.manual_seed(1)
         step = _step(training, trial)
         torch.manual_seed(2)
-        outs.append(_objective(training)(replace(step, streams={n: change(t) for n, t in step.streams.items()})))
+        outs.append(_objective(training)(replace(step, streams=mapped_streams(change, step.streams))))
     same(
         "ignores masked values", _row(outs[1]), _row(outs[0]), "10,000 planted in masked places changes a loss",
         "Read a stream only in rows where it is present.",

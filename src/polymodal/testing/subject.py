@@ -84,6 +84,17 @@ def mapped(change: Callable[[Tensor], Tensor], value: Any) -> Any:
     return {name: mapped(change, inner) for name, inner in value.items()}
 
 
+def mapped_streams(change: Callable[[Tokens], Tokens], streams: Mapping[str, Tokens]) -> dict[str, Tokens]:
+    """The streams with every `Tokens` changed."""
+    return {name: change(tokens) for name, tokens in streams.items()}
+
+
+def planted(t: Tokens, value: float) -> Tokens:
+    """Tokens with `value` in every place that is masked."""
+    x, where = (None if v is None else v.masked_fill(~t.mask[..., None], value) for v in (t.x, t.where))
+    return Tokens(x, t.mask, t.pooled.masked_fill(~t.present[:, None], value), where)  # type: ignore[arg-type]
+
+
 def tensors(value: Any) -> list[Tensor]:
     """All tensors of a nest."""
     leaves: list[Tensor] = []
