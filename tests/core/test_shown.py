@@ -120,5 +120,5 @@ def test_nothing_else_prints():
 
 def test_tell_prints_to_where_it_is_told():
     stream = io.StringIO()
-    tell("a\x1b", stream, end="")
-    assert stream.getvalue() == r"a\x1b"
+    tell("a\x1b", stream)
+    assert stream.getvalue() == "a\\x1b\n"

@@ -180,7 +180,13 @@ INSPECT = "what `polymodal inspect --json` says"  # of a table, where the comman
 
 
 def say_counts(
-    read: int, problems: Sequence[Any], done: str, count: int | None = None, *, others: str = "note", complete: str = ""
+    read: int,
+    problems: Sequence[Any],
+    done: str,
+    count: int | None = None,
+    *,
+    others: str = "noted while reading",
+    complete: str = "",
 ) -> None:
     """How many records were read, how many of them were `done`, and which were left out while reading, and why.
 
@@ -194,14 +200,11 @@ def say_counts(
     say_problems([problem for problem in problems if problem.record is None], others, complete=complete)
 
 
-def say_problems(problems: Sequence[Any], what: str = "set aside", *, most: int = 20, complete: str = "") -> None:
-    """The first problems, a line each, and how many more there are; first what is left out, then what is used."""
-    from polymodal.data.media.remarks import USED
+def say_problems(problems: Sequence[Any], what: str = "set aside", *, complete: str = "") -> None:
+    """`problem_lines`."""
+    from polymodal.data.tables.table import problem_lines
 
-    problems = sorted(problems, key=lambda problem: problem.reason.startswith(USED))
-    say([str(one) if one.reason.startswith(USED) else f"{what}: {one}" for one in problems[:most]])
-    more = f"; all are in {complete}" if complete else ""
-    say([f"… and {len(problems) - most:,} more ({what}){more}"] if len(problems) > most else [])
+    say(problem_lines(problems, what, complete=complete))
 
 
 def say_device(name: str) -> None:

@@ -13,9 +13,9 @@ from typing import Any
 
 from polymodal.core.errors import BadData
 from polymodal.core.limits import open_file, read_json_text
+from polymodal.core.shown import legible
 
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}(\.\w+)?")
-_HALF = re.compile("[\ud800-\udfff]")
 _SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)$")  # how libraries written in Rust report what the system refused
 
 
@@ -74,8 +74,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def json_text(value: Any, indent: int | None = None) -> str:
     """Plain values as JSON that UTF-8 can hold: half a surrogate pair, as a cut emoji leaves it, is escaped."""
-    text = json.dumps(finite(value), indent=indent, ensure_ascii=False, default=str)
-    return text if text.isascii() else _HALF.sub(lambda half: f"\\u{ord(half[0]):04x}", text)
+    return legible(json.dumps(finite(value), indent=indent, ensure_ascii=False, default=str))
 
 
 def read_json(path: Path) -> Any:

@@ -210,6 +210,8 @@ def plain(value: Any) -> Any:
         return [plain(v) for v in value]
     if isinstance(value, str | int | float | bool) or value is None:
         return value
+    if hasattr(value, "item"):  # a scalar of NumPy or torch
+        return value.item()
     return {"name": plain(type(value)), **options_of(value)}
 
 

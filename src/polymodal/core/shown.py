@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Sequence
 from typing import TextIO
 
 # Control characters but for tab and line feed (ECMA-48: C0, DEL, C1, which begin escape sequences), lone surrogates,
@@ -28,6 +29,17 @@ def _written(found: re.Match[str]) -> str:
     return "".join(f"\\u{units[i : i + 4]}" for i in range(0, len(units), 4))
 
 
-def tell(text: object, stream: TextIO | None = None, *, end: str = "\n") -> None:
+def legible(text: str) -> str:
+    """The same with every half of a surrogate pair (of an emoji cut in two) written as its escape."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
+def some(names: Sequence[object], most: int = 5) -> str:
+    """The first names, by commas, and how many more there are."""
+    more = f", and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(map(str, names[:most])) + more
+
+
+def tell(text: object, stream: TextIO | None = None) -> None:
     """Print a text, on standard output if nothing else is said."""
-    print(plain(text), file=stream or sys.stdout, end=end, flush=True)
+    print(plain(text), file=stream or sys.stdout, flush=True)

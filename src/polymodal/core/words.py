@@ -17,11 +17,6 @@ _TRUTHS = frozenset(
 _WHOLE = re.compile(r"(?P<sign>[-−]?)(?P<whole>\d+)(?:\.0+)?")
 
 
-def legible(text: str) -> str:
-    """The same with every half of a surrogate pair (of an emoji cut in two) written as its escape."""
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
-
-
 def as_word(cell: Any) -> str:
     """A cell as the name of a category: `3`, `3.0` and `"3"` are one, `True` and `"Yes "` are `"true"` and `"yes"`."""
     if isinstance(cell, bool):

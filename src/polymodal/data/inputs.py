@@ -74,10 +74,7 @@ class Inputs:
         if len(self.tables) > 1:
             return [name for name, part in self.tables.items() for _ in range(len(part))]
         table = self.tables["train"]
-        if schema.split is None:
-            return None
-        parts = split_of_column(table.column(schema.split), ids=table.ids)
-        return [part for _, part in sorted((row, part) for part, rows in parts.items() for row in rows.tolist())]
+        return None if schema.split is None else split_of_column(table.column(schema.split), ids=table.ids)
 
     def split(
         self,
@@ -92,16 +89,9 @@ class Inputs:
         Tables of their own first, then a split column, then a seeded split of what is left; `held(rows)` says by which
         `labels` and `groups` of these rows (see `split_rows`).
         """
-        if schema.split and len(self.tables) == 1:
-            part = np.zeros(len(table), np.int8)
-            for name, rows in split_of_column(table.column(schema.split), ids=table.ids).items():
-                part[rows] = PARTS.index(name)
-            notes = [f"The split is the data's own, from the column {schema.split!r}."]
-        else:
-            part = np.repeat(
-                np.array([PARTS.index(name) for name in self.tables], np.int8), [len(t) for t in self.tables.values()]
-            )
-            notes = []
+        part = np.array([PARTS.index(name) for name in self.parts(schema) or ["train"] * len(table)], np.int8)
+        own = schema.split is not None and len(self.tables) == 1
+        notes = [f"The split is the data's own, from the column {schema.split!r}."] if own else []
         missing = [name for name in ("valid", "test") if not (part == PARTS.index(name)).any()]
         if not missing:
             return part, notes

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from polymodal.core.errors import BadArgument, BadData, UnknownName, suggest
 from polymodal.core.numbers import as_number
+from polymodal.core.shown import some
 from polymodal.data.paths import resolve
 from polymodal.data.tables.delimited import read_delimited
 from polymodal.data.tables.table import Table
@@ -121,9 +122,13 @@ def read_links(table: Table, name: str, options: LinkOptions) -> Links:
     if lacking:
         links.faults.append(f"{name}: {lacking} edges lack an id and are left out.")
     if loops:
-        links.faults.append(f"{name}: {len(loops)} edges join a row with itself ({_some(loops)}) and are left out.")
+        links.faults.append(
+            f"{name}: {len(loops)} edges join a row with itself ({some(loops, SHOWN)}) and are left out."
+        )
     if unfit:
-        links.faults.append(f"{name}: {len(unfit)} edges have no weight above 0 ({_some(unfit)}) and are left out.")
+        links.faults.append(
+            f"{name}: {len(unfit)} edges have no weight above 0 ({some(unfit, SHOWN)}) and are left out."
+        )
     return links
 
 
@@ -144,15 +149,15 @@ def link_findings(table: Table, name: str, options: Mapping[str, Any]) -> list[s
     lines = list(links.faults)
     if strange := sorted(named - known):
         lines.append(
-            f"{name}: {len(strange)} of {len(named)} ids in the edge list name no row of the table ({_some(strange)}); "
-            "their edges are left out."
+            f"{name}: {len(strange)} of {len(named)} ids in the edge list name no row of the table "
+            f"({some(strange, SHOWN)}); their edges are left out."
         )
     isolated = [i for i in table.ids if not known.intersection(links.near.get(i, ()))]
     if len(isolated) == len(table):
         lines.append(f"{name}: no edge joins two rows of the table: are the ids those of its id column?")
     elif isolated:
         lines.append(
-            f"{name}: {len(isolated)} rows have no neighbour ({_some(isolated)}); the stream is missing there."
+            f"{name}: {len(isolated)} rows have no neighbour ({some(isolated, SHOWN)}); the stream is missing there."
         )
     return lines
 
@@ -167,7 +172,3 @@ def _cell(near: Mapping[str, float] | None) -> dict[str, Any] | None:
         return None
     ordered = sorted(near.items(), key=lambda pair: (-pair[1], pair[0]))
     return {"ids": [identifier for identifier, _ in ordered], "weights": [weight for _, weight in ordered]}
-
-
-def _some(values: Sequence[str]) -> str:
-    return ", ".join(values[:SHOWN]) + (", …" if len(values) > SHOWN else "")

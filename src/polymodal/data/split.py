@@ -64,12 +64,12 @@ def fold_ids(
     return _assign(n, np.full(k, 1 / k), labels, groups, seed, keep_in_first=False)
 
 
-def split_of_column(values: Sequence[Any], *, ids: Sequence[str] | None = None) -> dict[str, np.ndarray]:
-    """Positions of each part from the cells of a `split` column (train, valid/val/dev/validation, test).
+def split_of_column(values: Sequence[Any], *, ids: Sequence[str] | None = None) -> list[str]:
+    """The part of each row from the cells of a `split` column (train, valid/val/dev/validation, test).
 
     Raises `BadData` for a cell that is missing or names no part, or when no row is for training.
     """
-    positions: dict[str, list[int]] = {part: [] for part in PARTS}
+    parts = []
     for row, value in enumerate(values):
         name = SPLIT_NAMES.get(str(value).strip().lower())
         if name is None:
@@ -77,10 +77,10 @@ def split_of_column(values: Sequence[Any], *, ids: Sequence[str] | None = None) 
             near = "" if value is None else suggest(str(value), SPLIT_NAMES)
             which = ids[row] if ids is not None else row
             raise BadData(f"The split of row {which} {what}; it must be train, valid or test.{near}")
-        positions[name].append(row)
-    if not positions["train"]:
+        parts.append(name)
+    if "train" not in parts:
         raise BadData("The split column gives no row to train on: at least some must say 'train'.")
-    return {part: np.array(rows, dtype=np.int64) for part, rows in positions.items()}
+    return parts
 
 
 def strata(labels: Sequence[Any] | np.ndarray | None, n: int, *, bins: int = 10) -> np.ndarray:

@@ -12,6 +12,7 @@ import numpy as np
 
 from polymodal.core.errors import PolymodalError
 from polymodal.core.files import writing
+from polymodal.core.shown import some
 from polymodal.evaluation.statistics import Interval, bootstrap, caruana
 from polymodal.experiment.outcome import Outcome, Question, score_of, valid_scores
 from polymodal.experiment.verdict import Tests, Verdict, counted, judge
@@ -19,25 +20,9 @@ from polymodal.metrics.base import Metric
 from polymodal.models.strategy import Strategy
 
 COLUMNS = (
-    "strategy",
-    "streams",
-    "level",
-    "target",
-    "metric",
-    "valid",
-    "test_mean",
-    "test_low",
-    "test_high",
-    "seeds",
-    "fit_seconds",
-    "predict_ms",
-    "parameters",
-    "note",
-    "fusion",
-    "objective",
-    "aligner",
-    "finetuned",
-)
+    "strategy", "streams", "level", "target", "metric", "valid", "test_mean", "test_low", "test_high", "seeds",
+    "fit_seconds", "predict_ms", "parameters", "note", "fusion", "objective", "aligner", "finetuned",
+)  # fmt: skip
 
 FEW_VALID = 300  # validation rows, or groups of rows, below which what they chose is said to be close
 SHOWN = 3  # names in a sentence
@@ -227,8 +212,7 @@ def _close(chosen: Outcome, ranked: Sequence[Outcome], questions: Sequence[Quest
     alike = [o.name for o in others if not test(chosen, o).low > 0]
     if not alike:
         return []
-    more = f" and {len(alike) - SHOWN} more" if len(alike) > SHOWN else ""
-    return [f"Only {rows} chose: they cannot tell {chosen.name} from {', '.join(alike[:SHOWN])}{more}."]
+    return [f"Only {rows} chose: they cannot tell {chosen.name} from {some(alike, SHOWN)}."]
 
 
 def _flattered(chosen: Outcome, rows: Sequence[Mapping[str, Any]], q: Question) -> list[str]:

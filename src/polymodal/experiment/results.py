@@ -20,7 +20,8 @@ from polymodal.experiment.neighbours import memory_path
 from polymodal.experiment.outcome import Outcome
 from polymodal.experiment.plan import Plan
 from polymodal.experiment.work import answer_out, encoder_out, load_trained
-from polymodal.inference.predictor import Member, Predictor, assemble_answer, under
+from polymodal.inference.bundle import under
+from polymodal.inference.predictor import Member, Predictor, assemble_answer
 from polymodal.models.build import Heads, build_encoder
 from polymodal.models.specs import portable
 from polymodal.models.strategy import Strategy

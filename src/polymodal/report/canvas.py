@@ -22,7 +22,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
-from polymodal.core.words import legible
+from polymodal.core.shown import legible
 from polymodal.report.wording import compact, decimals
 
 P = ParamSpec("P")

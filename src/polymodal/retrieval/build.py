@@ -10,7 +10,6 @@ import numpy as np
 
 from polymodal.core.digest import digest_cells, fingerprint
 from polymodal.core.errors import BadArgument, BadCell, BadData, UnknownName, suggest
-from polymodal.core.files import json_text
 from polymodal.core.runtime import device_of
 from polymodal.data.items import Items
 from polymodal.data.tables.source import Problem, Table, read_table
@@ -19,6 +18,7 @@ from polymodal.inference.space import Space, load_space
 from polymodal.retrieval.changes import ASIDE, BASE, DIGEST, NUMBER, Vectors
 from polymodal.retrieval.index import CHOICES, Index
 from polymodal.retrieval.retrieve import Search
+from polymodal.runs.folder import set_aside
 from polymodal.runs.progress import Progress
 
 PIECE = 256  # rows embedded and written at a time
@@ -67,7 +67,7 @@ def index(
         if graph and held.graph is not None:
             progress.say(f"graph: recall@10 {held.graph.facts.recall:.3f} on items that it had not seen")
     problems = [*table.problems, *_lacking(space, table, list(streams or space.streams)), *_set_aside(held, table.ids)]
-    _write_problems(Path(out) / "set_aside.jsonl", problems)
+    set_aside(Path(out), problems)
     return Search(held, space, problems, folder, read=table.records)
 
 
@@ -185,8 +185,3 @@ def _set_aside(held: Index, ids: Sequence[str]) -> list[Problem]:
     """The cells of these rows that could not be used, whenever they were met."""
     said = {identifier: held.row(identifier).get(ASIDE) or [] for identifier in ids}
     return [Problem(row, column, reason) for row, cells in said.items() for column, reason in cells]
-
-
-def _write_problems(path: Path, problems: Sequence[Problem]) -> None:
-    lines = [json_text(problem.__dict__) + "\n" for problem in problems]
-    path.write_text("".join(lines), encoding="utf-8")

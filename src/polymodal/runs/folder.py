@@ -15,6 +15,7 @@ from polymodal.core.digest import fingerprint
 from polymodal.core.errors import BadArgument, PolymodalError
 from polymodal.core.files import json_text, read_json, write_json, writing
 from polymodal.core.sealed import load_sealed, save_sealed
+from polymodal.core.shown import some
 from polymodal.data.tables.source import Problem
 
 VOLATILE = ("workers", "trackers", "time_limit", "store", "device")  # what a resumed run may have another of
@@ -66,9 +67,8 @@ def same_cells(
             old = known.get(f"cells/{name}")
             if old is not None and old.shape == now.shape and len(which := np.flatnonzero((old != now).any(axis=1))):
                 named = list(dict.fromkeys(rows[name][i] for i in which.tolist()))
-                some = ", ".join(map(repr, named[:5])) + (", …" if len(named) > 5 else "")
                 count = f"{len(which)} cell{'s' if len(which) > 1 else ''} of {name}"
-                changed.append(f"{count} (row{'s' if len(named) > 1 else ''} {some})")
+                changed.append(f"{count} (row{'s' if len(named) > 1 else ''} {some([*map(repr, named)])})")
         if changed:
             raise BadArgument(
                 f"Data have changed since {record.parent.parent} was begun: {', '.join(changed)}. What is finished was "

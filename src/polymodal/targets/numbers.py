@@ -120,10 +120,6 @@ class NumbersTarget(RealTarget):
     def usual(self) -> str:
         return "guessing by the training means"
 
-    def columns(self, decoded: Mapping[str, np.ndarray]) -> dict[str, list[Any]]:
-        ends = {f"{self.name}_{end}": decoded[end].tolist() for end in ("low", "high") if end in decoded}
-        return {self.name: decoded["value"].tolist()} | ends
-
     def answer(self, decoded: Mapping[str, np.ndarray], row: int) -> tuple[str | float, float | None]:
         return _written(decoded["value"][row]), None
 

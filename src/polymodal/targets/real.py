@@ -53,6 +53,10 @@ class RealTarget(ScoredTarget):
     def prediction(self, decoded: Mapping[str, np.ndarray]) -> np.ndarray:
         return decoded["value"]
 
+    def columns(self, decoded: Mapping[str, np.ndarray]) -> dict[str, list[Any]]:
+        ends = {f"{self.name}_{end}": decoded[end].tolist() for end in ("low", "high") if end in decoded}
+        return {self.name: decoded["value"].tolist()} | ends
+
     def residuals(self, scores: Tensor, truth: Tensor) -> Tensor:
         """[B] the mean distance of the numbers from the encoded truth, in standard units; NaN where none is known."""
         return (self.values(scores) - truth.reshape(len(truth), -1)).abs().nanmean(1)
@@ -187,10 +191,6 @@ class OneNumber(RealTarget):
     @property
     def usual(self) -> str:
         return "the training mean"
-
-    def columns(self, decoded: Mapping[str, np.ndarray]) -> dict[str, list[Any]]:
-        ends = {f"{self.name}_{end}": decoded[end].tolist() for end in ("low", "high") if end in decoded}
-        return {self.name: decoded["value"].tolist()} | ends
 
     def answer(self, decoded: Mapping[str, np.ndarray], row: int) -> tuple[str | float, float | None]:
         return float(decoded["value"][row]), None

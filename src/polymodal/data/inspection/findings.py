@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from polymodal.core.html import pre_html
+from polymodal.core.shown import some
 from polymodal.data.inspection.columns import Column
 from polymodal.data.inspection.proposals import Proposal
 from polymodal.data.kinds import KINDS
@@ -75,10 +76,10 @@ class Inspection:
         """What was found, in words, with at most `most` examples of each thing."""
         lines = [f"{self.name}: {self.rows:,} rows", *self._listed()]
         head = len(lines)
-        contradictions = [f"{one.stream}: {_some(one.ids, most)}" for one in self.contradictions[:most]]
+        contradictions = [f"{one.stream}: {some(one.ids, most)}" for one in self.contradictions[:most]]
         sections = (
             ("Set aside or noted while reading", self._problems(self.problems, most)),
-            ("Missing cells", [f"{c}: {len(ids):,} ({_some(ids, most)})" for c, ids in self.missing.items()]),
+            ("Missing cells", [f"{c}: {len(ids):,} ({some(ids, most)})" for c, ids in self.missing.items()]),
             ("Broken cells", self._problems(self.broken, most)),
             ("Cells of another kind than their column", self._problems(self.misfits, most)),
             ("Duplicates", self._duplicates(most)),
@@ -137,7 +138,7 @@ class Inspection:
             rows = sum(len(doubled.ids) for doubled in sets)
             said = "the same" if likeness == "same" else "nearly the same"
             lines.append(f"{stream or 'whole rows'}: {rows:,} rows hold {said} in {len(sets):,} sets")
-            lines += [f"  {_some(doubled.ids, most)}" for doubled in sets[:most]]
+            lines += [f"  {some(doubled.ids, most)}" for doubled in sets[:most]]
         return lines
 
     def _leaks(self, most: int) -> list[str]:
@@ -149,12 +150,8 @@ class Inspection:
         for (stream, likeness), sets in kinds.items():
             lines.append(f"{stream or 'whole rows'}: {len(sets):,} sets are {words[likeness]}")
             for leak in sets[:most]:
-                lines.append("  " + "; ".join(f"{part}: {_some(ids, most)}" for part, ids in leak.parts.items()))
+                lines.append("  " + "; ".join(f"{part}: {some(ids, most)}" for part, ids in leak.parts.items()))
         return lines
-
-
-def _some(ids: Sequence[str], most: int) -> str:
-    return ", ".join(ids[:most]) + (f", and {len(ids) - most:,} more" if len(ids) > most else "")
 
 
 def _counted(count: int, noun: str) -> str:

@@ -53,8 +53,7 @@ def inspect_table(
     if split is not None and len(split) != len(table):
         raise BadArgument(f"`split` names the part of each row: {len(table)} are needed, {len(split)} were given.")
     if split is None and schema.split is not None:
-        parts = split_of_column(table.column(schema.split), ids=table.ids)
-        split = [part for _, part in sorted((row, part) for part, rows in parts.items() for row in rows.tolist())]
+        split = split_of_column(table.column(schema.split), ids=table.ids)
     if schema.id is not None and schema.id.lower() != "id":  # a column called id names the rows already
         table = table.named_by(schema.id)
     inspector = _Inspector(table, schema, split)

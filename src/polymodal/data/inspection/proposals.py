@@ -14,6 +14,7 @@ import yaml
 
 from polymodal.core.errors import BadCell, PolymodalError
 from polymodal.core.numbers import Notation
+from polymodal.core.registry import plain
 from polymodal.data.cells import cells
 from polymodal.data.inspection.columns import STREAM, UNUSED, Column, columns_of
 from polymodal.data.kinds import KINDS
@@ -366,12 +367,6 @@ def _word(name: str) -> str:
 
 def _flow(values: Mapping[str, Any]) -> str:
     """One line of YAML; a schema of several keys is one mapping."""
-    plain = yaml.safe_dump(_plain(values), default_flow_style=True, allow_unicode=True, sort_keys=False, width=10**6)
-    line = plain.strip()
+    written = yaml.safe_dump(plain(values), default_flow_style=True, allow_unicode=True, sort_keys=False, width=10**6)
+    line = written.strip()
     return line[1:-1] if len(values) == 1 else line
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

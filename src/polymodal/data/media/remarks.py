@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from polymodal.data.tables.table import Problem
+from polymodal.core.shown import some
+from polymodal.data.tables.table import USED, Problem
 
 _SAID: ContextVar[list[str] | None] = ContextVar("said", default=None)
-SHOWN = 5  # rows that a summary names
 
 
 def remark(what: str) -> None:
@@ -32,22 +32,19 @@ def remarks() -> Iterator[list[str]]:
         _SAID.reset(token)
 
 
-USED = "is used all the same: "  # begins what is said of a cell among the reasons for which others were not
-
-
 def all_the_same(noted: Mapping[int, str]) -> list[tuple[int, str]]:
     """Remarks by place, in words that tell them from reasons for which a cell was not used."""
     return [(place, USED + said) for place, said in sorted(noted.items())]
 
 
-def summed(noted: Iterable[Problem], cells: str = "cells") -> list[str]:
+def summed(noted: Iterable[Problem]) -> list[str]:
     """One line for each thing that was said of a column's cells: how many they are, and of which rows the first."""
     rows: dict[tuple[str, str], list[str]] = {}
     for one in noted:
         rows.setdefault((one.column, one.reason), []).append(one.row)
     counts = Counter({key: len(ids) for key, ids in rows.items()})
     return [
-        f"{column}: {count:,} {cells if count > 1 else cells.removesuffix('s')} used all the same: {reason} "
-        f"({'rows' if count > 1 else 'row'} {', '.join(rows[column, reason][:SHOWN])}{', …' if count > SHOWN else ''})."
+        f"{column}: {count:,} {'cells' if count > 1 else 'cell'} used all the same: {reason} "
+        f"({'rows' if count > 1 else 'row'} {some(rows[column, reason])})."
         for (column, reason), count in counts.most_common()
     ]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from polymodal.core.errors import BadCell, BadData
 from polymodal.core.limits import check_table_file
 from polymodal.data.tables.parquet import holds_bytes, names_and_nulls, values_of
-from polymodal.data.tables.table import Lazy, Problem, Table
+from polymodal.data.tables.table import Lazy, Problem, Table, check_columns
 
 if TYPE_CHECKING:
     import pyarrow
@@ -64,11 +64,8 @@ def from_arrow(source: Any, *, limit: int | None = None) -> Table:
 def columns_of(held: pyarrow.Table, problems: list[Problem]) -> dict[str, Sequence[Any]]:
     """Python values by column; cells that Python cannot have are `problems`. Raises `BadData` where two columns have
     one name."""
-    names = held.column_names
-    twice = [name for place, name in enumerate(names) if name in names[:place]]
-    if twice:
-        raise BadData(f"The table has more than one column called {twice[0]!r}. Rename one of them.")
-    return {name: values_of(held.column(place), name, problems) for place, name in enumerate(names)}
+    check_columns(held.column_names, "The table")
+    return {name: values_of(held.column(place), name, problems) for place, name in enumerate(held.column_names)}
 
 
 @lru_cache(maxsize=2)

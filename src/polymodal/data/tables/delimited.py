@@ -5,14 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from polymodal.core.errors import BadData
 from polymodal.core.limits import open_table
-from polymodal.data.tables.table import Problem, Table
+from polymodal.data.tables.table import Problem, Table, check_columns
 
 DELIMITERS = ",;\t|"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
@@ -160,7 +159,5 @@ def header(cells: list[str] | None, source: str, where: str, problems: list[Prob
         if not name:
             names[position - 1] = f"column_{position}"
             problems.append(Problem(where, "", f"column {position} has no name; called 'column_{position}'"))
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise BadData(f"{source} has more than one column called {twice[0]!r}. Rename one of them.")
+    check_columns(names, source)
     return names

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from polymodal.core.errors import BadCell, BadData
 from polymodal.core.limits import check_table_file
 from polymodal.data.media.files import said
-from polymodal.data.tables.table import Lazy, Problem, Table
+from polymodal.data.tables.table import Lazy, Problem, Table, check_columns
 
 if TYPE_CHECKING:
     import pyarrow
@@ -31,8 +30,7 @@ def read_parquet(path: Path, *, limit: int | None = None) -> Table:
     try:
         with pq.ParquetFile(path) as file:
             schema = file.schema_arrow
-            if twice := [name for name, count in Counter(schema.names).items() if count > 1]:
-                raise BadData(f"{path} has more than one column called {twice[0]!r}. Rename one of them.")
+            check_columns(schema.names, path)
             lazy = [field.name for field in schema if holds_bytes(field.type)]
             plain = [field.name for field in schema if not holds_bytes(field.type)]
             eager = file.read(columns=plain).slice(0, limit)

@@ -17,7 +17,7 @@ from polymodal.data.cells import cells
 from polymodal.data.paths import is_link
 from polymodal.data.tables import arrow, workbook
 from polymodal.data.tables.delimited import read_delimited
-from polymodal.data.tables.table import Problem, Table
+from polymodal.data.tables.table import Problem, Table, check_columns
 
 __all__ = ["Problem", "Table", "cells", "read_table"]
 
@@ -86,9 +86,7 @@ def _listed(values: Any) -> list[Any]:
 def _from_pandas(frame: Any, limit: int | None) -> Table:
     named = [name for name in frame.index.names if name is not None and name not in frame.columns]
     rows = frame.iloc[:limit].reset_index(level=named) if named else frame.iloc[:limit]
-    twice = rows.columns[rows.columns.duplicated()]
-    if len(twice):
-        raise BadData(f"The DataFrame has more than one column called {twice[0]!r}. Rename one of them.")
+    check_columns(rows.columns, "The DataFrame")
     names = [str(name) for name in frame.index[:limit]] if len(named) == 1 and frame.index.is_unique else None
     return Table.build(rows.to_dict(orient="list"), ids=names)
 

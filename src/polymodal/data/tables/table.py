@@ -22,6 +22,7 @@ MISSING = frozenset(
     ["", "NA", "na", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NAN", "-nan", "null", "Null", "NULL", "None", "NaT"]
 )
 
+USED = "is used all the same: "  # begins what is said of a cell among the reasons for which others were not
 _SAFE = frozenset([str, float, bool, bytes, type(None)])
 
 
@@ -43,15 +44,28 @@ class Problem:
         return f"{self.row}{f' [{self.column}]' if self.column else ''}: {self.reason}"
 
 
-def problem_lines(problems: Sequence[Problem], what: str = "set aside", most: int = 20) -> list[str]:
-    """A line for each of the first `most` problems, and one that counts the others: how every command tells them."""
-    more = len(problems) - most
-    return [f"{what}: {one}" for one in problems[:most]] + ([f"… and {more:,} more {what}"] if more > 0 else [])
+def problem_lines(
+    problems: Sequence[Problem], what: str = "set aside", *, most: int = 20, complete: str = ""
+) -> list[str]:
+    """A line for each of the first `most` problems, and one that counts the others: how every command tells them.
+
+    What is used all the same comes last, not called `what`. `complete` is where all reasons stand.
+    """
+    problems = sorted(problems, key=lambda problem: problem.reason.startswith(USED))
+    lines = [str(one) if one.reason.startswith(USED) else f"{what}: {one}" for one in problems[:most]]
+    place = f"; all are in {complete}" if complete else ""
+    return lines + ([f"… and {len(problems) - most:,} more ({what}){place}"] if len(problems) > most else [])
 
 
 def noted(table: Table) -> list[str]:
     """`problem_lines` of reading a table."""
     return problem_lines(table.problems, "noted while reading")
+
+
+def check_columns(names: Iterable[str], source: object) -> None:
+    """Raise `BadData` where two columns of `source` have one name."""
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise BadData(f"{source} has more than one column called {twice[0]!r}. Rename one of them.")
 
 
 class Lazy(ABC):

@@ -10,7 +10,8 @@ from typing import Any
 
 from polymodal.core.errors import BadArgument
 from polymodal.core.files import finite, json_text, writing
-from polymodal.core.words import label_of, legible
+from polymodal.core.shown import legible
+from polymodal.core.words import label_of
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 FORMS = (*_SEPARATORS, ".jsonl", ".parquet")
