@@ -96,7 +96,7 @@ def test_gate_leaves_short_and_two_channel_sounds_whole():
     for bad in ({"most": 0}, {"quiet": 0}, {"quiet": 1}):
         with pytest.raises(BadArgument, match="(most|quiet) must be above 0"):
             run({"gate": bad}, VOICES, "audio")
-    with pytest.raises(BadArgument, match="below must be a number"):
+    with pytest.raises(BadArgument, match="below .*a number"):
         run({"gate": {"below": float("nan")}}, VOICES, "audio")
 
 

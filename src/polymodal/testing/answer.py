@@ -59,7 +59,7 @@ def check_answer(spec: Spec, *, kinds: Iterable[str] = MEANINGS, dim: int = 16) 
             *(partial(check, each) for check in (row_alone, inputs_untouched, saved_and_loaded, masked, _on_demand)
               for each in (subject, settled)),
             *(partial(_shape, each, target) for each in (subject, settled)),
-            partial(stream_order, subject, lambda some, target=target: _build(spec, some, target, dim), WIDTHS),
+            partial(stream_order, subject, partial(_build, spec, target=target, dim=dim), WIDTHS),
             *(partial(one_device, each) for each in (subject, settled, lost)),
             partial(learns, whole, lambda _, outs: outs["loss"].sum(), steps=300, lr=5e-3, goal=0.4),
         ]  # fmt: skip
