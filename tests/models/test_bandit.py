@@ -110,7 +110,7 @@ def test_many_streams_have_few_arms():
     [
         ({"price": -1.0}, "price must be at least 0"),
         ({"alpha": -1.0}, "alpha must be at least 0"),
-        ({"discount": 0.0}, "discount is above 0 and at most 1"),
+        ({"discount": 0.0}, "discount must be above 0 and at most 1"),
     ],
 )
 def test_bad_options(options, said):

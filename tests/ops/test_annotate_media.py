@@ -340,7 +340,7 @@ def test_what_cannot_be_is_refused():
         built({"objects": {"engine": "face"}}, "image")
     with pytest.raises(BadArgument, match="has its own"):
         built({"objects": {"model": "x"}}, "image")
-    with pytest.raises(BadArgument, match="least is a confidence"):
+    with pytest.raises(BadArgument, match="least must be at least 0 and below 1"):
         built({"objects": {"least": 1.5}}, "image")
     with pytest.raises(BadArgument, match="already"):
         applied("cepstra", {"x": [TONE], "x_cepstra": [None]}, {"x": "audio", "x_cepstra": "series"})

@@ -278,7 +278,7 @@ def test_bad_spaces_and_columns(monkeypatch):
     for options, message in (
         ({"columns": ["a"]}, "must name two columns"), ({"columns": "a"}, "mismatched takes a list of texts; got 'a'"),
         ({"columns": ["a", "b"]}, "has no stream 'a'"), ({"columns": ["a", "b"], "streams": ["photo"]}, "two streams"),
-        ({"columns": ["a", "b"], "streams": ["photo", "words"], "sure": 2}, "sure is a probability"),
+        ({"columns": ["a", "b"], "streams": ["photo", "words"], "sure": 2}, "sure must be above 0 and below 1"),
     ):  # fmt: skip
         with pytest.raises(BadArgument, match=message):
             applied({"mismatched": {"space": "run", **options}}, {"a": ["1"], "b": ["1"]}, kinds)
