@@ -82,5 +82,5 @@ def test_both_streams_tell_more_than_one_and_cells_are_missing():
     label = [answer for answer, kept in zip(columns[target], whole) if kept]
     assert accuracy(streams[0], label) == pytest.approx(0.75, abs=0.05)
     assert accuracy(np.hstack(streams), label) > 0.9
-    with pytest.raises(BadArgument, match=r"share=1 of the cells cannot be missing"):
+    with pytest.raises(BadArgument, match=r"share must be at least 0 and below 1; got 1"):
         missing(100, share=1)

@@ -163,7 +163,7 @@ def test_the_weighted_median_is_that_of_repeated_rows(rows):
         ({"relevant": (np.zeros((3, 1), int), np.ones((4, 1), int))}, BadData, "None of 3 queries"),
         ({"relevant": lambda n: np.zeros((len(n), 5), bool)}, BadData, r"expected bool \(3, 4\)"),
         ({"k": (0, 1)}, BadArgument, r"1 or more; got \(0, 1\)"),
-        ({"chunk": 0}, BadArgument, "1 or more; got 0"),
+        ({"chunk": 0}, BadArgument, "at least 1 queries; got 0"),
     ],
 )
 def test_what_does_not_fit_is_refused(change, error, words):

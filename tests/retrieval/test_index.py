@@ -228,7 +228,7 @@ def test_vectors_and_queries_of_another_space_are_refused(index):
         (lambda i: i.delete(["r1", "zz"]), UnknownName, "no row 'zz'"),
         (lambda i: i.nearest(np.ones((1, 3)), mark="space one"), BadData, "8 numbers"),
         (lambda i: i.nearest(np.zeros((1, 8)), mark="space one"), BadData, "no direction"),
-        (lambda i: i.nearest(i.photo, 0, mark="space one"), BadArgument, "1 or more; got 0"),
+        (lambda i: i.nearest(i.photo, 0, mark="space one"), BadArgument, "at least 1; got 0"),
         (lambda i: i.nearest(i.photo, mark="space one", among=["word"]), UnknownName, "mean 'words'"),
         (lambda i: i.nearest(i.photo, mark="space one", where="prise < 3"), UnknownName, "mean 'price'"),
         (lambda i: i.nearest(i.photo, mark="space one", approximate=True), BadArgument, "no graph"),
