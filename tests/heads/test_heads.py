@@ -165,7 +165,7 @@ def test_state_restores_the_same_scores(kind):
         ("classes", {"focal": -1.0}, "focal"),
         ("classes", {"label_smoothing": 1.0}, "label_smoothing"),
         ("classes", {"class_weight": "balance"}, "'balanced'"),
-        ("multilabel", {"positive_weight": 3}, "'balanced'"),
+        ("multilabel", {"positive_weight": 3}, "positive_weight of multilabel takes text or nothing; got 3"),
         ("multilabel", {"threshold": 1.0}, "threshold"),
         ("number", {"huber": 0.0}, "huber"),
         ("number", {"delta": 1.0}, "Unknown argument 'delta'"),
