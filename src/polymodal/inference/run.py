@@ -24,7 +24,7 @@ from polymodal.data.storage.store import Store, default_store
 from polymodal.data.tables.source import Problem, Table
 from polymodal.inference.answers import Answers
 from polymodal.inference.judging import Judged
-from polymodal.inference.keyed import kept_columns, keyed, whole
+from polymodal.inference.keyed import kept_columns, keyed, place_of, whole
 from polymodal.inference.predictor import LEARNED, Predictor
 from polymodal.metrics.base import Metric
 from polymodal.metrics.build import by_target, directed, target_metrics
@@ -293,16 +293,15 @@ class Run:
     def explain(self, data: Any, *, row: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
         """What each stream was worth to each answer (Shapley values of the log-probability, or of the number).
 
-        `row` is an id; without it the first `limit` rows are explained. Raises `UnknownName` for an unknown id.
+        `row` is an id, or what a key names one row by; without it the first `limit` rows are explained. Raises
+        `UnknownName` where neither names one row.
         """
         from polymodal.inference.evaluation import explain_rows
 
         table = self.read(data)
         predictor = self.predictor.beside(table)
         if row is not None:
-            if row not in table.ids:
-                raise UnknownName(f"No row has the id {row!r}.{suggest(row, table.ids[:1000], most=10)}")
-            table = table.select([table.ids.index(row)])
+            table = table.select([place_of(row, table, self.predictor.schema)])
         else:
             table = table.select(range(min(limit, len(table))))
         return explain_rows(predictor, table)
