@@ -32,8 +32,27 @@ from polymodal.runs.progress import Progress
 from polymodal.targets.base import Target
 
 # columns of the leaderboard that a notebook shows, and those that are words whatever they look like
-SHOWN = ("strategy", "target", "valid", "test_mean", "test_low", "test_high", "ms", "parameters")
+SHOWN = (
+    "strategy",
+    "streams",
+    "target",
+    "metric",
+    "valid",
+    "test_mean",
+    "test_low",
+    "test_high",
+    "seeds",
+    "predict_ms",
+)
 WORDS = ("strategy", "target", "level", "streams", "note", "metric")
+
+
+class Leaderboard(list[dict[str, Any]]):
+    """A dict a strategy and target, which a notebook shows as a table."""
+
+    def _repr_html_(self) -> str:
+        heads = [head for head in SHOWN if any(row.get(head) is not None for row in self)]
+        return table_html(heads, [[row.get(head) for head in heads] for row in self])
 
 
 class Run:
@@ -67,18 +86,18 @@ class Run:
         return self.metrics["headline"]
 
     @property
-    def leaderboard(self) -> list[dict[str, Any]]:
+    def leaderboard(self) -> Leaderboard:
         """The rows of `leaderboard.csv`: numbers as numbers, True and False as such, None where a cell is empty."""
         with open(self.folder / "leaderboard.csv", encoding="utf-8", newline="") as file:
-            return [{k: v if k in WORDS else _value(v) for k, v in row.items()} for row in csv.DictReader(file)]
+            return Leaderboard(
+                {k: v if k in WORDS else _value(v) for k, v in row.items()} for row in csv.DictReader(file)
+            )
 
     def _repr_html_(self) -> str:
         """The verdict and the leaderboard, for a notebook."""
-        board = self.leaderboard
-        heads = [head for head in SHOWN if any(row.get(head) is not None for row in board)]
-        best = sorted(board, key=lambda row: row["strategy"] != self.metrics["chosen"])
-        table = table_html(heads, [[row.get(head) for head in heads] for row in best])
-        return text_html(self.verdict, f"Deployed: {self.metrics['chosen']}. Report: {self.report}") + table
+        best = Leaderboard(sorted(self.leaderboard, key=lambda row: row["strategy"] != self.metrics["chosen"]))
+        said = text_html(self.verdict, f"Deployed: {self.metrics['chosen']}. Report: {self.report}")
+        return said + best._repr_html_()
 
     @property
     def report(self) -> Path:
