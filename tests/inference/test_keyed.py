@@ -138,7 +138,7 @@ def test_a_row_may_be_named_by_a_key():
     assert [place_of(row, table, schema) for row in ("A-2", "3")] == [1, 3]
     with pytest.raises(UnknownName, match="2 rows have the sku 'A-3'; name one by its id, as '2'"):
         place_of("A-3", table, schema)
-    with pytest.raises(UnknownName, match="No row has the id 'A-9'"):
+    with pytest.raises(UnknownName, match="No row has the id or sku 'A-9'. Did you mean 'A-3'"):
         place_of("A-9", table, schema)
 
 

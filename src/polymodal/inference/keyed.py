@@ -93,7 +93,8 @@ def place_of(row: str, table: Table, schema: Schema | None) -> int:
     """The position of the row of this id, else of the one row that a key names so. Raises `UnknownName`."""
     if row in table.ids:
         return table.ids.index(row)
-    for column in keys_of(table, schema):
+    keys = keys_of(table, schema)
+    for column in keys:
         named = [position for position, value in enumerate(table.data[column]) if label_of(value) == row]
         if len(named) == 1:
             return named[0]
@@ -101,7 +102,10 @@ def place_of(row: str, table: Table, schema: Schema | None) -> int:
             raise UnknownName(
                 f"{len(named):,} rows have the {column} {row!r}; name one by its id, as {table.ids[named[0]]!r}."
             )
-    raise UnknownName(f"No row has the id {row!r}.{suggest(row, table.ids[:1000], most=10)}")
+    known = [*table.ids[:1000], *(label_of(value) for column in keys for value in table.data[column][:1000])]
+    raise UnknownName(
+        f"No row has the {' or '.join(dict.fromkeys(['id', *keys]))} {row!r}.{suggest(row, known, most=10)}"
+    )
 
 
 def kept_columns(table: Table, keep: str | Sequence[str], keys: Sequence[str] = ()) -> list[str]:
