@@ -164,7 +164,7 @@ def test_copies_are_found_by_content_and_by_looks(table, tmp_path):
         Doubled("note", "same", ["r4", "r5"]),
         Doubled("note", "near", ["r6", "r7"]),
     ]
-    assert "photo: 2 rows hold nearly the same in 1 sets" in found.text()
+    assert "photo: 2 rows hold nearly the same in 1 set" in found.text()
     assert [one.likeness for one in look(table, near=False).duplicates] == ["same", "same"]
 
 
@@ -188,7 +188,7 @@ def test_leaks_between_splits(table, tmp_path):
         Leak("photo", "same", {"train": ["r0"], "test": ["r9"]}),
         Leak("patient", "group", {"train": ["r2"], "test": ["r3"]}),
     ]
-    assert "patient: 1 sets are split apart\n    train: r2; test: r3" in found.text()
+    assert "patient: 1 set is split apart\n    train: r2; test: r3" in found.text()
     table.data["split"] = split
     assert look(table, schema={"group": "patient"}).leaks == found.leaks
     with pytest.raises(BadArgument, match=r"12 are needed, 2 were given"):

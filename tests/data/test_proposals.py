@@ -216,6 +216,12 @@ def test_scales_years_and_keys_come_with_the_line_that_changes_them():
     assert proposed(stars, target="stars") == {"stars": "target: {stars: ordinal}"}
 
 
+def test_a_number_that_rises_by_one_a_row_may_be_its_name():
+    given = table(bon=list(range(5000, 5000 + ROWS)), amount=[i % 40 for i in range(ROWS)])
+    assert proposed(given) == {"bon": "id: bon"}
+    assert proposed(table(bon=[5000 + 2 * i for i in range(ROWS)])) == {}
+
+
 def test_arrays_and_an_edge_list_beside_the_table_are_offered(tmp_path):
     (tmp_path / "arrays").mkdir()
     np.save(tmp_path / "arrays" / "ecg.npy", np.zeros((ROWS + 5, 7, 2), np.float32))

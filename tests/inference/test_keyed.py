@@ -15,7 +15,7 @@ from polymodal import cli
 from polymodal.core.errors import BadArgument, BadData, UnknownName
 from polymodal.data.schema import Schema
 from polymodal.data.tables.source import read_table
-from polymodal.inference.keyed import keyed
+from polymodal.inference.keyed import keyed, place_of
 from polymodal.targets.base import fitted
 from polymodal.targets.columns import answer_columns, renamed
 
@@ -120,6 +120,26 @@ def test_without_ids_there_is_no_column_of_that_name():
     assert keyed(read_table({"x": [5, 6]}), PLAIN, ANSWERS) == {"row": [0, 1], **ANSWERS}
     own = keyed(read_table({"row": ["u", "u"]}), PLAIN, ANSWERS, keep="all")
     assert own == {"row_of_source": [0, 1], **ANSWERS, "row": ["u", "u"]}
+
+
+@pytest.mark.parametrize("name", ["sku", "SKU", "ean", "order_no", "Invoice Number", "isbn", "part.nr"])
+def test_numbers_under_the_usual_names_of_keys_are_keys(name):
+    numbers = [1000 + 3 * i for i in range(40)]
+    table = read_table({name: numbers, "price": [float(i % 7) for i in range(40)], "label": ["x", "y"] * 20})
+    schema = Schema.infer(table, "label")
+    assert schema.keys == (name,)
+    assert all(name not in one.columns for one in schema.fields.values())
+    assert keyed(read_table({name: [9, 4], "price": [1.0, 2.0]}), schema, ANSWERS) == {name: [9, 4], **ANSWERS}
+
+
+def test_a_row_may_be_named_by_a_key():
+    table = read_table({"sku": ["A-1", "A-2", "A-3", "A-3"], "price": [1.0, 2.0, 3.0, 4.0]})
+    schema = Schema({}, keys=("sku",))
+    assert [place_of(row, table, schema) for row in ("A-2", "3")] == [1, 3]
+    with pytest.raises(UnknownName, match="2 rows have the sku 'A-3'; name one by its id, as '2'"):
+        place_of("A-3", table, schema)
+    with pytest.raises(UnknownName, match="No row has the id or sku 'A-9'. Did you mean 'A-3'"):
+        place_of("A-9", table, schema)
 
 
 def test_a_key_is_what_the_fit_or_the_new_rows_take_for_one():

@@ -48,6 +48,9 @@ def test_a_number_has_no_probabilities(tmp_path):
 
 def test_the_leaderboard_holds_numbers(shop):
     board = pm.load(shop.run).leaderboard
+    page = board._repr_html_()
+    assert page.count("<tr>") == len(board) + 1
+    assert "predict_ms" in page
     assert all(isinstance(row["test_mean"], float | int) and isinstance(row["seeds"], int) for row in board)
     assert {type(row["finetuned"]) for row in board} == {bool}
     assert all(isinstance(row["strategy"], str) for row in board)

@@ -175,6 +175,13 @@ def test_the_page_shows_pictures_and_needs_nothing_else(found, things, tmp_path)
     assert ":digest" not in page
     asked = found.search(image=things.parent / "photos" / "2.png", k=1).page(tmp_path / "p2.html").read_text()
     assert asked.count('src="data:image/') == 2
+    assert "where price &gt; 15" in page
+    assert (
+        "where "
+        not in found.search("red", k=2).page(tmp_path / "p4.html").read_text().split("<main>")[1].split("</h1>")[1][:99]
+    )
+    told = found.search("red", where={"brand": "x"}).page(tmp_path / "p5.html").read_text()
+    assert "where brand is &#39;x&#39;" in told
     empty = found.search("red", where="price > 1000").page(tmp_path / "p3.html").read_text()
     assert "Nothing was found" in empty
     strange = found.search("<script>alert(1)</script> red", k=1).page(tmp_path / "p4.html").read_text()

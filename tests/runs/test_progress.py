@@ -33,9 +33,9 @@ def test_plain_lines_tell_the_time_left_and_the_best(clock):
             stage.advance(f"way {done}")
         stage.end("over")
     told = lines.getvalue().splitlines()
-    assert told[1] == "strategies: 1/10 way 0 (about 4 min left; best so far way 0 0.500)"
-    assert told[8] == "strategies: 8/10 way 7 (about 60 s left; best so far way 1 0.900)"
-    assert told[10] == "strategies: 10/10 way 9 (best so far way 1 0.900)"
+    assert told[1] == "strategies: 1/10 way 0 (about 4 min left; best so far: way 0, 0.500)"
+    assert told[8] == "strategies: 8/10 way 7 (about 60 s left; best so far: way 1, 0.900)"
+    assert told[10] == "strategies: 10/10 way 9 (best so far: way 1, 0.900)"
     assert told[-1] == "strategies: over in 300.0 s"
 
 
@@ -56,4 +56,4 @@ def test_a_terminal_shows_both_and_takes_no_markup_from_data():
         stage.score("[bold]gated[/bold]", 0.25)
         stage.advance("[red]news[/red]")
     assert "left" in screen.getvalue()
-    assert "[bold]gated[/bold] 0.250" in screen.getvalue()
+    assert "[bold]gated[/bold], 0.250" in screen.getvalue()

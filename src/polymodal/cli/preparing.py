@@ -75,7 +75,8 @@ def _suggest(
         show_result(suggestion.to_yaml().rstrip("\n"))
     else:
         active = sum(step.active for step in suggestion.steps)
-        show_result(f"{active} steps suggested, {len(suggestion.steps) - active} for you to decide: {recipe}")
+        told = f"{active} step{'s' * (active != 1)} suggested, {len(suggestion.steps) - active} for you to decide"
+        show_result(f"{told}: {recipe}")
 
 
 @app.command("train-language")

@@ -92,7 +92,8 @@ def predict(
     say(renamed(finished.predictor.names))
     say_counts(table.records, table.problems, "answered", complete=where)
     say_problems(problems, complete=where)
-    say([f"no column of {data} names each row once: {row!r} is the row's number, from 0"] if row else [])
+    if row:
+        say([f"no column of {data} is known to name its rows: {row!r} is the row's number, from 0 (see --keep)"])
     if as_json:
         said = [vars(problem) for problem in (*table.problems, *problems)]
         counts = {"rows": table.records, "answered": len(table), "left_out": len(table.left_out)}

@@ -26,7 +26,7 @@ def text_html(title: str, *paragraphs: str) -> str:
 
 def pre_html(text: str) -> str:
     """Text as a terminal shows it."""
-    return f"<pre style='white-space:pre-wrap'>{escape(text)}</pre>"
+    return f"<pre style='white-space:pre-wrap;word-break:normal;overflow-wrap:anywhere'>{escape(text)}</pre>"
 
 
 def _cell(value: Any) -> str:

@@ -28,7 +28,9 @@ PROBES = 8  # .npy headers opened to tell a vector from a series
 ARRAY = "array"  # a file of one, whose shape tells which kind it is
 FEW = 20  # distinct values that make a category whatever the number of rows, and classes of a whole-number target
 _ID_NAME = re.compile(  # an index is one of rows; others are measured: heat_index
-    r"(^|[_\s.-])(id|ids|uuid|guid|key)$|^((row|record|sample|item|line|image|file)[_\s.-]?)?(index|idx)$|^unnamed|"
+    r"(^|[_\s.-])(id|ids|uuid|guid|key|(?i:sku|isbn|ean|gtin|upc|asin|barcode))$|"
+    r"(?i:(^|[_\s.-])(order|invoice|ticket|serial|part|article|customer|account|case|patient)[_\s.-]?(no|nr|num|number)\.?$)|"
+    r"^((row|record|sample|item|line|image|file)[_\s.-]?)?(index|idx)$|^unnamed|"
     r"^column_1$|[a-z](Id|ID)$",
     re.ASCII,
 )

@@ -182,7 +182,7 @@ class _Words:
         return f"Fusing made no difference that this test can show{place}: {figures}."
 
     def sentences(self, tests: Sequence[Against], likeness: Sequence[str]) -> list[str]:
-        said = [*self.paired(), *self.against_concat(), *self.others(tests), *self.against_chance()]
+        said = [*self.paired(), *self.against_concat(), *self.against_chance(), *self.others(tests)]
         return [*said, *likeness, *self.power()]
 
     def paired(self) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.errors import BadArgument, UnknownName, suggest
+from polymodal.core.words import label_of
 from polymodal.data.infer import tell
 from polymodal.data.schema import Schema
 from polymodal.data.tables.table import Lazy, Problem, Table
@@ -86,6 +87,25 @@ def keys_of(table: Table, schema: Schema | None, read: Collection[str] = ()) -> 
         named = next((c for c, values in table.data.items() if list(map(str, values)) == table.ids), None)
     others = [c for c in table.columns if c != named and c not in read]
     return [*([named] if named else []), *(c for c in others if c in known or tell(table, c).kind == "id")]
+
+
+def place_of(row: str, table: Table, schema: Schema | None) -> int:
+    """The position of the row of this id, else of the one row that a key names so. Raises `UnknownName`."""
+    if row in table.ids:
+        return table.ids.index(row)
+    keys = keys_of(table, schema)
+    for column in keys:
+        named = [position for position, value in enumerate(table.data[column]) if label_of(value) == row]
+        if len(named) == 1:
+            return named[0]
+        if named:
+            raise UnknownName(
+                f"{len(named):,} rows have the {column} {row!r}; name one by its id, as {table.ids[named[0]]!r}."
+            )
+    known = [*table.ids[:1000], *(label_of(value) for column in keys for value in table.data[column][:1000])]
+    raise UnknownName(
+        f"No row has the {' or '.join(dict.fromkeys(['id', *keys]))} {row!r}.{suggest(row, known, most=10)}"
+    )
 
 
 def kept_columns(table: Table, keep: str | Sequence[str], keys: Sequence[str] = ()) -> list[str]:

@@ -24,7 +24,7 @@ from polymodal.data.storage.store import Store, default_store
 from polymodal.data.tables.source import Problem, Table
 from polymodal.inference.answers import Answers
 from polymodal.inference.judging import Judged
-from polymodal.inference.keyed import kept_columns, keyed, whole
+from polymodal.inference.keyed import kept_columns, keyed, place_of, whole
 from polymodal.inference.predictor import LEARNED, Predictor
 from polymodal.metrics.base import Metric
 from polymodal.metrics.build import by_target, directed, target_metrics
@@ -32,8 +32,27 @@ from polymodal.runs.progress import Progress
 from polymodal.targets.base import Target
 
 # columns of the leaderboard that a notebook shows, and those that are words whatever they look like
-SHOWN = ("strategy", "target", "valid", "test_mean", "test_low", "test_high", "ms", "parameters")
+SHOWN = (
+    "strategy",
+    "streams",
+    "target",
+    "metric",
+    "valid",
+    "test_mean",
+    "test_low",
+    "test_high",
+    "seeds",
+    "predict_ms",
+)
 WORDS = ("strategy", "target", "level", "streams", "note", "metric")
+
+
+class Leaderboard(list[dict[str, Any]]):
+    """A dict a strategy and target, which a notebook shows as a table."""
+
+    def _repr_html_(self) -> str:
+        heads = [head for head in SHOWN if any(row.get(head) is not None for row in self)]
+        return table_html(heads, [[row.get(head) for head in heads] for row in self])
 
 
 class Run:
@@ -67,18 +86,18 @@ class Run:
         return self.metrics["headline"]
 
     @property
-    def leaderboard(self) -> list[dict[str, Any]]:
+    def leaderboard(self) -> Leaderboard:
         """The rows of `leaderboard.csv`: numbers as numbers, True and False as such, None where a cell is empty."""
         with open(self.folder / "leaderboard.csv", encoding="utf-8", newline="") as file:
-            return [{k: v if k in WORDS else _value(v) for k, v in row.items()} for row in csv.DictReader(file)]
+            return Leaderboard(
+                {k: v if k in WORDS else _value(v) for k, v in row.items()} for row in csv.DictReader(file)
+            )
 
     def _repr_html_(self) -> str:
         """The verdict and the leaderboard, for a notebook."""
-        board = self.leaderboard
-        heads = [head for head in SHOWN if any(row.get(head) is not None for row in board)]
-        best = sorted(board, key=lambda row: row["strategy"] != self.metrics["chosen"])
-        table = table_html(heads, [[row.get(head) for head in heads] for row in best])
-        return text_html(self.verdict, f"Deployed: {self.metrics['chosen']}. Report: {self.report}") + table
+        best = Leaderboard(sorted(self.leaderboard, key=lambda row: row["strategy"] != self.metrics["chosen"]))
+        said = text_html(self.verdict, f"Deployed: {self.metrics['chosen']}. Report: {self.report}")
+        return said + best._repr_html_()
 
     @property
     def report(self) -> Path:
@@ -293,16 +312,15 @@ class Run:
     def explain(self, data: Any, *, row: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
         """What each stream was worth to each answer (Shapley values of the log-probability, or of the number).
 
-        `row` is an id; without it the first `limit` rows are explained. Raises `UnknownName` for an unknown id.
+        `row` is an id, or what a key names one row by; without it the first `limit` rows are explained. Raises
+        `UnknownName` where neither names one row.
         """
         from polymodal.inference.evaluation import explain_rows
 
         table = self.read(data)
         predictor = self.predictor.beside(table)
         if row is not None:
-            if row not in table.ids:
-                raise UnknownName(f"No row has the id {row!r}.{suggest(row, table.ids[:1000], most=10)}")
-            table = table.select([table.ids.index(row)])
+            table = table.select([place_of(row, table, self.predictor.schema)])
         else:
             table = table.select(range(min(limit, len(table))))
         return explain_rows(predictor, table)

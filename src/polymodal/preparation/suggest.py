@@ -113,7 +113,7 @@ def suggest(
     steps, missing = [], []
     with Progress(quiet=quiet) as progress:
         for candidate in candidates(look.rows, kinds, target):
-            stage = progress.stage(candidate.name, 1)
+            stage = progress.stage(" ".join([candidate.name, *candidate.options.get("columns", ())]), 1)
             try:
                 step = look.tried(candidate)
             except MissingExtra as error:

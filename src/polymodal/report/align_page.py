@@ -102,7 +102,8 @@ def _sentences(metrics: Mapping[str, Any]) -> list[str]:
     for way, e in evidence.items():
         if e["unjudged"]:
             query, corpus = map(clean, way.split(" to ", 1))
-            sentences.append(f"To {_queries(e['unjudged'])} of {query} nothing in {corpus} belongs: they do not count.")
+            they = "it does" if e["unjudged"] == 1 else "they do"
+            sentences.append(f"To {_queries(e['unjudged'])} of {query} nothing in {corpus} belongs: {they} not count.")
     learned = f"Learned from {count(rows['train'])} rows, chosen by {count(rows['valid'])}"
     return [*sentences, f"{learned}, and measured on {count(rows['test'])}."]
 

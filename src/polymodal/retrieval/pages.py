@@ -76,7 +76,11 @@ def _question(results: Results) -> dict[str, Any]:
         shown = [_card(space, query.stream, query.stream, cell)]
     else:
         shown = []
-    return {"id": "asked", "how": _how(query.kind), "cells": cards(shown, "asked")}
+    given = results.where or ""
+    where = (
+        given if isinstance(given, str) else " and ".join(f"{column} is {value!r}" for column, value in given.items())
+    )
+    return {"id": "asked", "how": _how(query.kind), "cells": cards(shown, "asked"), "where": clean(where)}
 
 
 def _how(kind: str) -> str:

@@ -56,6 +56,7 @@ class Results(Sequence[Hit]):
     searched: int
     notes: Sequence[str]
     search: Search = field(repr=False)
+    where: str | Mapping[str, Any] | None = None
 
     def __len__(self) -> int:
         return len(self.hits)
@@ -157,7 +158,7 @@ class Search:
                 break
             wanted *= 4
         seconds = time.perf_counter() - started
-        return Results(asked, hits, seconds, nearest.approximate, len(self.index), notes, self)
+        return Results(asked, hits, seconds, nearest.approximate, len(self.index), notes, self, where)
 
     def query(self, asked: Mapping[str, Any], by: str | None = None) -> Query:
         """The vector [1, D] of what is asked. Raises as `search`."""

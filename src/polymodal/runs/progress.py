@@ -104,7 +104,7 @@ class Stage:
 
     @property
     def _leader(self) -> str:
-        return f"best so far {self._best[1]} {self._best[0]:.3f}" if self._best else ""
+        return f"best so far: {self._best[1]}, {self._best[0]:.3f}" if self._best else ""
 
     @property
     def left(self) -> float:

@@ -137,8 +137,9 @@ class Inspection:
         for (stream, likeness), sets in kinds.items():
             rows = sum(len(doubled.ids) for doubled in sets)
             said = "the same" if likeness == "same" else "nearly the same"
-            lines.append(f"{stream or 'whole rows'}: {rows:,} rows hold {said} in {len(sets):,} sets")
+            lines.append(f"{stream or 'whole rows'}: {rows:,} rows hold {said} in {_counted(len(sets), 'set')}")
             lines += [f"  {some(doubled.ids, most)}" for doubled in sets[:most]]
+            lines += [f"  and {len(sets) - most:,} more sets"] if len(sets) > most else []
         return lines
 
     def _leaks(self, most: int) -> list[str]:
@@ -148,9 +149,11 @@ class Inspection:
         lines = []
         words = {"same": "equal across splits", "near": "nearly equal across splits", "group": "split apart"}
         for (stream, likeness), sets in kinds.items():
-            lines.append(f"{stream or 'whole rows'}: {len(sets):,} sets are {words[likeness]}")
+            are = "is" if len(sets) == 1 else "are"
+            lines.append(f"{stream or 'whole rows'}: {_counted(len(sets), 'set')} {are} {words[likeness]}")
             for leak in sets[:most]:
                 lines.append("  " + "; ".join(f"{part}: {some(ids, most)}" for part, ids in leak.parts.items()))
+            lines += [f"  and {len(sets) - most:,} more sets"] if len(sets) > most else []
         return lines
 
 

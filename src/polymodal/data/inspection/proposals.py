@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -323,7 +324,14 @@ def _scales(table: Table, every: Sequence[Column]) -> Iterator[Proposal]:
         low, high = min(numbers), max(numbers)
         scale = low in (0, 1) and high in (4, 5, 7, 10) and len(numbers) >= max(4, 0.75 * (high - low + 1))
         name, span = _word(column.name), f"{column.name}: whole numbers from {low} to {high}"
-        if column.use == "target" and column.kind == "classes" and len(numbers) >= 5 and (scale or high - low < 15):
+        given = [n for n in Notation.of(values).numbers(values) if np.isfinite(n)]
+        if column.use == STREAM and len(given) >= 20 and all(after == before + 1 for before, after in pairwise(given)):
+            yield Proposal(
+                column.name,
+                f"{span}, one more in each row, are taken for a number. If they name the rows:",
+                f"id: {name}",
+            )
+        elif column.use == "target" and column.kind == "classes" and len(numbers) >= 5 and (scale or high - low < 15):
             why = f"{span} are taken for {len(numbers)} classes without an order. For answers that have one:"
             yield Proposal(column.name, why, f"target: {{{name}: ordinal}}")
         elif column.use == "target" and scale:
