@@ -20,6 +20,13 @@ TRACKERS = ("auto", "tensorboard", "csv", "wandb", "none")
 
 OPTIMIZERS = ("adamw", "adam", "sgd", "adagrad")
 SCHEDULES = ("cosine", "step", "plateau", "constant")
+MOST = {
+    "seeds": 10_000,
+    "seed": 2**32 - 1,
+    "crossfit": 1000,
+    "dim": 65_536,
+    "workers": 1024,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,6 +219,9 @@ class Config(Options):
     def __post_init__(self) -> None:
         super().__post_init__()
         _at_least(self, {"seeds": 1, "seed": 0, "crossfit": 0, "dim": 4, "workers": 0})
+        for name, most in MOST.items():
+            if (getattr(self, name) or 0) > most:
+                raise BadArgument(f"{name} must be at most {most:,}; got {getattr(self, name):,}.")
         for name, value in (("budget_ms", self.budget_ms), ("time_limit", self.time_limit)):
             if value is not None and value <= 0:
                 raise BadArgument(f"{name} must be above 0; got {value}.")

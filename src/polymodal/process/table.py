@@ -86,8 +86,8 @@ class TableProcessor(Processor):
     Numbers (also "1,234", "3,14", "$5" or "3 kg": see `core.numbers.Notation`) and dates are clipped to a little beyond
     the training range and standardised; a date gives its time and the sine and cosine of its season, weekday and hour.
     Truths and words are categories; those seen fewer than `rare` times, or beyond the `categories` commonest,
-    share one bucket with unknown ones. A value that cannot be read in a column of numbers or dates, and a list where one
-    value goes, is missing, which is remarked; `unreadable_` counts them in training.
+    share one bucket with unknown ones. A value that cannot be read in a column of numbers or dates, and a list where
+    one value goes, is missing, which is remarked; `unreadable_` counts them in training.
 
     `process` gives `numbers` float32 [N, C] (zero where missing) with `known` bool [N, C], and `categories` int32
     [N, K] (0 missing, 1 rare or unknown); what has no column is left out.

@@ -17,7 +17,10 @@ FORMS = (*_SEPARATORS, ".jsonl", ".parquet")
 
 
 def check_writable(path: str | Path) -> None:
-    """Raise `BadArgument` unless `path` can become a table: of a known form, and nothing but a file there. Worth asking beforehand."""
+    """Raise `BadArgument` unless `path` can become a table: of a known form, and nothing but a file there.
+
+    Worth asking beforehand.
+    """
     path = Path(path)
     if path.suffix.lower() not in FORMS:
         raise BadArgument(f"Cannot write {path.name}: the suffix {path.suffix!r} is unknown. Use {', '.join(FORMS)}.")
