@@ -83,6 +83,14 @@ def test_labels_that_look_alike_stay_apart():
     assert set(model.predict(X)) == {"1", " 1"}
 
 
+@pytest.mark.parametrize("absent", [None, float("nan")])
+def test_a_row_without_a_label_is_named(absent):
+    X, y = np.random.default_rng(0).normal(size=(60, 2)), np.array(["a", "b"] * 30, dtype=object)
+    y[7] = absent
+    with pytest.raises(ValueError, match="row 7 has no label"):
+        PolymodalClassifier(config=QUICK).fit(X, y)
+
+
 def test_options_that_do_not_exist():
     X, y = np.random.default_rng(0).normal(size=(60, 2)), np.arange(60.0)
     with pytest.raises(BadArgument, match="seeds"):

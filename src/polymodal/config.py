@@ -89,7 +89,7 @@ class Options:
     def __post_init__(self) -> None:
         check_types(self)
         check_device(self.device)
-        check_range("[0, inf)", seed=self.seed)
+        check_range("[0, 4294967295]", seed=self.seed)
         if min(self.fractions) <= 0 or abs(sum(self.fractions) - 1) > 1e-6:
             raise BadArgument(f"fractions must be three positive shares that add up to 1; got {self.fractions}.")
         if self.trackers not in TRACKERS:
@@ -210,9 +210,11 @@ class Config(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range("[1, inf)", seeds=self.seeds)
-        check_range("[4, inf)", dim=self.dim)
-        check_range("[0, inf)", crossfit=self.crossfit, workers=self.workers, align_weight=self.align_weight)
+        check_range("[1, 10_000]", seeds=self.seeds)
+        check_range("[4, 65_536]", dim=self.dim)
+        check_range("[0, 1_000]", crossfit=self.crossfit)
+        check_range("[0, 1_024]", workers=self.workers)
+        check_range("[0, inf)", align_weight=self.align_weight)
         check_range("(0, inf)", budget_ms=self.budget_ms, time_limit=self.time_limit)
         if self.crossfit == 1:
             raise BadArgument("crossfit must be 0 (off) or at least 2 parts; got 1.")

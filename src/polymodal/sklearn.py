@@ -23,6 +23,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_dat
 from polymodal.config import Config
 from polymodal.core.words import label_of
 from polymodal.data.tables.source import read_table
+from polymodal.data.tables.table import clean
 from polymodal.experiment.fit import fit
 from polymodal.inference.hub import FILES, OPTIONAL
 from polymodal.inference.run import load
@@ -170,6 +171,10 @@ class PolymodalClassifier(ClassifierMixin, _Estimator):
         """
         columns = self._columns(X, reset=True)
         y = _column(self, y)
+        if absent := [
+            row for row, label in enumerate(y.tolist()) if clean(label) is None and not isinstance(label, str)
+        ]:
+            raise ValueError(f"Input y contains NaN or None: row {absent[0]} has no label. Leave such rows out.")
         check_classification_targets(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -228,6 +229,10 @@ def test_arrays_and_an_edge_list_beside_the_table_are_offered(tmp_path):
     np.savez(tmp_path / "arrays" / "emb.npz", x=np.zeros((ROWS, 4)))
     np.save(tmp_path / "arrays" / "short.npy", np.zeros((9, 4)))
     (tmp_path / "arrays" / "broken.npy").write_bytes(b"\x93NUMPY no")
+    with (tmp_path / "claims.npy").open("wb") as file:  # terabytes by its own account
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (10**6, 10**6)})
+    np.save(tmp_path / "objects.npy", np.array([{}, None], dtype=object), allow_pickle=True)
+    os.mkfifo(tmp_path / "pipe.npy")
     with (tmp_path / "edges.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["from", "to", "weight"], *([f"n{i}", f"n{i + 1}", 0.5] for i in range(ROWS - 1))])
     (tmp_path / "graph.csv").write_text("nothing,that\njoins,rows\n")

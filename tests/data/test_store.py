@@ -270,6 +270,19 @@ def test_no_flipped_bit_is_answered_from(tmp_path):
     assert met == 8 * len(content)
 
 
+def test_a_segment_of_another_group_is_not_answered_from(tmp_path, caplog):
+    other = GROUP[::-1]
+    Store(tmp_path).write(GROUP, keys_of([1, 2]), arrays_of([1, 2]))
+    Store(tmp_path).write(other, keys_of([1, 2]), arrays_of([3, 4]))  # of one form and with the same keys
+    (here,), (there,) = ((tmp_path / group).glob("*.safetensors") for group in (GROUP, other))
+    here.write_bytes(there.read_bytes())
+    store = Store(tmp_path)
+    assert store.missing(GROUP, keys_of([1, 2])).tolist() == [0, 1]
+    assert f"it belongs to group {other}" in caplog.text
+    store.write(GROUP, keys_of([1, 2]), arrays_of([1, 2]))
+    check(store.view(GROUP, keys_of([1, 2])), [1, 2])
+
+
 @pytest.mark.parametrize("ask", ["has", "missing", "view"])
 def test_a_damaged_array_is_computed_again_with_one_line(tmp_path, caplog, ask):
     writer = Store(tmp_path)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 from decimal import Decimal
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+from polymodal.core.errors import BadArgument
 from polymodal.data.tables.source import read_table
 from polymodal.data.tables.write import write_columns
 
@@ -48,3 +50,14 @@ def test_a_parquet_column_keeps_its_type_where_it_has_one(tmp_path):
 def test_dates_and_decimals_are_text_in_json(tmp_path):
     write_columns({"when": [datetime.datetime(2024, 1, 2, 3, 4)], "cost": [Decimal("1.5")]}, tmp_path / "out.jsonl")
     assert json.loads((tmp_path / "out.jsonl").read_text()) == {"when": "2024-01-02 03:04:00", "cost": "1.5"}
+
+
+def test_only_a_file_is_replaced(tmp_path):
+    pipe = tmp_path / "pipe.csv"
+    os.mkfifo(pipe)
+    with pytest.raises(BadArgument, match=r"pipe\.csv: it is no regular file"):
+        write_columns({"a": [1]}, pipe)
+    assert pipe.is_fifo()
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(BadArgument, match=r"folder\.csv: it is a folder"):
+        write_columns({"a": [1]}, tmp_path / "folder.csv")

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from polymodal.core.errors import BadArgument, BadCell
+from polymodal.data.media.remarks import remarks
 from polymodal.process.table import TableProcessor
 
 COLORS = ["red", "blue", "green"]
@@ -60,6 +61,22 @@ def test_missing_unknown_and_unreadable():
     assert arrays["known"][0].tolist() == [False] * (arrays["known"].shape[1] - 1) + [True]
     assert (arrays["numbers"][0, :-1] == 0).all()
     assert arrays["categories"].tolist()[0][:2] == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("column", "cell"),
+    [("price", "call us"), ("price", [1, 2]), ("sold", "soon"), ("sold", ["2019"]), ("new", {}), ("color", ["red"])],
+)  # fmt: skip
+def test_a_value_that_counts_as_missing_is_remarked(column, cell):
+    processor = fitted()
+    with remarks() as said:
+        arrays = processor.process([processor.read({**rows()[0], column: cell})])
+    assert said == [f"its value of {column!r} cannot be read and counts as missing"]
+    absent = processor.process([processor.read({**rows()[0], column: None})])
+    assert all(np.array_equal(arrays[name], absent[name]) for name in absent)
+    with remarks() as said:
+        processor.read({**rows()[0], "color": "mauve", "weight": None})
+    assert not said, "an unknown word and an empty cell are no fault"
 
 
 def test_only_a_row_without_any_usable_value_is_bad():

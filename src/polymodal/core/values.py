@@ -135,9 +135,9 @@ def check_range(interval: str, unit: str = "", /, **values: float | None) -> Non
     for name, value in values.items():
         if value is None or ((low <= value if closed else low < value) and (value < high if open_ else value <= high)):
             continue
-        allowed = f"between {low:,.6g} and {high:,.6g}"
+        allowed = f"between {low:,.6g} and {high:,.10g}"
         if not closed or open_:
-            end = "" if high == math.inf else f" and {'below' if open_ else 'at most'} {high:,.6g}"
+            end = "" if high == math.inf else f" and {'below' if open_ else 'at most'} {high:,.10g}"
             allowed = f"{'at least' if closed else 'above'} {low:,.6g}{end}"
         raise BadArgument(f"{name} must be {allowed}{f' {unit}' if unit else ''}; got {value}.")
 

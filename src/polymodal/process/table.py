@@ -16,6 +16,7 @@ from polymodal.core.errors import BadArgument, BadCell, suggest
 from polymodal.core.numbers import Notation
 from polymodal.core.reading import Reading
 from polymodal.core.words import as_word
+from polymodal.data.media.remarks import remark
 from polymodal.process.base import Processor
 from polymodal.process.scale import Scaler
 
@@ -59,7 +60,8 @@ class Column:
     def ids(self, cells: Sequence[Any]) -> np.ndarray:
         """[n] category ids."""
         places = {as_word(word): place for place, word in enumerate(self.words, FIRST_WORD)}
-        return np.array([0 if cell is None else places.get(as_word(cell), 1) for cell in cells], np.int32)
+        known = [0 if cell is None or isinstance(cell, list | dict) else places.get(as_word(cell), 1) for cell in cells]
+        return np.array(known, np.int32)
 
     def readable(self, cell: Any) -> bool:
         """Whether the cell gives anything."""
@@ -68,6 +70,10 @@ class Column:
         return (
             as_date(cell, self.formats) is not None if self.type == "date" else self._notation.number(cell) is not None
         )
+
+    def loses(self, cell: Any) -> bool:
+        """Whether the cell holds something that gives nothing: no number, no date, or several values where one goes."""
+        return cell is not None and (not self.readable(cell) or isinstance(cell, list | dict))
 
     @property
     def _notation(self) -> Notation:
@@ -80,8 +86,8 @@ class TableProcessor(Processor):
     Numbers (also "1,234", "3,14", "$5" or "3 kg": see `core.numbers.Notation`) and dates are clipped to a little beyond
     the training range and standardised; a date gives its time and the sine and cosine of its season, weekday and hour.
     Truths and words are categories; those seen fewer than `rare` times, or beyond the `categories` commonest,
-    share one bucket with unknown ones. A value that cannot be read in a column of numbers or dates is missing;
-    `unreadable_` counts them in training.
+    share one bucket with unknown ones. A value that cannot be read in a column of numbers or dates, and a list where
+    one value goes, is missing, which is remarked; `unreadable_` counts them in training.
 
     `process` gives `numbers` float32 [N, C] (zero where missing) with `known` bool [N, C], and `categories` int32
     [N, K] (0 missing, 1 rare or unknown); what has no column is left out.
@@ -125,6 +131,8 @@ class TableProcessor(Processor):
             raise BadCell("every column of the row is empty")
         if self.columns_ and not any(column.readable(values.get(column.name)) for column in self.columns_):
             raise BadCell("no column of the row holds a value that its column can read")
+        for name in dict.fromkeys(column.name for column in self.columns_ if column.loses(values.get(column.name))):
+            remark(f"its value of {name!r} cannot be read and counts as missing")
         return values
 
     def fit(self, cells: Iterable[Row]) -> None:

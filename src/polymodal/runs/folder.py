@@ -39,6 +39,13 @@ def claim(folder: Path, plan: Mapping[str, Any], rows: Any, resume: bool) -> Non
         if not resume:
             raise BadArgument(f"{folder} holds a run already. Continue it with --resume, or give another --out.")
         known = read_json(stamp)
+        sources, before = settings.get("sources"), known["plan"].get("sources")
+        if (
+            sources
+            and before
+            and {n: Path(s).name for n, s in before.items()} == {n: Path(s).name for n, s in sources.items()}
+        ):  # told from another working folder; what they hold is in the digests and the rows
+            mark = fingerprint({"plan": {**settings, "sources": before}, "rows": rows})
         if known["mark"] != mark:
             raise BadArgument(
                 f"{folder} was started with other {', '.join(_differing(known['plan'], settings))}; --resume continues "

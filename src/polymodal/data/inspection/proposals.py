@@ -218,12 +218,11 @@ def _array(table: Table, path: Path, row: str | None) -> dict[str, Any] | None:
     key: str | None = None
     try:
         try:
-            array = map_array(path)
-        except BadCell:
-            with np.load(path, allow_pickle=False) as held:
-                key = held.files[0]
+            array = map_array(path, "")  # an archive tells the keys that it has instead
+        except KeyError as held:
+            key = held.args[0] if len(held.args) > 1 else None
             array = map_array(path, key)
-    except (BadCell, OSError, ValueError, IndexError, AttributeError, TypeError):
+    except (BadCell, OSError):
         return None
     numbers = table.rows if row is None else Notation.of(table.column(row)).numbers(
         [value for value in table.column(row) if value is not None])  # fmt: skip

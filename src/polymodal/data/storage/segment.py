@@ -31,6 +31,7 @@ _DTYPES = {code: np.dtype(name) for name, code in _CODES.items()}
 _ALIGN = 64
 _ABOUT = "__metadata__"  # of a safetensors file: text by name
 _HEADER = "header"  # in the metadata: the digest of all that the header says beside them; of an array, "array NAME"
+_GROUP = "group"  # in the metadata: the folder that it was written into; another group's cells have the same keys
 _BLOCK = 1 << 20
 
 
@@ -101,7 +102,9 @@ def write_segment(path: Path, words: np.ndarray, arrays: Mapping[str, np.ndarray
         }  # fmt: skip
         end += array.nbytes
     digests = {f"array {name}": xxhash.xxh3_64_hexdigest(_bytes(array)) for name, array in content.items()}
-    packed = json.dumps({_ABOUT: {_HEADER: _digest_header(header), **digests}, **header}).encode()
+    group = path.parent.name
+    about = {_HEADER: _digest_header(header, group), _GROUP: group, **digests}
+    packed = json.dumps({_ABOUT: about, **header}).encode()
     packed += b" " * (-(8 + len(packed)) % _ALIGN)
     with path.open("xb") as file:
         file.write(len(packed).to_bytes(8, "little") + packed)
@@ -114,7 +117,8 @@ def write_segment(path: Path, words: np.ndarray, arrays: Mapping[str, np.ndarray
 def read_segment(path: Path) -> Segment:
     """Read the header and the keys, and check them by their digests.
 
-    Raises `BrokenSegment` where they are not what was written, or the file is not as long as its header says.
+    Raises `BrokenSegment` where they are not what was written, or not there, or the file is not as long as its header
+    says.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -124,8 +128,10 @@ def read_segment(path: Path) -> Segment:
         try:
             header = json.loads(file.read(length))
             about = header.pop(_ABOUT, None)
-            if about is not None and about[_HEADER] != _digest_header(header):
+            if about is not None and about[_HEADER] != _digest_header(header, about.get(_GROUP, "")):
                 raise ValueError("it does not have its digest")
+            if about is not None and about.get(_GROUP, path.parent.name) != path.parent.name:
+                raise ValueError(f"it belongs to group {about[_GROUP]}")
             entries = {name: _entry(value) for name, value in header.items()}
             digests = {} if about is None else {name: about[f"array {name}"] for name in entries}
             keys_dtype, keys_shape, begin, _ = entries.pop(KEYS)
@@ -155,8 +161,8 @@ def _bytes(array: np.ndarray) -> memoryview:
     return array.reshape(-1).view(np.uint8).data
 
 
-def _digest_header(header: Mapping[str, Any]) -> str:
-    return xxhash.xxh3_64_hexdigest(json.dumps(header).encode())
+def _digest_header(header: Mapping[str, Any], group: str) -> str:
+    return xxhash.xxh3_64_hexdigest((json.dumps(header) + group).encode())
 
 
 def _digest_part(path: Path, begin: int, size: int) -> str:

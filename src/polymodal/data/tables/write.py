@@ -18,12 +18,15 @@ FORMS = (*_SEPARATORS, ".jsonl", ".parquet")
 
 
 def check_writable(path: str | Path) -> None:
-    """Raise `BadArgument` unless `path` can become a table: of a known form, and no folder. Worth asking beforehand."""
+    """Raise `BadArgument` unless `path` can become a table: of a known form, and nothing but a file there.
+
+    Worth asking beforehand.
+    """
     path = Path(path)
     if path.suffix.lower() not in FORMS:
         raise BadArgument(f"Cannot write {path.name}: the suffix {path.suffix!r} is unknown. Use {', '.join(FORMS)}.")
-    if path.is_dir():
-        raise BadArgument(f"Cannot write {path}: it is a folder.")
+    if path.exists() and not path.is_file():
+        raise BadArgument(f"Cannot write {path}: it is {'a folder' if path.is_dir() else 'no regular file'}.")
 
 
 def write_columns(columns: Mapping[str, Sequence[Any]], path: str | Path) -> None:
