@@ -420,7 +420,7 @@ class _Placed(TokenSource):
 
 
 def _not_finite(scores: Tensor, decoded: Mapping[str, np.ndarray]) -> np.ndarray:
-    """[n] bool: rows whose scores or human values hold something else than finite numbers; intervals may have no end."""
+    """[n] bool: rows whose scores or human values hold no finite numbers; an interval may have no ends."""
     numbers = {name: values for name, values in decoded.items() if values.dtype.kind == "f"}
     odd = [np.isnan(v) if name in ("low", "high") else ~np.isfinite(v) for name, v in numbers.items()]
     parts = [scores.isnan().numpy(), *odd]
