@@ -43,8 +43,8 @@ def test_dates_in_many_forms(text, moment):
 
 @pytest.mark.parametrize(
     "text",
-    ["2020", "hello there", "1.2.3", "1.2.30", "31 Mango 2024", "2024-05", 3, None, "99/99/2024", "25:10", "13:00 PM", "24h", "1h30",
-     "20240531", "x" * 100],
+    ["2020", "hello there", "1.2.3", "1.2.30", "31 Mango 2024", "2024-05", 3, None, "99/99/2024", "25:10", "13:00 PM",
+     "24h", "1h30", "20240531", "x" * 100],
 )  # fmt: skip
 def test_no_dates(text):
     assert as_date(text) is None

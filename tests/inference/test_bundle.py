@@ -231,6 +231,8 @@ def test_values_that_no_bundle_can_hold(runs, tmp_path, name, change, message):
 def test_few_validation_rows_promise_no_interval_and_the_model_answers(tmp_path):
     random = np.random.default_rng(0)
     rows = [{"size": float(s), "weight": float(w), "price": float(s)} for s, w in random.normal(size=(40, 2))]
+    assert any("too few for an interval" in note for note in pm.plan(rows, "price").notes)
+    assert not any("too few for an interval" in note for note in pm.plan(rows * 4, "price").notes)
     pm.fit(rows, "price", out=tmp_path / "run", fusion="concat", **QUICK)
     answers = pm.load(tmp_path / "run").predict(rows)
     assert np.isfinite(answers["price"]).all()
