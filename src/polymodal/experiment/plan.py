@@ -327,7 +327,7 @@ def _endless(targets: Sequence[Target], truth: Mapping[str, np.ndarray], split: 
     """What the validation rows are too few to promise."""
     numbers = {t.name: (t, truth[t.name][split == 1]) for t in targets if isinstance(t, RealTarget)}
     return [
-        f"{name}: {len(rows)} validation rows are too few for an interval, whose ends are thus as wide as can be. Give more."
+        f"{name}: {len(rows)} validation rows are too few for an interval: its ends are as wide as can be. Give more."
         for name, (target, rows) in numbers.items()
         if target.radius(np.zeros((len(rows), target.width)), rows) == float("inf")
     ]
