@@ -29,6 +29,9 @@ from polymodal.core.words import as_word, key_of, label_of
         ("31.5.2024 7:30", dt.datetime(2024, 5, 31, 7, 30)),
         ("14:30", dt.datetime(1970, 1, 1, 14, 30)),
         ("2:05:07 PM", dt.datetime(1970, 1, 1, 14, 5, 7)),
+        ("05.01.2024 15:07 Uhr", dt.datetime(2024, 1, 5, 15, 7)),
+        ("5. Januar 2024, 9 Uhr", dt.datetime(2024, 1, 5, 9)),
+        ("14/03/2024 15h07", dt.datetime(2024, 3, 14, 15, 7)),
         ("9am", dt.datetime(1970, 1, 1, 9)),
         (dt.date(2020, 3, 4), dt.datetime(2020, 3, 4)),
         (dt.time(7, 30), dt.datetime(1970, 1, 1, 7, 30)),
@@ -41,7 +44,7 @@ def test_dates_in_many_forms(text, moment):
 @pytest.mark.parametrize(
     "text",
     ["2020", "hello there", "1.2.3", "1.2.30", "31 Mango 2024", "2024-05", 3, None, "99/99/2024", "25:10", "13:00 PM",
-     "20240531", "x" * 100],
+     "24h", "1h30", "20240531", "x" * 100],
 )  # fmt: skip
 def test_no_dates(text):
     assert as_date(text) is None

@@ -134,6 +134,13 @@ def test_words_that_name_the_class_are_a_leak(cell):
     assert any(line.startswith("file names the answer: in 100% of the rows") for line in warnings), warnings
 
 
+@pytest.mark.parametrize(("cell", "proposed"), [("animals_{}-{}", False), ("animals_{1:05}x", True)])
+def test_a_key_that_names_the_class_is_not_proposed(cell, proposed):
+    given = table(file=[cell.format(label, i) for i, label in enumerate(LABELS)])
+    found = proposals(given, Schema.infer(given, "label"))
+    assert any(one.column == "file" for one in found) is proposed, found
+
+
 def test_words_that_all_rows_share_and_few_mentions_are_no_leak():
     both = table(file=[f"cat_or_dog_{i}" for i in range(ROWS)])
     few = table(file=[f"{label if i % 2 else 'pet'} {i}" for i, label in enumerate(LABELS)])

@@ -19,6 +19,9 @@ import polymodal as pm
 from polymodal import cli
 from polymodal.core.errors import BadData
 from polymodal.data.tables.source import Problem
+from polymodal.inference.predictor import _check_model
+from polymodal.targets.number import NumberTarget
+from polymodal.targets.quantiles import QuantilesTarget
 
 SCHEMA = {"fields": {"text": "text", "size": {"kind": "table", "columns": ["a", "b"]}}}
 QUICK = {
@@ -199,7 +202,8 @@ TOKENIZER = ("schema", "processors", "text", "state", "tokenizer")
         ("label", put(*TEMPERATURE, value=math.nan), "temperature.label is nan"),
         ("label", put(*TEMPERATURE, value="warm"), "the temperature of 'label' is warm"),
         ("price", put("config", "model", "radius", "price", value=-0.1), "the half width of intervals"),
-        ("price", put("config", "model", "radius", "price", value=math.inf), "radius.price is inf"),
+        ("price", put("config", "model", "radius", "price", value=-math.inf), "radius.price is -inf"),
+        ("price", put("config", "model", "radius", "price", value=math.nan), "radius.price is nan"),
         ("label", put("config", "model", "members", 0, "weight", value=-1.0), "the weight of 'concat' is -1.0"),
         ("label", put("config", "model", "members", 0, "weight", value=0), "the weight of all"),
         ("label", put("config", "model", "facts", "text", "length", value=-3), "the facts of 'text' \\(length\\)"),
@@ -222,6 +226,27 @@ def test_values_that_no_bundle_can_hold(runs, tmp_path, name, change, message):
     folder = edited(runs[name], tmp_path / "odd", change)
     with pytest.raises(BadData, match=message):
         opening(name)(folder)
+
+
+def test_few_validation_rows_promise_no_interval_and_the_model_answers(tmp_path):
+    random = np.random.default_rng(0)
+    rows = [{"size": float(s), "weight": float(w), "price": float(s)} for s, w in random.normal(size=(40, 2))]
+    assert any("too few for an interval" in note for note in pm.plan(rows, "price").notes)
+    assert not any("too few for an interval" in note for note in pm.plan(rows * 4, "price").notes)
+    pm.fit(rows, "price", out=tmp_path / "run", fusion="concat", **QUICK)
+    answers = pm.load(tmp_path / "run").predict(rows)
+    assert np.isfinite(answers["price"]).all()
+    assert answers["price_low"] == [-math.inf] * 40
+    assert answers["price_high"] == [math.inf] * 40
+
+
+def test_an_interval_of_quantiles_may_be_moved_in(tmp_path):
+    targets = [QuantilesTarget(name="price"), NumberTarget(name="size")]
+    model = {"temperature": {}, "members": [{"strategy": {"name": "concat"}, "weight": 1.0}]}
+    _check_model(tmp_path, model | {"radius": {"price": -0.2, "size": math.inf}}, targets)
+    for radius in ({"size": -0.2}, {"price": -math.inf, "size": -0.2}, {"price": "wide"}):
+        with pytest.raises(BadData, match="the half width of intervals"):
+            _check_model(tmp_path, model | {"radius": radius}, targets)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

@@ -28,11 +28,12 @@ _DAY = (
 )
 _ZONE = r"\s*(?:z|utc|gmt|[+-]\d{2}:?(?:\d{2})?)?"
 _CLOCK = (
-    r"(?P<hour>\d{1,2})(?=:|\s*[ap]\.?\s?m)(?::(?P<minute>\d{2})(?::(?P<sec>\d{2})(?P<part>[.,]\d+)?)?)?"
-    r"\s*(?P<half>[ap])?(?(half)\.?\s?m\.?)"
+    r"(?P<hour>\d{1,2})(?=[:h]\d|\s*[ap]\.?\s?m|\s+uhr)"
+    r"(?:[:h](?P<minute>\d{2})(?::(?P<sec>\d{2})(?P<part>[.,]\d+)?)?)?"
+    r"\s*(?P<half>[ap])?(?(half)\.?\s?m\.?|(?:\s*(?:uhr|hrs?|h))?)"
 )
 _MOMENT = re.compile(rf"{_WEEKDAY}(?:{'|'.join(_DAY)})(?:(?:\s*t\s*|,?\s+)(?:at\s+)?{_CLOCK}{_ZONE})?", re.IGNORECASE)
-_TIME = re.compile(rf"{_CLOCK}{_ZONE}", re.IGNORECASE)
+_TIME = re.compile(rf"(?!\d+h){_CLOCK}{_ZONE}", re.IGNORECASE)  # 1h30 alone is a duration
 _ANY_DAY = dt.date(1970, 1, 1)  # of a clock time, which has none
 
 
@@ -40,8 +41,8 @@ def as_date(cell: Any, formats: Sequence[str] = ()) -> dt.datetime | None:
     """A cell as a naive datetime, or None where it is none; a clock time is one of 1 January 1970.
 
     Read are ISO 8601, 5/31/24, 31.5.2024, 31 May 2024, May 31, 2024 and 2024年5月31日, each with a clock time (14:30,
-    2:30 PM) or without. Of `formats` (as `strptime` takes them) one with %d before %m says that the day comes first
-    where numbers alone leave it open, and one of another form is tried first.
+    2:30 PM, 14:30 Uhr, 14h30) or without. Of `formats` (as `strptime` takes them) one with %d before %m says that the
+    day comes first where numbers alone leave it open, and one of another form is tried first.
     """
     if isinstance(cell, dt.datetime):
         return None if cell != cell else cell.replace(tzinfo=None)

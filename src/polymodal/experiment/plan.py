@@ -33,6 +33,7 @@ from polymodal.models.strategy import Strategy
 from polymodal.targets import TARGETS
 from polymodal.targets.base import Target, asked, fitted
 from polymodal.targets.columns import answer_columns, renamed
+from polymodal.targets.real import RealTarget
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -183,6 +184,7 @@ def plan(
     notes += renamed(answer_columns(targets, [c for c in (resolved.id, *resolved.keys) if c]))
     notes += given.lacking(resolved)
     metrics = _metrics(config, targets, truth, split, notes)
+    notes += _endless(targets, truth, split)
     encoders = {name: _encoder(name, f.kind, config) for name, f in resolved.fields.items()}
     candidates = strategies(tuple(resolved.fields), config.fusion, targets, notes)
     objective = None if config.objective is None else [portable(spec) for spec in listed(config.objective)]
@@ -319,6 +321,16 @@ def _metrics(
                 why = "is biased on few rows" if metric.biased else "is not defined on the validation rows"
                 raise BadArgument(f"{target.name} cannot be judged by {metric.name}: it {why}. Name another first.")
     return {name: specs for name, specs in asked.items() if specs}
+
+
+def _endless(targets: Sequence[Target], truth: Mapping[str, np.ndarray], split: np.ndarray) -> list[str]:
+    """What the validation rows are too few to promise."""
+    numbers = {t.name: (t, truth[t.name][split == 1]) for t in targets if isinstance(t, RealTarget)}
+    return [
+        f"{name}: {len(rows)} validation rows are too few for an interval: its ends are as wide as can be. Give more."
+        for name, (target, rows) in numbers.items()
+        if target.radius(np.zeros((len(rows), target.width)), rows) == float("inf")
+    ]
 
 
 def _check_deploy(config: Config, names: Sequence[str]) -> None:

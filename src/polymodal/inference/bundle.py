@@ -130,8 +130,9 @@ def impossible(path: Path, fault: str) -> BadData:
 
 
 def check_numbers(path: Path, value: Any, place: str = "") -> None:
-    """Raise `BadData` for a number that is not finite anywhere in plain values."""
-    if isinstance(value, float) and not math.isfinite(value):
+    """Raise `BadData` for a number that is not finite anywhere in plain values; an interval may be without ends."""
+    endless = value == math.inf and place.startswith(("model.radius.", "model.radius_of_prior."))
+    if isinstance(value, float) and not math.isfinite(value) and not endless:
         raise impossible(path, f"{place} is {value}")
     inner = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
     for key, one in inner:

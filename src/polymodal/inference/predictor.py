@@ -348,9 +348,9 @@ class Predictor:
                 "or make a model with `polymodal fit`."
             )
         model = kept["model"]
-        _check_model(folder / CONFIG, model)
-        schema, processors, encoders = read_parts(folder, model, stored, weights, model["dim"])
         targets = tuple(Target.from_json(t) for t in stored["targets"])
+        _check_model(folder / CONFIG, model, targets)
+        schema, processors, encoders = read_parts(folder, model, stored, weights, model["dim"])
         members = tuple(Member(Strategy.from_json(m["strategy"]), m["weight"]) for m in model["members"])
         answer = assemble_answer(
             members, {n: e.dim for n, e in encoders.items()}, targets, model["dim"], Heads(model["heads"])
@@ -380,10 +380,14 @@ class Predictor:
         return predictor
 
 
-def _check_model(path: Path, model: Mapping[str, Any]) -> None:
+def _check_model(path: Path, model: Mapping[str, Any], targets: Sequence[Target]) -> None:
     """Raise `BadData` for numbers that no fit finds."""
     check_positive(path, "the temperature", model["temperature"])
-    check_positive(path, "the half width of intervals", model["radius"], zero=True)
+    narrowed = {target.name for target in targets if target.narrows}
+    for radii in (model["radius"], model.get("radius_of_prior", {})):
+        widths = {n: abs(r) if n in narrowed and isinstance(r, float) else r for n, r in radii.items()}
+        bounded = {n: width for n, width in widths.items() if width != float("inf")}  # too few rows for a width
+        check_positive(path, "the half width of intervals", bounded, zero=True)
     check_positive(path, "the cost", model.get("cost", {}), zero=True)
     weights = {m["strategy"]["name"]: m["weight"] for m in model["members"]}
     check_positive(path, "the weight", weights, zero=True)
@@ -408,8 +412,10 @@ class _Placed(TokenSource):
 
 
 def _not_finite(scores: Tensor, decoded: Mapping[str, np.ndarray]) -> np.ndarray:
-    """[n] bool: rows whose scores or human values hold something else than finite numbers."""
-    parts = [scores.isnan().numpy(), *(~np.isfinite(v) for v in decoded.values() if v.dtype.kind == "f")]
+    """[n] bool: rows whose scores or human values hold no finite numbers; an interval may have no ends."""
+    numbers = {name: values for name, values in decoded.items() if values.dtype.kind == "f"}
+    odd = [np.isnan(v) if name in ("low", "high") else ~np.isfinite(v) for name, v in numbers.items()]
+    parts = [scores.isnan().numpy(), *odd]
     return np.any([part.reshape(len(scores), -1).any(1) for part in parts], axis=0)
 
 

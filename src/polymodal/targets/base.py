@@ -107,6 +107,7 @@ class Target(ABC):
 
     form: ClassVar[str] = "text"  # of the truth as metrics read it: `class`, `labels`, `number` or `text`
     gives: ClassVar[tuple[str, ...]] = ("text",)  # what of an answer metrics can read (see `metrics.base`)
+    narrows: ClassVar[bool] = False  # whether its radius may be below 0, which moves an interval's ends in
     shown: ClassVar[int] = 1  # how many of `metrics` are shown, with intervals, where the user names none
 
     @property
@@ -189,7 +190,10 @@ class Target(ABC):
         return None
 
     def radius(self, scores: np.ndarray, truth: np.ndarray) -> float | None:
-        """How wide an interval around an answer must be to hold the truth, from held-out rows; None: it has none."""
+        """How wide an interval around an answer must be to hold the truth, from held-out rows; None: it has none.
+
+        Infinite where the rows are too few to promise any width; below 0 only where the target `narrows`.
+        """
         return None
 
     def interval(self, scores: Tensor, radius: float) -> dict[str, np.ndarray]:

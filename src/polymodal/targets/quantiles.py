@@ -32,6 +32,7 @@ class QuantilesTarget(OneNumber):
     levels: tuple[float, ...] = field(default=(0.05, 0.25, 0.5, 0.75, 0.95), kw_only=True)
 
     head: ClassVar[str] = "quantiles"
+    narrows: ClassVar[bool] = True
     shown: ClassVar[int] = 4  # MAE, pinball, R² and RMSE
 
     def __post_init__(self) -> None:

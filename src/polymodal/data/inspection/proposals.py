@@ -19,6 +19,7 @@ from polymodal.core.registry import plain
 from polymodal.data.cells import cells
 from polymodal.data.inspection.columns import STREAM, UNUSED, Column, columns_of
 from polymodal.data.kinds import KINDS
+from polymodal.data.leaks import leak_by_name
 from polymodal.data.media.array import map_array
 from polymodal.data.media.picture import open_picture
 from polymodal.data.schema import Field, Schema
@@ -70,7 +71,7 @@ def proposals(table: Table, schema: Schema, part_of: Sequence[str] | None = None
     every = columns_of(table, schema)
     found = weighty(table, schema, part_of)
     numbered = any("array: " in one.schema for one in found)
-    keys = _keys([column for column in every if not (numbered and _ROW.search(column.name))])
+    keys = _keys(table, schema, [column for column in every if not (numbered and _ROW.search(column.name))])
     return [*found, *_masks(table, schema), *_scales(table, every), *keys]
 
 
@@ -344,9 +345,11 @@ def _scales(table: Table, every: Sequence[Column]) -> Iterator[Proposal]:
             yield Proposal(column.name, why, f"kinds: {{{name}: category}}")
 
 
-def _keys(every: Sequence[Column]) -> Iterator[Proposal]:
-    """Columns left out since they name rows."""
+def _keys(table: Table, schema: Schema, every: Sequence[Column]) -> Iterator[Proposal]:
+    """Columns left out since they name rows; none that would give the answer away if it were read."""
     keys = [c for c in every if c.use == UNUSED and c.kind == "id" and c.why != "the schema says ignore"]
+    answers = {target: table.column(target) for target in schema.targets}
+    keys = [c for c in keys if not any(leak_by_name(c.name, table.column(c.name), *one) for one in answers.items())]
     if keys:
         kinds = {c.name: "number" if c.why.startswith("whole numbers") else "category" for c in keys}
         they = f"{', '.join(kinds)}: not used, since {'it names' if len(keys) == 1 else 'they name'} rows."
