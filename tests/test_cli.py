@@ -393,6 +393,8 @@ def test_a_damaged_bundle_is_told_from_a_bug(polymodal, shop, tmp_path):
     shutil.copytree(shop.run, tmp_path / "run", ignore=shutil.ignore_patterns("work"))
     weights = tmp_path / "run" / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
+    assert "is not the file that was saved" in refused(polymodal("predict", "run", shop.table, "-o", "p.csv"))
+    (tmp_path / "run" / "manifest.json").unlink()
     assert "cannot be read: a file is damaged" in refused(polymodal("predict", "run", shop.table, "-o", "p.csv"))
 
 

@@ -194,7 +194,7 @@ def test_the_guide_lists_every_file_of_a_run(shop):
     assert table is not None
     named = {name.rstrip("/") for name in re.findall(r"`([\w.]+/?)`", table[0])}
     assert set(os.listdir(shop.run)) <= named
-    assert named - set(os.listdir(shop.run)) == {"tensorboard", "curves.csv", "trackers"}
+    assert named - set(os.listdir(shop.run)) == {"tensorboard", "curves.csv", "trackers", "remarks.jsonl"}
 
 
 def test_the_readme_points_at_pictures_that_are_there():

@@ -147,7 +147,7 @@ def test_space_refuses_what_it_cannot_read(run, shop, tmp_path):
         pm.load_space(tmp_path)
     shutil.copytree(run.folder, tmp_path / "bad")
     (tmp_path / "bad" / "weights.safetensors").write_bytes(b"x" * 40)
-    with pytest.raises(BadData, match="cannot be read"):
+    with pytest.raises(BadData, match="is not the file that was saved"):
         pm.load_space(tmp_path / "bad")
 
 

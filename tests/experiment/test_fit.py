@@ -479,7 +479,7 @@ def test_training_curves_go_to_the_tracker(quick, tmp_path, kind, found):
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ({"name": "unified", "attention": 3.5}, "attention is auto, full"),
+        ({"name": "unified", "attention": 3.5}, "attention of unified takes"),
         ({"name": "hybrid", "rule": "boosted"}, "No decision is called 'boosted'"),
         ({"name": "dynamic", "order": ["nobody"]}, "order must name each of"),
     ],

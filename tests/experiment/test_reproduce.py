@@ -41,7 +41,8 @@ def test_pasted_it_makes_the_same_run(shop, tmp_path, monkeypatch):
     assert board(shop.folder / "runs" / "a first-again") == board(run.folder)
 
 
-def test_tables_in_memory_are_told_as_python(tmp_path):
+def test_tables_in_memory_are_told_as_python(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     table = {"a": [float(i % 9) for i in range(60)], "b": [float(i % 7) for i in range(60)],
              "y": ["low" if i % 9 < 4 else "high" for i in range(60)]}  # fmt: skip
     run = pm.fit(table, "y", out=tmp_path / "run", quiet=True, **{**QUICK, "crossfit": 0})

@@ -74,6 +74,6 @@ def hybrid() -> Pair:
         present = np.concatenate([PRESENT, some[:, None]], 1)
         scores = np.stack(each, 1) * present[..., None]
         found = late_mean(scores, np.where(some[:, None], present, 1.0), "classes")
-        return np.log(softmax(found))
+        return np.where(some[:, None], np.log(softmax(found)), p[f"{at}{NAMES[0]}.scorer.prior"])
 
     return answer_pair("hybrid", formula, rule="late_mean")

@@ -29,7 +29,7 @@ def modules(values, device):
     yield Done({m.__name__: m.__file__ for m in (csv, queue, random, secrets, statistics, tokenize)})
 """
 PARENT = """
-import sys, time
+import signal, sys, time
 from polymodal import cli
 from polymodal.runs.pool import Job, Pool
 
@@ -38,6 +38,8 @@ def work():
         for _, event in pool.run([Job(work="", out=str(i)) for i in range(2)]):
             print(int(event.loss), flush=True)
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is started without it
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nor one under nohup with this
 cli.app = work
 (cli.main if sys.argv[1] == "cli" else work)()
 """
@@ -81,7 +83,10 @@ def test_no_worker_outlives_its_parent(tmp_path, how, number, code):
         workers = [int(parent.stdout.readline()) for _ in range(2)]
         assert len(set(workers)) == 2
         os.kill(parent.pid, number)  # it alone: a terminal's Ctrl-C would reach the workers too
-        ended = parent.wait(30)
+        try:
+            ended = parent.wait(30)
+        finally:
+            parent.kill()
     assert all(map(gone, workers))
     assert code is None or ended == code
 

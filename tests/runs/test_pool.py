@@ -88,7 +88,8 @@ def job(work, tmp_path, monkeypatch):
     def make(spec, name=None, **more):
         name = name or str(spec).rsplit(":", 1)[-1].lower()
         strategy, out = Strategy("fusion", spec, ("left", "right"), name), str(tmp_path / "out" / name)
-        return AnswerJob(strategy=strategy, seed=0, training={"epochs": 1}, work=str(work), out=out, **more)
+        return AnswerJob(strategy=strategy, seed=0, training={"epochs": 1}, work=str(work), out=out,
+                         store=str(work.parents[1] / "store"), **more)  # fmt: skip
 
     return make
 

@@ -258,9 +258,7 @@ def _command(plan: Plan, folder: Path) -> str:
     again = f"{run}-again"
     sources = dict(plan.sources)
     if any(source.startswith("<") for source in sources.values()):
-        words = [
-            name if part == "train" else f"{part}={name}" for part, name in zip(sources, ("table", "valid", "test"))
-        ]
+        words = ["table", *(f"{part}={part}" for part in sources if part != "train")]
         words += [f"{option}={str(file)!r}" for option, file in files.items()]
         return f"polymodal.fit({', '.join([*words, f'out={again!r}'])})  # tables in memory, as they were given"
     words = ["polymodal fit", shlex.quote(sources.pop("train"))]
