@@ -151,6 +151,7 @@ def test_excels_own_line_is_obeyed_and_not_read(tmp_path, sign, mark, end, said)
     assert table.columns == ["a", "b"]
     assert table.column("b") == ["x;y" if sign not in ",;" else "x"]
     assert table.problems[0].row == "t.csv:4", "lines are counted as an editor counts them"
+    assert not [problem for problem in table.problems if "blank" in problem.reason]
 
 
 def test_a_header_that_only_looks_so_is_a_header(tmp_path):

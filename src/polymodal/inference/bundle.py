@@ -10,6 +10,7 @@ temperature of 0, classes in another order than the weights were trained for) is
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
@@ -111,8 +112,13 @@ def opened(
             if (folder / name).exists():
                 check_file(folder / name, "table")
         with reading(folder, trust):
-            _check_files(folder)
-            return read(folder)
+            try:
+                _check_files(folder)
+                return read(folder)
+            except Exception as error:
+                if not isinstance(error, PolymodalError):  # what is no bundle may name a part that someone put there
+                    _check_parts(folder / CONFIG, folder / SCHEMA)
+                raise
     except PolymodalError:
         raise
     except BaseException as error:
@@ -204,21 +210,25 @@ def _check_files(folder: Path) -> None:
         if Path(name).name != name or not path.is_file():
             raise BadData(f"{path} is missing: the bundle is not whole. Copy the folder again, or make it again.")
         if digest_file(path) != digest:
-            if name in (CONFIG, SCHEMA):  # a part that someone put there is the greater danger, and said first
-                for part in sorted(part for part in _named(path) if not part.startswith("polymodal.")):
-                    check_path(part)
+            if name in (CONFIG, SCHEMA):
+                _check_parts(path)
             raise BadData(
                 f"{path} is not the file that was saved: it was damaged or changed since. Copy the folder again, or "
                 f"make it again; {way}."
             )
 
 
-def _named(path: Path) -> Iterable[str]:
-    """The parts that a changed file names by dotted paths; none where it cannot be read any more."""
-    try:
-        return dotted_paths(read_written(path))
-    except (PolymodalError, ValueError):
-        return ()
+def _check_parts(*paths: Path) -> None:
+    """Raise as `check_path` for a part that files which are not as they were written name by its dotted path.
+
+    A part that someone put there is the greater danger, and said first.
+    """
+    named: set[str] = set()
+    for path in paths:
+        with contextlib.suppress(PolymodalError, ValueError, OSError):  # what cannot be read names nothing
+            named |= set(dotted_paths(read_written(path)))
+    for part in sorted(part for part in named if not part.startswith("polymodal.")):
+        check_path(part)
 
 
 def _about(folder: Path) -> dict[str, Any]:

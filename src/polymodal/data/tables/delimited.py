@@ -28,7 +28,8 @@ def read_delimited(path: Path, *, limit: int | None = None, delimiter: str | Non
     """
     problems: list[Problem] = []
     lines = _lines(path, problems)
-    if lines and (said := _SAID.fullmatch(lines[0])):  # Excel's own line, which is no row; the count of lines stays
+    said = _SAID.fullmatch(lines[0]) if lines else None
+    if said:  # Excel's own line, which is no row; the count of lines stays
         lines[0], delimiter = "\n", delimiter or said["sign"]
     if delimiter is None:
         delimiter = "\t" if path.suffix.lower() in (".tsv", ".tab") else _sniff(lines)
@@ -58,7 +59,7 @@ def read_delimited(path: Path, *, limit: int | None = None, delimiter: str | Non
             column.append(cell)
         numbers.append(count - 1)
         where.append(line)
-    if within := [line for line in blank if line < max(where, default=0)]:
+    if within := [line for line in blank if bool(said) < line < max(where, default=0)]:
         problems.append(
             Problem(path.name, "", f"{len(within):,} blank lines are no rows (the first is line {within[0]})")
         )
