@@ -41,6 +41,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import soundfile
+import torch
 import typer
 import yaml
 from PIL import Image
@@ -521,6 +522,7 @@ def main() -> None:
     read.add_argument("--seconds", type=int, default=30)
     read.add_argument("--keep", type=Path)
     given = read.parse_args()
+    torch.set_num_threads(1)  # a process that has more of them cannot be forked
     with tempfile.TemporaryDirectory() as folder:
         make(Path(folder))
         with (Path(folder) / "rows.csv").open() as whole:
