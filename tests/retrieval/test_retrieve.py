@@ -146,7 +146,7 @@ def test_an_index_of_another_space_or_streams_is_not_written_to(things, tmp_path
         ({"text": " "}, BadData, "cannot be asked: is empty"),
         ({"vector": np.ones(3)}, BadData, "4 numbers"),
         ({"text": "red", "streams": ["foto"]}, UnknownName, "Did you mean 'photo'"),
-        ({"text": "red", "k": 0}, BadArgument, "1 or more"),
+        ({"text": "red", "k": 0}, BadArgument, "at least 1"),
     ],
 )
 def test_questions_that_cannot_be_asked(found, options, error, words):
