@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from edited_bundle import rewrite
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -73,13 +74,7 @@ def copied(source: Path, to: Path, *, manifest: bool = True) -> Path:
 
 def edited(source: Path, to: Path, change) -> Path:
     """A copy whose values are changed on purpose, so that no manifest stands for them."""
-    folder = copied(source, to, manifest=False)
-    config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    schema = json.loads((folder / "schema.json").read_text(encoding="utf-8"))
-    change(config, schema)
-    (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    (folder / "schema.json").write_text(json.dumps(schema), encoding="utf-8")
-    return folder
+    return rewrite(copied(source, to, manifest=False), change)
 
 
 def opening(name: str):

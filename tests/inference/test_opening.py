@@ -10,6 +10,7 @@ import threading
 import numpy as np
 import pytest
 import yaml
+from edited_bundle import rewrite
 
 import polymodal as pm
 from polymodal import cli
@@ -84,12 +85,7 @@ def space(tmp_path_factory):
 def changed(source, to, change):
     """A copy of a bundle whose files say what `change` makes of them, as someone means them to."""
     shutil.copytree(source, to, ignore=shutil.ignore_patterns("work", "*.html", "manifest.json"))
-    config = yaml.safe_load((to / "config.yaml").read_text(encoding="utf-8"))
-    schema = json.loads((to / "schema.json").read_text(encoding="utf-8"))
-    change(config, schema)
-    (to / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    (to / "schema.json").write_text(json.dumps(schema), encoding="utf-8")
-    return to
+    return rewrite(to, change)
 
 
 def put(places, path):

@@ -188,8 +188,8 @@ def test_out_never_lies_in_a_folder_of_data_nor_is_a_file(tmp_path):
         prepare(tmp_path / "data", ["upright"], out=tmp_path / "file", workers=0, quiet=True)
 
 
-def test_other_cells_under_the_same_ids_are_other_data(tmp_path, monkeypatch):
-    data = table(tmp_path, "id,words\n1,a  b\n2,b\n")
+def stopped(monkeypatch, data, steps, folder) -> None:
+    """A preparation that ends by Ctrl-C when all rows are done and nothing is put together."""
 
     def stop(*_, **__):
         raise KeyboardInterrupt
@@ -197,7 +197,12 @@ def test_other_cells_under_the_same_ids_are_other_data(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("polymodal.preparation.run.finalize", stop)
         with pytest.raises(PolymodalError, match="The same command with --resume"):
-            done(data, ["spaces"], tmp_path)
+            done(data, steps, folder)
+
+
+def test_other_cells_under_the_same_ids_are_other_data(tmp_path, monkeypatch):
+    data = table(tmp_path, "id,words\n1,a  b\n2,b\n")
+    stopped(monkeypatch, data, ["spaces"], tmp_path)
     table(tmp_path, "id,words\n1,a  c\n2,b\n")
     with pytest.raises(BadArgument, match=r"Data have changed since .*out was begun: 1 cell of id, words \(row '1'\)"):
         done(data, ["spaces"], tmp_path, resume=True)
@@ -215,14 +220,7 @@ def test_files_that_were_changed_since_are_other_data(tmp_path, monkeypatch):
         photo(tmp_path / f"{number}.png")
     data = table(tmp_path, "id,photo,words\n1,1.png,a\n2,2.png,b\n")
     before = (tmp_path / "2.png").read_bytes()
-
-    def stop(*_, **__):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr("polymodal.preparation.run.finalize", stop)
-        with pytest.raises(PolymodalError, match="The same command with --resume"):
-            done(data, ["upright"], tmp_path)
+    stopped(monkeypatch, data, ["upright"], tmp_path)
     photo(tmp_path / "2.png", seed=1)
     with pytest.raises(BadArgument, match=r"1 cell of photo \(row '2'\)"):
         done(data, ["upright"], tmp_path, resume=True)
