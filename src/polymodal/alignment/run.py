@@ -223,7 +223,7 @@ class _Session:
         self._tell(aligner)
         if plan.learns == "fit":
             return self._fitted(aligner, towers, chosen)
-        training = AlignTraining(aligner, towers, chosen["train"], plan.config.chunk, self.device)
+        training = AlignTraining(aligner, towers, chosen["train"], plan.config.chunk, plan.config.training, self.device)
         weights, about = self.learned.with_suffix(".safetensors"), self.learned.with_suffix(".json")
         if about.exists():
             training.module.load_state_dict(load_sealed(weights, tensors=True)[0])
@@ -231,13 +231,14 @@ class _Session:
             return aligner, read_json(about)
         curve: dict[str, list[float]] = {"epoch": [], "loss": [], "valid": [], "seconds": []}
         checkpoint = self.learned.with_suffix(".checkpoint")
-        events = training.run(plan.rows("train"), chosen["valid"], plan.config.training, plan.config.seed, checkpoint)
-        stage = self.progress.stage(f"aligning by {label(plan.method)}", 1)
+        stage = self.progress.stage(f"aligning by {label(plan.method)}", training.settings.epochs)
+        events = training.run(plan.rows("train"), chosen["valid"], plan.config.seed, checkpoint)
         for epoch in events:
             for key, value in zip(curve, (epoch.number, epoch.loss, epoch.valid, epoch.seconds)):
                 curve[key].append(value)
             self.log.write("epoch", job=LEARNED, number=epoch.number, loss=epoch.loss, valid=epoch.valid)
-            stage.detail(f"epoch {epoch.number}, loss {epoch.loss:.3f}, recall {epoch.valid:.3f}")
+            stage.score(f"epoch {epoch.number}", epoch.valid)
+            stage.advance(f"epochs, loss {epoch.loss:.3f}, recall {epoch.valid:.3f}", epoch.number - stage.done)
             if epoch.note and epoch.note not in self.notes:
                 self.notes.append(epoch.note)
                 self.progress.say(epoch.note)
