@@ -96,11 +96,11 @@ def compare(
 ) -> Comparison:
     """Choose on validation, measure on test, and say whether fusing helped.
 
-    What is deployed is the cheapest strategy within one standard error of the best by validation (Breiman et al. 1984;
-    here of the paired difference): see `indistinct` and `cheapest`. So is the fusion, among fusions. The verdict is on
-    the first target, with a sentence for each further one; see `verdict.judge`. Under `budget_ms` only strategies
-    within it can be chosen. `deploy` names the strategy to keep instead, or is `best`, for the top score; the verdict
-    stays. Raises `PolymodalError` when that one has not finished.
+    What is deployed is the `cheapest` strategy within one standard error of the best by validation (Breiman et al.
+    1984; here of the paired difference). So is the fusion, among fusions. The verdict is on the first target, with a
+    sentence for each further one; see `verdict.judge`. Under `budget_ms` only strategies within it can be chosen.
+    `deploy` names the strategy to keep instead, or is `best`, for the top score. Raises `PolymodalError` when the one
+    it names has not finished.
     """
     affordable = [o for o in outcomes if budget_ms is None or o.predict_ms <= budget_ms]
     ranked = sorted(affordable, key=lambda o: -score_of(o, questions))
@@ -210,10 +210,10 @@ def _alike(chosen: Outcome, alike: Sequence[Outcome], q: Question) -> str:
     said = f"{counted(q.valid, q.valid_groups, 'validation')[1]} cannot tell {some([o.name for o in others], SHOWN)} "
     said += f"from {best.name}, the best on them, by more than one standard error"
     if chosen is best:
-        return f"{said}, and none of these is cheaper; so {best.name} is what this run deploys."
+        return f"{said}; none of these on the same streams is cheaper, so this run deploys {best.name}."
     return (
-        f"{said}, so this run deploys the cheapest of all these, {chosen.name}: fewest streams first, then fewest "
-        f"parameters. deploy=best keeps the best score instead."
+        f"{said}, so this run deploys {chosen.name}, on the same streams with the fewest parameters. deploy=best keeps "
+        "the best score instead."
     )
 
 
