@@ -160,9 +160,7 @@ def test_where_an_opponent_was_not_fine_tuned_none_is(tuning):
     assert found.fusion == found.chosen == "gated fine-tuned"
     assert found.verdict.fusion == "gated"
     assert (found.verdict.single.name, found.verdict.concat.name) == ("x alone", "concat")
-    assert any(
-        s.startswith("Compared before fine-tuning on either side, since x alone, concat") for s in found.sentences
-    )
+    assert any(s.endswith("since there is no fine-tuned x alone or concat.") for s in found.sentences)
     assert found.verdict.concat.pair.difference == pytest.approx(0.01)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -152,9 +152,7 @@ class _Session:
                 for one in theirs:
                     place = int(one.row)
                     mine.append(Problem(plan.table.ids[some.row[place]], some.column[place], one.reason))
-        for note in summed(self.remarks):
-            self.notes.append(note)
-            self.progress.say(note)
+        self._note(summed(self.remarks))
         digests = {name: dataset.digests[name] for name, dataset in datasets.items()}
         rows = {name: [plan.table.ids[row] for row in some.row.tolist()] for name, some in streams.items()}
         same_cells(self.folder / "work" / "cells.safetensors", digests, rows, begun=begun(self.folder))
@@ -197,9 +195,7 @@ class _Session:
                 width=plan.config.width, seed=plan.config.seed,
             )  # fmt: skip
             self.plan = replace(plan, encoders=specs)
-            for sentence in words:
-                self.notes.append(sentence)
-                self.progress.say(sentence)
+            self._note(words)
 
     def _chosen(self, towers: Mapping[str, Tower], part: str) -> dict[str, Chosen]:
         rows = self.plan.rows(part)
@@ -239,14 +235,19 @@ class _Session:
             self.log.write("epoch", job=LEARNED, number=epoch.number, loss=epoch.loss, valid=epoch.valid)
             stage.score(f"epoch {epoch.number}", epoch.valid)
             stage.advance(f"epochs, loss {epoch.loss:.3f}, recall {epoch.valid:.3f}", epoch.number - stage.done)
-            if epoch.note and epoch.note not in self.notes:
-                self.notes.append(epoch.note)
-                self.progress.say(epoch.note)
+            self._note(filter(None, [epoch.note]))
         self._timed("aligning", stage.end(f"{len(curve['epoch'])} epochs, best recall {max(curve['valid']):.3f}"))
         save_sealed(weights, training.module.state_dict())
         write_json(about, curve)
         checkpoint.unlink(missing_ok=True)
         return aligner, curve
+
+    def _note(self, sentences: Iterable[str]) -> None:
+        """Said now and in the report, once each."""
+        for sentence in dict.fromkeys(sentences):
+            if sentence not in self.notes:
+                self.notes.append(sentence)
+                self.progress.say(sentence)
 
     def _tell(self, aligner: Aligner) -> None:
         """The raw cells of the training rows to an aligner that reads them."""
@@ -257,17 +258,13 @@ class _Session:
             name: [cell if row in train else None for row, cell in enumerate(self.plan.table.column(name))]
             for name in self.plan.table.columns
         }
-        for note in aligner.inform(cells, seed=self.plan.config.seed):
-            self.progress.say(note)
-            self.notes.append(note)
+        self._note(aligner.inform(cells, seed=self.plan.config.seed))
 
     def _fitted(
         self, aligner: Aligner, towers: Mapping[str, Tower], chosen: Mapping[str, Mapping[str, Chosen]]
     ) -> tuple[Aligner, dict[str, list[float]]]:
         stage = self.progress.stage(f"aligning by {label(self.plan.method)}", 1)
-        for note in aligner.fit(sides(towers, chosen["train"]), seed=self.plan.config.seed):
-            self.progress.say(note)
-            self.notes.append(note)
+        self._note(aligner.fit(sides(towers, chosen["train"]), seed=self.plan.config.seed))
         score = recall(aligner.eval(), towers, chosen["valid"])
         self._timed("aligning", stage.end(f"validation recall {score:.3f}"))
         self.log.write("fitted", job=LEARNED, valid=score)

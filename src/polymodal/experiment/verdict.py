@@ -145,7 +145,7 @@ def like_with_like(
             f"{fusion.name} is fine-tuned and {', '.join(missing)} not: a part of the difference may be that."
         ]  # fmt: skip
     return before, rivals, concat, [
-        f"Compared before fine-tuning on either side, since {', '.join(missing)} was not fine-tuned."
+        f"Compared before fine-tuning on either side, since there is no fine-tuned {' or '.join(missing)}."
     ]  # fmt: skip
 
 
