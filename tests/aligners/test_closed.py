@@ -151,7 +151,7 @@ def test_directions_without_variance_carry_nothing():
     x = torch.randn(20, 40, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
     x = x - x.mean(0)
     values, vectors = torch.linalg.eigh(x.T @ x / 20)
-    white = whitener(values, vectors, 0.3, 40)
+    white = whitener((values, vectors), 0.3, 40)
     assert white.shape == (40, 19)
     shrunk = 0.7 * x.T @ x / 20 + 0.3 * values.mean() * torch.eye(40, dtype=torch.float64)
     torch.testing.assert_close(white @ white.T @ x.T, torch.linalg.solve(shrunk, x.T))

@@ -252,10 +252,11 @@ def _held_out(
     return held
 
 
-def whitener(values: Tensor, vectors: Tensor, shrinkage: float, width: int) -> Tensor:
+def whitener(eigen: tuple[Tensor, Tensor], shrinkage: float, width: int) -> Tensor:
     """S [D, r] with Sᵀ C S = 1, from the eigenvalues and eigenvectors of a covariance; C is shrunk towards its mean
     variance: (1 - γ) C + γ tr(C)/width. Directions without variance are left out, so r can be below D; nothing is lost,
     for they have no covariance with anything. `width` is that of the stream, which may vary in D directions only."""
+    values, vectors = eigen
     shrunk = (1 - shrinkage) * values.clamp(min=0) + shrinkage * values.sum() / width
     kept = values > values[-1:] * len(values) * torch.finfo(values.dtype).eps  # they rise; a constant stream has none
     return vectors[:, kept] * shrunk[kept].rsqrt()

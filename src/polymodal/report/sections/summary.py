@@ -59,9 +59,9 @@ def key_figures(evaluation: Evaluation) -> list[dict[str, str]]:
     if row is not None:
         often = f", mean of {count(seeds)} seeds" if is_number(seeds) and seeds > 1 else ""
         score(f"{metric} on test", row, joined(row["strategy"]) + often, prefix="test_")
-    usual = next((r for r in evaluation.get("leaderboard") or [] if charts.role(r) == "chance"), {})
     constant = clean(evaluation.get("usual") or "one answer for every row")
-    score(f"{metric} by chance", usual, constant, prefix="test_")
+    for usual in [r for r in evaluation.get("leaderboard") or [] if charts.role(r) == "chance"][:1]:
+        score(f"{metric} by chance", usual, constant, prefix="test_")
     # With one seed the row above is the deployed model's already.
     alone = {} if seeds == 1 else {evaluation["primary"]: evaluation.get("score") or {}}
     for name, found in (alone | (evaluation.get("further") or {})).items():
