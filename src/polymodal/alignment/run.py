@@ -33,7 +33,7 @@ from polymodal.data.storage.store import Store, default_store
 from polymodal.data.tables.source import Problem
 from polymodal.data.tables.table import problem_lines
 from polymodal.encoders.base import Encoder
-from polymodal.evaluation.retrieval import Evidence, evidence, retrieval_ranks
+from polymodal.evaluation.retrieval import evidence, retrieval_ranks
 from polymodal.inference.space import Space
 from polymodal.metrics.random_order import NOT_ABOVE
 from polymodal.models.build import build_encoder, parameters
@@ -286,14 +286,14 @@ class _Session:
         for part in (aligner, *self.encoders.values()):
             part.cpu()
         scores: dict[str, Any] = {}
-        evident: dict[str, Evidence] = {}
+        evident: dict[str, dict[str, Any]] = {}
         for a, b in linked_ways(test, "test"):
             way = f"{a} to {b}"
             ranks = retrieval_ranks(vectors[a], vectors[b], (test[a].rows, test[b].rows))
             intervals = ranks.intervals(groups=test[a].rows[:, 0].numpy(), seed=plan.config.seed)
             chance = ranks.chance()
             scores[way] = {name: {**vars(interval), "chance": chance[name]} for name, interval in intervals.items()}
-            evident[way] = evidence(ranks, intervals, len(test[a]))
+            evident[way] = {"streams": (a, b), **asdict(evidence(ranks, intervals, len(test[a])))}
         space = Space(
             plan.schema, plan.processors, self.processors, plan.encoders, self.encoders, plan.method, aligner,
             plan.config.width,
@@ -314,7 +314,7 @@ class _Session:
             "valid": max(curve["valid"]),
             "epochs": len(curve["epoch"]),
             "test": scores,
-            "evidence": {way: asdict(one) for way, one in evident.items()},
+            "evidence": evident,
             "speed": self._speed(chosen["train"], curve),
             "set_aside": len(self.problems),
             "doctor": self._doctor(towers, chosen, vectors, aligner.linear),
@@ -329,7 +329,8 @@ class _Session:
                 f"R@{k} {values[f'recall@{k}']['mean']:.1%} (chance {values[f'recall@{k}']['chance']:.1%})"
                 for k in (1, 5, 10)
             )
-            unsaid = "" if evident[way].verdict == "above" else f". {NOT_ABOVE[evident[way].verdict]}"
+            verdict = evident[way]["verdict"]
+            unsaid = "" if verdict == "above" else f". {NOT_ABOVE[verdict]}"
             self.progress.say(f"{way}: {shown}{unsaid}")
         return Aligned(self.folder, space)
 
