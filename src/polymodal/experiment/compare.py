@@ -63,9 +63,8 @@ def ensemble(members: Sequence[Outcome], question: Question, *, rounds: int = 20
         held_out = np.zeros_like(said[0])
         for k in range(folds):
             inside = part != k
-            held_out[~inside] = np.tensordot(
-                caruana(said[:, inside], truth[inside], metric, rounds), said[:, ~inside], 1
-            )
+            others = caruana(said[:, inside], truth[inside], metric, rounds)
+            held_out[~inside] = np.tensordot(others, said[:, ~inside], 1)
         valid.append(held_out)
         test.append(np.tensordot(weights[-1], np.stack([m.test[name][s] for m in members]), 1))
     used = [i for i in range(len(members)) if any(w[i] > 0 for w in weights)]

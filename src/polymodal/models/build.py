@@ -199,6 +199,5 @@ def build_encoder(spec: Spec, facts: Mapping[str, Any], dim: int) -> Encoder:
 def parameters(*modules: Any) -> int:
     """How many learned numbers the modules hold: their parameters, and what trees were grown to."""
     forests = [part for m in modules for part in m.modules() if isinstance(part, Forest)]
-    return sum(p.numel() for m in modules for p in m.parameters()) + sum(
-        b.numel() for f in forests for b in f.buffers()
-    )
+    learned = [p for m in modules for p in m.parameters()] + [b for forest in forests for b in forest.buffers()]
+    return sum(one.numel() for one in learned)
