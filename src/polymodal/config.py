@@ -173,7 +173,8 @@ class Config(Options):
     `crossfit`: into how many parts the training rows are cut, so that a fusion learns from tokens of encoders that did
     not see the row (0: of the very encoder that learned from it). `dim`: width of the tokens. `fractions`: train, valid
     and test, where the data bring no split. `budget_ms`: choose only strategies that answer a row within it.
-    `deploy`: the row of the leaderboard to keep, whatever validation says (default: the best by validation).
+    `deploy`: the row of the leaderboard to keep, whatever validation says, or `best`, the best by validation (default:
+    of those within one standard error of it, on the same streams, the one with the fewest parameters).
     `time_limit`: seconds after which no further strategy is started. `ensemble`: offer a greedy ensemble as one more
     row. `finetune`: train the best fusion and its encoders together at last, and what it is compared with; each
     is one more row.

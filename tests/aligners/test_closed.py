@@ -135,12 +135,23 @@ def test_the_span_of_few_items_gives_the_same_space(name: str, monkeypatch):
             torch.testing.assert_close(ours[a] @ ours[b].T, whole[a] @ whole[b].T, atol=1e-8, rtol=0)
 
 
+@pytest.mark.parametrize("name", CLOSED)
+@pytest.mark.parametrize("width", [64, 8])
+def test_a_stream_that_never_varies_is_mapped_to_nothing_rather_than_refused(name: str, width: int):
+    """Of more numbers than items too, so that no direction is left to work in."""
+    rows = torch.arange(30)[:, None]
+    varied = torch.randn(30, 16, generator=torch.Generator().manual_seed(0))
+    sides = {"left": Side(torch.ones(30, width), rows), "right": Side(varied, rows)}
+    part = fitted(name, sides, dim=8)
+    assert all(torch.isfinite(v).all() for v in embedded(part, sides).values())
+
+
 def test_directions_without_variance_carry_nothing():
     """With them or without, canonical directions that agree at all are the same."""
     x = torch.randn(20, 40, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
     x = x - x.mean(0)
     values, vectors = torch.linalg.eigh(x.T @ x / 20)
-    white = whitener(values, vectors, 0.3, 40)
+    white = whitener((values, vectors), 0.3, 40)
     assert white.shape == (40, 19)
     shrunk = 0.7 * x.T @ x / 20 + 0.3 * values.mean() * torch.eye(40, dtype=torch.float64)
     torch.testing.assert_close(white @ white.T @ x.T, torch.linalg.solve(shrunk, x.T))

@@ -73,12 +73,19 @@ def test_chance_is_that_of_what_was_measured(run):
 
 def test_a_space_that_learned_nothing_says_so(tmp_path, capsys):
     data = planted()
-    data["a"] = [data["a"][i] for i in np.random.default_rng(1).permutation(240)]
-    found = pm.align(data, "a,b_*", out=tmp_path / "run", store=tmp_path / "store", **{**QUICK, "quiet": False})
+    a = data.pop("a")
+    data["a to z"] = [a[i] for i in np.random.default_rng(1).permutation(240)]
+    found = pm.align(data, "a to z,b_*", out=tmp_path / "run", store=tmp_path / "store", **{**QUICK, "quiet": False})
     assert {e["verdict"] for e in found.metrics["evidence"].values()} == {"chance"}
     page = found.report.read_text(encoding="utf-8")
     assert "<h1>Nothing learned that this test can show: chance lies inside the interval.</h1>" in page
-    assert "Nothing learned that this test can show" in capsys.readouterr().err
+    assert "a to z → b: R@5" in page
+    lines = capsys.readouterr().err.splitlines()
+    assert any("Nothing learned that this test can show" in line for line in lines)
+    told = [line for line in lines if line.startswith("aligning by")]
+    assert told[0].endswith(": 15 to do")
+    assert len(told) > 3
+    assert any("/15 epochs, loss " in line and "best so far: epoch " in line for line in told[1:-1]), told
     assert "Nothing learned that this test can show" in found.metrics["doctor"]["reasons"][-1]
 
 

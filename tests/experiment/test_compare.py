@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from polymodal.experiment.compare import COLUMNS, compare, ensemble, write_leaderboard
-from polymodal.experiment.outcome import Outcome, Question, chance
+from polymodal.experiment.outcome import Outcome, Question, chance, valid_scores
 from polymodal.models.strategy import Strategy
 from polymodal.targets.classes import ClassesTarget
 
@@ -96,8 +96,13 @@ def test_the_budget_rules_out_slow_strategies():
 def test_an_ensemble_of_different_errors_wins_and_is_scored_out_of_sample():
     members = [outcome(f"m{i}", 0.75, seed=10 * i + 1) for i in range(5)]
     blend = ensemble(members, QUESTION)
-    inside = np.mean([QUESTION.metric(TRUTH["valid"], p) for p in blend.valid["label"]])
-    assert blend.valid_score <= inside + 1e-9
+    noise = [replace(m, valid={"label": answers(0.5, TRUTH["valid"], 900 + i)}) for i, m in enumerate(members)]
+    fitted = ensemble(noise, QUESTION)
+    inside = [
+        QUESTION.metric(TRUTH["valid"], sum(w.get(m.name, 0.0) * m.valid["label"][s] for m in noise))
+        for s, w in enumerate(fitted.weights)
+    ]
+    assert valid_scores(fitted, [QUESTION]).mean() < np.mean(inside) - 0.01, "weights fitted on the rows would flatter"
     found = judged(outcome("x alone", 0.7), *members, blend)
     assert found.chosen == "ensemble"
     assert sum(blend.weights[0].values()) == pytest.approx(1)

@@ -160,9 +160,7 @@ def test_where_an_opponent_was_not_fine_tuned_none_is(tuning):
     assert found.fusion == found.chosen == "gated fine-tuned"
     assert found.verdict.fusion == "gated"
     assert (found.verdict.single.name, found.verdict.concat.name) == ("x alone", "concat")
-    assert any(
-        s.startswith("Compared before fine-tuning on either side, since x alone, concat") for s in found.sentences
-    )
+    assert any(s.endswith("since there is no fine-tuned x alone or concat.") for s in found.sentences)
     assert found.verdict.concat.pair.difference == pytest.approx(0.01)
 
 
@@ -216,11 +214,75 @@ def test_a_single_test_row_gives_no_interval_and_no_dash_for_a_number():
     assert "nan" not in " ".join([found.headline, *found.sentences]).lower()
 
 
-def test_few_validation_rows_are_said_to_have_chosen():
-    valid, test = truth(54), truth(500)
-    found = judged(Question(HALF, valid, test), outcome("x alone", said(valid, range(9)), said(test, range(90))),
-                   outcome("concat", said(valid, range(5)), said(test, range(50))))  # fmt: skip
-    assert "Only 54 validation rows chose: they cannot tell concat from x alone." in found.sentences
+# --- what few validation rows can choose ------------------------------------------------------------------------------
+
+
+def sized(name: str, wrong: range, parameters: int, streams: tuple[str, ...] = ("x", "y"), rows: int = 54) -> Outcome:
+    said_of = {"label": said(truth(rows), wrong)}
+    single = Strategy("single", "late_mean", streams)
+    strategy = single if len(streams) == 1 else Strategy("fusion", name, streams, name)
+    return Outcome(strategy, said_of, said_of, parameters=parameters)
+
+
+def few(*outcomes: Outcome, rows: int = 54, **options):
+    return judged(Question(HALF, truth(rows), truth(rows)), *outcomes, **options)
+
+
+def test_of_what_validation_cannot_tell_from_the_best_the_cheapest_is_deployed_and_said():
+    big, small = sized("gated", range(5), 2000), sized("concat", range(10, 16), 1000)
+    weak = sized("", range(20, 45), 10, ("x",))
+    found = few(weak, big, small)
+    assert found.chosen == found.fusion == "concat"
+    told = next(s for s in found.sentences if "deploys" in s)
+    assert told.startswith(
+        "54 validation rows cannot tell concat from gated, the best on them, by more than one standard"
+    )
+    assert "deploys concat, on the same streams with the fewest parameters" in told
+    assert "deploy=best" in told
+    notes = {r["strategy"]: r["note"] for r in found.rows}
+    assert [name for name, note in notes.items() if "within one standard error" in note] == ["gated", "concat"]
+    assert few(weak, big, small, deploy="best").chosen == "gated"
+
+
+def test_no_stream_is_dropped_because_few_rows_cannot_show_that_it_helps():
+    one = sized("", range(8), 10, ("x",))
+    found = few(one, sized("concat", range(20, 27), 1000))
+    assert found.chosen == "concat"
+    assert any(s.startswith("54 validation rows cannot tell x alone from concat") for s in found.sentences)
+    assert few(one, sized("concat", range(20, 29), 1000)).chosen == "x alone", "the best score is its own"
+
+
+def test_parameters_a_few_percent_apart_are_no_reason_and_the_score_decides():
+    weak = sized("", range(20, 45), 10, ("x",))
+    found = few(weak, sized("gated", range(5), 1090), sized("concat", range(10, 16), 1000))
+    assert found.chosen == "gated"
+    assert any(
+        s.endswith("none of these on the same streams is cheaper, so this run deploys gated.") for s in found.sentences
+    )
+
+
+def test_many_validation_rows_tell_what_few_cannot():
+    def times(scale: int):
+        made = [sized("gated", range(5 * scale), 2000, rows=54 * scale),
+                sized("concat", range(6 * scale), 1000, rows=54 * scale)]  # fmt: skip
+        return few(sized("", range(20 * scale), 10, ("x",), rows=54 * scale), *made, rows=54 * scale)
+
+    assert [times(1).chosen, times(100).chosen] == ["concat", "gated"]
+    assert not any("standard error" in s for s in times(100).sentences)
+
+
+def test_a_worse_answer_to_one_of_several_targets_is_told_apart():
+    rows = truth(400)
+    questions = [Question(replace(HALF, name=n), rows, rows) for n in ("mood", "topic")]
+
+    def both(name: str, mood: int, topic: int, parameters: int) -> Outcome:
+        said_of = {"mood": said(rows, range(mood)), "topic": said(rows, range(topic))}
+        family, streams = ("single", ("x",)) if name == "x alone" else ("fusion", ("x", "y"))
+        return Outcome(Strategy(family, name, streams, name), said_of, said_of, parameters=parameters)
+
+    big, weak = both("gated", 60, 60, 2000), both("x alone", 200, 200, 10)
+    assert compare([weak, big, both("concat", 60, 61, 1000)], questions).chosen == "concat"
+    assert compare([weak, big, both("concat", 20, 140, 1000)], questions).chosen == "gated"
 
 
 # --- several targets, and one figure ----------------------------------------------------------------------------------

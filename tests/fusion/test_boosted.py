@@ -16,6 +16,7 @@ from polymodal.core.registry import options_of
 from polymodal.core.types import Tokens
 from polymodal.fusion import TREES
 from polymodal.fusion.boosted import Boosted, pooled_features
+from polymodal.models.build import parameters
 
 
 def features(rows: int = 500, seed: int = 0) -> np.ndarray:
@@ -58,6 +59,11 @@ def test_numbers_match_scikit_learn():
     for rows in (X, FRESH):
         found = part.scores(torch.from_numpy(rows))[:, 0].numpy()
         np.testing.assert_allclose(found, model.predict(rows), atol=1e-5)
+
+
+def test_what_trees_learned_counts_as_parameters():
+    small, large = (Boosted(trees=n).fit(X, LABELS[2], "classes", seed=4) for n in (5, 30))
+    assert parameters(large) > 4 * parameters(small) > 1000
 
 
 def test_labels_match_scikit_learn_one_by_one():

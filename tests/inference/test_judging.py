@@ -14,7 +14,7 @@ import polymodal as pm
 from polymodal import cli
 from polymodal.core.errors import BadData
 from polymodal.data.tables.source import read_table
-from polymodal.inference.judging import Judged, strict_scores
+from polymodal.inference.judging import Judged, strict_scores, strict_words
 from polymodal.metrics.build import target_metrics
 from polymodal.targets.base import fitted
 
@@ -69,6 +69,21 @@ def test_new_labels_count_as_wrong_in_the_strict_score():
     labels = fitted("y", "multilabel", ["a", "b", "a|b"])
     scores = strict_scores(labels, ["a", "a|c"], lambda rows: given[rows], target_metrics(["f1_micro"], labels))
     assert scores["f1_micro"]["mean"] == pytest.approx(4 / 5)  # a, a found, c missed
+
+
+@pytest.mark.parametrize(("kind", "cells", "metric", "why"), [
+    ("ordinal", ["1", "2", "3"], "quadratic_kappa", "no distance from a class without a place in the order."),
+    ("number", [1.0, 2.0, 4.0], "mae", "no distance from what is no number."),
+])  # fmt: skip
+def test_where_new_truth_cannot_count_as_wrong_it_is_said_why(kind, cells, metric, why):
+    target = fitted("y", kind, cells)
+    counts = Judged.of(read_table({"y": [*cells, "fox"]}), target)
+    (judge,) = target_metrics([metric], target)
+    strict = strict_scores(target, [*cells, "fox"], lambda rows: np.full((len(rows), 3), 1 / 3), [judge])
+    (said,) = strict_words(counts, judge, strict)
+    assert said.startswith("No ")
+    assert said.endswith(why)
+    assert strict_words(Judged.of(read_table({"y": cells}), target), judge, {}) == []
 
 
 def test_evaluate_tells_both_scores(run, tmp_path):

@@ -122,3 +122,4 @@ def test_a_run_that_learns_from_feedback(shop: Path, tmp_path: Path):
 def test_deploy_names_what_is_compared(shop: Path):
     with pytest.raises(UnknownName, match="deploy names 'dynamik', which is not compared here. Did you mean 'dynamic'"):
         pm.plan(shop, "category", fusion=["dynamic"], deploy="dynamik")
+    pm.plan(shop, "category", fusion=["dynamic"], deploy="best")

@@ -45,6 +45,7 @@ class Adversarial(Aligner):
 
     learns = "fit"
     paired = False
+    linear = True
 
     def __init__(
         self,
@@ -81,10 +82,6 @@ class Adversarial(Aligner):
         self.k = check_count("k", k)
         self.told: list[str] = []
         self.maps = Named({name: Affine(width, dim, length=True) for name, width in self.widths.items()})
-
-    @property
-    def linear(self) -> bool:
-        return True
 
     @property
     def anchor(self) -> str:

@@ -28,6 +28,7 @@ class Aligner(Part):
     learns: ClassVar[str] = "gradient"
     paired: ClassVar[bool] = True  # False: learns without being told which items belong together
     reads_cells: ClassVar[bool] = False  # True: `inform` wants to be called before training
+    linear: bool = False  # True: each stream goes through one linear map, and so cannot be said to beat such a map
 
     def __init__(self, widths: Mapping[str, int], dim: int):
         super().__init__()
@@ -60,11 +61,6 @@ class Aligner(Part):
         Streams may differ in B: ten photos and their fifty captions are a batch.
         """
         raise NotImplementedError(f"{type(self).__name__} learns by fit, not by gradient.")
-
-    @property
-    def linear(self) -> bool:
-        """Whether each stream goes through one linear map, so that it cannot be said to beat such a map."""
-        return False
 
     @property
     def reads_stored(self) -> bool:

@@ -41,9 +41,7 @@ class CCA(Linear):
     ) -> Iterator[tuple[Choice, Found]]:
         eigen = {name: torch.linalg.eigh(moments.covariance(name)) for name in self.names}
         for shrinkage in shrinkages:
-            whiteners = {
-                name: whitener(eigen[name][0], eigen[name][1], shrinkage, self.widths[name]) for name in self.names
-            }
+            whiteners = {name: whitener(eigen[name], shrinkage, self.widths[name]) for name in self.names}
             directions, correlations = _canonical(moments, whiteners)
             maps = {name: whiteners[name] @ directions[name] for name in self.names}
             for keep in keeps:

@@ -51,6 +51,7 @@ class Contrastive(Aligner):
         check_range("[0, inf)", hard=hard, queue=queue, mixup=mixup, structure=structure)
         check_range(f"(0, {MOST_SCALE}]", scale=scale)
         self.head = head
+        self.linear = head == "linear"
         self.hidden = hidden
         self.dropout = dropout
         self.scale = scale
@@ -66,10 +67,6 @@ class Contrastive(Aligner):
 
     def project(self, name: str, vectors: Tensor) -> Tensor:
         return self.heads[name](vectors)
-
-    @property
-    def linear(self) -> bool:
-        return self.head == "linear"
 
     @property
     def reads_stored(self) -> bool:

@@ -118,91 +118,83 @@ def examine(
             raise BadArgument(f"labels[{name!r}] must give each item of a stream its label.{suggest(name, before)}")
     if after is not None and set(after) - set(before):
         raise BadArgument(f"Streams after training {sorted(after)} were not all given before: {sorted(before)}.")
-    if unseen is not None and (after is None or {n: len(s) for n, s in unseen.items()} != {
-        n: len(s) for n, s in after.items()
-    }):  # fmt: skip
+    sizes = [None if sides is None else {name: len(side) for name, side in sides.items()} for sides in (unseen, after)]
+    if unseen is not None and sizes[0] != sizes[1]:
         raise BadArgument("unseen must give the items of `after`, as they were before training.")
-    learnt, judged = _Group.of(before, seed, sample), None if after is None else _Group.of(after, seed, sample)
-    widths = {name: v.shape[1] for name, v in judged.vectors.items()} if judged is not None else {}
+    had = _Group.of(before, seed, sample)
+    has, asked = (None if sides is None else _Group.of(sides, seed, sample) for sides in (after, unseen))
+    widths = {name: v.shape[1] for name, v in has.vectors.items()} if has is not None else {}
     if len(set(widths.values())) > 1:
         raise BadData(f"After training all streams share a space, so one width; got {widths}.")
-    given_before = None if unseen is None else _Group.of(unseen, seed, sample)
-    galleries = {names: _gallery(names, learnt, judged, folds) for names in learnt.links}
 
-    def examined(group: _Group, names: tuple[str, str]) -> Pairing:
-        (x, y), links, gallery = group.matched(names), group.links[names], galleries[names]
-        enough, trained = len(x) >= LEAST, group is judged
-        probe = linear_probe(x, y, folds=folds, gallery=gallery, seed=seed) if enough and not trained else None
-        recall = recall_within(x, y, gallery=gallery) if enough and trained else None
-        mutual = mutual_neighbours(x, y, k=k, permutations=permutations, seed=seed) if enough else None
-        known = recall is not None and given_before is not None and len(learnt.matched(names)[0]) >= LEAST
-        if known and given_before is not None:
-            there = mapped(canonical(*learnt.matched(names))[0], *given_before.matched(names))
-        return Pairing(
-            names, len(links.left), len(links.one), group.several(names), mutual, probe, recall,
-            recall_within(*there, gallery=gallery) if known else None,
-            modality_gap(x, y, seed=seed) if enough and trained else None,
-            max((n for n in K if n <= MOST_CHANCE * gallery), default=1),
-        )  # fmt: skip
+    def examined(names: tuple[str, str], group: _Group) -> Pairing:
+        here, learnt, trained = group.matched[names], had.matched[names], group is has
+        held = [(learnt, folds), *([(has.matched[names], 1)] if has is not None and names in has.matched else [])]
+        sizes = [len(one.x) // parts for one, parts in held if one.enough]
+        gallery = max(2, min(sizes, default=2))  # before and after training alike, so as many as the smaller has
+        found: dict[str, Any] = dict.fromkeys(("mutual", "probe", "recall", "linear", "gap"))
+        if here.enough:
+            found["mutual"] = mutual_neighbours(here.x, here.y, k=k, permutations=permutations, seed=seed)
+        if here.enough and not trained:
+            found["probe"] = linear_probe(here.x, here.y, folds=folds, gallery=gallery, seed=seed)
+        if here.enough and trained:
+            found["recall"] = recall_within(here.x, here.y, gallery=gallery)
+            found["gap"] = modality_gap(here.x, here.y, seed=seed)
+            if asked is not None and learnt.enough:
+                there = asked.matched[names]
+                maps, _ = canonical(learnt.x, learnt.y)
+                found["linear"] = recall_within(*mapped(maps, there.x, there.y), gallery=gallery)
+        judged = max((n for n in K if n <= MOST_CHANCE * gallery), default=1)
+        return Pairing(names, here.pairs, here.count, here.several, judged=judged, **found)
 
     def staged(group: _Group, labels: Mapping[str, Sequence[Any]]) -> Stage:
         streams = {n: _stream(n, group.sides, v, labels.get(n), sample, seed) for n, v in group.vectors.items()}
-        return Stage(streams, tuple(examined(group, names) for names in group.links))
+        return Stage(streams, tuple(examined(names, group) for names in group.matched))
 
-    first, second = staged(learnt, labels or {}), None if judged is None else staged(judged, {})
+    first, second = staged(had, labels or {}), None if has is None else staged(has, {})
     verdict, reasons, advice = _judged(first, second, linear)
     return Diagnosis(verdict, tuple(reasons), tuple(advice), first, second)
 
 
 @dataclass(frozen=True, eq=False)
-class _Links:
-    """Two streams' pairs, and those of them that use no item twice, at most a sample of which is looked at."""
+class _Matched:
+    """Two streams' `pairs`; of those that use no item twice the `count`, and at most a sample's vectors, row by row."""
 
-    left: torch.Tensor
-    right: torch.Tensor
-    one: np.ndarray
-    two: np.ndarray
+    pairs: int
+    several: tuple[int, int]
+    count: int
+    x: np.ndarray
+    y: np.ndarray
+
+    @property
+    def enough(self) -> bool:
+        return len(self.x) >= LEAST
 
 
 @dataclass(frozen=True, eq=False)
 class _Group:
-    """Streams' items, their vectors in double precision, and the pairs between them."""
+    """Streams' items, their vectors in double precision, and what is matched of every two streams."""
 
     sides: Mapping[str, Side]
     vectors: Mapping[str, np.ndarray]
-    links: Mapping[tuple[str, str], _Links]
-    sample: int
+    matched: Mapping[tuple[str, str], _Matched]
 
     @classmethod
     def of(cls, sides: Mapping[str, Side], seed: int, sample: int) -> _Group:
         if len(sides) < 2:
             raise BadData(f"Alignment is between two or more streams; got {sorted(sides)}.")
-        names = sorted(sides)
-        vectors = {name: sides[name].vectors.detach().cpu().double().numpy() for name in names}
+        vectors = {name: sides[name].vectors.detach().cpu().double().numpy() for name in sorted(sides)}
         for name, values in vectors.items():
             if not np.isfinite(values).all():
                 raise BadData(f"Vectors of {name!r} hold NaN or infinity; leave those items out.")
-        links = {}
-        for a, b in combinations(names, 2):
+        matched = {}
+        for a, b in combinations(vectors, 2):
             left, right = (x.cpu() for x in pairs(sides[a].rows, sides[b].rows))
-            links[a, b] = _Links(left, right, *one_to_one(left.numpy(), right.numpy(), seed))
-        return cls(sides, vectors, links, sample)
-
-    def matched(self, names: tuple[str, str]) -> tuple[np.ndarray, np.ndarray]:
-        """Vectors of at most `sample` pairs, row by row."""
-        links, (a, b) = self.links[names], names
-        return self.vectors[a][links.one[: self.sample]], self.vectors[b][links.two[: self.sample]]
-
-    def several(self, names: tuple[str, str]) -> tuple[int, int]:
-        links, (a, b) = self.links[names], names
-        return _several(links.left, len(self.sides[a])), _several(links.right, len(self.sides[b]))
-
-
-def _gallery(names: tuple[str, str], learnt: _Group, judged: _Group | None, folds: int) -> int:
-    """How many items are searched before and after training alike: as many as the smaller of both has."""
-    groups = [(learnt, folds), *([(judged, 1)] if judged is not None and names in judged.links else [])]
-    sizes = [len(group.matched(names)[0]) // parts for group, parts in groups if len(group.matched(names)[0]) >= LEAST]
-    return max(2, min(sizes, default=2))
+            one, two = one_to_one(left.numpy(), right.numpy(), seed)
+            several = _several(left, len(sides[a])), _several(right, len(sides[b]))
+            x, y = vectors[a][one[:sample]], vectors[b][two[:sample]]
+            matched[a, b] = _Matched(len(left), several, len(one), x, y)
+        return cls(sides, vectors, matched)
 
 
 def one_to_one(left: np.ndarray, right: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -105,6 +105,7 @@ class Linear(Aligner):
     """
 
     learns: ClassVar[str] = "fit"
+    linear = True
     shrinks: ClassVar[bool] = True  # False: the method has no covariance to shrink
 
     def __init__(
@@ -128,10 +129,6 @@ class Linear(Aligner):
         self.length = length
         self.told: list[str] = []
         self.maps = Named({name: Affine(width, dim, length=length) for name, width in self.widths.items()})
-
-    @property
-    def linear(self) -> bool:
-        return True
 
     @property
     def most(self) -> int:
@@ -255,12 +252,13 @@ def _held_out(
     return held
 
 
-def whitener(values: Tensor, vectors: Tensor, shrinkage: float, width: int) -> Tensor:
+def whitener(eigen: tuple[Tensor, Tensor], shrinkage: float, width: int) -> Tensor:
     """S [D, r] with Sᵀ C S = 1, from the eigenvalues and eigenvectors of a covariance; C is shrunk towards its mean
     variance: (1 - γ) C + γ tr(C)/width. Directions without variance are left out, so r can be below D; nothing is lost,
     for they have no covariance with anything. `width` is that of the stream, which may vary in D directions only."""
+    values, vectors = eigen
     shrunk = (1 - shrinkage) * values.clamp(min=0) + shrinkage * values.sum() / width
-    kept = values > values.max() * len(values) * torch.finfo(values.dtype).eps
+    kept = values > values[-1:] * len(values) * torch.finfo(values.dtype).eps  # they rise; a constant stream has none
     return vectors[:, kept] * shrunk[kept].rsqrt()
 
 

@@ -83,9 +83,7 @@ class Ridge(Linear):
         basis = torch.linalg.eigh(moments.covariance(self.anchor))[1].flip(1)
         eigen = {name: torch.linalg.eigh(moments.covariance(name)) for name in others}
         for shrinkage in shrinkages:
-            whiteners = {
-                name: whitener(eigen[name][0], eigen[name][1], shrinkage, self.widths[name]) for name in others
-            }
+            whiteners = {name: whitener(eigen[name], shrinkage, self.widths[name]) for name in others}
             maps = {name: w @ (w.T @ moments.between(name, self.anchor) @ basis) for name, w in whiteners.items()}
             maps[self.anchor] = basis
             for keep in keeps:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from polymodal.data.storage.store import Store, default_store
 from polymodal.data.tables.source import Problem
 from polymodal.data.tables.table import problem_lines
 from polymodal.encoders.base import Encoder
-from polymodal.evaluation.retrieval import Evidence, evidence, retrieval_ranks
+from polymodal.evaluation.retrieval import evidence, retrieval_ranks
 from polymodal.inference.space import Space
 from polymodal.metrics.random_order import NOT_ABOVE
 from polymodal.models.build import build_encoder, parameters
@@ -152,9 +152,7 @@ class _Session:
                 for one in theirs:
                     place = int(one.row)
                     mine.append(Problem(plan.table.ids[some.row[place]], some.column[place], one.reason))
-        for note in summed(self.remarks):
-            self.notes.append(note)
-            self.progress.say(note)
+        self._note(summed(self.remarks))
         digests = {name: dataset.digests[name] for name, dataset in datasets.items()}
         rows = {name: [plan.table.ids[row] for row in some.row.tolist()] for name, some in streams.items()}
         same_cells(self.folder / "work" / "cells.safetensors", digests, rows, begun=begun(self.folder))
@@ -197,9 +195,7 @@ class _Session:
                 width=plan.config.width, seed=plan.config.seed,
             )  # fmt: skip
             self.plan = replace(plan, encoders=specs)
-            for sentence in words:
-                self.notes.append(sentence)
-                self.progress.say(sentence)
+            self._note(words)
 
     def _chosen(self, towers: Mapping[str, Tower], part: str) -> dict[str, Chosen]:
         rows = self.plan.rows(part)
@@ -223,7 +219,7 @@ class _Session:
         self._tell(aligner)
         if plan.learns == "fit":
             return self._fitted(aligner, towers, chosen)
-        training = AlignTraining(aligner, towers, chosen["train"], plan.config.chunk, self.device)
+        training = AlignTraining(aligner, towers, chosen["train"], plan.config.chunk, plan.config.training, self.device)
         weights, about = self.learned.with_suffix(".safetensors"), self.learned.with_suffix(".json")
         if about.exists():
             training.module.load_state_dict(load_sealed(weights, tensors=True)[0])
@@ -231,21 +227,27 @@ class _Session:
             return aligner, read_json(about)
         curve: dict[str, list[float]] = {"epoch": [], "loss": [], "valid": [], "seconds": []}
         checkpoint = self.learned.with_suffix(".checkpoint")
-        events = training.run(plan.rows("train"), chosen["valid"], plan.config.training, plan.config.seed, checkpoint)
-        stage = self.progress.stage(f"aligning by {label(plan.method)}", 1)
+        stage = self.progress.stage(f"aligning by {label(plan.method)}", training.settings.epochs)
+        events = training.run(plan.rows("train"), chosen["valid"], plan.config.seed, checkpoint)
         for epoch in events:
             for key, value in zip(curve, (epoch.number, epoch.loss, epoch.valid, epoch.seconds)):
                 curve[key].append(value)
             self.log.write("epoch", job=LEARNED, number=epoch.number, loss=epoch.loss, valid=epoch.valid)
-            stage.detail(f"epoch {epoch.number}, loss {epoch.loss:.3f}, recall {epoch.valid:.3f}")
-            if epoch.note and epoch.note not in self.notes:
-                self.notes.append(epoch.note)
-                self.progress.say(epoch.note)
+            stage.score(f"epoch {epoch.number}", epoch.valid)
+            stage.advance(f"epochs, loss {epoch.loss:.3f}, recall {epoch.valid:.3f}", epoch.number - stage.done)
+            self._note(filter(None, [epoch.note]))
         self._timed("aligning", stage.end(f"{len(curve['epoch'])} epochs, best recall {max(curve['valid']):.3f}"))
         save_sealed(weights, training.module.state_dict())
         write_json(about, curve)
         checkpoint.unlink(missing_ok=True)
         return aligner, curve
+
+    def _note(self, sentences: Iterable[str]) -> None:
+        """Said now and in the report, once each."""
+        for sentence in dict.fromkeys(sentences):
+            if sentence not in self.notes:
+                self.notes.append(sentence)
+                self.progress.say(sentence)
 
     def _tell(self, aligner: Aligner) -> None:
         """The raw cells of the training rows to an aligner that reads them."""
@@ -256,17 +258,13 @@ class _Session:
             name: [cell if row in train else None for row, cell in enumerate(self.plan.table.column(name))]
             for name in self.plan.table.columns
         }
-        for note in aligner.inform(cells, seed=self.plan.config.seed):
-            self.progress.say(note)
-            self.notes.append(note)
+        self._note(aligner.inform(cells, seed=self.plan.config.seed))
 
     def _fitted(
         self, aligner: Aligner, towers: Mapping[str, Tower], chosen: Mapping[str, Mapping[str, Chosen]]
     ) -> tuple[Aligner, dict[str, list[float]]]:
         stage = self.progress.stage(f"aligning by {label(self.plan.method)}", 1)
-        for note in aligner.fit(sides(towers, chosen["train"]), seed=self.plan.config.seed):
-            self.progress.say(note)
-            self.notes.append(note)
+        self._note(aligner.fit(sides(towers, chosen["train"]), seed=self.plan.config.seed))
         score = recall(aligner.eval(), towers, chosen["valid"])
         self._timed("aligning", stage.end(f"validation recall {score:.3f}"))
         self.log.write("fitted", job=LEARNED, valid=score)
@@ -288,14 +286,14 @@ class _Session:
         for part in (aligner, *self.encoders.values()):
             part.cpu()
         scores: dict[str, Any] = {}
-        evident: dict[str, Evidence] = {}
+        evident: dict[str, dict[str, Any]] = {}
         for a, b in linked_ways(test, "test"):
             way = f"{a} to {b}"
             ranks = retrieval_ranks(vectors[a], vectors[b], (test[a].rows, test[b].rows))
             intervals = ranks.intervals(groups=test[a].rows[:, 0].numpy(), seed=plan.config.seed)
             chance = ranks.chance()
             scores[way] = {name: {**vars(interval), "chance": chance[name]} for name, interval in intervals.items()}
-            evident[way] = evidence(ranks, intervals, len(test[a]))
+            evident[way] = {"streams": (a, b), **asdict(evidence(ranks, intervals, len(test[a])))}
         space = Space(
             plan.schema, plan.processors, self.processors, plan.encoders, self.encoders, plan.method, aligner,
             plan.config.width,
@@ -316,7 +314,7 @@ class _Session:
             "valid": max(curve["valid"]),
             "epochs": len(curve["epoch"]),
             "test": scores,
-            "evidence": {way: asdict(one) for way, one in evident.items()},
+            "evidence": evident,
             "speed": self._speed(chosen["train"], curve),
             "set_aside": len(self.problems),
             "doctor": self._doctor(towers, chosen, vectors, aligner.linear),
@@ -331,7 +329,8 @@ class _Session:
                 f"R@{k} {values[f'recall@{k}']['mean']:.1%} (chance {values[f'recall@{k}']['chance']:.1%})"
                 for k in (1, 5, 10)
             )
-            unsaid = "" if evident[way].verdict == "above" else f". {NOT_ABOVE[evident[way].verdict]}"
+            verdict = evident[way]["verdict"]
+            unsaid = "" if verdict == "above" else f". {NOT_ABOVE[verdict]}"
             self.progress.say(f"{way}: {shown}{unsaid}")
         return Aligned(self.folder, space)
 

@@ -38,6 +38,7 @@ class AlignTraining:
         towers: Mapping[str, Tower],
         chosen: Mapping[str, Chosen],
         chunk: int,
+        options: Mapping[str, Any],
         device: torch.device = CPU,
     ):
         self.aligner, self.towers, self.chosen, self.device = aligner, towers, chosen, device
@@ -48,14 +49,12 @@ class AlignTraining:
                 f"{type(aligner).__name__} as configured mixes or compares stored vectors (mixup, structure), so "
                 f"towers must be frozen; {', '.join(learning)} would learn. Leave those options out, or freeze them."
             )
+        self.settings = Training(modality_dropout=0.0).with_({**(FROZEN if self.frozen else TRAINED), **options})
         self.chunk = chunk or (4096 if self.frozen else 256)
         self.module = nn.ModuleDict({"aligner": aligner, "encoders": Named(learning)})
 
-    def run(
-        self, rows: np.ndarray, valid: Mapping[str, Chosen], options: Mapping[str, Any], seed: int, checkpoint: Path
-    ) -> Iterator[Epoch]:
+    def run(self, rows: np.ndarray, valid: Mapping[str, Chosen], seed: int, checkpoint: Path) -> Iterator[Epoch]:
         """Train in place on `rows` of the table and yield the epochs; the best by `valid`'s recall is in place then."""
-        settings = Training(modality_dropout=0.0).with_({**(FROZEN if self.frozen else TRAINED), **options})
         for name, tower in self.towers.items():
             if not tower.stored:
                 cells = self.chosen[name].cells[:2048]
@@ -66,7 +65,7 @@ class AlignTraining:
             self.loss,
             lambda: recall(self.aligner, self.towers, valid),
             torch.from_numpy(rows),
-            settings,
+            self.settings,
             seed=seed,
             checkpoint=checkpoint,
             least_steps=1,

@@ -320,7 +320,9 @@ def holm(p: Sequence[float]) -> np.ndarray:
     return adjusted
 
 
-def caruana(predictions: Sequence[np.ndarray], truth: np.ndarray, metric: Metric, rounds: int = 20) -> np.ndarray:
+def caruana(
+    predictions: Sequence[np.ndarray] | np.ndarray, truth: np.ndarray, metric: Metric, rounds: int = 20
+) -> np.ndarray:
     """Weights, summing to 1, of a greedy ensemble (Caruana et al. 2004).
 
     Starting from nothing, the member that helps the mean most is added, again and again with repetition; the best of

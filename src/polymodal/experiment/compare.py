@@ -15,7 +15,7 @@ from polymodal.core.files import writing
 from polymodal.core.shown import some
 from polymodal.evaluation.statistics import Interval, bootstrap, caruana
 from polymodal.experiment.outcome import Outcome, Question, score_of, valid_scores
-from polymodal.experiment.verdict import Tests, Verdict, counted, judge
+from polymodal.experiment.verdict import ONE_ERROR, Tests, Verdict, cheapest, counted, indistinct, judge
 from polymodal.metrics.base import Metric
 from polymodal.models.strategy import Strategy
 
@@ -24,7 +24,7 @@ COLUMNS = (
     "fit_seconds", "predict_ms", "parameters", "note", "fusion", "objective", "aligner", "finetuned",
 )  # fmt: skip
 
-FEW_VALID = 300  # validation rows, or groups of rows, below which what they chose is said to be close
+NEAR = "within one standard error of the best by validation"
 SHOWN = 3  # names in a sentence
 
 
@@ -50,34 +50,30 @@ class Comparison:
 def ensemble(members: Sequence[Outcome], question: Question, *, rounds: int = 20, folds: int = 5) -> Outcome:
     """Greedy ensemble selection (Caruana et al. 2004) over the members, seed by seed.
 
-    Its weights are fitted on validation rows, so its validation score comes from cross-validation over them: each part
-    of the rows is scored by weights found on the others.
+    Its weights are fitted on validation rows, so its answers to these come from cross-validation over them: each part
+    of the rows is answered with weights found on the others.
     """
     name = question.target.name
     truth, metric = question.valid, question.metric
-    weights, held_out = [], []
     part = np.arange(len(truth)) % folds
+    weights, valid, test = [], [], []
     for s in range(min(m.seeds for m in members)):
-        valid = [m.valid[name][s] for m in members]
-        weights.append(caruana(valid, truth, metric, rounds))
-        blended = np.zeros_like(valid[0])
+        said = np.stack([m.valid[name][s] for m in members])
+        weights.append(caruana(said, truth, metric, rounds))
+        held_out = np.zeros_like(said[0])
         for k in range(folds):
             inside = part != k
-            others = caruana([v[inside] for v in valid], truth[inside], metric, rounds)
-            blended[~inside] = np.tensordot(others, np.stack([v[~inside] for v in valid]), 1)
-        held_out.append(metric.turned(metric(truth, blended)))
+            others = caruana(said[:, inside], truth[inside], metric, rounds)
+            held_out[~inside] = np.tensordot(others, said[:, ~inside], 1)
+        valid.append(held_out)
+        test.append(np.tensordot(weights[-1], np.stack([m.test[name][s] for m in members]), 1))
     used = [i for i in range(len(members)) if any(w[i] > 0 for w in weights)]
     streams = tuple(sorted({n for i in used for n in members[i].streams}))
     shared = max((members[i] for i in used), key=lambda m: m.encoder_ms)
-
-    def blend(split: str) -> dict[str, np.ndarray]:
-        stacked = [np.stack([getattr(m, split)[name][s] for m in members]) for s in range(len(weights))]
-        return {name: np.stack([np.tensordot(w, p, 1) for w, p in zip(weights, stacked)])}
-
     return Outcome(
         Strategy("ensemble", "ensemble", streams),
-        blend("valid"),
-        blend("test"),
+        {name: np.stack(valid)},
+        {name: np.stack(test)},
         seconds=sum(members[i].seconds for i in used),
         # Members share their encoders: each cell is encoded once, whoever reads it.
         predict_ms=shared.encoder_ms + sum(members[i].predict_ms - members[i].encoder_ms for i in used),
@@ -86,7 +82,6 @@ def ensemble(members: Sequence[Outcome], question: Question, *, rounds: int = 20
         encoder_parameters=shared.encoder_parameters,
         note="greedy blend of " + ", ".join(members[i].name for i in used),
         weights=tuple({members[i].name: float(w[i]) for i in used if w[i] > 0} for w in weights),
-        valid_score=float(np.mean(held_out)),
     )
 
 
@@ -100,21 +95,30 @@ def compare(
 ) -> Comparison:
     """Choose on validation, measure on test, and say whether fusing helped.
 
-    The fusion is the best by validation score, and so is what is deployed. The verdict is on the first target, with a
+    What is deployed is the `cheapest` strategy within one standard error of the best by validation (Breiman et al.
+    1984; here of the paired difference). So is the fusion, among fusions. The verdict is on the first target, with a
     sentence for each further one; see `verdict.judge`. Under `budget_ms` only strategies within it can be chosen.
-    `deploy` names the strategy to keep instead of the best; the verdict stays. Raises `PolymodalError` when that one
-    has not finished.
+    `deploy` names the strategy to keep instead, or is `best`, for the top score. Raises `PolymodalError` when the one
+    it names has not finished.
     """
     affordable = [o for o in outcomes if budget_ms is None or o.predict_ms <= budget_ms]
     ranked = sorted(affordable, key=lambda o: -score_of(o, questions))
     singles = [o for o in ranked if o.level == "single"] or [o for o in outcomes if o.level == "single"]
     fusions = [o for o in ranked if o.level not in ("single", "chance")]
+    valid = [Tests(q, seed, "valid") for q in questions]
+
+    def near(some: Sequence[Outcome]) -> list[Outcome]:
+        return list(some[:1]) if deploy == "best" else indistinct(some, valid, ONE_ERROR)
+
     single = singles[0]
-    fusion = fusions[0] if fusions else None
-    chosen = single if fusion is None or score_of(single, questions) > score_of(fusion, questions) else fusion
-    asked = None if deploy is None else _asked_for(deploy, outcomes)
-    chosen = asked or chosen
+    fusion = cheapest(near(fusions)) if fusions else None
+    alike = near([o for o in ranked if o.level != "chance"] or [single])
+    asked = None if deploy in (None, "best") else _asked_for(deploy, outcomes)
+    chosen = asked or cheapest(alike)
     rows = [_row(o, question, seed) for question in questions for o in _in_order(outcomes, questions)]
+    if len(alike) > 1:
+        for row in (r for r in rows if r["strategy"] in {o.name for o in alike}):
+            row["note"] = "; ".join(filter(None, (row["note"], NEAR)))
     verdicts: list[Verdict] = []
     if fusion is not None:
         usable = {id(o) for o in singles}
@@ -132,9 +136,10 @@ def compare(
         headline, sentences = f"No fusion to judge: {why}; {single.name} answers.", []
     if asked:
         sentences.append(f"This run deploys {chosen.name}, as it was asked to.")
+    elif len(alike) > 1:
+        sentences.append(_alike(chosen, alike, questions[0]))
     elif fusion is not None and chosen is single:
         sentences.append(f"On validation the single modality {chosen.name} was best, so it is what this run deploys.")
-    sentences += _close(chosen, ranked, questions, seed) if not asked else []
     sentences += _flattered(chosen, rows, questions[0])
     if budget_ms is not None and fusion is not None:
         sentences.append(f"Only strategies within {budget_ms:g} ms a row could be chosen.")
@@ -164,9 +169,6 @@ def _in_order(outcomes: Sequence[Outcome], questions: Sequence[Question]) -> lis
 
 def _row(outcome: Outcome, question: Question, seed: int) -> dict[str, Any]:
     metric, name = question.metric, question.target.name
-    valid = float(np.mean([metric(question.valid, p) for p in outcome.valid[name]]))
-    if outcome.valid_score is not None:
-        valid = metric.turned(outcome.valid_score)
     interval = _interval(question, metric, outcome, seed)
     further: dict[str, float] = {}
     for other in question.metrics[1:]:
@@ -178,7 +180,7 @@ def _row(outcome: Outcome, question: Question, seed: int) -> dict[str, Any]:
         "level": outcome.level,
         "target": name,
         "metric": metric.name,
-        "valid": valid,
+        "valid": float(np.mean([metric(question.valid, p) for p in outcome.valid[name]])),
         "test_mean": interval.mean,
         "test_low": interval.low,
         "test_high": interval.high,
@@ -201,18 +203,17 @@ def _interval(q: Question, metric: Metric, outcome: Outcome, seed: int) -> Inter
     return bootstrap(metric, q.test, outcome.test[q.target.name], seed=seed, groups=q.groups)
 
 
-def _close(chosen: Outcome, ranked: Sequence[Outcome], questions: Sequence[Question], seed: int) -> list[str]:
-    """Where few validation rows chose: what they could as well have chosen."""
-    q = questions[0]
-    units, rows = counted(q.valid, q.valid_groups, "validation")
-    if len(questions) > 1 or units >= FEW_VALID:
-        return []
-    others = [o for o in ranked if o is not chosen and o.level != "chance"]
-    test = Tests(q, seed, "valid")
-    alike = [o.name for o in others if not test(chosen, o).low > 0]
-    if not alike:
-        return []
-    return [f"Only {rows} chose: they cannot tell {chosen.name} from {some(alike, SHOWN)}."]
+def _alike(chosen: Outcome, alike: Sequence[Outcome], q: Question) -> str:
+    """Why `chosen` is deployed of those that validation cannot tell from the best."""
+    best, *others = alike
+    said = f"{counted(q.valid, q.valid_groups, 'validation')[1]} cannot tell {some([o.name for o in others], SHOWN)} "
+    said += f"from {best.name}, the best on them, by more than one standard error"
+    if chosen is best:
+        return f"{said}; none of these on the same streams is cheaper, so this run deploys {best.name}."
+    return (
+        f"{said}, so this run deploys {chosen.name}, on the same streams with the fewest parameters. deploy=best keeps "
+        "the best score instead."
+    )
 
 
 def _flattered(chosen: Outcome, rows: Sequence[Mapping[str, Any]], q: Question) -> list[str]:

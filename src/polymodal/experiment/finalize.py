@@ -32,18 +32,13 @@ from polymodal.metrics.build import judged, measure, target_metrics
 from polymodal.models.specs import CATALOGUES
 from polymodal.models.strategy import Strategy
 from polymodal.process.base import Processor
+from polymodal.report.glossary import meaning
 from polymodal.report.report import write_report
 from polymodal.report.wording import decimals, interval, plain
 from polymodal.runs.folder import aside_in, environment
 from polymodal.runs.progress import Log, Progress, tracker_of, write_trackers
 from polymodal.targets.base import Target
 from polymodal.targets.columns import free
-
-OTHERS = {  # rows of the leaderboard that no catalogue has
-    "single": "One modality, with nothing beside it.",
-    "ensemble": "A blend of fusions, chosen greedily by the validation rows (Caruana et al. 2004).",
-    "chance": "The answer of someone who knows how often each answer comes and sees nothing of the row.",
-}
 
 
 def finalize(
@@ -245,7 +240,7 @@ def _evaluation(
 def _about(strategy: Strategy) -> str:
     """What a row of the leaderboard is, in a sentence."""
     if strategy.family not in CATALOGUES:
-        return OTHERS.get(strategy.family, "")
+        return meaning(strategy.family)
     catalogue, cls = CATALOGUES[strategy.family], strategy.part.cls
     name = catalogue.name_of(cls)
     return catalogue.entry(name).summary if name in catalogue else (inspect.getdoc(cls) or "").split("\n")[0]

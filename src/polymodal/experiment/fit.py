@@ -35,7 +35,7 @@ from polymodal.experiment.plan import Plan
 from polymodal.experiment.plan import plan as make_plan
 from polymodal.experiment.results import Results
 from polymodal.experiment.strategies import ALWAYS
-from polymodal.experiment.verdict import indistinct
+from polymodal.experiment.verdict import Tests, indistinct
 from polymodal.experiment.work import TRAIN, VALID, answer_out, encoder_out
 from polymodal.inference.run import Run
 from polymodal.models.specs import listed, part_class
@@ -308,8 +308,8 @@ class _Session:
         chosen = dict.fromkeys([*self._ranked(finished, trainable)[:1], *(s.name for s in self.plan.compared)])
         if chosen:
             singles = [o for o in finished.outcomes() if o.level == "single"]
-            asked = [question_of(self.plan, target) for target in self.plan.targets]
-            chosen |= {o.name: None for q in asked for o in indistinct(singles, q, self.plan.config.seed)}
+            tests = [Tests(question_of(self.plan, t), self.plan.config.seed, "valid") for t in self.plan.targets]
+            chosen |= {o.name: None for test in tests for o in indistinct(singles, [test])}
             chosen |= {"concat": None} if "concat" in trainable else {}
         jobs = [
             self._finetune_job(replace(Strategy.from_json(result["strategy"]), finetuned=True), seed)

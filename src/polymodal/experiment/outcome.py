@@ -18,6 +18,8 @@ from polymodal.targets.base import Target
 class Outcome:
     """What a strategy, an ensemble or chance predicted: `valid` and `test` map a target to predictions [S, N, ...].
 
+    `valid` is what it is chosen by: none of it comes from what was fitted on the very rows.
+
     `predict_ms` and `parameters` count its encoders too, whose part is `encoder_ms` and `encoder_parameters`.
     """
 
@@ -31,7 +33,6 @@ class Outcome:
     encoder_parameters: int = 0
     note: str = ""
     weights: tuple[Mapping[str, float], ...] = ()  # an ensemble's weights, one mapping a seed
-    valid_score: float | None = None  # set where the plain validation score would flatter (an ensemble fitted on it)
 
     @property
     def name(self) -> str:
@@ -87,8 +88,8 @@ def valid_scores(outcome: Outcome, questions: Sequence[Question]) -> np.ndarray:
 
 
 def score_of(outcome: Outcome, questions: Sequence[Question]) -> float:
-    """The figure by which strategies are chosen."""
-    return float(valid_scores(outcome, questions).mean()) if outcome.valid_score is None else outcome.valid_score
+    """The figure by which strategies are ranked."""
+    return float(valid_scores(outcome, questions).mean())
 
 
 def constant(target: Target, rows: int) -> np.ndarray:

@@ -334,8 +334,9 @@ def _endless(targets: Sequence[Target], truth: Mapping[str, np.ndarray], split: 
 
 
 def _check_deploy(config: Config, names: Sequence[str]) -> None:
-    if config.deploy is not None and config.deploy not in (*names, "ensemble"):
-        raise UnknownName(f"deploy names {config.deploy!r}, which is not compared here.{suggest(config.deploy, names)}")
+    known, asked = (*names, "ensemble", "best"), config.deploy
+    if asked is not None and asked not in known:
+        raise UnknownName(f"deploy names {asked!r}, which is not compared here.{suggest(asked, known)}")
 
 
 def _objectives(config: Config, targets: Sequence[Target], notes: list[str]) -> list[Spec | Sequence[Spec]]:

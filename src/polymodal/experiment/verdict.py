@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from polymodal.evaluation.statistics import Draws, Paired, compare_draws, holm, resample
-from polymodal.experiment.outcome import Outcome, Question, oriented, valid_scores
+from polymodal.experiment.outcome import Outcome, Question, oriented, score_of
 from polymodal.metrics.base import labelled
 from polymodal.report.wording import decimals, is_number, plain, signed
 
 FEW = 100  # test rows, or groups of rows, below which no difference shown says more of the test than of the fusion
 COARSE = 0.1  # of a score in 0..1, or of chance's error: a test that would miss this much cannot tell
+ONE_ERROR = 0.6827  # level of an interval that reaches one standard error to either side
 POWER = 1.43  # (1.96 + 0.84) / 1.96: from a half width of 95 % to the difference found with a probability of 80 %
 
 
@@ -78,10 +79,10 @@ class Tests:
         self.truth, self.groups = (q.test, q.groups) if split == "test" else (q.valid, q.valid_groups)
         self._draws: dict[tuple[str, int], Draws] = {}
 
-    def __call__(self, a: Outcome, b: Outcome) -> Paired:
+    def __call__(self, a: Outcome, b: Outcome, level: float = 0.95) -> Paired:
         """By how much `a` is better than `b` at matched seeds; above 0 is better whatever the metric."""
         first, second = (self._drawn(o, min(a.seeds, b.seeds)) for o in (a, b))
-        return oriented(compare_draws(first, second), self.q.metric)
+        return oriented(compare_draws(first, second, level=level), self.q.metric)
 
     def _drawn(self, outcome: Outcome, seeds: int) -> Draws:
         key = (outcome.name, seeds)
@@ -91,11 +92,25 @@ class Tests:
         return self._draws[key]
 
 
-def indistinct(outcomes: Sequence[Outcome], q: Question, seed: int) -> list[Outcome]:
-    """The best by validation, and all that the validation rows cannot tell from it (95 % interval), best first."""
-    best, *others = sorted(outcomes, key=lambda o: -float(valid_scores(o, [q]).mean()))
-    test = Tests(q, seed, "valid")
-    return [best, *(o for o in others if not test(best, o).low > 0)]
+def indistinct(outcomes: Sequence[Outcome], valid: Sequence[Tests], level: float = 0.95) -> list[Outcome]:
+    """The best by validation, and all that its rows cannot tell from it on any target, best first.
+
+    `valid` are the tests on validation rows, one a target; the interval of the paired difference, of `level`, decides.
+    """
+    questions = [test.q for test in valid]
+    best, *others = sorted(outcomes, key=lambda o: -score_of(o, questions))
+    return [best, *(o for o in others if not any(test(best, o, level).low > 0 for test in valid))]
+
+
+def cheapest(alike: Sequence[Outcome]) -> Outcome:
+    """Of what `indistinct` gives, the one to deploy: of those with the best's streams the best whose parameters are
+    the fewest, or less than a tenth more.
+
+    No stream is dropped: where rows are few a single modality nearly always lies within the error, and leaving out what
+    may help costs more than it saves.
+    """
+    same = [o for o in alike if set(o.streams) == set(alike[0].streams)]
+    return next(o for o in same if o.parameters <= 1.1 * min(one.parameters for one in same))
 
 
 def tuned(outcome: Outcome) -> str:
@@ -112,7 +127,7 @@ def like_with_like(
     """
     named = {o.name: o for o in outcomes}
     singles = [o for o in outcomes if o.level == "single"]
-    rivals = indistinct([o for o in singles if not o.strategy.finetuned] or singles, q, seed)
+    rivals = indistinct([o for o in singles if not o.strategy.finetuned] or singles, [Tests(q, seed, "valid")])
     concat = named.get("concat")
     if concat is not None and fusion.name in (concat.name, tuned(concat)):
         concat = None
@@ -130,7 +145,7 @@ def like_with_like(
             f"{fusion.name} is fine-tuned and {', '.join(missing)} not: a part of the difference may be that."
         ]  # fmt: skip
     return before, rivals, concat, [
-        f"Compared before fine-tuning on either side, since {', '.join(missing)} was not fine-tuned."
+        f"Compared before fine-tuning on either side, since there is no fine-tuned {' or '.join(missing)}."
     ]  # fmt: skip
 
 

@@ -26,7 +26,7 @@ from polymodal.evaluation.robustness import (
 from polymodal.evaluation.statistics import bootstrap
 from polymodal.explanation.modalities import row_worth, sampled_worth, worth
 from polymodal.inference.examples import mistakes
-from polymodal.inference.judging import Judged, strict_scores
+from polymodal.inference.judging import Judged, strict_scores, strict_words, told
 from polymodal.inference.predictor import Predictor
 from polymodal.metrics.base import Metric, labelled
 from polymodal.metrics.build import judged, measure, target_metrics
@@ -272,18 +272,7 @@ def standalone(
     """
     target = predictor.targets[0]
 
-    def told(name: str, interval: Mapping[str, float]) -> str:
-        known = interval["low"] == interval["low"]
-        ends = f" (95% interval {interval['low']:.3f} to {interval['high']:.3f})" if known else ""
-        return f"{name} {interval['mean']:.3f}{ends}."
-
     rows = f"{counts.judged:,} rows" if counts.judged == counts.read else f"{counts.judged:,} of {counts.read:,} rows"
-    wrong = [
-        f"With what training did not have counted as wrong, on {score['rows']:,} rows: {told(name, score)}"
-        for name, score in strict.items()
-        if name == metric.name
-    ]
-
     return {
         "target": target.name,
         "kind": target.kind,
@@ -295,7 +284,10 @@ def standalone(
         "chance": metric.chance,
         "verdict": {
             "headline": f"{chosen} on {rows}: {told(metric.name, assessment.score)}",
-            "sentences": [*wrong, *(told(*score) for score in assessment.further.items())],
+            "sentences": [
+                *strict_words(counts, metric, strict),
+                *(told(*score) for score in assessment.further.items()),
+            ],
             "helped": None,
         },
         "data": {

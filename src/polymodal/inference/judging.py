@@ -90,7 +90,8 @@ def strict_scores(
     """The scores [by metric] with labels that training did not have counted too: nobody gives them any probability.
 
     `predicted(rows)` are the predictions [n, C] of row numbers as metrics read them. Empty where there is no such
-    label, where the truth is no label, or where a metric needs an order of classes, in which new ones have no place.
+    label, where the truth is no label, or where a metric needs an order of classes, in which new ones have no place;
+    `strict_words` says so.
     """
     new = sorted(target.unseen(cells)) if target.form in ("class", "labels") else []
     if not new:
@@ -110,3 +111,21 @@ def strict_scores(
     fitting = [metric for metric in metrics if not isinstance(metric, QuadraticKappa)]
     each = {m.name: vars(bootstrap(m, truth, wider[None], seed=seed, groups=codes)) for m in fitting}
     return {name: {**score, "rows": len(rows)} for name, score in each.items()}
+
+
+def strict_words(counts: Judged, metric: Metric, strict: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """The strict score of the metric judged by, or why there is none though training lacked some of the truth."""
+    if (score := strict.get(metric.name)) is not None:
+        rows = f"{score['rows']:,} rows"
+        return [f"With what training did not have counted as wrong, on {rows}: {told(metric.name, score)}"]
+    if not counts.unseen:
+        return []
+    far = "from what is no number" if counts.form == "number" else "from a class without a place in the order"
+    return [f"No {metric.name} with what training did not have counted as wrong: there is no distance {far}."]
+
+
+def told(name: str, interval: Mapping[str, float]) -> str:
+    """A score with its interval, where there is one."""
+    known = interval["low"] == interval["low"]
+    ends = f" (95% interval {interval['low']:.3f} to {interval['high']:.3f})" if known else ""
+    return f"{name} {interval['mean']:.3f}{ends}."

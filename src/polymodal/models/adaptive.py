@@ -146,13 +146,11 @@ def levelled(costs: Sequence[float]) -> list[float]:
     From the smallest up, those less than `NEAR` times the first of their level, or all below `NOISE` ms, share its
     mean. Equal costs leave streams in the order of their names; what all cost together stays as it was.
     """
-    order = sorted(range(len(costs)), key=lambda k: costs[k])
-    levels: list[list[int]] = []
-    for k in order:
-        first = costs[levels[-1][0]] if levels else 0.0
-        if levels and costs[k] < max(NEAR * first, NOISE):
-            levels[-1].append(k)
+    levels: list[list[float]] = []
+    for cost in sorted(costs):
+        if levels and cost < max(NEAR * levels[-1][0], NOISE):
+            levels[-1].append(cost)
         else:
-            levels.append([k])
-    means = {k: sum(costs[i] for i in level) / len(level) for level in levels for k in level}
-    return [means[k] for k in range(len(costs))]
+            levels.append([cost])
+    means = {cost: sum(level) / len(level) for level in levels for cost in level}
+    return [means[cost] for cost in costs]

@@ -32,6 +32,7 @@ from polymodal.models.base import Answer, Decisions, Joint
 from polymodal.models.specs import listed, resolved, serves
 from polymodal.models.strategy import Strategy
 from polymodal.nn.layers.named import Named, module_name
+from polymodal.nn.trees import Forest
 from polymodal.objectives import OBJECTIVES
 from polymodal.objectives.base import Objective, Setting
 from polymodal.targets.base import MEANINGS, ScoredTarget, Target
@@ -196,5 +197,7 @@ def build_encoder(spec: Spec, facts: Mapping[str, Any], dim: int) -> Encoder:
 
 
 def parameters(*modules: Any) -> int:
-    """How many numbers the modules hold in their parameters."""
-    return sum(p.numel() for m in modules for p in m.parameters())
+    """How many learned numbers the modules hold: their parameters, and what trees were grown to."""
+    forests = [part for m in modules for part in m.modules() if isinstance(part, Forest)]
+    learned = [p for m in modules for p in m.parameters()] + [b for forest in forests for b in forest.buffers()]
+    return sum(one.numel() for one in learned)

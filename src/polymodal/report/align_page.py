@@ -22,7 +22,7 @@ def render(metrics: Mapping[str, Any], shown: Sequence[Mapping[str, Any]], curve
     `found`, whose dicts have `id`, `right`, `score` and `cells` (see `evaluate.media.cell_card`). `doctor` in
     `metrics`, the alignment doctor's diagnosis, is shown where it is given.
     """
-    ways = [_way(way, values, metrics["evidence"][way]) for way, values in metrics["test"].items()]
+    ways = [_way(values, metrics["evidence"][way]) for way, values in metrics["test"].items()]
     curves = [{"name": metrics["method"], "stage": "align", "train": curve["loss"], **curve}] if curve["epoch"] else []
     return page(
         "align.html.j2",
@@ -52,65 +52,58 @@ def _doctor(given: Mapping[str, Any] | None) -> dict[str, Any] | None:
             "narrow": doctor(given, narrow=True)}  # fmt: skip
 
 
-def _way(way: str, values: Mapping[str, Mapping[str, float]], evidence: Mapping[str, Any]) -> dict[str, Any]:
-    query, corpus = way.split(" to ", 1)
+def _way(values: Mapping[str, Mapping[str, float]], evidence: Mapping[str, Any]) -> dict[str, Any]:
+    query, corpus = map(clean, evidence["streams"])
     cells = []
     for name in COLUMNS:
-        write = _rank if name == "median_rank" else share
-        text, low, high, chance = (write(values[name][part]) for part in ("mean", "low", "high", "chance"))
+        text, low, high, chance = (
+            plain(values[name][part], 1) if name == "median_rank" else share(values[name][part])
+            for part in ("mean", "low", "high", "chance")
+        )
         cells.append(
             {"text": text, "value": values[name]["mean"], "interval": f"{low} – {high}", "chance": f"chance {chance}"}
         )
     asked = f"{_queries(evidence['queries'])} among {count(evidence['corpus'])}"
-    return {"query": clean(query), "corpus": clean(corpus), "asked": asked, "cells": cells}
+    return {"query": query, "corpus": corpus, "asked": asked, "cells": cells}
 
 
 def _queries(number: int) -> str:
     return f"{count(number)} {'query' if number == 1 else 'queries'}"
 
 
-def _rank(value: Any) -> str:
-    return plain(value, 1)
-
-
 def _headline(metrics: Mapping[str, Any]) -> str:
     """What the first way found that found more than chance, or that none did."""
     for way, e in metrics["evidence"].items():
         if e["verdict"] == "above":
-            query, corpus = map(clean, way.split(" to ", 1))
+            query, corpus = map(clean, e["streams"])
             first = "first" if e["k"] == 1 else f"among the first {e['k']}"
+            found = metrics["test"][way][f"recall@{e['k']}"]["mean"]
             return (
-                f"{share(metrics['test'][way][_recall(e)]['mean'])} of {query} queries find what belongs to them "
-                f"{first} of {count(e['corpus'])} in {corpus}; by chance {share(e['chance'])} would."
+                f"{share(found)} of {query} queries find what belongs to them {first} of {count(e['corpus'])} in "
+                f"{corpus}; by chance {share(e['chance'])} would."
             )
     below = any(e["verdict"] == "below" for e in metrics["evidence"].values())
     return f"{NOT_ABOVE['below' if below else 'chance']}."
 
 
-def _recall(evidence: Mapping[str, Any]) -> str:
-    return f"recall@{evidence['k']}"
-
-
 def _sentences(metrics: Mapping[str, Any]) -> list[str]:
     rows, evidence = metrics["rows"], metrics["evidence"]
-    sentences = [_against_chance(way, metrics["test"][way][_recall(e)], e) for way, e in evidence.items()]
-    if len({e["verdict"] for e in evidence.values()}) > 1:  # else the headline says it of all
-        sentences = [
-            said if e["verdict"] == "above" else f"{said} {NOT_ABOVE[e['verdict']]}."
-            for said, e in zip(sentences, evidence.values())
-        ]
+    mixed = len({e["verdict"] for e in evidence.values()}) > 1  # else the headline says it of all
+    sentences, unjudged = [], []
     for way, e in evidence.items():
+        unsaid = f" {NOT_ABOVE[e['verdict']]}." if mixed and e["verdict"] != "above" else ""
+        sentences.append(_against_chance(metrics["test"][way][f"recall@{e['k']}"], e) + unsaid)
         if e["unjudged"]:
-            query, corpus = map(clean, way.split(" to ", 1))
+            query, corpus = map(clean, e["streams"])
             they = "it does" if e["unjudged"] == 1 else "they do"
-            sentences.append(f"To {_queries(e['unjudged'])} of {query} nothing in {corpus} belongs: {they} not count.")
+            unjudged.append(f"To {_queries(e['unjudged'])} of {query} nothing in {corpus} belongs: {they} not count.")
     learned = f"Learned from {count(rows['train'])} rows, chosen by {count(rows['valid'])}"
-    return [*sentences, f"{learned}, and measured on {count(rows['test'])}."]
+    return [*sentences, *unjudged, f"{learned}, and measured on {count(rows['test'])}."]
 
 
-def _against_chance(way: str, recall: Mapping[str, float], e: Mapping[str, Any]) -> str:
+def _against_chance(recall: Mapping[str, float], e: Mapping[str, Any]) -> str:
     """A way's recall with its interval beside that of random orders."""
-    query, corpus = map(clean, way.split(" to ", 1))
+    query, corpus = map(clean, e["streams"])
     known = is_number(recall["low"])
     ends = f" ({share(recall['low'])} to {share(recall['high'])})" if known else ""
     lift = f", {plain(recall['mean'] / e['chance'], 1)} times chance" if e["verdict"] == "above" else ""

@@ -27,6 +27,8 @@ TERMS: Mapping[str, str] = {
     "gain on concat": "How much better the chosen answer is than plain concatenation, on the same test rows.",
     "calibration error": "By how much confidence and being right differ, on average (expected calibration error).",
     "strategies compared": "Rows of the leaderboard: fusions, single modalities, and what chance gives.",
+    "single": "One modality, with nothing beside it.",
+    "ensemble": "A blend of fusions, chosen greedily by the validation rows (Caruana et al. 2004).",
     "chance": "The answer of someone who knows how often each answer comes and sees nothing of the row.",
     # worth and balance
     "Worth of each modality": "The score's gain when it joins, averaged over all orders of joining (Shapley value).",

@@ -69,7 +69,8 @@ class ImageClass(_Pictures):
         self, *, columns: Sequence[str] | str | None = None, engine: str = "litert", model: str = "", least: float = 0.0
     ):
         super().__init__(columns=columns, engine=engine, model=model)
-        self.least = _share(least)
+        self.least = least
+        check_range("[0, 1)", least=least)
 
     def told(self, value: Image.Image) -> Mapping[str, Any]:
         if self.engine == "litert":
@@ -106,7 +107,8 @@ class Objects(_Pictures):
         self, *, columns: Sequence[str] | str | None = None, engine: str = "faces", model: str = "", least: float = 0.5
     ):
         super().__init__(columns=columns, engine=engine, model=model)
-        self.least = _share(least)
+        self.least = least
+        check_range("[0, 1)", least=least)
 
     def told(self, value: Image.Image) -> Mapping[str, Any]:
         faces = self.engine == "faces"
@@ -173,11 +175,6 @@ class Segments(_Pictures):
             "segments_count": len(parts),
             "segments_model": self._called("DeepLab v3" if self.engine == "litert" else self.engine),
         }
-
-
-def _share(least: float) -> float:
-    check_range("[0, 1)", least=least)
-    return least
 
 
 def _colour(picture: Image.Image) -> Image.Image:

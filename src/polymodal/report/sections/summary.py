@@ -46,28 +46,27 @@ def verdict(evaluation: Evaluation) -> dict[str, Any] | None:
 
 def key_figures(evaluation: Evaluation) -> list[dict[str, str]]:
     """The strip of numbers under the verdict."""
-    figures, row, metric = [], chosen_row(evaluation), metric_name(evaluation)
-    if row is not None and is_number(row.get("test_mean")):
-        places = decimals([row["test_mean"]])
-        ends = interval(row.get("test_low"), row.get("test_high"), places)
-        seeds = row.get("seeds")
+    row, metric, unit = chosen_row(evaluation), metric_name(evaluation), clean(evaluation.get("unit") or "")
+    figures: list[tuple[str, str, str, str]] = []
+
+    def score(label: str, given: Mapping[str, Any], detail: str, unit: str = "", prefix: str = "") -> None:
+        mean, low, high = (given.get(prefix + part) for part in ("mean", "low", "high"))
+        if is_number(mean):
+            places = decimals([mean])
+            figures.append((label, plain(mean, places) + unit, interval(low, high, places), detail))
+
+    seeds = row.get("seeds") if row is not None else None
+    if row is not None:
         often = f", mean of {count(seeds)} seeds" if is_number(seeds) and seeds > 1 else ""
-        figures.append((f"{metric} on test", plain(row["test_mean"], places), ends, joined(row["strategy"]) + often))
-    usual = next((r for r in evaluation.get("leaderboard") or [] if charts.role(r) == "chance"), None)
-    if usual is not None and is_number(usual.get("test_mean")):
-        places = decimals([usual["test_mean"]])
-        ends = interval(usual.get("test_low"), usual.get("test_high"), places)
-        detail = clean(evaluation.get("usual") or "one answer for every row")
-        figures.append((f"{metric} by chance", plain(usual["test_mean"], places), ends, detail))
-    further = evaluation.get("further") or {}
-    one_seed = row is not None and row.get("seeds") == 1  # then it is the deployed model's already
-    alone = {} if one_seed else {evaluation["primary"]: evaluation.get("score") or {}}
-    for name, score in (alone | further).items():
-        if is_number(score.get("mean")):
-            places = decimals([score["mean"]])
-            ends = interval(score.get("low"), score.get("high"), places)
-            unit = f"\u00a0{clean(evaluation['unit'])}" if name in IN_UNITS and evaluation.get("unit") else ""
-            figures.append((metric_words(name), plain(score["mean"], places) + unit, ends, "the deployed model"))
+        score(f"{metric} on test", row, joined(row["strategy"]) + often, prefix="test_")
+    constant = clean(evaluation.get("usual") or "one answer for every row")
+    for usual in [r for r in evaluation.get("leaderboard") or [] if charts.role(r) == "chance"][:1]:
+        score(f"{metric} by chance", usual, constant, prefix="test_")
+    # With one seed the row above is the deployed model's already.
+    alone = {} if seeds == 1 else {evaluation["primary"]: evaluation.get("score") or {}}
+    for name, found in (alone | (evaluation.get("further") or {})).items():
+        shown = f"\u00a0{unit}" if unit and name in IN_UNITS else ""
+        score(metric_words(name), found, "the deployed model", shown)
     given = evaluation.get("verdict") or {}
     for key, against in (("against_single", "gain on best single"), ("against_concat", "gain on concat")):
         pair = given.get(key)
