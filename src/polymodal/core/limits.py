@@ -118,9 +118,10 @@ def read_settings(path: Path) -> str:
 
 
 def read_json_text(text: str) -> Any:
-    """The value of JSON text. Raises `ValueError`, also for what nests too deep or holds a number that is too long."""
+    """The value of JSON text. Raises `ValueError`, also for what nests too deep, holds a number that is too long, or a key
+    twice, of whose values the first would be lost unsaid."""
     try:
-        value = json.loads(text)
+        value = _JSON.decode(text)
     except RecursionError as error:
         raise ValueError(f"nests deeper than {DEEPEST} levels") from error
     except ValueError as error:
@@ -130,6 +131,18 @@ def read_json_text(text: str) -> Any:
     if text.count("[") + text.count("{") > DEEPEST and (fault := excess(value)):
         raise ValueError(fault)
     return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    held = dict(pairs)
+    if len(held) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in held if keys.count(key) > 1)
+        raise ValueError(f"holds the key {twice[:80]!r} twice, so that one of its values would be lost; keep one")
+    return held
+
+
+_JSON = json.JSONDecoder(object_pairs_hook=_object)
 
 
 def excess(value: Any) -> str:

@@ -56,7 +56,7 @@ def values_of(column: pyarrow.ChunkedArray, name: str, problems: list[Problem]) 
         try:
             cells.append(cell.as_py())
         except (ValueError, OverflowError, TypeError) as error:
-            problems.append(Problem(str(row), name, f"cannot be read ({said(error)}); cell set aside"))
+            problems.append(Problem.of_cell(str(row), name, f"cannot be read ({said(error)})"))
             cells.append(None)
     return cells
 

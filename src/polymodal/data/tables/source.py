@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +64,10 @@ def read_table(source: Any, *, limit: int | None = None) -> Table:
         return _from_array(source[:limit])
     if isinstance(source, Mapping):
         if not all(map(_is_column, source.values())):
-            return _from_records([source], "table", Path.cwd(), [])
+            return _from_records([source], "table", Path.cwd())
         return Table.build({column: _listed(values)[:limit] for column, values in source.items()})
     if isinstance(source, Sequence):
-        return _from_records(source[:limit], "table", Path.cwd(), [])
+        return _from_records(source[:limit], "table", Path.cwd())
     raise BadData(
         f"Cannot read a table from {type(source).__name__}. Give a file, a folder, a pandas or Polars DataFrame, an "
         "Arrow table, a Hugging Face dataset, a dict of lists, a list of dicts, or one dict, which is one row."
@@ -172,36 +173,30 @@ def _read_folder(path: Path, limit: int | None) -> Table:
 
 
 def _read_jsonl(path: Path, limit: int | None) -> Table:
-    records: list[Any] = []
+    with open_table(path) as file:
+        return _from_texts(((n, line) for n, line in enumerate(file, start=1) if line.strip()), path, limit)
+
+
+def _from_texts(texts: Iterable[tuple[int, bytes]], path: Path, limit: int | None) -> Table:
+    """The rows whose JSON stands in these lines of the file; one that is no object is set aside."""
+    records, numbers = [], []
     problems: list[Problem] = []
-    numbers: list[int] = []
-    count = 0
-    with open_table(path) as lines:
-        for number, line in enumerate(lines, start=1):
-            if limit is not None and count >= limit:
-                break
-            if not line.strip():
-                continue
-            count += 1
-            try:
-                record = read_json_text(line.removeprefix(b"\xef\xbb\xbf").decode("utf-8"))
-            except ValueError as error:
-                broken = isinstance(error, json.JSONDecodeError | UnicodeDecodeError)
-                reason = f"is not JSON ({error})" if broken else str(error)
-                problems.append(Problem(f"{path.name}:{number}", "", f"{reason}; row set aside", count - 1))
-                continue
-            if not isinstance(record, dict):
-                reason = f"is a JSON {type(record).__name__}, not an object; row set aside"
-                problems.append(Problem(f"{path.name}:{number}", "", reason, count - 1))
-                continue
-            records.append(record)
-            numbers.append(count - 1)
+    for number, (line, text) in enumerate(islice(texts, limit)):
+        try:
+            record = read_json_text(text.removeprefix(b"\xef\xbb\xbf").decode("utf-8"))
+            reason = "" if isinstance(record, dict) else f"is a JSON {type(record).__name__}, not an object"
+        except ValueError as error:
+            broken = isinstance(error, json.JSONDecodeError | UnicodeDecodeError)
+            reason = f"is not JSON ({error})" if broken else str(error)
+        if reason:
+            problems.append(Problem.of_record(f"{path.name}:{line}", reason, number))
+            continue
+        records.append(record)
+        numbers.append(number)
     return _from_records(records, path.stem, path.parent, problems, numbers)
 
 
 def _read_json(path: Path, limit: int | None) -> Table:
-    problems: list[Problem] = []
-    numbers = None
     with open_table(path) as file:
         raw, text = file.read(), ""
     try:
@@ -210,15 +205,9 @@ def _read_json(path: Path, limit: int | None) -> Table:
     except ValueError as error:
         if isinstance(error, json.JSONDecodeError | UnicodeDecodeError) or not (records := _records_apart(text)):
             raise BadData(f"{path} is not valid JSON: {error}.") from error
-        content, numbers = [], []
-        for number, (line, record) in enumerate(records):
-            try:
-                content.append(read_json_text(record))
-                numbers.append(number)
-            except ValueError as fault:
-                problems.append(Problem(f"{path.name}:{line}", "", f"{fault}; row set aside", number))
+        return _from_texts(records, path, limit)
     if isinstance(content, list):
-        return _from_records(content[:limit], path.stem, path.parent, problems, numbers and numbers[:limit])
+        return _from_records(content[:limit], path.stem, path.parent)
     if isinstance(content, dict) and content and all(isinstance(values, list) for values in content.values()):
         columns = {name: values[:limit] for name, values in content.items()}
         return Table.build(columns, base=path.parent, name=path.stem)
@@ -228,7 +217,7 @@ def _read_json(path: Path, limit: int | None) -> Table:
 _MARKS = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)
 
 
-def _records_apart(text: str) -> list[tuple[int, str]]:
+def _records_apart(text: str) -> list[tuple[int, bytes]]:
     """(line, text) of each object in a JSON list; nothing where the text is none."""
     if not text.lstrip().startswith("["):
         return []
@@ -244,12 +233,12 @@ def _records_apart(text: str) -> list[tuple[int, str]]:
     lines, place, found = 1, 0, []
     for start, record in records:
         lines, place = lines + text.count("\n", place, start), start
-        found.append((lines, record))
+        found.append((lines, record.encode()))
     return found
 
 
 def _from_records(
-    records: Sequence[Any], name: str, base: Path, problems: list[Problem], numbers: Sequence[int] | None = None
+    records: Sequence[Any], name: str, base: Path, problems: Sequence[Problem] = (), numbers: list[int] | None = None
 ) -> Table:
     for position, record in enumerate(records):
         if not isinstance(record, Mapping):

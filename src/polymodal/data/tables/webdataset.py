@@ -102,11 +102,13 @@ def _members(path: Path, problems: list[Problem]) -> Iterator[tuple[str, str, An
                     continue
                 key = f"{folder}/{stem}" if folder else stem
                 if member.issparse():
-                    reason = "is kept without its holes (a sparse file), which is not read: pack it anew without"
-                    problems.append(Problem(key, extension, f"{reason} --sparse; cell set aside"))
+                    reason = (
+                        "is a sparse file, kept without its holes, which is not read: pack it anew without --sparse"
+                    )
+                    problems.append(Problem.of_cell(key, extension, reason))
                     continue
                 cell = TarCell(file, path, member.offset_data, member.size)
-                yield from ((key, name, value) for name, value in _cells(key, extension.lower(), cell, problems))
+                yield from ((key, *held) for held in _cells(key, extension.lower(), cell, problems))
             shard.fileobj.seek(shard.offset)
             rest = shard.fileobj.read(tarfile.BLOCKSIZE)
         if rest.strip(b"\0") or len(rest) % tarfile.BLOCKSIZE:  # tarfile takes half a header for the end
@@ -140,7 +142,7 @@ def _cells(key: str, extension: str, cell: TarCell, problems: list[Problem]) -> 
             return [(extension, text.strip() if last in ("cls", "cls2", "label", "id") else text)]
         value = read_json_text(text)
     except (BadCell, ValueError) as error:
-        problems.append(Problem(key, extension, f"cannot be read as {last}: {error}; cell set aside"))
+        problems.append(Problem.of_cell(key, extension, f"cannot be read as {last}: {error}"))
         return []
     if not isinstance(value, dict):
         return [(extension, value)]
