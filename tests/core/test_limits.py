@@ -52,8 +52,10 @@ def test_a_size_is_refused_until_it_is_raised(tmp_path, monkeypatch):
     monkeypatch.setenv("POLYMODAL_MAX_TEXT_MB", "60")
     assert check_file(path, "text").st_size == 60_000_000
     monkeypatch.setenv("POLYMODAL_MAX_TEXT_MB", "much")
-    with pytest.raises(BadArgument, match="POLYMODAL_MAX_TEXT_MB is a number of megabytes, as 50; got 'much'"):
-        most("text")
+    monkeypatch.setenv("POLYMODAL_MAX_DRAWING_SECONDS", "-1")
+    for what, said in (("text", "TEXT_MB is .* megabytes above 0, as 50; got 'much'"), ("drawing time", "got '-1'")):
+        with pytest.raises(BadArgument, match=said):
+            most(what)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ import pytest
 
 from polymodal.core.errors import BadData, MissingExtra, UnknownName
 from polymodal.data.inputs import Inputs
-from polymodal.data.tables import workbook
 from polymodal.data.tables.source import read_table
 
 openpyxl = pytest.importorskip("openpyxl")
@@ -92,7 +91,7 @@ def test_libreoffice(tmp_path):
 
 
 def test_what_is_no_workbook_or_a_bomb_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(workbook, "MEMORY", 1 << 30)
+    monkeypatch.setenv("POLYMODAL_MAX_WORKBOOK_MB", "1_000")
     for name, content in (("a.xlsx", b"words"), ("b.ods", b"PK\x03\x04"), ("c.xls", b"\xd0\xcf\x11\xe0" + bytes(600))):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(BadData, match=f"{name} cannot be read as a workbook"):
@@ -101,7 +100,8 @@ def test_what_is_no_workbook_or_a_bomb_is_refused(tmp_path, monkeypatch):
     made.active.append(["a", "b"])
     made.active.cell(1_048_576, 16_384, 1)
     made.save(tmp_path / "sparse.xlsx")
-    with pytest.raises(BadData, match="a stray cell far below or beside the others"):
+    beside = "1,000 MB, which POLYMODAL_MAX_WORKBOOK_SECONDS or POLYMODAL_MAX_WORKBOOK_MB raise"
+    with pytest.raises(BadData, match=f"{beside}.*a stray cell far below or beside the others"):
         read_table(tmp_path / "sparse.xlsx")
 
 

@@ -1,14 +1,15 @@
 """How much of what somebody else wrote is read: regular files up to a size, JSON and lists that nest only so deep.
 
 Every file of a table, a cell, a schema or a bundle is opened here or by the same rule, so that a pipe, a device or a
-file of holes costs an error and neither the memory nor for ever. The sizes are environment variables, in megabytes
-(10^6 bytes), so that they hold in every process of a run.
+file of holes costs an error and neither the memory nor for ever. The limits are environment variables, in megabytes
+(10^6 bytes) or seconds, so that they hold in every process of a run.
 """
 
 from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import stat
 from collections.abc import Mapping
@@ -17,10 +18,15 @@ from typing import Any, BinaryIO
 
 from polymodal.core.errors import BadArgument, BadData
 
-SIZES = {  # what is read -> the variable, megabytes by default
+LIMITS = {  # what is read -> the variable, its default
     "cell": ("POLYMODAL_MAX_CELL_MB", 2_000),  # a file of media or numbers
     "text": ("POLYMODAL_MAX_TEXT_MB", 50),  # a text in a file; a schema, a recipe, a configuration
     "table": ("POLYMODAL_MAX_TABLE_MB", 20_000),
+    # of work in a process of its own
+    "drawing memory": ("POLYMODAL_MAX_DRAWING_MB", 1_000),
+    "drawing time": ("POLYMODAL_MAX_DRAWING_SECONDS", 10),
+    "workbook memory": ("POLYMODAL_MAX_WORKBOOK_MB", 4_000),
+    "workbook time": ("POLYMODAL_MAX_WORKBOOK_SECONDS", 300),
 }
 DEEPEST = 64  # lists and objects within one another
 MOST_DIGITS, _BITS = 300, 996  # of a whole number; a float holds 308 digits before its point
@@ -46,15 +52,16 @@ class Special(Refused):
 
 
 def most(what: str) -> int:
-    """How many bytes of a `cell`, a `text` or a `table` are read. Raises `BadArgument` for a faulty variable."""
-    variable, default = SIZES[what]
-    given = os.environ.get(variable)
-    if given is None:
-        return default * 10**6
+    """How many bytes, or seconds, one of `LIMITS` allows. Raises `BadArgument` for a faulty variable."""
+    variable, default = LIMITS[what]
+    unit, scale = ("megabytes", 10**6) if variable.endswith("_MB") else ("seconds", 1)
+    given = os.environ.get(variable, default)
     try:
-        return int(float(given) * 10**6)
+        if float(given) > 0:
+            return math.ceil(float(given) * scale)
+        raise ValueError
     except (ValueError, OverflowError) as error:
-        raise BadArgument(f"{variable} is a number of megabytes, as {default}; got {given!r}.") from error
+        raise BadArgument(f"{variable} is a number of {unit} above 0, as {default}; got {given!r}.") from error
 
 
 def check_size(size: int, what: str) -> None:
@@ -63,7 +70,7 @@ def check_size(size: int, what: str) -> None:
         raise TooLarge(
             errno.EFBIG,
             f"has {size / 1e6:,.0f} MB, above the {allowed / 1e6:,.0f} MB that are read of a {what}: make it smaller, "
-            f"or raise {SIZES[what][0]}",
+            f"or raise {LIMITS[what][0]}",
         )
 
 
@@ -118,8 +125,8 @@ def read_settings(path: Path) -> str:
 
 
 def read_json_text(text: str) -> Any:
-    """The value of JSON text. Raises `ValueError`, also for what nests too deep, holds a number that is too long, or a key
-    twice, of whose values the first would be lost unsaid."""
+    """The value of JSON text. Raises `ValueError`, also for what nests too deep, or holds a number that is too long
+    or a key twice, of whose values the first would be lost unsaid."""
     try:
         value = _JSON.decode(text)
     except RecursionError as error:

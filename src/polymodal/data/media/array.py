@@ -63,7 +63,10 @@ def _loaded(source: Any, key: str | None) -> np.ndarray:
         with held:
             if key is None and len(held.files) > 1:
                 listed = ", ".join(held.files)
-                raise BadCell(f"holds several arrays ({listed}): say which with `key`, or save one alone")
+                raise BadCell(
+                    f"holds several arrays ({listed}): save the one that is meant alone, as by np.save(path, array); of "
+                    "one file for all rows, say which with `key`"
+                )
             if key is not None and key not in held.files:
                 raise KeyError(*held.files)
             if not held.files:

@@ -116,7 +116,7 @@ def _sniff(lines: list[str]) -> str:
 
 
 def _records(lines: list[str], delimiter: str, blank: list[int]) -> Iterator[tuple[int, list[str] | str]]:
-    """(line number, cells) of each record; of one whose quote does not close, which costs its own line only, the reason.
+    """(line number, cells) of each record; the reason for one whose quote does not close, which costs its own line.
 
     Lines that hold nothing are no records; their numbers go to `blank`.
     """

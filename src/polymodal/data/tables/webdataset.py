@@ -102,9 +102,7 @@ def _members(path: Path, problems: list[Problem]) -> Iterator[tuple[str, str, An
                     continue
                 key = f"{folder}/{stem}" if folder else stem
                 if member.issparse():
-                    reason = (
-                        "is a sparse file, kept without its holes, which is not read: pack it anew without --sparse"
-                    )
+                    reason = "is a sparse file, kept without its holes, and is not read: pack it without --sparse"
                     problems.append(Problem.of_cell(key, extension, reason))
                     continue
                 cell = TarCell(file, path, member.offset_data, member.size)

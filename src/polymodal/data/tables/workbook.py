@@ -17,8 +17,6 @@ from polymodal.data.tables.delimited import header
 from polymodal.data.tables.table import Problem, Table
 
 SUFFIXES = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods")
-SECONDS = 300  # of work for one workbook …
-MEMORY = 4 << 30  # … and bytes
 _NAMED = re.compile(rf"(.+?(?:{'|'.join(map(re.escape, SUFFIXES))}))#(.+)", re.IGNORECASE | re.DOTALL)
 _READ: dict[str, Callable[[Any], Any]] = {
     "datetime": dt.datetime.fromisoformat, "date": dt.date.fromisoformat, "time": dt.time.fromisoformat,
@@ -49,7 +47,7 @@ def read_workbook(path: Path, sheet: str = "", *, limit: int | None = None) -> T
         )
     check_table_file(path)
     try:
-        packed, _ = bounded("sheet", path, sheet, 0 if limit is None else limit + 50, seconds=SECONDS, memory=MEMORY)
+        packed, _ = bounded("sheet", path, sheet, 0 if limit is None else limit + 50, what="workbook")
     except Failed as error:
         raise BadData(
             f"{path} cannot be read as a workbook ({error}). Save the sheet as CSV; a stray cell far below or beside "
