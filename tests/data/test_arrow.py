@@ -62,6 +62,15 @@ def test_files_leave_bytes_where_they_are(name, tmp_path):
         read_table(tmp_path / name)
 
 
+@pytest.mark.parametrize("kind", [pa.string(), pa.binary()])
+def test_bytes_under_a_name_that_stands_twice_are_refused(tmp_path, kind):
+    held = pa.Table.from_arrays([pa.array([b"x"]), pa.array(["x"]).cast(kind)], names=["a", "a"])
+    with pa.OSFile(str(tmp_path / "t.arrow"), "wb") as file, pa.ipc.new_file(file, held.schema) as writer:
+        writer.write_table(held)
+    with pytest.raises(BadData, match="more than one column called 'a'"):
+        read_table(tmp_path / "t.arrow")
+
+
 def test_a_file_that_went_costs_a_cell(tmp_path):
     ipc(tmp_path / "t.arrow")
     cell = read_table(tmp_path / "t.arrow").column("raw")[0]

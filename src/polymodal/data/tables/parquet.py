@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -90,26 +91,24 @@ def _references(file: Any, path: Path, column: str, limit: int | None) -> list[A
         if limit is not None and len(cells) >= limit:
             break
         values = file.read_row_group(group, columns=[column]).column(0).combine_chunks()
-        names, nulls = names_and_nulls(values)
-        for row, (name, null) in enumerate(zip(names, nulls)):
-            if null:
-                cells.append(name or None)  # a structure without bytes still names its file
-            else:
-                cells.append(ParquetCell(name or "", path, column, group, row))
+        cells += references(values, lambda name, row, group=group: ParquetCell(name, path, column, group, row))
     return cells[:limit]
 
 
-def names_and_nulls(values: Any) -> tuple[list[str | None], list[bool]]:
-    """File names (None where there is none) and absence of bytes, a row, of an Arrow column for which `holds_bytes`."""
+def references(values: Any, cell: Callable[[str, int], Lazy], first: int = 0) -> list[Any]:
+    """What `cell` makes of the file name ("" where there is none) and the place, from `first` on, of each row of an
+    Arrow column for which `holds_bytes`; of a structure without bytes its file's name, if it has one."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if not pa.types.is_struct(values.type):
-        return [None] * len(values), values.is_null().to_pylist()
-    names: list[str | None] = [None] * len(values)
-    if values.type.get_field_index("path") >= 0:
-        names = pc.struct_field(values, "path").to_pylist()
-    return names, pc.struct_field(values, "bytes").is_null().to_pylist()
+    names, content = [""] * len(values), values
+    if pa.types.is_struct(values.type):
+        content = pc.struct_field(values, "bytes")
+        if values.type.get_field_index("path") >= 0:
+            names = [name or "" for name in pc.struct_field(values, "path").to_pylist()]
+    nulls = content.is_null().to_pylist()
+    rows = enumerate(zip(names, nulls), start=first)
+    return [(name or None) if null else cell(name, row) for row, (name, null) in rows]
 
 
 @lru_cache(maxsize=4)
