@@ -11,7 +11,7 @@ import pytest
 
 import polymodal as pm
 from polymodal.core.errors import BadArgument, BadData
-from polymodal.core.limits import DEEPEST, Special, TooLarge, check_file, excess, most, open_file, read_json_text
+from polymodal.core.limits import DEEPEST, Refused, check_file, excess, most, open_file, read_json_text
 from polymodal.core.values import read_yaml
 
 DEEP = "[" * 100_000 + "]" * 100_000
@@ -33,7 +33,7 @@ def special(folder):
 
 def test_only_regular_files_are_opened(tmp_path):
     for path in special(tmp_path):
-        with pytest.raises(Special, match="is a pipe, socket or device"):
+        with pytest.raises(Refused, match="is a pipe, socket or device"):
             open_file(path)
     with pytest.raises(IsADirectoryError):
         open_file(tmp_path)
@@ -47,7 +47,7 @@ def test_a_size_is_refused_until_it_is_raised(tmp_path, monkeypatch):
     path = tmp_path / "holes"
     with path.open("wb") as file:
         file.truncate(60_000_000)
-    with pytest.raises(TooLarge, match="has 60 MB, above the 50 MB that are read of a text.*POLYMODAL_MAX_TEXT_MB"):
+    with pytest.raises(Refused, match="has 60 MB, above the 50 MB that are read of a text.*POLYMODAL_MAX_TEXT_MB"):
         check_file(path, "text")
     monkeypatch.setenv("POLYMODAL_MAX_TEXT_MB", "60")
     assert check_file(path, "text").st_size == 60_000_000

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from pyarrow import feather, orc
+from pyarrow import feather, orc, parquet
 
 from polymodal.core.errors import BadCell, BadData
 from polymodal.data.schema import Schema
@@ -60,6 +60,17 @@ def test_files_leave_bytes_where_they_are(name, tmp_path):
     (tmp_path / name).write_bytes(b"words")
     with pytest.raises(BadData, match=r"cannot be read as (Arrow|ORC)"):
         read_table(tmp_path / name)
+
+
+def test_a_cell_that_python_cannot_have_is_named_by_the_id_of_its_row(tmp_path):
+    far = pa.array([0, 400_000_000_000], pa.timestamp("s"))
+    held = pa.table({"id": ["1", "0"], "at": far})
+    feather.write_feather(held, str(tmp_path / "t.feather"))
+    parquet.write_table(held, tmp_path / "t.parquet")
+    for source in (held, tmp_path / "t.feather", tmp_path / "t.parquet"):
+        table = read_table(source)
+        assert table.column("at")[1] is None
+        assert [(one.row, one.column, one.emptied) for one in table.problems] == [("0", "at", True)]
 
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.binary()])

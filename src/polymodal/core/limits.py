@@ -30,9 +30,8 @@ LIMITS = {  # what is read -> the variable, its default
 }
 DEEPEST = 64  # lists and objects within one another
 MOST_DIGITS, _BITS = 300, 996  # of a whole number; a float holds 308 digits before its point
-_LONG = f"is a whole number of more than {MOST_DIGITS} digits"
+_LONG = f"a whole number of more than {MOST_DIGITS} digits"
 _CONTAINERS = (list, tuple, Mapping)
-SPECIAL = "is a pipe, socket or device, where a file was expected: correct the path"
 
 
 class Refused(OSError):
@@ -41,14 +40,6 @@ class Refused(OSError):
     @property
     def reason(self) -> str:
         return str(self.strerror)
-
-
-class TooLarge(Refused):
-    """A file beyond its limit, which the reason says how to raise."""
-
-
-class Special(Refused):
-    """A pipe, a socket or a device, which may never end."""
 
 
 def most(what: str) -> int:
@@ -65,22 +56,19 @@ def most(what: str) -> int:
 
 
 def check_size(size: int, what: str) -> None:
-    """Raise `TooLarge` for more bytes than are read of a `what`."""
+    """Raise `Refused` for more bytes than are read of a `what`."""
     if size > (allowed := most(what)):
-        raise TooLarge(
-            errno.EFBIG,
-            f"has {size / 1e6:,.0f} MB, above the {allowed / 1e6:,.0f} MB that are read of a {what}: make it smaller, "
-            f"or raise {LIMITS[what][0]}",
-        )
+        told = f"has {size / 1e6:,.0f} MB, above the {allowed / 1e6:,.0f} MB that are read of a {what}"
+        raise Refused(errno.EFBIG, f"{told}: make it smaller, or raise {LIMITS[what][0]}")
 
 
 def check_file(path: Path, what: str = "cell") -> os.stat_result:
-    """The status of a regular file. Raises `OSError` for what is none or is too large (`Special`, `TooLarge`)."""
+    """The status of a regular file. Raises `OSError` for what is none, `Refused` for what is special or too large."""
     status = path.stat()
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, "is a folder", str(path))
     if not stat.S_ISREG(status.st_mode):
-        raise Special(errno.EINVAL, SPECIAL)
+        raise Refused(errno.EINVAL, "is a pipe, socket or device, where a file was expected: correct the path")
     check_size(status.st_size, what)
     return status
 
@@ -133,7 +121,7 @@ def read_json_text(text: str) -> Any:
         raise ValueError(f"nests deeper than {DEEPEST} levels") from error
     except ValueError as error:
         if "integer string conversion" in str(error):
-            raise ValueError(f"holds {_LONG.removeprefix('is ')}") from error
+            raise ValueError(f"holds {_LONG}") from error
         raise
     if text.count("[") + text.count("{") > DEEPEST and (fault := excess(value)):
         raise ValueError(fault)
@@ -155,7 +143,7 @@ _JSON = json.JSONDecoder(object_pairs_hook=_object)
 def excess(value: Any) -> str:
     """What is wrong with a value that nests deeper than `DEEPEST`, holds itself or a number too long; else ''."""
     if isinstance(value, int):
-        return _LONG if value.bit_length() > _BITS else ""
+        return f"is {_LONG}" if value.bit_length() > _BITS else ""
     level = [value] if isinstance(value, _CONTAINERS) else []
     for _ in range(DEEPEST):
         inner: dict[int, Any] = {}
@@ -163,7 +151,7 @@ def excess(value: Any) -> str:
             items = one.values() if isinstance(one, Mapping) else one
             kinds = set(map(type, items))  # a list of floats costs little
             if int in kinds and any(type(item) is int and item.bit_length() > _BITS for item in items):
-                return f"holds {_LONG.removeprefix('is ')}"
+                return f"holds {_LONG}"
             if any(issubclass(kind, _CONTAINERS) for kind in kinds):
                 inner.update((id(item), item) for item in items if isinstance(item, _CONTAINERS))
         if not inner:

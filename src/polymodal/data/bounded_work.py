@@ -70,7 +70,7 @@ def sheet(path: str, name: str, limit: str) -> bytes:
         rows = held[chosen].to_python(skip_empty_area=False, nrows=int(limit) or None) if chosen else []
     errors: Counter[tuple[int, str]] = Counter()
     with suppress(LookupError, ValueError, SyntaxError, RuntimeError, MemoryError, zipfile.BadZipFile):
-        # of a file that only the reader takes, nothing is said
+        # of a file of another form, or that only the reader takes, nothing is said
         errors.update((column, error) for row, column, error in _errors(path, chosen) if row < len(rows))
     told = {"sheets": full, "name": chosen, "rows": [[_told(cell) for cell in row] for row in rows]}
     told["errors"] = [[*held, count] for held, count in errors.items()]
@@ -79,13 +79,9 @@ def sheet(path: str, name: str, limit: str) -> bytes:
 
 def _errors(path: str, sheet: str) -> Iterator[tuple[int, int, str]]:
     """Row, column (from 0) and error of each cell of a sheet that holds one; of .xls and .xlsb none is told."""
-    if not zipfile.is_zipfile(path):
-        return
     with zipfile.ZipFile(path) as book:
-        if "xl/workbook.xml" in book.namelist():
-            yield from _errors_of_excel(book, sheet)
-        elif "content.xml" in book.namelist():
-            yield from _errors_of_libreoffice(book, sheet)
+        libreoffice = "content.xml" in book.namelist()
+        yield from (_errors_of_libreoffice if libreoffice else _errors_of_excel)(book, sheet)
 
 
 def _errors_of_excel(book: zipfile.ZipFile, sheet: str) -> Iterator[tuple[int, int, str]]:

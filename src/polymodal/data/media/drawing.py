@@ -16,7 +16,7 @@ from xml.sax.saxutils import escape, quoteattr
 from PIL import Image
 
 from polymodal.core.errors import BadCell, MissingExtra
-from polymodal.core.limits import TooLarge, check_size, most
+from polymodal.core.limits import Refused, check_size, most
 from polymodal.data.bounded import Failed, bounded
 from polymodal.data.kinds import KINDS
 from polymodal.data.media.files import AGAIN, DAMAGE, said
@@ -76,7 +76,7 @@ def _unpacked(content: bytes) -> bytes:
 def _check(size: int) -> None:
     try:
         check_size(size, "text")
-    except TooLarge as error:
+    except Refused as error:
         raise BadCell(f"is an SVG drawing that {error.reason}") from error
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from polymodal.core.errors import BadCell, BadData
 from polymodal.core.limits import check_table_file
 from polymodal.data.tables.parquet import holds_bytes, references, values_of
-from polymodal.data.tables.table import Lazy, Problem, Table, check_columns
+from polymodal.data.tables.table import Lazy, Table, check_columns
 
 if TYPE_CHECKING:
     import pyarrow
@@ -32,12 +32,12 @@ def read_arrow(path: Path, *, limit: int | None = None) -> Table:
         form = "ORC" if path.suffix.lower() == ".orc" else "Arrow"
         raise BadData(f"{path} cannot be read as {form}: {str(error)[:200]}.") from error
     check_columns(held.column_names, path)
-    problems: list[Problem] = []
+    faults: list[tuple[int, str, str]] = []
     data: dict[str, list[Any]] = {}
     for place, (one, column) in enumerate(zip(held.schema, held.columns)):
         lazy = holds_bytes(one.type)
-        data[one.name] = _references(path, column, place) if lazy else values_of(column, one.name, problems)
-    return Table.build(data, base=path.parent, name=path.stem, problems=problems)
+        data[one.name] = _references(path, column, place) if lazy else values_of(column, one.name, faults)
+    return Table.build(data, base=path.parent, name=path.stem, faults=faults)
 
 
 def from_arrow(source: Any, *, limit: int | None = None) -> Table:
@@ -57,10 +57,10 @@ def from_arrow(source: Any, *, limit: int | None = None) -> Table:
             f"{type(source).__name__} gives no Arrow table: {str(error)[:200]}. Give a dict of lists."
         ) from error
     check_columns(held.column_names, "The table")
-    problems: list[Problem] = []
+    faults: list[tuple[int, str, str]] = []
     held = held.slice(0, limit)
-    data = {name: values_of(column, name, problems) for name, column in zip(held.column_names, held.columns)}
-    return Table.build(data, problems=problems)
+    data = {name: values_of(column, name, faults) for name, column in zip(held.column_names, held.columns)}
+    return Table.build(data, faults=faults)
 
 
 @lru_cache(maxsize=2)

@@ -38,8 +38,8 @@ def read_delimited(path: Path, *, limit: int | None = None, delimiter: str | Non
     heads = header(next(records, (0, []))[1], str(path), f"{path.name}:1", problems)
     columns: list[list[str]] = [[] for _ in heads]
     numbers: list[int] = []
-    where: list[int] = []
-    nuls: list[tuple[int, str]] = []
+    last = 0
+    faults: list[tuple[int, str, str]] = []
     for number, (line, cells) in enumerate(islice(records, limit)):
         if isinstance(cells, str) or len(cells) != len(heads):
             reason = cells if isinstance(cells, str) else f"has {len(cells)} cells where the header has {len(heads)}"
@@ -47,19 +47,17 @@ def read_delimited(path: Path, *, limit: int | None = None, delimiter: str | Non
             continue
         for name, column, cell in zip(heads, columns, cells):
             if "\0" in cell:
-                nuls.append((len(numbers), name))
+                faults.append((len(numbers), name, f"holds a NUL byte (line {line})"))
                 cell = ""
             column.append(cell)
         numbers.append(number)
-        where.append(line)
-    if within := [line for line in blank if bool(said) < line < max(where, default=0)]:
+        last = line
+    if within := [line for line in blank if bool(said) < line < last]:
         problems.append(
             Problem(path.name, "", f"{len(within):,} blank lines are no rows (the first is line {within[0]})")
         )
-    table = Table.build(dict(zip(heads, columns)), base=path.parent, name=path.stem, rows=numbers, problems=problems)
-    faults = ((table.ids[row], name, f"holds a NUL byte (line {where[row]})") for row, name in nuls)
-    table.problems.extend(Problem.of_cell(*fault) for fault in faults)
-    return table
+    data = dict(zip(heads, columns))
+    return Table.build(data, base=path.parent, name=path.stem, rows=numbers, problems=problems, faults=faults)
 
 
 def _lines(path: Path, problems: list[Problem]) -> list[str]:

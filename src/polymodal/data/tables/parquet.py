@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from polymodal.core.errors import BadCell, BadData
 from polymodal.core.limits import check_table_file
 from polymodal.data.media.files import said
-from polymodal.data.tables.table import Lazy, Problem, Table, check_columns
+from polymodal.data.tables.table import Lazy, Table, check_columns
 
 if TYPE_CHECKING:
     import pyarrow
@@ -27,7 +27,7 @@ def read_parquet(path: Path, *, limit: int | None = None) -> Table:
     import pyarrow.parquet as pq
 
     check_table_file(path)
-    problems: list[Problem] = []
+    faults: list[tuple[int, str, str]] = []
     try:
         with pq.ParquetFile(path) as file:
             schema = file.schema_arrow
@@ -35,19 +35,19 @@ def read_parquet(path: Path, *, limit: int | None = None) -> Table:
             lazy = [field.name for field in schema if holds_bytes(field.type)]
             plain = [field.name for field in schema if not holds_bytes(field.type)]
             eager = file.read(columns=plain).slice(0, limit)
-            data = {name: values_of(eager[name], name, problems) for name in plain}
+            data = {name: values_of(eager[name], name, faults) for name in plain}
             data |= {name: _references(file, path, name, limit) for name in lazy}
     except BadData:
         raise
     except (pa.ArrowException, OSError, ValueError, UnicodeError) as error:
         raise BadData(f"{path} cannot be read as Parquet: {error}.") from error
     columns = {name: data[name] for name in schema.names}
-    return Table.build(columns, base=path.parent, name=path.stem, problems=problems)
+    return Table.build(columns, base=path.parent, name=path.stem, faults=faults)
 
 
-def values_of(column: pyarrow.ChunkedArray, name: str, problems: list[Problem]) -> list[Any]:
+def values_of(column: pyarrow.ChunkedArray, name: str, faults: list[tuple[int, str, str]]) -> list[Any]:
     """The cells as Python has them, times cut to microseconds; one that Python cannot have (a year beyond 9999, broken
-    UTF-8) is set aside."""
+    UTF-8) is emptied, which is one of the `faults`."""
     column = _microseconds(column)
     try:
         return column.to_pylist()
@@ -57,7 +57,7 @@ def values_of(column: pyarrow.ChunkedArray, name: str, problems: list[Problem]) 
         try:
             cells.append(cell.as_py())
         except (ValueError, OverflowError, TypeError) as error:
-            problems.append(Problem.of_cell(str(row), name, f"cannot be read ({said(error)})"))
+            faults.append((row, name, f"cannot be read ({said(error)})"))
             cells.append(None)
     return cells
 

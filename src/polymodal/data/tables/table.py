@@ -168,15 +168,18 @@ class Table:
         rows: Sequence[int] | None = None,
         ids: Sequence[str] | None = None,
         problems: Iterable[Problem] = (),
+        faults: Iterable[tuple[int, str, str]] = (),
     ) -> Table:
         """A table from columns of equal length.
 
         Ids are those given, else those of the column `id`, else record numbers. Where `id` repeats or lacks values, the
         rows concerned are named by it and their number, so that no name can be taken for another row's id. Raises
         `BadData` when the columns differ in length, or two have one name once it is text (1 and "1").
+
+        `faults` are the place, the column and the reason of cells that reading emptied.
         """
         check_columns(data, name)
-        faults: list[tuple[int, str, str]] = []
+        faults = list(faults)
         columns = {str(column): _cleaned(str(column), values, faults) for column, values in data.items()}
         lengths = {column: len(values) for column, values in columns.items()}
         if len(set(lengths.values())) > 1:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from polymodal.core.errors import BadCell, BadData
-from polymodal.core.limits import TooLarge, check_size, check_table_file, open_file, read_json_text
+from polymodal.core.limits import Refused, check_size, check_table_file, open_file, read_json_text
 from polymodal.data.tables.table import Lazy, Problem, Table
 
 MOST_SHARDS = 100_000
@@ -51,29 +51,21 @@ def expand_braces(pattern: str) -> list[str]:
 
     Raises `BadData` for more names than anyone has shards.
     """
-    choices: list[Sequence[str]] = []
+    choices: list[tuple[Sequence[Any], int]] = []  # what may stand in a place, and with how many digits at least
     end = 0
     for brace in _BRACE.finditer(pattern):
         first, last, listed = brace.groups()
-        choices.append([pattern[end : brace.start()]])
-        if listed is not None:
-            choices.append(listed.split(","))
-        else:
-            count = int(last) - int(first) + 1
-            if count > MOST_SHARDS:
-                raise _too_many(pattern, count)
-            choices.append([str(int(first) + i).zfill(len(first)) for i in range(count)])
+        choices.append(([pattern[end : brace.start()]], 0))
+        choices.append((listed.split(","), 0) if listed is not None else (range(int(first), int(last) + 1), len(first)))
         end = brace.end()
-    if (count := math.prod(map(len, choices))) > MOST_SHARDS:
-        raise _too_many(pattern, count)
-    return ["".join(parts) + pattern[end:] for parts in itertools.product(*choices)]
-
-
-def _too_many(pattern: str, count: int) -> BadData:
-    name = pattern if len(pattern) <= 80 else f"{pattern[:80]}…"
-    return BadData(
-        f"{name} names {count:,} shards, more than the {MOST_SHARDS:,} that are read: write fewer, or a `*`."
-    )
+    sizes = [len(chosen) for chosen, _ in choices]
+    if (count := max([math.prod(sizes), *sizes])) > MOST_SHARDS:
+        name = pattern if len(pattern) <= 80 else f"{pattern[:80]}…"
+        raise BadData(
+            f"{name} names {count:,} shards, more than the {MOST_SHARDS:,} that are read: write fewer, or a `*`."
+        )
+    parts = ([str(one).zfill(digits) for one in chosen] for chosen, digits in choices)
+    return ["".join(one) + pattern[end:] for one in itertools.product(*parts)]
 
 
 def _shards(pattern: str) -> list[Path]:
@@ -163,7 +155,7 @@ class TarCell(Lazy):
             with open_file(self.path, "table") as shard:
                 shard.seek(self.offset)
                 content = shard.read(self.size)
-        except TooLarge as error:
+        except Refused as error:
             raise BadCell(error.reason) from error
         except OSError as error:
             raise BadCell(f"cannot be read from {self.path.name}: {error}") from error
