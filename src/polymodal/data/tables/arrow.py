@@ -88,7 +88,7 @@ def _mark(path: Path) -> tuple[int, int]:
 def _references(path: Path, column: pyarrow.ChunkedArray, place: int) -> list[Any]:
     cells: list[Any] = []
     for chunk in column.chunks:
-        cells += references(chunk, lambda name, row: FileCell(name, path, place, row), len(cells))
+        cells += references(chunk, FileCell, path, place, first=len(cells))
     return cells
 
 

@@ -83,7 +83,7 @@ def _references(plain: Any, column: str) -> list[Any]:
     cells: list[Any] = []
     for start in range(0, len(plain), 256):
         values = plain[start : start + 256].column(column).combine_chunks()
-        cells += references(values, lambda name, row: ArrowCell(name, plain, column, row), start)
+        cells += references(values, ArrowCell, plain, column, first=start)
     return cells
 
 

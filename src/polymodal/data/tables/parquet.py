@@ -91,13 +91,13 @@ def _references(file: Any, path: Path, column: str, limit: int | None) -> list[A
         if limit is not None and len(cells) >= limit:
             break
         values = file.read_row_group(group, columns=[column]).column(0).combine_chunks()
-        cells += references(values, lambda name, row, group=group: ParquetCell(name, path, column, group, row))
+        cells += references(values, ParquetCell, path, column, group)
     return cells[:limit]
 
 
-def references(values: Any, cell: Callable[[str, int], Lazy], first: int = 0) -> list[Any]:
-    """What `cell` makes of the file name ("" where there is none) and the place, from `first` on, of each row of an
-    Arrow column for which `holds_bytes`; of a structure without bytes its file's name, if it has one."""
+def references(values: Any, kind: Callable[..., Lazy], *where: Any, first: int = 0) -> list[Any]:
+    """`kind(name, *where, row)` of each row of an Arrow column for which `holds_bytes`, counted from `first`; `name` is
+    "" where it names no file. Of a structure without bytes its file's name, if it has one."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -108,7 +108,7 @@ def references(values: Any, cell: Callable[[str, int], Lazy], first: int = 0) ->
             names = [name or "" for name in pc.struct_field(values, "path").to_pylist()]
     nulls = content.is_null().to_pylist()
     rows = enumerate(zip(names, nulls), start=first)
-    return [(name or None) if null else cell(name, row) for row, (name, null) in rows]
+    return [(name or None) if null else kind(name, *where, row) for row, (name, null) in rows]
 
 
 @lru_cache(maxsize=4)
