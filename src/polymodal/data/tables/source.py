@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,15 @@ from polymodal.core.errors import BadData, suggest
 from polymodal.core.limits import open_table, read_json_text
 from polymodal.data.cells import cells
 from polymodal.data.paths import is_link
-from polymodal.data.tables import arrow, workbook
+from polymodal.data.tables import arrow, hugging_face, workbook
 from polymodal.data.tables.delimited import read_delimited
+from polymodal.data.tables.folder import read_classes
+from polymodal.data.tables.parquet import read_parquet
 from polymodal.data.tables.table import Problem, Table, check_columns
+from polymodal.data.tables.webdataset import read_shards
 
 __all__ = ["Problem", "Table", "cells", "read_table"]
 
-_SUFFIXES = (
-    ".csv", ".tsv", ".tab", ".txt", ".parquet", ".jsonl", ".ndjson", ".json", ".tar",
-    *workbook.SUFFIXES, *arrow.SUFFIXES,
-)  # fmt: skip
 _HUGGING_FACE = ("dataset_info.json", "state.json", "dataset_dict.json")
 
 
@@ -53,9 +52,7 @@ def read_table(source: Any, *, limit: int | None = None) -> Table:
     if pandas is not None and isinstance(source, pandas.DataFrame):
         return _from_pandas(source, limit)
     if "datasets" in sys.modules and any(kind.__module__.startswith("datasets.") for kind in type(source).__mro__):
-        from polymodal.data.tables.hugging_face import from_dataset
-
-        return from_dataset(source, limit=limit)
+        return hugging_face.from_dataset(source, limit=limit)
     if hasattr(source, "collect") and type(source).__name__ == "LazyFrame":  # Polars' plan of a table
         source = source.collect()
     if hasattr(source, "__arrow_c_stream__") or hasattr(source, "__dataframe__"):
@@ -112,14 +109,10 @@ def _from_array(records: np.ndarray) -> Table:
 
 def _read_path(source: str, limit: int | None) -> Table:
     if source.startswith("hf:"):
-        from polymodal.data.tables.hugging_face import read_hub
-
-        return read_hub(source.removeprefix("hf:"), limit=limit)
+        return hugging_face.read_hub(source.removeprefix("hf:"), limit=limit)
     source, sheet = workbook.split_sheet(source)
     path = Path(source).expanduser()
     if source.endswith(".tar") and not path.exists() and any(sign in source for sign in "{*?"):
-        from polymodal.data.tables.webdataset import read_shards
-
         return read_shards(source, limit=limit)
     if path.is_dir():
         return _read_folder(path, limit)
@@ -133,42 +126,22 @@ def _read_path(source: str, limit: int | None) -> Table:
 
 def _read_file(path: Path, limit: int | None, sheet: str) -> Table:
     suffix = path.suffix.lower()
-    if suffix in (".csv", ".tsv", ".tab", ".txt"):
-        return read_delimited(path, limit=limit)
-    if suffix == ".parquet":
-        from polymodal.data.tables.parquet import read_parquet
-
-        return read_parquet(path, limit=limit)
     if suffix in workbook.SUFFIXES:
         return workbook.read_workbook(path, sheet, limit=limit)
-    if suffix in arrow.SUFFIXES:
-        return arrow.read_arrow(path, limit=limit)
-    if suffix in (".jsonl", ".ndjson"):
-        return _read_jsonl(path, limit)
-    if suffix == ".json":
-        return _read_json(path, limit)
-    if suffix == ".tar":
-        from polymodal.data.tables.webdataset import read_shards
-
-        return read_shards(str(path), limit=limit)
+    if suffix in _READERS:
+        return _READERS[suffix](path, limit=limit)
     raise BadData(f"{path.name} is of no kind that is read here. Allowed: {', '.join(_SUFFIXES)}, or a folder.")
 
 
 def _read_folder(path: Path, limit: int | None) -> Table:
     names = {entry.name for entry in path.iterdir()}
     if names & set(_HUGGING_FACE):
-        from polymodal.data.tables.hugging_face import read_saved
-
-        return read_saved(path, limit=limit)
+        return hugging_face.read_saved(path, limit=limit)
     if any(name.endswith(".tar") for name in names):
-        from polymodal.data.tables.webdataset import read_shards
-
-        return read_shards(str(path / "*.tar"), limit=limit)
+        return read_shards(path / "*.tar", limit=limit)
     tables = sorted(name for name in names if name.endswith(_SUFFIXES) and not name.endswith(".txt"))
     if tables:
         raise BadData(f"{path} is a folder that holds {', '.join(tables[:5])}: name the file to read.")
-    from polymodal.data.tables.folder import read_classes
-
     return read_classes(path, limit=limit)
 
 
@@ -246,3 +219,11 @@ def _from_records(
     columns = dict.fromkeys(column for record in records for column in record)
     data = {column: [record.get(column) for record in records] for column in columns}
     return Table.build(data, base=base, name=name, rows=numbers, problems=problems)
+
+
+_READERS: dict[str, Callable[..., Table]] = {
+    **dict.fromkeys((".csv", ".tsv", ".tab", ".txt"), read_delimited), ".parquet": read_parquet,
+    **dict.fromkeys((".jsonl", ".ndjson"), _read_jsonl), ".json": _read_json, ".tar": read_shards,
+    **dict.fromkeys(arrow.SUFFIXES, arrow.read_arrow),
+}  # fmt: skip
+_SUFFIXES = (*_READERS, *workbook.SUFFIXES)

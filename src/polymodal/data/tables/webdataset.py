@@ -22,7 +22,7 @@ _BRACE = re.compile(r"\{(?:(\d{1,18})\.\.(\d{1,18})|([^{}]*,[^{}]*))\}")
 _PLAIN = ("txt", "text", "cls", "cls2", "label", "id", "transcript")
 
 
-def read_shards(pattern: str, *, limit: int | None = None) -> Table:
+def read_shards(pattern: str | Path, *, limit: int | None = None) -> Table:
     """One row a key, one column an extension; an object in `json` gives one column a member, `json.member`.
 
     `pattern` may hold braces (`{000..009}`, `{a,b}`) and shell wildcards. Text extensions are read; everything else
@@ -68,7 +68,7 @@ def expand_braces(pattern: str) -> list[str]:
     return ["".join(one) + pattern[end:] for one in itertools.product(*parts)]
 
 
-def _shards(pattern: str) -> list[Path]:
+def _shards(pattern: str | Path) -> list[Path]:
     paths: list[Path] = []
     for one in expand_braces(str(Path(pattern).expanduser())):
         matches = sorted(glob.glob(one)) if any(sign in one for sign in "*?[") and not Path(one).exists() else [one]
