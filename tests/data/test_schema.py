@@ -136,7 +136,9 @@ def test_npy_files_are_told_apart_by_their_shape(tmp_path):
     assert (tell(both, "v_z").kind, tell(both, "s_z").kind) == ("vector", "series")
     assert "paths that end in .npz" in tell(both, "two_z").why
     found = pm.inspect(both).text()
-    assert "holds several arrays (a, b): save the one that is meant alone" in found
+    assert (
+        "holds several arrays (a, b): say which with `key` if the file is one for all rows, else save the one" in found
+    )
     assert "none of the first" in tell(both, "gone").why
 
 

@@ -64,8 +64,8 @@ def _loaded(source: Any, key: str | None) -> np.ndarray:
             if key is None and len(held.files) > 1:
                 listed = ", ".join(held.files)
                 raise BadCell(
-                    f"holds several arrays ({listed}): save the one that is meant alone, or, of one file for all rows, "
-                    "say which with `key`"
+                    f"holds several arrays ({listed}): say which with `key` if the file is one for all rows, else save "
+                    "the one that is meant alone"
                 )
             if key is not None and key not in held.files:
                 raise KeyError(*held.files)
