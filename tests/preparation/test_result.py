@@ -126,6 +126,8 @@ KINDS = {
     "series": [[0.1, 0.2], None, [3.0, 4.0]],
     "pair": [{"a": 1}, None, {"a": 2}],
     "bytes": [b"\x00\x01", None, b"zz"],
+    "endless": [float("inf"), None, float("-inf")],
+    "endless series": [[0.1, float("inf")], None, [float("-inf"), 4.0]],
 }
 
 
