@@ -66,8 +66,10 @@ def test_a_size_is_refused_until_it_is_raised(tmp_path, monkeypatch):
         ("[1, " * 900 + "2" + "]" * 900, "nests deeper than 64 levels"),
         ("[" + "9" * 5000 + "]", "a whole number of more than 300 digits"),
         ('{"a"', "Expecting"),
+        ('{"a": [{"b": 1, "b": 1}]}', "the key 'b' twice"),
+        ("{" + "".join(f'"{i}": 0, ' for i in range(200_000)) + '"7": 1}', "the key '7' twice"),
     ],
-    ids=range(5),
+    ids=range(7),
 )
 def test_json_is_bounded(text, said):
     with pytest.raises(ValueError, match=said):
