@@ -11,7 +11,7 @@ import pytest
 
 import polymodal as pm
 from polymodal.core.errors import BadArgument, BadData
-from polymodal.core.limits import DEEPEST, Special, TooLarge, check_file, excess, most, open_file, read_json_text
+from polymodal.core.limits import DEEPEST, Refused, check_file, excess, most, open_file, read_json_text
 from polymodal.core.values import read_yaml
 
 DEEP = "[" * 100_000 + "]" * 100_000
@@ -33,7 +33,7 @@ def special(folder):
 
 def test_only_regular_files_are_opened(tmp_path):
     for path in special(tmp_path):
-        with pytest.raises(Special, match="is a pipe, socket or device"):
+        with pytest.raises(Refused, match="is a pipe, socket or device"):
             open_file(path)
     with pytest.raises(IsADirectoryError):
         open_file(tmp_path)
@@ -47,13 +47,15 @@ def test_a_size_is_refused_until_it_is_raised(tmp_path, monkeypatch):
     path = tmp_path / "holes"
     with path.open("wb") as file:
         file.truncate(60_000_000)
-    with pytest.raises(TooLarge, match="has 60 MB, above the 50 MB that are read of a text.*POLYMODAL_MAX_TEXT_MB"):
+    with pytest.raises(Refused, match="has 60 MB, above the 50 MB that are read of a text.*POLYMODAL_MAX_TEXT_MB"):
         check_file(path, "text")
     monkeypatch.setenv("POLYMODAL_MAX_TEXT_MB", "60")
     assert check_file(path, "text").st_size == 60_000_000
     monkeypatch.setenv("POLYMODAL_MAX_TEXT_MB", "much")
-    with pytest.raises(BadArgument, match="POLYMODAL_MAX_TEXT_MB is a number of megabytes, as 50; got 'much'"):
-        most("text")
+    monkeypatch.setenv("POLYMODAL_MAX_DRAWING_SECONDS", "-1")
+    for what, said in (("text", "TEXT_MB is .* megabytes above 0, as 50; got 'much'"), ("drawing time", "got '-1'")):
+        with pytest.raises(BadArgument, match=said):
+            most(what)
 
 
 @pytest.mark.parametrize(
@@ -64,8 +66,10 @@ def test_a_size_is_refused_until_it_is_raised(tmp_path, monkeypatch):
         ("[1, " * 900 + "2" + "]" * 900, "nests deeper than 64 levels"),
         ("[" + "9" * 5000 + "]", "a whole number of more than 300 digits"),
         ('{"a"', "Expecting"),
+        ('{"a": [{"b": 1, "b": 1}]}', "the key 'b' twice"),
+        ("{" + "".join(f'"{i}": 0, ' for i in range(200_000)) + '"7": 1}', "the key '7' twice"),
     ],
-    ids=range(5),
+    ids=range(7),
 )
 def test_json_is_bounded(text, said):
     with pytest.raises(ValueError, match=said):

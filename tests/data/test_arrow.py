@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from pyarrow import feather, orc
+from pyarrow import feather, orc, parquet
 
 from polymodal.core.errors import BadCell, BadData
 from polymodal.data.schema import Schema
@@ -60,6 +60,26 @@ def test_files_leave_bytes_where_they_are(name, tmp_path):
     (tmp_path / name).write_bytes(b"words")
     with pytest.raises(BadData, match=r"cannot be read as (Arrow|ORC)"):
         read_table(tmp_path / name)
+
+
+def test_a_cell_that_python_cannot_have_is_named_by_the_id_of_its_row(tmp_path):
+    far = pa.array([0, 400_000_000_000], pa.timestamp("s"))
+    held = pa.table({"id": ["1", "0"], "at": far})
+    feather.write_feather(held, str(tmp_path / "t.feather"))
+    parquet.write_table(held, tmp_path / "t.parquet")
+    for source in (held, tmp_path / "t.feather", tmp_path / "t.parquet"):
+        table = read_table(source)
+        assert table.column("at")[1] is None
+        assert [(one.row, one.column, one.emptied) for one in table.problems] == [("0", "at", True)]
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.binary()])
+def test_bytes_under_a_name_that_stands_twice_are_refused(tmp_path, kind):
+    held = pa.Table.from_arrays([pa.array([b"x"]), pa.array(["x"]).cast(kind)], names=["a", "a"])
+    with pa.OSFile(str(tmp_path / "t.arrow"), "wb") as file, pa.ipc.new_file(file, held.schema) as writer:
+        writer.write_table(held)
+    with pytest.raises(BadData, match="more than one column called 'a'"):
+        read_table(tmp_path / "t.arrow")
 
 
 def test_a_file_that_went_costs_a_cell(tmp_path):

@@ -59,7 +59,12 @@ def test_tsv_is_parted_by_tabs_whatever_else_it_holds(tmp_path):
 
 def test_byte_order_mark_does_not_stick_to_the_first_name(tmp_path):
     assert read_delimited(write(tmp_path / "t.csv", b"\xef\xbb\xbfname,x\nZo\xc3\xab,1\n")).data["name"] == ["Zoë"]
-    assert read_delimited(write(tmp_path / "u.csv", "name,x\nZoë,1\n".encode("utf-16"))).data["name"] == ["Zoë"]
+    utf16 = "name,x\nZoë,1\n".encode("utf-16")
+    assert read_delimited(write(tmp_path / "u.csv", utf16)).data["name"] == ["Zoë"]
+    for broken, name, x in ((utf16[:-1], "Zoë", "1\ufffd"), (utf16.replace(b"o\0", b"\0\xd8"), "Z\ufffdë", "1")):
+        table = read_delimited(write(tmp_path / "u.csv", broken))
+        assert table.data == {"name": [name], "x": [x]}
+        assert "is not whole UTF-16" in table.problems[0].reason
 
 
 def test_every_spelling_of_nothing_is_none(tmp_path):

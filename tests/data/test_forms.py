@@ -93,6 +93,7 @@ def test_other_forms_of_pictures(form):
 
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 40 20">{}</svg>'
+ENTITY = f'<!DOCTYPE svg [<!ENTITY c "{"a" * 600}">]>'
 RED = '<rect width="20" height="20" fill="#f00"/>'
 
 
@@ -121,7 +122,7 @@ def test_svg_is_drawn(content):
 
 def test_svg_loads_nothing_and_grows_no_bomb(tmp_path, monkeypatch):
     pytest.importorskip("resvg_py")
-    monkeypatch.setattr(drawing, "SECONDS", 2)
+    monkeypatch.setenv("POLYMODAL_MAX_DRAWING_SECONDS", "2")
     (tmp_path / "secret.png").write_bytes(encoded("PNG", Image.new("RGB", (9, 9), "green")))
     for link in (f"{tmp_path}/secret.png", f"file://{tmp_path}/secret.png", "https://example.org/a.png", "secret.png"):
         for name in ("href", "xlink:href"):
@@ -136,13 +137,18 @@ def test_svg_loads_nothing_and_grows_no_bomb(tmp_path, monkeypatch):
     uses = "".join(f'<g id="g{i}">' + f'<use href="#g{i - 1}"/>' * 10 + "</g>" for i in range(1, 12))
     noise = '<filter id="f"><feTurbulence numOctaves="900000000"/></filter>'
     noise += '<rect width="9" height="9" filter="url(#f)"/>'
+    told = "it takes more than 2 s or 1,000 MB, which POLYMODAL_MAX_DRAWING_SECONDS or POLYMODAL_MAX_DRAWING_MB raise"
     for bomb in (f'<g id="g0">{RED}</g>{uses}', "<g>" * 90_000 + "</g>" * 90_000, noise):
         started = time.monotonic()
-        with pytest.raises(BadCell, match="an SVG drawing that cannot be drawn"):
+        with pytest.raises(BadCell, match=rf"an SVG drawing that cannot be drawn \((?:ValueError|{told})"):
             open_picture(svg(bomb))
         assert time.monotonic() - started < 15
     with pytest.raises(BadCell, match="SVG drawing that is cut short or damaged"):
         open_picture(svg(RED)[:90])
+    monkeypatch.setenv("POLYMODAL_MAX_TEXT_MB", "1")
+    for large in (svg(RED + " " * 1_100_000), gzip.compress(svg(RED + " " * 1_100_000)), svg("&c;" * 2_000, ENTITY)):
+        with pytest.raises(BadCell, match="an SVG drawing that has 1 MB, above the 1 MB .*raise POLYMODAL_MAX_TEXT_MB"):
+            open_picture(large)
 
 
 def test_the_first_page_of_a_pdf_is_read():
@@ -325,6 +331,20 @@ def test_channels_of_opposite_phase_do_not_cancel(content):
     assert said == [sound.OPPOSITE]
     assert np.abs(heard.samples).max() == pytest.approx(0.5, abs=0.01)
     assert np.abs(Media("audio", content).value().at(4000)).max() > 0.4, "a recipe hears it too"
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize(
+    ("peak", "said"), [(2.0, []), (32_000.0, [sound.LOUD]), (1e30, [sound.LOUD]), (3e38, [sound.LOUD])]
+)
+def test_a_sound_far_beyond_full_scale_is_scaled_and_said(peak, said, channels):
+    wave = np.tile(np.sin(np.arange(800, dtype=np.float32) / 9)[:, None] * np.float32(peak), (1, channels))
+    stream = io.BytesIO()
+    soundfile.write(stream, wave, 8000, format="WAV", subtype="FLOAT")
+    with remarks() as heard:
+        mono = read_sound(stream.getvalue()).mono()
+    assert heard == said
+    np.testing.assert_allclose(mono.max(), 1.0 if said else peak, rtol=1e-3)
 
 
 def test_opposite_phase_in_an_m4a_too_and_in_no_other_sound():

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import polymodal as pm
 from polymodal.core.errors import BadArgument, BadData, UnknownName
 from polymodal.data.cells import cells
 from polymodal.data.infer import tell, tell_target
@@ -121,17 +122,23 @@ def test_names_help_where_cells_do_not_tell():
 
 def test_npy_files_are_told_apart_by_their_shape(tmp_path):
     for i in range(3):
+        np.savez(tmp_path / f"v{i}.npz", a=np.zeros(4))
+        np.savez_compressed(tmp_path / f"s{i}.npz", a=np.zeros((4 + i, 2)))
+        np.savez(tmp_path / f"two{i}.npz", a=np.zeros(4), b=np.zeros(4))
         np.save(tmp_path / f"v{i}.npy", np.zeros(4))
         np.save(tmp_path / f"s{i}.npy", np.zeros((4 + i, 2)))
     (tmp_path / "v0.npy").write_bytes(b"broken")
-    data = {
-        "v": [f"v{i}.npy" for i in range(3)],
-        "s": [f"s{i}.npy" for i in range(3)],
-        "gone": [f"g{i}.npy" for i in range(3)],
-    }
+    data = {name: [f"{name}{i}.npy" for i in range(3)] for name in ("v", "s", "gone")}
+    data |= {f"{name}_z": [f"{name}{i}.npz" for i in range(3)] for name in ("v", "s", "two")}
     both = Table.build(data, base=tmp_path)
     assert tell(both, "v").kind == "vector"
     assert tell(both, "s").kind == "series"
+    assert (tell(both, "v_z").kind, tell(both, "s_z").kind) == ("vector", "series")
+    assert "paths that end in .npz" in tell(both, "two_z").why
+    found = pm.inspect(both).text()
+    assert (
+        "holds several arrays (a, b): say which with `key` if the file is one for all rows, else save the one" in found
+    )
     assert "none of the first" in tell(both, "gone").why
 
 

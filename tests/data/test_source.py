@@ -64,6 +64,29 @@ def test_jsonl_sets_bad_lines_aside(tmp_path):
     assert len(read_table(path, limit=1)) == 1
 
 
+TWICE = ['{"a": 1, "b": 2}', '{"a": 3, "b": 4, "a": 5}', '{"a": 6, "b": {"c": 1, "c": 2}}', '{"a": 8, "b": 9}']
+
+
+@pytest.mark.parametrize("form", ["jsonl", "json"])
+def test_a_key_that_stands_twice_in_a_row_sets_it_aside(tmp_path, form):
+    path = tmp_path / f"t.{form}"
+    path.write_text("\n".join(TWICE) if form == "jsonl" else "[" + ",\n".join(TWICE) + "]")
+    table = read_table(path)
+    assert table.data == {"a": [1, 8], "b": [2, 9]}
+    assert [(one.row, one.record) for one in table.left_out] == [(f"t.{form}:2", 1), (f"t.{form}:3", 2)]
+    assert "holds the key 'a' twice" in table.left_out[0].reason
+    assert "holds the key 'c' twice" in table.left_out[1].reason
+    assert read_table(path, limit=2).column("a") == [1]
+
+
+def test_a_column_that_stands_twice_in_a_table_is_refused(tmp_path):
+    (tmp_path / "t.json").write_text('{"a": [1, 2], "a": [3, 4]}')
+    with pytest.raises(BadData, match="holds the key 'a' twice"):
+        read_table(tmp_path / "t.json")
+    with pytest.raises(BadData, match="more than one column called '1'"):
+        read_table({1: [1], "1": [2]})
+
+
 def test_json_of_either_shape(tmp_path):
     path = tmp_path / "t.json"
     for content in ([{"a": 1}, {"a": 2}], {"a": [1, 2]}):
@@ -109,7 +132,9 @@ def test_folder_per_class(tmp_path):
     table = read_table(tmp_path)
     assert table.data == {"file": ["cat/1.png", "cat/deep/2.PNG", "dog/1.png"], "label": ["cat", "cat", "dog"]}
     assert table.ids == table.column("file")
-    assert str(table.problems[0]) == "dog/notes.doc: is no known kind of media (.doc); set aside"
+    assert str(table.problems[0]) == "dog/notes.doc: is no known kind of media (.doc); row set aside"
+    assert (table.rows.tolist(), [one.record for one in table.left_out]) == ([0, 1, 2], [3])
+    assert read_table(tmp_path, limit=2).ids == ["cat/1.png", "cat/deep/2.PNG"]
 
 
 def test_folder_per_class_under_splits(tmp_path):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import importlib.util
+import re
+import zipfile
 
 import pytest
 
 from polymodal.core.errors import BadData, MissingExtra, UnknownName
 from polymodal.data.inputs import Inputs
-from polymodal.data.tables import workbook
 from polymodal.data.tables.source import read_table
 
 openpyxl = pytest.importorskip("openpyxl")
@@ -78,6 +79,22 @@ def test_headers_that_lack_a_name_or_have_one_twice(tmp_path):
         read_table(book(tmp_path / "u.xlsx", S=[["a", "a"], [1, 2]]))
 
 
+def test_cells_that_hold_an_error_are_counted_by_column(tmp_path):
+    made = openpyxl.Workbook()
+    made.create_sheet("A & <B>").append(["a", "b", "c"])
+    sheet = made["A & <B>"]
+    for cells in ([1, "#REF!", "x"], [2, "#DIV/0!", "#REF?"], [3, "#REF!", "#N/A"], [4, 5, "y"]):
+        sheet.append(cells)
+    made.active.append(["#REF!"])
+    made.save(tmp_path / "t.xlsx")
+    table = read_table(f"{tmp_path}/t.xlsx#A & <B>")
+    assert table.data == {"a": [1, 2, 3, 4], "b": [None, None, None, 5], "c": ["x", "#REF?", None, "y"]}
+    said = "some cells hold an error and no value ({}), and are missing: mend their formulas"
+    assert [(one.column, one.reason) for one in table.problems] == [
+        ("b", said.format("#REF! 2, #DIV/0! 1")), ("c", said.format("#N/A 1"))
+    ]  # fmt: skip
+
+
 def test_libreoffice(tmp_path):
     pandas = pytest.importorskip("pandas")
     pytest.importorskip("odf")
@@ -89,10 +106,20 @@ def test_libreoffice(tmp_path):
         "a": [1, 2], "d": [dt.date(2024, 1, 1), None], "b": [True, False], "x": [0.5, 1.0],
     }  # fmt: skip
     assert len(read_table(str(tmp_path / "t.ods#Two"))) == 1
+    with zipfile.ZipFile(tmp_path / "t.ods") as given, zipfile.ZipFile(tmp_path / "e.ods", "w") as made:
+        for name in given.namelist():
+            content = given.read(name)
+            if name == "content.xml":
+                content = re.sub(rb'office:value="0.5"', b'xmlns:x="x" x:value-type="error"', content)
+                content = content.replace(b"<text:p>0.5<", b"<text:p>#DIV/0!<")
+            made.writestr(name, content)
+    table = read_table(f"{tmp_path}/e.ods#One")
+    assert table.column("x")[0] is None
+    assert "#DIV/0! 1" in table.problems[0].reason
 
 
 def test_what_is_no_workbook_or_a_bomb_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(workbook, "MEMORY", 1 << 30)
+    monkeypatch.setenv("POLYMODAL_MAX_WORKBOOK_MB", "1_000")
     for name, content in (("a.xlsx", b"words"), ("b.ods", b"PK\x03\x04"), ("c.xls", b"\xd0\xcf\x11\xe0" + bytes(600))):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(BadData, match=f"{name} cannot be read as a workbook"):
@@ -101,7 +128,8 @@ def test_what_is_no_workbook_or_a_bomb_is_refused(tmp_path, monkeypatch):
     made.active.append(["a", "b"])
     made.active.cell(1_048_576, 16_384, 1)
     made.save(tmp_path / "sparse.xlsx")
-    with pytest.raises(BadData, match="a stray cell far below or beside the others"):
+    beside = "1,000 MB, which POLYMODAL_MAX_WORKBOOK_SECONDS or POLYMODAL_MAX_WORKBOOK_MB raise"
+    with pytest.raises(BadData, match=f"{beside}.*a stray cell far below or beside the others"):
         read_table(tmp_path / "sparse.xlsx")
 
 

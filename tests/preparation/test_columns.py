@@ -10,7 +10,7 @@ from PIL import Image
 from polymodal.core.errors import BadArgument
 from polymodal.data.tables.source import read_table
 from polymodal.data.tables.write import write_columns
-from polymodal.preparation.run import kinds_of, prepare
+from polymodal.preparation.run import Source, prepare
 
 ROWS = 12
 
@@ -22,15 +22,15 @@ def table(folder, **columns):
 
 def test_a_schema_corrects_kinds(tmp_path):
     data = table(tmp_path, code=[str(100 + i) for i in range(ROWS)], film=[f"{i}.bin" for i in range(ROWS)])
-    assert kinds_of(read_table(data))["code"] != "text"
+    assert Source.read(data).kinds["code"] != "text"
     schema = {"kinds": {"code": "text"}, "ignore": "film"}
-    kinds = kinds_of(read_table(data), schema)
+    kinds = Source.read(data, schema).kinds
     assert (kinds["code"], kinds["film"]) == ("text", "ignore")
     with pytest.raises(BadArgument, match="'code' is of kind text; this op takes"):
         prepare(data, [{"range": {"columns": "code", "most": 3}}], out=tmp_path / "out", schema=schema, quiet=True)
-    assert kinds_of(read_table(data), {"fields": {"film": "video", "code": {"kind": "table"}}})["film"] == "video"
+    assert Source.read(data, {"fields": {"film": "video", "code": {"kind": "table"}}}).kinds["film"] == "video"
     with pytest.raises(BadArgument, match="'code' cannot be of kind 'nummber'. Did you mean 'number'"):
-        kinds_of(read_table(data), {"kinds": {"code": "nummber"}})
+        Source.read(data, {"kinds": {"code": "nummber"}})
 
 
 @pytest.mark.parametrize(("column", "schema"), [("split", None), ("Split", None), ("fold", {"split": "fold"})])

@@ -19,6 +19,7 @@ from PIL import Image
 
 from polymodal.core.errors import BadArgument, PolymodalError, UnknownName
 from polymodal.data.tables.source import read_table
+from polymodal.data.tables.table import Problem
 from polymodal.preparation import work
 from polymodal.preparation.run import prepare
 
@@ -125,6 +126,8 @@ KINDS = {
     "series": [[0.1, 0.2], None, [3.0, 4.0]],
     "pair": [{"a": 1}, None, {"a": 2}],
     "bytes": [b"\x00\x01", None, b"zz"],
+    "endless": [float("inf"), None, float("-inf")],
+    "endless series": [[0.1, float("inf")], None, [float("-inf"), 4.0]],
 }
 
 
@@ -175,6 +178,16 @@ def test_a_step_with_nothing_to_do_says_so(tmp_path, capsys):
     result = prepare(data, ["spaces", "blurred"], out=tmp_path / "out", workers=0)
     assert "Step 2, blurred, has nothing to do: no column is of kind image." in capsys.readouterr().err
     assert "Step 2, blurred, had nothing to do: no column is of kind image." in result.report["notes"]
+
+
+def test_what_reading_left_out_is_told_by_what_it_is_and_not_by_its_words(tmp_path):
+    lines = ['{"id": 1, "words": "a  b"}', '{"id": 2, "id": 3}', f'{{"id": 4, "words": {10**400}}}']
+    read = read_table(table(tmp_path, "\n".join(lines), "t.jsonl"))
+    read.problems.append(Problem("t", "words", "holds what 'was set aside'"))
+    result = done(read, ["spaces"], tmp_path)
+    rows = {"input": 3, "kept": 2, "set_aside": 1, "added": 0, "cells_set_aside": 1}
+    assert result.report["rows"] == rows
+    assert result.report["notes"][0] == "t [words]: holds what 'was set aside'"
 
 
 def test_out_never_lies_in_a_folder_of_data_nor_is_a_file(tmp_path):

@@ -210,6 +210,13 @@ def test_a_long_tail_of_numbers_is_left_to_the_user(tmp_path, rng):
     assert "more than 1%" in step.reason
 
 
+def test_a_schema_says_how_numbers_are_written(tmp_path, rng):
+    rows = columns(rng)
+    rows["price"] = [*(f"{v // 1000}.{v % 1000:03d}" for v in rng.integers(1000, 9999, ROWS - 6)), *["-999"] * 6]
+    assert "range" in names(suggested(rows, tmp_path)), "-999 is far from 1.0 to 9.9 …"
+    assert "range" not in names(suggested(rows, tmp_path, schema={"written": {"price": ","}})), "… not from 1,000 up"
+
+
 def test_leaks_where_there_is_a_split_and_labels_where_a_target(tmp_path, rng):
     rows = columns(rng)
     rows["split"] = ["test" if i % 4 == 0 else "train" for i in range(ROWS)]

@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from polymodal.core.limits import LIMITS, most
+
 WORK = Path(__file__).with_name("bounded_work.py")
 
 
@@ -17,20 +19,23 @@ class Failed(Exception):
     """What went wrong, in a few words."""
 
 
-def bounded(work: str, *arguments: object, seconds: int, memory: int, content: bytes = b"") -> tuple[bytes, str]:
+def bounded(work: str, *arguments: object, what: str, content: bytes = b"") -> tuple[bytes, str]:
     """What the function `work` of `bounded_work.py` writes, and what it says on standard error.
 
-    `seconds` of computing, at most twice that in all, and `memory` in bytes. Raises `Failed`.
+    `core.limits` has the memory and the time of a `what`, of computing; of waiting it is twice that. Raises `Failed`.
     """
+    seconds, memory = most(f"{what} time"), most(f"{what} memory")
+    variables = " or ".join(LIMITS[f"{what} {limit}"][0] for limit in ("time", "memory"))
+    told = f"it takes more than {seconds} s or {memory / 1e6:,.0f} MB, which {variables} raise"
     command = [sys.executable, "-P", WORK, seconds, memory, work, *arguments]
     try:
         done = subprocess.run(list(map(str, command)), input=content, capture_output=True, timeout=2 * seconds)
     except subprocess.TimeoutExpired as error:
-        raise Failed(f"it takes more than {seconds} s") from error
+        raise Failed(told) from error
     words = done.stderr.decode("utf-8", "replace").strip()
     if done.returncode:
         last = words.rpartition("\n")[2]
         if done.returncode < 0 or "MemoryError" in last or not last:
-            last = f"it takes more than {seconds} s or {memory / 1e9:.1f} GB, or its library failed"
+            raise Failed(f"{told}, or its library failed")
         raise Failed(last[:160])
     return done.stdout, words

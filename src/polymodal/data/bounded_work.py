@@ -8,9 +8,17 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 import sys
-from collections.abc import Callable
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import reduce
 from typing import Any
+from xml.etree import ElementTree
+
+_CELL = re.compile(rb'<(?:\w+:)?c\s([^>]*\bt="e"[^>/]*)>(.*?)</(?:\w+:)?c>', re.DOTALL)
 
 
 def svg(side: str) -> bytes:
@@ -42,7 +50,8 @@ def pdf(side: str) -> bytes:
 
 def sheet(path: str, name: str, limit: str) -> bytes:
     """JSON of one sheet of a workbook: `sheets`, the names of all that are visible and hold rows; `name`, the one read;
-    `rows`, lists of cells from the first row on, those of time as {"date" | "datetime" | "time" | "seconds": …}.
+    `rows`, lists of cells from the first row on, those of time as {"date" | "datetime" | "time" | "seconds": …};
+    `errors`, lists of a column's place, an error and how many of its cells hold it, which are empty in `rows`.
 
     Without a `name` the largest of `sheets` is read; `name` is null where there is no such sheet. `limit` rows at most.
     """
@@ -52,15 +61,64 @@ def sheet(path: str, name: str, limit: str) -> bytes:
         names = [s.name for s in book.sheets_metadata if s.typ == python_calamine.SheetTypeEnum.WorkSheet]
         shown = {s.name for s in book.sheets_metadata if s.visible == python_calamine.SheetVisibleEnum.Visible}
         if name and name not in names:
-            return json.dumps({"sheets": names, "name": None, "rows": []}).encode()
+            return json.dumps({"sheets": names, "name": None}).encode()
         held = {one: book.get_sheet_by_name(one) for one in ([name] if name else names)}
         full = [one for one in held if held[one].total_height]
         full = [one for one in full if one in shown] or full
         size = {one: held[one].total_height * held[one].total_width for one in full}
         chosen = name or (max(size, key=size.__getitem__) if size else "".join(names[:1]))
         rows = held[chosen].to_python(skip_empty_area=False, nrows=int(limit) or None) if chosen else []
+    errors: Counter[tuple[int, str]] = Counter()
+    with suppress(LookupError, ValueError, SyntaxError, RuntimeError, MemoryError, zipfile.BadZipFile):
+        # of a file of another form, or that only the reader takes, nothing is said
+        errors.update((column, error) for row, column, error in _errors(path, chosen) if row < len(rows))
     told = {"sheets": full, "name": chosen, "rows": [[_told(cell) for cell in row] for row in rows]}
+    told["errors"] = [[*held, count] for held, count in errors.items()]
     return json.dumps(told, ensure_ascii=False, check_circular=False).encode("utf-8", "surrogatepass")
+
+
+def _errors(path: str, sheet: str) -> Iterator[tuple[int, int, str]]:
+    """Row, column (from 0) and error of each cell of a sheet that holds one; of .xls and .xlsb none is told."""
+    with zipfile.ZipFile(path) as book:
+        libreoffice = "content.xml" in book.namelist()
+        yield from (_errors_of_libreoffice if libreoffice else _errors_of_excel)(book, sheet)
+
+
+def _errors_of_excel(book: zipfile.ZipFile, sheet: str) -> Iterator[tuple[int, int, str]]:
+    listed, linked = map(_attributes, map(book.read, ("xl/workbook.xml", "xl/_rels/workbook.xml.rels")))
+    link = next(one["id"] for one in listed if "sheetId" in one and one["name"] == sheet)
+    part = next(one["Target"] for one in linked if one.get("Id") == link)
+    for about, inside in _CELL.findall(book.read(part[1:] if part.startswith("/") else f"xl/{part}")):
+        at, error = re.search(rb'\br="([A-Z]+)(\d+)"', about), re.search(rb"v>([^<]*)<", inside)
+        if at and error:
+            column = reduce(lambda before, letter: 26 * before + letter - 64, at[1], 0)
+            yield int(at[2]) - 1, column - 1, error[1].decode()
+
+
+def _errors_of_libreoffice(book: zipfile.ZipFile, sheet: str) -> Iterator[tuple[int, int, str]]:
+    row, here = 0, False
+    for event, one in ElementTree.iterparse(book.open("content.xml"), ("start", "end")):
+        tag = one.tag.rpartition("}")[2]
+        if event == "start" and tag == "table":
+            row, here = 0, _attribute(one, "name") == sheet
+        elif event == "end" and tag == "table-row":
+            column = 0
+            for cell in one if here else ():
+                if "error" in [v for k, v in cell.items() if k.endswith("}value-type")]:
+                    yield row, column, "".join(cell.itertext())
+                column += int(_attribute(cell, "number-columns-repeated", "1"))
+            row += int(_attribute(one, "number-rows-repeated", "1"))
+            one.clear()
+
+
+def _attributes(content: bytes) -> list[dict[str, str]]:
+    return [
+        {key.rpartition("}")[2]: value for key, value in one.items()} for one in ElementTree.fromstring(content).iter()
+    ]
+
+
+def _attribute(one: ElementTree.Element, name: str, default: str = "") -> str:
+    return next((value for key, value in one.items() if key.endswith(f"}}{name}")), default)
 
 
 def _told(cell: Any) -> Any:

@@ -218,7 +218,7 @@ class Kinds(Mapping[str, Kind]):
     # --- files ---
 
     def of_file(self, name: str) -> str | None:
-        """The kind that a file name's suffix tells (`array` for .npy), or None."""
+        """The kind that a file name's suffix tells (`array` for .npy and .npz), or None."""
         lower = name.strip().lower()
         dot = lower.rfind(".")
         if dot <= 0:
@@ -363,7 +363,7 @@ BUILT_IN = (
     Kind("empty", stream=False, column=False, learnt=False, cell="", copies=""),
     Kind("other", stream=False, column=False, learnt=False, cell="", copies=""),
     Kind(  # of a file: which kind of column it is, its shape tells
-        "array", stream=False, column=False, learnt=False, cell="", copies="", suffixes=(".npy",),
+        "array", stream=False, column=False, learnt=False, cell="", copies="", suffixes=(".npy", ".npz"),
         magic={rb"\x93NUMPY": ".npy"},
     ),
 )  # fmt: skip

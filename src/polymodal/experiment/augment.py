@@ -47,7 +47,7 @@ def augmented(plan: Plan, folder: Path) -> tuple[Plan, list[str]]:
 
 def _kinds(plan: Plan) -> dict[str, str]:
     """The kinds of the columns that the fit reads: as its schema has them, numbers and categories by their cells."""
-    told = kinds_of(plan.table)
+    told = kinds_of(plan.table, _written(plan))
     kinds = {}
     for field in plan.schema.fields.values():
         types = field.options.get("types", {})
@@ -55,6 +55,10 @@ def _kinds(plan: Plan) -> dict[str, str]:
             if column in told:
                 kinds[column] = types.get(column, told[column]) if field.about.is_record else field.kind
     return kinds
+
+
+def _written(plan: Plan) -> dict[str, str]:
+    return {k: v for field in plan.schema.fields.values() for k, v in field.options.get("written", {}).items()}
 
 
 def _copies(
@@ -66,7 +70,7 @@ def _copies(
     cell_of = {name: column_cells(plan.table, name, kind) for name, kind in kinds.items()}
     cell_of |= {name: plan.table.column(name).__getitem__ for name in labels}
     media = MediaFolder(folder, tuple(c for c, k in kinds.items() if k in MEDIA_KINDS))
-    numbers, ways = plan.rows("train").tolist(), notations_of(plan.table, kinds)
+    numbers, ways = plan.rows("train").tolist(), notations_of(plan.table, kinds, _written(plan))
     rows = [
         Row(plan.table.ids[i], i, {c: cell(i) for c, cell in cell_of.items()}, kinds, "train", notations=ways)
         for i in numbers

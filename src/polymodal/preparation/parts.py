@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from polymodal.core.files import json_text, writing
+from polymodal.core.files import writing
 from polymodal.core.numbers import Notation
+from polymodal.core.shown import legible
 from polymodal.data.kinds import KINDS
 from polymodal.data.media.cell import Media
 from polymodal.ops.rows import Refused, Row
@@ -54,7 +55,7 @@ def write_rows(rows: Iterable[Row], path: Path) -> None:
     """The whole file or none. Media must be files already (`MediaFolder.keep`)."""
     with writing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         for row in rows:
-            file.write(json_text(_row(row)) + "\n")
+            file.write(_line(_row(row)))
 
 
 def read_rows(path: Path, kinds: Mapping[str, str], notations: Mapping[str, Notation] | None = None) -> list[Row]:
@@ -68,7 +69,7 @@ def write_refused(refused: Iterable[Refused], path: Path) -> None:
     with writing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         for one in refused:
             told = {"op": one.op, "reason": one.reason, "column": one.column, "cell": _plain(one.cell)}
-            file.write(json_text({**told, "row": _row(one.row)}) + "\n")
+            file.write(_line({**told, "row": _row(one.row)}))
 
 
 def read_refused(path: Path, kinds: Mapping[str, str]) -> list[Refused]:
@@ -78,6 +79,11 @@ def read_refused(path: Path, kinds: Mapping[str, str]) -> list[Refused]:
     return [
         Refused(row_of(one["row"], kinds), one["op"], one["reason"], one["column"], _value(one["cell"])) for one in told
     ]
+
+
+def _line(told: Mapping[str, Any]) -> str:
+    """A line of JSON for ourselves, in which infinities and NaN stay what they are."""
+    return legible(json.dumps(told, ensure_ascii=False)) + "\n"
 
 
 def _row(row: Row) -> dict[str, Any]:

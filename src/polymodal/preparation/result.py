@@ -179,7 +179,7 @@ def _write_set_aside(path: Path, table: Table, refused: Sequence[Refused]) -> No
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    unread = unread_of(table, rows=True) + unread_of(table, rows=False)
+    unread = table.left_out + table.emptied
     told: dict[str, list[Any]] = {
         "id": [p.row for p in unread] + [one.row.id for one in refused],
         "op": ["read"] * len(unread) + [one.op for one in refused],
@@ -191,11 +191,6 @@ def _write_set_aside(path: Path, table: Table, refused: Sequence[Refused]) -> No
         told[name if name not in ("op", "reason", "column", "id") else f"{name} (input)"] = [None] * len(unread) + cells
     with writing(path) as temporary:
         pq.write_table(pa.table({name: pa.array(values, pa.string()) for name, values in told.items()}), temporary)
-
-
-def unread_of(table: Table, *, rows: bool) -> list[Problem]:
-    """Rows, or else single cells, that reading set aside already; its other remarks cost nothing."""
-    return [p for p in table.problems if bool(p.column) != rows and "set aside" in p.reason]
 
 
 def _text(value: Any) -> str | None:
@@ -215,7 +210,6 @@ def _report(
     kept: Sequence[Row],
     refused: Sequence[Refused],
 ) -> dict[str, Any]:
-    unread = len(unread_of(table, rows=True))
     originals = sum(row.copy == 0 for row in kept)
     aside = sum(one.row.copy == 0 and not one.column for one in refused)
     if originals + aside != len(table):
@@ -224,14 +218,14 @@ def _report(
         "source": table.name,
         "mark": read_json(folder / ".work" / "work.json")["mark"],
         "rows": {
-            "input": len(table) + unread,
+            "input": table.records,
             "kept": originals,
-            "set_aside": aside + unread,
+            "set_aside": aside + len(table.left_out),
             "added": len(kept) - originals,
-            "cells_set_aside": sum(bool(one.column) for one in refused) + len(unread_of(table, rows=False)),
+            "cells_set_aside": sum(bool(one.column) for one in refused) + len(table.emptied),
         },
         "notes": [
-            *(f"{p.row} {p.reason}" for p in table.problems if not p.column and "set aside" not in p.reason),
+            *(str(p) for p in table.problems if p.record is None and not p.emptied),
             *summed(_remarks(folder / ".work", len(stages), parts)),
             *(
                 f"Step {op.place + 1}, {op.name}, had nothing to do: {idle(op)}."
@@ -255,8 +249,7 @@ def _remarks(work: Path, stages: int, parts: int) -> list[Problem]:
 
 def _reasons(table: Table, refused: Sequence[Refused]) -> list[dict[str, Any]]:
     """Reasons alike but for the numbers and names in them count together; the first tells them, with its row."""
-    unread = unread_of(table, rows=True) + unread_of(table, rows=False)
-    told = [("read", p.column, p.reason, p.row) for p in unread]
+    told = [("read", p.column, p.reason, p.row) for p in table.left_out + table.emptied]
     told += [(one.op, one.column, one.reason, one.row.id) for one in refused]
     first: dict[tuple[str, str, str], dict[str, Any]] = {}
     for op, column, reason, row in told:

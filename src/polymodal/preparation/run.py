@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -73,28 +74,26 @@ def prepare(
     folder = Path(out)
     check_device(device)
     cook = Recipe.read(recipe)
-    table = table_of(data, schema)
-    kinds = kinds_of(table, schema)
-    ways = notations_of(table, kinds, schema)
-    ops = cook.ops(kinds, trust=trust)  # every fault of the recipe is said here
+    source = Source.read(data, schema)
+    ops = cook.ops(source.kinds, trust=trust)  # every fault of the recipe is said here
     form = _form(data)
     _apart(folder, data)
-    _claim(folder, _told(cook, kinds, form), table, ways, resume, trust=trust)
+    _claim(folder, _told(cook, source.kinds, form), source, resume, trust=trust)
     try:
         with Progress(quiet=quiet) as progress:
-            for line in noted(table):
+            for line in noted(source.table):
                 progress.say(line)
             for place, op in enumerate(ops):
                 if op.kinds and not op.chosen:
                     progress.say(f"Step {place + 1}, {op.name}, has nothing to do: {idle(op)}.")
-            session = _Session(folder, cook, ops, kinds, table, parts_of(table, schema), progress)
+            session = _Session(folder, cook, ops, source, progress)
             session.cut()
             if device not in ("auto", "cpu") or "torch" in sys.modules:  # else no op needs it, and it takes seconds
                 for line in told(device_of(device)):
                     progress.say(line)
             with engine_of(engine, workers, device) as run:
                 stages = session.carry_out(run)
-            return finalize(folder, table, ops, session.all_kinds, stages, session.count, form, progress)
+            return finalize(folder, source.table, ops, session.all_kinds, stages, session.count, form, progress)
     except KeyboardInterrupt:
         raise Stopped(f"Stopped. The same command with --resume goes on where {folder} stopped.") from None
     except OSError as error:
@@ -105,42 +104,52 @@ def prepare(
         ) from error
 
 
-def table_of(data: Any, schema: Any = None) -> Table:
-    """The rows of `data`, with what stands for a missing value in each column as the schema and the cells show."""
-    table = read_table(data)
-    said = Overrides() if schema is None else read_overrides(schema, table.columns, prepared=True)
-    return read_absence(table, (), said, [])[1]
+@dataclass(frozen=True)
+class Source:
+    """Rows to prepare, and what is known of them.
 
-
-def kinds_of(table: Table, schema: Any = None) -> dict[str, str]:
-    """The kind of every column: image, audio, series, vector, text, number, category, date, id, constant or other.
-
-    A schema (see `data.overrides.read_overrides`) corrects them by its `fields` and `kinds`, in which video and volume
-    are allowed too; what it ignores is of kind ignore, which no op works on by itself.
+    `kinds` has the kind of every column: image, audio, series, vector, text, number, category, date, id, constant or
+    other; `notations` how the columns of numbers are written that have a unit or decimal commas; `parts` what each row
+    is for: train, valid or test, nothing where that is missing, and the cell itself where it is another word.
     """
-    said = Overrides() if schema is None else read_overrides(schema, table.columns, prepared=True)
-    kinds = {column: tell(table, column, said.written.get(column, "")).kind for column in table.columns}
-    for field in said.fields.values():
-        if not KINDS[field.kind].is_record and "array" not in field.options:
-            kinds |= dict.fromkeys(field.columns, field.kind)
-    return {**kinds, **said.kinds, **dict.fromkeys(said.ignore, "ignore")}
+
+    table: Table
+    kinds: Mapping[str, str]
+    notations: Mapping[str, Notation]
+    parts: Sequence[str]
+
+    @classmethod
+    def read(cls, data: Any, schema: Any = None) -> Source:
+        """`data` as in `read_table`.
+
+        A schema (see `data.overrides.read_overrides`) corrects kinds by its `fields` and `kinds`, in which video and
+        volume are allowed too; what it ignores is of kind ignore, which no op works on by itself. The column `split`,
+        or the one that the schema names, tells the parts.
+        """
+        table = read_table(data)
+        said = Overrides() if schema is None else read_overrides(schema, table.columns, prepared=True)
+        table = read_absence(table, (), said, [])[1]
+        kinds = kinds_of(table, said.written)
+        for field in said.fields.values():
+            if not KINDS[field.kind].is_record and "array" not in field.options:
+                kinds |= dict.fromkeys(field.columns, field.kind)
+        kinds |= {**said.kinds, **dict.fromkeys(said.ignore, "ignore")}
+        column = said.split or next((name for name in table.columns if name.lower() == "split"), None)
+        words = ["" if v is None else str(v).strip() for v in table.data.get(column or "", [None] * len(table))]
+        parts = [SPLIT_NAMES.get(word.lower(), word) for word in words]
+        return cls(table, kinds, notations_of(table, kinds, said.written), parts)
 
 
-def notations_of(table: Table, kinds: Mapping[str, str], schema: Any = None) -> dict[str, Notation]:
+def kinds_of(table: Table, written: Mapping[str, str]) -> dict[str, str]:
+    """The kind of every column, as its cells tell; `written` as in a schema."""
+    return {column: tell(table, column, written.get(column, "")).kind for column in table.columns}
+
+
+def notations_of(table: Table, kinds: Mapping[str, str], written: Mapping[str, str]) -> dict[str, Notation]:
     """How the columns of numbers are written that have a unit or decimal commas."""
-    said = {} if schema is None else read_overrides(schema, table.columns, prepared=True).written
     numbers = [column for column in table.columns if kinds.get(column) == "number"]
-    told = {column: Notation.of(table.column(column), said.get(column, "")) for column in numbers}
+    told = {column: Notation.of(table.column(column), written.get(column, "")) for column in numbers}
     return {column: way for column, way in told.items() if way != Notation()}
-
-
-def parts_of(table: Table, schema: Any = None) -> list[str]:
-    """What each row is for, by the column `split` or the one that the schema names: train, valid or test, nothing where
-    the cell is missing, and the cell itself where it is another word."""
-    said = None if schema is None else read_overrides(schema, table.columns, prepared=True).split
-    column = said or next((name for name in table.columns if name.lower() == "split"), None)
-    cells = [""] * len(table) if column is None else ["" if v is None else str(v).strip() for v in table.column(column)]
-    return [SPLIT_NAMES.get(cell.lower(), cell) for cell in cells]
 
 
 def _apart(folder: Path, data: Any) -> None:
@@ -160,27 +169,19 @@ def _told(recipe: Recipe, kinds: Mapping[str, str], form: str) -> dict[str, Any]
     return {"recipe": plain(recipe.to_json()), "kinds": dict(kinds), "form": form}
 
 
-def _claim(
-    folder: Path,
-    told: Mapping[str, Any],
-    table: Table,
-    ways: Mapping[str, Notation],
-    resume: bool,
-    *,
-    trust: str | Sequence[str],
-) -> None:
+def _claim(folder: Path, told: Mapping[str, Any], source: Source, resume: bool, *, trust: str | Sequence[str]) -> None:
     """Make the folder ours or refuse: never mix two runs in one folder.
 
     What is told to the jobs is written anew on resume: ops are those of the command, whatever the folder says.
     """
     stamp = folder / ".work" / "work.json"
-    digests = _digests(table, told["kinds"])
-    mark = fingerprint({**told, "rows": list(table.ids), "cells": digests})
-    keep = partial(same_cells, stamp.with_name("cells.safetensors"), digests, dict.fromkeys(digests, table.ids))
+    digests, ids = _digests(source), source.table.ids
+    mark = fingerprint({**told, "rows": ids, "cells": digests})
+    keep = partial(same_cells, stamp.with_name("cells.safetensors"), digests, dict.fromkeys(digests, ids))
 
     def settings() -> dict[str, Any]:
-        plain_ways = {column: (way.decimal, way.unit) for column, way in ways.items()}
-        return {**told, "trust": modules(trust), "mark": mark, "notations": plain_ways}
+        ways = {column: (way.decimal, way.unit) for column, way in source.notations.items()}
+        return {**told, "trust": modules(trust), "mark": mark, "notations": ways}
 
     if stamp.exists():
         if not resume:
@@ -208,8 +209,9 @@ def _claim(
     write_json(stamp, settings())
 
 
-def _digests(table: Table, kinds: Mapping[str, str]) -> dict[str, np.ndarray]:
+def _digests(source: Source) -> dict[str, np.ndarray]:
     """What the cells hold, uint8 [N, 16]: each column of media by itself, files by their content, the others a row."""
+    table, kinds = source.table, source.kinds
     media = [column for column in table.columns if kinds[column] in MEDIA_KINDS]
     told = {}
     for column in media:
@@ -232,32 +234,30 @@ class _Session:
         folder: Path,
         recipe: Recipe,
         ops: Sequence[Op],
-        kinds: Mapping[str, str],
-        table: Table,
-        parts: Sequence[str],
+        source: Source,
         progress: Progress,
     ):
-        self.folder, self.recipe, self.ops, self.kinds, self.table = folder, recipe, ops, kinds, table
-        self.parts, self.progress = parts, progress
+        self.folder, self.recipe, self.ops, self.source, self.progress = folder, recipe, ops, source, progress
         self.work = folder / ".work"
-        self.count = -(-len(table) // recipe.batch)
-        self.all_kinds = dict(kinds)
+        self.count = -(-len(source.table) // recipe.batch)
+        self.all_kinds = dict(source.kinds)
         for op in ops:
             self.all_kinds |= op.adds()
 
     def cut(self) -> None:
         """The table as part files; cells in archives or in memory become files once."""
-        columns = {name: column_cells(self.table, name, kind) for name, kind in self.kinds.items()}
-        media = MediaFolder(self.work / "source", tuple(c for c, k in self.kinds.items() if k in MEDIA_KINDS))
+        table, kinds = self.source.table, self.source.kinds
+        columns = {name: column_cells(table, name, kind) for name, kind in kinds.items()}
+        media = MediaFolder(self.work / "source", tuple(c for c, k in kinds.items() if k in MEDIA_KINDS))
         for number in range(self.count):
             path = self.part(-1, number)
             if path.exists():
                 continue
             first = number * self.recipe.batch
             rows = []
-            for i in range(first, min(first + self.recipe.batch, len(self.table))):
+            for i in range(first, min(first + self.recipe.batch, len(table))):
                 held = {column: cell(i) for column, cell in columns.items()}
-                row = Row(self.table.ids[i], i, held, self.kinds, self.parts[i])
+                row = Row(table.ids[i], i, held, kinds, self.source.parts[i])
                 media.keep(row)
                 rows.append(row)
             write_rows(rows, path)

@@ -16,13 +16,12 @@ from polymodal.core.errors import BadArgument, MissingExtra, PolymodalError
 from polymodal.core.errors import suggest as nearest
 from polymodal.core.values import check_range
 from polymodal.data.media.cell import MEDIA_KINDS, Media
-from polymodal.data.tables.source import Table
 from polymodal.data.tables.table import noted
 from polymodal.ops.base import Op
 from polymodal.ops.rows import Row, Rows
 from polymodal.preparation.candidates import Candidate, candidates
 from polymodal.preparation.recipe import Recipe
-from polymodal.preparation.run import column_cells, kinds_of, notations_of, parts_of, table_of
+from polymodal.preparation.run import Source, column_cells
 from polymodal.preparation.work import as_text
 from polymodal.report.wording import count
 from polymodal.runs.progress import Progress
@@ -105,14 +104,13 @@ def suggest(
     without `quiet` the steps tried are told as they go.
     """
     check_range("[1, inf)", "rows", sample=sample)
-    table = table_of(data, schema)
-    kinds = kinds_of(table, schema)
-    if target is not None and target not in kinds:
-        raise BadArgument(f"There is no column {target!r}.{nearest(target, kinds)}")
-    look = _Look(table, kinds, parts_of(table, schema), sample, seed)
+    source = Source.read(data, schema)
+    if target is not None and target not in source.kinds:
+        raise BadArgument(f"There is no column {target!r}.{nearest(target, source.kinds)}")
+    look = _Look(source, sample, seed)
     steps, missing = [], []
     with Progress(quiet=quiet) as progress:
-        for candidate in candidates(look.rows, kinds, target):
+        for candidate in candidates(look.rows, source.kinds, target):
             stage = progress.stage(" ".join([candidate.name, *candidate.options.get("columns", ())]), 1)
             try:
                 step = look.tried(candidate)
@@ -123,16 +121,19 @@ def suggest(
             stage.end("nothing found" if step is None else "suggested" if step.active else "for you to decide")
             if step is not None:
                 steps.append(step)
-    return Suggestion(tuple(steps), (*_header(table, kinds, look), *missing))
+    return Suggestion(tuple(steps), (*_header(source, look), *missing))
 
 
-def _header(table: Table, kinds: Mapping[str, str], look: _Look) -> list[str]:
+def _header(source: Source, look: _Look) -> list[str]:
+    table = source.table
     drawn = {name: len(rows) for name, rows in look.rows.items()}
     notes = [
         "Suggested by `polymodal prepare --suggest`: read it, change it, then `polymodal prepare DATA -r THIS -o OUT`.",
         f"{count(len(table))} rows. Looked at: texts and numbers of {count(drawn['cells'])}, media of "
         f"{count(drawn['media'])}, duplicates among {count(drawn['pairs'])}.",
-        "Columns: " + ", ".join(f"{name} ({kind})" for name, kind in kinds.items()) + ". Is one of another kind? Say "
+        "Columns: "
+        + ", ".join(f"{name} ({kind})" for name, kind in source.kinds.items())
+        + ". Is one of another kind? Say "
         "so in a schema: `fields: {name: kind}`, given by --schema.",
     ]
     notes += noted(table)
@@ -146,13 +147,13 @@ def _header(table: Table, kinds: Mapping[str, str], look: _Look) -> list[str]:
 class _Look:
     """Rows drawn once; a step that is suggested changes them, so that the next sees what it would see."""
 
-    def __init__(self, table: Table, kinds: Mapping[str, str], parts: Sequence[str], sample: int | None, seed: int):
+    def __init__(self, source: Source, sample: int | None, seed: int):
+        table, kinds, ways, parts = source.table, source.kinds, source.notations, source.parts
         self.kinds, self.seed, self.count = kinds, seed, len(table)
         self._broken: dict[int, bool] = {}
         order = np.random.default_rng(seed).permutation(len(table))
         columns = {name: column_cells(table, name, kind) for name, kind in kinds.items()}
         media = any(kind in MEDIA_KINDS for kind in kinds.values())
-        ways = notations_of(table, kinds)
         every = {
             int(i): Row(
                 table.ids[i], int(i), {c: cell(i) for c, cell in columns.items()}, kinds, parts[i], notations=ways

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.errors import BadCell
-from polymodal.core.limits import TooLarge, check_size
+from polymodal.core.limits import Refused, check_size
 from polymodal.data.media.files import AGAIN, DAMAGE, head_of, looks_like, opened, said
 
 _NPY, _NPZ = b"\x93NUMPY", b"PK\x03\x04"
@@ -63,7 +63,10 @@ def _loaded(source: Any, key: str | None) -> np.ndarray:
         with held:
             if key is None and len(held.files) > 1:
                 listed = ", ".join(held.files)
-                raise BadCell(f"holds several arrays ({listed}): say which with `key`, or save one alone")
+                raise BadCell(
+                    f"holds several arrays ({listed}): say which with `key` if the file is one for all rows, else save "
+                    "the one that is meant alone"
+                )
             if key is not None and key not in held.files:
                 raise KeyError(*held.files)
             if not held.files:
@@ -76,7 +79,7 @@ def _loaded(source: Any, key: str | None) -> np.ndarray:
             return values
     except (BadCell, KeyError):
         raise
-    except TooLarge as error:
+    except Refused as error:
         raise BadCell(error.reason) from error
     except DAMAGE as error:
         if "allow_pickle" in str(error) or "Python objects" in str(error):

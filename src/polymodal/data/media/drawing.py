@@ -16,15 +16,13 @@ from xml.sax.saxutils import escape, quoteattr
 from PIL import Image
 
 from polymodal.core.errors import BadCell, MissingExtra
+from polymodal.core.limits import Refused, check_size, most
 from polymodal.data.bounded import Failed, bounded
 from polymodal.data.kinds import KINDS
 from polymodal.data.media.files import AGAIN, DAMAGE, said
 from polymodal.data.media.remarks import remark
 
 SIDE = 1024  # pixels of the longer side: drawings have none of their own
-SECONDS = 10  # of work for one drawing …
-MEMORY = 1 << 30  # … and bytes
-LARGEST = 32 << 20  # bytes of an SVG, unpacked
 _ENTITY = 1000  # letters of an entity: Illustrator abbreviates addresses by them
 _INLINE = re.compile(r"\s*data:image/(?:png|jpe?g|gif|webp);base64,", re.I)
 _LEFT_OUT = ("script", "foreignObject", "iframe", "object", "embed", "audio", "video", "handler")
@@ -52,7 +50,7 @@ def drawn(content: bytes, form: str) -> Image.Image:
     if form == "svg":
         content = _Clean(_unpacked(content)).content()
     try:
-        picture, words = bounded(form, SIDE, seconds=SECONDS, memory=MEMORY, content=content)
+        picture, words = bounded(form, SIDE, what="drawing", content=content)
     except Failed as error:
         raise BadCell(f"is {what} that cannot be drawn ({error}): export it as PNG") from error
     if words.startswith("pages"):
@@ -68,12 +66,18 @@ def drawn(content: bytes, form: str) -> Image.Image:
 def _unpacked(content: bytes) -> bytes:
     if content.startswith(b"\x1f\x8b"):
         try:
-            content = zlib.decompressobj(31).decompress(content, LARGEST + 1)
+            content = zlib.decompressobj(31).decompress(content, most("text") + 1)
         except zlib.error as error:
             raise BadCell(f"is an SVG drawing that is cut short or damaged ({said(error)}): {AGAIN}") from error
-    if len(content) > LARGEST:
-        raise BadCell(f"is an SVG drawing of more than {LARGEST >> 20} MB: export it as PNG")
+    _check(len(content))
     return content
+
+
+def _check(size: int) -> None:
+    try:
+        check_size(size, "text")
+    except Refused as error:
+        raise BadCell(f"is an SVG drawing that {error.reason}") from error
 
 
 class _Clean:
@@ -132,6 +136,5 @@ class _Clean:
 
     def _write(self, part: str) -> None:
         self._size += len(part)
-        if self._size > LARGEST:
-            raise BadCell(f"is an SVG drawing of more than {LARGEST >> 20} MB: export it as PNG")
+        _check(self._size)
         self._parts.append(part)

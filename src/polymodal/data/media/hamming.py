@@ -61,15 +61,11 @@ def _close(codes: np.ndarray, group: np.ndarray, radius: int) -> np.ndarray:
 def _beside(codes: np.ndarray, group: np.ndarray, radius: int) -> np.ndarray:
     """[2, E]: pairs of a crowd within the radius, of those that are looked at."""
     pairs = []
-    for order in (group[np.argsort(codes[group])], group[np.argsort(_turned(codes[group]))]):
+    held, half = codes[group], np.uint64(BITS // 2)
+    for way in (held, (held << half) | (held >> half)):  # with the halves exchanged, another order tells what is alike
+        order = group[np.argsort(way)]
         pairs += [(order[:-step], order[step:]) for step in range(1, BESIDE + 1)]
         pairs.append((np.full(len(order), order[0]), order))
     a, b = (np.concatenate(ends) for ends in zip(*pairs))
     near = distance(codes[a], codes[b]) <= radius
     return np.stack([a[near], b[near]])
-
-
-def _turned(codes: np.ndarray) -> np.ndarray:
-    """The codes with their lower half first, so that another order tells what is alike."""
-    half = np.uint64(BITS // 2)
-    return (codes << half) | (codes >> half)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -42,9 +41,8 @@ def summed(noted: Iterable[Problem]) -> list[str]:
     rows: dict[tuple[str, str], list[str]] = {}
     for one in noted:
         rows.setdefault((one.column, one.reason), []).append(one.row)
-    counts = Counter({key: len(ids) for key, ids in rows.items()})
     return [
-        f"{column}: {count:,} {'cells' if count > 1 else 'cell'} used all the same: {reason} "
-        f"({'rows' if count > 1 else 'row'} {some(rows[column, reason])})."
-        for (column, reason), count in counts.most_common()
+        f"{column}: {len(ids):,} {'cells' if len(ids) > 1 else 'cell'} used all the same: {reason} "
+        f"({'rows' if len(ids) > 1 else 'row'} {some(ids)})."
+        for (column, reason), ids in sorted(rows.items(), key=lambda one: -len(one[1]))
     ]

@@ -22,6 +22,8 @@ MOST_VALUES = 1 << 29  # samples times channels that are read at once: 2 GB, thr
 # a fifth of that: of two, those whose correlation is below -0.8.
 CANCELLED = 0.2
 CUT = "it is cut short or damaged: what could be decoded from its beginning is used"
+LOUDEST = 16.0  # times full scale: 24 dB above it, beyond any headroom of a recording
+LOUD = f"it has samples beyond {LOUDEST:g} times full scale, a fault or another unit: its largest was made full scale"
 OPPOSITE = "its channels are of opposite phase and cancel one another when mixed, so the loudest was taken alone"
 
 
@@ -74,8 +76,11 @@ def read_sound(source: Path | bytes, seconds: float | None = None) -> Sound:
             sound = _by_av(stream, seconds, error)
         if not len(sound.samples):
             raise BadCell(f"holds no sample: {AGAIN}")
-        if not np.isfinite(sound.samples).all():
+        if not np.isfinite(peak := np.abs(sound.samples).max()):
             raise BadCell(f"holds samples that are no numbers (NaN or infinite): {AGAIN}")
+        if peak > LOUDEST:
+            remark(LOUD)
+            sound = Sound(sound.samples / peak, sound.rate)
     return sound
 
 

@@ -143,10 +143,9 @@ class StreamWork:
             self.noted |= chunk.noted
             self.tell(len(chunk.rows) + len(chunk.broken))
         self._decoded.clear()
-        remarks = _Writer(self.store, sayings)
-        for key, said in {digests[row].tobytes(): said for row, said in self.noted.items()}.items():
-            if not self.store.has(sayings, one := np.frombuffer(key, np.uint8)[None]).all():
-                remarks.add(one, {"reason": _packed(said)})
+        remarks, said = _Writer(self.store, sayings), np.array(list(self.noted), np.int64)
+        for row in said[self.store.missing(sayings, digests[said])].tolist():
+            remarks.add(digests[row : row + 1], {"reason": _packed(self.noted[row])})
         for writer, kind in ((arrays, "cells"), (reasons, "broken cells"), (remarks, "remarks")):
             if writer.close():
                 self.store.describe(writer.group, kind=kind, stream=self.name, made_by=type(self.processor).__name__)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -10,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from polymodal.core.errors import BadCell, BadData
 from polymodal.core.limits import check_table_file
-from polymodal.data.tables.parquet import holds_bytes, names_and_nulls, values_of
-from polymodal.data.tables.table import Lazy, Problem, Table, check_columns
+from polymodal.data.tables.parquet import holds_bytes, references, values_of
+from polymodal.data.tables.table import Lazy, Table, check_columns
 
 if TYPE_CHECKING:
     import pyarrow
@@ -32,13 +31,13 @@ def read_arrow(path: Path, *, limit: int | None = None) -> Table:
     except (pa.ArrowException, OSError, ImportError) as error:
         form = "ORC" if path.suffix.lower() == ".orc" else "Arrow"
         raise BadData(f"{path} cannot be read as {form}: {str(error)[:200]}.") from error
-    lazy = {one.name: place for place, one in enumerate(held.schema) if holds_bytes(one.type)}
-    references = {name: _references(path, held.column(place), place) for name, place in lazy.items()}
-    problems: list[Problem] = []
-    plain = held.select([place for place, name in enumerate(held.column_names) if name not in lazy])
-    data = columns_of(plain, problems)
-    data = {name: references[name] if name in lazy else data[name] for name in held.column_names}
-    return Table.build(data, base=path.parent, name=path.stem, problems=problems)
+    check_columns(held.column_names, path)
+    faults: list[tuple[int, str, str]] = []
+    data: dict[str, list[Any]] = {}
+    for place, (one, column) in enumerate(zip(held.schema, held.columns)):
+        lazy = holds_bytes(one.type)
+        data[one.name] = _references(path, column, place) if lazy else values_of(column, one.name, faults)
+    return Table.build(data, base=path.parent, name=path.stem, faults=faults)
 
 
 def from_arrow(source: Any, *, limit: int | None = None) -> Table:
@@ -57,15 +56,11 @@ def from_arrow(source: Any, *, limit: int | None = None) -> Table:
         raise BadData(
             f"{type(source).__name__} gives no Arrow table: {str(error)[:200]}. Give a dict of lists."
         ) from error
-    problems: list[Problem] = []
-    return Table.build(columns_of(held.slice(0, limit), problems), problems=problems)
-
-
-def columns_of(held: pyarrow.Table, problems: list[Problem]) -> dict[str, Sequence[Any]]:
-    """Python values by column; cells that Python cannot have are `problems`. Raises `BadData` where two columns have
-    one name."""
     check_columns(held.column_names, "The table")
-    return {name: values_of(held.column(place), name, problems) for place, name in enumerate(held.column_names)}
+    faults: list[tuple[int, str, str]] = []
+    held = held.slice(0, limit)
+    data = {name: values_of(column, name, faults) for name, column in zip(held.column_names, held.columns)}
+    return Table.build(data, faults=faults)
 
 
 @lru_cache(maxsize=2)
@@ -93,8 +88,7 @@ def _mark(path: Path) -> tuple[int, int]:
 def _references(path: Path, column: pyarrow.ChunkedArray, place: int) -> list[Any]:
     cells: list[Any] = []
     for chunk in column.chunks:
-        for name, null in zip(*names_and_nulls(chunk)):
-            cells.append((name or None) if null else FileCell(name or "", path, place, len(cells)))
+        cells += references(chunk, FileCell, path, place, first=len(cells))
     return cells
 
 

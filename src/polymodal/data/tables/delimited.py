@@ -6,7 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator
-from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 from polymodal.core.errors import BadData
@@ -34,51 +34,46 @@ def read_delimited(path: Path, *, limit: int | None = None, delimiter: str | Non
     if delimiter is None:
         delimiter = "\t" if path.suffix.lower() in (".tsv", ".tab") else _sniff(lines)
     blank: list[int] = []
-    records = _records(lines, delimiter, path.name, problems, blank)
-    heads = header(next(records, (0, None))[1], str(path), f"{path.name}:1", problems)
+    records = _records(lines, delimiter, blank)
+    heads = header(next(records, (0, []))[1], str(path), f"{path.name}:1", problems)
     columns: list[list[str]] = [[] for _ in heads]
     numbers: list[int] = []
-    where: list[int] = []
-    nuls: list[tuple[int, str]] = []
-    count = 0
-    for line, cells in records:
-        if limit is not None and count >= limit:
-            break
-        count += 1
-        if cells is None:
-            problems[-1] = replace(problems[-1], record=count - 1)
-            continue
-        if len(cells) != len(heads):
-            reason = f"has {len(cells)} cells where the header has {len(heads)}; row set aside"
-            problems.append(Problem(f"{path.name}:{line}", "", reason, count - 1))
+    last = 0
+    faults: list[tuple[int, str, str]] = []
+    for number, (line, cells) in enumerate(islice(records, limit)):
+        if isinstance(cells, str) or len(cells) != len(heads):
+            reason = cells if isinstance(cells, str) else f"has {len(cells)} cells where the header has {len(heads)}"
+            problems.append(Problem.of_record(f"{path.name}:{line}", reason, number))
             continue
         for name, column, cell in zip(heads, columns, cells):
             if "\0" in cell:
-                nuls.append((len(numbers), name))
+                faults.append((len(numbers), name, f"holds a NUL byte (line {line})"))
                 cell = ""
             column.append(cell)
-        numbers.append(count - 1)
-        where.append(line)
-    if within := [line for line in blank if bool(said) < line < max(where, default=0)]:
+        numbers.append(number)
+        last = line
+    if within := [line for line in blank if bool(said) < line < last]:
         problems.append(
             Problem(path.name, "", f"{len(within):,} blank lines are no rows (the first is line {within[0]})")
         )
-    table = Table.build(dict(zip(heads, columns)), base=path.parent, name=path.stem, rows=numbers, problems=problems)
-    reason = "holds a NUL byte (line {}); cell set aside"
-    table.problems.extend(Problem(table.ids[row], name, reason.format(where[row])) for row, name in nuls)
-    return table
+    data = dict(zip(heads, columns))
+    return Table.build(data, base=path.parent, name=path.stem, rows=numbers, problems=problems, faults=faults)
 
 
 def _lines(path: Path, problems: list[Problem]) -> list[str]:
     """The file's lines with their ends, decoded."""
     with open_table(path) as file:
         raw = file.read()
-    if raw.startswith(_UTF16):
-        return list(io.StringIO(raw.decode("utf-16"), newline=""))
+    coding = "utf-16" if raw.startswith(_UTF16) else "utf-8-sig"
     try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = _decode_by_line(raw.removeprefix(b"\xef\xbb\xbf"), path.name, problems)
+        text = raw.decode(coding)
+    except UnicodeDecodeError as error:
+        if coding == "utf-16":
+            text = raw.decode(coding, "replace")
+            reason = f"is not whole UTF-16 ({error.reason} at byte {error.start}): what cannot be read stands as \ufffd"
+            problems.append(Problem(path.name, "", reason))
+        else:
+            text = _decode_by_line(raw.removeprefix(b"\xef\xbb\xbf"), path.name, problems)
     return list(io.StringIO(text, newline=""))
 
 
@@ -118,10 +113,8 @@ def _sniff(lines: list[str]) -> str:
     return chosen
 
 
-def _records(
-    lines: list[str], delimiter: str, name: str, problems: list[Problem], blank: list[int]
-) -> Iterator[tuple[int, list[str] | None]]:
-    """(line number, cells) of each record, None for one whose quote does not close: that costs its own line only.
+def _records(lines: list[str], delimiter: str, blank: list[int]) -> Iterator[tuple[int, list[str] | str]]:
+    """(line number, cells) of each record; the reason for one whose quote does not close, which costs its own line.
 
     Lines that hold nothing are no records; their numbers go to `blank`.
     """
@@ -136,9 +129,7 @@ def _records(
             except StopIteration:
                 return
             except csv.Error as error:
-                reason = f"has a quote that does not close properly ({error}); row set aside"
-                problems.append(Problem(f"{name}:{begun + 1}", "", reason))
-                yield begun + 1, None
+                yield begun + 1, f"has a quote that does not close properly ({error})"
                 start = begun + 1
                 break
             if cells:
@@ -148,12 +139,12 @@ def _records(
             begun = start + reader.line_num
 
 
-def header(cells: list[str] | None, source: str, where: str, problems: list[Problem]) -> list[str]:
+def header(cells: list[str] | str, source: str, where: str, problems: list[Problem]) -> list[str]:
     """Names of columns, each once; one without a name is called by its place, and said to be, as of the line `where`.
 
     Raises `BadData` where there is none, or a name twice.
     """
-    if not cells:
+    if not cells or isinstance(cells, str):
         raise BadData(f"{source} holds no header row; its first line must name the columns.")
     names = [cell.strip() for cell in cells]
     for position, name in enumerate(names, start=1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 
 from polymodal.core.errors import BadData
@@ -21,30 +22,31 @@ def read_classes(folder: Path, *, limit: int | None = None) -> Table:
         raise BadData(f"{folder} holds no folders. Expected one folder per class, with the class's files in it.")
     split_folders = all(part.name.lower() in SPLIT_NAMES for part in parts)
     pairs = [(part, SPLIT_NAMES[part.name.lower()]) for part in parts] if split_folders else [(folder, None)]
-    data: dict[str, list[str | None]] = {"file": [], "label": [], "split": []}
+    every = (
+        (file, label.name, split)
+        for part, split in pairs
+        for label in _folders(part)
+        for file in sorted(path for path in label.rglob("*") if not path.name.startswith("."))
+        if not file.is_dir()
+    )
+    rows: list[tuple[str, str, str | None]] = []
+    numbers: list[int] = []
     problems: list[Problem] = []
-    for part, split in pairs:
-        for label in _folders(part):
-            for file in sorted(path for path in label.rglob("*") if not path.name.startswith(".")):
-                if file.is_dir():
-                    continue
-                relative = file.relative_to(folder).as_posix()
-                if not file.is_file():
-                    problems.append(Problem(relative, "", "is a pipe, a device or a link to nothing; set aside"))
-                    continue
-                if KINDS.of_file(file.name) is None:
-                    reason = f"is no known kind of media ({file.suffix or 'no suffix'}); set aside"
-                    problems.append(Problem(relative, "", reason))
-                    continue
-                data["file"].append(relative)
-                data["label"].append(label.name)
-                data["split"].append(split)
-    if not data["file"]:
+    for number, (file, label, split) in enumerate(islice(every, limit)):
+        name = file.relative_to(folder).as_posix()
+        if not file.is_file():
+            problems.append(Problem.of_record(name, "is a pipe, a device or a link to nothing", number))
+        elif KINDS.of_file(file.name) is None:
+            reason = f"is no known kind of media ({file.suffix or 'no suffix'})"
+            problems.append(Problem.of_record(name, reason, number))
+        else:
+            rows.append((name, label, split))
+            numbers.append(number)
+    if not rows:
         raise BadData(f"{folder} has folders but no media files below them.")
-    if not split_folders:
-        del data["split"]
-    columns = {name: values[:limit] for name, values in data.items()}
-    return Table.build(columns, base=folder, name=folder.name, ids=columns["file"], problems=problems)  # type: ignore[arg-type]
+    data = dict(zip(("file", "label", "split") if split_folders else ("file", "label"), zip(*rows)))
+    ids = [name for name, *_ in rows]
+    return Table.build(data, base=folder, name=folder.name, rows=numbers, ids=ids, problems=problems)
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from polymodal.core.errors import BadCell, BadData, require
-from polymodal.data.tables.parquet import holds_bytes, names_and_nulls
+from polymodal.data.tables.parquet import holds_bytes, references
 from polymodal.data.tables.table import Lazy, Table
 
 
@@ -83,8 +83,7 @@ def _references(plain: Any, column: str) -> list[Any]:
     cells: list[Any] = []
     for start in range(0, len(plain), 256):
         values = plain[start : start + 256].column(column).combine_chunks()
-        for row, (name, null) in enumerate(zip(*names_and_nulls(values)), start=start):
-            cells.append((name or None) if null else ArrowCell(name or "", plain, column, row))
+        cells += references(values, ArrowCell, plain, column, first=start)
     return cells
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from polymodal.core.errors import BadCell, BadData
 from polymodal.core.limits import check_table_file
 from polymodal.data.media.files import said
-from polymodal.data.tables.table import Lazy, Problem, Table, check_columns
+from polymodal.data.tables.table import Lazy, Table, check_columns
 
 if TYPE_CHECKING:
     import pyarrow
@@ -26,7 +27,7 @@ def read_parquet(path: Path, *, limit: int | None = None) -> Table:
     import pyarrow.parquet as pq
 
     check_table_file(path)
-    problems: list[Problem] = []
+    faults: list[tuple[int, str, str]] = []
     try:
         with pq.ParquetFile(path) as file:
             schema = file.schema_arrow
@@ -34,19 +35,19 @@ def read_parquet(path: Path, *, limit: int | None = None) -> Table:
             lazy = [field.name for field in schema if holds_bytes(field.type)]
             plain = [field.name for field in schema if not holds_bytes(field.type)]
             eager = file.read(columns=plain).slice(0, limit)
-            data = {name: values_of(eager[name], name, problems) for name in plain}
+            data = {name: values_of(eager[name], name, faults) for name in plain}
             data |= {name: _references(file, path, name, limit) for name in lazy}
     except BadData:
         raise
     except (pa.ArrowException, OSError, ValueError, UnicodeError) as error:
         raise BadData(f"{path} cannot be read as Parquet: {error}.") from error
     columns = {name: data[name] for name in schema.names}
-    return Table.build(columns, base=path.parent, name=path.stem, problems=problems)
+    return Table.build(columns, base=path.parent, name=path.stem, faults=faults)
 
 
-def values_of(column: pyarrow.ChunkedArray, name: str, problems: list[Problem]) -> list[Any]:
+def values_of(column: pyarrow.ChunkedArray, name: str, faults: list[tuple[int, str, str]]) -> list[Any]:
     """The cells as Python has them, times cut to microseconds; one that Python cannot have (a year beyond 9999, broken
-    UTF-8) is set aside."""
+    UTF-8) is emptied, which is one of the `faults`."""
     column = _microseconds(column)
     try:
         return column.to_pylist()
@@ -56,7 +57,7 @@ def values_of(column: pyarrow.ChunkedArray, name: str, problems: list[Problem]) 
         try:
             cells.append(cell.as_py())
         except (ValueError, OverflowError, TypeError) as error:
-            problems.append(Problem(str(row), name, f"cannot be read ({said(error)}); cell set aside"))
+            faults.append((row, name, f"cannot be read ({said(error)})"))
             cells.append(None)
     return cells
 
@@ -90,26 +91,24 @@ def _references(file: Any, path: Path, column: str, limit: int | None) -> list[A
         if limit is not None and len(cells) >= limit:
             break
         values = file.read_row_group(group, columns=[column]).column(0).combine_chunks()
-        names, nulls = names_and_nulls(values)
-        for row, (name, null) in enumerate(zip(names, nulls)):
-            if null:
-                cells.append(name or None)  # a structure without bytes still names its file
-            else:
-                cells.append(ParquetCell(name or "", path, column, group, row))
+        cells += references(values, ParquetCell, path, column, group)
     return cells[:limit]
 
 
-def names_and_nulls(values: Any) -> tuple[list[str | None], list[bool]]:
-    """File names (None where there is none) and absence of bytes, a row, of an Arrow column for which `holds_bytes`."""
+def references(values: Any, kind: Callable[..., Lazy], *where: Any, first: int = 0) -> list[Any]:
+    """`kind(name, *where, row)` of each row of an Arrow column for which `holds_bytes`, counted from `first`; `name` is
+    "" where it names no file. Of a structure without bytes its file's name, if it has one."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if not pa.types.is_struct(values.type):
-        return [None] * len(values), values.is_null().to_pylist()
-    names: list[str | None] = [None] * len(values)
-    if values.type.get_field_index("path") >= 0:
-        names = pc.struct_field(values, "path").to_pylist()
-    return names, pc.struct_field(values, "bytes").is_null().to_pylist()
+    names, content = [""] * len(values), values
+    if pa.types.is_struct(values.type):
+        content = pc.struct_field(values, "bytes")
+        if values.type.get_field_index("path") >= 0:
+            names = [name or "" for name in pc.struct_field(values, "path").to_pylist()]
+    nulls = content.is_null().to_pylist()
+    rows = enumerate(zip(names, nulls), start=first)
+    return [(name or None) if null else kind(name, *where, row) for row, (name, null) in rows]
 
 
 @lru_cache(maxsize=4)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,15 @@ from polymodal.core.errors import BadData, suggest
 from polymodal.core.limits import open_table, read_json_text
 from polymodal.data.cells import cells
 from polymodal.data.paths import is_link
-from polymodal.data.tables import arrow, workbook
+from polymodal.data.tables import arrow, hugging_face, workbook
 from polymodal.data.tables.delimited import read_delimited
+from polymodal.data.tables.folder import read_classes
+from polymodal.data.tables.parquet import read_parquet
 from polymodal.data.tables.table import Problem, Table, check_columns
+from polymodal.data.tables.webdataset import read_shards
 
 __all__ = ["Problem", "Table", "cells", "read_table"]
 
-_SUFFIXES = (
-    ".csv", ".tsv", ".tab", ".txt", ".parquet", ".jsonl", ".ndjson", ".json", ".tar",
-    *workbook.SUFFIXES, *arrow.SUFFIXES,
-)  # fmt: skip
 _HUGGING_FACE = ("dataset_info.json", "state.json", "dataset_dict.json")
 
 
@@ -52,9 +52,7 @@ def read_table(source: Any, *, limit: int | None = None) -> Table:
     if pandas is not None and isinstance(source, pandas.DataFrame):
         return _from_pandas(source, limit)
     if "datasets" in sys.modules and any(kind.__module__.startswith("datasets.") for kind in type(source).__mro__):
-        from polymodal.data.tables.hugging_face import from_dataset
-
-        return from_dataset(source, limit=limit)
+        return hugging_face.from_dataset(source, limit=limit)
     if hasattr(source, "collect") and type(source).__name__ == "LazyFrame":  # Polars' plan of a table
         source = source.collect()
     if hasattr(source, "__arrow_c_stream__") or hasattr(source, "__dataframe__"):
@@ -63,10 +61,10 @@ def read_table(source: Any, *, limit: int | None = None) -> Table:
         return _from_array(source[:limit])
     if isinstance(source, Mapping):
         if not all(map(_is_column, source.values())):
-            return _from_records([source], "table", Path.cwd(), [])
+            return _from_records([source], "table", Path.cwd())
         return Table.build({column: _listed(values)[:limit] for column, values in source.items()})
     if isinstance(source, Sequence):
-        return _from_records(source[:limit], "table", Path.cwd(), [])
+        return _from_records(source[:limit], "table", Path.cwd())
     raise BadData(
         f"Cannot read a table from {type(source).__name__}. Give a file, a folder, a pandas or Polars DataFrame, an "
         "Arrow table, a Hugging Face dataset, a dict of lists, a list of dicts, or one dict, which is one row."
@@ -111,14 +109,10 @@ def _from_array(records: np.ndarray) -> Table:
 
 def _read_path(source: str, limit: int | None) -> Table:
     if source.startswith("hf:"):
-        from polymodal.data.tables.hugging_face import read_hub
-
-        return read_hub(source.removeprefix("hf:"), limit=limit)
+        return hugging_face.read_hub(source.removeprefix("hf:"), limit=limit)
     source, sheet = workbook.split_sheet(source)
     path = Path(source).expanduser()
     if source.endswith(".tar") and not path.exists() and any(sign in source for sign in "{*?"):
-        from polymodal.data.tables.webdataset import read_shards
-
         return read_shards(source, limit=limit)
     if path.is_dir():
         return _read_folder(path, limit)
@@ -132,76 +126,50 @@ def _read_path(source: str, limit: int | None) -> Table:
 
 def _read_file(path: Path, limit: int | None, sheet: str) -> Table:
     suffix = path.suffix.lower()
-    if suffix in (".csv", ".tsv", ".tab", ".txt"):
-        return read_delimited(path, limit=limit)
-    if suffix == ".parquet":
-        from polymodal.data.tables.parquet import read_parquet
-
-        return read_parquet(path, limit=limit)
     if suffix in workbook.SUFFIXES:
         return workbook.read_workbook(path, sheet, limit=limit)
-    if suffix in arrow.SUFFIXES:
-        return arrow.read_arrow(path, limit=limit)
-    if suffix in (".jsonl", ".ndjson"):
-        return _read_jsonl(path, limit)
-    if suffix == ".json":
-        return _read_json(path, limit)
-    if suffix == ".tar":
-        from polymodal.data.tables.webdataset import read_shards
-
-        return read_shards(str(path), limit=limit)
+    if suffix in _READERS:
+        return _READERS[suffix](path, limit=limit)
     raise BadData(f"{path.name} is of no kind that is read here. Allowed: {', '.join(_SUFFIXES)}, or a folder.")
 
 
 def _read_folder(path: Path, limit: int | None) -> Table:
     names = {entry.name for entry in path.iterdir()}
     if names & set(_HUGGING_FACE):
-        from polymodal.data.tables.hugging_face import read_saved
-
-        return read_saved(path, limit=limit)
+        return hugging_face.read_saved(path, limit=limit)
     if any(name.endswith(".tar") for name in names):
-        from polymodal.data.tables.webdataset import read_shards
-
-        return read_shards(str(path / "*.tar"), limit=limit)
+        return read_shards(path / "*.tar", limit=limit)
     tables = sorted(name for name in names if name.endswith(_SUFFIXES) and not name.endswith(".txt"))
     if tables:
         raise BadData(f"{path} is a folder that holds {', '.join(tables[:5])}: name the file to read.")
-    from polymodal.data.tables.folder import read_classes
-
     return read_classes(path, limit=limit)
 
 
 def _read_jsonl(path: Path, limit: int | None) -> Table:
-    records: list[Any] = []
+    with open_table(path) as file:
+        return _from_texts(((n, line) for n, line in enumerate(file, start=1) if line.strip()), path, limit)
+
+
+def _from_texts(texts: Iterable[tuple[int, bytes]], path: Path, limit: int | None) -> Table:
+    """The rows whose JSON stands in these lines of the file; one that is no object is set aside."""
+    records, numbers = [], []
     problems: list[Problem] = []
-    numbers: list[int] = []
-    count = 0
-    with open_table(path) as lines:
-        for number, line in enumerate(lines, start=1):
-            if limit is not None and count >= limit:
-                break
-            if not line.strip():
-                continue
-            count += 1
-            try:
-                record = read_json_text(line.removeprefix(b"\xef\xbb\xbf").decode("utf-8"))
-            except ValueError as error:
-                broken = isinstance(error, json.JSONDecodeError | UnicodeDecodeError)
-                reason = f"is not JSON ({error})" if broken else str(error)
-                problems.append(Problem(f"{path.name}:{number}", "", f"{reason}; row set aside", count - 1))
-                continue
-            if not isinstance(record, dict):
-                reason = f"is a JSON {type(record).__name__}, not an object; row set aside"
-                problems.append(Problem(f"{path.name}:{number}", "", reason, count - 1))
-                continue
-            records.append(record)
-            numbers.append(count - 1)
+    for number, (line, text) in enumerate(islice(texts, limit)):
+        try:
+            record = read_json_text(text.removeprefix(b"\xef\xbb\xbf").decode("utf-8"))
+            reason = "" if isinstance(record, dict) else f"is a JSON {type(record).__name__}, not an object"
+        except ValueError as error:
+            broken = isinstance(error, json.JSONDecodeError | UnicodeDecodeError)
+            reason = f"is not JSON ({error})" if broken else str(error)
+        if reason:
+            problems.append(Problem.of_record(f"{path.name}:{line}", reason, number))
+            continue
+        records.append(record)
+        numbers.append(number)
     return _from_records(records, path.stem, path.parent, problems, numbers)
 
 
 def _read_json(path: Path, limit: int | None) -> Table:
-    problems: list[Problem] = []
-    numbers = None
     with open_table(path) as file:
         raw, text = file.read(), ""
     try:
@@ -210,15 +178,9 @@ def _read_json(path: Path, limit: int | None) -> Table:
     except ValueError as error:
         if isinstance(error, json.JSONDecodeError | UnicodeDecodeError) or not (records := _records_apart(text)):
             raise BadData(f"{path} is not valid JSON: {error}.") from error
-        content, numbers = [], []
-        for number, (line, record) in enumerate(records):
-            try:
-                content.append(read_json_text(record))
-                numbers.append(number)
-            except ValueError as fault:
-                problems.append(Problem(f"{path.name}:{line}", "", f"{fault}; row set aside", number))
+        return _from_texts(records, path, limit)
     if isinstance(content, list):
-        return _from_records(content[:limit], path.stem, path.parent, problems, numbers and numbers[:limit])
+        return _from_records(content[:limit], path.stem, path.parent)
     if isinstance(content, dict) and content and all(isinstance(values, list) for values in content.values()):
         columns = {name: values[:limit] for name, values in content.items()}
         return Table.build(columns, base=path.parent, name=path.stem)
@@ -228,7 +190,7 @@ def _read_json(path: Path, limit: int | None) -> Table:
 _MARKS = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)
 
 
-def _records_apart(text: str) -> list[tuple[int, str]]:
+def _records_apart(text: str) -> list[tuple[int, bytes]]:
     """(line, text) of each object in a JSON list; nothing where the text is none."""
     if not text.lstrip().startswith("["):
         return []
@@ -244,12 +206,12 @@ def _records_apart(text: str) -> list[tuple[int, str]]:
     lines, place, found = 1, 0, []
     for start, record in records:
         lines, place = lines + text.count("\n", place, start), start
-        found.append((lines, record))
+        found.append((lines, record.encode()))
     return found
 
 
 def _from_records(
-    records: Sequence[Any], name: str, base: Path, problems: list[Problem], numbers: Sequence[int] | None = None
+    records: Sequence[Any], name: str, base: Path, problems: Sequence[Problem] = (), numbers: list[int] | None = None
 ) -> Table:
     for position, record in enumerate(records):
         if not isinstance(record, Mapping):
@@ -257,3 +219,11 @@ def _from_records(
     columns = dict.fromkeys(column for record in records for column in record)
     data = {column: [record.get(column) for record in records] for column in columns}
     return Table.build(data, base=base, name=name, rows=numbers, problems=problems)
+
+
+_READERS: dict[str, Callable[..., Table]] = {
+    **dict.fromkeys((".csv", ".tsv", ".tab", ".txt"), read_delimited), ".parquet": read_parquet,
+    **dict.fromkeys((".jsonl", ".ndjson"), _read_jsonl), ".json": _read_json, ".tar": read_shards,
+    **dict.fromkeys(arrow.SUFFIXES, arrow.read_arrow),
+}  # fmt: skip
+_SUFFIXES = (*_READERS, *workbook.SUFFIXES)

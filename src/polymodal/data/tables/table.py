@@ -32,13 +32,24 @@ class Problem:
 
     `row` is the row's name, or `file:line` for a row that was set aside before it had one, or the file alone; `column`
     is the column or the stream concerned, empty for the whole row. `record` is set where a whole record was left out:
-    its number in the source.
+    its number in the source. `emptied` says that reading emptied a cell.
     """
 
     row: str
     column: str
     reason: str
     record: int | None = None
+    emptied: bool = False
+
+    @classmethod
+    def of_record(cls, where: str, reason: str, record: int) -> Problem:
+        """Of a record that was left out."""
+        return cls(where, "", f"{reason}; row set aside", record)
+
+    @classmethod
+    def of_cell(cls, row: str, column: str, reason: str) -> Problem:
+        """Of a cell that was emptied."""
+        return cls(row, column, f"{reason}; cell set aside", emptied=True)
 
     def __str__(self) -> str:
         return f"{self.row}{f' [{self.column}]' if self.column else ''}: {self.reason}"
@@ -64,7 +75,7 @@ def noted(table: Table) -> list[str]:
 
 def check_columns(names: Iterable[str], source: object) -> None:
     """Raise `BadData` where two columns of `source` have one name."""
-    if twice := [name for name, count in Counter(names).items() if count > 1]:
+    if twice := [name for name, count in Counter(map(str, names)).items() if count > 1]:
         raise BadData(f"{source} has more than one column called {twice[0]!r}. Rename one of them.")
 
 
@@ -157,14 +168,18 @@ class Table:
         rows: Sequence[int] | None = None,
         ids: Sequence[str] | None = None,
         problems: Iterable[Problem] = (),
+        faults: Iterable[tuple[int, str, str]] = (),
     ) -> Table:
         """A table from columns of equal length.
 
         Ids are those given, else those of the column `id`, else record numbers. Where `id` repeats or lacks values, the
         rows concerned are named by it and their number, so that no name can be taken for another row's id. Raises
-        `BadData` when the columns differ in length.
+        `BadData` when the columns differ in length, or two have one name once it is text (1 and "1").
+
+        `faults` are the place, the column and the reason of cells that reading emptied.
         """
-        faults: list[tuple[int, str, str]] = []
+        check_columns(data, name)
+        faults = list(faults)
         columns = {str(column): _cleaned(str(column), values, faults) for column, values in data.items()}
         lengths = {column: len(values) for column, values in columns.items()}
         if len(set(lengths.values())) > 1:
@@ -175,11 +190,10 @@ class Table:
         problems = list(problems)
         if ids is None:
             ids = _ids(columns, numbers, name, problems)
-        problems.extend(Problem(str(ids[row]), column, f"{why}; cell set aside") for row, column, why in faults)
+        problems.extend(Problem.of_cell(ids[row], column, why) for row, column, why in faults)
         folder = (base or Path.cwd()).absolute()
-        gone = {c: [(row, data[c][row]) for row, v in enumerate(columns[str(c)]) if v is None] for c in data}
-        words = {str(c): {row: v for row, v in cells if isinstance(v, str) and v.strip()} for c, cells in gone.items()}
-        spelt = {column: said for column, said in words.items() if said}
+        words = ((column, _words(values, columns[str(column)])) for column, values in data.items())
+        spelt = {str(column): said for column, said in words if said}
         return cls(columns, list(ids), [folder] * count, numbers, problems, name, spelt=spelt)
 
     @property
@@ -196,6 +210,11 @@ class Table:
     def left_out(self) -> list[Problem]:
         """The records of the source that gave no row, with the reasons."""
         return [problem for problem in self.problems if problem.record is not None]
+
+    @property
+    def emptied(self) -> list[Problem]:
+        """The cells that reading emptied, with the reasons."""
+        return [problem for problem in self.problems if problem.emptied]
 
     @property
     def records(self) -> int:
@@ -288,6 +307,12 @@ def _cleaned(column: str, values: Iterable[Any], faults: list[tuple[int, str, st
             faults.append((row, column, fault))
             cells[row] = None
     return cells
+
+
+def _words(values: Sequence[Any], cells: Sequence[Any]) -> dict[int, str]:
+    """The words that were taken for a missing value, by row."""
+    gone = (row for row, cell in enumerate(cells) if cell is None)
+    return {row: word for row in gone if isinstance(word := values[row], str) and word.strip()}
 
 
 def _unique(values: Sequence[Any]) -> tuple[list[str], str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from polymodal.core.errors import BadCell, BadData
-from polymodal.core.limits import TooLarge, check_size, check_table_file, open_file, read_json_text
+from polymodal.core.limits import Refused, check_size, check_table_file, open_file, read_json_text
 from polymodal.data.tables.table import Lazy, Problem, Table
 
 MOST_SHARDS = 100_000
@@ -22,7 +22,7 @@ _BRACE = re.compile(r"\{(?:(\d{1,18})\.\.(\d{1,18})|([^{}]*,[^{}]*))\}")
 _PLAIN = ("txt", "text", "cls", "cls2", "label", "id", "transcript")
 
 
-def read_shards(pattern: str, *, limit: int | None = None) -> Table:
+def read_shards(pattern: str | Path, *, limit: int | None = None) -> Table:
     """One row a key, one column an extension; an object in `json` gives one column a member, `json.member`.
 
     `pattern` may hold braces (`{000..009}`, `{a,b}`) and shell wildcards. Text extensions are read; everything else
@@ -51,32 +51,24 @@ def expand_braces(pattern: str) -> list[str]:
 
     Raises `BadData` for more names than anyone has shards.
     """
-    choices: list[Sequence[str]] = []
+    choices: list[tuple[Sequence[Any], int]] = []  # what may stand in a place, and with how many digits at least
     end = 0
     for brace in _BRACE.finditer(pattern):
         first, last, listed = brace.groups()
-        choices.append([pattern[end : brace.start()]])
-        if listed is not None:
-            choices.append(listed.split(","))
-        else:
-            count = int(last) - int(first) + 1
-            if count > MOST_SHARDS:
-                raise _too_many(pattern, count)
-            choices.append([str(int(first) + i).zfill(len(first)) for i in range(count)])
+        choices.append(([pattern[end : brace.start()]], 0))
+        choices.append((listed.split(","), 0) if listed is not None else (range(int(first), int(last) + 1), len(first)))
         end = brace.end()
-    if (count := math.prod(map(len, choices))) > MOST_SHARDS:
-        raise _too_many(pattern, count)
-    return ["".join(parts) + pattern[end:] for parts in itertools.product(*choices)]
+    sizes = [len(chosen) for chosen, _ in choices]
+    if (count := max([math.prod(sizes), *sizes])) > MOST_SHARDS:
+        name = pattern if len(pattern) <= 80 else f"{pattern[:80]}…"
+        raise BadData(
+            f"{name} names {count:,} shards, more than the {MOST_SHARDS:,} that are read: write fewer, or a `*`."
+        )
+    parts = ([str(one).zfill(digits) for one in chosen] for chosen, digits in choices)
+    return ["".join(one) + pattern[end:] for one in itertools.product(*parts)]
 
 
-def _too_many(pattern: str, count: int) -> BadData:
-    name = pattern if len(pattern) <= 80 else f"{pattern[:80]}…"
-    return BadData(
-        f"{name} names {count:,} shards, more than the {MOST_SHARDS:,} that are read: write fewer, or a `*`."
-    )
-
-
-def _shards(pattern: str) -> list[Path]:
+def _shards(pattern: str | Path) -> list[Path]:
     paths: list[Path] = []
     for one in expand_braces(str(Path(pattern).expanduser())):
         matches = sorted(glob.glob(one)) if any(sign in one for sign in "*?[") and not Path(one).exists() else [one]
@@ -102,11 +94,11 @@ def _members(path: Path, problems: list[Problem]) -> Iterator[tuple[str, str, An
                     continue
                 key = f"{folder}/{stem}" if folder else stem
                 if member.issparse():
-                    reason = "is kept without its holes (a sparse file), which is not read: pack it anew without"
-                    problems.append(Problem(key, extension, f"{reason} --sparse; cell set aside"))
+                    reason = "is a sparse file, kept without its holes, and is not read: pack it without --sparse"
+                    problems.append(Problem.of_cell(key, extension, reason))
                     continue
                 cell = TarCell(file, path, member.offset_data, member.size)
-                yield from ((key, name, value) for name, value in _cells(key, extension.lower(), cell, problems))
+                yield from ((key, *held) for held in _cells(key, extension.lower(), cell, problems))
             shard.fileobj.seek(shard.offset)
             rest = shard.fileobj.read(tarfile.BLOCKSIZE)
         if rest.strip(b"\0") or len(rest) % tarfile.BLOCKSIZE:  # tarfile takes half a header for the end
@@ -140,7 +132,7 @@ def _cells(key: str, extension: str, cell: TarCell, problems: list[Problem]) -> 
             return [(extension, text.strip() if last in ("cls", "cls2", "label", "id") else text)]
         value = read_json_text(text)
     except (BadCell, ValueError) as error:
-        problems.append(Problem(key, extension, f"cannot be read as {last}: {error}; cell set aside"))
+        problems.append(Problem.of_cell(key, extension, f"cannot be read as {last}: {error}"))
         return []
     if not isinstance(value, dict):
         return [(extension, value)]
@@ -163,7 +155,7 @@ class TarCell(Lazy):
             with open_file(self.path, "table") as shard:
                 shard.seek(self.offset)
                 content = shard.read(self.size)
-        except TooLarge as error:
+        except Refused as error:
             raise BadCell(error.reason) from error
         except OSError as error:
             raise BadCell(f"cannot be read from {self.path.name}: {error}") from error

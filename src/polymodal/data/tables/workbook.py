@@ -17,8 +17,6 @@ from polymodal.data.tables.delimited import header
 from polymodal.data.tables.table import Problem, Table
 
 SUFFIXES = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods")
-SECONDS = 300  # of work for one workbook …
-MEMORY = 4 << 30  # … and bytes
 _NAMED = re.compile(rf"(.+?(?:{'|'.join(map(re.escape, SUFFIXES))}))#(.+)", re.IGNORECASE | re.DOTALL)
 _READ: dict[str, Callable[[Any], Any]] = {
     "datetime": dt.datetime.fromisoformat, "date": dt.date.fromisoformat, "time": dt.time.fromisoformat,
@@ -36,8 +34,8 @@ def read_workbook(path: Path, sheet: str = "", *, limit: int | None = None) -> T
     """The table in a sheet: its first row that is not empty names the columns.
 
     Numbers, booleans, dates and times are as the cells hold them, numbers whole where all of a column are; of a
-    formula, what it gave when the file was saved; a cell that holds an error is missing. Without `sheet` the one
-    with most cells is read, and a problem names the others.
+    formula, what it gave when the file was saved; a cell that holds an error is missing, and a problem counts them by
+    column (not of .xls and .xlsb). Without `sheet` the one with most cells is read, and a problem names the others.
 
     Raises `MissingExtra`; `UnknownName` for a sheet that is not there, with those that are; `BadData` for a file that
     is no workbook, or a sheet without a header.
@@ -49,7 +47,7 @@ def read_workbook(path: Path, sheet: str = "", *, limit: int | None = None) -> T
         )
     check_table_file(path)
     try:
-        packed, _ = bounded("sheet", path, sheet, 0 if limit is None else limit + 50, seconds=SECONDS, memory=MEMORY)
+        packed, _ = bounded("sheet", path, sheet, 0 if limit is None else limit + 50, what="workbook")
     except Failed as error:
         raise BadData(
             f"{path} cannot be read as a workbook ({error}). Save the sheet as CSV; a stray cell far below or beside "
@@ -66,11 +64,13 @@ def read_workbook(path: Path, sheet: str = "", *, limit: int | None = None) -> T
         )
         problems.append(Problem(path.name, "", reason))
     name = f"{path.stem}#{sheet}" if sheet else path.stem
-    columns = _columns(told["rows"], f"{path.name}#{told['name']}", problems, limit)
+    columns = _columns(told["rows"], told["errors"], f"{path.name}#{told['name']}", problems, limit)
     return Table.build(columns, base=path.parent, name=name, problems=problems)
 
 
-def _columns(rows: list[list[Any]], where: str, problems: list[Problem], limit: int | None) -> dict[str, list[Any]]:
+def _columns(
+    rows: list[list[Any]], errors: list[Any], where: str, problems: list[Problem], limit: int | None
+) -> dict[str, list[Any]]:
     first = next((number for number, row in enumerate(rows) if any(cell is not None for cell in row)), None)
     if first is None:
         raise BadData(f"{where} is empty: its first row must name the columns.")
@@ -82,6 +82,10 @@ def _columns(rows: list[list[Any]], where: str, problems: list[Problem], limit: 
     used = [place for place, cell in enumerate(top) if cell is not None or any(row[place] is not None for row in body)]
     heads = ["" if top[place] is None else str(_value(top[place])) for place in used]
     names = header(heads, where, f"{where}:{first + 1}", problems)
+    for place, name in zip(used, names):
+        if held := [f"{error} {count:,}" for column, error, count in errors if column == place]:
+            reason = f"some cells hold an error and no value ({', '.join(held)}), and are missing: mend their formulas"
+            problems.append(Problem(where, name, reason))
     return {name: _typed([row[place] for row in body]) for name, place in zip(names, used)}
 
 
