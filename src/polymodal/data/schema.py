@@ -10,6 +10,7 @@ from typing import Any
 from polymodal.core.errors import BadData, UnknownName, suggest
 from polymodal.core.numbers import Notation
 from polymodal.core.registry import Spec, label, options
+from polymodal.core.shown import some
 from polymodal.data.absence import read_absence
 from polymodal.data.infer import Guess, tell, tell_target
 from polymodal.data.kinds import KINDS, Kind
@@ -115,7 +116,7 @@ class Schema:
                 f"Field {linked[0]!r} links rows by their ids; name the column that holds them: `id: COLUMN`."
             )
         if not fields and not bare:
-            reasons = "; ".join(f"{column}: {reason}" for column, reason in ignored.items())
+            reasons = some([f"{column}: {reason}" for column, reason in ignored.items()], 20)
             raise BadData(f"No column of {table.name} can be used as a stream. {reasons}")
         table = table.read_as(missing)
         warnings += dropped(table, ignored, told)

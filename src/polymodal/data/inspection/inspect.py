@@ -66,7 +66,7 @@ def inspect_table(
     inspector.targets()
     found = inspector.found
     found.columns = columns_of(table, schema, Counter(problem.column for problem in (*found.broken, *found.misfits)))
-    found.proposals = proposals(table, schema, split)
+    found.proposals = proposals(table, schema, split, found.columns)
     return found
 
 
@@ -83,7 +83,7 @@ class _Inspector:
 
     def field(self, one: Field, seen: Examined) -> None:
         """Missing, broken and unfitting cells of one field."""
-        wrong = misfits(self.table, one.columns, one.options.get("written")) if one.about.is_record else []
+        wrong = misfits(self.table, self.schema, one)
         self.found.broken += seen.broken
         self.found.warnings += summed(seen.noted)
         self.found.misfits += wrong
