@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -187,6 +188,28 @@ def test_a_share_that_ranks_the_target_is_pointed_at_and_one_that_does_not_is_no
     assert proposals(numbers, Schema.infer(numbers, {"y": "number"}))[0].schema == "ignore: [p]"
 
 
+def test_the_work_of_an_inspection_grows_as_its_columns_do():
+    def calls(count: int) -> int:
+        columns = {f"x{i}": [f"{noise:.3f}" for noise in RNG.normal(size=20)] for i in range(count)}
+        columns |= {f"n{i}": [f"some words of row {row} in note {i}" for row in range(20)] for i in range(count)}
+        given, made = Table.build({**columns, "label": ["a", "b"] * 10}), [0]
+        schema = Schema.infer(given, "label")
+
+        def count_call(frame, event, argument):
+            made[0] += event.endswith("call")
+
+        sys.setprofile(count_call)
+        try:
+            inspect_table(given, schema, near=False).text()
+        finally:
+            sys.setprofile(None)
+        return made[0]
+
+    calls(1)  # imports
+    few, many = calls(20), calls(80)
+    assert many < 4.1 * few
+
+
 @pytest.mark.parametrize(
     ("cells", "line"),
     [
@@ -294,6 +317,12 @@ def test_real_tables_get_the_proposals_that_they_need(real_data, name, target, l
     part_of = [part for part, one in parts.items() for _ in range(len(one))]
     found = {one.column for one in proposals(both, Schema.infer(parts["train"], target), part_of)}
     assert lines <= found
+
+
+def test_of_many_columns_that_give_no_stream_the_first_are_named():
+    given = Table.build({f"x{i}": ["kg"] * ROWS for i in range(2000)} | {"label": LABELS})
+    with pytest.raises(BadData, match="x19: every cell is 'kg', and 1,980 more$"):
+        Schema.infer(given, "label")
 
 
 def test_a_table_without_any_stream_is_still_listed():

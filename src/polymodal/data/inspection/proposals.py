@@ -299,20 +299,24 @@ def _scores(table: Table, schema: Schema, every: Sequence[Column]) -> Iterator[P
 def _ranks(x: np.ndarray, y: np.ndarray) -> float:
     """How well a number [n] ranks answers [n]: their Spearman correlation where they are numbers, else the AUC of the
     class for which that is best; either way round. NaN of x and y, and the empty answer, are unknown."""
-    from scipy.stats import rankdata
-
     if y.dtype.kind == "f":
         both = np.isfinite(x) & np.isfinite(y)
-        a, b = (rankdata(values[both]) for values in (x, y))
+        a, b = (_places(values[both]) for values in (x, y))
         return abs(float(np.corrcoef(a, b)[0, 1])) if len(a) > 2 and np.ptp(a) and np.ptp(b) else float("nan")
     both = np.isfinite(x) & (y != "")
-    ranks, y = rankdata(x[both]), y[both]
+    ranks, y = _places(x[both]), y[both]
     best = float("nan")
     for name, n in Counter(y.tolist()).most_common(20):
         if 0 < n < len(y):
             area = (ranks[y == name].sum() - n * (n + 1) / 2) / (n * (len(y) - n))
             best = float(np.nanmax([best, area, 1 - area]))
     return best
+
+
+def _places(x: np.ndarray) -> np.ndarray:
+    """float64 [n] the rank of each number from 1 on, the mean of their ranks for those that are equal."""
+    _, which, counts = np.unique(x, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[which]
 
 
 def _scales(table: Table, every: Sequence[Column]) -> Iterator[Proposal]:
