@@ -84,8 +84,8 @@ class Lazy(ABC):
 
 def clean(value: Any) -> Any:
     """A raw value with every mark of absence turned into None, NumPy scalars into Python's own, fractions into
-    numbers, paths into text, sets and arrays of anything but numbers into lists, and pictures of Pillow into the bytes of
-    a file."""
+    numbers, paths into text, sets and arrays of anything but numbers into lists, and pictures of Pillow into the bytes
+    of a file."""
     if value is None:
         return None
     if isinstance(value, str):
