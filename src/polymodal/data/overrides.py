@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -180,7 +181,11 @@ def _by_column(given: Mapping[str, Any], key: str, columns: list[str]) -> dict[s
 
 
 def _written(column: str, way: Any) -> str:
-    if way not in (".", ",") and not (isinstance(way, str) and all(part in way for part in ("%", "%d"))):
+    try:
+        dated = isinstance(way, str) and "%" in way and bool(datetime.strptime(f"{datetime(2001, 2, 3):{way}}", way))
+    except ValueError:  # no directive of a format
+        dated = False
+    if way not in (".", ",") and not dated:
         raise BadArgument(
             f"`written` says of column {column!r} {way!r}: give '.' or ',' for the sign before decimals, or the format "
             "of its dates, as in '%d/%m/%Y'."

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from polymodal.data.media.picture import open_picture
 from polymodal.data.schema import Field, Schema
 from polymodal.data.tables.delimited import read_delimited
 from polymodal.data.tables.table import Table
+from polymodal.data.unused import SAID
 from polymodal.targets.base import CLASSES, NUMBER, asked
 from polymodal.targets.labels import SEPARATORS, label_of, labels_of, listed
 
@@ -89,9 +91,8 @@ def weighty(
 def _masks(table: Table, schema: Schema) -> Iterator[Proposal]:
     """Columns of pictures that are masks of another column's."""
     pictures = [one for one in schema.fields.values() if one.about.copies == "picture" and len(one.columns) == 1]
-    pairs = [(mask, other) for mask in pictures for other in pictures if mask is not other]
     told: set[str] = set()
-    for mask, other in pairs:
+    for mask, other in permutations(pictures, 2):
         if mask.name in told or other.name in told:
             continue
         given = zip(*(table.column(one.columns[0]) for one in (mask, other)))
@@ -353,7 +354,7 @@ def _scales(table: Table, every: Sequence[Column]) -> Iterator[Proposal]:
 
 def _keys(table: Table, schema: Schema, every: Sequence[Column]) -> Iterator[Proposal]:
     """Columns left out since they name rows; none that would give the answer away if it were read."""
-    keys = [c for c in every if c.use == UNUSED and c.kind == "id" and c.why != "the schema says ignore"]
+    keys = [c for c in every if c.use == UNUSED and c.kind == "id" and c.why != SAID]
     answers = {target: table.column(target) for target in schema.targets}
     keys = [c for c in keys if not any(leak_by_name(c.name, table.column(c.name), *one) for one in answers.items())]
     if keys:
