@@ -112,6 +112,11 @@ def test_how_a_column_is_written_holds_for_listed_fields_as_well(listed):
     assert {column.decimal for column in processor.columns_ if column.name == "n"} == {","}
 
 
+def test_all_words_that_count_as_missing_are_told():
+    given = table(damage=rows("NA", "None", "Minor", "Major"))
+    assert "damage: 30 cells say 'NA' or 'None' and count as missing" in Schema.infer(given, "damage").warnings[0]
+
+
 def test_marks_go_with_their_rows():
     one = Table.build({"y": ["None", "a", "None", "b"]}, name="one")
     two = Table.build({"y": ["c", "NA"], "z": [1, 2]}, name="two")

@@ -242,6 +242,8 @@ def test_scales_years_and_keys_come_with_the_line_that_changes_them():
     }  # fmt: skip
     stars = Table.build({"price": RNG.normal(0, 1, ROWS), "stars": [1 + i % 5 for i in range(ROWS)]})
     assert proposed(stars, target="stars") == {"stars": "target: {stars: ordinal}"}
+    few = Table.build({"price": RNG.normal(0, 1, ROWS), "stars": [0, 1, 2, 4] * (ROWS // 4)})
+    assert "are taken for 4 classes" in proposals(few, Schema.infer(few, "stars"))[0].why
 
 
 def test_a_number_that_rises_by_one_a_row_may_be_its_name():

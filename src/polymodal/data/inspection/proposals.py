@@ -333,23 +333,16 @@ def _scales(table: Table, every: Sequence[Column]) -> Iterator[Proposal]:
         scale = low in (0, 1) and high in (4, 5, 7, 10) and len(numbers) >= max(4, 0.75 * (high - low + 1))
         name, span = _word(column.name), f"{column.name}: whole numbers from {low} to {high}"
         if column.use == STREAM and len(given) >= 20 and (np.diff(given) == 1).all():
-            yield Proposal(
-                column.name,
-                f"{span}, one more in each row, are taken for a number. If they name the rows:",
-                f"id: {name}",
-            )
-        elif column.use == "target" and column.kind == "classes" and len(numbers) >= 5 and (scale or high - low < 15):
-            why = f"{span} are taken for {len(numbers)} classes without an order. For answers that have one:"
-            yield Proposal(column.name, why, f"target: {{{name}: ordinal}}")
-        elif column.use == "target" and scale:
-            why = f"{span} are taken for a number. For steps of a scale:"
-            yield Proposal(column.name, why, f"target: {{{name}: ordinal}}")
-        elif column.use == STREAM and scale:
-            why = f"{span}, as of a scale, are taken for a number. If each is a name of its own:"
+            why = f"{span}, one more in each row, are taken for a number. If they name the rows:"
+            yield Proposal(column.name, why, f"id: {name}")
+        elif column.use == STREAM and (scale or (low >= 1800 and high <= 2100 and 3 <= len(numbers) <= 300)):
+            of = "a scale" if scale else "years"
+            why = f"{span}, as of {of}, are taken for a number. If each is a name of its own:"
             yield Proposal(column.name, why, f"kinds: {{{name}: category}}")
-        elif column.use == STREAM and low >= 1800 and high <= 2100 and 3 <= len(numbers) <= 300:
-            why = f"{span}, as of years, are taken for a number. If each is a name of its own:"
-            yield Proposal(column.name, why, f"kinds: {{{name}: category}}")
+        elif column.use == "target" and (scale or (column.kind == "classes" and 5 <= len(numbers) and high - low < 15)):
+            what = f"{len(numbers)} classes without an order" if column.kind == "classes" else "a number"
+            why = f"{span} are taken for {what}. For answers that are steps of a scale:"
+            yield Proposal(column.name, why, f"target: {{{name}: ordinal}}")
 
 
 def _keys(table: Table, schema: Schema, every: Sequence[Column]) -> Iterator[Proposal]:
