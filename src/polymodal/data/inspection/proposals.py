@@ -339,7 +339,7 @@ def _scales(table: Table, every: Sequence[Column]) -> Iterator[Proposal]:
             of = "a scale" if scale else "years"
             why = f"{span}, as of {of}, are taken for a number. If each is a name of its own:"
             yield Proposal(column.name, why, f"kinds: {{{name}: category}}")
-        elif column.use == "target" and (scale or (column.kind == "classes" and 5 <= len(numbers) and high - low < 15)):
+        elif column.use == "target" and (scale or (column.kind == "classes" and len(numbers) >= 5 and high - low < 15)):
             what = f"{len(numbers)} classes without an order" if column.kind == "classes" else "a number"
             why = f"{span} are taken for {what}. For answers that are steps of a scale:"
             yield Proposal(column.name, why, f"target: {{{name}: ordinal}}")
