@@ -120,9 +120,9 @@ def read_number(cell: Any, decimal: str = ".") -> tuple[float, str] | None:
     """A cell as its finite value and its unit (currency or suffix, "" for none), or None where it is no number.
 
     "1,234.5", "1.234,5", "1 234", "3,14", "−3", "(3)" and "3.00-" (below zero, as accounts write it), "1e5", "$5",
-    "12 %" and "3 kg" are numbers; bools are not. A timedelta,
-    "14:30", "36:15:00" and "PT1H30M" are numbers of seconds, those that are text in a unit of their own. `decimal` says
-    what a single comma or point before three digits is: see `Notation`, which asks the column.
+    "12 %" and "3 kg" are numbers; bools are not. A timedelta, "14:30", "36:15:00" and "PT1H30M" are numbers of seconds,
+    those that are text in a unit of their own. `decimal` says what a single comma or point before three digits is: see
+    `Notation`, which asks the column.
     """
     if isinstance(cell, str):
         if (decimal == "." or "." not in cell) and _FLOAT.fullmatch(cell):

@@ -78,9 +78,7 @@ class Reading:
 
 def is_mark(cell: Any) -> bool:
     """Whether a cell may stand for a missing value: a sign such as "?" or "--", or a word such as "unknown"."""
-    if not isinstance(cell, str) or len(cell) > 16:
-        return False
-    if cell[:1].isdigit():
+    if not isinstance(cell, str) or len(cell) > 16 or cell[:1].isdigit():
         return False
     text = cell.strip()
     return is_sign(text) or text.lower() in _ABSENT

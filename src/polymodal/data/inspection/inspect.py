@@ -43,9 +43,10 @@ def inspect_table(
     """Look at every cell of the schema's fields and targets.
 
     `readers` decode the cells of the fields that they name and raise `BadCell`; without a reader, files are checked
-    for being there, being of their kind and, for pictures, being decodable. `splits` are row positions by part, else
-    those of the schema's split column. `near` also looks for near duplicates among pictures and texts. Raises
-    `UnknownName` for a reader of no field, `BadData` for a split column that cannot be used.
+    for being there, being of their kind and, for pictures, being decodable. `split` names the part of each row, else
+    the schema's split column does. `near` also looks for near duplicates among pictures and texts. Raises `UnknownName`
+    for a reader of no field, `BadArgument` for a split of other length, `BadData` for a split column that cannot be
+    used.
     """
     for name in readers or {}:
         if name not in schema.fields:

@@ -27,6 +27,7 @@ from polymodal.data.tables.delimited import read_delimited
 from polymodal.data.tables.table import Table
 from polymodal.data.unused import SAID
 from polymodal.targets.base import CLASSES, NUMBER, asked
+from polymodal.targets.columns import free
 from polymodal.targets.labels import SEPARATORS, label_of, labels_of, listed
 
 SHARED = 0.2  # of the rows, that share a value with another, below which a column groups nothing
@@ -190,14 +191,14 @@ def _beside(table: Table, schema: Schema) -> Iterator[Proposal]:
     new: dict[str, dict[str, Any]] = {}
     for path, name in _files(table, (".npy", ".npz")):
         if name not in held and (spec := _array(table, path, row)) is not None:
-            new[_unused(path.stem, {*schema.fields, *new})] = {**spec, "array": name, **({"row": row} if row else {})}
+            new[free({*schema.fields, *new}, path.stem)] = {**spec, "array": name, **({"row": row} if row else {})}
     identifier = schema.id
     for path, name in _files(table, (".csv", ".tsv")):
         if name in held or any(one.about.reads_neighbours for one in schema.fields.values()):
             continue
         if _EDGES.search(path.stem) and (edges := _edges(table, path, schema)) is not None:
             identifier, spec = edges
-            new[_unused("links", {*schema.fields, *new})] = {"kind": "links", "path": name, **spec}
+            new[free({*schema.fields, *new}, "links")] = {"kind": "links", "path": name, **spec}
             break
     if not new:
         return
@@ -364,10 +365,6 @@ def _whole(values: Sequence[Any]) -> np.ndarray:
         return np.zeros(0)
     numbers = Notation.of(present).numbers(present)
     return numbers if (numbers == np.round(numbers)).all() else np.zeros(0)
-
-
-def _unused(stem: str, taken: set[str]) -> str:
-    return stem if stem not in taken else next(f"{stem}_{i}" for i in range(2, 1000) if f"{stem}_{i}" not in taken)
 
 
 def _word(name: str) -> str:
