@@ -55,6 +55,7 @@ def test_a_format_of_the_users_goes_first():
     assert as_date("3/4/2020", [DAY_FIRST]) == dt.datetime(2020, 4, 3)
     assert as_date("3/4/2020", [MONTH_FIRST]) == as_date("3/4/2020") == dt.datetime(2020, 3, 4)
     assert as_date("3.4.2020") == dt.datetime(2020, 4, 3)
+    assert as_date("12-31-2020") == as_date("31-12-2020") == dt.datetime(2020, 12, 31), "no month is above 12"
 
 
 def test_the_column_tells_day_from_month():
@@ -98,6 +99,7 @@ def test_labels_that_are_one_share_their_key_and_others_do_not():
         ([True, False, True], "category"),
         ([None, None], "category"),
         (["5 kg", "6 lb", "7 in", "8 cm", "9 s"], "category"),  # five units are no one quantity
+        (["12-31-2024", "01-15-2024", "02-20-2024"], "date"),
         (["14:30", "9:05"], "date"),
         (["36:15", "9:05"], "number"),
         (["PT1H", "PT90M"], "number"),

@@ -95,6 +95,26 @@ def test_the_user_says_what_is_missing():
         Schema.infer(given, "y", {"missing": {"n": 5}})
     with pytest.raises(BadArgument, match=r"`written` says of column 'n' 'comma': give '\.' or ','"):
         Schema.infer(given, "y", {"written": {"n": "comma"}})
+    with pytest.raises(BadArgument, match=r"`written` says of column 'n' '%d %Q': give"):
+        Schema.infer(given, "y", {"written": {"n": "%d %Q"}})
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_how_a_column_is_written_holds_for_listed_fields_as_well(listed):
+    given = table(n=rows("1,234", "5,678"), when=rows("05/2024", "11/2023"), y=rows("cat", "dog"))
+    ways = {"written": {"n": ",", "when": "%m/%Y"}, "kinds": {"n": "number", "when": "date"}}
+    fields = {"fields": {"table": {"kind": "table", "columns": ["n", "when"]}}} if listed else {}
+    options = Schema.infer(given, "y", ways | fields).fields["table"].options
+    assert options == {"types": ways["kinds"], "written": ways["written"]}
+    processor = TableProcessor(**options)
+    processor.fit([{"n": n, "when": when} for n, when in zip(given.column("n"), given.column("when"))])
+    assert not processor.unreadable_
+    assert {column.decimal for column in processor.columns_ if column.name == "n"} == {","}
+
+
+def test_all_words_that_count_as_missing_are_told():
+    given = table(damage=rows("NA", "None", "Minor", "Major"))
+    assert "damage: 30 cells say 'NA' or 'None' and count as missing" in Schema.infer(given, "damage").warnings[0]
 
 
 def test_marks_go_with_their_rows():

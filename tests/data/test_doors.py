@@ -7,6 +7,7 @@ import csv
 import datetime as dt
 import json
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -36,6 +37,8 @@ def plain(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, np.ndarray):
         return value.tolist()
+    if isinstance(value, Fraction):
+        return float(value)
     return str(value) if isinstance(value, Decimal | UUID | Path) else value
 
 
@@ -47,7 +50,10 @@ def through(door: str, columns: dict[str, list[Any]], folder: Path) -> Any:
         return [dict(zip(columns, row)) for row in zip(*columns.values())]
     path = folder / f"t.{door}"
     if door == "parquet":
-        own = {n: [plain(v) if isinstance(v, UUID | Path) else v for v in values] for n, values in columns.items()}
+        own = {
+            n: [plain(v) if isinstance(v, UUID | Path | Fraction) else v for v in values]
+            for n, values in columns.items()
+        }
         pq.write_table(pa.table(own), path)
     else:
         rows = [[plain(value) for value in row] for row in zip(*columns.values())]
@@ -66,6 +72,7 @@ def repeated(*values: Any) -> list[Any]:
 NUMBERS = [i * 1.37 + 0.5 for i in range(ROWS)]
 COLUMNS: dict[str, tuple[list[Any], str]] = {
     "decimals of a database": ([Decimal(f"{n:.2f}") for n in NUMBERS], "number"),
+    "fractions of Python": ([Fraction(137 * i + 50, 100) for i in range(ROWS)], "number"),
     "decimal commas": ([f"{n:.2f}".replace(".", ",") for n in NUMBERS], "number"),
     "thousands by points": ([f"{1000 * n:,.1f}".translate({44: ".", 46: ","}) for n in NUMBERS], "number"),
     "thousands by spaces": ([f"{1000 * n:,.1f}".translate({44: "\u202f", 46: ","}) for n in NUMBERS], "number"),
@@ -136,6 +143,7 @@ def test_a_column_is_of_one_kind_whichever_way_it_comes(name, door, tmp_path):
 TARGETS: dict[str, tuple[list[Any], str, list[str] | None]] = {
     "decimal commas": ([f"{n:.2f}".replace(".", ",") for n in NUMBERS], "number", None),
     "decimals of a database": ([Decimal(f"{n:.2f}") for n in NUMBERS], "number", None),
+    "fractions of Python": ([Fraction(137 * i + 50, 100) for i in range(ROWS)], "number", None),
     "spans": ([dt.timedelta(hours=7 * i, seconds=1) for i in range(ROWS)], "number", None),
     "marked": (["?" if i % 4 == 0 else f"{n:.2f}" for i, n in enumerate(NUMBERS)], "number", None),
     "per cent": (repeated("10%", "20%", "50%"), "classes", ["10%", "20%", "50%"]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -187,6 +188,25 @@ def test_a_share_that_ranks_the_target_is_pointed_at_and_one_that_does_not_is_no
     assert proposals(numbers, Schema.infer(numbers, {"y": "number"}))[0].schema == "ignore: [p]"
 
 
+def test_the_work_of_telling_an_inspection_grows_as_its_streams_do():
+    def calls(count: int) -> int:
+        notes = {f"n{i}": [f"some words of row {row} in note {i}" for row in range(20)] for i in range(count)}
+        given, made = Table.build({**notes, "label": ["a", "b"] * 10}), [0]
+        found = inspect_table(given, Schema.infer(given, "label"), near=False)
+
+        def count_call(frame, event, argument):
+            made[0] += event.endswith("call")
+
+        sys.setprofile(count_call)
+        try:
+            found.text()
+        finally:
+            sys.setprofile(None)
+        return made[0]
+
+    assert calls(80) < 4.1 * calls(20)
+
+
 @pytest.mark.parametrize(
     ("cells", "line"),
     [
@@ -222,6 +242,8 @@ def test_scales_years_and_keys_come_with_the_line_that_changes_them():
     }  # fmt: skip
     stars = Table.build({"price": RNG.normal(0, 1, ROWS), "stars": [1 + i % 5 for i in range(ROWS)]})
     assert proposed(stars, target="stars") == {"stars": "target: {stars: ordinal}"}
+    few = Table.build({"price": RNG.normal(0, 1, ROWS), "stars": [0, 1, 2, 4] * (ROWS // 4)})
+    assert "are taken for 4 classes" in proposals(few, Schema.infer(few, "stars"))[0].why
 
 
 def test_a_number_that_rises_by_one_a_row_may_be_its_name():
@@ -294,6 +316,12 @@ def test_real_tables_get_the_proposals_that_they_need(real_data, name, target, l
     part_of = [part for part, one in parts.items() for _ in range(len(one))]
     found = {one.column for one in proposals(both, Schema.infer(parts["train"], target), part_of)}
     assert lines <= found
+
+
+def test_of_many_columns_that_give_no_stream_the_first_are_named():
+    given = Table.build({f"x{i}": ["kg"] * ROWS for i in range(2000)} | {"label": LABELS})
+    with pytest.raises(BadData, match="x19: every cell is 'kg', and 1,980 more$"):
+        Schema.infer(given, "label")
 
 
 def test_a_table_without_any_stream_is_still_listed():

@@ -16,6 +16,7 @@ import polymodal as pm
 from polymodal.core.errors import BadArgument, BadData, UnknownName
 from polymodal.data.cells import cells
 from polymodal.data.infer import tell, tell_target
+from polymodal.data.overrides import read_overrides
 from polymodal.data.schema import Schema
 from polymodal.data.tables.source import read_table
 from polymodal.data.tables.table import Table
@@ -356,6 +357,23 @@ def test_schema_files_that_cannot_be_read(tmp_path):
     path.write_text("words")
     with pytest.raises(BadData, match=r"must hold keys such as fields and target; it holds str"):
         Schema.infer(table(), None, path)
+
+
+@pytest.mark.parametrize("said", [list, lambda names: {"fields": dict.fromkeys(names, "text")}])
+def test_a_description_of_thousands_of_columns_is_not_compared_with_all_of_them(said):
+    compared = []
+
+    class Name(str):
+        __hash__ = str.__hash__
+
+        def __eq__(self, other):
+            compared.append(other)
+            return str(self) == str(other)
+
+    names = [f"c{i}" for i in range(300)]
+    given = said(names)
+    read_overrides({"ignore": given} if isinstance(given, list) else given, map(Name, names))
+    assert len(compared) < 20 * len(names)
 
 
 def test_an_unknown_target_is_refused_with_the_nearest():

@@ -25,6 +25,8 @@ from polymodal.data.values import as_array
         (Decimal("3.10"), 3.1, ""), (" 7 ", 7.0, ""), ("EUR 1.234,50", 1234.5, "eur"),
         (timedelta(minutes=2), 120.0, ""), ("12:30", 45000.0, "h:mm"), (time(12, 30), 45000.0, "h:mm:ss"),
         ("2:05:07 PM", 50707.0, "h:mm:ss"), ("PT90S", 90.0, "ISO 8601 duration"),
+        ("(1,234.50)", -1234.5, ""), ("($5.00)", -5.0, "$"), ("$(5.00)", -5.0, "$"), ("(3 kg)", -3.0, "kg"),
+        ("5.00-", -5.0, ""), ("3-", 3.0, "-"), ("(-3)", -3.0, "()"),
     ],
 )  # fmt: skip
 def test_numbers_with_their_units(cell, value, unit):
@@ -61,6 +63,9 @@ def test_a_number_by_itself_has_no_unit_but_money_or_per_cent():
         (["0,5", "2.5", "3.5", "1,234"], [0.5, 2.5, 3.5, 1234], "the comma of '1,234' parts thousands, as '2.5' tells"),
         (["1.234", "2.345"], [1.234, 2.345], ""),
         (["3 kg", "4 kg", "5 lb", 6], [3, 4, np.nan, 6], ""),
+        (["2 years", "1 year", "3 years", "5 months"], [2, 1, 3, np.nan], ""),
+        (["5.00", "(3.50)", "7.10"], [5, -3.5, 7.1], "'(3.50)' is below zero, as accounts write it"),
+        (["5,00", "3,50-"], [5, -3.5], "the comma is before decimals, as in '5,00'"),
         ([True, "a", 1, 2.5], [np.nan, np.nan, 1, 2.5], ""),
         ([], [], ""),
     ],

@@ -109,7 +109,9 @@ def _moment(parts: dict[str, str | None], formats: Sequence[str]) -> dt.datetime
         if len(year) == 2 and mark != "/" and len(first + second) < 4:
             return None  # 1.2.30 is a version
         orders = [form.index("%d") < form.index("%m") for form in formats if form in (DAY_FIRST, MONTH_FIRST)]
-        day, month = (first, second) if (orders[0] if orders else mark != "/" or int(first) > 12) else (second, first)
+        open_ = max(int(first), int(second)) <= 12
+        day_first = orders[0] if orders else mark != "/" if open_ else int(second) <= 12
+        day, month = (first, second) if day_first else (second, first)
     elif date := given("year", "month", "day") or given("year_", "month_", "day_"):
         year, month, day = date
     elif date := given("a_year", "a_month", "a_day") or given("b_year", "b_month", "b_day"):

@@ -67,7 +67,7 @@ class Notation:
         texts = [cell for cell in cells if isinstance(cell, str)]
         if not decimal and all(map(_FLOAT.fullmatch, texts)):
             return cls()
-        units, shown, unsure = Counter[str](), Counter[str](), ""
+        units, shown, unsure, account = Counter[str](), Counter[str](), "", ""
         example: dict[str, str] = {}
         longest = 0.0  # of what is written as 14:30
         for text in texts:
@@ -76,8 +76,9 @@ class Notation:
                     units[span[1]] += 1
                     longest = max(longest, span[0]) if span[1] == HOURS else longest
                 continue
-            _, unit, sign = parsed
+            value, unit, sign = parsed
             units[unit] += 1
+            account = account or (text if value < 0 and text.strip()[-1] in ")-−" else "")
             shown[sign] += 1
             example.setdefault(sign, text)
             unsure = unsure or (text if not sign and "," in text else "")
@@ -98,6 +99,8 @@ class Notation:
             clear = f"as {example['.']!r} tells" if "." in example else "for no cell tells otherwise"
             why = f"the comma of {unsure!r} parts thousands, {clear}"
             return cls(decimal, unit, why, "" if "." in example else unsure)
+        elif account:
+            why = f"{account!r} is below zero, as accounts write it"
         return cls(decimal, unit, why)
 
     def number(self, cell: Any) -> float | None:
@@ -106,7 +109,7 @@ class Notation:
             return None
         if number[1] in _SPANS and self.unit in _SPANS:
             return number[0] / 60 if self.unit == MINUTES and number[1] == HOURS else number[0]
-        return number[0] if number[1] in ("", self.unit) else None
+        return number[0] if number[1] == "" or _singular(number[1]) == _singular(self.unit) else None
 
     def numbers(self, cells: Iterable[Any]) -> np.ndarray:
         """float64 [n], NaN where a cell is missing or no number of the column."""
@@ -116,9 +119,10 @@ class Notation:
 def read_number(cell: Any, decimal: str = ".") -> tuple[float, str] | None:
     """A cell as its finite value and its unit (currency or suffix, "" for none), or None where it is no number.
 
-    "1,234.5", "1.234,5", "1 234", "3,14", "−3", "1e5", "$5", "12 %" and "3 kg" are numbers; bools are not. A timedelta,
-    "14:30", "36:15:00" and "PT1H30M" are numbers of seconds, those that are text in a unit of their own. `decimal` says
-    what a single comma or point before three digits is: see `Notation`, which asks the column.
+    "1,234.5", "1.234,5", "1 234", "3,14", "−3", "(3)" and "3.00-" (below zero, as accounts write it), "1e5", "$5",
+    "12 %" and "3 kg" are numbers; bools are not. A timedelta, "14:30", "36:15:00" and "PT1H30M" are numbers of seconds,
+    those that are text in a unit of their own. `decimal` says what a single comma or point before three digits is: see
+    `Notation`, which asks the column.
     """
     if isinstance(cell, str):
         if (decimal == "." or "." not in cell) and _FLOAT.fullmatch(cell):
@@ -148,6 +152,10 @@ def as_number(cell: Any, decimal: str = ".") -> float | None:
     return number[0] if number is not None and _PLAIN_UNIT.fullmatch(number[1]) else None
 
 
+def _singular(unit: str) -> str:
+    return unit[:-1] if len(unit) > 2 and unit[-1] == "s" else unit
+
+
 def _parsed(text: str, decimal: str) -> tuple[float, str, str] | None:
     """Value, unit, and the decimal sign that the text shows, "" where it leaves that open."""
     parts = _NUMBER.fullmatch(text.strip())
@@ -167,8 +175,14 @@ def _parsed(text: str, decimal: str) -> tuple[float, str, str] | None:
     if not _WHOLE.fullmatch(whole):
         return None
     value = float(re.sub(r"\D", "", whole or "0") + "." + (fraction or "0") + (parts["exponent"] or ""))
-    unit = (parts["before"] + parts["between"] + parts["after"]).strip().lower()
-    return (-value if parts["sign"] in ("-", "−") else value, unit, shown) if math.isfinite(value) else None
+    before, after = parts["before"] + parts["between"], parts["after"].strip()
+    below = parts["sign"] in ("-", "−")
+    if "(" in before and after[-1:] == ")" and not parts["sign"]:  # as accounts write it
+        below, before, after = True, before.replace("(", ""), after[:-1]
+    elif after in ("-", "−") and fraction and not parts["sign"]:  # 3- is a mark of schools
+        below, after = True, ""
+    unit = (before + after).strip().lower()
+    return (-value if below else value, unit, shown) if math.isfinite(value) else None
 
 
 def _span(text: str) -> tuple[float, str] | None:

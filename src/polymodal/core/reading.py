@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,21 +51,23 @@ class Reading:
         if not sample or all(isinstance(cell, bool) for cell in sample):
             return cls("category")
         formats = [written] if len(written) > 1 else []
-        if _most(as_date(cell, formats) is not None for cell in sample) and not _durations(sample):
+        if _most(sample, lambda cell: as_date(cell, formats) is not None) and not _durations(sample):
             unsure = ""
             if not formats:
                 formats, unsure = date_formats(told)
             return cls("date", formats=tuple(formats), unsure=unsure, absent=absent)
         decimal = written if len(written) == 1 else ""
-        if len(mark := _one_word(sample, decimal)) == 1:
-            told = [cell for cell in told if not (isinstance(cell, str) and cell.strip() in mark)]
+        notation = Notation.of(sample, decimal)
+        if mark := _one_word(sample, notation):
+            told = [cell for cell in told if not (isinstance(cell, str) and cell.strip() == mark)]
             sample = told[:: max(1, len(told) // SAMPLE)]
-            absent = (*absent, *mark)
-        if _numeric(sample, Notation.of(sample, decimal)):
+            absent = (*absent, mark)
+            notation = Notation.of(sample, decimal)
+        numeric = _numeric(sample, notation)
+        if numeric and len(sample) < len(told):
             notation = Notation.of(told, decimal)
-            if len(sample) == len(told) or _numeric(told, notation):
-                return cls("number", notation, absent=absent)
-        return cls("category")
+            numeric = _numeric(told, notation)
+        return cls("number", notation, absent=absent) if numeric else cls("category")
 
     def reads(self, cell: Any) -> bool:
         """Whether a cell is of the column's type; any cell is a category."""
@@ -76,9 +78,7 @@ class Reading:
 
 def is_mark(cell: Any) -> bool:
     """Whether a cell may stand for a missing value: a sign such as "?" or "--", or a word such as "unknown"."""
-    if not isinstance(cell, str) or len(cell) > 16:
-        return False
-    if cell[:1].isdigit():
+    if not isinstance(cell, str) or len(cell) > 16 or cell[:1].isdigit():
         return False
     text = cell.strip()
     return is_sign(text) or text.lower() in _ABSENT
@@ -89,21 +89,21 @@ def is_sign(text: str) -> bool:
     return bool(_SIGN.fullmatch(text)) and "+" not in text
 
 
-def _one_word(cells: Sequence[Any], decimal: str) -> list[str]:
-    """The words among cells of which half at least are numbers: a single one, again and again, stands for none."""
-    notation = Notation.of(cells, decimal)
-    numbers = {notation.number(cell) for cell in cells} - {None}
-    words = [cell for cell in cells if notation.number(cell) is None]
-    few = len(numbers) < MANY or 2 * len(words) > len(cells)  # categories, of which the word is one: 1, 2, G
-    if few or len(words) < 2 or not all(isinstance(word, str) for word in words):
-        return []
-    return list(dict.fromkeys(word.strip() for word in words if not read_number(word) and word.strip() != "+"))
+def _one_word(cells: Sequence[Any], notation: Notation) -> str:
+    """The word, again and again the same, among cells of which half at least are numbers: it stands for none."""
+    numbers = [notation.number(cell) for cell in cells]
+    words = [cell for cell, number in zip(cells, numbers) if number is None]
+    if len(words) < 2 or 2 * len(words) > len(cells) or not all(isinstance(word, str) for word in words):
+        return ""
+    several = {word.strip() for word in words if not read_number(word)} - {"+"}
+    few = len({*numbers} - {None}) < MANY  # categories, of which the word is one: 1, 2, G
+    return several.pop() if len(several) == 1 and not few else ""
 
 
 def _numeric(cells: Sequence[Any], notation: Notation) -> bool:
     if " " in notation.unit and notation.unit != ISO_SPAN:
         return False  # 12 Main Street
-    return _most(notation.number(cell) is not None for cell in cells)
+    return _most(cells, lambda cell: notation.number(cell) is not None)
 
 
 def _durations(cells: Sequence[Any]) -> bool:
@@ -112,6 +112,11 @@ def _durations(cells: Sequence[Any]) -> bool:
     return any((read := read_number(cell)) is not None and not 0 <= read[0] < DAY for cell in times)
 
 
-def _most(holds: Iterable[bool]) -> bool:
-    every = list(holds)
-    return sum(every) >= MOST * len(every)
+def _most(cells: Sequence[Any], holds: Callable[[Any], bool]) -> bool:
+    """Whether it holds of `MOST`; the rest is not asked once too many have failed."""
+    left = len(cells)
+    for cell in cells:
+        left -= not holds(cell)
+        if left < MOST * len(cells):
+            return False
+    return True

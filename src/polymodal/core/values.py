@@ -26,6 +26,7 @@ _WORDS: dict[Any, str] = {
     Callable: "a function",
     type(None): "nothing",
     Mapping: "'name: value' pairs",
+    dict: "'name: value' pairs",
     Sequence: "a list",
 }
 _MOST_NODES, _SPREAD = 100_000, 10  # values that aliases may make of a document, and how many times its own
@@ -172,6 +173,4 @@ def _words(hint: Any) -> list[str]:
         return [f"a list of {len(inner)} numbers"]
     if origin in (Sequence, list, tuple):
         return [_WORDS[Sequence] + _OF.get(inner[0], "")]
-    if origin is dict:
-        return [_WORDS[Mapping]]
     return [_WORDS.get(origin or hint, getattr(hint, "__name__", str(hint)))]

@@ -31,7 +31,7 @@ def read_absence(
         words = table.spelt[column]
         empty = sum(value is None for value in table.column(column)) - len(words)
         word = min(spelt[column])
-        shown = f"{column}: {len(words):,} cells say {word!r}"
+        shown = f"{column}: {len(words):,} cells say {' or '.join(map(repr, sorted(spelt[column])))}"
         wordy = kind == "category" or any(isinstance(value, str) for value in table.column(column))
         alone = len(spelt[column]) == 1 and word in VALUES and not empty and word not in marks
         if alone and wordy and kind in ("classes", "category"):

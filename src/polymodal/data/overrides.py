@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,7 @@ def read_overrides(
     told by their suffixes). A kind is a name or `module:NAME`. Kinds that are not learnt from yet are refused, unless
     a recipe opens them and the table is to be `prepared`. Raises `UnknownName` or `BadArgument` with the nearest match.
     """
-    columns = list(columns)
+    columns = dict.fromkeys(columns)  # in order, and found at once however many they are
     given = _load(source)
     for key in given:
         if key not in _KEYS:
@@ -90,7 +91,7 @@ def read_overrides(
     )
 
 
-def read_targets(given: Any, columns: Iterable[str]) -> dict[str, Spec | None]:
+def read_targets(given: Any, columns: Collection[str]) -> dict[str, Spec | None]:
     """Targets given as a name, several names, or a mapping from name to kind.
 
     A kind is a name of the catalogue of targets, `module:Class`, a class, or a dict of `kind` and its options.
@@ -111,9 +112,8 @@ def read_targets(given: Any, columns: Iterable[str]) -> dict[str, Spec | None]:
     return targets
 
 
-def known(column: Any, columns: Iterable[str], what: str) -> None:
+def known(column: Any, columns: Collection[str], what: str) -> None:
     """Raise `UnknownName` with the nearest match when the table has no such column."""
-    columns = list(columns)
     if column not in columns:
         raise UnknownName(f"The table has no column {column!r}, named as {what}.{suggest(str(column), columns)}")
 
@@ -168,7 +168,7 @@ def _mapping(given: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return value
 
 
-def _by_column(given: Mapping[str, Any], key: str, columns: list[str]) -> dict[str, Any]:
+def _by_column(given: Mapping[str, Any], key: str, columns: Collection[str]) -> dict[str, Any]:
     said = {str(column): value for column, value in _mapping(given, key).items()}
     for column, value in said.items():
         known(column, columns, f"`{key}` in the schema")
@@ -180,7 +180,11 @@ def _by_column(given: Mapping[str, Any], key: str, columns: list[str]) -> dict[s
 
 
 def _written(column: str, way: Any) -> str:
-    if way not in (".", ",") and not (isinstance(way, str) and all(part in way for part in ("%", "%d"))):
+    try:
+        dated = isinstance(way, str) and "%" in way and bool(datetime.strptime(f"{datetime(2001, 2, 3):{way}}", way))
+    except ValueError:  # no directive of a format
+        dated = False
+    if way not in (".", ",") and not dated:
         raise BadArgument(
             f"`written` says of column {column!r} {way!r}: give '.' or ',' for the sign before decimals, or the format "
             "of its dates, as in '%d/%m/%Y'."
@@ -188,12 +192,12 @@ def _written(column: str, way: Any) -> str:
     return way
 
 
-def _kind(column: str, kind: Any, columns: list[str], prepared: bool) -> str:
+def _kind(column: str, kind: Any, columns: Collection[str], prepared: bool) -> str:
     known(column, columns, "`kinds` in the schema")
     return check_kind(column, kind, column=True, prepared=prepared)
 
 
-def _field(name: str, spec: Any, columns: list[str], prepared: bool) -> Described:
+def _field(name: str, spec: Any, columns: Collection[str], prepared: bool) -> Described:
     options = dict(spec) if isinstance(spec, Mapping) else {"kind": spec}
     if "kind" not in options:
         raise BadArgument(f"Field {name!r} in the schema needs a kind.{suggest('', KINDS.of(trained=True))}")
@@ -223,10 +227,10 @@ def _field(name: str, spec: Any, columns: list[str], prepared: bool) -> Describe
             f"Field {name!r} of kind {kind} takes one column; {len(chosen)} match: {matches}. To align several items a "
             "row, say `many: true`."
         )
-    return Described(kind, chosen, options, frozenset(patterns) & set(columns))
+    return Described(kind, chosen, options, frozenset(name for name in patterns if name in columns))
 
 
-def _matches(pattern: str, columns: list[str], what: str) -> list[str]:
+def _matches(pattern: str, columns: Collection[str], what: str) -> list[str]:
     if pattern in columns:
         return [pattern]
     matched = [column for column in columns if fnmatchcase(column, pattern)]

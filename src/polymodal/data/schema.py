@@ -10,6 +10,7 @@ from typing import Any
 from polymodal.core.errors import BadData, UnknownName, suggest
 from polymodal.core.numbers import Notation
 from polymodal.core.registry import Spec, label, options
+from polymodal.core.shown import some
 from polymodal.data.absence import read_absence
 from polymodal.data.infer import Guess, tell, tell_target
 from polymodal.data.kinds import KINDS, Kind
@@ -115,14 +116,15 @@ class Schema:
                 f"Field {linked[0]!r} links rows by their ids; name the column that holds them: `id: COLUMN`."
             )
         if not fields and not bare:
-            reasons = "; ".join(f"{column}: {reason}" for column, reason in ignored.items())
+            reasons = some([f"{column}: {reason}" for column, reason in ignored.items()], 20)
             raise BadData(f"No column of {table.name} can be used as a stream. {reasons}")
         table = table.read_as(missing)
+        for column, why in ignored.items():
+            if column not in told or why == SAID:
+                told[column] = (guess := tell(table, column)).kind, guess.why
         warnings += dropped(table, ignored, told)
         warnings += _leaks(table, fields, targets)
-        kinds = {c: tell(table, c).kind if why in (SAID, UNLISTED) or c not in told else told[c][0]
-                 for c, why in ignored.items()}  # fmt: skip
-        lists = tuple(warnings), tuple(column for column, kind in kinds.items() if kind == "id")
+        lists = tuple(warnings), tuple(column for column in ignored if told[column][0] == "id")
         columns = roles["group"], roles["id"], roles["split"]
         return cls(fields, targets, *columns, ignored, notes, *lists, missing, told)
 
@@ -240,7 +242,11 @@ def _described(
             raise BadData(f"Field {name!r} reads column {clash[0]!r}, which is the target.")
         columns = tuple(column for column in one.columns if column in one.named or column not in taken)
         options = dict(one.options)
-        if KINDS[one.kind].takes_array and len(columns) > 1 and "many" not in options:
+        if KINDS[one.kind].is_record:
+            ways = {"types": said.kinds, "written": said.written}
+            of = {option: {c: way[c] for c in columns if c in way} for option, way in ways.items()}
+            options = {option: way for option, way in of.items() if way} | options
+        elif KINDS[one.kind].takes_array and len(columns) > 1 and "many" not in options:
             # decided once, on the rows that train: a new row alone may leave open what its commas are
             decimal = Notation.of([cell for column in columns for cell in table.column(column)]).decimal
             options = {"decimal": decimal, **options} if decimal == "," else options

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from polymodal.data.infer import tell
 from polymodal.data.kinds import KINDS
 from polymodal.data.paths import is_link, resolve
 from polymodal.data.tables.table import Table
@@ -22,17 +21,16 @@ _WORDS = re.compile(r"[^\W\d_]{2,}")
 def dropped(table: Table, ignored: Mapping[str, str], told: Mapping[str, tuple[str, str]]) -> list[str]:
     """A warning for each column that is not used and whose cells look like files, web addresses, media or free text.
 
-    `ignored` maps unused columns to the reason, `told` columns to the kind and why as told from their cells. What the
-    schema itself says to ignore is meant, and is not warned of.
+    `ignored` maps unused columns to the reason, `told` these and others to the kind and why as told from their cells.
+    What the schema itself says to ignore is meant, and is not warned of.
     """
     warnings, listed = [], []
     for column, reason in ignored.items():
+        kind, _ = told[column]
         if reason == UNLISTED:
-            guess = tell(table, column)
-            listed += [f"{column} ({guess.kind})"] if KINDS[guess.kind].trained else []
-        elif column in told:
-            what = _looks_like(table, column, told[column][0])
-            warnings += [f"{column} is not used although its cells look like {what}: {reason}."] if what else []
+            listed += [f"{column} ({kind})"] if KINDS[kind].trained else []
+        elif reason != SAID and (what := _looks_like(table, column, kind)):
+            warnings.append(f"{column} is not used although its cells look like {what}: {reason}.")
     for column, (kind, _) in told.items():
         if column not in ignored and KINDS[kind].words and (names := _names_of_files(table, column)):
             warnings.append(f"{column} is read as {kind}, but its cells look like {names}, whose content is not read.")
@@ -47,7 +45,7 @@ def dropped(table: Table, ignored: Mapping[str, str], told: Mapping[str, tuple[s
 def _looks_like(table: Table, column: str, kind: str) -> str:
     """What cells of an unused column of this kind are, in words; nothing for keys, constants and the like."""
     sample = _sample(table.column(column))
-    if not sample or kind in ("constant", "empty", "ignore"):
+    if not sample or kind in ("constant", "empty"):
         return ""
     if KINDS[kind].stream:
         return f"{kind} files"

@@ -175,8 +175,8 @@ class _Session:
                 "metrics": plan.to_json()["metrics"],
             },
         )
-        numbers = [c for f in plan.schema.fields.values() if f.about.is_record for c in f.columns]
-        set_aside(self.folder, [*plan.table.problems, *dataset.bad, *misfits(plan.table, numbers)], dataset.noted)
+        wrong = [p for one in plan.schema.fields.values() for p in misfits(plan.table, plan.schema, one)]
+        set_aside(self.folder, [*plan.table.problems, *dataset.bad, *wrong], dataset.noted)
         self.note(summed(dataset.noted))
         return dataset, processors
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from polymodal.core.registry import label
@@ -49,7 +49,7 @@ def columns_of(table: Table, schema: Schema, bad: Mapping[str, int] | None = Non
     found = []
     for name in table.columns:
         read = streams.get(name, [])
-        kind, why = _told(table, schema, name, read)
+        kind, why = kind_of(table, schema, name, read)
         use = "target" if name in schema.targets else roles.get(name) or (STREAM if read else UNUSED)
         if use not in (STREAM, UNUSED):
             why = schema.notes.get(name, why).removeprefix(f"{use}: ")
@@ -59,18 +59,13 @@ def columns_of(table: Table, schema: Schema, bad: Mapping[str, int] | None = Non
     return found
 
 
-def _told(table: Table, schema: Schema, name: str, read: list[str]) -> tuple[str, str]:
-    """The kind of a column and why."""
+def kind_of(table: Table, schema: Schema, name: str, read: Sequence[str]) -> tuple[str, str]:
+    """The kind of a column, which these streams read, and why."""
     if name in schema.targets:
         return label(schema.targets[name]), ""
     field = schema.fields[read[0]] if read else None
     if field is not None and not field.about.is_record:
         return field.kind, schema.ignored.get(name, field.why)
-    kind, why = schema.told.get(name) or _guess(table, name)
+    kind, why = schema.told.get(name) or ((guess := tell(table, name)).kind, guess.why)
     types = dict(field.options.get("types") or {}) if field is not None else {}
     return types.get(name, kind), schema.ignored.get(name, why)
-
-
-def _guess(table: Table, name: str) -> tuple[str, str]:
-    guess = tell(table, name)
-    return guess.kind, guess.why

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,12 @@ from polymodal.core.digest import digest_cells
 from polymodal.core.errors import BadCell
 from polymodal.core.reading import Reading
 from polymodal.data.cells import cells
-from polymodal.data.infer import tell
+from polymodal.data.inspection.columns import kind_of
 from polymodal.data.kinds import KINDS, Kind
 from polymodal.data.media.files import opened
 from polymodal.data.media.prints import small_grey
 from polymodal.data.media.remarks import remarks
-from polymodal.data.schema import Field
+from polymodal.data.schema import Field, Schema
 from polymodal.data.tables.table import Problem, Table
 
 Reader = Callable[[Any], Any]
@@ -75,17 +75,15 @@ def examine(table: Table, one: Field, reader: Reader | None = None) -> Examined:
     return result
 
 
-def misfits(table: Table, columns: Iterable[str], written: Mapping[str, str] | None = None) -> list[Problem]:
-    """Cells that are no number in a column of numbers, or no date in a column of dates; `written` as in `Reading`."""
+def misfits(table: Table, schema: Schema, one: Field) -> list[Problem]:
+    """Cells of a record that are no number in a column of numbers, or no date in a column of dates."""
     problems = []
-    for column in columns:
-        values = table.column(column)
-        reading = Reading.of(values, (written or {}).get(column, ""))
-        if reading.type == "category":
-            continue
-        kind = tell(table, column, (written or {}).get(column, "")).kind
+    for column in one.columns if one.about.is_record else ():
+        kind, _ = kind_of(table, schema, column, [one.name])
         if kind not in ("number", "date"):
             continue
+        values = table.column(column)
+        reading = Reading.of(values, (one.options.get("written") or {}).get(column, ""))
         for row, value in enumerate(values):
             if value is not None and not reading.reads(value):
                 problems.append(Problem(table.ids[row], column, f"is {str(value)[:40]!r} in a column of {kind}s"))

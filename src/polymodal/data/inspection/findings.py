@@ -101,8 +101,12 @@ class Inspection:
     def _listed(self) -> list[str]:
         """A line a stream, with its columns below it where it reads several; then every other column."""
         lines = []
+        reads: dict[str, list[Column]] = defaultdict(list)
+        for column in self.columns:
+            for stream in column.stream.split(", "):
+                reads[stream].append(column)
         for one in self.fields:
-            read = [column for column in self.columns if one["name"] in column.stream.split(", ")]
+            read = reads[one["name"]]
             if KINDS[one["kind"]].is_record and read:
                 lines.append(f"  {one['name']}: {one['kind']}, {_counted(len(read), 'column')}")
                 lines += [f"    {column.text()}" for column in read]

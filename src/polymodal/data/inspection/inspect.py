@@ -43,9 +43,10 @@ def inspect_table(
     """Look at every cell of the schema's fields and targets.
 
     `readers` decode the cells of the fields that they name and raise `BadCell`; without a reader, files are checked
-    for being there, being of their kind and, for pictures, being decodable. `splits` are row positions by part, else
-    those of the schema's split column. `near` also looks for near duplicates among pictures and texts. Raises
-    `UnknownName` for a reader of no field, `BadData` for a split column that cannot be used.
+    for being there, being of their kind and, for pictures, being decodable. `split` names the part of each row, else
+    the schema's split column does. `near` also looks for near duplicates among pictures and texts. Raises `UnknownName`
+    for a reader of no field, `BadArgument` for a split of other length, `BadData` for a split column that cannot be
+    used.
     """
     for name in readers or {}:
         if name not in schema.fields:
@@ -66,7 +67,7 @@ def inspect_table(
     inspector.targets()
     found = inspector.found
     found.columns = columns_of(table, schema, Counter(problem.column for problem in (*found.broken, *found.misfits)))
-    found.proposals = proposals(table, schema, split)
+    found.proposals = proposals(table, schema, split, found.columns)
     return found
 
 
@@ -83,7 +84,7 @@ class _Inspector:
 
     def field(self, one: Field, seen: Examined) -> None:
         """Missing, broken and unfitting cells of one field."""
-        wrong = misfits(self.table, one.columns, one.options.get("written")) if one.about.is_record else []
+        wrong = misfits(self.table, self.schema, one)
         self.found.broken += seen.broken
         self.found.warnings += summed(seen.noted)
         self.found.misfits += wrong

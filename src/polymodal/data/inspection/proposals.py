@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,9 @@ from polymodal.data.media.picture import open_picture
 from polymodal.data.schema import Field, Schema
 from polymodal.data.tables.delimited import read_delimited
 from polymodal.data.tables.table import Table
+from polymodal.data.unused import SAID
 from polymodal.targets.base import CLASSES, NUMBER, asked
+from polymodal.targets.columns import free
 from polymodal.targets.labels import SEPARATORS, label_of, labels_of, listed
 
 SHARED = 0.2  # of the rows, that share a value with another, below which a column groups nothing
@@ -63,21 +65,26 @@ class Proposal:
         return f"{self.why} In a schema: `{self.schema}`."
 
 
-def proposals(table: Table, schema: Schema, part_of: Sequence[str] | None = None) -> list[Proposal]:
+def proposals(
+    table: Table, schema: Schema, part_of: Sequence[str] | None = None, every: Sequence[Column] | None = None
+) -> list[Proposal]:
     """What the cells, the pictures and the files beside the table speak for. Opens a few pictures of each column.
 
-    `part_of` names each row's part of the split, where the data have one of their own.
+    `part_of` names each row's part of the split, where the data have one of their own; `every` is `columns_of` the
+    table, where that is known.
     """
-    every = columns_of(table, schema)
-    found = weighty(table, schema, part_of)
+    every = columns_of(table, schema) if every is None else every
+    found = weighty(table, schema, part_of, every)
     numbered = any("array: " in one.schema for one in found)
     keys = _keys(table, schema, [column for column in every if not (numbered and _ROW.search(column.name))])
     return [*found, *_masks(table, schema), *_scales(table, every), *keys]
 
 
-def weighty(table: Table, schema: Schema, part_of: Sequence[str] | None = None) -> list[Proposal]:
+def weighty(
+    table: Table, schema: Schema, part_of: Sequence[str] | None = None, every: Sequence[Column] | None = None
+) -> list[Proposal]:
     """Those that change a figure: lists, groups, streams beside the table, scores. No picture is opened."""
-    every = columns_of(table, schema)
+    every = columns_of(table, schema) if every is None else every
     found = [*_lists(table, schema), *_groups(table, schema, every, part_of), *_beside(table, schema)]
     return [*found, *_scores(table, schema, every)]
 
@@ -85,9 +92,8 @@ def weighty(table: Table, schema: Schema, part_of: Sequence[str] | None = None) 
 def _masks(table: Table, schema: Schema) -> Iterator[Proposal]:
     """Columns of pictures that are masks of another column's."""
     pictures = [one for one in schema.fields.values() if one.about.copies == "picture" and len(one.columns) == 1]
-    pairs = [(mask, other) for mask in pictures for other in pictures if mask is not other]
     told: set[str] = set()
-    for mask, other in pairs:
+    for mask, other in permutations(pictures, 2):
         if mask.name in told or other.name in told:
             continue
         given = zip(*(table.column(one.columns[0]) for one in (mask, other)))
@@ -150,7 +156,7 @@ def _groups(table: Table, schema: Schema, every: Sequence[Column], part_of: Sequ
         values = [None if value is None else label_of(value) for value in table.column(column.name)]
         count = Counter(value for value in values if value is not None)
         shared = sum(n for n in count.values() if n > 1)
-        if len(count) < 3 or shared < SHARED * len(values) or (column.kind == "number" and not _whole(values)):
+        if len(count) < 3 or shared < SHARED * len(values) or (column.kind == "number" and not len(_whole(values))):
             continue
         named = bool(_WHO.search(column.name))
         if part_of is not None and not _YEAR.search(column.name):
@@ -181,18 +187,18 @@ def _beside(table: Table, schema: Schema) -> Iterator[Proposal]:
     if table.joined and len(set(table.bases)) > 1:
         return
     held = {str(one.options.get("array") or one.options.get("path")) for one in schema.fields.values()}
-    row = next((column for column in table.columns if _ROW.search(column) and _whole(table.column(column))), None)
+    row = next((column for column in table.columns if _ROW.search(column) and len(_whole(table.column(column)))), None)
     new: dict[str, dict[str, Any]] = {}
     for path, name in _files(table, (".npy", ".npz")):
         if name not in held and (spec := _array(table, path, row)) is not None:
-            new[_unused(path.stem, {*schema.fields, *new})] = {**spec, "array": name, **({"row": row} if row else {})}
+            new[free({*schema.fields, *new}, path.stem)] = {**spec, "array": name, **({"row": row} if row else {})}
     identifier = schema.id
     for path, name in _files(table, (".csv", ".tsv")):
         if name in held or any(one.about.reads_neighbours for one in schema.fields.values()):
             continue
         if _EDGES.search(path.stem) and (edges := _edges(table, path, schema)) is not None:
             identifier, spec = edges
-            new[_unused("links", {*schema.fields, *new})] = {"kind": "links", "path": name, **spec}
+            new[free({*schema.fields, *new}, "links")] = {"kind": "links", "path": name, **spec}
             break
     if not new:
         return
@@ -266,44 +272,41 @@ def _spec(one: Field, without: str | None) -> Any:
 
 def _scores(table: Table, schema: Schema, every: Sequence[Column]) -> Iterator[Proposal]:
     """Numbers that look like what another model or a person's rule said of the target."""
-    numbers = [c for c in every if c.kind == "number" and c.use == STREAM]
-    for target, kind in schema.targets.items():
-        of_numbers = asked(target, kind).scores == NUMBER
-        if not of_numbers and asked(target, kind).scores != CLASSES:
-            continue
-        for column in numbers:
-            x = Notation.of(given := table.column(column.name)).numbers(given)
-            known = x[np.isfinite(x)]
-            share = len(known) and known.min() >= 0 and known.max() <= 1 and len(np.unique(known)) > 10
-            named = _SCORE.search(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", column.name))
-            if not (named or share):
-                continue
-            rank = _ranks(x, table.column(target), of_numbers)
-            if named or rank >= RANKS:
-                how = "rank correlation" if of_numbers else "AUC"
-                said = f"it ranks {target} with an {how} of {rank:.2f}" if rank == rank else "its name says so"
-                why = (
-                    f"{column.name} may be a score that another model or rule made ({said}). If it is not known for "
-                    "new rows, or is what is to be beaten, leave it out."
-                )
-                yield Proposal(column.name, why, f"ignore: [{_word(column.name)}]")
-        return  # one target is enough to point at them
+    asks = ((target, asked(target, kind).scores) for target, kind in schema.targets.items())
+    target, scores = next((ask for ask in asks if ask[1] in (NUMBER, CLASSES)), ("", ""))
+    if not target:
+        return  # one is enough to point at them
+    step = max(1, len(table) // ROWS)
+    cells_ = table.column(target)[::step]
+    if scores == NUMBER:
+        answers = Notation.of(cells_).numbers(cells_)
+    else:
+        answers = np.array(["" if value is None else label_of(value) for value in cells_])
+    for column in (one for one in every if one.kind == "number" and one.use == STREAM):
+        x = Notation.of(given := table.column(column.name)).numbers(given)
+        known = x[np.isfinite(x)]
+        share = len(known) and known.min() >= 0 and known.max() <= 1 and len(np.unique(known)) > 10
+        named = _SCORE.search(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", column.name))
+        rank = _ranks(x[::step], answers) if named or share else float("nan")
+        if named or rank >= RANKS:
+            how = "rank correlation" if scores == NUMBER else "AUC"
+            said = f"it ranks {target} with an {how} of {rank:.2f}" if rank == rank else "its name says so"
+            why = (
+                f"{column.name} may be a score that another model or rule made ({said}). If it is not known for "
+                "new rows, or is what is to be beaten, leave it out."
+            )
+            yield Proposal(column.name, why, f"ignore: [{_word(column.name)}]")
 
 
-def _ranks(x: np.ndarray, answers: Sequence[Any], of_numbers: bool) -> float:
-    """How well a number ranks the target: the best class's AUC, or Spearman's correlation, either way round."""
-    from scipy.stats import rankdata
-
-    step = max(1, len(x) // ROWS)
-    x, cells_ = x[::step], list(answers)[::step]
-    if of_numbers:
-        y = Notation.of(cells_).numbers(cells_)
+def _ranks(x: np.ndarray, y: np.ndarray) -> float:
+    """How well a number [n] ranks answers [n]: their Spearman correlation where they are numbers, else the AUC of the
+    class for which that is best; either way round. NaN of x and y, and the empty answer, are unknown."""
+    if y.dtype.kind == "f":
         both = np.isfinite(x) & np.isfinite(y)
-        a, b = (rankdata(values[both]) for values in (x, y))
+        a, b = (_places(values[both]) for values in (x, y))
         return abs(float(np.corrcoef(a, b)[0, 1])) if len(a) > 2 and np.ptp(a) and np.ptp(b) else float("nan")
-    y = np.array(["" if value is None else label_of(value) for value in cells_])
     both = np.isfinite(x) & (y != "")
-    ranks, y = rankdata(x[both]), y[both]
+    ranks, y = _places(x[both]), y[both]
     best = float("nan")
     for name, n in Counter(y.tolist()).most_common(20):
         if 0 < n < len(y):
@@ -312,42 +315,40 @@ def _ranks(x: np.ndarray, answers: Sequence[Any], of_numbers: bool) -> float:
     return best
 
 
+def _places(x: np.ndarray) -> np.ndarray:
+    """float64 [n] the rank of each number from 1 on, the mean of their ranks for those that are equal."""
+    _, which, counts = np.unique(x, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[which]
+
+
 def _scales(table: Table, every: Sequence[Column]) -> Iterator[Proposal]:
     """Whole numbers of a short scale, which may be an order or names; and years."""
     for column in every:
         if column.use not in (STREAM, "target") or column.kind not in ("number", "classes"):
             continue
-        values = [value for value in table.column(column.name) if value is not None]
-        if not _whole(values):
+        given = _whole(table.column(column.name))
+        if not len(given):
             continue
-        numbers = {int(n) for n in Notation.of(values).numbers(values) if np.isfinite(n)}
+        numbers = {int(n) for n in given}
         low, high = min(numbers), max(numbers)
         scale = low in (0, 1) and high in (4, 5, 7, 10) and len(numbers) >= max(4, 0.75 * (high - low + 1))
         name, span = _word(column.name), f"{column.name}: whole numbers from {low} to {high}"
-        given = [n for n in Notation.of(values).numbers(values) if np.isfinite(n)]
-        if column.use == STREAM and len(given) >= 20 and all(after == before + 1 for before, after in pairwise(given)):
-            yield Proposal(
-                column.name,
-                f"{span}, one more in each row, are taken for a number. If they name the rows:",
-                f"id: {name}",
-            )
-        elif column.use == "target" and column.kind == "classes" and len(numbers) >= 5 and (scale or high - low < 15):
-            why = f"{span} are taken for {len(numbers)} classes without an order. For answers that have one:"
-            yield Proposal(column.name, why, f"target: {{{name}: ordinal}}")
-        elif column.use == "target" and scale:
-            why = f"{span} are taken for a number. For steps of a scale:"
-            yield Proposal(column.name, why, f"target: {{{name}: ordinal}}")
-        elif column.use == STREAM and scale:
-            why = f"{span}, as of a scale, are taken for a number. If each is a name of its own:"
+        if column.use == STREAM and len(given) >= 20 and (np.diff(given) == 1).all():
+            why = f"{span}, one more in each row, are taken for a number. If they name the rows:"
+            yield Proposal(column.name, why, f"id: {name}")
+        elif column.use == STREAM and (scale or (low >= 1800 and high <= 2100 and 3 <= len(numbers) <= 300)):
+            of = "a scale" if scale else "years"
+            why = f"{span}, as of {of}, are taken for a number. If each is a name of its own:"
             yield Proposal(column.name, why, f"kinds: {{{name}: category}}")
-        elif column.use == STREAM and low >= 1800 and high <= 2100 and 3 <= len(numbers) <= 300:
-            why = f"{span}, as of years, are taken for a number. If each is a name of its own:"
-            yield Proposal(column.name, why, f"kinds: {{{name}: category}}")
+        elif column.use == "target" and (scale or (column.kind == "classes" and len(numbers) >= 5 and high - low < 15)):
+            what = f"{len(numbers)} classes without an order" if column.kind == "classes" else "a number"
+            why = f"{span} are taken for {what}. For answers that are steps of a scale:"
+            yield Proposal(column.name, why, f"target: {{{name}: ordinal}}")
 
 
 def _keys(table: Table, schema: Schema, every: Sequence[Column]) -> Iterator[Proposal]:
     """Columns left out since they name rows; none that would give the answer away if it were read."""
-    keys = [c for c in every if c.use == UNUSED and c.kind == "id" and c.why != "the schema says ignore"]
+    keys = [c for c in every if c.use == UNUSED and c.kind == "id" and c.why != SAID]
     answers = {target: table.column(target) for target in schema.targets}
     keys = [c for c in keys if not any(leak_by_name(c.name, table.column(c.name), *one) for one in answers.items())]
     if keys:
@@ -357,17 +358,13 @@ def _keys(table: Table, schema: Schema, every: Sequence[Column]) -> Iterator[Pro
                        _flow({"kinds": kinds}))  # fmt: skip
 
 
-def _whole(values: Sequence[Any]) -> bool:
-    """Whether there are values, and all of them are whole numbers."""
+def _whole(values: Sequence[Any]) -> np.ndarray:
+    """float64 [n] of the values that are there, where all of them are whole numbers; else [0]."""
     present = [value for value in values if value is not None]
-    if not present or not all(isinstance(value, str | int | float) for value in present[:100]):
-        return False
+    if not all(isinstance(value, str | int | float) for value in present[:100]):
+        return np.zeros(0)
     numbers = Notation.of(present).numbers(present)
-    return bool(np.isfinite(numbers).all() and (numbers == np.round(numbers)).all())
-
-
-def _unused(stem: str, taken: set[str]) -> str:
-    return stem if stem not in taken else next(f"{stem}_{i}" for i in range(2, 1000) if f"{stem}_{i}" not in taken)
+    return numbers if (numbers == np.round(numbers)).all() else np.zeros(0)
 
 
 def _word(name: str) -> str:

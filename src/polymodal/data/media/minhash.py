@@ -9,7 +9,8 @@ import numpy as np
 from polymodal.data.media import clusters
 
 SHINGLE = 5  # bytes: about a word of English; two characters of Chinese
-_BLOCK = 1 << 22  # bytes hashed at a time
+_BLOCK = 1 << 18  # bytes hashed at a time: four bytes of hash for each stay in a core's cache, however many there are
+_PAIRS = 1 << 12  # compared at a time, for the same reason
 
 
 def signatures(texts: Sequence[str], hashes: int = 128, *, seed: int = 0) -> np.ndarray:
@@ -113,7 +114,7 @@ def _alike(minima: np.ndarray, a: np.ndarray, b: np.ndarray, least: np.ndarray) 
 def _enough(minima: np.ndarray, a: np.ndarray, b: np.ndarray, least: np.ndarray) -> np.ndarray:
     """[E] bool: whether the texts of each pair agree in enough places; a text is like itself."""
     near = np.empty(len(a), bool)
-    for i in range(0, len(a), 1 << 16):
-        one, other = a[i : i + (1 << 16)], b[i : i + (1 << 16)]
-        near[i : i + (1 << 16)] = (minima[one] == minima[other]).mean(1) >= np.maximum(least[one], least[other])
+    for i in range(0, len(a), _PAIRS):
+        one, other = a[i : i + _PAIRS], b[i : i + _PAIRS]
+        near[i : i + _PAIRS] = (minima[one] == minima[other]).mean(1) >= np.maximum(least[one], least[other])
     return near

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -93,8 +94,9 @@ class Lazy(ABC):
 
 
 def clean(value: Any) -> Any:
-    """A raw value with every mark of absence turned into None, NumPy scalars into Python's own, paths into text,
-    sets and arrays of anything but numbers into lists, and pictures of Pillow into the bytes of a file."""
+    """A raw value with every mark of absence turned into None, NumPy scalars into Python's own, fractions into
+    numbers, paths into text, sets and arrays of anything but numbers into lists, and pictures of Pillow into the bytes
+    of a file."""
     if value is None:
         return None
     if isinstance(value, str):
@@ -105,6 +107,11 @@ def clean(value: Any) -> Any:
         value = value.astype(f"{value.dtype.kind}8[us]").item()
     if isinstance(value, np.generic):
         value = value.item()
+    if isinstance(value, Fraction):
+        try:
+            value = float(value)
+        except OverflowError:
+            value = int(value)  # too long a number, which is said
     if isinstance(value, float | Decimal) and value != value:
         return None
     if isinstance(value, np.ndarray) and (value.dtype.kind not in "fiub" or not value.ndim):
