@@ -15,6 +15,7 @@ import yaml
 
 import polymodal as pm
 from polymodal.core.errors import BadArgument, BadData
+from polymodal.inference.card import model_card
 
 SHA = "0123456789012345678901234567890123456789"
 
@@ -36,6 +37,18 @@ def test_the_folder_answers_as_the_run_and_holds_no_row(shop, tmp_path):
     assert run.verdict.split(":")[0] in text
     assert run.metrics["chosen"] in text
     assert str(shop.folder) not in (folder / "README.md").read_text(encoding="utf-8")
+
+
+def test_names_of_the_table_are_no_markup_of_the_card(shop, tmp_path):
+    folder = pm.load(shop.run).folder
+    facts = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
+    odd = "<img src=x> a|b & *c*"
+    facts["leaderboard"][0]["strategy"] = facts["data"]["fields"][0]["name"] = facts["target"] = odd
+    (tmp_path / "evaluation.json").write_text(json.dumps(facts), encoding="utf-8")
+    (tmp_path / "metrics.json").write_bytes((folder / "metrics.json").read_bytes())
+    card = model_card(tmp_path, name="shop")
+    assert odd not in card
+    assert card.count(r"&lt;img src=x&gt; a\|b &amp; \*c\*") == 4  # the answer, a field in text and table, a strategy
 
 
 def test_the_report_goes_along_only_if_asked(shop, tmp_path):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +79,7 @@ def _figures(metrics: Facts, facts: Facts) -> str:
 def _worth(facts: Facts) -> list[str]:
     streams = facts.get("worth", {}).get("streams") or []
     rows = [
-        [_safe(s["name"]), _number(s["mean"]), f"{_number(s['low'])} to {_number(s['high'])}", _number(s.get("alone"))]
+        [s["name"], _number(s["mean"]), f"{_number(s['low'])} to {_number(s['high'])}", _number(s.get("alone"))]
         for s in streams
     ]
     if not rows:
@@ -88,7 +90,7 @@ def _worth(facts: Facts) -> list[str]:
 
 def _data(facts: Facts) -> str:
     counts = ", ".join(f"{count:,} {part}" for part, count in facts["data"]["rows"].items())
-    rows = [[_safe(f["name"]), f["kind"], f"{f['missing']:,}", f"{f['bad']:,}"] for f in facts["data"]["fields"]]
+    rows = [[f["name"], f["kind"], f"{f['missing']:,}", f"{f['bad']:,}"] for f in facts["data"]["fields"]]
     warnings = "".join(f"\n- {_safe(warning)}" for warning in facts["data"]["warnings"])
     table = _table(["stream", "kind", "missing cells", "unusable cells"], rows)
     return f"Rows: {counts}.\n\n{table}\n{warnings}".rstrip()
@@ -96,15 +98,12 @@ def _data(facts: Facts) -> str:
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return "\n".join(f"| {' | '.join(map(_safe, line))} |" for line in lines)
 
 
 def _safe(text: str) -> str:
     """Text from the user's table that Markdown or HTML would else read as its own."""
-    text = " ".join(str(text).split())
-    for sign in "\\`*_[]<>":
-        text = text.replace(sign, "&lt;" if sign == "<" else "&gt;" if sign == ">" else f"\\{sign}")
-    return text
+    return re.sub(r"[\\`*_\[\]|]", r"\\\g<0>", escape(" ".join(text.split()), quote=False))
 
 
 def _number(value: float | None) -> str:

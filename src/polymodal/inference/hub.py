@@ -12,11 +12,11 @@ from typing import Any
 
 from polymodal.core.errors import BadArgument, BadData, require
 from polymodal.core.files import writing
-from polymodal.inference.bundle import MANIFEST
+from polymodal.inference.bundle import CONFIG, MANIFEST, SCHEMA, WEIGHTS
 from polymodal.inference.card import model_card
 from polymodal.inference.predictor import LEARNED, NEIGHBOURS
 
-FILES = ("config.yaml", "schema.json", "weights.safetensors", "metrics.json", "leaderboard.csv")
+FILES = (CONFIG, SCHEMA, WEIGHTS, "metrics.json", "leaderboard.csv")
 OPTIONAL = (MANIFEST, NEIGHBOURS, LEARNED)  # runs of before have no manifest
 ADDRESS = re.compile(r"hf:/{1,2}(?P<name>[^/@\s]+/[^/@\s]+)(@(?P<revision>[^\s]+))?")  # a path joins slashes to one
 
