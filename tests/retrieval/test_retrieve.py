@@ -260,6 +260,9 @@ def test_calibration_rows_decide_who_is_answered(things, tmp_path):
     assert doubtful.lead[0] > 0.1
     assert doubtful.answered.sum() < 38
     assert "90% of 38 labelled rows" in doubtful.rule
+    wrong.write_text("\n".join([*rows, "ragged"]))
+    notes = pm.classify(ColourSpace(), things, colours, target="colour", calibration=wrong).notes
+    assert any(note.startswith("calibration, set aside: wrong.csv:42: has 1 cells") for note in notes)
     few = tmp_path / "few.csv"
     few.write_text("\n".join(rows[:4]))
     with pytest.raises(BadData, match=r"calibration rows .* promise nothing of 90% of rows; give 9 or more"):

@@ -25,6 +25,7 @@ from scipy.special import stdtrit
 from polymodal.core.errors import BadArgument, BadData
 from polymodal.data.kinds import KINDS
 from polymodal.data.tables.source import Problem, Table, read_table
+from polymodal.data.tables.table import problem_lines
 from polymodal.evaluation.statistics import Interval, bootstrap
 from polymodal.inference.keyed import keyed
 from polymodal.inference.space import Space, evidence_of
@@ -158,14 +159,18 @@ def classify(
         f"the nearest class leads by more than the {LEVEL:.0%} interval of its lead over {sentences.shape[1]} sentences"
         if sentences.shape[1] > 1 else "the nearest class leads at all, for one sentence a class cannot say by how much"
     )  # fmt: skip
+    aside: list[Problem] = []
     if calibration is not None:
-        radius, count = _radius(space, asked, space.schema.read(read_table(calibration)), sentences, names, str(target))
+        labelled = space.schema.read(read_table(calibration))
+        aside += labelled.problems
+        radius, count = _radius(space, asked, labelled, sentences, names, str(target), aside)
         lead = np.full(len(scores), radius)
         rule = (
             f"the nearest class leads by more than {radius:.3f}: so near to it lies the true class in {COVERAGE:.0%} "
             f"of {count} labelled rows"
         )
     notes, never = _doubts(space, asking, names, sentences)
+    notes += problem_lines(aside, "calibration, set aside")
     there = np.isfinite(scores).all(1)
     order = np.argsort(-np.nan_to_num(scores), axis=1)
     lead[never[order[:, 0], order[:, min(1, len(names) - 1)]] & there] = np.inf
@@ -225,12 +230,12 @@ def _margin(scores: np.ndarray) -> np.ndarray:
 
 
 def _scored(
-    space: Space, stream: str, table: Any, sentences: np.ndarray, problems: list[Problem] | None = None
+    space: Space, stream: str, table: Any, sentences: np.ndarray, problems: list[Problem]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Scores [N, C], and half the interval of each row's lead over the sentences [N]."""
     count, wordings, _ = sentences.shape
     items = space.items(stream, table)
-    vectors, present = space.embed(stream, table, problems=problems if problems is not None else [])
+    vectors, present = space.embed(stream, table, problems=problems)
     scores, lead = np.full((len(table), count), np.nan, np.float32), np.zeros(len(table))
     by_sentence = np.full((count, wordings), np.nan)
     row = -1
@@ -248,10 +253,16 @@ def _scored(
 
 
 def _radius(
-    space: Space, stream: str, table: Any, sentences: np.ndarray, names: Sequence[str], target: str
+    space: Space,
+    stream: str,
+    table: Any,
+    sentences: np.ndarray,
+    names: Sequence[str],
+    target: str,
+    problems: list[Problem],
 ) -> tuple[float, int]:
     """How near to the nearest class the true one lies in `COVERAGE` of labelled rows, and how many these are."""
-    scores = _scored(space, stream, table, sentences)[0]
+    scores = _scored(space, stream, table, sentences, problems)[0]
     places = _places(table.column(target), names, target)
     places[~np.isfinite(scores).all(1)] = -1
     known = np.flatnonzero(places >= 0)
