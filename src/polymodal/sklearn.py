@@ -86,14 +86,9 @@ class _Estimator(BaseEstimator):
         return self
 
     def _settings(self) -> Config:
-        if isinstance(self.config, Config):
-            return self.config
-        if isinstance(self.config, str | Path):
-            return Config.read(self.config)
-        if self.random_state is None:
-            seed = int(np.random.randint(2**31))
-        else:
-            seed = int(check_random_state(self.random_state).randint(2**31))
+        if isinstance(self.config, Config | str | Path):
+            return Config.given(self.config, {})
+        seed = int(check_random_state(self.random_state).randint(2**31))
         return Config.from_options({"seed": seed, **(self.config or {})})
 
     def _known(self, X: Any) -> dict[str, list[Any]]:
