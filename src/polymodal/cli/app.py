@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import sys
-import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -167,9 +166,9 @@ def read_sets(sets: list[str] | None) -> dict[str, Any]:
 
 def read_rows(run: Any, data: str) -> Any:
     """The rows of `data` for a finished run; columns that the model reads and the data lack are said or refused."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # said below, in a line
-        table = run.read(data)
+    from polymodal.data.tables.source import read_table
+
+    table = run.read(read_table(data))
     lacking = run.lacking(table)
     say([f"not in {data}: {', '.join(lacking)}; missing in every row"] if lacking else [])
     say(run.misnamed(table))
