@@ -74,7 +74,7 @@ def search(
     file: Annotated[
         Path | None, typer.Option(help="A file of any kind of the run's streams, told by its suffix.")
     ] = None,
-    row: Annotated[str | None, typer.Option(help="Id of a row, to find others like it.")] = None,
+    row: Annotated[str | None, typer.Option(help="Id or key of a row, to find others like it.")] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many rows.")] = 10,
     where: Annotated[str | None, typer.Option(help="Filter, as: price < 30 and brand == 'x'.")] = None,
     streams: Streams = None,

@@ -15,7 +15,7 @@ from polymodal.data.items import Items
 from polymodal.data.tables.source import Problem, Table, read_table
 from polymodal.data.tables.table import Lazy
 from polymodal.inference.space import Space, load_space
-from polymodal.retrieval.changes import ASIDE, BASE, DIGEST, NUMBER, Vectors
+from polymodal.retrieval.changes import ASIDE, BASE, DIGEST, NUMBER, Vectors, told_from
 from polymodal.retrieval.index import CHOICES, Index
 from polymodal.retrieval.retrieve import Search
 from polymodal.runs.folder import set_aside
@@ -54,7 +54,8 @@ def index(
     space, folder = space_of(run, trust, device)
     table = space.schema.read(read_table(data))
     names = streams_of(space, table, streams)
-    about = {"run": folder, "source": str(Path(data).absolute()) if isinstance(data, str | Path) else None}
+    source = data if isinstance(data, str | Path) else None
+    about = {n: told_from(Path(out), p) for n, p in (("run", folder), ("source", source)) if p is not None}
     held = _opened(Path(out), space, names, calibrate, about)
     with Progress(quiet=quiet) as progress, held.writing():
         stage = progress.stage("index", len(table))
@@ -93,7 +94,8 @@ def _put(held: Index, space: Space, names: Sequence[str], piece: Table, told: di
         vectors[name] = Vectors(which.row[there], embedded[there], [which.column[i] for i in there.tolist()])
     held.delete([piece.ids[i] for i in changed])
     columns = {name: [_kept(value) for value in values] for name, values in some.data.items()}
-    columns[BASE] = [str(base) for base in some.bases]
+    told = {base: told_from(held.folder, base) for base in set(some.bases)}
+    columns[BASE] = [told[base] for base in some.bases]
     columns[NUMBER] = some.rows.tolist()
     columns[DIGEST] = [digests[i] for i in rows]
     columns[ASIDE] = [[[p.column, p.reason] for p in problems if p.row == i] or None for i in some.ids]
