@@ -71,6 +71,9 @@ DeviceOption = Annotated[
     str, typer.Option("--device", help="auto (an accelerator where there is one), cpu, cuda, cuda:1 or mps.")
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted run to the same result.")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Show no progress; what of the data could not be used is said.")
+]
 RunFolder = Annotated[Path, typer.Argument(help="Folder of a finished run.")]
 Keep = Annotated[
     list[str] | None,
@@ -204,6 +207,13 @@ def say_problems(problems: Sequence[Any], what: str = "set aside", *, complete: 
     from polymodal.data.tables.table import problem_lines
 
     say(problem_lines(problems, what, complete=complete))
+
+
+def say_aside(folder: Path) -> None:
+    """What a run that showed no progress could not use of its data."""
+    from polymodal.runs.folder import aside_in
+
+    say_problems(aside_in(folder), "noted", complete=str(folder / "set_aside.jsonl"))
 
 
 def say_device(name: str) -> None:

@@ -13,6 +13,7 @@ from polymodal.cli.app import (
     Data,
     DeviceOption,
     Keep,
+    Quiet,
     Trust,
     app,
     read_keep,
@@ -48,7 +49,7 @@ def index(
     ] = "auto",
     trust: Trust = None,
     device: DeviceOption = "auto",
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Make the rows of DATA findable. Given again, it goes on where it stopped and takes up what changed."""
     from polymodal.retrieval.build import index as run_index
