@@ -74,6 +74,9 @@ def test_records_and_columns_that_are_not_a_frame(shop):
     model = PolymodalClassifier(config=QUICK).fit(records, y)
     assert model.score(table, y) > 0.9
     assert list(model.classes_) == ["a", "b"]
+    for misnamed in ({"N": table["n"], "word": table["word"]}, [{"N": 1.0, "word": "low 1"}]):
+        with pytest.warns(UserWarning, match="no column 'n', which the model reads. Did you mean 'N'?"):
+            model.predict(misnamed)
 
 
 def test_labels_that_look_alike_stay_apart():

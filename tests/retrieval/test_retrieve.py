@@ -18,6 +18,7 @@ from colour_space import COLOURS, ColourSpace, write_things
 import polymodal as pm
 from polymodal import cli
 from polymodal.core.errors import BadArgument, BadData, UnknownName
+from polymodal.data.schema import Field
 from polymodal.data.tables.source import Table
 from polymodal.inference.space import Space
 from polymodal.retrieval import build
@@ -163,7 +164,7 @@ def test_streams_that_cannot_be_indexed(things, tmp_path):
         pm.index(ColourSpace(), things, out=tmp_path / "i", streams=["foto"], quiet=True)
     with pytest.raises(BadArgument, match="each stream once"):
         pm.index(ColourSpace(), things, out=tmp_path / "i", streams=["photo", "photo"], quiet=True)
-    with pytest.raises(BadData, match="photo reads photo; title reads title"):
+    with pytest.raises(BadData, match=r"\[photo\]: has no column 'photo'.*\[title\]: has no column 'title'"):
         pm.index(ColourSpace(), {"x": [1, 2]}, out=tmp_path / "i", quiet=True)
     only = pm.index(ColourSpace(), {"title": ["a red thing", None]}, out=tmp_path / "i", quiet=True)
     assert only.index.counts() == {"title": 1}
@@ -289,6 +290,23 @@ def test_names_that_cannot_be_told_get_words(things, classes, words, answered):
     done = pm.classify(ColourSpace(), things, classes)
     assert any(words in note for note in done.notes)
     assert done.answered.sum() == answered
+
+
+def test_a_column_under_a_similar_name_is_pointed_at(things, monkeypatch):
+    text = things.read_text(encoding="utf-8")
+    words = r"\[photo\]: has no column 'photo'. Did you mean 'Photo'"
+    things.write_text(text.replace("photo", "Photo", 1), encoding="utf-8")
+    with pytest.raises(BadData, match=f"things has nothing to classify. things {words}"):
+        pm.classify(ColourSpace(), things, list(COLOURS))
+    things.write_text(text.replace("photo,title", "Photo,Title", 1), encoding="utf-8")
+    with pytest.raises(BadData, match=f"no column of the run's streams. things {words}.*'title'. Did you mean 'Title'"):
+        pm.index(ColourSpace(), things, out=things.parent / "idx")
+    things.write_text(text.replace("brand", "Photo 2", 1), encoding="utf-8")
+    space = ColourSpace()
+    space.fields["photo"] = Field("photo", "image", ("photo", "photo 2"), {"many": True})
+    monkeypatch.setattr(ColourSpace, "items", Space.items)
+    reasons = [str(problem) for problem in pm.classify(space, things, list(COLOURS)).problems]
+    assert "things [photo]: has no column 'photo 2'. Did you mean 'Photo 2'?" in reasons
 
 
 @pytest.mark.parametrize("two", [("Red", "red"), ("red ", " red"), ("ｒｅｄ", "red"), ("dark  red", "dark red")])

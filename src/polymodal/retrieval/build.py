@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,7 @@ def index(
         graph = held.build_graph(approximate)
         if graph and held.graph is not None:
             progress.say(f"graph: recall@10 {held.graph.facts.recall:.3f} on items that it had not seen")
-    problems = [*table.problems, *_lacking(space, table, list(streams or space.streams)), *_set_aside(held, table.ids)]
+    problems = [*table.problems, *lacking(space, table, streams or space.streams), *_set_aside(held, table.ids)]
     set_aside(Path(out), problems)
     return Search(held, space, problems, folder, read=table.records)
 
@@ -140,15 +140,15 @@ def streams_of(space: Space, table: Table, asked: Sequence[str] | None) -> list[
         if "array" in field.options or any(column in table.data for column in field.columns):
             streams.append(name)
     if not streams:
-        wanted = "; ".join(f"{n} reads {', '.join(space.field(n).columns)}" for n in space.streams)
-        raise BadData(f"{table.name} has no column of the run's streams ({wanted}).")
+        absent = " ".join(map(str, lacking(space, table, space.streams)))
+        raise BadData(f"{table.name} has no column of the run's streams. {absent}")
     return streams
 
 
-def _lacking(space: Space, table: Table, streams: Sequence[str]) -> list[Problem]:
+def lacking(space: Space, table: Table, streams: Iterable[str]) -> list[Problem]:
     """The columns of streams that the table has not, so that nothing of them can be found."""
-    lacking = [(name, c) for name in streams for c in space.field(name).columns if c not in table.data]
-    return [Problem(table.name, name, f"has no column {c!r}.{suggest(c, table.data)}") for name, c in lacking]
+    absent = [(name, c) for name in streams for c in space.field(name).columns if c not in table.data]
+    return [Problem(table.name, name, f"has no column {c!r}.{suggest(c, table.data)}") for name, c in absent]
 
 
 def _pieces(table: Table) -> Iterator[Table]:

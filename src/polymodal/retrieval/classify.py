@@ -32,7 +32,7 @@ from polymodal.inference.space import Space, evidence_of
 from polymodal.metrics.labels import Accuracy
 from polymodal.metrics.random_order import NOT_ABOVE, against
 from polymodal.nn.calibrate import conformal_radius
-from polymodal.retrieval.build import space_of, streams_of
+from polymodal.retrieval.build import lacking, space_of, streams_of
 
 COVERAGE = 0.9  # of calibration rows whose true class lies among those taken for as near as the nearest
 LEVEL = 0.95
@@ -149,11 +149,13 @@ def classify(
         raise BadArgument("Calibration rows need labels: name their column with `target`.")
     asking = _one(by, [n for n, kind in space.streams.items() if KINDS[kind].words], "by", "text stream")
     others = [n for n in streams_of(space, table, None if stream is None else [stream]) if n != asking]
+    if not others and (absent := lacking(space, table, [n for n in space.streams if n != asking])):
+        raise BadData(" ".join([f"{table.name} has nothing to classify.", *map(str, absent)]))
     asked = _one(stream, others, "stream", "stream to classify")
     sentences = class_vectors(
         space, asking, names, KINDS[space.streams[asked]].phrases if templates is None else tuple(templates)
     )
-    problems: list[Problem] = []
+    problems = [*table.problems, *lacking(space, table, [asked])]
     scores, lead = _scored(space, asked, table, sentences, problems)
     rule = (
         f"the nearest class leads by more than the {LEVEL:.0%} interval of its lead over {sentences.shape[1]} sentences"
@@ -179,8 +181,7 @@ def classify(
         lead[:] = np.inf
     read = [*space.field(asked).columns, *space.field(asking).columns, *([target] if target else [])]
     scored = Classified(
-        table, names, scores, asked, asking, [*table.problems, *problems], lead, f"A row is answered if {rule}.", notes,
-        columns_read=read,
+        table, names, scores, asked, asking, problems, lead, f"A row is answered if {rule}.", notes, columns_read=read,
     )  # fmt: skip
     if target is None or (calibration is not None and target not in table.data):
         return scored
