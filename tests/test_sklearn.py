@@ -100,3 +100,15 @@ def test_options_that_do_not_exist():
         PolymodalRegressor(config={"seed_s": 2}).fit(X, y)
     with pytest.raises(ValueError, match="minimum of 6"):
         PolymodalRegressor(config=QUICK).fit(X[:3], y[:3])
+
+
+@pytest.mark.parametrize("estimator", [PolymodalClassifier, PolymodalRegressor])
+@pytest.mark.parametrize("empty", [[], {}, {"a": []}, np.empty((0, 2))])
+def test_nothing_to_learn_from(estimator, empty):
+    with pytest.raises(ValueError, match=r"0 sample|Expected 2D"):
+        estimator(config=QUICK).fit(empty, [])
+
+
+def test_one_class_is_named():
+    with pytest.raises(ValueError, match="holds one class: 'x'"):
+        PolymodalClassifier(config=QUICK).fit({"a": [1.0] * 8}, ["x"] * 8)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.multiclass import check_classification_targets
@@ -63,7 +62,7 @@ class _Estimator(BaseEstimator):
         return tags
 
     def _fit(self, columns: dict[str, list[Any]], y: list[Any]) -> Self:
-        rows = len(next(iter(columns.values())))
+        rows = len(next(iter(columns.values()), ()))
         if rows != len(y):
             raise ValueError(f"X has {rows} rows and y has {len(y)}: found input with inconsistent numbers of samples.")
         if rows < LEAST:
@@ -103,7 +102,7 @@ class _Estimator(BaseEstimator):
                 raise ValueError("Found array with 0 sample(s) while a minimum of 1 is required.")
             table = read_table(X).data
             plain = all(getattr(kind, "kind", "O") in "fiu" for kind in X.dtypes)
-        elif not issparse(X) and (isinstance(X, Mapping) or (isinstance(X, list) and isinstance(X[0], Mapping))):
+        elif isinstance(X, Mapping) or (isinstance(X, list) and X and isinstance(X[0], Mapping)):
             table, plain = read_table(X).data, False
             if reset:
                 self.feature_names_in_ = np.array(list(table), dtype=object)
@@ -166,6 +165,8 @@ class PolymodalClassifier(ClassifierMixin, _Estimator):
         """
         columns = self._columns(X, reset=True)
         y = _column(self, y)
+        if not len(y):
+            raise ValueError(f"Found array with 0 sample(s) while a minimum of {LEAST} is required.")
         if absent := [
             row for row, label in enumerate(y.tolist()) if clean(label) is None and not isinstance(label, str)
         ]:
@@ -173,7 +174,9 @@ class PolymodalClassifier(ClassifierMixin, _Estimator):
         check_classification_targets(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
-            raise ValueError(f"{type(self).__name__} needs two classes; y holds one class: {self.classes_[0]!r}.")
+            raise ValueError(
+                f"{type(self).__name__} needs two classes; y holds one class: {self.classes_.tolist()[0]!r}."
+            )
         labels = [label_of(value) for value in self.classes_.tolist()]
         if len(set(labels)) < len(labels):
             labels = [str(code) for code in range(len(labels))]
