@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -43,12 +44,17 @@ def test_names_of_the_table_are_no_markup_of_the_card(shop, tmp_path):
     folder = pm.load(shop.run).folder
     facts = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
     odd = "<img src=x> a|b & *c*"
-    facts["leaderboard"][0]["strategy"] = facts["data"]["fields"][0]["name"] = facts["target"] = odd
+    facts["leaderboard"][0]["strategy"] = facts["data"]["fields"][0]["name"] = odd
     (tmp_path / "evaluation.json").write_text(json.dumps(facts), encoding="utf-8")
-    (tmp_path / "metrics.json").write_bytes((folder / "metrics.json").read_bytes())
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    metrics["targets"][odd] = {"primary": "mae", "test": {"mae": {"mean": 0.125}}}
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
     card = model_card(tmp_path, name="shop")
     assert odd not in card
-    assert card.count(r"&lt;img src=x&gt; a\|b &amp; \*c\*") == 4  # the answer, a field in text and table, a strategy
+    assert (
+        card.count(r"&lt;img src=x&gt; a\|b &amp; \*c\*") == 5
+    )  # an answer and a field, each in text and table, and a strategy
+    assert re.search(r"Predicts \*\*category\*\* \(.+\) and \*\*&lt;img.+ \| mae \| 0.125 \|", card, re.S)
 
 
 def test_the_report_goes_along_only_if_asked(shop, tmp_path):
@@ -148,13 +154,16 @@ print(address, again.verdict == run.verdict)
     assert "report.html" not in Hub.files
 
 
-def test_a_hub_that_is_not_there_is_one_line(tmp_path, monkeypatch):
+@pytest.mark.parametrize("client", ["httpx", "requests"])
+def test_a_hub_that_is_not_there_is_one_line(monkeypatch, client):
     hub = pytest.importorskip("huggingface_hub")
 
     def refuse(*_, **__):
         raise hub.errors.LocalEntryNotFoundError("no route\nto host")
 
     monkeypatch.setattr(hub, "snapshot_download", refuse)
+    if client == "requests":  # as the hub's library before 1.0
+        monkeypatch.setitem(sys.modules, "httpx", None)
     with pytest.raises(BadArgument, match=r"did not give user/shop: no route Log in") as said:
         pm.load("hf://user/shop")
     assert "\n" not in str(said.value)

@@ -23,12 +23,14 @@ def model_card(folder: Path, *, name: str, licence: str | None = None) -> str:
     metrics = read_json(folder / "metrics.json")
     facts = read_json(folder / "evaluation.json")
     address = f"hf://{name}" if "/" in name else name
+    asked = [f"**{_safe(target)}**" for target in metrics["targets"]]
+    asked[0] += f" ({facts.get('task') or facts['kind']})"
+    read = [f"{_safe(field['name'])} ({field['kind']})" for field in facts["data"]["fields"]]
     return f"---\n{_front(metrics, facts, name, licence)}---\n\n" + "\n\n".join(
         [
             f"# {name}",
-            f"Predicts **{_safe(facts['target'])}** ({facts.get('task') or facts['kind']}) from "
-            f"{_and([_safe(f['name']) + ' (' + f['kind'] + ')' for f in facts['data']['fields']])}, with polymodal "
-            f"{facts['environment']['polymodal']}. What answers is `{metrics['chosen']}`.",
+            f"Predicts {_and(asked)} from {_and(read)}, with polymodal {facts['environment']['polymodal']}. What "
+            f"answers is `{metrics['chosen']}`.",
             "```python\nimport polymodal as pm\n\n"
             f'run = pm.load("{address}")\nanswers = run.predict("new_rows.csv", as_frame=True)\n```',
             "## Did fusing help?",
@@ -65,15 +67,16 @@ def _front(metrics: Facts, facts: Facts, name: str, licence: str | None) -> str:
 
 def _figures(metrics: Facts, facts: Facts) -> str:
     rows = [
-        [metric, f"{s['mean']:.4g}", f"{s['low']:.4g} to {s['high']:.4g}" if "low" in s else ""]
-        for metric, s in metrics["test"].items()
+        [target, metric, f"{s['mean']:.4g}", f"{s['low']:.4g} to {s['high']:.4g}" if "low" in s else ""]
+        for target, judged in metrics["targets"].items()
+        for metric, s in judged["test"].items()
     ]
     board = [
         [r["strategy"], *(_number(r[key]) for key in ("valid", "test_mean", "test_low", "test_high"))]
         for r in facts["leaderboard"]
     ]
     heads = ["strategy", f"{facts['primary']}, validation", "test", "95 % from", "to"]
-    return _table(["metric", "mean", "95 % interval"], rows) + "\n\n" + _table(heads, board)
+    return _table(["target", "metric", "mean", "95 % interval"], rows) + "\n\n" + _table(heads, board)
 
 
 def _worth(facts: Facts) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import re
 import shutil
 import tempfile
@@ -74,12 +75,14 @@ def fetched(address: str | Path) -> Path:
 @contextlib.contextmanager
 def _said(verb: str, name: str) -> Iterator[None]:
     """What a hub answers in place of doing it, in one line."""
-    from httpx import HTTPError
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
+    failures = [HfHubHTTPError, LocalEntryNotFoundError, OSError]
+    with contextlib.suppress(ImportError):  # before 1.0 the hub's library goes by requests, whose errors are OSError
+        failures.append(importlib.import_module("httpx").HTTPError)
     try:
         yield
-    except (HfHubHTTPError, LocalEntryNotFoundError, HTTPError, OSError) as error:
+    except tuple(failures) as error:
         reason = str(error).strip().split("\n")[0]
         raise BadArgument(
             f"The hub did not {verb} {name}: {reason} Log in with `hf auth login`, or carry the folder of "
