@@ -129,7 +129,7 @@ def read_metrics(given: list[str] | None) -> list[Any] | dict[str, list[Any]] | 
         target = ""
         for word in _words(one):
             named, equals, name = word.partition("{")[0].rpartition("=")
-            name += word[len(named) + len(equals) + len(name) :]
+            name = word.removeprefix(named + equals)
             if equals and not (named and name):
                 raise BadArgument(f"--metric takes NAME or TARGET=NAME; got {word!r}.")
             target = named if equals else target  # price=mae,rmse: both are the price's

@@ -154,13 +154,13 @@ def classify(
         trust=trust or (),
         device=device,
     )
-    say_counts(classified.read, classified.problems, "classified", others="set aside", complete=INSPECT)
+    say_counts(classified.table.records, classified.problems, "classified", others="set aside", complete=INSPECT)
     answered = int(classified.answered.sum())
-    say([*classified.notes, f"{answered:,} of {classified.read:,} rows answered. {classified.rule}"])
+    say([*classified.notes, f"{answered:,} of {classified.table.records:,} rows answered. {classified.rule}"])
     columns = classified.columns(keep=read_keep(keep, classified.table.columns))
     if out is not None:
         write_columns(columns, out)
-        say([f"{classified.read:,} rows written to {out}"])
+        say([f"{classified.table.records:,} rows written to {out}"])
     if as_json:
         show_result(classified.to_json())
     elif classified.accuracy is not None:

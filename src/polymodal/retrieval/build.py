@@ -134,11 +134,8 @@ def streams_of(space: Space, table: Table, asked: Sequence[str] | None) -> list[
         if len(set(asked)) < len(asked) or not asked:
             raise BadArgument(f"streams names each stream once, at least one; got {', '.join(asked) or 'none'}.")
         return list(asked)
-    streams = []
-    for name in space.streams:
-        field = space.field(name)
-        if "array" in field.options or any(column in table.data for column in field.columns):
-            streams.append(name)
+    fields = {name: space.field(name) for name in space.streams}
+    streams = [n for n, one in fields.items() if "array" in one.options or set(one.columns) & set(table.data)]
     if not streams:
         absent = " ".join(map(str, lacking(space, table, space.streams)))
         raise BadData(f"{table.name} has no column of the run's streams. {absent}")

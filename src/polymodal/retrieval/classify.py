@@ -87,11 +87,6 @@ class Classified:
         """The names of the rows."""
         return self.table.ids
 
-    @property
-    def read(self) -> int:
-        """How many records were read, those that gave no row included."""
-        return self.table.records
-
     def columns(self, *, keep: str | Sequence[str] = ()) -> dict[str, list[Any]]:
         """A table: the rows' keys, `label` (the answer, if any), the `nearest` class, its `score`, the `margin` to the
         second, and `lead`, the margin that an answer needs (None: there can be none).
@@ -111,7 +106,7 @@ class Classified:
         intervals = {n: None if i is None else dict(i.__dict__) for n, i in
                      (("accuracy", self.accuracy), ("sure", self.sure))}  # fmt: skip
         return {
-            "read": self.read, "rows": len(self.ids), "missing": int((~self._there).sum()),
+            "read": self.table.records, "rows": len(self.ids), "missing": int((~self._there).sum()),
             "answered": int(self.answered.sum()), "classes": list(self.classes), "stream": self.stream,
             "by": self.by, "rule": self.rule, "notes": list(self.notes), **intervals, "chance": self.chance,
             "answers": [dict(zip(table, row)) for row in zip(*table.values())],
