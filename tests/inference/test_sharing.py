@@ -10,11 +10,13 @@ import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 import yaml
 
 import polymodal as pm
+from polymodal import cli
 from polymodal.core.errors import BadArgument, BadData
 from polymodal.inference.card import model_card
 
@@ -167,3 +169,21 @@ def test_a_hub_that_is_not_there_is_one_line(monkeypatch, client):
     with pytest.raises(BadArgument, match=r"did not give user/shop: no route Log in") as said:
         pm.load("hf://user/shop")
     assert "\n" not in str(said.value)
+    for address in ("hf://user", "hf://a/b/c", "hf:user/shop"):
+        with pytest.raises(BadArgument, match="hf://user/name@revision; got hf:"):
+            pm.load(address)
+
+
+def test_what_the_command_makes_of_a_hubs_run_lies_here(tmp_path, monkeypatch):
+    older = Path(__file__).parent / "older"
+    rows = json.loads((older / "rows.json").read_text(encoding="utf-8"))
+    lines = [[*rows, "y"], *([*cells, "no"] for cells in zip(*rows.values()))]
+    (tmp_path / "rows.csv").write_text("\n".join(",".join(map(str, line)) for line in lines), encoding="utf-8")
+    monkeypatch.setattr("polymodal.inference.hub.fetched", lambda address: older / "model")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["polymodal", "evaluate", "hf://user/shop", "rows.csv", "--json"])
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    assert not left.value.code
+    assert (tmp_path / "shop" / "evaluation" / "report.html").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"rows.csv", "shop"}

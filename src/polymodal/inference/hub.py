@@ -65,6 +65,8 @@ def fetched(address: str | Path) -> Path:
     """
     asked = ADDRESS.fullmatch(str(address))
     if asked is None:
+        if str(address).startswith("hf:"):
+            raise BadArgument(f"An address of the hub is hf://user/name or hf://user/name@revision; got {address}.")
         return Path(address)
     hub = require("huggingface_hub", "hf")
     with _said("give", asked["name"]):
@@ -77,7 +79,7 @@ def _said(verb: str, name: str) -> Iterator[None]:
     """What a hub answers in place of doing it, in one line."""
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    failures = [HfHubHTTPError, LocalEntryNotFoundError, OSError]
+    failures: list[type[Exception]] = [HfHubHTTPError, LocalEntryNotFoundError, OSError]
     with contextlib.suppress(ImportError):  # before 1.0 the hub's library goes by requests, whose errors are OSError
         failures.append(importlib.import_module("httpx").HTTPError)
     try:

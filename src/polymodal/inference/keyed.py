@@ -91,8 +91,9 @@ def keys_of(table: Table, schema: Schema | None, read: Collection[str] = ()) -> 
     return [*([named] if named else []), *(c for c in others if c in known or tell(table, c).kind == "id")]
 
 
-def place_of(row: str, table: Table, schema: Schema | None) -> int:
+def place_of(row: Any, table: Table, schema: Schema | None) -> int:
     """The position of the row of this id, else of the one row that a key names so. Raises `UnknownName`."""
+    row = label_of(row)
     if row in table.ids:
         return table.ids.index(row)
     keys = keys_of(table, schema)
@@ -118,7 +119,7 @@ def kept_columns(table: Table, keep: str | Sequence[str], keys: Sequence[str] = 
     """
     if keep == ALL:
         return [c for c in table.columns if c not in keys and not any(map(_is_media, table.data[c]))]
-    wanted = [keep] if isinstance(keep, str) else list(keep)
+    wanted = [keep] if isinstance(keep, str) else list(keep or ())
     for column in wanted:
         if column not in table.data:
             raise UnknownName(f"keep: {table.name} has no column {column!r}.{suggest(column, table.data)}")

@@ -94,8 +94,8 @@ def _put(held: Index, space: Space, names: Sequence[str], piece: Table, told: di
         vectors[name] = Vectors(which.row[there], embedded[there], [which.column[i] for i in there.tolist()])
     held.delete([piece.ids[i] for i in changed])
     columns = {name: [_kept(value) for value in values] for name, values in some.data.items()}
-    told = {base: told_from(held.folder, base) for base in set(some.bases)}
-    columns[BASE] = [told[base] for base in some.bases]
+    bases = {base: told_from(held.folder, base) for base in set(some.bases)}
+    columns[BASE] = [bases[base] for base in some.bases]
     columns[NUMBER] = some.rows.tolist()
     columns[DIGEST] = [digests[i] for i in rows]
     columns[ASIDE] = [[[p.column, p.reason] for p in problems if p.row == i] or None for i in some.ids]
