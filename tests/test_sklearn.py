@@ -79,11 +79,13 @@ def test_records_and_columns_that_are_not_a_frame(shop):
             model.predict(misnamed)
 
 
-def test_labels_that_look_alike_stay_apart():
+@pytest.mark.parametrize("two", [("1", " 1"), ("1.0", "1"), ("TRUE", "true"), ("é", "e\u0301"), ("nan", "")])
+def test_labels_that_a_table_takes_for_one_or_for_none_stay_apart(two):
     X = np.random.default_rng(0).normal(size=(80, 2))
-    y = np.where(X[:, 0] > 0, "1", " 1")  # as labels of a table these are the same
+    y = np.where(X[:, 0] > 0, *two)
     model = PolymodalClassifier(config=QUICK).fit(X, y)
-    assert set(model.predict(X)) == {"1", " 1"}
+    assert set(model.predict(X).tolist()) == set(two)
+    assert model.score(X, y) > 0.6
 
 
 @pytest.mark.parametrize("absent", [None, float("nan")])

@@ -20,7 +20,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from polymodal.config import Config
-from polymodal.core.words import label_of
+from polymodal.core.words import key_of, label_of
 from polymodal.data.tables.source import read_table
 from polymodal.data.tables.table import clean
 from polymodal.experiment.fit import fit
@@ -178,8 +178,9 @@ class PolymodalClassifier(ClassifierMixin, _Estimator):
                 f"{type(self).__name__} needs two classes; y holds one class: {self.classes_.tolist()[0]!r}."
             )
         labels = [label_of(value) for value in self.classes_.tolist()]
-        if len(set(labels)) < len(labels):
-            labels = [str(code) for code in range(len(labels))]
+        if len(set(map(key_of, labels))) < len(labels) or None in map(clean, labels):
+            # as cells of a table some of them would be one, or missing
+            labels = [f"{label!r} ({code})" for code, label in enumerate(labels)]
         self._fit(columns, [labels[code] for code in codes])
         place = {label: code for code, label in enumerate(labels)}
         self._order = [place[label] for label in self.run_.classes()]

@@ -153,7 +153,7 @@ def read_keep(given: list[str] | None, columns: Sequence[str]) -> str | list[str
     """The columns to keep: names, or `all`. What names a column as a whole is not parted by commas."""
     parts = [part for one in given or [] for part in ([one] if one in columns else one.split(","))]
     names = [name for part in parts if (name := part.strip())]
-    return "all" if names == ["all"] else names
+    return "all" if "all" in names else names
 
 
 def read_sets(sets: list[str] | None) -> dict[str, Any]:
