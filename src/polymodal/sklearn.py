@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.multiclass import check_classification_targets
@@ -102,7 +103,7 @@ class _Estimator(BaseEstimator):
                 raise ValueError("Found array with 0 sample(s) while a minimum of 1 is required.")
             table = read_table(X).data
             plain = all(getattr(kind, "kind", "O") in "fiu" for kind in X.dtypes)
-        elif isinstance(X, Mapping) or (isinstance(X, list) and X and isinstance(X[0], Mapping)):
+        elif not issparse(X) and isinstance(X[0] if isinstance(X, list) and X else X, Mapping):
             table, plain = read_table(X).data, False
             if reset:
                 self.feature_names_in_ = np.array(list(table), dtype=object)
