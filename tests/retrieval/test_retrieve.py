@@ -309,6 +309,20 @@ def test_a_column_under_a_similar_name_is_pointed_at(things, monkeypatch):
     assert "things [photo]: has no column 'photo 2'. Did you mean 'Photo 2'?" in reasons
 
 
+def test_of_several_items_of_a_row_each_class_takes_the_nearest(things):
+    photos = [str(things.parent / "photos" / f"{i}.png") for i in (0, 1, 2, 6)]
+    single = pm.classify(ColourSpace(), {"photo": photos}, list(COLOURS), templates=["{}", "{} and green"])
+    space = ColourSpace()
+    space.fields["photo"] = Field("photo", "image", ("photo", "other"), {"many": True})
+    pairs = {"photo": photos, "other": [photos[1], None, photos[3], photos[0]]}
+    both = pm.classify(space, pairs, list(COLOURS), templates=["{}", "{} and green"])
+    s = single.scores
+    np.testing.assert_allclose(
+        both.scores, [np.maximum(s[0], s[1]), s[1], np.maximum(s[2], s[3]), np.maximum(s[3], s[0])]
+    )
+    assert both.lead[1] == pytest.approx(single.lead[1])
+
+
 @pytest.mark.parametrize("two", [("Red", "red"), ("red ", " red"), ("ｒｅｄ", "red"), ("dark  red", "dark red")])
 def test_names_that_are_one_are_refused(things, two):
     with pytest.raises(BadArgument, match="different names"):

@@ -233,14 +233,13 @@ def _scored(
     items = space.items(stream, table)
     vectors, present = space.embed(stream, table, problems=problems)
     scores, lead = np.full((len(table), count), np.nan, np.float32), np.zeros(len(table))
-    by_sentence = np.full((count, wordings), np.nan)
-    row = -1
-    for place in sorted(np.flatnonzero(present).tolist(), key=lambda i: items.row[i]):
-        if int(items.row[place]) != row:
-            row, by_sentence = int(items.row[place]), np.full((count, wordings), np.nan)
-        found = sentences @ vectors[place]
-        nearer = ~(found.mean(1) <= scores[row])  # of several items of a row, each class takes the nearest
-        by_sentence[nearer], scores[row, nearer] = found[nearer], found[nearer].mean(1)
+    of_row: dict[int, list[int]] = {}
+    for place in np.flatnonzero(present).tolist():
+        of_row.setdefault(int(items.row[place]), []).append(place)
+    for row, places in of_row.items():
+        found = sentences @ vectors[places].T
+        by_sentence = found[np.arange(count), :, found.mean(1).argmax(1)]  # each class takes the nearest of the items
+        scores[row] = by_sentence.mean(1)
         if count > 1 and wordings > 1:
             first, second = np.argsort(-scores[row], kind="stable")[:2]
             apart = by_sentence[first] - by_sentence[second]
