@@ -71,7 +71,7 @@ def test_records_and_columns_that_are_not_a_frame(shop):
     }
     y = ["a" if i % 7 < 3 else "b" for i in range(60)]
     records = [dict(zip(table, values)) for values in zip(*table.values())]
-    model = PolymodalClassifier(config=QUICK).fit(records, y)
+    model = PolymodalClassifier(config={**QUICK, "fusion": "concat", "deploy": "concat"}).fit(records, y)
     assert model.score(table, y) > 0.9
     assert list(model.classes_) == ["a", "b"]
     for misnamed in ({"N": table["n"], "word": table["word"]}, [{"N": 1.0, "word": "low 1"}]):
