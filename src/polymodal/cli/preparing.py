@@ -90,6 +90,7 @@ def _suggest(
     elif recipe is None:
         show_result(suggestion.to_yaml().rstrip("\n"))
     else:
+        say(suggestion.notes)
         active = sum(step.active for step in suggestion.steps)
         told = f"{active} step{'s' * (active != 1)} suggested, {len(suggestion.steps) - active} for you to decide"
         show_result(f"{told}: {recipe}")
