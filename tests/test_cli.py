@@ -127,6 +127,28 @@ def test_a_runs_own_configuration_can_be_used_again(polymodal, shop):
     assert again["config"] == yaml.safe_load((shop.run / "config.yaml").read_text(encoding="utf-8"))["config"]
 
 
+def test_quiet_hides_progress_and_not_what_could_not_be_used(polymodal, tmp_path):
+    rows = [f"{i % 7},{'low' if i % 7 < 3 else 'high'} {i},{'ab'[i % 7 < 3]}" for i in range(60)]
+    (tmp_path / "new.csv").write_text("\n".join(["size,word,label", *rows, "ragged", "1,\0,a"]))
+    quick = ["--set", "workers=0", "--set", "trackers=none", "--set", "seeds=1", "--set", "crossfit=0"]
+    quick += ["--set", "training={epochs: 1}", "--set", "store=store"]
+    (tmp_path / "recipe.yaml").write_text("- spaces\n")
+    said = {
+        "fit": polymodal("fit", "new.csv", "-t", "label", "-o", "run", "-q", "--fusion", "concat", *quick),
+        "align": polymodal("align", "new.csv", "-s", "size,word", "-o", "space", "-q", *quick[2:4],
+                           "--set", "towers=scratch", "--set", "store=store", "--set", "training={epochs: 1}"),
+    }  # fmt: skip
+    for one in said.values():
+        assert done(one) == ""
+        assert "noted: new.csv:62: has 1 cells where the header has 3; row set aside" in one.err
+        assert "word]: holds a NUL byte" in one.err
+        assert "processing" not in one.err
+    suggested = polymodal("prepare", "new.csv", "--suggest", "-r", "suggested.yaml", "-q")
+    assert "noted while reading: new.csv:62: has 1 cells where the header has 3; row set aside" in suggested.err
+    prepared = polymodal("prepare", "new.csv", "-r", "recipe.yaml", "-o", "made", "-q", "--workers", 0)
+    assert prepared.err.splitlines()[0] == "1 rows and 1 cells set aside; the reasons are in made/set_aside.parquet"
+
+
 def test_fit_gives_what_python_gives(polymodal, shop, tmp_path):
     said = polymodal("fit", shop.table, "-t", "category", "-o", "run", "-q", *SETS)
     assert done(said) == said.err == ""

@@ -71,16 +71,21 @@ def test_records_and_columns_that_are_not_a_frame(shop):
     }
     y = ["a" if i % 7 < 3 else "b" for i in range(60)]
     records = [dict(zip(table, values)) for values in zip(*table.values())]
-    model = PolymodalClassifier(config=QUICK).fit(records, y)
+    model = PolymodalClassifier(config={**QUICK, "fusion": "concat", "deploy": "concat"}).fit(records, y)
     assert model.score(table, y) > 0.9
     assert list(model.classes_) == ["a", "b"]
+    for misnamed in ({"N": table["n"], "word": table["word"]}, [{"N": 1.0, "word": "low 1"}]):
+        with pytest.warns(UserWarning, match="no column 'n', which the model reads. Did you mean 'N'?"):
+            model.predict(misnamed)
 
 
-def test_labels_that_look_alike_stay_apart():
+@pytest.mark.parametrize("two", [("1", " 1"), ("1.0", "1"), ("TRUE", "true"), ("é", "e\u0301"), ("nan", "")])
+def test_labels_that_a_table_takes_for_one_or_for_none_stay_apart(two):
     X = np.random.default_rng(0).normal(size=(80, 2))
-    y = np.where(X[:, 0] > 0, "1", " 1")  # as labels of a table these are the same
+    y = np.where(X[:, 0] > 0, *two)
     model = PolymodalClassifier(config=QUICK).fit(X, y)
-    assert set(model.predict(X)) == {"1", " 1"}
+    assert set(model.predict(X).tolist()) == set(two)
+    assert model.score(X, y) > 0.6
 
 
 @pytest.mark.parametrize("absent", [None, float("nan")])
@@ -97,3 +102,15 @@ def test_options_that_do_not_exist():
         PolymodalRegressor(config={"seed_s": 2}).fit(X, y)
     with pytest.raises(ValueError, match="minimum of 6"):
         PolymodalRegressor(config=QUICK).fit(X[:3], y[:3])
+
+
+@pytest.mark.parametrize("estimator", [PolymodalClassifier, PolymodalRegressor])
+@pytest.mark.parametrize("empty", [[], {}, {"a": []}, np.empty((0, 2))])
+def test_nothing_to_learn_from(estimator, empty):
+    with pytest.raises(ValueError, match=r"0 sample|Expected 2D"):
+        estimator(config=QUICK).fit(empty, [])
+
+
+def test_one_class_is_named():
+    with pytest.raises(ValueError, match="holds one class: 'x'"):
+        PolymodalClassifier(config=QUICK).fit({"a": [1.0] * 8}, ["x"] * 8)

@@ -21,7 +21,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from polymodal.config import Config
-from polymodal.core.words import label_of
+from polymodal.core.words import key_of, label_of
 from polymodal.data.tables.source import read_table
 from polymodal.data.tables.table import clean
 from polymodal.experiment.fit import fit
@@ -63,7 +63,7 @@ class _Estimator(BaseEstimator):
         return tags
 
     def _fit(self, columns: dict[str, list[Any]], y: list[Any]) -> Self:
-        rows = len(next(iter(columns.values())))
+        rows = len(next(iter(columns.values()), ()))
         if rows != len(y):
             raise ValueError(f"X has {rows} rows and y has {len(y)}: found input with inconsistent numbers of samples.")
         if rows < LEAST:
@@ -86,14 +86,9 @@ class _Estimator(BaseEstimator):
         return self
 
     def _settings(self) -> Config:
-        if isinstance(self.config, Config):
-            return self.config
-        if isinstance(self.config, str | Path):
-            return Config.read(self.config)
-        if self.random_state is None:
-            seed = int(np.random.randint(2**31))
-        else:
-            seed = int(check_random_state(self.random_state).randint(2**31))
+        if isinstance(self.config, Config | str | Path):
+            return Config.given(self.config, {})
+        seed = int(check_random_state(self.random_state).randint(2**31))
         return Config.from_options({"seed": seed, **(self.config or {})})
 
     def _known(self, X: Any) -> dict[str, list[Any]]:
@@ -108,7 +103,7 @@ class _Estimator(BaseEstimator):
                 raise ValueError("Found array with 0 sample(s) while a minimum of 1 is required.")
             table = read_table(X).data
             plain = all(getattr(kind, "kind", "O") in "fiu" for kind in X.dtypes)
-        elif not issparse(X) and (isinstance(X, Mapping) or (isinstance(X, list) and isinstance(X[0], Mapping))):
+        elif not issparse(X) and isinstance(X[0] if isinstance(X, list) and X else X, Mapping):
             table, plain = read_table(X).data, False
             if reset:
                 self.feature_names_in_ = np.array(list(table), dtype=object)
@@ -171,6 +166,8 @@ class PolymodalClassifier(ClassifierMixin, _Estimator):
         """
         columns = self._columns(X, reset=True)
         y = _column(self, y)
+        if not len(y):
+            raise ValueError(f"Found array with 0 sample(s) while a minimum of {LEAST} is required.")
         if absent := [
             row for row, label in enumerate(y.tolist()) if clean(label) is None and not isinstance(label, str)
         ]:
@@ -178,10 +175,13 @@ class PolymodalClassifier(ClassifierMixin, _Estimator):
         check_classification_targets(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
-            raise ValueError(f"{type(self).__name__} needs two classes; y holds one class: {self.classes_[0]!r}.")
+            raise ValueError(
+                f"{type(self).__name__} needs two classes; y holds one class: {self.classes_.tolist()[0]!r}."
+            )
         labels = [label_of(value) for value in self.classes_.tolist()]
-        if len(set(labels)) < len(labels):
-            labels = [str(code) for code in range(len(labels))]
+        if len(set(map(key_of, labels))) < len(labels) or None in map(clean, labels):
+            # as cells of a table some of them would be one, or missing
+            labels = [f"{label!r} ({code})" for code, label in enumerate(labels)]
         self._fit(columns, [labels[code] for code in codes])
         place = {label: code for code, label in enumerate(labels)}
         self._order = [place[label] for label in self.run_.classes()]

@@ -135,7 +135,7 @@ def test_numbers_under_the_usual_names_of_keys_are_keys(name):
 def test_a_row_may_be_named_by_a_key():
     table = read_table({"sku": ["A-1", "A-2", "A-3", "A-3"], "price": [1.0, 2.0, 3.0, 4.0]})
     schema = Schema({}, keys=("sku",))
-    assert [place_of(row, table, schema) for row in ("A-2", "3")] == [1, 3]
+    assert [place_of(row, table, schema) for row in ("A-2", "3", 3)] == [1, 3, 3]
     with pytest.raises(UnknownName, match="2 rows have the sku 'A-3'; name one by its id, as '2'"):
         place_of("A-3", table, schema)
     with pytest.raises(UnknownName, match="No row has the id or sku 'A-9'. Did you mean 'A-3'"):

@@ -334,7 +334,7 @@ def test_the_command_line_takes_it(run, space, parts, tmp_path, monkeypatch, cap
     assert "The run has no text stream" in capsys.readouterr().err, "opened, and then refused for what it is"
 
 
-@pytest.mark.parametrize("trust", ["", "my parts", ["*"], [3], ["a/b"], "os;"])
+@pytest.mark.parametrize("trust", ["", "my parts", ["*"], [3], ["a/b"], "os;", None, 7])
 def test_trust_names_modules(trust, run):
     with pytest.raises(BadArgument, match="trust names modules"):
         pm.load(run.folder, trust=trust)

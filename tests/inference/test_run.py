@@ -7,6 +7,7 @@ import pytest
 
 import polymodal as pm
 from polymodal.core.errors import BadArgument, BadData, UnknownName
+from polymodal.inference.answers import Answers
 
 
 def test_probabilities_follow_the_classes(shop):
@@ -69,9 +70,20 @@ def test_short_words_and_tables_for_notebooks(shop):
     assert "<pre" in found._repr_html_()
 
 
-def test_cells_cannot_write_html(shop):
-    from polymodal.inference.answers import Answers
+def test_answers_are_a_line(shop):
+    run = pm.load(shop.run)
+    answers = run.predict(shop.table, keep="all")
+    assert repr(answers).startswith(f"Answers({answers.rows} rows: id=['")
+    assert f"category=['{answers['category'][0]}', " in repr(answers)
+    long = Answers({f"column {i}": ["x" * 999 + "\n"] * 99_999 for i in range(99)})
+    assert repr(long).count("column") == 5
+    assert repr(long).endswith(", and 94 more)")
+    assert len(repr(answers)) < 600 > len(repr(long))
+    assert repr(Answers()) == "Answers(0 rows)"
+    assert repr(Answers(y=["a\x1b[2J", 0.25])) == r"Answers(2 rows: y=['a\x1b[2J', 0.25])"
 
+
+def test_cells_cannot_write_html(shop):
     page = Answers(id=["<script>x</script>"] * 12, value=[0.123456] * 12)._repr_html_()
     assert "<script>" not in page
     assert "0.1235" in page

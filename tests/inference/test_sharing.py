@@ -5,16 +5,20 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 import yaml
 
 import polymodal as pm
+from polymodal import cli
 from polymodal.core.errors import BadArgument, BadData
+from polymodal.inference.card import model_card
 
 SHA = "0123456789012345678901234567890123456789"
 
@@ -36,6 +40,23 @@ def test_the_folder_answers_as_the_run_and_holds_no_row(shop, tmp_path):
     assert run.verdict.split(":")[0] in text
     assert run.metrics["chosen"] in text
     assert str(shop.folder) not in (folder / "README.md").read_text(encoding="utf-8")
+
+
+def test_names_of_the_table_are_no_markup_of_the_card(shop, tmp_path):
+    folder = pm.load(shop.run).folder
+    facts = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
+    odd = "<img src=x> a|b & *c*"
+    facts["leaderboard"][0]["strategy"] = facts["data"]["fields"][0]["name"] = odd
+    (tmp_path / "evaluation.json").write_text(json.dumps(facts), encoding="utf-8")
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    metrics["targets"][odd] = {"primary": "mae", "test": {"mae": {"mean": 0.125}}}
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+    card = model_card(tmp_path, name="shop")
+    assert odd not in card
+    assert (
+        card.count(r"&lt;img src=x&gt; a\|b &amp; \*c\*") == 5
+    )  # an answer and a field, each in text and table, and a strategy
+    assert re.search(r"Predicts \*\*category\*\* \(.+\) and \*\*&lt;img.+ \| mae \| 0.125 \|", card, re.S)
 
 
 def test_the_report_goes_along_only_if_asked(shop, tmp_path):
@@ -135,13 +156,34 @@ print(address, again.verdict == run.verdict)
     assert "report.html" not in Hub.files
 
 
-def test_a_hub_that_is_not_there_is_one_line(tmp_path, monkeypatch):
+@pytest.mark.parametrize("client", ["httpx", "requests"])
+def test_a_hub_that_is_not_there_is_one_line(monkeypatch, client):
     hub = pytest.importorskip("huggingface_hub")
 
     def refuse(*_, **__):
         raise hub.errors.LocalEntryNotFoundError("no route\nto host")
 
     monkeypatch.setattr(hub, "snapshot_download", refuse)
+    if client == "requests":  # as the hub's library before 1.0
+        monkeypatch.setitem(sys.modules, "httpx", None)
     with pytest.raises(BadArgument, match=r"did not give user/shop: no route Log in") as said:
         pm.load("hf://user/shop")
     assert "\n" not in str(said.value)
+    for address in ("hf://user", "hf://a/b/c", "hf:user/shop"):
+        with pytest.raises(BadArgument, match="hf://user/name@revision; got hf:"):
+            pm.load(address)
+
+
+def test_what_the_command_makes_of_a_hubs_run_lies_here(tmp_path, monkeypatch):
+    older = Path(__file__).parent / "older"
+    rows = json.loads((older / "rows.json").read_text(encoding="utf-8"))
+    lines = [[*rows, "y"], *([*cells, "no"] for cells in zip(*rows.values()))]
+    (tmp_path / "rows.csv").write_text("\n".join(",".join(map(str, line)) for line in lines), encoding="utf-8")
+    monkeypatch.setattr("polymodal.inference.hub.fetched", lambda address: older / "model")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["polymodal", "evaluate", "hf://user/shop", "rows.csv", "--json"])
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    assert not left.value.code
+    assert (tmp_path / "shop" / "evaluation" / "report.html").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"rows.csv", "shop"}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +18,8 @@ from colour_space import COLOURS, ColourSpace, write_things
 import polymodal as pm
 from polymodal import cli
 from polymodal.core.errors import BadArgument, BadData, UnknownName
+from polymodal.data.schema import Field
+from polymodal.data.tables.source import Table
 from polymodal.inference.space import Space
 from polymodal.retrieval import build
 
@@ -52,7 +57,7 @@ def test_a_row_finds_others_like_it_and_not_itself(found):
     with pytest.raises(BadArgument, match="Row 't3' has no 'photo' in the index; it has title"):
         found.search(row="t3", by="photo")
     assert colours(found.search(row="t3", k=3)) == ["yellow"] * 3  # by its title
-    with pytest.raises(UnknownName, match="no row 't999'"):
+    with pytest.raises(UnknownName, match="No row has the id 't999'"):
         found.search(row="t999")
 
 
@@ -159,7 +164,7 @@ def test_streams_that_cannot_be_indexed(things, tmp_path):
         pm.index(ColourSpace(), things, out=tmp_path / "i", streams=["foto"], quiet=True)
     with pytest.raises(BadArgument, match="each stream once"):
         pm.index(ColourSpace(), things, out=tmp_path / "i", streams=["photo", "photo"], quiet=True)
-    with pytest.raises(BadData, match="photo reads photo; title reads title"):
+    with pytest.raises(BadData, match=r"\[photo\]: has no column 'photo'.*\[title\]: has no column 'title'"):
         pm.index(ColourSpace(), {"x": [1, 2]}, out=tmp_path / "i", quiet=True)
     only = pm.index(ColourSpace(), {"title": ["a red thing", None]}, out=tmp_path / "i", quiet=True)
     assert only.index.counts() == {"title": 1}
@@ -260,6 +265,9 @@ def test_calibration_rows_decide_who_is_answered(things, tmp_path):
     assert doubtful.lead[0] > 0.1
     assert doubtful.answered.sum() < 38
     assert "90% of 38 labelled rows" in doubtful.rule
+    wrong.write_text("\n".join([*rows, "ragged"]))
+    notes = pm.classify(ColourSpace(), things, colours, target="colour", calibration=wrong).notes
+    assert any(note.startswith("calibration, set aside: wrong.csv:42: has 1 cells") for note in notes)
     few = tmp_path / "few.csv"
     few.write_text("\n".join(rows[:4]))
     with pytest.raises(BadData, match=r"calibration rows .* promise nothing of 90% of rows; give 9 or more"):
@@ -282,6 +290,36 @@ def test_names_that_cannot_be_told_get_words(things, classes, words, answered):
     done = pm.classify(ColourSpace(), things, classes)
     assert any(words in note for note in done.notes)
     assert done.answered.sum() == answered
+
+
+def test_a_column_under_a_similar_name_is_pointed_at(things, monkeypatch):
+    text = things.read_text(encoding="utf-8")
+    words = r"\[photo\]: has no column 'photo'. Did you mean 'Photo'"
+    things.write_text(text.replace("photo", "Photo", 1), encoding="utf-8")
+    with pytest.raises(BadData, match=f"things has nothing to classify. things {words}"):
+        pm.classify(ColourSpace(), things, list(COLOURS))
+    things.write_text(text.replace("photo,title", "Photo,Title", 1), encoding="utf-8")
+    with pytest.raises(BadData, match=f"no column of the run's streams. things {words}.*'title'. Did you mean 'Title'"):
+        pm.index(ColourSpace(), things, out=things.parent / "idx")
+    things.write_text(text.replace("brand", "Photo 2", 1), encoding="utf-8")
+    space = ColourSpace()
+    space.fields["photo"] = Field("photo", "image", ("photo", "photo 2"), {"many": True})
+    monkeypatch.setattr(ColourSpace, "items", Space.items)
+    reasons = [str(problem) for problem in pm.classify(space, things, list(COLOURS)).problems]
+    assert "things [photo]: has no column 'photo 2'. Did you mean 'Photo 2'?" in reasons
+
+
+def test_of_several_items_of_a_row_each_class_takes_the_nearest(things):
+    photos = [str(things.parent / "photos" / f"{i}.png") for i in (0, 1, 2, 6)]
+    single = pm.classify(ColourSpace(), {"photo": photos}, list(COLOURS), templates=["{}", "{} and green"])
+    space = ColourSpace()
+    space.fields["photo"] = Field("photo", "image", ("photo", "other"), {"many": True})
+    pairs = {"photo": photos, "other": [photos[1], None, photos[3], photos[0]]}
+    both = pm.classify(space, pairs, list(COLOURS), templates=["{}", "{} and green"])
+    s = single.scores
+    nearest = [np.maximum(s[0], s[1]), s[1], np.maximum(s[2], s[3]), np.maximum(s[3], s[0])]
+    np.testing.assert_allclose(both.scores, nearest, atol=1e-6)
+    assert both.lead[1] == pytest.approx(single.lead[1])
 
 
 @pytest.mark.parametrize("two", [("Red", "red"), ("red ", " red"), ("ｒｅｄ", "red"), ("dark  red", "dark red")])
@@ -390,6 +428,8 @@ def test_the_command_line(things, tmp_path, monkeypatch, capsys):
         said = capsys.readouterr()
         return code, said.out, said.err
 
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
     for command in ("index", "search", "classify"):
         assert polymodal(command, "--help")[0] == 0
     idx = tmp_path / "i"
@@ -431,6 +471,57 @@ def test_the_command_line(things, tmp_path, monkeypatch, capsys):
     code, out, _ = polymodal("classify", "run", things, "--classes", names, "--out", tmp_path / "labels.csv")
     assert (tmp_path / "labels.csv").read_text().splitlines()[1].startswith("t0,red,")
     assert "no text file" in polymodal("classify", "run", things, "--classes", tmp_path / "zz.txt")[2]
+
+
+def test_a_row_is_named_by_its_key_too(things, tmp_path):
+    """The table names rows by `id`; a column that evidently is a key of its own, or that the fit took for one, too."""
+    rows = list(csv.DictReader(things.read_text(encoding="utf-8").splitlines()))
+    for i, row in enumerate(rows):
+        row |= {"sku": f"A-{i:04}", "shelf": str(i // 20)}
+    space = ColourSpace()
+    found = pm.index(space, rows_of(rows, things), out=tmp_path / "idx", quiet=True)
+    by_key, by_id = found.search(row="A-0002", k=5), found.search(row="t2", k=5)
+    assert [hit.id for hit in by_key] == [hit.id for hit in by_id]
+    assert by_key.query.value == "t2"
+    assert "t2" not in [hit.id for hit in by_key], "the row itself is none that is like it"
+    with pytest.raises(UnknownName, match="No row has the id or sku 'a-0002'. Did you mean 'A-0002'"):
+        found.search(row="a-0002")
+    space.schema = replace(space.schema, keys=("shelf",))
+    with pytest.raises(UnknownName, match="20 rows have the shelf '1'; name one by its id, as 't20'"):
+        found.search(row="1")
+    without = [{name: cell for name, cell in row.items() if name != "id"} for row in rows]
+    plain = pm.index(ColourSpace(), rows_of(without, things), out=tmp_path / "plain", quiet=True)
+    assert plain.search(row="A-0002", k=1).query.value == "2"
+
+
+def rows_of(rows: list[dict], things: Path) -> Table:
+    return Table.build({name: [row[name] or None for row in rows] for name in rows[0]}, base=things.parent)
+
+
+def test_an_index_is_moved_with_its_data_and_run(things, tmp_path, monkeypatch):
+    monkeypatch.setattr(Space, "load", classmethod(lambda cls, folder, **options: ColourSpace()))
+    old = tmp_path / "old"
+    (old / "run").mkdir(parents=True)
+    data = write_things(old / "data")
+    pm.index(old / "run", data, out=old / "idx", quiet=True)
+    for file in (old / "idx").iterdir():
+        assert str(tmp_path).encode() not in file.read_bytes(), file
+    old.rename(tmp_path / "new")
+    found = pm.open_index(tmp_path / "new" / "idx")
+    assert Path(found.folder) == tmp_path / "new" / "run"
+    page = found.search("red", k=2, streams=["photo"]).page(tmp_path / "page.html").read_text(encoding="utf-8")
+    assert page.count('src="data:image/') == 2
+    (tmp_path / "new" / "run").rmdir()
+    with pytest.raises(BadArgument, match=r"was made of the run .*new/run, which is not there. Name the run's folder"):
+        pm.open_index(tmp_path / "new" / "idx")
+
+
+def test_an_index_of_before_tells_whole_paths(things, tmp_path, monkeypatch):
+    monkeypatch.setattr("polymodal.retrieval.build.told_from", lambda folder, path: str(Path(path).absolute()))
+    (tmp_path / "run").mkdir()
+    found = pm.index(ColourSpace(), things, out=tmp_path / "idx", quiet=True)
+    page = found.search("red", k=2, streams=["photo"]).page(tmp_path / "page.html").read_text(encoding="utf-8")
+    assert page.count('src="data:image/') == 2
 
 
 def test_in_a_space_that_align_made(tmp_path, monkeypatch):

@@ -112,9 +112,9 @@ def test_a_worker_takes_no_file_beside_the_data_for_a_module_and_finds_own_parts
     shadowed(tmp_path)
     (tmp_path / "work.py").write_text(WORK)
     parent = (
-        "import json, sys\n"
+        "import json, pathlib, sys\n"
         "from polymodal.runs.pool import Job, Pool\n"
-        f"sys.path.insert(0, {first!r})\n"
+        f"sys.path[:0] = [{first!r}, pathlib.Path('notebooks')]\n"
         "with Pool(runs='work:modules', devices=['cpu']) as pool:\n"
         "    print(json.dumps([e.to_json() for _, e in pool.run([Job(work='', out='')])]))\n"
     )

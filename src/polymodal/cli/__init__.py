@@ -35,12 +35,11 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal without some letter must not cost the answer
-    for name in ("SIGTERM", "SIGHUP"):  # as Ctrl-C does, they end the command's own way: no worker is left behind
-        number = getattr(signal, name, None)
-        if number is None or signal.getsignal(number) is not signal.SIG_DFL:  # `nohup` has it ignored
-            continue
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(number, _ended)
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGTERM", "SIGHUP"):  # as Ctrl-C does, they end the command's own way: no worker is left behind
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # `nohup` has it ignored
+                signal.signal(number, _ended)
     try:
         app()
     except PolymodalError as error:

@@ -11,6 +11,7 @@ from polymodal.cli.app import (
     ConfigOption,
     Data,
     DeviceChoice,
+    Quiet,
     Resume,
     SchemaOption,
     SetOption,
@@ -19,6 +20,7 @@ from polymodal.cli.app import (
     app,
     read_sets,
     read_spec,
+    say_aside,
 )
 
 
@@ -40,7 +42,7 @@ def align(
     seed: Annotated[int | None, typer.Option(min=0, help="Of heads, towers, batches and splits.")] = None,
     device: DeviceChoice = None,
     resume: Resume = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing; the run's files say it all.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Bring two streams or more into one space, in which each finds the other."""
     from polymodal.alignment.config import AlignConfig
@@ -52,3 +54,5 @@ def align(
     run_align(
         data, streams, out=out, valid=valid, test=test, schema=schema, config=settings, resume=resume, quiet=quiet
     )
+    if quiet:
+        say_aside(out)

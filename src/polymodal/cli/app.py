@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import sys
-import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -72,6 +71,9 @@ DeviceOption = Annotated[
     str, typer.Option("--device", help="auto (an accelerator where there is one), cpu, cuda, cuda:1 or mps.")
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted run to the same result.")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Show no progress; what of the data could not be used is said.")
+]
 RunFolder = Annotated[Path, typer.Argument(help="Folder of a finished run.")]
 Keep = Annotated[
     list[str] | None,
@@ -127,7 +129,7 @@ def read_metrics(given: list[str] | None) -> list[Any] | dict[str, list[Any]] | 
         target = ""
         for word in _words(one):
             named, equals, name = word.partition("{")[0].rpartition("=")
-            name += word[len(named) + len(equals) + len(name) :]
+            name = word.removeprefix(named + equals)
             if equals and not (named and name):
                 raise BadArgument(f"--metric takes NAME or TARGET=NAME; got {word!r}.")
             target = named if equals else target  # price=mae,rmse: both are the price's
@@ -151,7 +153,7 @@ def read_keep(given: list[str] | None, columns: Sequence[str]) -> str | list[str
     """The columns to keep: names, or `all`. What names a column as a whole is not parted by commas."""
     parts = [part for one in given or [] for part in ([one] if one in columns else one.split(","))]
     names = [name for part in parts if (name := part.strip())]
-    return "all" if names == ["all"] else names
+    return "all" if "all" in names else names
 
 
 def read_sets(sets: list[str] | None) -> dict[str, Any]:
@@ -167,9 +169,9 @@ def read_sets(sets: list[str] | None) -> dict[str, Any]:
 
 def read_rows(run: Any, data: str) -> Any:
     """The rows of `data` for a finished run; columns that the model reads and the data lack are said or refused."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # said below, in a line
-        table = run.read(data)
+    from polymodal.data.tables.source import read_table
+
+    table = run.read(read_table(data))
     lacking = run.lacking(table)
     say([f"not in {data}: {', '.join(lacking)}; missing in every row"] if lacking else [])
     say(run.misnamed(table))
@@ -205,6 +207,13 @@ def say_problems(problems: Sequence[Any], what: str = "set aside", *, complete: 
     from polymodal.data.tables.table import problem_lines
 
     say(problem_lines(problems, what, complete=complete))
+
+
+def say_aside(folder: Path) -> None:
+    """What a run that showed no progress could not use of its data."""
+    from polymodal.runs.folder import aside_in
+
+    say_problems(aside_in(folder), "noted", complete=str(folder / "set_aside.jsonl"))
 
 
 def say_device(name: str) -> None:

@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from polymodal.cli.app import AsJson, Data, DeviceOption, Resume, SchemaOption, TargetOption, Trust, app, show_result
+from polymodal.cli.app import (
+    AsJson,
+    Data,
+    DeviceOption,
+    Quiet,
+    Resume,
+    SchemaOption,
+    TargetOption,
+    Trust,
+    app,
+    say,
+    show_result,
+)
 from polymodal.core.errors import BadArgument
 
 
@@ -28,7 +40,7 @@ def prepare(
     device: DeviceOption = "auto",
     resume: Resume = False,
     trust: Trust = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing.")] = False,
+    quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Clean, annotate, augment; nothing is lost: what is set aside is written with its reason."""
@@ -47,6 +59,10 @@ def prepare(
     )  # fmt: skip
     if as_json:
         show_result(dict(done.report))
+    elif quiet:
+        rows, cells = done.set_aside, done.report["rows"]["cells_set_aside"]
+        told = f"{rows:,} rows and {cells:,} cells set aside; the reasons are in {done.folder / 'set_aside.parquet'}"
+        say([*([told] if rows or cells else []), *done.report["notes"]])
 
 
 def _suggest(
@@ -74,6 +90,7 @@ def _suggest(
     elif recipe is None:
         show_result(suggestion.to_yaml().rstrip("\n"))
     else:
+        say(suggestion.notes)
         active = sum(step.active for step in suggestion.steps)
         told = f"{active} step{'s' * (active != 1)} suggested, {len(suggestion.steps) - active} for you to decide"
         show_result(f"{told}: {recipe}")

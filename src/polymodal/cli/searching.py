@@ -13,6 +13,7 @@ from polymodal.cli.app import (
     Data,
     DeviceOption,
     Keep,
+    Quiet,
     Trust,
     app,
     read_keep,
@@ -48,7 +49,7 @@ def index(
     ] = "auto",
     trust: Trust = None,
     device: DeviceOption = "auto",
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Make the rows of DATA findable. Given again, it goes on where it stopped and takes up what changed."""
     from polymodal.retrieval.build import index as run_index
@@ -74,7 +75,7 @@ def search(
     file: Annotated[
         Path | None, typer.Option(help="A file of any kind of the run's streams, told by its suffix.")
     ] = None,
-    row: Annotated[str | None, typer.Option(help="Id of a row, to find others like it.")] = None,
+    row: Annotated[str | None, typer.Option(help="Id or key of a row, to find others like it.")] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many rows.")] = 10,
     where: Annotated[str | None, typer.Option(help="Filter, as: price < 30 and brand == 'x'.")] = None,
     streams: Streams = None,
@@ -153,13 +154,13 @@ def classify(
         trust=trust or (),
         device=device,
     )
-    say_counts(classified.read, classified.problems, "classified", others="set aside", complete=INSPECT)
+    say_counts(classified.table.records, classified.problems, "classified", others="set aside", complete=INSPECT)
     answered = int(classified.answered.sum())
-    say([*classified.notes, f"{answered:,} of {classified.read:,} rows answered. {classified.rule}"])
+    say([*classified.notes, f"{answered:,} of {classified.table.records:,} rows answered. {classified.rule}"])
     columns = classified.columns(keep=read_keep(keep, classified.table.columns))
     if out is not None:
         write_columns(columns, out)
-        say([f"{classified.read:,} rows written to {out}"])
+        say([f"{classified.table.records:,} rows written to {out}"])
     if as_json:
         show_result(classified.to_json())
     elif classified.accuracy is not None:

@@ -14,6 +14,7 @@ from polymodal.cli.app import (
     DeviceChoice,
     FusionOption,
     MetricOption,
+    Quiet,
     Resume,
     SchemaOption,
     SeedsOption,
@@ -23,6 +24,7 @@ from polymodal.cli.app import (
     Valid,
     app,
     read_config,
+    say_aside,
     show_result,
 )
 
@@ -93,7 +95,7 @@ def fit(
     device: DeviceChoice = None,
     resume: Resume = False,
     sets: SetOption = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing; the run's files say it all.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Train, compare every way to fuse, keep the best, and say whether fusing helped."""
     from polymodal.experiment.fit import fit as run_fit
@@ -109,3 +111,5 @@ def fit(
         device=device,
     )
     run_fit(data, target, out=out, valid=valid, test=test, schema=schema, config=settings, resume=resume, quiet=quiet)
+    if quiet:
+        say_aside(out)

@@ -47,7 +47,7 @@ def evaluate(
     from polymodal.inference.judging import LEFT_OUT
     from polymodal.inference.run import load
 
-    folder = out or run / "evaluation"
+    folder = out or (run if run.exists() else Path(run.name)) / "evaluation"  # of a hub's run, its name
     if folder.exists() and not folder.is_dir():
         raise BadArgument(f"{folder} is a file; --out names a folder.")
     say_device(device)

@@ -8,7 +8,7 @@ command line, in a recipe or a configuration of his own) needs no leave.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -66,7 +66,7 @@ def check_path(path: str) -> None:
 
 def modules(trust: str | Sequence[str]) -> tuple[str, ...]:
     """The names that a caller trusts, one or several. Raises `BadArgument` for what is no name of a module or part."""
-    names = (trust,) if isinstance(trust, str) else tuple(trust)
+    names = tuple(trust) if isinstance(trust, Iterable) and not isinstance(trust, str) else (trust,)
     for name in names:
         if not isinstance(name, str) or not _PATH.fullmatch(name):
             raise BadArgument(f"trust names modules, as in trust=['my_parts'] or --trust my_parts; got {name!r}.")

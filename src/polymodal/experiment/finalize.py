@@ -92,7 +92,7 @@ def finalize(
     evaluation = _evaluation(plan, comparison, questions[0], assessment, dataset, curves, notes, timings, folder)
     evaluation["about"] = {o.name: _about(o.strategy) for o in outcomes}
     evaluation["data"]["columns"] = [
-        vars(column) for column in columns_of(plan.table, plan.schema, Counter(p["column"] for p in aside_in(folder)))
+        vars(column) for column in columns_of(plan.table, plan.schema, Counter(p.column for p in aside_in(folder)))
     ]
     evaluation["balance"] = balance(plan, finished, outcomes, questions[0], assessment.worth, comparison.chosen)
     write_json(folder / "evaluation.json", evaluation)

@@ -6,8 +6,10 @@ from typing import Any
 
 from polymodal.core.errors import require
 from polymodal.core.html import table_html
+from polymodal.core.shown import plain, some
 
 SHOWN = 10  # rows that a notebook shows
+FEW = 3  # of each of the first columns, in a line
 
 
 class Answers(dict[str, list[Any]]):
@@ -22,6 +24,16 @@ class Answers(dict[str, list[Any]]):
         """The same as a pandas DataFrame. Raises `MissingExtra` without pandas."""
         return require("pandas", "pandas").DataFrame(dict(self))
 
+    def __repr__(self) -> str:
+        cells = [", ".join([*map(_shown, column[:FEW]), *["…"] * (len(column) > FEW)]) for column in self.values()]
+        columns = [f"{plain(name)}=[{said}]" for name, said in zip(self, cells)]
+        return f"Answers({self.rows:,} rows" + (f": {some(columns)})" if columns else ")")
+
     def _repr_html_(self) -> str:
         shown = zip(*(column[:SHOWN] for column in self.values()))
         return table_html(list(self), shown, more=max(0, self.rows - SHOWN))
+
+
+def _shown(value: Any) -> str:
+    said = plain(f"{value:.4g}" if isinstance(value, float) else repr(value))
+    return said if len(said) <= 24 else f"{said[:23]}…"

@@ -76,7 +76,9 @@ def read_bundle(folder: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str,
     schema = read_json(folder / SCHEMA)
     with safe_open(folder / WEIGHTS, "pt") as file:
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
-    about = _about(folder)
+        about = json.loads((file.metadata() or {}).get(_ABOUT, "{}"))  # an older version wrote none
+    if "manifest" in about and not (folder / MANIFEST).exists():
+        log.warning("%s has no %s any more: its files are not checked", folder, MANIFEST)
     unbounded = about.get("unbounded", list(weights))
     for name, value in weights.items():
         if value.is_floating_point() and (value.isnan() if name in unbounded else ~value.isfinite()).any():
@@ -115,9 +117,8 @@ def opened(
             try:
                 _check_files(folder)
                 return read(folder)
-            except Exception as error:
-                if not isinstance(error, PolymodalError):  # what is no bundle may name a part that someone put there
-                    _check_parts(folder / CONFIG, folder / SCHEMA)
+            except Exception:
+                _check_parts(folder)
                 raise
     except PolymodalError:
         raise
@@ -196,8 +197,6 @@ def _check_facts(path: Path, stream: str, found: Mapping[str, Any], told: Mappin
 def _check_files(folder: Path) -> None:
     """Raise `BadData` where a file is not what the manifest says. Without one, files are read as they are."""
     if not (folder / MANIFEST).exists():
-        if "manifest" in _about(folder):
-            log.warning("%s has no %s any more: its files are not checked", folder, MANIFEST)
         return
     way = f"if you changed it yourself and mean it, delete {folder / MANIFEST}, and files are read as they are"
     try:
@@ -210,31 +209,20 @@ def _check_files(folder: Path) -> None:
         if Path(name).name != name or not path.is_file():
             raise BadData(f"{path} is missing: the bundle is not whole. Copy the folder again, or make it again.")
         if digest_file(path) != digest:
-            if name in (CONFIG, SCHEMA):
-                _check_parts(path)
             raise BadData(
                 f"{path} is not the file that was saved: it was damaged or changed since. Copy the folder again, or "
                 f"make it again; {way}."
             )
 
 
-def _check_parts(*paths: Path) -> None:
-    """Raise as `check_path` for a part that files which are not as they were written name by its dotted path.
-
-    A part that someone put there is the greater danger, and said first.
-    """
+def _check_parts(folder: Path) -> None:
+    """Raise as `check_path` for a part that a bundle which cannot be opened names: it is the greater danger."""
     named: set[str] = set()
-    for path in paths:
+    for name in (CONFIG, SCHEMA):
         with contextlib.suppress(PolymodalError, ValueError, OSError):  # what cannot be read names nothing
-            named |= set(dotted_paths(read_written(path)))
+            named |= dotted_paths(read_written(folder / name))
     for part in sorted(part for part in named if not part.startswith("polymodal.")):
         check_path(part)
-
-
-def _about(folder: Path) -> dict[str, Any]:
-    """What the weights' file says about itself; nothing where an older version wrote it."""
-    with safe_open(folder / WEIGHTS, "pt") as file:
-        return json.loads((file.metadata() or {}).get(_ABOUT, "{}"))
 
 
 def _check_target(path: Path, target: Target) -> None:

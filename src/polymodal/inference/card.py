@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +23,14 @@ def model_card(folder: Path, *, name: str, licence: str | None = None) -> str:
     metrics = read_json(folder / "metrics.json")
     facts = read_json(folder / "evaluation.json")
     address = f"hf://{name}" if "/" in name else name
+    asked = [f"**{_safe(target)}**" for target in metrics["targets"]]
+    asked[0] += f" ({facts.get('task') or facts['kind']})"
+    read = [f"{_safe(field['name'])} ({field['kind']})" for field in facts["data"]["fields"]]
     return f"---\n{_front(metrics, facts, name, licence)}---\n\n" + "\n\n".join(
         [
             f"# {name}",
-            f"Predicts **{_safe(facts['target'])}** ({facts.get('task') or facts['kind']}) from "
-            f"{_and([_safe(f['name']) + ' (' + f['kind'] + ')' for f in facts['data']['fields']])}, with polymodal "
-            f"{facts['environment']['polymodal']}. What answers is `{metrics['chosen']}`.",
+            f"Predicts {_and(asked)} from {_and(read)}, with polymodal {facts['environment']['polymodal']}. What "
+            f"answers is `{metrics['chosen']}`.",
             "```python\nimport polymodal as pm\n\n"
             f'run = pm.load("{address}")\nanswers = run.predict("new_rows.csv", as_frame=True)\n```',
             "## Did fusing help?",
@@ -63,21 +67,22 @@ def _front(metrics: Facts, facts: Facts, name: str, licence: str | None) -> str:
 
 def _figures(metrics: Facts, facts: Facts) -> str:
     rows = [
-        [metric, f"{s['mean']:.4g}", f"{s['low']:.4g} to {s['high']:.4g}" if "low" in s else ""]
-        for metric, s in metrics["test"].items()
+        [target, metric, f"{s['mean']:.4g}", f"{s['low']:.4g} to {s['high']:.4g}" if "low" in s else ""]
+        for target, judged in metrics["targets"].items()
+        for metric, s in judged["test"].items()
     ]
     board = [
         [r["strategy"], *(_number(r[key]) for key in ("valid", "test_mean", "test_low", "test_high"))]
         for r in facts["leaderboard"]
     ]
     heads = ["strategy", f"{facts['primary']}, validation", "test", "95 % from", "to"]
-    return _table(["metric", "mean", "95 % interval"], rows) + "\n\n" + _table(heads, board)
+    return _table(["target", "metric", "mean", "95 % interval"], rows) + "\n\n" + _table(heads, board)
 
 
 def _worth(facts: Facts) -> list[str]:
     streams = facts.get("worth", {}).get("streams") or []
     rows = [
-        [_safe(s["name"]), _number(s["mean"]), f"{_number(s['low'])} to {_number(s['high'])}", _number(s.get("alone"))]
+        [s["name"], _number(s["mean"]), f"{_number(s['low'])} to {_number(s['high'])}", _number(s.get("alone"))]
         for s in streams
     ]
     if not rows:
@@ -88,7 +93,7 @@ def _worth(facts: Facts) -> list[str]:
 
 def _data(facts: Facts) -> str:
     counts = ", ".join(f"{count:,} {part}" for part, count in facts["data"]["rows"].items())
-    rows = [[_safe(f["name"]), f["kind"], f"{f['missing']:,}", f"{f['bad']:,}"] for f in facts["data"]["fields"]]
+    rows = [[f["name"], f["kind"], f"{f['missing']:,}", f"{f['bad']:,}"] for f in facts["data"]["fields"]]
     warnings = "".join(f"\n- {_safe(warning)}" for warning in facts["data"]["warnings"])
     table = _table(["stream", "kind", "missing cells", "unusable cells"], rows)
     return f"Rows: {counts}.\n\n{table}\n{warnings}".rstrip()
@@ -96,15 +101,12 @@ def _data(facts: Facts) -> str:
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return "\n".join(f"| {' | '.join(map(_safe, line))} |" for line in lines)
 
 
 def _safe(text: str) -> str:
     """Text from the user's table that Markdown or HTML would else read as its own."""
-    text = " ".join(str(text).split())
-    for sign in "\\`*_[]<>":
-        text = text.replace(sign, "&lt;" if sign == "<" else "&gt;" if sign == ">" else f"\\{sign}")
-    return text
+    return re.sub(r"[\\`*_\[\]|]", r"\\\g<0>", escape(" ".join(text.split()), quote=False))
 
 
 def _number(value: float | None) -> str:

@@ -249,10 +249,10 @@ def strictly(
 ) -> dict[str, dict[str, float]]:
     """Scores of the first target with labels that training did not have counted as wrong; see `strict_scores`."""
     target = predictor.targets[0]
+    judge = _Judge(predictor, target, np.zeros(0), None, 0, ())
 
     def predicted(rows: np.ndarray) -> np.ndarray:
-        streams = _tokens(predictor, dataset).read(torch.from_numpy(rows))
-        return target.prediction(predictor.decode(target, predictor.score(streams)[target.name]))
+        return judge.answer(_tokens(predictor, dataset).read(torch.from_numpy(rows)))
 
     return strict_scores(target, table.column(target.name), predicted, metrics, groups=groups)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import re
 import shutil
 import tempfile
@@ -12,11 +13,11 @@ from typing import Any
 
 from polymodal.core.errors import BadArgument, BadData, require
 from polymodal.core.files import writing
-from polymodal.inference.bundle import MANIFEST
+from polymodal.inference.bundle import CONFIG, MANIFEST, SCHEMA, WEIGHTS
 from polymodal.inference.card import model_card
 from polymodal.inference.predictor import LEARNED, NEIGHBOURS
 
-FILES = ("config.yaml", "schema.json", "weights.safetensors", "metrics.json", "leaderboard.csv")
+FILES = (CONFIG, SCHEMA, WEIGHTS, "metrics.json", "leaderboard.csv")
 OPTIONAL = (MANIFEST, NEIGHBOURS, LEARNED)  # runs of before have no manifest
 ADDRESS = re.compile(r"hf:/{1,2}(?P<name>[^/@\s]+/[^/@\s]+)(@(?P<revision>[^\s]+))?")  # a path joins slashes to one
 
@@ -64,6 +65,8 @@ def fetched(address: str | Path) -> Path:
     """
     asked = ADDRESS.fullmatch(str(address))
     if asked is None:
+        if str(address).startswith("hf:"):
+            raise BadArgument(f"An address of the hub is hf://user/name or hf://user/name@revision; got {address}.")
         return Path(address)
     hub = require("huggingface_hub", "hf")
     with _said("give", asked["name"]):
@@ -74,12 +77,14 @@ def fetched(address: str | Path) -> Path:
 @contextlib.contextmanager
 def _said(verb: str, name: str) -> Iterator[None]:
     """What a hub answers in place of doing it, in one line."""
-    from httpx import HTTPError
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
+    failures: list[type[Exception]] = [HfHubHTTPError, LocalEntryNotFoundError, OSError]
+    with contextlib.suppress(ImportError):  # before 1.0 the hub's library goes by requests, whose errors are OSError
+        failures.append(importlib.import_module("httpx").HTTPError)
     try:
         yield
-    except (HfHubHTTPError, LocalEntryNotFoundError, HTTPError, OSError) as error:
+    except tuple(failures) as error:
         reason = str(error).strip().split("\n")[0]
         raise BadArgument(
             f"The hub did not {verb} {name}: {reason} Log in with `hf auth login`, or carry the folder of "

@@ -84,25 +84,29 @@ def keys_of(table: Table, schema: Schema | None, read: Collection[str] = ()) -> 
         read |= {*schema.targets, *(c for c in (schema.group, schema.split) if c)}
         known = set(schema.keys)
     if named is None:  # as the files of a folder are, which a column names too
-        named = next((c for c, values in table.data.items() if list(map(str, values)) == table.ids), None)
+        named = next(
+            (c for c, values in table.data.items() if all(str(v) == i for v, i in zip(values, table.ids))), None
+        )
     others = [c for c in table.columns if c != named and c not in read]
     return [*([named] if named else []), *(c for c in others if c in known or tell(table, c).kind == "id")]
 
 
-def place_of(row: str, table: Table, schema: Schema | None) -> int:
+def place_of(row: Any, table: Table, schema: Schema | None) -> int:
     """The position of the row of this id, else of the one row that a key names so. Raises `UnknownName`."""
+    row = label_of(row)
     if row in table.ids:
         return table.ids.index(row)
     keys = keys_of(table, schema)
-    for column in keys:
-        named = [position for position, value in enumerate(table.data[column]) if label_of(value) == row]
+    words = {c: [None if value is None else label_of(value) for value in table.data[c]] for c in keys}
+    for column, said in words.items():
+        named = [position for position, word in enumerate(said) if word == row]
         if len(named) == 1:
             return named[0]
         if named:
             raise UnknownName(
                 f"{len(named):,} rows have the {column} {row!r}; name one by its id, as {table.ids[named[0]]!r}."
             )
-    known = [*table.ids[:1000], *(label_of(value) for column in keys for value in table.data[column][:1000])]
+    known = [*table.ids[:1000], *(word for said in words.values() for word in said[:1000] if word is not None)]
     raise UnknownName(
         f"No row has the {' or '.join(dict.fromkeys(['id', *keys]))} {row!r}.{suggest(row, known, most=10)}"
     )
@@ -115,7 +119,7 @@ def kept_columns(table: Table, keep: str | Sequence[str], keys: Sequence[str] = 
     """
     if keep == ALL:
         return [c for c in table.columns if c not in keys and not any(map(_is_media, table.data[c]))]
-    wanted = [keep] if isinstance(keep, str) else list(keep)
+    wanted = [keep] if isinstance(keep, str) else list(keep or ())
     for column in wanted:
         if column not in table.data:
             raise UnknownName(f"keep: {table.name} has no column {column!r}.{suggest(column, table.data)}")

@@ -33,17 +33,8 @@ from polymodal.targets.base import Target
 
 # columns of the leaderboard that a notebook shows, and those that are words whatever they look like
 SHOWN = (
-    "strategy",
-    "streams",
-    "target",
-    "metric",
-    "valid",
-    "test_mean",
-    "test_low",
-    "test_high",
-    "seeds",
-    "predict_ms",
-)
+    "strategy", "streams", "target", "metric", "valid", "test_mean", "test_low", "test_high", "seeds", "predict_ms",
+)  # fmt: skip
 WORDS = ("strategy", "target", "level", "streams", "note", "metric")
 
 
@@ -234,7 +225,7 @@ class Run:
         schema = self.predictor.schema
         table = schema.read(named(read_rows(data), schema.id, strict=False))
         if not isinstance(data, Table):
-            for line in [*([none] if (none := self._nothing(table)) else []), *self.misnamed(table)]:
+            for line in filter(None, [self._nothing(table), *self.misnamed(table)]):
                 warnings.warn(line, stacklevel=3)
         return table
 

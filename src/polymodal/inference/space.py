@@ -92,7 +92,8 @@ class Space:
         field = self.field(stream)
         there = tuple(column for column in field.columns if column in table.data)
         if field.columns and not there:
-            raise BadData(f"{table.name} has no column {', '.join(field.columns)}, from which {stream!r} is read.")
+            near = suggest(field.columns[0], table.data)
+            raise BadData(f"{table.name} has no column {', '.join(field.columns)}, which {stream!r} reads.{near}")
         if field.options.get("many"):
             return items(table, replace(field, columns=there))
         absent: dict[str, list[Any]] = {c: [None] * len(table) for c in field.columns if c not in there}

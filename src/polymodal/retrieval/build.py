@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from polymodal.data.items import Items
 from polymodal.data.tables.source import Problem, Table, read_table
 from polymodal.data.tables.table import Lazy
 from polymodal.inference.space import Space, load_space
-from polymodal.retrieval.changes import ASIDE, BASE, DIGEST, NUMBER, Vectors
+from polymodal.retrieval.changes import ASIDE, BASE, DIGEST, NUMBER, Vectors, told_from
 from polymodal.retrieval.index import CHOICES, Index
 from polymodal.retrieval.retrieve import Search
 from polymodal.runs.folder import set_aside
@@ -54,7 +54,8 @@ def index(
     space, folder = space_of(run, trust, device)
     table = space.schema.read(read_table(data))
     names = streams_of(space, table, streams)
-    about = {"run": folder, "source": str(Path(data).absolute()) if isinstance(data, str | Path) else None}
+    source = data if isinstance(data, str | Path) else None
+    about = {n: told_from(Path(out), p) for n, p in (("run", folder), ("source", source)) if p is not None}
     held = _opened(Path(out), space, names, calibrate, about)
     with Progress(quiet=quiet) as progress, held.writing():
         stage = progress.stage("index", len(table))
@@ -66,7 +67,7 @@ def index(
         graph = held.build_graph(approximate)
         if graph and held.graph is not None:
             progress.say(f"graph: recall@10 {held.graph.facts.recall:.3f} on items that it had not seen")
-    problems = [*table.problems, *_lacking(space, table, list(streams or space.streams)), *_set_aside(held, table.ids)]
+    problems = [*table.problems, *lacking(space, table, streams or space.streams), *_set_aside(held, table.ids)]
     set_aside(Path(out), problems)
     return Search(held, space, problems, folder, read=table.records)
 
@@ -93,7 +94,8 @@ def _put(held: Index, space: Space, names: Sequence[str], piece: Table, told: di
         vectors[name] = Vectors(which.row[there], embedded[there], [which.column[i] for i in there.tolist()])
     held.delete([piece.ids[i] for i in changed])
     columns = {name: [_kept(value) for value in values] for name, values in some.data.items()}
-    columns[BASE] = [str(base) for base in some.bases]
+    bases = {base: told_from(held.folder, base) for base in set(some.bases)}
+    columns[BASE] = [bases[base] for base in some.bases]
     columns[NUMBER] = some.rows.tolist()
     columns[DIGEST] = [digests[i] for i in rows]
     columns[ASIDE] = [[[p.column, p.reason] for p in problems if p.row == i] or None for i in some.ids]
@@ -132,21 +134,18 @@ def streams_of(space: Space, table: Table, asked: Sequence[str] | None) -> list[
         if len(set(asked)) < len(asked) or not asked:
             raise BadArgument(f"streams names each stream once, at least one; got {', '.join(asked) or 'none'}.")
         return list(asked)
-    streams = []
-    for name in space.streams:
-        field = space.field(name)
-        if "array" in field.options or any(column in table.data for column in field.columns):
-            streams.append(name)
+    fields = {name: space.field(name) for name in space.streams}
+    streams = [n for n, one in fields.items() if "array" in one.options or set(one.columns) & set(table.data)]
     if not streams:
-        wanted = "; ".join(f"{n} reads {', '.join(space.field(n).columns)}" for n in space.streams)
-        raise BadData(f"{table.name} has no column of the run's streams ({wanted}).")
+        absent = " ".join(map(str, lacking(space, table, space.streams)))
+        raise BadData(f"{table.name} has no column of the run's streams. {absent}")
     return streams
 
 
-def _lacking(space: Space, table: Table, streams: Sequence[str]) -> list[Problem]:
+def lacking(space: Space, table: Table, streams: Iterable[str]) -> list[Problem]:
     """The columns of streams that the table has not, so that nothing of them can be found."""
-    lacking = [(name, c) for name in streams for c in space.field(name).columns if c not in table.data]
-    return [Problem(table.name, name, f"has no column {c!r}.{suggest(c, table.data)}") for name, c in lacking]
+    absent = [(name, c) for name in streams for c in space.field(name).columns if c not in table.data]
+    return [Problem(table.name, name, f"has no column {c!r}.{suggest(c, table.data)}") for name, c in absent]
 
 
 def _pieces(table: Table) -> Iterator[Table]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -99,6 +101,20 @@ def storable(value: Any) -> Any:
     if isinstance(value, float):
         return value if np.isfinite(value) else None
     return str(value)
+
+
+def told_from(folder: Path, path: str | Path) -> str:
+    """A path as an index in `folder` keeps it: from there, so that all may be moved, if both lie on one drive."""
+    whole = Path(path).resolve()
+    try:
+        return Path(os.path.relpath(whole, folder.resolve())).as_posix()
+    except ValueError:
+        return str(whole)
+
+
+def place_from(folder: Path, told: str) -> Path:
+    """The path that `told_from` told, or the absolute one that an index of before keeps."""
+    return Path(os.path.normpath(folder.resolve() / told))
 
 
 def _coded(parts: Sequence[str]) -> tuple[list[str], list[int]]:

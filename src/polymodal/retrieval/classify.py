@@ -25,13 +25,14 @@ from scipy.special import stdtrit
 from polymodal.core.errors import BadArgument, BadData
 from polymodal.data.kinds import KINDS
 from polymodal.data.tables.source import Problem, Table, read_table
+from polymodal.data.tables.table import problem_lines
 from polymodal.evaluation.statistics import Interval, bootstrap
 from polymodal.inference.keyed import keyed
 from polymodal.inference.space import Space, evidence_of
 from polymodal.metrics.labels import Accuracy
 from polymodal.metrics.random_order import NOT_ABOVE, against
 from polymodal.nn.calibrate import conformal_radius
-from polymodal.retrieval.build import space_of, streams_of
+from polymodal.retrieval.build import lacking, space_of, streams_of
 
 COVERAGE = 0.9  # of calibration rows whose true class lies among those taken for as near as the nearest
 LEVEL = 0.95
@@ -86,11 +87,6 @@ class Classified:
         """The names of the rows."""
         return self.table.ids
 
-    @property
-    def read(self) -> int:
-        """How many records were read, those that gave no row included."""
-        return self.table.records
-
     def columns(self, *, keep: str | Sequence[str] = ()) -> dict[str, list[Any]]:
         """A table: the rows' keys, `label` (the answer, if any), the `nearest` class, its `score`, the `margin` to the
         second, and `lead`, the margin that an answer needs (None: there can be none).
@@ -110,7 +106,7 @@ class Classified:
         intervals = {n: None if i is None else dict(i.__dict__) for n, i in
                      (("accuracy", self.accuracy), ("sure", self.sure))}  # fmt: skip
         return {
-            "read": self.read, "rows": len(self.ids), "missing": int((~self._there).sum()),
+            "read": self.table.records, "rows": len(self.ids), "missing": int((~self._there).sum()),
             "answered": int(self.answered.sum()), "classes": list(self.classes), "stream": self.stream,
             "by": self.by, "rule": self.rule, "notes": list(self.notes), **intervals, "chance": self.chance,
             "answers": [dict(zip(table, row)) for row in zip(*table.values())],
@@ -148,24 +144,30 @@ def classify(
         raise BadArgument("Calibration rows need labels: name their column with `target`.")
     asking = _one(by, [n for n, kind in space.streams.items() if KINDS[kind].words], "by", "text stream")
     others = [n for n in streams_of(space, table, None if stream is None else [stream]) if n != asking]
+    if not others and (absent := lacking(space, table, [n for n in space.streams if n != asking])):
+        raise BadData(" ".join([f"{table.name} has nothing to classify.", *map(str, absent)]))
     asked = _one(stream, others, "stream", "stream to classify")
     sentences = class_vectors(
         space, asking, names, KINDS[space.streams[asked]].phrases if templates is None else tuple(templates)
     )
-    problems: list[Problem] = []
+    problems = [*table.problems, *lacking(space, table, [asked])]
     scores, lead = _scored(space, asked, table, sentences, problems)
     rule = (
         f"the nearest class leads by more than the {LEVEL:.0%} interval of its lead over {sentences.shape[1]} sentences"
         if sentences.shape[1] > 1 else "the nearest class leads at all, for one sentence a class cannot say by how much"
     )  # fmt: skip
+    aside: list[Problem] = []
     if calibration is not None:
-        radius, count = _radius(space, asked, space.schema.read(read_table(calibration)), sentences, names, str(target))
+        labelled = space.schema.read(read_table(calibration))
+        aside += labelled.problems
+        radius, count = _radius(space, asked, labelled, sentences, names, str(target), aside)
         lead = np.full(len(scores), radius)
         rule = (
             f"the nearest class leads by more than {radius:.3f}: so near to it lies the true class in {COVERAGE:.0%} "
             f"of {count} labelled rows"
         )
     notes, never = _doubts(space, asking, names, sentences)
+    notes += problem_lines(aside, "calibration, set aside")
     there = np.isfinite(scores).all(1)
     order = np.argsort(-np.nan_to_num(scores), axis=1)
     lead[never[order[:, 0], order[:, min(1, len(names) - 1)]] & there] = np.inf
@@ -174,8 +176,7 @@ def classify(
         lead[:] = np.inf
     read = [*space.field(asked).columns, *space.field(asking).columns, *([target] if target else [])]
     scored = Classified(
-        table, names, scores, asked, asking, [*table.problems, *problems], lead, f"A row is answered if {rule}.", notes,
-        columns_read=read,
+        table, names, scores, asked, asking, problems, lead, f"A row is answered if {rule}.", notes, columns_read=read,
     )  # fmt: skip
     if target is None or (calibration is not None and target not in table.data):
         return scored
@@ -225,21 +226,20 @@ def _margin(scores: np.ndarray) -> np.ndarray:
 
 
 def _scored(
-    space: Space, stream: str, table: Any, sentences: np.ndarray, problems: list[Problem] | None = None
+    space: Space, stream: str, table: Any, sentences: np.ndarray, problems: list[Problem]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Scores [N, C], and half the interval of each row's lead over the sentences [N]."""
     count, wordings, _ = sentences.shape
     items = space.items(stream, table)
-    vectors, present = space.embed(stream, table, problems=problems if problems is not None else [])
+    vectors, present = space.embed(stream, table, problems=problems)
     scores, lead = np.full((len(table), count), np.nan, np.float32), np.zeros(len(table))
-    by_sentence = np.full((count, wordings), np.nan)
-    row = -1
-    for place in sorted(np.flatnonzero(present).tolist(), key=lambda i: items.row[i]):
-        if int(items.row[place]) != row:
-            row, by_sentence = int(items.row[place]), np.full((count, wordings), np.nan)
-        found = sentences @ vectors[place]
-        nearer = ~(found.mean(1) <= scores[row])  # of several items of a row, each class takes the nearest
-        by_sentence[nearer], scores[row, nearer] = found[nearer], found[nearer].mean(1)
+    of_row: dict[int, list[int]] = {}
+    for place in np.flatnonzero(present).tolist():
+        of_row.setdefault(int(items.row[place]), []).append(place)
+    for row, places in of_row.items():
+        found = sentences @ vectors[places].T
+        by_sentence = found[np.arange(count), :, found.mean(1).argmax(1)]  # each class takes the nearest of the items
+        scores[row] = by_sentence.mean(1)
         if count > 1 and wordings > 1:
             first, second = np.argsort(-scores[row], kind="stable")[:2]
             apart = by_sentence[first] - by_sentence[second]
@@ -248,10 +248,16 @@ def _scored(
 
 
 def _radius(
-    space: Space, stream: str, table: Any, sentences: np.ndarray, names: Sequence[str], target: str
+    space: Space,
+    stream: str,
+    table: Any,
+    sentences: np.ndarray,
+    names: Sequence[str],
+    target: str,
+    problems: list[Problem],
 ) -> tuple[float, int]:
     """How near to the nearest class the true one lies in `COVERAGE` of labelled rows, and how many these are."""
-    scores = _scored(space, stream, table, sentences)[0]
+    scores = _scored(space, stream, table, sentences, problems)[0]
     places = _places(table.column(target), names, target)
     places[~np.isfinite(scores).all(1)] = -1
     known = np.flatnonzero(places >= 0)

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -189,8 +190,8 @@ class Index:
             for stale in self.folder.glob(".items.journal.*"):
                 stale.unlink(missing_ok=True)  # left by a compaction that was killed; the lock says that none is on
             head = {**self.head, "generation": secrets.token_hex(8)}
-            puts: Iterable[bytes] = (encode(put) for put in self.corpus.whole(_CHUNK))
-            Journal.create(self._journal.path, _chained(encode_head(head), puts))
+            puts = map(encode, self.corpus.whole(_CHUNK))
+            Journal.create(self._journal.path, chain([encode_head(head)], puts))
             self._load()
 
     def build_graph(self, approximate: str = "auto", *, recall: float = RECALL, seed: int = 0) -> bool:
@@ -411,8 +412,3 @@ class Index:
         if approximate is not None or not usable:
             return bool(approximate)
         return bool(np.count_nonzero(allowed) >= SELECTIVE * len(allowed))
-
-
-def _chained(first: bytes, rest: Iterable[bytes]) -> Iterator[bytes]:
-    yield first
-    yield from rest

@@ -17,7 +17,7 @@ from polymodal.inference.space import Space
 from polymodal.report.cards import cell_card
 from polymodal.report.page import cards, page
 from polymodal.report.wording import clean, count, decimals, duration, is_number, joined, plain, signed
-from polymodal.retrieval.changes import BASE, NUMBER
+from polymodal.retrieval.changes import BASE, NUMBER, place_from
 
 if TYPE_CHECKING:
     from polymodal.retrieval.retrieve import Hit, Results
@@ -140,14 +140,14 @@ def _table(results: Results, ids: Sequence[str]) -> Table:
     kept = {column for row in rows for column in row}
     elsewhere = any(column not in kept for field in fields for column in field.columns)
     source = index.about.get("source")
-    if elsewhere and source is not None and Path(source).exists():
-        table = read_table(source)
+    if elsewhere and source is not None and place_from(index.folder, source).exists():
+        table = read_table(place_from(index.folder, source))
         place = {identifier: i for i, identifier in enumerate(table.ids)}
         if all(identifier in place for identifier in ids):
             return table.select([place[identifier] for identifier in ids])
     columns = [name for name in index.corpus.columns if not name.startswith(":")]
     table = Table.build({name: [row.get(name) for row in rows] for name in columns}, ids=ids)
-    bases = [Path(row.get(BASE) or Path.cwd()) for row in rows]
+    bases = [place_from(index.folder, row[BASE]) if BASE in row else Path.cwd() for row in rows]
     return replace(table, ids=list(ids), bases=bases, rows=np.array([row.get(NUMBER, -1) for row in rows], np.int64))
 
 

@@ -12,9 +12,11 @@ import numpy as np
 
 from polymodal.core.errors import BadArgument, BadData, UnknownName, suggest
 from polymodal.data.kinds import KINDS
-from polymodal.data.tables.source import Problem
+from polymodal.data.tables.source import Problem, Table
+from polymodal.inference.keyed import place_of
 from polymodal.inference.space import Space, evidence_of, load_space
 from polymodal.metrics.random_order import NOT_ABOVE
+from polymodal.retrieval.changes import place_from
 from polymodal.retrieval.index import Found, Index
 
 _OPTIONS = ("k", "where", "streams", "by", "approximate")  # of a search, beside what is asked
@@ -129,7 +131,7 @@ class Search:
         approximate: bool | None = None,
         **asked_with: Any,
     ) -> Results:
-        """The k rows nearest to a text, a row's id, a vector, or a cell of any kind of stream that the run has.
+        """The k rows nearest to a text, a row (its id or key), a vector, or a cell of any kind of stream of the run.
 
         The cell is given by its kind, as in `image=` or `audio=`: a path, bytes or an array.
 
@@ -139,7 +141,7 @@ class Search:
         """
         asked = self.query({"text": text, **asked_with, "row": row, "vector": vector}, by)
         notes = [*self.index.notes, *self._choices(asked, by), *self._evidence(asked.stream, streams)]
-        without = [str(row)] if asked.kind == "row" else []
+        without = [asked.value] if asked.kind == "row" else []
         started = time.perf_counter()
         wanted, hits = k, []
         while True:
@@ -216,7 +218,7 @@ class Search:
         return Query("vector", "a vector", by, np.atleast_2d(np.asarray(vector, np.float32)))
 
     def _like(self, row: Any, by: str | None) -> Query:
-        identifier = str(row)
+        identifier = self._named(str(row))
         vectors = self.index.vectors_of(identifier)
         if by is not None and by not in vectors:
             has = f"it has {', '.join(vectors)}" if vectors else "it has none"
@@ -225,6 +227,17 @@ class Search:
             raise BadArgument(f"Row {identifier!r} has no vector in the index, so nothing is like it.")
         stream = by or next(iter(vectors))
         return Query("row", identifier, stream, vectors[stream].mean(0, keepdims=True))
+
+    def _named(self, row: str) -> str:
+        """The id of the row of this id, or of the one that a key names so. Raises `UnknownName`."""
+        index = self.index
+        index.refresh()
+        if row in index:
+            return row
+        ids, columns = index.corpus.names, index.corpus.columns
+        places = [index.corpus.number(name) for name in ids]
+        cells = {n: [column[place] for place in places] for n, column in columns.items() if not n.startswith(":")}
+        return ids[place_of(row, Table.build(cells, ids=ids, name=str(index.folder)), self.space.schema)]
 
     def _hits(self, nearest: Found, k: int) -> list[Hit]:
         hits: dict[str, Hit] = {}
@@ -253,9 +266,12 @@ def open_index(
     names parts that are not trusted.
     """
     index = Index(folder, salvage=salvage)
-    run = run if run is not None else index.about.get("run")
     if run is None:
-        raise BadArgument(f"{folder} does not know its run. Name the run's folder (--run, or the second argument).")
+        told = index.about.get("run")
+        run = None if told is None else place_from(index.folder, told)
+        if run is None or not run.exists():
+            lost = "does not know its run" if run is None else f"was made of the run {run}, which is not there"
+            raise BadArgument(f"{folder} {lost}. Name the run's folder (--run, or the second argument).")
     space = load_space(run, trust=trust, device=device) if isinstance(run, str | Path) else getattr(run, "space", run)
     return Search(index, space, folder=run if isinstance(run, str | Path) else getattr(run, "folder", None))
 

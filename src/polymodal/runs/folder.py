@@ -129,9 +129,11 @@ def set_aside(folder: Path, problems: Iterable[Problem], remarks: Sequence[Probl
                 temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
-def aside_in(folder: Path) -> list[dict[str, str]]:
+def aside_in(folder: Path) -> list[Problem]:
     """What `set_aside` wrote."""
-    return [json.loads(line) for line in (folder / "set_aside.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [
+        Problem(**json.loads(line)) for line in (folder / "set_aside.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
 
 
 def _in_use(folder: Path) -> bool:

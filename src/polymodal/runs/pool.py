@@ -157,9 +157,10 @@ class Pool:
 class _Worker:
     def __init__(self, events: queue.Queue[tuple[_Worker, Event | None]], runs: str, device: str):
         self.device = device
+        folders = json.dumps([path for path in sys.path if isinstance(path, str)])  # Python passes over others
         environment = dict(os.environ, OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", PYTHONSAFEPATH="1")
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _START, _HOME, json.dumps(sys.path), runs, device],
+            [sys.executable, "-P", "-c", _START, _HOME, folders, runs, device],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

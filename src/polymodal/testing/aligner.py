@@ -61,9 +61,7 @@ def check_aligner(
         partial(_length_one, subject),
         partial(laws.masked, subject),
         partial(_alone, subject),
-        partial(
-            laws.stream_order, subject, lambda given: _ready(partial(ALIGNERS.build, spec, given, dim), widths), widths
-        ),
+        partial(laws.stream_order, subject, ready, widths),
         partial(_loads_fresh, subject, fresh),
         partial(laws.not_overridden, cls, Aligner),
         partial(one_device, subject),
