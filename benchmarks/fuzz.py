@@ -145,6 +145,7 @@ def write_parquet(path: Path, rows: Sequence[dict[str, Any]]) -> None:
         values, name = [row[key] for row in rows], key.encode("utf-8", "replace").decode()
         try:
             columns[name] = pa.array(values)
+            pq.write_table(pa.table({name: columns[name]}), io.BytesIO())  # Parquet lacks some types that Arrow has
         except (pa.ArrowException, OverflowError, UnicodeError, ValueError, TypeError):
             words = [None if v is None else _text(v).encode("utf-8", "replace").decode() for v in values]
             columns[name] = pa.array(words)

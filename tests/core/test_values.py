@@ -68,6 +68,7 @@ def test_values_that_fit_pass(given):
         ({"count": 2.5}, "count takes a whole number; got 2.5."),
         ({"count": True}, "count takes a whole number; got True."),
         ({"rate": "1"}, "rate takes a number; got '1'."),
+        ({"rate": 10**400}, f"rate takes a number; got {10**400}."),
         ({"name": None}, "name takes text; got None."),
         ({"sure": 1}, "sure takes true or false; got 1."),
         ({"limit": "x"}, "limit takes a number or nothing; got 'x'."),

@@ -215,6 +215,9 @@ TOKENIZER = ("schema", "processors", "text", "state", "tokenizer")
         ("space", put(*TOKENIZER, "model", "vocab", value={"a": 5000}), "schema.json|cannot be read"),
         ("label", put(*TOKENIZER, "normalizer", value={"type": "Replace"}), "cannot be read"),
         ("label", deleted_token, "cannot be read"),
+        ("label", put("schema", "schema", "id", value=["id"]), "schema.json is damaged: id takes text or nothing; got"),
+        ("space", put("schema", "schema", "keys", value=[{}]), "schema.json is damaged: keys takes a list of texts"),
+        ("price", put("schema", "schema", "fields", "text", "columns", value=[1]), "columns takes a list of texts"),
     ],
 )  # fmt: skip
 def test_values_that_no_bundle_can_hold(runs, tmp_path, name, change, message):

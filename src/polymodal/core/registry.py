@@ -192,7 +192,7 @@ class Catalogue:
 
 def label(spec: Spec) -> str:
     """A spec in words: `gated`, `gated(temperature=0.5)`, the class's own name."""
-    if isinstance(spec, Mapping):
+    if isinstance(spec, Mapping) and "name" in spec:
         options = ", ".join(f"{k}={v}" for k, v in spec.items() if k != "name")
         return f"{label(spec['name'])}({options})" if options else label(spec["name"])
     if isinstance(spec, str):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -158,8 +159,9 @@ def _fits(value: Any, hint: Any) -> bool:
     if origin in (Mapping, dict):
         return isinstance(value, Mapping) and all(_fits(k, inner[0]) and _fits(v, inner[1]) for k, v in value.items())
     if hint in (int, float):
-        kind = Integral if hint is int else Real
-        return isinstance(value, kind) and not isinstance(value, bool) and value == value
+        if isinstance(value, Integral):
+            return not isinstance(value, bool) and (hint is int or abs(value) <= sys.float_info.max)
+        return hint is float and isinstance(value, Real) and value == value
     return isinstance(value, origin or hint)
 
 

@@ -24,12 +24,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from polymodal.core.digest import digest_file, fingerprint
-from polymodal.core.errors import BadData, PolymodalError
+from polymodal.core.errors import BadArgument, BadData, PolymodalError
 from polymodal.core.files import finite, read_json, write_json, writing
 from polymodal.core.limits import check_file
 from polymodal.core.registry import Spec, plain
 from polymodal.core.trust import check_path, dotted_paths, reading
-from polymodal.core.values import read_written
+from polymodal.core.values import check_types, read_written
 from polymodal.data.schema import Schema
 from polymodal.encoders.base import Encoder
 from polymodal.models.build import build_encoder
@@ -169,6 +169,11 @@ def read_parts(
 ) -> tuple[Schema, dict[str, Processor], dict[str, Encoder]]:
     """Schema, processors and encoders of a bundle as they were. Raises `BadData` where they do not fit one another."""
     schema = Schema.from_json(stored["schema"])  # first: it makes kinds from outside known
+    try:
+        for one in (schema, *schema.fields.values()):
+            check_types(one)
+    except BadArgument as error:
+        raise impossible(folder / SCHEMA, str(error).rstrip(".")) from error
     processors: dict[str, Processor] = {}
     for name, entry in stored["processors"].items():
         processors[name] = PROCESSORS.build(entry["spec"])
