@@ -160,7 +160,7 @@ def _fits(value: Any, hint: Any) -> bool:
         return isinstance(value, Mapping) and all(_fits(k, inner[0]) and _fits(v, inner[1]) for k, v in value.items())
     if hint in (int, float):
         if isinstance(value, Integral):
-            return not isinstance(value, bool) and (hint is int or abs(value) <= sys.float_info.max)
+            return not isinstance(value, bool) and (hint is int or abs(int(value)) <= sys.float_info.max)
         return hint is float and isinstance(value, Real) and value == value
     return isinstance(value, origin or hint)
 
