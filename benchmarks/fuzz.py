@@ -460,9 +460,9 @@ def work(trial: Trial, name: str, first: int, last: int, given: Any, report: int
         try:
             attempt(rng)
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is what is sought
-            told = where(error)
+            told = f"{case} {where(error)}".replace("\n", " ").encode("utf-8", "replace")[:400]
+            os.write(report, told + b"\n")  # first: what the case left may not be there to be kept
             keep(trial, name, case, given.keep)
-            os.write(report, f"{case} {told}".replace("\n", " ").encode("utf-8", "replace")[:400] + b"\n")
         signal.alarm(0)
 
 
@@ -473,7 +473,7 @@ def mapped() -> int:
 
 
 def keep(trial: Trial, name: str, case: int, folder: Path | None) -> None:
-    for path in trial.last if folder else ():
+    for path in (path for path in trial.last if folder and path.exists()):
         target = folder / f"{name}_{case}" / path.name
         target.parent.mkdir(parents=True, exist_ok=True)
         (shutil.copytree if path.is_dir() else shutil.copy)(path, target)

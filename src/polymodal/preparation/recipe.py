@@ -17,11 +17,13 @@ from polymodal.core.registry import Catalogue, label
 from polymodal.core.trust import modules
 from polymodal.core.values import read_yaml
 from polymodal.ops import ANNOTATE, AUGMENT, CLEAN
+from polymodal.ops.augment.base import Augment
 from polymodal.ops.base import CellOp, Op
 
 if TYPE_CHECKING:
     from polymodal.inference.space import Space
 
+MOST_ROWS = 4096  # that may become of one
 OF_A_RECIPE = ("steps", "seed", "batch")
 
 
@@ -69,9 +71,10 @@ class Recipe:
     def ops(self, kinds: Mapping[str, str], *, trust: str | Sequence[str] = ()) -> list[Op]:
         """The ops, each bound to its columns of a table of these kinds; `trust` is for the spaces that they open.
 
-        Raises `UnknownName` for an unknown op, `BadArgument` for an option or a column that does not fit.
+        Raises `UnknownName` for an unknown op, `BadArgument` for an option or a column that does not fit,
+        and for steps that would make rows beyond all measure of one.
         """
-        ops = []
+        ops, rows = [], 1
         for place, step in enumerate(self.steps):
             options = dict(step) if isinstance(step, Mapping) else {"name": step}
             with _named(place, options["name"]):
@@ -79,6 +82,12 @@ class Recipe:
                 op.seed, op.place = self.seed, place
                 op.open_space = partial(open_space, trust=modules(trust))  # type: ignore[method-assign]
                 kinds = op.bind(kinds)
+                rows *= 1 + op.copies if isinstance(op, Augment) else 1
+                if rows > MOST_ROWS:
+                    raise BadArgument(
+                        f"each row would become {rows:,}, since a step that makes copies varies those of the steps "
+                        f"before it too; at most {MOST_ROWS:,} are allowed. Take out steps, or lower their copies."
+                    )
             ops.append(op)
         return ops
 
