@@ -155,7 +155,7 @@ def test_words_are_mended_in_columns_that_hold_other_things_too(tmp_path):
         (["spaces", "spces"], UnknownName, "^Step 2, spces: No op is called 'spces'. Did you mean 'spaces'?"),
         (["spaces", {"spaces": {"columns": "word"}}], BadArgument, "^Step 2, spaces: There is no column 'word'"),
         ([{"name": {}}], BadArgument, "^Step 1, dict: "),
-        ([{"name": "typos", "copies": 63}] * 3, BadArgument, "^Step 3, typos: each row would become 262,144"),
+        ([{"name": "drop_words", "copies": 63}] * 3, BadArgument, "^Step 3, drop_words: each row would become 262,144"),
         ([{"near_duplicates": {"threshold": "high"}}], BadArgument, "threshold of .* takes a number; got 'high'"),
         ([{"near_duplicates": {"hashes": True}}], BadArgument, "hashes of .* takes a whole number; got True"),
         (
