@@ -338,6 +338,8 @@ def test_a_yaml_file_says_the_same_as_a_dict(tmp_path):
         ),
         ({"target": "lable"}, UnknownName, r"no column 'lable', named as the target\. Did you mean 'label'\?"),
         ({"group": "bradn"}, UnknownName, r"no column 'bradn', named as `group` in the schema\. Did you mean 'brand'"),
+        ({"id": ["id"]}, UnknownName, r"no column \['id'\], named as `id`"),
+        ({"split": {"a": 1}}, UnknownName, r"no column {'a': 1}, named as `split`"),
         ({"ignore": ["xyz*"]}, UnknownName, r"no column 'xyz\*', named as `ignore`"),
         ({"target": "label", "group": "label"}, BadData, r"Column 'label' cannot be both the target and the group"),
     ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from fnmatch import fnmatchcase
@@ -114,7 +114,7 @@ def read_targets(given: Any, columns: Collection[str]) -> dict[str, Spec | None]
 
 def known(column: Any, columns: Collection[str], what: str) -> None:
     """Raise `UnknownName` with the nearest match when the table has no such column."""
-    if column not in columns:
+    if not isinstance(column, Hashable) or column not in columns:
         raise UnknownName(f"The table has no column {column!r}, named as {what}.{suggest(str(column), columns)}")
 
 
