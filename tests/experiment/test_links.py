@@ -15,6 +15,7 @@ BLOCKS, ROWS, EDGES = 3, 240, 6
 QUICK = {
     "seeds": 1, "crossfit": 2, "workers": 0, "fusion": ["concat", "graph"], "dim": 16,
     "encoder_training": {"epochs": 12, "batch": 16}, "answer_training": {"epochs": 12},
+    "deploy": "concat",
 }  # fmt: skip
 SCHEMA = {"fields": {"size": {"kind": "table", "columns": ["size", "weight"]}}, "id": "name", "target": "kind"}
 
