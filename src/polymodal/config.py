@@ -193,6 +193,7 @@ class Config(Options):
     encoder_training: Mapping[str, Any] = field(default_factory=dict)
     answer_training: Mapping[str, Any] = field(default_factory=dict)
     finetune_training: Mapping[str, Any] = field(default_factory=dict)
+    joint_training: Mapping[str, Any] = field(default_factory=dict)
     objective: str | type | Mapping[str, Any] | Sequence[Spec] | None = None
     objectives: str | Sequence[Any] | None = None
     objectives_on: str | Sequence[str] = "best"
@@ -207,6 +208,8 @@ class Config(Options):
     time_limit: float | None = None
     ensemble: bool = True
     finetune: bool = False
+    joint: bool | str = "auto"
+    joint_on: str | Sequence[str] = "auto"
     workers: int | None = None
 
     def __post_init__(self) -> None:
@@ -219,5 +222,5 @@ class Config(Options):
         check_range("(0, inf)", budget_ms=self.budget_ms, time_limit=self.time_limit)
         if self.crossfit == 1:
             raise BadArgument("crossfit must be 0 (off) or at least 2 parts; got 1.")
-        for options in (self.training, self.encoder_training, self.answer_training, self.finetune_training):
+        for options in (self.training, self.encoder_training, self.answer_training, self.finetune_training, self.joint_training):
             Training().with_(options)
