@@ -304,19 +304,23 @@ class _Session:
         The single modalities and the concatenation are trained alike. False when the user stopped it.
         """
         config = self.plan.config
-        if config.joint is False or len(self.plan.streams) < 2 or self.plan.linked:
+        able = {s.name: s for s in self.plan.strategies if s.joint and not s.adapters}
+        if config.joint is False or not able or self.plan.linked:
             return True
         finished = Results(self.plan, self.work)
+        if not any(encoder["trained"] for encoder in finished.encoders.values()):
+            return True
         if config.joint == "auto":
             questions = [question_of(self.plan, target) for target in self.plan.targets]
             why = called_for(finished.outcomes(), questions, config.seed)
             if not why:
                 return True
             self.note([f"{why} So encoders and fusions are also trained together from the start (joint)."])
-        able = {s.name: s for s in self.plan.strategies if s.joint and not s.adapters}
-        named = listed(config.joint_on)
-        chosen = dict.fromkeys([*self._ranked(finished, able)[:1], "concat"] if named == ["auto"] else named)
-        rows = [*(s for s in self.plan.strategies if s.family == "single"), *(able[name] for name in chosen if name in able)]
+        named = [*listed(config.joint_on), "concat"]
+        chosen = dict.fromkeys(
+            name for one in named for name in (self._ranked(finished, able)[:1] if one == "best" else [one])
+        )
+        rows = [*(able[name] for name in chosen), *(s for s in self.plan.strategies if s.family == "single")]
         jobs = [self._end_to_end_job(replace(s, encoders="joint"), seed) for seed in finished.seeds[:1] for s in rows]
         return self._together("joint training", jobs)
 
@@ -337,11 +341,14 @@ class _Session:
             tests = [Tests(question_of(self.plan, t), self.plan.config.seed, "valid") for t in self.plan.targets]
             chosen |= {o.name: None for test in tests for o in indistinct(singles, [test])}
             chosen |= {"concat": None} if "concat" in trainable else {}
-        self._together("fine-tuning", [
-            self._end_to_end_job(replace(Strategy.from_json(result["strategy"]), encoders="finetuned"), seed)
-            for name in chosen
-            for seed, result in zip(finished.seeds, finished.answers.get(name, ()))
-        ])
+        self._together(
+            "fine-tuning",
+            [
+                self._end_to_end_job(replace(Strategy.from_json(result["strategy"]), encoders="finetuned"), seed)
+                for name in chosen
+                for seed, result in zip(finished.seeds, finished.answers.get(name, ()))
+            ],
+        )
 
     def _together(self, name: str, jobs: Sequence[EndToEndJob]) -> bool:
         """Carry out jobs of stage 3; False when the user stopped them."""

@@ -1,4 +1,4 @@
-"""When encoders should be trained together with the answer: what validation rows say of those that were trained apart."""
+"""When encoders should be trained together with the answer: what validation rows say of those trained apart."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from polymodal.experiment.outcome import Outcome, Question, chance, score_of
 from polymodal.experiment.verdict import Tests
-from polymodal.report.wording import decimals
+from polymodal.report.wording import decimals, plain
 
 SHARE = 0.25  # of what the best fusion knows beyond chance: if no stream tells so much, they tell it together
 
@@ -32,9 +32,10 @@ def called_for(outcomes: Sequence[Outcome], questions: Sequence[Question], seed:
     gains = [test(best, o) for o in rivals]
     known = test(best, guess).difference
     if min(gain.low for gain in gains) > 0 and min(gain.difference for gain in gains) > SHARE * known:
-        said = [decimals(q.metric(q.valid, o.valid[q.target.name][0])) for o in (best, single)]
+        values = [q.metric(q.valid, o.valid[q.target.name][0]) for o in (best, single)]
+        said = [plain(value, decimals(values)) for value in values]
         return (
-            f"Much lies in what modalities tell together and none alone: {q.metric.name} {said[0]} ({best.name}) against "
-            f"{said[1]} ({single.name}) on validation rows."
+            f"Much lies in what modalities tell together and none alone: {q.metric.name} {said[0]} ({best.name}) "
+            f"against {said[1]} ({single.name}) on validation rows."
         )
     return ""

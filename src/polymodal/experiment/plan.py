@@ -141,6 +141,12 @@ class Plan:
             rows = dict.fromkeys(s.variant for s in self.compared)
             where = ", ".join(map(label, listed(c.objectives_on)))
             lines.append(f"  objectives, on {where}, each with an adapter a stream: {', '.join(rows)}")
+        if c.joint and any(s.joint for s in self.strategies) and not self.linked:
+            where = ", ".join(map(label, listed(c.joint_on)))
+            when = " if stage 2 says that there is more to learn so" if c.joint == "auto" else ""
+            lines.append(f"Stage 3: train encoders and answer together{when}: {where}, concat, single modalities.")
+        if c.finetune:
+            lines.append("Last: fine-tune the best fusion and its encoders together.")
         lines.append("Choice by validation score; the test rows are read once, at the end.")
         return "\n".join([*lines, *(f"Note: {n}" for n in self.notes)])
 
@@ -191,6 +197,7 @@ def plan(
     align = None if config.align is None else portable(config.align)
     candidates = varied(candidates, objective, align, config.align_weight)
     _check_deploy(config, [s.name for s in candidates])
+    _check_joint(config, candidates)
     _check_options(candidates, targets, config)
     return Plan(
         table=table,
@@ -337,6 +344,13 @@ def _check_deploy(config: Config, names: Sequence[str]) -> None:
     known, asked = (*names, "ensemble", "best"), config.deploy
     if asked is not None and asked not in known:
         raise UnknownName(f"deploy names {asked!r}, which is not compared here.{suggest(asked, known)}")
+
+
+def _check_joint(config: Config, candidates: Sequence[Strategy]) -> None:
+    able = [s.name for s in candidates if s.joint and not s.adapters]
+    for name in listed(config.joint_on):
+        if name != "best" and name not in able:
+            raise UnknownName(f"joint_on names {name!r}, which is no fusion of tokens here.{suggest(name, able)}")
 
 
 def _objectives(config: Config, targets: Sequence[Target], notes: list[str]) -> list[Spec | Sequence[Spec]]:

@@ -44,9 +44,14 @@ class Results:
         settings = read_json(work / "work.json")
         self.cost = {s: settings["processing_ms"][s] + e["ms_per_row"] for s, e in self.encoders.items()}
         trained = (*plan.strategies, *plan.compared)
-        self.strategies = {s.name: s for s in (*trained, *(replace(s, encoders=how) for how in ("finetuned", "joint") for s in trained))}
+        self.strategies = {
+            s.name: s
+            for s in (*trained, *(replace(s, encoders=how) for how in ("finetuned", "joint") for s in trained))
+        }
         read = {name: self._results(name) for name in self.strategies}
-        self.seeds = _matched([tuple(seeds) for n, seeds in read.items() if seeds and self.strategies[n].encoders != "joint"])
+        self.seeds = _matched(
+            [tuple(seeds) for n, seeds in read.items() if seeds and self.strategies[n].encoders != "joint"]
+        )
         held = {n: [by_seed[s] for s in takewhile(by_seed.__contains__, self.seeds)] for n, by_seed in read.items()}
         self.answers = {n: results for n, results in held.items() if len(results) >= self._least(n)}
         if not any(self.strategies[name].family == "single" for name in self.answers):
@@ -105,7 +110,8 @@ class Results:
     def _note(self, strategy: Strategy, used: Mapping[str, float]) -> str:
         """What the leaderboard says beside a strategy's figures."""
         if strategy.end_to_end:
-            return f"encoders and answer trained together {'from the start' if strategy.encoders == 'joint' else 'at last'}"
+            when = "from the start" if strategy.encoders == "joint" else "at last"
+            return f"encoders and answer trained together {when}"
         if not used:
             return ""
         total = sum(self.cost.values())
