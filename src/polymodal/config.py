@@ -179,9 +179,10 @@ class Config(Options):
     row.
 
     `finetune`: train the best fusion and its encoders together at last, and what it is compared with; each is one more
-    row. `joint`: train fusions (`joint_on`: names, or `best`, by validation) and their encoders together from the
-    start, and alike the concatenation and every single modality; each is one more row, with the first seed. `auto` does
-    so where encoders that were trained apart leave something to be learned together. `joint_training` is for it alone.
+    row. `joint`: train fusions and their encoders together from the start, and alike the concatenation and every single
+    modality; each is one more row, with the first seed. `auto` does so where encoders that were trained apart leave
+    something to be learned together. `joint_on`: which fusions (`auto`: the best by validation, and a product);
+    `joint_training` is for it alone.
 
     `trackers`: where training curves go besides `log.jsonl` (auto: TensorBoard, or CSV where it is not installed).
     `store`: folder of the encode-once store. `device`: see `Options`. `workers`: processes (default: one a core, or one
@@ -213,7 +214,7 @@ class Config(Options):
     ensemble: bool = True
     finetune: bool = False
     joint: bool | str = "auto"
-    joint_on: str | Sequence[str] = "best"
+    joint_on: str | Sequence[str] = "auto"
     workers: int | None = None
 
     def __post_init__(self) -> None:

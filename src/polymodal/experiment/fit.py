@@ -35,7 +35,7 @@ from polymodal.experiment.outcome import score_of
 from polymodal.experiment.plan import Plan
 from polymodal.experiment.plan import plan as make_plan
 from polymodal.experiment.results import Results
-from polymodal.experiment.strategies import ALWAYS
+from polymodal.experiment.strategies import ALWAYS, PRODUCT
 from polymodal.experiment.verdict import Tests, indistinct
 from polymodal.experiment.work import TRAIN, VALID, answer_out, encoder_out
 from polymodal.inference.run import Run
@@ -303,25 +303,22 @@ class _Session:
 
         The single modalities and the concatenation are trained alike. False when the user stopped it.
         """
-        config = self.plan.config
-        able = {s.name: s for s in self.plan.strategies if s.joint and not s.adapters}
-        if config.joint is False or not able or self.plan.linked:
+        plan, config = self.plan, self.plan.config
+        if not plan.joint:
             return True
-        finished = Results(self.plan, self.work)
+        finished = Results(plan, self.work)
         if not any(encoder["trained"] for encoder in finished.encoders.values()):
             return True
         if config.joint == "auto":
-            questions = [question_of(self.plan, target) for target in self.plan.targets]
-            why = called_for(finished.outcomes(), questions, config.seed)
+            why = called_for(finished.outcomes(), [question_of(plan, t) for t in plan.targets], config.seed)
             if not why:
                 return True
             self.note([f"{why} So encoders and fusions are also trained together from the start (joint)."])
-        named = [*listed(config.joint_on), "concat"]
-        chosen = dict.fromkeys(
-            name for one in named for name in (self._ranked(finished, able)[:1] if one == "best" else [one])
-        )
-        rows = [*(able[name] for name in chosen), *(s for s in self.plan.strategies if s.family == "single")]
-        jobs = [self._end_to_end_job(replace(s, encoders="joint"), seed) for seed in finished.seeds[:1] for s in rows]
+        rows = plan.joint
+        if config.joint_on == "auto":
+            best = self._ranked(finished, {s.fusion for s in rows})[:1]
+            rows = tuple(s for s in rows if s.family == "single" or s.fusion in (*best, PRODUCT, "concat"))
+        jobs = [self._end_to_end_job(strategy, seed) for seed in finished.seeds[:1] for strategy in rows]
         return self._together("joint training", jobs)
 
     def finetune(self) -> None:

@@ -24,7 +24,16 @@ from polymodal.data.tables.source import Table
 from polymodal.data.tables.table import noted
 from polymodal.encoders import ENCODERS
 from polymodal.experiment.outcome import constant
-from polymodal.experiment.strategies import check, check_aligner, compared, settled, strategies, varied
+from polymodal.experiment.strategies import (
+    PRODUCT,
+    check,
+    check_aligner,
+    compared,
+    settled,
+    strategies,
+    together,
+    varied,
+)
 from polymodal.heads import HEADS
 from polymodal.metrics.build import by_target, directed, target_metrics
 from polymodal.models.build import Heads, build_answer
@@ -50,6 +59,7 @@ class Plan:
     encoders: Mapping[str, Spec]
     strategies: tuple[Strategy, ...]
     config: Config
+    joint: tuple[Strategy, ...] = ()  # who may be trained with their encoders from the start
     compared: tuple[Strategy, ...] = ()  # objectives on a fusion; those of the best one where none is named
     metrics: Mapping[str, Sequence[Spec]] = default(default_factory=dict)  # of each target, where any was asked for
     sources: Mapping[str, str] = default(default_factory=dict)
@@ -141,10 +151,13 @@ class Plan:
             rows = dict.fromkeys(s.variant for s in self.compared)
             where = ", ".join(map(label, listed(c.objectives_on)))
             lines.append(f"  objectives, on {where}, each with an adapter a stream: {', '.join(rows)}")
-        if c.joint and any(s.joint for s in self.strategies) and not self.linked:
-            where = ", ".join(map(label, listed(c.joint_on)))
-            when = " if stage 2 says that there is more to learn so" if c.joint == "auto" else ""
-            lines.append(f"Stage 3: train encoders and answer together{when}: {where}, concat, single modalities.")
+        if self.joint:
+            when = " where stage 2 says that there is more to learn so" if c.joint == "auto" else ""
+            names = [s.fusion for s in self.joint if s.fusion]
+            which = f"the best of {', '.join(names)}, and {PRODUCT}" if c.joint_on == "auto" else ", ".join(names)
+            lines.append(
+                f"Stage 3: train encoders and answer together{when}: {which}; concat, single modalities alike."
+            )
         if c.finetune:
             lines.append("Last: fine-tune the best fusion and its encoders together.")
         lines.append("Choice by validation score; the test rows are read once, at the end.")
@@ -197,7 +210,7 @@ def plan(
     align = None if config.align is None else portable(config.align)
     candidates = varied(candidates, objective, align, config.align_weight)
     _check_deploy(config, [s.name for s in candidates])
-    _check_joint(config, candidates)
+    joint = together(candidates, config.joint_on) if config.joint else ()
     _check_options(candidates, targets, config)
     return Plan(
         table=table,
@@ -209,6 +222,7 @@ def plan(
         processors={name: processor_spec(f, encoders[name], config.processors) for name, f in resolved.fields.items()},
         encoders=encoders,
         strategies=candidates,
+        joint=() if any(f.about.reads_neighbours for f in resolved.fields.values()) else joint,
         config=config,
         compared=compared(candidates, objectives, listed(config.objectives_on)),
         metrics=metrics,
@@ -344,13 +358,6 @@ def _check_deploy(config: Config, names: Sequence[str]) -> None:
     known, asked = (*names, "ensemble", "best"), config.deploy
     if asked is not None and asked not in known:
         raise UnknownName(f"deploy names {asked!r}, which is not compared here.{suggest(asked, known)}")
-
-
-def _check_joint(config: Config, candidates: Sequence[Strategy]) -> None:
-    able = [s.name for s in candidates if s.joint and not s.adapters]
-    for name in listed(config.joint_on):
-        if name != "best" and name not in able:
-            raise UnknownName(f"joint_on names {name!r}, which is no fusion of tokens here.{suggest(name, able)}")
 
 
 def _objectives(config: Config, targets: Sequence[Target], notes: list[str]) -> list[Spec | Sequence[Spec]]:

@@ -44,10 +44,8 @@ class Results:
         settings = read_json(work / "work.json")
         self.cost = {s: settings["processing_ms"][s] + e["ms_per_row"] for s, e in self.encoders.items()}
         trained = (*plan.strategies, *plan.compared)
-        self.strategies = {
-            s.name: s
-            for s in (*trained, *(replace(s, encoders=how) for how in ("finetuned", "joint") for s in trained))
-        }
+        tuned = (replace(s, encoders="finetuned") for s in trained)
+        self.strategies = {s.name: s for s in (*trained, *plan.joint, *tuned)}
         read = {name: self._results(name) for name in self.strategies}
         self.seeds = _matched(
             [tuple(seeds) for n, seeds in read.items() if seeds and self.strategies[n].encoders != "joint"]

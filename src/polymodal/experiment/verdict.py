@@ -10,7 +10,7 @@ import numpy as np
 
 from polymodal.evaluation.statistics import Draws, Paired, compare_draws, holm, resample
 from polymodal.experiment.outcome import Outcome, Question, oriented, score_of
-from polymodal.metrics.base import labelled
+from polymodal.metrics.base import Metric, labelled
 from polymodal.models.strategy import TRAINED
 from polymodal.report.wording import decimals, is_number, plain, signed
 
@@ -165,6 +165,12 @@ def counted(truth: np.ndarray, groups: np.ndarray | None, split: str) -> tuple[i
     return units, words if units == rows else f"{words} in {units} group{'s' * (units != 1)}"
 
 
+def scale_of(metric: Metric, chance: float | None) -> float:
+    """What a difference is measured by: errors without a bound by those of chance."""
+    bounded = metric.greater_is_better or np.isfinite(metric.bounds[1])
+    return 1.0 if bounded or chance is None else chance
+
+
 def usual(q: Question) -> str:
     """What chance says, in words."""
     return "guessing by the training frequencies" if q.metric.needs == "probabilities" else q.target.usual
@@ -197,7 +203,7 @@ class _Words:
             )
         units = counted(self.q.test, self.q.groups, "test")[0]
         missed = self.detectable()
-        if units < FEW or missed is None or missed > COARSE * self.scale():
+        if units < FEW or missed is None or missed > COARSE * scale_of(self.q.metric, self.scores.get("chance")):
             return f"{self.basis()} cannot tell whether fusing helps{place}: {figures}."
         return f"Fusing made no difference that this test can show{place}: {figures}."
 
@@ -265,11 +271,6 @@ class _Words:
         pair = self.found.single.pair
         width = pair.high - pair.low
         return POWER * width / 2 if math.isfinite(width) and width > 0 else None
-
-    def scale(self) -> float:
-        """What a difference is measured by: errors without a bound by chance's."""
-        bounded = self.q.metric.greater_is_better or np.isfinite(self.q.metric.bounds[1])
-        return 1.0 if bounded or self.found.chance is None else self.scores["chance"]
 
     def score(self, name: str) -> str:
         return self.number(self.scores[name])
