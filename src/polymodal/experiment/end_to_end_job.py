@@ -6,7 +6,7 @@ tokens can mend that: a question about a picture is answered by neither. Togethe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from polymodal.config import Training
 from polymodal.core.errors import BadArgument
+from polymodal.core.files import read_json
 from polymodal.core.registry import Spec
 from polymodal.core.types import Batch, Tokens
 from polymodal.experiment.answer_job import AnswerJob
@@ -35,9 +36,10 @@ from polymodal.experiment.work import (
 from polymodal.models.base import Model
 from polymodal.models.build import build_answer, build_encoder, build_objectives, parameters
 from polymodal.nn.mask_streams import drop_streams
-from polymodal.nn.place import in_use, to_device
+from polymodal.nn.place import in_use
 from polymodal.runs.events import EpochEnd
 from polymodal.train.loop import Epoch, train
+from polymodal.train.once import drawn_together, encode_once
 from polymodal.train.step import TrainingStep
 
 GENTLE = {"epochs": 5, "batch": 128, "lr": 2e-4, "patience": 3}  # little and slowly: both parts are trained already
@@ -79,7 +81,8 @@ def end_to_end_job(work: Work, job: EndToEndJob, out: Path) -> Epochs:
     objectives = build_objectives(strategy, widths, work.targets, work.dim, work.heads)
 
     def encode(rows: Tensor) -> dict[str, Tokens]:
-        return model.encode(Batch({n: to_device(work.dataset.tensors(n, rows.numpy()), work.device) for n in encoders}))
+        each = model.encoders.items()
+        return {name: encode_once(encoder, work.dataset, name, rows.numpy(), work.device) for name, encoder in each}
 
     training = TrainingStep(model, objectives, encode, work.labels, epochs=options.epochs).to(work.device)
 
@@ -98,9 +101,10 @@ def end_to_end_job(work: Work, job: EndToEndJob, out: Path) -> Epochs:
             score_before = validate()
         untouched = {k: v.detach().clone() for k, v in model.state_dict().items()}
     curve: list[Epoch] = []
+    drawn = training.rows(torch.from_numpy(rows))
     for epoch in train(
-        training, loss, validate, training.rows(torch.from_numpy(rows)), options, seed=job.seed,
-        checkpoint=out.with_suffix(".checkpoint"), hooks=training if objectives else None,
+        training, loss, validate, drawn, options, seed=job.seed, checkpoint=out.with_suffix(".checkpoint"),
+        hooks=training if objectives else None, alike=_together(work, strategy.streams, drawn.numpy()),
     ):  # fmt: skip
         curve.append(epoch)
         yield EpochEnd(epoch.number, options.epochs, epoch.loss, epoch.valid)
@@ -132,6 +136,15 @@ def _sample(work: Work, stream: str, rows: np.ndarray) -> np.ndarray:
     if not len(there):
         raise BadArgument(f"No training row has the stream {stream!r}; leave it out or look with `polymodal inspect`.")
     return there
+
+
+def _together(work: Work, streams: Sequence[str], rows: np.ndarray) -> Tensor | None:
+    """Which rows to draw together: those that share a cell of the stream where most work is saved so."""
+    saved = {}
+    for name in streams:
+        cost = read_json(encoder_out(work.folder, name).with_suffix(".json"))["ms_per_row"]
+        saved[name] = cost * (len(rows) - len(np.unique(work.dataset.cells(name)[rows])))
+    return drawn_together(work.dataset, max(saved, key=lambda name: saved[name]), rows)
 
 
 def _scores(work: Work, model: Model, rows: np.ndarray) -> dict[str, Tensor]:
