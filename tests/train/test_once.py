@@ -89,6 +89,6 @@ def test_rows_that_are_alike_meet_in_a_batch_and_every_epoch_has_another_order()
     assert len(seen) == 8
     for batch in seen:
         assert sorted(np.bincount((np.array(batch) - 100) // 4)[np.unique((np.array(batch) - 100) // 4)]) == [4] * 4
-    first, second = sum(seen[:4], []), sum(seen[4:], [])
+    first, second = ([row for batch in some for row in batch] for some in (seen[:4], seen[4:]))
     assert sorted(first) == sorted(second) == rows.tolist()
     assert first != second
