@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from polymodal.core.errors import BadArgument
 from polymodal.core.files import read_json
 from polymodal.core.registry import Spec
 from polymodal.core.types import Batch, Tokens
+from polymodal.encoders.base import Encoder
 from polymodal.experiment.answer_job import AnswerJob
 from polymodal.experiment.work import (
     TRAIN,
@@ -43,7 +45,7 @@ from polymodal.train.once import drawn_together, encode_once
 from polymodal.train.step import TrainingStep
 
 GENTLE = {"epochs": 5, "batch": 128, "lr": 2e-4, "patience": 3}  # little and slowly: both parts are trained already
-JOINT = {"batch": 64, "lr": 4e-3, "patience": 12}
+JOINT: dict[str, Any] = {"batch": 64, "lr": 4e-3, "patience": 12}
 STEPS = 4000  # of a joint training: what parts need of one another is found in steps, however many rows a pass has
 EPOCHS = 10, 100  # at least and at most
 
@@ -76,7 +78,7 @@ def end_to_end_job(work: Work, job: EndToEndJob, out: Path) -> Epochs:
         before = replace(strategy, encoders="apart")
         answer.load_state_dict(load_trained(answer_out(work.folder, before, job.seed)))
     model = Model(encoders, answer).to(work.device)
-    options = Training().with_({**(GENTLE if tuning else {**JOINT, "epochs": epochs_of(len(rows))}), **job.training})
+    options = Training().with_({**(GENTLE if tuning else _recipe(encoders, len(rows))), **job.training})
     torch.manual_seed(job.seed)
     objectives = build_objectives(strategy, widths, work.targets, work.dim, work.heads)
 
@@ -124,10 +126,12 @@ def end_to_end_job(work: Work, job: EndToEndJob, out: Path) -> Epochs:
     }
 
 
-def epochs_of(rows: int, batch: int = 64) -> int:
-    """Epochs of a joint training on so many rows."""
+def _recipe(encoders: Mapping[str, Encoder], rows: int) -> dict[str, Any]:
+    """Options of a joint training on so many rows, in the precision that an encoder asks for."""
     least, most = EPOCHS
-    return min(most, max(least, round(STEPS * batch / rows)))
+    epochs = min(most, max(least, round(STEPS * JOINT["batch"] / rows)))
+    asked = (one for e in encoders.values() if (one := e.recipe().get("precision", "auto")) != "auto")
+    return {**JOINT, "epochs": epochs, "precision": next(asked, "auto")}
 
 
 def _sample(work: Work, stream: str, rows: np.ndarray) -> np.ndarray:
