@@ -176,8 +176,13 @@ class Config(Options):
     `deploy`: the row of the leaderboard to keep, whatever validation says, or `best`, the best by validation (default:
     of those within one standard error of it, on the same streams, the one with the fewest parameters).
     `time_limit`: seconds after which no further strategy is started. `ensemble`: offer a greedy ensemble as one more
-    row. `finetune`: train the best fusion and its encoders together at last, and what it is compared with; each
-    is one more row.
+    row.
+
+    `finetune`: train the best fusion and its encoders together at last, and what it is compared with; each is one more
+    row. `joint`: train fusions and their encoders together from the start, and alike the concatenation and every single
+    modality; each is one more row, with the first seed. `auto` does so where encoders that were trained apart leave
+    something to be learned together. `joint_on`: which fusions (`auto`: the best by validation, and a product);
+    `joint_training` is for it alone.
 
     `trackers`: where training curves go besides `log.jsonl` (auto: TensorBoard, or CSV where it is not installed).
     `store`: folder of the encode-once store. `device`: see `Options`. `workers`: processes (default: one a core, or one
@@ -193,6 +198,7 @@ class Config(Options):
     encoder_training: Mapping[str, Any] = field(default_factory=dict)
     answer_training: Mapping[str, Any] = field(default_factory=dict)
     finetune_training: Mapping[str, Any] = field(default_factory=dict)
+    joint_training: Mapping[str, Any] = field(default_factory=dict)
     objective: str | type | Mapping[str, Any] | Sequence[Spec] | None = None
     objectives: str | Sequence[Any] | None = None
     objectives_on: str | Sequence[str] = "best"
@@ -207,6 +213,8 @@ class Config(Options):
     time_limit: float | None = None
     ensemble: bool = True
     finetune: bool = False
+    joint: bool | str = "auto"
+    joint_on: str | Sequence[str] = "auto"
     workers: int | None = None
 
     def __post_init__(self) -> None:
@@ -217,7 +225,15 @@ class Config(Options):
         check_range("[0, 1_024]", workers=self.workers)
         check_range("[0, inf)", align_weight=self.align_weight)
         check_range("(0, inf)", budget_ms=self.budget_ms, time_limit=self.time_limit)
+        if self.joint not in ("auto", True, False):
+            raise BadArgument(f"joint is true, false or auto; got {self.joint!r}.")
         if self.crossfit == 1:
             raise BadArgument("crossfit must be 0 (off) or at least 2 parts; got 1.")
-        for options in (self.training, self.encoder_training, self.answer_training, self.finetune_training):
+        for options in (
+            self.training,
+            self.encoder_training,
+            self.answer_training,
+            self.finetune_training,
+            self.joint_training,
+        ):
             Training().with_(options)

@@ -127,15 +127,15 @@ def test_smaller_is_better_metrics_are_turned():
 
 def test_a_row_tells_its_parts_in_columns_of_their_own():
     plain = outcome("gated", 0.8, seed=1)
-    tuned = replace(plain.strategy, objective=["ogm", "unimodal"], align="infonce", adapters=True, finetuned=True)
+    tuned = replace(plain.strategy, objective=["ogm", "unimodal"], align="infonce", adapters=True, encoders="finetuned")
     rows = {r["strategy"]: r for r in judged(outcome("x alone", 0.7), plain, replace(plain, strategy=tuned)).rows}
-    words = ("level", "fusion", "objective", "aligner", "finetuned")
+    words = ("level", "fusion", "objective", "aligner", "encoders")
     told = {name: tuple(row[word] for word in words) for name, row in rows.items()}
     assert told == {
-        "gated": ("feature", "gated", "", "", False),
-        "gated + infonce + ogm + unimodal fine-tuned": ("feature", "gated", "ogm + unimodal", "infonce", True),
-        "x alone": ("single", "", "", "", False),
-        "chance": ("chance", "", "", "", False),
+        "gated": ("feature", "gated", "", "", "apart"),
+        "gated + infonce + ogm + unimodal fine-tuned": ("feature", "gated", "ogm + unimodal", "infonce", "finetuned"),
+        "x alone": ("single", "", "", "", "apart"),
+        "chance": ("chance", "", "", "", "apart"),
     }
 
 

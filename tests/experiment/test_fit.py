@@ -321,7 +321,7 @@ def test_stopping_concludes_with_what_is_finished_and_starts_nothing_more(quick,
     columns = {"noise": columns["signal"], "signal": columns["noise"], "label": columns["label"]}  # the first one tells
     run = quick((columns, "label"), fusion=[part], seeds=1, finetune=True, ensemble=False)
     assert {"noise alone", "signal alone", "chance"} <= {r["strategy"] for r in run.leaderboard}
-    assert {r["finetuned"] for r in run.leaderboard} == {False}
+    assert {r["encoders"] for r in run.leaderboard} == {"apart"}
     sentences = json.loads((tmp_path / "run" / "evaluation.json").read_text())["verdict"]["sentences"]
     assert any(s.startswith("Interrupted") and note in s for s in sentences)
 
@@ -452,7 +452,7 @@ def test_fine_tuning_adds_rows_of_both_sides_of_the_verdict(quick, tmp_path):
     run = quick(
         synthetic.missing(300), fusion=["gated"], seeds=1, finetune=True, finetune_training={"epochs": 2, "lr": 1e-3}
     )
-    rows = {r["strategy"]: r for r in run.leaderboard if r["finetuned"]}
+    rows = {r["strategy"]: r for r in run.leaderboard if r["encoders"] == "finetuned"}
     assert "concat fine-tuned" in rows
     assert any(r["level"] == "single" for r in rows.values())
     assert all(r["note"] for r in rows.values())

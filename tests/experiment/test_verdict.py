@@ -34,11 +34,11 @@ def said(truth: np.ndarray, wrong: range | list[int], seeds: int = 1) -> np.ndar
 
 
 def outcome(
-    name: str, valid: np.ndarray, test: np.ndarray, *, finetuned: bool = False, target: str = "label"
+    name: str, valid: np.ndarray, test: np.ndarray, *, encoders: str = "apart", target: str = "label"
 ) -> Outcome:
     stream = name.removesuffix(" alone")
-    single = Strategy("single", "late_mean", (stream,), finetuned=finetuned)
-    strategy = single if stream != name else Strategy("fusion", name, ("x", "y"), name, finetuned=finetuned)
+    single = Strategy("single", "late_mean", (stream,), encoders=encoders)
+    strategy = single if stream != name else Strategy("fusion", name, ("x", "y"), name, encoders=encoders)
     return Outcome(strategy, {target: valid}, {target: test})
 
 
@@ -140,7 +140,8 @@ def tuning():
     rows = {"x alone": 250, "y alone": 400, "concat": 200, "gated": 190}
     plain = {n: outcome(n, said(valid, range(k // 2)), said(test, range(k))) for n, k in rows.items()}
     tuned = {
-        n: outcome(n, said(valid, range(k // 4)), said(test, range(k // 2)), finetuned=True) for n, k in rows.items()
+        n: outcome(n, said(valid, range(k // 4)), said(test, range(k // 2)), encoders="finetuned")
+        for n, k in rows.items()
     }
     return Question(HALF, valid, test), plain, tuned
 
@@ -160,7 +161,7 @@ def test_where_an_opponent_was_not_fine_tuned_none_is(tuning):
     assert found.fusion == found.chosen == "gated fine-tuned"
     assert found.verdict.fusion == "gated"
     assert (found.verdict.single.name, found.verdict.concat.name) == ("x alone", "concat")
-    assert any(s.endswith("since there is no fine-tuned x alone or concat.") for s in found.sentences)
+    assert any(s.endswith("since no x alone or concat is fine-tuned.") for s in found.sentences)
     assert found.verdict.concat.pair.difference == pytest.approx(0.01)
 
 
@@ -173,11 +174,11 @@ def test_concatenation_fine_tuned_is_not_compared_with_itself(tuning):
 
 def test_an_untuned_fusion_meets_untuned_opponents(tuning):
     q, plain, tuned = tuning
-    weak = outcome("gated", plain["y alone"].valid["label"], plain["y alone"].test["label"], finetuned=True)
+    weak = outcome("gated", plain["y alone"].valid["label"], plain["y alone"].test["label"], encoders="finetuned")
     found = judged(q, *plain.values(), weak, tuned["x alone"])
     assert found.verdict.fusion == "gated"
     assert found.verdict.single.name == "x alone"
-    assert "Neither side of the comparison is fine-tuned." in found.sentences
+    assert "On both sides encoders were trained before the answer." in found.sentences
 
 
 # --- what a test cannot tell ------------------------------------------------------------------------------------------

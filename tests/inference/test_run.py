@@ -53,7 +53,7 @@ def test_the_leaderboard_holds_numbers(shop):
     assert page.count("<tr>") == len(board) + 1
     assert "predict_ms" in page
     assert all(isinstance(row["test_mean"], float | int) and isinstance(row["seeds"], int) for row in board)
-    assert {type(row["finetuned"]) for row in board} == {bool}
+    assert {row["encoders"] for row in board} == {"apart"}
     assert all(isinstance(row["strategy"], str) for row in board)
 
 

@@ -22,11 +22,11 @@ CONCAT = Strategy("fusion", "concat", STREAMS)
     [
         (Strategy("single", "late_mean", ("a photo",)), "a photo alone", "answers/a_photo_alone_"),
         (CONCAT, "concat", "answers/concat"),
-        (replace(CONCAT, finetuned=True), "concat fine-tuned", "finetuned/concat"),
+        (replace(CONCAT, encoders="finetuned"), "concat fine-tuned", "finetuned/concat"),
         (replace(CONCAT, adapters=True), "concat + adapters", "answers/concat___adapters_"),
         (replace(CONCAT, adapters=True, objective=["ogm", {"name": "agm", "alpha": 0.5}]),
          "concat + ogm + agm(alpha=0.5)", "answers/concat___ogm___agm_alpha_0_5__"),
-        (replace(CONCAT, adapters=True, objective="ogm", align="infonce", finetuned=True),
+        (replace(CONCAT, adapters=True, objective="ogm", align="infonce", encoders="finetuned"),
          "concat + infonce + ogm fine-tuned", "finetuned/concat___infonce___ogm_"),
         (Strategy("fusion", {"name": "weighted", "alpha": 0.3}, STREAMS, "weighted(alpha=cv)"),
          "weighted(alpha=cv)", "answers/weighted_alpha_cv__"),
@@ -36,17 +36,17 @@ CONCAT = Strategy("fusion", "concat", STREAMS)
 def test_the_name_and_the_files_follow_from_the_fields(strategy, name, key):
     assert strategy.name == name
     assert strategy.key.startswith(key)
-    assert ("finetuned/" in strategy.key) == strategy.finetuned
+    assert strategy.key.split("/")[0] == ("answers" if strategy.encoders == "apart" else strategy.encoders)
 
 
 def test_a_name_may_hold_what_names_are_joined_by():
     odd = Strategy("fusion", {"name": "mixture", "of": "a + b fine-tuned"}, STREAMS)
     assert odd.fusion == odd.name == "mixture(of=a + b fine-tuned)"
-    assert not odd.finetuned
+    assert odd.encoders == "apart"
     assert replace(odd, adapters=True).variant == "adapters"
 
 
-@pytest.mark.parametrize("strategy", [CONCAT, replace(CONCAT, objective=["ogm"], adapters=True, finetuned=True)])
+@pytest.mark.parametrize("strategy", [CONCAT, replace(CONCAT, objective=["ogm"], adapters=True, encoders="finetuned")])
 def test_json_gives_the_same_strategy_back(strategy):
     written = json.loads(json.dumps(strategy.to_json()))
     assert written["name"] == strategy.name
@@ -62,7 +62,7 @@ def test_what_was_written_before_there_were_fields_is_read():
     read = Strategy.from_json(old)
     assert read.name == "weighted(alpha=0.3) + infonce"
     assert read.adapters, "they were called towers"
-    assert (read.streams, read.align, read.align_weight, read.finetuned) == (STREAMS, "infonce", 0.2, False)
+    assert (read.streams, read.align, read.align_weight, read.encoders) == (STREAMS, "infonce", 0.2, "apart")
 
 
 def test_a_spec_is_resolved_into_what_planning_and_building_ask():

@@ -9,7 +9,7 @@ import pytest
 from polymodal.core.errors import BadData
 from polymodal.experiment.answer_job import AnswerJob
 from polymodal.experiment.encoder_job import EncoderJob
-from polymodal.experiment.finetune_job import FinetuneJob
+from polymodal.experiment.end_to_end_job import EndToEndJob
 from polymodal.experiment.jobs import JOBS
 from polymodal.models.strategy import Strategy
 from polymodal.preparation.work import PartJob
@@ -66,7 +66,7 @@ def test_an_error_of_ours_needs_no_trace():
     [
         EncoderJob(**TOLD, stream="x", fold=None, encoder="text_tfidf", inline=True),
         AnswerJob(**TOLD, strategy=STRATEGY),
-        FinetuneJob(**TOLD, strategy=STRATEGY, encoders={"x": {"name": "text_tfidf"}}),
+        EndToEndJob(**TOLD, strategy=STRATEGY, encoders={"x": {"name": "text_tfidf"}}),
     ],
 )
 def test_a_job_of_a_fit_is_plain_values(job):

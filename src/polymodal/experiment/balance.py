@@ -71,7 +71,7 @@ def _objectives(plan: Plan, named: Mapping[str, Outcome], q: Question) -> list[d
     """A row an objective compared, against the same fusion with adapters alone; p after Holm's correction."""
     target, rows = q.target.name, []
     for compared in plan.compared:
-        for strategy in (compared, replace(compared, finetuned=True)):
+        for strategy in (compared, replace(compared, encoders="finetuned")):
             row, base = named.get(strategy.name), named.get(replace(strategy, objective=None).name)
             if row is None or base is None or row is base:
                 continue

@@ -21,7 +21,7 @@ from polymodal.models.strategy import Strategy
 
 COLUMNS = (
     "strategy", "streams", "level", "target", "metric", "valid", "test_mean", "test_low", "test_high", "seeds",
-    "fit_seconds", "predict_ms", "parameters", "note", "fusion", "objective", "aligner", "finetuned",
+    "fit_seconds", "predict_ms", "parameters", "note", "fusion", "objective", "aligner", "encoders",
 )  # fmt: skip
 
 NEAR = "within one standard error of the best by validation"
@@ -131,7 +131,7 @@ def compare(
         sentences += [f"{v.headline} {v.sentences[0]}" for v in verdicts[1:]]
     else:
         why = "no fusion fits the budget" if budget_ms is not None else "none has finished"
-        if sum(o.level == "single" and not o.strategy.finetuned for o in outcomes) == 1:
+        if sum(o.level == "single" and not o.strategy.end_to_end for o in outcomes) == 1:
             why = "there is a single stream"
         headline, sentences = f"No fusion to judge: {why}; {single.name} answers.", []
     if asked:

@@ -42,9 +42,11 @@ def demo(out: str | Path = "runs/demo", *, resume: bool = False, quiet: bool = F
             "group": "picture",
             "split": "split",
         },
-        fusion=["gated", "attention", "unified", "lowrank", "product"],
-        finetune=True,
-        finetune_training={"epochs": 6, "lr": 2e-3, "patience": 0},
+        fusion=["gated", "attention", "product", {"name": "mutan", "dropout": 0.0}],
+        crossfit=0,
+        joint=True,
+        joint_on=["mutan(dropout=0.0)"],
+        joint_training={"epochs": 60, "modality_dropout": 0.0},
     )
 
 

@@ -18,10 +18,11 @@ from polymodal.experiment.work import TRAIN, VALID, Epochs, FitJob, Work, curve_
 from polymodal.models.base import Model
 from polymodal.models.build import build_answer, build_encoder, parameters
 from polymodal.models.strategy import Strategy
-from polymodal.nn.place import in_use, to_device
+from polymodal.nn.place import in_use
 from polymodal.runs.events import EpochEnd
 from polymodal.train.encode import store_tokens
 from polymodal.train.loop import Epoch, total, train
+from polymodal.train.once import drawn_together, encode_once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +114,7 @@ def fit_encoder(
     encoder, answer = model.encoders[stream], model.answer
 
     def loss(batch: Tensor) -> Tensor:
-        output = answer({stream: encoder(to_device(work.dataset.tensors(stream, batch.numpy()), work.device))})
+        output = answer({stream: encode_once(encoder, work.dataset, stream, batch.numpy(), work.device)})
         return total(answer.losses(output, work.asked(batch)))
 
     def scores(inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
@@ -126,4 +127,7 @@ def fit_encoder(
         parts = [in_use(scores, work.dataset.tensors(stream, chunk), work.device) for chunk in chunks]
         return work.mean_score(answer, {n: torch.cat([p[n] for p in parts]) for n in parts[0]}, valid)
 
-    return train(model, loss, validate, torch.from_numpy(rows), options, seed=seed, checkpoint=checkpoint)
+    return train(
+        model, loss, validate, torch.from_numpy(rows), options, seed=seed, checkpoint=checkpoint,
+        alike=drawn_together(work.dataset, stream, rows),
+    )  # fmt: skip

@@ -56,7 +56,7 @@ def finalize(
     finished = Results(plan, folder / "work")
     questions = [question_of(plan, t) for t in plan.targets]
     outcomes = finished.outcomes()
-    fusions = [o for o in outcomes if o.level != "single" and not o.strategy.finetuned]
+    fusions = [o for o in outcomes if o.level != "single" and not o.strategy.end_to_end]
     if plan.config.ensemble and len(fusions) > 1 and len(questions) == 1 and plan.targets[0].scores:
         outcomes.append(ensemble(fusions, questions[0]))
     outcomes.append(chance(questions, len(finished.seeds)))

@@ -27,14 +27,15 @@ from polymodal.experiment.answer_job import AnswerJob
 from polymodal.experiment.augment import augmented
 from polymodal.experiment.crossfit import join_parts
 from polymodal.experiment.encoder_job import EncoderJob
+from polymodal.experiment.end_to_end_job import EndToEndJob
 from polymodal.experiment.finalize import finalize, question_of
-from polymodal.experiment.finetune_job import FinetuneJob
+from polymodal.experiment.joint import called_for
 from polymodal.experiment.neighbours import add_neighbours
 from polymodal.experiment.outcome import score_of
 from polymodal.experiment.plan import Plan
 from polymodal.experiment.plan import plan as make_plan
 from polymodal.experiment.results import Results
-from polymodal.experiment.strategies import ALWAYS
+from polymodal.experiment.strategies import ALWAYS, PRODUCT
 from polymodal.experiment.verdict import Tests, indistinct
 from polymodal.experiment.work import TRAIN, VALID, answer_out, encoder_out
 from polymodal.inference.run import Run
@@ -112,7 +113,7 @@ def _carry_out(plan: Plan, folder: Path, quiet: bool) -> Run:
         if dataset.bad:
             progress.say(f"All are listed in {folder / 'set_aside.jsonl'}")
         dataset = session.encode(dataset, processors)
-        if session.answers() and (not plan.compared or session.objectives()) and plan.config.finetune:
+        if session.answers() and (not plan.compared or session.objectives()) and session.joint():
             session.finetune()
         return finalize(plan, folder, dataset, processors, progress, log, session.notes, session.timings)
 
@@ -264,10 +265,11 @@ class _Session:
         place = self._place(answer_out(self.work, strategy, seed), *strategy.specs)
         return AnswerJob(strategy=strategy, seed=seed, training=training, **place)
 
-    def _finetune_job(self, strategy: Strategy, seed: int) -> FinetuneJob:
-        encoders, training = dict(self.plan.encoders), dict(self.plan.config.finetune_training)
+    def _end_to_end_job(self, strategy: Strategy, seed: int) -> EndToEndJob:
+        config, encoders = self.plan.config, dict(self.plan.encoders)
+        training = dict(config.finetune_training if strategy.encoders == "finetuned" else config.joint_training)
         place = self._place(answer_out(self.work, strategy, seed), *strategy.specs, *encoders.values())
-        return FinetuneJob(strategy=strategy, seed=seed, training=training, encoders=encoders, **place)
+        return EndToEndJob(strategy=strategy, seed=seed, training=training, encoders=encoders, **place)
 
     def _ranked(self, finished: Results, names: Iterable[str]) -> list[str]:
         """Those of the strategies `names` that are finished, best validation score first."""
@@ -294,7 +296,30 @@ class _Session:
         self.notes.append(f"Interrupted: {what}.")
         self.progress.say("stopping: concluding with the strategies that are finished")
 
-    # --- stage 3, on demand ---
+    # --- stage 3: encoders and answers together ---
+
+    def joint(self) -> bool:
+        """Train fusions and their encoders together from the start, where that is asked for or called for.
+
+        The single modalities and the concatenation are trained alike. False when the user stopped it.
+        """
+        plan, config = self.plan, self.plan.config
+        if not plan.joint:
+            return True
+        finished = Results(plan, self.work)
+        if not any(encoder["trained"] for encoder in finished.encoders.values()):
+            return True
+        if config.joint == "auto":
+            why = called_for(finished.outcomes(), [question_of(plan, t) for t in plan.targets], config.seed)
+            if not why:
+                return True
+            self.note([f"{why} So encoders and fusions are also trained together from the start (joint)."])
+        rows = plan.joint
+        if config.joint_on == "auto":
+            best = self._ranked(finished, {s.fusion for s in rows})[:1]
+            rows = tuple(s for s in rows if s.family == "single" or s.fusion in (*best, PRODUCT, "concat"))
+        jobs = [self._end_to_end_job(strategy, seed) for seed in finished.seeds[:1] for strategy in rows]
+        return self._together("joint training", jobs)
 
     def finetune(self) -> None:
         """Train the best fusion by validation, and its encoders, together; where objectives are compared, by each.
@@ -302,24 +327,34 @@ class _Session:
         So are the single modalities and the concatenation that a verdict compares it with; they come last, so that a
         time limit leaves a comparison of before fine-tuning rather than no fine-tuned fusion.
         """
+        if not self.plan.config.finetune:
+            return
         finished = Results(self.plan, self.work)
         every = (*self.plan.strategies, *self.plan.compared)
         trainable = {s.name for s in every if s.family in ("fusion", "decision") or s.adapters}
         chosen = dict.fromkeys([*self._ranked(finished, trainable)[:1], *(s.name for s in self.plan.compared)])
         if chosen:
-            singles = [o for o in finished.outcomes() if o.level == "single"]
+            singles = [o for o in finished.outcomes() if o.level == "single" and not o.strategy.end_to_end]
             tests = [Tests(question_of(self.plan, t), self.plan.config.seed, "valid") for t in self.plan.targets]
             chosen |= {o.name: None for test in tests for o in indistinct(singles, [test])}
             chosen |= {"concat": None} if "concat" in trainable else {}
-        jobs = [
-            self._finetune_job(replace(Strategy.from_json(result["strategy"]), finetuned=True), seed)
-            for name in chosen
-            for seed, result in zip(finished.seeds, finished.answers.get(name, ()))
-        ]
+        self._together(
+            "fine-tuning",
+            [
+                self._end_to_end_job(replace(Strategy.from_json(result["strategy"]), encoders="finetuned"), seed)
+                for name in chosen
+                for seed, result in zip(finished.seeds, finished.answers.get(name, ()))
+            ],
+        )
+
+    def _together(self, name: str, jobs: Sequence[EndToEndJob]) -> bool:
+        """Carry out jobs of stage 3; False when the user stopped them."""
         try:
-            self._run("fine-tuning", jobs, limited=True)
+            self._run(name, jobs, limited=True)
         except KeyboardInterrupt:
-            self._stopped("fine-tuning did not finish")
+            self._stopped(f"{name} did not finish")
+            return False
+        return True
 
     def _run(
         self, name: str, jobs: Sequence[EncoderJob | AnswerJob], *, limited: bool = False, all_needed: bool = False

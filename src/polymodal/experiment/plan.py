@@ -24,7 +24,16 @@ from polymodal.data.tables.source import Table
 from polymodal.data.tables.table import noted
 from polymodal.encoders import ENCODERS
 from polymodal.experiment.outcome import constant
-from polymodal.experiment.strategies import check, check_aligner, compared, settled, strategies, varied
+from polymodal.experiment.strategies import (
+    PRODUCT,
+    check,
+    check_aligner,
+    compared,
+    settled,
+    strategies,
+    together,
+    varied,
+)
 from polymodal.heads import HEADS
 from polymodal.metrics.build import by_target, directed, target_metrics
 from polymodal.models.build import Heads, build_answer
@@ -50,6 +59,7 @@ class Plan:
     encoders: Mapping[str, Spec]
     strategies: tuple[Strategy, ...]
     config: Config
+    joint: tuple[Strategy, ...] = ()  # who may be trained with their encoders from the start
     compared: tuple[Strategy, ...] = ()  # objectives on a fusion; those of the best one where none is named
     metrics: Mapping[str, Sequence[Spec]] = default(default_factory=dict)  # of each target, where any was asked for
     sources: Mapping[str, str] = default(default_factory=dict)
@@ -141,6 +151,15 @@ class Plan:
             rows = dict.fromkeys(s.variant for s in self.compared)
             where = ", ".join(map(label, listed(c.objectives_on)))
             lines.append(f"  objectives, on {where}, each with an adapter a stream: {', '.join(rows)}")
+        if self.joint:
+            when = " where stage 2 says that there is more to learn so" if c.joint == "auto" else ""
+            names = [s.fusion for s in self.joint if s.fusion]
+            which = f"the best of {', '.join(names)}, and {PRODUCT}" if c.joint_on == "auto" else ", ".join(names)
+            lines.append(
+                f"Stage 3: train encoders and answer together{when}: {which}; concat, single modalities alike."
+            )
+        if c.finetune:
+            lines.append("Last: fine-tune the best fusion and its encoders together.")
         lines.append("Choice by validation score; the test rows are read once, at the end.")
         return "\n".join([*lines, *(f"Note: {n}" for n in self.notes)])
 
@@ -191,6 +210,7 @@ def plan(
     align = None if config.align is None else portable(config.align)
     candidates = varied(candidates, objective, align, config.align_weight)
     _check_deploy(config, [s.name for s in candidates])
+    joint = together(candidates, config.joint_on) if config.joint else ()
     _check_options(candidates, targets, config)
     return Plan(
         table=table,
@@ -202,6 +222,7 @@ def plan(
         processors={name: processor_spec(f, encoders[name], config.processors) for name, f in resolved.fields.items()},
         encoders=encoders,
         strategies=candidates,
+        joint=() if any(f.about.reads_neighbours for f in resolved.fields.values()) else joint,
         config=config,
         compared=compared(candidates, objectives, listed(config.objectives_on)),
         metrics=metrics,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -43,14 +44,20 @@ class Results:
         settings = read_json(work / "work.json")
         self.cost = {s: settings["processing_ms"][s] + e["ms_per_row"] for s, e in self.encoders.items()}
         trained = (*plan.strategies, *plan.compared)
-        self.strategies = {s.name: s for s in (*trained, *(replace(s, finetuned=True) for s in trained))}
+        tuned = (replace(s, encoders="finetuned") for s in trained)
+        self.strategies = {s.name: s for s in (*trained, *plan.joint, *tuned)}
         read = {name: self._results(name) for name in self.strategies}
-        self.seeds = _matched([tuple(by_seed) for by_seed in read.values() if by_seed])
-        self.answers = {
-            n: [by_seed[s] for s in self.seeds] for n, by_seed in read.items() if set(self.seeds) <= set(by_seed)
-        }
+        self.seeds = _matched(
+            [tuple(seeds) for n, seeds in read.items() if seeds and self.strategies[n].encoders != "joint"]
+        )
+        held = {n: [by_seed[s] for s in takewhile(by_seed.__contains__, self.seeds)] for n, by_seed in read.items()}
+        self.answers = {n: results for n, results in held.items() if len(results) >= self._least(n)}
         if not any(self.strategies[name].family == "single" for name in self.answers):
             raise PolymodalError("No single modality finished, so fusing cannot be judged. Continue with --resume.")
+
+    def _least(self, name: str) -> int:
+        """With how many seeds a strategy must be finished; joint training is dear, so its first seeds will do."""
+        return 1 if self.strategies[name].encoders == "joint" else len(self.seeds)
 
     def _results(self, name: str) -> dict[int, dict[str, Any]]:
         seeds = range(self.plan.config.seed, self.plan.config.seed + self.plan.config.seeds)
@@ -78,7 +85,7 @@ class Results:
         for name, results in self.answers.items():
             strategy = self.strategies[name]
             encoders = [self.encoders[s] for s in strategy.streams]
-            scores = [self._scores(name, seed) for seed in self.seeds]
+            scores = [self._scores(name, seed) for seed, _ in zip(self.seeds, results)]
             own = results[0]["parameters"]
             used = {s: float(np.mean([r["used"][s] for r in results])) for s in results[0].get("used", {})}
             encoder_ms = sum(e["ms_per_row"] * used.get(s, 1.0) for s, e in zip(strategy.streams, encoders))
@@ -90,7 +97,7 @@ class Results:
                     self._predictions(scores, "test"),
                     seconds=float(np.mean([r["seconds"] for r in results])),
                     predict_ms=encoder_ms + float(np.median([r.get("ms_per_row", 0.0) for r in results])),
-                    parameters=own if strategy.finetuned else own + encoder_parameters,
+                    parameters=own if strategy.end_to_end else own + encoder_parameters,
                     encoder_ms=encoder_ms,
                     encoder_parameters=encoder_parameters,
                     note=self._note(strategy, used),
@@ -100,8 +107,9 @@ class Results:
 
     def _note(self, strategy: Strategy, used: Mapping[str, float]) -> str:
         """What the leaderboard says beside a strategy's figures."""
-        if strategy.finetuned:
-            return "encoders and fusion trained together at last"
+        if strategy.end_to_end:
+            when = "from the start" if strategy.encoders == "joint" else "at last"
+            return f"encoders and answer trained together {when}"
         if not used:
             return ""
         total = sum(self.cost.values())
@@ -143,7 +151,7 @@ class Results:
         widths = {n: e.dim for n, e in encoders.items()}
         answer = assemble_answer(deployed, widths, plan.targets, config.dim, self.heads)
         stored = {n: load_trained(self._path(n, seed)) for n in members}
-        if chosen.strategy.finetuned:
+        if chosen.strategy.end_to_end:
             together = stored[chosen.name]
             states = {n: under(together, f"encoders.{module_name(n)}.") for n in streams}
             stored = {chosen.name: under(together, "answer.")}

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from polymodal.aligners import ALIGNERS
-from polymodal.core.errors import BadArgument, suggest
+from polymodal.core.errors import BadArgument, UnknownName, suggest
 from polymodal.core.registry import Spec, label
 from polymodal.models.specs import CATALOGUES, listed, portable, resolved, serves
 from polymodal.models.strategy import Strategy
@@ -15,6 +15,7 @@ from polymodal.targets.base import Target
 
 AUTO = ("concat", "gated", "attention", "late_mean", "product", "stacking")
 ALWAYS = ("concat", "late_mean")
+PRODUCT = "lowrank"  # of streams: what none tells alone lies in products
 NO_FUSION = "An objective or an aligner needs a fusion of several streams; there is none here."
 
 
@@ -146,3 +147,21 @@ def strategies(
     if left_out and notes is not None:
         notes.append(f"Left out, since it is not defined for {_kinds(targets)}: {', '.join(left_out)}.")
     return tuple(kept)
+
+
+def together(candidates: Sequence[Strategy], fusions: str | Sequence[str]) -> tuple[Strategy, ...]:
+    """Who may be trained with their encoders from the start: `fusions`, concat, and every single modality alike.
+
+    `auto` stands for all fusions of the fit and a product, which the usual ones lack. Empty where nothing is fused.
+    Raises `UnknownName` for a name that is no fusion of the fit.
+    """
+    able = {s.name: s for s in candidates if s.joint and not s.adapters}
+    if not able:
+        return ()
+    able.setdefault(PRODUCT, Strategy("fusion", PRODUCT, able["concat"].streams))
+    chosen = list(able) if fusions == "auto" else dict.fromkeys([*listed(fusions), "concat"])
+    for name in chosen:
+        if name not in able:
+            raise UnknownName(f"joint_on names {name!r}, which is no fusion of tokens here.{suggest(name, able)}")
+    trained = [*(able[name] for name in chosen), *(s for s in candidates if s.family == "single")]
+    return tuple(replace(s, encoders="joint") for s in trained)

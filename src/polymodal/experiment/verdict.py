@@ -10,12 +10,14 @@ import numpy as np
 
 from polymodal.evaluation.statistics import Draws, Paired, compare_draws, holm, resample
 from polymodal.experiment.outcome import Outcome, Question, oriented, score_of
-from polymodal.metrics.base import labelled
+from polymodal.metrics.base import Metric, labelled
+from polymodal.models.strategy import TRAINED
 from polymodal.report.wording import decimals, is_number, plain, signed
 
 FEW = 100  # test rows, or groups of rows, below which no difference shown says more of the test than of the fusion
 COARSE = 0.1  # of a score in 0..1, or of chance's error: a test that would miss this much cannot tell
 ONE_ERROR = 0.6827  # level of an interval that reaches one standard error to either side
+WAYS = {"finetuned": "fine-tuned", "joint": "trained jointly with their encoders"}
 POWER = 1.43  # (1.96 + 0.84) / 1.96: from a half width of 95 % to the difference found with a probability of 80 %
 
 
@@ -113,9 +115,9 @@ def cheapest(alike: Sequence[Outcome]) -> Outcome:
     return next(o for o in same if o.parameters <= 1.1 * min(one.parameters for one in same))
 
 
-def tuned(outcome: Outcome) -> str:
-    """What the strategy is called once its encoders were trained with it."""
-    return replace(outcome.strategy, finetuned=True).name
+def trained_as(outcome: Outcome, encoders: str) -> str:
+    """What the strategy is called whose encoders were trained so: `apart`, `finetuned` or `joint`."""
+    return replace(outcome.strategy, encoders=encoders).name
 
 
 def like_with_like(
@@ -123,29 +125,32 @@ def like_with_like(
 ) -> tuple[Outcome, list[Outcome], Outcome | None, list[str]]:
     """The fusion, the single modalities and the concatenation to compare it with, and in words what makes them alike.
 
-    Either all of them were fine-tuned, or none.
+    Either the encoders of all were trained with the answer, in the same way, or those of none.
     """
     named = {o.name: o for o in outcomes}
     singles = [o for o in outcomes if o.level == "single"]
-    rivals = indistinct([o for o in singles if not o.strategy.finetuned] or singles, [Tests(q, seed, "valid")])
-    concat = named.get("concat")
-    if concat is not None and fusion.name in (concat.name, tuned(concat)):
+    rivals = indistinct([o for o in singles if not o.strategy.end_to_end] or singles, [Tests(q, seed, "valid")])
+    concat, how = named.get("concat"), fusion.strategy.encoders
+    if concat is not None and trained_as(fusion, "apart") == concat.name:
         concat = None
     others = [*rivals, *([] if concat is None else [concat])]
-    if not fusion.strategy.finetuned:
-        rest = any(o.strategy.finetuned for o in outcomes)
-        return fusion, rivals, concat, ["Neither side of the comparison is fine-tuned."] if rest else []
-    missing = [o.name for o in others if tuned(o) not in named]
+    if how == "apart":
+        rest = any(o.strategy.end_to_end for o in outcomes)
+        return fusion, rivals, concat, ["On both sides encoders were trained before the answer."] if rest else []
+    missing = [o.name for o in others if trained_as(o, how) not in named]
     if not missing:
-        after = None if concat is None else named[tuned(concat)]
-        return fusion, [named[tuned(o)] for o in rivals], after, ["Both sides of every comparison are fine-tuned."]
-    before = named.get(replace(fusion.strategy, finetuned=False).name)
+        after = None if concat is None else named[trained_as(concat, how)]
+        return fusion, [named[trained_as(o, how)] for o in rivals], after, [
+            f"Both sides of every comparison are {WAYS[how]}."
+        ]  # fmt: skip
+    before = named.get(trained_as(fusion, "apart"))
     if before is None:
         return fusion, rivals, concat, [
-            f"{fusion.name} is fine-tuned and {', '.join(missing)} not: a part of the difference may be that."
+            f"{fusion.name} is {WAYS[how]} and {', '.join(missing)} not: a part of the difference may be that."
         ]  # fmt: skip
     return before, rivals, concat, [
-        f"Compared before fine-tuning on either side, since there is no fine-tuned {' or '.join(missing)}."
+        "Compared with encoders trained before the answer on either side, since "
+        f"no {' or '.join(missing)} is {WAYS[how]}."
     ]  # fmt: skip
 
 
@@ -158,6 +163,12 @@ def counted(truth: np.ndarray, groups: np.ndarray | None, split: str) -> tuple[i
         return rows, words
     units = len(np.unique(groups[known]))
     return units, words if units == rows else f"{words} in {units} group{'s' * (units != 1)}"
+
+
+def scale_of(metric: Metric, chance: float | None) -> float:
+    """What a difference is measured by: errors without a bound by those of chance."""
+    bounded = metric.greater_is_better or np.isfinite(metric.bounds[1])
+    return 1.0 if bounded or chance is None else chance
 
 
 def usual(q: Question) -> str:
@@ -192,7 +203,7 @@ class _Words:
             )
         units = counted(self.q.test, self.q.groups, "test")[0]
         missed = self.detectable()
-        if units < FEW or missed is None or missed > COARSE * self.scale():
+        if units < FEW or missed is None or missed > COARSE * scale_of(self.q.metric, self.scores.get("chance")):
             return f"{self.basis()} cannot tell whether fusing helps{place}: {figures}."
         return f"Fusing made no difference that this test can show{place}: {figures}."
 
@@ -214,7 +225,8 @@ class _Words:
         pair = found.concat.pair
         word = "better than" if pair.low > 0 else "worse than" if pair.high < 0 else "not distinguishable from"
         step = "" if self.q.metric.greater_is_better else "lower by "
-        alike = ", fine-tuned too" if found.concat.name != "concat" else ""
+        way = next((way for way in WAYS if found.concat.name == f"concat{TRAINED[way]}"), None)
+        alike = f", {WAYS[way]} too" if way else ""
         return [f"{found.fusion} is {word} plain concatenation{alike}: {step}{self.span(pair)}."]
 
     def others(self, tests: Sequence[Against]) -> list[str]:
@@ -259,11 +271,6 @@ class _Words:
         pair = self.found.single.pair
         width = pair.high - pair.low
         return POWER * width / 2 if math.isfinite(width) and width > 0 else None
-
-    def scale(self) -> float:
-        """What a difference is measured by: errors without a bound by chance's."""
-        bounded = self.q.metric.greater_is_better or np.isfinite(self.q.metric.bounds[1])
-        return 1.0 if bounded or self.found.chance is None else self.scores["chance"]
 
     def score(self, name: str) -> str:
         return self.number(self.scores[name])

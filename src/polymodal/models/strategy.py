@@ -11,6 +11,7 @@ from polymodal.core.digest import safe_name
 from polymodal.core.registry import Spec, label
 from polymodal.models.specs import CATALOGUES, Part, listed, resolved
 
+TRAINED = {"apart": "", "finetuned": " fine-tuned", "joint": " joint"}  # how encoders were, as names say it
 ADAPTERS = "adapters"  # what the row without an objective is called: the same model, trained by its own loss
 
 
@@ -24,7 +25,8 @@ class Strategy:
 
     `facts` size fitted trees, a target each, so that their weights find their place. `objective` is what it is trained
     by besides its own loss; `adapters` puts one a stream before it, and `align` an aligner, whose loss counts
-    `align_weight`. `finetuned` says that its encoders were trained with it at last.
+    `align_weight`. `encoders` says how those of its streams were trained: `apart`, each alone before it; `finetuned`,
+    with it at last; `joint`, with it from the start.
     """
 
     family: str
@@ -36,7 +38,7 @@ class Strategy:
     align: Spec | None = None
     align_weight: float = 0.1
     adapters: bool = False
-    finetuned: bool = False
+    encoders: str = "apart"
 
     def __post_init__(self) -> None:
         if not self.fusion and self.family in CATALOGUES:
@@ -50,6 +52,8 @@ class Strategy:
     def from_json(cls, values: Mapping[str, Any]) -> Strategy:
         """What `to_json` wrote. The name is for readers only: it follows from the fields, older files' too."""
         known = {("adapters" if name == "towers" else name): value for name, value in values.items() if name != "name"}
+        if known.pop("finetuned", False):
+            known["encoders"] = "finetuned"
         return cls(**{**known, "streams": tuple(values["streams"])})
 
     @cached_property
@@ -73,6 +77,11 @@ class Strategy:
         return self.family in ("fusion", "answer")
 
     @property
+    def end_to_end(self) -> bool:
+        """Whether its encoders are its own, trained with it; else it reads stored tokens."""
+        return self.encoders != "apart"
+
+    @property
     def specs(self) -> list[Spec]:
         """Of its part, its aligner and its objectives."""
         return [self.spec, *([] if self.align is None else [self.align]), *listed(self.objective or ())]
@@ -85,24 +94,24 @@ class Strategy:
     @property
     def variant(self) -> str:
         """How it is trained, in words: `adapters`, `infonce + ogm fine-tuned`; nothing for the fusion as it is."""
-        return " + ".join(self.added) + (" fine-tuned" if self.finetuned else "")
+        return " + ".join(self.added) + TRAINED[self.encoders]
 
     @property
     def name(self) -> str:
-        """What the leaderboard calls it: `photo alone`, `concat`, `concat + adapters`, `gated fine-tuned`."""
+        """What the leaderboard calls it: `photo alone`, `concat + adapters`, `gated fine-tuned`, `lowrank joint`."""
         first = f"{self.streams[0]} alone" if self.family == "single" else self.fusion or self.family
         return f"{first} + {self.variant}" if self.added else first + self.variant
 
     def words(self) -> dict[str, Any]:
-        """What the leaderboard says of it, a column each: `fusion`, `objective`, `aligner`, `finetuned`."""
+        """What the leaderboard says of it, a column each: `fusion`, `objective`, `aligner`, `encoders`."""
         return {
             "fusion": self.fusion,
             "objective": " + ".join(map(label, listed(self.objective or ()))),
             "aligner": "" if self.align is None else label(self.align),
-            "finetuned": self.finetuned,
+            "encoders": self.encoders,
         }
 
     @property
     def key(self) -> str:
         """Where its jobs write in a working folder, but for the seed: `answers/concat`, `finetuned/concat`."""
-        return f"{'finetuned' if self.finetuned else 'answers'}/{safe_name(replace(self, finetuned=False).name)}"
+        return f"{self.encoders if self.end_to_end else 'answers'}/{safe_name(replace(self, encoders='apart').name)}"

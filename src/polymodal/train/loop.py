@@ -80,6 +80,7 @@ def train(
     least_steps: int = LEAST_STEPS,
     hooks: Hooks | None = None,
     smaller: Callable[[], str] | None = None,
+    alike: Tensor | None = None,
 ) -> Iterator[Epoch]:
     """Train `module` in place and yield an `Epoch` after each; when exhausted, the best epoch's weights are in place.
 
@@ -93,6 +94,8 @@ def train(
     same (parts of other sizes draw other dropout, and batch normalisation sees a part at a time). Objectives (`hooks`)
     read whole batches, so there it is an error. `smaller`, for losses of which every row reads the others, makes the
     step need less memory and says how; it raises `OutOfMemory` when it cannot.
+
+    Rows whose numbers in `alike` [n] are the same are drawn one after another.
 
     Raises `Diverged` when the loss is not finite, `OutOfMemory` when one row is too much.
     """
@@ -113,7 +116,7 @@ def train(
         started, summed = time.perf_counter(), torch.zeros((), device=parameters[0].device)
         module.train()
         # A generator of its own: the order of rows does not depend on how many random numbers the module drew.
-        order = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed * 100_003 + epoch))]
+        order = rows[_drawn(len(rows), alike, torch.Generator().manual_seed(seed * 100_003 + epoch))]
         # Batches of even size: a last one of a row or two would step as far as any other, on next to nothing.
         for i, batch in enumerate(order.tensor_split(steps_an_epoch)):
             schedule.before_step(epoch * steps_an_epoch + i)
@@ -137,6 +140,15 @@ def train(
         yield Epoch(epoch + 1, mean, score, best, time.perf_counter() - started, len(rows), pieces.note)
     state.restore_best()
     module.eval()
+
+
+def _drawn(count: int, alike: Tensor | None, generator: torch.Generator) -> Tensor:
+    """The places of the rows in random order; those that are alike stay together."""
+    order = torch.randperm(count, generator=generator)
+    if alike is None:
+        return order
+    rank = torch.randperm(int(alike.max()) + 1, generator=generator)
+    return order[rank[alike[order]].argsort(stable=True)]
 
 
 def _step(

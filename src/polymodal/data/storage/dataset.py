@@ -97,6 +97,7 @@ class Dataset:
         self.groups = {name: stream.group for name, stream in streams.items()}
         self._layouts = {name: stream.layout for name, stream in streams.items()}
         self._readers: dict[str, _Reader] = {}
+        self._cells: dict[str, np.ndarray] = {}
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -112,6 +113,12 @@ class Dataset:
             view = self.store.view(self.groups[stream], self.digests[stream][self.present[stream]])
             self._readers[stream] = _Reader(view, self.present[stream], self._layouts[stream])
         return self._readers[stream].tensors(np.asarray(rows))
+
+    def cells(self, stream: str) -> np.ndarray:
+        """Numbers int64 [N] of the stream's cells: rows that hold the same one have the same."""
+        if stream not in self._cells:
+            self._cells[stream] = np.unique(self.digests[stream], axis=0, return_inverse=True)[1].reshape(-1)
+        return self._cells[stream]
 
     def batch(self, rows: np.ndarray | Tensor) -> Batch:
         """Inputs of every stream, targets and ids of `rows` [b]."""

@@ -17,7 +17,9 @@ def uniform(rows: int, reach: float, like: Tensor) -> Tensor:
 def affine(x: Tensor, matrix: Tensor, *, outside: str = "border") -> Tensor:
     """`x` [B, C, H, W] looked up where `matrix` [B, 2, 3] points: output (x, y, 1), in -1..1, to input (x, y)."""
     with torch.autocast(autocast_type(x), enabled=False):
-        grid = F.affine_grid(matrix.float(), list(x.shape), align_corners=False)
+        height, width = ((torch.arange(side, device=x.device) * 2 + 1) / side - 1 for side in x.shape[-2:])
+        right, down, shift = matrix.float()[..., None, None].unbind(2)  # [B, 2, 1, 1] each
+        grid = (right * width + down * height[:, None] + shift).permute(0, 2, 3, 1)  # torch's own multiplies matrices
         return F.grid_sample(x.float(), grid, padding_mode=outside, align_corners=False)
 
 

@@ -1,0 +1,160 @@
+"""The job of stage 3: train an answer and the encoders of its streams together, from where both stand or from scratch.
+
+An encoder that is trained alone, on an answer that its stream alone cannot give, learns nothing, and no fusion of its
+tokens can mend that: a question about a picture is answered by neither. Together each learns what the other needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from polymodal.config import Training
+from polymodal.core.errors import BadArgument
+from polymodal.core.files import read_json
+from polymodal.core.registry import Spec
+from polymodal.core.types import Batch, Tokens
+from polymodal.encoders.base import Encoder
+from polymodal.experiment.answer_job import AnswerJob
+from polymodal.experiment.work import (
+    TRAIN,
+    VALID,
+    Epochs,
+    Work,
+    answer_out,
+    curve_of,
+    encoder_out,
+    held_out,
+    labelled_rows,
+    load_trained,
+    save_trained,
+)  # fmt: skip
+from polymodal.models.base import Model
+from polymodal.models.build import build_answer, build_encoder, build_objectives, parameters
+from polymodal.nn.mask_streams import drop_streams
+from polymodal.nn.place import in_use
+from polymodal.runs.events import EpochEnd
+from polymodal.train.loop import Epoch, train
+from polymodal.train.once import drawn_together, encode_once
+from polymodal.train.step import TrainingStep
+
+GENTLE = {"epochs": 5, "batch": 128, "lr": 2e-4, "patience": 3}  # little and slowly: both parts are trained already
+JOINT: dict[str, Any] = {"batch": 64, "lr": 4e-3, "patience": 12}
+STEPS = 4000  # of a joint training: what parts need of one another is found in steps, however many rows a pass has
+EPOCHS = 10, 100  # at least and at most
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndToEndJob(AnswerJob):
+    """Train `strategy` and the encoders of its streams together, as `strategy.encoders` says."""
+
+    kind: str = "end_to_end"
+    encoders: Mapping[str, Spec]
+
+
+def end_to_end_job(work: Work, job: EndToEndJob, out: Path) -> Epochs:
+    """Train one strategy with one seed end to end; write all its weights and its scores of held-out rows.
+
+    In fine-tuning the weights of before count as a candidate, so the result is never worse on validation rows.
+    """
+    torch.manual_seed(job.seed)
+    strategy, tuning = job.strategy, job.strategy.encoders == "finetuned"
+    rows, valid = labelled_rows(work, work.rows(TRAIN)), work.rows(VALID)
+    encoders = {name: build_encoder(job.encoders[name], work.facts[name], work.dim) for name in strategy.streams}
+    for name, encoder in encoders.items():
+        if tuning:
+            encoder.load_state_dict(load_trained(encoder_out(work.folder, name)))
+        else:
+            encoder.fit_statistics(work.dataset.tensors(name, _sample(work, name, rows)))
+    widths = {name: encoder.dim for name, encoder in encoders.items()}
+    answer = build_answer(strategy, widths, work.targets, work.dim, work.heads)
+    if tuning:
+        before = replace(strategy, encoders="apart")
+        answer.load_state_dict(load_trained(answer_out(work.folder, before, job.seed)))
+    model = Model(encoders, answer).to(work.device)
+    options = Training().with_({**(GENTLE if tuning else _recipe(encoders, len(rows))), **job.training})
+    torch.manual_seed(job.seed)
+    objectives = build_objectives(strategy, widths, work.targets, work.dim, work.heads)
+
+    def encode(rows: Tensor) -> dict[str, Tokens]:
+        each = model.encoders.items()
+        return {name: encode_once(encoder, work.dataset, name, rows.numpy(), work.device) for name, encoder in each}
+
+    training = TrainingStep(model, objectives, encode, work.labels, epochs=options.epochs).to(work.device)
+
+    def loss(rows: Tensor) -> Tensor:
+        answer.see(rows)
+        streams = drop_streams(encode(rows), options.modality_dropout)
+        return training.loss(streams, work.asked(rows))
+
+    def validate() -> float:
+        return work.mean_score(answer, _scores(work, model, valid), valid)
+
+    score_before, untouched = float("-inf"), {}
+    if tuning:
+        model.eval()
+        with torch.no_grad():
+            score_before = validate()
+        untouched = {k: v.detach().clone() for k, v in model.state_dict().items()}
+    curve: list[Epoch] = []
+    drawn = training.rows(torch.from_numpy(rows))
+    for epoch in train(
+        training, loss, validate, drawn, options, seed=job.seed, checkpoint=out.with_suffix(".checkpoint"),
+        hooks=training if objectives else None, alike=_together(work, strategy.streams, drawn.numpy()),
+    ):  # fmt: skip
+        curve.append(epoch)
+        yield EpochEnd(epoch.number, options.epochs, epoch.loss, epoch.valid)
+    if untouched and score_before >= max(e.valid for e in curve):
+        model.load_state_dict(untouched)
+    model.eval()
+    with torch.no_grad():
+        scores = held_out(work, lambda rows: _scores(work, model, rows))
+    save_trained(model, out, scores)
+    return {
+        "strategy": strategy.to_json(),
+        "seed": job.seed,
+        "level": strategy.level,
+        "parameters": parameters(model),
+        **({"before": score_before} if tuning else {}),
+        **curve_of(curve),
+    }
+
+
+def _recipe(encoders: Mapping[str, Encoder], rows: int) -> dict[str, Any]:
+    """Options of a joint training on so many rows, in the precision that an encoder asks for."""
+    least, most = EPOCHS
+    epochs = min(most, max(least, round(STEPS * JOINT["batch"] / rows)))
+    asked = (one for e in encoders.values() if (one := e.recipe().get("precision", "auto")) != "auto")
+    return {**JOINT, "epochs": epochs, "precision": next(asked, "auto")}
+
+
+def _sample(work: Work, stream: str, rows: np.ndarray) -> np.ndarray:
+    """Training rows that statistics of a stream are taken from. Raises `BadArgument` where none has it."""
+    there = rows[work.dataset.present[stream][rows]][:2048]
+    if not len(there):
+        raise BadArgument(f"No training row has the stream {stream!r}; leave it out or look with `polymodal inspect`.")
+    return there
+
+
+def _together(work: Work, streams: Sequence[str], rows: np.ndarray) -> Tensor | None:
+    """Which rows to draw together: those that share a cell of the stream where most work is saved so."""
+    saved = {}
+    for name in streams:
+        cost = read_json(encoder_out(work.folder, name).with_suffix(".json"))["ms_per_row"]
+        saved[name] = cost * (len(rows) - len(np.unique(work.dataset.cells(name)[rows])))
+    return drawn_together(work.dataset, max(saved, key=lambda name: saved[name]), rows)
+
+
+def _scores(work: Work, model: Model, rows: np.ndarray) -> dict[str, Tensor]:
+    def scores(inputs: Mapping[str, Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
+        return model.answer(model.encode(Batch(inputs))).predictions
+
+    chunks = [rows[i : i + 256] for i in range(0, len(rows), 256)]
+    parts = [in_use(scores, {n: work.dataset.tensors(n, c) for n in model.encoders}, work.device) for c in chunks]
+    return {name: torch.cat([p[name] for p in parts]) for name in parts[0]}

@@ -1,0 +1,94 @@
+"""Cells that several rows hold are encoded once a batch, and rows that hold them are drawn together."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from polymodal.config import Training
+from polymodal.core.types import Tokens
+from polymodal.train.loop import train
+from polymodal.train.once import MOST, drawn_together, encode_once
+
+
+class Rows:
+    """As much of a `Dataset` as is read: a number a cell, and whether it is there."""
+
+    def __init__(self, cells):
+        self.numbers = np.array(cells)
+
+    def cells(self, stream):
+        return self.numbers
+
+    def tensors(self, stream, rows):
+        return {
+            "values": torch.from_numpy(self.numbers[rows]).float(),
+            "present": torch.from_numpy(self.numbers[rows] >= 0),
+        }
+
+
+class Counting(nn.Module):
+    """Counts the rows that it encodes."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoded = 0
+
+    def forward(self, inputs):
+        self.encoded += len(inputs["values"])
+        x = torch.stack([inputs["values"], inputs["values"] ** 2], 1)[:, None]
+        return Tokens(x, inputs["present"][:, None], x[:, 0]).cleared()
+
+
+@pytest.mark.parametrize(
+    ("cells", "encoded"),
+    [([3, 1, 3, 3, 2, 1], 3), ([5, 6, 7], 3), ([-1, 4, -1], 2), ([9], 1)],
+)
+def test_a_cell_is_encoded_once_and_every_row_gets_its_tokens(cells, encoded):
+    encoder, rows = Counting(), np.arange(len(cells))
+    found = encode_once(encoder, Rows(cells), "x", rows, torch.device("cpu"))
+    assert encoder.encoded == encoded
+    wanted = Counting()(Rows(cells).tensors("x", rows))
+    for name in ("x", "mask", "pooled"):
+        assert torch.equal(getattr(found, name), getattr(wanted, name))
+
+
+def test_gradients_of_rows_that_share_a_cell_add_up():
+    layer, values = nn.Linear(1, 2), [2, 2, 3]
+
+    def encoder(inputs):
+        pooled = layer(inputs["values"][:, None])
+        return Tokens(pooled[:, None], inputs["present"][:, None], pooled)
+
+    encode_once(encoder, Rows(values), "x", np.arange(3), torch.device("cpu")).pooled.sum().backward()
+    assert layer.weight.grad.flatten().tolist() == [7.0, 7.0]
+
+
+def test_rows_of_one_cell_are_drawn_a_few_at_a_time():
+    cells = [0] * 10 + [1] * 3 + list(range(2, 9))
+    alike = drawn_together(Rows(cells), "x", np.arange(20)).numpy()
+    for number in np.unique(alike):
+        assert len({cells[i] for i in np.flatnonzero(alike == number)}) == 1
+    assert sorted(np.bincount(alike[:10])[np.unique(alike[:10])]) == [2, MOST, MOST]
+    assert drawn_together(Rows(range(20)), "x", np.arange(20)) is None
+
+
+def test_rows_that_are_alike_meet_in_a_batch_and_every_epoch_has_another_order():
+    seen = []
+    module = nn.Linear(1, 1)
+
+    def loss(batch):
+        seen.append(batch.tolist())
+        return module(torch.ones(1, 1)).sum()
+
+    rows, alike = torch.arange(100, 164), torch.arange(64) // 4
+    options = Training(epochs=2, batch=16, patience=0)
+    list(train(module, loss, lambda: 0.0, rows, options, alike=alike, least_steps=1))
+    assert len(seen) == 8
+    for batch in seen:
+        assert sorted(np.bincount((np.array(batch) - 100) // 4)[np.unique((np.array(batch) - 100) // 4)]) == [4] * 4
+    first, second = ([row for batch in some for row in batch] for some in (seen[:4], seen[4:]))
+    assert sorted(first) == sorted(second) == rows.tolist()
+    assert first != second
