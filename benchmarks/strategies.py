@@ -152,7 +152,7 @@ def main() -> int:
     options = arguments.parse_args()
     for name in options.data:
         outcomes, question = fitted(name, options.out, options)
-        plain = [o for o in outcomes if not o.strategy.adapters and not o.strategy.finetuned]
+        plain = [o for o in outcomes if not o.strategy.adapters and not o.strategy.end_to_end]
         tables = [compared(plain, question), balanced(outcomes, question)]
         print(summary(name, tables[0], question))
         for line in known(name).published:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -62,6 +63,8 @@ def test_what_no_stream_tells_alone_is_learned_together(fit, tmp_path):
     told = json.loads((tmp_path / "run" / "evaluation.json").read_text())["verdict"]
     assert told["against_single"]["name"].endswith("alone joint")
     assert any("trained jointly with their encoders" in sentence for sentence in told["sentences"])
+    added = r"lowrank joint is better than (gated|concat), on validation the best fusion of encoders that were trained"
+    assert any(re.match(added, sentence) for sentence in told["sentences"])
     assert any("No single modality beats chance" in sentence for sentence in told["sentences"])
     fresh = asked(100, seed=1)
     said = pm.load(tmp_path / "run").predict({name: fresh[name] for name in ("seen", "question")})

@@ -66,6 +66,10 @@ def judge(
     helped = True if beaten and proven else False if lost else None
     found = Verdict("", [], helped, fusion.name, hardest, by_concat, by_chance)
     words = _Words(q, found, scores, min(fusion.seeds, *(o.seeds for o in rivals)))
+    apart = [o for o in outcomes if o.strategy.joint and not o.strategy.end_to_end]
+    if fusion.strategy.end_to_end and apart:
+        before = max(apart, key=lambda o: score_of(o, [q]))
+        likeness = [*likeness, words.together(Against(before.name, test(fusion, before)))]
     return replace(
         found,
         headline=words.headline(of, beaten=beaten),
@@ -228,6 +232,15 @@ class _Words:
         way = next((way for way in WAYS if found.concat.name == f"concat{TRAINED[way]}"), None)
         alike = f", {WAYS[way]} too" if way else ""
         return [f"{found.fusion} is {word} plain concatenation{alike}: {step}{self.span(pair)}."]
+
+    def together(self, before: Against) -> str:
+        """What it added to train encoders with the answer."""
+        pair = before.pair
+        word = "better than" if pair.low > 0 else "worse than" if pair.high < 0 else "not distinguishable from"
+        return (
+            f"{self.found.fusion} is {word} {before.name}, on validation the best fusion of encoders that were trained "
+            f"before the answer: {self.span(pair)}."
+        )
 
     def others(self, tests: Sequence[Against]) -> list[str]:
         """The opponents that validation could as well have picked."""
