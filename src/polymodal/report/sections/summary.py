@@ -86,9 +86,9 @@ def key_figures(evaluation: Evaluation) -> list[dict[str, str]]:
         figures.append(("rows", count(sum(rows.values())), parts, ""))
     board = evaluation.get("leaderboard") or []
     if board:
-        seeds = max((int(r["seeds"]) for r in board if is_number(r.get("seeds"))), default=0)
+        held = sorted({int(r["seeds"]) for r in board if is_number(r.get("seeds"))})
         total = sum(t["seconds"] for t in evaluation.get("timings") or [] if is_number(t.get("seconds")))
-        often = f"{seeds} seed{'s' * (seeds != 1)} each" if seeds else ""
+        often = f"{' or '.join(map(str, held))} seed{'s' * (held != [1])} each" if held else ""
         figures.append(("strategies compared", str(len(board)), often, f"{duration(total)} in all" if total else ""))
     return [dict(zip(("label", "value", "interval", "detail"), figure, strict=True)) for figure in figures]
 
