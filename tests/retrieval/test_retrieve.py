@@ -193,6 +193,13 @@ def test_the_page_shows_pictures_and_needs_nothing_else(found, things, tmp_path)
     assert "<script>alert" not in strange
 
 
+def test_a_value_that_equals_the_row_is_shown(tmp_path):
+    data = {"title": ["a red thing", "a blue thing"], "price": [0, 1]}
+    found = pm.index(ColourSpace(), data, out=tmp_path / "i", streams=["title"], quiet=True)
+    page = found.search("blue", k=2).page(tmp_path / "page.html").read_text()
+    assert page.count("<dt>price</dt>") == 2
+
+
 def test_pictures_in_bytes_are_read_again_from_their_source(things, tmp_path):
     photos = [(things.parent / "photos" / f"{i}.png").read_bytes() for i in range(3)]
     path = tmp_path / "bytes.parquet"

@@ -152,9 +152,9 @@ def _table(results: Results, ids: Sequence[str]) -> Table:
 
 
 def _columns(hit: Hit, space: Space) -> dict[str, str]:
-    """The row's other columns, which no stream shows already."""
-    used = {column for name in space.streams for column in space.field(name).columns}
-    rest: Mapping[str, Any] = {n: v for n, v in hit.columns.items() if n not in used and str(v) != hit.id}
+    """The row's other columns, which neither a stream nor the name of the row shows already."""
+    used = {space.schema.id, *(column for name in space.streams for column in space.field(name).columns)}
+    rest: Mapping[str, Any] = {n: v for n, v in hit.columns.items() if n not in used}
     return {clean(name): _value(value) for name, value in list(rest.items())[:MOST_COLUMNS]}
 
 
