@@ -10,7 +10,7 @@ from torch import nn
 from polymodal.config import Training
 from polymodal.core.types import Tokens
 from polymodal.train.loop import train
-from polymodal.train.once import MOST, drawn_together, encode_once
+from polymodal.train.once import MOST, drawn_together, encode_once, shared
 
 
 class Rows:
@@ -18,6 +18,7 @@ class Rows:
 
     def __init__(self, cells):
         self.numbers = np.array(cells)
+        self.present = {"x": self.numbers >= 0}
 
     def cells(self, stream):
         return self.numbers
@@ -73,6 +74,16 @@ def test_rows_of_one_cell_are_drawn_a_few_at_a_time():
         assert len({cells[i] for i in np.flatnonzero(alike == number)}) == 1
     assert sorted(np.bincount(alike[:10])[np.unique(alike[:10])]) == [2, MOST, MOST]
     assert drawn_together(Rows(range(20)), "x", np.arange(20)) is None
+
+
+def test_missing_cells_are_no_cause_to_draw_rows_together():
+    half = Rows([-1] * 10 + list(range(10)))
+    assert drawn_together(half, "x", np.arange(20)) is None
+    assert shared(half, "x", np.arange(20)) == 0
+    paired = Rows([-1] * 10 + [0, 0, 1, 1, 2, 2, 3, 3, 4, 4])
+    alike = drawn_together(paired, "x", np.arange(20)).numpy()
+    assert sorted(np.bincount(alike)) == [1] * 10 + [2] * 5
+    assert shared(paired, "x", np.arange(20)) == 5
 
 
 def test_rows_that_are_alike_meet_in_a_batch_and_every_epoch_has_another_order():

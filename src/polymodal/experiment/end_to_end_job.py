@@ -41,7 +41,7 @@ from polymodal.nn.mask_streams import drop_streams
 from polymodal.nn.place import in_use
 from polymodal.runs.events import EpochEnd
 from polymodal.train.loop import Epoch, train
-from polymodal.train.once import drawn_together, encode_once
+from polymodal.train.once import drawn_together, encode_once, shared
 from polymodal.train.step import TrainingStep
 
 GENTLE = {"epochs": 5, "batch": 128, "lr": 2e-4, "patience": 3}  # little and slowly: both parts are trained already
@@ -147,7 +147,7 @@ def _together(work: Work, streams: Sequence[str], rows: np.ndarray) -> Tensor | 
     saved = {}
     for name in streams:
         cost = read_json(encoder_out(work.folder, name).with_suffix(".json"))["ms_per_row"]
-        saved[name] = cost * (len(rows) - len(np.unique(work.dataset.cells(name)[rows])))
+        saved[name] = cost * shared(work.dataset, name, rows)
     return drawn_together(work.dataset, max(saved, key=lambda name: saved[name]), rows)
 
 

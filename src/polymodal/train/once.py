@@ -27,12 +27,23 @@ def encode_once(encoder: nn.Module, dataset: Dataset, stream: str, rows: np.ndar
     return tokens.select(to_device(torch.from_numpy(back), device))
 
 
+def shared(dataset: Dataset, stream: str, rows: np.ndarray) -> int:
+    """How many of `rows` [n] hold a cell that another of them holds already."""
+    return len(rows) - len(np.unique(_apart(dataset, stream, rows)))
+
+
+def _apart(dataset: Dataset, stream: str, rows: np.ndarray) -> np.ndarray:
+    """Numbers of the cells of `rows` [n], a missing one unlike all others: batches meet it however they are drawn."""
+    cells, there = dataset.cells(stream)[rows], dataset.present[stream][rows]
+    return np.where(there, cells, cells.max(initial=0) + 1 + np.arange(len(rows)))
+
+
 def drawn_together(dataset: Dataset, stream: str, rows: np.ndarray) -> Tensor | None:
     """Of each of `rows` [n], which others it is drawn with: numbers [n], alike for up to `MOST` rows of one cell.
 
     None where nearly all cells are different.
     """
-    cells = dataset.cells(stream)[rows]
+    cells = _apart(dataset, stream, rows)
     if len(rows) < WORTH * len(np.unique(cells)):
         return None
     order = np.argsort(cells, kind="stable")
