@@ -62,7 +62,7 @@ def test_what_no_stream_tells_alone_is_learned_together(fit, tmp_path):
     assert run.metrics["chosen"] == "lowrank joint"
     told = json.loads((tmp_path / "run" / "evaluation.json").read_text())["verdict"]
     assert told["against_single"]["name"].endswith("alone joint")
-    assert any("trained jointly with their encoders" in sentence for sentence in told["sentences"])
+    assert any("trained jointly with the encoders" in sentence for sentence in told["sentences"])
     added = r"lowrank joint is better than (gated|concat), on validation the best fusion of encoders that were trained"
     assert any(re.match(added, sentence) for sentence in told["sentences"])
     assert any("No single modality beats chance" in sentence for sentence in told["sentences"])
@@ -95,6 +95,12 @@ def test_it_is_done_when_asked_for_and_not_otherwise(fit, joint, expected):
     assert found == expected
 
 
+def test_a_joint_row_that_is_to_be_deployed_is_trained(fit):
+    run = fit(asked(60), fusion=["gated", "attention"], deploy="attention joint", joint_training={"epochs": 1}, seeds=1)
+    assert run.metrics["chosen"] == "attention joint"
+    assert any("joint" in row["strategy"] and row["level"] == "single" for row in run.leaderboard)
+
+
 def test_what_cannot_be_trained_jointly_is_refused_before_any_training():
     data = asked(60)
     with pytest.raises(BadArgument, match="joint is true, false or auto; got 'often'"):
@@ -103,7 +109,11 @@ def test_what_cannot_be_trained_jointly_is_refused_before_any_training():
         pm.plan(data, "label", joint_on=["late_mean"])
     with pytest.raises(BadArgument, match="Unknown training option 'epoch'"):
         pm.plan(data, "label", joint_training={"epoch": 2})
+    with pytest.raises(UnknownName, match="deploy names 'lowrank joint', which is not compared here"):
+        pm.plan(data, "label", joint=False, deploy="lowrank joint")
     assert "Stage 3: train encoders and answer together where stage 2 says" in pm.plan(data, "label").text()
+    told = pm.plan(data, "label", joint=True, joint_on=["concat", "lowrank"]).text()
+    assert "Stage 3: train encoders and answer together: concat, lowrank, every single modality.\n" in told
     assert "Stage 3" not in pm.plan(data, "label", joint=False).text()
 
 
@@ -155,4 +165,6 @@ def test_encoders_that_have_nothing_to_learn_are_left_alone(fit, tmp_path, monke
     monkeypatch.setattr(module.Results, "__init__", frozen)
     run = fit(asked(120), joint=True, seeds=1)
     assert {row["encoders"] for row in run.leaderboard} == {"apart"}
+    told = json.loads((tmp_path / "run" / "evaluation.json").read_text())["verdict"]["sentences"]
+    assert "No encoder is trained in this fit, so none is trained jointly." in told
     assert encoder_out(tmp_path / "run" / "work", "seen").with_suffix(".json").exists()

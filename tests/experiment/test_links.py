@@ -219,7 +219,11 @@ def test_links_need_ids_another_field_and_no_fine_tuning(tmp_path):
         pm.plan(table, "kind", schema={k: v for k, v in linked().items() if k != "id"})
     with pytest.raises(BadData, match="needs another field"):
         pm.plan(table, "kind", schema={**linked(), "fields": {"friends": linked()["fields"]["friends"]}})
-    with pytest.raises(BadArgument, match="finetune does not go with links"):
-        pm.plan(table, "kind", schema=linked(), finetune=True)
+    for option in ("finetune", "joint"):
+        with pytest.raises(BadArgument, match=f"{option} does not go with links"):
+            pm.plan(table, "kind", schema=linked(), **{option: True})
+    assert pm.plan(table, "kind", schema=linked()).joint == ()  # `auto` leaves it out
+    with pytest.raises(UnknownName, match="deploy names 'concat joint'"):
+        pm.plan(table, "kind", schema=linked(), deploy="concat joint")
     with pytest.raises(BadArgument, match="needs `path`"):
         pm.plan(table, "kind", schema={**linked(), "fields": {**SCHEMA["fields"], "friends": "links"}})

@@ -172,6 +172,27 @@ def test_concatenation_fine_tuned_is_not_compared_with_itself(tuning):
     assert found.verdict.concat is None
 
 
+def test_what_training_together_added_is_measured_by_the_best_other_fusion_answers_blended_too(tuning):
+    q, plain, tuned = tuning
+    blended = Strategy("decision", "product", ("x", "y"), "product")
+    best = replace(plain["gated"], strategy=blended, valid={"label": said(q.valid, range(80))})
+    found = judged(q, *plain.values(), best, *(tuned[n] for n in ("x alone", "concat", "gated")), deploy="best")
+    assert any(
+        s.startswith("gated fine-tuned is better than product, on validation the best fusion of encoders")
+        for s in found.sentences
+    )
+
+
+@pytest.mark.parametrize(
+    ("way", "words"), [("finetuned", "fine-tuned"), ("joint", "trained jointly with the encoders")]
+)
+def test_a_fusion_that_nothing_is_alike_to_says_so(tuning, way, words):
+    q, plain, tuned = tuning
+    alone = replace(tuned["gated"], strategy=replace(tuned["gated"].strategy, encoders=way))
+    found = judged(q, plain["x alone"], plain["concat"], alone)
+    assert f"{alone.name} is {words} and x alone, concat not: a part of the difference may be that." in found.sentences
+
+
 def test_an_untuned_fusion_meets_untuned_opponents(tuning):
     q, plain, tuned = tuning
     weak = outcome("gated", plain["y alone"].valid["label"], plain["y alone"].test["label"], encoders="finetuned")

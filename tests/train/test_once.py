@@ -10,7 +10,7 @@ from torch import nn
 from polymodal.config import Training
 from polymodal.core.types import Tokens
 from polymodal.train.loop import train
-from polymodal.train.once import MOST, drawn_together, encode_once
+from polymodal.train.once import MOST, drawn_together, encode_once, spared
 
 
 class Rows:
@@ -18,6 +18,7 @@ class Rows:
 
     def __init__(self, cells):
         self.numbers = np.array(cells)
+        self.present = {"x": self.numbers >= 0}
 
     def cells(self, stream):
         return self.numbers
@@ -68,11 +69,35 @@ def test_gradients_of_rows_that_share_a_cell_add_up():
 
 def test_rows_of_one_cell_are_drawn_a_few_at_a_time():
     cells = [0] * 10 + [1] * 3 + list(range(2, 9))
-    alike = drawn_together(Rows(cells), "x", np.arange(20)).numpy()
+    alike = drawn_together(Rows(cells), "x", np.arange(20), 4).numpy()
     for number in np.unique(alike):
         assert len({cells[i] for i in np.flatnonzero(alike == number)}) == 1
     assert sorted(np.bincount(alike[:10])[np.unique(alike[:10])]) == [2, MOST, MOST]
-    assert drawn_together(Rows(range(20)), "x", np.arange(20)) is None
+    assert drawn_together(Rows(range(20)), "x", np.arange(20), 4) is None
+
+
+def test_missing_cells_are_no_cause_to_draw_rows_together():
+    half = Rows([-1] * 10 + list(range(10)))
+    assert drawn_together(half, "x", np.arange(20), 4) is None
+    assert spared(half, "x", np.arange(20), 4) == 0
+    paired = Rows([-1] * 10 + [0, 0, 1, 1, 2, 2, 3, 3, 4, 4])
+    alike = drawn_together(paired, "x", np.arange(20), 4).numpy()
+    assert sorted(np.bincount(alike)) == [1] * 10 + [2] * 5
+    assert spared(paired, "x", np.arange(20), 4) == pytest.approx(5 * (0.36 - 0.2))
+
+
+@pytest.mark.parametrize(("different", "drawn"), [(1, False), (3, False), (240, True), (1200, False)])
+def test_cells_that_every_batch_meets_are_no_cause_either(different, drawn):
+    cells, rows = Rows(np.arange(1200) % different), np.arange(1200)
+    alike = drawn_together(cells, "x", rows, 60)
+    assert (alike is not None) == drawn
+    if not drawn:
+        return
+    generator = torch.Generator().manual_seed(0)
+    apart = torch.randperm(1200, generator=generator)
+    together = torch.randperm(int(alike.max()) + 1, generator=generator)[alike].argsort()
+    met = [np.mean([len(np.unique(cells.numbers[b])) for b in order.split(60)]) for order in (apart, together)]
+    assert met[0] - met[1] == pytest.approx(spared(cells, "x", rows, 60), rel=0.1)
 
 
 def test_rows_that_are_alike_meet_in_a_batch_and_every_epoch_has_another_order():

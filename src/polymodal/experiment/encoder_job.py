@@ -21,7 +21,7 @@ from polymodal.models.strategy import Strategy
 from polymodal.nn.place import in_use
 from polymodal.runs.events import EpochEnd
 from polymodal.train.encode import store_tokens
-from polymodal.train.loop import Epoch, total, train
+from polymodal.train.loop import Epoch, batch_size, total, train
 from polymodal.train.once import drawn_together, encode_once
 
 
@@ -129,5 +129,5 @@ def fit_encoder(
 
     return train(
         model, loss, validate, torch.from_numpy(rows), options, seed=seed, checkpoint=checkpoint,
-        alike=drawn_together(work.dataset, stream, rows),
+        alike=drawn_together(work.dataset, stream, rows, batch_size(len(rows), options)),
     )  # fmt: skip

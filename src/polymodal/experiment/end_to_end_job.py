@@ -40,8 +40,8 @@ from polymodal.models.build import build_answer, build_encoder, build_objectives
 from polymodal.nn.mask_streams import drop_streams
 from polymodal.nn.place import in_use
 from polymodal.runs.events import EpochEnd
-from polymodal.train.loop import Epoch, train
-from polymodal.train.once import drawn_together, encode_once
+from polymodal.train.loop import Epoch, batch_size, train
+from polymodal.train.once import drawn_together, encode_once, spared
 from polymodal.train.step import TrainingStep
 
 GENTLE = {"epochs": 5, "batch": 128, "lr": 2e-4, "patience": 3}  # little and slowly: both parts are trained already
@@ -106,7 +106,7 @@ def end_to_end_job(work: Work, job: EndToEndJob, out: Path) -> Epochs:
     drawn = training.rows(torch.from_numpy(rows))
     for epoch in train(
         training, loss, validate, drawn, options, seed=job.seed, checkpoint=out.with_suffix(".checkpoint"),
-        hooks=training if objectives else None, alike=_together(work, strategy.streams, drawn.numpy()),
+        hooks=training if objectives else None, alike=_together(work, strategy.streams, drawn.numpy(), options),
     ):  # fmt: skip
         curve.append(epoch)
         yield EpochEnd(epoch.number, options.epochs, epoch.loss, epoch.valid)
@@ -142,13 +142,13 @@ def _sample(work: Work, stream: str, rows: np.ndarray) -> np.ndarray:
     return there
 
 
-def _together(work: Work, streams: Sequence[str], rows: np.ndarray) -> Tensor | None:
+def _together(work: Work, streams: Sequence[str], rows: np.ndarray, options: Training) -> Tensor | None:
     """Which rows to draw together: those that share a cell of the stream where most work is saved so."""
-    saved = {}
+    saved, batch = {}, batch_size(len(rows), options)
     for name in streams:
         cost = read_json(encoder_out(work.folder, name).with_suffix(".json"))["ms_per_row"]
-        saved[name] = cost * (len(rows) - len(np.unique(work.dataset.cells(name)[rows])))
-    return drawn_together(work.dataset, max(saved, key=lambda name: saved[name]), rows)
+        saved[name] = cost * spared(work.dataset, name, rows, batch)
+    return drawn_together(work.dataset, max(saved, key=lambda name: saved[name]), rows, batch)
 
 
 def _scores(work: Work, model: Model, rows: np.ndarray) -> dict[str, Tensor]:

@@ -301,15 +301,19 @@ class _Session:
     def joint(self) -> bool:
         """Train fusions and their encoders together from the start, where that is asked for or called for.
 
-        The single modalities and the concatenation are trained alike. False when the user stopped it.
+        The single modalities and the concatenation are trained alike. A row that is to be deployed is asked for. False
+        when the user stopped it.
         """
         plan, config = self.plan, self.plan.config
         if not plan.joint:
             return True
+        asked = config.joint is True or config.deploy in {s.name for s in plan.joint}
         finished = Results(plan, self.work)
         if not any(encoder["trained"] for encoder in finished.encoders.values()):
+            if asked:
+                self.note(["No encoder is trained in this fit, so none is trained jointly."])
             return True
-        if config.joint == "auto":
+        if not asked:
             why = called_for(finished.outcomes(), [question_of(plan, t) for t in plan.targets], config.seed)
             if not why:
                 return True
@@ -317,7 +321,8 @@ class _Session:
         rows = plan.joint
         if config.joint_on == "auto":
             best = self._ranked(finished, {s.fusion for s in rows})[:1]
-            rows = tuple(s for s in rows if s.family == "single" or s.fusion in (*best, PRODUCT, "concat"))
+            kept = {*best, PRODUCT, "concat"}
+            rows = tuple(s for s in rows if s.family == "single" or s.fusion in kept or s.name == config.deploy)
         jobs = [self._end_to_end_job(strategy, seed) for seed in finished.seeds[:1] for strategy in rows]
         return self._together("joint training", jobs)
 

@@ -153,11 +153,9 @@ class Plan:
             lines.append(f"  objectives, on {where}, each with an adapter a stream: {', '.join(rows)}")
         if self.joint:
             when = " where stage 2 says that there is more to learn so" if c.joint == "auto" else ""
-            names = [s.fusion for s in self.joint if s.fusion]
-            which = f"the best of {', '.join(names)}, and {PRODUCT}" if c.joint_on == "auto" else ", ".join(names)
-            lines.append(
-                f"Stage 3: train encoders and answer together{when}: {which}; concat, single modalities alike."
-            )
+            named = [f"the best fusion by validation, {PRODUCT}"] if c.joint_on == "auto" else listed(c.joint_on)
+            which = ", ".join([*dict.fromkeys([*named, "concat"]), "every single modality"])
+            lines.append(f"Stage 3: train encoders and answer together{when}: {which}.")
         if c.finetune:
             lines.append("Last: fine-tune the best fusion and its encoders together.")
         lines.append("Choice by validation score; the test rows are read once, at the end.")
@@ -209,8 +207,9 @@ def plan(
     objective = None if config.objective is None else [portable(spec) for spec in listed(config.objective)]
     align = None if config.align is None else portable(config.align)
     candidates = varied(candidates, objective, align, config.align_weight)
-    _check_deploy(config, [s.name for s in candidates])
-    joint = together(candidates, config.joint_on) if config.joint else ()
+    linked = any(f.about.reads_neighbours for f in resolved.fields.values())
+    joint = together(candidates, config.joint_on) if config.joint and not linked else ()
+    _check_deploy(config, [s.name for s in (*candidates, *joint)])
     _check_options(candidates, targets, config)
     return Plan(
         table=table,
@@ -222,7 +221,7 @@ def plan(
         processors={name: processor_spec(f, encoders[name], config.processors) for name, f in resolved.fields.items()},
         encoders=encoders,
         strategies=candidates,
-        joint=() if any(f.about.reads_neighbours for f in resolved.fields.values()) else joint,
+        joint=joint,
         config=config,
         compared=compared(candidates, objectives, listed(config.objectives_on)),
         metrics=metrics,
@@ -251,16 +250,16 @@ def _link_notes(table: Table, schema: Schema, config: Config) -> list[str]:
     """What is wrong with edge lists, and whose features are read over them.
 
     Raises `BadData` for an edge list that cannot be read or where rows have nothing else to be known by, `BadArgument`
-    for fine-tuning, in which encoders would leave the features behind that neighbours are known by.
+    for encoders trained with the answer, which would leave the features behind that neighbours are known by.
     """
     linked = [field for field in schema.fields.values() if field.about.reads_neighbours]
     if not linked:
         return []
     if len(linked) == len(schema.fields):
         raise BadData("Links read the features of the linked rows: the table needs another field beside them.")
-    if config.finetune:
+    if asked := [name for name in ("finetune", "joint") if getattr(config, name) is True]:
         raise BadArgument(
-            "finetune does not go with links: neighbours are known by features from before it. Leave out one."
+            f"{asked[0]} does not go with links: neighbours are known by features from before it. Leave out one."
         )
     return [note for field in linked for note in link_notes(table, field.name, field.options)]
 

@@ -17,7 +17,7 @@ from polymodal.report.wording import decimals, is_number, plain, signed
 FEW = 100  # test rows, or groups of rows, below which no difference shown says more of the test than of the fusion
 COARSE = 0.1  # of a score in 0..1, or of chance's error: a test that would miss this much cannot tell
 ONE_ERROR = 0.6827  # level of an interval that reaches one standard error to either side
-WAYS = {"finetuned": "fine-tuned", "joint": "trained jointly with their encoders"}
+WAYS = {"finetuned": "fine-tuned", "joint": "trained jointly with the encoders"}
 POWER = 1.43  # (1.96 + 0.84) / 1.96: from a half width of 95 % to the difference found with a probability of 80 %
 
 
@@ -66,7 +66,7 @@ def judge(
     helped = True if beaten and proven else False if lost else None
     found = Verdict("", [], helped, fusion.name, hardest, by_concat, by_chance)
     words = _Words(q, found, scores, min(fusion.seeds, *(o.seeds for o in rivals)))
-    apart = [o for o in outcomes if o.strategy.joint and not o.strategy.end_to_end]
+    apart = [o for o in outcomes if o.level not in ("single", "chance") and not o.strategy.end_to_end]
     if fusion.strategy.end_to_end and apart:
         before = max(apart, key=lambda o: score_of(o, [q]))
         likeness = [*likeness, words.together(Against(before.name, test(fusion, before)))]

@@ -99,7 +99,7 @@ def train(
 
     Raises `Diverged` when the loss is not finite, `OutOfMemory` when one row is too much.
     """
-    size = min(options.batch, max(LEAST_BATCH, len(rows) // least_steps))
+    size = batch_size(len(rows), options, least_steps)
     steps_an_epoch = -(-len(rows) // size)
     optimizer = make_optimizer(module, options)
     schedule = Schedule(optimizer, options, steps_an_epoch * options.epochs)
@@ -140,6 +140,11 @@ def train(
         yield Epoch(epoch + 1, mean, score, best, time.perf_counter() - started, len(rows), pieces.note)
     state.restore_best()
     module.eval()
+
+
+def batch_size(rows: int, options: Training, least_steps: int = LEAST_STEPS) -> int:
+    """How many of so many training rows a step reads at most."""
+    return min(options.batch, max(LEAST_BATCH, rows // least_steps))
 
 
 def _drawn(count: int, alike: Tensor | None, generator: torch.Generator) -> Tensor:
