@@ -212,12 +212,14 @@ def test_demo_runs_on_what_pip_brings(polymodal, tmp_path, monkeypatch):
     from polymodal.config import Config
 
     plain = Config.from_options.__func__
-    quick = {**QUICK, "finetune": False, "finetune_training": {}}
+    quick = {**{k: v for k, v in QUICK.items() if k != "fusion"}, "joint_training": {"epochs": 1}}
     monkeypatch.setattr(Config, "from_options", classmethod(lambda cls, options: plain(cls, {**options, **quick})))
     monkeypatch.setattr("polymodal.experiment.demo.ROWS", {"train": 120, "valid": 40, "test": 40})
     said = polymodal("demo", "-o", "run")
     assert "easy-VQA" in done(said)
     assert (tmp_path / "run" / "report.html").exists()
+    with open(tmp_path / "run" / "leaderboard.csv", encoding="utf-8", newline="") as file:
+        assert "mutan(dropout=0.0) joint" in [row["strategy"] for row in csv.DictReader(file)]
     assert "holds a run already. Continue it with --resume" in polymodal("demo", "-o", "run").err
     done(polymodal("demo", "-o", "run", "--resume"))
 
