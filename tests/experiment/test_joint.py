@@ -153,6 +153,12 @@ def test_when_joint_training_is_called_for(rows, x, y, late, fused, expected):
     assert called_for(found[:3], [q], 0) == ""  # nothing that could be trained jointly
 
 
+def test_one_stream_has_nothing_to_be_joined_with_and_it_is_said(fit, tmp_path):
+    data = asked(60)
+    pm.fit({k: data[k] for k in ("seen", "label")}, "label", out=tmp_path / "one", joint=True, **QUICK)
+    assert "Nothing is fused here, so nothing is trained jointly." in (tmp_path / "one" / "report.html").read_text()
+
+
 def test_encoders_that_have_nothing_to_learn_are_left_alone(fit, tmp_path, monkeypatch):
     from polymodal.experiment import fit as module
 

@@ -306,6 +306,8 @@ class _Session:
         """
         plan, config = self.plan, self.plan.config
         if not plan.joint:
+            if config.joint is True:
+                self.note(["Nothing is fused here, so nothing is trained jointly."])
             return True
         asked = config.joint is True or config.deploy in {s.name for s in plan.joint}
         finished = Results(plan, self.work)
