@@ -18,6 +18,7 @@ FLOORS = (  # each stands on those before it
     ("nn",),
     ("targets", "metrics"),
     ("data",),
+    ("learners",),
     (*FAMILIES, "report", "runs", "config"),
     ("models", "evaluation"),
     ("train", "explanation"),

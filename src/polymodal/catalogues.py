@@ -20,7 +20,7 @@ FAMILIES = {
     "fusion": "polymodal.fusion:FUSIONS",
     "decision": "polymodal.fusion:DECISIONS",
     "answer": "polymodal.models:ANSWERS",
-    "trees": "polymodal.fusion:TREES",
+    "learner": "polymodal.learners:LEARNERS",
     "target": "polymodal.targets:TARGETS",
     "head": "polymodal.heads:HEADS",
     "objective": "polymodal.objectives:OBJECTIVES",
@@ -37,7 +37,7 @@ WORDS = {
     "fusion": "Several streams to one, before the answer. Named in `fusion`.",
     "decision": "Each stream's own answer, combined: late fusion. Named in `fusion`.",
     "answer": "More than one fusion or rule: mixtures, and answers that choose streams row by row. Named in `fusion`.",
-    "trees": "Fitted on the streams' pooled vectors, not trained by gradients. Named in `fusion`.",
+    "learner": "Fitted on the streams' pooled vectors, not trained by gradients. Named in `fusion`.",
     "objective": "What joint fusions are trained by besides their own loss. Named in `objective`, compared by "
     "`objectives`.",
     "target": "What is asked of a row: how cells are read, judged and answered. Named in `target`, by column.",
@@ -61,7 +61,7 @@ MODELS = {  # where an engine's model comes from, in words
     "named": "model: hub or folder",
 }
 STEPS = ("clean", "annotate", "augment")
-BESIDE = {"fusion": ("fusion", "decision", "answer", "trees")}  # families that one option names
+BESIDE = {"fusion": ("fusion", "decision", "answer", "learner")}  # families that one option names
 
 
 def catalogue(family: str) -> Catalogue:

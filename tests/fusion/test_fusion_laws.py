@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from polymodal.core.registry import options
-from polymodal.fusion import DECISIONS, FUSIONS, TREES
+from polymodal.fusion import DECISIONS, FUSIONS
 from polymodal.targets.base import MEANINGS
 from polymodal.testing import check_decision, check_fusion
 from polymodal.testing.subject import random_streams

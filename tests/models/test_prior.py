@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from polymodal.fusion import DECISIONS, FUSIONS, TREES
+from polymodal.fusion import DECISIONS, FUSIONS
 from polymodal.models import ANSWERS
 from polymodal.models.adapted import Adapted
 from polymodal.models.base import Answer, Blend, Labelled

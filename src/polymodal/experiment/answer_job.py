@@ -31,7 +31,7 @@ from polymodal.experiment.work import (
 from polymodal.models.adapted import Adapted
 from polymodal.models.adaptive import Adaptive
 from polymodal.models.base import Answer, Decisions, Labelled
-from polymodal.models.build import Trees, build_answer, build_objectives, parameters
+from polymodal.models.build import Fitted, build_answer, build_objectives, parameters
 from polymodal.models.strategy import Strategy
 from polymodal.nn.mask_streams import drop_streams
 from polymodal.nn.place import CPU, in_use, to_device
@@ -72,7 +72,7 @@ def answer_job(work: Work, job: AnswerJob, out: Path) -> Epochs:
     )  # fmt: skip
     rows, valid = labelled_rows(work, work.rows(TRAIN)), work.rows(VALID)
     curve: list[Epoch] = []
-    if isinstance(answer, Trees):
+    if isinstance(answer, Fitted):
         known = labelled(work, features, torch.from_numpy(rows))
         answer.fit(known.streams, {n: v.numpy() for n, v in known.targets.items()}, job.seed)
         strategy = replace(strategy, facts=answer.facts())

@@ -142,7 +142,7 @@ class Plan:
             ("fusion", "fusions"),
             ("decision", "late fusions"),
             ("answer", "answers"),
-            ("trees", "trees"),
+            ("learner", "learners"),
         ):
             names = [s.name for s in self.strategies if s.family == family]
             if names:
@@ -241,7 +241,7 @@ def _check_options(found: Sequence[Strategy], targets: Sequence[Target], config:
     """Build what the user gave options for, so that a wrong one is said now and not in the middle of the training."""
     for strategy in found:
         spec = strategy.spec
-        if isinstance(spec, Mapping) and strategy.family != "trees" and "cv" not in map(str, spec.values()):
+        if isinstance(spec, Mapping) and strategy.family != "learner" and "cv" not in map(str, spec.values()):
             widths = dict.fromkeys(strategy.streams, config.dim)
             build_answer(strategy, widths, targets, config.dim, Heads(config.heads))
 

@@ -1,4 +1,4 @@
-"""The catalogues of fusions: feature level, decision level, trees. Nothing is imported until it is named."""
+"""The catalogues of fusions: feature level, decision level. Nothing is imported until it is named."""
 
 from polymodal.core.registry import Catalogue, Entry
 
@@ -131,18 +131,6 @@ DECISIONS = Catalogue(
             "polymodal.fusion.evidential:Tmc",
             "Each stream gives evidence and its uncertainty, joined by the reduced rule of Dempster (classes only).",
             "Han, Zhang, Fu, Zhou 2021; Sensoy, Kaplan, Kandemir 2018",
-        ),
-    },
-)
-
-TREES = Catalogue(
-    "trees",
-    "polymodal.fusion.boosted:Boosted",
-    {
-        "boosted": Entry(
-            "polymodal.fusion.boosted:Boosted",
-            "Gradient-boosted trees over pooled vectors and table columns.",
-            "Friedman 2001; Ke et al. 2017 (histograms)",
         ),
     },
 )

@@ -21,11 +21,12 @@ from polymodal.core.registry import Spec
 from polymodal.core.types import Output, Tokens, presence
 from polymodal.encoders import ENCODERS
 from polymodal.encoders.base import Encoder
-from polymodal.fusion import DECISIONS, FUSIONS, TREES
+from polymodal.fusion import DECISIONS, FUSIONS
 from polymodal.fusion.base import DecisionFusion, Fusion
-from polymodal.fusion.boosted import Boosted, pooled_features
 from polymodal.heads import HEADS
 from polymodal.heads.base import Head, ScoringHead
+from polymodal.learners import LEARNERS
+from polymodal.learners.base import Learner
 from polymodal.models import ANSWERS
 from polymodal.models.adapted import Adapted
 from polymodal.models.base import Answer, Decisions, Joint
@@ -74,7 +75,7 @@ class Parts:
         return Decisions({t.name: {n: self.head(w, t) for n, w in widths.items()} for t in targets}, rules)
 
     def answer(self, spec: Spec, widths: Mapping[str, int], targets: Sequence[Any]) -> Answer:
-        """The whole answer that `--fusion spec` names. Raises `BadArgument` for trees, which are not trained."""
+        """The whole answer that `--fusion spec` names. Raises `BadArgument` for learners, which are not trained."""
         match resolved(spec).family:
             case "fusion":
                 return self.joint(self.fusion(spec, widths), targets)
@@ -83,7 +84,7 @@ class Parts:
             case "answer":
                 return ANSWERS.build(spec, widths, targets, self)
             case _:
-                raise BadArgument(f"Trees cannot be part of another answer, since they are not trained; got {spec!r}.")
+                raise BadArgument(f"A learner cannot be part of another answer, since it is not trained; got {spec!r}.")
 
     def without_cost(self) -> Parts:
         """The same, of which nothing is known about costs."""
@@ -109,11 +110,10 @@ def build_answer(
 ) -> Answer:  # fmt: skip
     """The trainable part of a strategy for streams of the given widths; `cost` and `budget_ms` as in `Parts`."""
     widths = {name: widths[name] for name in strategy.streams}
-    if strategy.family == "trees":
+    if strategy.family == "learner":
         sizes = strategy.facts or {}
-        built = {t.name: TREES.resolve(strategy.spec) for t in targets}
-        trees = {name: cls(sizes.get(name), **options) for name, (cls, options) in built.items()}
-        return Trees(trees, {t.name: heads.build(1, t) for t in targets})  # type: ignore[misc]
+        learners = {t.name: LEARNERS.build(strategy.spec, sizes.get(t.name)) for t in targets}
+        return Fitted(learners, {t.name: heads.build(1, t) for t in targets})  # type: ignore[misc]
     parts = Parts(dim, heads.build, cost or {}, budget_ms)
     if strategy.family == "single":
         if serves(MEANINGS, targets):
@@ -151,12 +151,12 @@ class Alone(Fusion):
         return streams[self.names[0]]
 
 
-class Trees(Answer):
-    """Gradient-boosted trees over the streams' pooled vectors, one forest a target; fitted, not trained."""
+class Fitted(Answer):
+    """A shallow learner over the streams' pooled vectors, one a target; fitted in one go, not trained."""
 
-    def __init__(self, trees: Mapping[str, Boosted], heads: Mapping[str, ScoringHead]):
+    def __init__(self, learners: Mapping[str, Learner], heads: Mapping[str, ScoringHead]):
         super().__init__()
-        self.trees = Named(trees)
+        self.learners = Named(learners)
         self._heads = dict(heads)  # they decode only, and have no weights to keep
         for name, head in self._heads.items():
             self.register_buffer(_prior_of(name), head.prior(), persistent=False)
@@ -164,16 +164,16 @@ class Trees(Answer):
     def fit(self, streams: Mapping[str, Tokens], targets: Mapping[str, np.ndarray], seed: int) -> None:
         """Fit to the tokens of all training rows and their encoded targets [N, …]."""
         features = pooled_features(streams).numpy()
-        for name, forest in self.trees.items():
+        for name, learner in self.learners.items():
             target = self._heads[name].target
-            forest.fit(  # type: ignore[operator]
+            learner.fit(  # type: ignore[operator]
                 features, targets[name], target.scores, width=target.width, seed=seed, **target.tree_options
             )
 
     def forward(self, streams: Mapping[str, Tokens]) -> Output:
         features = pooled_features(streams)
-        known = presence(streams.values()).any(1, keepdim=True)  # a tree would send gaps the way most rows go
-        each: dict[str, Tensor] = {n: t.scores(features) for n, t in self.trees.items()}  # type: ignore[operator]
+        known = presence(streams.values()).any(1, keepdim=True)  # a learner would answer gaps as it does most rows
+        each: dict[str, Tensor] = {n: t.scores(features) for n, t in self.learners.items()}  # type: ignore[operator]
         return Output(streams, None, {n: torch.where(known, s, getattr(self, _prior_of(n))) for n, s in each.items()})
 
     def losses(self, output: Output, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -183,8 +183,14 @@ class Trees(Answer):
         return self._heads[target]
 
     def facts(self) -> dict[str, Any]:
-        """The sizes of every fitted forest."""
-        return {name: forest.facts() for name, forest in self.trees.items()}  # type: ignore[operator]
+        """The sizes of every fitted learner."""
+        return {name: learner.facts() for name, learner in self.learners.items()}  # type: ignore[operator]
+
+
+def pooled_features(streams: Mapping[str, Tokens]) -> Tensor:
+    """The streams' pooled vectors side by side, by sorted name: [B, Σ widths], NaN where a stream is absent."""
+    ordered = [streams[name] for name in sorted(streams)]
+    return torch.cat([s.pooled.masked_fill(~s.present[:, None], torch.nan) for s in ordered], 1)
 
 
 def _prior_of(target: str) -> str:

@@ -11,21 +11,22 @@ from polymodal.core.errors import BadArgument, UnknownName, suggest
 from polymodal.core.registry import Spec, import_part, label, options_of, plain
 from polymodal.data.schema import Field
 from polymodal.encoders import ENCODERS
-from polymodal.fusion import DECISIONS, FUSIONS, TREES
+from polymodal.fusion import DECISIONS, FUSIONS
 from polymodal.fusion.base import DecisionFusion, Fusion
+from polymodal.learners import LEARNERS
 from polymodal.models import ANSWERS
 from polymodal.models.base import Answer
 from polymodal.objectives import OBJECTIVES
 from polymodal.process import PROCESSORS
 from polymodal.targets.base import MEANINGS, Target
 
-CATALOGUES = {"fusion": FUSIONS, "decision": DECISIONS, "answer": ANSWERS, "trees": TREES}
+CATALOGUES = {"fusion": FUSIONS, "decision": DECISIONS, "answer": ANSWERS, "learner": LEARNERS}
 _BASES = {"fusion": Fusion, "decision": DecisionFusion, "answer": Answer}
 
 
 @dataclass(frozen=True)
 class Part:
-    """What a spec says of the part that answers: its `family` (`fusion`, `decision`, `answer` or `trees`), class and
+    """What a spec says of the part that answers: its `family` (`fusion`, `decision`, `answer` or `learner`), class and
     options, and the parts that an answer is built from, its defaults included."""
 
     family: str
@@ -46,10 +47,10 @@ class Part:
 
     @property
     def needs(self) -> set[str] | None:
-        """What a target's scores may mean for a rule, trees, or an answer and all within it; None: it needs none."""
+        """What a target's scores may mean for a rule, a learner, or an answer and all within; None: it needs none."""
         if self.family == "fusion":
             return None
-        own = set(MEANINGS if self.family == "trees" else self.cls.needs)
+        own = set(MEANINGS if self.family == "learner" else self.cls.needs)
         return own.intersection(*(needs for part in self.inner if (needs := part.needs) is not None))
 
 

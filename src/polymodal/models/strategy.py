@@ -19,12 +19,13 @@ ADAPTERS = "adapters"  # what the row without an objective is called: the same m
 class Strategy:
     """One row of the leaderboard: a way to answer from some streams.
 
-    `family` is `single`, `fusion`, `decision`, `answer` or `trees`; `spec` names the part within it. The leaderboard's
-    `ensemble` and `chance` are families of their own, which nothing is built for. `fusion` is what the part is called,
-    by default its spec in words; it stays when options are settled by cross-validation. Single streams have none.
+    `family` is `single`, `fusion`, `decision`, `answer` or `learner`; `spec` names the part within it. `ensemble` and
+    `chance`, of the leaderboard, are families of their own, which nothing is built for. `fusion` is what the part is
+    called, by default its spec in words; it stays when options are settled by cross-validation. Single streams have
+    none.
 
-    `facts` size fitted trees, a target each, so that their weights find their place. `objective` is what it is trained
-    by besides its own loss; `adapters` puts one a stream before it, and `align` an aligner, whose loss counts
+    `facts` size fitted learners, a target each, so that their weights find their place. `objective` is what it is
+    trained by besides its own loss; `adapters` puts one a stream before it, and `align` an aligner, whose loss counts
     `align_weight`. `encoders` says how those of its streams were trained: `apart`, each alone before it; `finetuned`,
     with it at last; `joint`, with it from the start.
     """
@@ -54,6 +55,8 @@ class Strategy:
         known = {("adapters" if name == "towers" else name): value for name, value in values.items() if name != "name"}
         if known.pop("finetuned", False):
             known["encoders"] = "finetuned"
+        if known.get("family") == "trees":
+            known["family"] = "learner"
         return cls(**{**known, "streams": tuple(values["streams"])})
 
     @cached_property

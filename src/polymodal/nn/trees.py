@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -13,10 +14,14 @@ NODE_FIELDS = {
     "right": torch.int64, "value": torch.float64,
 }  # fmt: skip
 TREE_FIELDS = {"root": torch.int64, "column": torch.int64}
+UNFITTED = {"features": 0, "width": 0, "trees": 0, "nodes": 0, "depth": 0}
+CHUNK = 256  # rows whose leaves are read at a time, where leaves are wide
 
 
 class Forest(nn.Module):
     """Sums of decision trees: column w of the result is `base`[w] plus the values of the leaves of that column's trees.
+
+    Where `value` is [nodes, width], as `sizes` say by `wide`, every tree adds to all columns.
 
     All trees' nodes lie one after another. At node i a row goes to `left`[i] if its `feature`[i] is at most
     `threshold`[i], or is NaN and `missing_left`[i]; else to `right`[i]. A leaf leads to itself. Tree t starts at
@@ -43,20 +48,29 @@ class Forest(nn.Module):
         for fields, count in ((TREE_FIELDS, sizes["trees"]), (NODE_FIELDS, sizes["nodes"])):
             for name, dtype in fields.items():
                 self.register_buffer(name, torch.zeros(count, dtype=dtype))
+        if sizes.get("wide"):
+            self.register_buffer("value", torch.zeros(sizes["nodes"], sizes["width"]))
 
     @classmethod
     def of(cls, base: Tensor, trees: Mapping[str, Tensor], *, features: int, depth: int) -> Forest:
         """A forest of the given buffers. `depth` is the most steps from a root to a leaf."""
         sizes = {"width": len(base), "trees": len(trees["root"]), "nodes": len(trees["left"])}
-        forest = cls({**sizes, "features": features, "depth": depth})
+        forest = cls({**sizes, "features": features, "depth": depth, "wide": trees["value"].ndim == 2})
         forest.load_state_dict({"base": base, **trees})
         return forest
+
+    def repeated(self, times: int) -> Forest:
+        """The same with every column given `times` times, one after another; of trees that add to all columns."""
+        fields = {name: getattr(self, name) for name in (*TREE_FIELDS, *NODE_FIELDS)}
+        fields["value"] = self.value.repeat_interleave(times, 1)
+        base = self.base.repeat_interleave(times)
+        return Forest.of(base, fields, features=self.features, depth=self.depth)
 
     def sizes(self) -> dict[str, Any]:
         """JSON values that the constructor needs."""
         return {
             "features": self.features, "width": len(self.base), "trees": len(self.root), "nodes": len(self.left),
-            "depth": self.depth,
+            "depth": self.depth, **({"wide": True} if self.value.ndim == 2 else {}),
         }  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:
@@ -67,5 +81,16 @@ class Forest(nn.Module):
             value = x.gather(1, self.feature[node])
             left = torch.where(value.isnan(), self.missing_left[node], value <= self.threshold[node])
             node = torch.where(left, self.left[node], self.right[node])
+        if self.value.ndim == 2:
+            held = [self.value[part].sum(1) for part in node.split(CHUNK)]
+            return (self.base + torch.cat(held)).float() if held else self.base.repeat(0, 1).float()
         total = self.base.repeat(x.shape[0], 1)
         return total.index_add_(1, self.column, self.value[node]).float()
+
+
+def float32_below(threshold: np.ndarray) -> np.ndarray:
+    """The largest float32 not above each threshold: float32 features compare with it as with the threshold."""
+    found = threshold.astype(np.float32)
+    above = found > threshold
+    found[above] = np.nextafter(found[above], np.float32(-np.inf))
+    return found

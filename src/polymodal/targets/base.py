@@ -250,7 +250,7 @@ class ScoredTarget(Target):
 
     @property
     def tree_options(self) -> dict[str, Any]:
-        """What `fusion.boosted.Boosted.fit` needs besides what the scores mean."""
+        """What `learners.base.Learner.fit` needs besides what the scores mean."""
         return {}
 
 

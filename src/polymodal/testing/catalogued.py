@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from polymodal.aligners import ALIGNERS, EMBEDDINGS
 from polymodal.core.registry import Catalogue
 from polymodal.encoders import ENCODERS
-from polymodal.fusion import DECISIONS, FUSIONS, TREES
+from polymodal.fusion import DECISIONS, FUSIONS
 from polymodal.heads import HEADS
+from polymodal.learners import LEARNERS
 from polymodal.models import ANSWERS
 from polymodal.models.specs import resolved, serves
 from polymodal.targets import TARGETS
@@ -85,23 +86,23 @@ def _embeddings(name: str) -> Iterator[Subject]:
     yield from embedding_subjects(name)
 
 
-def _trees(name: str) -> Iterator[Subject]:
+def _learners(name: str) -> Iterator[Subject]:
     features = torch.randn(64, 5, generator=torch.Generator().manual_seed(2))
 
     def fitted() -> nn.Module:
-        return TREES.build(name).fit(features.numpy(), features[:, 0].numpy(), "number")
+        return LEARNERS.build(name, None).fit(features.numpy(), features[:, 0].numpy(), "number")
 
     def scores(part: nn.Module, rows: Tensor) -> dict[str, Tensor]:
         return {"scores": part.scores(rows)}  # type: ignore[operator]
 
-    yield Subject(f"The trees {name}", fitted, scores, features[:ROWS], "scores")
+    yield Subject(f"The learner {name}", fitted, scores, features[:ROWS], "scores")
 
 
 PARTS: dict[str, Catalogue] = {
     "encoder": ENCODERS, "fusion": FUSIONS, "decision": DECISIONS, "answer": ANSWERS, "head": HEADS, "align": ALIGNERS,
-    "embedding": EMBEDDINGS, "trees": TREES,
+    "embedding": EMBEDDINGS, "learner": LEARNERS,
 }  # fmt: skip
 SUBJECTS: dict[str, Callable[[str], Iterator[Subject]]] = {
     "encoder": _encoders, "fusion": _fusions, "decision": _decisions, "answer": _answers, "head": _heads,
-    "align": _aligners, "embedding": _embeddings, "trees": _trees,
+    "align": _aligners, "embedding": _embeddings, "learner": _learners,
 }  # fmt: skip

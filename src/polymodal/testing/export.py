@@ -18,11 +18,12 @@ from polymodal.core.errors import UnknownName, suggest
 from polymodal.core.registry import Spec
 from polymodal.core.types import Batch
 from polymodal.encoders import ENCODERS
-from polymodal.fusion import DECISIONS, TREES
+from polymodal.fusion import DECISIONS
 from polymodal.heads import HEADS
+from polymodal.learners import LEARNERS
 from polymodal.models.adapted import Adapted
 from polymodal.models.base import Answer, Blend, Labelled, Model
-from polymodal.models.build import Heads, Parts, Trees, build_encoder
+from polymodal.models.build import Fitted, Heads, Parts, build_encoder
 from polymodal.models.specs import resolved, serves
 from polymodal.targets import TARGETS
 from polymodal.targets.base import MEANINGS, NUMBER
@@ -129,14 +130,14 @@ def _answer(spec: Spec) -> Iterator[Exported]:
     yield _whole(f"The answer {spec}", lambda parts, widths, targets: parts.answer(spec, widths, targets), kinds)
 
 
-def _trees(spec: Spec) -> Iterator[Exported]:
+def _learner(spec: Spec) -> Iterator[Exported]:
     def build(parts: Parts, widths: dict[str, int], targets: list[Any]) -> Answer:
-        cls, options = TREES.resolve(spec)
-        trees = Trees({t.name: cls(None, **options) for t in targets}, {t.name: parts.head(1, t) for t in targets})
-        trees.fit(random_streams(widths), {t.name: example_truth(t).numpy() for t in targets}, 0)
-        return trees
+        learners = {t.name: LEARNERS.build(spec, None) for t in targets}
+        fitted = Fitted(learners, {t.name: parts.head(1, t) for t in targets})  # type: ignore[misc]
+        fitted.fit(random_streams(widths), {t.name: example_truth(t).numpy() for t in targets}, 0)
+        return fitted
 
-    yield _whole(f"The trees {spec}", build, MEANINGS)
+    yield _whole(f"The learner {spec}", build, MEANINGS)
 
 
 def _whole(
@@ -190,8 +191,8 @@ WHOLES: dict[str, Callable[[], Exported]] = {
     "a whole model": _model,
 }
 FAMILIES: dict[str, Callable[[Spec], Iterator[Exported]]] = {
-    "fusion": _fusion, "decision": _decision, "answer": _answer, "trees": _trees, "head": _head, "encoder": _encoder,
-    "align": _aligner,
+    "fusion": _fusion, "decision": _decision, "answer": _answer, "learner": _learner, "head": _head,
+    "encoder": _encoder, "align": _aligner,
 }  # fmt: skip
 
 

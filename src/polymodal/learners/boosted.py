@@ -1,9 +1,4 @@
-"""Gradient-boosted trees over pooled vectors and table columns.
-
-Not a `Fusion`: trees are fitted to arrays in one go, not by gradient. The contract is its own: `fit` once, then
-`scores`. scikit-learn grows the trees; they are then copied into buffers, so that a bundle needs neither a pickle nor
-scikit-learn.
-"""
+"""Gradient-boosted trees: scikit-learn grows them; they are then copied into buffers."""
 
 from __future__ import annotations
 
@@ -13,18 +8,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from polymodal.core.errors import BadArgument, BadData, suggest
-from polymodal.core.types import Tokens
+from polymodal.core.errors import BadData
 from polymodal.core.values import check_range
+from polymodal.learners.base import RAREST, Learner
 from polymodal.nn.check import check_count
-from polymodal.nn.trees import NODE_FIELDS, Forest
-from polymodal.targets.base import CLASSES, MEANINGS, MULTILABEL
+from polymodal.nn.trees import NODE_FIELDS, UNFITTED, Forest, float32_below
+from polymodal.targets.base import CLASSES, MULTILABEL
 
-RAREST = 1e-4  # the share given to a class or label that fitting never saw
 ENOUGH = 100  # labelled rows from which a tenth is set aside to stop early
-UNFITTED = {"features": 0, "width": 0, "trees": 0, "nodes": 0, "depth": 0}
 
 
 @dataclass(frozen=True)
@@ -35,7 +28,7 @@ class _Piece:
     trees: list[tuple[np.ndarray, int]]
 
 
-class Boosted(nn.Module):
+class Boosted(Learner):
     """Gradient-boosted trees (Friedman 2001) grown on histograms (Ke et al. 2017).
 
     A missing feature is NaN and goes the way learned at each split. Classes: a tree a round and class (one for two
@@ -43,8 +36,7 @@ class Boosted(nn.Module):
     pinball loss of a quantile. Where there are 100 labelled rows or more, a
     tenth of them stops the fitting once `patience` rounds brought nothing.
 
-    `facts` is what `facts()` of a fitted one returned: it allots the buffers, so that `load_state_dict` can fill
-    them. `trees` is the largest number of rounds, `lr` the share of each tree that counts, `leaves` and `depth` bound
+    `trees` is the largest number of rounds, `lr` the share of each tree that counts, `leaves` and `depth` bound
     a tree, `least` is the fewest rows in a leaf, `share` the share of the features looked at in a split, `l2` the
     penalty on leaves.
     """
@@ -70,42 +62,20 @@ class Boosted(nn.Module):
         """Sizes of the fitted trees, JSON values: pass them to the constructor before `load_state_dict`."""
         return self.forest.sizes()
 
-    def fit(
-        self,
-        features: np.ndarray,
-        target: np.ndarray,
-        meaning: str,
-        *,
-        width: int | None = None,
-        seed: int = 0,
-        levels: Sequence[float] = (),
-    ) -> Boosted:
-        """Fit to `features` [N, F] float, NaN = missing, and an encoded `target`; returns itself.
-
-        By the `meaning` of scores, classes: int [N], -1 = unlabelled; multilabel: 0/1 [N, C], NaN = unknown; number:
-        float [N] or [N, D], NaN = unlabelled. With `levels`, each gives a quantile of the number. `width` is the number
-        of scores: by default the labels' own (for classes: the
-        highest seen, plus one). Raises `BadArgument` for an unknown meaning, `BadData` where no row is labelled.
-        """
-        if meaning not in MEANINGS:
-            raise BadArgument(f"Trees give no scores of {meaning!r}.{suggest(meaning, MEANINGS)}")
-        features, target = np.asarray(features, np.float32), np.asarray(target)
+    def _fit(
+        self, features: np.ndarray, target: np.ndarray, meaning: str, width: int, seed: int, levels: Sequence[float]
+    ) -> None:
         if meaning == CLASSES:
-            pieces = [self._fit_classes(features, target, width or int(target.max()) + 1, seed)]
+            pieces = [self._fit_classes(features, target, width, seed)]
         elif meaning == MULTILABEL:
             pieces = [self._fit_label(features, target[:, c], seed) for c in range(target.shape[1])]
         else:
             columns = target.reshape(len(target), -1).T
             pieces = [self._fit_number(features, c, seed, level) for c in columns for level in levels or (None,)]
         self.forest = _joined(pieces, features.shape[1])
-        return self
 
     def scores(self, features: Tensor) -> Tensor:
-        """[N, F] features, NaN = missing, to [N, width]: logits, or a standardised value. Raises `BadData`."""
-        if not self.forest.sizes()["width"]:
-            raise BadData("These trees are not fitted: call fit, or load a state dict into Boosted(facts).")
-        if features.shape[1] != self.forest.features:
-            raise BadData(f"These trees were fitted to {self.forest.features} features; got {features.shape[1]}.")
+        self._check(self.forest.features, len(self.forest.base), features.shape[1])
         return self.forest(features)
 
     def _fit_classes(self, features: np.ndarray, target: np.ndarray, width: int, seed: int) -> _Piece:
@@ -154,12 +124,6 @@ class Boosted(nn.Module):
         }  # fmt: skip
 
 
-def pooled_features(streams: Mapping[str, Tokens]) -> Tensor:
-    """The streams' pooled vectors side by side, by sorted name: [B, Σ widths], NaN where a stream is absent."""
-    ordered = [streams[name] for name in sorted(streams)]
-    return torch.cat([s.pooled.masked_fill(~s.present[:, None], torch.nan) for s in ordered], 1)
-
-
 def _labelled(known: np.ndarray) -> np.ndarray:
     rows = np.flatnonzero(known)
     if not len(rows):
@@ -196,13 +160,9 @@ def _nodes(tree: np.ndarray, start: int) -> dict[str, Tensor]:
     """The node fields of one tree whose nodes begin at `start` in the forest."""
     own = np.arange(len(tree))
     leaf = tree["is_leaf"].astype(bool)
-    # For float32 features, `x <= t` holds exactly where x is at most the largest float32 not above t.
-    threshold = tree["num_threshold"].astype(np.float32)
-    above = threshold > tree["num_threshold"]
-    threshold[above] = np.nextafter(threshold[above], np.float32(-np.inf))
     fields = {
         "feature": np.where(leaf, 0, tree["feature_idx"]).astype(np.int64),
-        "threshold": threshold,
+        "threshold": float32_below(tree["num_threshold"]),
         "missing_left": tree["missing_go_to_left"].astype(bool),
         "left": start + np.where(leaf, own, tree["left"]).astype(np.int64),
         "right": start + np.where(leaf, own, tree["right"]).astype(np.int64),

@@ -1,0 +1,35 @@
+"""The catalogue of learners: shallow models fitted in one go to features. Nothing is imported until it is named."""
+
+from polymodal.core.registry import Catalogue, Entry
+
+LEARNERS = Catalogue(
+    "learner",
+    "polymodal.learners.base:Learner",
+    {
+        "boosted": Entry(
+            "polymodal.learners.boosted:Boosted",
+            "Gradient-boosted trees over pooled vectors and table columns.",
+            "Friedman 2001; Ke et al. 2017 (histograms)",
+        ),
+        "ridge": Entry(
+            "polymodal.learners.ridge:Ridge",
+            "A linear map with an L2 penalty chosen by leaving out one row at a time.",
+            "Hoerl & Kennard 1970; Golub, Heath, Wahba 1979",
+        ),
+        "kernel": Entry(
+            "polymodal.learners.ridge:Kernel",
+            "The same on a Gaussian kernel with landmarks: a support vector machine's squared loss.",
+            "Saunders, Gammerman, Vovk 1998; Suykens & Vandewalle 1999; Williams & Seeger 2001 (landmarks)",
+        ),
+        "logistic": Entry(
+            "polymodal.learners.logistic:Logistic",
+            "Logistic regression with an L2 penalty; of numbers, ridge.",
+            "Cox 1958; Hoerl & Kennard 1970",
+        ),
+        "extra_trees": Entry(
+            "polymodal.learners.extra:ExtraTrees",
+            "The mean of many trees whose splits are drawn at random.",
+            "Geurts, Ernst, Wehenkel 2006",
+        ),
+    },
+)
