@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,21 +21,30 @@ from polymodal.nn.layers.named import Named
 from polymodal.targets.base import CLASSES, MULTILABEL, NUMBER
 
 LEAST = 9.0  # log-probabilities below say no more than this
+AS_MANY = 64  # features: more of them count as so many
+SPREAD = {CLASSES: 3.0, MULTILABEL: 3.0, NUMBER: 1.0}  # by which scores are divided, to be of the size of features
 MOST_FOR_TREES = 120  # features: boosted trees on more cost more than they bring
 
 
 @dataclass(frozen=True)
 class Said:
-    """Where a stream's tokens carry the scores of a target, and how: `pooled[:, start:stop] * spread + mean`."""
+    """Where a stream's tokens carry scores of a target: in `pieces` (start, stop, weight) of the pooled vector."""
 
-    start: int
-    stop: int
-    mean: tuple[float, ...]
-    spread: float
+    meaning: str
+    pieces: tuple[tuple[int, int, float], ...]
 
     def read(self, pooled: Tensor) -> Tensor:
         """Scores [B, width] from pooled vectors [B, D]."""
-        return pooled[:, self.start : self.stop].float() * self.spread + pooled.new_tensor(self.mean).float()
+        each = [pooled[:, start:stop].float() * SPREAD[self.meaning] for start, stop, _ in self.pieces]
+        return each[0] if len(each) == 1 else blended(self.meaning, each, [w for *_, w in self.pieces])
+
+    def moved(self, by: int, weight: float = 1.0) -> Said:
+        """The same in a vector where it starts `by` later, with its weights times `weight`."""
+        return Said(self.meaning, tuple((start + by, stop + by, w * weight) for start, stop, w in self.pieces))
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Said:
+        return cls(values["meaning"], tuple((int(a), int(b), float(w)) for a, b, w in values["pieces"]))
 
 
 @dataclass(frozen=True)
@@ -43,18 +53,17 @@ class Member:
 
     spec: Spec
     learner: Learner
-    weight: float
+    weight: float = 1.0
     temperature: float = 1.0
 
 
 @dataclass(frozen=True)
 class Answering:
-    """What answers a target: its members, and the `mean` [width] and `spread` of what they say of rows not seen."""
+    """What answers a target with `width` scores of a `meaning`: the members of a blend."""
 
     meaning: str
+    width: int
     members: Sequence[Member]
-    mean: Sequence[float]
-    spread: float
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, without the learners' weights."""
@@ -62,7 +71,7 @@ class Answering:
             {"learner": m.spec, "facts": m.learner.facts(), "weight": m.weight, "temperature": m.temperature}
             for m in self.members
         ]
-        return {"meaning": self.meaning, "members": members, "mean": list(self.mean), "spread": self.spread}
+        return {"meaning": self.meaning, "width": self.width, "members": members}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Answering:
@@ -71,7 +80,25 @@ class Answering:
             Member(m["learner"], LEARNERS.build(m["learner"], m["facts"]), m["weight"], m["temperature"])
             for m in values["members"]
         ]
-        return cls(values["meaning"], members, values["mean"], values["spread"])
+        return cls(values["meaning"], values["width"], members)
+
+    def scores(self, features: Tensor) -> Tensor:
+        """[B, width] what the blend says of features [B, F]."""
+        each = [member.learner.scores(features) / member.temperature for member in self.members]
+        return blended(self.meaning, each, [member.weight for member in self.members])
+
+
+def blended(meaning: str, scores: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    """One score [N, width] of several: the weighted mean of probabilities as logits, or of values; bounded."""
+    shares = [weight / sum(weights) for weight in weights]
+    if meaning == CLASSES:
+        parts = [score.float().log_softmax(1) + math.log(share) for score, share in zip(scores, shares)]
+        joined = torch.stack(parts).logsumexp(0).clamp(min=-LEAST)
+        return joined - joined.mean(1, keepdim=True)
+    if meaning == MULTILABEL:
+        mean = torch.stack([score.float().sigmoid() * share for score, share in zip(scores, shares)]).sum(0)
+        return mean.logit(math.exp(-LEAST))
+    return torch.stack([score.float() * share for score, share in zip(scores, shares)]).sum(0)
 
 
 class ScoringEncoder(Encoder):
@@ -113,19 +140,25 @@ class Scored(ScoringEncoder):
     `answers`, what was fitted, which a fit writes.
     """
 
+    within = "of"
+    processor = "vector"
+
     def __init__(
-        self, facts: Mapping[str, Any], dim: int, *, of: Spec, answers: Mapping[str, Mapping[str, Any]] | None = None
+        self,
+        facts: Mapping[str, Any],
+        dim: int,
+        *,
+        of: Spec = "vector_plain",
+        answers: Mapping[str, Mapping[str, Any]] | None = None,
     ):
         super().__init__(facts, dim)
         self.of = of
         self.answers = answers
         self.inner: Encoder = ENCODERS.build(of, facts, dim)
-        self.inner.requires_grad_(False)
         self._answering = {name: Answering.from_json(values) for name, values in (answers or {}).items()}
         self.learners = Named({n: nn.ModuleList(m.learner for m in a.members) for n, a in self._answering.items()})
-        self.inner_dim = self.inner.dim
-        self.dim = self.inner_dim + sum(len(a.mean) for a in self._answering.values())
-        self.share = min(1.0, (64 / self.inner_dim) ** 0.5)
+        self.dim = self.inner.dim + sum(answer.width for answer in self._answering.values())
+        self.share = min(1.0, (AS_MANY / self.inner.dim) ** 0.5)
 
     def fit_statistics(self, inputs: Mapping[str, Tensor]) -> None:
         self.inner.fit_statistics(inputs)
@@ -134,9 +167,14 @@ class Scored(ScoringEncoder):
         return self.inner.encode(inputs).pooled.float()
 
     def settled(self, answers: Mapping[str, Answering]) -> Scored:
+        return Scored.around(self.inner, self.of, answers)
+
+    @classmethod
+    def around(cls, inner: Encoder, of: Spec, answers: Mapping[str, Answering]) -> Scored:
+        """`inner`, whose spec is `of`, with what `answers` say beside its tokens."""
         told = {name: answer.to_json() for name, answer in answers.items()}
-        one = Scored(self.facts, self.inner.dim, of=self.of, answers=told)
-        one.inner = self.inner
+        one = cls(inner.facts, inner.dim, of=of, answers=told)
+        one.inner = inner
         for name, answer in answers.items():
             for mine, member in zip(one.learners[name], answer.members):  # type: ignore[arg-type]
                 mine.load_state_dict(member.learner.state_dict())
@@ -144,11 +182,10 @@ class Scored(ScoringEncoder):
 
     @property
     def says(self) -> dict[str, Said]:
-        found, start = {}, self.inner_dim
+        found, start = {}, self.inner.dim
         for name, answer in self._answering.items():
-            stop = start + len(answer.mean)
-            found[name] = Said(start, stop, tuple(answer.mean), answer.spread)
-            start = stop
+            found[name] = Said(answer.meaning, ((start, start + answer.width, 1.0),))
+            start += answer.width
         return found
 
     def encode(self, inputs: dict[str, Tensor]) -> Tokens:
@@ -156,32 +193,11 @@ class Scored(ScoringEncoder):
 
     def beside(self, tokens: Tokens) -> Tokens:
         """The other encoder's tokens with the scores beside them: every token of a row carries the row's."""
-        scores = [self._said(name, answer, tokens.pooled) for name, answer in self._answering.items()]
-        said = torch.cat([tokens.pooled.new_zeros(len(tokens.pooled), 0), *scores], 1).to(tokens.pooled.dtype)
+        features = tokens.pooled.float()
+        scores = [answer.scores(features) / SPREAD[answer.meaning] for answer in self._answering.values()]
+        said = torch.cat([features[:, :0], *scores], 1).to(tokens.pooled.dtype)
         pooled = torch.cat([tokens.pooled * self.share, said], 1)
         if tokens.single:
             return Tokens.of_pooled(pooled, tokens.mask, tokens.where)
         each = said[:, None].expand(-1, tokens.x.shape[1], -1)
         return Tokens(torch.cat([tokens.x * self.share, each], 2), tokens.mask, pooled, tokens.where)
-
-    def _said(self, name: str, answer: Answering, features: Tensor) -> Tensor:
-        scores = blended(
-            answer.meaning,
-            [learner.scores(features.float()) for learner in self.learners[name]],  # type: ignore[operator,union-attr]
-            [m.weight for m in answer.members],
-            [m.temperature for m in answer.members],
-        )
-        return (scores - scores.new_tensor(answer.mean)) / answer.spread
-
-
-def blended(meaning: str, scores: Sequence[Tensor], weights: Sequence[float], temperatures: Sequence[float]) -> Tensor:
-    """One score [N, width] of several: the weighted mean of probabilities as logits, or of values; bounded."""
-    if meaning == CLASSES:
-        parts = [(s.float() / t).log_softmax(1) for s, t in zip(scores, temperatures)]
-        joined = torch.stack([p + p.new_tensor(w).log() for p, w in zip(parts, weights)]).logsumexp(0)
-        joined = joined.clamp(min=-LEAST)
-        return joined - joined.mean(1, keepdim=True)
-    if meaning == MULTILABEL:
-        parts = [(s.float() / t).sigmoid() for s, t in zip(scores, temperatures)]
-        return sum(w * p for w, p in zip(weights, parts)).clamp(1e-4, 1 - 1e-4).logit()  # type: ignore[union-attr]
-    return sum(w * s.float() for w, s in zip(weights, scores))  # type: ignore[return-value]

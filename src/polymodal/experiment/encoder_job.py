@@ -13,9 +13,11 @@ from torch import Tensor
 
 from polymodal.config import Training
 from polymodal.core.errors import BadArgument
-from polymodal.core.registry import Spec
+from polymodal.core.registry import Spec, options_of, plain
+from polymodal.encoders.scoring import Answering, Member, Scored
 from polymodal.experiment.work import TRAIN, VALID, Epochs, FitJob, Work, curve_of, load_trained, save_trained
-from polymodal.models.base import Model
+from polymodal.learners.ridge import Ridge
+from polymodal.models.base import Decisions, Model
 from polymodal.models.build import build_answer, build_encoder, parameters
 from polymodal.models.strategy import Strategy
 from polymodal.nn.place import in_use
@@ -33,6 +35,7 @@ class EncoderJob(FitJob):
     stream: str
     fold: int | None
     encoder: Spec
+    scored: bool = False  # whether its tokens shall carry its own answer
 
     @property
     def name(self) -> str:
@@ -47,7 +50,7 @@ def encoder_job(work: Work, job: EncoderJob, out: Path) -> Epochs:
     """
     stream, fold = job.stream, job.fold
     torch.manual_seed(job.seed)
-    encoder = build_encoder(job.encoder, work.facts[stream], work.dim)
+    encoder, settled = build_encoder(job.encoder, work.facts[stream], work.dim), job.encoder
     curve: list[Epoch] = []
     if any(p.requires_grad for p in encoder.parameters()):
         alone = Strategy("single", "late_mean", (stream,))
@@ -67,11 +70,15 @@ def encoder_job(work: Work, job: EncoderJob, out: Path) -> Epochs:
         for epoch in fit_encoder(work, model, stream, rows, valid, options, job.seed, out.with_suffix(".checkpoint")):
             curve.append(epoch)
             yield EpochEnd(epoch.number, options.epochs, epoch.loss, epoch.valid)
+        if job.scored:
+            encoder = Scored.around(encoder, job.encoder, _own_answers(work, model, stream, valid))
+            settled = {"name": "scored", **options_of(encoder)}
     result = store_tokens(encoder.to(work.device), work.dataset, stream, work.store, _read_rows(work, fold))
     save_trained(encoder, out)
     return result | {
         "stream": stream,
         "fold": fold,
+        "encoder": plain(settled),
         "parameters": parameters(encoder),
         "trained": bool(curve),
         **curve_of(curve),
@@ -87,10 +94,28 @@ def restored(work: Work, job: EncoderJob, out: Path, result: dict[str, Any]) -> 
     there = rows[dataset.present[job.stream][rows]]
     if not len(work.store.missing(result["group"], dataset.digests[job.stream][there])):
         return result
-    encoder = build_encoder(job.encoder, work.facts[job.stream], work.dim)
+    encoder = build_encoder(result.get("encoder", job.encoder), work.facts[job.stream], work.dim)
     encoder.load_state_dict(load_trained(out))
     stored = store_tokens(encoder.to(work.device), dataset, job.stream, work.store, rows)
     return {**result, "group": stored["group"]}
+
+
+@torch.no_grad()
+def _own_answers(work: Work, model: Model, stream: str, valid: np.ndarray) -> dict[str, Answering]:
+    """What the heads that an encoder was trained with say, tempered on validation rows; of linear heads alone."""
+    encoder = model.cpu().eval().encoders[stream]
+    chunks = np.array_split(valid, max(1, len(valid) // 512)) if len(valid) else []
+    tokens = [encoder(work.dataset.tensors(stream, rows)) for rows in chunks]
+    found = {}
+    for target in work.targets:
+        head = model.answer.heads[target.name][stream] if isinstance(model.answer, Decisions) else None
+        if head is None or (linear := head.linear()) is None:
+            continue
+        scores = torch.cat([head(part) for part in tokens]).numpy() if tokens else np.zeros((0, target.width))
+        temperature = target.temperature(scores, work.truth(target, valid)) if len(scores) else None
+        member = Member("ridge", Ridge.of(*linear), 1.0, temperature or 1.0)
+        found[target.name] = Answering(target.scores, target.width, [member])
+    return found
 
 
 def _read_rows(work: Work, fold: int | None) -> np.ndarray:

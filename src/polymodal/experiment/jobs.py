@@ -15,11 +15,13 @@ from polymodal.core.files import read_json, write_json
 from polymodal.experiment.answer_job import AnswerJob, answer_job
 from polymodal.experiment.encoder_job import EncoderJob, encoder_job, restored
 from polymodal.experiment.end_to_end_job import EndToEndJob, end_to_end_job
+from polymodal.experiment.scored_job import ScoredJob, scored_job
 from polymodal.experiment.work import Epochs, FitJob, Work, open_work
 from polymodal.runs.events import Done, Event, Failed
 
 JOBS: dict[str, tuple[type[FitJob], Callable[[Work, Any, Path], Epochs]]] = {
     "encoder": (EncoderJob, encoder_job),
+    "scored": (ScoredJob, scored_job),
     "answer": (AnswerJob, answer_job),
     "end_to_end": (EndToEndJob, end_to_end_job),
 }

@@ -55,6 +55,7 @@ class Work:
         self.budget_ms: float | None = settings["budget_ms"]
         rows, _ = load_sealed(folder / "rows.safetensors")
         self.split, self.fold = rows["split"], rows["fold"]
+        self.part = rows.get("part", self.fold)
         self.labels = {t.name: torch.from_numpy(np.array(self.dataset.targets[t.name])) for t in self.targets}
 
     def asked(self, rows: Tensor) -> dict[str, Tensor]:
@@ -70,7 +71,7 @@ class Work:
 
     def cost(self, streams: Sequence[str]) -> dict[str, float]:
         """What a row of each stream takes to process and encode, in milliseconds, as stage 1 measured it."""
-        encoded = {name: read_json(encoder_out(self.folder, name).with_suffix(".json")) for name in streams}
+        encoded = {name: read_json(settled_out(self.folder, name)) for name in streams}
         return {name: self.processing_ms[name] + one["ms_per_row"] for name, one in encoded.items()}
 
     def truth(self, target: Target, rows: np.ndarray) -> np.ndarray:
@@ -152,6 +153,25 @@ def answer_out(work: Path, strategy: Strategy, seed: int) -> Path:
 def encoder_out(work: Path, stream: str, fold: int | None = None) -> Path:
     """Where the result of a stream's encoder is written, without a suffix; `fold` None is the whole one."""
     return work / "encoders" / f"{safe_name(stream)}-{'whole' if fold is None else fold}"
+
+
+def scored_out(work: Path, stream: str, place: int) -> Path:
+    """Where the result of the encoder at `place` of a stream's, fitted in one go, is written, without a suffix."""
+    return work / "encoders" / f"{safe_name(stream)}-fitted-{place}"
+
+
+def settled_out(work: Path, stream: str) -> Path:
+    """Where it is written which encoder a stream has, once that is settled."""
+    return work / "encoders" / f"{safe_name(stream)}.json"
+
+
+def load_settled(work: Path, stream: str) -> dict[str, Tensor]:
+    """The weights of a stream's settled encoder, which may stand in several files, a part each."""
+    sources = read_json(settled_out(work, stream))["sources"]
+    each = [load_trained(work / source) for source in sources]
+    if len(each) == 1:
+        return each[0]
+    return {f"each.{i}.{name}": value for i, part in enumerate(each) for name, value in part.items()}
 
 
 @dataclass(frozen=True, kw_only=True)

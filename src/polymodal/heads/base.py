@@ -75,6 +75,10 @@ class ScoringHead(Head):
     def score(self, tokens: Tokens) -> Tensor:
         """Tokens [B, T, width] to scores [B, target.width]. A row with no token gives the prior, finite."""
 
+    def linear(self) -> tuple[Tensor, Tensor] | None:
+        """Weights [width, C] and biases [C], where scores are no more than a linear map of the pooled vector."""
+        return None
+
     @torch.no_grad()
     def prior(self) -> Tensor:
         """Scores [1, target.width] of a row with no token: what the training rows' targets alone say."""

@@ -70,6 +70,9 @@ class Classes(ScoringHead):
     def score(self, tokens: Tokens) -> Tensor:
         return self.scorer(tokens)
 
+    def linear(self) -> tuple[Tensor, Tensor] | None:
+        return self.scorer.linear()
+
     def loss_of_scores(self, scores: Tensor, truth: Tensor) -> Tensor:
         scores = at_least_float32(scores)
         if not (truth >= 0).any():

@@ -68,6 +68,9 @@ class Multilabel(ScoringHead):
     def score(self, tokens: Tokens) -> Tensor:
         return self.scorer(tokens)
 
+    def linear(self) -> tuple[Tensor, Tensor] | None:
+        return self.scorer.linear()
+
     def loss_of_scores(self, scores: Tensor, truth: Tensor) -> Tensor:
         scores, known = at_least_float32(scores), ~truth.isnan()
         entries = F.binary_cross_entropy_with_logits(

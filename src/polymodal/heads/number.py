@@ -49,6 +49,9 @@ class Number(ScoringHead):
     def score(self, tokens: Tokens) -> Tensor:
         return self.scorer(tokens)
 
+    def linear(self) -> tuple[Tensor, Tensor] | None:
+        return self.scorer.linear()
+
     def loss_of_scores(self, scores: Tensor, truth: Tensor) -> Tensor:
         values = at_least_float32(scores)
         truth = truth.reshape(values.shape)

@@ -29,6 +29,10 @@ class Scorer(nn.Module):
         with torch.no_grad():
             self.out.bias.copy_(prior)
 
+    def linear(self) -> tuple[Tensor, Tensor] | None:
+        """Weights [width, C] and biases [C], where there is no hidden layer."""
+        return None if isinstance(self.hidden, nn.Sequential) else (self.out.weight.T, self.out.bias)
+
     def forward(self, tokens: Tokens) -> Tensor:
         """Tokens [B, T, width] to scores [B, C]."""
         scores = self.out(self.dropout(self.hidden(tokens.pooled)))

@@ -34,6 +34,15 @@ class Ridge(Learner):
         super().__init__()
         self._allot(facts or {"features": 0, "gaps": 0, "width": 0})
 
+    @classmethod
+    def of(cls, weight: Tensor, bias: Tensor) -> Ridge:
+        """The linear map x @ `weight` [F, C] + `bias` [C] as it is, found elsewhere; components count up to 160."""
+        one = cls({"features": weight.shape[0], "gaps": 0, "width": weight.shape[1]})
+        one.columns.scale.fill_(1 / 16)
+        one.weight.copy_(weight * 16)
+        one.bias.copy_(bias)
+        return one
+
     def _allot(self, facts: Mapping[str, Any]) -> None:
         self.columns = Columns(facts["features"], facts["gaps"])
         self.register_buffer("weight", torch.zeros(self.mapped(facts), facts["width"]))
@@ -103,6 +112,15 @@ class Kernel(Ridge):
         check_range("(0, inf)", width=width)
         self.width, self.landmarks = width, check_count("landmarks", landmarks)
         super().__init__(facts)
+
+    @classmethod
+    def of(cls, weight: Tensor, bias: Tensor) -> Ridge:
+        """The linear map x @ `weight` [F, C] + `bias` [C] as it is, found elsewhere; components count up to 160."""
+        one = cls({"features": weight.shape[0], "gaps": 0, "width": weight.shape[1]})
+        one.columns.scale.fill_(1 / 16)
+        one.weight.copy_(weight * 16)
+        one.bias.copy_(bias)
+        return one
 
     def _allot(self, facts: Mapping[str, Any]) -> None:
         super()._allot(facts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,11 +25,13 @@ PROBE = 64  # cells by which the cost of encoding is timed
 
 @torch.no_grad()
 def store_tokens(
-    encoder: Encoder, dataset: Dataset, stream: str, store: Store, rows: np.ndarray | None = None
-) -> dict[str, Any]:
+    encoder: Encoder, dataset: Dataset, stream: str, store: Store, rows: np.ndarray | None = None,
+    *, tokens_of: Callable[[np.ndarray], Tokens] | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Encode those cells of `rows` (default all) whose tokens the store lacks.
 
-    Returns the group, how many cells were encoded now, and what a row costs to encode, in milliseconds.
+    `tokens_of` gives rows' tokens where they follow from what is known already. Returns the group, how many cells were
+    encoded now, and what a row costs to encode, in milliseconds.
     """
     device = device_of_module(encoder.eval())
     group = encoder_group(encoder, dataset.groups[stream])
@@ -38,10 +40,9 @@ def store_tokens(
     digests = dataset.digests[stream]
     missing = rows[store.missing(group, digests[rows])]
     store.describe(group, kind="tokens", stream=stream, encoder=type(encoder).__name__)
+    read = tokens_of or (lambda part: in_use(encoder, dataset.tensors(stream, part), device))
     for chunk in _chunks(missing, SEGMENT):
-        arrays = [
-            tokens_to_arrays(in_use(encoder, dataset.tensors(stream, part), device)) for part in _chunks(chunk, BATCH)
-        ]
+        arrays = [tokens_to_arrays(read(part)) for part in _chunks(chunk, BATCH)]
         store.write(group, digests[chunk], {name: np.concatenate([a[name] for a in arrays]) for name in arrays[0]})
     return {
         "group": group,

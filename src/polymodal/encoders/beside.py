@@ -1,0 +1,89 @@
+"""Two encodings of one stream, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from polymodal.core.errors import BadArgument
+from polymodal.core.registry import Spec
+from polymodal.core.types import Tokens
+from polymodal.encoders import ENCODERS
+from polymodal.encoders.base import Encoder
+from polymodal.encoders.scoring import Said
+
+
+class Beside(Encoder):
+    """The direct sum of several encoders that read the same arrays: vectors side by side, tokens one after another.
+
+    A token has zeros where the other encoders' components are. Options: `parts`, the encoders; `weights`, how much each
+    one's answer counts where their tokens carry scores (None: alike). Raises `BadArgument` without a part, or for
+    another number of weights.
+    """
+
+    within = "parts"
+    processor = "vector"
+
+    def __init__(
+        self, facts: Mapping[str, Any], dim: int, *, parts: Sequence[Spec] = ("vector_plain",),
+        weights: Sequence[float] | None = None,
+    ):  # fmt: skip
+        super().__init__(facts, dim)
+        if not parts or (weights is not None and len(weights) != len(parts)):
+            raise BadArgument(f"beside takes encoders and a weight each; got {len(parts)} and {weights}.")
+        self.parts = parts
+        self.weights = weights
+        self.each = nn.ModuleList(ENCODERS.build(spec, facts, dim) for spec in parts)
+        self.widths = [int(one.dim) for one in self.each]  # type: ignore[arg-type]
+        self.dim = sum(self.widths)
+
+    @property
+    def says(self) -> dict[str, Said]:
+        """Where its tokens carry scores, by target."""
+        found: dict[str, Said] = {}
+        start = 0
+        for one, width, weight in zip(self.each, self.widths, self.weights or [1.0] * len(self.widths)):
+            for name, said in getattr(one, "says", {}).items():
+                moved = said.moved(start, weight)
+                before = found[name].pieces if name in found else ()
+                found[name] = Said(moved.meaning, (*before, *(p for p in moved.pieces if p[2] > 0)))
+            start += width
+        return found
+
+    def fit_statistics(self, inputs: Mapping[str, Tensor]) -> None:
+        for one in self.each:
+            one.fit_statistics(inputs)  # type: ignore[operator]
+
+    def encode(self, inputs: dict[str, Tensor]) -> Tokens:
+        return joined([one(inputs) for one in self.each])
+
+
+def joined(each: Sequence[Tokens]) -> Tokens:
+    """The direct sum of tokens of the same rows."""
+    pooled = torch.cat([tokens.pooled for tokens in each], 1)
+    if len(each) == 1:
+        return each[0]
+    if all(tokens.single for tokens in each):
+        return Tokens.of_pooled(pooled, torch.stack([tokens.mask for tokens in each]).any(0))
+    width, start, parts = pooled.shape[1], 0, []
+    for tokens in each:
+        own = tokens.x.shape[2]
+        parts.append(torch.nn.functional.pad(tokens.x, (start, width - start - own)))
+        start += own
+    return Tokens(torch.cat(parts, 1), torch.cat([tokens.mask for tokens in each], 1), pooled, _where(each))
+
+
+def _where(each: Sequence[Tokens]) -> Tensor | None:
+    """Places of all tokens; those of an encoder that knows none lie in the middle of the others'."""
+    known = [tokens.where for tokens in each if tokens.where is not None]
+    if not known:
+        return None
+    kinds = {where.shape[2] for where in known}
+    if len(kinds) > 1:
+        return None
+    middle = known[0].mean(1, keepdim=True)
+    places = [t.where if t.where is not None else middle.expand(-1, t.x.shape[1], -1) for t in each]
+    return torch.cat([place.to(middle.dtype) for place in places], 1)

@@ -1,0 +1,162 @@
+"""Which learners answer a target from one encoding's features: chosen by rows that they did not see."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from polymodal.core.registry import Spec, label
+from polymodal.encoders.scoring import Answering, Member, blended
+from polymodal.learners import LEARNERS
+from polymodal.learners.base import Learner
+from polymodal.targets.base import ScoredTarget
+
+KEPT = 3  # learners that go on after the first part
+WORSE = 2.0  # standard errors behind the best on the first part: what is dropped
+ROUNDS = 10
+MOST_ROWS = 20_000  # training rows that learners are fitted to
+
+
+@dataclass
+class Tried:
+    """One learner on the way: its scores [N, W] of rows that it did not see, and what it has cost."""
+
+    spec: Spec
+    scores: np.ndarray
+    parts: dict[int, Learner] = field(default_factory=dict)
+    losses: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    temperature: float = 1.0
+    seconds: float = 0.0
+    dropped: str = ""
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What was found for a target: scores [N, W] of every training row by learners that did not see it, the `parts`'
+    answers, the `whole` one's, and the `ladder` of all that was tried."""
+
+    scores: np.ndarray
+    parts: Sequence[Answering]
+    whole: Answering
+    ladder: list[dict[str, Any]]
+
+
+def learn(
+    target: ScoredTarget, design: Any, truth: np.ndarray, part: np.ndarray, candidates: Sequence[Spec], seed: int
+) -> Learned:
+    """Fit learners to the rows of `design` [N, F], an array or a sparse one, and their encoded `truth` [N, …].
+
+    `part` [N] is 0 … K-1. Every candidate answers the first part from the others; who is clearly behind there goes no
+    further (successive halving; Jamieson & Talwalkar 2016). The others answer all parts, and a greedy blend of them is
+    chosen by the loss of these answers (Caruana et al. 2004). Its members are fitted once more to all rows.
+    """
+    drawn = np.random.default_rng(seed)
+    tries = [Tried(spec, np.full((len(part), target.width), np.nan, np.float32)) for spec in candidates]
+    for one in tries:
+        _answer_part(one, target, design, truth, part, 0, seed, drawn)
+    first = part == 0
+    for one in tries:
+        one.losses = _losses(target, one.scores[first], truth[first], one)
+    best = min(tries, key=lambda t: float(np.nanmean(t.losses)))
+    ordered = sorted(tries, key=lambda t: float(np.nanmean(t.losses)))
+    alive = [t for t in ordered if not _behind(t.losses, best.losses)][:KEPT]
+    for one in tries:
+        if one not in alive:
+            one.dropped = "behind on the first part"
+    for one in alive:
+        for k in range(1, int(part.max()) + 1):
+            _answer_part(one, target, design, truth, part, k, seed, drawn)
+        one.losses = _losses(target, one.scores, truth, one)
+    weights = _blend(target, alive, truth)
+    used = [(one, weight) for one, weight in zip(alive, weights) if weight > 0]
+    scores = _said(target, used).numpy()
+    whole = [
+        Member(one.spec, _fitted(one, target, design, truth, np.arange(len(part)), seed, drawn), w, one.temperature)
+        for one, w in used
+    ]
+    parts = [
+        Answering(target.scores, target.width, [Member(one.spec, one.parts[k], w, one.temperature) for one, w in used])
+        for k in range(int(part.max()) + 1)
+    ]
+    ladder = [
+        {
+            "learner": label(one.spec), "loss": float(np.nanmean(one.losses)), "seconds": one.seconds,
+            "weight": float(dict(zip(map(id, alive), weights)).get(id(one), 0.0)), "dropped": one.dropped,
+        }
+        for one in ordered
+    ]  # fmt: skip
+    return Learned(scores, parts, Answering(target.scores, target.width, whole), ladder)
+
+
+def row_losses(target: ScoredTarget, scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """[N] the loss of each row's scores, NaN where its truth is not known."""
+    return target.row_losses(torch.from_numpy(np.ascontiguousarray(scores)), torch.from_numpy(truth)).numpy()
+
+
+def _answer_part(
+    one: Tried, target: ScoredTarget, design: Any, truth: np.ndarray, part: np.ndarray, k: int, seed: int,
+    drawn: np.random.Generator,
+) -> None:  # fmt: skip
+    outside, inside = np.flatnonzero(part != k), np.flatnonzero(part == k)
+    one.parts[k] = _fitted(one, target, design, truth, outside, seed, drawn)
+    one.scores[inside] = _scores_of(one.parts[k], design, inside)
+
+
+def _fitted(
+    one: Tried, target: ScoredTarget, design: Any, truth: np.ndarray, rows: np.ndarray, seed: int,
+    drawn: np.random.Generator,
+) -> Learner:  # fmt: skip
+    started = time.process_time()
+    if len(rows) > MOST_ROWS:
+        rows = np.sort(drawn.permutation(rows)[:MOST_ROWS])
+    learner: Learner = LEARNERS.build(one.spec, None)
+    learner.fit(design[rows], truth[rows], target.scores, width=target.width, seed=seed, **target.tree_options)
+    one.seconds += time.process_time() - started
+    return learner
+
+
+def _scores_of(learner: Learner, design: Any, rows: np.ndarray) -> np.ndarray:
+    some = design[rows]
+    return learner.scores(torch.from_numpy(some) if isinstance(some, np.ndarray) else some).numpy()
+
+
+def _losses(target: ScoredTarget, scores: np.ndarray, truth: np.ndarray, one: Tried) -> np.ndarray:
+    """Losses at the temperature that suits the answers best, which is kept."""
+    one.temperature = target.temperature(scores, target.truth(truth)) or 1.0
+    return row_losses(target, scores / one.temperature, truth)
+
+
+def _behind(losses: np.ndarray, best: np.ndarray) -> bool:
+    gap = (losses - best)[np.isfinite(losses - best)]
+    return len(gap) > 1 and gap.mean() > WORSE * gap.std(ddof=1) / len(gap) ** 0.5
+
+
+def _said(target: ScoredTarget, used: Sequence[tuple[Tried, float]]) -> torch.Tensor:
+    return blended(target.scores, [torch.from_numpy(t.scores / t.temperature) for t, _ in used], [w for _, w in used])
+
+
+def _blend(target: ScoredTarget, tries: Sequence[Tried], truth: np.ndarray) -> list[float]:
+    """Weights of a greedy blend; a single learner where a blend is no better than by chance."""
+    counts = [0] * len(tries)
+    found: list[tuple[float, list[int], np.ndarray]] = []
+    for _ in range(ROUNDS):
+        options = []
+        for i in range(len(tries)):
+            more = [c + (j == i) for j, c in enumerate(counts)]
+            said = _said(target, [(t, c) for t, c in zip(tries, more) if c])
+            losses = row_losses(target, said.numpy(), truth)
+            options.append((float(np.nanmean(losses)), more, losses))
+        best = min(options, key=lambda option: option[0])
+        counts = best[1]
+        found.append(best)
+    _, alone, single = found[0]
+    _, counts, losses = min(found, key=lambda one: one[0])
+    gain = (single - losses)[np.isfinite(single - losses)]
+    if sum(c > 0 for c in counts) > 1 and gain.mean() < 0.5 * gain.std() / max(1, len(gain)) ** 0.5:
+        counts = alone
+    return [c / sum(counts) for c in counts]

@@ -1,0 +1,133 @@
+"""The job of stage 1 for encoders that are fitted in one go: features once, learners by parts, tokens to the store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import sparse
+
+from polymodal.core.errors import BadArgument
+from polymodal.core.registry import Spec, options_of, plain
+from polymodal.core.types import Tokens
+from polymodal.encoders.scoring import Scored, ScoringEncoder
+from polymodal.experiment.learned import Learned, learn
+from polymodal.experiment.work import TRAIN, Epochs, FitJob, Work, curve_of, save_trained
+from polymodal.models.build import build_encoder, parameters
+from polymodal.targets.base import MEANINGS, ScoredTarget
+from polymodal.train.encode import store_tokens
+
+BATCH = 256  # cells whose features are computed at a time
+SAMPLE = 4096  # cells by which features are standardised
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredJob(FitJob):
+    """Fit the learners of `encoder`, a `ScoringEncoder`, to the features of `stream`; every part, then the whole."""
+
+    kind: str = "scored"
+    stream: str
+    encoder: Spec
+
+    @property
+    def name(self) -> str:
+        return f"{self.stream} features"
+
+
+def scored_job(work: Work, job: ScoredJob, out: Path) -> Epochs:
+    """Features of every row once, learners chosen by parts of the training rows, and tokens of all rows.
+
+    A training row's tokens carry what learners that did not see it say; other rows', what those fitted to all training
+    rows say. `groups` are the store's, a part each and last the whole.
+    """
+    yield from ()  # it tells nothing on the way
+    stream, dataset = job.stream, work.dataset
+    torch.manual_seed(job.seed)
+    encoder = build_encoder(job.encoder, work.facts[stream], work.dim).eval()
+    assert isinstance(encoder, ScoringEncoder)
+    there = np.flatnonzero(dataset.present[stream])
+    train = work.rows(TRAIN)
+    train = train[dataset.present[stream][train]]
+    if not len(train):
+        raise BadArgument(f"No training row has the stream {stream!r}; leave it out or look with `polymodal inspect`.")
+    encoder.fit_statistics(dataset.tensors(stream, train[:SAMPLE]))
+    tokens, design = _features(work, encoder, stream, there)
+    place = np.full(len(dataset), -1)
+    place[there] = np.arange(len(there))
+    part = np.unique(work.part[train], return_inverse=True)[1]
+    found: dict[str, Learned] = {}
+    held: dict[str, np.ndarray] = {}  # the parts that hold a known truth, by target
+    for target in work.targets:
+        truth = dataset.targets[target.name][train]
+        known = np.asarray(target.known(truth))
+        parts, own = np.unique(part[known], return_inverse=True)
+        if target.scores in MEANINGS and isinstance(target, ScoredTarget) and len(parts) > 1:
+            rows = place[train[known]]
+            tried = encoder.candidates(target.scores, len(rows), design.shape[1])
+            found[target.name] = learn(target, design[rows], truth[known], own, tried, job.seed)
+            held[target.name] = parts
+    groups = []
+    for k in range(int(part.max()) + 1):
+        # Who has no known truth in a part was fitted without it, whichever part was left out.
+        at = {name: int(np.searchsorted(parts, k)) if k in parts else 0 for name, parts in held.items()}
+        answers = {name: one.parts[at[name]] for name, one in found.items()}
+        groups.append(_stored(work, encoder.settled(answers), stream, train[part == k], tokens, place)["group"])
+    settled = encoder.settled({name: one.whole for name, one in found.items()})
+    result = _stored(work, settled, stream, np.setdiff1d(there, train), tokens, place)
+    save_trained(settled, out, {f"inside/{name}": one.scores for name, one in found.items()})
+    return {
+        **result,
+        "stream": stream,
+        "groups": [*groups, result["group"]],
+        "encoder": plain({"name": _name(job.encoder), **options_of(settled)}),
+        "says": {name: vars(said) for name, said in settled.says.items()},
+        "ladder": {name: one.ladder for name, one in found.items()},
+        "parameters": parameters(settled),
+        "trained": False,
+        **curve_of([]),
+    }
+
+
+def _features(work: Work, encoder: ScoringEncoder, stream: str, rows: np.ndarray) -> tuple[dict[str, Any] | None, Any]:
+    """What learners read of `rows`, in their order, and the tokens of the encoder within, which go to the store."""
+    if isinstance(encoder, Scored):
+        group = store_tokens(encoder.inner.to(work.device), work.dataset, stream, work.store, rows)["group"]
+        encoder.cpu()
+        tokens = work.store.view(group, work.dataset.digests[stream][rows]).load()
+        return tokens, tokens["pooled"].astype(np.float32)
+    parts = []
+    with torch.no_grad():
+        for chunk in np.array_split(rows, max(1, -(-len(rows) // BATCH))):
+            inputs = work.dataset.tensors(stream, chunk)
+            inputs.pop("present")
+            parts.append(encoder.design(inputs))
+    if isinstance(parts[0], torch.Tensor):
+        return None, torch.cat(parts).numpy()
+    return None, sparse.vstack(parts, format="csr")
+
+
+def _stored(
+    work: Work, encoder: ScoringEncoder, stream: str, rows: np.ndarray, tokens: dict[str, Any] | None, place: np.ndarray
+) -> dict[str, Any]:
+    """Tokens of `rows` by a settled encoder, in the store: from the `tokens` of the encoder within, if it has one."""
+    if tokens is None:
+        return store_tokens(encoder, work.dataset, stream, work.store, rows)
+
+    single = tokens["x"].shape[1] == 1 and np.array_equal(tokens["x"][:, 0], tokens["pooled"])
+
+    def beside(some: np.ndarray) -> Tokens:
+        held = {name: torch.from_numpy(values[place[some]]) for name, values in tokens.items()}
+        pooled, where = held["pooled"].float(), held.get("where")
+        assert isinstance(encoder, Scored)
+        if single:
+            return encoder.beside(Tokens.of_pooled(pooled, held["mask"], where))
+        return encoder.beside(Tokens(held["x"].float(), held["mask"], pooled, where))
+
+    return store_tokens(encoder, work.dataset, stream, work.store, rows, tokens_of=beside)
+
+
+def _name(spec: Spec) -> str:
+    return str(spec["name"]) if isinstance(spec, dict) else str(spec)
