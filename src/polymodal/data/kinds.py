@@ -36,7 +36,8 @@ class Kind:
     such files usually have; `files` is the kind that those bytes tell, if it is another, and `also` names kinds whose
     files it reads too, as a film's sound. `path_options` go to a field whose cells were told to be paths.
 
-    `processor` and `encoder` are its parts by default, `ready_encoder` one that needs no training; `cost` orders the
+    `processor` and `encoder` are its parts by default, `features` encoders that are fixed and give
+    learners their features, `ready_encoder` one that needs no training; `cost` orders the
     encoders' jobs, dear ones first. `card` draws what `Processor.show` gives of it, `drawing` where a model looked in
     it: names of `report.cards` and `inference.explanation`, or `module:function`. `example` makes a raw cell from a
     generator and a number, to try parts on. `copies` says by what copies are found. `written` is the suffix of a cell
@@ -59,6 +60,7 @@ class Kind:
     path_options: Mapping[str, object] = field(default_factory=dict, hash=False)
     processor: str = ""
     encoder: str = ""
+    features: tuple[str, ...] = ()
     ready_encoder: str = ""
     cost: int = 100
     card: str = ""

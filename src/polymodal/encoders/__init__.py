@@ -53,6 +53,12 @@ ENCODERS = Catalogue(
         "vector_plain": Entry(
             "polymodal.encoders.vector:VectorPlain", "The vector as it is; nothing is trained", "folklore"
         ),
+        "scored": Entry(
+            "polymodal.encoders.scoring:Scored",
+            "Another encoder's features, with the scores of learners",
+            "Wolpert 1992",
+        ),
+        "beside": Entry("polymodal.encoders.beside:Beside", "Two encodings of a stream, side by side", "folklore"),
         "links_graph": Entry(
             "polymodal.encoders.links:LinksGraph",
             "A graph network over the row's neighbours",

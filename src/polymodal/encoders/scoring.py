@@ -163,6 +163,9 @@ class Scored(ScoringEncoder):
     def fit_statistics(self, inputs: Mapping[str, Tensor]) -> None:
         self.inner.fit_statistics(inputs)
 
+    def augment(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        return self.inner.augment(inputs)
+
     def design(self, inputs: dict[str, Tensor]) -> Tensor:
         return self.inner.encode(inputs).pooled.float()
 
@@ -176,7 +179,7 @@ class Scored(ScoringEncoder):
         one = cls(inner.facts, inner.dim, of=of, answers=told)
         one.inner = inner
         for name, answer in answers.items():
-            for mine, member in zip(one.learners[name], answer.members):  # type: ignore[arg-type]
+            for mine, member in zip(one.learners[name], answer.members):  # type: ignore[call-overload]
                 mine.load_state_dict(member.learner.state_dict())
         return one.eval()
 

@@ -68,7 +68,7 @@ def answer_job(work: Work, job: AnswerJob, out: Path) -> Epochs:
     torch.manual_seed(job.seed)
     answer = build_answer(
         strategy, features.widths, work.targets, work.dim, work.heads,
-        cost=work.cost(strategy.streams), budget_ms=work.budget_ms,
+        cost=work.cost(strategy.streams), budget_ms=work.budget_ms, says=features.says,
     )  # fmt: skip
     rows, valid = labelled_rows(work, work.rows(TRAIN)), work.rows(VALID)
     curve: list[Epoch] = []
@@ -152,8 +152,9 @@ def cross_validated(work: Work, strategy: Strategy, features: Features, options:
         for k in range(3):
             torch.manual_seed(seed)
             answer = build_answer(
-                replace(strategy, spec=candidate), features.widths, work.targets, work.dim, work.heads
-            )
+                replace(strategy, spec=candidate), features.widths, work.targets, work.dim, work.heads,
+                says=features.says,
+            )  # fmt: skip
             held = train[part == k]
             events = list(fit_answer(work, answer, features, torch.from_numpy(train[part != k]), held, quick, seed))
             scores.append(events[-1].valid)
@@ -174,6 +175,8 @@ def fit_answer(
 ) -> Iterator[Epoch]:
     """Train `answer` on `rows` of stored tokens; modality dropout is for joint answers only: late heads never share."""
     dropout = 0.0 if isinstance(answer, Decisions) else options.modality_dropout
+    if not any(p.requires_grad for p in answer.parameters()):  # it reads what tokens say
+        return iter(())
     training = TrainingStep(answer, objectives, features.read, work.labels, epochs=options.epochs)
     rows = training.rows(rows)
     fit_aligner(answer, features, rows, seed)

@@ -113,6 +113,7 @@ def _extended(plan: Plan, copies: Sequence[Row], columns: Sequence[str], folder:
         truth={name: np.concatenate([values, values[source]]) for name, values in plan.truth.items()},
         split=np.concatenate([plan.split, np.full(len(source), TRAIN, plan.split.dtype)]),
         fold=np.concatenate([plan.fold, plan.fold[source]]),
+        part=np.concatenate([plan.part, plan.part[source]]),
     )
 
 

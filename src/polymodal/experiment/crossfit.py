@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.linalg import block_diag
 
 from polymodal.data.storage.store import Store
 from polymodal.train.features import StreamFeatures
@@ -20,13 +21,14 @@ PRIOR = 10  # rows; measured on four kinds of stream: better below 40 common row
 
 
 def join_parts(
-    store: Store, groups: Sequence[str], digests: np.ndarray, present: np.ndarray, part: np.ndarray, common: np.ndarray
-) -> tuple[StreamFeatures, list[float]]:
+    store: Store, groups: Sequence[str], digests: np.ndarray, present: np.ndarray, part: np.ndarray, common: np.ndarray,
+    fixed: int = 0,
+) -> tuple[StreamFeatures, list[float]]:  # fmt: skip
     """One stream's tokens from the groups of its part encoders and, last, of the whole one.
 
     `digests` [N, 16], `present` [N] bool, `part` [N] which group each row is read from, `common` row numbers that every
-    group holds. Returns the features and, a part, the share of the deployed space's variance on the common rows
-    that the turned tokens explain (R²).
+    group holds. The last `fixed` components mean the same in every space and stay as they are. Returns the features
+    and, a part, the share of the deployed space's variance on the common rows that the turned tokens explain (R²).
     """
     part = part.astype(np.int8)
     common = common[present[common]]
@@ -36,6 +38,8 @@ def join_parts(
         as_it_is = np.zeros((0, 0, 0), np.float32), np.zeros((0, 0), np.float32)
         return StreamFeatures(tuple(groups), part, digests, present, *as_it_is), []
     spaces = [store.view(g, digests[common], ("pooled",)).load()["pooled"].astype(np.float64) for g in groups]
+    kept = spaces[-1].shape[1] - fixed
+    spaces = [space[:, :kept] for space in spaces]
     goal, centre = spaces[-1], _centre(spaces[-1])
     rotations = [procrustes(s - _centre(s), goal - centre, PRIOR) for s in spaces[:-1]] + [np.eye(goal.shape[1])]
     shifts = [centre - _centre(space) @ turn for space, turn in zip(spaces, rotations)]
@@ -45,8 +49,8 @@ def join_parts(
         part,
         digests,
         present,
-        np.stack(rotations).astype(np.float32),
-        np.stack(shifts).astype(np.float32),
+        np.stack([block_diag(turn, np.eye(fixed)) for turn in rotations]).astype(np.float32),
+        np.stack([np.pad(shift, (0, fixed)) for shift in shifts]).astype(np.float32),
     )
     return features, explained
 

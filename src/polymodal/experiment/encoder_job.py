@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from polymodal.models.build import build_answer, build_encoder, parameters
 from polymodal.models.strategy import Strategy
 from polymodal.nn.place import in_use
 from polymodal.runs.events import EpochEnd
+from polymodal.targets.base import ScoredTarget
 from polymodal.train.encode import store_tokens
 from polymodal.train.loop import Epoch, batch_size, total, train
 from polymodal.train.once import drawn_together, encode_once
@@ -79,6 +80,7 @@ def encoder_job(work: Work, job: EncoderJob, out: Path) -> Epochs:
         "stream": stream,
         "fold": fold,
         "encoder": plain(settled),
+        "says": {name: asdict(said) for name, said in getattr(encoder, "says", {}).items()},
         "parameters": parameters(encoder),
         "trained": bool(curve),
         **curve_of(curve),
@@ -108,8 +110,8 @@ def _own_answers(work: Work, model: Model, stream: str, valid: np.ndarray) -> di
     tokens = [encoder(work.dataset.tensors(stream, rows)) for rows in chunks]
     found = {}
     for target in work.targets:
-        head = model.answer.heads[target.name][stream] if isinstance(model.answer, Decisions) else None
-        if head is None or (linear := head.linear()) is None:
+        head = model.answer.heads[target.name][stream] if isinstance(model.answer, Decisions) else None  # type: ignore[index]
+        if head is None or (linear := head.linear()) is None or not isinstance(target, ScoredTarget):
             continue
         scores = torch.cat([head(part) for part in tokens]).numpy() if tokens else np.zeros((0, target.width))
         temperature = target.temperature(scores, work.truth(target, valid)) if len(scores) else None

@@ -29,14 +29,15 @@ from polymodal.experiment.work import (
     Work,
     answer_out,
     curve_of,
-    encoder_out,
     held_out,
     labelled_rows,
+    load_settled,
     load_trained,
     save_trained,
+    settled_out,
 )  # fmt: skip
 from polymodal.models.base import Model
-from polymodal.models.build import build_answer, build_encoder, build_objectives, parameters
+from polymodal.models.build import build_answer, build_encoder, build_objectives, parameters, said_by
 from polymodal.nn.mask_streams import drop_streams
 from polymodal.nn.place import in_use
 from polymodal.runs.events import EpochEnd
@@ -69,11 +70,11 @@ def end_to_end_job(work: Work, job: EndToEndJob, out: Path) -> Epochs:
     encoders = {name: build_encoder(job.encoders[name], work.facts[name], work.dim) for name in strategy.streams}
     for name, encoder in encoders.items():
         if tuning:
-            encoder.load_state_dict(load_trained(encoder_out(work.folder, name)))
+            encoder.load_state_dict(load_settled(work.folder, name))
         else:
             encoder.fit_statistics(work.dataset.tensors(name, _sample(work, name, rows)))
     widths = {name: encoder.dim for name, encoder in encoders.items()}
-    answer = build_answer(strategy, widths, work.targets, work.dim, work.heads)
+    answer = build_answer(strategy, widths, work.targets, work.dim, work.heads, says=said_by(encoders))
     if tuning:
         before = replace(strategy, encoders="apart")
         answer.load_state_dict(load_trained(answer_out(work.folder, before, job.seed)))
@@ -146,7 +147,7 @@ def _together(work: Work, streams: Sequence[str], rows: np.ndarray, options: Tra
     """Which rows to draw together: those that share a cell of the stream where most work is saved so."""
     saved, batch = {}, batch_size(len(rows), options)
     for name in streams:
-        cost = read_json(encoder_out(work.folder, name).with_suffix(".json"))["ms_per_row"]
+        cost = read_json(settled_out(work.folder, name))["ms_per_row"]
         saved[name] = cost * spared(work.dataset, name, rows, batch)
     return drawn_together(work.dataset, max(saved, key=lambda name: saved[name]), rows, batch)
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from polymodal.core.digest import digest_cells
 from polymodal.core.errors import PolymodalError
@@ -25,19 +23,20 @@ from polymodal.data.tables.source import cells
 from polymodal.data.tables.table import problem_lines
 from polymodal.experiment.answer_job import AnswerJob
 from polymodal.experiment.augment import augmented
-from polymodal.experiment.crossfit import join_parts
 from polymodal.experiment.encoder_job import EncoderJob
 from polymodal.experiment.end_to_end_job import EndToEndJob
 from polymodal.experiment.finalize import finalize, question_of
 from polymodal.experiment.joint import called_for
+from polymodal.experiment.ladder import Ladder
 from polymodal.experiment.neighbours import add_neighbours
 from polymodal.experiment.outcome import score_of
 from polymodal.experiment.plan import Plan
 from polymodal.experiment.plan import plan as make_plan
 from polymodal.experiment.results import Results
+from polymodal.experiment.scored_job import ScoredJob
 from polymodal.experiment.strategies import ALWAYS, PRODUCT
 from polymodal.experiment.verdict import Tests, indistinct
-from polymodal.experiment.work import TRAIN, VALID, answer_out, encoder_out
+from polymodal.experiment.work import FitJob, answer_out, encoder_out, scored_out
 from polymodal.inference.run import Run
 from polymodal.models.specs import listed, part_class
 from polymodal.models.strategy import Strategy
@@ -48,6 +47,8 @@ from polymodal.runs.folder import begun, claimed, same_cells, set_aside
 from polymodal.runs.pool import Pool
 from polymodal.runs.progress import Log, Progress, tracker_of
 from polymodal.train.encode import processing_ms
+
+UNTOLD = ("epoch", "loss", "valid", "notes", "strategy", "encoder")  # of a job's result, in the log
 
 
 def fit(
@@ -162,7 +163,7 @@ class _Session:
         ids = dict.fromkeys(held, plan.table.ids)
         same_cells(self.work / "cells.safetensors", held, ids, begun=begun(self.folder))
         dataset.save(self.work / "dataset")
-        save_sealed(self.work / "rows.safetensors", {"split": plan.split, "fold": plan.fold})
+        save_sealed(self.work / "rows.safetensors", {"split": plan.split, "fold": plan.fold, "part": plan.part})
         write_json(
             self.work / "work.json",
             {
@@ -201,31 +202,49 @@ class _Session:
         return dataset
 
     def _encode(self, dataset: Dataset, streams: Sequence[str]) -> None:
-        """Train the encoders, whole and part by part, and say where each row's tokens lie."""
-        config = self.plan.config
+        """Fit and train the encoders, whole and part by part, and settle which of them each stream keeps.
+
+        Where a stream has encoders fitted in one go, the trained one must first show on one part that it is worth the
+        others.
+        """
+        plan, both = self.plan, [s for s in streams if self.plan.fitted.get(s) and s in self.plan.trained]
+        alone = [s for s in streams if s not in both]
         folds: list[int | None] = [None]
-        if config.crossfit and self.plan.fold.max() > 0:
-            folds += list(range(config.crossfit))
-        jobs = [self._encoder_job(stream, fold) for stream in self._costly_first(streams) for fold in folds]
-        results = self._run("encoders", jobs, all_needed=True)
-        valid = np.flatnonzero(self.plan.split == VALID)
+        if plan.config.crossfit and plan.fold.max() > 0:
+            folds += list(range(plan.config.crossfit))
+        jobs: list[EncoderJob | ScoredJob] = [job for s in self._costly_first(streams) for job in self._scored_jobs(s)]
+        jobs += [
+            self._encoder_job(s, fold)
+            for s in self._costly_first([s for s in streams if s in plan.trained])
+            for fold in (folds if s in alone else folds[1:2] or folds)
+        ]
+        results = self._run("encoders", jobs, needed=lambda job: job.stream in alone)
+        ladders = {s: Ladder(plan, self.work, self.store, dataset, s, folds) for s in streams}
+        worth = [s for s in both if ladders[s].worth_training(results)]
+        tried = {job.out for job in jobs}
+        more = [self._encoder_job(s, fold) for s in self._costly_first(worth) for fold in folds]
+        results |= self._run("encoders", [job for job in more if job.out not in tried], needed=lambda job: False)
         for stream in streams:
-            each = [results[str(encoder_out(self.work, stream, f))] for f in folds]
-            groups = [r["group"] for r in [*each[1:], each[0]]]
-            part = np.where(self.plan.split == TRAIN, self.plan.fold, len(groups) - 1)
-            if len(set(groups)) == 1:  # frozen: every part is the same encoder
-                groups, part = groups[:1], np.zeros(len(part), np.int8)
-            features, explained = join_parts(
-                self.store, groups, dataset.digests[stream], dataset.present[stream], part, valid
-            )
-            features.save(self.work / "features", stream)
-            self.log.write("tokens", stream=stream, groups=groups, explained=explained)
+            told = ladders[stream].settle(results)
+            self.note(f"{stream}: {note}" for note in told.pop("said"))
+            self.log.write("tokens", stream=stream, **told)
+
+    def _scored_jobs(self, stream: str) -> list[ScoredJob]:
+        fitted = self.plan.fitted.get(stream, ())
+        places = [self._place(scored_out(self.work, stream, i), spec) for i, spec in enumerate(fitted)]
+        return [
+            ScoredJob(stream=stream, encoder=spec, seed=self.plan.config.seed, training={}, **place)
+            for spec, place in zip(fitted, places)
+        ]
 
     def _encoder_job(self, stream: str, fold: int | None) -> EncoderJob:
         config, spec = self.plan.config, self.plan.encoders[stream]
         training = {**config.training, **config.encoder_training}
         place = self._place(encoder_out(self.work, stream, fold), spec)
-        return EncoderJob(stream=stream, fold=fold, encoder=spec, seed=config.seed, training=training, **place)
+        return EncoderJob(
+            stream=stream, fold=fold, encoder=spec, seed=config.seed, training=training,
+            scored=bool(self.plan.fitted.get(stream)), **place,
+        )  # fmt: skip
 
     def _place(self, out: Path, *specs: Spec) -> dict[str, Any]:
         """Where a job works and writes; `inline` where a class is in the user's own script, out of a worker's reach."""
@@ -364,12 +383,15 @@ class _Session:
         return True
 
     def _run(
-        self, name: str, jobs: Sequence[EncoderJob | AnswerJob], *, limited: bool = False, all_needed: bool = False
-    ) -> dict[str, dict[str, Any]]:
+        self, name: str, jobs: Sequence[FitJob], *, limited: bool = False,
+        needed: Callable[[Any], bool] = lambda job: False,
+    ) -> dict[str, dict[str, Any]]:  # fmt: skip
         """Run jobs, show and log their events; results by output path.
 
-        A job that fails leaves a note, or, where all are needed, ends the fit with `PolymodalError`.
+        A job that fails leaves a note, or, where it is needed, ends the fit with `PolymodalError`.
         """
+        if not jobs:
+            return {}
         stage = self.progress.stage(name, len(jobs))
         results: dict[str, dict[str, Any]] = {}
         late = 0
@@ -385,12 +407,14 @@ class _Session:
                 self.note(f"{job.name}: {note}" for note in event.result.get("notes", ()))
                 stage.advance(job.name)
                 kept = {
-                    k: v for k, v in event.result.items() if k not in ("epoch", "loss", "valid", "notes", "strategy")
+                    k: v
+                    for k, v in event.result.items()
+                    if k not in ("epoch", "loss", "valid", "notes", "strategy", "encoder")
                 }
                 self.log.write("done", job=job.name, **kept)
             elif isinstance(event, Failed):
                 self.log.write("failed", job=job.name, reason=event.reason, trace=event.trace)
-                if all_needed:
+                if needed(job):
                     raise PolymodalError(
                         f"The encoder {job.name!r} failed, and no fusion can do without it; what is finished is "
                         f"kept for --resume. {event.reason}"

@@ -37,12 +37,14 @@ from polymodal.experiment.strategies import (
 from polymodal.heads import HEADS
 from polymodal.metrics.build import by_target, directed, target_metrics
 from polymodal.models.build import Heads, build_answer
-from polymodal.models.specs import listed, portable, processor_spec
+from polymodal.models.specs import features_of, fitted_in_one_go, listed, portable, processor_spec
 from polymodal.models.strategy import Strategy
 from polymodal.targets import TARGETS
 from polymodal.targets.base import Target, asked, fitted
 from polymodal.targets.columns import answer_columns, renamed
 from polymodal.targets.real import RealTarget
+
+PARTS_OF_FITTED = 5  # what is fitted in one go costs little, so that its parts may be many
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -60,6 +62,10 @@ class Plan:
     strategies: tuple[Strategy, ...]
     config: Config
     joint: tuple[Strategy, ...] = ()  # who may be trained with their encoders from the start
+    fitted: Mapping[str, tuple[Spec, ...]] = default(
+        default_factory=dict
+    )  # a stream's encoders that no gradient reaches
+    part: np.ndarray = default(default_factory=lambda: np.zeros(0, np.int8))  # [N] by which these are cross-fitted
     compared: tuple[Strategy, ...] = ()  # objectives on a fusion; those of the best one where none is named
     metrics: Mapping[str, Sequence[Spec]] = default(default_factory=dict)  # of each target, where any was asked for
     sources: Mapping[str, str] = default(default_factory=dict)
@@ -82,6 +88,11 @@ class Plan:
     def linked(self) -> tuple[str, ...]:
         """The streams that are links between rows."""
         return tuple(name for name, field in self.schema.fields.items() if field.about.reads_neighbours)
+
+    @property
+    def trained(self) -> tuple[str, ...]:
+        """The streams that have an encoder to train by gradients, or a frozen one as it is."""
+        return tuple(name for name in self.streams if not fitted_in_one_go(self.encoders[name]))
 
     @property
     def unlinked(self) -> tuple[str, ...]:
@@ -113,6 +124,7 @@ class Plan:
             "ignored": dict(self.schema.ignored),
             "processors": plain(dict(self.processors)),
             "encoders": dict(self.encoders),
+            "fitted": {name: list(specs) for name, specs in self.fitted.items()},
             "strategies": [s.to_json() for s in self.strategies],
             "metrics": {name: list(specs) for name, specs in self.metrics.items()},
             "config": self.config.to_dict(),
@@ -129,7 +141,8 @@ class Plan:
             lines.append(f"Target: {target.name} ({target.summary}), judged by {first}{beside}.")
         lines.append("Streams:")
         for name, f in self.schema.fields.items():
-            encoder = label(self.encoders[name])
+            every = [*(label(features_of(s)) for s in self.fitted.get(name, ())), label(self.encoders[name])]
+            encoder = " or ".join(dict.fromkeys(every))
             lines.append(f"  {name}: {f.kind}, encoded by {encoder}. {f.why}")
         for column, why in self.schema.ignored.items():
             lines.append(f"  not used: {column}. {why}")
@@ -217,7 +230,9 @@ def plan(
         targets=targets,
         truth=truth,
         split=split,
-        fold=_folds(table, resolved, targets[0], truth, split, config),
+        fold=_folds(table, resolved, targets[0], truth, split, config.crossfit, config.seed),
+        part=_folds(table, resolved, targets[0], truth, split, PARTS_OF_FITTED, config.seed),
+        fitted={n: _fitted(n, f.kind, encoders[n], config) for n, f in resolved.fields.items()},
         processors={name: processor_spec(f, encoders[name], config.processors) for name, f in resolved.fields.items()},
         encoders=encoders,
         strategies=candidates,
@@ -370,21 +385,27 @@ def _objectives(config: Config, targets: Sequence[Target], notes: list[str]) -> 
 
 
 def _folds(
-    table: Table, schema: Schema, target: Target, truth: Mapping[str, np.ndarray], split: np.ndarray, config: Config
-) -> np.ndarray:
-    """[N] the part of the training rows each belongs to; 0 for other rows."""
+    table: Table, schema: Schema, target: Target, truth: Mapping[str, np.ndarray], split: np.ndarray, parts: int,
+    seed: int,
+) -> np.ndarray:  # fmt: skip
+    """[N] the part of the training rows each belongs to; 0 for other rows, and where they are too few for any."""
     fold = np.zeros(len(table), dtype=np.int8)
     train = np.flatnonzero(split == 0)
-    if config.crossfit and len(train) >= 2 * config.crossfit:
-        groups = [table.column(schema.group)[i] for i in train] if schema.group else None
-        fold[train] = fold_ids(
-            len(train),
-            config.crossfit,
-            labels=target.strata(truth[target.name][train]),
-            groups=groups,
-            seed=config.seed,
-        )
+    groups = [table.column(schema.group)[i] for i in train] if schema.group else None
+    parts = min(parts, len(set(groups))) if groups else parts
+    if parts > 1 and len(train) >= 2 * parts:
+        labels = target.strata(truth[target.name][train])
+        fold[train] = fold_ids(len(train), parts, labels=labels, groups=groups, seed=seed)
     return fold
+
+
+def _fitted(stream: str, kind: str, encoder: Spec, config: Config) -> tuple[Spec, ...]:
+    """A stream's encoders that are fitted in one go: those of its kind, where the user named none."""
+    if fitted_in_one_go(encoder):
+        return (encoder,)
+    if stream in config.encoders or kind in config.encoders:
+        return ()
+    return tuple({"name": "scored", "of": name} for name in KINDS[kind].features)
 
 
 def _encoder(stream: str, kind: str, config: Config) -> Spec:

@@ -14,13 +14,14 @@ from torch import Tensor
 
 from polymodal.core.errors import BadData, PolymodalError
 from polymodal.core.files import read_json
+from polymodal.core.registry import Spec
 from polymodal.core.sealed import load_sealed
 from polymodal.core.trust import dotted_paths
 from polymodal.data.neighbours import Memory
 from polymodal.experiment.neighbours import memory_path
 from polymodal.experiment.outcome import Outcome
 from polymodal.experiment.plan import Plan
-from polymodal.experiment.work import answer_out, encoder_out, load_trained
+from polymodal.experiment.work import answer_out, load_settled, load_trained, settled_out
 from polymodal.inference.bundle import under
 from polymodal.inference.predictor import Member, Predictor, assemble_answer
 from polymodal.models.build import Heads, build_encoder
@@ -40,7 +41,7 @@ class Results:
     def __init__(self, plan: Plan, work: Path):
         self.plan, self.work = plan, work
         self.heads = Heads(plan.config.heads)
-        self.encoders = {name: read_json(encoder_out(work, name).with_suffix(".json")) for name in plan.streams}
+        self.encoders = {name: read_json(settled_out(work, name)) for name in plan.streams}
         settings = read_json(work / "work.json")
         self.cost = {s: settings["processing_ms"][s] + e["ms_per_row"] for s, e in self.encoders.items()}
         trained = (*plan.strategies, *plan.compared)
@@ -105,6 +106,17 @@ class Results:
             )
         return outcomes
 
+    def _encoder(self, stream: str) -> Spec:
+        """The spec of a stream's settled encoder. Raises `BadData` where it names code that the plan does not."""
+        spec = self.encoders[stream]["encoder"]
+        asked = dotted_paths([portable(one) for one in (self.plan.encoders[stream], *self.plan.fitted.get(stream, ()))])
+        if foreign := dotted_paths([spec]) - asked:
+            raise BadData(
+                f"The working folder names the encoder {min(foreign)!r} of {stream}, which this fit was not told of: "
+                "the file was changed. Delete the folder and fit again."
+            )
+        return spec
+
     def _note(self, strategy: Strategy, used: Mapping[str, float]) -> str:
         """What the leaderboard says beside a strategy's figures."""
         if strategy.end_to_end:
@@ -146,17 +158,17 @@ class Results:
         reads_links = not set(streams).isdisjoint(plan.linked)
         if reads_links:
             streams = sorted({*streams, *plan.unlinked})  # what neighbours are known by
-        encoders = {n: build_encoder(plan.encoders[n], processors[n].facts(), config.dim) for n in streams}
+        specs = {n: plan.encoders[n] if chosen.strategy.encoders == "joint" else self._encoder(n) for n in streams}
+        encoders = {n: build_encoder(specs[n], processors[n].facts(), config.dim) for n in streams}
         deployed = tuple(Member(strategy, weights[name]) for name, strategy in members.items())
-        widths = {n: e.dim for n, e in encoders.items()}
-        answer = assemble_answer(deployed, widths, plan.targets, config.dim, self.heads)
+        answer = assemble_answer(deployed, encoders, plan.targets, config.dim, self.heads)
         stored = {n: load_trained(self._path(n, seed)) for n in members}
         if chosen.strategy.end_to_end:
             together = stored[chosen.name]
             states = {n: under(together, f"encoders.{module_name(n)}.") for n in streams}
             stored = {chosen.name: under(together, "answer.")}
         else:
-            states = {n: load_trained(encoder_out(self.work, n)) for n in streams}
+            states = {n: load_settled(self.work, n) for n in streams}
         for name, encoder in encoders.items():
             encoder.load_state_dict(states[name])
         parts = [answer] if len(members) == 1 else list(answer.members)  # type: ignore[arg-type]
@@ -165,7 +177,7 @@ class Results:
         predictor = Predictor(
             plan.schema, plan.targets,
             {n: plan.processors[n] for n in streams}, {n: processors[n] for n in streams},
-            {n: plan.encoders[n] for n in streams}, encoders,
+            specs, encoders,
             deployed, answer.eval(), dict(config.heads), config.dim, {}, {}, {n: self.cost[n] for n in streams},
         )  # fmt: skip
         predictor.memory = Memory.load(memory_path(self.work)) if reads_links else None

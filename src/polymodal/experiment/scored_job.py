@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -77,13 +77,13 @@ def scored_job(work: Work, job: ScoredJob, out: Path) -> Epochs:
         groups.append(_stored(work, encoder.settled(answers), stream, train[part == k], tokens, place)["group"])
     settled = encoder.settled({name: one.whole for name, one in found.items()})
     result = _stored(work, settled, stream, np.setdiff1d(there, train), tokens, place)
-    save_trained(settled, out, {f"inside/{name}": one.scores for name, one in found.items()})
+    save_trained(settled, out)
     return {
         **result,
         "stream": stream,
         "groups": [*groups, result["group"]],
         "encoder": plain({"name": _name(job.encoder), **options_of(settled)}),
-        "says": {name: vars(said) for name, said in settled.says.items()},
+        "says": {name: asdict(said) for name, said in settled.says.items()},
         "ladder": {name: one.ladder for name, one in found.items()},
         "parameters": parameters(settled),
         "trained": False,

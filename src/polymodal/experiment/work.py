@@ -182,3 +182,8 @@ class FitJob(Job):
     store: str = ""
     seed: int
     training: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """What progress and log call it."""
+        return Path(self.out).name

@@ -37,7 +37,7 @@ from polymodal.inference.bundle import (
     under,
 )
 from polymodal.models.base import Answer, Blend, TokenSource
-from polymodal.models.build import Heads, build_answer
+from polymodal.models.build import Heads, build_answer, said_by
 from polymodal.models.encoding import Encoding
 from polymodal.models.ledger import Ledger
 from polymodal.models.strategy import Strategy
@@ -352,9 +352,7 @@ class Predictor:
         _check_model(folder / CONFIG, model, targets)
         schema, processors, encoders = read_parts(folder, model, stored, weights, model["dim"])
         members = tuple(Member(Strategy.from_json(m["strategy"]), m["weight"]) for m in model["members"])
-        answer = assemble_answer(
-            members, {n: e.dim for n, e in encoders.items()}, targets, model["dim"], Heads(model["heads"])
-        )
+        answer = assemble_answer(members, encoders, targets, model["dim"], Heads(model["heads"]))
         answer.load_state_dict(under(weights, "answer."))
         predictor = cls(
             schema,
@@ -426,8 +424,9 @@ def _given(raw: Any, row: Any) -> bool:
 
 
 def assemble_answer(
-    members: tuple[Member, ...], widths: Mapping[str, int], targets: tuple[Target, ...], dim: int, heads: Heads
+    members: tuple[Member, ...], encoders: Mapping[str, Encoder], targets: tuple[Target, ...], dim: int, heads: Heads
 ) -> Answer:
-    """One answer, or a blend of several."""
-    answers = [build_answer(m.strategy, widths, targets, dim, heads) for m in members]
+    """One answer to the tokens of `encoders`, or a blend of several."""
+    widths, says = {n: e.dim for n, e in encoders.items()}, said_by(encoders)
+    answers = [build_answer(m.strategy, widths, targets, dim, heads, says=says) for m in members]
     return answers[0] if len(answers) == 1 else Blend(answers, [m.weight for m in members])

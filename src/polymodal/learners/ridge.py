@@ -69,15 +69,15 @@ class Ridge(Learner):
     def _fit(
         self, features: np.ndarray, target: np.ndarray, meaning: str, width: int, seed: int, levels: Sequence[float]
     ) -> None:
-        wanted = _wanted(target, meaning, width)
-        known = ~np.isnan(wanted)
-        rows = np.flatnonzero(known.any(1))
+        given = _wanted(target, meaning, width)
+        rows = np.flatnonzero(~np.isnan(given).all(1))
         self.columns = Columns.of(features[rows])
         with torch.no_grad():
             x = self.columns(torch.from_numpy(features[rows]))
             self._prepare(x, seed)
             design = self.map(x).double()
-        wanted, known = torch.from_numpy(wanted[rows]).double(), torch.from_numpy(known[rows])
+        wanted = torch.from_numpy(given[rows])
+        known = ~wanted.isnan()
         if bool(known.all()):
             parts = [_solved(design, wanted)]
         else:  # labels or numbers of which some are not known: each column by the rows that have it

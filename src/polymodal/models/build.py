@@ -21,10 +21,12 @@ from polymodal.core.registry import Spec
 from polymodal.core.types import Output, Tokens, presence
 from polymodal.encoders import ENCODERS
 from polymodal.encoders.base import Encoder
+from polymodal.encoders.scoring import Said
 from polymodal.fusion import DECISIONS, FUSIONS
 from polymodal.fusion.base import DecisionFusion, Fusion
 from polymodal.heads import HEADS
 from polymodal.heads.base import Head, ScoringHead
+from polymodal.heads.said import SaidHead
 from polymodal.learners import LEARNERS
 from polymodal.learners.base import Learner
 from polymodal.models import ANSWERS
@@ -45,13 +47,14 @@ class Parts:
 
     `dim` is the width of fused tokens; `build_head(width, target)` gives the target's head. `cost` is what each stream
     takes to process and encode, in ms a row; empty where it was not measured. `budget_ms` is the most that a row may
-    take, None for no limit.
+    take, None for no limit. `says` tells, by stream and target, where tokens carry an answer already.
     """
 
     dim: int
     build_head: Callable[[int, Target], Any]
     cost: Mapping[str, float] = field(default_factory=dict)
     budget_ms: float | None = None
+    says: Mapping[str, Mapping[str, Said]] = field(default_factory=dict)
 
     def fusion(self, spec: Spec, widths: Mapping[str, int]) -> Fusion:
         """A fusion of streams of these widths."""
@@ -65,6 +68,12 @@ class Parts:
         """The target's head for tokens of `width`, one that scores."""
         return self.build_head(width, target)
 
+    def head_of(self, stream: str, width: int, target: ScoredTarget) -> ScoringHead:
+        """The same for the tokens of `stream`: where these carry an answer already, it is read."""
+        said = self.says.get(stream, {}).get(target.name)
+        head = self.head(width, target)
+        return head if said is None else SaidHead(width, head, said.read)
+
     def joint(self, fusion: Fusion, targets: Sequence[Target]) -> Joint:
         """A fusion and a head a target."""
         return Joint(fusion, {t.name: self.build_head(fusion.dim, t) for t in targets})
@@ -72,7 +81,7 @@ class Parts:
     def late(self, spec: Spec, widths: Mapping[str, int], targets: Sequence[ScoredTarget]) -> Decisions:
         """A head a stream and target, and the rule that combines them."""
         rules = {t.name: self.rule(spec, tuple(widths), t) for t in targets}
-        return Decisions({t.name: {n: self.head(w, t) for n, w in widths.items()} for t in targets}, rules)
+        return Decisions({t.name: {n: self.head_of(n, w, t) for n, w in widths.items()} for t in targets}, rules)
 
     def answer(self, spec: Spec, widths: Mapping[str, int], targets: Sequence[Any]) -> Answer:
         """The whole answer that `--fusion spec` names. Raises `BadArgument` for learners, which are not trained."""
@@ -107,19 +116,21 @@ class Heads:
 def build_answer(
     strategy: Strategy, widths: Mapping[str, int], targets: Sequence[Any], dim: int, heads: Heads,
     *, cost: Mapping[str, float] | None = None, budget_ms: float | None = None,
+    says: Mapping[str, Mapping[str, Said]] | None = None,
 ) -> Answer:  # fmt: skip
-    """The trainable part of a strategy for streams of the given widths; `cost` and `budget_ms` as in `Parts`."""
+    """The trainable part of a strategy for streams of these widths; `cost`, `budget_ms` and `says` as in `Parts`."""
     widths = {name: widths[name] for name in strategy.streams}
     if strategy.family == "learner":
         sizes = strategy.facts or {}
         learners = {t.name: LEARNERS.build(strategy.spec, sizes.get(t.name)) for t in targets}
         return Fitted(learners, {t.name: heads.build(1, t) for t in targets})  # type: ignore[misc]
-    parts = Parts(dim, heads.build, cost or {}, budget_ms)
+    plain = not (strategy.adapters or strategy.align)  # adapters change what tokens carry
+    parts = Parts(dim, heads.build, cost or {}, budget_ms, says or {} if plain else {})
     if strategy.family == "single":
         if serves(MEANINGS, targets):
             return parts.late("late_mean", widths, targets)
         return parts.joint(Alone(widths, next(iter(widths.values()))), targets)
-    if not (strategy.adapters or strategy.align):
+    if plain:
         return parts.answer(strategy.spec, widths, targets)
     aligner: Aligner | None = ALIGNERS.build(strategy.align, widths, dim) if strategy.align else None
     met = _met(strategy, widths, dim)
@@ -200,6 +211,11 @@ def _prior_of(target: str) -> str:
 def build_encoder(spec: Spec, facts: Mapping[str, Any], dim: int) -> Encoder:
     """An encoder for a processor's facts."""
     return ENCODERS.build(spec, facts, dim)
+
+
+def said_by(encoders: Mapping[str, Encoder]) -> dict[str, Mapping[str, Said]]:
+    """Where the tokens of encoders carry answers already, by stream and target."""
+    return {name: getattr(encoder, "says", {}) for name, encoder in encoders.items()}
 
 
 def parameters(*modules: Any) -> int:

@@ -11,6 +11,7 @@ from polymodal.core.errors import BadArgument, UnknownName, suggest
 from polymodal.core.registry import Spec, import_part, label, options_of, plain
 from polymodal.data.schema import Field
 from polymodal.encoders import ENCODERS
+from polymodal.encoders.scoring import ScoringEncoder
 from polymodal.fusion import DECISIONS, FUSIONS
 from polymodal.fusion.base import DecisionFusion, Fusion
 from polymodal.learners import LEARNERS
@@ -97,6 +98,7 @@ def processor_spec(field: Field, encoder: Spec, asked: Mapping[str, Spec]) -> Sp
     another kind.
     """
     given = asked.get(field.name, asked.get(field.kind))
+    encoder = features_of(encoder)
     cls = part_class(encoder)
     spec = given if given is not None else getattr(cls, "processor", "") or field.about.processor
     if given is None and field.about.processor and PROCESSORS.load(spec).kind != field.kind:  # type: ignore[attr-defined]
@@ -113,6 +115,19 @@ def processor_spec(field: Field, encoder: Spec, asked: Mapping[str, Spec]) -> Sp
             "correct the kind in a schema."
         )
     return spec
+
+
+def features_of(encoder: Spec) -> Spec:
+    """The encoder that says what cells must be: the first one within, where encoders stand within another."""
+    within = getattr(part_class(encoder), "within", "")
+    if not within or not isinstance(encoder, Mapping) or within not in encoder:
+        return encoder
+    return features_of(listed(encoder[within])[0])
+
+
+def fitted_in_one_go(encoder: Spec) -> bool:
+    """Whether no gradient reaches it: learners are fitted to fixed features."""
+    return issubclass(part_class(encoder), ScoringEncoder)
 
 
 def part_class(spec: Spec) -> type:

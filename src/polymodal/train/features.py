@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,8 @@ from polymodal.core.files import read_json, write_json
 from polymodal.core.sealed import load_sealed, save_sealed
 from polymodal.core.types import Tokens
 from polymodal.data.storage.store import Store
+from polymodal.encoders.beside import joined
+from polymodal.encoders.scoring import Said
 from polymodal.nn.place import CPU, to_device
 
 IN_MEMORY = 1 << 30  # bytes of tokens that are held in memory rather than read from the maps at every step
@@ -37,9 +40,13 @@ class StreamFeatures:
     shifts: np.ndarray
 
     @classmethod
-    def plain(cls, group: str, part: np.ndarray, digests: np.ndarray, present: np.ndarray) -> StreamFeatures:
-        """All rows from one group, as they are."""
-        return cls((group,), part, digests, present, np.zeros((0, 0, 0), np.float32), np.zeros((0, 0), np.float32))
+    def plain(
+        cls, groups: str | Sequence[str], part: np.ndarray, digests: np.ndarray, present: np.ndarray
+    ) -> StreamFeatures:
+        """Rows as they lie in their groups, or all in one."""
+        moved = np.zeros((0, 0, 0), np.float32), np.zeros((0, 0), np.float32)
+        groups = (groups,) if isinstance(groups, str) else tuple(groups)
+        return cls(groups, part.astype(np.int8), digests, present, *moved)
 
     def save(self, folder: Path, name: str) -> None:
         write_json(folder / f"{name}.json", {"groups": self.groups})
@@ -58,40 +65,57 @@ class StreamFeatures:
         return cls(tuple(read_json(folder / f"{name}.json")["groups"]), **arrays)
 
 
-class Features:
-    """Tokens of all rows. `read` gathers a batch; `pooled_only` skips the sequences, which most fusions do not read.
+def save_features(
+    folder: Path, name: str, parts: Sequence[StreamFeatures], says: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Write where a stream's tokens lie: the direct sum of `parts`; and where they carry answers, by target."""
+    names = [f"{name}+{i}" for i in range(len(parts))]
+    for part, one in zip(parts, names):
+        part.save(folder, one)
+    write_json(folder / f"{name}.json", {"parts": names, "says": says})
 
-    Batches are on `device`; so is everything, where it is little enough to be held in memory.
+
+class Features:
+    """Tokens of all rows; where a stream has several encodings, their direct sum.
+
+    `read` gathers a batch; `pooled_only` skips the sequences, which most fusions do not read. `says` tells where tokens
+    carry answers. Batches are on `device`; so is everything, where it is little enough to be held in memory.
     """
 
     def __init__(
         self,
         store: Store,
-        streams: Mapping[str, StreamFeatures],
+        streams: Mapping[str, StreamFeatures | Sequence[StreamFeatures]],
         *,
         pooled_only: bool = False,
         device: torch.device = CPU,
+        says: Mapping[str, Mapping[str, Said]] | None = None,
     ):
         self.pooled_only, self.device = pooled_only, device
-        self._sources = {name: _Source(store, s, pooled_only, device) for name, s in streams.items()}
-        if sum(s.nbytes for s in self._sources.values()) <= IN_MEMORY:
-            for source in self._sources.values():
+        self.says = says or {}
+        listed = {n: [each] if isinstance(each, StreamFeatures) else each for n, each in streams.items()}
+        self._sources = {n: [_Source(store, s, pooled_only, device) for s in each] for n, each in listed.items()}
+        every = [source for each in self._sources.values() for source in each]
+        if sum(s.nbytes for s in every) <= IN_MEMORY:
+            for source in every:
                 source.load()
 
     @classmethod
     def open(
         cls, folder: Path, store: Store, names: Sequence[str], *, pooled_only: bool = False, device: torch.device = CPU
     ) -> Features:
-        streams = {n: StreamFeatures.open(folder, n) for n in names}
-        return cls(store, streams, pooled_only=pooled_only, device=device)
+        about = {n: read_json(folder / f"{n}.json") for n in names}
+        streams = {n: [StreamFeatures.open(folder, part) for part in one["parts"]] for n, one in about.items()}
+        says = {n: {t: Said.from_json(s) for t, s in one["says"].items()} for n, one in about.items()}
+        return cls(store, streams, pooled_only=pooled_only, device=device, says=says)
 
     @property
     def widths(self) -> dict[str, int]:
-        return {name: source.width for name, source in self._sources.items()}
+        return {name: sum(source.width for source in each) for name, each in self._sources.items()}
 
     def read(self, rows: Tensor) -> dict[str, Tokens]:
         """Tokens of `rows` [b], a stream each."""
-        return {name: source.read(rows) for name, source in self._sources.items()}
+        return {name: joined([source.read(rows) for source in each]) for name, each in self._sources.items()}
 
 
 class _Source:

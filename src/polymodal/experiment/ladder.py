@@ -1,0 +1,267 @@
+"""Which encodings a stream keeps: those fitted in one go, the one trained by gradients, or two side by side.
+
+All are judged by rows that they did not see. What is clearly behind after one part of the cross-fitting is trained no
+further (successive halving; Jamieson & Talwalkar 2016), so that a dear encoder is paid for only where it earns it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from polymodal.core.errors import PolymodalError
+from polymodal.core.files import write_json
+from polymodal.core.registry import Spec, label
+from polymodal.data.storage.dataset import Dataset
+from polymodal.data.storage.store import Store
+from polymodal.encoders.scoring import Said, blended
+from polymodal.experiment.crossfit import join_parts
+from polymodal.experiment.learned import row_losses
+from polymodal.experiment.plan import Plan
+from polymodal.experiment.work import TRAIN, VALID, encoder_out, scored_out, settled_out
+from polymodal.targets.base import ScoredTarget, Target
+from polymodal.train.features import StreamFeatures, save_features
+
+BEHIND = 2.0  # standard errors of the paired difference from which an encoding is given up
+GAIN = 1.0  # standard errors by which two encodings must beat the better one to be kept both
+
+
+@dataclass
+class Rung:
+    """One encoding of a stream: where its tokens lie, and the scores [N, W] of training rows that it did not see."""
+
+    spec: Spec
+    source: str  # its files in the working folder, without a suffix
+    result: Mapping[str, Any]
+    features: StreamFeatures
+    says: Mapping[str, Said]
+    fitted: bool
+    scores: dict[str, np.ndarray] = field(default_factory=dict)
+    loss: float = float("nan")
+    kept: bool = False
+    why: str = ""
+
+    @property
+    def name(self) -> str:
+        """What the encoder is called, and what it stands within."""
+        inner = self.spec.get("of") if isinstance(self.spec, Mapping) else None
+        return label(inner or self.spec)
+
+    def to_json(self) -> dict[str, Any]:
+        """What the report tells of it."""
+        cost = self.result.get("cpu_seconds", 0.0)
+        told = {"encoder": self.name, "fitted": self.fitted, "loss": self.loss, "kept": self.kept, "why": self.why}
+        return {**told, "cpu_seconds": cost, "ladder": self.result.get("ladder", {})}
+
+
+def read_scores(rung: Rung, store: Store, rows: np.ndarray) -> None:
+    """Read from the tokens what the encoding says of `rows`."""
+    features = rung.features
+    found = {name: np.zeros((len(rows), 0), np.float32) for name in rung.says}
+    pooled = None
+    for p, group in enumerate(features.groups):
+        at = np.flatnonzero((features.part[rows] == p) & features.present[rows])
+        if len(at):
+            held = store.view(group, features.digests[rows[at]], ("pooled",)).load()["pooled"].astype(np.float32)
+            if pooled is None:
+                pooled = np.full((len(rows), held.shape[1]), np.nan, np.float32)
+            pooled[at] = held
+    if pooled is not None:
+        found = {name: said.read(torch.from_numpy(pooled)).numpy() for name, said in rung.says.items()}
+    rung.scores = found
+
+
+def losses_of(rung: Rung, targets: Sequence[Target], truth: Mapping[str, np.ndarray]) -> np.ndarray:
+    """[N] the loss of each row, the mean of the targets that the encoding answers; NaN where none is known."""
+    each = [
+        row_losses(t, rung.scores[t.name], truth[t.name])
+        for t in targets
+        if t.name in rung.scores and isinstance(t, ScoredTarget)
+    ]
+    with np.errstate(invalid="ignore"):
+        return np.mean(each, axis=0) if each else np.full(len(next(iter(truth.values()))), np.nan)
+
+
+def behind(losses: np.ndarray, best: np.ndarray) -> bool:
+    """Whether paired losses are worse by more than `BEHIND` standard errors."""
+    gap = (losses - best)[np.isfinite(losses - best)]
+    return len(gap) > 1 and bool(gap.mean() > BEHIND * gap.std(ddof=1) / len(gap) ** 0.5)
+
+
+def chosen(
+    rungs: Sequence[Rung], targets: Sequence[Target], truth: Mapping[str, np.ndarray]
+) -> tuple[list[Rung], list[float]]:
+    """The encodings to keep, one or two, and how much the answer of each counts; `truth` is that of the scored rows."""
+    if len(rungs) == 1 or not all(rung.scores for rung in rungs):
+        kept = [rungs[-1]] if not all(rung.scores for rung in rungs) else list(rungs[:1])
+        return kept, [1.0]
+    losses = [losses_of(rung, targets, truth) for rung in rungs]
+    for rung, own in zip(rungs, losses):
+        rung.loss = float(np.nanmean(own))
+    order = np.argsort([rung.loss for rung in rungs], kind="stable")
+    first, second = rungs[order[0]], rungs[order[1]]
+    best = losses[order[0]]
+    found: tuple[float, float, np.ndarray] = (first.loss, 1.0, best)
+    for share in (0.75, 0.5, 0.25):
+        both = _blended(first, second, share, targets, truth)
+        mean = float(np.nanmean(both))
+        if mean < found[0]:
+            found = (mean, share, both)
+    gain = (best - found[2])[np.isfinite(best - found[2])]
+    if found[1] < 1 and len(gain) > 1 and gain.mean() > GAIN * gain.std(ddof=1) / len(gain) ** 0.5:
+        return [first, second], [found[1], 1 - found[1]]
+    return [first], [1.0]
+
+
+def _blended(
+    first: Rung, second: Rung, share: float, targets: Sequence[Target], truth: Mapping[str, np.ndarray]
+) -> np.ndarray:
+    each = []
+    for target in targets:
+        if target.name not in first.scores or target.name not in second.scores or not isinstance(target, ScoredTarget):
+            continue
+        pair = [torch.from_numpy(rung.scores[target.name]) for rung in (first, second)]
+        each.append(row_losses(target, blended(target.scores, pair, [share, 1 - share]).numpy(), truth[target.name]))
+    return np.mean(each, axis=0)
+
+
+class Ladder:
+    """The encodings of one stream in a fit: what is worth training, and what is kept at last."""
+
+    def __init__(
+        self, plan: Plan, work: Path, store: Store, dataset: Dataset, stream: str, folds: Sequence[int | None]
+    ):
+        self.plan, self.work, self.store, self.dataset, self.stream = plan, work, store, dataset, stream
+        self.folds = list(folds)
+        self.digests, self.present = dataset.digests[stream], dataset.present[stream]
+
+    def worth_training(self, results: Mapping[str, Mapping[str, Any]]) -> bool:
+        """Whether the trained encoder is not clearly behind those fitted in one go, on the part it was tried on.
+
+        Without cross-fitting the validation rows tell. What cannot be compared is trained.
+        """
+        fold = 0 if len(self.folds) > 1 else None
+        tried, others = self._trained(results, [fold]), self._fitted(results)
+        if tried is None or not others:
+            return True
+        rows = self._rows(fold)
+        losses = [self._losses(rung, rows) for rung in (tried, *others)]
+        best = min(losses[1:], key=lambda each: float(np.nanmean(each)))
+        return not behind(losses[0], best)
+
+    def settle(self, results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+        """Choose, and write where the stream's tokens lie and what its encoder is; what the log is told.
+
+        Raises `PolymodalError` where no encoder of the stream finished.
+        """
+        rungs = self._fitted(results)
+        whole = self._trained(results, [*self.folds[1:], None])
+        first = self._trained(results, self.folds[1:2]) if whole is None and len(self.folds) > 1 else None
+        rungs += [whole] if whole else []
+        if not rungs:
+            raise PolymodalError(f"No encoder of the stream {self.stream!r} finished; the log says why.")
+        rows = self._rows(None)
+        for rung in rungs:
+            read_scores(rung, self.store, rows)
+        truth = {target.name: self.plan.truth[target.name][rows] for target in self.plan.targets}
+        kept, weights = chosen(rungs, self.plan.targets, truth)
+        for rung in kept:
+            rung.kept = True
+        parts = [rung.result["encoder"] for rung in kept]
+        spec = parts[0] if len(kept) == 1 else {"name": "beside", "parts": parts, "weights": weights}
+        says = said_of(kept, weights)
+        save_features(self.work / "features", self.stream, [rung.features for rung in kept], says)
+        told = [rung.to_json() for rung in rungs]
+        if first is not None:
+            told.append({**first.to_json(), "why": "clearly behind on one part, so it was trained no further"})
+        curve = next((rung.result for rung in kept if rung.result["trained"]), kept[0].result)
+        settled = {
+            **{key: curve[key] for key in ("epoch", "loss", "valid", "notes")},
+            "stream": self.stream,
+            "encoder": spec,
+            "sources": [str(Path(rung.source).relative_to(self.work)) for rung in kept],
+            "ms_per_row": sum(rung.result["ms_per_row"] for rung in kept),
+            "parameters": sum(rung.result["parameters"] for rung in kept),
+            "trained": any(rung.result["trained"] for rung in kept),
+            "rungs": told,
+        }
+        write_json(settled_out(self.work, self.stream), settled)
+        said = [] if len(told) == 1 else [_words(told)]
+        return {"encoders": [rung.name for rung in kept], "rungs": told, "said": said}
+
+    def _rows(self, fold: int | None) -> np.ndarray:
+        """The rows that encodings are compared by: training rows that they did not see, or else validation rows."""
+        if len(self.folds) == 1:
+            rows = self.plan.rows("valid")
+        else:
+            rows = self.plan.rows("train")
+            rows = rows if fold is None else rows[self.plan.fold[rows] == fold]
+        return rows[self.present[rows]]
+
+    def _losses(self, rung: Rung, rows: np.ndarray) -> np.ndarray:
+        read_scores(rung, self.store, rows)
+        truth = {target.name: self.plan.truth[target.name][rows] for target in self.plan.targets}
+        return losses_of(rung, self.plan.targets, truth)
+
+    def _fitted(self, results: Mapping[str, Mapping[str, Any]]) -> list[Rung]:
+        found = []
+        train = self.plan.split == TRAIN
+        for i, spec in enumerate(self.plan.fitted.get(self.stream, ())):
+            out = str(scored_out(self.work, self.stream, i))
+            if (result := results.get(out)) is None:
+                continue
+            groups = result["groups"]
+            parts = np.unique(self.plan.part[train & self.present], return_inverse=True)[1]
+            part = np.full(len(train), len(groups) - 1)
+            part[train & self.present] = parts
+            features = StreamFeatures.plain(groups, part, self.digests, self.present)
+            says = {name: Said.from_json(one) for name, one in result["says"].items()}
+            found.append(Rung(spec, out, result, features, says, fitted=True))
+        return found
+
+    def _trained(self, results: Mapping[str, Mapping[str, Any]], folds: Sequence[int | None]) -> Rung | None:
+        """The trained encoder, as far as `folds` were trained; None where one is missing."""
+        if self.stream not in self.plan.trained:
+            return None
+        each = [results.get(str(encoder_out(self.work, self.stream, fold))) for fold in folds]
+        if not each or any(one is None for one in each):
+            return None
+        groups = [one["group"] for one in each if one]
+        result = each[-1] or {}
+        part = np.where(self.plan.split == TRAIN, self.plan.fold, len(groups) - 1)
+        if len(set(groups)) == 1:  # frozen, or one part alone: every part is the same encoder
+            groups, part = groups[:1], np.zeros(len(part), np.int8)
+        valid = np.flatnonzero(self.plan.split == VALID)
+        says = {name: Said.from_json(one) for name, one in result.get("says", {}).items()}
+        fixed = sum(stop - start for one in says.values() for start, stop, _ in one.pieces)
+        features, _ = join_parts(self.store, groups, self.digests, self.present, part, valid, fixed)
+        out = str(encoder_out(self.work, self.stream, folds[-1]))
+        total = sum(one.get("cpu_seconds", 0.0) for one in each if one)
+        return Rung(
+            self.plan.encoders[self.stream], out, {**result, "cpu_seconds": total}, features, says, fitted=False
+        )
+
+
+def said_of(rungs: Sequence[Rung], weights: Sequence[float]) -> dict[str, Any]:
+    """Where the direct sum of the encodings carries answers, as JSON."""
+    found: dict[str, Said] = {}
+    start = 0
+    for rung, weight in zip(rungs, weights):
+        for name, said in rung.says.items():
+            moved = said.moved(start, weight)
+            found[name] = Said(moved.meaning, (*(found[name].pieces if name in found else ()), *moved.pieces))
+        start += int(rung.result["dim"])
+    return {name: asdict(said) for name, said in found.items()}
+
+
+def _words(told: Sequence[Mapping[str, Any]]) -> str:
+    """Which encodings were kept, in words."""
+    kept = [one["encoder"] for one in told if one["kept"]]
+    rest = [f"{one['encoder']}{' (' + one['why'] + ')' if one['why'] else ''}" for one in told if not one["kept"]]
+    said = f"encoded by {' and '.join(kept)}, by rows that they had not seen"
+    return f"{said}; not by {', '.join(rest)}." if rest else f"{said}."
