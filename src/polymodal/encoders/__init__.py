@@ -15,6 +15,11 @@ ENCODERS = Catalogue(
         "audio_cnn": Entry(
             "polymodal.encoders.audio_cnn:AudioCNN", "Convolutions on log-mel spectrograms", "Hershey et al. 2017"
         ),
+        "audio_mfcc": Entry(
+            "polymodal.encoders.audio_mfcc:AudioMFCC",
+            "Statistics of cepstra, spectral shape and pitch; nothing is trained",
+            "Davis & Mermelstein 1980; Jiang et al. 2002",
+        ),
         "audio_transformer": Entry(
             "polymodal.encoders.audio_transformer:AudioTransformer",
             "Transformer on spectrogram patches",

@@ -1,0 +1,145 @@
+"""Encoders by formula: what they share, and each against an independent computation."""
+
+import numpy as np
+import pytest
+import scipy.fft
+import scipy.stats
+import torch
+
+from polymodal.encoders import ENCODERS
+from polymodal.encoders.features import LIMIT, moments, quantiles, stretches
+
+SOUND = {"rate": 8000, "length": 8000}
+
+
+def sounds(rows=4, length=8000, real=None):
+    samples = (torch.randn(rows, length) * 3000).round().clamp(-32768, 32767).to(torch.int16)
+    return {"samples": samples, "length": torch.full((rows,), real or length, dtype=torch.int32)}
+
+
+CASES = {"audio_mfcc": (SOUND, sounds)}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_features_are_standardised_by_the_training_rows(name):
+    facts, rows = CASES[name]
+    encoder, inputs = ENCODERS.build(name, facts, 8), rows(12)
+    raw = encoder.features(inputs)
+    encoder.fit_statistics(inputs)
+    varies = encoder.spread > 0
+    assert encoder.dim == raw.shape[1] == encoder(inputs).width
+    assert varies.float().mean() > 0.5
+    pooled = encoder(inputs).pooled
+    expected = (raw - raw.mean(0)) / raw.std(0, correction=0)
+    assert torch.allclose(pooled[:, varies], expected[:, varies].clamp(-LIMIT, LIMIT), atol=1e-2)
+    assert not pooled[:, ~varies].any()
+    assert not [p for p in encoder.parameters() if p.requires_grad]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_statistics_skip_absent_rows_and_come_the_same_in_pieces(name, monkeypatch):
+    facts, rows = CASES[name]
+    first, second, inputs = ENCODERS.build(name, facts, 8), ENCODERS.build(name, facts, 8), rows(12)
+    present = torch.arange(12) < 9
+    first.fit_statistics({**inputs, "present": present})
+    monkeypatch.setattr("polymodal.encoders.features.AT_ONCE", 4)
+    second.fit_statistics({key: value[:9] for key, value in inputs.items()})
+    assert torch.allclose(first.mean, second.mean, rtol=1e-4, atol=1e-5)
+    assert torch.allclose(first.spread, second.spread, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_no_value_lies_beyond_ten_deviations(name):
+    facts, rows = CASES[name]
+    encoder, inputs = ENCODERS.build(name, facts, 8), rows(12)
+    encoder.fit_statistics(inputs)
+    encoder.mean += 1e6
+    assert encoder(inputs).pooled.abs().max() == LIMIT
+
+
+def test_moments_and_quantiles_of_the_real_steps():
+    x = torch.randn(3, 11, 2)
+    real = torch.arange(11) < torch.tensor([11, 4, 0])[:, None]
+    mean, spread, skew = moments(x, real)
+    found = quantiles(x, real, (0.1, 0.5, 0.9))
+    for row, count in enumerate((11, 4)):
+        given = x[row, :count].numpy()
+        assert mean[row].numpy() == pytest.approx(given.mean(0), abs=1e-5)
+        assert spread[row].numpy() == pytest.approx(given.std(0), abs=1e-5)
+        assert skew[row].numpy() == pytest.approx(scipy.stats.skew(given), abs=1e-3)
+        assert found[row].numpy() == pytest.approx(np.quantile(given, (0.1, 0.5, 0.9), axis=0).T, abs=1e-5)
+    assert not torch.cat([mean[2], spread[2], skew[2], found[2].flatten()]).any()
+
+
+def test_stretches_count_steps_in_part():
+    x = torch.tensor([[[1.0], [2.0], [3.0], [4.0], [5.0], [99.0]]])
+    assert stretches(x, torch.tensor([1.0]), torch.tensor([5.0]), 2).flatten().tolist() == [2.5, 4.5]
+    assert stretches(x, torch.tensor([0.0]), torch.tensor([5.0]), 2).flatten().tolist() == pytest.approx([1.8, 4.2])
+    assert stretches(x, torch.tensor([2.0]), torch.tensor([3.0]), 3).flatten().tolist() == pytest.approx([3, 3, 3])
+
+
+# --- sound ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rate", "length"), [(8000, 8000), (16_000, 160_000), (8000, 1), (1000, 300), (44_100, 60_000)]
+)
+def test_sounds_of_any_length_are_finite(rate, length):
+    encoder = ENCODERS.build("audio_mfcc", {"rate": rate, "length": length}, 12)
+    inputs = sounds(4, length)
+    inputs["samples"][0] = 0
+    inputs["samples"][1] = 32767
+    inputs["samples"][2] = -32768
+    inputs["length"][3] = 1
+    encoder.fit_statistics(inputs)
+    assert encoder(inputs).pooled.isfinite().all()
+
+
+def test_cepstra_are_cosines_of_the_log_mel_spectrum():
+    from polymodal.encoders.audio import levelled
+    from polymodal.nn.signal.spectral import LogMel
+
+    inputs = sounds(2, real=5000)
+    encoder = ENCODERS.build("audio_mfcc", SOUND, 8)
+    bands = LogMel(8000, window=encoder.window, hop=encoder.hop)(levelled(inputs["samples"], inputs["length"]))
+    frames = -(-5000 // encoder.hop)
+    cepstra = scipy.fft.dct(bands.numpy(), norm="ortho", axis=1)[:, :20, :frames]
+    raw = encoder.features(inputs)
+    assert raw[:, :20].numpy() == pytest.approx(cepstra.mean(2), abs=1e-3)
+    shape = (len(encoder.octaves) * 2) + 8
+    assert raw[:, 20 + shape : 40 + shape].numpy() == pytest.approx(cepstra.std(2), abs=1e-3)
+
+
+def test_padding_of_a_sound_is_never_read():
+    encoder = ENCODERS.build("audio_mfcc", SOUND, 8)
+    inputs = sounds(2, real=3000)
+    other = {**inputs, "samples": inputs["samples"].clone()}
+    other["samples"][:, 3000:] = 9999
+    assert torch.equal(encoder(inputs).pooled, encoder(other).pooled)
+
+
+def test_a_tone_tells_its_pitch_and_its_centre():
+    encoder = ENCODERS.build("audio_mfcc", SOUND, 8)
+    time = torch.arange(8000) / 8000
+    waves = torch.stack(
+        [sum(torch.sin(2 * torch.pi * k * hertz * time) for k in (1, 2, 3)) for hertz in (125.0, 200.0)]
+    )
+    raw = encoder.features({"samples": (waves * 5000).to(torch.int16), "length": torch.full((2,), 8000)})
+    level, centre = raw[:, 20], raw[:, 21]  # means of the frames' shape follow the cepstra
+    assert level.isfinite().all()
+    assert (centre * 4000).tolist() == pytest.approx([250, 400], rel=0.05)
+    strength, pitch = raw[:, 26], raw[:, 27]
+    assert strength.min() > 0.9
+    assert ((pitch / strength).exp() * 1000).tolist() == pytest.approx([125, 200], rel=0.05)
+
+
+def test_when_a_word_is_spoken_does_not_matter_to_its_stretches():
+    encoder = ENCODERS.build("audio_mfcc", SOUND, 8)
+    word = torch.cat([torch.sin(torch.arange(1280) * step) for step in (0.2, 0.9, 0.4)]) * 8000
+    samples = torch.zeros(2, 8000)
+    samples[0, 1280:5120] = word
+    samples[1, 2560:6400] = word
+    raw = encoder.features({"samples": samples.to(torch.int16), "length": torch.full((2,), 8000)})
+    parts = slice(raw.shape[1] - 3 - 6 * (20 + 2 * len(encoder.octaves) + 8), raw.shape[1] - 3)
+    assert torch.allclose(raw[0, parts], raw[1, parts], atol=0.05)
+    assert raw[0, -2] < raw[1, -2]  # where it begins
