@@ -306,7 +306,7 @@ BUILT_IN = (
             rb"....ftypM4[AB]": ".m4a",
         },
         also=("video",),
-        processor="audio", encoder="audio_cnn", cost=90, card="audio", drawing="audio",
+        processor="audio", encoder="audio_cnn", features=("audio_mfcc",), cost=90, card="audio", drawing="audio",
         example="polymodal.data.examples:audio", written=".flac", noun="a sound",
         phrases=("{}", "the sound of {}", "a recording of {}", "one hears {}"),
     ),
@@ -336,8 +336,8 @@ BUILT_IN = (
     ),
     Kind(
         "vector", cell="numbers", files="array",
-        processor="vector", encoder="vector_mlp", ready_encoder="vector_plain", cost=50, card="vector",
-        example="polymodal.data.examples:vector", noun="a vector",
+        processor="vector", encoder="vector_mlp", features=("vector_plain",), ready_encoder="vector_plain",
+        cost=50, card="vector", example="polymodal.data.examples:vector", noun="a vector",
     ),
     Kind(
         "text", cell="text", words=True, suffixes=(".txt", ".md"), path_options={"files": True},

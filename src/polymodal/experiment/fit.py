@@ -36,7 +36,7 @@ from polymodal.experiment.results import Results
 from polymodal.experiment.scored_job import ScoredJob
 from polymodal.experiment.strategies import ALWAYS, PRODUCT
 from polymodal.experiment.verdict import Tests, indistinct
-from polymodal.experiment.work import FitJob, answer_out, encoder_out, scored_out
+from polymodal.experiment.work import FitJob, answer_out, encoder_out, scored_out, settled_out
 from polymodal.inference.run import Run
 from polymodal.models.specs import listed, part_class
 from polymodal.models.strategy import Strategy
@@ -285,8 +285,10 @@ class _Session:
         return AnswerJob(strategy=strategy, seed=seed, training=training, **place)
 
     def _end_to_end_job(self, strategy: Strategy, seed: int) -> EndToEndJob:
-        config, encoders = self.plan.config, dict(self.plan.encoders)
-        training = dict(config.finetune_training if strategy.encoders == "finetuned" else config.joint_training)
+        config, encoders, tuned = self.plan.config, dict(self.plan.encoders), strategy.encoders == "finetuned"
+        if tuned:
+            encoders = {name: read_json(settled_out(self.work, name))["encoder"] for name in strategy.streams}
+        training = dict(config.finetune_training if tuned else config.joint_training)
         place = self._place(answer_out(self.work, strategy, seed), *strategy.specs, *encoders.values())
         return EndToEndJob(strategy=strategy, seed=seed, training=training, encoders=encoders, **place)
 
@@ -330,7 +332,7 @@ class _Session:
             return True
         asked = config.joint is True or config.deploy in {s.name for s in plan.joint}
         finished = Results(plan, self.work)
-        if not any(encoder["trained"] for encoder in finished.encoders.values()):
+        if not any(encoder["trainable"] for encoder in finished.encoders.values()):
             if asked:
                 self.note(["No encoder is trained in this fit, so none is trained jointly."])
             return True
@@ -357,7 +359,9 @@ class _Session:
             return
         finished = Results(self.plan, self.work)
         every = (*self.plan.strategies, *self.plan.compared)
-        trainable = {s.name for s in every if s.family in ("fusion", "decision") or s.adapters}
+        trained = {name for name, encoder in finished.encoders.items() if encoder["trained"]}
+        idle = {s.name for s in every if s.family in ("single", "decision") and not trained & {*s.streams}}
+        trainable = {s.name for s in every if s.family in ("fusion", "decision") or s.adapters} - idle
         chosen = dict.fromkeys([*self._ranked(finished, trainable)[:1], *(s.name for s in self.plan.compared)])
         if chosen:
             singles = [o for o in finished.outcomes() if o.level == "single" and not o.strategy.end_to_end]
@@ -369,6 +373,7 @@ class _Session:
             [
                 self._end_to_end_job(replace(Strategy.from_json(result["strategy"]), encoders="finetuned"), seed)
                 for name in chosen
+                if name not in idle
                 for seed, result in zip(finished.seeds, finished.answers.get(name, ()))
             ],
         )

@@ -97,12 +97,11 @@ def chosen(
     rungs: Sequence[Rung], targets: Sequence[Target], truth: Mapping[str, np.ndarray]
 ) -> tuple[list[Rung], list[float]]:
     """The encodings to keep, one or two, and how much the answer of each counts; `truth` is that of the scored rows."""
-    if len(rungs) == 1 or not all(rung.scores for rung in rungs):
-        kept = [rungs[-1]] if not all(rung.scores for rung in rungs) else list(rungs[:1])
-        return kept, [1.0]
     losses = [losses_of(rung, targets, truth) for rung in rungs]
     for rung, own in zip(rungs, losses):
-        rung.loss = float(np.nanmean(own))
+        rung.loss = float(np.nanmean(own)) if np.isfinite(own).any() else float("nan")
+    if len(rungs) == 1 or not all(rung.scores for rung in rungs):
+        return [rungs[-1]], [1.0]
     order = np.argsort([rung.loss for rung in rungs], kind="stable")
     first, second = rungs[order[0]], rungs[order[1]]
     best = losses[order[0]]
@@ -188,6 +187,7 @@ class Ladder:
             "ms_per_row": sum(rung.result["ms_per_row"] for rung in kept),
             "parameters": sum(rung.result["parameters"] for rung in kept),
             "trained": any(rung.result["trained"] for rung in kept),
+            "trainable": any(rung.result["trained"] for rung in (*rungs, *([first] if first else []))),
             "rungs": told,
         }
         write_json(settled_out(self.work, self.stream), settled)

@@ -35,7 +35,6 @@ from polymodal.models.base import Answer, Decisions, Joint
 from polymodal.models.specs import listed, resolved, serves
 from polymodal.models.strategy import Strategy
 from polymodal.nn.layers.named import Named, module_name
-from polymodal.nn.trees import Forest
 from polymodal.objectives import OBJECTIVES
 from polymodal.objectives.base import Objective, Setting
 from polymodal.targets.base import MEANINGS, ScoredTarget, Target
@@ -219,7 +218,7 @@ def said_by(encoders: Mapping[str, Encoder]) -> dict[str, Mapping[str, Said]]:
 
 
 def parameters(*modules: Any) -> int:
-    """How many learned numbers the modules hold: their parameters, and what trees were grown to."""
-    forests = [part for m in modules for part in m.modules() if isinstance(part, Forest)]
-    learned = [p for m in modules for p in m.parameters()] + [b for forest in forests for b in forest.buffers()]
+    """How many learned numbers the modules hold: their parameters, and what learners were fitted to."""
+    learners = [part for m in modules for part in m.modules() if isinstance(part, Learner)]
+    learned = [p for m in modules for p in m.parameters()] + [b for one in learners for b in one.buffers()]
     return sum(one.numel() for one in learned)
