@@ -1,12 +1,14 @@
 """Encoders by formula: what they share, and each against an independent computation."""
 
+import colorsys
+
 import numpy as np
 import pytest
 import scipy.fft
 import scipy.stats
 import torch
 
-from polymodal.encoders import ENCODERS
+from polymodal.encoders import ENCODERS, image_hog
 from polymodal.encoders.features import LIMIT, moments, quantiles, stretches
 
 SOUND = {"rate": 8000, "length": 8000}
@@ -17,7 +19,11 @@ def sounds(rows=4, length=8000, real=None):
     return {"samples": samples, "length": torch.full((rows,), real or length, dtype=torch.int32)}
 
 
-CASES = {"audio_mfcc": (SOUND, sounds)}
+def pictures(rows=4, channels=3, size=32):
+    return {"pixels": torch.randint(256, (rows, channels, size, size), dtype=torch.uint8)}
+
+
+CASES = {"audio_mfcc": (SOUND, sounds), "image_hog": ({"channels": 3, "size": 32}, pictures)}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -143,3 +149,69 @@ def test_when_a_word_is_spoken_does_not_matter_to_its_stretches():
     parts = slice(raw.shape[1] - 3 - 6 * (20 + 2 * len(encoder.octaves) + 8), raw.shape[1] - 3)
     assert torch.allclose(raw[0, parts], raw[1, parts], atol=0.05)
     assert raw[0, -2] < raw[1, -2]  # where it begins
+
+
+# --- pictures ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("channels", "size"), [(1, 4), (3, 4), (1, 28), (3, 33), (3, 96), (3, 224)])
+def test_pictures_of_any_size_are_finite(channels, size):
+    encoder = ENCODERS.build("image_hog", {"channels": channels, "size": size}, 8)
+    inputs = pictures(4, channels, size)
+    inputs["pixels"][0] = 0
+    inputs["pixels"][1] = 255
+    inputs["pixels"][2, :, :, size // 2 :] = 0
+    encoder.fit_statistics(inputs)
+    assert encoder(inputs).pooled.isfinite().all()
+    assert 100 < encoder.dim < 1000
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_oriented_gradients_are_those_of_scikit_image(channels):
+    skimage = pytest.importorskip("skimage.feature")
+    encoder = ENCODERS.build({"name": "image_hog", "cells": 5}, {"channels": channels, "size": 40}, 8)
+    pixels = pictures(3, channels, 40)["pixels"]
+    pixels[0, :, 10:20] = 100  # flat: no orientation
+    found = encoder.gradients(pixels.double())
+    for row, picture in enumerate(pixels.permute(0, 2, 3, 1).numpy().astype(float)):
+        expected = skimage.hog(picture, pixels_per_cell=(8, 8), cells_per_block=(2, 2), channel_axis=-1)
+        # theirs lists [row, column, row in block, column in block, orientation], as ours
+        assert found[row].numpy() == pytest.approx(expected, abs=1e-4)
+
+
+def test_patterns_are_counted_as_a_loop_counts_them():
+    encoder = ENCODERS.build("image_hog", {"channels": 1, "size": 12}, 8)
+    picture = torch.randint(4, (1, 1, 12, 12)).float()
+    around = [(-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1)]
+    counts = [0] * 10
+    for i in range(1, 11):
+        for j in range(1, 11):
+            bits = [bool(picture[0, 0, i + a, j + b] >= picture[0, 0, i, j]) for a, b in around]
+            turns = sum(bits[k] != bits[k - 1] for k in range(8))
+            counts[sum(bits) if turns <= 2 else 9] += 1
+    found = image_hog.patterns(picture, encoder.codes)[0] * 100
+    assert found.tolist() == pytest.approx(counts, abs=1e-3)
+
+
+def test_hue_saturation_and_value_are_those_of_colorsys():
+    pixels = pictures(2, 3, 8)["pixels"].float() / 255
+    pixels[0, :, 0, 0] = 0.5
+    planes = image_hog.colours(pixels)
+    for row in range(2):
+        for i in range(8):
+            for j in range(8):
+                expected = colorsys.rgb_to_hsv(*pixels[row, :, i, j].tolist())
+                assert planes[row, :3, i, j].tolist() == pytest.approx(expected, abs=1e-5)
+    assert planes.min() >= 0
+    assert planes.max() <= 1
+
+
+def test_a_colour_counts_where_it_lies():
+    encoder = ENCODERS.build("image_hog", {"channels": 3, "size": 32}, 8)
+    pixels = torch.zeros(2, 3, 32, 32, dtype=torch.uint8)
+    pixels[0, 0, 12:20, 12:20] = 255
+    pixels[1, 0, :8, :8] = 255
+    first, second = encoder._colour(pixels.float() / 255)
+    half = len(first) // 2
+    assert first[0] > second[0] == 0  # mean of red in the middle
+    assert second[half] > first[half] == 0  # and at the rim

@@ -6,6 +6,11 @@ ENCODERS = Catalogue(
     "encoder",
     "polymodal.encoders.base:Encoder",
     {
+        "image_hog": Entry(
+            "polymodal.encoders.image_hog:ImageHOG",
+            "Histograms of gradients, colour and texture; nothing is trained",
+            "Dalal & Triggs 2005; Ojala, Pietikäinen & Mäenpää 2002",
+        ),
         "image_resnet": Entry(
             "polymodal.encoders.image_resnet:ImageResNet", "Small residual network", "He et al. 2016"
         ),
