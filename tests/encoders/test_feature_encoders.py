@@ -1,12 +1,14 @@
 """Encoders by formula: what they share, and each against an independent computation."""
 
+import colorsys
+
 import numpy as np
 import pytest
 import scipy.fft
 import scipy.stats
 import torch
 
-from polymodal.encoders import ENCODERS
+from polymodal.encoders import ENCODERS, image_hog, series_rocket
 from polymodal.encoders.features import LIMIT, moments, quantiles, stretches
 
 SOUND = {"rate": 8000, "length": 8000}
@@ -17,15 +19,32 @@ def sounds(rows=4, length=8000, real=None):
     return {"samples": samples, "length": torch.full((rows,), real or length, dtype=torch.int32)}
 
 
-CASES = {"audio_mfcc": (SOUND, sounds)}
+def pictures(rows=4, channels=3, size=32):
+    return {"pixels": torch.randint(256, (rows, channels, size, size), dtype=torch.uint8)}
+
+
+def series(rows=4, length=40, channels=3, real=None):
+    values = torch.randn(rows, length, channels).cumsum(1)
+    valid = torch.rand(rows, length, channels) < 0.8
+    return {"values": values, "valid": valid, "length": torch.full((rows,), real or length, dtype=torch.int32)}
+
+
+def steps(length=40, channels=3):
+    return {"channels": channels, "length": length, "rate": 1.0}
+
+
+CASES = {
+    "audio_mfcc": (SOUND, sounds), "image_hog": ({"channels": 3, "size": 32}, pictures),
+    "series_rocket": (steps(), series),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_features_are_standardised_by_the_training_rows(name):
     facts, rows = CASES[name]
     encoder, inputs = ENCODERS.build(name, facts, 8), rows(12)
-    raw = encoder.features(inputs)
     encoder.fit_statistics(inputs)
+    raw = encoder.features(inputs)
     varies = encoder.spread > 0
     assert encoder.dim == raw.shape[1] == encoder(inputs).width
     assert varies.float().mean() > 0.5
@@ -143,3 +162,172 @@ def test_when_a_word_is_spoken_does_not_matter_to_its_stretches():
     parts = slice(raw.shape[1] - 3 - 6 * (20 + 2 * len(encoder.octaves) + 8), raw.shape[1] - 3)
     assert torch.allclose(raw[0, parts], raw[1, parts], atol=0.05)
     assert raw[0, -2] < raw[1, -2]  # where it begins
+
+
+# --- pictures ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("channels", "size"), [(1, 4), (3, 4), (1, 28), (3, 33), (3, 96), (3, 224)])
+def test_pictures_of_any_size_are_finite(channels, size):
+    encoder = ENCODERS.build("image_hog", {"channels": channels, "size": size}, 8)
+    inputs = pictures(4, channels, size)
+    inputs["pixels"][0] = 0
+    inputs["pixels"][1] = 255
+    inputs["pixels"][2, :, :, size // 2 :] = 0
+    encoder.fit_statistics(inputs)
+    assert encoder(inputs).pooled.isfinite().all()
+    assert 100 < encoder.dim < 1000
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_oriented_gradients_are_those_of_scikit_image(channels):
+    skimage = pytest.importorskip("skimage.feature")
+    encoder = ENCODERS.build({"name": "image_hog", "cells": 5}, {"channels": channels, "size": 40}, 8)
+    pixels = pictures(3, channels, 40)["pixels"]
+    pixels[0, :, 10:20] = 100  # flat: no orientation
+    found = encoder.gradients(pixels.double())
+    for row, picture in enumerate(pixels.permute(0, 2, 3, 1).numpy().astype(float)):
+        expected = skimage.hog(picture, pixels_per_cell=(8, 8), cells_per_block=(2, 2), channel_axis=-1)
+        # theirs lists [row, column, row in block, column in block, orientation], as ours
+        assert found[row].numpy() == pytest.approx(expected, abs=1e-4)
+
+
+def test_patterns_are_counted_as_a_loop_counts_them():
+    encoder = ENCODERS.build("image_hog", {"channels": 1, "size": 12}, 8)
+    picture = torch.randint(4, (1, 1, 12, 12)).float()
+    around = [(-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1)]
+    counts = [0] * 10
+    for i in range(1, 11):
+        for j in range(1, 11):
+            bits = [bool(picture[0, 0, i + a, j + b] >= picture[0, 0, i, j]) for a, b in around]
+            turns = sum(bits[k] != bits[k - 1] for k in range(8))
+            counts[sum(bits) if turns <= 2 else 9] += 1
+    found = image_hog.patterns(picture, encoder.codes)[0] * 100
+    assert found.tolist() == pytest.approx(counts, abs=1e-3)
+
+
+def test_hue_saturation_and_value_are_those_of_colorsys():
+    pixels = pictures(2, 3, 8)["pixels"].float() / 255
+    pixels[0, :, 0, 0] = 0.5
+    planes = image_hog.colours(pixels)
+    for row in range(2):
+        for i in range(8):
+            for j in range(8):
+                expected = colorsys.rgb_to_hsv(*pixels[row, :, i, j].tolist())
+                assert planes[row, :3, i, j].tolist() == pytest.approx(expected, abs=1e-5)
+    assert planes.min() >= 0
+    assert planes.max() <= 1
+
+
+def test_a_colour_counts_where_it_lies():
+    encoder = ENCODERS.build("image_hog", {"channels": 3, "size": 32}, 8)
+    pixels = torch.zeros(2, 3, 32, 32, dtype=torch.uint8)
+    pixels[0, 0, 12:20, 12:20] = 255
+    pixels[1, 0, :8, :8] = 255
+    first, second = encoder._colour(pixels.float() / 255)
+    half = len(first) // 2
+    assert first[0] > second[0] == 0  # mean of red in the middle
+    assert second[half] > first[half] == 0  # and at the rim
+
+
+# --- series -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("length", "channels"), [(2, 1), (4, 22), (9, 1), (40, 3), (100, 30), (700, 2)])
+def test_series_of_any_length_are_finite(length, channels):
+    encoder = ENCODERS.build("series_rocket", steps(length, channels), 8)
+    inputs = series(6, length, channels)
+    inputs["values"][0] = 1e29
+    inputs["values"][1] = -7.0
+    inputs["valid"][2] = False
+    inputs["valid"][..., 0] = False
+    inputs["values"][..., 0] = 0
+    inputs["length"][3] = 1
+    encoder.fit_statistics(inputs)
+    assert encoder(inputs).pooled.isfinite().all()
+
+
+def test_shares_are_those_of_a_naive_loop():
+    encoder = ENCODERS.build({"name": "series_rocket", "kernels": 420}, steps(60, 2), 8)
+    inputs = series(3, 60, 2)
+    inputs["length"] = torch.tensor([60, 41, 3])
+    encoder.fit_statistics(inputs)
+    x, _, real = encoder._prepared(inputs)
+    x = encoder.convolved(x, real)
+    found = encoder.shares(x, real, inputs["length"])
+    assert sorted(encoder.dilations) == [1, 2, 4, 7]
+    expected, start = [], 0
+    for number, (dilation, count) in enumerate(encoder.dilations.items()):
+        for first in range(start, start + count):
+            for kernel, places in enumerate(series_rocket.KERNELS):
+                weight = np.where(np.isin(np.arange(9), places), 2.0, -1.0)
+                read = encoder.taps[number, kernel].abs().sum(1) > 0
+                for row, length in enumerate((60, 41, 3)):
+                    z = x[row, read, :length].sum(0).numpy().astype(float)
+                    hits = []
+                    for i in range(length):
+                        at = [i + (tap - 4) * dilation for tap in range(9)]
+                        y = sum(w * z[j] for w, j in zip(weight, at) if 0 <= j < length)
+                        whole = at[0] >= 0 and at[-1] < length
+                        hits.append((y > float(encoder.biases[kernel, first]), whole))
+                    if (kernel + number) % 2 == 1 and any(whole for _, whole in hits):
+                        hits = [hit for hit in hits if hit[1]]
+                    expected.append(np.mean([above for above, _ in hits]))
+        start += count
+    naive = np.array(expected).reshape(-1, 3).T
+    assert found.numpy() == pytest.approx(naive, abs=1e-5)
+    assert 0.2 < naive.mean() < 0.8
+
+
+def test_convolutions_are_exact_in_any_company():
+    encoder = ENCODERS.build("series_rocket", steps(64, 5), 8)
+    inputs = series(33, 64, 5)
+    encoder.fit_statistics(inputs)
+    whole = encoder.features(inputs)
+    alone = torch.cat([encoder.features({k: v[i : i + 1] for k, v in inputs.items()}) for i in range(33)])
+    made = len(series_rocket.KERNELS) * encoder.biases.shape[1]
+    assert torch.equal(whole[:, -made:], alone[:, -made:])
+    assert torch.allclose(whole, alone, atol=1e-4)
+
+
+def test_short_series_have_no_convolutions_but_their_own_values():
+    short = ENCODERS.build("series_rocket", steps(4, 1), 8)
+    assert not short.dilations
+    values = torch.tensor([[[3.0], [1.0], [4.0], [2.0]]])
+    inputs = {"values": values, "valid": torch.tensor([[[True], [False], [True], [True]]]), "length": torch.tensor([4])}
+    raw = short.features(inputs)[0]
+    assert raw[-8:-4].tolist() == pytest.approx([3, 1, 4, 2])
+    assert raw[-4:].tolist() == pytest.approx([1, 0, 1, 1])
+    assert raw[0] == pytest.approx(3.0)  # the mean of what was measured
+    assert raw[3:8].tolist() == pytest.approx([2, 2.5, 3, 3.5, 4])
+    assert raw[8] == pytest.approx(0.75)
+    assert raw[9:11].tolist() == pytest.approx([3, 2])
+
+
+@pytest.mark.parametrize("scale", [False, True])
+def test_scaling_takes_the_amplitude_from_the_convolutions(scale):
+    encoder = ENCODERS.build({"name": "series_rocket", "scale": scale}, steps(64, 1), 8)
+    inputs = series(6, 64, 1)
+    encoder.fit_statistics(inputs)
+    halved = {**inputs, "values": inputs["values"] * 0.5}
+    made = len(series_rocket.KERNELS) * encoder.biases.shape[1]
+    moved = (encoder.features(inputs) - encoder.features(halved))[:, -made:].abs()
+    assert moved.max() < 0.1 if scale else moved.max() > 0.1
+
+
+def test_what_lies_beyond_the_end_of_a_series_is_never_read():
+    encoder = ENCODERS.build("series_rocket", steps(), 8)
+    inputs = series(real=15)
+    encoder.fit_statistics(inputs)
+    other = {**inputs, "values": inputs["values"].clone(), "valid": inputs["valid"].clone()}
+    other["values"][:, 15:] = torch.nan
+    other["valid"][:, 15:] = True
+    assert torch.equal(encoder(inputs).pooled, encoder(other).pooled)
+
+
+def test_correlations_are_those_of_numpy():
+    x = torch.randn(1, 20, 4)
+    real = torch.arange(20)[None] < 17
+    found = series_rocket._correlations(x, real)[0]
+    expected = np.corrcoef(x[0, :17].numpy().T)[np.triu_indices(4, 1)]
+    assert found.numpy() == pytest.approx(expected, abs=1e-5)

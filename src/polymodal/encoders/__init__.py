@@ -6,6 +6,11 @@ ENCODERS = Catalogue(
     "encoder",
     "polymodal.encoders.base:Encoder",
     {
+        "image_hog": Entry(
+            "polymodal.encoders.image_hog:ImageHOG",
+            "Histograms of gradients, colour and texture; nothing is trained",
+            "Dalal & Triggs 2005; Ojala, Pietikäinen & Mäenpää 2002",
+        ),
         "image_resnet": Entry(
             "polymodal.encoders.image_resnet:ImageResNet", "Small residual network", "He et al. 2016"
         ),
@@ -32,6 +37,11 @@ ENCODERS = Catalogue(
         ),
         "series_gru": Entry("polymodal.encoders.series_gru:SeriesGRU", "Gated recurrent units", "Cho et al. 2014"),
         "series_patch": Entry("polymodal.encoders.series_patch:SeriesPatch", "Patch Transformer", "Nie et al. 2023"),
+        "series_rocket": Entry(
+            "polymodal.encoders.series_rocket:SeriesRocket",
+            "Statistics of channels and fixed convolutions; nothing is trained",
+            "Dempster, Schmidt & Webb 2021",
+        ),
         "series_tcn": Entry(
             "polymodal.encoders.series_tcn:SeriesTCN", "Dilated causal convolutions", "Bai, Kolter & Koltun 2018"
         ),

@@ -53,15 +53,19 @@ class FeatureEncoder(Encoder):
 
     def _raw(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Features of many rows, some at a time, without those that are absent."""
-        rows = {name: value for name, value in inputs.items() if name != "present"}
-        if "present" in inputs:
-            rows = {name: value[inputs["present"]] for name, value in rows.items()}
+        rows = present_rows(inputs)
         count = next(iter(rows.values())).shape[0]
         parts = [
             self.features({name: value[start : start + AT_ONCE] for name, value in rows.items()})
             for start in range(0, count, AT_ONCE)
         ]
         return torch.cat(parts) if parts else self.mean.new_zeros(1, self.dim)
+
+
+def present_rows(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same arrays without `present` [B] bool and without the rows where it is False."""
+    rows = {name: value for name, value in inputs.items() if name != "present"}
+    return {name: value[inputs["present"]] for name, value in rows.items()} if "present" in inputs else rows
 
 
 def moments(x: Tensor, real: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -38,12 +38,9 @@ class SeriesEncoder(Encoder):
 
     def fit_statistics(self, inputs: Mapping[str, Tensor]) -> None:
         """Mean and spread of each channel over its measured values."""
-        values, valid = inputs["values"].double(), inputs["valid"]
-        count = valid.sum((0, 1)).clamp(min=1)
-        mean = (values * valid).sum((0, 1)) / count
-        variance = ((values - mean).square() * valid).sum((0, 1)) / count
+        mean, spread = channel_statistics(inputs["values"], inputs["valid"])
         self.mean.copy_(mean)
-        self.spread.copy_(torch.where(variance > 0, variance.sqrt(), torch.ones_like(variance)))
+        self.spread.copy_(spread)
 
     def augment(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """White noise and another amplitude."""
@@ -65,3 +62,11 @@ class SeriesEncoder(Encoder):
         x, mask, centre = segment_mean(x, real, MOST_TOKENS)
         where = (centre * self.seconds)[None, :, None].expand(x.shape[0], -1, 1)
         return Tokens(x, mask, masked_mean(x, mask), where)
+
+
+def channel_statistics(values: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and spread [C] of values [B, L, C] where they are `valid` bool; the spread is 1 where nothing varies."""
+    values, count = values.double(), valid.sum((0, 1)).clamp(min=1)
+    mean = (values * valid).sum((0, 1)) / count
+    variance = ((values - mean).square() * valid).sum((0, 1)) / count
+    return mean, torch.where(variance > 0, variance.sqrt(), torch.ones_like(variance))
