@@ -289,7 +289,7 @@ BUILT_IN = (
             rb"\xff\x0a|\0\0\0\x0cJXL ": ".jxl", rb"%PDF-": ".pdf",
             rb"(?:\xef\xbb\xbf)?\s*(?:<(?:\?xml\s|!--|!DOCTYPE\s+svg)[^\0]{0,4096}?)?<(?:\w+:)?svg[\s>]": ".svg",
         },
-        processor="image", encoder="image_resnet", cost=80, card="image", drawing="image",
+        processor="image", encoder="image_resnet", features=("image_hog",), cost=80, card="image", drawing="image",
         example="polymodal.data.examples:image", copies="picture", written=".png", noun="a picture",
         phrases=("{}", "a photo of {}", "a picture of {}", "an image that shows {}"),
     ),
@@ -331,7 +331,7 @@ BUILT_IN = (
     Kind("points", learnt=False, suffixes=(".ply", ".pcd", ".las", ".xyz", ".obj", ".stl")),
     Kind(
         "series", cell="numbers", suffixes=(".csv", ".tsv"), files="array",
-        processor="series", encoder="series_tcn", cost=70, card="series", drawing="series",
+        processor="series", encoder="series_tcn", features=("series_rocket",), cost=70, card="series", drawing="series",
         example="polymodal.data.examples:series", written=".npy",
     ),
     Kind(
