@@ -21,7 +21,6 @@ from polymodal.nn.layers.named import Named
 from polymodal.targets.base import CLASSES, MULTILABEL, NUMBER
 
 LEAST = 9.0  # log-probabilities below say no more than this
-AS_MANY = 64  # features: more of them count as so many
 SPREAD = {CLASSES: 3.0, MULTILABEL: 3.0, NUMBER: 1.0}  # by which scores are divided, to be of the size of features
 MOST_FOR_TREES = 120  # features: boosted trees on more cost more than they bring
 
@@ -136,12 +135,14 @@ class ScoringEncoder(Encoder):
 class Scored(ScoringEncoder):
     """The features of another encoder, which is not trained, and beside them the scores of learners fitted to these.
 
-    Features count as 64 do at most, so that many of them do not drown the scores. Options: `of`, the other encoder;
-    `answers`, what was fitted, which a fit writes.
+    Of more than `dim` features the tokens carry the first principal components (Pearson 1901). Options: `of`, the other
+    encoder; `answers`, what was fitted, which a fit writes.
     """
 
     within = "of"
     processor = "vector"
+    turn: Tensor
+    middle: Tensor
 
     def __init__(
         self,
@@ -154,11 +155,15 @@ class Scored(ScoringEncoder):
         super().__init__(facts, dim)
         self.of = of
         self.answers = answers
+        self.given = dim
         self.inner: Encoder = ENCODERS.build(of, facts, dim)
         self._answering = {name: Answering.from_json(values) for name, values in (answers or {}).items()}
         self.learners = Named({n: nn.ModuleList(m.learner for m in a.members) for n, a in self._answering.items()})
-        self.dim = self.inner.dim + sum(answer.width for answer in self._answering.values())
-        self.share = min(1.0, (AS_MANY / self.inner.dim) ** 0.5)
+        self.kept = min(dim, self.inner.dim)
+        self.dim = self.kept + sum(answer.width for answer in self._answering.values())
+        if self.kept < self.inner.dim:
+            self.register_buffer("turn", torch.eye(self.inner.dim, self.kept))
+            self.register_buffer("middle", torch.zeros(self.inner.dim))
 
     def fit_statistics(self, inputs: Mapping[str, Tensor]) -> None:
         self.inner.fit_statistics(inputs)
@@ -169,14 +174,28 @@ class Scored(ScoringEncoder):
     def design(self, inputs: dict[str, Tensor]) -> Tensor:
         return self.inner.encode(inputs).pooled.float()
 
+    def reduce(self, features: Tensor) -> None:
+        """Find the principal components of training rows' features [N, F], where there are more than are kept."""
+        if self.kept == self.inner.dim:
+            return
+        self.middle.copy_(features.mean(0))
+        spread = (features - self.middle).double()
+        values, vectors = torch.linalg.eigh(spread.T @ spread / max(1, len(features)))
+        turn = vectors[:, -self.kept :].flip(1)
+        turn = turn * turn.gather(0, turn.abs().argmax(0)[None]).sign()  # so that the same rows give the same signs
+        self.turn.copy_(turn / values[-self.kept :].clamp(min=0).mean().sqrt().clamp(min=1e-6))
+
     def settled(self, answers: Mapping[str, Answering]) -> Scored:
-        return Scored.around(self.inner, self.of, answers)
+        one = Scored.around(self.inner, self.of, answers, self.given)
+        if self.kept < self.inner.dim:
+            one.turn, one.middle = self.turn, self.middle
+        return one
 
     @classmethod
-    def around(cls, inner: Encoder, of: Spec, answers: Mapping[str, Answering]) -> Scored:
-        """`inner`, whose spec is `of`, with what `answers` say beside its tokens."""
+    def around(cls, inner: Encoder, of: Spec, answers: Mapping[str, Answering], dim: int) -> Scored:
+        """`inner`, whose spec is `of`, built for tokens of width `dim`, with what `answers` say beside its tokens."""
         told = {name: answer.to_json() for name, answer in answers.items()}
-        one = cls(inner.facts, inner.dim, of=of, answers=told)
+        one = cls(inner.facts, dim, of=of, answers=told)
         one.inner = inner
         for name, answer in answers.items():
             for mine, member in zip(one.learners[name], answer.members):  # type: ignore[call-overload]
@@ -185,7 +204,7 @@ class Scored(ScoringEncoder):
 
     @property
     def says(self) -> dict[str, Said]:
-        found, start = {}, self.inner.dim
+        found, start = {}, self.kept
         for name, answer in self._answering.items():
             found[name] = Said(answer.meaning, ((start, start + answer.width, 1.0),))
             start += answer.width
@@ -199,8 +218,11 @@ class Scored(ScoringEncoder):
         features = tokens.pooled.float()
         scores = [answer.scores(features) / SPREAD[answer.meaning] for answer in self._answering.values()]
         said = torch.cat([features[:, :0], *scores], 1).to(tokens.pooled.dtype)
-        pooled = torch.cat([tokens.pooled * self.share, said], 1)
+        pooled = torch.cat([self._brief(tokens.pooled), said], 1)
         if tokens.single:
             return Tokens.of_pooled(pooled, tokens.mask, tokens.where)
         each = said[:, None].expand(-1, tokens.x.shape[1], -1)
-        return Tokens(torch.cat([tokens.x * self.share, each], 2), tokens.mask, pooled, tokens.where)
+        return Tokens(torch.cat([self._brief(tokens.x), each], 2), tokens.mask, pooled, tokens.where)
+
+    def _brief(self, x: Tensor) -> Tensor:
+        return x if self.kept == self.inner.dim else ((x.float() - self.middle) @ self.turn).to(x.dtype)

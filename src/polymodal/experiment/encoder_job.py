@@ -72,7 +72,7 @@ def encoder_job(work: Work, job: EncoderJob, out: Path) -> Epochs:
             curve.append(epoch)
             yield EpochEnd(epoch.number, options.epochs, epoch.loss, epoch.valid)
         if job.scored:
-            encoder = Scored.around(encoder, job.encoder, _own_answers(work, model, stream, valid))
+            encoder = Scored.around(encoder, job.encoder, _own_answers(work, model, stream, valid), work.dim)
             settled = {"name": "scored", **options_of(encoder)}
     result = store_tokens(encoder.to(work.device), work.dataset, stream, work.store, _read_rows(work, fold))
     save_trained(encoder, out)

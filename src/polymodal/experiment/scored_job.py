@@ -57,6 +57,8 @@ def scored_job(work: Work, job: ScoredJob, out: Path) -> Epochs:
     tokens, design = _features(work, encoder, stream, there)
     place = np.full(len(dataset), -1)
     place[there] = np.arange(len(there))
+    if isinstance(encoder, Scored):
+        encoder.reduce(torch.from_numpy(design[place[train[:SAMPLE]]]))
     part = np.unique(work.part[train], return_inverse=True)[1]
     found: dict[str, Learned] = {}
     held: dict[str, np.ndarray] = {}  # the parts that hold a known truth, by target
