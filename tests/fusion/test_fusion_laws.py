@@ -95,8 +95,3 @@ def test_other_values_keep_the_laws(name: str, option: str):
         check_fusion(spec)
     else:
         check_decision(spec, meanings=("classes",))
-
-
-def test_trees_are_catalogued_apart():
-    assert list(TREES) == ["boosted"]
-    assert "boosted" not in FUSIONS

@@ -101,7 +101,7 @@ def test_rows_do_not_see_one_another():
         ({"order": ["cheap"]}, "order must name each of"),
         ({"tolerance": -0.1}, "at least 0; got -0.1"),
         ({"confidence": 0.3}, "confidence must be at least 0.5 and below 1; got 0.3"),
-        ({"answer": "boosted"}, "Trees cannot be part of another answer"),
+        ({"answer": "boosted"}, "A learner cannot be part of another answer"),
     ],
 )
 def test_bad_options(options, said):

@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from polymodal.fusion import DECISIONS, FUSIONS
+from polymodal.learners import LEARNERS
 from polymodal.models import ANSWERS
 from polymodal.models.adapted import Adapted
 from polymodal.models.base import Answer, Blend, Labelled
-from polymodal.models.build import Heads, Parts, Trees, build_answer
+from polymodal.models.build import Fitted, Heads, Parts, build_answer
 from polymodal.models.specs import resolved, serves
 from polymodal.models.strategy import Strategy
 from polymodal.targets import TARGETS
@@ -63,14 +64,14 @@ def test_an_answer(name: str, kind: str):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", ["single", "trees", "blend", "adapted"])
+@pytest.mark.parametrize("name", ["single", "learner", "blend", "adapted"])
 def test_what_is_in_no_catalogue(name: str, kind: str):
     target = target_of(kind)
     if name == "single":
         answer = build_answer(Strategy("single", "late_mean", ("left",)), WIDTHS, [target], 8, Heads())
-    elif name == "trees":
+    elif name == "learner":
         heads = {target.name: PARTS.head(1, target)}
-        answer = Trees({target.name: TREES.build("boosted")}, heads)
+        answer = Fitted({target.name: LEARNERS.build("boosted")}, heads)
         answer.fit(random_streams(WIDTHS), {target.name: example_truth(target).numpy()}, 0)
     elif name == "blend":
         answer = Blend([PARTS.answer(n, WIDTHS, [target]) for n in ("concat", "late_mean")], [2.0, 1.0])

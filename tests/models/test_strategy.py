@@ -74,7 +74,7 @@ def test_a_spec_is_resolved_into_what_planning_and_building_ask():
     assert product.needs == resolved("product").needs
     assert resolved("concat").needs is None
     assert (resolved(Concat).family, resolved(LateMean).family, resolved("boosted").level) == (
-        "fusion", "decision", "trees",
+        "fusion", "decision", "learner",
     )  # fmt: skip
     assert resolved(Weighted({"x": 2, "y": 2}, 4, alpha=0.3)).options == {"alpha": 0.3}
 

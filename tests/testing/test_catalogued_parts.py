@@ -22,12 +22,12 @@ from polymodal.testing import (
 )
 
 TESTS = Path(__file__).parents[1]
-# Families whose laws are tried part by part, and where. `trees` have a contract of their own.
+# Families whose laws are tried part by part, and where. `learner` has a contract of their own.
 TRIED = {
     "fusion": "fusion/test_fusion_laws.py",
     "decision": "fusion/test_fusion_laws.py",
     "answer": "models/test_answer_laws.py",
-    "trees": "fusion/test_boosted.py",
+    "learner": "learners/test_learners.py",
     "encoder": "testing/test_catalogued_parts.py",
     "processor": "testing/test_catalogued_parts.py",
     "target": "targets/test_target_laws.py",

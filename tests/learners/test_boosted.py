@@ -14,9 +14,9 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from polymodal.core.errors import BadArgument, BadData
 from polymodal.core.registry import options_of
 from polymodal.core.types import Tokens
-from polymodal.fusion import TREES
-from polymodal.fusion.boosted import Boosted, pooled_features
-from polymodal.models.build import parameters
+from polymodal.learners import LEARNERS
+from polymodal.learners.boosted import Boosted
+from polymodal.models.build import parameters, pooled_features
 
 
 def features(rows: int = 500, seed: int = 0) -> np.ndarray:
@@ -99,7 +99,7 @@ def test_through_a_file_without_scikit_learn(tmp_path):
     part = Boosted(trees=10).fit(X, LABELS[3], "classes", width=4)
     save_file(part.state_dict(), tmp_path / "trees.safetensors")
     code = (
-        "import sys, torch; from safetensors.torch import load_file; from polymodal.fusion.boosted import Boosted;"
+        "import sys, torch; from safetensors.torch import load_file; from polymodal.learners.boosted import Boosted;"
         f"part = Boosted({part.facts()}); part.load_state_dict(load_file({str(tmp_path / 'trees.safetensors')!r}));"
         "part.scores(torch.zeros(2, 8)); print('sklearn' in sys.modules)"
     )
@@ -162,7 +162,7 @@ def test_seeds():
 )
 def test_every_option_changes_the_trees(changed: dict):
     base = {"trees": 60, "lr": 0.5}  # enough to stop early
-    plain, other = (TREES.build({"name": "boosted", **o}) for o in (base, {**base, **changed}))
+    plain, other = (LEARNERS.build({"name": "boosted", **o}) for o in (base, {**base, **changed}))
     a, b = (part.fit(X, LABELS[5], "classes").scores(torch.from_numpy(FRESH)) for part in (plain, other))
     assert not torch.equal(a, b)
     assert options_of(other) == {**base, **changed}
