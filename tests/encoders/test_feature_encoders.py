@@ -8,6 +8,7 @@ import scipy.fft
 import scipy.stats
 import torch
 
+from polymodal.core.errors import BadArgument
 from polymodal.encoders import ENCODERS, image_hog, series_rocket
 from polymodal.encoders.features import LIMIT, moments, quantiles, stretches
 
@@ -85,6 +86,27 @@ def test_no_value_lies_beyond_ten_deviations(name):
     encoder.fit_statistics(inputs)
     encoder.mean += 1e6
     assert encoder(inputs).pooled.abs().max() == LIMIT
+
+
+OPTIONS = {
+    "audio_mfcc": {"count": 13, "mels": 26, "parts": 3}, "image_hog": {"cells": 5, "orientations": 6, "tiny": 4},
+    "series_rocket": {"kernels": 84, "parts": 3, "scale": True}, "table_plain": {"most": 2},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "option"), [(name, option) for name in OPTIONS for option in OPTIONS[name]])
+def test_every_option_matters_and_is_checked(name, option):
+    facts, rows = CASES[name]
+    inputs = rows(6)
+    made = []
+    for spec in (name, {"name": name, option: OPTIONS[name][option]}):
+        encoder = ENCODERS.build(spec, facts, 8)
+        encoder.fit_statistics(inputs)
+        made.append(encoder.features(inputs))
+    assert made[0].shape != made[1].shape or not torch.equal(*made)
+    if option != "scale":
+        with pytest.raises(BadArgument, match=option):
+            ENCODERS.build({"name": name, option: -1}, facts, 8)
 
 
 def test_moments_and_quantiles_of_the_real_steps():
