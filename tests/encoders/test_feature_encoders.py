@@ -8,6 +8,7 @@ import scipy.fft
 import scipy.stats
 import torch
 
+from polymodal.core.errors import BadArgument
 from polymodal.encoders import ENCODERS, image_hog, series_rocket
 from polymodal.encoders.features import LIMIT, moments, quantiles, stretches
 
@@ -33,9 +34,20 @@ def steps(length=40, channels=3):
     return {"channels": channels, "length": length, "rate": 1.0}
 
 
+TABLE = {"numbers": ["a", "b"], "edges": [[-1.0, 0.0, 1.0], [-2.0, 2.0]], "categories": [4, 5]}
+
+
+def table(rows=6):
+    return {
+        "numbers": torch.randn(rows, 2),
+        "known": torch.rand(rows, 2) < 0.7,
+        "categories": torch.stack([torch.randint(4, (rows,)), torch.randint(5, (rows,))], 1).int(),
+    }
+
+
 CASES = {
     "audio_mfcc": (SOUND, sounds), "image_hog": ({"channels": 3, "size": 32}, pictures),
-    "series_rocket": (steps(), series),
+    "series_rocket": (steps(), series), "table_plain": (TABLE, table),
 }  # fmt: skip
 
 
@@ -74,6 +86,27 @@ def test_no_value_lies_beyond_ten_deviations(name):
     encoder.fit_statistics(inputs)
     encoder.mean += 1e6
     assert encoder(inputs).pooled.abs().max() == LIMIT
+
+
+OPTIONS = {
+    "audio_mfcc": {"count": 13, "mels": 26, "parts": 3}, "image_hog": {"cells": 5, "orientations": 6, "tiny": 4},
+    "series_rocket": {"kernels": 84, "parts": 3, "scale": True}, "table_plain": {"most": 2},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "option"), [(name, option) for name in OPTIONS for option in OPTIONS[name]])
+def test_every_option_matters_and_is_checked(name, option):
+    facts, rows = CASES[name]
+    inputs = rows(6)
+    made = []
+    for spec in (name, {"name": name, option: OPTIONS[name][option]}):
+        encoder = ENCODERS.build(spec, facts, 8)
+        encoder.fit_statistics(inputs)
+        made.append(encoder.features(inputs))
+    assert made[0].shape != made[1].shape or not torch.equal(*made)
+    if option != "scale":
+        with pytest.raises(BadArgument, match=option):
+            ENCODERS.build({"name": name, option: -1}, facts, 8)
 
 
 def test_moments_and_quantiles_of_the_real_steps():
@@ -331,3 +364,48 @@ def test_correlations_are_those_of_numpy():
     found = series_rocket._correlations(x, real)[0]
     expected = np.corrcoef(x[0, :17].numpy().T)[np.triu_indices(4, 1)]
     assert found.numpy() == pytest.approx(expected, abs=1e-5)
+
+
+# --- tables -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_row_of_a_table_as_plain_numbers():
+    encoder = ENCODERS.build("table_plain", TABLE, 8)
+    numbers = torch.tensor([[0.0, 1.0], [1.0, 1.0], [2.0, 1.0], [4.0, 1.0], [9.0, 5.0]])
+    known = torch.ones(5, 2, dtype=torch.bool)
+    known[3:, 1] = False
+    words = torch.tensor([[0, 1], [1, 2], [2, 3], [3, 4], [3, 4]])
+    inputs = {"numbers": numbers, "known": known, "categories": words}
+    encoder.fit_statistics(inputs)
+    raw = encoder.features(inputs)
+    assert raw[:, 0].tolist() == [0, 1, 2, 4, 9]
+    assert raw[:, 1].tolist() == [1, 1, 1, 0, 0]
+    assert raw[:, 2].tolist() == pytest.approx([0, 0.25, 0.5, 0.75, 1], abs=1e-5)
+    assert raw[:, 3].tolist() == [0.5] * 5
+    assert raw[:, 4:6].tolist() == [[0, 0]] * 3 + [[0, 1]] * 2
+    assert raw[:, 6:10].tolist() == torch.eye(4)[[0, 1, 2, 3, 3]].tolist()
+    assert raw[:, 10:].tolist() == torch.eye(5)[[1, 2, 3, 4, 4]].tolist()
+
+
+def test_ranks_are_those_of_scipy():
+    encoder = ENCODERS.build("table_plain", {**TABLE, "categories": []}, 8)
+    numbers = torch.stack([torch.randn(65).exp(), torch.randint(5, (65,)).float()], 1)
+    encoder.fit_statistics({"numbers": numbers, "known": torch.ones(65, 2, dtype=torch.bool)})
+    expected = (scipy.stats.rankdata(numbers.numpy(), axis=0) - 1) / 64
+    assert encoder.ranks(numbers).numpy() == pytest.approx(expected, abs=0.01)
+    assert encoder.ranks(torch.tensor([[-9.0, -9.0], [99.0, 99.0]])).tolist() == [[0, 0], [1, 1]]
+
+
+def test_rarer_categories_share_a_feature_with_unknown_ones():
+    encoder = ENCODERS.build({"name": "table_plain", "most": 2}, {"edges": [], "categories": [9]}, 8)
+    raw = encoder.features({"categories": torch.arange(9)[:, None]})
+    assert encoder.dim == 4
+    assert raw.argmax(1).tolist() == [0, 1, 2, 3, 1, 1, 1, 1, 1]
+
+
+def test_a_table_of_numbers_without_any_is_finite():
+    encoder = ENCODERS.build("table_plain", {**TABLE, "categories": []}, 8)
+    inputs = {"numbers": torch.zeros(3, 2), "known": torch.zeros(3, 2, dtype=torch.bool)}
+    encoder.fit_statistics(inputs)
+    assert not encoder(inputs).pooled.any()
+    assert encoder({"numbers": torch.full((1, 2), 9.0), "known": inputs["known"][:1] | True}).pooled.isfinite().all()

@@ -64,6 +64,11 @@ ENCODERS = Catalogue(
         "table_ft": Entry(
             "polymodal.encoders.table:TableFT", "FT-Transformer: a token a column", "Gorishniy et al. 2021"
         ),
+        "table_plain": Entry(
+            "polymodal.encoders.table_plain:TablePlain",
+            "Numbers, ranks and one-hot categories; nothing is trained",
+            "folklore",
+        ),
         "vector_mlp": Entry("polymodal.encoders.vector:VectorMLP", "Linear map plus perceptron", "folklore"),
         "vector_plain": Entry(
             "polymodal.encoders.vector:VectorPlain", "The vector as it is; nothing is trained", "folklore"

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from polymodal.core.types import Tokens
 from polymodal.encoders.base import Encoder
+from polymodal.nn.graphs import pieces
 from polymodal.nn.precision import autocast_type
 
 LIMIT = 10.0  # deviations
-AT_ONCE = 256  # training rows worked on at once, so that memory does not grow with the sample
+AT_ONCE = 32  # rows worked on at once: what lies between a long sound and its features is large
 
 
 class FeatureEncoder(Encoder):
@@ -38,28 +39,24 @@ class FeatureEncoder(Encoder):
 
     @torch.no_grad()
     def fit_statistics(self, inputs: Mapping[str, Tensor]) -> None:
-        """Mean and spread of every feature."""
-        made = self._raw(inputs).double()
+        """Mean and spread of every feature over the rows that are present."""
+        made = self._raw(present_rows(inputs)).double()
+        if not len(made):
+            return
         mean, spread = made.mean(0), made.std(0, correction=0)
         varies = spread > 1e-5 * mean.abs() + 1e-8  # less is rounding
         self.mean.copy_(mean)
         self.spread.copy_(torch.where(varies, spread, 0.0))
 
     def encode(self, inputs: dict[str, Tensor]) -> Tokens:
-        with torch.autocast(autocast_type(self.mean), enabled=False):
-            made = self.features(inputs)
-        scaled = (made - self.mean) / torch.where(self.spread > 0, self.spread, torch.inf)
+        scaled = (self._raw(inputs) - self.mean) / torch.where(self.spread > 0, self.spread, torch.inf)
         return Tokens.from_vector(scaled.clamp(-LIMIT, LIMIT))
 
     def _raw(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Features of many rows, some at a time, without those that are absent."""
-        rows = present_rows(inputs)
-        count = next(iter(rows.values())).shape[0]
-        parts = [
-            self.features({name: value[start : start + AT_ONCE] for name, value in rows.items()})
-            for start in range(0, count, AT_ONCE)
-        ]
-        return torch.cat(parts) if parts else self.mean.new_zeros(1, self.dim)
+        """Features of many rows, some at a time."""
+        parts = zip(*(pieces(value, AT_ONCE) for value in inputs.values()), strict=True)
+        with torch.autocast(autocast_type(self.mean), enabled=False):
+            return torch.cat([self.features(dict(zip(inputs, part, strict=True))) for part in parts])
 
 
 def present_rows(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:

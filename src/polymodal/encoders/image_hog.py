@@ -17,6 +17,7 @@ TINY = 0.01  # the smallest spread of a channel, of 1, that skewness is told of
 SCALES = 4  # of texture, each half of the one before
 LEAST_SIDE = 8  # pixels, of the coarsest scale
 BINS = 8  # of each histogram of colour
+COLOUR_SIDE = 48  # pixels; larger pictures are shrunk before their colours are counted
 UNIFORM = 10  # of local binary patterns: 0 to 8 bits set in one run, and all others
 CLIP = 0.2  # of a block's histogram, before it is normalised again
 
@@ -35,6 +36,7 @@ class ImageHOG(FeatureEncoder):
     processor = "image"
     codes: Tensor
     middle: Tensor
+    rim: Tensor
 
     def __init__(self, facts: Mapping[str, Any], dim: int, *, cells: int = 4, orientations: int = 9, tiny: int = 6):
         super().__init__(facts, dim)
@@ -43,10 +45,12 @@ class ImageHOG(FeatureEncoder):
         self.cells, self.orientations, self.tiny = cells, orientations, tiny
         side, channels = int(facts["size"]), int(facts["channels"])
         self.cell = min(16, max(2, -(-side // cells)))
-        place = (torch.arange(side) + 0.5) / side * 2 - 1
+        few = min(side, COLOUR_SIDE)
+        place = (torch.arange(few) + 0.5) / few * 2 - 1
         middle = (place[:, None].square() + place.square()).sqrt() < 0.6
         self.register_buffer("codes", _uniform(), persistent=False)
-        self.register_buffer("middle", middle.flatten(), persistent=False)
+        self.register_buffer("middle", middle.flatten().nonzero()[:, 0], persistent=False)
+        self.register_buffer("rim", (~middle).flatten().nonzero()[:, 0], persistent=False)
         self._measured({"pixels": torch.zeros(1, channels, side, side, dtype=torch.uint8)})
 
     def features(self, inputs: Mapping[str, Tensor]) -> Tensor:
@@ -94,18 +98,20 @@ class ImageHOG(FeatureEncoder):
 
     def _colour(self, pixels: Tensor) -> Tensor:
         """Moments and histograms of every plane, in the middle and at the rim."""
+        if pixels.shape[-1] > COLOUR_SIDE:
+            pixels = F.interpolate(pixels, (COLOUR_SIDE, COLOUR_SIDE), mode="area")
         planes = torch.cat([pixels, colours(pixels)], 1) if pixels.shape[1] == 3 else pixels
-        x = planes.flatten(2)
         told = []
-        for part in (self.middle, ~self.middle):
-            weight = part.to(x.dtype)
-            weight = weight / weight.sum().clamp(min=1)
-            mean = x @ weight
+        for part in (self.middle, self.rim):
+            x = planes.flatten(2)[..., part]
+            mean = x.mean(2)
             away = x - mean[..., None]
-            spread = ((away * away) @ weight).sqrt()
-            skew = ((away * away * away) @ weight) / spread.clamp(min=TINY) ** 3
+            square = away * away
+            spread = square.mean(2).sqrt()
+            skew = (square * away).mean(2) / spread.clamp(min=TINY) ** 3
             number = (x * BINS).long().clamp(0, BINS - 1)
-            shares = x.new_zeros(*x.shape[:2], BINS).scatter_add(2, number, weight.expand_as(x))
+            share = x.new_full((), 1 / x.shape[2]).expand_as(x)
+            shares = x.new_zeros(*x.shape[:2], BINS).scatter_add(2, number, share)
             told += [mean, spread, skew, shares.sqrt().flatten(1)]
         return torch.cat(told, 1)
 
