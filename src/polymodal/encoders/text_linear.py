@@ -25,6 +25,7 @@ from polymodal.targets.base import CLASSES
 
 PLACES = 2**17  # of texts whose n-grams are looked at together
 HELD = 2**22  # n-grams that are counted before equal ones are merged
+STRENGTHS = (0.04, 0.2, 1.0, 5.0, 25.0)  # of learners that are tried
 SIZED = ("grams", "idf", "table", "bias")  # buffers that fitting gives their sizes
 
 
@@ -121,7 +122,7 @@ class TextLinear(ScoringEncoder):
         return sparse.vstack(parts, format="csr")[np.argsort(np.concatenate(order))]
 
     def candidates(self, meaning: str, rows: int, features: int) -> list[Spec]:
-        return [{"name": "sparse", "strength": strength} for strength in (1.0, 5.0, 25.0, 0.2)]
+        return [{"name": "sparse", "strength": strength} for strength in STRENGTHS]
 
     def settled(self, answers: Mapping[str, Answering]) -> TextLinear:
         told = {name: answer.to_json() for name, answer in answers.items()}
