@@ -25,6 +25,7 @@ from polymodal.targets.base import CLASSES
 
 PLACES = 2**17  # of texts whose n-grams are looked at together
 HELD = 2**22  # n-grams that are counted before equal ones are merged
+SEEN = 4096  # texts by which components are found
 STRENGTHS = (0.04, 0.2, 1.0, 5.0, 25.0)  # of learners that are tried
 SIZED = ("grams", "idf", "table", "bias")  # buffers that fitting gives their sizes
 
@@ -225,7 +226,9 @@ def _components(design: sparse.csr_array, wanted: int) -> tuple[np.ndarray, np.n
     count = min(wanted, *(side - 1 for side in design.shape))
     if count < 1:
         return np.zeros((design.shape[1], 0), np.float32), np.zeros(0, np.float32)
-    found = TruncatedSVD(count, n_iter=2, random_state=0).fit(design).components_.T
+    some = design[:: -(-design.shape[0] // SEEN)]
+    count = min(count, some.shape[0] - 1)
+    found = TruncatedSVD(count, n_iter=2, random_state=0).fit(some).components_.T
     told = design @ found
     spread = told.std(0)
     scale = np.where(spread > 1e-6, 1 / np.maximum(spread, 1e-6), 0.0)

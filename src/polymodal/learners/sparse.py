@@ -18,7 +18,7 @@ from polymodal.targets.base import CLASSES, MULTILABEL
 
 PARTS = 3  # in which rows are left out, to see by how much numbers are missed
 MEMORY = 5  # steps by which the curvature is known
-SETTLED = 3e-4  # of the loss: a step that brings less is the last one
+SETTLED = 1e-3  # of the loss: a step that brings less is the last one
 HALVINGS = 8
 
 Losses = Callable[[Tensor], Tensor]
