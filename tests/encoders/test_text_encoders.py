@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from polymodal.encoders import ENCODERS
+from polymodal.encoders.ngrams import tf_idf
 from polymodal.encoders.segments import pool_segments, segment_spans, segments, typing_errors
 from polymodal.encoders.text_tfidf import TextTfidf
 
@@ -79,7 +80,7 @@ def test_weights_are_sublinear_tf_idf_of_unit_length():
     encoder.idf.copy_(torch.arange(1.0, 9.0))
     slots = torch.tensor([[3, 3, 5, 0], [1, 1, 1, 1]])
     exists = torch.tensor([[True, True, True, False], [True, False, False, False]])
-    weight = encoder._weights(slots, exists)
+    weight = tf_idf(slots, exists, encoder.idf)
     three, five = (1 + torch.tensor(2.0).log()) * 4, torch.tensor(6.0)
     norm = (three**2 + five**2).sqrt()
     assert torch.allclose(weight[0], torch.stack([three / 2, three / 2, five, torch.tensor(0.0)]) / norm)

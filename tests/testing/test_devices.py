@@ -34,6 +34,7 @@ LOOKS = {
     ("answer", "hybrid"): SELECTS,
     ("head", "classes"): "its loss is zero where no row is labelled",
     ("encoder", "text_bilstm"): "in training, puts tokens of other rows into a text",
+    ("encoder", "text_linear"): "cuts off the padding that all texts of a batch share",
     ("encoder", "text_tfidf"): "in training, puts tokens of other rows into a text",
     ("encoder", "text_transformer"): "in training, puts tokens of other rows into a text",
     **{("align", name): "asks whether it was fitted, and its losses take the rows that are there" for name in ALIGNERS},

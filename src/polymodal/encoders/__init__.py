@@ -45,6 +45,11 @@ ENCODERS = Catalogue(
         "series_tcn": Entry(
             "polymodal.encoders.series_tcn:SeriesTCN", "Dilated causal convolutions", "Bai, Kolter & Koltun 2018"
         ),
+        "text_linear": Entry(
+            "polymodal.encoders.text_linear:TextLinear",
+            "Linear models of n-grams, fitted in one go",
+            "Salton & Buckley 1988; Deerwester et al. 1990; Cox 1958",
+        ),
         "text_tfidf": Entry(
             "polymodal.encoders.text_tfidf:TextTfidf",
             "Hashed bag of n-grams with learned vectors",

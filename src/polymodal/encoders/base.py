@@ -20,6 +20,7 @@ class Encoder(Part):
     """
 
     processor: ClassVar[str] = ""  # catalogue name of the processor that feeds it
+    processor_options: ClassVar[Mapping[str, Any]] = {}  # of that processor, where the user names none
     pretrained: ClassVar[bool] = False
 
     def __init__(self, facts: Mapping[str, Any], dim: int):

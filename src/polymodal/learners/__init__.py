@@ -26,6 +26,11 @@ LEARNERS = Catalogue(
             "Logistic regression with an L2 penalty; of numbers, ridge.",
             "Cox 1958; Hoerl & Kennard 1970",
         ),
+        "sparse": Entry(
+            "polymodal.learners.sparse:Sparse",
+            "A linear model of many features of which a row holds few, as they are.",
+            "Cox 1958; Hoerl & Kennard 1970; Liu & Nocedal 1989 (the way there)",
+        ),
         "extra_trees": Entry(
             "polymodal.learners.extra:ExtraTrees",
             "The mean of many trees whose splits are drawn at random.",

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
+from scipy import sparse
 from torch import Tensor, nn
 
 from polymodal.core.errors import BadArgument, BadData, suggest
@@ -38,7 +39,8 @@ class Learner(nn.Module):
         """
         if meaning not in MEANINGS:
             raise BadArgument(f"Learners give no scores of {meaning!r}.{suggest(meaning, MEANINGS)}")
-        features, target = np.asarray(features, np.float32), np.asarray(target)
+        features = features.astype(np.float32) if sparse.issparse(features) else np.asarray(features, np.float32)
+        target = np.asarray(target)
         known = target >= 0 if target.dtype.kind in "iu" else ~np.isnan(target)
         if not known.any() or not known.reshape(len(known), -1).any(0).all():
             raise BadData("No row carries a label, so there is nothing to fit to.")

@@ -105,6 +105,8 @@ def processor_spec(field: Field, encoder: Spec, asked: Mapping[str, Spec]) -> Sp
         alike = issubclass(PROCESSORS.load(field.about.processor), PROCESSORS.load(spec))
         spec = field.about.processor if alike or cls is part_class(field.about.encoder) else spec
     options = dict(spec) if isinstance(spec, Mapping) else {"name": spec}
+    if options["name"] == getattr(cls, "processor", ""):
+        options = {**getattr(cls, "processor_options", {}), **options}  # how the encoder wants its arrays
     if getattr(cls, "pretrained", False) and isinstance(encoder, Mapping):
         options = {"model": encoder.get("model"), **options}  # a pretrained tower and its processor are one model
     spec = {**options, **field.processor_options}
