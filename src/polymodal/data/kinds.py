@@ -36,8 +36,9 @@ class Kind:
     such files usually have; `files` is the kind that those bytes tell, if it is another, and `also` names kinds whose
     files it reads too, as a film's sound. `path_options` go to a field whose cells were told to be paths.
 
-    `processor` and `encoder` are its parts by default, `features` encoders that are fixed and give
-    learners their features, `ready_encoder` one that needs no training; `cost` orders the
+    `processor` and `encoder` are its parts by default, `features` encoders that no gradient
+    reaches, to which learners are fitted; `tried` says whether `encoder` is tried beside these, or trained together
+    with the answer alone; `ready_encoder` one that needs no training; `cost` orders the
     encoders' jobs, dear ones first. `card` draws what `Processor.show` gives of it, `drawing` where a model looked in
     it: names of `report.cards` and `inference.explanation`, or `module:function`. `example` makes a raw cell from a
     generator and a number, to try parts on. `copies` says by what copies are found. `written` is the suffix of a cell
@@ -61,6 +62,7 @@ class Kind:
     processor: str = ""
     encoder: str = ""
     features: tuple[str, ...] = ()
+    tried: bool = True
     ready_encoder: str = ""
     cost: int = 100
     card: str = ""
@@ -341,13 +343,13 @@ BUILT_IN = (
     ),
     Kind(
         "text", cell="text", words=True, suffixes=(".txt", ".md"), path_options={"files": True},
-        processor="text", encoder="text_tfidf", cost=60, card="text", drawing="text",
-        example="polymodal.data.examples:text", copies="text",
+        processor="text", encoder="text_tfidf", features=("text_linear",), tried=False, cost=60,
+        card="text", drawing="text", example="polymodal.data.examples:text", copies="text",
     ),
     Kind(
         "table", column=False, cell="record",
-        processor="table", encoder="table_mlp", cost=40, card="table", example="polymodal.data.examples:table",
-        copies="",
+        processor="table", encoder="table_mlp", features=("table_plain",), cost=40, card="table",
+        example="polymodal.data.examples:table", copies="",
     ),
     Kind(
         "links", column=False, cell="links",

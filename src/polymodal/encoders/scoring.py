@@ -107,7 +107,7 @@ class ScoringEncoder(Encoder):
     `says`, where its tokens then carry their scores. `answers` is what was settled, as JSON has it.
     """
 
-    learns: ClassVar[str] = "fit"
+    sample: ClassVar[int] = 4096  # training cells by which statistics are found
 
     @abstractmethod
     def design(self, inputs: dict[str, Tensor]) -> Any:

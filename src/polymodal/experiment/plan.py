@@ -91,8 +91,10 @@ class Plan:
 
     @property
     def trained(self) -> tuple[str, ...]:
-        """The streams that have an encoder to train by gradients, or a frozen one as it is."""
-        return tuple(name for name in self.streams if not fitted_in_one_go(self.encoders[name]))
+        """The streams whose encoder is trained by gradients on its own, or is a frozen one as it is."""
+        kinds = {name: self.schema.fields[name].about for name in self.streams}
+        free = [name for name in self.streams if not fitted_in_one_go(self.encoders[name])]
+        return tuple(name for name in free if kinds[name].tried or not self.fitted.get(name))
 
     @property
     def unlinked(self) -> tuple[str, ...]:
@@ -216,6 +218,8 @@ def plan(
     metrics = _metrics(config, targets, truth, split, notes)
     notes += _endless(targets, truth, split)
     encoders = {name: _encoder(name, f.kind, config) for name, f in resolved.fields.items()}
+    one_go = {name: _fitted(name, f.kind, encoders[name], config) for name, f in resolved.fields.items()}
+    reads = {name: (*one_go[name], encoder)[0] for name, encoder in encoders.items()}  # who says what cells must be
     candidates = strategies(tuple(resolved.fields), config.fusion, targets, notes)
     objective = None if config.objective is None else [portable(spec) for spec in listed(config.objective)]
     align = None if config.align is None else portable(config.align)
@@ -232,8 +236,8 @@ def plan(
         split=split,
         fold=_folds(table, resolved, targets[0], truth, split, config.crossfit, config.seed),
         part=_folds(table, resolved, targets[0], truth, split, PARTS_OF_FITTED, config.seed),
-        fitted={n: _fitted(n, f.kind, encoders[n], config) for n, f in resolved.fields.items()},
-        processors={name: processor_spec(f, encoders[name], config.processors) for name, f in resolved.fields.items()},
+        fitted=one_go,
+        processors={name: processor_spec(f, reads[name], config.processors) for name, f in resolved.fields.items()},
         encoders=encoders,
         strategies=candidates,
         joint=joint,
@@ -405,7 +409,7 @@ def _fitted(stream: str, kind: str, encoder: Spec, config: Config) -> tuple[Spec
         return (encoder,)
     if stream in config.encoders or kind in config.encoders:
         return ()
-    return tuple({"name": "scored", "of": name} for name in KINDS[kind].features)
+    return tuple(n if fitted_in_one_go(n) else {"name": "scored", "of": n} for n in KINDS[kind].features)
 
 
 def _encoder(stream: str, kind: str, config: Config) -> Spec:

@@ -21,7 +21,6 @@ from polymodal.targets.base import MEANINGS, ScoredTarget
 from polymodal.train.encode import store_tokens
 
 BATCH = 256  # cells whose features are computed at a time
-SAMPLE = 4096  # cells by which features are standardised
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,12 +52,12 @@ def scored_job(work: Work, job: ScoredJob, out: Path) -> Epochs:
     train = train[dataset.present[stream][train]]
     if not len(train):
         raise BadArgument(f"No training row has the stream {stream!r}; leave it out or look with `polymodal inspect`.")
-    encoder.fit_statistics(dataset.tensors(stream, train[:SAMPLE]))
+    encoder.fit_statistics(dataset.tensors(stream, train[: encoder.sample]))
     tokens, design = _features(work, encoder, stream, there)
     place = np.full(len(dataset), -1)
     place[there] = np.arange(len(there))
     if isinstance(encoder, Scored):
-        encoder.reduce(torch.from_numpy(design[place[train[:SAMPLE]]]))
+        encoder.reduce(torch.from_numpy(design[place[train[: encoder.sample]]]))
     part = np.unique(work.part[train], return_inverse=True)[1]
     found: dict[str, Learned] = {}
     held: dict[str, np.ndarray] = {}  # the parts that hold a known truth, by target

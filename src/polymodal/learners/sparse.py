@@ -28,10 +28,10 @@ class Sparse(Learner):
     """A linear map of features as they are, not standardised, with an L2 penalty: classes by multinomial logistic
     regression (Cox 1958), labels by a logistic one each, numbers by least squares (Hoerl & Kennard 1970).
 
-    The loss is `strength` times the sum of the rows' own losses plus half the squared weights, as in scikit-learn's `C`;
-    the constants go free. Found by L-BFGS (Liu & Nocedal 1989) in float32, on features that are centred and scaled by
-    their curvature on the way, in at most `steps`: what those leave over, a penalty would take anyway. Features are an
-    array, where NaN counts as zero, or a sparse one of SciPy; to scores of a sparse one, too.
+    The loss is `strength` times the sum of the rows' own losses plus half the squared weights, as scikit-learn's `C`
+    has it; the constants go free. Found by L-BFGS (Liu & Nocedal 1989) in float32, on features that are centred and
+    scaled by their curvature on the way, in at most `steps`: what those leave over, a penalty would take anyway.
+    Features are an array, where NaN counts as zero, or a sparse one of SciPy; to scores of a sparse one, too.
     """
 
     weight: Tensor
@@ -120,9 +120,7 @@ class Sparse(Learner):
         each = len(levels)
         return weight.repeat_interleave(each, 1), bias.repeat_interleave(each) + torch.from_numpy(shift).float()
 
-    def _found(
-        self, rows: sparse.csr_array, losses: Losses, start: Tensor, curvature: float
-    ) -> tuple[Tensor, Tensor]:
+    def _found(self, rows: sparse.csr_array, losses: Losses, start: Tensor, curvature: float) -> tuple[Tensor, Tensor]:
         """Weights [F, K] and constants [K] of the least loss, from no weights and the constants `start`.
 
         `curvature` is about that of a row's loss. In units of the square root of each feature's own curvature, all

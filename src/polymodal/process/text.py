@@ -30,8 +30,8 @@ class TextProcessor(Processor):
     Any text can be encoded: characters fall back to the bytes of UTF-8, subwords are built from them.
 
     `process` gives `ids` [N, L] (0 = padding), `word` [N, L] (index of the word of each token, from 0) and `spans`
-    [N, L, 2] (first and last + 1 character in the cell; of short texts in int16, at most 32,767). L is the longest training text, at most
-    `length`, and above 384 what 99 of 100 training texts need; longer texts are cut at the end.
+    [N, L, 2] (first and last + 1 character in the cell; of short texts in int16, at most 32,767). L is the longest
+    training text, at most `length`, and above 384 what 99 of 100 training texts need; longer texts are cut at the end.
 
     Options: `level` "characters", "subwords", or "auto" (characters for short noisy texts; see `choose_level`);
     `vocabulary` largest number of tokens; `length` most tokens a text; `lowercase`.
