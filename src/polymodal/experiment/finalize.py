@@ -90,6 +90,7 @@ def finalize(
     told_apart = deployed(questions[0], chosen, finished.seeds[comparison.seed], comparison.rows, assessment.score)
     comparison.sentences.extend(told_apart)
     evaluation = _evaluation(plan, comparison, questions[0], assessment, dataset, curves, notes, timings, folder)
+    evaluation["encodings"] = {name: encoder["rungs"] for name, encoder in finished.encoders.items()}
     evaluation["about"] = {o.name: _about(o.strategy) for o in outcomes}
     evaluation["data"]["columns"] = [
         vars(column) for column in columns_of(plan.table, plan.schema, Counter(p.column for p in aside_in(folder)))

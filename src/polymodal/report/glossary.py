@@ -43,6 +43,12 @@ TERMS: Mapping[str, str] = {
     "Trained by": "The objective that was added so that no modality is neglected.",
     "Given": "The modalities that were shown; the others were taken away.",
     "Size": "How many modalities were shown.",
+    # encodings
+    "Encoding": "How cells become numbers: by formula, by a network trained on these rows, or elsewhere.",
+    "Fitted by": "The shallow learners that were chosen, with their shares, or gradients.",
+    "Loss": "How wrong the encoding's own answers are on rows it had not seen; less is better.",
+    "CPU": "Seconds of one core, every part of the cross-fitting included.",
+    "Outcome": "Whether the modality keeps it, and why not.",
     # confidence and mistakes
     "Confidence": "The probability that the model gives its answer.",
     "Right": "The share of answers of such confidence that were right.",

@@ -10,6 +10,7 @@ from polymodal.core.errors import BadData
 from polymodal.report.page import page
 from polymodal.report.sections import base, modalities, model, run, summary
 from polymodal.report.sections.balance import balance
+from polymodal.report.sections.encodings import encodings
 from polymodal.report.wording import clean
 
 _NEEDED = ("target", "kind", "primary")
@@ -52,6 +53,7 @@ def render(evaluation: Mapping[str, Any]) -> str:
         calibration=model.calibration(evaluation),
         confusion=model.confusion(evaluation),
         residuals=model.residuals(evaluation),
+        encodings=encodings(evaluation),
         training=model.training(evaluation),
         mistakes=model.mistakes(evaluation),
         data=run.data(evaluation),
