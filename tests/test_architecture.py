@@ -19,6 +19,7 @@ FLOORS = (  # each stands on those before it
     ("targets", "metrics"),
     ("data",),
     ("learners",),
+    ("presets",),
     (*FAMILIES, "report", "runs", "config"),
     ("models", "evaluation"),
     ("train", "explanation"),

@@ -15,8 +15,11 @@ from polymodal.core.limits import read_settings
 from polymodal.core.registry import Spec, plain
 from polymodal.core.runtime import PRECISIONS, check_device
 from polymodal.core.values import check_range, check_types, read_yaml
+from polymodal.presets import preset
 
 TRACKERS = ("auto", "tensorboard", "csv", "wandb", "none")
+
+ENCODINGS = ("auto", "fitted", "trained")
 
 OPTIMIZERS = ("adamw", "adam", "sgd", "adagrad")
 SCHEDULES = ("cosine", "step", "plateau", "constant")
@@ -159,7 +162,12 @@ class Options:
 class Config(Options):
     """Options of a fit.
 
-    `fusion`: `auto` (a few cheap, different ones), `all`, or specs. `encoders`, `processors`: specs by stream or kind.
+    Beside these, `preset` (`fast`, `good`, `best`; see `polymodal.presets`) stands for several of them, which any given
+    one by one wins over.
+
+    `fusion`: `auto` (a few cheap, different ones), `all`, or specs. `encodings`: which are tried for a stream whose
+    encoder is not named: those `fitted` in one go to features by formula, those `trained` from scratch, or `auto`, both
+    by evidence. `encoders`, `processors`: specs by stream or kind.
     `heads`: specs by target. `metric`: what the answer is chosen and judged by (a name, `module:function`, a spec, or a
     list whose further ones are shown beside the first), or that by target; None is the default of the target's kind.
     `training`: options of every training; `encoder_training` and `answer_training` win over
@@ -190,6 +198,7 @@ class Config(Options):
     """
 
     fusion: str | type | Mapping[str, Any] | Sequence[Spec] = "auto"
+    encodings: str = "auto"
     encoders: Mapping[str, Spec] = field(default_factory=dict)
     processors: Mapping[str, Spec] = field(default_factory=dict)
     heads: Mapping[str, Spec] = field(default_factory=dict)
@@ -217,9 +226,17 @@ class Config(Options):
     joint_on: str | Sequence[str] = "auto"
     workers: int | None = None
 
+    @classmethod
+    def _beside(cls, values: dict[str, Any], beside: Mapping[str, Any], allowed: Collection[str]) -> dict[str, Any]:
+        if list(beside) == ["preset"]:
+            return {**preset(beside["preset"]), **values}
+        return super()._beside(values, {k: v for k, v in beside.items() if k != "preset"}, (*allowed, "preset"))
+
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range("[1, 10_000]", seeds=self.seeds)
+        if self.encodings not in ENCODINGS:
+            raise BadArgument(f"Unknown encodings {self.encodings!r}.{suggest(self.encodings, ENCODINGS)}")
         check_range("[4, 65_536]", dim=self.dim)
         check_range("[0, 1_000]", crossfit=self.crossfit)
         check_range("[0, 1_024]", workers=self.workers)

@@ -23,7 +23,17 @@ LEADS = ("it sounds like", "i think i heard", "they said", "no, rather")
 WORDS = ("four", "seven", "nine")
 TEXTS = [f"{lead} {word}{end}" for lead in LEADS for word in WORDS for end in ("", "!", " or so")]
 LABELS = np.array([WORDS.index(word) for _ in LEADS for word in WORDS for _ in range(3)])
-ODD = ["😀", "快，好吃，味道足", "a", "four " * 2000, "x" * 5000, "ﬁn e\u0301clair\u200d", "\u0000", "¿?", "12 " + "é" * 30]
+ODD = [
+    "😀",
+    "快，好吃，味道足",
+    "a",
+    "four " * 2000,
+    "x" * 5000,
+    "ﬁn e\u0301clair\u200d",
+    "\u0000",
+    "¿?",
+    "12 " + "é" * 30,
+]
 
 
 def processed(texts, processor=None):

@@ -61,6 +61,7 @@ MetricOption = Annotated[
     ),
 ]
 SeedsOption = Annotated[int | None, typer.Option(min=1, help="Seeds a strategy.")]
+PresetOption = Annotated[str | None, typer.Option(help="fast, good or best: what is tried.", show_default="good")]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="Any option of the configuration, as name=value; value is YAML.")
 ]

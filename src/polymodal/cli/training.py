@@ -14,6 +14,7 @@ from polymodal.cli.app import (
     DeviceChoice,
     FusionOption,
     MetricOption,
+    PresetOption,
     Quiet,
     Resume,
     SchemaOption,
@@ -64,6 +65,7 @@ def plan(
     test: Test = None,
     schema: SchemaOption = None,
     config: ConfigOption = None,
+    preset: PresetOption = None,
     fusion: FusionOption = None,
     metric: MetricOption = None,
     seeds: SeedsOption = None,
@@ -73,7 +75,7 @@ def plan(
     """What fit would do, and why; computes nothing."""
     from polymodal.experiment.plan import plan as make_plan
 
-    settings = read_config(config, sets, fusion=fusion, metric=metric, seeds=seeds)
+    settings = read_config(config, sets, preset=preset, fusion=fusion, metric=metric, seeds=seeds)
     plan = make_plan(data, target, valid=valid, test=test, schema=schema, config=settings)
     show_result(plan.to_json() if as_json else plan.text())
 
@@ -87,6 +89,7 @@ def fit(
     test: Test = None,
     schema: SchemaOption = None,
     config: ConfigOption = None,
+    preset: PresetOption = None,
     fusion: FusionOption = None,
     metric: MetricOption = None,
     seeds: SeedsOption = None,
@@ -103,6 +106,7 @@ def fit(
     settings = read_config(
         config,
         sets,
+        preset=preset,
         fusion=fusion,
         metric=metric,
         seeds=seeds,

@@ -94,7 +94,8 @@ class Plan:
         """The streams whose encoder is trained by gradients on its own, or is a frozen one as it is."""
         kinds = {name: self.schema.fields[name].about for name in self.streams}
         free = [name for name in self.streams if not fitted_in_one_go(self.encoders[name])]
-        return tuple(name for name in free if kinds[name].tried or not self.fitted.get(name))
+        tried = self.config.encodings != "fitted"
+        return tuple(name for name in free if (tried and kinds[name].tried) or not self.fitted.get(name))
 
     @property
     def unlinked(self) -> tuple[str, ...]:
@@ -111,8 +112,8 @@ class Plan:
 
     @property
     def encoder_fits(self) -> int:
-        """Encoders to train, cross-fitting included (an upper bound: frozen ones are not trained)."""
-        return len(self.streams) * (1 + (self.config.crossfit or 0))
+        """Encoders to fit or train, cross-fitting included (an upper bound: what is behind goes no further)."""
+        return sum(map(len, self.fitted.values())) + len(self.trained) * (1 + (self.config.crossfit or 0))
 
     def to_json(self) -> dict[str, Any]:
         """The plan as plain values."""
@@ -133,6 +134,16 @@ class Plan:
             "notes": list(self.notes),
         }
 
+    def _encoding(self) -> list[str]:
+        """What stage 1 does, in words."""
+        said = []
+        if any(self.fitted.values()):
+            said.append(f"fit learners to features in {PARTS_OF_FITTED} parts of the training rows")
+        if self.trained:
+            parts = f" on all training rows and on {self.config.crossfit} parts of them" if self.config.crossfit else ""
+            said.append(f"train encoders{parts}")
+        return said
+
     def text(self) -> str:
         """The plan in words."""
         counts = ", ".join(f"{len(self.rows(part))} {part}" for part in PARTS)
@@ -143,14 +154,14 @@ class Plan:
             lines.append(f"Target: {target.name} ({target.summary}), judged by {first}{beside}.")
         lines.append("Streams:")
         for name, f in self.schema.fields.items():
-            every = [*(label(features_of(s)) for s in self.fitted.get(name, ())), label(self.encoders[name])]
-            encoder = " or ".join(dict.fromkeys(every))
+            every = [features_of(spec) for spec in self.fitted.get(name, ())]
+            every += [self.encoders[name]] if name in self.trained else []
+            encoder = " or ".join(dict.fromkeys(map(label, every)))
             lines.append(f"  {name}: {f.kind}, encoded by {encoder}. {f.why}")
         for column, why in self.schema.ignored.items():
             lines.append(f"  not used: {column}. {why}")
         c = self.config
-        parts = f"; {c.crossfit} more on parts of the training rows, for out-of-fold tokens" if c.crossfit else ""
-        lines.append(f"Stage 1: train one encoder a stream{parts}: {self.encoder_fits} fits, tokens stored.")
+        lines.append(f"Stage 1: {', '.join(self._encoding())}: at most {self.encoder_fits} fits, tokens stored.")
         lines.append(f"Stage 2: {len(self.strategies)} strategies x {c.seeds} seeds on stored tokens:")
         for family, word in (
             ("single", "single modalities"),
@@ -407,7 +418,7 @@ def _fitted(stream: str, kind: str, encoder: Spec, config: Config) -> tuple[Spec
     """A stream's encoders that are fitted in one go: those of its kind, where the user named none."""
     if fitted_in_one_go(encoder):
         return (encoder,)
-    if stream in config.encoders or kind in config.encoders:
+    if stream in config.encoders or kind in config.encoders or config.encodings == "trained":
         return ()
     return tuple(n if fitted_in_one_go(n) else {"name": "scored", "of": n} for n in KINDS[kind].features)
 
