@@ -19,6 +19,7 @@ from polymodal.presets import preset
 
 TRACKERS = ("auto", "tensorboard", "csv", "wandb", "none")
 
+EVIDENCE = ("auto", "folds", "validation")
 ENCODINGS = ("auto", "fitted", "trained")
 
 OPTIMIZERS = ("adamw", "adam", "sgd", "adagrad")
@@ -179,7 +180,10 @@ class Config(Options):
 
     `augment`: steps of a recipe that make copies of the training rows, as in `[flip, {synonyms: {amount: 0.2}}]`.
     `crossfit`: into how many parts the training rows are cut, so that a fusion learns from tokens of encoders that did
-    not see the row (0: of the very encoder that learned from it). `dim`: width of the tokens. `fractions`: train, valid
+    not see the row (0: of the very encoder that learned from it). `evidence`: what strategies are chosen by, the
+    `validation` rows alone, or `folds`: training and validation rows are cut into parts, a strategy is trained once for
+    each without it and answers it, and all of these models together are the strategy; `auto` takes folds where
+    validation rows are few. `dim`: width of the tokens. `fractions`: train, valid
     and test, where the data bring no split. `budget_ms`: choose only strategies that answer a row within it.
     `deploy`: the row of the leaderboard to keep, whatever validation says, or `best`, the best by validation (default:
     of those within one standard error of it, on the same streams, the one with the fewest parameters).
@@ -216,6 +220,7 @@ class Config(Options):
     align_weight: float = 0.1
     seeds: int = 3
     crossfit: int = 3
+    evidence: str = "auto"
     dim: int = 64
     budget_ms: float | None = None
     deploy: str | None = None
@@ -235,8 +240,9 @@ class Config(Options):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range("[1, 10_000]", seeds=self.seeds)
-        if self.encodings not in ENCODINGS:
-            raise BadArgument(f"Unknown encodings {self.encodings!r}.{suggest(self.encodings, ENCODINGS)}")
+        for name, value, known in (("encodings", self.encodings, ENCODINGS), ("evidence", self.evidence, EVIDENCE)):
+            if value not in known:
+                raise BadArgument(f"Unknown {name} {value!r}.{suggest(value, known)}")
         check_range("[4, 65_536]", dim=self.dim)
         check_range("[0, 1_000]", crossfit=self.crossfit)
         check_range("[0, 1_024]", workers=self.workers)

@@ -43,10 +43,15 @@ from polymodal.train.step import TrainingStep
 
 @dataclass(frozen=True, kw_only=True)
 class AnswerJob(FitJob):
-    """Train `strategy` on stored tokens."""
+    """Train `strategy` on stored tokens.
+
+    Without `held` it learns from the training rows and is judged by the validation rows; else from both but the part
+    `held` of them, by which it is judged.
+    """
 
     kind: str = "answer"
     strategy: Strategy
+    held: int = 0
 
     @property
     def name(self) -> str:
@@ -71,6 +76,9 @@ def answer_job(work: Work, job: AnswerJob, out: Path) -> Epochs:
         cost=work.cost(strategy.streams), budget_ms=work.budget_ms, says=features.says,
     )  # fmt: skip
     rows, valid = labelled_rows(work, work.rows(TRAIN)), work.rows(VALID)
+    if job.held:
+        rows = labelled_rows(work, np.flatnonzero((work.bag > 0) & (work.bag != job.held)))
+        valid = np.flatnonzero(work.bag == job.held)
     curve: list[Epoch] = []
     if isinstance(answer, Fitted):
         known = labelled(work, features, torch.from_numpy(rows))
@@ -83,7 +91,7 @@ def answer_job(work: Work, job: AnswerJob, out: Path) -> Epochs:
         answer.cpu().finalize(seen, held, job.seed)
     answer.to(work.device)
     started = time.perf_counter()
-    scores = held_out(work, lambda rows: score_rows(answer, features, rows))
+    scores = held_out(work, lambda rows: score_rows(answer, features, rows), valid)
     took = time.perf_counter() - started
     if strategy.joint:
         scores |= alone_scores(answer, features, work.rows(TEST))
@@ -94,9 +102,9 @@ def answer_job(work: Work, job: AnswerJob, out: Path) -> Epochs:
         "seed": job.seed,
         "level": strategy.level,
         "parameters": parameters(answer),
-        "ms_per_row": 1000 * took / max(1, int((work.split > TRAIN).sum())),
+        "ms_per_row": 1000 * took / max(1, len(valid) + int((work.split == TEST).sum())),
         **curve_of(curve),
-        "used": used_cells(answer, features, work.rows(VALID)),
+        "used": used_cells(answer, features, valid),
     }
 
 

@@ -82,6 +82,7 @@ def ensemble(members: Sequence[Outcome], question: Question, *, rounds: int = 20
         encoder_parameters=shared.encoder_parameters,
         note="greedy blend of " + ", ".join(members[i].name for i in used),
         weights=tuple({members[i].name: float(w[i]) for i in used if w[i] > 0} for w in weights),
+        trained=max(members[i].trained for i in used),
     )
 
 
@@ -139,7 +140,9 @@ def compare(
     elif len(alike) > 1:
         sentences.append(_alike(chosen, alike, questions[0]))
     elif fusion is not None and chosen is single:
-        sentences.append(f"On validation the single modality {chosen.name} was best, so it is what this run deploys.")
+        sentences.append(
+            f"On {questions[0].held} rows the single modality {chosen.name} was best, so it is what this run deploys."
+        )
     sentences += _flattered(chosen, rows, questions[0])
     if budget_ms is not None and fusion is not None:
         sentences.append(f"Only strategies within {budget_ms:g} ms a row could be chosen.")
@@ -184,7 +187,7 @@ def _row(outcome: Outcome, question: Question, seed: int) -> dict[str, Any]:
         "test_mean": interval.mean,
         "test_low": interval.low,
         "test_high": interval.high,
-        "seeds": outcome.seeds,
+        "seeds": outcome.trained or outcome.seeds,
         "fit_seconds": outcome.seconds,
         "predict_ms": outcome.predict_ms,
         "parameters": outcome.parameters,
@@ -206,7 +209,7 @@ def _interval(q: Question, metric: Metric, outcome: Outcome, seed: int) -> Inter
 def _alike(chosen: Outcome, alike: Sequence[Outcome], q: Question) -> str:
     """Why `chosen` is deployed of those that validation cannot tell from the best."""
     best, *others = alike
-    said = f"{counted(q.valid, q.valid_groups, 'validation')[1]} cannot tell {some([o.name for o in others], SHOWN)} "
+    said = f"{counted(q.valid, q.valid_groups, q.held)[1]} cannot tell {some([o.name for o in others], SHOWN)} "
     said += f"from {best.name}, the best on them, by more than one standard error"
     if chosen is best:
         return f"{said}; none of these on the same streams is cheaper, so this run deploys {best.name}."
@@ -224,7 +227,7 @@ def _flattered(chosen: Outcome, rows: Sequence[Mapping[str, Any]], q: Question) 
     if not gap >= 2 * width:
         return []
     return [
-        f"Do not trust the choice: {chosen.name} scores {row['valid']:.3f} on validation but "
+        f"Do not trust the choice: {chosen.name} scores {row['valid']:.3f} on {q.held} rows but "
         f"{row['test_mean']:.3f} on test. "
         "The validation rows are not like the test rows (were the features made with the training labels, or is the "
         "validation split cut from training?), so validation cannot rank the strategies."

@@ -54,12 +54,12 @@ def finalize(
     """Compare what is finished, keep the best and write every file of the run."""
     stage = progress.stage("comparing", 1)
     finished = Results(plan, folder / "work")
-    questions = [question_of(plan, t) for t in plan.targets]
+    questions = [question_of(plan, t, finished.evidence) for t in plan.targets]
     outcomes = finished.outcomes()
     fusions = [o for o in outcomes if o.level != "single" and not o.strategy.end_to_end]
     if plan.config.ensemble and len(fusions) > 1 and len(questions) == 1 and plan.targets[0].scores:
         outcomes.append(ensemble(fusions, questions[0]))
-    outcomes.append(chance(questions, len(finished.seeds)))
+    outcomes.append(chance(questions, max(o.seeds for o in outcomes)))
     config = plan.config
     comparison = compare(outcomes, questions, budget_ms=config.budget_ms, deploy=config.deploy, seed=config.seed)
     write_leaderboard(comparison.rows, folder / "leaderboard.csv")
@@ -105,17 +105,20 @@ def finalize(
     return run
 
 
-def question_of(plan: Plan, target: Target) -> Question:
-    def truth(part: str) -> np.ndarray:
-        return target.truth(plan.truth[target.name][plan.rows(part)])
-
+def question_of(plan: Plan, target: Target, evidence: np.ndarray | None = None) -> Question:
+    """What is asked of a target, its choices by the rows `evidence` (default: the plan's)."""
+    seen = plan.evidence() if evidence is None else evidence
     groups = plan.groups()
 
-    def codes(part: str) -> np.ndarray | None:
-        return np.unique([str(groups[i]) for i in plan.rows(part)], return_inverse=True)[1] if groups else None
+    def truth(rows: np.ndarray) -> np.ndarray:
+        return target.truth(plan.truth[target.name][rows])
 
-    judges = target_metrics(plan.metrics.get(target.name, ()), target)
-    return Question(target, truth("valid"), truth("test"), codes("test"), judges, codes("valid"))
+    def codes(rows: np.ndarray) -> np.ndarray | None:
+        return np.unique([str(groups[i]) for i in rows], return_inverse=True)[1] if groups else None
+
+    judges, test = target_metrics(plan.metrics.get(target.name, ()), target), plan.rows("test")
+    held = "validation" if np.array_equal(seen, plan.rows("valid")) else "out-of-fold"
+    return Question(target, truth(seen), truth(test), codes(test), judges, codes(seen), held)
 
 
 def deployed(
@@ -137,7 +140,7 @@ def deployed(
         return []
     return [
         f"The deployed model's {q.metric.name} on test is {mine}{span}, not the {mean} of the leaderboard: its answers "
-        f"are calibrated on the validation rows, and {where} of these."
+        f"are calibrated on the {q.held} rows, and {where} of these."
     ]
 
 

@@ -163,7 +163,9 @@ class _Session:
         ids = dict.fromkeys(held, plan.table.ids)
         same_cells(self.work / "cells.safetensors", held, ids, begun=begun(self.folder))
         dataset.save(self.work / "dataset")
-        save_sealed(self.work / "rows.safetensors", {"split": plan.split, "fold": plan.fold, "part": plan.part})
+        save_sealed(
+            self.work / "rows.safetensors", {"split": plan.split, "fold": plan.fold, "part": plan.part, "bag": plan.bag}
+        )
         write_json(
             self.work / "work.json",
             {
@@ -265,8 +267,7 @@ class _Session:
         modalities, concat, late mean) is trained whatever the limit.
         """
         config = self.plan.config
-        seeds = range(config.seed, config.seed + config.seeds)
-        jobs = [self._answer_job(strategy, seed) for seed in seeds for strategy in self.plan.strategies]
+        jobs = [self._answer_job(strategy, seed) for seed in self.plan.trainings for strategy in self.plan.strategies]
         needed = [j for j in jobs if j.seed == config.seed and _needed(j.strategy)] if self.deadline else []
         try:
             if needed:
@@ -282,7 +283,8 @@ class _Session:
     def _answer_job(self, strategy: Strategy, seed: int) -> AnswerJob:
         training = {**self.plan.config.training, **self.plan.config.answer_training}
         place = self._place(answer_out(self.work, strategy, seed), *strategy.specs)
-        return AnswerJob(strategy=strategy, seed=seed, training=training, **place)
+        held = 1 + seed - self.plan.config.seed if self.plan.bagged else 0
+        return AnswerJob(strategy=strategy, seed=seed, held=held, training=training, **place)
 
     def _end_to_end_job(self, strategy: Strategy, seed: int) -> EndToEndJob:
         config, encoders, tuned = self.plan.config, dict(self.plan.encoders), strategy.encoders == "finetuned"
@@ -294,7 +296,7 @@ class _Session:
 
     def _ranked(self, finished: Results, names: Iterable[str]) -> list[str]:
         """Those of the strategies `names` that are finished, best validation score first."""
-        questions = [question_of(self.plan, target) for target in self.plan.targets]
+        questions = [question_of(self.plan, target, finished.evidence) for target in self.plan.targets]
         able = [o for o in finished.outcomes() if o.name in names]
         return [o.name for o in sorted(able, key=lambda o: -score_of(o, questions))]
 
@@ -337,7 +339,8 @@ class _Session:
                 self.note(["No encoder is trained in this fit, so none is trained jointly."])
             return True
         if not asked:
-            why = called_for(finished.outcomes(), [question_of(plan, t) for t in plan.targets], config.seed)
+            questions = [question_of(plan, t, finished.evidence) for t in plan.targets]
+            why = called_for(finished.outcomes(), questions, config.seed)
             if not why:
                 return True
             self.note([f"{why} So encoders and fusions are also trained together from the start (joint)."])

@@ -29,7 +29,7 @@ def called_for(outcomes: Sequence[Outcome], questions: Sequence[Question], seed:
         return ""
     near = COARSE * scale_of(q.metric, q.metric(q.valid, guess.valid[q.target.name][0]))
     if all(pair.low <= 0 and pair.high < near for pair in (test(o, guess) for o in alone)):
-        return f"No single modality beats chance ({q.metric.name} of validation rows)."
+        return f"No single modality beats chance ({q.metric.name} of {q.held} rows)."
     best, single = (max(some, key=lambda o: score_of(o, [q])) for some in (fusions, alone))
     gains = [test(best, o) for o in apart if o.strategy.family in ("single", "decision")]
     known = test(best, guess).difference
@@ -38,6 +38,6 @@ def called_for(outcomes: Sequence[Outcome], questions: Sequence[Question], seed:
         said = [plain(value, decimals(values)) for value in values]
         return (
             f"Much lies in what modalities tell together and none alone: {q.metric.name} {said[0]} ({best.name}) "
-            f"against {said[1]} ({single.name}) on validation rows."
+            f"against {said[1]} ({single.name}) on {q.held} rows."
         )
     return ""

@@ -210,7 +210,7 @@ class Ladder:
 
     def _fitted(self, results: Mapping[str, Mapping[str, Any]]) -> list[Rung]:
         found = []
-        train = self.plan.split == TRAIN
+        train = self.plan.seen
         for i, spec in enumerate(self.plan.fitted.get(self.stream, ())):
             out = str(scored_out(self.work, self.stream, i))
             if (result := results.get(out)) is None:

@@ -18,7 +18,8 @@ from polymodal.targets.base import Target
 class Outcome:
     """What a strategy, an ensemble or chance predicted: `valid` and `test` map a target to predictions [S, N, ...].
 
-    `valid` is what it is chosen by: none of it comes from what was fitted on the very rows.
+    `valid` is what it is chosen by: none of it comes from what was fitted on the very rows. By folds S is 1: `valid`
+    are the answers of the model of each part to it, `test` those of all these models together.
 
     `predict_ms` and `parameters` count its encoders too, whose part is `encoder_ms` and `encoder_parameters`.
     """
@@ -33,6 +34,7 @@ class Outcome:
     encoder_parameters: int = 0
     note: str = ""
     weights: tuple[Mapping[str, float], ...] = ()  # an ensemble's weights, one mapping a seed
+    trained: int = 0  # how many times, where that is not once a seed: the parts of evidence by folds
 
     @property
     def name(self) -> str:
@@ -54,8 +56,9 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Question:
-    """A target with the truth of both held-out splits. `groups` ties test rows that are resampled together,
-    `valid_groups` validation rows.
+    """A target with the truth of the test rows, and of those that choices go by (`valid`).
+
+    `groups` ties test rows that are resampled together, `valid_groups` the others.
 
     `metrics` are what it is judged by, the first, and shown with; none is the default of its kind.
     """
@@ -66,6 +69,7 @@ class Question:
     groups: np.ndarray | None = None
     metrics: tuple[Metric, ...] = ()
     valid_groups: np.ndarray | None = None
+    held: str = "validation"  # what the rows of `valid` are called: those, or "out-of-fold"
 
     @property
     def metric(self) -> Metric:

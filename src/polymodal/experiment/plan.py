@@ -44,6 +44,9 @@ from polymodal.targets.base import Target, asked, fitted
 from polymodal.targets.columns import answer_columns, renamed
 from polymodal.targets.real import RealTarget
 
+ENOUGH = 1000  # validation rows from which they are evidence enough
+LEAST_PARTS = 5  # of evidence by folds
+LEAST_SEEDS = 3  # seeds from which evidence by folds is affordable: who asks for fewer trainings gets no more
 PARTS_OF_FITTED = 5  # what is fitted in one go costs little, so that its parts may be many
 
 
@@ -66,6 +69,7 @@ class Plan:
         default_factory=dict
     )  # a stream's encoders that no gradient reaches
     part: np.ndarray = default(default_factory=lambda: np.zeros(0, np.int8))  # [N] by which these are cross-fitted
+    bag: np.ndarray = default(default_factory=lambda: np.zeros(0, np.int8))  # [N] 1 … K: evidence by folds; 0: none
     compared: tuple[Strategy, ...] = ()  # objectives on a fusion; those of the best one where none is named
     metrics: Mapping[str, Sequence[Spec]] = default(default_factory=dict)  # of each target, where any was asked for
     sources: Mapping[str, str] = default(default_factory=dict)
@@ -105,6 +109,25 @@ class Plan:
     def rows(self, part: str) -> np.ndarray:
         """Row numbers of `train`, `valid` or `test`."""
         return np.flatnonzero(self.split == PARTS.index(part))
+
+    @property
+    def bagged(self) -> int:
+        """The number of parts by which strategies are trained and judged; 0 where validation rows judge."""
+        return int(self.bag.max(initial=0))
+
+    @property
+    def seen(self) -> np.ndarray:
+        """[N] bool: the rows that encoders fitted in one go learn from."""
+        return self.bag > 0 if self.bagged else self.split == 0
+
+    def evidence(self) -> np.ndarray:
+        """The rows by whose answers strategies are chosen."""
+        return np.flatnonzero(self.bag > 0) if self.bagged else self.rows("valid")
+
+    @property
+    def trainings(self) -> range:
+        """The seeds with which every strategy is trained; by folds, one a part."""
+        return range(self.config.seed, self.config.seed + (self.bagged or self.config.seeds))
 
     def groups(self) -> list[Any] | None:
         """The group of each row, or None where the data have none."""
@@ -162,7 +185,8 @@ class Plan:
             lines.append(f"  not used: {column}. {why}")
         c = self.config
         lines.append(f"Stage 1: {', '.join(self._encoding())}: at most {self.encoder_fits} fits, tokens stored.")
-        lines.append(f"Stage 2: {len(self.strategies)} strategies x {c.seeds} seeds on stored tokens:")
+        times = f"{self.bagged} parts" if self.bagged else f"{c.seeds} seeds"
+        lines.append(f"Stage 2: {len(self.strategies)} strategies x {times} on stored tokens:")
         for family, word in (
             ("single", "single modalities"),
             ("fusion", "fusions"),
@@ -184,7 +208,10 @@ class Plan:
             lines.append(f"Stage 3: train encoders and answer together{when}: {which}.")
         if c.finetune:
             lines.append("Last: fine-tune the best fusion and its encoders together.")
-        lines.append("Choice by validation score; the test rows are read once, at the end.")
+        by = "validation score"
+        if self.bagged:
+            by = f"the answers to {len(self.evidence())} training and validation rows by models that did not see them"
+        lines.append(f"Choice by {by}; the test rows are read once, at the end.")
         return "\n".join([*lines, *(f"Note: {n}" for n in self.notes)])
 
 
@@ -237,6 +264,9 @@ def plan(
     candidates = varied(candidates, objective, align, config.align_weight)
     linked = any(f.about.reads_neighbours for f in resolved.fields.values())
     joint = together(candidates, config.joint_on) if config.joint and not linked else ()
+    apart = linked or bool(objectives) or not all(target.scores for target in targets)
+    bag = _bag(table, resolved, targets[0], truth, split, config, apart)
+    finer = _folds(table, resolved, targets[0], truth, split, PARTS_OF_FITTED, config.seed)
     _check_deploy(config, [s.name for s in (*candidates, *joint)])
     _check_options(candidates, targets, config)
     return Plan(
@@ -246,8 +276,11 @@ def plan(
         truth=truth,
         split=split,
         fold=_folds(table, resolved, targets[0], truth, split, config.crossfit, config.seed),
-        part=_folds(table, resolved, targets[0], truth, split, PARTS_OF_FITTED, config.seed),
+        part=np.maximum(bag - 1, 0)
+        if bag.any()
+        else _folds(table, resolved, targets[0], truth, split, parts, config.seed),
         fitted=one_go,
+        bag=bag,
         processors={name: processor_spec(f, reads[name], config.processors) for name, f in resolved.fields.items()},
         encoders=encoders,
         strategies=candidates,
@@ -412,6 +445,37 @@ def _folds(
         labels = target.strata(truth[target.name][train])
         fold[train] = fold_ids(len(train), parts, labels=labels, groups=groups, seed=seed)
     return fold
+
+
+def _bag(
+    table: Table, schema: Schema, target: Target, truth: Mapping[str, np.ndarray], split: np.ndarray, config: Config,
+    apart: bool,
+) -> np.ndarray:  # fmt: skip
+    """[N] the part, from 1, of each training and validation row by which strategies are judged; all 0: no parts.
+
+    Parts need tokens that no encoder learned from, and rows enough for each; what is trained further by validation
+    rows (`apart`, fine-tuning) is judged by these alone. Raises `BadArgument` where folds were asked for all the same.
+    """
+    none, rows = np.zeros(len(table), np.int8), np.flatnonzero(split < 2)
+    parts = max(LEAST_PARTS, config.seeds)
+    groups = [table.column(schema.group)[i] for i in rows] if schema.group else None
+    why = (
+        "links, objectives and written answers go by validation rows" if apart
+        else "copies of rows" if config.augment
+        else "fine-tuning goes by validation rows" if config.finetune
+        else "cross-fitting is off" if not config.crossfit
+        else f"they want {parts} rows a part, and groups" if len(rows) < parts**2 or len(set(groups or rows)) < parts
+        else ""
+    )  # fmt: skip
+    if config.evidence == "folds" and why:
+        raise BadArgument(f"evidence=folds does not go here: {why}. Leave it out, or say evidence=validation.")
+    few = (split == 1).sum() < ENOUGH and config.seeds >= LEAST_SEEDS
+    if why or config.evidence == "validation" or (config.evidence == "auto" and not few):
+        return none
+    none[rows] = 1 + fold_ids(
+        len(rows), parts, labels=target.strata(truth[target.name][rows]), groups=groups, seed=config.seed + 1
+    )
+    return none
 
 
 def _fitted(stream: str, kind: str, encoder: Spec, config: Config) -> tuple[Spec, ...]:

@@ -53,16 +53,27 @@ class Results:
         )
         held = {n: [by_seed[s] for s in takewhile(by_seed.__contains__, self.seeds)] for n, by_seed in read.items()}
         self.answers = {n: results for n, results in held.items() if len(results) >= self._least(n)}
+        self.bagged = bool(plan.bagged)
+        self.evidence = self._evidence()
         if not any(self.strategies[name].family == "single" for name in self.answers):
             raise PolymodalError("No single modality finished, so fusing cannot be judged. Continue with --resume.")
+
+    def _evidence(self) -> np.ndarray:
+        """The rows that every finished strategy answered without having seen them, in rising order."""
+        if not self.bagged or any(self.strategies[name].end_to_end for name in self.answers):
+            return self.plan.rows("valid")
+        return np.concatenate([self._held(seed) for seed in self.seeds]) if self.seeds else self.plan.evidence()
+
+    def _held(self, seed: int) -> np.ndarray:
+        """The rows of the part that a strategy's model with this seed did not see."""
+        return np.flatnonzero(self.plan.bag == 1 + seed - self.plan.config.seed)
 
     def _least(self, name: str) -> int:
         """With how many seeds a strategy must be finished; joint training is dear, so its first seeds will do."""
         return 1 if self.strategies[name].encoders == "joint" else len(self.seeds)
 
     def _results(self, name: str) -> dict[int, dict[str, Any]]:
-        seeds = range(self.plan.config.seed, self.plan.config.seed + self.plan.config.seeds)
-        paths = {s: self._path(name, s).with_suffix(".json") for s in seeds}
+        paths = {s: self._path(name, s).with_suffix(".json") for s in self.plan.trainings}
         by_seed = {s: read_json(p) for s, p in paths.items() if p.exists()}
         for seed, result in by_seed.items():
             self._check_parts(name, result["strategy"], paths[seed])
@@ -86,22 +97,23 @@ class Results:
         for name, results in self.answers.items():
             strategy = self.strategies[name]
             encoders = [self.encoders[s] for s in strategy.streams]
-            scores = [self._scores(name, seed) for seed, _ in zip(self.seeds, results)]
-            own = results[0]["parameters"]
+            parts = len(self._models(name, 0))
+            own = parts * results[0]["parameters"]
             used = {s: float(np.mean([r["used"][s] for r in results])) for s in results[0].get("used", {})}
             encoder_ms = sum(e["ms_per_row"] * used.get(s, 1.0) for s, e in zip(strategy.streams, encoders))
             encoder_parameters = sum(e["parameters"] for e in encoders)
             outcomes.append(
                 Outcome(
                     strategy,
-                    self._predictions(scores, "valid"),
-                    self._predictions(scores, "test"),
+                    self._predictions(name, "valid"),
+                    self._predictions(name, "test"),
                     seconds=float(np.mean([r["seconds"] for r in results])),
-                    predict_ms=encoder_ms + float(np.median([r.get("ms_per_row", 0.0) for r in results])),
+                    predict_ms=encoder_ms + parts * float(np.median([r.get("ms_per_row", 0.0) for r in results])),
                     parameters=own if strategy.end_to_end else own + encoder_parameters,
                     encoder_ms=encoder_ms,
                     encoder_parameters=encoder_parameters,
                     note=self._note(strategy, used),
+                    trained=len(results) if self._in_parts(name) else 0,
                 )
             )
         return outcomes
@@ -132,47 +144,79 @@ class Results:
 
     def alone(self, name: str) -> dict[str, dict[str, np.ndarray]]:
         """What a joint strategy predicts on test rows from one stream, all others missing: stream, then target."""
-        scores = [self._scores(name, seed) for seed in self.seeds]
-        streams = [s for s in self.strategies[name].streams if f"alone/{s}/{self.plan.targets[0].name}" in scores[0]]
-        return {stream: self._predictions(scores, f"alone/{stream}") for stream in streams}
+        first = self._stored(name, self.seeds[0])
+        streams = [s for s in self.strategies[name].streams if f"alone/{s}/{self.plan.targets[0].name}" in first]
+        return {stream: self._predictions(name, f"alone/{stream}") for stream in streams}
 
-    def _predictions(self, scores: Sequence[Mapping[str, np.ndarray]], split: str) -> dict[str, np.ndarray]:
+    def _predictions(self, name: str, split: str) -> dict[str, np.ndarray]:
+        """What a strategy predicted, by target: [S, N, …]."""
         stacked = {}
         for target in self.plan.targets:
             head = self.heads.build(1, target)
-            decoded = [head.decode(torch.from_numpy(s[f"{split}/{target.name}"])) for s in scores]
+            decoded = [head.decode(scores) for scores in self._scores(name, split, target)]
             stacked[target.name] = np.stack([target.prediction(d) for d in decoded])
         return stacked
 
-    def _scores(self, name: str, seed: int) -> dict[str, np.ndarray]:
+    def _in_parts(self, name: str) -> bool:
+        """Whether the models of a strategy, one a part, are one model together."""
+        return self.bagged and not self.strategies[name].end_to_end
+
+    def _models(self, name: str, position: int) -> list[int]:
+        """The positions of the seeds whose models a strategy is; one, where nothing was learned in any part."""
+        if not self._in_parts(name):
+            return [position]
+        return list(range(len(self.answers[name]))) if self.answers[name][0]["parameters"] else [0]
+
+    def _scores(self, name: str, split: str, target: Target) -> list[Tensor]:
+        """A strategy's scores [n, W] of the rows of evidence (`valid`), the test rows or `alone/stream`: one a seed.
+
+        By folds there is one: of each row of evidence by the model that did not see it, of others by all together.
+        """
+        seeds = self.seeds[: len(self.answers[name])]
+        each = [torch.from_numpy(self._stored(name, seed)[f"{split}/{target.name}"]) for seed in seeds]
+        if not self._in_parts(name):
+            return each
+        if split != "valid":
+            return [target.blend(each, [1 / len(each)] * len(each))]  # type: ignore[attr-defined]
+        place = np.full(len(self.plan.split), -1)
+        rows = np.concatenate([self._held(seed) for seed in seeds])
+        place[rows] = np.arange(len(rows))
+        return [torch.cat(each)[torch.from_numpy(place[self.evidence])]]
+
+    def _stored(self, name: str, seed: int) -> dict[str, np.ndarray]:
         """The scores that a strategy's job stored, `split/target` each."""
         return load_sealed(self._path(name, seed).with_suffix(".scores.safetensors"))[0]
 
     def deploy(self, chosen: Outcome, position: int, processors: Mapping[str, Processor]) -> Predictor:
-        """A predictor of the chosen strategy with the seed at `position`, calibrated on validation rows."""
-        plan, config, seed = self.plan, self.plan.config, self.seeds[position]
+        """A predictor of the chosen strategy with the seed at `position`, or by folds of all its models.
+
+        Calibrated on the rows of evidence.
+        """
+        plan, config = self.plan, self.plan.config
         weights = chosen.weights[position] if chosen.weights else {chosen.name: 1.0}
-        # As the job left it: options that were cross-validated and the sizes of trees included.
-        members = {n: Strategy.from_json(self.answers[n][position]["strategy"]) for n in weights}
-        streams = sorted({s for strategy in members.values() for s in strategy.streams})
+        places = {n: self._models(n, position) for n in weights}
+        models = [(n, place) for n in weights for place in places[n]]
+        # As the job left it: options that were cross-validated and the sizes of learners included.
+        members = [Strategy.from_json(self.answers[n][place]["strategy"]) for n, place in models]
+        streams = sorted({s for strategy in members for s in strategy.streams})
         reads_links = not set(streams).isdisjoint(plan.linked)
         if reads_links:
             streams = sorted({*streams, *plan.unlinked})  # what neighbours are known by
         specs = {n: plan.encoders[n] if chosen.strategy.encoders == "joint" else self._encoder(n) for n in streams}
         encoders = {n: build_encoder(specs[n], processors[n].facts(), config.dim) for n in streams}
-        deployed = tuple(Member(strategy, weights[name]) for name, strategy in members.items())
+        shares = [weights[n] / len(places[n]) for n, _ in models]
+        deployed = tuple(Member(strategy, share) for strategy, share in zip(members, shares))
         answer = assemble_answer(deployed, encoders, plan.targets, config.dim, self.heads)
-        stored = {n: load_trained(self._path(n, seed)) for n in members}
+        stored = [load_trained(self._path(n, self.seeds[place])) for n, place in models]
         if chosen.strategy.end_to_end:
-            together = stored[chosen.name]
-            states = {n: under(together, f"encoders.{module_name(n)}.") for n in streams}
-            stored = {chosen.name: under(together, "answer.")}
+            states = {n: under(stored[0], f"encoders.{module_name(n)}.") for n in streams}
+            stored = [under(stored[0], "answer.")]
         else:
             states = {n: load_settled(self.work, n) for n in streams}
         for name, encoder in encoders.items():
             encoder.load_state_dict(states[name])
         parts = [answer] if len(members) == 1 else list(answer.members)  # type: ignore[arg-type]
-        for part, state in zip(parts, stored.values()):
+        for part, state in zip(parts, stored):
             part.load_state_dict(state)
         predictor = Predictor(
             plan.schema, plan.targets,
@@ -182,7 +226,7 @@ class Results:
         )  # fmt: skip
         predictor.memory = Memory.load(memory_path(self.work)) if reads_links else None
         for target in plan.targets:
-            truth = plan.truth[target.name][plan.rows("valid")]
+            truth = plan.truth[target.name][self.evidence]
             scores = self.scores(chosen, position, predictor, target, "valid").numpy()
             if (radius := target.radius(scores, truth)) is not None:
                 predictor.radius[target.name] = radius
@@ -195,10 +239,12 @@ class Results:
 
     def scores(self, chosen: Outcome, position: int, predictor: Predictor, target: Target, split: str) -> Tensor:
         """The deployed answer's scores of a split's rows, [n, width], before calibration, as the jobs stored them."""
-        names = list(chosen.weights[position]) if chosen.weights else [chosen.name]
-        each = [self._scores(name, self.seeds[position])[f"{split}/{target.name}"] for name in names]
-        tensors = [torch.from_numpy(scores) for scores in each]
-        return tensors[0] if len(tensors) == 1 else predictor.answer.blend(target.name, tensors)  # type: ignore[operator]
+        weights = chosen.weights[position] if chosen.weights else {chosen.name: 1.0}
+        each = [self._scores(name, split, target) for name in weights]
+        tensors = [scores[min(position, len(scores) - 1)] for scores in each]
+        if len(tensors) == 1:
+            return tensors[0]
+        return target.blend(tensors, [w / sum(weights.values()) for w in weights.values()])  # type: ignore[attr-defined]
 
     def curves(self, chosen: str) -> dict[str, dict[str, Any]]:
         """Training curves: every whole encoder, then every strategy's first seed, the chosen one first."""

@@ -40,7 +40,8 @@ def scored_job(work: Work, job: ScoredJob, out: Path) -> Epochs:
     """Features of every row once, learners chosen by parts of the training rows, and tokens of all rows.
 
     A training row's tokens carry what learners that did not see it say; other rows', what those fitted to all training
-    rows say. `groups` are the store's, a part each and last the whole.
+    rows say. Where strategies are judged by folds, the validation rows are learned from like training rows. `groups`
+    are the store's, a part each and last the whole.
     """
     yield from ()  # it tells nothing on the way
     stream, dataset = job.stream, work.dataset
@@ -48,7 +49,7 @@ def scored_job(work: Work, job: ScoredJob, out: Path) -> Epochs:
     encoder = build_encoder(job.encoder, work.facts[stream], work.dim).eval()
     assert isinstance(encoder, ScoringEncoder)
     there = np.flatnonzero(dataset.present[stream])
-    train = work.rows(TRAIN)
+    train = np.flatnonzero(work.bag > 0) if work.bag.any() else work.rows(TRAIN)
     train = train[dataset.present[stream][train]]
     if not len(train):
         raise BadArgument(f"No training row has the stream {stream!r}; leave it out or look with `polymodal inspect`.")

@@ -238,15 +238,15 @@ class _Words:
         pair = before.pair
         word = "better than" if pair.low > 0 else "worse than" if pair.high < 0 else "not distinguishable from"
         return (
-            f"{self.found.fusion} is {word} {before.name}, on validation the best fusion of encoders that were trained "
-            f"before the answer: {self.span(pair)}."
+            f"{self.found.fusion} is {word} {before.name}, on {self.q.held} rows the best fusion of encoders that were "
+            f"trained before the answer: {self.span(pair)}."
         )
 
     def others(self, tests: Sequence[Against]) -> list[str]:
         """The opponents that validation could as well have picked."""
         if len(tests) < 2:
             return []
-        rows = counted(self.q.valid, self.q.valid_groups, "validation")[1]
+        rows = counted(self.q.valid, self.q.valid_groups, self.q.held)[1]
         rest = [t for t in tests if t is not self.found.single]
         each = ", ".join(f"against {t.name} {self.span(t.pair)}" for t in rest)
         names = ", ".join(t.name for t in tests)

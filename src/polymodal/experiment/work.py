@@ -56,6 +56,7 @@ class Work:
         rows, _ = load_sealed(folder / "rows.safetensors")
         self.split, self.fold = rows["split"], rows["fold"]
         self.part = rows.get("part", self.fold)
+        self.bag = rows.get("bag", np.zeros_like(self.fold))
         self.labels = {t.name: torch.from_numpy(np.array(self.dataset.targets[t.name])) for t in self.targets}
 
     def asked(self, rows: Tensor) -> dict[str, Tensor]:
@@ -119,9 +120,12 @@ def labelled_rows(work: Work, rows: np.ndarray) -> np.ndarray:
     return rows[np.any([t.known(work.dataset.targets[t.name][rows]) for t in work.targets], axis=0)]
 
 
-def held_out(work: Work, score: Callable[[np.ndarray], Mapping[str, Tensor]]) -> dict[str, np.ndarray]:
-    """What `score` says of the held-out rows: `valid/target` and `test/target`."""
-    each = [(split, score(work.rows(index))) for split, index in (("valid", VALID), ("test", TEST))]
+def held_out(
+    work: Work, score: Callable[[np.ndarray], Mapping[str, Tensor]], valid: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """What `score` says of the held-out rows: `valid/target`, by default of the validation rows, and `test/target`."""
+    rows = (("valid", work.rows(VALID) if valid is None else valid), ("test", work.rows(TEST)))
+    each = [(split, score(some)) for split, some in rows]
     return {f"{split}/{name}": value.numpy() for split, scores in each for name, value in scores.items()}
 
 
