@@ -276,9 +276,7 @@ def plan(
         truth=truth,
         split=split,
         fold=_folds(table, resolved, targets[0], truth, split, config.crossfit, config.seed),
-        part=np.maximum(bag - 1, 0)
-        if bag.any()
-        else _folds(table, resolved, targets[0], truth, split, parts, config.seed),
+        part=np.maximum(bag - 1, 0) if bag.any() else finer,
         fitted=one_go,
         bag=bag,
         processors={name: processor_spec(f, reads[name], config.processors) for name, f in resolved.fields.items()},
