@@ -26,7 +26,7 @@ from polymodal.targets.base import CLASSES
 PLACES = 2**17  # of texts whose n-grams are looked at together
 HELD = 2**22  # n-grams that are counted before equal ones are merged
 SEEN = 4096  # texts by which components are found
-STRENGTHS = (0.04, 0.2, 1.0, 5.0, 25.0)  # of learners that are tried
+STRENGTHS = (0.04, 0.2, 1.0, 5.0, 25.0, 125.0)  # of learners that are tried
 SIZED = ("grams", "idf", "table", "bias")  # buffers that fitting gives their sizes
 
 
@@ -46,7 +46,7 @@ class TextLinear(ScoringEncoder):
 
     processor = "text"
     processor_options: ClassVar[Mapping[str, Any]] = {"level": "characters", "length": 3000}
-    sample: ClassVar[int] = 20_000  # training texts by which n-grams are counted
+    sample = 20_000
 
     grams: Tensor
     idf: Tensor
