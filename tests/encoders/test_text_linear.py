@@ -134,6 +134,11 @@ def test_components_are_standardised_and_unsupervised():
     encoder, inputs, _ = fitted(components=6)
     pooled = encoder(inputs).pooled
     assert pooled.shape == (len(TEXTS), 6)
+    left, sizes, _ = np.linalg.svd(encoder.design(inputs).toarray(), full_matrices=False)
+    expected = torch.from_numpy(left * sizes)[:, :6]
+    expected = (expected - expected.mean(0)) / expected.std(0, correction=0)
+    alike = (expected.T @ pooled).abs() / len(TEXTS)  # up to its sign
+    assert torch.allclose(alike.diagonal(), torch.ones(6), atol=0.02)
     assert torch.allclose(pooled.mean(0), torch.zeros(6), atol=0.01)
     assert torch.allclose(pooled.std(0, correction=0), torch.ones(6), atol=0.01)
     again, _, _ = fitted(components=6)

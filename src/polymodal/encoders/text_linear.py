@@ -26,6 +26,7 @@ from polymodal.targets.base import CLASSES
 PLACES = 2**17  # of texts whose n-grams are looked at together
 HELD = 2**22  # n-grams that are counted before equal ones are merged
 SEEN = 4096  # texts by which components are found
+MARGIN = 10  # random directions more than components
 STRENGTHS = (0.04, 0.2, 1.0, 5.0, 25.0, 125.0)  # of learners that are tried
 SIZED = ("grams", "idf", "table", "bias")  # buffers that fitting gives their sizes
 
@@ -220,18 +221,25 @@ def _merged(grams: np.ndarray, counts: np.ndarray, more: list[np.ndarray]) -> tu
 
 
 def _components(design: sparse.csr_array, wanted: int) -> tuple[np.ndarray, np.ndarray]:
-    """Maps [F, K] to the `wanted` largest components or as many as there are, of unit variance, and their means [K]."""
-    from sklearn.decomposition import TruncatedSVD
+    """Maps [F, K] to the `wanted` largest components or as many as there are, of unit variance, and their means [K].
 
-    count = min(wanted, *(side - 1 for side in design.shape))
+    By random projections and two rounds of powers (Halko, Martinsson & Tropp 2011).
+    """
+    some = design[:: max(1, -(-design.shape[0] // SEEN))]
+    count = min(wanted, *(side - 1 for side in some.shape))
     if count < 1:
         return np.zeros((design.shape[1], 0), np.float32), np.zeros(0, np.float32)
-    some = design[:: -(-design.shape[0] // SEEN)]
-    count = min(count, some.shape[0] - 1)
-    found = TruncatedSVD(count, n_iter=2, random_state=0).fit(some).components_.T
+    turned = sparse.csr_array(some.T)
+    drawn = np.random.default_rng(0).standard_normal((some.shape[1], min(count + MARGIN, some.shape[0])), np.float32)
+    span = np.linalg.qr(some @ drawn)[0]
+    for _ in range(2):
+        span = np.linalg.qr(some @ (turned @ span))[0]
+    seen = turned @ span
+    values, vectors = np.linalg.eigh(seen.T @ seen)
+    found = seen @ (vectors[:, : -count - 1 : -1] / np.sqrt(np.maximum(values[: -count - 1 : -1], 1e-12)))
     told = design @ found
     spread = told.std(0)
-    scale = np.where(spread > 1e-6, 1 / np.maximum(spread, 1e-6), 0.0)
+    scale = np.where(spread > 1e-4, 1 / np.maximum(spread, 1e-4), 0.0)  # less is rounding
     return (found * scale).astype(np.float32), (told.mean(0) * scale).astype(np.float32)
 
 
