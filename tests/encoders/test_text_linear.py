@@ -11,12 +11,14 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from polymodal.core.errors import BadArgument
 from polymodal.core.registry import options_of
+from polymodal.data.schema import Field
 from polymodal.encoders import ENCODERS
 from polymodal.encoders import text_linear as module
 from polymodal.encoders.scoring import Answering, Member
 from polymodal.encoders.text_linear import TextLinear
 from polymodal.learners.ridge import Ridge
 from polymodal.learners.sparse import Sparse
+from polymodal.models.specs import processor_spec
 from polymodal.process.text import TextProcessor
 
 LEADS = ("it sounds like", "i think i heard", "they said", "no, rather")
@@ -210,3 +212,14 @@ def test_subwords_are_taken_too():
     encoder.fit_statistics(inputs)
     settled = encoder.settled({"y": answering(encoder, inputs)})
     assert (settled.says["y"].read(settled(inputs).pooled).argmax(1).numpy() == LABELS).all()
+
+
+def test_its_processor_is_asked_for_characters_and_long_texts():
+    field = Field("review", "text", ("review",))
+    asked = {"name": "text", "level": "characters", "length": 3000}
+    assert processor_spec(field, "text_linear", {}) == asked
+    assert processor_spec(field, {"name": "text_linear", "rare": 1}, {"text": {"name": "text", "length": 90}}) == {
+        **asked,
+        "length": 90,
+    }
+    assert processor_spec(field, "text_tfidf", {}) == {"name": "text"}

@@ -86,6 +86,28 @@ def test_lowercase_length_and_vocabulary_change_something():
     assert fitted(PLAIN, level="subwords").facts()["vocabulary"] > 300
 
 
+def test_few_long_texts_do_not_make_all_rows_long():
+    texts = ["four seven"] * 300 + ["nine " * 400] * 2
+    assert fitted(texts, level="characters", length=3000).facts()["length"] == 432
+    half = ["four seven", "nine " * 400] * 20
+    assert fitted(half, level="characters", length=3000).facts()["length"] > 1999
+
+
+def test_spans_of_short_texts_are_narrow_and_older_states_keep_theirs():
+    processor = fitted()
+    assert processor.process(["it is four"])["spans"].dtype == np.int16
+    far = processor.process([" " * 40_000 + "four"])["spans"]
+    assert far.max() == 2**15 - 1
+    assert far.min() >= 0
+    assert fitted(["a", "b " * 20_000]).process(["a"])["spans"].dtype == np.int32
+    older = {name: value for name, value in processor.state().items() if name != "spans"}
+    other = TextProcessor()
+    other.load_state(older)
+    assert other.process(["it is four"])["spans"].dtype == np.int32
+    with pytest.raises(ValueError, match="spans are 'int8'"):
+        other.load_state({**older, "spans": "int8"})
+
+
 def test_vocabulary_is_the_training_split_s_only():
     processor = fitted()
     before = processor.state()
