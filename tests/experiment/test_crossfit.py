@@ -115,7 +115,7 @@ def test_in_a_fit_trained_encoders_have_a_group_a_part_and_frozen_ones_a_single_
         target,
         out=tmp_path / "run",
         store=str(tmp_path / "store"),
-        encoders={"noise": Frozen},
+        encoders={"noise": Frozen, "signal": "vector_mlp"},
         fusion=["mean"],
         seeds=1,
         crossfit=2,
@@ -129,8 +129,8 @@ def test_in_a_fit_trained_encoders_have_a_group_a_part_and_frozen_ones_a_single_
     rows = load_file(work / "rows.safetensors")
     found = {}
     for stream in ("signal", "noise"):
-        found[stream] = json.loads((work / "features" / f"{stream}.json").read_text())["groups"]
-        found[f"{stream} part"] = load_file(work / "features" / f"{stream}.safetensors")["part"]
+        found[stream] = json.loads((work / "features" / f"{stream}+0.json").read_text())["groups"]
+        found[f"{stream} part"] = load_file(work / "features" / f"{stream}+0.safetensors")["part"]
     assert len(found["noise"]) == 1
     assert set(found["noise part"]) == {0}
     assert len(set(found["signal"])) == 3

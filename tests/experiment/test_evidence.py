@@ -1,0 +1,173 @@
+"""What is chosen by rows not seen: learners, encodings, and strategies by folds."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+import polymodal as pm
+from polymodal.core.errors import BadArgument
+from polymodal.experiment.learned import learn
+from polymodal.experiment.plan import LEAST_PARTS
+from polymodal.targets.base import fitted
+
+DRAW = np.random.default_rng(0)
+QUICK = {"trackers": "none", "workers": 0, "quiet": True, "training": {"epochs": 2}, "dim": 8}
+
+
+def table(rows: int = 150) -> dict:
+    """A vector that tells the label in most rows, and one that is noise, by which a tree can learn rows by heart."""
+    label = DRAW.integers(0, 2, rows)
+    telling = DRAW.normal(size=(rows, 6)) + 1.5 * label[:, None] * np.eye(6)[0]
+    return {
+        "telling": [[float(x) for x in row] for row in telling],
+        "noise": [[float(x) for x in row] for row in DRAW.normal(size=(rows, 6))],
+        "label": ["yes" if one else "no" for one in label],
+    }
+
+
+DATA = table()
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """The same table fitted by folds and by validation rows alone."""
+    folder = tmp_path_factory.mktemp("evidence")
+    return {
+        way: pm.fit(
+            DATA, "label", out=folder / way, store=str(folder / "store"), fusion=["concat"], evidence=way, seeds=3,
+            joint=False, deploy="concat", **QUICK,
+        )
+        for way in ("folds", "validation")
+    }  # fmt: skip
+
+
+def work(run) -> object:
+    return run.folder / "work"
+
+
+def settled(run, stream: str) -> dict:
+    return json.loads((work(run) / "encoders" / f"{stream}.json").read_text())
+
+
+def test_learners_are_chosen_by_rows_that_they_did_not_see():
+    target, draw = fitted("label", "classes", ["a", "b"] * 150), np.random.default_rng(1)
+    x = draw.normal(size=(300, 4)).astype(np.float32)
+    y = draw.integers(0, 2, 300)
+    found = learn(target, x, y, np.arange(300) % 5, ["extra_trees", "ridge"], 0)
+    inside = (found.whole.scores(torch.from_numpy(x)).argmax(1).numpy() == y).mean()
+    outside = (found.scores.argmax(1) == y).mean()
+    assert outside < 0.62  # the labels are noise
+    assert len(found.parts) == 5
+    assert inside >= outside
+    assert {one["learner"] for one in found.ladder} == {"extra_trees", "ridge"}
+    assert sum(one["weight"] for one in found.ladder) == pytest.approx(1)
+
+
+def test_what_is_clearly_behind_on_the_first_part_goes_no_further():
+    target = fitted("label", "classes", ["a", "b"] * 300)
+    x = DRAW.normal(size=(600, 2)).astype(np.float32)
+    y = (x.prod(1) > 0).astype(np.int64)  # nothing that a linear map can tell
+    found = learn(target, x, y, np.arange(600) % 5, ["ridge", "kernel"], 0)
+    told = {one["learner"]: one for one in found.ladder}
+    assert told["ridge"]["dropped"]
+    assert told["kernel"]["weight"] == 1
+    assert (found.scores.argmax(1) == y).mean() > 0.85
+
+
+def test_training_rows_carry_answers_of_learners_that_did_not_see_them(runs):
+    """Of noise a learner knows nothing but the rows that it saw; what their tokens say must not be that."""
+    from polymodal.data.storage.store import Store
+    from polymodal.train.features import Features
+
+    run = runs["validation"]
+    store = Store(run.folder.parent / "store")
+    features = Features.open(work(run) / "features", store, ["noise", "telling"])
+    rows = load_file(work(run) / "rows.safetensors")
+    train = np.flatnonzero(rows["split"] == 0)
+    truth = load_file(work(run) / "dataset" / "rows.safetensors")["targets/label"][train]
+    right = {}
+    for name, tokens in features.read(torch.from_numpy(train)).items():
+        said = features.says[name]["label"].read(tokens.pooled)
+        right[name] = (said.argmax(1).numpy() == truth).mean()
+    assert right["noise"] < 0.68
+    assert right["telling"] > 0.7
+
+
+def test_the_encodings_tried_are_told(runs):
+    for stream in ("telling", "noise"):
+        told = settled(runs["validation"], stream)
+        assert [rung["encoder"] for rung in told["rungs"]] == ["vector_plain", "vector_mlp"]
+        assert any(rung["kept"] for rung in told["rungs"])
+    page = (runs["validation"].folder / "report.html").read_text(encoding="utf-8")
+    assert "How each modality is encoded" in page
+    assert "vector_plain" in page
+
+
+def test_by_folds_every_row_but_the_test_s_is_evidence(runs):
+    plan = pm.plan(DATA, "label", fusion=["concat"], evidence="folds")
+    assert plan.bagged == LEAST_PARTS
+    assert set(plan.evidence()) == set(plan.rows("train")) | set(plan.rows("valid"))
+    assert not plan.bag[plan.rows("test")].any()
+    assert "training and validation rows by models that did not see them" in plan.text()
+    board = list(csv.DictReader((runs["folds"].folder / "leaderboard.csv").read_text().splitlines()))
+    assert {row["seeds"] for row in board if row["strategy"] == "concat"} == {str(LEAST_PARTS)}
+    held = [load_file(path) for path in sorted((work(runs["folds"]) / "answers").glob("concat-*.scores.safetensors"))]
+    assert sum(len(one["valid/label"]) for one in held) == len(plan.evidence())
+
+
+def test_a_strategy_by_folds_is_all_its_models(runs):
+    """The bundle answers with their mean, and the leaderboard's figures are of that."""
+    run = runs["folds"]
+    model = pm.load(run.folder)
+    stored = [load_file(p) for p in sorted((work(run) / "answers").glob("concat-*.scores.safetensors"))]
+    mean = torch.stack([torch.from_numpy(s["test/label"]).softmax(1) for s in stored]).mean(0)
+    metrics = json.loads((run.folder / "metrics.json").read_text())
+    assert metrics["chosen"] == "concat"
+    rows = load_file(work(run) / "rows.safetensors")["split"] == 2
+    data = {name: [v for v, there in zip(values, rows) if there] for name, values in DATA.items()}
+    found = model.predict_proba(data)
+    assert np.asarray(found).argmax(1).tolist() == mean.argmax(1).tolist()
+
+
+def test_folds_are_taken_where_validation_rows_are_few():
+    data = table(120)
+    assert pm.plan(data, "label").bagged
+    assert not pm.plan(data, "label", seeds=1).bagged  # who asks for one training gets one
+    assert not pm.plan(data, "label", evidence="validation").bagged
+    assert not pm.plan(data, "label", finetune=True).bagged
+    large = {**table(40), "label": ["yes", "no"] * 20}
+    assert not pm.plan({n: v * 180 for n, v in large.items()}, "label").bagged
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"finetune": True}, "fine-tuning goes by validation rows"),
+        ({"crossfit": 0}, "cross-fitting is off"),
+        ({"augment": ["shuffle"]}, "copies of rows"),
+    ],
+)
+def test_folds_that_do_not_go_are_refused(options: dict, why: str):
+    with pytest.raises(BadArgument, match=f"evidence=folds does not go here: {why}"):
+        pm.plan(table(), "label", evidence="folds", **options)
+    with pytest.raises(BadArgument, match="Unknown evidence 'fold'.*folds"):
+        pm.plan(table(), "label", evidence="fold")
+
+
+def test_encodings_by_name():
+    both = pm.plan(table(60), "label")
+    assert both.trained == ("telling", "noise")
+    assert [spec["of"] for spec in both.fitted["noise"]] == ["vector_plain"]
+    formula = pm.plan(table(60), "label", encodings="fitted")
+    assert formula.trained == ()
+    assert "vector_mlp" not in formula.text()
+    scratch = pm.plan(table(60), "label", encodings="trained")
+    assert scratch.fitted == {"telling": (), "noise": ()}
+    named = pm.plan(table(60), "label", encoders={"noise": "vector_mlp"})
+    assert named.fitted["noise"] == ()
