@@ -41,10 +41,11 @@ from polymodal.models.build import Heads, build_answer
 from polymodal.models.encoding import Encoding
 from polymodal.models.ledger import Ledger
 from polymodal.models.strategy import Strategy
-from polymodal.nn.place import CPU, device_of_module, in_use, to_device
+from polymodal.nn.place import CPU, at_rest, device_of_module, in_use, to_device
 from polymodal.process.base import Processor
 from polymodal.targets.base import Target
 from polymodal.targets.columns import Names, answer_columns
+from polymodal.train.encode import encoded
 
 CHUNK = 256
 LEARNED = "feedback.safetensors"  # in a run's folder: what its bandits learned since, and answers that wait
@@ -174,12 +175,12 @@ class Predictor:
         inputs, present, bad = read_cells(processor, raw, rows, noted)
         if problems is not None:
             problems.extend(Problem(ids[rows[i]], stream, reason) for i, reason in [*bad, *all_the_same(noted)])
-        encoder.eval()
+        at_rest(encoder)
         if not present.any():
             empty = torch.zeros(len(rows), 1, encoder.dim)
             return Tokens(empty, torch.zeros(len(rows), 1, dtype=torch.bool), empty[:, 0])
         tensors = {name: torch.from_numpy(value) for name, value in inputs.items()}
-        return in_use(encoder, {**tensors, "present": torch.from_numpy(present)}, device_of_module(encoder))
+        return encoded(encoder, {**tensors, "present": torch.from_numpy(present)}, CHUNK)
 
     @torch.no_grad()
     def supplies(self, table: Table, problems: list[Problem] | None = None) -> Iterator[tuple[np.ndarray, Encoding]]:
@@ -197,14 +198,14 @@ class Predictor:
     @torch.no_grad()
     def respond(self, source: TokenSource) -> dict[str, Tensor]:
         """Calibrated scores a target, as `score`; a stream is asked for only in rows where the answer needs it."""
-        device = device_of_module(self.answer.eval())
+        device = device_of_module(at_rest(self.answer))
         scores = self.answer.respond(_Placed(source, device), self.streams)
         return {n: self.tempered(n, to_device(s, CPU)) for n, s in scores.items()}
 
     @torch.no_grad()
     def score(self, streams: Mapping[str, Tokens]) -> dict[str, Tensor]:
         """Calibrated scores a target, or what its head wrote."""
-        device = device_of_module(self.answer.eval())
+        device = device_of_module(at_rest(self.answer))
         scores = in_use(lambda some: self.answer(some).predictions, streams, device)
         return {n: self.tempered(n, s) for n, s in scores.items()}
 

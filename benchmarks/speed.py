@@ -1,0 +1,174 @@
+"""What each line of work on speed gave: CPU seconds of this tree over those of another, measured in turns.
+
+    python benchmarks/speed.py --before TREE/src [--only LINE ...] [--pairs 7] [--model FOLDER] [--json]
+
+A line is one piece of work that both trees can do. Each tree does it in a process of its own, on one thread; the two
+take turns, first one then the other in every second pair, so that other work on the machine meets both alike. Told are
+the CPU seconds of both, the median ratio with its quartiles, and the largest difference between what both computed.
+FOLDER holds a frozen text tower as transformers saves it (`local_models.py minilm` makes one); lines that need it are
+left out without it. Texts are those of the airline set in POLYMODAL_DATA or ../shared/data, else made up.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tools import parser, quartiles, show
+
+DATA = Path(os.environ.get("POLYMODAL_DATA", Path(__file__).parents[2] / "shared" / "data"))
+Work = Callable[[], Any]  # one repetition; its outcome, an array or nothing
+
+
+def texts(count: int) -> list[str]:
+    """Real texts of unlike length, or words at random."""
+    path = DATA / "airline" / "train.csv"
+    if path.is_file():
+        with open(path, encoding="utf-8", newline="") as file:
+            return [row["text"] for _, row in zip(range(count), csv.DictReader(file))]
+    draw = np.random.default_rng(0)
+    words = [f"word{i}" for i in range(500)]
+    return [" ".join(draw.choice(words, int(n))) for n in draw.geometric(0.06, count).clip(1, 100)]
+
+
+# --- lines: each prepares, and gives the work to be measured ----------------------------------------------------------
+
+
+def frozen_text(model: str, folder: Path) -> Work:
+    """A frozen text tower's tokens of 512 texts go to an empty store."""
+    from polymodal.data.storage.dataset import process_table
+    from polymodal.data.storage.store import Store
+    from polymodal.encoders import ENCODERS
+    from polymodal.process import PROCESSORS
+    from polymodal.train.encode import store_tokens
+
+    given = texts(512)
+    processor = PROCESSORS.build({"name": "pretrained_text", "model": model})
+    cells, ids = {"text": given}, [str(i) for i in range(len(given))]
+    store = Store(folder / "cells")
+    dataset = process_table(cells, {"text": processor}, store, ids=ids, fit_rows=np.arange(len(given)))
+    encoder = ENCODERS.build("pretrained_text", processor.facts(), 64)
+    rounds = iter(range(1000))
+
+    def work() -> Any:
+        to = Store(folder / f"tokens{next(rounds)}")
+        group = store_tokens(encoder, dataset, "text", to)["group"]
+        return to.view(group, dataset.digests["text"]).load()["x"].astype(np.float32)
+
+    return work
+
+
+LINES: dict[str, tuple[Callable[..., Work], str]] = {  # what prepares a line, and what it needs
+    "frozen text tower": (frozen_text, "model"),
+}
+
+
+# --- taking turns -----------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Tree:
+    """A process that does a line's work with the code of one tree whenever it is told to."""
+
+    process: subprocess.Popen[str]
+    outcome: Path
+
+    @classmethod
+    def start(cls, source: str, line: str, model: str, outcome: Path) -> Tree:
+        paths = os.pathsep.join([source, str(Path(__file__).parent), os.environ.get("SPEED_PATH", "")])
+        settings = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": paths}
+        command = [sys.executable, __file__, "--serve", line, "--model", model, "--outcome", str(outcome)]
+        process = subprocess.Popen(
+            command, env={**os.environ, **settings}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        return cls(process, outcome)
+
+    def once(self) -> float:
+        """CPU seconds of one repetition."""
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.write("go\n")
+        self.process.stdin.flush()
+        while not (said := self.process.stdout.readline()).startswith("took "):
+            if not said:
+                raise SystemExit("a tree's process ended")
+        return float(said.split()[1])
+
+    def stop(self) -> np.ndarray | None:
+        """End the process; what its work gave."""
+        assert self.process.stdin
+        self.process.stdin.close()
+        self.process.wait()
+        return np.load(self.outcome) if self.outcome.exists() else None
+
+
+def spent() -> float:
+    """CPU seconds of this process and of those it started and that are over."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def serve(line: str, model: str, outcome: Path) -> None:
+    """Prepare a line, then do its work whenever a line comes in."""
+    with tempfile.TemporaryDirectory() as folder:
+        work = LINES[line][0](*([model] if LINES[line][1] else []), Path(folder))
+        for _ in sys.stdin:
+            started = time.process_time(), spent()
+            given = work()
+            fine, whole = time.process_time() - started[0], spent() - started[1]
+            print(f"took {max(fine, whole) if whole > fine + 0.05 else fine}", flush=True)  # `times` counts hundredths
+        if isinstance(given, np.ndarray):
+            np.save(outcome, given)
+
+
+def measured(line: str, before: str, model: str, pairs: int) -> dict[str, Any]:
+    """A row of the table."""
+    here = str(Path(__file__).parents[1] / "src")
+    with tempfile.TemporaryDirectory() as folder:
+        places = [Path(folder) / f"{name}.npy" for name in ("before", "after")]
+        trees = [Tree.start(source, line, model, place) for source, place in zip((before, here), places)]
+        taken: list[list[float]] = [[], []]
+        for pair in range(pairs + 1):  # the first warms up
+            for which in (0, 1) if pair % 2 else (1, 0):
+                taken[which].append(trees[which].once())
+        given = [tree.stop() for tree in trees]
+    apart = "" if given[0] is None or given[1] is None else f"{np.abs(given[0] - given[1]).max():.1e}"
+    ratios = [after / was for was, after in zip(taken[0][1:], taken[1][1:])]
+    return {
+        "line": line,
+        "before_s": float(np.median(taken[0][1:])),
+        "after_s": float(np.median(taken[1][1:])),
+        "ratio": quartiles(ratios),
+        "apart": apart,
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the benchmark."""
+    options = parser(__doc__)
+    options.add_argument("--before", default="", help="the src folder of the other tree")
+    options.add_argument("--only", nargs="*", choices=LINES)
+    options.add_argument("--pairs", type=int, default=7)
+    options.add_argument("--model", default="", help="folder of a frozen text tower")
+    options.add_argument("--serve", choices=LINES)
+    options.add_argument("--outcome", type=Path)
+    given = options.parse_args(arguments)
+    if given.serve:
+        serve(given.serve, given.model, given.outcome)
+        return
+    if not given.before:
+        options.error("--before names the src folder of the tree to compare with")
+    able = [line for line in given.only or LINES if given.model or not LINES[line][1]]
+    show([measured(line, given.before, given.model, given.pairs) for line in able], given.json)
+
+
+if __name__ == "__main__":
+    main()
