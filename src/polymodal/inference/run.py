@@ -285,8 +285,9 @@ class Run:
                 targets=truth,
             )
             assessment = evaluate(
-                self.predictor, dataset, table, truth, rows, progress, groups=self._groups(table), metrics=metrics
-            )
+                self.predictor, dataset, table, truth, rows, progress,
+                groups=self._groups(table), metrics=metrics, noise=True,
+            )  # fmt: skip
             strict = strictly(self.predictor, dataset, table, metrics, groups=self._groups(table))
         counts = Judged.of(table, self.predictor.targets[0])
         evaluation = standalone(
