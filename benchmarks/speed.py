@@ -94,7 +94,8 @@ class Tree:
 
     def once(self) -> float:
         """CPU seconds of one repetition."""
-        assert self.process.stdin and self.process.stdout
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
         self.process.stdin.write("go\n")
         self.process.stdin.flush()
         while not (said := self.process.stdout.readline()).startswith("took "):

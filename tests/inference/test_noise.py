@@ -36,12 +36,12 @@ class Bag(Encoder):
         return Tokens.from_vector((self.table[inputs["ids"].long()] * known).sum(1))
 
 
-def noisy(folder, encoder, rows=len(WORDS)):
+def noisy(folder, encoder):
     store, processor = Store(folder), PROCESSORS.build("text")
     every = np.arange(len(WORDS))
     dataset = process_table({"words": WORDS}, {"words": processor}, store, ids=[str(i) for i in every], fit_rows=every)
     group = store_tokens(encoder, dataset, "words", store, timed=False)["group"]
-    rows = np.arange(rows)
+    rows = every
     there = np.flatnonzero(dataset.present["words"][rows])
     stored = tokens_from_arrays(store.view(group, dataset.digests["words"][rows[there]]).load())
     clean = Tokens.from_vector(torch.zeros(len(rows), encoder.dim), torch.zeros(len(rows), dtype=torch.bool))

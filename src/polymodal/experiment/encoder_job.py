@@ -67,7 +67,8 @@ def encoder_job(work: Work, job: EncoderJob, out: Path) -> Epochs:
         for epoch in fit_encoder(work, model, stream, rows, valid, options, job.seed, out.with_suffix(".checkpoint")):
             curve.append(epoch)
             yield EpochEnd(epoch.number, options.epochs, epoch.loss, epoch.valid)
-    result = store_tokens(encoder.to(work.device), work.dataset, stream, work.store, _read_rows(work, fold))
+    rows = _read_rows(work, fold)
+    result = store_tokens(encoder.to(work.device), work.dataset, stream, work.store, rows, timed=fold is None)
     save_trained(encoder, out)
     return result | {
         "stream": stream,
@@ -89,7 +90,7 @@ def restored(work: Work, job: EncoderJob, out: Path, result: dict[str, Any]) -> 
         return result
     encoder = build_encoder(job.encoder, work.facts[job.stream], work.dim)
     encoder.load_state_dict(load_trained(out))
-    stored = store_tokens(encoder.to(work.device), dataset, job.stream, work.store, rows)
+    stored = store_tokens(encoder.to(work.device), dataset, job.stream, work.store, rows, timed=False)
     return {**result, "group": stored["group"]}
 
 

@@ -206,11 +206,21 @@ class _Session:
         folds: list[int | None] = [None]
         if config.crossfit and self.plan.fold.max() > 0:
             folds += list(range(config.crossfit))
-        jobs = [self._encoder_job(stream, fold) for stream in self._costly_first(streams) for fold in folds]
+        # A pretrained tower may be frozen, and its parts then the whole one: several jobs would encode the same cells
+        # at once. Whether it learns is known when the whole one is built.
+        waiting = {stream for stream in streams if part_class(self.plan.encoders[stream]).pretrained}
+        order = [(stream, fold) for stream in self._costly_first(streams) for fold in folds]
+        jobs = [self._encoder_job(s, f) for s, f in order if f is None or s not in waiting]
         results = self._run("encoders", jobs, all_needed=True)
+        whole = {stream: results[str(encoder_out(self.work, stream))] for stream in streams}
+        parts = [(s, f) for s, f in order if f is not None and s in waiting and whole[s]["trained"]]
+        if parts:
+            results |= self._run(
+                "parts of pretrained encoders", [self._encoder_job(*p) for p in parts], all_needed=True
+            )
         valid = np.flatnonzero(self.plan.split == VALID)
         for stream in streams:
-            each = [results[str(encoder_out(self.work, stream, f))] for f in folds]
+            each = [results.get(str(encoder_out(self.work, stream, f)), whole[stream]) for f in folds]
             groups = [r["group"] for r in [*each[1:], each[0]]]
             part = np.where(self.plan.split == TRAIN, self.plan.fold, len(groups) - 1)
             if len(set(groups)) == 1:  # frozen: every part is the same encoder
