@@ -67,7 +67,9 @@ def tables(name: str, rows: int, seed: int) -> dict[str, dict[str, Any]]:
             columns = {c: [folder / table.column(c)[i] for i in some] for c in ("image", "audio")}
         else:
             places = [int(table.column("row")[i]) for i in some]
-            columns = {c: list(np.load(DATA / name / "arrays" / f"{c}.npy")[places]) for c in ("text", "audio", "video")}
+            columns = {
+                c: list(np.load(DATA / name / "arrays" / f"{c}.npy")[places]) for c in ("text", "audio", "video")
+            }
         made[split] = {**columns, "label": [str(table.column("label")[i]) for i in some]}
     return made
 

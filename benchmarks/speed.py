@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from tools import parser, quartiles, show
 
 DATA = Path(os.environ.get("POLYMODAL_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -67,8 +68,36 @@ def frozen_text(model: str, folder: Path) -> Work:
     return work
 
 
+def contrast(folder: Path) -> Work:
+    """An epoch of heads by InfoNCE on frozen vectors of 2,048 photos and five captions each."""
+    from polymodal.aligners import ALIGNERS
+    from polymodal.core.types import Tokens
+
+    torch.manual_seed(0)
+    widths = {"image": 1280, "text": 384}
+    part = ALIGNERS.build({"name": "infonce", "dropout": 0.0}, widths, 256)
+    state = {name: value.clone() for name, value in part.state_dict().items()}
+    vectors = {"image": torch.randn(2048, 1280), "text": torch.randn(10240, 384)}
+    rows = {"image": torch.arange(2048)[:, None], "text": torch.arange(2048).repeat_interleave(5)[:, None]}
+
+    def work() -> Any:
+        part.load_state_dict(state)
+        optimizer = torch.optim.AdamW(part.parameters(), fused=True)
+        for start in (0, 1024):
+            some = {"image": slice(start, start + 1024), "text": slice(5 * start, 5 * start + 5120)}
+            streams = {name: Tokens.from_vector(vectors[name][at]) for name, at in some.items()}
+            optimizer.zero_grad()
+            losses = part.objective(streams, {name: rows[name][at] for name, at in some.items()})
+            sum(losses.values()).backward()
+            optimizer.step()
+        return torch.cat([p.detach().flatten() for p in part.parameters()]).numpy()
+
+    return work
+
+
 LINES: dict[str, tuple[Callable[..., Work], str]] = {  # what prepares a line, and what it needs
     "frozen text tower": (frozen_text, "model"),
+    "heads by InfoNCE": (contrast, ""),
 }
 
 
@@ -119,6 +148,7 @@ def spent() -> float:
 
 def serve(line: str, model: str, outcome: Path) -> None:
     """Prepare a line, then do its work whenever a line comes in."""
+    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         work = LINES[line][0](*([model] if LINES[line][1] else []), Path(folder))
         for _ in sys.stdin:
