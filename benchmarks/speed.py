@@ -95,9 +95,38 @@ def contrast(folder: Path) -> Work:
     return work
 
 
+def audio_step(folder: Path) -> Work:
+    """Ten steps of the default sound encoder on 128 seconds of sound, as it is trained."""
+    from polymodal.core.runtime import autocast
+    from polymodal.encoders import ENCODERS
+
+    torch.manual_seed(0)
+    encoder = ENCODERS.build("audio_cnn", {"rate": 8000, "length": 8000}, 64)
+    sounds = torch.randint(-9000, 9000, (128, 8000), dtype=torch.int16)
+    inputs = {"samples": sounds, "length": torch.full((128,), 8000), "present": torch.ones(128, dtype=torch.bool)}
+    encoder.fit_statistics(inputs)
+    state = {name: value.clone() for name, value in encoder.state_dict().items()}
+    precision = encoder.recipe()["precision"]
+
+    def work() -> Any:
+        torch.manual_seed(1)
+        encoder.train().load_state_dict(state)
+        optimizer = torch.optim.AdamW(encoder.parameters(), lr=1e-4, fused=True)
+        for _ in range(10):
+            optimizer.zero_grad()
+            with autocast(torch.device("cpu"), precision):
+                loss = encoder(inputs).pooled.float().square().mean()
+            loss.backward()
+            optimizer.step()
+        return torch.cat([p.detach().flatten() for p in encoder.parameters()]).numpy()
+
+    return work
+
+
 LINES: dict[str, tuple[Callable[..., Work], str]] = {  # what prepares a line, and what it needs
     "frozen text tower": (frozen_text, "model"),
     "heads by InfoNCE": (contrast, ""),
+    "steps of audio_cnn": (audio_step, ""),
 }
 
 
