@@ -123,10 +123,95 @@ def audio_step(folder: Path) -> Work:
     return work
 
 
+def frozen_fit(model: str, folder: Path) -> Work:
+    """A fit of 300 texts behind a frozen tower beside a number, three parts, two workers, an empty store."""
+    import polymodal as pm
+
+    given = texts(300)
+    columns = {
+        "text": given,
+        "size": [float(len(text)) for text in given],
+        "label": ["ab"["@" in t[1:]] for t in given],
+    }
+    rounds = iter(range(1000))
+
+    def work() -> None:
+        place = folder / str(next(rounds))
+        pm.fit(
+            columns, "label", out=place / "run", quiet=True, store=str(place / "store"), fusion=["concat"], seeds=1,
+            encoders={"text": {"name": "pretrained_text", "model": model}}, crossfit=3, workers=2, trackers="none",
+            training={"epochs": 3}, ensemble=False, deploy="concat",
+        )  # fmt: skip
+
+    return work
+
+
+def assess(model: str, folder: Path) -> Work:
+    """`evaluate` of 300 rows by a model with a frozen text tower, whose tokens the store has."""
+    import polymodal as pm
+
+    frozen_fit(model, folder)()
+    run, given = pm.load(folder / "0" / "run"), texts(300)
+    columns = {
+        "text": given,
+        "size": [float(len(text)) for text in given],
+        "label": ["ab"["@" in t[1:]] for t in given],
+    }
+    os.environ["POLYMODAL_STORE"] = str(folder / "0" / "store")
+
+    def work() -> Any:
+        curves = run.evaluate(columns, quiet=True)["noise"]
+        return np.array([curve["mean"] for curve in curves])
+
+    return work
+
+
+def one_row(folder: Path) -> Work:
+    """A picture's class, a row at a time, a hundred times."""
+    from PIL import Image
+
+    import polymodal as pm
+
+    draw = np.random.default_rng(0)
+    cells = list(draw.integers(0, 255, (80, 28, 28, 1), dtype=np.uint8))
+    places = []
+    for i, cell in enumerate(cells):
+        places.append(folder / f"{i}.png")
+        Image.fromarray(cell[..., 0]).save(places[-1])
+    columns = {"photo": places, "label": ["ab"[i % 2] for i in range(80)]}
+    run = pm.fit(
+        columns, "label", out=folder / "run", quiet=True, store=str(folder / "store"), seeds=1, crossfit=0, workers=0,
+        training={"epochs": 1}, trackers="none", ensemble=False, joint=False,
+    )  # fmt: skip
+    table = pm.read_table({"photo": places[:1]})
+
+    def work() -> Any:
+        for _ in range(100):
+            told = run.predict_proba(table)
+        return told
+
+    return work
+
+
+def overview(folder: Path) -> Work:
+    """`polymodal --help`, five times."""
+
+    def work() -> None:
+        for _ in range(5):
+            command = [sys.executable, "-m", "polymodal.cli", "--help"]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+    return work
+
+
 LINES: dict[str, tuple[Callable[..., Work], str]] = {  # what prepares a line, and what it needs
     "frozen text tower": (frozen_text, "model"),
+    "fit with a frozen tower": (frozen_fit, "model"),
+    "evaluate with a frozen tower": (assess, "model"),
     "heads by InfoNCE": (contrast, ""),
     "steps of audio_cnn": (audio_step, ""),
+    "one row": (one_row, ""),
+    "help": (overview, ""),
 }
 
 
