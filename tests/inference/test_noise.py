@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import polymodal as pm
+from polymodal.core.errors import BadArgument
 from polymodal.core.types import Tokens
 from polymodal.data.storage.dataset import process_table
 from polymodal.data.storage.store import Store
@@ -155,3 +156,16 @@ def test_a_second_prediction_walks_no_module(shop, monkeypatch):
     next(iter(run.predictor.encoders.values())).train()
     run.predictor.answer.train()
     assert run.predict(row) == wanted, "what was left in training is put in use"
+
+
+def test_lower_precision_is_for_many_rows_and_a_hundredth_off(shop):
+    table = pm.read_table(shop.table)
+    exact, swift = pm.load(shop.run), pm.load(shop.run, precision="bfloat16")
+    wanted, found = exact.predict_proba(table), swift.predict_proba(table)
+    assert 0 < np.abs(found - wanted).max() < 0.02
+    few = table.select(range(20))
+    np.testing.assert_array_equal(swift.predict_proba(few), exact.predict_proba(few))
+    title = swift.predictor.raw(table)["title"]
+    assert swift.predictor._encode("title", title, np.arange(100), table.ids, None).x.dtype == torch.float32
+    with pytest.raises(BadArgument, match="Did you mean 'bfloat16'"):
+        pm.load(shop.run, precision="bfloat")
