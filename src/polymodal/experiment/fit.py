@@ -208,7 +208,7 @@ class _Session:
             folds += list(range(config.crossfit))
         # A pretrained tower may be frozen, and its parts then the whole one: several jobs would encode the same cells
         # at once. Whether it learns is known when the whole one is built.
-        waiting = {stream for stream in streams if part_class(self.plan.encoders[stream]).pretrained}
+        waiting = {s for s in streams if getattr(part_class(self.plan.encoders[s]), "pretrained", False)}
         order = [(stream, fold) for stream in self._costly_first(streams) for fold in folds]
         jobs = [self._encoder_job(s, f) for s, f in order if f is None or s not in waiting]
         results = self._run("encoders", jobs, all_needed=True)
