@@ -89,3 +89,14 @@ def save_clip(folder: Path) -> str:
     framing = {"size": {"shortest_edge": 32}, "do_center_crop": True, "crop_size": {"height": 32, "width": 32}}
     save_framing(folder, "CLIPImageProcessor", framing)
     return str(folder)
+
+
+def save_siglip_text(folder: Path) -> str:
+    """A dual encoder whose text side pools the last place, be it padding."""
+    from transformers import SiglipConfig, SiglipModel
+
+    text = {"vocab_size": len(WORDS), "max_position_embeddings": 32, "projection_size": 32, **SMALL}
+    config = SiglipConfig(text_config=text, vision_config={"image_size": 32, "patch_size": 8, **SMALL})
+    SiglipModel(config).save_pretrained(folder)
+    save_tokenizer(folder)
+    return str(folder)

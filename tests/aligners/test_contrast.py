@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from polymodal.aligners import ALIGNERS, contrast, contrastive
-from polymodal.aligners.contrast import Links, infonce, sigmoid
+from polymodal.aligners.contrast import Links, infonce, infonce_both, sigmoid
 from polymodal.aligners.pairs import matches, pairs
 from polymodal.aligners.queue import ROWS, Queue
 from polymodal.core.errors import BadArgument
@@ -242,3 +242,46 @@ def test_options_of_stored_vectors_add_losses(option, loss):
     found[loss].backward()
     assert part.heads["text"].linear.weight.grad.any()
     assert option == "structure" or loss not in part.eval().objective(streams, rows)
+
+
+@pytest.mark.parametrize(("cells", "kept"), [(1, 0), (8, 100), (24, 0), (1 << 22, 8)])
+def test_both_ways_from_one_matrix_are_the_mean_of_the_two(cells, kept, monkeypatch):
+    monkeypatch.setattr(contrast, "CELLS", cells)
+    monkeypatch.setattr(contrast, "KEPT", kept)
+    some = torch.cat([TEXTS, torch.full((2, TEXTS.shape[1]), -1)])  # two captions belong to nothing
+    draw = torch.Generator().manual_seed(3)
+    images, texts = (
+        l2_normalize(torch.randn(n, 5, dtype=torch.float64, generator=draw)) for n in (len(IMAGES), len(some))
+    )
+    there, back = Links.of(IMAGES, some, torch.float64), Links.of(some, IMAGES, torch.float64)
+    found = []
+    for both in (True, False):
+        leaves = [v.clone().requires_grad_() for v in (images, texts, torch.tensor(6.0, dtype=torch.float64))]
+        if both:
+            value = infonce_both(leaves[0], leaves[1], there, back, leaves[2])
+        else:
+            (one, n), (two, m) = infonce(*leaves[:2], there, leaves[2]), infonce(leaves[1], leaves[0], back, leaves[2])
+            value = (one / n + two / m) / 2
+        value.backward()
+        found.append([value.detach(), *(leaf.grad for leaf in leaves)])
+    for a, b in zip(*found):
+        torch.testing.assert_close(a, b, atol=1e-13, rtol=1e-12)
+
+
+def test_nothing_that_belongs_together_costs_nothing():
+    vectors, none = torch.eye(3).requires_grad_(), torch.full((3, 1), -1)
+    value = infonce_both(vectors, torch.eye(3), *(Links.of(none, none),) * 2, torch.tensor(2.0))
+    value.backward()
+    assert value == 0
+    assert not vectors.grad.any()
+
+
+@pytest.mark.parametrize(("options", "once"), [({}, True), ({"hard": 0.5}, False), ({"queue": 8}, False)])
+def test_the_matrix_is_shared_where_neither_way_reads_more(options, once, monkeypatch):
+    called = []
+    monkeypatch.setattr(contrastive, "infonce_both", lambda *a: called.append("both") or infonce_both(*a))
+    monkeypatch.setattr(contrastive, "infonce", lambda *a, **k: called.append("one") or infonce(*a, **k))
+    streams, rows = _batch()
+    aligner = ALIGNERS.build({"name": "infonce", **options}, {"image": 6, "text": 4}, 8)
+    aligner.loss(aligner(streams), rows)
+    assert called == (["both"] if once else ["one", "one"])

@@ -85,3 +85,54 @@ def test_a_steady_hum_is_taken_away():
     assert bands[1].max() - bands[1].median() > 3
     picture, _ = encoder.picture({"samples": samples, "length": torch.tensor([8000, 8000])})
     assert picture.mean(-1).abs().max() < 1e-3
+
+
+def test_the_cnn_keeps_channels_innermost_both_ways():
+    encoder = ENCODERS.build("audio_cnn", FACTS, 12)
+    inputs, seen = sounds(4), {}
+    encoder.fit_statistics(inputs)
+    encoder.train()
+    layers = {n: m for n, m in encoder.named_modules() if isinstance(m, torch.nn.Conv2d | torch.nn.BatchNorm2d)}
+
+    def watch(name):
+        def forward(module, given, output):
+            def backward(gradient):
+                seen[name] = output.stride(1), gradient.stride(1)
+
+            output.register_hook(backward)
+
+        return forward
+
+    for name, layer in layers.items():
+        layer.register_forward_hook(watch(name))
+    encoder(inputs).pooled.square().sum().backward()
+    assert seen == dict.fromkeys(layers, (1, 1))
+
+
+def test_the_layout_of_the_cnn_changes_neither_tokens_nor_gradients():
+    torch.manual_seed(0)
+    encoder = ENCODERS.build("audio_cnn", FACTS, 12).train().double()
+    for name in ("shift", "mask", "mix"):
+        setattr(encoder, name, 0.0)
+    picture, real = torch.randn(3, 1, 40, 63, dtype=torch.float64), torch.ones(3, 63, dtype=torch.bool)
+    encoder.picture = lambda inputs: (picture, real)
+    found = []
+    for plain in (False, True):
+        encoder.zero_grad()
+        if plain:
+            for layer in (encoder.stem, encoder.body):
+                for weight in layer.parameters():
+                    weight.data = weight.data.contiguous()
+            cells = encoder.stem(picture).flatten(1, 2)[:, :, None]
+            steps = encoder.body(cells)[:, :, 0].transpose(1, 2)
+            x = encoder.out(steps)
+        else:
+            tokens = []
+            encoder.pool.register_forward_hook(lambda module, given, output, tokens=tokens: tokens.append(given[0]))
+            encoder.encode({})
+            x = tokens[0]
+        x.square().sum().backward()
+        found.append([x.detach(), *(p.grad.clone() for n, p in encoder.named_parameters() if p.grad is not None)])
+    assert len(found[0]) == len(found[1]) > 10
+    for a, b in zip(*found):
+        torch.testing.assert_close(a, b, atol=1e-9, rtol=1e-9)

@@ -1,7 +1,8 @@
 """Contrastive losses of many items at flat memory: the matrix of all pairs is never held, nor kept for the gradient.
 
 Queries go in chunks. Each chunk's logits, its share of the loss and of the gradient with respect to queries, corpus,
-scale and bias are computed together, so one pass costs three matrix products, as one backward pass would.
+scale and bias are computed together, so one pass costs three matrix products, as one backward pass would. Both
+directions of a softmax share them (`infonce_both`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from polymodal.aligners.pairs import pairs
 from polymodal.nn.precision import autocast_type
 
 CELLS = 1 << 20  # logits held at a time
+KEPT = 8  # … times as many cosines are kept for a second look
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +63,19 @@ def infonce(
     kernel = partial(_softmax, share=known.to(queries.dtype), hard=hard)
     zero = queries.new_zeros(())
     return _Chunked.apply(queries, corpus, scale, zero, links, boost, kernel), known.sum()  # type: ignore[no-any-return]
+
+
+def infonce_both(first: Tensor, second: Tensor, there: Links, back: Links, scale: Tensor) -> Tensor:
+    """The mean of both directions of `infonce`, each over its queries that have positives, from one matrix of cosines.
+
+    `there` links `first` [N, D] to `second` [M, D], `back` the other way.
+    """
+    sides = []
+    for links, count in ((there, len(first)), (back, len(second))):
+        links, known = links.shared(count)
+        share = known.to(first.dtype) / (2 * known.sum().clamp(min=1))
+        sides.append((Links(links.query, links.item, links.weight.to(first.dtype) * share[links.query]), share))
+    return _BothWays.apply(first, second, scale, *sides[0], *sides[1])  # type: ignore[no-any-return]
 
 
 def sigmoid(
@@ -158,3 +173,56 @@ class _Chunked(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         queries, corpus, scale, bias = (gradients[0] * saved for saved in ctx.saved_tensors)
         return queries, corpus, scale.to(ctx.types[0]), bias.to(ctx.types[1]), None, None, None
+
+
+class _BothWays(torch.autograd.Function):
+    """The sum over rows and over columns of `share` · logsumexp, less the linked logits by their weights.
+
+    Some rows at a time, twice: first what each row and each column is normalised by, then the gradients. Cosines serve
+    both where they are few enough to be kept.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, first: Tensor, second: Tensor, scale: Tensor, there: Links, rows: Tensor, back: Links, columns: Tensor
+    ) -> Tensor:
+        with torch.autocast(autocast_type(first), enabled=False):
+            factor = scale.to(first.dtype)
+            step = max(1, CELLS // max(1, len(second)))
+            chunks = [slice(start, min(start + step, len(first))) for start in range(0, len(first), step)]
+            by_row = first.new_empty(len(first))
+            by_column = first.new_full((len(second),), -torch.inf)
+            kept = len(first) * len(second) <= KEPT * CELLS
+            cosines = []
+            for chunk in chunks:
+                cosine = first[chunk] @ second.T
+                cosines += [cosine] if kept else []
+                logits = cosine * factor
+                by_row[chunk] = logits.logsumexp(1)
+                by_column = torch.logaddexp(by_column, logits.logsumexp(0))
+            order = back.item.argsort(stable=True)
+            back = Links(back.item[order], back.query[order], back.weight[order])  # by rows, as the chunks go
+            known = (torch.where(share > 0, norm, 0.0) for norm, share in ((by_row, rows), (by_column, columns)))
+            total = torch.stack([norm @ share for norm, share in zip(known, (rows, columns))]).sum()
+            gradients = torch.empty_like(first), torch.zeros_like(second), torch.zeros_like(total)
+            for i, chunk in enumerate(chunks):
+                cosine = cosines[i] if kept else first[chunk] @ second.T
+                logits = cosine * factor
+                gradient = (logits - by_row[chunk, None]).exp_().mul_(rows[chunk, None])
+                gradient.add_((logits - by_column).exp_().mul_(columns))
+                for links in (there, back):
+                    some = links.between(chunk.start, chunk.stop)
+                    total -= some.weight @ logits[some.query, some.item]
+                    gradient.index_put_((some.query, some.item), -some.weight, accumulate=True)
+                gradients[2].add_(torch.dot(gradient.view(-1), cosine.view(-1)))
+                gradient *= factor
+                torch.mm(gradient, second, out=gradients[0][chunk])
+                gradients[1].addmm_(gradient.T, first[chunk])
+            ctx.save_for_backward(*gradients)
+            ctx.type = scale.dtype
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        first, second, scale = (gradients[0] * saved for saved in ctx.saved_tensors)
+        return first, second, scale.to(ctx.type), None, None, None, None

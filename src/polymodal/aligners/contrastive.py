@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from polymodal.aligners.base import Aligner, Embed
-from polymodal.aligners.contrast import Links, infonce, sigmoid
+from polymodal.aligners.contrast import Links, infonce, infonce_both, sigmoid
 from polymodal.aligners.mixup import fusemix
 from polymodal.aligners.queue import Queue, lengthened
 from polymodal.aligners.structure import structure
@@ -158,16 +158,19 @@ class InfoNCE(Contrastive):
         )  # fmt: skip
 
     def contrast(self, names: tuple[str, str], mine: Items, everyone: Items, corpora: Items) -> Tensor:
+        first, second = names
+        boosts = [self.boost(a, b, mine[a][1], corpora[b][1]) for a, b in (names, names[::-1])]
+        links = [self.links(a, b, mine[a][1], corpora[b][1]) for a, b in (names, names[::-1])]
+        alone = all(mine[name][0] is corpora[name][0] for name in names)  # one process, and no past
+        if alone and not self.hard and boosts == [None, None]:
+            return infonce_both(mine[first][0], mine[second][0], links[0], links[1], self.log_scale.exp())
         ways = []
-        for query, corpus in (names, names[::-1]):
-            (queries, rows), (items, theirs) = mine[query], corpora[corpus]
+        for query, corpus, linked, boost in (
+            (first, second, links[0], boosts[0]),
+            (second, first, links[1], boosts[1]),
+        ):
             total, count = infonce(
-                queries,
-                items,
-                self.links(query, corpus, rows, theirs),
-                self.log_scale.exp(),
-                hard=self.hard,
-                boost=self.boost(query, corpus, rows, theirs),
+                mine[query][0], corpora[corpus][0], linked, self.log_scale.exp(), hard=self.hard, boost=boost
             )
             ways.append(total * world() / summed(count).clamp(min=1))
         return (ways[0] + ways[1]) / 2

@@ -50,7 +50,7 @@ class AlignTraining:
                 f"towers must be frozen; {', '.join(learning)} would learn. Leave those options out, or freeze them."
             )
         self.settings = Training(modality_dropout=0.0).with_({**(FROZEN if self.frozen else TRAINED), **options})
-        self.chunk = chunk or (4096 if self.frozen else 256)
+        self.chunk = chunk or (8192 if self.frozen else 256)
         self.module = nn.ModuleDict({"aligner": aligner, "encoders": Named(learning)})
 
     def run(self, rows: np.ndarray, valid: Mapping[str, Chosen], seed: int, checkpoint: Path) -> Iterator[Epoch]:

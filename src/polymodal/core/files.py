@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import re
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ _SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)$")  # how libraries written in R
 def writing(path: Path) -> Iterator[Path]:
     """Yield a temporary path; on success it replaces `path` at once, so a reader never sees half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}{path.suffix}")
+    temporary = path.with_name(f".{path.name}.{os.urandom(6).hex()}{path.suffix}")
     temporary.touch(exist_ok=False)
     mode = temporary.stat().st_mode  # as the user's other files; some libraries put a private file in its place
     try:

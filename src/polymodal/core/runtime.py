@@ -83,6 +83,13 @@ def core_count() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def check_precision(name: str) -> str:
+    """The name, if it is a precision. Raises `BadArgument` for any other."""
+    if name not in PRECISIONS:
+        raise BadArgument(f"Unknown precision {name!r}.{suggest(name, PRECISIONS)}")
+    return name
+
+
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any]:
     """Mixed precision by name; `auto` takes bfloat16 on CUDA only.
 
@@ -91,9 +98,7 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
     """
     import torch
 
-    if precision not in PRECISIONS:
-        raise BadArgument(f"Unknown precision {precision!r}.{suggest(precision, PRECISIONS)}")
-    if precision == "auto":
+    if check_precision(precision) == "auto":
         fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         precision = "bfloat16" if fast else "float32"
     if precision == "float32":

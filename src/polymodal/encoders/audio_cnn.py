@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from polymodal.core.types import Tokens
 from polymodal.encoders.audio import SpectrogramEncoder, SpottedPool, coarser
-from polymodal.nn.memory_format import channels_last
+from polymodal.nn.memory_format import channels_last, channels_last_gradient
 from polymodal.nn.precision import training_precision
 
 
@@ -50,8 +50,9 @@ class AudioCNN(SpectrogramEncoder):
 
     def encode(self, inputs: dict[str, Tensor]) -> Tokens:
         picture, real = self.picture(inputs)
-        cells = self.stem(picture).flatten(1, 2)[:, :, None]
-        steps = self.body(cells.contiguous(memory_format=torch.channels_last))[:, :, 0].transpose(1, 2)
+        picture = picture[:, 0, ..., None].permute(0, 3, 1, 2)  # one channel, innermost: the first stage keeps to it
+        cells = channels_last_gradient(self.stem(picture)).flatten(1, 2).unsqueeze(2)
+        steps = self.body(cells.contiguous(memory_format=torch.channels_last)).squeeze(2).transpose(1, 2)
         return self.pool(self.out(steps), coarser(real, steps.shape[1]))
 
     def recipe(self) -> dict[str, Any]:

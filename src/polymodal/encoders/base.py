@@ -49,6 +49,11 @@ class Encoder(Part):
         """Set buffers (mean, spread) from a sample of training inputs before training. Default: nothing."""
         return
 
+    def lengths(self, inputs: Mapping[str, Tensor]) -> Tensor | None:
+        """[B] how long each row is, where a batch costs what its longest row costs; rows of like length are then
+        encoded together. A row's tokens must not depend on it, nor their number. Default: None, all cost the same."""
+        return None
+
     def recipe(self) -> dict[str, Any]:
         """How it likes to be trained from scratch: options of the loop (`lr`, `epochs`, `batch` …) by name."""
         return {}

@@ -18,14 +18,17 @@ from polymodal.core.types import Tokens
 from polymodal.encoders.base import Encoder
 from polymodal.encoders.segments import pool_segments, segment_spans, segments
 from polymodal.nn.check import check_count
+from polymodal.nn.graphs import longest
 from polymodal.nn.hub import load_pretrained
 from polymodal.nn.layers.adapt import add_lora
 from polymodal.nn.layers.pool import masked_mean
 from polymodal.nn.layers.segment import grid_places, segment_mean
+from polymodal.nn.precision import autocast_type
 
 TUNES = ("frozen", "last", "lora", "full")
 POOLS = ("auto", "mean", "own")
 MODALITIES = ("text", "vision", "audio")
+SAME = 1e-3  # of the largest value: what rounding makes of the same sum in another order, and more
 ADAPTED = re.compile(r"(^|\.)(q|v|q_proj|v_proj|query|value|q_lin|v_lin|qkv)$")  # queries and values, as in the paper
 RECIPES = {
     "frozen": {},
@@ -98,7 +101,12 @@ class PretrainedTower(Encoder):
     def arguments(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What the tower's forward is called with."""
 
+    def cut(self, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """The same rows without what is padding in all of them, where that changes no token. Default: as they are."""
+        return inputs
+
     def encode(self, inputs: dict[str, Tensor]) -> Tokens:
+        inputs = dict(self.cut(inputs))
         with torch.set_grad_enabled(self.tune != "frozen" and torch.is_grad_enabled()):
             if self.layer is None:
                 output = self.tower(**self.arguments(inputs))
@@ -114,6 +122,7 @@ class PretrainedTower(Encoder):
         Raises `BadArgument` for a tower whose layers cannot be chosen.
         """
         _check_layer(0, self.dual, self.tower)
+        inputs = self.cut(inputs)
         return [self._pooled(_Layer(states), inputs).pooled for states in self._hidden(inputs)]
 
     def _hidden(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
@@ -157,11 +166,41 @@ class PretrainedTower(Encoder):
 class PretrainedText(PretrainedTower):
     """A text encoder of Hugging Face transformers (Wolf et al. 2020). One token a word, up to `tokens`.
 
-    Options: see `PretrainedTower`.
+    Padding is cut off where the model does not read it, which is tried on the first batch that has any (SigLIP's pooled
+    vector is that of the last place, padding or not). Options: see `PretrainedTower`.
     """
 
     processor = "pretrained_text"
     modality = "text"
+    _reads_padding: bool | None = None  # not known before it is tried
+
+    def lengths(self, inputs: Mapping[str, Tensor]) -> Tensor | None:
+        return None if self._padding_counts(inputs) else inputs["mask"].sum(1)
+
+    def cut(self, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        length = longest(inputs["mask"])
+        if length == inputs["mask"].shape[1] or self._padding_counts(inputs):
+            return inputs
+        return {name: value[:, :length] if value.ndim > 1 else value for name, value in inputs.items()}
+
+    @torch.no_grad()
+    def _padding_counts(self, inputs: Mapping[str, Tensor]) -> bool:
+        """Whether the shortest text of a batch has another vector with its padding than without."""
+        if self._reads_padding is None:
+            size, full = inputs["mask"].sum(1), inputs["mask"].shape[1]
+            row = int(torch.where(size > 0, size, full).argmin())
+            if not 0 < (length := int(size[row])) < full:
+                return False  # nothing to cut, and nothing to learn from
+            whole = {name: value[row : row + 1] for name, value in inputs.items()}
+            bare = {name: value[:, :length] if value.ndim > 1 else value for name, value in whole.items()}
+            learning = self.tower.training
+            self.tower.eval()
+            with torch.autocast(autocast_type(whole["mask"]), enabled=False):
+                found = [self._pooled(self.tower(**self.arguments(some)), some) for some in (whole, bare)]
+            self.tower.train(learning)
+            apart = max(float((getattr(found[0], n) - getattr(found[1], n)).abs().max()) for n in ("x", "pooled"))
+            self._reads_padding = apart > SAME * float(found[0].x.abs().max())
+        return self._reads_padding
 
     def arguments(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {"input_ids": inputs["ids"].long(), "attention_mask": inputs["mask"].long()}

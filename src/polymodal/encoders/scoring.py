@@ -171,6 +171,9 @@ class Scored(ScoringEncoder):
     def augment(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         return self.inner.augment(inputs)
 
+    def lengths(self, inputs: Mapping[str, Tensor]) -> Tensor | None:
+        return self.inner.lengths(inputs)
+
     def design(self, inputs: dict[str, Tensor]) -> Tensor:
         return self.inner.encode(inputs).pooled.float()
 

@@ -74,7 +74,8 @@ def encoder_job(work: Work, job: EncoderJob, out: Path) -> Epochs:
         if job.scored:
             encoder = Scored.around(encoder, job.encoder, _own_answers(work, model, stream, valid), work.dim)
             settled = {"name": "scored", **options_of(encoder)}
-    result = store_tokens(encoder.to(work.device), work.dataset, stream, work.store, _read_rows(work, fold))
+    rows = _read_rows(work, fold)
+    result = store_tokens(encoder.to(work.device), work.dataset, stream, work.store, rows, timed=fold is None)
     save_trained(encoder, out)
     return result | {
         "stream": stream,
@@ -98,7 +99,7 @@ def restored(work: Work, job: EncoderJob, out: Path, result: dict[str, Any]) -> 
         return result
     encoder = build_encoder(result.get("encoder", job.encoder), work.facts[job.stream], work.dim)
     encoder.load_state_dict(load_trained(out))
-    stored = store_tokens(encoder.to(work.device), dataset, job.stream, work.store, rows)
+    stored = store_tokens(encoder.to(work.device), dataset, job.stream, work.store, rows, timed=False)
     return {**result, "group": stored["group"]}
 
 

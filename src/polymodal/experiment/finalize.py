@@ -84,8 +84,14 @@ def finalize(
     began = time.perf_counter()
     assessment = evaluate(
         predictor, dataset, plan.table, plan.truth, test, progress,
-        groups=plan.groups(), metrics=questions[0].metrics,
+        groups=plan.groups(), metrics=questions[0].metrics, noise=config.noise,
     )  # fmt: skip
+    if assessment.noise_spared:
+        notes = [
+            *notes,
+            f"No noise curve of {', '.join(assessment.noise_spared)}: a pretrained tower would encode up to 500 rows "
+            "four times more for it. `noise: true` draws it, and so does `evaluate`.",
+        ]
     timings.append({"what": "evaluating the chosen one", "seconds": time.perf_counter() - began})
     told_apart = deployed(questions[0], chosen, finished.seeds[comparison.seed], comparison.rows, assessment.score)
     comparison.sentences.extend(told_apart)

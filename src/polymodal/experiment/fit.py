@@ -214,18 +214,22 @@ class _Session:
         folds: list[int | None] = [None]
         if plan.config.crossfit and plan.fold.max() > 0:
             folds += list(range(plan.config.crossfit))
+        # A pretrained tower may be frozen, and its parts then the whole one: several jobs would encode the same cells
+        # at once. Whether it learns is known when the whole one is built.
+        waiting = {s for s in alone if getattr(part_class(plan.encoders[s]), "pretrained", False)}
+        first = {s: [None] if s in waiting else folds if s in alone else folds[1:2] or folds for s in plan.trained}
         jobs: list[EncoderJob | ScoredJob] = [job for s in self._costly_first(streams) for job in self._scored_jobs(s)]
-        jobs += [
-            self._encoder_job(s, fold)
-            for s in self._costly_first([s for s in streams if s in plan.trained])
-            for fold in (folds if s in alone else folds[1:2] or folds)
-        ]
+        trained = self._costly_first([s for s in streams if s in plan.trained])
+        jobs += [self._encoder_job(s, fold) for s in trained for fold in first[s]]
         results = self._run("encoders", jobs, needed=lambda job: job.stream in alone)
         ladders = {s: Ladder(plan, self.work, self.store, dataset, s, folds) for s in streams}
         worth = [s for s in both if ladders[s].worth_training(results)]
+        worth += [s for s in waiting if results[str(encoder_out(self.work, s))]["trained"]]
         tried = {job.out for job in jobs}
         more = [self._encoder_job(s, fold) for s in self._costly_first(worth) for fold in folds]
-        results |= self._run("encoders", [job for job in more if job.out not in tried], needed=lambda job: False)
+        results |= self._run(
+            "encoders", [job for job in more if job.out not in tried], needed=lambda job: job.stream in alone
+        )
         for stream in streams:
             told = ladders[stream].settle(results)
             self.note(f"{stream}: {note}" for note in told.pop("said"))

@@ -228,6 +228,8 @@ class Ladder:
         """The trained encoder, as far as `folds` were trained; None where one is missing."""
         if self.stream not in self.plan.trained:
             return None
+        if (one := results.get(str(encoder_out(self.work, self.stream)))) is not None and not one["trained"]:
+            folds = [None]  # frozen: every part is the whole one
         each = [results.get(str(encoder_out(self.work, self.stream, fold))) for fold in folds]
         if not each or any(one is None for one in each):
             return None

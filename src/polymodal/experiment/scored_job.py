@@ -78,7 +78,7 @@ def scored_job(work: Work, job: ScoredJob, out: Path) -> Epochs:
         answers = {name: one.parts[at[name]] for name, one in found.items()}
         groups.append(_stored(work, encoder.settled(answers), stream, train[part == k], tokens, place)["group"])
     settled = encoder.settled({name: one.whole for name, one in found.items()})
-    result = _stored(work, settled, stream, np.setdiff1d(there, train), tokens, place)
+    result = _stored(work, settled, stream, np.setdiff1d(there, train), tokens, place, timed=True)
     save_trained(settled, out)
     return {
         **result,
@@ -96,7 +96,9 @@ def scored_job(work: Work, job: ScoredJob, out: Path) -> Epochs:
 def _features(work: Work, encoder: ScoringEncoder, stream: str, rows: np.ndarray) -> tuple[dict[str, Any] | None, Any]:
     """What learners read of `rows`, in their order, and the tokens of the encoder within, which go to the store."""
     if isinstance(encoder, Scored):
-        group = store_tokens(encoder.inner.to(work.device), work.dataset, stream, work.store, rows)["group"]
+        group = store_tokens(encoder.inner.to(work.device), work.dataset, stream, work.store, rows, timed=False)[
+            "group"
+        ]
         encoder.cpu()
         tokens = work.store.view(group, work.dataset.digests[stream][rows]).load()
         return tokens, tokens["pooled"].astype(np.float32)
@@ -112,11 +114,12 @@ def _features(work: Work, encoder: ScoringEncoder, stream: str, rows: np.ndarray
 
 
 def _stored(
-    work: Work, encoder: ScoringEncoder, stream: str, rows: np.ndarray, tokens: dict[str, Any] | None, place: np.ndarray
-) -> dict[str, Any]:
+    work: Work, encoder: ScoringEncoder, stream: str, rows: np.ndarray, tokens: dict[str, Any] | None, place: np.ndarray,
+    *, timed: bool = False,
+) -> dict[str, Any]:  # fmt: skip
     """Tokens of `rows` by a settled encoder, in the store: from the `tokens` of the encoder within, if it has one."""
     if tokens is None:
-        return store_tokens(encoder, work.dataset, stream, work.store, rows)
+        return store_tokens(encoder, work.dataset, stream, work.store, rows, timed=timed)
 
     single = tokens["x"].shape[1] == 1 and np.array_equal(tokens["x"][:, 0], tokens["pooled"])
 
@@ -128,7 +131,7 @@ def _stored(
             return encoder.beside(Tokens.of_pooled(pooled, held["mask"], where))
         return encoder.beside(Tokens(held["x"].float(), held["mask"], pooled, where))
 
-    return store_tokens(encoder, work.dataset, stream, work.store, rows, tokens_of=beside)
+    return store_tokens(encoder, work.dataset, stream, work.store, rows, timed=timed, tokens_of=beside)
 
 
 def _name(spec: Spec) -> str:

@@ -27,10 +27,10 @@ from polymodal.evaluation.statistics import bootstrap
 from polymodal.explanation.modalities import row_worth, sampled_worth, worth
 from polymodal.inference.examples import mistakes
 from polymodal.inference.judging import Judged, strict_scores, strict_words, told
+from polymodal.inference.noise import Noisy
 from polymodal.inference.predictor import Predictor
 from polymodal.metrics.base import Metric, labelled
 from polymodal.metrics.build import judged, measure, target_metrics
-from polymodal.nn.place import device_of_module, in_use, joined_tokens
 from polymodal.runs.progress import Progress
 from polymodal.targets.base import Target
 from polymodal.train.encode import store_tokens
@@ -47,6 +47,7 @@ class Evaluation:
     worth: dict[str, Any]
     violations: list[dict[str, Any]]
     noise: list[dict[str, Any]]
+    noise_spared: list[str]  # streams whose curve was not asked for and would cost too much
     calibration: dict[str, Any]
     errors: dict[str, Any]  # confusion or residuals
     mistakes: list[dict[str, Any]]
@@ -70,25 +71,31 @@ def evaluate(
     groups: Sequence[Any] | None = None,
     seed: int = 0,
     metrics: tuple[Metric, ...] = (),
+    noise: bool | None = None,
 ) -> Evaluation:
     """Assess the deployed answer to the first target on `rows` of a processed table.
 
     `truth` maps a target to its encoded values [N]. Tokens come from the store where they are there already. The
-    target is judged by the first of `metrics`, by default that of its kind.
+    target is judged by the first of `metrics`, by default that of its kind. `noise`: whether curves are drawn, of which
+    each encodes up to 500 rows four times more; None leaves out pretrained towers, of which that may cost more than all
+    else.
     """
     judge = _Judge.of(predictor, truth, rows, groups, seed, metrics)
     stage = progress.stage("evaluating", 3)
-    streams = _tokens(predictor, dataset).read(torch.from_numpy(rows))
+    streams = _tokens(predictor, dataset, rows)
     subsets = judge.subsets(streams) if len(predictor.streams) <= MOST_STREAMS else None
     full = judge.answer(streams)
     stage.advance("subsets")
-    noise = _noise(judge, dataset, streams, rows)
+    spared = [name for name in predictor.streams if noise is None and predictor.encoders[name].pretrained]
+    tried = [name for name in predictor.streams if noise is not False and name not in spared]
+    curves = _noise(judge, dataset, streams, rows, tried)
     stage.advance("noise")
     evaluation = Evaluation(
         subsets=subsets.to_json() if subsets else [],
         worth=_worth(judge, streams, subsets),
         violations=[_violation(v) for v in monotonicity_violations(subsets)] if subsets else [],
-        noise=noise,
+        noise=curves,
+        noise_spared=spared,
         calibration=_calibration(judge, streams),
         errors=_errors(judge, streams, full),
         mistakes=mistakes(predictor, judge.truth, full, table, rows),
@@ -101,14 +108,20 @@ def evaluate(
     return evaluation
 
 
-def _tokens(predictor: Predictor, dataset: Dataset) -> Features:
-    """The deployed encoders' tokens of every row, encoded now where the store lacks them."""
-    whole = {}
+def _tokens(predictor: Predictor, dataset: Dataset, rows: np.ndarray) -> dict[str, Tokens]:
+    """The deployed encoders' tokens of `rows`, encoded now where the store lacks them."""
+    sources, absent = {}, {}
     for name in predictor.streams:
-        group = store_tokens(predictor.encoders[name], dataset, name, dataset.store)["group"]
-        part = np.zeros(len(dataset), np.int8)
-        whole[name] = StreamFeatures.plain(group, part, dataset.digests[name], dataset.present[name])
-    return Features(dataset.store, whole)
+        encoder, present = predictor.encoders[name], dataset.present[name][rows]
+        if not present.any():
+            empty = torch.zeros(len(rows), encoder.dim)
+            absent[name] = Tokens.of_pooled(empty, torch.zeros(len(rows), 1, dtype=torch.bool))
+            continue
+        group = store_tokens(encoder, dataset, name, dataset.store, rows, timed=False)["group"]
+        part = np.zeros(len(rows), np.int8)
+        sources[name] = StreamFeatures.plain(group, part, dataset.digests[name][rows], present)
+    found = Features(dataset.store, sources).read(torch.arange(len(rows)))
+    return {name: absent[name] if name in absent else found[name] for name in predictor.streams}
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,30 +207,25 @@ def _violation(found: Any) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def _noise(judge: _Judge, dataset: Dataset, streams: Mapping[str, Tokens], rows: np.ndarray) -> list[dict[str, Any]]:
-    """The score as one stream after the other is corrupted, its cells encoded again at each level."""
+def _noise(
+    judge: _Judge, dataset: Dataset, streams: Mapping[str, Tokens], rows: np.ndarray, tried: Sequence[str]
+) -> list[dict[str, Any]]:
+    """The score as one stream of `tried` after the other is corrupted, its cells encoded again at each level."""
+    if not tried:
+        return []
     chosen = np.sort(np.random.default_rng(judge.seed).permutation(len(rows))[:NOISY_ROWS])
     clean = {name: tokens.select(torch.from_numpy(chosen)) for name, tokens in streams.items()}
     predictor = judge.predictor
+    noisy = {n: Noisy(predictor.processors[n], predictor.encoders[n], dataset, n, rows[chosen]) for n in tried}
 
     def predict(stream: str, level: float) -> np.ndarray:
         if level == 0:
             return judge.answer(clean)[None]
-        inputs = dataset.tensors(stream, rows[chosen])
-        present = inputs.pop("present")
-        noisy = predictor.processors[stream].corrupt(inputs, level, torch.Generator().manual_seed(judge.seed))
-        tokens = _encoded(predictor.encoders[stream], {**noisy, "present": present})
-        return judge.answer({**clean, stream: tokens})[None]
+        return judge.answer({**clean, stream: noisy[stream].tokens(clean[stream], level, judge.seed)})[None]
 
     groups = None if judge.groups is None else judge.groups[chosen]
-    curves = noise_curves(judge.metric, judge.truth[chosen], predictor.streams, predict, seed=judge.seed, groups=groups)
+    curves = noise_curves(judge.metric, judge.truth[chosen], tried, predict, seed=judge.seed, groups=groups)
     return [c.to_json() for c in curves]
-
-
-def _encoded(encoder: torch.nn.Module, inputs: Mapping[str, torch.Tensor], size: int = 128) -> Tokens:
-    rows, device = len(inputs["present"]), device_of_module(encoder)
-    parts = [{k: v[i : i + size] for k, v in inputs.items()} for i in range(0, rows, size)]
-    return joined_tokens([in_use(encoder, part, device) for part in parts])
 
 
 def _calibration(judge: _Judge, streams: Mapping[str, Tokens]) -> dict[str, Any]:
@@ -252,7 +260,7 @@ def strictly(
     judge = _Judge(predictor, target, np.zeros(0), None, 0, ())
 
     def predicted(rows: np.ndarray) -> np.ndarray:
-        return judge.answer(_tokens(predictor, dataset).read(torch.from_numpy(rows)))
+        return judge.answer(_tokens(predictor, dataset, rows))
 
     return strict_scores(target, table.column(target.name), predicted, metrics, groups=groups)
 

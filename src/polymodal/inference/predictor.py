@@ -14,6 +14,7 @@ from torch import Tensor
 
 from polymodal.core.errors import BadArgument, BadData
 from polymodal.core.registry import Spec
+from polymodal.core.runtime import autocast, check_precision
 from polymodal.core.types import Tokens
 from polymodal.data.inputs import named
 from polymodal.data.links import LinkOptions, edge_path
@@ -41,12 +42,15 @@ from polymodal.models.build import Heads, build_answer, said_by
 from polymodal.models.encoding import Encoding
 from polymodal.models.ledger import Ledger
 from polymodal.models.strategy import Strategy
-from polymodal.nn.place import CPU, device_of_module, in_use, to_device
+from polymodal.nn.place import CPU, at_rest, device_of_module, in_use, to_device
+from polymodal.nn.precision import training_precision
 from polymodal.process.base import Processor
 from polymodal.targets.base import Target
 from polymodal.targets.columns import Names, answer_columns
+from polymodal.train.encode import encoded
 
 CHUNK = 256
+MANY = 64  # rows of a chunk, at least, that lower precision makes faster
 LEARNED = "feedback.safetensors"  # in a run's folder: what its bandits learned since, and answers that wait
 NOTHING = "has nothing that the model reads, so its answer is the same for all such rows"
 NOT_FINITE = "a cell holds values out of all bounds, or the model is damaged"
@@ -89,6 +93,15 @@ class Predictor:
     def __post_init__(self) -> None:
         self.work: dict[str, int] = {}  # cells of each stream that the last `predict` decoded and encoded
         self.ledger = Ledger(self.answer)
+        self.precision = "float32"  # in which chunks of many rows are encoded
+
+    def in_precision(self, precision: str) -> Predictor:
+        """This predictor, which encodes chunks of 64 rows or more in `precision`: float32, bfloat16, or auto.
+
+        `auto` is bfloat16 where the processor multiplies it in hardware. Raises `BadArgument` for another name.
+        """
+        self.precision = training_precision() if precision == "auto" else check_precision(precision)
+        return self
 
     def to(self, device: torch.device) -> Predictor:
         """This predictor, with its networks on `device`; what it is given and what it gives stays on the CPU.
@@ -174,12 +187,14 @@ class Predictor:
         inputs, present, bad = read_cells(processor, raw, rows, noted)
         if problems is not None:
             problems.extend(Problem(ids[rows[i]], stream, reason) for i, reason in [*bad, *all_the_same(noted)])
-        encoder.eval()
+        at_rest(encoder)
         if not present.any():
             empty = torch.zeros(len(rows), 1, encoder.dim)
             return Tokens(empty, torch.zeros(len(rows), 1, dtype=torch.bool), empty[:, 0])
         tensors = {name: torch.from_numpy(value) for name, value in inputs.items()}
-        return in_use(encoder, {**tensors, "present": torch.from_numpy(present)}, device_of_module(encoder))
+        with autocast(device_of_module(encoder), self.precision if len(rows) >= MANY else "float32"):
+            tokens = encoded(encoder, {**tensors, "present": torch.from_numpy(present)}, CHUNK)
+        return tokens if tokens.x.dtype == torch.float32 else tokens.to(torch.float32)
 
     @torch.no_grad()
     def supplies(self, table: Table, problems: list[Problem] | None = None) -> Iterator[tuple[np.ndarray, Encoding]]:
@@ -197,14 +212,14 @@ class Predictor:
     @torch.no_grad()
     def respond(self, source: TokenSource) -> dict[str, Tensor]:
         """Calibrated scores a target, as `score`; a stream is asked for only in rows where the answer needs it."""
-        device = device_of_module(self.answer.eval())
+        device = device_of_module(at_rest(self.answer))
         scores = self.answer.respond(_Placed(source, device), self.streams)
         return {n: self.tempered(n, to_device(s, CPU)) for n, s in scores.items()}
 
     @torch.no_grad()
     def score(self, streams: Mapping[str, Tokens]) -> dict[str, Tensor]:
         """Calibrated scores a target, or what its head wrote."""
-        device = device_of_module(self.answer.eval())
+        device = device_of_module(at_rest(self.answer))
         scores = in_use(lambda some: self.answer(some).predictions, streams, device)
         return {n: self.tempered(n, s) for n, s in scores.items()}
 

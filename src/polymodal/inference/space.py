@@ -26,8 +26,9 @@ from polymodal.data.tables.source import Problem, Table
 from polymodal.encoders.base import Encoder
 from polymodal.inference.bundle import encoder_weights, kept_parts, opened, read_bundle, read_parts, save_bundle, under
 from polymodal.metrics.random_order import NOT_ABOVE
-from polymodal.nn.place import device_of_module, in_use
+from polymodal.nn.place import at_rest, device_of_module, in_use
 from polymodal.process.base import Processor
+from polymodal.train.encode import encoded
 
 CHUNK = 64  # cells decoded and encoded at a time
 
@@ -139,9 +140,11 @@ class Space:
     @torch.no_grad()
     def embed_inputs(self, stream: str, inputs: Mapping[str, torch.Tensor]) -> np.ndarray:
         """What the stream's processor made of [n] cells to vectors float32 [n, dim]."""
-        encoder, aligner = self.encoders[stream].eval(), self.aligner.eval()
+        encoder, aligner = at_rest(self.encoders[stream]), at_rest(self.aligner)
+        rows = len(next(iter(inputs.values())))
+        tokens = encoded(encoder, {**inputs, "present": torch.ones(rows, dtype=torch.bool)}, rows)
         device = device_of_module(aligner)
-        return in_use(lambda some: aligner({stream: encoder(some)})[stream].pooled.float(), inputs, device).numpy()
+        return in_use(lambda some: aligner({stream: some})[stream].pooled.float(), tokens, device).numpy()
 
     # --- files ---
 

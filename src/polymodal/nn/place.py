@@ -14,6 +14,7 @@ from polymodal.core.types import Tokens
 
 CPU = torch.device("cpu")
 T = TypeVar("T")
+M = TypeVar("M", bound=nn.Module)
 
 
 def to_device(value: T, device: torch.device) -> T:
@@ -41,6 +42,11 @@ def device_of_module(module: nn.Module) -> torch.device:
     """Where a module's parameters and buffers are; the CPU if it has none."""
     first = next(chain(module.parameters(), module.buffers()), None)
     return CPU if first is None else first.device
+
+
+def at_rest(module: M) -> M:
+    """The module in eval mode. One that is has its parts not walked again: a sixteenth of a single row's answer."""
+    return module.eval() if module.training else module
 
 
 def in_use(run: Callable[[Any], T], inputs: Any, device: torch.device) -> T:
@@ -108,6 +114,8 @@ def _joined(parts: list[Any]) -> Any:
 
 def joined_tokens(parts: list[Tokens]) -> Tokens:
     """The rows of all parts, one after another."""
+    if len(parts) == 1:
+        return parts[0]
     where = None if parts[0].where is None else torch.cat([p.where for p in parts])  # type: ignore[misc]
     return Tokens(
         torch.cat([p.x for p in parts]), torch.cat([p.mask for p in parts]), torch.cat([p.pooled for p in parts]), where
