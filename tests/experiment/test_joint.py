@@ -110,8 +110,8 @@ def test_what_cannot_be_trained_jointly_is_refused_before_any_training():
     with pytest.raises(UnknownName, match="deploy names 'mlb joint', which is not compared here"):
         pm.plan(data, "label", joint=False, deploy="mlb joint")
     assert "Stage 3: train encoders and answer together where stage 2 says" in pm.plan(data, "label").text()
-    told = pm.plan(data, "label", joint=True, joint_on=["concat", "lowrank"]).text()
-    assert "Stage 3: train encoders and answer together: concat, lowrank, every single modality.\n" in told
+    told = pm.plan(data, "label", joint=True, joint_on=["concat", "mlb"]).text()
+    assert "Stage 3: train encoders and answer together: concat, mlb, every single modality.\n" in told
     assert "Stage 3" not in pm.plan(data, "label", joint=False).text()
 
 
