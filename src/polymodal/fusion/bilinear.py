@@ -55,9 +55,10 @@ class Mlb(Fusion):
         self.dropout = dropout
         self.drop = nn.Dropout(check_dropout(dropout))
         self.project = Project(self.widths.values(), check_count("width", width))
-        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in self.names)
-        for norm in self.norms:
+        norms = [nn.LayerNorm(width) for _ in self.names]
+        for norm in norms:
             nn.init.ones_(norm.bias)
+        self.norms = nn.ModuleList(norms)
         self.out = nn.Linear(width, dim)
 
     def fuse(self, streams: dict[str, Tokens]) -> Tokens:
