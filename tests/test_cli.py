@@ -219,7 +219,7 @@ def test_demo_runs_on_what_pip_brings(polymodal, tmp_path, monkeypatch):
     assert "easy-VQA" in done(said)
     assert (tmp_path / "run" / "report.html").exists()
     with open(tmp_path / "run" / "leaderboard.csv", encoding="utf-8", newline="") as file:
-        assert "mutan(dropout=0.0) joint" in [row["strategy"] for row in csv.DictReader(file)]
+        assert "mlb joint" in [row["strategy"] for row in csv.DictReader(file)]
     assert "holds a run already. Continue it with --resume" in polymodal("demo", "-o", "run").err
     done(polymodal("demo", "-o", "run", "--resume"))
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from polymodal.core.errors import BadArgument
 from polymodal.encoders import ENCODERS
 
 NAMES = ("image_resnet", "image_vit")
@@ -56,9 +57,29 @@ def test_statistics_standardise(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "option"), [("image_resnet", {"width": 8}), ("image_vit", {"width": 32}), ("image_vit", {"layers": 1})]
+    ("name", "option"),
+    [
+        ("image_resnet", {"width": 8}),
+        ("image_resnet", {"stride": 4}),
+        ("image_vit", {"width": 32}),
+        ("image_vit", {"layers": 1}),
+    ],
 )
 def test_size_options_change_the_size(name, option):
     facts = {"channels": 1, "size": 28}
     count = [sum(p.numel() for p in ENCODERS.build(s, facts, 8).parameters()) for s in (name, {"name": name, **option})]
     assert count[1] < count[0]
+
+
+@pytest.mark.parametrize(("size", "stride", "side"), [(64, None, 32), (64, 4, 16), (28, None, 28), (28, 2, 14)])
+def test_stride_is_how_far_a_picture_shrinks_before_the_blocks(size, stride, side):
+    encoder = ENCODERS.build({"name": "image_resnet", "stride": stride}, {"channels": 3, "size": size}, 8).eval()
+    seen = []
+    encoder.blocks[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape[-2:]))
+    assert encoder(pixels(2, 3, size)).x.shape == (2, 16, 8)
+    assert seen == [(side, side)]
+
+
+def test_a_stride_that_no_picture_shrinks_by_is_refused():
+    with pytest.raises(BadArgument, match="stride must be one of 1, 2, 4, or null; got 3"):
+        ENCODERS.build({"name": "image_resnet", "stride": 3}, {"channels": 3, "size": 64}, 8)

@@ -17,7 +17,7 @@ from polymodal.models.strategy import Strategy
 from polymodal.targets.classes import ClassesTarget
 
 QUICK = {
-    "seeds": 2, "crossfit": 0, "dim": 16, "workers": 0, "trackers": "none", "quiet": True, "fusion": ["lowrank"],
+    "seeds": 2, "crossfit": 0, "dim": 16, "workers": 0, "trackers": "none", "quiet": True, "fusion": ["mlb"],
     "training": {"epochs": 4}, "ensemble": False,
 }  # fmt: skip
 COLOURS = ("red", "green", "blue")
@@ -53,17 +53,17 @@ def fit(tmp_path, monkeypatch):
 def test_what_no_stream_tells_alone_is_learned_together(fit, tmp_path):
     run = fit(asked(1200), fusion=["gated"], fractions=(0.5, 0.3, 0.2))
     board = {row["strategy"]: row for row in run.leaderboard}
-    assert {"lowrank joint", "concat joint", "seen alone joint", "question alone joint"} <= set(board)
-    assert "lowrank" not in board  # the product is tried jointly, whatever else is compared
+    assert {"mlb joint", "concat joint", "seen alone joint", "question alone joint"} <= set(board)
+    assert "mlb" not in board  # the product is tried jointly, whatever else is compared
     assert max(float(board[name]["test_mean"]) for name in ("gated", "concat joint", "seen alone joint")) < 0.7
-    assert float(board["lowrank joint"]["test_mean"]) > 0.9
-    assert [board[name]["encoders"] for name in ("gated", "lowrank joint")] == ["apart", "joint"]
-    assert [int(board[name]["seeds"]) for name in ("gated", "lowrank joint")] == [2, 1]
-    assert run.metrics["chosen"] == "lowrank joint"
+    assert float(board["mlb joint"]["test_mean"]) > 0.9
+    assert [board[name]["encoders"] for name in ("gated", "mlb joint")] == ["apart", "joint"]
+    assert [int(board[name]["seeds"]) for name in ("gated", "mlb joint")] == [2, 1]
+    assert run.metrics["chosen"] == "mlb joint"
     told = json.loads((tmp_path / "run" / "evaluation.json").read_text())["verdict"]
     assert told["against_single"]["name"].endswith("alone joint")
     assert any("trained jointly with the encoders" in sentence for sentence in told["sentences"])
-    added = r"lowrank joint is better than (gated|concat), on validation the best fusion of encoders that were trained"
+    added = r"mlb joint is better than (gated|concat), on validation the best fusion of encoders that were trained"
     assert any(re.match(added, sentence) for sentence in told["sentences"])
     assert any("No single modality beats chance" in sentence for sentence in told["sentences"])
     fresh = asked(100, seed=1)
@@ -86,9 +86,7 @@ def test_a_joint_training_that_was_stopped_goes_on(fit, tmp_path, monkeypatch):
     assert not list((tmp_path / "broken" / "work").rglob("*.checkpoint"))
 
 
-@pytest.mark.parametrize(
-    ("joint", "expected"), [(False, set()), (True, {"gated joint", "lowrank joint", "concat joint"})]
-)
+@pytest.mark.parametrize(("joint", "expected"), [(False, set()), (True, {"gated joint", "mlb joint", "concat joint"})])
 def test_it_is_done_when_asked_for_and_not_otherwise(fit, joint, expected):
     run = fit(asked(120), fusion=["gated"], joint=joint, joint_training={"epochs": 1}, seeds=1)
     found = {row["strategy"] for row in run.leaderboard if row["encoders"] == "joint" and row["level"] != "single"}
@@ -109,11 +107,11 @@ def test_what_cannot_be_trained_jointly_is_refused_before_any_training():
         pm.plan(data, "label", joint_on=["late_mean"])
     with pytest.raises(BadArgument, match="Unknown training option 'epoch'"):
         pm.plan(data, "label", joint_training={"epoch": 2})
-    with pytest.raises(UnknownName, match="deploy names 'lowrank joint', which is not compared here"):
-        pm.plan(data, "label", joint=False, deploy="lowrank joint")
+    with pytest.raises(UnknownName, match="deploy names 'mlb joint', which is not compared here"):
+        pm.plan(data, "label", joint=False, deploy="mlb joint")
     assert "Stage 3: train encoders and answer together where stage 2 says" in pm.plan(data, "label").text()
-    told = pm.plan(data, "label", joint=True, joint_on=["concat", "lowrank"]).text()
-    assert "Stage 3: train encoders and answer together: concat, lowrank, every single modality.\n" in told
+    told = pm.plan(data, "label", joint=True, joint_on=["concat", "mlb"]).text()
+    assert "Stage 3: train encoders and answer together: concat, mlb, every single modality.\n" in told
     assert "Stage 3" not in pm.plan(data, "label", joint=False).text()
 
 

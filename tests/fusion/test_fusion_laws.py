@@ -34,6 +34,7 @@ OTHER: dict[str, dict[str, Any]] = {
     "tensor": {"dropout": 0.5, "width": 3},
     "lowrank": {"dropout": 0.5, "rank": 2},
     "mfb": {"dropout": 0.5, "rank": 2},
+    "mlb": {"dropout": 0.5, "width": 8},
     "mutan": {"dropout": 0.5, "rank": 2, "width": 8},
     "graph": {"dropout": 0.5, "heads": 2, "expansion": 3.0, "rounds": 1, "tokens": 2, "messages": "gat"},
     "temporal": {

@@ -54,7 +54,7 @@ def accuracy(answer: Answer, epochs: int = 15) -> float:
     return float((scores.argmax(1) == truth).float().mean())
 
 
-@pytest.mark.parametrize("name", ["tensor", "lowrank", "mlp"])
+@pytest.mark.parametrize("name", ["tensor", "lowrank", "mlb", "mlp"])
 def test_fusions_that_multiply_find_it(name: str):
     torch.manual_seed(0)
     assert accuracy(joint(name)) > 0.97

@@ -252,6 +252,18 @@ def mfb() -> Pair:
     return fusion_pair("mfb", formula, rank=3)
 
 
+@parity("fusion", "mlb", source="Kim, On, Lim, Kim, Ha, Zhang 2017")
+def mlb() -> Pair:
+    def formula(x: list[np.ndarray], present: np.ndarray, p: Arrays) -> np.ndarray:
+        product = np.ones((ROWS, 5))
+        for k, vector in enumerate(x):
+            factor = norm(linear(vector, p, f"project.maps.{k}"), p, f"norms.{k}")
+            product = product * np.where(present[:, [k]], factor, 1)
+        return gelu(linear(product, p, "out"))
+
+    return fusion_pair("mlb", formula, width=5)
+
+
 @parity("fusion", "mutan", source="Ben-younes, Cadene, Cord, Thome 2017", against="NumPy einsum")
 def mutan() -> Pair:
     def formula(x: list[np.ndarray], present: np.ndarray, p: Arrays) -> np.ndarray:

@@ -10,19 +10,24 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from polymodal.core.errors import BadArgument
 from polymodal.core.types import Tokens
 from polymodal.encoders.image import LARGEST_GRID, ImageEncoder
 from polymodal.nn.layers.segment import grid_places
 from polymodal.nn.memory_format import channels_last
 from polymodal.nn.precision import training_precision
 
+STRIDES = (1, 2, 4)
+
 
 class ImageResNet(ImageEncoder):
     """Residual network (He et al. 2016) whose depth follows the picture's side: it halves until at most 7 x 7 are left.
 
     y = relu(x + bn(conv(relu(bn(conv(x)))))). `width` is the number of channels after the first convolution; it doubles
-    with every halving up to four times. Pictures of 64 pixels and more are halved at once. Tokens are the cells of the
-    last map, at most 4 x 4, through one linear layer; `pooled` is their mean. `where` holds row and column in 0..1.
+    with every halving up to four times. `stride` is how far the picture shrinks before the first block, by the strided
+    first convolution and, for 4, by max pooling too, as in the paper; None: 2 for pictures of 64 pixels and more, else
+    1. Tokens are the cells of the last map, at most 4 x 4, through one linear layer; `pooled` is their mean. `where`
+    holds row and column in 0..1. Raises `BadArgument` for another stride than 1, 2 or 4.
     """
 
     def __init__(
@@ -31,6 +36,7 @@ class ImageResNet(ImageEncoder):
         dim: int,
         *,
         width: int = 16,
+        stride: int | None = None,
         dropout: float = 0.1,
         shift: float = 0.03,
         rotate: float = 3.0,
@@ -39,15 +45,18 @@ class ImageResNet(ImageEncoder):
         erase: float = 0.0,
     ):
         super().__init__(facts, dim, shift=shift, rotate=rotate, scale=scale, flip=flip, erase=erase)
-        self.width, self.dropout = width, dropout
+        self.width, self.stride, self.dropout = width, stride, dropout
         side = int(facts["size"])
-        first = 2 if side >= 64 else 1
+        first = (2 if side >= 64 else 1) if stride is None else stride
+        if first not in STRIDES:
+            raise BadArgument(f"stride must be one of {', '.join(map(str, STRIDES))}, or null; got {stride!r}.")
         halvings = max(0, math.ceil(math.log2(side / first / 7)))
         widths = [width] + [width * 2 ** min(i + 1, 2) for i in range(halvings)]
         self.stem = nn.Sequential(
-            nn.Conv2d(int(facts["channels"]), width, 3, stride=first, padding=1, bias=False),
+            nn.Conv2d(int(facts["channels"]), width, 3, stride=min(first, 2), padding=1, bias=False),
             nn.BatchNorm2d(width),
             nn.ReLU(),
+            *([nn.MaxPool2d(3, stride=2, padding=1)] if first == 4 else []),
         )
         self.blocks = nn.Sequential(_Block(width, width, 1), *(_Block(a, b, 2) for a, b in pairwise(widths)))
         channels_last(self.stem, self.blocks)

@@ -42,11 +42,15 @@ def demo(out: str | Path = "runs/demo", *, resume: bool = False, quiet: bool = F
             "group": "picture",
             "split": "split",
         },
-        fusion=["gated", "attention", "product", {"name": "mutan", "dropout": 0.0}],
+        encoders={
+            "picture": {"name": "image_resnet", "stride": 4},
+            "question": {"name": "text_tfidf", "noise": 0.0},  # without its "not" a question has another answer
+        },
+        fusion=["gated", "attention", "product", "mlb"],
         crossfit=0,
         joint=True,
-        joint_on=["mutan(dropout=0.0)"],
-        joint_training={"epochs": 60, "modality_dropout": 0.0},
+        joint_on=["mlb"],
+        joint_training={"modality_dropout": 0.0},  # no row lacks a stream
     )
 
 

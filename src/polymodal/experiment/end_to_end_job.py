@@ -46,8 +46,8 @@ from polymodal.train.once import drawn_together, encode_once, spared
 from polymodal.train.step import TrainingStep
 
 GENTLE = {"epochs": 5, "batch": 128, "lr": 2e-4, "patience": 3}  # little and slowly: both parts are trained already
-JOINT: dict[str, Any] = {"batch": 64, "lr": 4e-3, "patience": 12}
-STEPS = 4000  # of a joint training: what parts need of one another is found in steps, however many rows a pass has
+JOINT: dict[str, Any] = {"batch": 64, "lr": 1.5e-3}
+STEPS = 2500  # of a joint training: what parts need of one another is found in steps, however many rows a pass has
 EPOCHS = 10, 100  # at least and at most
 
 

@@ -15,7 +15,7 @@ from polymodal.targets.base import Target
 
 AUTO = ("concat", "gated", "attention", "late_mean", "product", "stacking")
 ALWAYS = ("concat", "late_mean")
-PRODUCT = "lowrank"  # of streams: what none tells alone lies in products
+PRODUCT = "mlb"  # of streams: what none tells alone lies in products
 NO_FUSION = "An objective or an aligner needs a fusion of several streams; there is none here."
 
 

@@ -85,6 +85,11 @@ FUSIONS = Catalogue(
             "Factorised bilinear pooling: products summed in groups, signed root, l2 norm.",
             "Yu, Yu, Fan, Tao 2017",
         ),
+        "mlb": Entry(
+            "polymodal.fusion.bilinear:Mlb",
+            "The product of all streams, each mapped and normalised: what only they together tell.",
+            "Kim, On, Lim, Kim, Ha, Zhang 2017",
+        ),
         "mutan": Entry(
             "polymodal.fusion.bilinear:Mutan",
             "A Tucker decomposition of all products, with a core of low rank.",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import reduce
+from operator import mul
 
 import torch
 from torch import nn
@@ -36,6 +38,35 @@ class Mfb(Fusion):
         products = low_rank_terms([with_one(s.pooled) for s in streams.values()], list(self.factors))
         pooled = signed_root(torch.sum(self.drop(products), 1))
         return Tokens.from_vector(F.normalize(pooled, dim=1) * self.dim**0.5, presence(streams.values()).any(1))
+
+
+class Mlb(Fusion):
+    """Multi-modal low-rank bilinear pooling (Kim, On, Lim, Kim, Ha, Zhang 2017), of K streams, normalised.
+
+    y = gelu(P Π_k norm(W_k x_k + b_k)), products entry by entry in `width` channels. The paper's tanh is a layer
+    normalisation (Ba, Kiros, Hinton 2016) here: trained together with encoders, streams soon saturate a tanh, and what
+    comes through it teaches them no more. Its bias starts at 1, which keeps the lower orders; an absent stream
+    multiplies by 1. `dropout` acts on the streams and on the product.
+    """
+
+    def __init__(self, widths: Mapping[str, int], dim: int, *, width: int = 64, dropout: float = 0.0):
+        super().__init__(widths, dim)
+        self.width = width
+        self.dropout = dropout
+        self.drop = nn.Dropout(check_dropout(dropout))
+        self.project = Project(self.widths.values(), check_count("width", width))
+        norms = [nn.LayerNorm(width) for _ in self.names]
+        for norm in norms:
+            nn.init.ones_(norm.bias)
+        self.norms = nn.ModuleList(norms)
+        self.out = nn.Linear(width, dim)
+
+    def fuse(self, streams: dict[str, Tokens]) -> Tokens:
+        present = presence(streams.values())
+        mapped = self.project([self.drop(s.pooled) for s in streams.values()]).unbind(1)
+        factors = (norm(vector) for norm, vector in zip(self.norms, mapped, strict=True))
+        product = reduce(mul, (torch.where(present[:, k, None], f, 1.0) for k, f in enumerate(factors)))
+        return Tokens.from_vector(F.gelu(self.out(self.drop(product))), present.any(1))
 
 
 class Mutan(Fusion):

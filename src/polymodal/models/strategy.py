@@ -101,7 +101,7 @@ class Strategy:
 
     @property
     def name(self) -> str:
-        """What the leaderboard calls it: `photo alone`, `concat + adapters`, `gated fine-tuned`, `lowrank joint`."""
+        """What the leaderboard calls it: `photo alone`, `concat + adapters`, `gated fine-tuned`, `mlb joint`."""
         first = f"{self.streams[0]} alone" if self.family == "single" else self.fusion or self.family
         return f"{first} + {self.variant}" if self.added else first + self.variant
 
