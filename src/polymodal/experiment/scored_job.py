@@ -114,8 +114,8 @@ def _features(work: Work, encoder: ScoringEncoder, stream: str, rows: np.ndarray
 
 
 def _stored(
-    work: Work, encoder: ScoringEncoder, stream: str, rows: np.ndarray, tokens: dict[str, Any] | None, place: np.ndarray,
-    *, timed: bool = False,
+    work: Work, encoder: ScoringEncoder, stream: str, rows: np.ndarray, tokens: dict[str, Any] | None,
+    place: np.ndarray, *, timed: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """Tokens of `rows` by a settled encoder, in the store: from the `tokens` of the encoder within, if it has one."""
     if tokens is None:
