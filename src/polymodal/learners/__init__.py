@@ -18,7 +18,7 @@ LEARNERS = Catalogue(
         ),
         "kernel": Entry(
             "polymodal.learners.ridge:Kernel",
-            "The same on a Gaussian kernel with landmarks: a support vector machine's squared loss.",
+            "Ridge regression on a Gaussian kernel with landmarks: a support vector machine with a squared loss.",
             "Saunders, Gammerman, Vovk 1998; Suykens & Vandewalle 1999; Williams & Seeger 2001 (landmarks)",
         ),
         "logistic": Entry(
