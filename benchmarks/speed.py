@@ -124,10 +124,10 @@ def audio_step(folder: Path) -> Work:
 
 
 def frozen_fit(model: str, folder: Path) -> Work:
-    """A fit of 300 texts behind a frozen tower beside a number, three parts, two workers, an empty store."""
+    """A fit of 150 texts behind a frozen tower beside a number, three parts, two workers, an empty store."""
     import polymodal as pm
 
-    given = texts(300)
+    given = texts(150)
     columns = {
         "text": given,
         "size": [float(len(text)) for text in given],
@@ -147,11 +147,11 @@ def frozen_fit(model: str, folder: Path) -> Work:
 
 
 def assess(model: str, folder: Path) -> Work:
-    """`evaluate` of 300 rows by a model with a frozen text tower, whose tokens the store has."""
+    """`evaluate` of 150 rows by a model with a frozen text tower, whose tokens the store has."""
     import polymodal as pm
 
     frozen_fit(model, folder)()
-    run, given = pm.load(folder / "0" / "run"), texts(300)
+    run, given = pm.load(folder / "0" / "run"), texts(150)
     columns = {
         "text": given,
         "size": [float(len(text)) for text in given],
@@ -178,7 +178,7 @@ def pictures(folder: Path) -> tuple[Any, list[Path]]:
     columns = {"photo": places[:80], "label": ["ab"[i % 2] for i in range(80)]}
     pm.fit(
         columns, "label", out=folder / "run", quiet=True, store=str(folder / "store"), seeds=1, crossfit=0, workers=0,
-        training={"epochs": 1}, trackers="none", ensemble=False, joint=False,
+        training={"epochs": 1}, trackers="none", ensemble=False,
     )  # fmt: skip
     return pm, places
 

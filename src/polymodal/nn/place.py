@@ -45,7 +45,7 @@ def device_of_module(module: nn.Module) -> torch.device:
 
 
 def at_rest(module: M) -> M:
-    """The module in eval mode. One that is has its parts not walked again: a sixteenth of a single row's answer."""
+    """The module in eval mode. One that is has its parts not walked again."""
     return module.eval() if module.training else module
 
 

@@ -71,6 +71,8 @@ def encoded(encoder: Encoder, inputs: Mapping[str, Tensor], size: int = BATCH) -
     """
     device, rows = device_of_module(encoder), len(inputs["present"])
     lengths = encoder.lengths(inputs) if rows > 1 else None
+    if lengths is None and rows <= size:
+        return in_use(encoder, inputs, device)
     if lengths is None:
         parts = [{name: value[i : i + size] for name, value in inputs.items()} for i in range(0, rows, size)]
         return joined_tokens([in_use(encoder, part, device) for part in parts])
