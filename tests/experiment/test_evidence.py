@@ -171,3 +171,30 @@ def test_encodings_by_name():
     assert scratch.fitted == {"telling": (), "noise": ()}
     named = pm.plan(table(60), "label", encoders={"noise": "vector_mlp"})
     assert named.fitted["noise"] == ()
+
+
+def test_a_store_that_was_cleared_is_filled_again(runs):
+    from polymodal.experiment.jobs import run_job
+    from polymodal.experiment.scored_job import ScoredJob, stored
+    from polymodal.experiment.work import open_work, scored_out
+
+    run = runs["folds"]
+    store = str(run.folder.parent / "store")
+    job = ScoredJob(
+        work=str(work(run)), store=store, out=str(scored_out(work(run), "telling", 0)), stream="telling",
+        encoder={"name": "scored", "of": "vector_plain"}, seed=0, training={},
+    )  # fmt: skip
+    first = [*run_job(job.to_json())][-1]
+    assert first.cached
+    other = str(run.folder.parent / "another")
+    opened = open_work(job.work, "cpu", store)
+    again = ScoredJob(**{**vars(job), "store": other})
+    assert stored(opened, job, first.result)
+    from polymodal.data.storage.store import Store
+
+    cells = opened.dataset.digests["telling"]
+    source = Store(opened.store.root).view(opened.dataset.groups["telling"], cells)
+    Store(type(opened.store.root)(other)).write(opened.dataset.groups["telling"], cells, source.load())
+    done = [*run_job(again.to_json())][-1]
+    assert not done.cached
+    assert stored(open_work(job.work, "cpu", other), again, done.result)

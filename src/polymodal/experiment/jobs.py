@@ -15,7 +15,7 @@ from polymodal.core.files import read_json, write_json
 from polymodal.experiment.answer_job import AnswerJob, answer_job
 from polymodal.experiment.encoder_job import EncoderJob, encoder_job, restored
 from polymodal.experiment.end_to_end_job import EndToEndJob, end_to_end_job
-from polymodal.experiment.scored_job import ScoredJob, scored_job
+from polymodal.experiment.scored_job import ScoredJob, scored_job, stored
 from polymodal.experiment.work import Epochs, FitJob, Work, open_work
 from polymodal.runs.events import Done, Event, Failed
 
@@ -36,8 +36,9 @@ def run_job(values: Mapping[str, Any], device: str = "cpu") -> Iterator[Event]:
         result = read_json(out.with_suffix(".json"))
         if isinstance(job, EncoderJob):
             result = restored(open_work(job.work, device, job.store), job, out, result)
-        yield Done(result, cached=True)
-        return
+        if not isinstance(job, ScoredJob) or stored(open_work(job.work, device, job.store), job, result):
+            yield Done(result, cached=True)
+            return
     started, cpu = time.perf_counter(), time.process_time()
     result = yield from carry_out(open_work(job.work, device, job.store), job, out)
     result["seconds"], result["cpu_seconds"] = time.perf_counter() - started, time.process_time() - cpu

@@ -93,6 +93,17 @@ def scored_job(work: Work, job: ScoredJob, out: Path) -> Epochs:
     }
 
 
+def stored(work: Work, job: ScoredJob, result: dict[str, Any]) -> bool:
+    """Whether the store still has what the job put there; it may have been cleared since, or be another."""
+    there = work.dataset.present[job.stream]
+    learned = (work.bag > 0) if work.bag.any() else work.split == TRAIN
+    rows = [np.flatnonzero(there & ~learned)]
+    part = np.unique(work.part[there & learned], return_inverse=True)[1]
+    rows = [np.flatnonzero(there & learned)[part == k] for k in range(int(part.max(initial=-1)) + 1)] + rows
+    digests = work.dataset.digests[job.stream]
+    return not any(len(work.store.missing(group, digests[some])) for group, some in zip(result["groups"], rows))
+
+
 def _features(work: Work, encoder: ScoringEncoder, stream: str, rows: np.ndarray) -> tuple[dict[str, Any] | None, Any]:
     """What learners read of `rows`, in their order, and the tokens of the encoder within, which go to the store."""
     if isinstance(encoder, Scored):
