@@ -1,7 +1,7 @@
 """Which encodings a stream keeps: those fitted in one go, the one trained by gradients, or two side by side.
 
-All are judged by rows that they did not see. What is clearly behind after one part of the cross-fitting is trained no
-further (successive halving; Jamieson & Talwalkar 2016), so that a dear encoder is paid for only where it earns it.
+All are judged by rows that they did not see. What adds nothing on one part of the cross-fitting is trained no further
+(successive halving; Jamieson & Talwalkar 2016), so that a dear encoder is paid for only where it earns it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from polymodal.experiment.work import TRAIN, VALID, encoder_out, scored_out, set
 from polymodal.targets.base import ScoredTarget, Target
 from polymodal.train.features import StreamFeatures, save_features
 
-BEHIND = 2.0  # standard errors of the paired difference from which an encoding is given up
+TRIED = 0.5  # standard errors by which an encoding, or a blend with it, must be ahead on one part to be trained on
+SHARES = (0.75, 0.5, 0.25)  # of the better one in a blend of two
 GAIN = 1.0  # standard errors by which two encodings must beat the better one to be kept both
 
 
@@ -87,10 +88,10 @@ def losses_of(rung: Rung, targets: Sequence[Target], truth: Mapping[str, np.ndar
         return np.mean(each, axis=0) if each else np.full(len(next(iter(truth.values()))), np.nan)
 
 
-def behind(losses: np.ndarray, best: np.ndarray) -> bool:
-    """Whether paired losses are worse by more than `BEHIND` standard errors."""
-    gap = (losses - best)[np.isfinite(losses - best)]
-    return len(gap) > 1 and bool(gap.mean() > BEHIND * gap.std(ddof=1) / len(gap) ** 0.5)
+def ahead(losses: np.ndarray, others: np.ndarray, errors: float) -> bool:
+    """Whether paired losses are less by more than so many standard errors; True where nothing can be compared."""
+    gap = (others - losses)[np.isfinite(others - losses)]
+    return len(gap) < 2 or bool(gap.mean() > errors * gap.std(ddof=1) / len(gap) ** 0.5)
 
 
 def chosen(
@@ -106,13 +107,12 @@ def chosen(
     first, second = rungs[order[0]], rungs[order[1]]
     best = losses[order[0]]
     found: tuple[float, float, np.ndarray] = (first.loss, 1.0, best)
-    for share in (0.75, 0.5, 0.25):
+    for share in SHARES:
         both = _blended(first, second, share, targets, truth)
         mean = float(np.nanmean(both))
         if mean < found[0]:
             found = (mean, share, both)
-    gain = (best - found[2])[np.isfinite(best - found[2])]
-    if found[1] < 1 and len(gain) > 1 and gain.mean() > GAIN * gain.std(ddof=1) / len(gain) ** 0.5:
+    if found[1] < 1 and ahead(found[2], best, GAIN):
         return [first, second], [found[1], 1 - found[1]]
     return [first], [1.0]
 
@@ -140,18 +140,21 @@ class Ladder:
         self.digests, self.present = dataset.digests[stream], dataset.present[stream]
 
     def worth_training(self, results: Mapping[str, Mapping[str, Any]]) -> bool:
-        """Whether the trained encoder is not clearly behind those fitted in one go, on the part it was tried on.
+        """Whether the trained encoder adds to the best of those fitted in one go, on the part it was tried on.
 
-        Without cross-fitting the validation rows tell. What cannot be compared is trained.
+        It does where it, or a blend of both, errs less there by more than half a standard error of the paired
+        difference. Without cross-fitting the validation rows tell. What cannot be compared is trained.
         """
         fold = 0 if len(self.folds) > 1 else None
         tried, others = self._trained(results, [fold]), self._fitted(results)
         if tried is None or not others:
             return True
         rows = self._rows(fold)
-        losses = [self._losses(rung, rows) for rung in (tried, *others)]
-        best = min(losses[1:], key=lambda each: float(np.nanmean(each)))
-        return not behind(losses[0], best)
+        own, *losses = [self._losses(rung, rows) for rung in (tried, *others)]
+        place = int(np.argmin([float(np.nanmean(each)) for each in losses]))
+        truth = {target.name: self.plan.truth[target.name][rows] for target in self.plan.targets}
+        shares = [_blended(others[place], tried, share, self.plan.targets, truth) for share in SHARES]
+        return any(ahead(each, losses[place], TRIED) for each in (own, *shares))
 
     def settle(self, results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         """Choose, and write where the stream's tokens lie and what its encoder is; what the log is told.
@@ -177,7 +180,7 @@ class Ladder:
         save_features(self.work / "features", self.stream, [rung.features for rung in kept], says)
         told = [rung.to_json() for rung in rungs]
         if first is not None:
-            told.append({**first.to_json(), "why": "clearly behind on one part, so it was trained no further"})
+            told.append({**first.to_json(), "why": "added nothing on one part, so it was trained no further"})
         curve = next((rung.result for rung in kept if rung.result["trained"]), kept[0].result)
         settled = {
             **{key: curve[key] for key in ("epoch", "loss", "valid", "notes")},
