@@ -42,6 +42,7 @@ def write_shop(folder: Path, rows: int = 200, seed: int = 0) -> Path:
 
 
 QUICK = {
+    "encoders": {"photo": "image_resnet"},
     "seeds": 1,
     "crossfit": 2,
     "dim": 16,

@@ -84,7 +84,7 @@ def prepare(folder: Path, code: str, shop) -> None:
         run.parent.mkdir(exist_ok=True)
         run.symlink_to(shop.run)
     if "models/minilm" in code:
-        (folder / "models").mkdir()
+        (folder / "models").mkdir(exist_ok=True)
         save_bert(folder / "models" / "minilm")
 
 

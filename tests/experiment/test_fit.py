@@ -153,7 +153,7 @@ def test_resuming_computes_again_what_the_store_lost(quick, tmp_path, caplog, fa
 def test_results_that_were_damaged_are_named(quick, tmp_path):
     """What finished jobs left is read by those that follow; a flipped bit in it is no number of theirs."""
     planted = synthetic.noise_stream(200)
-    options = {"fusion": ["gated"], "seeds": 1, "training": {"epochs": 1}}
+    options = {"fusion": ["gated"], "seeds": 1, "training": {"epochs": 1}, "encodings": "trained"}
     quick(planted, **options)
     broken_off(tmp_path / "run")
     for name in ("encoders/noise-whole.safetensors", "answers/gated-0.scores.safetensors"):
@@ -450,7 +450,12 @@ def test_seeds_are_matched_where_most_fits_are_kept():
 
 def test_fine_tuning_adds_rows_of_both_sides_of_the_verdict(quick, tmp_path):
     run = quick(
-        synthetic.missing(300), fusion=["gated"], seeds=1, finetune=True, finetune_training={"epochs": 2, "lr": 1e-3}
+        synthetic.missing(300),
+        fusion=["gated"],
+        seeds=1,
+        finetune=True,
+        finetune_training={"epochs": 2, "lr": 1e-3},
+        encodings="trained",
     )
     rows = {r["strategy"]: r for r in run.leaderboard if r["encoders"] == "finetuned"}
     assert "concat fine-tuned" in rows

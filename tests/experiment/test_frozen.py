@@ -34,7 +34,7 @@ def test_parts_of_a_tower_are_trained_where_it_learns(tmp_path, monkeypatch, tun
     assert [line["trained"] for line in done] == [tune != "frozen"] * (1 + parts)
     titles = {cell for cell in pm.read_table(table).column("title") if cell is not None}
     assert done[0]["encoded"] == len(titles)
-    features = read_json(tmp_path / "run" / "work" / "features" / "title.json")
+    features = read_json(tmp_path / "run" / "work" / "features" / "title+0.json")
     assert len(features["groups"]) == 1 + parts
     assert run.predict(table)["category"]
     assert load_trained(tmp_path / "run" / "work" / "encoders" / "title-whole")

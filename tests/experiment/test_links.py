@@ -13,6 +13,7 @@ from polymodal.core.errors import BadArgument, BadData, UnknownName
 
 BLOCKS, ROWS, EDGES = 3, 240, 6
 QUICK = {
+    "encodings": "trained",
     "seeds": 1, "crossfit": 2, "workers": 0, "fusion": ["concat", "graph"], "dim": 16,
     "encoder_training": {"epochs": 12, "batch": 16}, "answer_training": {"epochs": 12},
     "deploy": "concat",

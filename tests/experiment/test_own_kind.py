@@ -90,7 +90,7 @@ def test_a_kind_from_outside_goes_through_everything(calls):
     assert seen.missing["file"] == ["3"]
     assert any(one.stream == "file" and one.likeness == "same" for one in seen.duplicates)
 
-    run = pm.fit("calls.csv", schema=SCHEMA, out="runs/calls", quiet=True, **QUICK)
+    run = pm.fit("calls.csv", schema=SCHEMA, out="runs/calls", quiet=True, deploy="concat", **QUICK)
     assert {row["strategy"] for row in run.leaderboard} >= {"concat", "file alone", "words alone"}
     assert [line for line in Path("runs/calls/set_aside.jsonl").read_text().splitlines() if "dots, dashes" in line]
     assert "cell morse" in run.report.read_text(encoding="utf-8")

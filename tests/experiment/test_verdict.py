@@ -178,7 +178,7 @@ def test_what_training_together_added_is_measured_by_the_best_other_fusion_answe
     best = replace(plain["gated"], strategy=blended, valid={"label": said(q.valid, range(80))})
     found = judged(q, *plain.values(), best, *(tuned[n] for n in ("x alone", "concat", "gated")), deploy="best")
     assert any(
-        s.startswith("gated fine-tuned is better than product, on validation the best fusion of encoders")
+        s.startswith("gated fine-tuned is better than product, on validation rows the best fusion of encoders")
         for s in found.sentences
     )
 

@@ -114,6 +114,7 @@ def others(tmp_path_factory):
 def test_sound_series_and_cut_pictures_are_drawn(others, tmp_path, monkeypatch, name):
     monkeypatch.setenv("POLYMODAL_STORE", str(tmp_path / "store"))
     options = {"seeds": 1, "crossfit": 0, "dim": 16, "workers": 0, "trackers": "none", "training": {"epochs": 1}}
+    options["encodings"] = "trained"  # features by formula do not say where they lie
     schema = {"fields": {name: OTHERS[name]}, "target": {"level": "number"}}
     run = pm.fit(others, schema=schema, out=tmp_path / "run", quiet=True, **options)
     for [card] in explained_cards(run.predictor, run.read(others[:2])):

@@ -42,6 +42,7 @@ class Tidy(CLEAN.load("spaces")): pass
 EVIL = "planted_parts"
 SCHEMA = {"fields": {name: {"kind": "table", "columns": [name, f"{name}2"]} for name in ("a", "b")}}
 QUICK = {
+    "encodings": "trained",
     "seeds": 1, "crossfit": 0, "dim": 4, "workers": 0, "trackers": "none", "encoder_training": {"epochs": 1},
     "answer_training": {"epochs": 1}, "quiet": True,
 }  # fmt: skip

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from polymodal.data.storage.store import Store
 from polymodal.train import features as module
-from polymodal.train.features import Features, StreamFeatures
+from polymodal.train.features import Features, StreamFeatures, save_features
 
 WIDTH, TOKENS = 6, 3
 GROUPS = ("aaaaaaaa", "bbbbbbbb", "cccccccc")
@@ -93,7 +93,7 @@ def test_parts_are_turned_and_moved_into_the_last_ones_space(tmp_path):
 
 def test_they_are_opened_as_they_were_saved(tmp_path):
     store, stream, _ = planted(tmp_path / "store", [0, 1, 2], [True, False, True])
-    stream.save(tmp_path / "features", "a name")
+    save_features(tmp_path / "features", "a name", [stream], {})
     opened = Features.open(tmp_path / "features", store, ["a name"])
     assert opened.widths == {"a name": WIDTH}
     rows = torch.tensor([2, 0, 1])

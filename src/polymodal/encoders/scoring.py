@@ -159,6 +159,7 @@ class Scored(ScoringEncoder):
         self.inner: Encoder = ENCODERS.build(of, facts, dim)
         self._answering = {name: Answering.from_json(values) for name, values in (answers or {}).items()}
         self.learners = Named({n: nn.ModuleList(m.learner for m in a.members) for n, a in self._answering.items()})
+        self.pretrained = self.inner.pretrained  # type: ignore[misc]
         self.kept = min(dim, self.inner.dim)
         self.dim = self.kept + sum(answer.width for answer in self._answering.values())
         if self.kept < self.inner.dim:

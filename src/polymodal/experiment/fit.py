@@ -38,6 +38,7 @@ from polymodal.experiment.strategies import ALWAYS, PRODUCT
 from polymodal.experiment.verdict import Tests, indistinct
 from polymodal.experiment.work import FitJob, answer_out, encoder_out, scored_out, settled_out
 from polymodal.inference.run import Run
+from polymodal.models.build import build_encoder
 from polymodal.models.specs import listed, part_class
 from polymodal.models.strategy import Strategy
 from polymodal.process import PROCESSORS
@@ -338,7 +339,7 @@ class _Session:
             return True
         asked = config.joint is True or config.deploy in {s.name for s in plan.joint}
         finished = Results(plan, self.work)
-        if not any(encoder["trainable"] for encoder in finished.encoders.values()):
+        if not any(map(self._learns, plan.streams)):
             if asked:
                 self.note(["No encoder is trained in this fit, so none is trained jointly."])
             return True
@@ -355,6 +356,12 @@ class _Session:
             rows = tuple(s for s in rows if s.family == "single" or s.fusion in kept or s.name == config.deploy)
         jobs = [self._end_to_end_job(strategy, seed) for seed in finished.seeds[:1] for strategy in rows]
         return self._together("joint training", jobs)
+
+    def _learns(self, stream: str) -> bool:
+        """Whether the encoder that is trained together with an answer has anything to learn."""
+        facts = read_json(self.work / "work.json")["facts"][stream]
+        encoder = build_encoder(self.plan.encoders[stream], facts, self.plan.config.dim)
+        return any(p.requires_grad for p in encoder.parameters())
 
     def finetune(self) -> None:
         """Train the best fusion by validation, and its encoders, together; where objectives are compared, by each.

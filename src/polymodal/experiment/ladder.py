@@ -147,7 +147,7 @@ class Ladder:
         """
         fold = 0 if len(self.folds) > 1 else None
         tried, others = self._trained(results, [fold]), self._fitted(results)
-        if tried is None or not others:
+        if tried is None or not others or not all(rung.says for rung in (tried, *others)):
             return True
         rows = self._rows(fold)
         own, *losses = [self._losses(rung, rows) for rung in (tried, *others)]
@@ -190,7 +190,6 @@ class Ladder:
             "ms_per_row": sum(rung.result["ms_per_row"] for rung in kept),
             "parameters": sum(rung.result["parameters"] for rung in kept),
             "trained": any(rung.result["trained"] for rung in kept),
-            "trainable": any(rung.result["trained"] for rung in (*rungs, *([first] if first else []))),
             "rungs": told,
         }
         write_json(settled_out(self.work, self.stream), settled)

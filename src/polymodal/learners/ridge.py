@@ -135,8 +135,8 @@ class Kernel(Ridge):
         return {**super().facts(), "landmarks": len(self.landmark), "rank": self.turn.shape[1]}
 
     def map(self, x: Tensor) -> Tensor:
-        near = torch.cdist(x, self.landmark).square() if len(x) else x.new_zeros(0, len(self.landmark))
-        return (near / (-self.width * max(1, x.shape[1]))).exp() @ self.turn
+        near = x.square().sum(1, keepdim=True) + self.landmark.square().sum(1) - 2 * x @ self.landmark.T
+        return (near.clamp(min=0) / (-self.width * max(1, x.shape[1]))).exp() @ self.turn
 
     def _prepare(self, x: Tensor, seed: int) -> None:
         if len(x) > self.landmarks:

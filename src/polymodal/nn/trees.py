@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from polymodal.nn.graphs import pieces
+
 NODE_FIELDS = {
     "feature": torch.int64, "threshold": torch.float32, "missing_left": torch.bool, "left": torch.int64,
     "right": torch.int64, "value": torch.float64,
@@ -82,8 +84,7 @@ class Forest(nn.Module):
             left = torch.where(value.isnan(), self.missing_left[node], value <= self.threshold[node])
             node = torch.where(left, self.left[node], self.right[node])
         if self.value.ndim == 2:
-            held = [self.value[part].sum(1) for part in node.split(CHUNK)]
-            return (self.base + torch.cat(held)).float() if held else self.base.repeat(0, 1).float()
+            return (self.base + torch.cat([self.value[part].sum(1) for part in pieces(node, CHUNK)])).float()
         total = self.base.repeat(x.shape[0], 1)
         return total.index_add_(1, self.column, self.value[node]).float()
 
