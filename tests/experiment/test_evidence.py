@@ -198,3 +198,13 @@ def test_a_store_that_was_cleared_is_filled_again(runs):
     done = [*run_job(again.to_json())][-1]
     assert not done.cached
     assert stored(open_work(job.work, "cpu", other), again, done.result)
+
+
+def test_an_answer_that_chooses_what_to_encode_is_one_model(tmp_path):
+    options = {"store": str(tmp_path / "store"), "seeds": 3, "joint": False, "evidence": "folds", **QUICK}
+    run = pm.fit(
+        DATA, "label", out=tmp_path / "run", fusion=["dynamic"], deploy="dynamic", encodings="fitted", **options
+    )
+    assert [member.weight for member in run.predictor.members] == [1.0]
+    board = {row["strategy"]: row for row in run.leaderboard}
+    assert int(board["dynamic"]["seeds"]) == LEAST_PARTS

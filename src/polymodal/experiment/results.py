@@ -162,10 +162,15 @@ class Results:
         return self.bagged and not self.strategies[name].end_to_end
 
     def _models(self, name: str, position: int) -> list[int]:
-        """The positions of the seeds whose models a strategy is; one, where nothing was learned in any part."""
+        """The positions of the seeds whose models a strategy is.
+
+        By folds all are; the first alone, where nothing was learned in any part, or where an answer chooses row by row
+        what to encode: several would ask for more than one does.
+        """
         if not self._in_parts(name):
             return [position]
-        return list(range(len(self.answers[name]))) if self.answers[name][0]["parameters"] else [0]
+        first = self.answers[name][0]
+        return list(range(len(self.answers[name]))) if first["parameters"] and not first.get("used") else [0]
 
     def _scores(self, name: str, split: str, target: Target) -> list[Tensor]:
         """A strategy's scores [n, W] of the rows of evidence (`valid`), the test rows or `alone/stream`: one a seed.
@@ -177,6 +182,7 @@ class Results:
         if not self._in_parts(name):
             return each
         if split != "valid":
+            each = [each[place] for place in self._models(name, 0)]
             return [target.blend(each, [1 / len(each)] * len(each))]  # type: ignore[attr-defined]
         place = np.full(len(self.plan.split), -1)
         rows = np.concatenate([self._held(seed) for seed in seeds])
