@@ -25,7 +25,7 @@ def shop(tmp_path_factory):
     made = Shop(folder, write_shop(folder), folder / "runs" / "shop", folder / "store")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("POLYMODAL_STORE", str(made.store))
-        pm.fit(made.table, "category", out=made.run, quiet=True, **QUICK)
+        pm.fit(made.table, "category", out=made.run, quiet=True, encoders={"photo": "image_resnet"}, **QUICK)
     return made
 
 

@@ -42,7 +42,6 @@ def write_shop(folder: Path, rows: int = 200, seed: int = 0) -> Path:
 
 
 QUICK = {
-    "encoders": {"photo": "image_resnet"},
     "seeds": 1,
     "crossfit": 2,
     "dim": 16,
