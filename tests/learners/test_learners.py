@@ -14,7 +14,7 @@ from polymodal.learners.calibrated import calibrated
 from polymodal.learners.columns import Columns
 from polymodal.learners.ridge import Ridge as RidgeLearner
 
-DENSE = [name for name in LEARNERS if name != "sparse_linear"]  # which reads sparse rows, see test_sparse.py
+EVERY = list(LEARNERS)
 DRAW = np.random.default_rng(0)
 X = DRAW.normal(size=(240, 6)).astype(np.float32)
 CLASS = (X[:, 0] + 0.3 * X[:, 1] > 0).astype(np.int64) + (X[:, 2] > 0.8)
@@ -32,7 +32,7 @@ def said(learner, rows=TEST) -> np.ndarray:
     return learner.scores(torch.from_numpy(X[rows])).numpy()
 
 
-@pytest.mark.parametrize("name", DENSE)
+@pytest.mark.parametrize("name", EVERY)
 def test_it_learns_what_there_is(name: str):
     assert (said(fitted(name, "classes")).argmax(1) == CLASS[TEST]).mean() > 0.6  # the classes are not linear
     assert ((said(fitted(name, "multilabel")) > 0) == LABELS[TEST]).mean() > 0.8
@@ -41,7 +41,7 @@ def test_it_learns_what_there_is(name: str):
 
 
 @pytest.mark.parametrize("meaning", TARGETS)
-@pytest.mark.parametrize("name", DENSE)
+@pytest.mark.parametrize("name", EVERY)
 def test_facts_and_tensors_bring_it_back(name: str, meaning: str):
     one = fitted(name, meaning)
     again = LEARNERS.build(name, one.facts())
@@ -49,7 +49,7 @@ def test_facts_and_tensors_bring_it_back(name: str, meaning: str):
     np.testing.assert_array_equal(said(again), said(one))
 
 
-@pytest.mark.parametrize("name", DENSE)
+@pytest.mark.parametrize("name", EVERY)
 def test_rows_without_a_label_and_gaps_in_features(name: str):
     hidden = np.concatenate([CLASS[TRAIN], np.full(40, -1)])
     more = np.concatenate([X[TRAIN], 50 + DRAW.normal(size=(40, 6)).astype(np.float32)])
@@ -61,7 +61,7 @@ def test_rows_without_a_label_and_gaps_in_features(name: str):
     assert scores.isfinite().all()
 
 
-@pytest.mark.parametrize("name", DENSE)
+@pytest.mark.parametrize("name", EVERY)
 def test_a_class_that_no_row_has_is_very_unlikely(name: str):
     chance = torch.from_numpy(said(fitted(name, "classes", width=5))).softmax(1)[:, 3:]
     assert chance.max() < 0.02
@@ -69,7 +69,7 @@ def test_a_class_that_no_row_has_is_very_unlikely(name: str):
     assert (torch.from_numpy(said(one)).softmax(1)[:, 1] > 0.9).all()
 
 
-@pytest.mark.parametrize("name", DENSE)
+@pytest.mark.parametrize("name", EVERY)
 def test_quantiles_hold_their_share(name: str):
     one = fitted(name, "number", levels=(0.1, 0.5, 0.9))
     scores = said(one)
@@ -78,7 +78,7 @@ def test_quantiles_hold_their_share(name: str):
     assert 0.45 < inside <= 1.0  # trees on 160 rows are sure of themselves
 
 
-@pytest.mark.parametrize("name", DENSE)
+@pytest.mark.parametrize("name", EVERY)
 def test_errors_say_what_to_do(name: str):
     with pytest.raises(BadArgument, match="Did you mean 'classes'"):
         LEARNERS.build(name, None).fit(X, CLASS, "clases")

@@ -113,15 +113,6 @@ class Kernel(Ridge):
         self.width, self.landmarks = width, check_count("landmarks", landmarks)
         super().__init__(facts)
 
-    @classmethod
-    def of(cls, weight: Tensor, bias: Tensor) -> Ridge:
-        """The linear map x @ `weight` [F, C] + `bias` [C] as it is, found elsewhere; components count up to 160."""
-        one = cls({"features": weight.shape[0], "gaps": 0, "width": weight.shape[1]})
-        one.columns.scale.fill_(1 / 16)
-        one.weight.copy_(weight * 16)
-        one.bias.copy_(bias)
-        return one
-
     def _allot(self, facts: Mapping[str, Any]) -> None:
         super()._allot(facts)
         held = facts.get("landmarks", 0)
