@@ -17,7 +17,7 @@ def _one_thread_and_a_seed():
 @pytest.fixture(scope="session")
 def shop(tmp_path_factory):
     """A small shop's table and a quick finished run on it; tests read both and write elsewhere."""
-    from small_table import QUICK, Shop, write_shop
+    from small_table import SHOP, Shop, write_shop
 
     import polymodal as pm
 
@@ -25,7 +25,7 @@ def shop(tmp_path_factory):
     made = Shop(folder, write_shop(folder), folder / "runs" / "shop", folder / "store")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("POLYMODAL_STORE", str(made.store))
-        pm.fit(made.table, "category", out=made.run, quiet=True, encoders={"photo": "image_resnet"}, **QUICK)
+        pm.fit(made.table, "category", out=made.run, quiet=True, **SHOP)
     return made
 
 

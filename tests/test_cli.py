@@ -14,13 +14,19 @@ from typing import NamedTuple
 
 import pytest
 import yaml
-from small_table import ABSENT, BROKEN, EMPTY, QUICK
+from small_table import ABSENT, BROKEN, EMPTY, QUICK, SHOP
 
 from polymodal import cli
 from polymodal.runs.progress import Stage
 
 COMMANDS = ("demo", "inspect", "plan", "fit", "evaluate", "predict", "explain", "list", "show", "store")
-SETS = [f"--set={name}={json.dumps(value)}" for name, value in QUICK.items()]
+
+
+def sets(settings: dict) -> list[str]:
+    return [f"--set={name}={json.dumps(value)}" for name, value in settings.items()]
+
+
+SETS = sets(QUICK)
 
 
 class Said(NamedTuple):
@@ -150,7 +156,7 @@ def test_quiet_hides_progress_and_not_what_could_not_be_used(polymodal, tmp_path
 
 
 def test_fit_gives_what_python_gives(polymodal, shop, tmp_path):
-    said = polymodal("fit", shop.table, "-t", "category", "-o", "run", "-q", *SETS)
+    said = polymodal("fit", shop.table, "-t", "category", "-o", "run", "-q", *sets(SHOP))
     assert done(said) == ""
     assert [line.split(":")[1] for line in said.err.splitlines()] == [" r5 [photo]", " r9 [photo]"]  # no progress
     tables = []
