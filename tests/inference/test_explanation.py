@@ -70,12 +70,37 @@ def test_missing_and_broken_cells_say_why(finished, shop):
     assert all(cards["photo"]["kind"] == "missing" for cards in (broken, absent, empty))
 
 
-def test_without_gradient_only_columns_are_judged(finished, shop, monkeypatch):
+def test_without_gradient_parts_are_hidden(finished, shop, monkeypatch):
     monkeypatch.setattr("polymodal.inference.explanation.token_weights", lambda streams, score: {})
+    rows = finished.read(shop.table)
     [cards] = cards_of(finished, shop.table, "r3")
-    assert "drawing" not in cards["title"]
-    assert "bright" not in cards["photo"]["note"]
+    assert re.sub(r"<[^>]*>", "", cards["title"]["drawing"]) == rows.column("title")[3]
+    assert '<mark class="' in cards["title"]["drawing"]
+    assert "bright where" in cards["photo"]["note"]
     assert "drawing" in cards["table"]
+
+
+def test_features_by_formula_show_where_they_looked(tmp_path, monkeypatch):
+    monkeypatch.setenv("POLYMODAL_STORE", str(tmp_path / "store"))
+    rng, rows = np.random.default_rng(0), []
+    for i in range(120):
+        picture = rng.integers(90, 110, (28, 28, 3)).astype(np.uint8)
+        kind = ("red", "green", "blue")[i % 3]
+        picture[2:8, 20:26] = np.roll((230, 20, 20), i % 3)
+        Image.fromarray(picture).save(tmp_path / f"{i}.png")
+        rows.append({"view": str(tmp_path / f"{i}.png"), "kind": kind})
+    options = {"seeds": 1, "crossfit": 2, "workers": 0, "trackers": "none", "encodings": "fitted", "joint": False}
+    run = pm.fit(rows, "kind", out=tmp_path / "run", quiet=True, **options)
+    assert not run.predictor.encoders["view"].traced
+    above, right = [], []
+    for [card] in explained_cards(run.predictor, run.read(rows[:12])):
+        assert "bright where" in card["note"]
+        light = np.asarray(Image.open(io.BytesIO(base64.b64decode(card["image"].split(",")[1]))).convert("HSV"))[..., 2]
+        tall, wide = (light > light.max() - 40).nonzero()
+        above.append(tall.mean() / light.shape[0] < 0.5)
+        right.append(wide.mean() / light.shape[1] > 0.5)
+    assert np.mean(above) > 0.7
+    assert np.mean(right) > 0.7
 
 
 def test_the_page_is_whole(finished, shop, tmp_path):
@@ -110,11 +135,12 @@ def others(tmp_path_factory):
     return rows
 
 
+@pytest.mark.parametrize("encodings", ["trained", "fitted"])
 @pytest.mark.parametrize("name", OTHERS)
-def test_sound_series_and_cut_pictures_are_drawn(others, tmp_path, monkeypatch, name):
+def test_sound_series_and_cut_pictures_are_drawn(others, tmp_path, monkeypatch, name, encodings):
     monkeypatch.setenv("POLYMODAL_STORE", str(tmp_path / "store"))
     options = {"seeds": 1, "crossfit": 0, "dim": 16, "workers": 0, "trackers": "none", "training": {"epochs": 1}}
-    options["encodings"] = "trained"  # features by formula do not say where they lie
+    options["encodings"] = encodings
     schema = {"fields": {name: OTHERS[name]}, "target": {"level": "number"}}
     run = pm.fit(others, schema=schema, out=tmp_path / "run", quiet=True, **options)
     for [card] in explained_cards(run.predictor, run.read(others[:2])):

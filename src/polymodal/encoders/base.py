@@ -22,6 +22,7 @@ class Encoder(Part):
     processor: ClassVar[str] = ""  # catalogue name of the processor that feeds it
     processor_options: ClassVar[Mapping[str, Any]] = {}  # of that processor, where the user names none
     pretrained: ClassVar[bool] = False
+    traced: ClassVar[bool] = True  # a token carries what lies at its `where`, and only that
 
     def __init__(self, facts: Mapping[str, Any], dim: int):
         super().__init__()

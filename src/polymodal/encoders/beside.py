@@ -26,6 +26,7 @@ class Beside(Encoder):
 
     within = "parts"
     processor = "vector"
+    traced = False  # a part may know no places
 
     def __init__(
         self, facts: Mapping[str, Any], dim: int, *, parts: Sequence[Spec] = ("vector_plain",),

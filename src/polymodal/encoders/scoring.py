@@ -141,6 +141,7 @@ class Scored(ScoringEncoder):
 
     within = "of"
     processor = "vector"
+    traced = False  # every token carries the row's scores
     turn: Tensor
     middle: Tensor
 

@@ -17,12 +17,15 @@ from polymodal.core.types import Tokens
 from polymodal.data.kinds import KINDS
 from polymodal.data.tables.source import Table
 from polymodal.explanation import draw
+from polymodal.explanation.hiding import HIDING
 from polymodal.explanation.tokens import token_weights
 from polymodal.inference.predictor import Predictor
 from polymodal.inference.run import Run
 from polymodal.nn.place import CPU, device_of_module, to_device
+from polymodal.process.base import Processor
 from polymodal.report.cards import cell_card
 from polymodal.targets.base import NUMBER
+from polymodal.train.encode import encoded
 
 MOST_LETTERS = 700  # of a text, as on every card
 MOST_COLUMNS = 12  # of a table, those that mattered most
@@ -32,8 +35,9 @@ def write_explanation(run: Run, data: Any, found: Sequence[Mapping[str, Any]], p
     """One self-contained page of the rows that `Run.explain` gave for `data`; returns its path.
 
     Pictures are bright where the answer came from; words and stretches of sound are blue where they speak for it and
-    orange where against it (see `explain.tokens`). A table's columns are hidden one by one instead, which needs no
-    gradient. Raises `BadData` when `found` is empty.
+    orange where against it (see `explanation.tokens`). Where no gradient tells, as with features by formula and trees,
+    parts of the cell are hidden one by one instead (`explanation.hiding`), and so are a table's columns. Raises
+    `BadData` when `found` is empty.
     """
     table = run.read(data)
     place = {name: i for i, name in enumerate(table.ids)}
@@ -47,16 +51,12 @@ def explained_cards(predictor: Predictor, table: Table) -> list[list[dict[str, A
     cards = []
     for rows, streams in predictor.encode(table):
         weights = token_weights(streams, lambda some: target.decided(_scores(predictor, some)))
+        traced = [n for n in weights if streams[n].where is not None and predictor.encoders[n].traced]
         for i, row in enumerate(rows):
-            looks = {
-                name: Look.of(streams[name], weights[name], i)
-                for name in weights
-                if streams[name].where is not None and bool(streams[name].present[i])
-            }
-            columns = _columns(
-                predictor, table.select([row]), {n: t.select(slice(i, i + 1)) for n, t in streams.items()}
-            )
-            cards.append([_card(predictor, table, int(row), name, looks.get(name), columns) for name in streams])
+            own = {name: tokens.select(slice(i, i + 1)) for name, tokens in streams.items()}
+            looks = {name: Look.of(streams[name], weights[name], i) for name in traced if bool(own[name].present)}
+            columns = _columns(predictor, table.select([row]), own)
+            cards.append([_card(predictor, table, int(row), name, looks.get(name), columns, own) for name in streams])
     return cards
 
 
@@ -83,8 +83,9 @@ def _scores(predictor: Predictor, streams: Mapping[str, Tokens]) -> Tensor:
 
 
 def _card(
-    predictor: Predictor, table: Table, row: int, name: str, look: Look | None, columns: Mapping[str, dict[str, float]]
-) -> dict[str, Any]:
+    predictor: Predictor, table: Table, row: int, name: str, look: Look | None,
+    columns: Mapping[str, dict[str, float]], streams: Mapping[str, Tokens],
+) -> dict[str, Any]:  # fmt: skip
     processor = predictor.processors[name]
     try:
         cell = predictor.cells(table, name)[row]
@@ -98,11 +99,35 @@ def _card(
     if columns.get(name):
         unit = predictor.targets[0].decided_unit
         return {**card, "drawing": draw.worth_bars(columns[name], unit=unit), "note": "what each column adds"}
+    look = look or _hidden(predictor, name, decoded, shown, streams)
     if look is None:
         return card
     own = drawn(predictor, name, decoded, shown, look)
     notes = [note for note in (card.get("note"), own.get("note")) if note]
     return {**card, **own, **({"note": "; ".join(notes)} if notes else {})}
+
+
+def _hidden(
+    predictor: Predictor, name: str, decoded: Any, shown: Mapping[str, Any], streams: Mapping[str, Tokens]
+) -> Look | None:
+    """What the answer of one row loses when a part of the cell is hidden; None of a kind that has no parts."""
+    processor, encoder, target = predictor.processors[name], predictor.encoders[name], predictor.targets[0]
+    if shown["kind"] not in HIDING or not bool(streams[name].present):
+        return None
+    cell = _framed(processor, decoded) if shown["kind"] == "image" else decoded
+    parts, where = HIDING[shown["kind"]](cell)
+    if not parts:
+        return None
+    inputs = {key: torch.from_numpy(value) for key, value in processor.process(parts).items()}
+    with torch.no_grad():
+        tokens = encoded(encoder, {**inputs, "present": torch.ones(len(parts), dtype=torch.bool)}, len(parts))
+        full = _scores(predictor, streams).expand(len(parts), -1)
+        less = _scores(predictor, _beside(streams, name, tokens.to(torch.float32)))
+    lost = target.decided(full) - target.decided(less, of=full)
+    if shown["kind"] == "series":
+        stretch = int(encoder.facts["length"]) / len(cell) if _stretched(processor) else 1.0
+        where = where * stretch / float(encoder.facts["rate"])
+    return Look(lost.numpy(), where)
 
 
 def drawn(predictor: Predictor, name: str, decoded: Any, shown: Mapping[str, Any], look: Look) -> dict[str, Any]:
@@ -116,15 +141,24 @@ def drawn(predictor: Predictor, name: str, decoded: Any, shown: Mapping[str, Any
 
 def _image(predictor: Predictor, name: str, decoded: Any, shown: Mapping[str, Any], look: Look) -> dict[str, Any]:
     """The picture as the model sees it: its own frame, or, cut or padded, the square that was made of it."""
-    array, processor = np.asarray(shown["array"]), predictor.processors[name]
-    if getattr(processor, "framing", "squash") != "squash":
-        pixels = processor.process([decoded])["pixels"][0]
-        array = pixels.transpose(1, 2, 0) if pixels.dtype == np.uint8 else array
+    array = _framed(predictor.processors[name], decoded)
     rows, row = np.unique(look.where[:, 0], return_inverse=True)
     columns, column = np.unique(look.where[:, 1], return_inverse=True)
     grid = np.zeros((len(rows), len(columns)), np.float32)
     grid[row, column] = np.abs(look.weights)
     return {"image": draw.saliency(array, grid), "note": "bright where the answer came from"}
+
+
+def _framed(processor: Processor, picture: np.ndarray) -> np.ndarray:
+    """uint8 [H, W, C] of what the model sees of a picture: all of it, or the square that is cut from it or padded."""
+    if getattr(processor, "framing", "squash") == "squash":
+        return picture
+    pixels = processor.process([picture])["pixels"][0]
+    return pixels.transpose(1, 2, 0) if pixels.dtype == np.uint8 else picture
+
+
+def _stretched(processor: Processor) -> bool:
+    return getattr(processor, "framing", "crop") == "resample"
 
 
 def _text(predictor: Predictor, name: str, decoded: Any, shown: Mapping[str, Any], look: Look) -> dict[str, Any]:
@@ -156,8 +190,7 @@ def _series(predictor: Predictor, name: str, decoded: Any, shown: Mapping[str, A
     array = np.asarray(shown["array"], dtype=float)
     facts = predictor.encoders[name].facts
     rate, length = float(facts["rate"]), int(facts["length"])
-    stretched = getattr(predictor.processors[name], "framing", "crop") == "resample"
-    centres = look.where[:, 0] * (len(array) / length if stretched else 1.0)
+    centres = look.where[:, 0] * (len(array) / length if _stretched(predictor.processors[name]) else 1.0)
     channels = array.shape[1] if array.ndim == 2 else 1
     first = array[:, 0] if array.ndim == 2 else array
     drawn = {"drawing": _sound(first, rate, centres, look)}

@@ -1,0 +1,80 @@
+"""Cells with one part hidden after the other: what an answer loses tells where it came from (Zeiler & Fergus 2014)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from polymodal.data.media.sound import Sound
+
+SIDE = 7  # parts along each side of a picture
+STRETCHES = 16  # of a sound or a series
+WORDS = 48  # of a text; of longer ones neighbouring words are hidden together
+WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\s\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+")  # or sign
+
+Parts = tuple[list[Any], np.ndarray]  # cells as decoded, each with a part hidden, and where the parts lie [T, K]
+
+
+def of_picture(picture: np.ndarray) -> Parts:
+    """uint8 [H, W, C]: cells of a grid in the picture's mean colour; row and column of their centres, in 0..1."""
+    rows, columns = (_edges(size, SIDE) for size in picture.shape[:2])
+    colour = picture.reshape(-1, picture.shape[2]).mean(0).round().astype(np.uint8)
+    parts, where = [], []
+    for top, bottom in pairwise(rows):
+        for left, right in pairwise(columns):
+            changed = picture.copy()
+            changed[top:bottom, left:right] = colour
+            parts.append(changed)
+            where.append([(top + bottom) / 2 / len(picture), (left + right) / 2 / picture.shape[1]])
+    return parts, np.array(where)
+
+
+def of_sound(sound: Sound) -> Parts:
+    """Stretches silenced; their centres in seconds."""
+    edges = _edges(len(sound.samples), STRETCHES)
+    parts = []
+    for start, end in pairwise(edges):
+        samples = sound.samples.copy()
+        samples[start:end] = 0
+        parts.append(replace(sound, samples=samples))
+    return parts, _centres(edges)[:, None] / sound.rate
+
+
+def of_series(series: np.ndarray) -> Parts:
+    """[T, C]: stretches not measured; their centres in steps."""
+    edges = _edges(len(series), STRETCHES)
+    parts = []
+    for start, end in pairwise(edges):
+        changed = series.copy()
+        changed[start:end] = np.nan
+        parts.append(changed)
+    return parts, _centres(edges)[:, None]
+
+
+def of_text(text: str) -> Parts:
+    """Words taken out, of Chinese and Japanese signs; their spans of characters. None where there is but one."""
+    spans = [match.span() for match in WORD.finditer(text)]
+    if len(spans) < 2:
+        return [], np.zeros((0, 2))
+    edges = _edges(len(spans), WORDS)
+    whole = [(spans[start][0], spans[end - 1][1]) for start, end in pairwise(edges)]
+    return [text[:start] + text[end:] for start, end in whole], np.array(whole)
+
+
+HIDING: dict[str, Callable[[Any], Parts]] = {
+    "image": of_picture, "audio": of_sound, "series": of_series, "text": of_text,
+}  # fmt: skip
+
+
+def _edges(size: int, parts: int) -> list[int]:
+    """Ends of at most `parts` stretches of nearly equal length, none empty."""
+    return np.linspace(0, size, min(size, parts) + 1).round().astype(int).tolist()
+
+
+def _centres(edges: list[int]) -> np.ndarray:
+    return (np.array(edges[:-1]) + edges[1:]) / 2
