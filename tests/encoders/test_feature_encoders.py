@@ -47,7 +47,7 @@ def table(rows=6):
 
 CASES = {
     "audio_mfcc": (SOUND, sounds), "image_hog": ({"channels": 3, "size": 32}, pictures),
-    "series_rocket": (steps(), series), "table_plain": (TABLE, table),
+    "series_rocket": (steps(), series), "series_plain": (steps(), series), "table_plain": (TABLE, table),
 }  # fmt: skip
 
 
@@ -90,7 +90,8 @@ def test_no_value_lies_beyond_ten_deviations(name):
 
 OPTIONS = {
     "audio_mfcc": {"count": 13, "mels": 26, "parts": 3}, "image_hog": {"cells": 5, "orientations": 6, "tiny": 4},
-    "series_rocket": {"kernels": 84, "parts": 3, "scale": True}, "table_plain": {"most": 2},
+    "series_rocket": {"kernels": 84, "parts": 3, "scale": True}, "series_plain": {"parts": 3},
+    "table_plain": {"most": 2},
 }  # fmt: skip
 
 
@@ -348,14 +349,32 @@ def test_scaling_takes_the_amplitude_from_the_convolutions(scale):
     assert moved.max() < 0.1 if scale else moved.max() > 0.1
 
 
-def test_what_lies_beyond_the_end_of_a_series_is_never_read():
-    encoder = ENCODERS.build("series_rocket", steps(), 8)
+@pytest.mark.parametrize("name", ["series_rocket", "series_plain", {"name": "series_plain", "parts": 100}])
+def test_what_lies_beyond_the_end_of_a_series_is_never_read(name):
+    encoder = ENCODERS.build(name, steps(), 8)
     inputs = series(real=15)
     encoder.fit_statistics(inputs)
     other = {**inputs, "values": inputs["values"].clone(), "valid": inputs["valid"].clone()}
     other["values"][:, 15:] = torch.nan
     other["valid"][:, 15:] = True
     assert torch.equal(encoder(inputs).pooled, encoder(other).pooled)
+
+
+def test_a_short_series_is_told_by_its_own_values():
+    encoder = ENCODERS.build("series_plain", steps(6, 2), 8)
+    inputs = series(5, 6, 2)
+    inputs["length"][0] = 4
+    found = encoder.features(inputs)
+    assert torch.equal(found[1:, :12].view(4, 6, 2), inputs["values"][1:])
+    assert torch.equal(found[1:, 12:].view(4, 6, 2), inputs["valid"][1:].float())
+    assert not found[0, [8, 9, 10, 11, 20, 21, 22, 23]].any()
+
+
+def test_a_long_series_is_told_by_means_of_its_own_length():
+    encoder = ENCODERS.build({"name": "series_plain", "parts": 4}, steps(40, 1), 8)
+    values = torch.arange(40.0)[None, :, None]
+    inputs = {"values": values, "valid": values >= 8, "length": torch.tensor([16])}
+    assert encoder.features(inputs)[0].tolist() == [1.5, 5.5, 9.5, 13.5, 0, 0, 1, 1]
 
 
 def test_correlations_are_those_of_numpy():

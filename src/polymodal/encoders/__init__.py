@@ -37,6 +37,11 @@ ENCODERS = Catalogue(
         ),
         "series_gru": Entry("polymodal.encoders.series_gru:SeriesGRU", "Gated recurrent units", "Cho et al. 2014"),
         "series_patch": Entry("polymodal.encoders.series_patch:SeriesPatch", "Patch Transformer", "Nie et al. 2023"),
+        "series_plain": Entry(
+            "polymodal.encoders.series_plain:SeriesPlain",
+            "Each channel's values in order; nothing is trained",
+            "folklore",
+        ),
         "series_rocket": Entry(
             "polymodal.encoders.series_rocket:SeriesRocket",
             "Statistics of channels and fixed convolutions; nothing is trained",
