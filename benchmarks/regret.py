@@ -1,0 +1,88 @@
+"""What a choice by few rows costs: by validation rows, by out-of-fold answers, and by these with refitting.
+
+`python benchmarks/regret.py [NAME …] [--rows 200] [--draws 2]`: subsamples of training rows of every set, each fitted
+twice: strategies chosen by the 15 % of rows kept for validation (`evidence: validation`), and by out-of-fold answers to
+all rows, which the shipped models then learn from (`evidence: folds`). A line a subsample: what the test rows, which
+nobody chose by, say of
+
+- validation: what validation rows chose;
+- folds: what out-of-fold answers chose, of the same models, which learned from the same rows;
+- refit: the same choice as it ships, having learned from the validation rows too;
+- best: the best of those models by the test rows themselves, which no choice can know.
+
+Then the regret of each choice, best less chosen, in the unit of the metric, and its mean with a 95 % interval by
+Student's t over the subsamples. Encodings are those by formula, so that the table costs minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from by_hand import SETS
+from scipy import stats
+
+import polymodal as pm
+
+CHOSEN = ("avdigits", "mosi", "houses", "skin", "icu", "gold", "voice_emotion", "airline", "touch", "home_sensors")
+MOST = 1000  # test rows
+WAYS = ("validation", "folds", "refit")
+
+
+def leaderboard(folder: Path) -> dict[str, float]:
+    """Test score by strategy, without the constant answer."""
+    with open(folder / "leaderboard.csv", encoding="utf-8", newline="") as file:
+        return {row["strategy"]: float(row["test_mean"]) for row in csv.DictReader(file) if row["strategy"] != "chance"}
+
+
+def scores(name: str, rows: int, draw: int) -> dict[str, float]:
+    """Test scores of the three choices and of the best, on one subsample."""
+    known, rng = SETS[name], np.random.default_rng(draw)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = known.folder(name, Path(scratch))
+        train, test = (pm.read_table(folder / f"{part}.csv") for part in ("train", "test"))
+        train = train.select(np.sort(rng.permutation(len(train))[:rows]))
+        test = test.select(np.sort(rng.permutation(len(test))[:MOST]))
+        schema = {"fields": known.fields, "target": known.target, **({"group": known.group} if known.group else {})}
+        boards, picks = {}, {}
+        for evidence in ("validation", "folds"):
+            run = pm.fit(
+                train, test=test, schema=schema, metric=known.metric, seed=draw, evidence=evidence, encodings="fitted",
+                joint=False, ensemble=False, quiet=True, store=Path(scratch) / "store", out=Path(scratch) / evidence,
+            )  # fmt: skip
+            boards[evidence] = leaderboard(run.folder)
+            picks[evidence] = json.loads((run.folder / "metrics.json").read_text(encoding="utf-8"))["chosen"]
+    menu = boards["validation"]
+    return {
+        "validation": menu[picks["validation"]],
+        "folds": menu[picks["folds"]],
+        "refit": boards["folds"][picks["folds"]],
+        "best": max(menu.values()),
+    }
+
+
+def main() -> None:
+    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words.add_argument("names", nargs="*", default=list(CHOSEN), help=", ".join(SETS))
+    words.add_argument("--rows", type=int, default=200)
+    words.add_argument("--draws", type=int, default=2)
+    given = words.parse_args()
+    regrets = []
+    print(f"{'set':15} {'metric':18} " + " ".join(f"{way:>10}" for way in (*WAYS, "best")))
+    for draw in range(given.draws):
+        for name in given.names:
+            found = scores(name, given.rows, draw)
+            regrets.append([found["best"] - found[way] for way in WAYS])
+            print(f"{name:15} {SETS[name].metric:18} " + " ".join(f"{found[way]:10.3f}" for way in found), flush=True)
+    mean = np.mean(regrets, axis=0)
+    half = stats.sem(regrets, axis=0) * stats.t.ppf(0.975, len(regrets) - 1)
+    for way, middle, width in zip(WAYS, mean, half):
+        print(f"regret of {way}: {middle:.4f} ± {width:.4f} over {len(regrets)} subsamples")
+
+
+if __name__ == "__main__":
+    main()
