@@ -86,6 +86,15 @@ def test_folds_are_even_in_size_and_class():
     assert (np.bincount(grouped) >= 16).all()
 
 
+def test_the_first_of_unlike_folds_is_the_most_typical():
+    labels = np.repeat([0, 0, 1, 0], 10)
+    labels[10:20:2] = 1  # of the groups only the second has both labels
+    for seed in range(5):
+        fold = fold_ids(40, 4, labels=labels, groups=np.repeat(["a", "b", "c", "d"], 10).tolist(), seed=seed)
+        assert sorted(np.bincount(fold)) == [10] * 4
+        assert (fold[10:20] == 0).all()
+
+
 def test_strata():
     assert strata(None, 3).tolist() == [0, 0, 0]
     assert strata(["b", "a", None], 3).tolist() == [2, 1, 0]

@@ -52,6 +52,21 @@ def test_classes_match_scikit_learn(classes: int):
         np.testing.assert_allclose(found, model.predict_proba(rows), atol=1e-6)
 
 
+def test_of_many_features_the_telling_ones_are_read():
+    wide = np.random.default_rng(2).normal(size=(500, 300)).astype(np.float32)
+    wide[:, 7], wide[:, 290] = X[:, 0], X[:, 2]
+    number = FILLED[:, 0] ** 3 + 2 * FILLED[:, 2]
+    for target, meaning in ((number, "number"), ((number > 2).astype(int), "classes")):
+        part = Boosted(trees=20, most=2).fit(wide, target, meaning)
+        narrow = Boosted(trees=20).fit(wide[:, [7, 290]], target, meaning)
+        found = part.scores(torch.from_numpy(wide))
+        assert torch.equal(found, narrow.scores(torch.from_numpy(wide[:, [7, 290]])))
+        assert part.facts()["features"] == 300
+        other = wide.copy()
+        other[:, [i for i in range(300) if i not in (7, 290)]] = 0
+        assert torch.equal(found, part.scores(torch.from_numpy(other)))
+
+
 def test_numbers_match_scikit_learn():
     target = FILLED[:, 0] ** 2 + FILLED[:, 2]
     part = Boosted(trees=30).fit(X, target, "number", seed=4)

@@ -113,6 +113,14 @@ def test_options_change_something():
     assert len(fitted(bins=3).facts()["edges"][0]) == 4
 
 
+def test_numbers_that_rows_share_under_the_name_of_an_identifier_are_categories():
+    table = [{"user_id": 1000 + i % 150, "steps": 1000 + i % 150, "row_id": i} for i in range(600)]
+    facts = fitted(table).facts()
+    assert facts["category_names"] == ["user_id"]
+    assert facts["categories"] == [2 + 150]
+    assert facts["numbers"] == ["steps", "row_id"]
+
+
 def test_edges_are_quantiles_of_the_standardised_values():
     processor = fitted([{"a": float(i)} for i in range(400)], bins=4)
     edges = processor.facts()["edges"][0]

@@ -256,12 +256,12 @@ def _tell_numbers(column: str, present: Sequence[Any], numbers: Sequence[float],
     distinct = len(set(map(_hashable, present)))
     whole = all(number.is_integer() for number in numbers)
     if whole and len(numbers) == distinct and len(numbers) >= FEW // 2:
-        if _ID_NAME.search(column):
+        if names_things(column):
             return Guess("id", "whole numbers, each once, under the name of an identifier")
         by_one = all(after == before + 1 for before, after in pairwise(numbers))
         if by_one and numbers[0] in (0, 1) and not _COUNTED.search(column):
             return Guess("id", f"whole numbers that count the rows from {numbers[0]:g}")
-    if whole and _ID_NAME.search(column):
+    if whole and names_things(column):
         return _tell_key(column, len(present), distinct)
     if any(isinstance(value, str) and value[:1] == "0" and value.isdigit() and len(value) > 1 for value in present):
         return Guess("category", f"{distinct:,} codes of digits, some with leading zeros{mixed}", binding=True)
@@ -324,7 +324,7 @@ def _tell_words(column: str, present: Sequence[str], distinct: int) -> Guess:
     share = distinct / len(present)
     words = sum(map(_words, present)) / len(present)
     said = f"{distinct:,} different in {len(present):,} cells, {words:.1f} words each"
-    if _ID_NAME.search(column) and words < 1.5:
+    if names_things(column) and words < 1.5:
         return _tell_key(column, len(present), distinct)
     absent = _one_sign(present)
     more = _absent_in_words(present, absent)
@@ -349,6 +349,11 @@ def _words(text: str) -> float:
     """Words of a text; where a script parts none, as many as its letters make."""
     unspaced = 0 if text.isascii() else len(_UNSPACED.findall(text))
     return max(len(text.split()), unspaced // _LETTERS_A_WORD)
+
+
+def names_things(column: str) -> bool:
+    """Whether a column is named like an identifier: its numbers are names, and none is more than another."""
+    return bool(_ID_NAME.search(column))
 
 
 def _tell_key(column: str, count: int, distinct: int) -> Guess:

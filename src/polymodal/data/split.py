@@ -57,11 +57,24 @@ def fold_ids(
 ) -> np.ndarray:
     """Which of k folds each row belongs to: int64 [n] of 0..k-1, stratified by `labels`, whole by `groups`.
 
+    Groups can make folds unlike: the first is the one whose labels are most like all rows', so that what is tried on
+    one fold only is tried on something that tells.
+
     Raises `BadArgument` for k below 2, `BadData` for fewer rows or groups than folds.
     """
     if k < 2:
         raise BadArgument(f"k={k} folds: at least 2 are needed.")
-    return _assign(n, np.full(k, 1 / k), labels, groups, seed, keep_in_first=False)
+    fold = _assign(n, np.full(k, 1 / k), labels, groups, seed, keep_in_first=False)
+    if groups is not None:
+        stratum = strata(labels, n)
+        counts = np.zeros((k, int(stratum.max()) + 1))
+        np.add.at(counts, (fold, stratum), 1)
+        shares = counts / counts.sum(1, keepdims=True)
+        typical = int(np.abs(shares - counts.sum(0) / n).sum(1).argmin())
+        order = np.arange(k)
+        order[[0, typical]] = typical, 0
+        fold = order[fold]
+    return fold
 
 
 def split_of_column(values: Sequence[Any], *, ids: Sequence[str] | None = None) -> list[str]:

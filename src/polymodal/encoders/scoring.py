@@ -179,6 +179,11 @@ class Scored(ScoringEncoder):
     def design(self, inputs: dict[str, Tensor]) -> Tensor:
         return self.inner.encode(inputs).pooled.float()
 
+    def candidates(self, meaning: str, rows: int, features: int) -> list[Spec]:
+        found = super().candidates(meaning, rows, features)
+        many = features > MOST_FOR_TREES and self.inner.processor == "table"  # one-hot: trees read the telling ones
+        return [*found, "boosted"] if many else found
+
     def reduce(self, features: Tensor) -> None:
         """Find the principal components of training rows' features [N, F], where there are more than are kept."""
         if self.kept == self.inner.dim:

@@ -26,7 +26,7 @@ class TablePlain(FeatureEncoder):
     processor = "table"
     grid: Tensor
 
-    def __init__(self, facts: Mapping[str, Any], dim: int, *, most: int = 64):
+    def __init__(self, facts: Mapping[str, Any], dim: int, *, most: int = 512):
         super().__init__(facts, dim)
         check_range("[1, 100000]", most=most)
         self.most = most

@@ -16,6 +16,7 @@ from polymodal.core.errors import BadArgument, BadCell, suggest
 from polymodal.core.numbers import Notation
 from polymodal.core.reading import Reading
 from polymodal.core.words import as_word
+from polymodal.data.infer import names_things
 from polymodal.data.media.remarks import remark
 from polymodal.process.base import Processor
 from polymodal.process.scale import Scaler
@@ -85,9 +86,10 @@ class TableProcessor(Processor):
 
     Numbers (also "1,234", "3,14", "$5" or "3 kg": see `core.numbers.Notation`) and dates are clipped to a little beyond
     the training range and standardised; a date gives its time and the sine and cosine of its season, weekday and hour.
-    Truths and words are categories; those seen fewer than `rare` times, or beyond the `categories` commonest,
-    share one bucket with unknown ones. A value that cannot be read in a column of numbers or dates, and a list where
-    one value goes, is missing, which is remarked; `unreadable_` counts them in training.
+    Truths, words and numbers under the name of an identifier that rows share are categories; those seen fewer than
+    `rare` times, or beyond the `categories` commonest, share one bucket with unknown ones. A value that cannot be read
+    in a column of numbers or dates, and a list where one value goes, is missing, which is remarked; `unreadable_`
+    counts them in training.
 
     `process` gives `numbers` float32 [N, C] (zero where missing) with `known` bool [N, C], and `categories` int32
     [N, K] (0 missing, 1 rare or unknown); what has no column is left out.
@@ -105,7 +107,7 @@ class TableProcessor(Processor):
         *,
         types: Mapping[str, str] | None = None,
         written: Mapping[str, str] | None = None,
-        categories: int = 256,
+        categories: int = 512,
         rare: int = 3,
         distinct: int = 64,
         bins: int = 24,
@@ -243,7 +245,12 @@ class TableProcessor(Processor):
             return [Column(name, kind, words=self._words(given))]
         notation = reading.notation if reading.type == kind else Notation.of(given, written)
         number = Column(name, kind, unit=notation.unit, decimal=notation.decimal)
-        if (self.types or {}).get(name) is None and self._graded(number.numbers(values)):
+        if (self.types or {}).get(name) is not None:
+            return [number]
+        read = number.numbers(values)
+        if names_things(name) and self._shared(read, len(read)):
+            return [Column(name, "category", words=self._words(given))]
+        if self._shared(read, self.distinct):
             return [number, Column(name, "category", words=self._words(given))]
         return [number]
 
@@ -252,12 +259,12 @@ class TableProcessor(Processor):
         common = [word for word in counts if counts[word] >= self.rare]
         return tuple(sorted(common, key=lambda word: (-counts[word], word))[: self.categories])
 
-    def _graded(self, numbers: np.ndarray) -> bool:
-        """Whether these are few whole numbers, which may stand for categories."""
+    def _shared(self, numbers: np.ndarray, most: int) -> bool:
+        """Whether these are whole numbers, `most` different ones, each in several rows: they may name categories."""
         known = numbers[np.isfinite(numbers)]
         distinct = len(np.unique(known))
         whole = bool((known == np.floor(known)).all())
-        return whole and 2 < distinct <= self.distinct and len(known) >= self.rare * distinct
+        return whole and 2 < distinct <= most and len(known) >= self.rare * distinct
 
 
 def _clean(value: Any) -> Any:
