@@ -80,6 +80,22 @@ def test_what_is_clearly_behind_on_the_first_part_goes_no_further():
     assert (found.scores.argmax(1) == y).mean() > 0.85
 
 
+def test_a_learning_curve_tells_whether_more_rows_help():
+    target, draw = fitted("label", "classes", ["a", "b"] * 200), np.random.default_rng(3)
+    x = draw.normal(size=(400, 60)).astype(np.float32)
+    y = (x @ draw.normal(size=60) > 0).astype(np.int64)
+    part = np.arange(400) % 5
+    curve = learn(target, x, y, part, ["ridge"], 0).curve
+    assert curve["rows"] == [80, 160, 320]
+    assert curve["loss"] == sorted(curve["loss"], reverse=True)
+    assert curve["gain"] == pytest.approx(curve["loss"][1] - curve["loss"][2])
+    assert curve["gain"] > 2 * curve["error"], "60 weights want more than 160 rows"
+    x[:, 0] = np.where(y > 0, 1, -1) * 4
+    flat = learn(target, x[:, :1], y, part, ["ridge"], 0).curve
+    assert abs(flat["gain"]) < 0.1 * curve["gain"]
+    assert learn(target, x[:60], y[:60], part[:60], ["ridge"], 0).curve is None
+
+
 def test_training_rows_carry_answers_of_learners_that_did_not_see_them(runs):
     """Of noise a learner knows nothing but the rows that it saw; what their tokens say must not be that."""
     from polymodal.data.storage.store import Store

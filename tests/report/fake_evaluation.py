@@ -43,6 +43,7 @@ def fake(
         "data": _data(names), "leaderboard": board, "subsets": subsets,
         "worth": _worth(rng, names, subsets, metric), "noise": _noise(rng, names, board[0]["test_mean"]),
         "balance": _balance(names, board[0]["test_mean"]), "curves": _curves(rng, names), "timings": _timings(names),
+        "encodings": _encodings(names, "label" if kind == "classes" else "price" if kind == "number" else "tags"),
         "environment": _environment(),
         "command": "polymodal fit train.csv --test test.csv --target label --fusion all --seeds 3 --out runs/shop",
         "mistakes": _mistakes(rng, names, kind, labels, mistakes),
@@ -54,6 +55,26 @@ def fake(
     if kind == "classes":
         result["confusion"] = _confusion(rng, len(labels))
     return result
+
+
+def _encodings(names: tuple[str, ...], target: str) -> dict[str, Any]:
+    """Two encodings a stream; the first stream still learns from more rows, the others do not."""
+    told: dict[str, Any] = {}
+    for i, name in enumerate(names):
+        ladder = {target: [{"learner": "ridge", "loss": 0.4, "seconds": 0.1, "weight": 1.0, "dropped": ""}]}
+        gain = 0.08 / (i + 1) ** 3
+        curve = {"rows": [750, 1500, 3000], "loss": [0.9 - i / 9, 0.7 - i / 9, 0.7 - i / 9 - gain], "gain": gain}
+        told[name] = [
+            {
+                "encoder": "scored", "fitted": True, "loss": 0.41, "kept": True, "why": "", "cpu_seconds": 2.5,
+                "ladder": ladder, "curves": {target: {**curve, "error": 0.012}},
+            },
+            {
+                "encoder": "network", "fitted": False, "loss": None, "kept": False, "why": "added nothing on one part",
+                "cpu_seconds": 40.0, "ladder": {}, "curves": {},
+            },
+        ]  # fmt: skip
+    return told
 
 
 def _balance(names: tuple[str, ...], top: float) -> dict[str, Any]:

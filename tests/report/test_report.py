@@ -95,8 +95,8 @@ def parsed(pages):
 
 def test_sections_come_in_the_promised_order(parsed):
     assert parsed["usual"].sections == [
-        "verdict", "leaderboard", "worth", "balance", "subsets", "noise", "calibration", "confusion", "training",
-        "mistakes", "data", "run", "words",
+        "verdict", "leaderboard", "worth", "balance", "subsets", "noise", "calibration", "confusion", "encodings",
+        "training", "mistakes", "data", "run", "words",
     ]  # fmt: skip
     assert "residuals" in parsed["number"].sections
     assert "confusion" not in parsed["number"].sections
@@ -173,8 +173,8 @@ def test_a_users_matplotlib_settings_change_nothing():
     ("key", "section"),
     [("verdict", "verdict"), ("leaderboard", "leaderboard"), ("worth", "worth"), ("balance", "balance"),
      ("subsets", "subsets"), ("noise", "noise"), ("calibration", "calibration"), ("confusion", "confusion"),
-     ("curves", "training"), ("mistakes", "mistakes"), ("data", "data"), ("timings", "run"), ("environment", "run"),
-     ("command", "run")],
+     ("encodings", "encodings"), ("curves", "training"), ("mistakes", "mistakes"), ("data", "data"),
+     ("timings", "run"), ("environment", "run"), ("command", "run")],
 )  # fmt: skip
 def test_a_section_needs_its_input_and_nothing_else(key, section):
     page = Page(render(only(key)))
@@ -204,6 +204,29 @@ def test_without_a_comparison_nothing_is_said_of_fusion():
 def test_a_run_given_twice_is_drawn_once():
     run = {"name": "a", "stage": "strategy", "epoch": [1, 2], "train": [0.5, 0.4], "valid": [0.7, 0.8]}
     assert render({**BARE, "curves": [run, dict(run)]}) == render({**BARE, "curves": [run]})
+
+
+def test_learning_curves_say_who_would_gain_from_more_rows():
+    evaluation = fake(streams=3)
+    page = render(evaluation)
+    first, *others = evaluation["encodings"]
+    assert "Would more rows help?" in page
+    assert f"{first} 0.080 ± 0.024" in page
+    assert f"More rows would likely help, {first} most. Of {', '.join(others)} no gain shows." in page
+    assert "validation rows beside" not in page
+    page = render({**evaluation, "refitted": {"train": 3000, "valid": 600}})
+    assert (
+        f"the 600 validation rows beside the 3,000 training rows is, by this slope, worth {0.08 * np.log2(1.2):.3f}"
+        in page
+    )
+    for rungs in evaluation["encodings"].values():
+        rungs[0]["curves"]["label"]["gain"] = 0.001
+    assert "more rows of this kind promise little" in render(evaluation)
+    for rungs in evaluation["encodings"].values():
+        rungs[0]["curves"] = {}
+    page = render(evaluation)
+    assert "Would more rows help?" not in page
+    assert "How each modality is encoded" in page
 
 
 def test_chosen_strategy_is_marked_and_the_table_has_all_columns(pages):

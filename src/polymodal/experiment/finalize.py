@@ -97,6 +97,8 @@ def finalize(
     comparison.sentences.extend(told_apart)
     evaluation = _evaluation(plan, comparison, questions[0], assessment, dataset, curves, notes, timings, folder)
     evaluation["encodings"] = {name: encoder["rungs"] for name, encoder in finished.encoders.items()}
+    if plan.bagged:  # what ships has learned from the validation rows too
+        evaluation["refitted"] = {part: len(plan.rows(part)) for part in ("train", "valid")}
     evaluation["about"] = {o.name: _about(o.strategy) for o in outcomes}
     evaluation["data"]["columns"] = [
         vars(column) for column in columns_of(plan.table, plan.schema, Counter(p.column for p in aside_in(folder)))

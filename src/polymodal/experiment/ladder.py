@@ -57,7 +57,8 @@ class Rung:
         """What the report tells of it."""
         cost = self.result.get("cpu_seconds", 0.0)
         told = {"encoder": self.name, "fitted": self.fitted, "loss": self.loss, "kept": self.kept, "why": self.why}
-        return {**told, "cpu_seconds": cost, "ladder": self.result.get("ladder", {})}
+        more = {key: self.result.get(key, {}) for key in ("ladder", "curves")}
+        return {**told, "cpu_seconds": cost, **more}
 
 
 def read_scores(rung: Rung, store: Store, rows: np.ndarray) -> None:

@@ -20,6 +20,8 @@ KEPT = 3  # learners that go on after the first part
 WORSE = 2.0  # standard errors behind the best on the first part: what is dropped
 ROUNDS = 10
 MOST_ROWS = 20_000  # training rows that learners are fitted to
+CURVE = (0.25, 0.5)  # shares of the rows that the learning curve fits what was chosen to
+LEAST = 80  # rows from which there is a learning curve
 
 
 @dataclass
@@ -38,12 +40,15 @@ class Tried:
 @dataclass(frozen=True)
 class Learned:
     """What was found for a target: scores [N, W] of every training row by learners that did not see it, the `parts`'
-    answers, the `whole` one's, and the `ladder` of all that was tried."""
+    answers, the `whole` one's, the `ladder` of all that was tried, and the learning `curve` of what was chosen: the
+    `loss` of the first part's rows when fitted to so many `rows`, how much less it is with all rows than with half of
+    them (`gain`) and the standard error of that; None of few rows."""
 
     scores: np.ndarray
     parts: Sequence[Answering]
     whole: Answering
     ladder: list[dict[str, Any]]
+    curve: dict[str, Any] | None = None
 
 
 def learn(
@@ -90,7 +95,36 @@ def learn(
         }
         for one in ordered
     ]  # fmt: skip
-    return Learned(scores, parts, Answering(target.scores, target.width, whole), ladder)
+    curve = _curve(target, used, design, truth, part, seed)
+    return Learned(scores, parts, Answering(target.scores, target.width, whole), ladder, curve)
+
+
+def _curve(
+    target: ScoredTarget, used: Sequence[tuple[Tried, float]], design: Any, truth: np.ndarray, part: np.ndarray,
+    seed: int,
+) -> dict[str, Any] | None:  # fmt: skip
+    drawn = np.random.default_rng(seed)
+    outside, inside = drawn.permutation(np.flatnonzero(part != 0))[:MOST_ROWS], np.flatnonzero(part == 0)
+    if len(outside) < LEAST:
+        return None
+    sizes = [round(share * len(outside)) for share in CURVE]
+    losses = []
+    for size in (*sizes, len(outside)):
+        each = []
+        for one, _ in used:
+            few = size < len(outside)
+            learner = _fitted(one, target, design, truth, outside[:size], seed, drawn) if few else one.parts[0]
+            each.append(torch.from_numpy(_scores_of(learner, design, inside) / one.temperature))
+        said = blended(target.scores, each, [weight for _, weight in used]).numpy()
+        losses.append(row_losses(target, said, truth[inside]))
+    gap = losses[-2] - losses[-1]
+    gap = gap[np.isfinite(gap)]
+    return {
+        "rows": [*sizes, len(outside)],
+        "loss": [float(np.nanmean(each)) for each in losses],
+        "gain": float(gap.mean()),
+        "error": float(gap.std() / max(1, len(gap) - 1) ** 0.5),
+    }
 
 
 def row_losses(target: ScoredTarget, scores: np.ndarray, truth: np.ndarray) -> np.ndarray:

@@ -87,6 +87,7 @@ def scored_job(work: Work, job: ScoredJob, out: Path) -> Epochs:
         "encoder": plain({"name": _name(job.encoder), **options_of(settled)}),
         "says": {name: asdict(said) for name, said in settled.says.items()},
         "ladder": {name: one.ladder for name, one in found.items()},
+        "curves": {name: one.curve for name, one in found.items() if one.curve},
         "parameters": parameters(settled),
         "trained": False,
         **curve_of([]),

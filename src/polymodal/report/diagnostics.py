@@ -231,6 +231,23 @@ def training(runs: Sequence[Row]) -> Canvas:
     return canvas
 
 
+@chart
+def learning(curve: Row) -> Canvas:
+    """The loss by the number of rows learned from, on a logarithmic scale."""
+    rows, losses = curve["rows"], [float(v) for v in curve["loss"]]
+    canvas = Canvas(SMALL, 118, f"Loss {plain(losses[0])} from {rows[0]} rows, {plain(losses[-1])} from {rows[-1]}.")
+    axes = canvas.axes(34, 20, SMALL - 14, 86)
+    value_axis(axes, *spread(losses, margin=0.15), along="y", ticks=3)
+    axes.set_xscale("log", base=2)
+    axes.set_xlim(rows[0] * 0.9, rows[-1] * 1.1)
+    axes.set_xticks(rows, labels=[f"{count:,}" for count in rows])
+    axes.minorticks_off()
+    axes.plot(rows, losses, color=SINGLE, linewidth=1.6, marker="o", markersize=4)
+    canvas.text(34, 10, "loss", color=MUTED, size=SIZE - 1)
+    canvas.text(SMALL - 8, 112, "rows", color=MUTED, size=SIZE - 1, anchor="right")
+    return canvas
+
+
 def _epochs(axes: Axes, first: int, last: int, *, labels: bool) -> None:
     middle = [(first + last) // 2] if last - first > 3 else []
     axes.set_xticks(sorted({first, *middle, last}))
