@@ -12,6 +12,7 @@ from safetensors.numpy import load_file
 
 import polymodal as pm
 from polymodal.core.errors import BadArgument
+from polymodal.experiment.ladder import Rung, chosen
 from polymodal.experiment.learned import learn
 from polymodal.experiment.plan import LEAST_PARTS
 from polymodal.targets.base import fitted
@@ -174,6 +175,33 @@ def test_folds_that_do_not_go_are_refused(options: dict, why: str):
         pm.plan(table(), "label", evidence="folds", **options)
     with pytest.raises(BadArgument, match="Unknown evidence 'fold'.*folds"):
         pm.plan(table(), "label", evidence="fold")
+
+
+def rungs_saying(*scores: np.ndarray) -> list[Rung]:
+    """Encodings that say these scores of two classes."""
+    return [
+        Rung(str(i), str(i), {}, None, {}, fitted=True, scores={"label": one.astype(np.float32)})
+        for i, one in enumerate(scores)
+    ]
+
+
+def test_as_many_encodings_are_kept_as_add_something():
+    target, draw = fitted("label", "classes", ["a", "b"] * 300), np.random.default_rng(0)
+    truth = np.tile([0, 1], 300)
+    sides = np.where(truth == 1, 1, -1)[:, None] * np.array([[-1, 1]])
+    own = [(sides + 2 * draw.normal(size=(600, 1)) * [-1, 1]) / 4 for _ in range(3)]  # each errs in rows of its own
+    copy, noise = own[0] + 0.01, draw.normal(size=(600, 2)) * 3
+    known = {"label": truth}
+    kept, weights = chosen(rungs_saying(*own), [target], known)
+    assert len(kept) == 3
+    assert sum(weights) == pytest.approx(1)
+    kept, weights = chosen(rungs_saying(own[0], copy, noise), [target], known)
+    assert len(kept) == 1
+    assert weights == [1.0]
+    rungs = rungs_saying(noise, own[0])
+    assert chosen(rungs, [target], known)[0] == [rungs[1]]
+    nobody = {"label": np.full(600, -1)}
+    assert len(chosen(rungs_saying(*own), [target], nobody)[0]) == 1
 
 
 def test_encodings_by_name():

@@ -1,4 +1,4 @@
-"""Which encodings a stream keeps: those fitted in one go, the one trained by gradients, or two side by side.
+"""Which encodings a stream keeps: those fitted in one go, the one trained by gradients, or several.
 
 All are judged by rows that they did not see. What adds nothing on one part of the cross-fitting is trained no further
 (successive halving; Jamieson & Talwalkar 2016), so that a dear encoder is paid for only where it earns it.
@@ -29,7 +29,8 @@ from polymodal.train.features import StreamFeatures, save_features
 
 TRIED = 0.5  # standard errors by which an encoding, or a blend with it, must be ahead on one part to be trained on
 SHARES = (0.75, 0.5, 0.25)  # of the better one in a blend of two
-GAIN = 1.0  # standard errors by which two encodings must beat the better one to be kept both
+EQUAL = 1e-6  # of a loss: rounding
+GAIN = 1.0  # standard errors by which a blend with one more encoding must be ahead for that to be kept too
 
 
 @dataclass
@@ -92,41 +93,43 @@ def losses_of(rung: Rung, targets: Sequence[Target], truth: Mapping[str, np.ndar
 def ahead(losses: np.ndarray, others: np.ndarray, errors: float) -> bool:
     """Whether paired losses are less by more than so many standard errors; True where nothing can be compared."""
     gap = (others - losses)[np.isfinite(others - losses)]
-    return len(gap) < 2 or bool(gap.mean() > errors * gap.std(ddof=1) / len(gap) ** 0.5)
+    return len(gap) < 2 or bool(gap.mean() > max(EQUAL, errors * gap.std(ddof=1) / len(gap) ** 0.5))
 
 
 def chosen(
     rungs: Sequence[Rung], targets: Sequence[Target], truth: Mapping[str, np.ndarray]
 ) -> tuple[list[Rung], list[float]]:
-    """The encodings to keep, one or two, and how much the answer of each counts; `truth` is that of the scored rows."""
+    """The encodings to keep and how much the answer of each counts; `truth` is that of the scored rows.
+
+    The best one, and with it, from the next best on, each whose part in the blend makes its losses clearly less.
+    """
     losses = [losses_of(rung, targets, truth) for rung in rungs]
     for rung, own in zip(rungs, losses):
         rung.loss = float(np.nanmean(own)) if np.isfinite(own).any() else float("nan")
     if len(rungs) == 1 or not all(rung.scores for rung in rungs):
         return [rungs[-1]], [1.0]
-    order = np.argsort([rung.loss for rung in rungs], kind="stable")
-    first, second = rungs[order[0]], rungs[order[1]]
-    best = losses[order[0]]
-    found: tuple[float, float, np.ndarray] = (first.loss, 1.0, best)
-    for share in SHARES:
-        both = _blended(first, second, share, targets, truth)
-        mean = float(np.nanmean(both))
-        if mean < found[0]:
-            found = (mean, share, both)
-    if found[1] < 1 and ahead(found[2], best, GAIN):
-        return [first, second], [found[1], 1 - found[1]]
-    return [first], [1.0]
+    first, *others = np.argsort([rung.loss for rung in rungs], kind="stable")
+    kept, weights, current = [rungs[first]], [1.0], losses[first]
+    for other in others:
+        tries = []
+        for share in SHARES:
+            shares = [*(weight * share for weight in weights), 1 - share]
+            tries.append((_blended([*kept, rungs[other]], shares, targets, truth), shares))
+        both, shares = min(tries, key=lambda one: float(np.nanmean(one[0])))
+        if float(np.nanmean(both)) < float(np.nanmean(current)) and ahead(both, current, GAIN):
+            kept, weights, current = [*kept, rungs[other]], shares, both
+    return kept, weights
 
 
 def _blended(
-    first: Rung, second: Rung, share: float, targets: Sequence[Target], truth: Mapping[str, np.ndarray]
+    rungs: Sequence[Rung], shares: Sequence[float], targets: Sequence[Target], truth: Mapping[str, np.ndarray]
 ) -> np.ndarray:
+    """[N] the losses of a blend of what several encodings say."""
     each = []
     for target in targets:
-        if target.name not in first.scores or target.name not in second.scores or not isinstance(target, ScoredTarget):
-            continue
-        pair = [torch.from_numpy(rung.scores[target.name]) for rung in (first, second)]
-        each.append(row_losses(target, blended(target.scores, pair, [share, 1 - share]).numpy(), truth[target.name]))
+        if isinstance(target, ScoredTarget) and all(target.name in rung.scores for rung in rungs):
+            scores = [torch.from_numpy(rung.scores[target.name]) for rung in rungs]
+            each.append(row_losses(target, blended(target.scores, scores, shares).numpy(), truth[target.name]))
     return np.mean(each, axis=0)
 
 
@@ -154,7 +157,8 @@ class Ladder:
         own, *losses = [self._losses(rung, rows) for rung in (tried, *others)]
         place = int(np.argmin([float(np.nanmean(each)) for each in losses]))
         truth = {target.name: self.plan.truth[target.name][rows] for target in self.plan.targets}
-        shares = [_blended(others[place], tried, share, self.plan.targets, truth) for share in SHARES]
+        pair = [others[place], tried]
+        shares = [_blended(pair, [share, 1 - share], self.plan.targets, truth) for share in SHARES]
         return any(ahead(each, losses[place], TRIED) for each in (own, *shares))
 
     def settle(self, results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
