@@ -189,8 +189,9 @@ def test_as_many_encodings_are_kept_as_add_something():
     target, draw = fitted("label", "classes", ["a", "b"] * 300), np.random.default_rng(0)
     truth = np.tile([0, 1], 300)
     sides = np.where(truth == 1, 1, -1)[:, None] * np.array([[-1, 1]])
-    own = [(sides + 2 * draw.normal(size=(600, 1)) * [-1, 1]) / 4 for _ in range(3)]  # each errs in rows of its own
-    copy, noise = own[0] + 0.01, draw.normal(size=(600, 2)) * 3
+    third = np.arange(600)[:, None] % 3
+    own = [np.where(third == i, 2.0, 0.1) * sides for i in range(3)]  # each knows a third of the rows
+    copy, noise = own[0] + 1, draw.normal(size=(600, 2)) * 3
     known = {"label": truth}
     kept, weights = chosen(rungs_saying(*own), [target], known)
     assert len(kept) == 3
