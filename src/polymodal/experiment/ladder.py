@@ -110,7 +110,7 @@ def chosen(
         return [rungs[-1]], [1.0]
     first, *others = np.argsort([rung.loss for rung in rungs], kind="stable")
     kept, weights, current = [rungs[first]], [1.0], losses[first]
-    for other in others:
+    for other in others if np.isfinite(current).any() else ():
         tries = []
         for share in SHARES:
             shares = [*(weight * share for weight in weights), 1 - share]
