@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polymodal.core.errors import BadArgument, BadData
-from polymodal.data.split import PARTS, fold_ids, split_of_column, split_rows, strata
+from polymodal.data.split import PARTS, fold_ids, some_of, split_of_column, split_rows, strata
 
 
 @settings(max_examples=80, deadline=None)
@@ -93,6 +93,16 @@ def test_the_first_of_unlike_folds_is_the_most_typical():
         fold = fold_ids(40, 4, labels=labels, groups=np.repeat(["a", "b", "c", "d"], 10).tolist(), seed=seed)
         assert sorted(np.bincount(fold)) == [10] * 4
         assert (fold[10:20] == 0).all()
+
+
+def test_some_rows_are_drawn_from_all():
+    rows = np.arange(100, 1100)
+    some = some_of(rows, 100)
+    assert len(some) == len(set(some.tolist())) == 100
+    assert (np.diff(some) > 0).all()
+    assert abs(some.mean() - rows.mean()) < 100
+    assert np.array_equal(some, some_of(rows, 100))
+    assert some_of(rows, 1000) is rows
 
 
 def test_strata():

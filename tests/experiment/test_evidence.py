@@ -253,3 +253,18 @@ def test_an_answer_that_chooses_what_to_encode_is_one_model(tmp_path):
     assert [member.weight for member in run.predictor.members] == [1.0]
     board = {row["strategy"]: row for row in run.leaderboard}
     assert int(board["dynamic"]["seeds"]) == LEAST_PARTS
+
+
+def test_a_file_in_order_is_learned_from_as_any_other(tmp_path):
+    """Each of 200 shops has its own answer; a file sorted by shop begins with few of them."""
+    shops, draw = 200, np.random.default_rng(5)
+    own = draw.random(shops)
+    shop = np.repeat(np.arange(shops), 40)
+    answer = np.where(draw.random(len(shop)) < own[shop], "yes", "no")
+    data = {"shop": [f"s{i:03}" for i in shop], "noise": draw.normal(size=len(shop)).tolist(), "y": answer.tolist()}
+    options = {"store": str(tmp_path / "store"), "seeds": 1, "encodings": "fitted", "joint": False, **QUICK}
+    schema = {"fields": {"table": {"kind": "table", "columns": ["shop", "noise"]}}, "target": {"y": "classes"}}
+    run = pm.fit(data, schema=schema, out=tmp_path / "run", metric="auroc", **options)
+    known = np.maximum(own, 1 - own).mean()  # what accuracy the shops' own shares allow
+    metrics = json.loads((run.folder / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["test"]["accuracy"]["mean"] > known - 0.05

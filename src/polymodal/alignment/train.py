@@ -17,6 +17,7 @@ from polymodal.alignment.items import Chosen, Tower
 from polymodal.config import Training
 from polymodal.core.errors import BadArgument, BadData
 from polymodal.core.types import Tokens
+from polymodal.data.split import SAMPLE, some_of
 from polymodal.evaluation.retrieval import retrieval_metrics
 from polymodal.nn.layers.named import Named
 from polymodal.nn.place import CPU, device_of_module, in_use, to_device
@@ -57,7 +58,7 @@ class AlignTraining:
         """Train in place on `rows` of the table and yield the epochs; the best by `valid`'s recall is in place then."""
         for name, tower in self.towers.items():
             if not tower.stored:
-                cells = self.chosen[name].cells[:2048]
+                cells = some_of(self.chosen[name].cells, SAMPLE)
                 tower.encoder.fit_statistics(tower.dataset.tensors(name, cells))
         self.module.to(self.device)
         return train(

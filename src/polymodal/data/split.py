@@ -19,6 +19,7 @@ SPLIT_NAMES = {
     "test": "test",
     "testing": "test",
 }
+SAMPLE = 2048  # training rows by which a network's inputs are standardised
 PARTS = ("train", "valid", "test")
 
 
@@ -75,6 +76,13 @@ def fold_ids(
         order[[0, typical]] = typical, 0
         fold = order[fold]
     return fold
+
+
+def some_of(rows: np.ndarray, most: int) -> np.ndarray:
+    """At most so many of `rows`, drawn by a fixed seed and in their order: a file's first rows may be all of a kind."""
+    if len(rows) <= most:
+        return rows
+    return rows[np.sort(np.random.default_rng(0).permutation(len(rows))[:most])]
 
 
 def split_of_column(values: Sequence[Any], *, ids: Sequence[str] | None = None) -> list[str]:

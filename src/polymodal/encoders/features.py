@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -25,6 +26,7 @@ class FeatureEncoder(Encoder):
     is constant in training is zero.
     """
 
+    sample: ClassVar[int] = 4096  # training cells by which features are standardised
     mean: Tensor
     spread: Tensor
 

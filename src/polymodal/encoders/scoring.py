@@ -6,7 +6,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -107,7 +107,7 @@ class ScoringEncoder(Encoder):
     `says`, where its tokens then carry their scores. `answers` is what was settled, as JSON has it.
     """
 
-    sample: ClassVar[int] = 4096  # training cells by which statistics are found
+    sample: int = 4096  # training cells by which statistics are found
 
     @abstractmethod
     def design(self, inputs: dict[str, Tensor]) -> Any:
@@ -158,6 +158,7 @@ class Scored(ScoringEncoder):
         self.answers = answers
         self.given = dim
         self.inner: Encoder = ENCODERS.build(of, facts, dim)
+        self.sample = getattr(self.inner, "sample", type(self).sample)
         self._answering = {name: Answering.from_json(values) for name, values in (answers or {}).items()}
         self.learners = Named({n: nn.ModuleList(m.learner for m in a.members) for n, a in self._answering.items()})
         self.pretrained = self.inner.pretrained  # type: ignore[misc]

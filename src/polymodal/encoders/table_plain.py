@@ -24,6 +24,7 @@ class TablePlain(FeatureEncoder):
     """
 
     processor = "table"
+    sample = 100_000  # what a sample lacks of a column's categories would have no feature
     grid: Tensor
 
     def __init__(self, facts: Mapping[str, Any], dim: int, *, most: int = 512):

@@ -14,6 +14,7 @@ from torch import Tensor
 from polymodal.config import Training
 from polymodal.core.errors import BadArgument
 from polymodal.core.registry import Spec, options_of, plain
+from polymodal.data.split import SAMPLE, some_of
 from polymodal.encoders.scoring import Answering, Member, Scored
 from polymodal.experiment.work import TRAIN, VALID, Epochs, FitJob, Work, curve_of, load_trained, save_trained
 from polymodal.learners.ridge import Ridge
@@ -66,7 +67,7 @@ def encoder_job(work: Work, job: EncoderJob, out: Path) -> Epochs:
             raise BadArgument(
                 f"No training row has the stream {stream!r}; leave it out or look with `polymodal inspect`."
             )
-        encoder.fit_statistics(work.dataset.tensors(stream, rows[:2048]))
+        encoder.fit_statistics(work.dataset.tensors(stream, some_of(rows, SAMPLE)))
         model = Model({stream: encoder}, answer).to(work.device)
         for epoch in fit_encoder(work, model, stream, rows, valid, options, job.seed, out.with_suffix(".checkpoint")):
             curve.append(epoch)

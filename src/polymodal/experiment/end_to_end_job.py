@@ -20,6 +20,7 @@ from polymodal.core.errors import BadArgument
 from polymodal.core.files import read_json
 from polymodal.core.registry import Spec
 from polymodal.core.types import Batch, Tokens
+from polymodal.data.split import SAMPLE, some_of
 from polymodal.encoders.base import Encoder
 from polymodal.experiment.answer_job import AnswerJob
 from polymodal.experiment.work import (
@@ -137,7 +138,7 @@ def _recipe(encoders: Mapping[str, Encoder], rows: int) -> dict[str, Any]:
 
 def _sample(work: Work, stream: str, rows: np.ndarray) -> np.ndarray:
     """Training rows that statistics of a stream are taken from. Raises `BadArgument` where none has it."""
-    there = rows[work.dataset.present[stream][rows]][:2048]
+    there = some_of(rows[work.dataset.present[stream][rows]], SAMPLE)
     if not len(there):
         raise BadArgument(f"No training row has the stream {stream!r}; leave it out or look with `polymodal inspect`.")
     return there

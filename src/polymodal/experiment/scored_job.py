@@ -13,6 +13,7 @@ from scipy import sparse
 from polymodal.core.errors import BadArgument
 from polymodal.core.registry import Spec, options_of, plain
 from polymodal.core.types import Tokens
+from polymodal.data.split import some_of
 from polymodal.encoders.scoring import Scored, ScoringEncoder
 from polymodal.experiment.learned import Learned, learn
 from polymodal.experiment.work import TRAIN, Epochs, FitJob, Work, curve_of, save_trained
@@ -53,12 +54,12 @@ def scored_job(work: Work, job: ScoredJob, out: Path) -> Epochs:
     train = train[dataset.present[stream][train]]
     if not len(train):
         raise BadArgument(f"No training row has the stream {stream!r}; leave it out or look with `polymodal inspect`.")
-    encoder.fit_statistics(dataset.tensors(stream, train[: encoder.sample]))
+    encoder.fit_statistics(dataset.tensors(stream, some_of(train, encoder.sample)))
     tokens, design = _features(work, encoder, stream, there)
     place = np.full(len(dataset), -1)
     place[there] = np.arange(len(there))
     if isinstance(encoder, Scored):
-        encoder.reduce(torch.from_numpy(design[place[train[: encoder.sample]]]))
+        encoder.reduce(torch.from_numpy(design[place[some_of(train, encoder.sample)]]))
     part = np.unique(work.part[train], return_inverse=True)[1]
     found: dict[str, Learned] = {}
     held: dict[str, np.ndarray] = {}  # the parts that hold a known truth, by target
