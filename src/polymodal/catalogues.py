@@ -37,7 +37,7 @@ WORDS = {
     "fusion": "Several streams to one, before the answer. Named in `fusion`.",
     "decision": "Each stream's own answer, combined: late fusion. Named in `fusion`.",
     "answer": "More than one fusion or rule: mixtures, and answers that choose streams row by row. Named in `fusion`.",
-    "learner": "Fitted on the streams' pooled vectors, not trained by gradients. Named in `fusion`.",
+    "learner": "Shallow models of the streams' pooled vectors, fitted in one go. Named in `fusion`.",
     "objective": "What joint fusions are trained by besides their own loss. Named in `objective`, compared by "
     "`objectives`.",
     "target": "What is asked of a row: how cells are read, judged and answered. Named in `target`, by column.",

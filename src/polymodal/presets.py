@@ -16,7 +16,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "good": {},
     # every encoding in finer parts, more ways to fuse, more seeds
     "best": {
-        "fusion": [*CHEAP, "gated", "attention", "mlp", "lowrank", "ridge", "kernel", "extra_trees"],
+        "fusion": [*CHEAP, "gated", "attention", "mlp", "lowrank", "ridge", "kernel", "extra_trees", "tabm"],
         "seeds": 5,
         "crossfit": 5,
     },

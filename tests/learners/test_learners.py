@@ -163,3 +163,22 @@ def test_a_linear_map_found_elsewhere_stays_as_it_is():
     weight, bias = torch.randn(6, 3), torch.randn(3)
     rows = 20 * torch.randn(10, 6)
     torch.testing.assert_close(RidgeLearner.of(weight, bias).scores(rows), rows @ weight + bias, rtol=1e-4, atol=1e-3)
+
+
+def test_members_of_tabm_differ_and_their_mean_answers():
+    one = fitted("tabm", "number")
+    x = one.columns(torch.from_numpy(X[TEST]))
+    each = one._members(x)[..., 0] * one.scale + one.shift
+    assert each.std(1).mean() > 1e-3
+    torch.testing.assert_close(each.mean(1), torch.from_numpy(said(one)[:, 0]))
+    errors = (each - torch.from_numpy(NUMBER[TEST])[:, None]).square().mean(0)
+    assert ((said(one)[:, 0] - NUMBER[TEST]) ** 2).mean() <= errors.mean()
+    state = torch.get_rng_state()
+    again = fitted("tabm", "number")
+    assert torch.equal(torch.get_rng_state(), state), "what others draw stays as it is"
+    np.testing.assert_array_equal(said(again), said(one))
+    small = LEARNERS.build({"name": "tabm", "members": 2, "width": 8, "depth": 1, "epochs": 2}, None)
+    small.fit(X[TRAIN], NUMBER[TRAIN], "number")
+    assert small._members(x).shape == (80, 2, 1)
+    with pytest.raises(BadArgument, match="dropout must be"):
+        LEARNERS.build({"name": "tabm", "dropout": 1.0}, None)

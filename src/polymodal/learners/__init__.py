@@ -36,5 +36,10 @@ LEARNERS = Catalogue(
             "The mean of many trees whose splits are drawn at random.",
             "Geurts, Ernst, Wehenkel 2006",
         ),
+        "tabm": Entry(
+            "polymodal.learners.tabm:TabM",
+            "Many perceptrons that share their weights, trained by gradients.",
+            "Gorishniy, Kotelnikov, Babenko 2025; Wen, Tran, Ba 2020",
+        ),
     },
 )
