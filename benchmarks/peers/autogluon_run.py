@@ -21,7 +21,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import pandas as pd
 from sklearn import metrics
 
-ROOT = Path(os.environ.get("POLYMODAL_DATA", Path(__file__).parents[3] / "shared" / "data"))
+ROOT = Path(os.environ.get("POLYMODAL_DATA") or Path(__file__).resolve().parents[3] / "shared" / "data")
 # By set: label, columns, those of them that are paths of pictures, metric, AutoGluon's kind of problem.
 SETS: dict[str, tuple[str, list[str], list[str], str, str]] = {
     "airline": (
