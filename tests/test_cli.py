@@ -167,6 +167,15 @@ def test_fit_gives_what_python_gives(polymodal, shop, tmp_path):
     assert tables[0] == tables[1]
 
 
+def test_plan_estimates_what_fit_will_cost_where_asked(polymodal, shop):
+    text = done(polymodal("plan", shop.table, "-t", "category", "--estimate", *SETS))
+    assert "Choice by" in text
+    assert "Estimate: " in text
+    assert "GB of memory" in text
+    told = json.loads(done(polymodal("plan", shop.table, "-t", "category", "--estimate", "--json", *SETS)))
+    assert set(told["estimate"]["cpu_seconds"]) == {"photo", "title", "table", "strategies", "starting and reporting"}
+
+
 def test_evaluate_warns_of_rows_it_was_trained_on(polymodal, shop, tmp_path):
     said = polymodal("evaluate", shop.run, shop.table, "-o", "report")
     assert "accuracy" in done(said)

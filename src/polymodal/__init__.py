@@ -35,6 +35,7 @@ _LAZY = {
     "Predictor": "polymodal.inference.predictor",
     "Run": "polymodal.inference.run",
     "inspect": "polymodal.experiment.inspection",
+    "estimate": "polymodal.experiment.estimate",
     "plan": "polymodal.experiment.plan",
     "fit": "polymodal.experiment.fit",
     "load": "polymodal.inference.run",
@@ -87,6 +88,7 @@ if TYPE_CHECKING:
     from polymodal.encoders.base import Encoder as Encoder
     from polymodal.evaluation.retrieval import retrieval_metrics as retrieval_metrics
     from polymodal.experiment.demo import demo as demo
+    from polymodal.experiment.estimate import estimate as estimate
     from polymodal.experiment.fit import fit as fit
     from polymodal.experiment.inspection import inspect as inspect
     from polymodal.experiment.plan import plan as plan

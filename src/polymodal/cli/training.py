@@ -70,14 +70,21 @@ def plan(
     metric: MetricOption = None,
     seeds: SeedsOption = None,
     sets: SetOption = None,
+    probe: Annotated[bool, typer.Option("--estimate", help="Try a few rows; say how long it will take.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """What fit would do, and why; computes nothing."""
+    """What fit would do, and why; computes nothing unless asked for an estimate."""
     from polymodal.experiment.plan import plan as make_plan
 
     settings = read_config(config, sets, preset=preset, fusion=fusion, metric=metric, seeds=seeds)
     plan = make_plan(data, target, valid=valid, test=test, schema=schema, config=settings)
-    show_result(plan.to_json() if as_json else plan.text())
+    if not probe:
+        show_result(plan.to_json() if as_json else plan.text())
+        return
+    from polymodal.experiment.estimate import estimate
+
+    found = estimate(plan)
+    show_result({**plan.to_json(), "estimate": found.to_json()} if as_json else f"{plan.text()}\n{found.text()}")
 
 
 @app.command()

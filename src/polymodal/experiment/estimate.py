@@ -1,0 +1,251 @@
+"""What a fit will cost: a short probe of every part on a few rows, and how often each is done."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor
+
+from polymodal.config import Training
+from polymodal.core.errors import BadCell
+from polymodal.core.registry import Spec
+from polymodal.core.runtime import core_count, worker_devices
+from polymodal.data.cells import cells
+from polymodal.data.split import some_of
+from polymodal.encoders.scoring import ScoringEncoder
+from polymodal.experiment.learned import MOST_ROWS, learn
+from polymodal.experiment.plan import PARTS_OF_FITTED, Plan
+from polymodal.models.build import Heads, build_answer, build_encoder
+from polymodal.models.strategy import Strategy
+from polymodal.process import PROCESSORS
+from polymodal.process.base import Processor
+from polymodal.targets.base import MEANINGS, ScoredTarget
+from polymodal.train.loop import batch_size, total
+from polymodal.train.optim import make_optimizer
+
+SECONDS = 1.0  # of reading cells, a stream
+MOST_CELLS = 256
+LEARNED = 256  # rows that learners are tried on
+SOONEST = 0.4  # of a training's epochs, where it stops early
+TOUCHED = 8  # bytes a feature while learners are fitted, and a copy
+PROCESS = 350e6  # bytes of a worker beside its data
+START, WORKER, REPORT = 3.0, 3.0, 4.0  # CPU seconds: reading and planning; of each worker; judging and the pages
+STRATEGY = 0.8  # CPU seconds of a strategy that is trained by gradients, for every 1,000 rows; less than 300 count so
+LEAST_ROWS = 300
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """CPU seconds by what they are for, least and most; `workers` at a time; bytes of memory at the peak.
+
+    Least is where no network turns out to be worth training on, most where all are, to their last epoch.
+    """
+
+    parts: Mapping[str, tuple[float, float]]
+    workers: int
+    memory: float
+    took: float
+
+    @property
+    def least(self) -> float:
+        return sum(low for low, _ in self.parts.values())
+
+    @property
+    def most(self) -> float:
+        return sum(high for _, high in self.parts.values())
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        parts = {name: list(ends) for name, ends in self.parts.items()}
+        return {"cpu_seconds": parts, "workers": self.workers, "memory": self.memory, "probe_seconds": self.took}
+
+    def text(self) -> str:
+        """In words."""
+        ends = [_span(end / self.workers) for end in (self.least, self.most)]
+        span = ends[0] if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
+        dear = sorted(self.parts.items(), key=lambda part: -part[1][1])[:3]
+        each = ", ".join(f"{what} {low:.0f} to {high:.0f}" for what, (low, high) in dear)
+        return (
+            f"Estimate: {span} on {self.workers} {'cores' if self.workers > 1 else 'core'} ({self.least:.0f} to "
+            f"{self.most:.0f} CPU seconds; {each}), {self.memory / 1e9:.1f} GB of memory. Least where no network is "
+            f"worth training on, most where all are; without joint training. By a probe of {self.took:.0f} s."
+        )
+
+
+def estimate(plan: Plan) -> Estimate:
+    """Probe what `plan` would do: decode some cells of every stream, encode them, fit learners, take a few steps.
+
+    On one thread, as a fit's workers are. Links between rows and joint training are not counted.
+    """
+    threads, started = torch.get_num_threads(), time.perf_counter()
+    torch.set_num_threads(1)
+    try:
+        return _estimated(plan, started)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _estimated(plan: Plan, started: float) -> Estimate:
+    parts: dict[str, tuple[float, float]] = {}
+    widest = 0
+    torch.manual_seed(plan.config.seed)
+    known: dict[str, float] = {}
+    for stream in plan.unlinked:
+        low, high, width = _stream(plan, stream, known)
+        parts[stream] = low, high
+        widest = max(widest, width)
+    rows = max(LEAST_ROWS, int(plan.seen.sum()))
+    trained = [s for s in plan.strategies if s.family in ("fusion", "answer")]
+    each = STRATEGY * rows / 1000 * len(plan.trainings)
+    parts["strategies"] = (0.5 * each * len(trained), each * len(trained))
+    workers = len(worker_devices("cpu", plan.config.workers, cores=core_count()))
+    fixed = START + WORKER * workers + REPORT
+    parts["starting and reporting"] = (fixed, fixed)
+    memory = _resident() + max(1, workers) * (PROCESS + widest * TOUCHED)
+    return Estimate(parts, max(1, workers), memory, time.perf_counter() - started)
+
+
+def _stream(plan: Plan, stream: str, known: dict[str, float]) -> tuple[float, float, int]:
+    """CPU seconds that one stream costs, least and most, and the numbers that learners read of it.
+
+    What `known` has of another stream's learners or network is not measured again where it is the same.
+    """
+    processor = PROCESSORS.build(plan.processors[stream])
+    raw = cells(plan.table, plan.schema.fields[stream])
+    given = np.array([i for i in range(len(raw)) if raw[i] is not None])
+    if not len(given):
+        return 0.0, 0.0, 0
+    different = len({repr(raw[i]) for i in given.tolist()})
+    inputs, truth, reading = _probed(plan, processor, raw, given)
+    low = high = reading * different
+    if inputs is None:
+        return low, high, 0
+    train = len(np.intersect1d(given, np.flatnonzero(plan.seen)))
+    fitted = plan.fitted.get(stream, ())
+    widest = 0
+    for spec in fitted:
+        features, seconds = _features(plan, spec, processor, inputs)
+        scale = min(train, MOST_ROWS) / LEARNED
+        same = f"{spec} {features.shape[1]}"
+        if same not in known:
+            known[same] = _learners(plan, spec, processor, features, truth)
+        cost = seconds * different + known[same] * max(scale, 0.2)
+        widest = max(widest, different * features.shape[1] if not sparse.issparse(features) else features.nnz)
+        low, high = low + cost, high + cost
+    if stream in plan.trained:
+        same = f"{plan.encoders[stream]} {processor.facts()} {train}"
+        if same not in known:
+            known[same] = _training(plan, stream, processor, inputs, truth, train)
+        folds = plan.config.crossfit if plan.fold.max() > 0 else 0
+        low += SOONEST * known[same] * (1 if fitted and folds else 1 + folds)
+        high += known[same] * (1 + folds)
+    return low, high, widest
+
+
+def _probed(
+    plan: Plan, processor: Processor, raw: Any, given: np.ndarray
+) -> tuple[dict[str, Tensor] | None, dict[str, np.ndarray], float]:
+    """Inputs of some training cells, their truths, and the CPU seconds that one cell took to read."""
+    rows = some_of(np.intersect1d(given, plan.rows("train")), MOST_CELLS)
+    found, read, started = [], [], time.process_time()
+    for row in rows:
+        try:
+            found.append(processor.read(raw[row]))
+            read.append(row)
+        except BadCell:  # the fit will name it
+            continue
+        if time.process_time() - started > SECONDS and len(found) >= 8:
+            break
+    if not found:
+        return None, {}, 0.0
+    processor.fit(found)
+    made = processor.process(found)
+    seconds = (time.process_time() - started) / len(found)
+    inputs = {name: torch.from_numpy(value) for name, value in made.items()}
+    truth = {target.name: plan.truth[target.name][np.array(read)] for target in plan.targets}
+    return {**inputs, "present": torch.ones(len(found), dtype=torch.bool)}, truth, seconds
+
+
+@torch.no_grad()
+def _features(plan: Plan, spec: Spec, processor: Processor, inputs: Mapping[str, Tensor]) -> tuple[Any, float]:
+    """What learners read of the probed cells, and the CPU seconds of one cell."""
+    encoder = build_encoder(spec, processor.facts(), plan.config.dim).eval()
+    assert isinstance(encoder, ScoringEncoder)
+    encoder.fit_statistics(dict(inputs))
+    started = time.process_time()
+    made = encoder.design({name: value for name, value in inputs.items() if name != "present"})
+    return (made.numpy() if isinstance(made, Tensor) else made.tocsr()), (time.process_time() - started) / made.shape[0]
+
+
+def _learners(plan: Plan, spec: Spec, processor: Processor, features: Any, truth: Mapping[str, np.ndarray]) -> float:
+    """CPU seconds of choosing learners by `LEARNED` rows: the probed ones, again and again, a little different."""
+    encoder = build_encoder(spec, processor.facts(), plan.config.dim)
+    assert isinstance(encoder, ScoringEncoder)
+    drawn = np.random.default_rng(0)
+    again = np.arange(LEARNED) % features.shape[0]
+    design = features[again]
+    if isinstance(design, np.ndarray):
+        design = (design + 0.3 * drawn.normal(size=design.shape) * features.std(0)).astype(np.float32)
+    seconds = 0.0
+    for target in plan.targets:
+        if target.scores in MEANINGS and isinstance(target, ScoredTarget):
+            tried = encoder.candidates(target.scores, int(plan.seen.sum()), features.shape[1])
+            started = time.process_time()
+            learn(target, design, truth[target.name][again], np.arange(LEARNED) % PARTS_OF_FITTED, tried, 0)
+            seconds += time.process_time() - started
+    return seconds
+
+
+def _training(
+    plan: Plan, stream: str, processor: Processor, inputs: Mapping[str, Tensor], truth: Mapping[str, np.ndarray],
+    train: int,
+) -> float:  # fmt: skip
+    """CPU seconds of one training of the stream's own encoder to its last epoch, and of encoding all cells with it."""
+    encoder = build_encoder(plan.encoders[stream], processor.facts(), plan.config.dim)
+    count = len(inputs["present"])
+    if not any(p.requires_grad for p in encoder.parameters()):
+        with torch.no_grad():
+            started = time.process_time()
+            encoder.eval()(dict(inputs))
+        return (time.process_time() - started) / count * len(plan.split)
+    options = Training(modality_dropout=0.0).with_(
+        {**encoder.recipe(), **plan.config.training, **plan.config.encoder_training}
+    )
+    encoder.fit_statistics(dict(inputs))
+    alone = Strategy("single", "late_mean", (stream,))
+    answer = build_answer(alone, {stream: encoder.dim}, plan.targets, plan.config.dim, Heads(plan.config.heads))
+    module = torch.nn.ModuleList([encoder, answer]).train()
+    optimizer = make_optimizer(module, options)
+    size = batch_size(train, options)
+    again = torch.arange(size) % count
+    batch = {name: value[again] for name, value in inputs.items()}
+    asked = {name: torch.from_numpy(values)[again] for name, values in truth.items()}
+    took = []
+    for _ in range(3):
+        started = time.process_time()
+        optimizer.zero_grad()
+        total(answer.losses(answer({stream: encoder(dict(batch))}), asked)).backward()
+        optimizer.step()
+        took.append(time.process_time() - started)
+    steps = -(-train // size) * options.epochs
+    return min(took) * (steps + len(plan.split) / size / 3)  # a step without gradients is a third
+
+
+def _resident() -> float:
+    """Bytes that this process held at its peak."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return float(peak if sys.platform == "darwin" else 1024 * peak)
+
+
+def _span(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,73 @@
+"""What a fit will cost, by a probe: more rows and more encodings cost more, and nothing of it stops a plan."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+import polymodal as pm
+
+DRAW = np.random.default_rng(0)
+WORDS = [
+    "a",
+    "the",
+    "thing",
+    "shop",
+    "door",
+    "red",
+    "blue",
+    "from",
+    "with",
+    "under",
+    "over",
+    "seen",
+    "two",
+    "three",
+    "week",
+    "plain",
+    "round",
+    "small",
+]
+
+
+def table(rows: int) -> dict:
+    label = DRAW.integers(0, 2, rows)
+    return {
+        "vector": [[float(x) for x in row] for row in DRAW.normal(size=(rows, 6)) + label[:, None]],
+        "words": [" ".join(["bad", "good"][one : one + 1] + DRAW.choice(WORDS, 6).tolist()) for one in label],
+        "label": ["yes" if one else "no" for one in label],
+    }
+
+
+def test_every_stream_has_its_cost_and_more_rows_cost_more():
+    small = pm.estimate(pm.plan(table(200), "label", workers=2))
+    large = pm.estimate(pm.plan(table(6000), "label", workers=2))
+    for one in (small, large):
+        assert set(one.parts) == {"vector", "words", "strategies", "starting and reporting"}
+        assert all(0 <= low <= high for low, high in one.parts.values())
+        assert one.workers == 2
+        assert one.memory > 1e8
+    assert large.most > 1.5 * small.most
+    assert large.parts["vector"][1] > large.parts["vector"][0], "the network may not be worth training on"
+    formula = pm.estimate(pm.plan(table(200), "label", workers=0, encodings="fitted", fusion="late_mean"))
+    assert formula.parts["vector"][0] == formula.parts["vector"][1]
+    assert formula.parts["strategies"][1] < small.parts["strategies"][1]
+    assert formula.workers == 1
+
+
+def test_what_torch_does_stays_as_it_was():
+    plan, threads = pm.plan(table(60), "label"), torch.get_num_threads()
+    pm.estimate(plan)
+    assert torch.get_num_threads() == threads
+
+
+def test_broken_and_absent_cells_do_not_stop_it(tmp_path):
+    rows = [{"photo": str(tmp_path / f"{i}.png"), "label": "ab"[i % 2], "x": i % 5} for i in range(60)]
+    (tmp_path / "0.png").write_text("no picture")
+    schema = {
+        "fields": {"photo": {"kind": "image"}, "table": {"kind": "table", "columns": ["x"]}},
+        "target": {"label": "classes"},
+    }
+    found = pm.estimate(pm.plan(rows, schema=schema))
+    assert found.parts["photo"] == (0, 0)
+    assert found.parts["table"][1] > 0
