@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -108,7 +109,13 @@ def fit(
     quiet: Quiet = False,
 ) -> None:
     """Train, compare every way to fuse, keep the best, and say whether fusing helped."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # or its threads would be there when workers are forked
+    from polymodal.experiment import jobs  # noqa: F401 - what workers need
+    from polymodal.experiment.fit import RUNS
     from polymodal.experiment.fit import fit as run_fit
+    from polymodal.runs.processes import fork_ahead
+
+    fork_ahead(RUNS)
 
     settings = read_config(
         config,

@@ -49,6 +49,7 @@ from polymodal.runs.pool import Pool
 from polymodal.runs.progress import Log, Progress, tracker_of
 from polymodal.train.encode import processing_ms
 
+RUNS = "polymodal.experiment.jobs:guarded"  # carries out a job
 UNTOLD = ("epoch", "loss", "valid", "notes", "strategy", "encoder")  # of a job's result, in the log
 
 
@@ -99,7 +100,7 @@ def _carry_out(plan: Plan, folder: Path, quiet: bool) -> Run:
     with (
         Log(folder / "log.jsonl") as log,
         Progress(quiet=quiet) as progress,
-        Pool(runs="polymodal.experiment.jobs:guarded", devices=devices, here=str(device)) as pool,
+        Pool(runs=RUNS, devices=devices, here=str(device)) as pool,
     ):
         notes = told(device)
         if plan.config.augment:
@@ -425,11 +426,7 @@ class _Session:
                     stage.score(job.name, max(judged))
                 self.note(f"{job.name}: {note}" for note in event.result.get("notes", ()))
                 stage.advance(job.name)
-                kept = {
-                    k: v
-                    for k, v in event.result.items()
-                    if k not in ("epoch", "loss", "valid", "notes", "strategy", "encoder")
-                }
+                kept = {k: v for k, v in event.result.items() if k not in UNTOLD}
                 self.log.write("done", job=job.name, **kept)
             elif isinstance(event, Failed):
                 self.log.write("failed", job=job.name, reason=event.reason, trace=event.trace)

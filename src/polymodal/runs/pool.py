@@ -143,7 +143,7 @@ class Pool:
             self._host.close()
             self._host = None
         if FORKS and self._host is None:
-            self._host = Host(self.runs)
+            self._host = Host.of(self.runs)
         process = Forked(self._host, device) if self._host else Started(self.runs, device)
         worker = _Worker(self._events, process, device)
         self._workers.append(worker)

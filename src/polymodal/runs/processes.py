@@ -1,8 +1,8 @@
 """How a worker process comes about: forked from one that has imported all that jobs need, or started by itself.
 
 Importing is what small jobs cost most (some two seconds a process), so it is paid once for all workers. A fork is safe
-from a process that has one thread and never computed, which the host is. Where Python does not run on Linux, where
-forks are not to be trusted, every worker is started and imports for itself.
+from a process that has one thread, as the host has, which never computes. A command that has imported all and has one
+thread still is forked itself. Where this is not Linux, forks are not to be trusted: every worker imports for itself.
 """
 
 from __future__ import annotations
@@ -15,8 +15,11 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import IO, Any
+
+from polymodal.runs import worker
 
 FORKS = sys.platform == "linux"
 _HOME = str(Path(__file__).parents[2])
@@ -105,13 +108,28 @@ class Forked(Process):
 class Host:
     """A process that imports what the function `runs` needs, and then forks a worker at each request."""
 
-    def __init__(self, runs: str):
+    def __init__(self, runs: str, *, here: bool = False):
+        """With `here` it is a fork of this process, which must have one thread."""
+        self.runs = runs
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            self._process = _started(
-                "host", runs, str(theirs.fileno()), pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL
-            )
         self._lock = threading.Lock()
+        self._process: subprocess.Popen[str] | _Fork
+        with theirs:
+            if here:
+                self._process = _Fork(runs, theirs, self._channel)
+            else:
+                words = ("host", runs, str(theirs.fileno()))
+                self._process = _started(*words, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL)
+
+    @classmethod
+    def of(cls, runs: str) -> Host:
+        """The host that was forked ahead for `runs`, or else one that is started."""
+        ready = [host for host in _AHEAD if host.runs == runs and host.alive]
+        for host in _AHEAD:
+            if host not in ready[:1]:
+                host.close()
+        _AHEAD.clear()
+        return ready[0] if ready else cls(runs)
 
     @property
     def alive(self) -> bool:
@@ -132,7 +150,65 @@ class Host:
         _end(self._process, gently=True)
 
 
-def _end(process: subprocess.Popen[str], *, gently: bool = False) -> None:
+class _Fork:
+    """A fork of this process that is a host, waited for like a `Popen`."""
+
+    def __init__(self, runs: str, own: socket.socket, other: socket.socket):
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()  # or what waits in them would be said twice
+        self._code: int | None = None
+        self._pid = os.fork()
+        if self._pid:
+            return
+        try:
+            other.close()
+            os.environ.update(_ONE_THREAD)
+            with open(os.devnull, "rb") as nothing:
+                os.dup2(nothing.fileno(), 0)
+            worker.host(runs, str(own.detach()))
+        finally:
+            os._exit(1)
+
+    def poll(self) -> int | None:
+        return self._waited(os.WNOHANG)
+
+    def wait(self, timeout: float | None = None) -> int:
+        until = None if timeout is None else time.monotonic() + timeout
+        while (code := self._waited(0 if until is None else os.WNOHANG)) is None:
+            if until is not None and time.monotonic() > until:
+                raise subprocess.TimeoutExpired("host", timeout or 0)
+            time.sleep(0.005)
+        return code
+
+    def terminate(self) -> None:
+        os.kill(self._pid, signal.SIGTERM)
+
+    def kill(self) -> None:
+        os.kill(self._pid, signal.SIGKILL)
+
+    def _waited(self, how: int) -> int | None:
+        if self._code is None:
+            done, status = os.waitpid(self._pid, how)
+            self._code = os.waitstatus_to_exitcode(status) if done else None
+        return self._code
+
+
+_AHEAD: list[Host] = []
+
+
+def fork_ahead(runs: str) -> bool:
+    """Make this process's next pool for `runs` fork its workers from this process as it is now; whether it can.
+
+    It can on Linux, from a process with one thread: nobody then holds a lock that a fork would wait for, and no
+    library has threads of its own that a fork would lack. To be called when all is imported and nothing computed.
+    """
+    if not FORKS or len(os.listdir("/proc/self/task")) > 1:
+        return False
+    _AHEAD.append(Host(runs, here=True))
+    return True
+
+
+def _end(process: subprocess.Popen[str] | _Fork, *, gently: bool = False) -> None:
     if not gently:
         process.terminate()
     try:

@@ -15,6 +15,7 @@ import socket
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from typing import IO, NoReturn
 
@@ -63,6 +64,8 @@ def host(runs: str, descriptor: str) -> NoReturn:
     process id of one that has ended or, with `signal`, shall end; its exit code is the answer.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for whoever asks
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
     os.dup2(2, 1)
     control = socket.socket(fileno=int(descriptor))
     import_path(runs)
@@ -77,8 +80,7 @@ def host(runs: str, descriptor: str) -> NoReturn:
             if not (answer := os.fork()):
                 control.close()
                 signal.signal(signal.SIGINT, signal.default_int_handler)
-                with socket.socket(fileno=given[0]) as own:
-                    serve(runs, request["device"], own.makefile(encoding="utf-8"), own.makefile("w", encoding="utf-8"))
+                _fork(runs, request["device"], socket.socket(fileno=given[0]))
             os.close(given[0])
         else:
             pid = request["ended"]
@@ -86,6 +88,19 @@ def host(runs: str, descriptor: str) -> NoReturn:
                 codes[pid] = _ended(pid, request.get("signal"))
             answer = codes[pid]
         control.send(str(answer).encode())
+
+
+def _fork(runs: str, device: str, own: socket.socket) -> NoReturn:
+    """`serve` in a fork, which ends here, whatever its host was about to do."""
+    code: object = 1
+    try:
+        serve(runs, device, own.makefile(encoding="utf-8"), own.makefile("w", encoding="utf-8"))
+    except SystemExit as end:
+        code = end.code
+    except BaseException:  # noqa: BLE001 - said as Python would, and then it ends
+        traceback.print_exc()
+    finally:
+        os._exit(code if isinstance(code, int) else 1)
 
 
 def _ended(pid: int, number: int | None) -> int:
