@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,16 +29,22 @@ from polymodal.train.encode import store_tokens
 from polymodal.train.loop import Epoch, batch_size, total, train
 from polymodal.train.once import drawn_together, encode_once
 
+GOES_ON = 0.5  # of the epochs, for an encoder that goes on from one that has seen part of its rows
+
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderJob(FitJob):
-    """Train the encoder of `stream`: whole (`fold` None), or on the training rows outside one part of them."""
+    """Train the encoder of `stream`: whole (`fold` None), or on the training rows outside one part of them.
+
+    With `start`, the result of a part, the whole one goes on from that one's weights and needs half the epochs.
+    """
 
     kind: str = "encoder"
     stream: str
     fold: int | None
     encoder: Spec
     scored: bool = False  # whether its tokens shall carry its own answer
+    start: str = ""
 
     @property
     def name(self) -> str:
@@ -67,6 +74,9 @@ def encoder_job(work: Work, job: EncoderJob, out: Path) -> Epochs:
             raise BadArgument(
                 f"No training row has the stream {stream!r}; leave it out or look with `polymodal inspect`."
             )
+        if job.start and Path(job.start).with_suffix(".safetensors").exists():  # or that part failed
+            encoder.load_state_dict(_inner(load_trained(Path(job.start)), job.scored))
+            options = options.with_({"epochs": math.ceil(GOES_ON * options.epochs)})
         encoder.fit_statistics(work.dataset.tensors(stream, some_of(rows, SAMPLE)))
         model = Model({stream: encoder}, answer).to(work.device)
         for epoch in fit_encoder(work, model, stream, rows, valid, options, job.seed, out.with_suffix(".checkpoint")):
@@ -87,6 +97,12 @@ def encoder_job(work: Work, job: EncoderJob, out: Path) -> Epochs:
         "trained": bool(curve),
         **curve_of(curve),
     }
+
+
+def _inner(weights: Mapping[str, Tensor], scored: bool) -> dict[str, Tensor]:
+    """The weights of an encoder, or of the one within a `Scored`."""
+    inside = {n.removeprefix("inner."): w for n, w in weights.items() if n.startswith("inner.")}
+    return inside if scored else dict(weights)
 
 
 def restored(work: Work, job: EncoderJob, out: Path, result: dict[str, Any]) -> dict[str, Any]:

@@ -213,22 +213,24 @@ class _Session:
         """
         plan, both = self.plan, [s for s in streams if self.plan.fitted.get(s) and s in self.plan.trained]
         alone = [s for s in streams if s not in both]
-        folds: list[int | None] = [None]
-        if plan.config.crossfit and plan.fold.max() > 0:
-            folds += list(range(plan.config.crossfit))
+        parts = list(range(plan.config.crossfit)) if plan.config.crossfit and plan.fold.max() > 0 else []
+        folds: list[int | None] = [None, *parts]
         # A pretrained tower may be frozen, and its parts then the whole one: several jobs would encode the same cells
         # at once. Whether it learns is known when the whole one is built.
         waiting = {s for s in alone if getattr(part_class(plan.encoders[s]), "pretrained", False)}
-        first = {s: [None] if s in waiting else folds if s in alone else folds[1:2] or folds for s in plan.trained}
+        # The whole one goes on from the first part's, so it comes last.
+        tries = {s: parts if s in alone else parts[:1] for s in plan.trained if s not in waiting}
+        first = {s: tries.get(s) or [None] for s in plan.trained}
         jobs: list[EncoderJob | ScoredJob] = [job for s in self._costly_first(streams) for job in self._scored_jobs(s)]
         trained = self._costly_first([s for s in streams if s in plan.trained])
         jobs += [self._encoder_job(s, fold) for s in trained for fold in first[s]]
         results = self._run("encoders", jobs, needed=lambda job: job.stream in alone)
         ladders = {s: Ladder(plan, self.work, self.store, dataset, s, folds) for s in streams}
         worth = [s for s in both if ladders[s].worth_training(results)]
+        worth += [s for s in tries if s in alone]
         worth += [s for s in waiting if results[str(encoder_out(self.work, s))]["trained"]]
         tried = {job.out for job in jobs}
-        more = [self._encoder_job(s, fold) for s in self._costly_first(worth) for fold in folds]
+        more = [self._encoder_job(s, fold, warm=s in tries) for s in self._costly_first(worth) for fold in folds]
         results |= self._run(
             "encoders", [job for job in more if job.out not in tried], needed=lambda job: job.stream in alone
         )
@@ -245,13 +247,14 @@ class _Session:
             for spec, place in zip(fitted, places)
         ]
 
-    def _encoder_job(self, stream: str, fold: int | None) -> EncoderJob:
+    def _encoder_job(self, stream: str, fold: int | None, *, warm: bool = False) -> EncoderJob:
         config, spec = self.plan.config, self.plan.encoders[stream]
         training = {**config.training, **config.encoder_training}
         place = self._place(encoder_out(self.work, stream, fold), spec)
         return EncoderJob(
             stream=stream, fold=fold, encoder=spec, seed=config.seed, training=training,
-            scored=bool(self.plan.fitted.get(stream)), **place,
+            scored=bool(self.plan.fitted.get(stream)),
+            start=str(encoder_out(self.work, stream, 0)) if warm and fold is None else "", **place,
         )  # fmt: skip
 
     def _place(self, out: Path, *specs: Spec) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from polymodal.targets.base import ScoredTarget, Target
 from polymodal.train.features import StreamFeatures, save_features
 
 TRIED = 0.5  # standard errors by which an encoding, or a blend with it, must be ahead on one part to be trained on
+WORTH = 0.02  # of the loss: what an encoding, or a blend with it, must take off it, however surely, to be trained on
 SHARES = (0.75, 0.5, 0.25)  # of the better one in a blend of two
 EQUAL = 1e-6  # of a loss: rounding
 GAIN = 1.0  # standard errors by which a blend with one more encoding must be ahead for that to be kept too
@@ -90,10 +91,17 @@ def losses_of(rung: Rung, targets: Sequence[Target], truth: Mapping[str, np.ndar
         return np.mean(each, axis=0) if each else np.full(len(next(iter(truth.values()))), np.nan)
 
 
-def ahead(losses: np.ndarray, others: np.ndarray, errors: float) -> bool:
-    """Whether paired losses are less by more than so many standard errors; True where nothing can be compared."""
-    gap = (others - losses)[np.isfinite(others - losses)]
-    return len(gap) < 2 or bool(gap.mean() > max(EQUAL, errors * gap.std(ddof=1) / len(gap) ** 0.5))
+def ahead(losses: np.ndarray, others: np.ndarray, errors: float, worth: float = 0.0) -> bool:
+    """Whether paired losses are less by more than so many standard errors, and by more than a share of the others.
+
+    True where nothing can be compared.
+    """
+    there = np.isfinite(others - losses)
+    gap = (others - losses)[there]
+    if len(gap) < 2:
+        return True
+    sure = errors * gap.std(ddof=1) / len(gap) ** 0.5
+    return bool(gap.mean() > max(EQUAL, sure, worth * abs(others[there].mean())))
 
 
 def chosen(
@@ -147,7 +155,8 @@ class Ladder:
         """Whether the trained encoder adds to the best of those fitted in one go, on the part it was tried on.
 
         It does where it, or a blend of both, errs less there by more than half a standard error of the paired
-        difference. Without cross-fitting the validation rows tell. What cannot be compared is trained.
+        difference, and by more than two hundredths: surely better by next to nothing is not worth its cost. Without
+        cross-fitting the validation rows tell. What cannot be compared is trained.
         """
         fold = 0 if len(self.folds) > 1 else None
         tried, others = self._trained(results, [fold]), self._fitted(results)
@@ -159,7 +168,7 @@ class Ladder:
         truth = {target.name: self.plan.truth[target.name][rows] for target in self.plan.targets}
         pair = [others[place], tried]
         shares = [_blended(pair, [share, 1 - share], self.plan.targets, truth) for share in SHARES]
-        return any(ahead(each, losses[place], TRIED) for each in (own, *shares))
+        return any(ahead(each, losses[place], TRIED, WORTH) for each in (own, *shares))
 
     def settle(self, results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         """Choose, and write where the stream's tokens lie and what its encoder is; what the log is told.
