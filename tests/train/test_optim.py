@@ -12,7 +12,7 @@ from torch import nn
 
 import polymodal
 from polymodal.config import Training
-from polymodal.train.optim import Adam, make_optimizer
+from polymodal.train.optim import Adam, clip_gradients, make_optimizer
 
 
 def trained(optimizer, module, steps, *, skip=()):
@@ -54,6 +54,20 @@ def test_what_has_no_gradient_stays():
     optimizer = make_optimizer(made, Training(optimizer="adamw", lr=0.1, weight_decay=0.5))
     optimizer.step()
     assert all(torch.equal(a, b) for a, b in zip(before, made.parameters()))
+
+
+@pytest.mark.parametrize("most", [0.01, 1e6])
+def test_gradients_are_clipped_as_by_torch(most):
+    found = []
+    for clip in (clip_gradients, nn.utils.clip_grad_norm_):
+        made = module()
+        made(torch.ones(3, 5)).square().sum().backward()
+        made[2].bias.grad = None
+        clip(list(made.parameters()), most)
+        found.append([p.grad for p in made.parameters() if p.grad is not None])
+    assert len(found[0]) == 3
+    assert all(torch.equal(a, b) for a, b in zip(*found))
+    clip_gradients([nn.Parameter(torch.ones(2))], 1.0)  # none has a gradient
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "adam"])

@@ -97,10 +97,12 @@ def _carry_out(plan: Plan, folder: Path, quiet: bool) -> Run:
         str(device), plan.config.workers, cores=core_count(), gpus=gpu_count(),
         every=plan.config.device in ("auto", "cuda"),
     )  # fmt: skip
+    fitted = [part_class(spec) for specs in plan.fitted.values() for spec in specs]
+    imports = sorted({name for one in fitted for name in getattr(one, "imports", ())})
     with (
         Log(folder / "log.jsonl") as log,
         Progress(quiet=quiet) as progress,
-        Pool(runs=RUNS, devices=devices, here=str(device)) as pool,
+        Pool(runs=RUNS, devices=devices, here=str(device), imports=imports) as pool,
     ):
         notes = told(device)
         if plan.config.augment:
@@ -213,8 +215,8 @@ class _Session:
         """
         plan, both = self.plan, [s for s in streams if self.plan.fitted.get(s) and s in self.plan.trained]
         alone = [s for s in streams if s not in both]
-        parts = list(range(plan.config.crossfit)) if plan.config.crossfit and plan.fold.max() > 0 else []
-        folds: list[int | None] = [None, *parts]
+        parts: list[int | None] = list(range(plan.config.crossfit)) if plan.fold.max() > 0 else []
+        folds = [None, *parts]
         # A pretrained tower may be frozen, and its parts then the whole one: several jobs would encode the same cells
         # at once. Whether it learns is known when the whole one is built.
         waiting = {s for s in alone if getattr(part_class(plan.encoders[s]), "pretrained", False)}

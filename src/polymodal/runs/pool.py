@@ -50,16 +50,18 @@ class Pool:
     """Runs jobs in `workers` processes; `workers=0` runs them in this process.
 
     `runs` names the function that carries out a job, given as JSON has it, on a device, and yields its events.
-    `devices` are the workers' own, one each (see `worker_devices`; default: CPUs); what runs here runs on `here`. A job
-    that fails, or whose process dies, yields `Failed` and the others go on.
+    `devices` are the workers' own, one each (see `worker_devices`; default: CPUs); what runs here runs on `here`.
+    `imports` names libraries that jobs will ask for, so that workers share them. A job that fails, or whose process
+    dies, yields `Failed` and the others go on.
     """
 
     def __init__(
-        self, workers: int | None = None, *, runs: str, devices: Sequence[str] | None = None, here: str = "cpu"
-    ):
+        self, workers: int | None = None, *, runs: str, devices: Sequence[str] | None = None, here: str = "cpu",
+        imports: Sequence[str] = (),
+    ):  # fmt: skip
         every = worker_devices("cpu", workers, cores=core_count()) if devices is None else list(devices)
         self.workers = len(every)
-        self.runs, self.here = runs, here
+        self.runs, self.here, self.imports = runs, here, list(imports)
         self._free = every[::-1]  # devices without a worker
         self._workers: list[_Worker] = []
         self._host: Host | None = None
@@ -144,6 +146,7 @@ class Pool:
             self._host = None
         if FORKS and self._host is None:
             self._host = Host.of(self.runs)
+            self._host.ask({"imports": self.imports})
         process = Forked(self._host, device) if self._host else Started(self.runs, device)
         worker = _Worker(self._events, process, device)
         self._workers.append(worker)

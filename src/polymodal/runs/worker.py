@@ -6,7 +6,9 @@ no `__main__` guard.
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import importlib
 import json
 import os
 import queue
@@ -60,8 +62,9 @@ def _listen(lines: Iterator[str], jobs: queue.SimpleQueue[str]) -> None:
 def host(runs: str, descriptor: str) -> NoReturn:
     """Import what `runs` names, then fork a worker at each request on the socket `descriptor`, until it closes.
 
-    A request is `{"device"}` with a socket for the worker, answered by the worker's process id, or `{"ended"}`, the
-    process id of one that has ended or, with `signal`, shall end; its exit code is the answer.
+    A request is `{"imports"}`, modules that workers shall share; `{"device"}` with a socket for the worker, answered by
+    the worker's process id; or `{"ended"}`, the process id of one that has ended or, with `signal`, shall end; its exit
+    code is the answer.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for whoever asks
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -69,7 +72,6 @@ def host(runs: str, descriptor: str) -> NoReturn:
     os.dup2(2, 1)
     control = socket.socket(fileno=int(descriptor))
     import_path(runs)
-    gc.freeze()  # what is imported stays, so no fork's collector writes to the pages that it shares
     codes: dict[int, int] = {}
     while True:
         message, given, *_ = socket.recv_fds(control, 1024, 1)
@@ -82,6 +84,12 @@ def host(runs: str, descriptor: str) -> NoReturn:
                 signal.signal(signal.SIGINT, signal.default_int_handler)
                 _fork(runs, request["device"], socket.socket(fileno=given[0]))
             os.close(given[0])
+        elif "imports" in request:
+            for name in request["imports"]:
+                with contextlib.suppress(ImportError):  # the job that asks for it says so
+                    importlib.import_module(name)
+            gc.freeze()  # what is imported stays, so no fork's collector writes to the pages that it shares
+            answer = 0
         else:
             pid = request["ended"]
             if pid not in codes:

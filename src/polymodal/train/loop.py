@@ -20,7 +20,7 @@ from polymodal.core.errors import PolymodalError
 from polymodal.core.files import writing
 from polymodal.core.runtime import autocast
 from polymodal.nn.place import device_of_module, random_state, release, set_random_state
-from polymodal.train.optim import Adam, Schedule, make_optimizer
+from polymodal.train.optim import Adam, Schedule, clip_gradients, make_optimizer
 
 LEAST_STEPS = 16  # in an epoch: few rows are cut into smaller batches, or a small table would hardly be trained on
 LEAST_BATCH = 16
@@ -180,7 +180,7 @@ def _step(
     if hooks is not None:
         hooks.after_backward()
     if options.clip:
-        nn.utils.clip_grad_norm_(parameters, options.clip)
+        clip_gradients(parameters, options.clip)
     optimizer.step()
     if hooks is not None:
         hooks.after_step()

@@ -26,12 +26,12 @@ class Adam:
         self.param_groups = [{"lr": lr, **group} for group in groups]
         self.decoupled = decoupled
         self._kernel = torch._fused_adamw_ if decoupled else torch._fused_adam_
-        self._places = {p: i for i, p in enumerate(p for group in self.param_groups for p in group["params"])}
-        self._state: dict[nn.Parameter, tuple[Tensor, Tensor, Tensor]] = {}  # both moments, and the steps so far
+        self._parameters = [p for group in self.param_groups for p in group["params"]]
+        self._state: list[tuple[Tensor, Tensor, Tensor] | None] = [None] * len(self._parameters)  # moments, steps
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop all gradients, or set them to zero."""
-        for parameter in self._places:
+        for parameter in self._parameters:
             if set_to_none:
                 parameter.grad = None
             elif parameter.grad is not None:
@@ -40,14 +40,21 @@ class Adam:
     @torch.no_grad()
     def step(self) -> None:
         """One step of the parameters that have a gradient."""
+        start = 0
         for group in self.param_groups:
-            moved = [p for p in group["params"] if p.grad is not None]
+            moved, held = [], []
+            for i, p in enumerate(group["params"], start):
+                if p.grad is None:
+                    continue
+                if (state := self._state[i]) is None:
+                    state = torch.zeros_like(p), torch.zeros_like(p), torch.zeros((), device=p.device)
+                    self._state[i] = state
+                moved.append(p)
+                held.append(state)
+            start += len(group["params"])
             if not moved:
                 continue
-            for p in moved:
-                if p not in self._state:
-                    self._state[p] = (torch.zeros_like(p), torch.zeros_like(p), torch.zeros((), device=p.device))
-            first, second, steps = ([self._state[p][i] for p in moved] for i in range(3))
+            first, second, steps = map(list, zip(*held))
             torch._foreach_add_(steps, 1)
             self._kernel(
                 moved, [p.grad for p in moved], first, second, [], steps, lr=group["lr"], beta1=BETAS[0],
@@ -57,18 +64,25 @@ class Adam:
     def state_dict(self) -> dict[str, Any]:
         """As `torch.optim` has it, so that a training begun with that goes on."""
         names = ("exp_avg", "exp_avg_sq", "step")
-        state = {self._places[p]: dict(zip(names, held)) for p, held in self._state.items()}
-        groups = [{**g, "params": [self._places[p] for p in g["params"]]} for g in self.param_groups]
-        return {"state": state, "param_groups": groups}
+        state = {i: dict(zip(names, held)) for i, held in enumerate(self._state) if held is not None}
+        return {"state": state, "param_groups": [{**g, "params": len(g["params"])} for g in self.param_groups]}
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Go on from a state; the groups' options stay those given."""
-        state = saved["state"]
-        self._state = {
-            p: (state[i]["exp_avg"].clone(), state[i]["exp_avg_sq"].clone(), state[i]["step"].to(p.device).clone())
-            for p, i in self._places.items()
-            if i in state
-        }
+        for i, held in saved["state"].items():
+            self._state[i] = held["exp_avg"].clone(), held["exp_avg_sq"].clone(), held["step"].clone()
+
+
+@torch.no_grad()
+def clip_gradients(parameters: Sequence[nn.Parameter], most: float) -> None:
+    """Scale all gradients so that together their norm is `most` at most, as `torch.nn.utils.clip_grad_norm_` does.
+
+    That sorts them by device and type first, which takes a small step longer than the norm itself.
+    """
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    if gradients:
+        norm = torch.stack(torch._foreach_norm(gradients)).norm()
+        torch._foreach_mul_(gradients, (most / (norm + 1e-6)).clamp(max=1.0))
 
 
 def make_optimizer(module: nn.Module, options: Training) -> Adam | Optimizer:
