@@ -24,24 +24,7 @@ from tools import Usage, measured, parser, polymodal, quartiles, show
 
 HERE = Path(__file__).resolve().parents[1] / "src"
 KINDS = ("bag", "hat", "shoe")
-WORDS = [
-    "soft",
-    "warm",
-    "light",
-    "classic",
-    "summer",
-    "travel",
-    "leather",
-    "cotton",
-    "city",
-    "sport",
-    "slim",
-    "wide",
-    "new",
-    "vintage",
-    "daily",
-    "evening",
-]
+WORDS = ("soft", "warm", "light", "classic", "summer", "travel", "leather", "cotton", "city", "sport", "slim", "daily")
 COLOURS = ("red", "green", "blue")
 
 
