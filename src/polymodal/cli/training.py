@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -115,8 +116,8 @@ def fit(
     from polymodal.experiment.fit import fit as run_fit
     from polymodal.runs.processes import fork_ahead
 
-    fork_ahead(RUNS)
-
+    if sys.argv[1:2] == ["fit"]:  # this process is the command's alone
+        fork_ahead(RUNS)
     settings = read_config(
         config,
         sets,
