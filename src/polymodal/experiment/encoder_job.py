@@ -29,14 +29,12 @@ from polymodal.train.encode import store_tokens
 from polymodal.train.loop import Epoch, batch_size, total, train
 from polymodal.train.once import drawn_together, encode_once
 
-GOES_ON = 0.5  # of the epochs, for an encoder that goes on from one that has seen part of its rows
-
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderJob(FitJob):
     """Train the encoder of `stream`: whole (`fold` None), or on the training rows outside one part of them.
 
-    With `start`, the result of a part, the whole one goes on from that one's weights and needs half the epochs.
+    It trains for a `share` of the epochs, with `start`, the result of another, from that one's weights.
     """
 
     kind: str = "encoder"
@@ -44,11 +42,13 @@ class EncoderJob(FitJob):
     fold: int | None
     encoder: Spec
     scored: bool = False  # whether its tokens shall carry its own answer
+    share: float = 1.0
     start: str = ""
 
     @property
     def name(self) -> str:
-        return f"{self.stream} {'whole' if self.fold is None else f'part {self.fold + 1}'}"
+        which = "whole" if self.fold is None else f"part {self.fold + 1}"
+        return f"{self.stream} {which}, tried" if self.share < 1 and not self.start else f"{self.stream} {which}"
 
 
 def encoder_job(work: Work, job: EncoderJob, out: Path) -> Epochs:
@@ -65,6 +65,7 @@ def encoder_job(work: Work, job: EncoderJob, out: Path) -> Epochs:
         alone = Strategy("single", "late_mean", (stream,))
         answer = build_answer(alone, {stream: encoder.dim}, work.targets, work.dim, work.heads)
         options = Training(modality_dropout=0.0).with_({**encoder.recipe(), **job.training})
+        options = options.with_({"epochs": math.ceil(job.share * options.epochs)})
         present = work.dataset.present[stream]
         rows = work.rows(TRAIN, fold=fold)
         rows = rows[present[rows]]
@@ -74,9 +75,8 @@ def encoder_job(work: Work, job: EncoderJob, out: Path) -> Epochs:
             raise BadArgument(
                 f"No training row has the stream {stream!r}; leave it out or look with `polymodal inspect`."
             )
-        if job.start and Path(job.start).with_suffix(".safetensors").exists():  # or that part failed
+        if job.start:
             encoder.load_state_dict(_inner(load_trained(Path(job.start)), job.scored))
-            options = options.with_({"epochs": math.ceil(GOES_ON * options.epochs)})
         encoder.fit_statistics(work.dataset.tensors(stream, some_of(rows, SAMPLE)))
         model = Model({stream: encoder}, answer).to(work.device)
         for epoch in fit_encoder(work, model, stream, rows, valid, options, job.seed, out.with_suffix(".checkpoint")):

@@ -36,7 +36,7 @@ from polymodal.experiment.results import Results
 from polymodal.experiment.scored_job import ScoredJob
 from polymodal.experiment.strategies import ALWAYS, PRODUCT
 from polymodal.experiment.verdict import Tests, indistinct
-from polymodal.experiment.work import FitJob, answer_out, encoder_out, scored_out, settled_out
+from polymodal.experiment.work import TRIAL, FitJob, answer_out, encoder_out, scored_out, settled_out
 from polymodal.inference.run import Run
 from polymodal.models.build import build_encoder
 from polymodal.models.specs import listed, part_class
@@ -50,6 +50,7 @@ from polymodal.runs.progress import Log, Progress, tracker_of
 from polymodal.train.encode import processing_ms
 
 RUNS = "polymodal.experiment.jobs:guarded"  # carries out a job
+GOES_ON = 0.5  # of the epochs: to try an encoder, and to go on from one that was tried or has seen other rows
 UNTOLD = ("epoch", "loss", "valid", "notes", "strategy", "encoder")  # of a job's result, in the log
 
 
@@ -215,27 +216,29 @@ class _Session:
         """
         plan, both = self.plan, [s for s in streams if self.plan.fitted.get(s) and s in self.plan.trained]
         alone = [s for s in streams if s not in both]
-        parts: list[int | None] = list(range(plan.config.crossfit)) if plan.fold.max() > 0 else []
+        parts: list[Any] = [*self._parts]
         folds = [None, *parts]
         # A pretrained tower may be frozen, and its parts then the whole one: several jobs would encode the same cells
         # at once. Whether it learns is known when the whole one is built.
         waiting = {s for s in alone if getattr(part_class(plan.encoders[s]), "pretrained", False)}
-        # The whole one goes on from the first part's, so it comes last.
-        tries = {s: parts if s in alone else parts[:1] for s in plan.trained if s not in waiting}
-        first = {s: tries.get(s) or [None] for s in plan.trained}
+        first: dict[str, list[Any]] = {s: [None] if s in waiting else parts or [None] for s in alone}
+        first = {s: first.get(s, [TRIAL]) for s in streams if s in plan.trained}
         jobs: list[EncoderJob | ScoredJob] = [job for s in self._costly_first(streams) for job in self._scored_jobs(s)]
-        trained = self._costly_first([s for s in streams if s in plan.trained])
-        jobs += [self._encoder_job(s, fold) for s in trained for fold in first[s]]
+        jobs += [self._encoder_job(s, fold) for s in self._costly_first([*first]) for fold in first[s]]
         results = self._run("encoders", jobs, needed=lambda job: job.stream in alone)
         ladders = {s: Ladder(plan, self.work, self.store, dataset, s, folds) for s in streams}
         worth = [s for s in both if ladders[s].worth_training(results)]
-        worth += [s for s in tries if s in alone]
-        worth += [s for s in waiting if results[str(encoder_out(self.work, s))]["trained"]]
-        tried = {job.out for job in jobs}
-        more = [self._encoder_job(s, fold, warm=s in tries) for s in self._costly_first(worth) for fold in folds]
-        results |= self._run(
-            "encoders", [job for job in more if job.out not in tried], needed=lambda job: job.stream in alone
-        )
+        worth += [s for s in alone if s in first and (s not in waiting or results[self._encoder(s)]["trained"])]
+        # What was tried goes on as the first part's, or as the whole one; that goes on from the first part's.
+        for some, start in [(parts, TRIAL), ([None], parts[0])] if parts else [([None], TRIAL)]:
+            goes_on = {s for s in worth if self._encoder(s, start) in results and s not in waiting}
+            more = [
+                self._encoder_job(s, fold, start if s in goes_on and fold == some[0] else None)
+                for s in self._costly_first(worth)
+                for fold in some
+                if self._encoder(s, fold) not in results
+            ]
+            results |= self._run("encoders", more, needed=lambda job: job.stream in alone)
         for stream in streams:
             told = ladders[stream].settle(results)
             self.note(f"{stream}: {note}" for note in told.pop("said"))
@@ -249,15 +252,27 @@ class _Session:
             for spec, place in zip(fitted, places)
         ]
 
-    def _encoder_job(self, stream: str, fold: int | None, *, warm: bool = False) -> EncoderJob:
+    def _encoder_job(self, stream: str, fold: Any, start: Any = None) -> EncoderJob:
+        """The training of a part (None: of the whole), or, for less, of what is `TRIAL`; it goes on from `start`'s."""
         config, spec = self.plan.config, self.plan.encoders[stream]
         training = {**config.training, **config.encoder_training}
         place = self._place(encoder_out(self.work, stream, fold), spec)
+        whole = not self._parts
         return EncoderJob(
-            stream=stream, fold=fold, encoder=spec, seed=config.seed, training=training,
-            scored=bool(self.plan.fitted.get(stream)),
-            start=str(encoder_out(self.work, stream, 0)) if warm and fold is None else "", **place,
+            stream=stream, fold=(None if whole else 0) if fold == TRIAL else fold, encoder=spec, seed=config.seed,
+            training=training, scored=bool(self.plan.fitted.get(stream)),
+            share=GOES_ON if fold == TRIAL or start is not None else 1.0,
+            start="" if start is None else self._encoder(stream, start), **place,
         )  # fmt: skip
+
+    def _encoder(self, stream: str, fold: Any = None) -> str:
+        """The output path of a job that trains a stream's encoder."""
+        return str(encoder_out(self.work, stream, fold))
+
+    @property
+    def _parts(self) -> list[int]:
+        """Into which training rows are cut for encoders trained by gradients; none where that is off."""
+        return list(range(self.plan.config.crossfit)) if self.plan.fold.max() > 0 else []
 
     def _place(self, out: Path, *specs: Spec) -> dict[str, Any]:
         """Where a job works and writes; `inline` where a class is in the user's own script, out of a worker's reach."""

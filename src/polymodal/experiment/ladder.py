@@ -23,7 +23,7 @@ from polymodal.encoders.scoring import Said, blended
 from polymodal.experiment.crossfit import join_parts
 from polymodal.experiment.learned import row_losses
 from polymodal.experiment.plan import Plan
-from polymodal.experiment.work import TRAIN, VALID, encoder_out, scored_out, settled_out
+from polymodal.experiment.work import TRAIN, TRIAL, VALID, encoder_out, scored_out, settled_out
 from polymodal.targets.base import ScoredTarget, Target
 from polymodal.train.features import StreamFeatures, save_features
 
@@ -148,7 +148,7 @@ class Ladder:
         self, plan: Plan, work: Path, store: Store, dataset: Dataset, stream: str, folds: Sequence[int | None]
     ):
         self.plan, self.work, self.store, self.dataset, self.stream = plan, work, store, dataset, stream
-        self.folds = list(folds)
+        self.folds = [*folds]
         self.digests, self.present = dataset.digests[stream], dataset.present[stream]
 
     def worth_training(self, results: Mapping[str, Mapping[str, Any]]) -> bool:
@@ -159,7 +159,7 @@ class Ladder:
         cross-fitting the validation rows tell. What cannot be compared is trained.
         """
         fold = 0 if len(self.folds) > 1 else None
-        tried, others = self._trained(results, [fold]), self._fitted(results)
+        tried, others = self._trained(results, [TRIAL]), self._fitted(results)
         if tried is None or not others or not all(rung.says for rung in (tried, *others)):
             return True
         rows = self._rows(fold)
@@ -177,7 +177,7 @@ class Ladder:
         """
         rungs = self._fitted(results)
         whole = self._trained(results, [*self.folds[1:], None])
-        first = self._trained(results, self.folds[1:2]) if whole is None and len(self.folds) > 1 else None
+        first = self._trained(results, [TRIAL]) if whole is None else None
         rungs += [whole] if whole else []
         if not rungs:
             raise PolymodalError(f"No encoder of the stream {self.stream!r} finished; the log says why.")
@@ -224,6 +224,9 @@ class Ladder:
         truth = {target.name: self.plan.truth[target.name][rows] for target in self.plan.targets}
         return losses_of(rung, self.plan.targets, truth)
 
+    def _out(self, fold: int | str | None) -> str:
+        return str(encoder_out(self.work, self.stream, fold))
+
     def _fitted(self, results: Mapping[str, Mapping[str, Any]]) -> list[Rung]:
         found = []
         train = self.plan.seen
@@ -240,13 +243,13 @@ class Ladder:
             found.append(Rung(spec, out, result, features, says, fitted=True))
         return found
 
-    def _trained(self, results: Mapping[str, Mapping[str, Any]], folds: Sequence[int | None]) -> Rung | None:
+    def _trained(self, results: Mapping[str, Mapping[str, Any]], folds: Sequence[int | str | None]) -> Rung | None:
         """The trained encoder, as far as `folds` were trained; None where one is missing."""
         if self.stream not in self.plan.trained:
             return None
-        if (one := results.get(str(encoder_out(self.work, self.stream)))) is not None and not one["trained"]:
+        if (one := results.get(self._out(None))) is not None and not one["trained"]:
             folds = [None]  # frozen: every part is the whole one
-        each = [results.get(str(encoder_out(self.work, self.stream, fold))) for fold in folds]
+        each = [results.get(self._out(fold)) for fold in folds]
         if not each or any(one is None for one in each):
             return None
         groups = [one["group"] for one in each if one]
@@ -258,8 +261,9 @@ class Ladder:
         says = {name: Said.from_json(one) for name, one in result.get("says", {}).items()}
         fixed = sum(stop - start for one in says.values() for start, stop, _ in one.pieces)
         features, _ = join_parts(self.store, groups, self.digests, self.present, part, valid, fixed)
-        out = str(encoder_out(self.work, self.stream, folds[-1]))
-        total = sum(one.get("cpu_seconds", 0.0) for one in each if one)
+        out = self._out(folds[-1])
+        tried = {self._out(fold): results.get(self._out(fold), {}) for fold in (TRIAL, *folds)}
+        total = sum(one.get("cpu_seconds", 0.0) for one in tried.values())
         return Rung(
             self.plan.encoders[self.stream], out, {**result, "cpu_seconds": total}, features, says, fitted=False
         )
