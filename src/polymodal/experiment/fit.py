@@ -50,7 +50,7 @@ from polymodal.runs.progress import Log, Progress, tracker_of
 from polymodal.train.encode import processing_ms
 
 RUNS = "polymodal.experiment.jobs:guarded"  # carries out a job
-GOES_ON = 0.5  # of the epochs: to try an encoder, and to go on from one that was tried or has seen other rows
+TRY, GOES_ON = 0.5, 0.75  # of the epochs: to try an encoder, and for the whole one to go on from a part's
 UNTOLD = ("epoch", "loss", "valid", "notes", "strategy", "encoder")  # of a job's result, in the log
 
 
@@ -261,7 +261,7 @@ class _Session:
         return EncoderJob(
             stream=stream, fold=(None if whole else 0) if fold == TRIAL else fold, encoder=spec, seed=config.seed,
             training=training, scored=bool(self.plan.fitted.get(stream)),
-            share=GOES_ON if fold == TRIAL or start is not None else 1.0,
+            share=TRY if TRIAL in (fold, start) else 1.0 if start is None else GOES_ON,
             start="" if start is None else self._encoder(stream, start), **place,
         )  # fmt: skip
 
