@@ -24,8 +24,6 @@ LEAST = 9.0  # log-probabilities below say no more than this
 SPREAD = {CLASSES: 3.0, MULTILABEL: 3.0, NUMBER: 1.0}  # by which scores are divided, to be of the size of features
 MOST_FOR_TREES = 120  # features: boosted trees on more cost more than they bring
 
-MEASURED = 1024  # cells, about, whose features are measured: as many as a mean and a spread need
-
 
 @dataclass(frozen=True)
 class Said:
@@ -172,8 +170,7 @@ class Scored(ScoringEncoder):
             self.register_buffer("middle", torch.zeros(self.inner.dim))
 
     def fit_statistics(self, inputs: Mapping[str, Tensor]) -> None:
-        step = max(1, len(next(iter(inputs.values()))) // MEASURED)  # from all over the table, which may be sorted
-        self.inner.fit_statistics({name: value[::step] for name, value in inputs.items()})
+        self.inner.fit_statistics(inputs)
 
     def augment(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         return self.inner.augment(inputs)
