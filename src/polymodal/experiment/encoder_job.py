@@ -29,6 +29,8 @@ from polymodal.train.encode import store_tokens
 from polymodal.train.loop import Epoch, batch_size, total, train
 from polymodal.train.once import drawn_together, encode_once
 
+TRY, GOES_ON = 0.5, 0.75  # of the epochs: to try an encoder, and for the whole one to go on from a part's
+
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderJob(FitJob):

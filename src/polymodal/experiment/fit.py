@@ -23,7 +23,7 @@ from polymodal.data.tables.source import cells
 from polymodal.data.tables.table import problem_lines
 from polymodal.experiment.answer_job import AnswerJob
 from polymodal.experiment.augment import augmented
-from polymodal.experiment.encoder_job import EncoderJob
+from polymodal.experiment.encoder_job import GOES_ON, TRY, EncoderJob
 from polymodal.experiment.end_to_end_job import EndToEndJob
 from polymodal.experiment.finalize import finalize, question_of
 from polymodal.experiment.joint import called_for
@@ -50,7 +50,6 @@ from polymodal.runs.progress import Log, Progress, tracker_of
 from polymodal.train.encode import processing_ms
 
 RUNS = "polymodal.experiment.jobs:guarded"  # carries out a job
-TRY, GOES_ON = 0.5, 0.75  # of the epochs: to try an encoder, and for the whole one to go on from a part's
 UNTOLD = ("epoch", "loss", "valid", "notes", "strategy", "encoder")  # of a job's result, in the log
 
 
