@@ -10,16 +10,17 @@ from torch import Tensor, nn
 
 from polymodal.core.errors import BadArgument
 from polymodal.core.registry import Spec
-from polymodal.core.types import Tokens
+from polymodal.core.types import Tokens, part_of
 from polymodal.encoders import ENCODERS
 from polymodal.encoders.base import Encoder
 from polymodal.encoders.scoring import Said
 
 
 class Beside(Encoder):
-    """The direct sum of several encoders that read the same arrays: vectors side by side, tokens one after another.
+    """The direct sum of several encoders that read the same cells: vectors side by side, tokens one after another.
 
-    A token has zeros where the other encoders' components are. Options: `parts`, the encoders; `weights`, how much each
+    They read the same arrays, or each its own where the processor is `several`. A token has zeros where the other
+    encoders' components are. Options: `parts`, the encoders; `weights`, how much each
     one's answer counts where their tokens carry scores (None: alike). Raises `BadArgument` without a part, or for
     another number of weights.
     """
@@ -37,7 +38,10 @@ class Beside(Encoder):
             raise BadArgument(f"beside takes encoders and a weight each; got {len(parts)} and {weights}.")
         self.parts = parts
         self.weights = weights
-        self.each = nn.ModuleList(ENCODERS.build(spec, facts, dim) for spec in parts)
+        own = facts.get("parts", [facts] * len(parts))
+        if len(own) != len(parts):
+            raise BadArgument(f"beside has {len(parts)} encoders, and its processor {len(own)} parts.")
+        self.each = nn.ModuleList(ENCODERS.build(spec, known, dim) for spec, known in zip(parts, own))
         self.widths = [int(one.dim) for one in self.each]  # type: ignore[arg-type]
         self.dim = sum(self.widths)
 
@@ -55,11 +59,14 @@ class Beside(Encoder):
         return found
 
     def fit_statistics(self, inputs: Mapping[str, Tensor]) -> None:
-        for one in self.each:
-            one.fit_statistics(inputs)  # type: ignore[operator]
+        for i, one in enumerate(self.each):
+            one.fit_statistics(self._own(inputs, i))  # type: ignore[operator]
 
     def encode(self, inputs: dict[str, Tensor]) -> Tokens:
-        return joined([one(inputs) for one in self.each])
+        return joined([one(self._own(inputs, i)) for i, one in enumerate(self.each)])
+
+    def _own(self, inputs: Mapping[str, Tensor], i: int) -> Mapping[str, Tensor]:
+        return part_of(inputs, i) if "parts" in self.facts else inputs
 
 
 def joined(each: Sequence[Tokens]) -> Tokens:

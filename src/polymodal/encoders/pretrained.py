@@ -25,7 +25,7 @@ from polymodal.nn.layers.pool import masked_mean
 from polymodal.nn.layers.segment import grid_places, segment_mean
 from polymodal.nn.precision import autocast_type
 
-TUNES = ("frozen", "last", "lora", "full")
+TUNES = ("frozen", "last", "lora", "lora_last", "full")
 POOLS = ("auto", "mean", "own")
 MODALITIES = ("text", "vision", "audio")
 SAME = 1e-3  # of the largest value: what rounding makes of the same sum in another order, and more
@@ -34,6 +34,7 @@ RECIPES = {
     "frozen": {},
     "last": {"epochs": 8, "batch": 32, "lr": 3e-4, "weight_decay": 0.01},
     "lora": {"epochs": 8, "batch": 32, "lr": 1e-3, "weight_decay": 0.01},
+    "lora_last": {"epochs": 8, "batch": 32, "lr": 1e-3, "weight_decay": 0.01},
     "full": {"epochs": 5, "batch": 16, "lr": 3e-5, "weight_decay": 0.01},
 }  # fmt: skip
 
@@ -42,8 +43,10 @@ class PretrainedTower(Encoder):
     """What the three encoders share. `model` is a hub name or a folder, the one of the processor when left empty.
 
     `tune` is "frozen" (in eval mode and without gradient, so that its tokens need computing only once), "last" (the
-    last `layers` blocks learn), "lora" (adapters of `rank` on queries and values; Hu et al. 2022) or "full". A frozen
-    tower keeps its own width, whatever `dim` was asked; a tuned one is mapped to `dim`.
+    last `layers` blocks learn), "lora" (adapters of `rank` on queries and values; Hu et al. 2022), "lora_last" (such in
+    the last `layers` blocks; blocks without queries, as of a convolutional tower, learn themselves) or "full". A frozen
+    tower keeps its own width, whatever `dim` was asked; a tuned one is mapped to `dim`. Statistics of batch
+    normalisation move only where its weights do.
 
     `pool` is "mean", "own" (the class token, or the pooling that the model was trained with) or "auto": own for
     pictures and dual encoders where there is one, else mean. The sequence is averaged to at most `tokens` tokens.
@@ -144,6 +147,9 @@ class PretrainedTower(Encoder):
         super().train(mode)
         if self.tune == "frozen":
             self.tower.eval()
+        for layer in self.tower.modules():
+            if isinstance(layer, nn.modules.batchnorm._BatchNorm) and not any(map(_learns, layer.parameters())):
+                layer.eval()
         return self
 
     def project(self, x: Tensor) -> Tensor:
@@ -156,11 +162,19 @@ class PretrainedTower(Encoder):
         self.requires_grad_(False)
         if self.tune == "full":
             self.requires_grad_(True)
-        elif self.tune == "last":
-            for block in list(_blocks(self.tower))[-self.layers :]:
-                block.requires_grad_(True)
         elif self.tune == "lora":
-            add_lora(self.tower, lambda name: ADAPTED.search(name) is not None, rank=self.rank, alpha=2 * self.rank)
+            self._adapt(self.tower)
+        elif self.tune in ("last", "lora_last"):
+            last = list(_blocks(self.tower))[-self.layers :]
+            asks = self.tune == "lora_last" and all(any(map(_asks, block.named_modules())) for block in last)
+            for block in last:
+                if asks:
+                    self._adapt(block)
+                else:
+                    block.requires_grad_(True)
+
+    def _adapt(self, module: nn.Module) -> None:
+        add_lora(module, lambda name: ADAPTED.search(name) is not None, rank=self.rank, alpha=2 * self.rank)
 
 
 class PretrainedText(PretrainedTower):
@@ -287,6 +301,15 @@ def _side(whole: Any, modality: str) -> tuple[bool, nn.Module]:
     if sides:
         raise BadArgument(f"{type(whole).__name__} has no {modality} side; it has: {', '.join(sides)}.")
     return False, whole.get_encoder() if whole.config.is_encoder_decoder else whole
+
+
+def _asks(named: tuple[str, nn.Module]) -> bool:
+    """Whether a module within a block makes queries or values."""
+    return isinstance(named[1], nn.Linear) and ADAPTED.search(named[0]) is not None
+
+
+def _learns(weight: nn.Parameter) -> bool:
+    return weight.requires_grad
 
 
 @dataclass(frozen=True)

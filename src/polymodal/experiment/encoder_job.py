@@ -38,10 +38,11 @@ class EncoderJob(FitJob):
     fold: int | None
     encoder: Spec
     scored: bool = False  # whether its tokens shall carry its own answer
+    reads: str = ""  # the dataset's stream whose arrays it reads, if it is not its own
 
     @property
     def name(self) -> str:
-        return f"{self.stream} {'whole' if self.fold is None else f'part {self.fold + 1}'}"
+        return f"{self.reads or self.stream} {'whole' if self.fold is None else f'part {self.fold + 1}'}"
 
 
 def encoder_job(work: Work, job: EncoderJob, out: Path) -> Epochs:
@@ -50,7 +51,7 @@ def encoder_job(work: Work, job: EncoderJob, out: Path) -> Epochs:
     A frozen encoder is not trained. The whole encoder stores every row's tokens that may be read from it; a fold's
     stores those of its fold, and of the validation rows, by which the folds' spaces are matched.
     """
-    stream, fold = job.stream, job.fold
+    stream, fold = job.reads or job.stream, job.fold
     torch.manual_seed(job.seed)
     encoder, settled = build_encoder(job.encoder, work.facts[stream], work.dim), job.encoder
     curve: list[Epoch] = []
@@ -65,7 +66,7 @@ def encoder_job(work: Work, job: EncoderJob, out: Path) -> Epochs:
         valid = valid[present[valid]]
         if not len(rows):
             raise BadArgument(
-                f"No training row has the stream {stream!r}; leave it out or look with `polymodal inspect`."
+                f"No training row has the stream {job.stream!r}; leave it out or look with `polymodal inspect`."
             )
         encoder.fit_statistics(work.dataset.tensors(stream, some_of(rows, SAMPLE)))
         model = Model({stream: encoder}, answer).to(work.device)
@@ -79,7 +80,7 @@ def encoder_job(work: Work, job: EncoderJob, out: Path) -> Epochs:
     result = store_tokens(encoder.to(work.device), work.dataset, stream, work.store, rows, timed=fold is None)
     save_trained(encoder, out)
     return result | {
-        "stream": stream,
+        "stream": job.stream,
         "fold": fold,
         "encoder": plain(settled),
         "says": {name: asdict(said) for name, said in getattr(encoder, "says", {}).items()},
@@ -98,9 +99,10 @@ def restored(work: Work, job: EncoderJob, out: Path, result: dict[str, Any]) -> 
     there = rows[dataset.present[job.stream][rows]]
     if not len(work.store.missing(result["group"], dataset.digests[job.stream][there])):
         return result
-    encoder = build_encoder(result.get("encoder", job.encoder), work.facts[job.stream], work.dim)
+    stream = job.reads or job.stream
+    encoder = build_encoder(result.get("encoder", job.encoder), work.facts[stream], work.dim)
     encoder.load_state_dict(load_trained(out))
-    stored = store_tokens(encoder.to(work.device), dataset, job.stream, work.store, rows, timed=False)
+    stored = store_tokens(encoder.to(work.device), dataset, stream, work.store, rows, timed=False)
     return {**result, "group": stored["group"]}
 
 

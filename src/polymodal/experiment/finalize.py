@@ -66,6 +66,7 @@ def finalize(
     stage.end()
     chosen = next(o for o in outcomes if o.name == comparison.chosen)
     predictor = finished.deploy(chosen, comparison.seed, processors)
+    dataset = finished.as_deployed(dataset, chosen)
     told = plan.to_json()
     extra = {name: told[name] for name in ("config", "sources", "metrics")}
     predictor.save(folder, {**extra, "digests": dict(plan.digests)})
@@ -97,6 +98,7 @@ def finalize(
     comparison.sentences.extend(told_apart)
     evaluation = _evaluation(plan, comparison, questions[0], assessment, dataset, curves, notes, timings, folder)
     evaluation["encodings"] = {name: encoder["rungs"] for name, encoder in finished.encoders.items()}
+    evaluation["checkpoints"] = plan.towers.lines()
     if plan.bagged:  # what ships has learned from the validation rows too
         evaluation["refitted"] = {part: len(plan.rows(part)) for part in ("train", "valid")}
     evaluation["about"] = {o.name: _about(o.strategy) for o in outcomes}

@@ -31,6 +31,7 @@ class ScoredJob(FitJob):
     kind: str = "scored"
     stream: str
     encoder: Spec
+    reads: str = ""  # the dataset's stream whose arrays it reads, if it is not its own
 
     @property
     def name(self) -> str:
@@ -45,7 +46,7 @@ def scored_job(work: Work, job: ScoredJob, out: Path) -> Epochs:
     are the store's, a part each and last the whole.
     """
     yield from ()  # it tells nothing on the way
-    stream, dataset = job.stream, work.dataset
+    stream, dataset = job.reads or job.stream, work.dataset
     torch.manual_seed(job.seed)
     encoder = build_encoder(job.encoder, work.facts[stream], work.dim).eval()
     assert isinstance(encoder, ScoringEncoder)
@@ -53,7 +54,9 @@ def scored_job(work: Work, job: ScoredJob, out: Path) -> Epochs:
     train = np.flatnonzero(work.bag > 0) if work.bag.any() else work.rows(TRAIN)
     train = train[dataset.present[stream][train]]
     if not len(train):
-        raise BadArgument(f"No training row has the stream {stream!r}; leave it out or look with `polymodal inspect`.")
+        raise BadArgument(
+            f"No training row has the stream {job.stream!r}; leave it out or look with `polymodal inspect`."
+        )
     encoder.fit_statistics(dataset.tensors(stream, some_of(train, encoder.sample)))
     tokens, design = _features(work, encoder, stream, there)
     place = np.full(len(dataset), -1)
@@ -83,7 +86,7 @@ def scored_job(work: Work, job: ScoredJob, out: Path) -> Epochs:
     save_trained(settled, out)
     return {
         **result,
-        "stream": stream,
+        "stream": job.stream,
         "groups": [*groups, result["group"]],
         "encoder": plain({"name": _name(job.encoder), **options_of(settled)}),
         "says": {name: asdict(said) for name, said in settled.says.items()},
