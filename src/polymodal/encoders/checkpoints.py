@@ -27,7 +27,7 @@ WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.b
 HEADER = 100_000_000  # bytes that the head of a file of weights may have
 SECONDS = 1.0  # for which the hub is waited for
 STRANGE = 0.01  # share of a column's letters beyond ASCII from which an English checkpoint is not its own
-COVERS = {"en": "English", "many": "many languages", "none": "", "": "languages not told"}
+COVERS = {"en": "English", "many": "many languages"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,12 @@ class Checkpoint:
 
     def told(self) -> str:
         """Name, where it lies, licence, size and languages, in words."""
-        about = [self.place, self.licence or "licence not told", f"{self.megabytes:,.0f} MB", COVERS[self.languages]]
+        about = [
+            self.place,
+            self.licence or "licence not told",
+            f"{self.megabytes:,.0f} MB",
+            COVERS.get(self.languages, ""),
+        ]
         return f"{self.name} ({', '.join(word for word in about if word)})"
 
 

@@ -35,7 +35,7 @@ class ScoredJob(FitJob):
 
     @property
     def name(self) -> str:
-        return f"{self.stream} features"
+        return f"{self.reads or self.stream} features"
 
 
 def scored_job(work: Work, job: ScoredJob, out: Path) -> Epochs:
@@ -58,7 +58,7 @@ def scored_job(work: Work, job: ScoredJob, out: Path) -> Epochs:
             f"No training row has the stream {job.stream!r}; leave it out or look with `polymodal inspect`."
         )
     encoder.fit_statistics(dataset.tensors(stream, some_of(train, encoder.sample)))
-    tokens, design = _features(work, encoder, stream, there)
+    tokens, design, ms = _features(work, encoder, stream, there)
     place = np.full(len(dataset), -1)
     place[there] = np.arange(len(there))
     if isinstance(encoder, Scored):
@@ -82,7 +82,8 @@ def scored_job(work: Work, job: ScoredJob, out: Path) -> Epochs:
         answers = {name: one.parts[at[name]] for name, one in found.items()}
         groups.append(_stored(work, encoder.settled(answers), stream, train[part == k], tokens, place)["group"])
     settled = encoder.settled({name: one.whole for name, one in found.items()})
-    result = _stored(work, settled, stream, np.setdiff1d(there, train), tokens, place, timed=True)
+    result = _stored(work, settled, stream, np.setdiff1d(there, train), tokens, place, timed=ms is None)
+    result |= {} if ms is None else {"ms_per_row": ms}  # what learners add to it is little
     save_trained(settled, out)
     return {
         **result,
@@ -109,15 +110,16 @@ def stored(work: Work, job: ScoredJob, result: dict[str, Any]) -> bool:
     return not any(len(work.store.missing(group, digests[some])) for group, some in zip(result["groups"], rows))
 
 
-def _features(work: Work, encoder: ScoringEncoder, stream: str, rows: np.ndarray) -> tuple[dict[str, Any] | None, Any]:
-    """What learners read of `rows`, in their order, and the tokens of the encoder within, which go to the store."""
+def _features(
+    work: Work, encoder: ScoringEncoder, stream: str, rows: np.ndarray
+) -> tuple[dict[str, Any] | None, Any, float | None]:
+    """What learners read of `rows`, in their order; the tokens of the encoder within, which go to the store, and what a
+    row costs it, in milliseconds."""
     if isinstance(encoder, Scored):
-        group = store_tokens(encoder.inner.to(work.device), work.dataset, stream, work.store, rows, timed=False)[
-            "group"
-        ]
+        made = store_tokens(encoder.inner.to(work.device), work.dataset, stream, work.store, rows)
         encoder.cpu()
-        tokens = work.store.view(group, work.dataset.digests[stream][rows]).load()
-        return tokens, tokens["pooled"].astype(np.float32)
+        tokens = work.store.view(made["group"], work.dataset.digests[stream][rows]).load()
+        return tokens, tokens["pooled"].astype(np.float32), made["ms_per_row"]
     parts = []
     with torch.no_grad():
         for chunk in np.array_split(rows, max(1, -(-len(rows) // BATCH))):
@@ -125,8 +127,8 @@ def _features(work: Work, encoder: ScoringEncoder, stream: str, rows: np.ndarray
             inputs.pop("present")
             parts.append(encoder.design(inputs))
     if isinstance(parts[0], torch.Tensor):
-        return None, torch.cat(parts).numpy()
-    return None, sparse.vstack(parts, format="csr")
+        return None, torch.cat(parts).numpy(), None
+    return None, sparse.vstack(parts, format="csr"), None
 
 
 def _stored(
