@@ -36,7 +36,7 @@ def load_pretrained(loader: str, model: str, **options: Any) -> Any:
     said.disable_progress_bar()
     try:
         found = getattr(transformers, loader).from_pretrained(model, trust_remote_code=False, **options)
-        return found if loader != "AutoModel" else _whole(*found, model)
+        return found if loader != "AutoModel" else _whole(found[0], found[1], model)
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().split("\n")[0]
         raise BadArgument(
@@ -56,7 +56,7 @@ def _whole(network: Any, info: dict[str, Any], model: str) -> Any:
     if lacking > LACKING * sum(sizes.values()):
         share = lacking / sum(sizes.values())
         raise BadArgument(
-            f"The files of {str(model)!r} lack {100 * share:.0f} % of the weights of {type(network).__name__}: they are "
-            "of another model, or were cut. Copy them again."
+            f"The files of {str(model)!r} lack {100 * share:.0f} % of the weights of {type(network).__name__}: they "
+            "are of another model, or were cut. Copy them again."
         )
     return network
