@@ -98,7 +98,7 @@ class Dataset:
         self.present = {name: stream.present for name, stream in streams.items()}
         self.groups = {name: stream.group for name, stream in streams.items()}
         self._layouts = {name: stream.layout for name, stream in streams.items()}
-        self._read_as: dict[str, tuple[str, ...]] = {}
+        self._several: tuple[Dataset, Mapping[str, Sequence[str]]] | None = None  # streams of another, side by side
         self._readers: dict[str, _Reader] = {}
         self._cells: dict[str, np.ndarray] = {}
 
@@ -112,8 +112,9 @@ class Dataset:
         """
         if stream not in self.groups:
             raise UnknownName(f"There is no stream {stream!r}.{suggest(stream, self.streams)}")
-        if several := self._read_as.get(stream):
-            each = [self.tensors(one, rows) for one in several]
+        if self._several and stream in self._several[1]:
+            other, names = self._several
+            each = [other.tensors(one, rows) for one in names[stream]]
             present = torch.stack([arrays.pop("present") for arrays in each]).all(0)
             return {**numbered(each), "present": present}
         if stream not in self._readers:
@@ -157,7 +158,7 @@ class Dataset:
             there = np.all([self.present[one] for one in others], axis=0)
             streams[name] = Stream(group, self.digests[name], there, self._layouts[others[0]])
         found = Dataset(self.store, self.ids, streams, targets=self.targets, bad=self.bad, noted=self.noted)
-        found._read_as = {name: tuple(others) for name, others in reads.items() if len(others) > 1}
+        found._several = self, {name: others for name, others in reads.items() if len(others) > 1}
         return found
 
     def agree(self, readings: Mapping[str, str]) -> None:

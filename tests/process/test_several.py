@@ -1,0 +1,67 @@
+"""Several processors of the same cells, and encoders that each read their own."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from polymodal.core.errors import BadArgument
+from polymodal.encoders import ENCODERS
+from polymodal.process import PROCESSORS
+
+CELLS = [[1.0, 2.0], [3.0, 5.0], [2.0, 0.0]]
+SPEC = {"name": "several", "parts": ["vector", {"name": "vector", "standardize": False}]}
+
+
+def fitted():
+    processor = PROCESSORS.build(SPEC)
+    cells = [processor.read(cell) for cell in CELLS]
+    processor.fit(cells)
+    return processor, {name: torch.from_numpy(array) for name, array in processor.process(cells).items()}
+
+
+def test_every_part_reads_and_learns_for_itself():
+    processor, inputs = fitted()
+    alone = PROCESSORS.build("vector")
+    alone.fit([alone.read(cell) for cell in CELLS])
+    own = alone.process([alone.read(cell) for cell in CELLS])
+    assert set(inputs) == {f"{i}.{name}" for i in (0, 1) for name in own}
+    name = next(iter(own))
+    assert np.array_equal(inputs[f"0.{name}"], own[name])
+    assert not np.array_equal(inputs[f"1.{name}"], own[name])
+    assert processor.facts()["parts"][0] == alone.facts()
+    assert processor.kind == "vector"
+    assert np.array_equal(processor.show(processor.read(CELLS[0]))["array"], CELLS[0])
+
+
+def test_what_was_learned_comes_back():
+    processor, inputs = fitted()
+    other = PROCESSORS.build(SPEC)
+    other.load_state(processor.state())
+    again = other.process([other.read(cell) for cell in CELLS])
+    assert all(np.array_equal(inputs[name], again[name]) for name in inputs)
+
+
+def test_encoders_side_by_side_each_read_their_part():
+    processor, inputs = fitted()
+    encoder = ENCODERS.build({"name": "beside", "parts": ["vector_plain", "vector_plain"]}, processor.facts(), 8)
+    encoder.fit_statistics(inputs)
+    tokens = encoder.eval()(inputs)
+    assert tokens.pooled.shape == (3, 4)
+    assert torch.allclose(tokens.pooled[:, 2:], torch.tensor(CELLS), atol=1e-5)
+    assert not torch.allclose(tokens.pooled[:, :2], tokens.pooled[:, 2:])
+    with pytest.raises(BadArgument, match="beside has 1 encoders, and its processor 2 parts"):
+        ENCODERS.build({"name": "beside", "parts": ["vector_plain"]}, processor.facts(), 8)
+
+
+def test_noise_reaches_every_part():
+    processor, inputs = fitted()
+    noisy = processor.corrupt(inputs, 1.0, torch.Generator().manual_seed(0))
+    assert set(noisy) == set(inputs)
+    assert all(not torch.equal(noisy[name], inputs[name]) for name in inputs if inputs[name].is_floating_point())
+
+
+def test_parts_are_of_one_kind():
+    with pytest.raises(BadArgument, match="several takes processors of one kind; got text, vector"):
+        PROCESSORS.build({"name": "several", "parts": ["vector", "text"]})
