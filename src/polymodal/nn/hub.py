@@ -36,17 +36,19 @@ def load_pretrained(loader: str, model: str, **options: Any) -> Any:
     said.disable_progress_bar()
     try:
         found = getattr(transformers, loader).from_pretrained(model, trust_remote_code=False, **options)
-        return found if loader != "AutoModel" else _whole(found[0], found[1], model)
     except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise BadArgument(
-            f"{loader} cannot load {str(model)!r}: {reason} Where the hub cannot be reached, download the model on a "
-            f"machine that reaches it (hf download {model} --local-dir FOLDER), copy the folder and give model=FOLDER."
-        ) from error
+        reason = str(error).strip().split("\n")[0].rstrip(".")
+        advice = (
+            "Its files are of another kind, or damaged: copy them again" if Path(model).is_dir()
+            else "Where the hub cannot be reached, download the model on a machine that reaches it (hf download "
+            f"{model} --local-dir FOLDER), copy the folder and give model=FOLDER"
+        )  # fmt: skip
+        raise BadArgument(f"{loader} cannot load {str(model)!r}: {reason}. {advice}.") from error
     finally:
         said.set_verbosity(before)
         if bars:
             said.enable_progress_bar()
+    return found if loader != "AutoModel" else _whole(found[0], found[1], model)
 
 
 def _whole(network: Any, info: dict[str, Any], model: str) -> Any:
