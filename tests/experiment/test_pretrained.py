@@ -139,7 +139,8 @@ def test_side_by_side_with_formulas_in_a_bundle_and_the_store(table, models, tmp
     again = pm.load(tmp_path / "run").predict(table)["category"]
     assert answers == again
     assert len(answers) == 120, "a row without a picture is answered too"
-    stored = [line for line in done(tmp_path / "run") if line["job"] in ("title tower features", "photo tower features")]
+    names = ("title tower features", "photo tower features")
+    stored = [line for line in done(tmp_path / "run") if line["job"] in names]
     assert len(stored) == 2
     encoded.clear()
     pm.fit(table, "category", out=tmp_path / "again", quiet=True, **{**options, "finetune": False})

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import threading
-import urllib.request
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -260,8 +259,10 @@ def _hub_silent() -> str:
     heard: list[bool] = []
 
     def ask() -> None:
+        from urllib.request import urlopen  # half the cost of a plan, for those who ask alone
+
         try:
-            urllib.request.urlopen(os.environ.get("HF_ENDPOINT", "https://huggingface.co"), timeout=SECONDS).close()
+            urlopen(os.environ.get("HF_ENDPOINT", "https://huggingface.co"), timeout=SECONDS).close()
             heard.append(True)
         except (OSError, ValueError):
             heard.append(False)

@@ -24,6 +24,7 @@ from polymodal.experiment.outcome import Outcome, Question, chance
 from polymodal.experiment.plan import Plan
 from polymodal.experiment.results import Results
 from polymodal.experiment.verdict import usual
+from polymodal.inference.bundle import CONFIG, SCHEMA, WEIGHTS
 from polymodal.inference.evaluation import Evaluation, described, evaluate
 from polymodal.inference.keyed import keyed
 from polymodal.inference.predictor import Predictor
@@ -110,7 +111,9 @@ def finalize(
     write_report(evaluation, folder / "report.html")
     log.write("finished", chosen=comparison.chosen, headline=comparison.headline)
     progress.say("")
-    for line in (comparison.headline, *comparison.sentences, f"Report: {folder / 'report.html'}"):
+    size = sum((folder / file).stat().st_size for file in (CONFIG, SCHEMA, WEIGHTS)) / 1e6
+    kept = f"Deployed: {comparison.chosen}, a bundle of {size:.1f} MB."
+    for line in (comparison.headline, *comparison.sentences, kept, f"Report: {folder / 'report.html'}"):
         progress.say(line)
     return run
 

@@ -107,7 +107,7 @@ def _carry_out(plan: Plan, folder: Path, quiet: bool) -> Run:
             notes += more
         session = _Session(plan, folder, progress, pool, log, started)
         session.note(notes)
-        for line in plan.notes:
+        for line in (*plan.notes, *(plan.towers.lines() if plan.towers.readings else ())):
             progress.say(line)
         dataset, processors = session.prepare()
         for line in problem_lines(dataset.bad):
