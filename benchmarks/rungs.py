@@ -1,12 +1,12 @@
 """One modality's encodings side by side: by formula, from scratch, a pretrained tower frozen, and tuned to the target.
 
-    python benchmarks/rungs.py --models FOLDER [banking airline skin houses …] [--rows 1500] [--test 1000] [--ladder]
+    python benchmarks/rungs.py --models FOLDER [banking airline skin houses] [--rows 1500] [--test 1000] [--ladder]
 
-FOLDER holds `minilm` and `mobilenet`, as `benchmarks/local_models.py` makes them. A rung is a fit of that encoding alone
-in a process of its own: one seed, no cross-fitting, the validation rows stop the training; `--rows` training and `--test`
-test rows at most, drawn with a fixed seed. A line a rung: the score on test rows with its 95 % interval and the CPU
-seconds of the whole fit; then target-aware against frozen, paired over the same test rows. `--ladder` fits once more
-with default settings, with and without the folder, and says what evidence kept.
+FOLDER holds `minilm` and `mobilenet`, as `benchmarks/local_models.py` makes them. A rung is a fit of that encoding
+alone in a process of its own: one seed, no cross-fitting, the validation rows stop the training; `--rows` training and
+`--test` test rows at most, drawn with a fixed seed. A line a rung: the score on test rows with its 95 % interval and
+the CPU seconds of the whole fit; then target-aware against frozen, paired over the same test rows. `--ladder` fits once
+more with default settings, with and without the folder, and says what evidence kept.
 """
 
 from __future__ import annotations
@@ -108,9 +108,9 @@ def score(metric: str, said: np.ndarray, truth: np.ndarray) -> float:
     if metric == "r2":
         return float(1 - ((said - truth) ** 2).sum() / ((truth - truth.mean()) ** 2).sum())
     right = said == truth
-    return float(
-        np.mean([right[truth == k].mean() for k in np.unique(truth)]) if metric != "accuracy" else right.mean()
-    )
+    if metric == "accuracy":
+        return float(right.mean())
+    return float(np.mean([right[truth == k].mean() for k in np.unique(truth)]))
 
 
 def paired(metric: str, first: list[Any], second: list[Any]) -> str:

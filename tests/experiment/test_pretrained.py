@@ -14,6 +14,7 @@ from polymodal.core.errors import BadArgument
 from polymodal.core.files import read_json
 from polymodal.encoders.pretrained import PretrainedTower
 from polymodal.experiment import ladder
+from polymodal.inference.explanation import explained_cards
 from polymodal.process.several import Several
 from polymodal.train import encode
 
@@ -139,6 +140,10 @@ def test_side_by_side_with_formulas_in_a_bundle_and_the_store(table, models, tmp
     again = pm.load(tmp_path / "run").predict(table)["category"]
     assert answers == again
     assert len(answers) == 120, "a row without a picture is answered too"
+    [cards] = explained_cards(run.predictor, run.read(table).select([3]))
+    drawn = {card["stream"]: card for card in cards}
+    assert "bright where" in drawn["photo"]["note"]
+    assert "<mark" in drawn["title"]["drawing"]
     names = ("title tower features", "photo tower features")
     stored = [line for line in done(tmp_path / "run") if line["job"] in names]
     assert len(stored) == 2
