@@ -25,6 +25,7 @@ ENCODERS_OF = {"text": "pretrained_text", "vision": "pretrained_vision", "audio"
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 HEADER = 100_000_000  # bytes that the head of a file of weights may have
 SECONDS = 1.0  # for which the hub is waited for
+SAMPLE = 500  # cells by which a column's letters are looked at
 STRANGE = 0.01  # share of a column's letters beyond ASCII from which an English checkpoint is not its own
 COVERS = {"en": "English", "many": "many languages"}
 

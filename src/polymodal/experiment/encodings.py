@@ -19,10 +19,8 @@ from polymodal.data.kinds import KINDS
 from polymodal.data.schema import Schema
 from polymodal.data.tables.source import Table
 from polymodal.encoders import ENCODERS
-from polymodal.encoders.checkpoints import Search, Shelf, strange_letters
+from polymodal.encoders.checkpoints import SAMPLE, Search, Shelf, strange_letters
 from polymodal.models.specs import features_of, fitted_in_one_go, part_class, portable, processor_spec
-
-SAMPLE = 500  # training cells by which a column's letters are looked at
 
 
 @dataclass(frozen=True)
