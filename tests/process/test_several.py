@@ -45,14 +45,16 @@ def test_what_was_learned_comes_back():
 
 def test_encoders_side_by_side_each_read_their_part():
     processor, inputs = fitted()
-    encoder = ENCODERS.build({"name": "beside", "parts": ["vector_plain", "vector_plain"]}, processor.facts(), 8)
+    spec = {"name": "beside", "parts": ["vector_plain"] * 3, "reads": [0, 1, 0]}
+    encoder = ENCODERS.build(spec, processor.facts(), 8)
     encoder.fit_statistics(inputs)
     tokens = encoder.eval()(inputs)
-    assert tokens.pooled.shape == (3, 4)
-    assert torch.allclose(tokens.pooled[:, 2:], torch.tensor(CELLS), atol=1e-5)
-    assert not torch.allclose(tokens.pooled[:, :2], tokens.pooled[:, 2:])
-    with pytest.raises(BadArgument, match="beside has 1 encoders, and its processor 2 parts"):
-        ENCODERS.build({"name": "beside", "parts": ["vector_plain"]}, processor.facts(), 8)
+    first, second, third = tokens.pooled.split(2, 1)
+    assert torch.allclose(second, torch.tensor(CELLS), atol=1e-5)
+    assert torch.equal(first, third)
+    assert not torch.allclose(first, second)
+    with pytest.raises(BadArgument, match=r"beside has 3 encoders that read \[0, 1, 2\] of 2 processors"):
+        ENCODERS.build({**spec, "reads": [0, 1, 2]}, processor.facts(), 8)
 
 
 def test_noise_reaches_every_part():

@@ -190,6 +190,8 @@ class Ladder:
             rung.kept = True
         parts, reads = [rung.result["encoder"] for rung in kept], [rung.reads for rung in kept]
         spec = parts[0] if len(kept) == 1 else {"name": "beside", "parts": parts, "weights": weights}
+        if len(read := list(dict.fromkeys(reads))) > 1:
+            spec["reads"] = [read.index(one) for one in reads]
         says = said_of(kept, weights)
         save_features(self.work / "features", self.stream, [rung.features for rung in kept], says)
         told = [rung.to_json() for rung in rungs]
@@ -201,7 +203,7 @@ class Ladder:
             "stream": self.stream,
             "encoder": spec,
             "sources": [str(Path(rung.source).relative_to(self.work)) for rung in kept],
-            "reads": reads if len(set(reads)) > 1 else reads[:1],
+            "reads": read,
             "ms_per_row": sum(rung.result["ms_per_row"] for rung in kept),
             "parameters": sum(rung.result["parameters"] for rung in kept),
             "trained": any(rung.result["trained"] for rung in kept),
