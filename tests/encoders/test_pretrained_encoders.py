@@ -133,6 +133,23 @@ def test_adapters_of_the_last_blocks_alone(folders, which):
     assert all(name.endswith((".up", ".down")) and ".1." in name for name in learning)
 
 
+def test_training_in_pieces_of_like_length_is_the_same(folders, monkeypatch):
+    from polymodal.encoders import pretrained
+
+    encoder, inputs = built(folders, "text", tune="lora_last")
+    many = {name: value.repeat(4, *[1] * (value.ndim - 1)) for name, value in inputs.items()}
+    for layer in encoder.modules():
+        if isinstance(layer, torch.nn.Dropout):
+            layer.p = 0.0
+    encoder.train()
+    pieces = encoder(many)
+    monkeypatch.setattr(pretrained, "TOGETHER", 100)
+    whole = encoder(many)
+    assert torch.allclose(pieces.pooled, whole.pooled, atol=1e-5)
+    assert torch.allclose(pieces.x, whole.x, atol=1e-5)
+    assert torch.equal(pieces.mask, whole.mask)
+
+
 def test_last_blocks_without_queries_learn_themselves(folders):
     processor = PROCESSORS.build({"name": "pretrained_vision", "model": folders["mobilenet"]})
     spec = {"name": "pretrained_vision", "tune": "lora_last", "layers": 1}

@@ -23,11 +23,13 @@ from polymodal.nn.hub import load_pretrained
 from polymodal.nn.layers.adapt import add_lora
 from polymodal.nn.layers.pool import masked_mean
 from polymodal.nn.layers.segment import grid_places, segment_mean
+from polymodal.nn.place import joined_tokens
 from polymodal.nn.precision import autocast_type
 
 TUNES = ("frozen", "last", "lora", "lora_last", "full")
 POOLS = ("auto", "mean", "own")
 MODALITIES = ("text", "vision", "audio")
+TOGETHER = 8  # rows of a training batch that go through a tower at a time, where they differ in length
 SAME = 1e-3  # of the largest value: what rounding makes of the same sum in another order, and more
 ADAPTED = re.compile(r"(^|\.)(q|v|q_proj|v_proj|query|value|q_lin|v_lin|qkv)$")  # queries and values, as in the paper
 RECIPES = {
@@ -45,8 +47,8 @@ class PretrainedTower(Encoder):
     `tune` is "frozen" (in eval mode and without gradient, so that its tokens need computing only once), "last" (the
     last `layers` blocks learn), "lora" (adapters of `rank` on queries and values; Hu et al. 2022), "lora_last" (such in
     the last `layers` blocks; blocks without queries, as of a convolutional tower, learn themselves) or "full". A frozen
-    tower keeps its own width, whatever `dim` was asked; a tuned one is mapped to `dim`. Statistics of batch
-    normalisation move only where its weights do.
+    tower keeps its own width, whatever `dim` was asked; a tuned one is mapped to `dim`. Blocks below the last ones are
+    in eval mode, and statistics of batch normalisation move only where its weights do.
 
     `pool` is "mean", "own" (the class token, or the pooling that the model was trained with) or "auto": own for
     pictures and dual encoders where there is one, else mean. The sequence is averaged to at most `tokens` tokens.
@@ -109,6 +111,14 @@ class PretrainedTower(Encoder):
         return inputs
 
     def encode(self, inputs: dict[str, Tensor]) -> Tokens:
+        lengths = self.lengths(inputs) if self.training and self.tune != "frozen" else None
+        if lengths is None or len(lengths) <= TOGETHER:
+            return self._encoded(inputs)
+        order = lengths.argsort(descending=True, stable=True)  # rows of like length together, so that little is padding
+        parts = [{name: value[some] for name, value in inputs.items()} for some in order.split(TOGETHER)]
+        return joined_tokens([self._encoded(part) for part in parts]).select(order.argsort())
+
+    def _encoded(self, inputs: dict[str, Tensor]) -> Tokens:
         inputs = dict(self.cut(inputs))
         with torch.set_grad_enabled(self.tune != "frozen" and torch.is_grad_enabled()):
             if self.layer is None:
@@ -145,8 +155,10 @@ class PretrainedTower(Encoder):
     def train(self, mode: bool = True) -> Self:
         """As `nn.Module.train`, but a frozen tower stays in eval mode."""
         super().train(mode)
-        if self.tune == "frozen":
+        if self.tune in ("frozen", "last", "lora_last"):
             self.tower.eval()
+        for block in self._last:
+            block.train(mode)
         for layer in self.tower.modules():
             if isinstance(layer, nn.modules.batchnorm._BatchNorm) and not any(map(_learns, layer.parameters())):
                 layer.eval()
@@ -157,6 +169,7 @@ class PretrainedTower(Encoder):
         return x if self.shared is None else self.shared(x)
 
     def _choose_trained(self) -> None:
+        self._last: list[nn.Module] = []  # the blocks that learn, where only some do
         if hasattr(self.tower.config, "apply_spec_augment"):
             self.tower.config.apply_spec_augment = False  # it draws from NumPy's generator, not from torch's
         self.requires_grad_(False)
@@ -165,9 +178,9 @@ class PretrainedTower(Encoder):
         elif self.tune == "lora":
             self._adapt(self.tower)
         elif self.tune in ("last", "lora_last"):
-            last = list(_blocks(self.tower))[-self.layers :]
-            asks = self.tune == "lora_last" and all(any(map(_asks, block.named_modules())) for block in last)
-            for block in last:
+            self._last = list(_blocks(self.tower))[-self.layers :]
+            asks = self.tune == "lora_last" and all(any(map(_asks, block.named_modules())) for block in self._last)
+            for block in self._last:
                 if asks:
                     self._adapt(block)
                 else:
