@@ -28,6 +28,8 @@ from polymodal.train.encode import store_tokens
 from polymodal.train.loop import Epoch, batch_size, total, train
 from polymodal.train.once import drawn_together, encode_once
 
+PASSES = 24_000  # rows that go through a tower while it is tuned beside cheaper encodings, in two epochs at least
+
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderJob(FitJob):
@@ -68,6 +70,8 @@ def encoder_job(work: Work, job: EncoderJob, out: Path) -> Epochs:
             raise BadArgument(
                 f"No training row has the stream {job.stream!r}; leave it out or look with `polymodal inspect`."
             )
+        if job.reads and "epochs" not in job.training:
+            options = options.with_({"epochs": min(options.epochs, max(2, round(PASSES / len(rows))))})
         encoder.fit_statistics(work.dataset.tensors(stream, some_of(rows, SAMPLE)))
         model = Model({stream: encoder}, answer).to(work.device)
         for epoch in fit_encoder(work, model, stream, rows, valid, options, job.seed, out.with_suffix(".checkpoint")):

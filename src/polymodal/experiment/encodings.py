@@ -80,8 +80,8 @@ def find_towers(schema: Schema, table: Table, split: np.ndarray, config: Config)
     rows = np.flatnonzero(split == 0)[:SAMPLE]
     searches = {}
     for name, one in free.items():
-        cells = [table.column(one.columns[0])[i] for i in rows] if one.about.words else []
-        searches[name] = shelf.of(one.about.tower, strange_letters(cells))
+        cells = table.column(one.columns[0]) if one.about.words else ()
+        searches[name] = shelf.of(one.about.tower, strange_letters(cells[i] for i in rows) if cells else 0.0)
     found = {name: search.found for name, search in searches.items() if search.found}
     if config.pretrained is True and not found:
         why = "; ".join(f"{name}: {search.why}" for name, search in searches.items())
