@@ -46,8 +46,9 @@ class PretrainedTower(Encoder):
 
     `tune` is "frozen" (in eval mode and without gradient, so that its tokens need computing only once), "last" (the
     last `layers` blocks learn), "lora" (adapters of `rank` on queries and values; Hu et al. 2022), "lora_last" (such in
-    the last `layers` blocks; blocks without queries, as of a convolutional tower, learn themselves) or "full". A frozen
-    tower keeps its own width, whatever `dim` was asked; a tuned one is mapped to `dim`. Blocks below the last ones are
+    the last `layers` blocks; blocks without queries, as of a convolutional tower, learn themselves) or "full". A
+    frozen tower and one with adapters in its last blocks keep their own width, whatever `dim` was asked; others are
+    mapped to `dim`. Blocks below the last ones are
     in eval mode, and statistics of batch normalisation move only where its weights do.
 
     `pool` is "mean", "own" (the class token, or the pooling that the model was trained with) or "auto": own for
@@ -95,8 +96,9 @@ class PretrainedTower(Encoder):
         self.shared = getattr(whole, f"{'visual' if self.modality == 'vision' else self.modality}_projection", None)
         width = int(whole.config.projection_dim) if self.shared is not None else _width(self.tower)
         self._choose_trained()
-        self.dim = width if tune == "frozen" else dim
-        self.out: nn.Module = nn.Identity() if tune == "frozen" else nn.Linear(width, dim)
+        own = tune in ("frozen", "lora_last")
+        self.dim = width if own else dim
+        self.out: nn.Module = nn.Identity() if own else nn.Linear(width, dim)
 
     @abstractmethod
     def arrange(self, output: Any, inputs: Mapping[str, Tensor]) -> tuple[Tokens, Tensor | None]:
