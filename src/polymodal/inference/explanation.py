@@ -17,7 +17,7 @@ from polymodal.core.types import Tokens
 from polymodal.data.kinds import KINDS
 from polymodal.data.tables.source import Table
 from polymodal.explanation import draw
-from polymodal.explanation.hiding import HIDING
+from polymodal.explanation.hiding import HIDING, of_picture, of_series
 from polymodal.explanation.tokens import token_weights
 from polymodal.inference.predictor import Predictor
 from polymodal.inference.run import Run
@@ -117,8 +117,9 @@ def _hidden(
         return None
     several = processor.each if isinstance(processor, Several) else None
     cells = [(processor, decoded)] if several is None else list(zip(several, decoded))
-    framed = [_framed(one, cell) if shown["kind"] == "image" else cell for one, cell in cells]
-    made = [HIDING[shown["kind"]](cell) for cell in framed]
+    hide = HIDING[shown["kind"]]
+    framed = [_framed(one, cell) if hide is of_picture else cell for one, cell in cells]
+    made = [hide(cell) for cell in framed]
     (parts, where), cell = made[0], framed[0]
     if not parts or len({len(hidden) for hidden, _ in made}) > 1:
         return None
@@ -130,7 +131,7 @@ def _hidden(
         full = _scores(predictor, streams).expand(len(parts), -1)
         less = _scores(predictor, _beside(streams, name, tokens.to(torch.float32)))
     lost = target.decided(full) - target.decided(less, of=full)
-    if shown["kind"] == "series":
+    if hide is of_series:
         stretch = int(encoder.facts["length"]) / len(cell) if _stretched(processor) else 1.0
         where = where * stretch / float(encoder.facts["rate"])
     return Look(lost.numpy(), where)
