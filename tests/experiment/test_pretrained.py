@@ -14,6 +14,7 @@ from polymodal.core.errors import BadArgument
 from polymodal.core.files import read_json
 from polymodal.encoders.pretrained import PretrainedTower
 from polymodal.experiment import ladder
+from polymodal.experiment.estimate import estimate
 from polymodal.inference.explanation import explained_cards
 from polymodal.process.several import Several
 from polymodal.train import encode
@@ -110,6 +111,14 @@ def test_towers_are_tried_and_told(table, models, tmp_path):
     aside = [json.loads(line) for line in (tmp_path / "run" / "set_aside.jsonl").read_text().splitlines()]
     assert sorted(one["row"] for one in aside if one["column"] == "photo") == [f"r{BROKEN}", f"r{ABSENT}"]
     assert run.predict(table)["category"]
+
+
+def test_an_estimate_counts_the_tower(table, models):
+    plan = pm.plan(table, "category", models=models, **OPTIONS)
+    found = estimate(plan).parts
+    assert {"title", "title tower", "photo", "photo tower", "table"} <= set(found)
+    low, high = found["title tower"]
+    assert 0 < low <= high
 
 
 def both(rungs, targets, truth):
