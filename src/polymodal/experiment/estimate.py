@@ -126,8 +126,8 @@ def _stream(plan: Plan, stream: str, reading: str, known: dict[str, float]) -> t
     if not len(given):
         return 0.0, 0.0, 0
     different = len({repr(raw[i]) for i in given.tolist()})
-    inputs, truth, reading = _probed(plan, processor, raw, given)
-    low = high = reading * different
+    inputs, truth, read = _probed(plan, processor, raw, given)
+    low = high = read * different
     if inputs is None:
         return low, high, 0
     train = len(np.intersect1d(given, np.flatnonzero(plan.seen)))
