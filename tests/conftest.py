@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+os.environ["HF_HUB_CACHE"] = str(Path(__file__).with_name("no_cache"))  # whatever this machine has downloaded before
+os.environ.pop("POLYMODAL_MODELS", None)
+
 
 @pytest.fixture(autouse=True)
 def _one_thread_and_a_seed():

@@ -83,7 +83,7 @@ def prepare(folder: Path, code: str, shop) -> None:
     elif not run.exists():
         run.parent.mkdir(exist_ok=True)
         run.symlink_to(shop.run)
-    if "models/minilm" in code:
+    if re.search(r"models/minilm|--models models", code):
         (folder / "models").mkdir(exist_ok=True)
         save_bert(folder / "models" / "minilm")
 

@@ -100,3 +100,40 @@ def save_siglip_text(folder: Path) -> str:
     SiglipModel(config).save_pretrained(folder)
     save_tokenizer(folder)
     return str(folder)
+
+
+def save_dinov2(folder: Path) -> str:
+    from transformers import Dinov2Config, Dinov2Model
+
+    small = {name: value for name, value in SMALL.items() if name != "intermediate_size"}
+    Dinov2Model(Dinov2Config(image_size=28, patch_size=7, mlp_ratio=2, **small)).save_pretrained(folder)
+    framing = {"size": {"shortest_edge": 32}, "do_center_crop": True, "crop_size": {"height": 28, "width": 28}}
+    save_framing(folder, "BitImageProcessor", framing)
+    return str(folder)
+
+
+def save_mobilenet(folder: Path) -> str:
+    """Convolutional: no block of it has queries."""
+    from transformers import MobileNetV2Config, MobileNetV2Model
+
+    MobileNetV2Model(MobileNetV2Config(depth_multiplier=0.1, image_size=32, min_depth=4)).save_pretrained(folder)
+    save_framing(folder, "MobileNetV2ImageProcessor", {"size": {"height": 32, "width": 32}})
+    return str(folder)
+
+
+def save_clap(folder: Path) -> str:
+    from transformers import ClapConfig, ClapFeatureExtractor, ClapModel
+
+    text = {"vocab_size": len(WORDS), "max_position_embeddings": 34, "projection_dim": 24, "pad_token_id": 0, **SMALL}
+    audio = {
+        "spec_size": 32, "num_mel_bins": 16, "patch_embeds_hidden_size": 16, "hidden_size": 32, "depths": [1, 1],
+        "num_attention_heads": [2, 2], "projection_dim": 24, "window_size": 2, "num_hidden_layers": 2,
+        "enable_fusion": False, "patch_size": 4, "patch_stride": [4, 4],
+    }  # fmt: skip
+    ClapModel(ClapConfig(text_config=text, audio_config=audio, projection_dim=24)).save_pretrained(folder)
+    ClapFeatureExtractor(
+        feature_size=16, sampling_rate=8000, max_length_s=1, fft_window_size=512, hop_length=160, frequency_max=4000,
+        truncation="rand_trunc", padding="repeatpad",
+    ).save_pretrained(folder)  # fmt: skip
+    save_tokenizer(folder)
+    return str(folder)

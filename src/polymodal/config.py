@@ -131,8 +131,7 @@ class Options:
             values = cls._beside(values, beside, allowed)
         if isinstance(values.get("fractions"), list):
             values["fractions"] = tuple(values["fractions"])
-        if isinstance(values.get("store"), os.PathLike):
-            values["store"] = os.fspath(values["store"])
+        values |= {n: os.fspath(v) for n in ("store", "models") if isinstance(v := values.get(n), os.PathLike)}
         return cls(**values)
 
     @classmethod
@@ -153,22 +152,28 @@ class Options:
         return cls.from_options({**values, **(changes or {})})
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as YAML writes them; a store that lies elsewhere on this machine is nobody else's."""
+        """Plain values, as YAML writes them; a folder that lies elsewhere on this machine is nobody else's."""
         values = {f.name: plain(getattr(self, f.name)) for f in fields(self)}
-        inside = values["store"] and Path(values["store"]).absolute().is_relative_to(Path.cwd())
-        return {**values, "store": told_path(values["store"]) if inside else None}
+        for name in ("store", "models"):
+            if folder := values.get(name):
+                inside = Path(folder).absolute().is_relative_to(Path.cwd())
+                values[name] = told_path(folder) if inside else None
+        return values
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Options):
     """Options of a fit.
 
-    Beside these, `preset` (`fast`, `good`, `best`; see `polymodal.presets`) stands for several of them, which any given
-    one by one wins over.
+    Beside these, `preset` (`fast`, `good`, `best`, `edge`; see `polymodal.presets`) stands for several of them, which
+    any given one by one wins over.
 
     `fusion`: `auto` (a few cheap, different ones), `all`, or specs. `encodings`: which are tried for a stream whose
     encoder is not named: those `fitted` in one go to features by formula, those `trained` from scratch, or `auto`, both
-    by evidence. `encoders`, `processors`: specs by stream or kind.
+    by evidence. `pretrained`: whether frozen pretrained towers are tried beside them: `auto`, where a
+    checkpoint lies in the folder `models` (default: the one that POLYMODAL_MODELS names) or in the local cache; true,
+    from the hub too; false. `target_aware`: also with adapters on their last blocks, trained on the target.
+    `encoders`, `processors`: specs by stream or kind.
     `heads`: specs by target. `metric`: what the answer is chosen and judged by (a name, `module:function`, a spec, or a
     list whose further ones are shown beside the first), or that by target; None is the default of the target's kind.
     `training`: options of every training; `encoder_training` and `answer_training` win over
@@ -204,6 +209,9 @@ class Config(Options):
 
     fusion: str | type | Mapping[str, Any] | Sequence[Spec] = "auto"
     encodings: str = "auto"
+    pretrained: bool | str = "auto"
+    target_aware: bool = False
+    models: str | None = None
     encoders: Mapping[str, Spec] = field(default_factory=dict)
     processors: Mapping[str, Spec] = field(default_factory=dict)
     heads: Mapping[str, Spec] = field(default_factory=dict)
@@ -250,8 +258,9 @@ class Config(Options):
         check_range("[0, 1_024]", workers=self.workers)
         check_range("[0, inf)", align_weight=self.align_weight)
         check_range("(0, inf)", budget_ms=self.budget_ms, time_limit=self.time_limit)
-        if self.joint not in ("auto", True, False):
-            raise BadArgument(f"joint is true, false or auto; got {self.joint!r}.")
+        for name in ("joint", "pretrained"):
+            if (given := getattr(self, name)) not in ("auto", True, False):
+                raise BadArgument(f"{name} is true, false or auto; got {given!r}.")
         if self.crossfit == 1:
             raise BadArgument("crossfit must be 0 (off) or at least 2 parts; got 1.")
         for options in (

@@ -24,6 +24,7 @@ KINDS = {
     "whisper": "audio",
     "clip_text": "text",
     "clip_vision": "vision",
+    "dinov2": "vision",
 }
 
 
@@ -64,6 +65,9 @@ def folders(tmp_path_factory):
         "whisper": tiny_towers.save_whisper(root / "whisper"),
         "clip_text": clip,
         "clip_vision": clip,
+        "dinov2": tiny_towers.save_dinov2(root / "dinov2"),
+        "mobilenet": tiny_towers.save_mobilenet(root / "mobilenet"),
+        "clap": tiny_towers.save_clap(root / "clap"),
     }
 
 
@@ -119,6 +123,69 @@ def test_what_is_tuned_learns_and_nothing_else(folders, which, tune):
         assert all(".0." not in name for name in tower), "the first of two blocks stays"
     if tune != "full":
         assert len(tower) < len(list(encoder.tower.parameters())) / 1.5
+
+
+@pytest.mark.parametrize("which", ["text", "dinov2", "whisper"])
+def test_adapters_of_the_last_blocks_alone(folders, which):
+    encoder, _ = built(folders, which, tune="lora_last", layers=1)
+    learning = {name for name, p in encoder.named_parameters() if p.requires_grad and name.startswith("tower")}
+    assert learning
+    assert all(name.endswith((".up", ".down")) and ".1." in name for name in learning)
+
+
+def test_training_in_pieces_of_like_length_is_the_same(folders, monkeypatch):
+    from polymodal.encoders import pretrained
+
+    encoder, inputs = built(folders, "text", tune="lora_last")
+    many = {name: value.repeat(4, *[1] * (value.ndim - 1)) for name, value in inputs.items()}
+    for layer in encoder.modules():
+        if isinstance(layer, torch.nn.Dropout):
+            layer.p = 0.0
+    encoder.train()
+    pieces = encoder(many)
+    monkeypatch.setattr(pretrained, "TOGETHER", 100)
+    whole = encoder(many)
+    assert torch.allclose(pieces.pooled, whole.pooled, atol=1e-5)
+    assert torch.allclose(pieces.x, whole.x, atol=1e-5)
+    assert torch.equal(pieces.mask, whole.mask)
+
+
+def test_last_blocks_without_queries_learn_themselves(folders):
+    processor = PROCESSORS.build({"name": "pretrained_vision", "model": folders["mobilenet"]})
+    spec = {"name": "pretrained_vision", "tune": "lora_last", "layers": 1}
+    encoder = ENCODERS.build(spec, processor.facts(), 20).train()
+    inputs = {"pixels": torch.randint(0, 255, (4, 3, 32, 32), dtype=torch.uint8)}
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    encoder(inputs)
+    moved = {n for n, value in encoder.state_dict().items() if not torch.equal(value, before[n])}
+    learning = {n for n, p in encoder.named_parameters() if p.requires_grad and n.startswith("tower")}
+    assert learning
+    assert moved
+    assert {name.rsplit(".", 1)[0] for name in moved} <= {name.rsplit(".", 1)[0] for name in learning}, (
+        "statistics of batches move only where weights learn"
+    )
+
+
+def test_the_sound_side_of_clap(folders):
+    processor = PROCESSORS.build({"name": "pretrained_audio", "model": folders["clap"]})
+    cells = [processor.read(cell) for cell in CELLS["audio"]]
+    processor.fit(cells)
+    inputs = {name: torch.from_numpy(array) for name, array in processor.process(cells).items()}
+    tokens = ENCODERS.build("pretrained_audio", processor.facts(), 20)(inputs)
+    assert tokens.pooled.shape == (3, 24)
+    assert tokens.x.isfinite().all()
+
+
+def test_files_that_lack_weights_are_refused(folders, tmp_path):
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(folders["text"], tmp_path / "cut")
+    file = tmp_path / "cut" / "model.safetensors"
+    save_file({n: v for n, v in load_file(file).items() if "layer.1" not in n}, file, metadata={"format": "pt"})
+    with pytest.raises(BadArgument, match=r"lack \d+ % of the weights of BertModel"):
+        ENCODERS.build("pretrained_text", {"model": str(tmp_path / "cut")}, 20)
 
 
 @pytest.mark.parametrize("which", ["text", "vit"])

@@ -23,8 +23,9 @@ class AlignConfig(Options):
     `scratch` trains an encoder a stream together with the heads, `finetune` does so from pretrained towers (LoRA unless
     their spec says how); `auto` is frozen where every stream has a pretrained tower or holds vectors, else scratch.
     Under `scratch` and `finetune` a stream whose encoder has nothing to learn stays frozen (one tower locked).
-    `encoders`, `processors`: specs by stream or kind. `dim`: width of the shared space; `width`: of the tokens of
-    encoders trained from scratch.
+    `models`: a folder of pretrained models (default: the one that POLYMODAL_MODELS names), from which streams whose
+    encoder is not named get their towers. `encoders`, `processors`: specs by stream or kind. `dim`: width of the shared
+    space; `width`: of the tokens of encoders trained from scratch.
 
     `training`: options of the training loop; `batch` counts rows, and a row brings all its items. `chunk`: items that
     go through towers and heads at a time; a larger batch is computed in such pieces with the gradient of the whole (0:
@@ -34,6 +35,7 @@ class AlignConfig(Options):
 
     method: str | type | Mapping[str, Any] = "infonce"
     towers: str = "auto"
+    models: str | None = None
     encoders: Mapping[str, Spec] = field(default_factory=dict)
     processors: Mapping[str, Spec] = field(default_factory=dict)
     dim: int = 256

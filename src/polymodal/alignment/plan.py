@@ -20,6 +20,7 @@ from polymodal.data.schema import Field, Schema
 from polymodal.data.split import PARTS
 from polymodal.data.tables.source import Table
 from polymodal.encoders import ENCODERS
+from polymodal.encoders.checkpoints import SAMPLE, Shelf, strange_letters
 from polymodal.models.specs import part_class, portable, processor_spec
 
 
@@ -92,7 +93,8 @@ def plan_align(
             for column in field.columns:
                 source.column(column)
     table = given.joined(chosen)
-    towers, encoders = _towers(chosen, config)
+    found, told = _checkpoints(chosen, table, config)
+    towers, encoders = _towers(chosen, config, found)
     solved = ALIGNERS.resolve(config.method)[0].learns == "fit"  # type: ignore[attr-defined]
     method = portable(config.method)
     if solved and towers != "frozen":
@@ -117,7 +119,7 @@ def plan_align(
         towers,
         config,
         given.told(),
-        tuple(notes),
+        (*notes, *told),
     )
 
 
@@ -169,14 +171,30 @@ def _kind(column: str, schema: Schema) -> str:
     raise BadArgument(f"Column {column!r} is no stream: {reason}. Say what it is in a schema (`kinds`).")
 
 
-def _towers(schema: Schema, config: AlignConfig) -> tuple[str, dict[str, Spec]]:
-    """How towers are used, and the encoder of each stream."""
+def _checkpoints(schema: Schema, table: Table, config: AlignConfig) -> tuple[dict[str, Spec], list[str]]:
+    """Pretrained towers from the folder of models, for streams whose encoder is not named; and what is to be said."""
+    shelf = Shelf(config.models)
+    if not shelf.folder or config.towers == "scratch":
+        return {}, []
+    specs, told = {}, []
+    for name, field in schema.fields.items():
+        if not field.about.tower or name in config.encoders or field.kind in config.encoders:
+            continue
+        search = shelf.of(field.about.tower, strange_letters(table.column(field.columns[0])[:SAMPLE]))
+        if search.found:
+            specs[name] = {"name": field.about.tower, "model": search.found.model}
+        told.append(f"{name}: {search.found.told() if search.found else f'no pretrained model; {search.why}'}.")
+    return specs, told
+
+
+def _towers(schema: Schema, config: AlignConfig, found: Mapping[str, Spec]) -> tuple[str, dict[str, Spec]]:
+    """How towers are used, and the encoder of each stream: asked for, or a pretrained one that was found."""
     for name in (*config.encoders, *config.processors):
         if name not in (allowed := [*schema.fields, *KINDS.of(trained=True)]):
             raise UnknownName(
                 f"encoders or processors name {name!r}, which is neither a stream nor a kind.{suggest(name, allowed)}"
             )
-    asked = {n: config.encoders.get(n, config.encoders.get(f.kind)) for n, f in schema.fields.items()}
+    asked = {n: config.encoders.get(n, config.encoders.get(f.kind, found.get(n))) for n, f in schema.fields.items()}
     ready = [n for n, f in schema.fields.items() if _is_ready(asked[n] or f.about.ready_encoder)]
     towers = config.towers
     if towers == "auto":

@@ -11,6 +11,7 @@ from polymodal.cli.app import (
     ConfigOption,
     Data,
     DeviceChoice,
+    ModelsOption,
     Quiet,
     Resume,
     SchemaOption,
@@ -34,6 +35,7 @@ def align(
     ] = None,
     method: Annotated[str | None, typer.Option("--method", "-m", help="See `polymodal list align`.")] = None,
     towers: Annotated[str | None, typer.Option(help="frozen, scratch or finetune.", show_default="auto")] = None,
+    models: ModelsOption = None,
     valid: Valid = None,
     test: Test = None,
     schema: SchemaOption = None,
@@ -48,7 +50,8 @@ def align(
     from polymodal.alignment.config import AlignConfig
     from polymodal.alignment.run import align as run_align
 
-    given = {"method": method and read_spec(method, "--method"), "towers": towers, "seed": seed, "device": device}
+    spec = method and read_spec(method, "--method")
+    given = {"method": spec, "towers": towers, "models": models, "seed": seed, "device": device}
     changes = {**{name: value for name, value in given.items() if value is not None}, **read_sets(sets)}
     settings = AlignConfig.given(config, changes)
     run_align(

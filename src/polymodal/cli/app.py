@@ -61,7 +61,13 @@ MetricOption = Annotated[
     ),
 ]
 SeedsOption = Annotated[int | None, typer.Option(min=1, help="Seeds a strategy.")]
-PresetOption = Annotated[str | None, typer.Option(help="fast, good or best: what is tried.", show_default="good")]
+PresetOption = Annotated[
+    str | None, typer.Option(help="auto, fast, good, best or edge: what is tried.", show_default="auto")
+]
+ModelsOption = Annotated[
+    str | None,
+    typer.Option(help="Folder of pretrained models, a folder each.", show_default="that of POLYMODAL_MODELS"),
+]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="Any option of the configuration, as name=value; value is YAML.")
 ]

@@ -16,6 +16,7 @@ from polymodal.cli.app import (
     DeviceChoice,
     FusionOption,
     MetricOption,
+    ModelsOption,
     PresetOption,
     Quiet,
     Resume,
@@ -68,6 +69,7 @@ def plan(
     schema: SchemaOption = None,
     config: ConfigOption = None,
     preset: PresetOption = None,
+    models: ModelsOption = None,
     fusion: FusionOption = None,
     metric: MetricOption = None,
     seeds: SeedsOption = None,
@@ -78,7 +80,7 @@ def plan(
     """What fit would do, and why; computes nothing unless asked for an estimate."""
     from polymodal.experiment.plan import plan as make_plan
 
-    settings = read_config(config, sets, preset=preset, fusion=fusion, metric=metric, seeds=seeds)
+    settings = read_config(config, sets, preset=preset, models=models, fusion=fusion, metric=metric, seeds=seeds)
     plan = make_plan(data, target, valid=valid, test=test, schema=schema, config=settings)
     if not probe:
         show_result(plan.to_json() if as_json else plan.text())
@@ -99,6 +101,7 @@ def fit(
     schema: SchemaOption = None,
     config: ConfigOption = None,
     preset: PresetOption = None,
+    models: ModelsOption = None,
     fusion: FusionOption = None,
     metric: MetricOption = None,
     seeds: SeedsOption = None,
@@ -122,6 +125,7 @@ def fit(
         config,
         sets,
         preset=preset,
+        models=models,
         fusion=fusion,
         metric=metric,
         seeds=seeds,

@@ -138,3 +138,14 @@ for _part in (Batch, Output):
 def presence(streams: Iterable[Tokens]) -> Tensor:
     """[B, K] bool: which of K streams each row has."""
     return torch.stack([s.present for s in streams], dim=1)
+
+
+def part_of(inputs: Mapping[str, Tensor], i: int) -> dict[str, Tensor]:
+    """Of inputs that hold several readings of the same cells, as `0.ids`, `1.ids`, …, those of the one at `i`."""
+    mark = f"{i}."
+    return {name.removeprefix(mark): value for name, value in inputs.items() if name.startswith(mark)}
+
+
+def numbered(each: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Several readings of the same cells under one roof, as `part_of` takes them apart."""
+    return {f"{i}.{name}": value for i, inputs in enumerate(each) for name, value in inputs.items()}

@@ -36,9 +36,9 @@ class Kind:
     such files usually have; `files` is the kind that those bytes tell, if it is another, and `also` names kinds whose
     files it reads too, as a film's sound. `path_options` go to a field whose cells were told to be paths.
 
-    `processor` and `encoder` are its parts by default, `features` encoders that no gradient
-    reaches, to which learners are fitted; `tried` says whether `encoder` is tried beside these, or trained together
-    with the answer alone; `ready_encoder` one that needs no training; `cost` orders the
+    `processor` and `encoder` are its parts by default, `features` encoders that no gradient reaches, to which learners
+    are fitted, and `tower` opens pretrained checkpoints; `tried` says whether `encoder` is tried beside these, or
+    trained together with the answer alone; `ready_encoder` one that needs no training; `cost` orders the
     encoders' jobs, dear ones first. `card` draws what `Processor.show` gives of it, `drawing` where a model looked in
     it: names of `report.cards` and `inference.explanation`, or `module:function`. `example` makes a raw cell from a
     generator and a number, to try parts on. `copies` says by what copies are found. `written` is the suffix of a cell
@@ -62,6 +62,7 @@ class Kind:
     processor: str = ""
     encoder: str = ""
     features: tuple[str, ...] = ()
+    tower: str = ""
     tried: bool = True
     ready_encoder: str = ""
     cost: int = 100
@@ -291,8 +292,9 @@ BUILT_IN = (
             rb"\xff\x0a|\0\0\0\x0cJXL ": ".jxl", rb"%PDF-": ".pdf",
             rb"(?:\xef\xbb\xbf)?\s*(?:<(?:\?xml\s|!--|!DOCTYPE\s+svg)[^\0]{0,4096}?)?<(?:\w+:)?svg[\s>]": ".svg",
         },
-        processor="image", encoder="image_resnet", features=("image_hog",), cost=80, card="image", drawing="image",
-        example="polymodal.data.examples:image", copies="picture", written=".png", noun="a picture",
+        processor="image", encoder="image_resnet", features=("image_hog",), tower="pretrained_vision",
+        cost=80, card="image", drawing="image", example="polymodal.data.examples:image", copies="picture",
+        written=".png", noun="a picture",
         phrases=("{}", "a photo of {}", "a picture of {}", "an image that shows {}"),
     ),
     Kind(
@@ -308,8 +310,9 @@ BUILT_IN = (
             rb"....ftypM4[AB]": ".m4a",
         },
         also=("video",),
-        processor="audio", encoder="audio_cnn", features=("audio_mfcc",), cost=90, card="audio", drawing="audio",
-        example="polymodal.data.examples:audio", written=".flac", noun="a sound",
+        processor="audio", encoder="audio_cnn", features=("audio_mfcc",), tower="pretrained_audio",
+        cost=90, card="audio", drawing="audio", example="polymodal.data.examples:audio", written=".flac",
+        noun="a sound",
         phrases=("{}", "the sound of {}", "a recording of {}", "one hears {}"),
     ),
     Kind(
@@ -343,8 +346,8 @@ BUILT_IN = (
     ),
     Kind(
         "text", cell="text", words=True, suffixes=(".txt", ".md"), path_options={"files": True},
-        processor="text", encoder="text_tfidf", features=("text_linear",), tried=False, cost=60,
-        card="text", drawing="text", example="polymodal.data.examples:text", copies="text",
+        processor="text", encoder="text_tfidf", features=("text_linear",), tower="pretrained_text",
+        tried=False, cost=60, card="text", drawing="text", example="polymodal.data.examples:text", copies="text",
     ),
     Kind(
         "table", column=False, cell="record",

@@ -10,18 +10,19 @@ from torch import Tensor, nn
 
 from polymodal.core.errors import BadArgument
 from polymodal.core.registry import Spec
-from polymodal.core.types import Tokens
+from polymodal.core.types import Tokens, part_of
 from polymodal.encoders import ENCODERS
 from polymodal.encoders.base import Encoder
 from polymodal.encoders.scoring import Said
 
 
 class Beside(Encoder):
-    """The direct sum of several encoders that read the same arrays: vectors side by side, tokens one after another.
+    """The direct sum of several encoders that read the same cells: vectors side by side, tokens one after another.
 
     A token has zeros where the other encoders' components are. Options: `parts`, the encoders; `weights`, how much each
-    one's answer counts where their tokens carry scores (None: alike). Raises `BadArgument` without a part, or for
-    another number of weights.
+    one's answer counts where their tokens carry scores (None: alike); `reads`, which part of the processor `several`
+    each one reads (None: all read the same arrays). Raises `BadArgument` without a part, or for another number of
+    weights or readings.
     """
 
     within = "parts"
@@ -30,14 +31,21 @@ class Beside(Encoder):
 
     def __init__(
         self, facts: Mapping[str, Any], dim: int, *, parts: Sequence[Spec] = ("vector_plain",),
-        weights: Sequence[float] | None = None,
+        weights: Sequence[float] | None = None, reads: Sequence[int] | None = None,
     ):  # fmt: skip
         super().__init__(facts, dim)
         if not parts or (weights is not None and len(weights) != len(parts)):
             raise BadArgument(f"beside takes encoders and a weight each; got {len(parts)} and {weights}.")
         self.parts = parts
         self.weights = weights
-        self.each = nn.ModuleList(ENCODERS.build(spec, facts, dim) for spec in parts)
+        self.reads = reads
+        own = [facts] * len(parts)
+        if reads is not None:
+            known = facts.get("parts", ())
+            if len(reads) != len(parts) or not all(0 <= place < len(known) for place in reads):
+                raise BadArgument(f"beside has {len(parts)} encoders that read {reads} of {len(known)} processors.")
+            own = [known[place] for place in reads]
+        self.each = nn.ModuleList(ENCODERS.build(spec, known, dim) for spec, known in zip(parts, own))
         self.widths = [int(one.dim) for one in self.each]  # type: ignore[arg-type]
         self.dim = sum(self.widths)
 
@@ -55,11 +63,14 @@ class Beside(Encoder):
         return found
 
     def fit_statistics(self, inputs: Mapping[str, Tensor]) -> None:
-        for one in self.each:
-            one.fit_statistics(inputs)  # type: ignore[operator]
+        for i, one in enumerate(self.each):
+            one.fit_statistics(self._own(inputs, i))  # type: ignore[operator]
 
     def encode(self, inputs: dict[str, Tensor]) -> Tokens:
-        return joined([one(inputs) for one in self.each])
+        return joined([one(self._own(inputs, i)) for i, one in enumerate(self.each)])
+
+    def _own(self, inputs: Mapping[str, Tensor], i: int) -> Mapping[str, Tensor]:
+        return inputs if self.reads is None else part_of(inputs, self.reads[i])
 
 
 def joined(each: Sequence[Tokens]) -> Tokens:

@@ -23,17 +23,20 @@ from polymodal.nn.hub import load_pretrained
 from polymodal.nn.layers.adapt import add_lora
 from polymodal.nn.layers.pool import masked_mean
 from polymodal.nn.layers.segment import grid_places, segment_mean
+from polymodal.nn.place import joined_tokens
 from polymodal.nn.precision import autocast_type
 
-TUNES = ("frozen", "last", "lora", "full")
+TUNES = ("frozen", "last", "lora", "lora_last", "full")
 POOLS = ("auto", "mean", "own")
 MODALITIES = ("text", "vision", "audio")
+TOGETHER = 8  # rows of a training batch that go through a tower at a time, where they differ in length
 SAME = 1e-3  # of the largest value: what rounding makes of the same sum in another order, and more
 ADAPTED = re.compile(r"(^|\.)(q|v|q_proj|v_proj|query|value|q_lin|v_lin|qkv)$")  # queries and values, as in the paper
 RECIPES = {
     "frozen": {},
     "last": {"epochs": 8, "batch": 32, "lr": 3e-4, "weight_decay": 0.01},
     "lora": {"epochs": 8, "batch": 32, "lr": 1e-3, "weight_decay": 0.01},
+    "lora_last": {"epochs": 8, "batch": 32, "lr": 1e-3, "weight_decay": 0.01},
     "full": {"epochs": 5, "batch": 16, "lr": 3e-5, "weight_decay": 0.01},
 }  # fmt: skip
 
@@ -42,8 +45,11 @@ class PretrainedTower(Encoder):
     """What the three encoders share. `model` is a hub name or a folder, the one of the processor when left empty.
 
     `tune` is "frozen" (in eval mode and without gradient, so that its tokens need computing only once), "last" (the
-    last `layers` blocks learn), "lora" (adapters of `rank` on queries and values; Hu et al. 2022) or "full". A frozen
-    tower keeps its own width, whatever `dim` was asked; a tuned one is mapped to `dim`.
+    last `layers` blocks learn), "lora" (adapters of `rank` on queries and values; Hu et al. 2022), "lora_last" (such in
+    the last `layers` blocks; blocks without queries, as of a convolutional tower, learn themselves) or "full". A
+    frozen tower and one with adapters in its last blocks keep their own width, whatever `dim` was asked; others are
+    mapped to `dim`. Blocks below the last ones are
+    in eval mode, and statistics of batch normalisation move only where its weights do.
 
     `pool` is "mean", "own" (the class token, or the pooling that the model was trained with) or "auto": own for
     pictures and dual encoders where there is one, else mean. The sequence is averaged to at most `tokens` tokens.
@@ -90,8 +96,9 @@ class PretrainedTower(Encoder):
         self.shared = getattr(whole, f"{'visual' if self.modality == 'vision' else self.modality}_projection", None)
         width = int(whole.config.projection_dim) if self.shared is not None else _width(self.tower)
         self._choose_trained()
-        self.dim = width if tune == "frozen" else dim
-        self.out: nn.Module = nn.Identity() if tune == "frozen" else nn.Linear(width, dim)
+        own = tune in ("frozen", "lora_last")
+        self.dim = width if own else dim
+        self.out: nn.Module = nn.Identity() if own else nn.Linear(width, dim)
 
     @abstractmethod
     def arrange(self, output: Any, inputs: Mapping[str, Tensor]) -> tuple[Tokens, Tensor | None]:
@@ -106,6 +113,14 @@ class PretrainedTower(Encoder):
         return inputs
 
     def encode(self, inputs: dict[str, Tensor]) -> Tokens:
+        lengths = self.lengths(inputs) if self.training and self.tune != "frozen" else None
+        if lengths is None or len(lengths) <= TOGETHER:
+            return self._encoded(inputs)
+        order = lengths.argsort(descending=True, stable=True)  # rows of like length together, so that little is padding
+        parts = [{name: value[some] for name, value in inputs.items()} for some in order.split(TOGETHER)]
+        return joined_tokens([self._encoded(part) for part in parts]).select(order.argsort())
+
+    def _encoded(self, inputs: dict[str, Tensor]) -> Tokens:
         inputs = dict(self.cut(inputs))
         with torch.set_grad_enabled(self.tune != "frozen" and torch.is_grad_enabled()):
             if self.layer is None:
@@ -142,8 +157,13 @@ class PretrainedTower(Encoder):
     def train(self, mode: bool = True) -> Self:
         """As `nn.Module.train`, but a frozen tower stays in eval mode."""
         super().train(mode)
-        if self.tune == "frozen":
+        if self.tune in ("frozen", "last", "lora_last"):
             self.tower.eval()
+        for block in self._last:
+            block.train(mode)
+        for layer in self.tower.modules():
+            if isinstance(layer, nn.modules.batchnorm._BatchNorm) and not any(map(_learns, layer.parameters())):
+                layer.eval()
         return self
 
     def project(self, x: Tensor) -> Tensor:
@@ -151,16 +171,25 @@ class PretrainedTower(Encoder):
         return x if self.shared is None else self.shared(x)
 
     def _choose_trained(self) -> None:
+        self._last: list[nn.Module] = []  # the blocks that learn, where only some do
         if hasattr(self.tower.config, "apply_spec_augment"):
             self.tower.config.apply_spec_augment = False  # it draws from NumPy's generator, not from torch's
         self.requires_grad_(False)
         if self.tune == "full":
             self.requires_grad_(True)
-        elif self.tune == "last":
-            for block in list(_blocks(self.tower))[-self.layers :]:
-                block.requires_grad_(True)
         elif self.tune == "lora":
-            add_lora(self.tower, lambda name: ADAPTED.search(name) is not None, rank=self.rank, alpha=2 * self.rank)
+            self._adapt(self.tower)
+        elif self.tune in ("last", "lora_last"):
+            self._last = list(_blocks(self.tower))[-self.layers :]
+            asks = self.tune == "lora_last" and all(any(map(_asks, block.named_modules())) for block in self._last)
+            for block in self._last:
+                if asks:
+                    self._adapt(block)
+                else:
+                    block.requires_grad_(True)
+
+    def _adapt(self, module: nn.Module) -> None:
+        add_lora(module, lambda name: ADAPTED.search(name) is not None, rank=self.rank, alpha=2 * self.rank)
 
 
 class PretrainedText(PretrainedTower):
@@ -287,6 +316,15 @@ def _side(whole: Any, modality: str) -> tuple[bool, nn.Module]:
     if sides:
         raise BadArgument(f"{type(whole).__name__} has no {modality} side; it has: {', '.join(sides)}.")
     return False, whole.get_encoder() if whole.config.is_encoder_decoder else whole
+
+
+def _asks(named: tuple[str, nn.Module]) -> bool:
+    """Whether a module within a block makes queries or values."""
+    return isinstance(named[1], nn.Linear) and ADAPTED.search(named[0]) is not None
+
+
+def _learns(weight: nn.Parameter) -> bool:
+    return weight.requires_grad
 
 
 @dataclass(frozen=True)

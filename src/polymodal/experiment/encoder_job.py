@@ -16,20 +16,25 @@ from polymodal.config import Training
 from polymodal.core.errors import BadArgument
 from polymodal.core.registry import Spec, options_of, plain
 from polymodal.data.split import SAMPLE, some_of
+from polymodal.encoders.base import Encoder
 from polymodal.encoders.scoring import Answering, Member, Scored
+from polymodal.experiment.learned import row_losses
 from polymodal.experiment.work import TRAIN, VALID, Epochs, FitJob, Work, curve_of, load_trained, save_trained
+from polymodal.learners import LEARNERS
 from polymodal.learners.ridge import Ridge
 from polymodal.models.base import Decisions, Model
 from polymodal.models.build import build_answer, build_encoder, parameters
 from polymodal.models.strategy import Strategy
 from polymodal.nn.place import in_use
 from polymodal.runs.events import EpochEnd
-from polymodal.targets.base import ScoredTarget
-from polymodal.train.encode import store_tokens
+from polymodal.targets.base import NUMBER, ScoredTarget
+from polymodal.train.encode import encoded, store_tokens
 from polymodal.train.loop import Epoch, batch_size, total, train
 from polymodal.train.once import drawn_together, encode_once
 
 TRY, GOES_ON = 0.5, 0.75  # of the epochs: to try an encoder, and for the whole one to go on from a part's
+LEARNED = ("ridge", {"name": "kernel", "width": 1.0}, {"name": "kernel", "width": 4.0})  # on a tuned tower's vectors
+PASSES = 24_000  # rows that go through a tower while it is tuned beside cheaper encodings, in two epochs at least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,13 +49,15 @@ class EncoderJob(FitJob):
     fold: int | None
     encoder: Spec
     scored: bool = False  # whether its tokens shall carry its own answer
+    reads: str = ""  # the dataset's stream whose arrays it reads, if it is not its own
     share: float = 1.0
     start: str = ""
 
     @property
     def name(self) -> str:
         which = "whole" if self.fold is None else f"part {self.fold + 1}"
-        return f"{self.stream} {which}, tried" if self.share < 1 and not self.start else f"{self.stream} {which}"
+        tried = ", tried" if self.share < 1 and not self.start else ""
+        return f"{self.reads or self.stream} {which}{tried}"
 
 
 def encoder_job(work: Work, job: EncoderJob, out: Path) -> Epochs:
@@ -59,7 +66,7 @@ def encoder_job(work: Work, job: EncoderJob, out: Path) -> Epochs:
     A frozen encoder is not trained. The whole encoder stores every row's tokens that may be read from it; a fold's
     stores those of its fold, and of the validation rows, by which the folds' spaces are matched.
     """
-    stream, fold = job.stream, job.fold
+    stream, fold = job.reads or job.stream, job.fold
     torch.manual_seed(job.seed)
     encoder, settled = build_encoder(job.encoder, work.facts[stream], work.dim), job.encoder
     curve: list[Epoch] = []
@@ -75,8 +82,10 @@ def encoder_job(work: Work, job: EncoderJob, out: Path) -> Epochs:
         valid = valid[present[valid]]
         if not len(rows):
             raise BadArgument(
-                f"No training row has the stream {stream!r}; leave it out or look with `polymodal inspect`."
+                f"No training row has the stream {job.stream!r}; leave it out or look with `polymodal inspect`."
             )
+        if job.reads and "epochs" not in job.training:
+            options = options.with_({"epochs": min(options.epochs, max(2, round(PASSES / len(rows))))})
         if job.start:
             encoder.load_state_dict(_inner(load_trained(Path(job.start)), job.scored))
         encoder.fit_statistics(work.dataset.tensors(stream, some_of(rows, SAMPLE)))
@@ -84,14 +93,17 @@ def encoder_job(work: Work, job: EncoderJob, out: Path) -> Epochs:
         for epoch in fit_encoder(work, model, stream, rows, valid, options, job.seed, out.with_suffix(".checkpoint")):
             curve.append(epoch)
             yield EpochEnd(epoch.number, options.epochs, epoch.loss, epoch.valid)
-        if job.scored:
-            encoder = Scored.around(encoder, job.encoder, _own_answers(work, model, stream, valid), work.dim)
+        if job.scored or getattr(encoder, "tune", "") == "lora_last":
+            answers, features = _answers(work, model, stream, rows, valid, job.seed)
+            encoder = Scored.around(encoder, job.encoder, answers, work.dim)
+            if features is not None:
+                encoder.reduce(features)
             settled = {"name": "scored", **options_of(encoder)}
     rows = _read_rows(work, fold)
     result = store_tokens(encoder.to(work.device), work.dataset, stream, work.store, rows, timed=fold is None)
     save_trained(encoder, out)
     return result | {
-        "stream": stream,
+        "stream": job.stream,
         "fold": fold,
         "encoder": plain(settled),
         "says": {name: asdict(said) for name, said in getattr(encoder, "says", {}).items()},
@@ -116,10 +128,45 @@ def restored(work: Work, job: EncoderJob, out: Path, result: dict[str, Any]) -> 
     there = rows[dataset.present[job.stream][rows]]
     if not len(work.store.missing(result["group"], dataset.digests[job.stream][there])):
         return result
-    encoder = build_encoder(result.get("encoder", job.encoder), work.facts[job.stream], work.dim)
+    stream = job.reads or job.stream
+    encoder = build_encoder(result.get("encoder", job.encoder), work.facts[stream], work.dim)
     encoder.load_state_dict(load_trained(out))
-    stored = store_tokens(encoder.to(work.device), dataset, job.stream, work.store, rows, timed=False)
+    stored = store_tokens(encoder.to(work.device), dataset, stream, work.store, rows, timed=False)
     return {**result, "group": stored["group"]}
+
+
+def _answers(
+    work: Work, model: Model, stream: str, rows: np.ndarray, valid: np.ndarray, seed: int
+) -> tuple[dict[str, Answering], Tensor | None]:
+    """What an encoder's tokens shall say: what its own heads do, or, behind a pretrained tower, the learner on its
+    vectors that does better on validation rows (target-aware representations; Arazi et al. 2026). Also these vectors
+    of the training `rows` [N, D], where they were needed."""
+    found = _own_answers(work, model, stream, valid)
+    encoder: Any = model.encoders[stream]
+    if not getattr(encoder, "pretrained", False) or not len(valid):
+        return found, None
+    vectors, held = (_pooled(work, encoder, stream, some) for some in (rows, valid))
+    for target in work.targets:
+        if target.name not in found or not isinstance(target, ScoredTarget):
+            continue
+        truth, wanted = (work.dataset.targets[target.name][some] for some in (rows, valid))
+        known = np.asarray(target.known(truth))
+        tried = [found[target.name]]
+        for spec in (*LEARNED, *(() if target.scores == NUMBER else ({"name": "logistic", "strength": 3.0},))):
+            learner = LEARNERS.build(spec, None)
+            learner.fit(vectors.numpy()[known], truth[known], target.scores, width=target.width, seed=seed)
+            temperature = target.temperature(learner.scores(held).numpy(), target.truth(wanted)) or 1.0
+            tried.append(Answering(target.scores, target.width, [Member(spec, learner, 1.0, temperature)]))
+        losses = [float(np.nanmean(row_losses(target, one.scores(held).numpy(), wanted))) for one in tried]
+        found[target.name] = tried[int(np.argmin(losses))]
+    return found, vectors
+
+
+@torch.no_grad()
+def _pooled(work: Work, encoder: Encoder, stream: str, rows: np.ndarray) -> Tensor:
+    """Pooled vectors [N, D] of `rows`, as they are encoded in use."""
+    chunks = np.array_split(rows, max(1, len(rows) // 512))
+    return torch.cat([encoded(encoder, work.dataset.tensors(stream, chunk)).pooled.float() for chunk in chunks])
 
 
 @torch.no_grad()

@@ -68,6 +68,7 @@ def end_to_end_job(work: Work, job: EndToEndJob, out: Path) -> Epochs:
     torch.manual_seed(job.seed)
     strategy, tuning = job.strategy, job.strategy.encoders == "finetuned"
     rows, valid = labelled_rows(work, work.rows(TRAIN)), work.rows(VALID)
+    work = work.as_settled(strategy.streams) if tuning else work
     encoders = {name: build_encoder(job.encoders[name], work.facts[name], work.dim) for name in strategy.streams}
     for name, encoder in encoders.items():
         if tuning:

@@ -99,9 +99,10 @@ def _estimated(plan: Plan, started: float) -> Estimate:
     widest = 0
     torch.manual_seed(plan.config.seed)
     known: dict[str, float] = {}
-    for stream in plan.unlinked:
-        low, high, width = _stream(plan, stream, known)
-        parts[stream] = low, high
+    readings = [(stream, stream) for stream in plan.unlinked] + list(plan.towers.readings.items())
+    for stream, reading in readings:
+        low, high, width = _stream(plan, stream, reading, known)
+        parts[reading] = low, high
         widest = max(widest, width)
     rows = max(LEAST_ROWS, int(plan.seen.sum()))
     trained = [s for s in plan.strategies if s.family in ("fusion", "answer")]
@@ -114,23 +115,24 @@ def _estimated(plan: Plan, started: float) -> Estimate:
     return Estimate(parts, max(1, workers), memory, time.perf_counter() - started)
 
 
-def _stream(plan: Plan, stream: str, known: dict[str, float]) -> tuple[float, float, int]:
-    """CPU seconds that one stream costs, least and most, and the numbers that learners read of it.
+def _stream(plan: Plan, stream: str, reading: str, known: dict[str, float]) -> tuple[float, float, int]:
+    """CPU seconds that one stream costs in one reading, its own or its pretrained tower's: least and most, and the
+    numbers that learners read of it.
 
     What `known` has of another stream's learners or network is not measured again where it is the same.
     """
-    processor = PROCESSORS.build(plan.processors[stream])
+    processor = PROCESSORS.build(plan.processors[reading])
     raw = cells(plan.table, plan.schema.fields[stream])
     given = np.array([i for i in range(len(raw)) if raw[i] is not None])
     if not len(given):
         return 0.0, 0.0, 0
     different = len({repr(raw[i]) for i in given.tolist()})
-    inputs, truth, reading = _probed(plan, processor, raw, given)
-    low = high = reading * different
+    inputs, truth, read = _probed(plan, processor, raw, given)
+    low = high = read * different
     if inputs is None:
         return low, high, 0
     train = len(np.intersect1d(given, np.flatnonzero(plan.seen)))
-    fitted = plan.fitted.get(stream, ())
+    fitted = [spec for spec in plan.fitted.get(stream, ()) if plan.towers.reads(stream, spec) == reading]
     widest = 0
     for spec in fitted:
         features, seconds = _features(plan, spec, processor, inputs)
@@ -141,10 +143,11 @@ def _stream(plan: Plan, stream: str, known: dict[str, float]) -> tuple[float, fl
         cost = seconds * different + known[same] * max(scale, 0.2)
         widest = max(widest, different * features.shape[1] if not sparse.issparse(features) else features.nnz)
         low, high = low + cost, high + cost
-    if stream in plan.trained:
-        same = f"{plan.encoders[stream]} {processor.facts()} {train}"
+    own = plan.encoders if reading == stream else plan.towers.aware
+    if stream in (plan.trained if reading == stream else own):
+        same = f"{own[stream]} {processor.facts()} {train}"
         if same not in known:
-            known[same] = _training(plan, stream, processor, inputs, truth, train)
+            known[same] = _training(plan, stream, own[stream], processor, inputs, truth, train)
         folds = plan.config.crossfit if plan.fold.max() > 0 else 0
         part = (1 - 1 / folds) if folds else 1.0  # of the rows
         every = folds * part + GOES_ON if folds else 1.0
@@ -208,11 +211,11 @@ def _learners(plan: Plan, spec: Spec, processor: Processor, features: Any, truth
 
 
 def _training(
-    plan: Plan, stream: str, processor: Processor, inputs: Mapping[str, Tensor], truth: Mapping[str, np.ndarray],
-    train: int,
+    plan: Plan, stream: str, spec: Spec, processor: Processor, inputs: Mapping[str, Tensor],
+    truth: Mapping[str, np.ndarray], train: int,
 ) -> float:  # fmt: skip
-    """CPU seconds of one training of the stream's own encoder to its last epoch, and of encoding all cells with it."""
-    encoder = build_encoder(plan.encoders[stream], processor.facts(), plan.config.dim)
+    """CPU seconds of one training of an encoder of the stream to its last epoch, and of encoding all cells with it."""
+    encoder = build_encoder(spec, processor.facts(), plan.config.dim)
     count = len(inputs["present"])
     if not any(p.requires_grad for p in encoder.parameters()):
         with torch.no_grad():

@@ -24,6 +24,7 @@ from polymodal.experiment.outcome import Outcome, Question, chance
 from polymodal.experiment.plan import Plan
 from polymodal.experiment.results import Results
 from polymodal.experiment.verdict import usual
+from polymodal.inference.bundle import CONFIG, SCHEMA, WEIGHTS
 from polymodal.inference.evaluation import Evaluation, described, evaluate
 from polymodal.inference.keyed import keyed
 from polymodal.inference.predictor import Predictor
@@ -66,6 +67,7 @@ def finalize(
     stage.end()
     chosen = next(o for o in outcomes if o.name == comparison.chosen)
     predictor = finished.deploy(chosen, comparison.seed, processors)
+    dataset = finished.as_deployed(dataset, chosen)
     told = plan.to_json()
     extra = {name: told[name] for name in ("config", "sources", "metrics")}
     predictor.save(folder, {**extra, "digests": dict(plan.digests)})
@@ -97,6 +99,7 @@ def finalize(
     comparison.sentences.extend(told_apart)
     evaluation = _evaluation(plan, comparison, questions[0], assessment, dataset, curves, notes, timings, folder)
     evaluation["encodings"] = {name: encoder["rungs"] for name, encoder in finished.encoders.items()}
+    evaluation["checkpoints"] = plan.towers.lines()
     if plan.bagged:  # what ships has learned from the validation rows too
         evaluation["refitted"] = {part: len(plan.rows(part)) for part in ("train", "valid")}
     evaluation["about"] = {o.name: _about(o.strategy) for o in outcomes}
@@ -108,7 +111,9 @@ def finalize(
     write_report(evaluation, folder / "report.html")
     log.write("finished", chosen=comparison.chosen, headline=comparison.headline)
     progress.say("")
-    for line in (comparison.headline, *comparison.sentences, f"Report: {folder / 'report.html'}"):
+    size = sum((folder / file).stat().st_size for file in (CONFIG, SCHEMA, WEIGHTS)) / 1e6
+    kept = f"Deployed: {comparison.chosen}, a bundle of {size:.1f} MB."
+    for line in (comparison.headline, *comparison.sentences, kept, f"Report: {folder / 'report.html'}"):
         progress.say(line)
     return run
 

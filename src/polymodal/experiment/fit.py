@@ -110,7 +110,7 @@ def _carry_out(plan: Plan, folder: Path, quiet: bool) -> Run:
             notes += more
         session = _Session(plan, folder, progress, pool, log, started)
         session.note(notes)
-        for line in plan.notes:
+        for line in (*plan.notes, *(plan.towers.lines() if plan.towers.readings else ())):
             progress.say(line)
         dataset, processors = session.prepare()
         for line in problem_lines(dataset.bad):
@@ -120,7 +120,7 @@ def _carry_out(plan: Plan, folder: Path, quiet: bool) -> Run:
         dataset = session.encode(dataset, processors)
         if session.answers() and (not plan.compared or session.objectives()) and session.joint():
             session.finetune()
-        return finalize(plan, folder, dataset, processors, progress, log, session.notes, session.timings)
+        return finalize(session.plan, folder, dataset, processors, progress, log, session.notes, session.timings)
 
 
 class _Session:
@@ -148,8 +148,16 @@ class _Session:
     def prepare(self) -> tuple[Dataset, dict[str, Processor]]:
         """Decode and process every cell once; write what the jobs read."""
         plan = self.plan
-        processors = {name: PROCESSORS.build(spec) for name, spec in plan.processors.items()}
+        processors = {n: PROCESSORS.build(spec) for n, spec in plan.processors.items() if n in plan.schema.fields}
         raw = {name: cells(plan.table, plan.schema.fields[name]) for name in plan.unlinked}
+        for stream, reading in plan.towers.readings.items():
+            try:
+                processors[reading] = PROCESSORS.build(plan.processors[reading])
+            except PolymodalError as error:  # a checkpoint that cannot be opened costs its rung
+                self.note([f"{stream}: the pretrained tower is left out. {error}"])
+                plan = self.plan = plan.without_tower(stream, str(error))
+            else:
+                raw[reading] = raw[stream]
         stage = self.progress.stage("processing", len(plan.table) * len(raw))
         dataset = process_table(
             raw,
@@ -160,6 +168,7 @@ class _Session:
             targets=dict(plan.truth),
             progress=lambda stream, cells: stage.advance(stream, cells),
         )
+        dataset.agree(plan.towers.readings)
         seconds = stage.end(f"{len(dataset)} rows x {len(raw)} streams, {len(dataset.bad)} cells set aside")
         self.timings.append({"what": "processing cells", "seconds": seconds})
         links = {name: digest_cells(cells(plan.table, plan.schema.fields[name])) for name in plan.linked}
@@ -224,20 +233,28 @@ class _Session:
         first = {s: first.get(s, [TRIAL]) for s in streams if s in plan.trained}
         jobs: list[EncoderJob | ScoredJob] = [job for s in self._costly_first(streams) for job in self._scored_jobs(s)]
         jobs += [self._encoder_job(s, fold) for s in self._costly_first([*first]) for fold in first[s]]
-        results = self._run("encoders", jobs, needed=lambda job: job.stream in alone)
+        tuned = self._costly_first([s for s in streams if s in plan.towers.aware])
+        jobs += [self._encoder_job(s, fold, aware=True) for s in tuned for fold in folds[1:2] or folds]
+
+        def needed(job: Any) -> bool:
+            return job.stream in alone and not job.reads
+
+        results = self._run("encoders", jobs, needed=needed)
         ladders = {s: Ladder(plan, self.work, self.store, dataset, s, folds) for s in streams}
         worth = [s for s in both if ladders[s].worth_training(results)]
         worth += [s for s in alone if s in first and (s not in waiting or results[self._encoder(s)]["trained"])]
+        tuned = [s for s in tuned if ladders[s].worth_training(results, aware=True)]
+        more = [self._encoder_job(s, fold, aware=True) for s in tuned for fold in folds]
         # What was tried goes on as the first part's, or as the whole one; that goes on from the first part's.
         for some, start in [(parts, TRIAL), ([None], parts[0])] if parts else [([None], TRIAL)]:
             goes_on = {s for s in worth if self._encoder(s, start) in results and s not in waiting}
-            more = [
+            more += [
                 self._encoder_job(s, fold, start if s in goes_on and fold == some[0] else None)
                 for s in self._costly_first(worth)
                 for fold in some
-                if self._encoder(s, fold) not in results
             ]
-            results |= self._run("encoders", more, needed=lambda job: job.stream in alone)
+            results |= self._run("encoders", [job for job in more if job.out not in results], needed=needed)
+            more = []
         for stream in streams:
             told = ladders[stream].settle(results)
             self.note(f"{stream}: {note}" for note in told.pop("said"))
@@ -247,19 +264,26 @@ class _Session:
         fitted = self.plan.fitted.get(stream, ())
         places = [self._place(scored_out(self.work, stream, i), spec) for i, spec in enumerate(fitted)]
         return [
-            ScoredJob(stream=stream, encoder=spec, seed=self.plan.config.seed, training={}, **place)
+            ScoredJob(
+                stream=stream,
+                encoder=spec,
+                seed=self.plan.config.seed,
+                training={},
+                reads=self._reads(stream, spec),
+                **place,
+            )
             for spec, place in zip(fitted, places)
         ]
 
-    def _encoder_job(self, stream: str, fold: Any, start: Any = None) -> EncoderJob:
+    def _encoder_job(self, stream: str, fold: Any, start: Any = None, *, aware: bool = False) -> EncoderJob:
         """The training of a part (None: of the whole), or, for less, of what is `TRIAL`; it goes on from `start`'s."""
-        config, spec = self.plan.config, self.plan.encoders[stream]
+        config, spec = self.plan.config, (self.plan.towers.aware if aware else self.plan.encoders)[stream]
         training = {**config.training, **config.encoder_training}
-        place = self._place(encoder_out(self.work, stream, fold), spec)
+        place = self._place(encoder_out(self.work, stream, fold, aware), spec)
         whole = not self._parts
         return EncoderJob(
             stream=stream, fold=(None if whole else 0) if fold == TRIAL else fold, encoder=spec, seed=config.seed,
-            training=training, scored=bool(self.plan.fitted.get(stream)),
+            training=training, scored=bool(self.plan.fitted.get(stream)), reads=self._reads(stream, spec),
             share=TRY if TRIAL in (fold, start) else 1.0 if start is None else GOES_ON,
             start="" if start is None else self._encoder(stream, start), **place,
         )  # fmt: skip
@@ -272,6 +296,11 @@ class _Session:
     def _parts(self) -> list[int]:
         """Into which training rows are cut for encoders trained by gradients; none where that is off."""
         return list(range(self.plan.config.crossfit)) if self.plan.fold.max() > 0 else []
+
+    def _reads(self, stream: str, spec: Spec) -> str:
+        """The dataset's stream whose arrays an encoder reads; empty where it is its own."""
+        reads = self.plan.towers.reads(stream, spec)
+        return "" if reads == stream else reads
 
     def _place(self, out: Path, *specs: Spec) -> dict[str, Any]:
         """Where a job works and writes; `inline` where a class is in the user's own script, out of a worker's reach."""

@@ -16,7 +16,7 @@ import torch
 
 from polymodal.core.errors import PolymodalError
 from polymodal.core.files import write_json
-from polymodal.core.registry import Spec, label
+from polymodal.core.registry import Spec
 from polymodal.data.storage.dataset import Dataset
 from polymodal.data.storage.store import Store
 from polymodal.encoders.scoring import Said, blended
@@ -24,6 +24,7 @@ from polymodal.experiment.crossfit import join_parts
 from polymodal.experiment.learned import row_losses
 from polymodal.experiment.plan import Plan
 from polymodal.experiment.work import TRAIN, TRIAL, VALID, encoder_out, scored_out, settled_out
+from polymodal.models.specs import encoder_words
 from polymodal.targets.base import ScoredTarget, Target
 from polymodal.train.features import StreamFeatures, save_features
 
@@ -44,6 +45,7 @@ class Rung:
     features: StreamFeatures
     says: Mapping[str, Said]
     fitted: bool
+    reads: str = ""  # the dataset's stream whose arrays it reads
     scores: dict[str, np.ndarray] = field(default_factory=dict)
     loss: float = float("nan")
     kept: bool = False
@@ -53,7 +55,7 @@ class Rung:
     def name(self) -> str:
         """What the encoder is called, and what it stands within."""
         inner = self.spec.get("of") if isinstance(self.spec, Mapping) else None
-        return label(inner or self.spec)
+        return encoder_words(inner or self.spec)
 
     def to_json(self) -> dict[str, Any]:
         """What the report tells of it."""
@@ -151,15 +153,19 @@ class Ladder:
         self.folds = [*folds]
         self.digests, self.present = dataset.digests[stream], dataset.present[stream]
 
-    def worth_training(self, results: Mapping[str, Mapping[str, Any]]) -> bool:
+    def worth_training(self, results: Mapping[str, Mapping[str, Any]], *, aware: bool = False) -> bool:
         """Whether the trained encoder adds to the best of those fitted in one go, on the part it was tried on.
+
+        With `aware`, whether the pretrained tower does that is tuned to the target.
 
         It does where it, or a blend of both, errs less there by more than half a standard error of the paired
         difference, and by more than two hundredths: surely better by next to nothing is not worth its cost. Without
         cross-fitting the validation rows tell. What cannot be compared is trained.
         """
         fold = 0 if len(self.folds) > 1 else None
-        tried, others = self._trained(results, [TRIAL]), self._fitted(results)
+        tried, others = self._trained(results, [fold if aware else TRIAL], aware), self._fitted(results)
+        if tried is None and aware:
+            return False  # it failed
         if tried is None or not others or not all(rung.says for rung in (tried, *others)):
             return True
         rows = self._rows(fold)
@@ -176,9 +182,13 @@ class Ladder:
         Raises `PolymodalError` where no encoder of the stream finished.
         """
         rungs = self._fitted(results)
-        whole = self._trained(results, [*self.folds[1:], None])
-        first = self._trained(results, [TRIAL]) if whole is None else None
-        rungs += [whole] if whole else []
+        tried = []  # on one part and no further
+        for aware in (True, False):
+            one_part = self.folds[1:2] if aware else [TRIAL]
+            if whole := self._trained(results, [*self.folds[1:], None], aware):
+                rungs.append(whole)
+            elif one_part and (first := self._trained(results, one_part, aware)):
+                tried.append(first)
         if not rungs:
             raise PolymodalError(f"No encoder of the stream {self.stream!r} finished; the log says why.")
         rows = self._rows(None)
@@ -188,19 +198,22 @@ class Ladder:
         kept, weights = chosen(rungs, self.plan.targets, truth)
         for rung in kept:
             rung.kept = True
-        parts = [rung.result["encoder"] for rung in kept]
+        parts, reads = [rung.result["encoder"] for rung in kept], [rung.reads for rung in kept]
         spec = parts[0] if len(kept) == 1 else {"name": "beside", "parts": parts, "weights": weights}
+        if len(read := list(dict.fromkeys(reads))) > 1:
+            spec["reads"] = [read.index(one) for one in reads]
         says = said_of(kept, weights)
         save_features(self.work / "features", self.stream, [rung.features for rung in kept], says)
         told = [rung.to_json() for rung in rungs]
-        if first is not None:
-            told.append({**first.to_json(), "why": "added nothing on one part, so it was trained no further"})
+        why = "added nothing on one part, so it was trained no further"
+        told += [{**one.to_json(), "why": why} for one in tried]
         curve = next((rung.result for rung in kept if rung.result["trained"]), kept[0].result)
         settled = {
             **{key: curve[key] for key in ("epoch", "loss", "valid", "notes")},
             "stream": self.stream,
             "encoder": spec,
             "sources": [str(Path(rung.source).relative_to(self.work)) for rung in kept],
+            "reads": read,
             "ms_per_row": sum(rung.result["ms_per_row"] for rung in kept),
             "parameters": sum(rung.result["parameters"] for rung in kept),
             "trained": any(rung.result["trained"] for rung in kept),
@@ -224,8 +237,8 @@ class Ladder:
         truth = {target.name: self.plan.truth[target.name][rows] for target in self.plan.targets}
         return losses_of(rung, self.plan.targets, truth)
 
-    def _out(self, fold: int | str | None) -> str:
-        return str(encoder_out(self.work, self.stream, fold))
+    def _out(self, fold: int | str | None, aware: bool = False) -> str:
+        return str(encoder_out(self.work, self.stream, fold, aware))
 
     def _fitted(self, results: Mapping[str, Mapping[str, Any]]) -> list[Rung]:
         found = []
@@ -240,16 +253,21 @@ class Ladder:
             part[train & self.present] = parts
             features = StreamFeatures.plain(groups, part, self.digests, self.present)
             says = {name: Said.from_json(one) for name, one in result["says"].items()}
-            found.append(Rung(spec, out, result, features, says, fitted=True))
+            found.append(
+                Rung(spec, out, result, features, says, fitted=True, reads=self.plan.towers.reads(self.stream, spec))
+            )
         return found
 
-    def _trained(self, results: Mapping[str, Mapping[str, Any]], folds: Sequence[int | str | None]) -> Rung | None:
+    def _trained(
+        self, results: Mapping[str, Mapping[str, Any]], folds: Sequence[int | str | None], aware: bool = False
+    ) -> Rung | None:
         """The trained encoder, as far as `folds` were trained; None where one is missing."""
-        if self.stream not in self.plan.trained:
+        if self.stream not in (self.plan.towers.aware if aware else self.plan.trained):
             return None
-        if (one := results.get(self._out(None))) is not None and not one["trained"]:
+        whole = results.get(self._out(None, aware))
+        if whole is not None and not whole["trained"]:
             folds = [None]  # frozen: every part is the whole one
-        each = [results.get(self._out(fold)) for fold in folds]
+        each = [results.get(self._out(fold, aware)) for fold in folds]
         if not each or any(one is None for one in each):
             return None
         groups = [one["group"] for one in each if one]
@@ -261,12 +279,12 @@ class Ladder:
         says = {name: Said.from_json(one) for name, one in result.get("says", {}).items()}
         fixed = sum(stop - start for one in says.values() for start, stop, _ in one.pieces)
         features, _ = join_parts(self.store, groups, self.digests, self.present, part, valid, fixed)
-        out = self._out(folds[-1])
-        tried = {self._out(fold): results.get(self._out(fold), {}) for fold in (TRIAL, *folds)}
-        total = sum(one.get("cpu_seconds", 0.0) for one in tried.values())
-        return Rung(
-            self.plan.encoders[self.stream], out, {**result, "cpu_seconds": total}, features, says, fitted=False
-        )
+        out = self._out(folds[-1], aware)
+        every = {self._out(fold, aware): results.get(self._out(fold, aware), {}) for fold in (TRIAL, *folds)}
+        total = sum(one.get("cpu_seconds", 0.0) for one in every.values())
+        spec = self.plan.towers.aware[self.stream] if aware else self.plan.encoders[self.stream]
+        reads = self.plan.towers.reads(self.stream, spec)
+        return Rung(spec, out, {**result, "cpu_seconds": total}, features, says, fitted=False, reads=reads)
 
 
 def said_of(rungs: Sequence[Rung], weights: Sequence[float]) -> dict[str, Any]:

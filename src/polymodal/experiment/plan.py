@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from dataclasses import field as default
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from polymodal.data.schema import Schema
 from polymodal.data.split import PARTS, fold_ids
 from polymodal.data.tables.source import Table
 from polymodal.data.tables.table import noted
-from polymodal.encoders import ENCODERS
+from polymodal.experiment.encodings import Towers, encoder_of, features_by_formula, find_towers
 from polymodal.experiment.outcome import constant
 from polymodal.experiment.strategies import (
     PRODUCT,
@@ -37,7 +37,7 @@ from polymodal.experiment.strategies import (
 from polymodal.heads import HEADS
 from polymodal.metrics.build import by_target, directed, target_metrics
 from polymodal.models.build import Heads, build_answer
-from polymodal.models.specs import features_of, fitted_in_one_go, listed, portable, processor_spec
+from polymodal.models.specs import encoder_words, features_of, fitted_in_one_go, listed, portable, processor_spec
 from polymodal.models.strategy import Strategy
 from polymodal.targets import TARGETS
 from polymodal.targets.base import Target, asked, fitted
@@ -65,9 +65,8 @@ class Plan:
     strategies: tuple[Strategy, ...]
     config: Config
     joint: tuple[Strategy, ...] = ()  # who may be trained with their encoders from the start
-    fitted: Mapping[str, tuple[Spec, ...]] = default(
-        default_factory=dict
-    )  # a stream's encoders that no gradient reaches
+    fitted: Mapping[str, tuple[Spec, ...]] = default(default_factory=dict)  # a stream's encoders without gradient
+    towers: Towers = default(default_factory=Towers)  # pretrained ones, beside the others
     part: np.ndarray = default(default_factory=lambda: np.zeros(0, np.int8))  # [N] by which these are cross-fitted
     bag: np.ndarray = default(default_factory=lambda: np.zeros(0, np.int8))  # [N] 1 … K: evidence by folds; 0: none
     compared: tuple[Strategy, ...] = ()  # objectives on a fusion; those of the best one where none is named
@@ -136,7 +135,13 @@ class Plan:
     @property
     def encoder_fits(self) -> int:
         """Encoders to fit or train, cross-fitting included (an upper bound: what is behind goes no further)."""
-        return sum(map(len, self.fitted.values())) + len(self.trained) * (1 + (self.config.crossfit or 0))
+        trained = len(self.trained) + len(self.towers.aware)
+        return sum(map(len, self.fitted.values())) + trained * (1 + (self.config.crossfit or 0))
+
+    def without_tower(self, stream: str, why: str) -> Plan:
+        """The same plan, where `stream` has no pretrained tower."""
+        left = tuple(s for s in self.fitted[stream] if s != self.towers.frozen[stream])
+        return replace(self, fitted={**self.fitted, stream: left}, towers=self.towers.without(stream, why))
 
     def to_json(self) -> dict[str, Any]:
         """The plan as plain values."""
@@ -151,6 +156,7 @@ class Plan:
             "processors": plain(dict(self.processors)),
             "encoders": dict(self.encoders),
             "fitted": {name: list(specs) for name, specs in self.fitted.items()},
+            "towers": self.towers.lines(),
             "strategies": [s.to_json() for s in self.strategies],
             "metrics": {name: list(specs) for name, specs in self.metrics.items()},
             "config": self.config.to_dict(),
@@ -179,8 +185,10 @@ class Plan:
         for name, f in self.schema.fields.items():
             every = [features_of(spec) for spec in self.fitted.get(name, ())]
             every += [self.encoders[name]] if name in self.trained else []
-            encoder = " or ".join(dict.fromkeys(map(label, every)))
+            every += [self.towers.aware[name]] if name in self.towers.aware else []
+            encoder = " or ".join(dict.fromkeys(map(encoder_words, every)))
             lines.append(f"  {name}: {f.kind}, encoded by {encoder}. {f.why}")
+        lines += [f"Pretrained: {line}" for line in self.towers.lines()]
         for column, why in self.schema.ignored.items():
             lines.append(f"  not used: {column}. {why}")
         c = self.config
@@ -255,9 +263,11 @@ def plan(
     notes += given.lacking(resolved)
     metrics = _metrics(config, targets, truth, split, notes)
     notes += _endless(targets, truth, split)
-    encoders = {name: _encoder(name, f.kind, config) for name, f in resolved.fields.items()}
-    one_go = {name: _fitted(name, f.kind, encoders[name], config) for name, f in resolved.fields.items()}
+    encoders = {name: encoder_of(name, f.kind, config) for name, f in resolved.fields.items()}
+    one_go = {name: features_by_formula(name, f.kind, encoders[name], config) for name, f in resolved.fields.items()}
     reads = {name: (*one_go[name], encoder)[0] for name, encoder in encoders.items()}  # who says what cells must be
+    towers = find_towers(resolved, table, split, config)
+    one_go |= {name: (*one_go[name], spec) for name, spec in towers.frozen.items()}
     candidates = strategies(tuple(resolved.fields), config.fusion, targets, notes)
     objective = None if config.objective is None else [portable(spec) for spec in listed(config.objective)]
     align = None if config.align is None else portable(config.align)
@@ -279,7 +289,11 @@ def plan(
         part=np.maximum(bag - 1, 0) if bag.any() else finer,
         fitted=one_go,
         bag=bag,
-        processors={name: processor_spec(f, reads[name], config.processors) for name, f in resolved.fields.items()},
+        towers=towers,
+        processors={
+            **{name: processor_spec(f, reads[name], config.processors) for name, f in resolved.fields.items()},
+            **towers.processors,
+        },
         encoders=encoders,
         strategies=candidates,
         joint=joint,
@@ -474,20 +488,3 @@ def _bag(
         len(rows), parts, labels=target.strata(truth[target.name][rows]), groups=groups, seed=config.seed + 1
     )
     return none
-
-
-def _fitted(stream: str, kind: str, encoder: Spec, config: Config) -> tuple[Spec, ...]:
-    """A stream's encoders that are fitted in one go: those of its kind, where the user named none."""
-    if fitted_in_one_go(encoder):
-        return (encoder,)
-    if stream in config.encoders or kind in config.encoders or config.encodings == "trained":
-        return ()
-    return tuple(n if fitted_in_one_go(n) else {"name": "scored", "of": n} for n in KINDS[kind].features)
-
-
-def _encoder(stream: str, kind: str, config: Config) -> Spec:
-    spec = config.encoders.get(stream, config.encoders.get(kind)) or KINDS[kind].encoder
-    if not spec:
-        raise BadData(f"The stream {stream!r} is of the kind {kind!r}, which names no encoder; name one in encoders.")
-    ENCODERS.resolve(spec)
-    return portable(spec)

@@ -18,6 +18,7 @@ from polymodal.core.registry import Spec
 from polymodal.core.sealed import load_sealed
 from polymodal.core.trust import dotted_paths
 from polymodal.data.neighbours import Memory
+from polymodal.data.storage.dataset import Dataset
 from polymodal.experiment.neighbours import memory_path
 from polymodal.experiment.outcome import Outcome
 from polymodal.experiment.plan import Plan
@@ -28,6 +29,7 @@ from polymodal.models.build import Heads, build_encoder
 from polymodal.models.specs import portable
 from polymodal.models.strategy import Strategy
 from polymodal.nn.layers.named import module_name
+from polymodal.process import PROCESSORS
 from polymodal.process.base import Processor
 from polymodal.targets.base import Target
 
@@ -43,7 +45,9 @@ class Results:
         self.heads = Heads(plan.config.heads)
         self.encoders = {name: read_json(settled_out(work, name)) for name in plan.streams}
         settings = read_json(work / "work.json")
-        self.cost = {s: settings["processing_ms"][s] + e["ms_per_row"] for s, e in self.encoders.items()}
+        took = settings["processing_ms"]
+        self.reads = {s: e.get("reads", [s]) for s, e in self.encoders.items()}
+        self.cost = {s: sum(took[n] for n in self.reads[s]) + e["ms_per_row"] for s, e in self.encoders.items()}
         trained = (*plan.strategies, *plan.compared)
         tuned = (replace(s, encoders="finetuned") for s in trained)
         self.strategies = {s.name: s for s in (*trained, *plan.joint, *tuned)}
@@ -208,8 +212,11 @@ class Results:
         reads_links = not set(streams).isdisjoint(plan.linked)
         if reads_links:
             streams = sorted({*streams, *plan.unlinked})  # what neighbours are known by
-        specs = {n: plan.encoders[n] if chosen.strategy.encoders == "joint" else self._encoder(n) for n in streams}
-        encoders = {n: build_encoder(specs[n], processors[n].facts(), config.dim) for n in streams}
+        joint = chosen.strategy.encoders == "joint"
+        specs = {n: plan.encoders[n] if joint else self._encoder(n) for n in streams}
+        reads = {n: [n] if joint else self.reads[n] for n in streams}
+        read_by = {n: side_by_side([(plan.processors[r], processors[r]) for r in reads[n]]) for n in streams}
+        encoders = {n: build_encoder(specs[n], read_by[n][1].facts(), config.dim) for n in streams}
         shares = [weights[n] / len(places[n]) for n, _ in models]
         deployed = tuple(Member(strategy, share) for strategy, share in zip(members, shares))
         answer = assemble_answer(deployed, encoders, plan.targets, config.dim, self.heads)
@@ -226,7 +233,7 @@ class Results:
             part.load_state_dict(state)
         predictor = Predictor(
             plan.schema, plan.targets,
-            {n: plan.processors[n] for n in streams}, {n: processors[n] for n in streams},
+            {n: spec for n, (spec, _) in read_by.items()}, {n: one for n, (_, one) in read_by.items()},
             specs, encoders,
             deployed, answer.eval(), dict(config.heads), config.dim, {}, {}, {n: self.cost[n] for n in streams},
         )  # fmt: skip
@@ -242,6 +249,10 @@ class Results:
             if (temperature := target.temperature(scores, truth)) is not None:
                 predictor.temperature[target.name] = temperature
         return predictor
+
+    def as_deployed(self, dataset: Dataset, chosen: Outcome) -> Dataset:
+        """The dataset as the deployed encoders read it."""
+        return dataset if chosen.strategy.encoders == "joint" else dataset.read_as(self.reads)
 
     def scores(self, chosen: Outcome, position: int, predictor: Predictor, target: Target, split: str) -> Tensor:
         """The deployed answer's scores of a split's rows, [n, width], before calibration, as the jobs stored them."""
@@ -264,6 +275,16 @@ class Results:
             for stage, name, result in each
             if result["epoch"]
         }  # fmt: skip
+
+
+def side_by_side(each: Sequence[tuple[Spec, Processor]]) -> tuple[Spec, Processor]:
+    """One processor of several, each its spec and what it is now; of one it is that one."""
+    if len(each) == 1:
+        return each[0]
+    spec = {"name": "several", "parts": [one for one, _ in each]}
+    processor = PROCESSORS.build(spec)
+    processor.load_state({"parts": [one.state() for _, one in each]})
+    return spec, processor
 
 
 def _matched(held: Sequence[tuple[int, ...]]) -> tuple[int, ...]:

@@ -31,10 +31,11 @@ class ScoredJob(FitJob):
     kind: str = "scored"
     stream: str
     encoder: Spec
+    reads: str = ""  # the dataset's stream whose arrays it reads, if it is not its own
 
     @property
     def name(self) -> str:
-        return f"{self.stream} features"
+        return f"{self.reads or self.stream} features"
 
 
 def scored_job(work: Work, job: ScoredJob, out: Path) -> Epochs:
@@ -45,7 +46,7 @@ def scored_job(work: Work, job: ScoredJob, out: Path) -> Epochs:
     are the store's, a part each and last the whole.
     """
     yield from ()  # it tells nothing on the way
-    stream, dataset = job.stream, work.dataset
+    stream, dataset = job.reads or job.stream, work.dataset
     torch.manual_seed(job.seed)
     encoder = build_encoder(job.encoder, work.facts[stream], work.dim).eval()
     assert isinstance(encoder, ScoringEncoder)
@@ -53,9 +54,11 @@ def scored_job(work: Work, job: ScoredJob, out: Path) -> Epochs:
     train = np.flatnonzero(work.bag > 0) if work.bag.any() else work.rows(TRAIN)
     train = train[dataset.present[stream][train]]
     if not len(train):
-        raise BadArgument(f"No training row has the stream {stream!r}; leave it out or look with `polymodal inspect`.")
+        raise BadArgument(
+            f"No training row has the stream {job.stream!r}; leave it out or look with `polymodal inspect`."
+        )
     encoder.fit_statistics(dataset.tensors(stream, some_of(train, encoder.sample)))
-    tokens, design = _features(work, encoder, stream, there)
+    tokens, design, ms = _features(work, encoder, stream, there)
     place = np.full(len(dataset), -1)
     place[there] = np.arange(len(there))
     if isinstance(encoder, Scored):
@@ -80,11 +83,12 @@ def scored_job(work: Work, job: ScoredJob, out: Path) -> Epochs:
         answers = {name: one.parts[at[name]] for name, one in found.items()}
         groups.append(_stored(work, encoder.settled(answers), stream, train[part == k], tokens, place)["group"])
     settled = encoder.settled({name: one.whole for name, one in found.items()})
-    result = _stored(work, settled, stream, np.setdiff1d(there, train), tokens, place, timed=True)
+    result = _stored(work, settled, stream, np.setdiff1d(there, train), tokens, place, timed=ms is None)
+    result |= {} if ms is None else {"ms_per_row": ms}  # what learners add to it is little
     save_trained(settled, out)
     return {
         **result,
-        "stream": stream,
+        "stream": job.stream,
         "groups": [*groups, result["group"]],
         "encoder": plain({"name": _name(job.encoder), **options_of(settled)}),
         "says": {name: asdict(said) for name, said in settled.says.items()},
@@ -107,15 +111,16 @@ def stored(work: Work, job: ScoredJob, result: dict[str, Any]) -> bool:
     return not any(len(work.store.missing(group, digests[some])) for group, some in zip(result["groups"], rows))
 
 
-def _features(work: Work, encoder: ScoringEncoder, stream: str, rows: np.ndarray) -> tuple[dict[str, Any] | None, Any]:
-    """What learners read of `rows`, in their order, and the tokens of the encoder within, which go to the store."""
+def _features(
+    work: Work, encoder: ScoringEncoder, stream: str, rows: np.ndarray
+) -> tuple[dict[str, Any] | None, Any, float | None]:
+    """What learners read of `rows`, in their order; the tokens of the encoder within, which go to the store, and what a
+    row costs it, in milliseconds."""
     if isinstance(encoder, Scored):
-        group = store_tokens(encoder.inner.to(work.device), work.dataset, stream, work.store, rows, timed=False)[
-            "group"
-        ]
+        made = store_tokens(encoder.inner.to(work.device), work.dataset, stream, work.store, rows)
         encoder.cpu()
-        tokens = work.store.view(group, work.dataset.digests[stream][rows]).load()
-        return tokens, tokens["pooled"].astype(np.float32)
+        tokens = work.store.view(made["group"], work.dataset.digests[stream][rows]).load()
+        return tokens, tokens["pooled"].astype(np.float32), made["ms_per_row"]
     parts = []
     with torch.no_grad():
         for chunk in np.array_split(rows, max(1, -(-len(rows) // BATCH))):
@@ -123,8 +128,8 @@ def _features(work: Work, encoder: ScoringEncoder, stream: str, rows: np.ndarray
             inputs.pop("present")
             parts.append(encoder.design(inputs))
     if isinstance(parts[0], torch.Tensor):
-        return None, torch.cat(parts).numpy()
-    return None, sparse.vstack(parts, format="csr")
+        return None, torch.cat(parts).numpy(), None
+    return None, sparse.vstack(parts, format="csr"), None
 
 
 def _stored(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -73,8 +74,20 @@ class Work:
 
     def cost(self, streams: Sequence[str]) -> dict[str, float]:
         """What a row of each stream takes to process and encode, in milliseconds, as stage 1 measured it."""
-        encoded = {name: read_json(settled_out(self.folder, name)) for name in streams}
-        return {name: self.processing_ms[name] + one["ms_per_row"] for name, one in encoded.items()}
+        encoded = {name: read_json(settled_out(self.folder, name))["ms_per_row"] for name in streams}
+        return {name: self.processing_ms_of(name) + ms for name, ms in encoded.items()}
+
+    def processing_ms_of(self, stream: str) -> float:
+        """What a cell of a stream takes to process for its settled encoder, in milliseconds."""
+        return sum(self.processing_ms[one] for one in settled_reads(self.folder, stream))
+
+    def as_settled(self, streams: Sequence[str]) -> Work:
+        """The same, whose dataset and facts are what the settled encoders of `streams` read."""
+        found, reads = copy(self), {name: settled_reads(self.folder, name) for name in streams}
+        each = {name: [self.facts[one] for one in others] for name, others in reads.items()}
+        found.facts = self.facts | {n: known[0] if len(known) == 1 else {"parts": known} for n, known in each.items()}
+        found.dataset = self.dataset.read_as(reads)
+        return found
 
     def truth(self, target: Target, rows: np.ndarray) -> np.ndarray:
         """The truth of `rows` as metrics read it: class numbers, multi-hot rows, or numbers in the user's units."""
@@ -155,10 +168,13 @@ def answer_out(work: Path, strategy: Strategy, seed: int) -> Path:
     return work / f"{strategy.key}-{seed}"
 
 
-def encoder_out(work: Path, stream: str, fold: int | str | None = None) -> Path:
+def encoder_out(work: Path, stream: str, fold: int | str | None = None, aware: bool = False) -> Path:
     """Where the result of a stream's encoder is written, without a suffix; `fold` None is the whole one, and `TRIAL`
-    the one by which it is seen whether more are worth it."""
-    return work / "encoders" / f"{safe_name(stream)}-{'whole' if fold is None else fold}"
+    the one by which it is seen whether more are worth it.
+
+    `aware` is the pretrained tower that is tuned to the target.
+    """
+    return work / "encoders" / f"{safe_name(stream)}{'+aware' if aware else ''}-{'whole' if fold is None else fold}"
 
 
 def scored_out(work: Path, stream: str, place: int) -> Path:
@@ -169,6 +185,12 @@ def scored_out(work: Path, stream: str, place: int) -> Path:
 def settled_out(work: Path, stream: str) -> Path:
     """Where it is written which encoder a stream has, once that is settled."""
     return work / "encoders" / f"{safe_name(stream)}.json"
+
+
+def settled_reads(work: Path, stream: str) -> list[str]:
+    """The dataset's streams whose arrays a stream's settled encoder reads: its own, or that of a pretrained tower."""
+    reads: list[str] = read_json(settled_out(work, stream)).get("reads", [stream])
+    return reads
 
 
 def load_settled(work: Path, stream: str) -> dict[str, Tensor]:

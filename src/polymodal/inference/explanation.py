@@ -17,12 +17,13 @@ from polymodal.core.types import Tokens
 from polymodal.data.kinds import KINDS
 from polymodal.data.tables.source import Table
 from polymodal.explanation import draw
-from polymodal.explanation.hiding import HIDING
+from polymodal.explanation.hiding import HIDING, of_picture, of_series
 from polymodal.explanation.tokens import token_weights
 from polymodal.inference.predictor import Predictor
 from polymodal.inference.run import Run
 from polymodal.nn.place import CPU, device_of_module, to_device
 from polymodal.process.base import Processor
+from polymodal.process.several import Several
 from polymodal.report.cards import cell_card
 from polymodal.targets.base import NUMBER
 from polymodal.train.encode import encoded
@@ -114,17 +115,23 @@ def _hidden(
     processor, encoder, target = predictor.processors[name], predictor.encoders[name], predictor.targets[0]
     if shown["kind"] not in HIDING or not bool(streams[name].present):
         return None
-    cell = _framed(processor, decoded) if shown["kind"] == "image" else decoded
-    parts, where = HIDING[shown["kind"]](cell)
-    if not parts:
+    several = processor.each if isinstance(processor, Several) else None
+    cells = [(processor, decoded)] if several is None else list(zip(several, decoded))
+    hide = HIDING[shown["kind"]]
+    framed = [_framed(one, cell) if hide is of_picture else cell for one, cell in cells]
+    made = [hide(cell) for cell in framed]
+    (parts, where), cell = made[0], framed[0]
+    if not parts or len({len(hidden) for hidden, _ in made}) > 1:
         return None
+    if several is not None:
+        parts = list(zip(*(hidden for hidden, _ in made)))
     inputs = {key: torch.from_numpy(value) for key, value in processor.process(parts).items()}
     with torch.no_grad():
         tokens = encoded(encoder, {**inputs, "present": torch.ones(len(parts), dtype=torch.bool)}, len(parts))
         full = _scores(predictor, streams).expand(len(parts), -1)
         less = _scores(predictor, _beside(streams, name, tokens.to(torch.float32)))
     lost = target.decided(full) - target.decided(less, of=full)
-    if shown["kind"] == "series":
+    if hide is of_series:
         stretch = int(encoder.facts["length"]) / len(cell) if _stretched(processor) else 1.0
         where = where * stretch / float(encoder.facts["rate"])
     return Look(lost.numpy(), where)
@@ -151,6 +158,8 @@ def _image(predictor: Predictor, name: str, decoded: Any, shown: Mapping[str, An
 
 def _framed(processor: Processor, picture: np.ndarray) -> np.ndarray:
     """uint8 [H, W, C] of what the model sees of a picture: all of it, or the square that is cut from it or padded."""
+    if isinstance(processor, Several):
+        return _framed(processor.each[0], picture[0])
     if getattr(processor, "framing", "squash") == "squash":
         return picture
     pixels = processor.process([picture])["pixels"][0]

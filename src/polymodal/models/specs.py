@@ -127,6 +127,13 @@ def features_of(encoder: Spec) -> Spec:
     return features_of(listed(encoder[within])[0])
 
 
+def encoder_words(encoder: Spec) -> str:
+    """An encoder in words: of options of a pretrained one the model, a folder by its name."""
+    if isinstance(encoder, Mapping) and encoder.get("model"):
+        return label({**encoder, "model": str(encoder["model"]).partition("@")[0].rsplit("/", 1)[-1]})
+    return label(encoder)
+
+
 def fitted_in_one_go(encoder: Spec) -> bool:
     """Whether no gradient reaches it: learners are fitted to fixed features."""
     return issubclass(part_class(encoder), ScoringEncoder)

@@ -2,24 +2,63 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from polymodal.core.errors import BadArgument, require
 
+LACKING = 0.1  # of the weights that may be missing: a pooling that was trained for no task
+
 
 def load_pretrained(loader: str, model: str, **options: Any) -> Any:
-    """`transformers.<loader>.from_pretrained(model)`. `model` is a hub name or a folder; code in it is never run.
+    """`transformers.<loader>.from_pretrained(model)`. `model` is a hub name, `name@revision` or a folder.
+
+    Code in it is never run. A name with a revision that lies in the local cache is opened there, without a network.
 
     Raises `MissingExtra` without transformers, and `BadArgument` when the model cannot be had or is not of this kind.
     """
     transformers = require("transformers", "hf")
     if not model:
         raise BadArgument("A pretrained part needs `model`: a Hugging Face hub name or the folder of a saved model.")
+    name, _, revision = ("", "", "") if Path(model).is_dir() else str(model).partition("@")
+    if revision:
+        from huggingface_hub import try_to_load_from_cache
+
+        held = try_to_load_from_cache(name, "config.json", revision=revision)
+        model, options = (
+            (str(Path(held).parent), options) if isinstance(held, str) else (name, {**options, "revision": revision})
+        )
+    if loader == "AutoModel":
+        options = {**options, "output_loading_info": True}
+    said = transformers.utils.logging
+    before, bars = said.get_verbosity(), said.is_progress_bar_enabled()
+    said.set_verbosity_error()  # of weights for other tasks; those that lack are told below
+    said.disable_progress_bar()
     try:
-        return getattr(transformers, loader).from_pretrained(model, trust_remote_code=False, **options)
+        found = getattr(transformers, loader).from_pretrained(model, trust_remote_code=False, **options)
     except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().split("\n")[0]
+        reason = str(error).strip().split("\n")[0].rstrip(".")
+        advice = (
+            "Its files are of another kind, or damaged: copy them again" if Path(model).is_dir()
+            else "Where the hub cannot be reached, download the model on a machine that reaches it (hf download "
+            f"{model} --local-dir FOLDER), copy the folder and give model=FOLDER"
+        )  # fmt: skip
+        raise BadArgument(f"{loader} cannot load {str(model)!r}: {reason}. {advice}.") from error
+    finally:
+        said.set_verbosity(before)
+        if bars:
+            said.enable_progress_bar()
+    return found if loader != "AutoModel" else _whole(found[0], found[1], model)
+
+
+def _whole(network: Any, info: dict[str, Any], model: str) -> Any:
+    """The network itself. Raises `BadArgument` where a good part of its weights was not in the files."""
+    sizes = {name: weight.numel() for name, weight in network.named_parameters()}
+    lacking = sum(sizes.get(name, 0) for name in info["missing_keys"])
+    if lacking > LACKING * sum(sizes.values()):
+        share = lacking / sum(sizes.values())
         raise BadArgument(
-            f"{loader} cannot load {str(model)!r}: {reason} Where the hub cannot be reached, download the model on a "
-            f"machine that reaches it (hf download {model} --local-dir FOLDER), copy the folder and give model=FOLDER."
-        ) from error
+            f"The files of {str(model)!r} lack {100 * share:.0f} % of the weights of {type(network).__name__}: they "
+            "are of another model, or were cut. Copy them again."
+        )
+    return network

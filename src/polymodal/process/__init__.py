@@ -15,6 +15,9 @@ PROCESSORS = Catalogue(
         "table": Entry("polymodal.process.table:TableProcessor", "Numbers, dates, truths and categories", "folklore"),
         "vector": Entry("polymodal.process.vector:VectorProcessor", "Standardised vectors of fixed width", "folklore"),
         "links": Entry("polymodal.process.links:LinksProcessor", "A row's neighbours and their features", "folklore"),
+        "several": Entry(
+            "polymodal.process.several:Several", "Several processors of the same cells, side by side", "folklore"
+        ),
         "pretrained_text": Entry(
             "polymodal.process.pretrained:PretrainedTextProcessor", "A checkpoint's tokenizer", "Wolf et al. 2020", "hf"
         ),

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from polymodal.core.digest import fingerprint
 from polymodal.core.errors import BadData, UnknownName, suggest
 from polymodal.core.files import read_json, write_json
 from polymodal.core.sealed import load_sealed, save_sealed
-from polymodal.core.types import Batch
+from polymodal.core.types import Batch, numbered
 from polymodal.data.storage.decode import CellProcessor, fetch
 from polymodal.data.storage.decode import read_cells as read_cells
 from polymodal.data.storage.store import Store, View
@@ -96,6 +98,7 @@ class Dataset:
         self.present = {name: stream.present for name, stream in streams.items()}
         self.groups = {name: stream.group for name, stream in streams.items()}
         self._layouts = {name: stream.layout for name, stream in streams.items()}
+        self._several: tuple[Dataset, Mapping[str, Sequence[str]]] | None = None  # streams of another, side by side
         self._readers: dict[str, _Reader] = {}
         self._cells: dict[str, np.ndarray] = {}
 
@@ -109,6 +112,11 @@ class Dataset:
         """
         if stream not in self.groups:
             raise UnknownName(f"There is no stream {stream!r}.{suggest(stream, self.streams)}")
+        if self._several and stream in self._several[1]:
+            other, names = self._several
+            each = [other.tensors(one, rows) for one in names[stream]]
+            present = torch.stack([arrays.pop("present") for arrays in each]).all(0)
+            return {**numbered(each), "present": present}
         if stream not in self._readers:
             view = self.store.view(self.groups[stream], self.digests[stream][self.present[stream]])
             self._readers[stream] = _Reader(view, self.present[stream], self._layouts[stream])
@@ -136,6 +144,32 @@ class Dataset:
         }
         told = {"bad": [*self.bad, *other.bad], "noted": [*self.noted, *other.noted]}
         return Dataset(self.store, self.ids, streams, targets=self.targets, **told)
+
+    def read_as(self, reads: Mapping[str, Sequence[str]]) -> Dataset:
+        """The same rows, where a stream of `reads` has the arrays of another stream, made of the same cells.
+
+        Of several it has those of each, as the processor `several` names them.
+        """
+        streams = {n: Stream(self.groups[n], self.digests[n], self.present[n], self._layouts[n]) for n in self.streams}
+        for name, others in reads.items():
+            group = self.groups[others[0]]
+            if len(others) > 1:
+                group = fingerprint({"several": [self.groups[one] for one in others]})
+            there = np.all([self.present[one] for one in others], axis=0)
+            streams[name] = Stream(group, self.digests[name], there, self._layouts[others[0]])
+        found = Dataset(self.store, self.ids, streams, targets=self.targets, bad=self.bad, noted=self.noted)
+        found._several = self, {name: others for name, others in reads.items() if len(others) > 1}
+        return found
+
+    def agree(self, readings: Mapping[str, str]) -> None:
+        """Let a stream and another reading of its cells, by name, lack the same rows: those that either cannot use."""
+        for name, other in readings.items():
+            there = self.present[name] & self.present[other]
+            self.present[name][:], self.present[other][:] = there, there
+            told = {problem.row for problem in self.bad if problem.column == name}
+            more = [replace(p, column=name) for p in self.bad if p.column == other and p.row not in told]
+            self.bad = [p for p in self.bad if p.column != other] + more
+            self.noted = [p for p in self.noted if p.column != other]
 
     def save(self, folder: Path) -> None:
         """Write all but the arrays, which stay in the store, so that another process can `open` it."""

@@ -22,7 +22,8 @@ def encodings(evaluation: Evaluation) -> dict[str, Any] | None:
         "them: less is better. What is fitted in one go takes its features by formula and fits shallow learners to "
         "them; the others are trained by gradients. The cost counts every part of the cross-fitting."
     )
-    return {"rows": rows, "caption": caption, "learning": _learning(evaluation, given)}
+    told = [clean(line) for line in evaluation.get("checkpoints") or ()]
+    return {"rows": rows, "caption": caption, "checkpoints": told, "learning": _learning(evaluation, given)}
 
 
 def _learning(evaluation: Evaluation, given: Mapping[str, Any]) -> dict[str, Any] | None:

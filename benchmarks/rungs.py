@@ -1,0 +1,152 @@
+"""One modality's encodings side by side: by formula, from scratch, a pretrained tower frozen, and tuned to the target.
+
+    python benchmarks/rungs.py --models FOLDER [banking airline skin houses] [--rows 1500] [--test 1000] [--ladder]
+
+FOLDER holds `minilm` and `mobilenet`, as `benchmarks/local_models.py` makes them. A rung is a fit of that encoding
+alone in a process of its own: one seed, no cross-fitting, the validation rows stop the training; `--rows` training and
+`--test` test rows at most, drawn with a fixed seed. A line a rung: the score on test rows with its 95 % interval and
+the CPU seconds of the whole fit; then target-aware against frozen, paired over the same test rows. `--ladder` fits once
+more with default settings, with and without the folder, and says what evidence kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from realdata import folder_of
+
+import polymodal as pm
+
+TEXT, PICTURE = "pretrained_text", "pretrained_vision"
+# By data set: the column, its kind, target and its kind, metric, the tower's encoder and folder.
+SETS: dict[str, tuple[str, str, str, str, str, str, str]] = {
+    "banking": ("text", "text", "label", "classes", "accuracy", TEXT, "minilm"),
+    "airline": ("text", "text", "label", "classes", "accuracy", TEXT, "minilm"),
+    "skin": ("image", "image", "label", "classes", "balanced_accuracy", PICTURE, "mobilenet"),
+    "houses": ("frontal", "image", "price", "number", "r2", PICTURE, "mobilenet"),
+}
+FORMULA = {"text": "text_linear", "image": {"name": "scored", "of": "image_hog"}}
+SCRATCH = {"text": "text_tfidf", "image": "image_resnet"}
+RUNGS = ("formula", "scratch", "frozen", "aware")
+DRAWS = 2000
+
+
+def encoder_of(name: str, rung: str, models: str) -> Any:
+    """The spec of a rung of a data set."""
+    _, kind, _, _, _, tower, folder = SETS[name]
+    spec = {"name": tower, "model": str(Path(models) / folder)}
+    return {
+        "formula": FORMULA[kind],
+        "scratch": SCRATCH[kind],
+        "frozen": {"name": "scored", "of": spec},
+        "aware": {**spec, "tune": "lora_last"},
+    }[rung]
+
+
+def tables(name: str, rows: int, test: int) -> list[Any]:
+    """Training, validation and test rows, drawn."""
+    each = []
+    for part, most in (("train", rows), ("valid", max(50, rows // 6)), ("test", test)):
+        table = pm.read_table(folder_of(name) / f"{part}.csv")
+        chosen = np.sort(np.random.default_rng(0).permutation(len(table))[:most])
+        each.append(table.select(chosen))
+    return each
+
+
+def spent() -> float:
+    """CPU seconds of this process and of all that it waited for."""
+    each = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(use.ru_utime + use.ru_stime for use in each)
+
+
+def fitted(name: str, out: Path, given: argparse.Namespace, **options: Any) -> dict[str, Any]:
+    """What a fit of the data set's one column gives: score, interval, CPU seconds, encodings."""
+    column, kind, target, task, metric, _, _ = SETS[name]
+    train, valid, test = tables(name, given.rows, given.test)
+    schema = {"fields": {column: {"kind": kind, "columns": [column]}}, "target": {target: task}}
+    run = pm.fit(
+        train, valid=valid, test=test, schema=schema, metric=metric, out=out / "run", store=str(out / "store"),
+        noise=False, quiet=True, workers=0, trackers="none", **options,
+    )  # fmt: skip
+    metrics = json.loads((run.folder / "metrics.json").read_text(encoding="utf-8"))
+    evaluation = json.loads((run.folder / "evaluation.json").read_text(encoding="utf-8"))
+    import pyarrow.parquet as pq
+
+    said = pq.read_table(run.folder / "predictions_test.parquet").to_pydict()
+    answers = [said[target], said[f"{target}_truth"]]
+    found = {**metrics["test"][metric], "cpu": spent(), "answers": answers, "rows": [len(train), len(test)]}
+    return {**found, "kept": [r["encoder"] for rungs in evaluation["encodings"].values() for r in rungs if r["kept"]]}
+
+
+def apart(name: str, rung: str, given: argparse.Namespace) -> dict[str, Any]:
+    """The same in a process of its own."""
+    words = [sys.executable, __file__, name, "--models", given.models, "--one", rung]
+    words += ["--rows", str(given.rows), "--test", str(given.test)]
+    done = subprocess.run(words, check=True, capture_output=True, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def one(name: str, rung: str, given: argparse.Namespace) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as scratch:
+        if rung in ("with", "without"):
+            return fitted(name, Path(scratch), given, models=given.models if rung == "with" else None)
+        column = SETS[name][0]
+        options = {"seeds": 1, "crossfit": 0, "evidence": "validation", "joint": False, "fusion": "late_mean"}
+        return fitted(name, Path(scratch), given, encoders={column: encoder_of(name, rung, given.models)}, **options)
+
+
+def score(metric: str, said: np.ndarray, truth: np.ndarray) -> float:
+    """The metric of some rows."""
+    if metric == "r2":
+        return float(1 - ((said - truth) ** 2).sum() / ((truth - truth.mean()) ** 2).sum())
+    right = said == truth
+    if metric == "accuracy":
+        return float(right.mean())
+    return float(np.mean([right[truth == k].mean() for k in np.unique(truth)]))
+
+
+def paired(metric: str, first: list[Any], second: list[Any]) -> str:
+    """Second against first over the same rows: the difference and its 95 % interval from resampled rows."""
+    (a, truth), (b, same) = (list(map(np.asarray, one)) for one in (first, second))
+    assert (truth == same).all()
+    draws = np.random.default_rng(0).integers(0, len(truth), (DRAWS, len(truth)))
+    gaps = [score(metric, b[rows], truth[rows]) - score(metric, a[rows], truth[rows]) for rows in draws]
+    low, high = np.quantile(gaps, (0.025, 0.975))
+    return f"{score(metric, b, truth) - score(metric, a, truth):+.3f} ({low:+.3f} to {high:+.3f})"
+
+
+def main() -> None:
+    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words.add_argument("names", nargs="*", default=list(SETS), help=", ".join(SETS))
+    words.add_argument("--models", required=True)
+    words.add_argument("--rows", type=int, default=1500)
+    words.add_argument("--test", type=int, default=1000)
+    words.add_argument("--ladder", action="store_true")
+    words.add_argument("--one", help=argparse.SUPPRESS)
+    given = words.parse_args()
+    if given.one:
+        print(json.dumps(one(given.names[0], given.one, given)))
+        return
+    for name in given.names:
+        metric, found = SETS[name][4], {}
+        for rung in (*RUNGS, *(("without", "with") if given.ladder else ())):
+            now = found[rung] = apart(name, rung, given)
+            kept = f"  kept {' and '.join(now['kept'])}" if rung in ("with", "without") else ""
+            print(
+                f"{name:8} {rung:8} {metric} {now['mean']:.3f} ({now['low']:.3f} to {now['high']:.3f})  "
+                f"{now['cpu']:.0f} CPU s, {now['rows'][0]} training and {now['rows'][1]} test rows{kept}",
+                flush=True,
+            )
+        print(f"{name:8} aware against frozen {paired(metric, found['frozen']['answers'], found['aware']['answers'])}")
+
+
+if __name__ == "__main__":
+    main()
