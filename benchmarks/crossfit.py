@@ -3,8 +3,7 @@
     python benchmarks/crossfit.py avdigits|mosi [--rows 1000] [--seeds 3] [--ways WAY ...] [--json]
 
 Fits the same training rows in every way and measures on the same test rows: `3` and `2` parts, `short` (three parts,
-each trained for half as many epochs), `warm` (three parts that go on from the whole encoder as it was after a quarter
-of its epochs, and train for half as many), `off`. Each seed draws other training rows, and starts all with it. Told are
+each trained for half as many epochs), `off`. Each seed draws other training rows, and starts all with it. Told are
 the CPU seconds of the fit over those of `3`, the test score of the fusions (mean of concat, gated and attention) and of
 the chosen one, and their difference to `3` with its standard error over seeds. Data lie in POLYMODAL_DATA or
 ../shared/data.
@@ -29,28 +28,17 @@ from polymodal.experiment import encoder_job
 from polymodal.train.loop import Epoch
 
 DATA = Path(os.environ.get("POLYMODAL_DATA", Path(__file__).parents[2] / "shared" / "data"))
-WAYS = ("3", "2", "short", "warm", "off")
+WAYS = ("3", "2", "short", "off")
 FUSIONS = ("concat", "gated", "attention")
-QUARTER, HALF = 4, 2
+HALF = 2
 train_encoder = encoder_job.fit_encoder
 
 
-def cheaper(way: str) -> Any:
-    """`fit_encoder`, whose parts train for half as many epochs, and start where the whole encoder early was."""
-    early: dict[str, dict[str, torch.Tensor]] = {}
-
-    def fit(work: Any, model: Any, stream: str, rows: Any, valid: Any, options: Any, *rest: Any) -> Iterator[Epoch]:
-        whole = Path(rest[-1]).name.endswith("-whole.checkpoint")
-        if not whole:
-            options = replace(options, epochs=-(-options.epochs // HALF))
-            if way == "warm":
-                model.load_state_dict(early[stream])
-        for epoch in train_encoder(work, model, stream, rows, valid, options, *rest):
-            if whole and epoch.number == max(1, options.epochs // QUARTER):
-                early[stream] = {name: value.clone() for name, value in model.state_dict().items()}
-            yield epoch
-
-    return fit
+def shorter(work: Any, model: Any, stream: str, rows: Any, valid: Any, options: Any, *rest: Any) -> Iterator[Epoch]:
+    """`fit_encoder`, whose parts train for half as many epochs."""
+    if not Path(rest[-1]).name.endswith("-whole.checkpoint"):
+        options = replace(options, epochs=-(-options.epochs // HALF))
+    yield from train_encoder(work, model, stream, rows, valid, options, *rest)
 
 
 def tables(name: str, rows: int, seed: int) -> dict[str, dict[str, Any]]:
@@ -78,7 +66,7 @@ def tables(name: str, rows: int, seed: int) -> dict[str, dict[str, Any]]:
 def fitted(name: str, way: str, rows: int, seed: int) -> dict[str, float]:
     """One fit on an empty store: its CPU seconds, and test scores."""
     splits = tables(name, rows, seed)
-    encoder_job.fit_encoder = cheaper(way) if way in ("short", "warm") else train_encoder
+    encoder_job.fit_encoder = shorter if way == "short" else train_encoder
     parts = {"off": 0, "2": 2}.get(way, 3)
     with tempfile.TemporaryDirectory() as folder:
         started = time.process_time()

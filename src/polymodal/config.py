@@ -228,7 +228,7 @@ class Config(Options):
     align: str | type | Mapping[str, Any] | None = None
     align_weight: float = 0.1
     seeds: int = 3
-    crossfit: int = 3
+    crossfit: int = 2
     evidence: str = "auto"
     dim: int = 64
     budget_ms: float | None = None

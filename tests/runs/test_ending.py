@@ -123,3 +123,48 @@ def test_a_worker_takes_no_file_beside_the_data_for_a_module_and_finds_own_parts
     assert said.returncode == 0, said.stderr
     assert '"event": "done"' in said.stdout
     assert str(tmp_path) not in said.stdout
+
+
+AHEAD = """
+import os, sys, threading, time
+from polymodal.runs.pool import Job, Pool
+from polymodal.runs.processes import fork_ahead
+import own
+
+print("waits to be said once", end="")
+if sys.argv[1] == "threads":
+    threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
+print(fork_ahead("own:run"))
+with Pool(runs="own:run", devices=["cpu"] * 2) as pool:
+    found = [event for _, event in pool.run([Job(work="", out=str(i)) for i in range(3)])]
+    print([type(event).__name__ for event in found])
+    print({event.result["imported"] == os.getpid() for event in found if hasattr(event, "result")})
+with Pool(runs="own:run", devices=["cpu"]) as pool:
+    print([type(event).__name__ for _, event in pool.run([Job(work="", out="2")])])
+"""
+OWN = """
+import os, sys
+from polymodal.runs.events import Done
+
+HERE = os.getpid()
+
+def run(values, device):
+    if values["out"] == "0":
+        sys.exit(7)
+    yield Done({"imported": HERE})
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks are trusted on Linux")
+@pytest.mark.parametrize("how", ["alone", "threads"])
+def test_workers_are_forked_from_a_process_with_one_thread(tmp_path, how):
+    (tmp_path / "own.py").write_text(OWN)
+    (tmp_path / "parent.py").write_text(AHEAD)
+    command = [sys.executable, str(tmp_path / "parent.py"), how]
+    said = subprocess.run(command, env=environment(tmp_path), capture_output=True, text=True, timeout=100)
+    assert said.returncode == 0, said.stderr
+    first, events, same, again = said.stdout.splitlines()
+    assert first == f"waits to be said once{how == 'alone'}"
+    assert sorted(eval(events)) == ["Done", "Done", "Failed"]
+    assert eval(same) == {how == "alone"}
+    assert eval(again) == ["Done"]

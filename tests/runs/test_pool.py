@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from typing import ClassVar
 
@@ -109,8 +110,8 @@ def test_a_worker_that_dies_takes_one_job_with_it_and_printing_disturbs_nothing(
         again = last(pool.run([job("mean"), job("gated")]))
         assert again["mean"].cached
         assert not again["gated"].cached
-        processes = [worker.process for worker in pool._processes]
-    assert all(process.poll() is not None for process in processes)
+        workers = list(pool._workers)
+    assert not any(worker.alive for worker in workers)
     captured = capfd.readouterr()
     assert captured.out == ""
     assert "a word from the part" in captured.err
@@ -123,7 +124,7 @@ def test_interrupted_jobs_are_dropped_and_the_pool_can_be_used_again(job):
         assert next(events)[0].name == "mean #0"
         with pytest.raises(KeyboardInterrupt):
             events.throw(KeyboardInterrupt())
-        assert len(pool._processes) == 1  # the one that slept is gone
+        assert len(pool._workers) == 1  # the one that slept is gone
         found = last(pool.run([job("weighted")]))
     assert isinstance(found["weighted"], Done)
 
@@ -133,7 +134,7 @@ def test_inline_jobs_run_in_this_process_on_one_thread(job):
     with Pool(2, runs="polymodal.experiment.jobs:guarded") as pool:
         jobs = [job(f"{__name__}:Raises", inline=True), job(f"{__name__}:Own", inline=True)]
         found = last(pool.run(jobs))
-        assert not pool._processes
+        assert not pool._workers
     assert found["raises"].reason == "ValueError: this part is broken"
     assert "in fuse" in found["raises"].trace
     assert found["own"].result["parameters"] > 0
@@ -144,14 +145,14 @@ def test_inline_jobs_run_in_this_process_on_one_thread(job):
 def test_without_workers_everything_runs_here(job):
     with Pool(0, runs="polymodal.experiment.jobs:guarded") as pool:
         found = last(pool.run([job("mean"), job(f"{__name__}:Raises")]))
-        assert not pool._processes
+        assert not pool._workers
     assert [type(event) for event in found.values()] == [Done, Failed]
 
 
 def test_jobs_past_the_time_limit_are_skipped_and_no_worker_is_started(job):
     with Pool(2, runs="polymodal.experiment.jobs:guarded") as pool:
         found = last(pool.run([job("mean"), job("mlp"), job("gated", inline=True)], until=time.perf_counter() - 1))
-        assert not pool._processes
+        assert not pool._workers
     assert [type(event) for event in found.values()] == [Skipped] * 3
 
 
@@ -178,7 +179,7 @@ def test_every_worker_has_its_device_and_keeps_it(tmp_path, monkeypatch):
     with Pool(runs="told_device:run", devices=["cuda:0", "cuda:1"]) as pool:
         assert pool.workers == 2
         found = [event.result["device"] for _, event in pool.run(jobs)]
-        assert [worker.device for worker in pool._processes] == ["cuda:0", "cuda:1"]
+        assert [worker.device for worker in pool._workers] == ["cuda:0", "cuda:1"]
     assert len(found) == 6
     assert set(found) == {"cuda:0", "cuda:1"}
 
@@ -186,3 +187,54 @@ def test_every_worker_has_its_device_and_keeps_it(tmp_path, monkeypatch):
 def test_jobs_that_run_here_are_told_where():
     with Pool(runs=f"{__name__}:echo", devices=[], here="mps") as pool:
         assert [event.result for _, event in pool.run([Job(work="", out="one")])] == ["one on mps"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are forks on Linux")
+def test_workers_import_once_and_one_that_dies_is_followed_by_another(tmp_path, monkeypatch):
+    (tmp_path / "counted.py").write_text(
+        "import os, pathlib, threading\n"
+        "from polymodal.runs.events import Done\n"
+        "with open(pathlib.Path(__file__).with_name('imports'), 'a') as file:\n"
+        "    file.write('x')\n"
+        "assert threading.active_count() == 1\n"
+        "def run(values, device):\n"
+        "    if values['out'] == '1':\n"
+        "        os.kill(os.getpid(), 9)\n"
+        "    yield Done({'parent': os.getppid(), 'own': os.getpid()})\n",
+        encoding="utf-8",
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    with Pool(runs="counted:run", devices=["cpu", "cpu"]) as pool:
+        found = [event for _, event in pool.run([Job(work="", out=str(i)) for i in range(6)])]
+    assert [event.reason for event in found if isinstance(event, Failed)] == [
+        "its worker process ended with code -9 (often: out of memory)"
+    ]
+    done = [event.result for event in found if isinstance(event, Done)]
+    assert len(done) == 5
+    assert len({one["parent"] for one in done}) == 1
+    assert os.getpid() not in {one["parent"] for one in done}
+    assert (tmp_path / "imports").read_text() == "x"
+
+
+def test_where_nothing_is_forked_a_worker_is_started(tmp_path, monkeypatch):
+    monkeypatch.setattr("polymodal.runs.pool.FORKS", False)
+    (tmp_path / "begun.py").write_text(
+        "import os\nfrom polymodal.runs.events import Done\n"
+        "def run(values, device):\n"
+        "    if values['out'] == '0':\n"
+        "        os._exit(3)\n"
+        "    yield Done({'parent': os.getppid()})\n",
+        encoding="utf-8",
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    with Pool(runs="begun:run", devices=["cpu"]) as pool:
+        first, second = [event for _, event in pool.run([Job(work="", out=str(i)) for i in range(2)])]
+        assert [worker.alive for worker in pool._workers].count(True) == 1
+    assert first.reason == "its worker process ended with code 3"
+    assert second.result == {"parent": os.getpid()}
+
+
+def test_what_cannot_be_imported_fails_every_job():
+    with Pool(runs="no_such_module:run", devices=["cpu"]) as pool:
+        found = [event for _, event in pool.run([Job(work="", out=str(i)) for i in range(2)])]
+    assert [event.reason for event in found] == ["its worker process ended with code 1"] * 2

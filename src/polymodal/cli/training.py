@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -111,8 +113,14 @@ def fit(
     quiet: Quiet = False,
 ) -> None:
     """Train, compare every way to fuse, keep the best, and say whether fusing helped."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # or its threads would be there when workers are forked
+    from polymodal.experiment import jobs  # noqa: F401 - what workers need
+    from polymodal.experiment.fit import RUNS
     from polymodal.experiment.fit import fit as run_fit
+    from polymodal.runs.processes import fork_ahead
 
+    if sys.argv[1:2] == ["fit"]:  # this process is the command's alone
+        fork_ahead(RUNS)
     settings = read_config(
         config,
         sets,

@@ -76,6 +76,9 @@ class Tokens:
     def cleared(self) -> Tokens:
         """The same tokens with every masked value zero, even where it was NaN."""
         zero = self.x.new_zeros(())
+        if self.single:
+            pooled = torch.where(self.mask, self.pooled, zero)
+            return self.changed(x=pooled[:, None], pooled=pooled)
         return self.changed(
             x=torch.where(self.mask[..., None], self.x, zero),
             pooled=torch.where(self.present[:, None], self.pooled, zero),

@@ -26,7 +26,7 @@ class FeatureEncoder(Encoder):
     is constant in training is zero.
     """
 
-    sample: ClassVar[int] = 4096  # training cells by which features are standardised
+    sample: ClassVar[int] = 1024  # training cells by which features are standardised
     mean: Tensor
     spread: Tensor
 

@@ -6,7 +6,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -108,6 +108,7 @@ class ScoringEncoder(Encoder):
     """
 
     sample: int = 4096  # training cells by which statistics are found
+    imports: ClassVar[tuple[str, ...]] = ("sklearn.ensemble", "sklearn.linear_model")  # by its candidates, when fitted
 
     @abstractmethod
     def design(self, inputs: dict[str, Tensor]) -> Any:

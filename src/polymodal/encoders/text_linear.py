@@ -54,6 +54,8 @@ class TextLinear(ScoringEncoder):
     table: Tensor
     bias: Tensor
 
+    imports = ()
+
     def __init__(
         self,
         facts: Mapping[str, Any],

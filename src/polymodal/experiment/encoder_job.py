@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,13 +32,17 @@ from polymodal.train.encode import encoded, store_tokens
 from polymodal.train.loop import Epoch, batch_size, total, train
 from polymodal.train.once import drawn_together, encode_once
 
+TRY, GOES_ON = 0.5, 0.75  # of the epochs: to try an encoder, and for the whole one to go on from a part's
 LEARNED = ("ridge", {"name": "kernel", "width": 1.0}, {"name": "kernel", "width": 4.0})  # on a tuned tower's vectors
 PASSES = 24_000  # rows that go through a tower while it is tuned beside cheaper encodings, in two epochs at least
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderJob(FitJob):
-    """Train the encoder of `stream`: whole (`fold` None), or on the training rows outside one part of them."""
+    """Train the encoder of `stream`: whole (`fold` None), or on the training rows outside one part of them.
+
+    It trains for a `share` of the epochs, with `start`, the result of another, from that one's weights.
+    """
 
     kind: str = "encoder"
     stream: str
@@ -45,10 +50,14 @@ class EncoderJob(FitJob):
     encoder: Spec
     scored: bool = False  # whether its tokens shall carry its own answer
     reads: str = ""  # the dataset's stream whose arrays it reads, if it is not its own
+    share: float = 1.0
+    start: str = ""
 
     @property
     def name(self) -> str:
-        return f"{self.reads or self.stream} {'whole' if self.fold is None else f'part {self.fold + 1}'}"
+        which = "whole" if self.fold is None else f"part {self.fold + 1}"
+        tried = ", tried" if self.share < 1 and not self.start else ""
+        return f"{self.reads or self.stream} {which}{tried}"
 
 
 def encoder_job(work: Work, job: EncoderJob, out: Path) -> Epochs:
@@ -65,6 +74,7 @@ def encoder_job(work: Work, job: EncoderJob, out: Path) -> Epochs:
         alone = Strategy("single", "late_mean", (stream,))
         answer = build_answer(alone, {stream: encoder.dim}, work.targets, work.dim, work.heads)
         options = Training(modality_dropout=0.0).with_({**encoder.recipe(), **job.training})
+        options = options.with_({"epochs": math.ceil(job.share * options.epochs)})
         present = work.dataset.present[stream]
         rows = work.rows(TRAIN, fold=fold)
         rows = rows[present[rows]]
@@ -76,6 +86,8 @@ def encoder_job(work: Work, job: EncoderJob, out: Path) -> Epochs:
             )
         if job.reads and "epochs" not in job.training:
             options = options.with_({"epochs": min(options.epochs, max(2, round(PASSES / len(rows))))})
+        if job.start:
+            encoder.load_state_dict(_inner(load_trained(Path(job.start)), job.scored))
         encoder.fit_statistics(work.dataset.tensors(stream, some_of(rows, SAMPLE)))
         model = Model({stream: encoder}, answer).to(work.device)
         for epoch in fit_encoder(work, model, stream, rows, valid, options, job.seed, out.with_suffix(".checkpoint")):
@@ -99,6 +111,12 @@ def encoder_job(work: Work, job: EncoderJob, out: Path) -> Epochs:
         "trained": bool(curve),
         **curve_of(curve),
     }
+
+
+def _inner(weights: Mapping[str, Tensor], scored: bool) -> dict[str, Tensor]:
+    """The weights of an encoder, or of the one within a `Scored`."""
+    inside = {n.removeprefix("inner."): w for n, w in weights.items() if n.startswith("inner.")}
+    return inside if scored else dict(weights)
 
 
 def restored(work: Work, job: EncoderJob, out: Path, result: dict[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from polymodal.core.runtime import core_count, worker_devices
 from polymodal.data.cells import cells
 from polymodal.data.split import some_of
 from polymodal.encoders.scoring import ScoringEncoder
+from polymodal.experiment.encoder_job import GOES_ON, TRY
 from polymodal.experiment.learned import MOST_ROWS, learn
 from polymodal.experiment.plan import PARTS_OF_FITTED, Plan
 from polymodal.models.build import Heads, build_answer, build_encoder
@@ -37,7 +38,7 @@ LEARNED = 256  # rows that learners are tried on
 SOONEST = 0.4  # of a training's epochs, where it stops early
 TOUCHED = 8  # bytes a feature while learners are fitted, and a copy
 PROCESS = 350e6  # bytes of a worker beside its data
-START, WORKER, REPORT = 3.0, 3.0, 4.0  # CPU seconds: reading and planning; of each worker; judging and the pages
+START, WORKER, REPORT = 3.0, 0.5, 4.0  # CPU seconds: reading and planning; of each worker; judging and the pages
 STRATEGY = 0.8  # CPU seconds of a strategy that is trained by gradients, for every 1,000 rows; less than 300 count so
 LEAST_ROWS = 300
 
@@ -148,8 +149,10 @@ def _stream(plan: Plan, stream: str, reading: str, known: dict[str, float]) -> t
         if same not in known:
             known[same] = _training(plan, stream, own[stream], processor, inputs, truth, train)
         folds = plan.config.crossfit if plan.fold.max() > 0 else 0
-        low += SOONEST * known[same] * (1 if fitted and folds else 1 + folds)
-        high += known[same] * (1 + folds)
+        part = (1 - 1 / folds) if folds else 1.0  # of the rows
+        every = folds * part + GOES_ON if folds else 1.0
+        low += SOONEST * known[same] * (TRY * part if fitted else every)
+        high += known[same] * every
     return low, high, widest
 
 

@@ -23,7 +23,7 @@ from polymodal.data.tables.source import cells
 from polymodal.data.tables.table import problem_lines
 from polymodal.experiment.answer_job import AnswerJob
 from polymodal.experiment.augment import augmented
-from polymodal.experiment.encoder_job import EncoderJob
+from polymodal.experiment.encoder_job import GOES_ON, TRY, EncoderJob
 from polymodal.experiment.end_to_end_job import EndToEndJob
 from polymodal.experiment.finalize import finalize, question_of
 from polymodal.experiment.joint import called_for
@@ -36,7 +36,7 @@ from polymodal.experiment.results import Results
 from polymodal.experiment.scored_job import ScoredJob
 from polymodal.experiment.strategies import ALWAYS, PRODUCT
 from polymodal.experiment.verdict import Tests, indistinct
-from polymodal.experiment.work import FitJob, answer_out, encoder_out, scored_out, settled_out
+from polymodal.experiment.work import TRIAL, FitJob, answer_out, encoder_out, scored_out, settled_out
 from polymodal.inference.run import Run
 from polymodal.models.build import build_encoder
 from polymodal.models.specs import listed, part_class
@@ -49,6 +49,7 @@ from polymodal.runs.pool import Pool
 from polymodal.runs.progress import Log, Progress, tracker_of
 from polymodal.train.encode import processing_ms
 
+RUNS = "polymodal.experiment.jobs:guarded"  # carries out a job
 UNTOLD = ("epoch", "loss", "valid", "notes", "strategy", "encoder")  # of a job's result, in the log
 
 
@@ -96,10 +97,12 @@ def _carry_out(plan: Plan, folder: Path, quiet: bool) -> Run:
         str(device), plan.config.workers, cores=core_count(), gpus=gpu_count(),
         every=plan.config.device in ("auto", "cuda"),
     )  # fmt: skip
+    fitted = [part_class(spec) for specs in plan.fitted.values() for spec in specs]
+    imports = sorted({name for one in fitted for name in getattr(one, "imports", ())})
     with (
         Log(folder / "log.jsonl") as log,
         Progress(quiet=quiet) as progress,
-        Pool(runs="polymodal.experiment.jobs:guarded", devices=devices, here=str(device)) as pool,
+        Pool(runs=RUNS, devices=devices, here=str(device), imports=imports) as pool,
     ):
         notes = told(device)
         if plan.config.augment:
@@ -221,30 +224,37 @@ class _Session:
         """
         plan, both = self.plan, [s for s in streams if self.plan.fitted.get(s) and s in self.plan.trained]
         alone = [s for s in streams if s not in both]
-        folds: list[int | None] = [None]
-        if plan.config.crossfit and plan.fold.max() > 0:
-            folds += list(range(plan.config.crossfit))
+        parts: list[Any] = [*self._parts]
+        folds = [None, *parts]
         # A pretrained tower may be frozen, and its parts then the whole one: several jobs would encode the same cells
         # at once. Whether it learns is known when the whole one is built.
         waiting = {s for s in alone if getattr(part_class(plan.encoders[s]), "pretrained", False)}
-        first = {s: [None] if s in waiting else folds if s in alone else folds[1:2] or folds for s in plan.trained}
+        first: dict[str, list[Any]] = {s: [None] if s in waiting else parts or [None] for s in alone}
+        first = {s: first.get(s, [TRIAL]) for s in streams if s in plan.trained}
         jobs: list[EncoderJob | ScoredJob] = [job for s in self._costly_first(streams) for job in self._scored_jobs(s)]
-        trained = self._costly_first([s for s in streams if s in plan.trained])
-        jobs += [self._encoder_job(s, fold) for s in trained for fold in first[s]]
-        tuned = self._costly_first([s for s in streams if s in self.plan.towers.aware])
+        jobs += [self._encoder_job(s, fold) for s in self._costly_first([*first]) for fold in first[s]]
+        tuned = self._costly_first([s for s in streams if s in plan.towers.aware])
         jobs += [self._encoder_job(s, fold, aware=True) for s in tuned for fold in folds[1:2] or folds]
-        results = self._run("encoders", jobs, needed=lambda job: job.stream in alone and not job.reads)
+
+        def needed(job: Any) -> bool:
+            return job.stream in alone and not job.reads
+
+        results = self._run("encoders", jobs, needed=needed)
         ladders = {s: Ladder(plan, self.work, self.store, dataset, s, folds) for s in streams}
         worth = [s for s in both if ladders[s].worth_training(results)]
-        worth += [s for s in waiting if results[str(encoder_out(self.work, s))]["trained"]]
-        tried = {job.out for job in jobs}
-        more = [self._encoder_job(s, fold) for s in self._costly_first(worth) for fold in folds]
+        worth += [s for s in alone if s in first and (s not in waiting or results[self._encoder(s)]["trained"])]
         tuned = [s for s in tuned if ladders[s].worth_training(results, aware=True)]
-        more += [self._encoder_job(s, fold, aware=True) for s in tuned for fold in folds]
-        results |= self._run(
-            "encoders", [job for job in more if job.out not in tried],
-            needed=lambda job: job.stream in alone and not job.reads,
-        )  # fmt: skip
+        more = [self._encoder_job(s, fold, aware=True) for s in tuned for fold in folds]
+        # What was tried goes on as the first part's, or as the whole one; that goes on from the first part's.
+        for some, start in [(parts, TRIAL), ([None], parts[0])] if parts else [([None], TRIAL)]:
+            goes_on = {s for s in worth if self._encoder(s, start) in results and s not in waiting}
+            more += [
+                self._encoder_job(s, fold, start if s in goes_on and fold == some[0] else None)
+                for s in self._costly_first(worth)
+                for fold in some
+            ]
+            results |= self._run("encoders", [job for job in more if job.out not in results], needed=needed)
+            more = []
         for stream in streams:
             told = ladders[stream].settle(results)
             self.note(f"{stream}: {note}" for note in told.pop("said"))
@@ -265,14 +275,27 @@ class _Session:
             for spec, place in zip(fitted, places)
         ]
 
-    def _encoder_job(self, stream: str, fold: int | None, *, aware: bool = False) -> EncoderJob:
+    def _encoder_job(self, stream: str, fold: Any, start: Any = None, *, aware: bool = False) -> EncoderJob:
+        """The training of a part (None: of the whole), or, for less, of what is `TRIAL`; it goes on from `start`'s."""
         config, spec = self.plan.config, (self.plan.towers.aware if aware else self.plan.encoders)[stream]
         training = {**config.training, **config.encoder_training}
         place = self._place(encoder_out(self.work, stream, fold, aware), spec)
+        whole = not self._parts
         return EncoderJob(
-            stream=stream, fold=fold, encoder=spec, seed=config.seed, training=training,
-            scored=bool(self.plan.fitted.get(stream)), reads=self._reads(stream, spec), **place,
+            stream=stream, fold=(None if whole else 0) if fold == TRIAL else fold, encoder=spec, seed=config.seed,
+            training=training, scored=bool(self.plan.fitted.get(stream)), reads=self._reads(stream, spec),
+            share=TRY if TRIAL in (fold, start) else 1.0 if start is None else GOES_ON,
+            start="" if start is None else self._encoder(stream, start), **place,
         )  # fmt: skip
+
+    def _encoder(self, stream: str, fold: Any = None) -> str:
+        """The output path of a job that trains a stream's encoder."""
+        return str(encoder_out(self.work, stream, fold))
+
+    @property
+    def _parts(self) -> list[int]:
+        """Into which training rows are cut for encoders trained by gradients; none where that is off."""
+        return list(range(self.plan.config.crossfit)) if self.plan.fold.max() > 0 else []
 
     def _reads(self, stream: str, spec: Spec) -> str:
         """The dataset's stream whose arrays an encoder reads; empty where it is its own."""
@@ -451,11 +474,7 @@ class _Session:
                     stage.score(job.name, max(judged))
                 self.note(f"{job.name}: {note}" for note in event.result.get("notes", ()))
                 stage.advance(job.name)
-                kept = {
-                    k: v
-                    for k, v in event.result.items()
-                    if k not in ("epoch", "loss", "valid", "notes", "strategy", "encoder")
-                }
+                kept = {k: v for k, v in event.result.items() if k not in UNTOLD}
                 self.log.write("done", job=job.name, **kept)
             elif isinstance(event, Failed):
                 self.log.write("failed", job=job.name, reason=event.reason, trace=event.trace)

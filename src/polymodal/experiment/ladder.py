@@ -23,12 +23,13 @@ from polymodal.encoders.scoring import Said, blended
 from polymodal.experiment.crossfit import join_parts
 from polymodal.experiment.learned import row_losses
 from polymodal.experiment.plan import Plan
-from polymodal.experiment.work import TRAIN, VALID, encoder_out, scored_out, settled_out
+from polymodal.experiment.work import TRAIN, TRIAL, VALID, encoder_out, scored_out, settled_out
 from polymodal.models.specs import encoder_words
 from polymodal.targets.base import ScoredTarget, Target
 from polymodal.train.features import StreamFeatures, save_features
 
 TRIED = 0.5  # standard errors by which an encoding, or a blend with it, must be ahead on one part to be trained on
+WORTH = 0.02  # of the loss: what an encoding, or a blend with it, must take off it, however surely, to be trained on
 SHARES = (0.75, 0.5, 0.25)  # of the better one in a blend of two
 EQUAL = 1e-6  # of a loss: rounding
 GAIN = 1.0  # standard errors by which a blend with one more encoding must be ahead for that to be kept too
@@ -92,10 +93,17 @@ def losses_of(rung: Rung, targets: Sequence[Target], truth: Mapping[str, np.ndar
         return np.mean(each, axis=0) if each else np.full(len(next(iter(truth.values()))), np.nan)
 
 
-def ahead(losses: np.ndarray, others: np.ndarray, errors: float) -> bool:
-    """Whether paired losses are less by more than so many standard errors; True where nothing can be compared."""
-    gap = (others - losses)[np.isfinite(others - losses)]
-    return len(gap) < 2 or bool(gap.mean() > max(EQUAL, errors * gap.std(ddof=1) / len(gap) ** 0.5))
+def ahead(losses: np.ndarray, others: np.ndarray, errors: float, worth: float = 0.0) -> bool:
+    """Whether paired losses are less by more than so many standard errors, and by more than a share of the others.
+
+    True where nothing can be compared.
+    """
+    there = np.isfinite(others - losses)
+    gap = (others - losses)[there]
+    if len(gap) < 2:
+        return True
+    sure = errors * gap.std(ddof=1) / len(gap) ** 0.5
+    return bool(gap.mean() > max(EQUAL, sure, worth * abs(others[there].mean())))
 
 
 def chosen(
@@ -142,7 +150,7 @@ class Ladder:
         self, plan: Plan, work: Path, store: Store, dataset: Dataset, stream: str, folds: Sequence[int | None]
     ):
         self.plan, self.work, self.store, self.dataset, self.stream = plan, work, store, dataset, stream
-        self.folds = list(folds)
+        self.folds = [*folds]
         self.digests, self.present = dataset.digests[stream], dataset.present[stream]
 
     def worth_training(self, results: Mapping[str, Mapping[str, Any]], *, aware: bool = False) -> bool:
@@ -151,10 +159,11 @@ class Ladder:
         With `aware`, whether the pretrained tower does that is tuned to the target.
 
         It does where it, or a blend of both, errs less there by more than half a standard error of the paired
-        difference. Without cross-fitting the validation rows tell. What cannot be compared is trained.
+        difference, and by more than two hundredths: surely better by next to nothing is not worth its cost. Without
+        cross-fitting the validation rows tell. What cannot be compared is trained.
         """
         fold = 0 if len(self.folds) > 1 else None
-        tried, others = self._trained(results, [fold], aware), self._fitted(results)
+        tried, others = self._trained(results, [fold if aware else TRIAL], aware), self._fitted(results)
         if tried is None and aware:
             return False  # it failed
         if tried is None or not others or not all(rung.says for rung in (tried, *others)):
@@ -165,7 +174,7 @@ class Ladder:
         truth = {target.name: self.plan.truth[target.name][rows] for target in self.plan.targets}
         pair = [others[place], tried]
         shares = [_blended(pair, [share, 1 - share], self.plan.targets, truth) for share in SHARES]
-        return any(ahead(each, losses[place], TRIED) for each in (own, *shares))
+        return any(ahead(each, losses[place], TRIED, WORTH) for each in (own, *shares))
 
     def settle(self, results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         """Choose, and write where the stream's tokens lie and what its encoder is; what the log is told.
@@ -175,9 +184,10 @@ class Ladder:
         rungs = self._fitted(results)
         tried = []  # on one part and no further
         for aware in (True, False):
+            one_part = self.folds[1:2] if aware else [TRIAL]
             if whole := self._trained(results, [*self.folds[1:], None], aware):
                 rungs.append(whole)
-            elif len(self.folds) > 1 and (first := self._trained(results, self.folds[1:2], aware)):
+            elif one_part and (first := self._trained(results, one_part, aware)):
                 tried.append(first)
         if not rungs:
             raise PolymodalError(f"No encoder of the stream {self.stream!r} finished; the log says why.")
@@ -227,6 +237,9 @@ class Ladder:
         truth = {target.name: self.plan.truth[target.name][rows] for target in self.plan.targets}
         return losses_of(rung, self.plan.targets, truth)
 
+    def _out(self, fold: int | str | None, aware: bool = False) -> str:
+        return str(encoder_out(self.work, self.stream, fold, aware))
+
     def _fitted(self, results: Mapping[str, Mapping[str, Any]]) -> list[Rung]:
         found = []
         train = self.plan.seen
@@ -246,15 +259,15 @@ class Ladder:
         return found
 
     def _trained(
-        self, results: Mapping[str, Mapping[str, Any]], folds: Sequence[int | None], aware: bool = False
+        self, results: Mapping[str, Mapping[str, Any]], folds: Sequence[int | str | None], aware: bool = False
     ) -> Rung | None:
         """The trained encoder, as far as `folds` were trained; None where one is missing."""
         if self.stream not in (self.plan.towers.aware if aware else self.plan.trained):
             return None
-        whole = results.get(str(encoder_out(self.work, self.stream, None, aware)))
+        whole = results.get(self._out(None, aware))
         if whole is not None and not whole["trained"]:
             folds = [None]  # frozen: every part is the whole one
-        each = [results.get(str(encoder_out(self.work, self.stream, fold, aware))) for fold in folds]
+        each = [results.get(self._out(fold, aware)) for fold in folds]
         if not each or any(one is None for one in each):
             return None
         groups = [one["group"] for one in each if one]
@@ -266,8 +279,9 @@ class Ladder:
         says = {name: Said.from_json(one) for name, one in result.get("says", {}).items()}
         fixed = sum(stop - start for one in says.values() for start, stop, _ in one.pieces)
         features, _ = join_parts(self.store, groups, self.digests, self.present, part, valid, fixed)
-        out = str(encoder_out(self.work, self.stream, folds[-1], aware))
-        total = sum(one.get("cpu_seconds", 0.0) for one in each if one)
+        out = self._out(folds[-1], aware)
+        every = {self._out(fold, aware): results.get(self._out(fold, aware), {}) for fold in (TRIAL, *folds)}
+        total = sum(one.get("cpu_seconds", 0.0) for one in every.values())
         spec = self.plan.towers.aware[self.stream] if aware else self.plan.encoders[self.stream]
         reads = self.plan.towers.reads(self.stream, spec)
         return Rung(spec, out, {**result, "cpu_seconds": total}, features, says, fitted=False, reads=reads)

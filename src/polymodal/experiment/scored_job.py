@@ -62,7 +62,8 @@ def scored_job(work: Work, job: ScoredJob, out: Path) -> Epochs:
     place = np.full(len(dataset), -1)
     place[there] = np.arange(len(there))
     if isinstance(encoder, Scored):
-        encoder.reduce(torch.from_numpy(design[place[some_of(train, encoder.sample)]]))
+        some = some_of(train, max(encoder.sample, ScoringEncoder.sample))  # their features are there already
+        encoder.reduce(torch.from_numpy(design[place[some]]))
     part = np.unique(work.part[train], return_inverse=True)[1]
     found: dict[str, Learned] = {}
     held: dict[str, np.ndarray] = {}  # the parts that hold a known truth, by target

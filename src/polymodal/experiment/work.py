@@ -33,6 +33,7 @@ from polymodal.train.features import Features
 from polymodal.train.loop import Epoch, notes_of
 
 TRAIN, VALID, TEST = 0, 1, 2
+TRIAL = "tried"
 Epochs = Generator[EpochEnd, None, dict[str, Any]]  # what a job yields, and the result that it returns
 
 
@@ -167,8 +168,9 @@ def answer_out(work: Path, strategy: Strategy, seed: int) -> Path:
     return work / f"{strategy.key}-{seed}"
 
 
-def encoder_out(work: Path, stream: str, fold: int | None = None, aware: bool = False) -> Path:
-    """Where the result of a stream's encoder is written, without a suffix; `fold` None is the whole one.
+def encoder_out(work: Path, stream: str, fold: int | str | None = None, aware: bool = False) -> Path:
+    """Where the result of a stream's encoder is written, without a suffix; `fold` None is the whole one, and `TRIAL`
+    the one by which it is seen whether more are worth it.
 
     `aware` is the pretrained tower that is tuned to the target.
     """

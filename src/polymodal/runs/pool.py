@@ -8,34 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import queue
-import subprocess
 import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from polymodal.core.registry import import_path
 from polymodal.core.runtime import core_count, worker_devices
 from polymodal.runs.events import Event, Failed, Skipped
-
-_HOME = str(Path(__file__).parents[2])
-# A worker looks for modules where this process does, but in a safe order: the folder of the data or of the user's
-# script comes last, so that a `secrets.py` beside the data is not taken for Python's. Only this package comes first.
-_START = """
-import importlib, json, sys, typing
-sys.path.insert(0, sys.argv[1])
-import polymodal
-del sys.path[0]
-sys.path += [path for path in json.loads(sys.argv[2]) if path not in sys.path]
-from polymodal.runs.worker import serve
-serve(*sys.argv[3:])
-"""
+from polymodal.runs.processes import FORKS, Forked, Host, Process, Started
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,28 +50,34 @@ class Pool:
     """Runs jobs in `workers` processes; `workers=0` runs them in this process.
 
     `runs` names the function that carries out a job, given as JSON has it, on a device, and yields its events.
-    `devices` are the workers' own, one each (see `worker_devices`; default: CPUs); what runs here runs on `here`. A job
-    that fails, or whose process dies, yields `Failed` and the others go on.
+    `devices` are the workers' own, one each (see `worker_devices`; default: CPUs); what runs here runs on `here`.
+    `imports` names libraries that jobs will ask for, so that workers share them. A job that fails, or whose process
+    dies, yields `Failed` and the others go on.
     """
 
     def __init__(
-        self, workers: int | None = None, *, runs: str, devices: Sequence[str] | None = None, here: str = "cpu"
-    ):
+        self, workers: int | None = None, *, runs: str, devices: Sequence[str] | None = None, here: str = "cpu",
+        imports: Sequence[str] = (),
+    ):  # fmt: skip
         every = worker_devices("cpu", workers, cores=core_count()) if devices is None else list(devices)
         self.workers = len(every)
-        self.runs, self.here = runs, here
+        self.runs, self.here, self.imports = runs, here, list(imports)
         self._free = every[::-1]  # devices without a worker
-        self._processes: list[_Worker] = []
+        self._workers: list[_Worker] = []
+        self._host: Host | None = None
         self._events: queue.Queue[tuple[_Worker, Event | None]] = queue.Queue()
 
     def __enter__(self) -> Pool:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        for worker in self._processes:
+        for worker in self._workers:
             worker.stop()
             self._free.append(worker.device)
-        self._processes.clear()
+        self._workers.clear()
+        if self._host is not None:
+            self._host.close()
+            self._host = None
 
     def run(self, jobs: Sequence[J], *, until: float | None = None) -> Iterator[tuple[J, Event]]:
         """Yield (job, event) as events come; the last event of a job is `Done`, `Failed` or `Skipped`.
@@ -115,7 +106,7 @@ class Pool:
 
     def _run_away(self, waiting: deque[J], until: float | None) -> Iterator[tuple[J, Event]]:
         busy: dict[_Worker, J] = {}
-        idle = list(self._processes)
+        idle = list(self._workers)
         try:
             while waiting or busy:
                 while waiting and _late(until):
@@ -143,67 +134,56 @@ class Pool:
 
     def _dismiss(self) -> None:
         """Forget workers that are gone, so that others get their devices."""
-        self._free += [worker.device for worker in self._processes if not worker.alive]
-        self._processes = [worker for worker in self._processes if worker.alive]
+        self._free += [worker.device for worker in self._workers if not worker.alive]
+        self._workers = [worker for worker in self._workers if worker.alive]
 
     def _hired(self) -> _Worker:
         if not self._free:
             self._dismiss()
-        worker = _Worker(self._events, self.runs, self._free.pop())
-        self._processes.append(worker)
+        device = self._free.pop()
+        if self._host is not None and not self._host.alive:
+            self._host.close()
+            self._host = None
+        if FORKS and self._host is None:
+            self._host = Host.of(self.runs)
+            self._host.ask({"imports": self.imports})
+        process = Forked(self._host, device) if self._host else Started(self.runs, device)
+        worker = _Worker(self._events, process, device)
+        self._workers.append(worker)
         return worker
 
 
 class _Worker:
-    def __init__(self, events: queue.Queue[tuple[_Worker, Event | None]], runs: str, device: str):
-        self.device = device
-        folders = json.dumps([path for path in sys.path if isinstance(path, str)])  # Python passes over others
-        environment = dict(os.environ, OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", PYTHONSAFEPATH="1")
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _START, _HOME, folders, runs, device],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            env=environment,
-        )
+    def __init__(self, events: queue.Queue[tuple[_Worker, Event | None]], process: Process, device: str):
+        self.device, self.process = device, process
+        self.code: int | None = None  # it ended with
         self._listener = threading.Thread(target=self._listen, args=(events,), daemon=True)
         self._listener.start()
 
     def _listen(self, events: queue.Queue[tuple[_Worker, Event | None]]) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            events.put((self, Event.from_json(json.loads(line))))
-        self.process.wait()
+        with contextlib.suppress(ConnectionResetError):  # it ended before it read all
+            for line in self.process.lines:
+                if line.endswith("\n"):  # or it ended while it spoke
+                    events.put((self, Event.from_json(json.loads(line))))
+        self.code = self.process.wait()
         events.put((self, None))
 
     @property
     def alive(self) -> bool:
-        return self.process.poll() is None
+        return self.code is None
 
     def send(self, job: Job) -> None:
-        assert self.process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # the listener reports the death
-            self.process.stdin.write(json.dumps(job.to_json()) + "\n")
-            self.process.stdin.flush()
+        self.process.tell(json.dumps(job.to_json()) + "\n")  # the listener reports a death
 
     def exit_reason(self) -> str:
-        code = self.process.returncode
-        hint = " (often: out of memory)" if code == -9 else ""
-        return f"its worker process ended with code {code}{hint}"
+        hint = " (often: out of memory)" if self.code == -9 else ""
+        return f"its worker process ended with code {self.code}{hint}"
 
     def stop(self) -> None:
         """End the process, whatever it is doing: an unfinished job has written nothing that counts."""
-        self.process.terminate()
-        try:
-            self.process.wait(5)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        self.process.stop()
         self._listener.join()
-        for pipe in (self.process.stdin, self.process.stdout):
-            with contextlib.suppress(BrokenPipeError):  # what was still to be sent to it is void
-                pipe.close()  # type: ignore[union-attr]
+        self.process.close()
 
 
 def _late(until: float | None) -> bool:

@@ -20,7 +20,7 @@ from polymodal.core.errors import PolymodalError
 from polymodal.core.files import writing
 from polymodal.core.runtime import autocast
 from polymodal.nn.place import device_of_module, random_state, release, set_random_state
-from polymodal.train.optim import Schedule, make_optimizer
+from polymodal.train.optim import Adam, Schedule, clip_gradients, make_optimizer
 
 LEAST_STEPS = 16  # in an epoch: few rows are cut into smaller batches, or a small table would hardly be trained on
 LEAST_BATCH = 16
@@ -160,7 +160,7 @@ def _step(
     loss: Callable[[Tensor], Tensor],
     batch: Tensor,
     parameters: Sequence[nn.Parameter],
-    optimizer: torch.optim.Optimizer,
+    optimizer: Adam | torch.optim.Optimizer,
     options: Training,
     hooks: Hooks | None,
     pieces: _Pieces,
@@ -180,7 +180,7 @@ def _step(
     if hooks is not None:
         hooks.after_backward()
     if options.clip:
-        nn.utils.clip_grad_norm_(parameters, options.clip)
+        clip_gradients(parameters, options.clip)
     optimizer.step()
     if hooks is not None:
         hooks.after_step()
@@ -230,7 +230,7 @@ class _Pieces:
 class _State:
     """The best weights so far, the moving average, and everything a checkpoint needs."""
 
-    def __init__(self, module: nn.Module, optimizer: torch.optim.Optimizer, schedule: Schedule, average: float):
+    def __init__(self, module: nn.Module, optimizer: Adam | torch.optim.Optimizer, schedule: Schedule, average: float):
         self.module, self.optimizer, self.schedule, self.average = module, optimizer, schedule, average
         self.device = device_of_module(module)
         self.best: dict[str, Tensor] = {}
