@@ -105,7 +105,7 @@ def _carry_out(plan: Plan, folder: Path, quiet: bool) -> Run:
         if plan.config.augment:
             plan, more = augmented(plan, folder / "work" / "augmented")
             notes += more
-        session = _Session(plan, folder, progress, pool, log, started)
+        session = Session(plan, folder, progress, pool, log, started)
         session.note(notes)
         for line in plan.notes:
             progress.say(line)
@@ -120,7 +120,7 @@ def _carry_out(plan: Plan, folder: Path, quiet: bool) -> Run:
         return finalize(plan, folder, dataset, processors, progress, log, session.notes, session.timings)
 
 
-class _Session:
+class Session:
     """One fit under way: the plan, where it is written, who works and who watches."""
 
     def __init__(self, plan: Plan, folder: Path, progress: Progress, pool: Pool, log: Log, started: float):
@@ -163,6 +163,17 @@ class _Session:
         held = {**dataset.digests, **links}
         ids = dict.fromkeys(held, plan.table.ids)
         same_cells(self.work / "cells.safetensors", held, ids, begun=begun(self.folder))
+        self.write(dataset, processors, self._processing_ms(dataset, raw, processors))
+        wrong = [p for one in plan.schema.fields.values() for p in misfits(plan.table, plan.schema, one)]
+        set_aside(self.folder, [*plan.table.problems, *dataset.bad, *wrong], dataset.noted)
+        self.note(summed(dataset.noted))
+        return dataset, processors
+
+    def write(
+        self, dataset: Dataset, processors: Mapping[str, Processor], processing_ms: Mapping[str, float]
+    ) -> None:
+        """What the jobs read: rows, targets and options."""
+        plan = self.plan
         dataset.save(self.work / "dataset")
         save_sealed(
             self.work / "rows.safetensors", {"split": plan.split, "fold": plan.fold, "part": plan.part, "bag": plan.bag}
@@ -173,17 +184,13 @@ class _Session:
                 "dim": plan.config.dim,
                 "heads": dict(plan.config.heads),
                 "targets": [t.to_json() for t in plan.targets],
-                "facts": {name: processors[name].facts() for name in raw},
-                "processing_ms": self._processing_ms(dataset, raw, processors),
+                "facts": {name: processors[name].facts() for name in plan.unlinked},
+                "processing_ms": dict(processing_ms),
                 "budget_ms": plan.config.budget_ms,
                 "kinds": KINDS.modules(f.kind for f in plan.schema.fields.values()),
                 "metrics": plan.to_json()["metrics"],
             },
         )
-        wrong = [p for one in plan.schema.fields.values() for p in misfits(plan.table, plan.schema, one)]
-        set_aside(self.folder, [*plan.table.problems, *dataset.bad, *wrong], dataset.noted)
-        self.note(summed(dataset.noted))
-        return dataset, processors
 
     def _processing_ms(
         self, dataset: Dataset, raw: Mapping[str, Any], processors: Mapping[str, Processor]
@@ -222,13 +229,13 @@ class _Session:
         jobs: list[EncoderJob | ScoredJob] = [job for s in self._costly_first(streams) for job in self._scored_jobs(s)]
         trained = self._costly_first([s for s in streams if s in plan.trained])
         jobs += [self._encoder_job(s, fold) for s in trained for fold in first[s]]
-        results = self._run("encoders", jobs, needed=lambda job: job.stream in alone)
+        results = self.run("encoders", jobs, needed=lambda job: job.stream in alone)
         ladders = {s: Ladder(plan, self.work, self.store, dataset, s, folds) for s in streams}
         worth = [s for s in both if ladders[s].worth_training(results)]
         worth += [s for s in waiting if results[str(encoder_out(self.work, s))]["trained"]]
         tried = {job.out for job in jobs}
         more = [self._encoder_job(s, fold) for s in self._costly_first(worth) for fold in folds]
-        results |= self._run(
+        results |= self.run(
             "encoders", [job for job in more if job.out not in tried], needed=lambda job: job.stream in alone
         )
         for stream in streams:
@@ -272,12 +279,12 @@ class _Session:
         modalities, concat, late mean) is trained whatever the limit.
         """
         config = self.plan.config
-        jobs = [self._answer_job(strategy, seed) for seed in self.plan.trainings for strategy in self.plan.strategies]
+        jobs = [self.answer_job(strategy, seed) for seed in self.plan.trainings for strategy in self.plan.strategies]
         needed = [j for j in jobs if j.seed == config.seed and _needed(j.strategy)] if self.deadline else []
         try:
             if needed:
-                self._run("baselines", needed)
-            self._run("strategies", [j for j in jobs if j not in needed], limited=True)
+                self.run("baselines", needed)
+            self.run("strategies", [j for j in jobs if j not in needed], limited=True)
         except KeyboardInterrupt:
             if not any(Path(f"{j.out}.json").exists() for j in jobs):
                 raise
@@ -285,7 +292,7 @@ class _Session:
             return False
         return True
 
-    def _answer_job(self, strategy: Strategy, seed: int) -> AnswerJob:
+    def answer_job(self, strategy: Strategy, seed: int) -> AnswerJob:
         training = {**self.plan.config.training, **self.plan.config.answer_training}
         place = self._place(answer_out(self.work, strategy, seed), *strategy.specs)
         held = 1 + seed - self.plan.config.seed if self.plan.bagged else 0
@@ -314,7 +321,7 @@ class _Session:
         seeds = range(config.seed, config.seed + config.seeds)
         rows = [s for s in plan.compared if s.fusion in chosen]
         try:
-            self._run("objectives", [self._answer_job(s, seed) for seed in seeds for s in rows], limited=True)
+            self.run("objectives", [self.answer_job(s, seed) for seed in seeds for s in rows], limited=True)
         except KeyboardInterrupt:
             self._stopped("objectives that had not finished are missing")
             return False
@@ -395,13 +402,13 @@ class _Session:
     def _together(self, name: str, jobs: Sequence[EndToEndJob]) -> bool:
         """Carry out jobs of stage 3; False when the user stopped them."""
         try:
-            self._run(name, jobs, limited=True)
+            self.run(name, jobs, limited=True)
         except KeyboardInterrupt:
             self._stopped(f"{name} did not finish")
             return False
         return True
 
-    def _run(
+    def run(
         self, name: str, jobs: Sequence[FitJob], *, limited: bool = False,
         needed: Callable[[Any], bool] = lambda job: False,
     ) -> dict[str, dict[str, Any]]:  # fmt: skip
@@ -433,12 +440,7 @@ class _Session:
                 self.log.write("done", job=job.name, **kept)
             elif isinstance(event, Failed):
                 self.log.write("failed", job=job.name, reason=event.reason, trace=event.trace)
-                if needed(job):
-                    raise PolymodalError(
-                        f"The encoder {job.name!r} failed, and no fusion can do without it; what is finished is "
-                        f"kept for --resume. {event.reason}"
-                    )
-                self.note([f"{job.name} failed and is left out: {event.reason}"])
+                self.failed(job, event, needed(job))
                 stage.advance(job.name)
             elif isinstance(event, Skipped):
                 late += 1
@@ -448,6 +450,15 @@ class _Session:
             {"what": f"{name}: {len(results)} fits", "seconds": stage.end(f"{len(results)} of {len(jobs)} fits")}
         )
         return results
+
+    def failed(self, job: FitJob, event: Failed, needed: bool) -> None:
+        """A job that failed is left out; `PolymodalError` where nothing can do without it."""
+        if needed:
+            raise PolymodalError(
+                f"The encoder {job.name!r} failed, and no fusion can do without it; what is finished is "
+                f"kept for --resume. {event.reason}"
+            )
+        self.note([f"{job.name} failed and is left out: {event.reason}"])
 
 
 def _needed(strategy: Strategy) -> bool:

@@ -88,6 +88,11 @@ class Pool:
             self._free.append(worker.device)
         self._processes.clear()
 
+    def stop(self) -> None:
+        """End all workers, from another thread: whoever runs jobs here hears that theirs have died."""
+        for worker in list(self._processes):
+            worker.process.terminate()
+
     def run(self, jobs: Sequence[J], *, until: float | None = None) -> Iterator[tuple[J, Event]]:
         """Yield (job, event) as events come; the last event of a job is `Done`, `Failed` or `Skipped`.
 
@@ -130,7 +135,7 @@ class Pool:
                 worker, event = self._events.get()
                 if event is None:  # its process is gone
                     worker.stop()
-                    event = Failed(worker.exit_reason())
+                    event = Failed(worker.exit_reason(), died=True)
                 if worker in busy:
                     job = busy.pop(worker) if event.over else busy[worker]
                     if event.over:
