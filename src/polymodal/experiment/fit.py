@@ -81,15 +81,18 @@ def fit(
     )
 
 
-def fit_plan(plan: Plan, *, out: str | Path, resume: bool = False, quiet: bool = False) -> Run:
-    """Carry out a plan; see `fit`."""
+def fit_plan(
+    plan: Plan, *, out: str | Path, resume: bool = False, quiet: bool = False,
+    session: Callable[..., Session] | None = None,
+) -> Run:  # fmt: skip
+    """Carry out a plan; see `fit`. `session` makes another `Session`, as one that knows encoders of other runs."""
     folder = Path(out)
     tracker_of(plan.config.trackers)  # a tracker that is not installed is said now, not after the training
     with claimed(folder, plan.to_json(), [list(plan.table.ids), dict(plan.truth), plan.split], resume):
-        return _carry_out(plan, folder, quiet)
+        return _carry_out(plan, folder, quiet, session or Session)
 
 
-def _carry_out(plan: Plan, folder: Path, quiet: bool) -> Run:
+def _carry_out(plan: Plan, folder: Path, quiet: bool, make: Callable[..., Session]) -> Run:
     started = time.perf_counter()
     device = device_of(plan.config.device)
     devices = worker_devices(
@@ -105,7 +108,7 @@ def _carry_out(plan: Plan, folder: Path, quiet: bool) -> Run:
         if plan.config.augment:
             plan, more = augmented(plan, folder / "work" / "augmented")
             notes += more
-        session = Session(plan, folder, progress, pool, log, started)
+        session = make(plan, folder, progress, pool, log, started)
         session.note(notes)
         for line in plan.notes:
             progress.say(line)
@@ -169,9 +172,7 @@ class Session:
         self.note(summed(dataset.noted))
         return dataset, processors
 
-    def write(
-        self, dataset: Dataset, processors: Mapping[str, Processor], processing_ms: Mapping[str, float]
-    ) -> None:
+    def write(self, dataset: Dataset, processors: Mapping[str, Processor], processing_ms: Mapping[str, float]) -> None:
         """What the jobs read: rows, targets and options."""
         plan = self.plan
         dataset.save(self.work / "dataset")
@@ -427,6 +428,7 @@ class Session:
                 stage.detail(f"{job.name}: epoch {event.number}/{event.of}, valid {event.valid or 0:.3f}")
                 self.log.write("epoch", job=job.name, number=event.number, loss=event.loss, valid=event.valid)
             elif isinstance(event, Done):
+                self.done(event)
                 results[job.out] = event.result
                 if isinstance(job, AnswerJob) and (judged := [v for v in event.result["valid"] if v is not None]):
                     stage.score(job.name, max(judged))
@@ -450,6 +452,9 @@ class Session:
             {"what": f"{name}: {len(results)} fits", "seconds": stage.end(f"{len(results)} of {len(jobs)} fits")}
         )
         return results
+
+    def done(self, event: Done) -> None:
+        """Hear that a job is done."""
 
     def failed(self, job: FitJob, event: Failed, needed: bool) -> None:
         """A job that failed is left out; `PolymodalError` where nothing can do without it."""

@@ -32,7 +32,7 @@ def render(found: Mapping[str, Any]) -> str:
     went = [
         Chart(
             "Trials in their order",
-            "Dots are finished; a cross was given up, and stands at its score by the rows so far. The line is the best.",
+            "Dots are finished; a cross was given up, and stands where the rows so far had it. The line is the best.",
             history(shown, score, found["greater_is_better"]),
         )
     ]

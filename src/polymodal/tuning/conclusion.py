@@ -20,6 +20,8 @@ def told(trials: Sequence[Any], *, greater_is_better: bool) -> list[dict[str, An
     """The trials of an Optuna study in plain values, those on the Pareto front marked."""
     rows = []
     for trial in trials:
+        if "same" in trial.user_attrs:
+            continue
         about, state = trial.user_attrs, trial.state.name.lower()
         parts = trial.intermediate_values
         rows.append(
@@ -45,8 +47,13 @@ def told(trials: Sequence[Any], *, greater_is_better: bool) -> list[dict[str, An
 
 def _beats(a: Mapping[str, Any], b: Mapping[str, Any], sign: int) -> bool:
     """Whether `a` is nowhere behind `b` in score, milliseconds and megabytes, and somewhere ahead (Pareto 1896)."""
-    pairs = [(sign * a["score"], sign * b["score"]), (-a["ms"], -b["ms"]), (-a["mb"], -b["mb"])]
+    pairs = [(sign * a["score"], sign * b["score"]), *((-_brief(a[cost]), -_brief(b[cost])) for cost in ("ms", "mb"))]
     return all(x >= y for x, y in pairs) and any(x > y for x, y in pairs)
+
+
+def _brief(cost: float) -> float:
+    """Two digits of a cost: the third of a time that was measured is chance."""
+    return float(f"{cost:.2g}")
 
 
 def write_trials(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
@@ -87,7 +94,9 @@ def against(best: Outcome, default: Outcome, questions: Sequence[Question], seed
     return {"targets": found, "beaten": any(f["ahead"] for f in found) and not any(f["behind"] for f in found)}
 
 
-def words(best: Mapping[str, Any], default: Mapping[str, Any], pair: Mapping[str, Any] | None, of: str, tried: int) -> list[str]:
+def words(
+    best: Mapping[str, Any], default: Mapping[str, Any], pair: Mapping[str, Any] | None, of: str, tried: int
+) -> list[str]:
     """The headline, and what else there is to say of the best trial and the default settings."""
     places = decimals([default["score"], best["score"]])
     scores = [plain(row["score"], places) for row in (best, default)]

@@ -255,7 +255,9 @@ class Option:
         if isinstance(start, int) and start > 0:
             return Setting(self.name, values={n: n for n in sorted({max(1, start // 2), start, 2 * start})}, **rest)
         if isinstance(start, float) and start > 0:  # a share stays one
-            return Setting(self.name, start / 4, min(start * 4, (1 + start) / 2) if start < 1 else start * 4, True, **rest)
+            return Setting(
+                self.name, start / 4, min(start * 4, (1 + start) / 2) if start < 1 else start * 4, True, **rest
+            )
         return None
 
 
@@ -382,7 +384,9 @@ def _build(plan: Plan, config: Config, fusions: list[Spec]) -> None:
     """Build what a trial would train, so that what cannot be is said before."""
     widths, heads = dict.fromkeys(plan.streams, config.dim), Heads(config.heads)
     for spec in fusions:
-        if (part := resolved(spec)).family == "learner" or "cv" in [v for v in part.options.values() if isinstance(v, str)]:
+        if (part := resolved(spec)).family == "learner" or "cv" in [
+            v for v in part.options.values() if isinstance(v, str)
+        ]:
             continue
         one = Strategy(part.family, spec, plan.streams)
         build_answer(one, widths, plan.targets, config.dim, heads)

@@ -25,6 +25,7 @@ from polymodal.tuning.space import Space
 from polymodal.tuning.trial import Judged, Report, Trials, WorkerDied
 
 WAKE = 0.2  # seconds after which a main thread that waits for others hears Ctrl-C
+ALIKE = 30  # draws in a row that were tried before, after which little else can be drawn
 SAFE = 10.0  # seconds in which a trial without an owner may just have been asked for
 
 Try = Callable[[str, Mapping[str, Any], Pool, Report], Judged]  # its name, what it draws
@@ -45,12 +46,13 @@ class Search:
         self.owner = secrets.token_hex(8)
         self.asking = threading.Lock()
         self.errors: list[BaseException] = []
+        self.exhausted = False  # whether nearly all that can be drawn was
         storage = _storage(self.optuna, self.config, trials.folder)
         name = f"polymodal-{mark[:16]}"
         known = name in self.optuna.get_all_study_names(storage)
         if known and not resume:
             raise BadArgument(
-                f"The storage holds a search of these data with these options already. --resume takes part in it."
+                "The storage holds a search of these data with these options already. --resume takes part in it."
             )
         self.study = self.optuna.create_study(
             storage=storage, study_name=name, load_if_exists=True, pruner=_pruner(self.optuna, self.config.pruner),
@@ -74,7 +76,9 @@ class Search:
         if self._all():
             return
         values: dict[int, float] = {}
-        judged = self.trials.run("0000", {}, lambda found: found, pool, lambda part, score, _: values.update({part: score}))
+        judged = self.trials.run(
+            "0000", {}, lambda found: found, pool, lambda part, score, _: values.update({part: score})
+        )
         drawn = self.space.start(judged.fusion)
         made = self.optuna.trial.create_trial(
             value=judged.score, params={name: drawn[name] for name in drawn}, intermediate_values=values,
@@ -114,7 +118,7 @@ class Search:
     def left(self) -> int:
         """How many trials are still to be begun; those that died do not count."""
         states = self.optuna.trial.TrialState
-        lost = sum("why" not in trial.user_attrs for trial in self._all(states.FAIL))
+        lost = sum("why" not in t.user_attrs or "same" in t.user_attrs for t in self._all(states.FAIL))
         return self.config.trials - (len(self._all()) - lost - len(self._all(states.WAITING)))
 
     def run(self, pools: list[Pool], until: float | None, told: Callable[[Any], None]) -> None:
@@ -122,6 +126,7 @@ class Search:
 
         Raises `Interrupted` when the user stops it, and what is no fault of a trial.
         """
+
         def work(pool: Pool) -> None:
             try:
                 while not (self.trials.stopping or self.errors or (until and time.perf_counter() > until)):
@@ -155,12 +160,23 @@ class Search:
     def _asked(self) -> tuple[Any, dict[str, Any]] | None:
         """The next trial and what it draws; None where none is left. Draws depend on its number alone, and on what was
         found before, so that a search that was interrupted goes on as it would have."""
-        if self.left < 1:
-            return None
-        self.study.sampler = _sampler(self.optuna, self.config, len(self._all()))
-        trial = self.study.ask()
-        trial.set_user_attr("owner", self.owner)
-        return trial, self.space.suggest(trial)
+        states = self.optuna.trial.TrialState
+        for _ in range(ALIKE):
+            if self.left < 1:
+                return None
+            self.study.sampler = _sampler(self.optuna, self.config, len(self._all()))
+            trial = self.study.ask()
+            trial.set_user_attr("owner", self.owner)
+            drawn = self.space.suggest(trial)
+            known = self._all(states.COMPLETE, states.PRUNED, states.RUNNING)
+            same = next((t.number for t in known if t.params == drawn and t.number != trial.number), None)
+            if same is None:
+                return trial, drawn
+            trial.set_user_attr("same", same)
+            trial.set_user_attr("why", f"the settings of trial {same}")
+            self.study.tell(trial, state=states.FAIL)
+        self.exhausted = True
+        return None
 
     def _carry_out(self, trial: Any, drawn: Mapping[str, Any], pool: Pool) -> Any:
         states = self.optuna.trial.TrialState
@@ -218,7 +234,7 @@ def _storage(optuna: Any, config: TuneConfig, folder: Path) -> Any:
         if isinstance(given, str) and given.startswith("sqlite"):  # who writes holds it for a moment: others wait
             return optuna.storages.RDBStorage(given, engine_kwargs={"connect_args": {"timeout": 60}})
         return optuna.storages.get_storage(given)
-    except Exception as error:  # noqa: BLE001 - whatever a database's own driver raises
+    except Exception as error:
         raise BadArgument(
             f"storage takes the URL of an Optuna storage, as sqlite:///tune.db; {given!r} cannot be opened: {error}"
         ) from error
@@ -233,7 +249,11 @@ def _pruner(optuna: Any, name: str) -> Any:
     pruners = optuna.pruners
     if name == "median":
         return pruners.MedianPruner(n_startup_trials=5)
-    return pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=2) if name == "halving" else pruners.NopPruner()
+    return (
+        pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=2)
+        if name == "halving"
+        else pruners.NopPruner()
+    )
 
 
 def _distribution(optuna: Any, setting: Any) -> Any:

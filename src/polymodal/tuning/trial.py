@@ -19,16 +19,16 @@ from polymodal.core.sealed import load_sealed, save_sealed
 from polymodal.data.storage.dataset import Dataset
 from polymodal.data.tables.source import read_table
 from polymodal.experiment.augment import augmented
-from polymodal.experiment.fit import Session
 from polymodal.experiment.finalize import question_of
+from polymodal.experiment.fit import Session
 from polymodal.experiment.outcome import Outcome, Question, score_of
 from polymodal.experiment.plan import Plan
 from polymodal.experiment.plan import plan as make_plan
 from polymodal.experiment.results import Results
-from polymodal.experiment.work import FitJob, answer_out, settled_out
+from polymodal.experiment.work import TEST, FitJob, answer_out, settled_out
 from polymodal.models.strategy import Strategy
 from polymodal.process.base import Processor
-from polymodal.runs.events import Failed
+from polymodal.runs.events import Done, Failed
 from polymodal.runs.folder import Interrupted
 from polymodal.runs.pool import Pool
 from polymodal.runs.progress import Log, Progress
@@ -172,25 +172,11 @@ class Trials:
         return len(targets) > 1 or question_of(self.base, targets[0]).metric.greater_is_better
 
 
-class TrialSession(Session):
-    """A fit under way as a trial: what another trial has processed or encoded is taken from it."""
+class SharedSession(Session):
+    """A fit under way that takes what a trial has encoded alike, and leaves what it encodes to the others."""
 
     trials: Trials
-    cpu_seconds = 0.0
     dataset: Dataset
-
-    def prepare(self) -> tuple[Dataset, dict[str, Processor]]:
-        """Process every cell, or take what a trial with the same processors and the same rows made of them."""
-        mark = fingerprint([self.plan.to_json()["processors"], list(self.plan.config.augment)])
-        known = self.trials.processed.get(mark)
-        if known is None:
-            dataset, processors = super().prepare()
-            costs = read_json(self.work / "work.json")["processing_ms"]
-            self.trials.processed[mark] = dataset, processors, costs
-            return dataset, processors
-        dataset, processors, costs = known
-        self.write(dataset, processors, costs)
-        return dataset, processors
 
     def _encode(self, dataset: Dataset, streams: Sequence[str]) -> None:
         self.dataset = dataset
@@ -200,20 +186,56 @@ class TrialSession(Session):
         self, name: str, jobs: Sequence[FitJob], *, limited: bool = False,
         needed: Callable[[Any], bool] = lambda job: False,
     ) -> dict[str, dict[str, Any]]:  # fmt: skip
-        """Run jobs; an encoder that another trial has fitted or trained alike is not fitted again."""
-        if self.trials.stopping:
-            raise Interrupted("Stopped.")
         shared = {job.out: self._shared(job) for job in jobs if getattr(job, "stream", "") in self.plan.unlinked}
         for out, kept in shared.items():
             _copy(kept, Path(out))
-        before = {job.out for job in jobs if Path(f"{job.out}.json").exists()}
         results = super().run(name, jobs, limited=limited, needed=needed)
-        self.cpu_seconds += sum(results[out]["cpu_seconds"] for out in results.keys() - before)
         for out in results.keys() & shared.keys():
             _copy(Path(out), shared[out])
+        return results
+
+    def _shared(self, job: Any) -> Path:
+        """Where the result of an encoder's job is kept for all: by everything that it depends on."""
+        plan, stream = self.plan, job.stream
+        about = {n: v for n, v in job.to_json().items() if n not in ("work", "out", "store", "inline")}
+        about |= {name: value for name, value in read_json(self.work / "work.json").items() if name != "processing_ms"}
+        learned = plan.split < TEST
+        rows = [plan.split, plan.fold, plan.part, plan.bag, self.dataset.digests[stream], self.dataset.present[stream]]
+        mark = fingerprint([about, [one[learned] for one in (*rows, *plan.truth.values())]])
+        return self.trials.folder / "work" / "encoders" / mark
+
+
+class TrialSession(SharedSession):
+    """A fit under way as a trial: nothing that it fails at is left out, and it stops when the search does."""
+
+    cpu_seconds = 0.0
+
+    def prepare(self) -> tuple[Dataset, dict[str, Processor]]:
+        """Process every cell, or take what a trial with the same processors and the same rows made of them."""
+        mark = fingerprint([self.plan.to_json()["processors"], list(self.plan.config.augment)])
+        known = self.trials.processed.get(mark)
+        if known is None:
+            dataset, processors = super().prepare()
+            known = dataset, processors, read_json(self.work / "work.json")["processing_ms"]
+            self.trials.processed[mark] = known
+        else:
+            self.write(*known)
+        return known[:2]
+
+    def run(
+        self, name: str, jobs: Sequence[FitJob], *, limited: bool = False,
+        needed: Callable[[Any], bool] = lambda job: False,
+    ) -> dict[str, dict[str, Any]]:  # fmt: skip
+        if self.trials.stopping:
+            raise Interrupted("Stopped.")
+        results = super().run(name, jobs, limited=limited, needed=needed)
         if not results and jobs:
             raise PolymodalError(f"Nothing could be trained: {self.notes[-1] if self.notes else 'no job finished'}")
         return results
+
+    def done(self, event: Done) -> None:
+        if not event.cached:
+            self.cpu_seconds += event.result["cpu_seconds"]
 
     def failed(self, job: FitJob, event: Failed, needed: bool) -> None:
         if self.trials.stopping:
@@ -221,14 +243,6 @@ class TrialSession(Session):
         if event.died:
             raise WorkerDied(f"{job.name}: {event.reason}")
         super().failed(job, event, needed)
-
-    def _shared(self, job: Any) -> Path:
-        """Where the result of an encoder's job is kept for all trials: by everything that it depends on."""
-        plan, stream = self.plan, job.stream
-        about = {n: v for n, v in job.to_json().items() if n not in ("work", "out", "store", "inline")}
-        about |= {name: value for name, value in read_json(self.work / "work.json").items() if name != "processing_ms"}
-        rows = [plan.split, plan.fold, plan.part, plan.bag, self.dataset.digests[stream], self.dataset.present[stream]]
-        return self.trials.folder / "work" / "encoders" / fingerprint([about, rows, dict(plan.truth)])
 
 
 def _copy(source: Path, goal: Path) -> None:
@@ -245,4 +259,3 @@ def _bytes(work: Path, best: Outcome, found: Results) -> int:
     sources = [work / source for s in best.streams for source in read_json(settled_out(work, s))["sources"]]
     sources += [answer_out(work, best.strategy, seed) for seed in found.seeds[: best.trained or 1]]
     return sum(path.with_suffix(".safetensors").stat().st_size for path in sources)
-

@@ -15,7 +15,8 @@ from polymodal.config import Config
 from polymodal.core.errors import PolymodalError, require
 from polymodal.core.files import read_json, write_json, writing
 from polymodal.core.runtime import core_count, device_of, gpu_count, worker_devices
-from polymodal.experiment.fit import fit
+from polymodal.experiment.fit import fit_plan
+from polymodal.experiment.plan import plan as make_plan
 from polymodal.inference.run import Run
 from polymodal.metrics.build import target_metrics
 from polymodal.report.tune_page import render
@@ -26,7 +27,7 @@ from polymodal.tuning.conclusion import against, importance, told, words, write_
 from polymodal.tuning.config import TuneConfig
 from polymodal.tuning.space import Space
 from polymodal.tuning.study import Search
-from polymodal.tuning.trial import Trials
+from polymodal.tuning.trial import SharedSession, Trials
 
 RUNS = "polymodal.experiment.jobs:guarded"
 
@@ -82,7 +83,7 @@ def tune(
     try:
         with claimed(folder, about, rows, resume):
             mark = read_json(folder / "work" / "plan.json")["mark"]
-            given = {"valid": valid, "test": test, "schema": schema, "quiet": quiet}
+            given = {"valid": valid, "test": test, "schema": schema}
             return _Carried(trials, space, mark, Progress(quiet=quiet)).out(data, target, given, resume)
     except PolymodalError as error:
         if isinstance(error, Interrupted):
@@ -112,7 +113,10 @@ class _Carried:
             config = self._config(best)
             _write_yaml(self.folder / "best.yaml", {k: v for k, v in config.to_dict().items() if v is not None})
             out = self.folder / "best"
-            run = fit(data, target, out=out, config=config, resume=(out / "work").exists(), **given)
+            plan = make_plan(data, target, config=config, **given)
+            run = fit_plan(
+                plan, out=out, resume=(out / "work").exists(), quiet=self.progress.quiet, session=self._session
+            )
             return self._told(search, run, best, default, found)
 
     def _search(self, search: Search, until: float | None) -> None:
@@ -135,15 +139,16 @@ class _Carried:
             pools = [stack.enter_context(Pool(runs=RUNS, devices=one, here=device)) for one in each]
             search.run(pools, until, lambda trial: self._heard(stage, trial))
         stage.end(f"{stage.done} trials")
-        if search.left > 0:
+        if search.exhausted:
+            self.progress.say("What is drawn was tried before: the space holds few other settings.")
+        elif search.left > 0:
             self.progress.say(f"The time limit left {search.left} of {self.config.trials} trials undone.")
 
     def _heard(self, stage: Stage, trial: Any) -> None:
         """Show a finished trial."""
         state = trial.state.name.lower()
-        if state == "complete":
-            sign = 1 if self.trials.greater_is_better else -1
-            stage.score(f"trial {trial.number}", sign * trial.value)
+        if state == "complete" and self.trials.greater_is_better:
+            stage.score(f"trial {trial.number}", trial.value)
         elif why := trial.user_attrs.get("why"):
             self.progress.say(f"trial {trial.number} {'pruned' if state == 'pruned' else 'failed'}: {why}")
         stage.advance(f"trial {trial.number}")
@@ -161,6 +166,11 @@ class _Carried:
         if best["default"]:
             return self.trials.options({})
         return self.trials.options({**self.space.options(best["settings"]), "deploy": best["strategy"]})
+
+    def _session(self, *given: Any) -> SharedSession:
+        session = SharedSession(*given)
+        session.trials = self.trials
+        return session
 
     def _told(
         self, search: Search, run: Run, best: dict[str, Any], default: dict[str, Any], found: list[dict[str, Any]]
