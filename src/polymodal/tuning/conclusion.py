@@ -1,8 +1,9 @@
-"""What a search found: its trials in a table, those that nothing beats, and whether the default settings were beaten."""
+"""What a search found: its trials in a table, those that nothing beats, and whether it beat the default settings."""
 
 from __future__ import annotations
 
 import csv
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,9 @@ def importance(optuna: Any, study: Any) -> dict[str, float]:
     if len(done) < LEAST or len({trial.value for trial in done}) < 2:
         return {}
     judge = optuna.importance.PedAnovaImportanceEvaluator()
-    return dict(optuna.importance.get_param_importances(study, evaluator=judge))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of settings that were drawn too seldom; the report says so of all
+        return dict(optuna.importance.get_param_importances(study, evaluator=judge))
 
 
 def against(best: Outcome, default: Outcome, questions: Sequence[Question], seed: int) -> dict[str, Any]:
@@ -103,7 +106,8 @@ def words(
     if pair is None:
         return [f"No trial of {tried} beats the default settings, whose {of} is {scores[1]}."]
     first = pair["targets"][0]
-    by = f"{signed(first['difference'], places)} ± {plain(first['error'], places)} on {first['rows']} {first['held']} rows"
+    by = f"{signed(first['difference'], places)} ± {plain(first['error'], places)}"
+    by += f" on {first['rows']} {first['held']} rows"
     names = f"trial {best['trial']} ({of} {scores[0]}) and the default settings ({scores[1]})"
     if pair["beaten"]:
         headline = f"Tuning helped: {of} {scores[0]} against {scores[1]} of the default settings."
@@ -114,5 +118,6 @@ def words(
     return [
         headline,
         said,
-        f"It is the best of {tried} scores by the same rows, so the choice flatters it; the test rows were read once, for it.",
+        f"It is the best of {tried} scores by the same rows, so the choice flatters it; the test rows were read once, "
+        "for it alone.",
     ]

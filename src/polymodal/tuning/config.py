@@ -24,7 +24,8 @@ class TuneConfig(Config):
     `storage`: the URL of an Optuna storage, or one (default: SQLite, `tune.db` of the folder).
 
     `space`: by dotted setting what is tried, `{low, high}` with `log: true` for a logarithmic scale, or `{values: []}`;
-    `false` leaves a setting as it is. It wins over the space that is derived from the plan. `workers`: trials at a
+    `false` leaves a setting as it is. It wins over the space that is derived from the plan; with `derive: false` it is
+    all that is searched. `workers`: trials at a
     time, a process each (default: one a core, or one a GPU; 0: this process). `time_limit`: seconds after which no
     further trial is started.
     """

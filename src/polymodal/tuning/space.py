@@ -72,6 +72,12 @@ class Setting:
         number = isinstance(value, int | float) and not isinstance(value, bool)
         return number and self.low <= value <= self.high  # type: ignore[operator]
 
+    def value(self, drawn: Any) -> Any:
+        """What a fit gets for what was drawn: four digits of a number."""
+        if self.values:
+            return self.values[drawn]
+        return float(f"{drawn:.4g}") if isinstance(drawn, float) else drawn
+
     def suggest(self, trial: Any) -> Any:
         """What an Optuna trial says of it."""
         if self.values:
@@ -93,19 +99,23 @@ class Space:
 
         Raises `UnknownName` for a setting that the plan has not, `BadArgument` for a range that cannot be searched.
         """
+        given = dict(given)
+        derive = given.pop("derive", True)
+        check_type("derive of space", derive, bool)
         choices = dict(_choices(plan))
         for name in choices:
             if name in given and given[name] is not False:
                 choices[name] = _chosen(plan, choices[name], given[name])
-        kept = {name: one for name, one in choices.items() if given.get(name) is not False and len(one.values) > 1}
+        kept = {name: choices[name] for name in choices if given.get(name, derive) is not False}
+        kept = {name: one for name, one in kept.items() if len(one.values) > 1}
         known = {option.name: option for option in _options(plan, choices)}
         if unknown := [name for name in given if name not in known and name not in choices]:
             raise UnknownName(
                 f"space names {unknown[0]!r}, which is no setting here.{suggest(unknown[0], [*choices, *known])}"
             )
         for name, option in known.items():
-            one = _given(option, given[name]) if given.get(name, False) is not False else option.derived()
-            if one is not None and given.get(name) is not False:
+            wanted = given.get(name, derive)
+            if wanted is not False and (one := _given(option, wanted) if name in given else option.derived()):
                 kept[name] = one
         space = cls(plan, kept)
         for name in list(kept):
@@ -143,9 +153,10 @@ class Space:
     def options(self, drawn: Mapping[str, Any]) -> dict[str, Any]:
         """The options of a fit that the values `drawn` stand for."""
         config = self.plan.config
-        changes: dict[str, Any] = {name: drawn[name] for name in ("dim", "align_weight") if name in drawn}
+        plain = {name: self.settings[name].value(value) for name, value in drawn.items()}
+        changes: dict[str, Any] = {name: plain[name] for name in ("dim", "align_weight") if name in plain}
         for name in TRAININGS:
-            own = {n.partition(".")[2]: value for n, value in drawn.items() if n.startswith(f"{name}.")}
+            own = {n.partition(".")[2]: value for n, value in plain.items() if n.startswith(f"{name}.")}
             if own:
                 changes[name] = {**getattr(config, name), **own}
         for stream, spec in self._encoders(drawn).items():
@@ -169,7 +180,7 @@ class Space:
     def _own(self, root: str, spec: Spec, drawn: Mapping[str, Any]) -> dict[str, Any]:
         """The options drawn for the part `spec` of `root`."""
         mine = [s for n in drawn if (s := self.settings[n]).part == (root, _called(spec))]
-        return {s.name.rpartition(".")[2]: s.values[drawn[s.name]] if s.values else drawn[s.name] for s in mine}
+        return {s.name.rpartition(".")[2]: s.value(drawn[s.name]) for s in mine}
 
     def _fusions(self, drawn: Mapping[str, Any]) -> list[Spec]:
         """The fusions that are trained: the one drawn, or all of the plan."""
@@ -205,7 +216,7 @@ class Space:
         return root != "dim" or by_gradient or families != {"decision"}
 
     def _fault(self, one: Setting) -> str:
-        """Why an end of a setting cannot be used, if one cannot; encoders, which ask for facts of cells, are not built."""
+        """Why an end of a setting cannot be used, if one cannot; encoders, which ask for facts of cells, go unbuilt."""
         for value in one.ends:
             drawn: dict[str, Any] = {one.name: value}
             choice = self.settings.get(one.part[0]) if one.part else None
@@ -269,7 +280,7 @@ def _choices(plan: Plan) -> Iterator[tuple[str, Setting]]:
         if not {stream, one.kind} & {*plan.config.encoders}:
             if plan.config.encodings != "trained":
                 values |= {n: n if fitted_in_one_go(n) else {"name": "scored", "of": n} for n in features}
-            if plan.config.encodings != "fitted" and one.about.tried:
+            if plan.config.encodings != "fitted":
                 values |= {n: n for n in ENCODERS if n not in (*features, "scored", "beside") and _reads(n, one.kind)}
         yield f"encoders.{stream}", Setting(f"encoders.{stream}", values=values, start=next(iter(values)))
     if found := _fusions(plan):
@@ -345,7 +356,9 @@ def _given(option: Option, given: Any) -> Setting:
             check_type(what, value, option.hint)
         called = {value if isinstance(value, str | int | float | bool) else str(value): value for value in values}
         return Setting(option.name, values=called, **rest)
-    low, high, log = given.get("low"), given.get("high"), given.get("log", False)
+    low: Any = given.get("low")
+    high: Any = given.get("high")
+    log = given.get("log", False)
     for end in (low, high):
         if isinstance(end, bool) or not isinstance(end, int | float):
             raise BadArgument(f"{what} needs low and high, two numbers; got {dict(given)!r}.")

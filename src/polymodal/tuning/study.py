@@ -1,8 +1,8 @@
 """The Optuna study of a search: where it is stored, who works on it, and what becomes of trials whose worker died.
 
 A trial is `running` in the storage from when it is asked for; who works on it holds a lock file, which the system lets
-go of however the process ends. So `--resume` tells a trial that is under way elsewhere from one that nobody will finish:
-that one is marked as failed, and its settings are tried again.
+go of however the process ends. So `--resume` tells a trial that is under way elsewhere from one that nobody will
+finish: that one is marked as failed, and its settings are tried again.
 """
 
 from __future__ import annotations
@@ -76,9 +76,11 @@ class Search:
         if self._all():
             return
         values: dict[int, float] = {}
-        judged = self.trials.run(
-            "0000", {}, lambda found: found, pool, lambda part, score, _: values.update({part: score})
-        )
+
+        def report(part: int, score: float, cpu_seconds: float) -> None:
+            values[part] = score
+
+        judged = self.trials.run("0000", {}, lambda found: found, pool, report)
         drawn = self.space.start(judged.fusion)
         made = self.optuna.trial.create_trial(
             value=judged.score, params={name: drawn[name] for name in drawn}, intermediate_values=values,

@@ -73,9 +73,9 @@ class Trials:
 
     def __post_init__(self) -> None:
         read = {"valid": self.valid, "test": self.test}
-        given = {"target": self.target, "schema": self.schema, **read}
+        given: dict[str, Any] = {"target": self.target, "schema": self.schema, **read}
         self.base, self.note = self._judged_by(lambda **more: make_plan(self.data, config=self._fit(**more), **given))
-        self._given = {
+        self._given: dict[str, Any] = {
             "data": read_table(self.data), "schema": self.base.schema,
             **{name: read_table(rows) for name, rows in read.items() if rows is not None},
         }  # fmt: skip

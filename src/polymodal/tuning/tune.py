@@ -89,8 +89,10 @@ def tune(
         if isinstance(error, Interrupted):
             raise
         if not begun(folder):  # the folder is free again, so that mended options can be tried
-            (folder / "tune.db").unlink(missing_ok=True)
-            (folder / "space.yaml").unlink(missing_ok=True)
+            for left in ("tune.db", "space.yaml"):
+                (folder / left).unlink(missing_ok=True)
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
         raise
 
 
@@ -105,8 +107,8 @@ class _Carried:
         """Carry it out, and fit what it found."""
         started = time.perf_counter()
         limit = self.config.time_limit
-        _write_yaml(self.folder / "space.yaml", {"space": self.space.to_json()})
         with Search(self.trials, self.space, self.mark, resume=resume) as search:
+            _write_yaml(self.folder / "space.yaml", {"space": self.space.to_json()})
             with self.progress:
                 self._search(search, started + limit if limit else None)
             best, default, found = self._best(search)
@@ -114,9 +116,8 @@ class _Carried:
             _write_yaml(self.folder / "best.yaml", {k: v for k, v in config.to_dict().items() if v is not None})
             out = self.folder / "best"
             plan = make_plan(data, target, config=config, **given)
-            run = fit_plan(
-                plan, out=out, resume=(out / "work").exists(), quiet=self.progress.quiet, session=self._session
-            )
+            known, quiet = (out / "work").exists(), self.progress.quiet
+            run = fit_plan(plan, out=out, resume=known, quiet=quiet, session=self._session)
             return self._told(search, run, best, default, found)
 
     def _search(self, search: Search, until: float | None) -> None:
@@ -179,8 +180,8 @@ class _Carried:
         asked = self.trials.asked()
         pair = None
         if best is not default:
-            said = [self._answered(row, search) for row in (best, default)]
-            pair = against(*said, asked, self.config.seed)
+            mine, theirs = (self._answered(row, search) for row in (best, default))
+            pair = against(mine, theirs, asked, self.config.seed)
         metric = target_metrics(self.trials.base.metrics.get(asked[0].target.name, ()), asked[0].target)[0]
         of = metric.name if len(asked) == 1 else "mean score"
         lines = words(best, default, pair, of, sum(row["state"] == "complete" for row in found))
