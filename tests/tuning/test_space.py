@@ -42,16 +42,20 @@ def test_derived_from_a_default_plan(table):
     plan = plan_of(table)
     space = Space.of(plan, {})
     assert list(space.settings["encoders.photo"].values) == ["auto", "image_hog", "image_resnet", "image_vit"]
-    assert list(space.settings["encoders.title"].values)[0] == "text_linear"
+    assert next(iter(space.settings["encoders.title"].values)) == "text_linear"
     assert not [name for one in space.settings.values() for name in one.values if "pretrained" in str(name)]
     assert list(space.settings["fusion"].values) == list(FUSIONS)
     names = set(space.settings)
     assert {"dim", "answer_training.lr", "encoder_training.lr", "encoders.photo.image_resnet.width"} <= names
     assert {"fusion.gated.temperature", "fusion.attention.heads", "fusion.concat.dropout"} <= names
-    assert "align_weight" not in names and not any(name.startswith(("objective", "augment")) for name in names)
+    assert "align_weight" not in names
+    assert not any(name.startswith(("objective", "augment")) for name in names)
     start = space.start("gated")
-    assert start["encoders.photo"] == "auto" and start["dim"] == 64 and start["answer_training.lr"] == 2e-3
-    assert start["fusion.gated.temperature"] == 1.0 and "fusion.attention.heads" not in start
+    assert start["encoders.photo"] == "auto"
+    assert start["dim"] == 64
+    assert start["answer_training.lr"] == 2e-3
+    assert start["fusion.gated.temperature"] == 1.0
+    assert "fusion.attention.heads" not in start
     assert space.options({"fusion": "gated"}) == {"fusion": ["gated"]}
 
 
@@ -80,7 +84,8 @@ def test_what_is_on_can_be_searched(table):
     assert on <= set(space.settings)
     assert "augment.flip.copies" not in space.settings  # a picture has one mirror image
     said = space.options({"objective.ogm.alpha": 0.5, "align_weight": 0.2, "augment.drop_words.amount": 0.3})
-    assert said["objective"] == [{"name": "ogm", "alpha": 0.5}] and said["align_weight"] == 0.2
+    assert said["objective"] == [{"name": "ogm", "alpha": 0.5}]
+    assert said["align_weight"] == 0.2
     assert said["augment"] == ["flip", {"name": "drop_words", "amount": 0.3}]
 
 
@@ -123,12 +128,18 @@ def test_what_the_user_gives_wins_and_comes_back_the_same(table):
     space = Space.of(plan, given)
     assert set(space.settings) == set(given) - {"derive"}
     again = Space.of(plan, {"derive": False, **space.to_json()})
-    assert again.to_json() == space.to_json() and list(again.settings) == list(space.settings)
+    assert again.to_json() == space.to_json()
+    assert list(again.settings) == list(space.settings)
     drawn = space.suggest(Drawn(fusion="mlp(hidden=32)"))
-    assert drawn["fusion.mlp.layers"] == 1 and drawn["encoder_training.epochs"] == 2
+    assert drawn["fusion.mlp.layers"] == 1
+    assert drawn["encoder_training.epochs"] == 2
     assert space.options(drawn)["fusion"] == [{"name": "mlp", "hidden": 32, "layers": 1}]
     assert "fusion.mlp.layers" not in space.suggest(Drawn(fusion="concat"))
     assert set(Space.of(plan, {"fusion": False, "dim": False}).settings).isdisjoint({"fusion", "dim"})
+    as_it_is = Space.of(plan, {"encoders.photo": False}).settings
+    assert not [name for name in as_it_is if name.startswith("encoders.photo")]  # options of none that is chosen
+    one = Space.of(plan, {"derive": False, "fusion": {"values": ["mlp"]}, "fusion.mlp.hidden": {"values": [8, 16]}})
+    assert one.options(one.suggest(Drawn()))["fusion"] == [{"name": "mlp", "hidden": 8}]
     with pytest.raises(BadArgument, match="derive of space takes true or false"):
         Space.of(plan, {"derive": "no"})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import os
 import signal
@@ -41,8 +42,10 @@ def test_finds_a_planted_setting_and_fits_it(tiny, tmp_path):
     assert tuned.headline.startswith("Tuning helped: accuracy")
     first, *others = tuned.trials
     best = max(tuned.trials, key=lambda one: one["score"] or 0)
-    assert first["default"] and first["settings"] == {"answer_training.lr": 1e-6}
-    assert best["settings"] == {"answer_training.lr": 0.05} and best["score"] > first["score"] + 0.2
+    assert first["default"]
+    assert first["settings"] == {"answer_training.lr": 1e-6}
+    assert best["settings"] == {"answer_training.lr": 0.05}
+    assert best["score"] > first["score"] + 0.2
     assert tuned.settings["answer_training"]["lr"] == 0.05
     assert tuned.settings["deploy"] == best["strategy"]
     assert [one["parts"] for one in tuned.trials if one["state"] == "complete"] == [5] * len([*others, first])
@@ -85,7 +88,9 @@ def test_what_is_behind_is_given_up(tiny, tmp_path, pruner):
     assert all(one["parts"] < 5 and one["why"] == f"behind after part {one['parts']}" for one in pruned)
     assert all(one["score"] <= tuned.trials[0]["score"] for one in pruned)
     page = (tuned.folder / "report.html").read_text(encoding="utf-8")
-    assert "behind after part" in page and "What score costs" in page and "Trials in their order" in page
+    assert "behind after part" in page
+    assert "What score costs" in page
+    assert "Trials in their order" in page
 
 
 def test_a_default_that_is_best_is_said_to_be(tiny, tmp_path):
@@ -120,7 +125,7 @@ def test_two_workers_on_one_study(tiny, tmp_path):
     found = study_of(tuned.folder).trials
     assert [one.state.name for one in found] == ["COMPLETE"] * 6
     spans = sorted((one.datetime_start, one.datetime_complete) for one in found[1:])
-    assert any(begun < ended for (_, ended), (begun, _) in zip(spans, spans[1:]))
+    assert any(begun < ended for (_, ended), (begun, _) in itertools.pairwise(spans))
 
 
 SCRIPT = """
@@ -298,11 +303,15 @@ def test_the_command(tiny, tmp_path):
     working.send_signal(signal.SIGINT)
     _, said = working.communicate()
     assert working.returncode == 130, said
-    assert "--resume" in said and "Traceback" not in said
+    assert "--resume" in said
+    assert "Traceback" not in said
     assert not [t for t in study_of(out).trials if t.state.name == "RUNNING"]
     done = subprocess.run([*words, "--resume"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     states = [row["state"] for row in trials_of(out)]
-    assert sum(state in ("complete", "pruned") for state in states) == 4 and "died" in states
+    assert sum(state in ("complete", "pruned") for state in states) == 4
+    assert "died" in states
     wrong = subprocess.run([*words[:6], str(tmp_path / "b"), "--sampler", "best"], capture_output=True, text=True)
-    assert wrong.returncode == 2 and "Unknown sampler 'best'" in wrong.stderr and "Traceback" not in wrong.stderr
+    assert wrong.returncode == 2
+    assert "Unknown sampler 'best'" in wrong.stderr
+    assert "Traceback" not in wrong.stderr

@@ -9,9 +9,9 @@ from typing import Any
 from polymodal.report.canvas import (
     AGAINST,
     CARD,
-    CHANCE,
     FAINT,
     FUSION,
+    INK,
     MUTED,
     NARROW,
     SINGLE,
@@ -25,6 +25,7 @@ from polymodal.report.wording import decimals, plain, share, shorten_all
 
 Row = Mapping[str, Any]
 
+TICKS = 6
 _HEIGHT = 300.0
 _BOX = (52.0, 26.0, NARROW - 12.0, _HEIGHT - 42.0)
 
@@ -43,7 +44,7 @@ def front(trials: Sequence[Row], cost: str, unit: str, score: str, best: int) ->
         face = color if t["front"] else CARD
         axes.plot([t[cost]], [t["score"]], shape, color=color, markersize=7, markerfacecolor=face, markeredgewidth=1.5)
         if t["trial"] == best:
-            axes.plot([t[cost]], [t["score"]], "o", color=CHANCE, markersize=13, markerfacecolor="none")
+            axes.plot([t[cost]], [t["score"]], "o", color=INK, markersize=13, markerfacecolor="none")
     canvas.text(0, 10, score, color=MUTED, size=SIZE - 1)
     canvas.text(_BOX[2], _HEIGHT - 10, unit, color=MUTED, size=SIZE - 1, anchor="right")
     return canvas
@@ -59,7 +60,8 @@ def history(trials: Sequence[Row], score: str, greater_is_better: bool) -> Canva
     alt = f"{score} of {len(trials)} trials; the best so far goes from {plain(so_far[0])} to {plain(so_far[-1])}"
     canvas = Canvas(NARROW, _HEIGHT, f"{alt}.")
     axes = canvas.axes(*_BOX)
-    value_axis(axes, *spread([t["trial"] for t in trials]))
+    last = max(t["trial"] for t in trials)
+    axes.set(xlim=spread([0, last]), xticks=range(0, last + 1, last // TICKS + 1))
     value_axis(axes, *spread([t["score"] for t in trials]), along="y")
     axes.step([t["trial"] for t in done], so_far, where="post", color=FAINT, linewidth=1.6)
     for t in trials:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from polymodal.config import Config, Training
@@ -103,11 +103,13 @@ class Space:
         derive = given.pop("derive", True)
         check_type("derive of space", derive, bool)
         choices = dict(_choices(plan))
-        for name in choices:
-            if name in given and given[name] is not False:
-                choices[name] = _chosen(plan, choices[name], given[name])
-        kept = {name: choices[name] for name in choices if given.get(name, derive) is not False}
-        kept = {name: one for name, one in kept.items() if len(one.values) > 1}
+        kept: dict[str, Setting] = {}
+        for name, one in choices.items():
+            if given.get(name, derive) is not False:
+                choices[name] = one = _chosen(plan, one, given[name]) if name in given else one
+                kept |= {name: one} if len(one.values) > 1 or one.asked else {}
+            elif name != "fusion":  # what the plan has there, and no options of others
+                choices[name] = replace(one, values={one.start: one.values[one.start]})
         known = {option.name: option for option in _options(plan, choices)}
         if unknown := [name for name in given if name not in known and name not in choices]:
             raise UnknownName(
@@ -115,8 +117,8 @@ class Space:
             )
         for name, option in known.items():
             wanted = given.get(name, derive)
-            if wanted is not False and (one := _given(option, wanted) if name in given else option.derived()):
-                kept[name] = one
+            found = None if wanted is False else _given(option, wanted) if name in given else option.derived()
+            kept |= {} if found is None else {name: found}
         space = cls(plan, kept)
         for name in list(kept):
             if why := space._fault(kept[name]):
@@ -144,8 +146,6 @@ class Space:
         drawn: dict[str, Any] = {}
         for name, one in self.settings.items():
             value = fusion if name == "fusion" else one.start
-            if one.part and one.part[0] == "fusion":  # the plan's own, which may have options
-                value = {**_defaults(self._fusions(drawn)[0])}.get(name.rpartition(".")[2])
             if self._matters(one, drawn) and one.holds(value):
                 drawn[name] = value
         return drawn
@@ -204,16 +204,17 @@ class Space:
         families = {resolved(spec).family for spec in self._fusions(drawn)}
         encoders = self._encoders(drawn)
         learning = any(not fitted_in_one_go(spec) for spec in encoders.values())
-        by_gradient = bool(families & {*BY_GRADIENT}) or learning
         root = one.name.partition(".")[0]
         if one.part and root in ("fusion", "encoders"):
             used = self._fusions(drawn) if root == "fusion" else [encoders.get(one.part[0].partition(".")[2])]
             return any(spec is not None and _called(spec) == one.part[1] for spec in used)
         if root == "encoder_training":
             return learning or (one.asked and bool(self.plan.trained))
-        if root in ("answer_training", "objective", "align_weight"):
-            return bool(families & {*BY_GRADIENT}) or (not families and by_gradient)
-        return root != "dim" or by_gradient or families != {"decision"}
+        if root in ("objective", "align_weight"):
+            return bool(families & {*BY_GRADIENT})
+        if root == "answer_training":
+            return learning or bool(families & {*BY_GRADIENT})
+        return root != "dim" or learning or bool(families - {"decision"})
 
     def _fault(self, one: Setting) -> str:
         """Why an end of a setting cannot be used, if one cannot; encoders, which ask for facts of cells, go unbuilt."""
@@ -266,9 +267,8 @@ class Option:
         if isinstance(start, int) and start > 0:
             return Setting(self.name, values={n: n for n in sorted({max(1, start // 2), start, 2 * start})}, **rest)
         if isinstance(start, float) and start > 0:  # a share stays one
-            return Setting(
-                self.name, start / 4, min(start * 4, (1 + start) / 2) if start < 1 else start * 4, True, **rest
-            )
+            most = min(start * 4, (1 + start) / 2) if start < 1 else start * 4
+            return Setting(self.name, start / 4, most, log=True, **rest)
         return None
 
 

@@ -128,7 +128,7 @@ class _Carried:
         lines = [self.trials.note] if self.trials.note else []
         if died := search.mend():
             lines.append(f"{died} trials whose process had died are tried again.")
-        for line in (*self.trials.base.notes, *lines):
+        for line in lines:
             self.progress.say(line)
         with Pool(runs=RUNS, devices=devices, here=device) as pool:
             stage = self.progress.stage("default settings", 1)
