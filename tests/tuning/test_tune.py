@@ -108,6 +108,27 @@ def test_a_gain_within_its_error_is_no_gain(tiny, tmp_path):
     assert not tuned.helped
 
 
+def test_a_time_limit_leaves_trials_undone(tiny, tmp_path):
+    tuned = pm.tune(tiny, "label", out=tmp_path / "out", space=LR, time_limit=1e-6, quiet=True, **TINY)
+    assert [one["default"] for one in tuned.trials] == [True]
+    assert tuned.headline.startswith("No trial of 1 beats the default settings")
+
+
+def test_an_error_is_better_the_less_it_is(tiny, tmp_path):
+    schema = {"fields": TINY["schema"]["fields"], "target": {"x": "number"}}
+    options = {
+        **TINY,
+        "schema": {**schema, "fields": {**schema["fields"], "a": {"kind": "text", "columns": ["label"]}}},
+    }
+    options |= {"encoders": {"b": "table_plain"}, "encodings": "fitted", "metric": "mae", "space": LR}
+    tuned = pm.tune(tiny, out=tmp_path / "out", trials=2, quiet=True, **options)
+    assert study_of(tuned.folder).direction.name == "MINIMIZE"
+    found = json.loads((tuned.folder / "tune.json").read_text(encoding="utf-8"))
+    least = min(one["score"] for one in tuned.trials if one["state"] == "complete")
+    assert found["trials"][found["best"]]["score"] == least
+    assert found["against"] is None or found["against"]["targets"][0]["difference"] > 0
+
+
 def test_a_row_of_broken_cells_survives(tmp_path, monkeypatch):
     monkeypatch.setenv("POLYMODAL_STORE", str(tmp_path / "store"))
     table = write_tiny(tmp_path / "tiny.csv", broken=7)
