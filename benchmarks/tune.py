@@ -25,19 +25,19 @@ from realdata import folder_of
 import polymodal as pm
 from polymodal.core.files import read_json
 
-FUSIONS = ["concat", "gated", "mlp", "lowrank", "weighted", "late_mean", "late_weighted", "product", "stacking"]
-METRIC = {"houses": "r2", "icu": "auroc"}
+FUSIONS = ["concat", "gated", "mlp", "lowrank", "weighted", "late_mean", "product"]
 
 
 def search(name: str, sampler: str, seed: int, trials: int, out: Path) -> pm.Tuned:
     """One search; what is there of it already is not done again."""
     folder = folder_of(name)
-    schema = {"fields": SETS[name][0], "target": {"label": "classes"}} if name in SETS else None
+    known = SETS[name]
+    schema = {"fields": known.fields, "target": known.target, **({"group": known.group} if known.group else {})}
     return pm.tune(
-        folder / "train.csv", None if schema else "price", valid=folder / "valid.csv", test=folder / "test.csv",
-        schema=schema, metric=METRIC[name], out=out, trials=trials, sampler=sampler, seed=seed, fusion=FUSIONS,
-        encodings="fitted", seeds=1, noise=False, trackers="none", workers=0, quiet=True, resume=True,
-        store=str(out.parent / "store"),
+        folder / "train.csv", valid=folder / "valid.csv", test=folder / "test.csv",
+        schema=schema, metric=SETS[name].metric, out=out, trials=trials, sampler=sampler, seed=seed, fusion=FUSIONS,
+        encodings="fitted", space={"dim": False}, seeds=1, answer_training={"epochs": 12}, noise=False, trackers="none",
+        workers=0, quiet=True, resume=True, store=str(out.parent / "store"),
     )  # fmt: skip
 
 
@@ -52,6 +52,8 @@ def killed(words: list[str], out: Path, after: int) -> int:
         if (out / "space.yaml").exists():
             [study] = [optuna.load_study(study_name=n, storage=storage) for n in optuna.get_all_study_names(storage)]
             done = sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
+    if working.poll() is not None:
+        raise SystemExit(f"The search {' '.join(words)} ended with {working.returncode} before it could be killed.")
     working.send_signal(signal.SIGKILL)
     working.wait()
     return done
@@ -90,7 +92,7 @@ def compared(name: str, seeds: int, trials: int, root: Path, kill: bool) -> None
             first, best = (next(t for t in found["trials"] if t["trial"] == found[key]) for key in ("default", "best"))
             pair = found["against"]
             gain = "default is best" if pair is None else "{difference:+.4f} ± {error:.4f}".format(**pair["targets"][0])
-            test = next(iter(found["test"].values()))["test"][METRIC[name]]["mean"]
+            test = next(iter(found["test"].values()))["test"][SETS[name].metric]["mean"]
             print(
                 f"{name} seed {seed} {sampler:6}: default {first['score']:.4f}, best {best['score']:.4f} (trial "
                 f"{best['trial']}, {best['strategy']}; {gain}), on test {test:.4f}; {counts}; {spent(found):.0f} CPU s",

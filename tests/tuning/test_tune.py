@@ -70,7 +70,7 @@ def test_nothing_is_encoded_twice(tiny, tmp_path, monkeypatch):
     """Of all trials and the run of the best one only the first fits encoders."""
     counted = []
     plain = scored_job.learn
-    monkeypatch.setattr(scored_job, "learn", lambda *given: counted.append(1) or plain(*given))
+    monkeypatch.setattr(scored_job, "learn", lambda *given, **more: counted.append(1) or plain(*given, **more))
     given = {**TINY, "encoders": {}, "encodings": "fitted"}
     tuned = pm.tune(tiny, "label", out=tmp_path / "out", trials=4, space=LR, quiet=True, **given)
     assert len(tuned.trials) > 1
