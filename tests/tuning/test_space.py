@@ -44,7 +44,7 @@ def test_derived_from_a_default_plan(table):
     assert list(space.settings["encoders.photo"].values) == ["auto", "image_hog", "image_resnet", "image_vit"]
     assert next(iter(space.settings["encoders.title"].values)) == "text_linear"
     assert not [name for one in space.settings.values() for name in one.values if "pretrained" in str(name)]
-    assert list(space.settings["fusion"].values) == list(FUSIONS)
+    assert list(space.settings["fusion"].values) == [*FUSIONS, "photo alone", "title alone", "table alone"]
     names = set(space.settings)
     assert {"dim", "answer_training.lr", "encoder_training.lr", "encoders.photo.image_resnet.width"} <= names
     assert {"fusion.gated.temperature", "fusion.attention.heads", "fusion.concat.dropout"} <= names
@@ -65,6 +65,13 @@ def test_only_what_changes_something_is_drawn(table):
     assert not [
         name for name in late if name.startswith(("answer_training", "fusion.", "encoder_training")) or name == "dim"
     ]
+    alone = space.suggest(Drawn(**{"fusion": "photo alone", "encoders.photo": "image_resnet"}))
+    assert {name.split(".")[1] for name in alone if name.startswith("encoders.")} == {"photo"}
+    assert "encoders.photo.image_resnet.width" in alone
+    assert not [name for name in alone if name.startswith("fusion.")]
+    assert "fusion" not in space.options(alone)
+    named = [s.name for s in space.trained(alone, space.plan.strategies)]
+    assert named == ["photo alone"]
     trained = space.suggest(Drawn(**{"fusion": "gated", "encoders.photo": "image_resnet"}))
     assert {"encoders.photo.image_resnet.width", "encoder_training.lr", "answer_training.lr"} <= set(trained)
     assert not [name for name in trained if "image_vit" in name or "attention" in name]

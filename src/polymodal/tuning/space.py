@@ -57,7 +57,7 @@ class Setting:
     def to_json(self) -> dict[str, Any]:
         """As a user writes it."""
         if self.values:
-            return {"values": [plain(value) for value in self.values.values()]}
+            return {"values": [called if value is None else plain(value) for called, value in self.values.items()]}
         return {"low": self.low, "high": self.high, **({"log": True} if self.log else {})}
 
     @property
@@ -174,8 +174,12 @@ class Space:
         """Of a trial's strategies those that it is about: the fusion that was drawn, in every way it is trained."""
         if "fusion" not in drawn:
             return found
-        names = {label(spec) for spec in self.options(drawn)["fusion"]}
-        return tuple(strategy for strategy in found if strategy.fusion in names)
+        names = {drawn["fusion"]} if self._alone(drawn) else {label(spec) for spec in self.options(drawn)["fusion"]}
+        return tuple(strategy for strategy in found if {strategy.fusion, strategy.name} & names)
+
+    def _alone(self, drawn: Mapping[str, Any]) -> str:
+        """The stream that answers alone, if one was drawn."""
+        return "" if drawn.get("fusion") is None else _singles(self.plan).get(drawn["fusion"], "")
 
     def _own(self, root: str, spec: Spec, drawn: Mapping[str, Any]) -> dict[str, Any]:
         """The options drawn for the part `spec` of `root`."""
@@ -183,7 +187,9 @@ class Space:
         return {s.name.rpartition(".")[2]: s.value(drawn[s.name]) for s in mine}
 
     def _fusions(self, drawn: Mapping[str, Any]) -> list[Spec]:
-        """The fusions that are trained: the one drawn, or all of the plan."""
+        """The fusions that are trained: the one drawn, none where a stream answers alone, or all of the plan."""
+        if self._alone(drawn):
+            return []
         if "fusion" in drawn:
             return [self.settings["fusion"].values[drawn["fusion"]]]
         return _fusions(self.plan)
@@ -191,7 +197,8 @@ class Space:
     def _encoders(self, drawn: Mapping[str, Any]) -> dict[str, Spec]:
         """The encoders of streams that have one by its name; a stream's own panel has none."""
         found = {}
-        for stream in self.plan.streams:
+        alone = self._alone(drawn)
+        for stream in (alone,) if alone else self.plan.streams:
             panel = _panel(self.plan, stream)
             if (name := f"encoders.{stream}") in drawn:
                 found[stream] = self.settings[name].values[drawn[name]]
@@ -204,7 +211,9 @@ class Space:
         families = {resolved(spec).family for spec in self._fusions(drawn)}
         encoders = self._encoders(drawn)
         learning = any(not fitted_in_one_go(spec) for spec in encoders.values())
-        root = one.name.partition(".")[0]
+        root, _, stream = one.name.partition(".")
+        if root == "encoders" and not one.part:
+            return self._alone(drawn) in ("", stream)
         if one.part and root in ("fusion", "encoders"):
             used = self._fusions(drawn) if root == "fusion" else [encoders.get(one.part[0].partition(".")[2])]
             return any(spec is not None and _called(spec) == one.part[1] for spec in used)
@@ -273,7 +282,10 @@ class Option:
 
 
 def _choices(plan: Plan) -> Iterator[tuple[str, Setting]]:
-    """Which parts can be chosen: encoders a stream, fusions."""
+    """Which parts can be chosen: fusions, or a stream alone; then encoders a stream."""
+    if found := _fusions(plan):
+        alone: dict[str, Spec | None] = dict.fromkeys(_singles(plan))
+        yield "fusion", Setting("fusion", values={**{label(spec): spec for spec in found}, **alone})
     for stream, one in plan.schema.fields.items():
         panel, features = _panel(plan, stream), one.about.features
         values: dict[str, Spec | None] = {_called(panel[0]): panel[0]} if len(panel) == 1 else {AUTO: None}
@@ -283,8 +295,6 @@ def _choices(plan: Plan) -> Iterator[tuple[str, Setting]]:
             if plan.config.encodings != "fitted":
                 values |= {n: n for n in ENCODERS if n not in (*features, "scored", "beside") and _reads(n, one.kind)}
         yield f"encoders.{stream}", Setting(f"encoders.{stream}", values=values, start=next(iter(values)))
-    if found := _fusions(plan):
-        yield "fusion", Setting("fusion", values={label(spec): spec for spec in found})
 
 
 def _options(plan: Plan, choices: Mapping[str, Setting]) -> Iterator[Option]:
@@ -307,7 +317,7 @@ def _options(plan: Plan, choices: Mapping[str, Setting]) -> Iterator[Option]:
         for spec in ({_called(panel[0]): panel[0]} | specs if len(panel) == 1 else specs).values():
             searched = () if fitted_in_one_go(spec) else (*WIDTHS, *SHARES)
             yield from _of_part(root, features_of(spec), searched)
-    for spec in choices["fusion"].values.values() if "fusion" in choices else ():
+    for spec in filter(None, choices["fusion"].values.values() if "fusion" in choices else ()):
         grid = getattr(part_class(spec), "cv_grid", None)
         yield from _of_part("fusion", spec, None, {} if grid is None else _grid(grid(plan.streams), plan.streams))
     for spec in _objectives(config):
@@ -380,11 +390,11 @@ def _chosen(plan: Plan, choice: Setting, given: Any) -> Setting:
         raise BadArgument(f"{what} takes {{values: […]}} of at least one part, or false; got {given!r}.")
     values: dict[str, Any] = {}
     for spec in specs:
+        if isinstance(spec, str) and spec in choice.values and choice.values[spec] is None:
+            values[spec] = None
+            continue
         if choice.name == "fusion":
             resolved(spec)
-        elif spec == AUTO:
-            values[AUTO] = None
-            continue
         else:
             spec = choice.values.get(spec, spec) if isinstance(spec, str) else spec
             ENCODERS.resolve(spec)
@@ -415,6 +425,11 @@ def _held(config: Config) -> dict[str, Any]:
 def _fusions(plan: Plan) -> list[Spec]:
     """The plan's ways to fuse, each once."""
     return list({s.fusion: s.spec for s in plan.strategies if s.family != "single"}.values())
+
+
+def _singles(plan: Plan) -> dict[str, str]:
+    """The plan's streams that answer alone, by what the leaderboard calls that."""
+    return {s.name: s.streams[0] for s in plan.strategies if s.family == "single"}
 
 
 def _objectives(config: Config) -> list[Spec]:

@@ -130,7 +130,9 @@ class Trials:
                 best, score = self._best(plan, found)
                 report(number, score, session.cpu_seconds)
         mb = _bytes(session.work, best, found) / 1e6
-        judged = Judged(score, best.name, best.strategy.fusion, best.predict_ms, mb, session.cpu_seconds, best)
+        judged = Judged(
+            score, best.name, best.strategy.fusion or best.name, best.predict_ms, mb, session.cpu_seconds, best
+        )
         save_sealed(self._answers(name), {n: np.asarray(said) for n, said in best.valid.items()})
         self.clear(name)
         return judged
