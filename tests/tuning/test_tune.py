@@ -336,3 +336,17 @@ def test_the_command(tiny, tmp_path):
     assert wrong.returncode == 2
     assert "Unknown sampler 'best'" in wrong.stderr
     assert "Traceback" not in wrong.stderr
+
+
+def test_what_was_tried_is_not_tried_again(tiny, tmp_path):
+    """The best part has no options to draw: the other one gets the trials, and few settings end the search."""
+    space = {
+        "derive": False,
+        "fusion": {"values": ["late_mean", "concat"]},
+        "answer_training.epochs": {"low": 1, "high": 9},
+    }
+    options = {**TINY, "encoders": {}, "encodings": "fitted"}
+    tuned = pm.tune(tiny, "label", out=tmp_path / "out", trials=8, space=space, quiet=True, pruner="none", **options)
+    drawn = [tuple(sorted(one["settings"].items())) for one in tuned.trials]
+    assert len(drawn) == len(set(drawn)) == 8
+    assert sum(one["settings"].get("fusion") == "late_mean" for one in tuned.trials) <= 1

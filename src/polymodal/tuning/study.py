@@ -163,10 +163,11 @@ class Search:
         """The next trial and what it draws; None where none is left. Draws depend on its number alone, and on what was
         found before, so that a search that was interrupted goes on as it would have."""
         states = self.optuna.trial.TrialState
-        for _ in range(ALIKE):
+        for draw in range(ALIKE):
             if self.left < 1:
                 return None
-            self.study.sampler = _sampler(self.optuna, self.config, len(self._all()))
+            kind = "random" if draw else self.config.sampler  # who has found the best draws it again and again
+            self.study.sampler = _sampler(self.optuna, kind, self.config.seed, len(self._all()))
             trial = self.study.ask()
             trial.set_user_attr("owner", self.owner)
             drawn = self.space.suggest(trial)
@@ -242,9 +243,9 @@ def _storage(optuna: Any, config: TuneConfig, folder: Path) -> Any:
         ) from error
 
 
-def _sampler(optuna: Any, config: TuneConfig, number: int) -> Any:
-    kind = {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}[config.sampler]
-    return kind(seed=(config.seed * 1_000_003 + number) % 2**32)
+def _sampler(optuna: Any, name: str, seed: int, number: int) -> Any:
+    kind = {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}[name]
+    return kind(seed=(seed * 1_000_003 + number) % 2**32)
 
 
 def _pruner(optuna: Any, name: str) -> Any:
