@@ -26,6 +26,7 @@ FLOORS = (  # each stands on those before it
     ("inference",),
     ("preparation",),
     ("experiment", "alignment", "retrieval"),
+    ("tuning",),
     ("catalogues", "testing", "sklearn"),
     ("cli",),
     ("__init__",),

@@ -38,6 +38,9 @@ _LAZY = {
     "estimate": "polymodal.experiment.estimate",
     "plan": "polymodal.experiment.plan",
     "fit": "polymodal.experiment.fit",
+    "tune": "polymodal.tuning.tune",
+    "TuneConfig": "polymodal.tuning.config",
+    "Tuned": "polymodal.tuning.tune",
     "load": "polymodal.inference.run",
     "demo": "polymodal.experiment.demo",
     "prepare": "polymodal.preparation.run",
@@ -112,3 +115,6 @@ if TYPE_CHECKING:
     from polymodal.retrieval.index import Index as Index
     from polymodal.retrieval.retrieve import open_index as open_index
     from polymodal.targets.base import Target as Target
+    from polymodal.tuning.config import TuneConfig as TuneConfig
+    from polymodal.tuning.tune import Tuned as Tuned
+    from polymodal.tuning.tune import tune as tune

@@ -76,7 +76,7 @@ def test_a_joint_training_that_was_stopped_goes_on(fit, tmp_path, monkeypatch):
 
     data, options = asked(200), {"joint": True, "seeds": 1, "joint_training": {"epochs": 3}}
     whole = fit(data, out="whole", **options)
-    monkeypatch.setattr(module._Session, "joint", lambda self: (_ for _ in ()).throw(RuntimeError("killed")))
+    monkeypatch.setattr(module.Session, "joint", lambda self: (_ for _ in ()).throw(RuntimeError("killed")))
     with pytest.raises(RuntimeError, match="killed"):
         fit(data, out="broken", **options)
     monkeypatch.undo()
@@ -160,7 +160,7 @@ def test_one_stream_has_nothing_to_be_joined_with_and_it_is_said(fit, tmp_path):
 def test_encoders_that_have_nothing_to_learn_are_left_alone(fit, tmp_path, monkeypatch):
     from polymodal.experiment import fit as module
 
-    monkeypatch.setattr(module._Session, "_learns", lambda self, stream: False)
+    monkeypatch.setattr(module.Session, "_learns", lambda self, stream: False)
     run = fit(asked(120), joint=True, seeds=1)
     assert {row["encoders"] for row in run.leaderboard} == {"apart"}
     told = json.loads((tmp_path / "run" / "evaluation.json").read_text())["verdict"]["sentences"]

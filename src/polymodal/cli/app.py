@@ -18,7 +18,7 @@ from polymodal.core.shown import tell
 from polymodal.core.values import read_yaml
 
 ORDER = (
-    "demo", "inspect", "prepare", "plan", "fit", "evaluate", "predict", "explain", "align", "index", "search",
+    "demo", "inspect", "prepare", "plan", "fit", "tune", "evaluate", "predict", "explain", "align", "index", "search",
     "classify", "list", "show", "store",
 )  # fmt: skip
 
@@ -109,9 +109,10 @@ def common(
 
 
 def read_config(
-    path: str | None, sets: list[str] | None, *, fusion: list[str] | None, metric: list[str] | None, **values: Any
-) -> Any:
-    """The configuration: the file's, then what was given on the command line."""
+    path: str | None, sets: list[str] | None, *, fusion: list[str] | None, metric: list[str] | None, kind: Any = None,
+    **values: Any,
+) -> Any:  # fmt: skip
+    """The configuration, a `Config` or of another `kind`: the file's, then what was given on the command line."""
     from polymodal.config import Config
 
     changes = {name: value for name, value in values.items() if value is not None}
@@ -123,7 +124,7 @@ def read_config(
     if metric:
         changes["metric"] = read_metrics(metric)
     changes |= read_sets(sets)
-    return Config.given(path, changes)
+    return (kind or Config).given(path, changes)
 
 
 def read_metrics(given: list[str] | None) -> list[Any] | dict[str, list[Any]] | None:

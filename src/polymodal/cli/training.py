@@ -136,3 +136,50 @@ def fit(
     run_fit(data, target, out=out, valid=valid, test=test, schema=schema, config=settings, resume=resume, quiet=quiet)
     if quiet:
         say_aside(out)
+
+
+@app.command()
+def tune(
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the search.")],
+    target: TargetOption = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="Settings to try.", show_default="30")] = None,
+    valid: Valid = None,
+    test: Test = None,
+    schema: SchemaOption = None,
+    config: ConfigOption = None,
+    preset: PresetOption = None,
+    fusion: FusionOption = None,
+    metric: MetricOption = None,
+    sampler: Annotated[str | None, typer.Option(help="tpe or random.", show_default="tpe")] = None,
+    pruner: Annotated[str | None, typer.Option(help="median, halving or none.", show_default="median")] = None,
+    storage: Annotated[str | None, typer.Option(help="URL of an Optuna storage.", show_default="OUT/tune.db")] = None,
+    workers: Annotated[int | None, typer.Option(min=0, help="Trials at a time.", show_default="one a core")] = None,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds after which no further trial starts.")] = None,
+    device: DeviceChoice = None,
+    resume: Resume = False,
+    sets: SetOption = None,
+    quiet: Quiet = False,
+) -> None:
+    """Search the settings of a fit by rows that no model saw, fit the best, and say what it gained."""
+    from polymodal.tuning.config import TuneConfig
+    from polymodal.tuning.tune import tune as run_tune
+
+    settings = read_config(
+        config,
+        sets,
+        kind=TuneConfig,
+        preset=preset,
+        fusion=fusion,
+        metric=metric,
+        trials=trials,
+        sampler=sampler,
+        pruner=pruner,
+        storage=storage,
+        workers=workers,
+        time_limit=time_limit,
+        device=device,
+    )
+    run_tune(data, target, out=out, valid=valid, test=test, schema=schema, config=settings, resume=resume, quiet=quiet)
+    if quiet:
+        say_aside(out / "best")

@@ -3,54 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from polymodal.core.digest import digest_cells
-from polymodal.core.errors import PolymodalError
-from polymodal.core.files import read_json, write_json
-from polymodal.core.registry import Spec
 from polymodal.core.runtime import core_count, device_of, gpu_count, told, worker_devices
-from polymodal.core.sealed import save_sealed
-from polymodal.data.inspection.examine import misfits
-from polymodal.data.kinds import KINDS
-from polymodal.data.media.remarks import summed
-from polymodal.data.storage.dataset import Dataset, process_table
-from polymodal.data.storage.store import Store, default_store
-from polymodal.data.tables.source import cells
 from polymodal.data.tables.table import problem_lines
-from polymodal.experiment.answer_job import AnswerJob
 from polymodal.experiment.augment import augmented
-from polymodal.experiment.encoder_job import GOES_ON, TRY, EncoderJob
-from polymodal.experiment.end_to_end_job import EndToEndJob
-from polymodal.experiment.finalize import finalize, question_of
-from polymodal.experiment.joint import called_for
-from polymodal.experiment.ladder import Ladder
-from polymodal.experiment.neighbours import add_neighbours
-from polymodal.experiment.outcome import score_of
+from polymodal.experiment.finalize import finalize
 from polymodal.experiment.plan import Plan
 from polymodal.experiment.plan import plan as make_plan
-from polymodal.experiment.results import Results
-from polymodal.experiment.scored_job import ScoredJob
-from polymodal.experiment.strategies import ALWAYS, PRODUCT
-from polymodal.experiment.verdict import Tests, indistinct
-from polymodal.experiment.work import TRIAL, FitJob, answer_out, encoder_out, scored_out, settled_out
+from polymodal.experiment.session import Session
 from polymodal.inference.run import Run
-from polymodal.models.build import build_encoder
-from polymodal.models.specs import listed, part_class
-from polymodal.models.strategy import Strategy
-from polymodal.process import PROCESSORS
-from polymodal.process.base import Processor
-from polymodal.runs.events import Done, EpochEnd, Failed, Skipped
-from polymodal.runs.folder import begun, claimed, same_cells, set_aside
+from polymodal.models.specs import part_class
+from polymodal.runs.folder import claimed
 from polymodal.runs.pool import Pool
 from polymodal.runs.progress import Log, Progress, tracker_of
-from polymodal.train.encode import processing_ms
 
 RUNS = "polymodal.experiment.jobs:guarded"  # carries out a job
-UNTOLD = ("epoch", "loss", "valid", "notes", "strategy", "encoder")  # of a job's result, in the log
 
 
 def fit(
@@ -82,15 +52,18 @@ def fit(
     )
 
 
-def fit_plan(plan: Plan, *, out: str | Path, resume: bool = False, quiet: bool = False) -> Run:
-    """Carry out a plan; see `fit`."""
+def fit_plan(
+    plan: Plan, *, out: str | Path, resume: bool = False, quiet: bool = False,
+    session: Callable[..., Session] | None = None,
+) -> Run:  # fmt: skip
+    """Carry out a plan; see `fit`. `session` makes another `Session`, as one that knows encoders of other runs."""
     folder = Path(out)
     tracker_of(plan.config.trackers)  # a tracker that is not installed is said now, not after the training
     with claimed(folder, plan.to_json(), [list(plan.table.ids), dict(plan.truth), plan.split], resume):
-        return _carry_out(plan, folder, quiet)
+        return _carry_out(plan, folder, quiet, session or Session)
 
 
-def _carry_out(plan: Plan, folder: Path, quiet: bool) -> Run:
+def _carry_out(plan: Plan, folder: Path, quiet: bool, make: Callable[..., Session]) -> Run:
     started = time.perf_counter()
     device = device_of(plan.config.device)
     devices = worker_devices(
@@ -108,7 +81,7 @@ def _carry_out(plan: Plan, folder: Path, quiet: bool) -> Run:
         if plan.config.augment:
             plan, more = augmented(plan, folder / "work" / "augmented")
             notes += more
-        session = _Session(plan, folder, progress, pool, log, started)
+        session = make(plan, folder, progress, pool, log, started)
         session.note(notes)
         for line in (*plan.notes, *(plan.towers.lines() if plan.towers.readings else ())):
             progress.say(line)
@@ -121,379 +94,3 @@ def _carry_out(plan: Plan, folder: Path, quiet: bool) -> Run:
         if session.answers() and (not plan.compared or session.objectives()) and session.joint():
             session.finetune()
         return finalize(session.plan, folder, dataset, processors, progress, log, session.notes, session.timings)
-
-
-class _Session:
-    """One fit under way: the plan, where it is written, who works and who watches."""
-
-    def __init__(self, plan: Plan, folder: Path, progress: Progress, pool: Pool, log: Log, started: float):
-        self.plan, self.folder, self.progress, self.pool, self.log = plan, folder, progress, pool, log
-        self.work = folder / "work"
-        self.store = Store(Path(plan.config.store) if plan.config.store else default_store())
-        self.deadline = started + plan.config.time_limit if plan.config.time_limit else None
-        judges = [spec for specs in plan.metrics.values() for spec in specs]
-        paths = [str(spec["name"] if isinstance(spec, Mapping) else spec) for spec in judges]
-        self.local = any(path.startswith("__main__:") for path in paths)  # a metric of the user's own script
-        self.notes: list[str] = []
-        self.timings: list[dict[str, Any]] = []
-
-    def note(self, lines: Iterable[str]) -> None:
-        """What the user should know: said now, and again in the report."""
-        for line in lines:
-            self.notes.append(line)
-            self.progress.say(line)
-
-    # --- stage 0: cells to arrays ---
-
-    def prepare(self) -> tuple[Dataset, dict[str, Processor]]:
-        """Decode and process every cell once; write what the jobs read."""
-        plan = self.plan
-        processors = {n: PROCESSORS.build(spec) for n, spec in plan.processors.items() if n in plan.schema.fields}
-        raw = {name: cells(plan.table, plan.schema.fields[name]) for name in plan.unlinked}
-        for stream, reading in plan.towers.readings.items():
-            try:
-                processors[reading] = PROCESSORS.build(plan.processors[reading])
-            except PolymodalError as error:  # a checkpoint that cannot be opened costs its rung
-                self.note([f"{stream}: the pretrained tower is left out. {error}"])
-                plan = self.plan = plan.without_tower(stream, str(error))
-            else:
-                raw[reading] = raw[stream]
-        stage = self.progress.stage("processing", len(plan.table) * len(raw))
-        dataset = process_table(
-            raw,
-            processors,
-            self.store,
-            fit_rows=plan.rows("train"),
-            ids=plan.table.ids,
-            targets=dict(plan.truth),
-            progress=lambda stream, cells: stage.advance(stream, cells),
-        )
-        dataset.agree(plan.towers.readings)
-        seconds = stage.end(f"{len(dataset)} rows x {len(raw)} streams, {len(dataset.bad)} cells set aside")
-        self.timings.append({"what": "processing cells", "seconds": seconds})
-        links = {name: digest_cells(cells(plan.table, plan.schema.fields[name])) for name in plan.linked}
-        held = {**dataset.digests, **links}
-        ids = dict.fromkeys(held, plan.table.ids)
-        same_cells(self.work / "cells.safetensors", held, ids, begun=begun(self.folder))
-        dataset.save(self.work / "dataset")
-        save_sealed(
-            self.work / "rows.safetensors", {"split": plan.split, "fold": plan.fold, "part": plan.part, "bag": plan.bag}
-        )
-        write_json(
-            self.work / "work.json",
-            {
-                "dim": plan.config.dim,
-                "heads": dict(plan.config.heads),
-                "targets": [t.to_json() for t in plan.targets],
-                "facts": {name: processors[name].facts() for name in raw},
-                "processing_ms": self._processing_ms(dataset, raw, processors),
-                "budget_ms": plan.config.budget_ms,
-                "kinds": KINDS.modules(f.kind for f in plan.schema.fields.values()),
-                "metrics": plan.to_json()["metrics"],
-            },
-        )
-        wrong = [p for one in plan.schema.fields.values() for p in misfits(plan.table, plan.schema, one)]
-        set_aside(self.folder, [*plan.table.problems, *dataset.bad, *wrong], dataset.noted)
-        self.note(summed(dataset.noted))
-        return dataset, processors
-
-    def _processing_ms(
-        self, dataset: Dataset, raw: Mapping[str, Any], processors: Mapping[str, Processor]
-    ) -> dict[str, float]:
-        """What a cell of each stream costs; measured once a run, so that a resumed one orders streams by the same."""
-        if (self.work / "work.json").exists():
-            return read_json(self.work / "work.json")["processing_ms"]
-        rows = self.plan.rows("train")
-        return {n: processing_ms(processors[n], raw[n], rows[dataset.present[n][rows]]) for n in raw}
-
-    # --- stage 1: arrays to tokens ---
-
-    def encode(self, dataset: Dataset, processors: dict[str, Processor]) -> Dataset:
-        """Every stream to tokens; links between rows last, since they read what the others gave."""
-        self._encode(dataset, self.plan.unlinked)
-        if self.plan.linked:
-            dataset = add_neighbours(self.plan, dataset, processors, self.work, self.store)
-            self._encode(dataset, self.plan.linked)
-        return dataset
-
-    def _encode(self, dataset: Dataset, streams: Sequence[str]) -> None:
-        """Fit and train the encoders, whole and part by part, and settle which of them each stream keeps.
-
-        Where a stream has encoders fitted in one go, the trained one must first show on one part that it is worth the
-        others.
-        """
-        plan, both = self.plan, [s for s in streams if self.plan.fitted.get(s) and s in self.plan.trained]
-        alone = [s for s in streams if s not in both]
-        parts: list[Any] = [*self._parts]
-        folds = [None, *parts]
-        # A pretrained tower may be frozen, and its parts then the whole one: several jobs would encode the same cells
-        # at once. Whether it learns is known when the whole one is built.
-        waiting = {s for s in alone if getattr(part_class(plan.encoders[s]), "pretrained", False)}
-        first: dict[str, list[Any]] = {s: [None] if s in waiting else parts or [None] for s in alone}
-        first = {s: first.get(s, [TRIAL]) for s in streams if s in plan.trained}
-        jobs: list[EncoderJob | ScoredJob] = [job for s in self._costly_first(streams) for job in self._scored_jobs(s)]
-        jobs += [self._encoder_job(s, fold) for s in self._costly_first([*first]) for fold in first[s]]
-        tuned = self._costly_first([s for s in streams if s in plan.towers.aware])
-        jobs += [self._encoder_job(s, fold, aware=True) for s in tuned for fold in folds[1:2] or folds]
-
-        def needed(job: Any) -> bool:
-            return job.stream in alone and not job.reads
-
-        results = self._run("encoders", jobs, needed=needed)
-        ladders = {s: Ladder(plan, self.work, self.store, dataset, s, folds) for s in streams}
-        worth = [s for s in both if ladders[s].worth_training(results)]
-        worth += [s for s in alone if s in first and (s not in waiting or results[self._encoder(s)]["trained"])]
-        tuned = [s for s in tuned if ladders[s].worth_training(results, aware=True)]
-        more = [self._encoder_job(s, fold, aware=True) for s in tuned for fold in folds]
-        # What was tried goes on as the first part's, or as the whole one; that goes on from the first part's.
-        for some, start in [(parts, TRIAL), ([None], parts[0])] if parts else [([None], TRIAL)]:
-            goes_on = {s for s in worth if self._encoder(s, start) in results and s not in waiting}
-            more += [
-                self._encoder_job(s, fold, start if s in goes_on and fold == some[0] else None)
-                for s in self._costly_first(worth)
-                for fold in some
-            ]
-            results |= self._run("encoders", [job for job in more if job.out not in results], needed=needed)
-            more = []
-        for stream in streams:
-            told = ladders[stream].settle(results)
-            self.note(f"{stream}: {note}" for note in told.pop("said"))
-            self.log.write("tokens", stream=stream, **told)
-
-    def _scored_jobs(self, stream: str) -> list[ScoredJob]:
-        fitted = self.plan.fitted.get(stream, ())
-        places = [self._place(scored_out(self.work, stream, i), spec) for i, spec in enumerate(fitted)]
-        return [
-            ScoredJob(
-                stream=stream,
-                encoder=spec,
-                seed=self.plan.config.seed,
-                training={},
-                reads=self._reads(stream, spec),
-                **place,
-            )
-            for spec, place in zip(fitted, places)
-        ]
-
-    def _encoder_job(self, stream: str, fold: Any, start: Any = None, *, aware: bool = False) -> EncoderJob:
-        """The training of a part (None: of the whole), or, for less, of what is `TRIAL`; it goes on from `start`'s."""
-        config, spec = self.plan.config, (self.plan.towers.aware if aware else self.plan.encoders)[stream]
-        training = {**config.training, **config.encoder_training}
-        place = self._place(encoder_out(self.work, stream, fold, aware), spec)
-        whole = not self._parts
-        return EncoderJob(
-            stream=stream, fold=(None if whole else 0) if fold == TRIAL else fold, encoder=spec, seed=config.seed,
-            training=training, scored=bool(self.plan.fitted.get(stream)), reads=self._reads(stream, spec),
-            share=TRY if TRIAL in (fold, start) else 1.0 if start is None else GOES_ON,
-            start="" if start is None else self._encoder(stream, start), **place,
-        )  # fmt: skip
-
-    def _encoder(self, stream: str, fold: Any = None) -> str:
-        """The output path of a job that trains a stream's encoder."""
-        return str(encoder_out(self.work, stream, fold))
-
-    @property
-    def _parts(self) -> list[int]:
-        """Into which training rows are cut for encoders trained by gradients; none where that is off."""
-        return list(range(self.plan.config.crossfit)) if self.plan.fold.max() > 0 else []
-
-    def _reads(self, stream: str, spec: Spec) -> str:
-        """The dataset's stream whose arrays an encoder reads; empty where it is its own."""
-        reads = self.plan.towers.reads(stream, spec)
-        return "" if reads == stream else reads
-
-    def _place(self, out: Path, *specs: Spec) -> dict[str, Any]:
-        """Where a job works and writes; `inline` where a class is in the user's own script, out of a worker's reach."""
-        inline = self.local or any(part_class(spec).__module__ == "__main__" for spec in specs)
-        where = {"work": str(self.work.resolve()), "store": str(self.store.root.resolve())}
-        return {**where, "out": str(out), "inline": inline}
-
-    def _costly_first(self, streams: Sequence[str]) -> list[str]:
-        """Long jobs first, so that no core idles at the end."""
-        return sorted(streams, key=lambda stream: -self.plan.schema.fields[stream].about.cost)
-
-    # --- stage 2: tokens to answers ---
-
-    def answers(self) -> bool:
-        """Train every strategy with every seed; False when the user stopped it, and some are finished.
-
-        Seeds outermost, so that a time limit leaves all with the same seeds; one seed of what a verdict needs (single
-        modalities, concat, late mean) is trained whatever the limit.
-        """
-        config = self.plan.config
-        jobs = [self._answer_job(strategy, seed) for seed in self.plan.trainings for strategy in self.plan.strategies]
-        needed = [j for j in jobs if j.seed == config.seed and _needed(j.strategy)] if self.deadline else []
-        try:
-            if needed:
-                self._run("baselines", needed)
-            self._run("strategies", [j for j in jobs if j not in needed], limited=True)
-        except KeyboardInterrupt:
-            if not any(Path(f"{j.out}.json").exists() for j in jobs):
-                raise
-            self._stopped("strategies that had not finished are missing")
-            return False
-        return True
-
-    def _answer_job(self, strategy: Strategy, seed: int) -> AnswerJob:
-        training = {**self.plan.config.training, **self.plan.config.answer_training}
-        place = self._place(answer_out(self.work, strategy, seed), *strategy.specs)
-        held = 1 + seed - self.plan.config.seed if self.plan.bagged else 0
-        return AnswerJob(strategy=strategy, seed=seed, held=held, training=training, **place)
-
-    def _end_to_end_job(self, strategy: Strategy, seed: int) -> EndToEndJob:
-        config, encoders, tuned = self.plan.config, dict(self.plan.encoders), strategy.encoders == "finetuned"
-        if tuned:
-            encoders = {name: read_json(settled_out(self.work, name))["encoder"] for name in strategy.streams}
-        training = dict(config.finetune_training if tuned else config.joint_training)
-        place = self._place(answer_out(self.work, strategy, seed), *strategy.specs, *encoders.values())
-        return EndToEndJob(strategy=strategy, seed=seed, training=training, encoders=encoders, **place)
-
-    def _ranked(self, finished: Results, names: Iterable[str]) -> list[str]:
-        """Those of the strategies `names` that are finished, best validation score first."""
-        questions = [question_of(self.plan, target, finished.evidence) for target in self.plan.targets]
-        able = [o for o in finished.outcomes() if o.name in names]
-        return [o.name for o in sorted(able, key=lambda o: -score_of(o, questions))]
-
-    def objectives(self) -> bool:
-        """Train the fusion by every objective to compare, and with none; False when the user stopped it."""
-        plan, config = self.plan, self.plan.config
-        named = listed(config.objectives_on)
-        ranked = self._ranked(Results(plan, self.work), {s.fusion for s in plan.compared} - set(named))
-        chosen = {*named, *(ranked[:1] if "best" in named else [])}
-        seeds = range(config.seed, config.seed + config.seeds)
-        rows = [s for s in plan.compared if s.fusion in chosen]
-        try:
-            self._run("objectives", [self._answer_job(s, seed) for seed in seeds for s in rows], limited=True)
-        except KeyboardInterrupt:
-            self._stopped("objectives that had not finished are missing")
-            return False
-        return True
-
-    def _stopped(self, what: str) -> None:
-        self.notes.append(f"Interrupted: {what}.")
-        self.progress.say("stopping: concluding with the strategies that are finished")
-
-    # --- stage 3: encoders and answers together ---
-
-    def joint(self) -> bool:
-        """Train fusions and their encoders together from the start, where that is asked for or called for.
-
-        The single modalities and the concatenation are trained alike. A row that is to be deployed is asked for. False
-        when the user stopped it.
-        """
-        plan, config = self.plan, self.plan.config
-        if not plan.joint:
-            if config.joint is True:
-                self.note(["Nothing is fused here, so nothing is trained jointly."])
-            return True
-        asked = config.joint is True or config.deploy in {s.name for s in plan.joint}
-        finished = Results(plan, self.work)
-        if not any(map(self._learns, plan.streams)):
-            if asked:
-                self.note(["No encoder is trained in this fit, so none is trained jointly."])
-            return True
-        if not asked:
-            questions = [question_of(plan, t, finished.evidence) for t in plan.targets]
-            why = called_for(finished.outcomes(), questions, config.seed)
-            if not why:
-                return True
-            self.note([f"{why} So encoders and fusions are also trained together from the start (joint)."])
-        rows = plan.joint
-        if config.joint_on == "auto":
-            best = self._ranked(finished, {s.fusion for s in rows})[:1]
-            kept = {*best, PRODUCT, "concat"}
-            rows = tuple(s for s in rows if s.family == "single" or s.fusion in kept or s.name == config.deploy)
-        jobs = [self._end_to_end_job(strategy, seed) for seed in finished.seeds[:1] for strategy in rows]
-        return self._together("joint training", jobs)
-
-    def _learns(self, stream: str) -> bool:
-        """Whether the encoder that is trained together with an answer has anything to learn."""
-        facts = read_json(self.work / "work.json")["facts"][stream]
-        encoder = build_encoder(self.plan.encoders[stream], facts, self.plan.config.dim)
-        return any(p.requires_grad for p in encoder.parameters())
-
-    def finetune(self) -> None:
-        """Train the best fusion by validation, and its encoders, together; where objectives are compared, by each.
-
-        So are the single modalities and the concatenation that a verdict compares it with; they come last, so that a
-        time limit leaves a comparison of before fine-tuning rather than no fine-tuned fusion.
-        """
-        if not self.plan.config.finetune:
-            return
-        finished = Results(self.plan, self.work)
-        every = (*self.plan.strategies, *self.plan.compared)
-        trained = {name for name, encoder in finished.encoders.items() if encoder["trained"]}
-        idle = {s.name for s in every if s.family in ("single", "decision") and not trained & {*s.streams}}
-        trainable = {s.name for s in every if s.family in ("fusion", "decision") or s.adapters} - idle
-        chosen = dict.fromkeys([*self._ranked(finished, trainable)[:1], *(s.name for s in self.plan.compared)])
-        if chosen:
-            singles = [o for o in finished.outcomes() if o.level == "single" and not o.strategy.end_to_end]
-            tests = [Tests(question_of(self.plan, t), self.plan.config.seed, "valid") for t in self.plan.targets]
-            chosen |= {o.name: None for test in tests for o in indistinct(singles, [test])}
-            chosen |= {"concat": None} if "concat" in trainable else {}
-        self._together(
-            "fine-tuning",
-            [
-                self._end_to_end_job(replace(Strategy.from_json(result["strategy"]), encoders="finetuned"), seed)
-                for name in chosen
-                if name not in idle
-                for seed, result in zip(finished.seeds, finished.answers.get(name, ()))
-            ],
-        )
-
-    def _together(self, name: str, jobs: Sequence[EndToEndJob]) -> bool:
-        """Carry out jobs of stage 3; False when the user stopped them."""
-        try:
-            self._run(name, jobs, limited=True)
-        except KeyboardInterrupt:
-            self._stopped(f"{name} did not finish")
-            return False
-        return True
-
-    def _run(
-        self, name: str, jobs: Sequence[FitJob], *, limited: bool = False,
-        needed: Callable[[Any], bool] = lambda job: False,
-    ) -> dict[str, dict[str, Any]]:  # fmt: skip
-        """Run jobs, show and log their events; results by output path.
-
-        A job that fails leaves a note, or, where it is needed, ends the fit with `PolymodalError`.
-        """
-        if not jobs:
-            return {}
-        stage = self.progress.stage(name, len(jobs))
-        results: dict[str, dict[str, Any]] = {}
-        late = 0
-        deadline = self.deadline if limited else None
-        for job, event in self.pool.run(jobs, until=deadline):
-            if isinstance(event, EpochEnd):
-                stage.detail(f"{job.name}: epoch {event.number}/{event.of}, valid {event.valid or 0:.3f}")
-                self.log.write("epoch", job=job.name, number=event.number, loss=event.loss, valid=event.valid)
-            elif isinstance(event, Done):
-                results[job.out] = event.result
-                if isinstance(job, AnswerJob) and (judged := [v for v in event.result["valid"] if v is not None]):
-                    stage.score(job.name, max(judged))
-                self.note(f"{job.name}: {note}" for note in event.result.get("notes", ()))
-                stage.advance(job.name)
-                kept = {k: v for k, v in event.result.items() if k not in UNTOLD}
-                self.log.write("done", job=job.name, **kept)
-            elif isinstance(event, Failed):
-                self.log.write("failed", job=job.name, reason=event.reason, trace=event.trace)
-                if needed(job):
-                    raise PolymodalError(
-                        f"The encoder {job.name!r} failed, and no fusion can do without it; what is finished is "
-                        f"kept for --resume. {event.reason}"
-                    )
-                self.note([f"{job.name} failed and is left out: {event.reason}"])
-                stage.advance(job.name)
-            elif isinstance(event, Skipped):
-                late += 1
-        if late:
-            self.notes.append(f"The time limit left {late} of {len(jobs)} fits undone.")
-        self.timings.append(
-            {"what": f"{name}: {len(results)} fits", "seconds": stage.end(f"{len(results)} of {len(jobs)} fits")}
-        )
-        return results
-
-
-def _needed(strategy: Strategy) -> bool:
-    return strategy.family == "single" or strategy.name in ALWAYS

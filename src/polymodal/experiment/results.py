@@ -37,10 +37,11 @@ from polymodal.targets.base import Target
 class Results:
     """Results of finished jobs, matched by seed.
 
-    Raises `PolymodalError` when nothing can be compared: no strategy, or no single modality, is finished.
+    Raises `PolymodalError` when nothing can be compared: no strategy, or, where fusing is judged (`judged`), no single
+    modality is finished.
     """
 
-    def __init__(self, plan: Plan, work: Path):
+    def __init__(self, plan: Plan, work: Path, *, judged: bool = True):
         self.plan, self.work = plan, work
         self.heads = Heads(plan.config.heads)
         self.encoders = {name: read_json(settled_out(work, name)) for name in plan.streams}
@@ -59,7 +60,7 @@ class Results:
         self.answers = {n: results for n, results in held.items() if len(results) >= self._least(n)}
         self.bagged = bool(plan.bagged)
         self.evidence = self._evidence()
-        if not any(self.strategies[name].family == "single" for name in self.answers):
+        if judged and not any(self.strategies[name].family == "single" for name in self.answers):
             raise PolymodalError("No single modality finished, so fusing cannot be judged. Continue with --resume.")
 
     def _evidence(self) -> np.ndarray:

@@ -46,11 +46,13 @@ class Done(Event):
 
 @dataclass(frozen=True)
 class Failed(Event):
-    """The job failed, for a reason in words; `trace` where it is the code's fault and not the data's."""
+    """The job failed, for a reason in words; `trace` where it is the code's fault and not the data's, `died` where its
+    process did."""
 
     over = True
     reason: str
     trace: str = ""
+    died: bool = False
 
     @classmethod
     def by(cls, error: Exception) -> Self:

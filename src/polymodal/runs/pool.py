@@ -79,6 +79,11 @@ class Pool:
             self._host.close()
             self._host = None
 
+    def stop(self) -> None:
+        """End all workers, from another thread: whoever runs jobs here hears that theirs have died."""
+        for worker in list(self._workers):
+            worker.process.stop()
+
     def run(self, jobs: Sequence[J], *, until: float | None = None) -> Iterator[tuple[J, Event]]:
         """Yield (job, event) as events come; the last event of a job is `Done`, `Failed` or `Skipped`.
 
@@ -121,7 +126,7 @@ class Pool:
                 worker, event = self._events.get()
                 if event is None:  # its process is gone
                     worker.stop()
-                    event = Failed(worker.exit_reason())
+                    event = Failed(worker.exit_reason(), died=True)
                 if worker in busy:
                     job = busy.pop(worker) if event.over else busy[worker]
                     if event.over:
