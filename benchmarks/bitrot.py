@@ -33,7 +33,7 @@ from polymodal.data import inputs
 from polymodal.data.storage import segment
 from polymodal.data.storage.segment import read_segment
 from polymodal.data.storage.store import Store
-from polymodal.experiment import fit as fitting
+from polymodal.experiment import session as fitting
 from polymodal.inference import bundle
 
 FILES = ("config.yaml", "schema.json", "weights.safetensors", "manifest.json")
