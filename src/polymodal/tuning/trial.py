@@ -199,7 +199,8 @@ class SharedSession(Session):
     def _shared(self, job: Any) -> Path:
         """Where the result of an encoder's job is kept for all: by everything that it depends on."""
         plan, stream = self.plan, job.stream
-        about = {n: v for n, v in job.to_json().items() if n not in ("work", "out", "store", "inline")}
+        about = {n: v for n, v in job.to_json().items() if n not in ("work", "out", "store", "inline", "start")}
+        about["start"] = Path(getattr(job, "start", "")).name  # which part's encoder it goes on from, whatever folder
         about |= {name: value for name, value in read_json(self.work / "work.json").items() if name != "processing_ms"}
         learned = plan.split < TEST
         rows = [plan.split, plan.fold, plan.part, plan.bag, self.dataset.digests[stream], self.dataset.present[stream]]
