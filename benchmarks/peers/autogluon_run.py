@@ -42,6 +42,9 @@ SCORES: dict[str, Any] = {
 }
 
 
+KEPT: list[Any] = []  # a library's declarations live as long as it
+
+
 def spent() -> float:
     each = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(use.ru_utime + use.ru_stime for use in each)
@@ -92,7 +95,18 @@ def tabular(name: str, seconds: float, scratch: Path) -> Any:
     return predictor.predict(frame(name, "test", False).drop(columns=label))
 
 
+def without_vision_kernels() -> None:
+    """Let torchvision be imported beside PyTorch's CPU build: declare the one operator that it insists on."""
+    import torch
+
+    if not hasattr(torch.ops.torchvision, "nms"):
+        library = torch.library.Library("torchvision", "DEF")
+        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        KEPT.append(library)
+
+
 def multimodal(name: str, seconds: float, scratch: Path, text: str, image: str) -> Any:
+    without_vision_kernels()
     from autogluon.multimodal import MultiModalPredictor
 
     label, columns, pictures, metric, problem = SETS[name]
