@@ -96,12 +96,13 @@ def tabular(name: str, seconds: float, scratch: Path) -> Any:
 
 
 def without_vision_kernels() -> None:
-    """Let torchvision be imported beside PyTorch's CPU build: declare the one operator that it insists on."""
+    """Let torchvision be imported beside PyTorch's CPU build: declare the operators that it insists on."""
     import torch
 
     if not hasattr(torch.ops.torchvision, "nms"):
         library = torch.library.Library("torchvision", "DEF")
-        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        for name in ("nms", "qnms"):
+            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         KEPT.append(library)
 
 
