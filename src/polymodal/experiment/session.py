@@ -117,7 +117,7 @@ class Session:
                 "dim": plan.config.dim,
                 "heads": dict(plan.config.heads),
                 "targets": [t.to_json() for t in plan.targets],
-                "facts": {name: processors[name].facts() for name in plan.unlinked},
+                "facts": {name: processors[name].facts() for name in dataset.digests},
                 "processing_ms": dict(processing_ms),
                 "budget_ms": plan.config.budget_ms,
                 "kinds": KINDS.modules(f.kind for f in plan.schema.fields.values()),

@@ -198,7 +198,7 @@ class SharedSession(Session):
 
     def _shared(self, job: Any) -> Path:
         """Where the result of an encoder's job is kept for all: by everything that it depends on."""
-        plan, stream = self.plan, job.stream
+        plan, stream = self.plan, getattr(job, "reads", "") or job.stream
         about = {n: v for n, v in job.to_json().items() if n not in ("work", "out", "store", "inline", "start")}
         about["start"] = Path(getattr(job, "start", "")).name  # which part's encoder it goes on from, whatever folder
         about |= {name: value for name, value in read_json(self.work / "work.json").items() if name != "processing_ms"}
@@ -222,6 +222,9 @@ class TrialSession(SharedSession):
             known = dataset, processors, read_json(self.work / "work.json")["processing_ms"]
             self.trials.processed[mark] = known
         else:
+            for stream, reading in self.plan.towers.readings.items():
+                if reading not in known[0].digests:
+                    self.plan = self.plan.without_tower(stream, "its checkpoint could not be opened")
             self.write(*known)
         return known[:2]
 
