@@ -9,6 +9,7 @@ import re
 import numpy as np
 import pytest
 import soundfile
+import torch
 from PIL import Image
 from small_table import ABSENT, BROKEN, EMPTY, THINGS
 
@@ -78,6 +79,18 @@ def test_without_gradient_parts_are_hidden(finished, shop, monkeypatch):
     assert '<mark class="' in cards["title"]["drawing"]
     assert "bright where" in cards["photo"]["note"]
     assert "drawing" in cards["table"]
+
+
+def test_where_nothing_matters_nothing_is_drawn(finished, shop, monkeypatch):
+    def nothing(streams, score):
+        return {name: torch.zeros_like(tokens.mask, dtype=torch.float32) for name, tokens in streams.items()}
+
+    monkeypatch.setattr("polymodal.inference.explanation.token_weights", nothing)
+    [cards] = cards_of(finished, shop.table, "r3")
+    for name in ("photo", "title"):
+        assert "no part of it matters to the answer" in cards[name]["note"]
+        assert "drawing" not in cards[name]
+    assert "bright" not in cards["photo"]["note"]
 
 
 def test_features_by_formula_show_where_they_looked(tmp_path, monkeypatch):

@@ -30,6 +30,7 @@ from polymodal.train.encode import encoded
 
 MOST_LETTERS = 700  # of a text, as on every card
 MOST_COLUMNS = 12  # of a table, those that mattered most
+LEAST = 1e-3  # of the answer's unit: below it nothing is drawn
 
 
 def write_explanation(run: Run, data: Any, found: Sequence[Mapping[str, Any]], path: str | Path) -> Path:
@@ -142,6 +143,8 @@ def drawn(predictor: Predictor, name: str, decoded: Any, shown: Mapping[str, Any
     drawing = KINDS[shown["kind"]].drawing
     if not drawing:
         return {}
+    if np.abs(look.weights).max(initial=0.0) < LEAST:
+        return {"note": "no part of it matters to the answer"}
     draws = DRAWINGS[drawing] if drawing in DRAWINGS else import_path(drawing)
     return draws(predictor, name, decoded, shown, look)
 
