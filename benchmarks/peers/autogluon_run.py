@@ -98,12 +98,13 @@ def tabular(name: str, seconds: float, scratch: Path) -> Any:
 def without_vision_kernels() -> None:
     """Let torchvision be imported beside PyTorch's CPU build: declare the operators that it insists on."""
     import torch
+    from torch import library
 
     if not hasattr(torch.ops.torchvision, "nms"):
-        library = torch.library.Library("torchvision", "DEF")
+        declared = library.Library("torchvision", "DEF")
         for name in ("nms", "qnms"):
-            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        KEPT.append(library)
+            declared.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        KEPT.append(declared)
 
 
 def multimodal(name: str, seconds: float, scratch: Path, text: str, image: str) -> Any:

@@ -169,7 +169,7 @@ def started(words: list[str], out: Path) -> subprocess.Popen:
     working = subprocess.Popen(words, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True)
     until = time.monotonic() + 240
     while working.poll() is None and time.monotonic() < until:
-        if any((out / "work" / "trials").glob("000[1-9]/work/answers/*.json")):
+        if any((out / "work" / "trials").glob("000[1-9]/*/answers/*.json")):
             break
         time.sleep(0.01)
     return working

@@ -15,7 +15,7 @@ from polymodal.config import Config
 from polymodal.core.errors import PolymodalError, require
 from polymodal.core.files import read_json, write_json, writing
 from polymodal.core.runtime import core_count, device_of, gpu_count, worker_devices
-from polymodal.experiment.fit import fit_plan
+from polymodal.experiment.fit import RUNS, fit_plan
 from polymodal.experiment.plan import plan as make_plan
 from polymodal.inference.run import Run
 from polymodal.metrics.build import target_metrics
@@ -28,8 +28,6 @@ from polymodal.tuning.config import TuneConfig
 from polymodal.tuning.space import Space
 from polymodal.tuning.study import Search
 from polymodal.tuning.trial import SharedSession, Trials
-
-RUNS = "polymodal.experiment.jobs:guarded"
 
 
 @dataclass(frozen=True)
