@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from polymodal.catalogues import show_part
@@ -17,7 +18,7 @@ from polymodal.data import kinds as kinds_module
 from polymodal.data.kinds import BUILT_IN, KINDS, Kind, Kinds, register_kind
 from polymodal.data.schema import Schema
 from polymodal.data.tables.table import Table
-from polymodal.inference.explanation import drawn
+from polymodal.inference.explanation import Look, drawn
 from polymodal.report.cards import cell_card
 from polymodal.testing import NotConformant, check_kind
 
@@ -213,8 +214,9 @@ def test_a_kind_draws_its_own_card_and_where_a_model_looked_in_it(own):
     KINDS.add(replace(MORSE, card=f"{own}:card", drawing=f"{own}:drawing"), own)
     shown = {"kind": "morse", "array": [1, 0]}
     assert cell_card("call", shown) == {"stream": "call", "kind": "morse", "note": "2 beats"}
-    assert drawn(None, "call", b"-", shown, None) == {"drawing": "call: 2"}
-    assert drawn(None, "vector", None, {"kind": "vector", "array": [1]}, None) == {}  # a kind without a drawing
+    look = Look(np.array([0.2, 0.0]), np.arange(2.0))
+    assert drawn(None, "call", b"-", shown, look) == {"drawing": "call: 2"}
+    assert drawn(None, "vector", None, {"kind": "vector", "array": [1]}, look) == {}  # a kind without a drawing
 
 
 def test_a_schema_of_kinds_of_the_package_names_no_module():
