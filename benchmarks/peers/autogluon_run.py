@@ -70,10 +70,12 @@ def random_timm(folder: Path, name: str = "mobilenetv2_100") -> Path:
     import torch
 
     torch.manual_seed(0)
-    model = timm.create_model(name, pretrained=False)
+    model = timm.create_model(name, pretrained=False, num_classes=0)
     folder.mkdir(parents=True, exist_ok=True)
     torch.save(model.state_dict(), folder / "pytorch_model.bin")
-    (folder / "config.json").write_text(json.dumps({"architecture": name, **model.default_cfg}, default=str))
+    (folder / "config.json").write_text(
+        json.dumps({**model.default_cfg, "architecture": name, "num_features": model.num_features}, default=str)
+    )
     return folder
 
 
