@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from polymodal.nn.graphs import pieces
+from polymodal.nn.graphs import observed, pieces
 
 NODE_FIELDS = {
     "feature": torch.int64, "threshold": torch.float32, "missing_left": torch.bool, "left": torch.int64,
@@ -18,6 +18,7 @@ NODE_FIELDS = {
 TREE_FIELDS = {"root": torch.int64, "column": torch.int64}
 UNFITTED = {"features": 0, "width": 0, "trees": 0, "nodes": 0, "depth": 0}
 CHUNK = 256  # rows whose leaves are read at a time, where leaves are wide
+EVERY = 4  # levels after which those that have arrived are left out
 
 
 class Forest(nn.Module):
@@ -76,17 +77,31 @@ class Forest(nn.Module):
         }  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, features] to [N, width], float32; all rows and trees go down together, one level a step."""
-        x = x.float()
-        node = self.root.expand(x.shape[0], -1)
-        for _ in range(self.depth):
-            value = x.gather(1, self.feature[node])
-            left = torch.where(value.isnan(), self.missing_left[node], value <= self.threshold[node])
-            node = torch.where(left, self.left[node], self.right[node])
+        """[N, features] to [N, width], float32."""
+        leaf = self._leaves(x.float())
         if self.value.ndim == 2:
-            return (self.base + torch.cat([self.value[part].sum(1) for part in pieces(node, CHUNK)])).float()
+            return (self.base + torch.cat([self.value[part].sum(1) for part in pieces(leaf, CHUNK)])).float()
         total = self.base.repeat(x.shape[0], 1)
-        return total.index_add_(1, self.column, self.value[node]).float()
+        return total.index_add_(1, self.column, self.value[leaf]).float()
+
+    def _leaves(self, x: Tensor) -> Tensor:
+        """Where each row of `x` [N, features] ends in each tree, [N, trees]: all go down together, a level a step, and
+        who has arrived is left out of the steps to come."""
+        cells, whole = x.flatten(), observed(~x.isnan().any())
+        end = node = self.root.repeat(x.shape[0])
+        place = torch.arange(len(node), device=x.device)
+        at = (torch.arange(x.shape[0], device=x.device) * x.shape[1]).repeat_interleave(len(self.root))
+        for level in range(self.depth):
+            value = cells[at + self.feature[node]]
+            right = value > self.threshold[node]
+            if not whole:
+                right |= value.isnan() & ~self.missing_left[node]
+            node = torch.where(right, self.right[node], self.left[node])
+            if level % EVERY == EVERY - 1 and not torch.compiler.is_compiling():
+                end[place] = node
+                going = (self.left[node] != node).nonzero()[:, 0]
+                place, at, node = place[going], at[going], node[going]
+        return end.index_copy(0, place, node).view(x.shape[0], len(self.root))
 
 
 def float32_below(threshold: np.ndarray) -> np.ndarray:
