@@ -9,8 +9,9 @@ from torch import nn
 
 from polymodal.config import Training
 from polymodal.core.types import Tokens
+from polymodal.train import once
 from polymodal.train.loop import train
-from polymodal.train.once import MOST, drawn_together, encode_once, spared
+from polymodal.train.once import MOST, Inputs, drawn_together, encode_once, spared
 
 
 class Rows:
@@ -31,11 +32,15 @@ class Rows:
 
 
 class Counting(nn.Module):
-    """Counts the rows that it encodes."""
+    """Counts the rows that it encodes and those that it settles."""
 
-    def __init__(self):
+    def __init__(self, settles=False):
         super().__init__()
-        self.encoded = 0
+        self.encoded, self.settles, self.prepared = 0, settles, []
+
+    def settled(self, inputs):
+        self.prepared += inputs["values"].tolist()
+        return {"values": inputs["values"]} if self.settles else {}
 
     def forward(self, inputs):
         self.encoded += len(inputs["values"])
@@ -43,17 +48,30 @@ class Counting(nn.Module):
         return Tokens(x, inputs["present"][:, None], x[:, 0]).cleared()
 
 
+@pytest.mark.parametrize("settles", [False, True])
 @pytest.mark.parametrize(
     ("cells", "encoded"),
     [([3, 1, 3, 3, 2, 1], 3), ([5, 6, 7], 3), ([-1, 4, -1], 2), ([9], 1)],
 )
-def test_a_cell_is_encoded_once_and_every_row_gets_its_tokens(cells, encoded):
-    encoder, rows = Counting(), np.arange(len(cells))
-    found = encode_once(encoder, Rows(cells), "x", rows, torch.device("cpu"))
+def test_a_cell_is_encoded_once_and_every_row_gets_its_tokens(cells, encoded, settles):
+    encoder, rows = Counting(settles), np.arange(len(cells))
+    found = encode_once(encoder, Inputs(encoder, Rows(cells), "x", rows), rows, torch.device("cpu"))
     assert encoder.encoded == encoded
     wanted = Counting()(Rows(cells).tensors("x", rows))
     for name in ("x", "mask", "pooled"):
         assert torch.equal(getattr(found, name), getattr(wanted, name))
+
+
+def test_cells_are_settled_once_as_far_as_memory_allows(monkeypatch):
+    cells, rows, encoder = Rows([7, 8, 7, 9, 9, 8]), np.array([5, 0, 2, 1]), Counting(settles=True)
+    monkeypatch.setattr(once, "CHUNK", 1)
+    read = Inputs(encoder, cells, "x", rows)
+    assert sorted(encoder.prepared) == [7, 8]
+    assert read.tensors(np.array([2, 5, 0]))["values"].tolist() == [7, 8, 7]
+    monkeypatch.setattr(once, "IN_MEMORY", 7)  # two float32 are 8 bytes
+    encoder = Counting(settles=True)
+    assert Inputs(encoder, cells, "x", rows).tensors(np.array([3]))["values"].tolist() == [9]
+    assert len(encoder.prepared) == 1  # by the first it is seen that all are too many
 
 
 def test_gradients_of_rows_that_share_a_cell_add_up():
@@ -63,7 +81,8 @@ def test_gradients_of_rows_that_share_a_cell_add_up():
         pooled = layer(inputs["values"][:, None])
         return Tokens(pooled[:, None], inputs["present"][:, None], pooled)
 
-    encode_once(encoder, Rows(values), "x", np.arange(3), torch.device("cpu")).pooled.sum().backward()
+    read = Inputs(Counting(), Rows(values), "x", np.arange(3))
+    encode_once(encoder, read, np.arange(3), torch.device("cpu")).pooled.sum().backward()
     assert layer.weight.grad.flatten().tolist() == [7.0, 7.0]
 
 

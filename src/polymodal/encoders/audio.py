@@ -13,7 +13,7 @@ from polymodal.core.types import Tokens
 from polymodal.encoders.base import Encoder
 from polymodal.nn.layers.pool import masked_softmax
 from polymodal.nn.layers.segment import segment_mean
-from polymodal.nn.signal.spectral import LogMel
+from polymodal.nn.signal.spectral import LogMel, logarithm
 from polymodal.nn.signal.warp import affine, rolled, stripes, uniform
 
 MOST_TOKENS = 16
@@ -60,22 +60,31 @@ class SpectrogramEncoder(Encoder):
 
     def fit_statistics(self, inputs: Mapping[str, Tensor]) -> None:
         """Spread of each band over the real frames."""
-        picture, real = self._centred(levelled(inputs["samples"], inputs["length"]), inputs["length"])
+        picture, real = self._centred(self._power(inputs), inputs["length"])
         variance = picture.square().sum((0, 2)) / real.sum().clamp(min=1)
         self.spread.copy_(variance.sqrt().clamp(min=0.1)[:, None])
 
     def picture(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Log-mel [B, 1, mels, frames], zero where there is no sound, and which frames are real [B, frames] bool."""
-        wave = levelled(inputs["samples"], inputs["length"])
+        power = self._power(inputs)
         if self.training:
-            wave = mixed(wave, self.mix)
-        picture, real = self._centred(wave, inputs["length"])
+            power = mixed(power, self.mix, 2)
+        picture, real = self._centred(power, inputs["length"])
         picture = picture[:, None] / self.spread
         return self._changed(picture, real) if self.training else (picture, real)
 
-    def _centred(self, wave: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
-        picture = self.log_mel(wave)
-        real = torch.arange(picture.shape[-1], device=wave.device) < self.log_mel.frames(length)[:, None]
+    def settled(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The bands' power, whose logarithm is off by .002 at most for being kept as bfloat16."""
+        return {"power": self._power(inputs).bfloat16(), "length": inputs["length"]}
+
+    def _power(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        if "power" in inputs:
+            return inputs["power"].float()
+        return self.log_mel.power(levelled(inputs["samples"], inputs["length"]))
+
+    def _centred(self, power: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+        picture = logarithm(power)
+        real = torch.arange(picture.shape[-1], device=power.device) < self.log_mel.frames(length)[:, None]
         mean = (picture * real[:, None]).sum(2, keepdim=True) / real.sum(1).clamp(min=1)[:, None, None]
         return torch.where(real[:, None], picture - mean, 0.0), real
 
@@ -127,9 +136,13 @@ def levelled(samples: Tensor, length: Tensor) -> Tensor:
     return x / power.sqrt().clamp(min=1e-4)
 
 
-def mixed(wave: Tensor, most: float) -> Tensor:
-    """Waves [B, n] with their neighbour in the batch laid underneath, at 0 to `most` of its amplitude."""
-    return wave + wave.roll(1, 0) * torch.rand(wave.shape[0], 1, device=wave.device) * most if most else wave
+def mixed(sound: Tensor, most: float, power: int = 1) -> Tensor:
+    """Waves, or, with `power` 2, powers of bands [B, …], with their neighbour in the batch laid underneath, at 0 to
+    `most` of its amplitude; powers of sounds that have nothing to do with one another add up."""
+    if not most:
+        return sound
+    loud = torch.rand(len(sound), *[1] * (sound.ndim - 1), device=sound.device) * most
+    return sound + sound.roll(1, 0) * loud**power
 
 
 def coarser(real: Tensor, steps: int) -> Tensor:

@@ -50,6 +50,11 @@ class Encoder(Part):
         """Set buffers (mean, spread) from a sample of training inputs before training. Default: nothing."""
         return
 
+    def settled(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What no training changes of the way from `inputs` to tokens: tensors, a row a cell, that `augment` and
+        `encode` take in their place, so that it is done once a cell and not once an epoch. Default: there is none."""
+        return {}
+
     def lengths(self, inputs: Mapping[str, Tensor]) -> Tensor | None:
         """[B] how long each row is, where a batch costs what its longest row costs; rows of like length are then
         encoded together. A row's tokens must not depend on it, nor their number. Default: None, all cost the same."""

@@ -30,7 +30,7 @@ from polymodal.runs.events import EpochEnd
 from polymodal.targets.base import NUMBER, ScoredTarget
 from polymodal.train.encode import encoded, store_tokens
 from polymodal.train.loop import Epoch, batch_size, total, train
-from polymodal.train.once import drawn_together, encode_once
+from polymodal.train.once import Inputs, drawn_together, encode_once
 
 TRY, GOES_ON = 0.5, 0.75  # of the epochs: to try an encoder, and for the whole one to go on from a part's
 LEARNED = ("ridge", {"name": "kernel", "width": 1.0}, {"name": "kernel", "width": 4.0})  # on a tuned tower's vectors
@@ -206,9 +206,10 @@ def fit_encoder(
 ) -> Iterator[Epoch]:
     """Train one stream's encoder and head on `rows` of processed cells, going on from `checkpoint` if there is one."""
     encoder, answer = model.encoders[stream], model.answer
+    read = Inputs(encoder, work.dataset, stream, np.concatenate([rows, valid]))
 
     def loss(batch: Tensor) -> Tensor:
-        output = answer({stream: encode_once(encoder, work.dataset, stream, batch.numpy(), work.device)})
+        output = answer({stream: encode_once(encoder, read, batch.numpy(), work.device)})
         return total(answer.losses(output, work.asked(batch)))
 
     def scores(inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
@@ -218,7 +219,7 @@ def fit_encoder(
         if not len(valid):
             return 0.0
         chunks = np.array_split(valid, -(-len(valid) // 512))
-        parts = [in_use(scores, work.dataset.tensors(stream, chunk), work.device) for chunk in chunks]
+        parts = [in_use(scores, read.tensors(chunk), work.device) for chunk in chunks]
         return work.mean_score(answer, {n: torch.cat([p[n] for p in parts]) for n in parts[0]}, valid)
 
     return train(

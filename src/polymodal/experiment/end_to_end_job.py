@@ -6,7 +6,7 @@ tokens can mend that: a question about a picture is answered by neither. Togethe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ from polymodal.nn.mask_streams import drop_streams
 from polymodal.nn.place import in_use
 from polymodal.runs.events import EpochEnd
 from polymodal.train.loop import Epoch, batch_size, train
-from polymodal.train.once import drawn_together, encode_once, spared
+from polymodal.train.once import Inputs, drawn_together, encode_once, spared
 from polymodal.train.step import TrainingStep
 
 GENTLE = {"epochs": 5, "batch": 128, "lr": 2e-4, "patience": 3}  # little and slowly: both parts are trained already
@@ -85,9 +85,12 @@ def end_to_end_job(work: Work, job: EndToEndJob, out: Path) -> Epochs:
     torch.manual_seed(job.seed)
     objectives = build_objectives(strategy, widths, work.targets, work.dim, work.heads)
 
+    every = np.concatenate([rows, valid])
+    read = {name: Inputs(encoder, work.dataset, name, every) for name, encoder in encoders.items()}
+
     def encode(rows: Tensor) -> dict[str, Tokens]:
         each = model.encoders.items()
-        return {name: encode_once(encoder, work.dataset, name, rows.numpy(), work.device) for name, encoder in each}
+        return {name: encode_once(encoder, read[name], rows.numpy(), work.device) for name, encoder in each}
 
     training = TrainingStep(model, objectives, encode, work.labels, epochs=options.epochs).to(work.device)
 
@@ -97,7 +100,7 @@ def end_to_end_job(work: Work, job: EndToEndJob, out: Path) -> Epochs:
         return training.loss(streams, work.asked(rows))
 
     def validate() -> float:
-        return work.mean_score(answer, _scores(work, model, valid), valid)
+        return work.mean_score(answer, _scores(work, model, lambda name, some: read[name].tensors(some), valid), valid)
 
     score_before, untouched = float("-inf"), {}
     if tuning:
@@ -117,7 +120,7 @@ def end_to_end_job(work: Work, job: EndToEndJob, out: Path) -> Epochs:
         model.load_state_dict(untouched)
     model.eval()
     with torch.no_grad():
-        scores = held_out(work, lambda rows: _scores(work, model, rows))
+        scores = held_out(work, lambda rows: _scores(work, model, work.dataset.tensors, rows))
     save_trained(model, out, scores)
     return {
         "strategy": strategy.to_json(),
@@ -154,10 +157,12 @@ def _together(work: Work, streams: Sequence[str], rows: np.ndarray, options: Tra
     return drawn_together(work.dataset, max(saved, key=lambda name: saved[name]), rows, batch)
 
 
-def _scores(work: Work, model: Model, rows: np.ndarray) -> dict[str, Tensor]:
+def _scores(
+    work: Work, model: Model, read: Callable[[str, np.ndarray], dict[str, Tensor]], rows: np.ndarray
+) -> dict[str, Tensor]:
     def scores(inputs: Mapping[str, Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
         return model.answer(model.encode(Batch(inputs))).predictions
 
     chunks = [rows[i : i + 256] for i in range(0, len(rows), 256)]
-    parts = [in_use(scores, {n: work.dataset.tensors(n, c) for n in model.encoders}, work.device) for c in chunks]
+    parts = [in_use(scores, {n: read(n, c) for n in model.encoders}, work.device) for c in chunks]
     return {name: torch.cat([p[name] for p in parts]) for name in parts[0]}

@@ -16,6 +16,8 @@ from polymodal.encoders.base import Encoder
 from polymodal.testing.laws import Probe, common, learns, not_overridden
 from polymodal.testing.subject import ROWS, Subject, Violation, built, judge, mapped, rows_of, same
 
+SETTLED = 0.02  # of what tokens are at most: settled inputs may be kept less exactly
+
 
 def check_encoder(
     spec: Spec, facts: Mapping[str, Any], inputs: Mapping[str, Tensor], *, dim: int = 16, steps: int = 300
@@ -23,8 +25,8 @@ def check_encoder(
     """Try an encoder on `facts` and `inputs` of its processor: 8 rows or more that differ. Raises `NotConformant`.
 
     Besides the laws of every part: it gives `Tokens` of its own width `dim` with at least one real token a row; what an
-    absent row holds changes nothing; absent rows are masked; it learns eight rows within `steps` steps at its own
-    learning rate.
+    absent row holds changes nothing; absent rows are masked; inputs that it has settled lead to the same tokens; it
+    learns eight rows within `steps` steps at its own learning rate.
     """
     cls, given = ENCODERS.resolve(spec)
     subject = encoder_subject(spec, facts, inputs, dim)
@@ -35,7 +37,8 @@ def check_encoder(
     lr = float(built(subject).recipe().get("lr", 2e-3))
     laws = [
         *common(subject, ENCODERS, given), partial(_encoded_shape, subject, rows, dim), partial(_absent_rows, subject),
-        partial(not_overridden, cls, Encoder), partial(learns, whole, Probe.loss, steps=steps, lr=lr, goal=0.5),
+        partial(_settled_inputs, subject), partial(not_overridden, cls, Encoder),
+        partial(learns, whole, Probe.loss, steps=steps, lr=lr, goal=0.5),
     ]  # fmt: skip
     judge(subject.label, laws)
 
@@ -72,6 +75,18 @@ def _encoded_shape(subject: Subject, rows: Mapping[str, Tensor], dim: int) -> No
     if tokens.where is not None and tuple(tokens.where.shape[:2]) != (count, length):
         actual = tuple(tokens.where.shape)
         raise Violation("gives Tokens", f"where is {actual}.", f"Its shape is ({count}, {length}, K).")
+
+
+@torch.no_grad()
+def _settled_inputs(subject: Subject) -> None:
+    part, present = built(subject), subject.inputs["present"]
+    settled = part.settled(subject.inputs)
+    if not settled:
+        return
+    made, wanted = part({**settled, "present": present}).pooled, part(subject.inputs).pooled
+    if not torch.allclose(made, wanted, rtol=SETTLED, atol=SETTLED * float(wanted.abs().max())):
+        off = float((made - wanted).abs().max())
+        raise Violation("settles inputs", f"tokens of settled inputs are off by {off:.3g}.", "See Encoder.settled.")
 
 
 def _absent_rows(subject: Subject) -> None:

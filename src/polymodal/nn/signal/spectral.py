@@ -66,6 +66,10 @@ class LogMel(nn.Module):
         return (length.clamp(min=1) - 1) // self.hop + 1
 
     def forward(self, wave: Tensor) -> Tensor:
+        return logarithm(self.power(wave))
+
+    def power(self, wave: Tensor) -> Tensor:
+        """The power itself, [B, mels, frames]."""
         with torch.autocast(autocast_type(wave), enabled=False):
             padded = F.pad(wave.float(), (self.window // 2, self.window // 2))
             frames = padded.unfold(1, self.window, self.hop) * self.taper
@@ -73,4 +77,9 @@ class LogMel(nn.Module):
             # product squares, adds and filters.
             parts = torch.view_as_real(torch.fft.rfft(frames)).flatten(2)  # [B, frames, 2 bins]
             power = (parts * parts).flatten(0, 1) @ self.bank
-            return power.clamp(min=FLOOR).log().view(*parts.shape[:2], -1).transpose(1, 2)
+            return power.view(*parts.shape[:2], -1).transpose(1, 2)
+
+
+def logarithm(power: Tensor) -> Tensor:
+    """Of power, which is at least the floor of what counts as sound."""
+    return power.clamp(min=FLOOR).log()
