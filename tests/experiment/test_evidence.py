@@ -138,6 +138,18 @@ def test_by_folds_every_row_but_the_test_s_is_evidence(runs):
     assert sum(len(one["valid/label"]) for one in held) == len(plan.evidence())
 
 
+@pytest.mark.parametrize(("rows", "parts"), [(150, 5), (3000, 3)])
+@pytest.mark.parametrize("evidence", ["folds", "validation"])
+def test_learners_learn_by_fewer_parts_from_many_rows(rows, parts, evidence):
+    draw = np.random.default_rng(0)
+    many = {"x": draw.normal(size=rows).tolist(), "y": [f"{row % 2}" for row in range(rows)]}
+    plan = pm.plan(many, "y", fusion=["concat"], evidence=evidence)
+    learned = plan.bag > 0 if evidence == "folds" else plan.split == 0
+    assert set(plan.part[learned]) == set(range(parts))
+    assert not plan.part[~learned].any()
+    assert f"in {parts} parts" in plan.text()
+
+
 def test_a_strategy_by_folds_is_all_its_models(runs):
     """The bundle answers with their mean, and the leaderboard's figures are of that."""
     run = runs["folds"]

@@ -23,7 +23,7 @@ from polymodal.data.split import some_of
 from polymodal.encoders.scoring import ScoringEncoder
 from polymodal.experiment.encoder_job import GOES_ON, TRY
 from polymodal.experiment.learned import MOST_ROWS, learn
-from polymodal.experiment.plan import PARTS_OF_FITTED, Plan
+from polymodal.experiment.plan import Plan, parts_of_fitted
 from polymodal.models.build import Heads, build_answer, build_encoder
 from polymodal.models.strategy import Strategy
 from polymodal.process import PROCESSORS
@@ -205,7 +205,8 @@ def _learners(plan: Plan, spec: Spec, processor: Processor, features: Any, truth
         if target.scores in MEANINGS and isinstance(target, ScoredTarget):
             tried = encoder.candidates(target.scores, int(plan.seen.sum()), features.shape[1])
             started = time.process_time()
-            learn(target, design, truth[target.name][again], np.arange(LEARNED) % PARTS_OF_FITTED, tried, 0)
+            part = np.arange(LEARNED) % parts_of_fitted(int(plan.seen.sum()))
+            learn(target, design, truth[target.name][again], part, tried, 0)
             seconds += time.process_time() - started
     return seconds
 

@@ -48,6 +48,7 @@ ENOUGH = 1000  # validation rows from which they are evidence enough
 LEAST_PARTS = 5  # of evidence by folds
 LEAST_SEEDS = 3  # seeds from which evidence by folds is affordable: who asks for fewer trainings gets no more
 PARTS_OF_FITTED = 5  # what is fitted in one go costs little, so that its parts may be many
+PARTS_OF_MANY, MANY = 3, 2000  # but fewer from so many rows: what a part lacks is then missed little, and costs more
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -167,7 +168,9 @@ class Plan:
         """What stage 1 does, in words."""
         said = []
         if any(self.fitted.values()):
-            said.append(f"fit learners to features in {PARTS_OF_FITTED} parts of the training rows")
+            said.append(
+                f"fit learners to features in {parts_of_fitted(int(self.seen.sum()))} parts of the training rows"
+            )
         if self.trained:
             parts = f" on all training rows and on {self.config.crossfit} parts of them" if self.config.crossfit else ""
             said.append(f"train encoders{parts}")
@@ -276,7 +279,8 @@ def plan(
     joint = together(candidates, config.joint_on) if config.joint and not linked else ()
     apart = linked or bool(objectives) or not all(target.scores for target in targets)
     bag = _bag(table, resolved, targets[0], truth, split, config, apart)
-    finer = _folds(table, resolved, targets[0], truth, split, PARTS_OF_FITTED, config.seed)
+    learned = (bag > 0) if bag.any() else split == 0
+    finer = _folds(table, resolved, targets[0], truth, learned, parts_of_fitted(int(learned.sum())), config.seed)
     _check_deploy(config, [s.name for s in (*candidates, *joint)])
     _check_options(candidates, targets, config)
     return Plan(
@@ -285,8 +289,8 @@ def plan(
         targets=targets,
         truth=truth,
         split=split,
-        fold=_folds(table, resolved, targets[0], truth, split, config.crossfit, config.seed),
-        part=np.maximum(bag - 1, 0) if bag.any() else finer,
+        fold=_folds(table, resolved, targets[0], truth, split == 0, config.crossfit, config.seed),
+        part=np.maximum(bag - 1, 0) if bag.any() and learned.sum() < MANY else finer,
         fitted=one_go,
         bag=bag,
         towers=towers,
@@ -444,13 +448,18 @@ def _objectives(config: Config, targets: Sequence[Target], notes: list[str]) -> 
     return [[portable(s) for s in o] if isinstance(o, list | tuple) else portable(o) for o in shown]
 
 
+def parts_of_fitted(rows: int) -> int:
+    """Into how many parts so many training rows are cut for what is fitted in one go."""
+    return PARTS_OF_FITTED if rows < MANY else PARTS_OF_MANY
+
+
 def _folds(
-    table: Table, schema: Schema, target: Target, truth: Mapping[str, np.ndarray], split: np.ndarray, parts: int,
+    table: Table, schema: Schema, target: Target, truth: Mapping[str, np.ndarray], learned: np.ndarray, parts: int,
     seed: int,
 ) -> np.ndarray:  # fmt: skip
-    """[N] the part of the training rows each belongs to; 0 for other rows, and where they are too few for any."""
+    """[N] the part of the rows to learn from each belongs to; 0 for other rows, and where they are too few for any."""
     fold = np.zeros(len(table), dtype=np.int8)
-    train = np.flatnonzero(split == 0)
+    train = np.flatnonzero(learned)
     groups = [table.column(schema.group)[i] for i in train] if schema.group else None
     parts = min(parts, len(set(groups))) if groups else parts
     if parts > 1 and len(train) >= 2 * parts:
