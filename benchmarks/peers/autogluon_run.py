@@ -64,18 +64,23 @@ def frame(name: str, part: str, with_pictures: bool) -> pd.DataFrame:
     return table
 
 
-def random_timm(folder: Path, name: str = "mobilenetv2_100") -> Path:
-    """A timm model that nobody trained, as AutoGluon-MM reads one from a folder."""
+def timm_folder(folder: Path, weights: str, name: str = "mobilenetv2_100") -> Path:
+    """A folder from which AutoGluon-MM reads timm's MobileNetV2: torchvision's `weights`, or such as nobody trained.
+
+    Both list the same layers in the same order, under other names; the classifier is left out.
+    """
     import timm
     import torch
 
     torch.manual_seed(0)
     model = timm.create_model(name, pretrained=False, num_classes=0)
+    if weights:
+        given = torch.load(weights, map_location="cpu", weights_only=True).values()
+        model.load_state_dict(dict(zip(model.state_dict(), given)))
     folder.mkdir(parents=True, exist_ok=True)
     torch.save(model.state_dict(), folder / "pytorch_model.bin")
-    (folder / "config.json").write_text(
-        json.dumps({**model.default_cfg, "architecture": name, "num_features": model.num_features}, default=str)
-    )
+    about = {**model.default_cfg, "architecture": name, "num_features": model.num_features}
+    (folder / "config.json").write_text(json.dumps(about, default=str))
     return folder
 
 
@@ -127,7 +132,9 @@ def multimodal(name: str, seconds: float, scratch: Path, text: str, image: str) 
         options["model.hf_text.checkpoint_name"] = text
     if pictures:
         names.append("timm_image")
-        options["model.timm_image.checkpoint_name"] = image or str(random_timm(scratch / "timm"))
+        options["model.timm_image.checkpoint_name"] = (
+            image if Path(image).is_dir() and image else str(timm_folder(scratch / "timm", image))
+        )
     predictor = MultiModalPredictor(
         label=label, problem_type=problem, eval_metric=metric, path=str(scratch / "run"), verbosity=0
     )
