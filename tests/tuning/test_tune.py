@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -16,9 +17,10 @@ import pytest
 import yaml
 
 import polymodal as pm
-from polymodal.core.errors import BadArgument, BadData, MissingExtra, UnknownName
+from polymodal.core.errors import BadArgument, BadData, MissingExtra, PolymodalError, UnknownName
 from polymodal.experiment import encoder_job, scored_job
 from polymodal.tuning import study as studies
+from polymodal.tuning import trial as trials
 
 from .conftest import LR, TINY, write_tiny
 
@@ -276,6 +278,8 @@ def test_what_is_wrong_is_said_before_anything_is_computed(tiny, tmp_path, monke
         (BadArgument, "Unknown sampler 'tp'", {"sampler": "tp"}),
         (BadArgument, "trials must be", {"trials": 0}),
         (BadArgument, "finetune is no option of tune", {"finetune": True}),
+        (BadArgument, "joint is no option of tune", {"joint": True}),
+        (BadArgument, "joint_training is no option of tune", {"joint_training": {"epochs": 3}}),
     ):
         with pytest.raises(error, match=words):
             pm.tune(tiny, **{"target": "label", **TINY, "out": tmp_path / "out", "quiet": True, **given})
@@ -336,6 +340,8 @@ def test_the_command(tiny, tmp_path):
     assert wrong.returncode == 2
     assert "Unknown sampler 'best'" in wrong.stderr
     assert "Traceback" not in wrong.stderr
+    wrong = subprocess.run([*words[:6], str(tmp_path / "b"), "--models", "nowhere"], capture_output=True, text=True)
+    assert "models names 'nowhere', which is no folder" in wrong.stderr
 
 
 def test_what_was_tried_is_not_tried_again(tiny, tmp_path):
@@ -350,3 +356,93 @@ def test_what_was_tried_is_not_tried_again(tiny, tmp_path):
     drawn = [tuple(sorted(one["settings"].items())) for one in tuned.trials]
     assert len(drawn) == len(set(drawn)) == 8
     assert sum(one["settings"].get("fusion") == "late_mean" for one in tuned.trials) <= 1
+    found = study_of(tuned.folder).trials  # what was drawn again has left no trace
+    assert [(one.number, one.state.name) for one in found] == [(n, "COMPLETE") for n in range(8)]
+
+
+def test_a_space_of_few_settings_is_searched_to_its_end(tiny, tmp_path, capsys):
+    space = {"derive": False, "answer_training.epochs": {"values": [1, 2, 3]}}
+    options = {**TINY, "answer_training": {**TINY["answer_training"], "epochs": 2}}
+    tuned = pm.tune(tiny, "label", out=tmp_path / "out", trials=9, space=space, pruner="none", **options)
+    assert sorted(one["settings"]["answer_training.epochs"] for one in tuned.trials) == [1, 2, 3]
+    assert "the space holds few other settings" in capsys.readouterr().err
+
+
+def test_another_search_of_the_folder_is_refused_and_harms_nothing(tiny, tmp_path, monkeypatch):
+    """Also where nothing was encoded so far."""
+    out, plain, said = tmp_path / "out", studies.Search.begin, []
+
+    def begin(self, pool):
+        with pytest.raises(BadArgument, match="holds a run already"):
+            pm.tune(tiny, "label", out=out, trials=2, space=LR, quiet=True, **TINY)
+        said.append((out / "tune.db").exists())
+        return plain(self, pool)
+
+    monkeypatch.setattr(studies.Search, "begin", begin)
+    assert pm.tune(tiny, "label", out=out, trials=2, space=LR, quiet=True, **TINY).helped
+    assert said == [True]
+
+
+def test_further_trials_may_find_another_best(tiny, tmp_path):
+    first = pm.tune(tiny, "label", out=tmp_path / "out", trials=1, space=LR, quiet=True, **TINY)
+    assert "deploy" not in first.settings
+    more = pm.tune(tiny, "label", out=tmp_path / "out", trials=3, space=LR, quiet=True, resume=True, **TINY)
+    assert more.helped
+    metrics = json.loads((more.folder / "best" / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["chosen"] == more.settings["deploy"]
+
+
+def test_who_takes_part_early_waits_for_the_default_settings(tiny, tmp_path, monkeypatch):
+    """Two searches of one folder: each thing that is done once is done by one of them at a time."""
+    plain, out, names, others, found = studies.Trials.run, tmp_path / "out", [], [], []
+    given = {"out": out, "trials": 3, "space": LR, "quiet": True, **TINY}
+
+    def run(self, name, *more):
+        names.append(name)
+        if len(names) == 1:
+            others.append(threading.Thread(target=lambda: found.append(pm.tune(tiny, "label", resume=True, **given))))
+            others[0].start()
+            time.sleep(2)  # the other is as far by now
+        return plain(self, name, *more)
+
+    monkeypatch.setattr(studies.Trials, "run", run)
+    found.append(pm.tune(tiny, "label", **given))
+    others[0].join()
+    assert names.count("0000") == 1
+    assert found[-1].helped  # who ends last concludes from the trials of both
+    assert [one["default"] for one in found[-1].trials] == [True, False]
+
+
+def test_a_score_that_is_no_number_fails_its_trial(tiny, tmp_path, monkeypatch):
+    plain = trials.score_of
+    counted = itertools.count()
+    monkeypatch.setattr(trials, "score_of", lambda *given: plain(*given) if next(counted) < 20 else float("nan"))
+    tuned = pm.tune(tiny, "label", out=tmp_path / "out", trials=2, space=LR, quiet=True, **TINY)
+    assert [one["state"] for one in tuned.trials] == ["complete", "failed"]
+    assert tuned.trials[1]["why"] == "accuracy of what a alone answers is no number."
+    monkeypatch.setattr(trials, "score_of", lambda *given: float("nan"))
+    with pytest.raises(PolymodalError, match="is no number"):
+        pm.tune(tiny, "label", out=tmp_path / "none", trials=2, space=LR, quiet=True, **TINY)
+
+
+def test_a_folder_that_an_address_cannot_name(tiny, tmp_path):
+    with pytest.raises(BadArgument, match="give an --out without . and %"):
+        pm.tune(tiny, "label", out=tmp_path / "what?", trials=2, space=LR, quiet=True, **TINY)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny.csv"]
+
+
+def test_a_result_that_is_shared_is_whole_or_absent(tmp_path, monkeypatch):
+    source, goal = tmp_path / "one" / "a-whole", tmp_path / "two" / "a-whole"
+    source.parent.mkdir()
+    for suffix in (".json", ".safetensors"):
+        source.with_suffix(suffix).write_text("{}" * 50)
+
+    def half(source, goal):
+        Path(goal).write_text(Path(source).read_text()[:7])
+        if Path(source).suffix == ".json":
+            raise OSError("No space left on device")
+
+    monkeypatch.setattr(trials.shutil, "copyfile", half)
+    with pytest.raises(OSError, match="No space"):
+        trials._copy(source, goal)
+    assert [path.name for path in goal.parent.iterdir()] == ["a-whole.safetensors"]

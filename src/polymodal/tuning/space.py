@@ -312,9 +312,7 @@ def _options(plan: Plan, choices: Mapping[str, Setting]) -> Iterator[Option]:
             yield Option(f"{name}.{one.name}", hints[one.name], start, unasked=unasked or learning)
     for stream in plan.streams:
         root = f"encoders.{stream}"
-        panel = _panel(plan, stream)
-        specs = {_called(spec): spec for spec in choices[root].values.values() if spec is not None}
-        for spec in ({_called(panel[0]): panel[0]} | specs if len(panel) == 1 else specs).values():
+        for spec in {_called(spec): spec for spec in choices[root].values.values() if spec is not None}.values():
             searched = () if fitted_in_one_go(spec) else (*WIDTHS, *SHARES)
             yield from _of_part(root, features_of(spec), searched)
     for spec in filter(None, choices["fusion"].values.values() if "fusion" in choices else ()):

@@ -26,6 +26,7 @@ from polymodal.tuning.trial import Judged, Report, Trials, WorkerDied
 
 WAKE = 0.2  # seconds after which a main thread that waits for others hears Ctrl-C
 ALIKE = 30  # draws in a row that were tried before, after which little else can be drawn
+ALL_DAY = float("inf")  # seconds to wait for who does what is done once
 SAFE = 10.0  # seconds in which a trial without an owner may just have been asked for
 
 Try = Callable[[str, Mapping[str, Any], Pool, Report], Judged]  # its name, what it draws
@@ -72,22 +73,23 @@ class Search:
     # --- the default settings, and trials whose worker died ---
 
     def begin(self, pool: Pool) -> None:
-        """Try the default settings, as trial 0, unless they were tried before."""
-        if self._all():
-            return
-        values: dict[int, float] = {}
+        """Try the default settings, as trial 0, unless they were tried before; others wait for who is at it."""
+        with Lock(self.owners / "default", patience=ALL_DAY):
+            if self._all():
+                return
+            values: dict[int, float] = {}
 
-        def report(part: int, score: float, cpu_seconds: float) -> None:
-            values[part] = score
+            def report(part: int, score: float, cpu_seconds: float) -> None:
+                values[part] = score
 
-        judged = self.trials.run("0000", {}, lambda found: found, pool, report)
-        drawn = self.space.start(judged.fusion)
-        made = self.optuna.trial.create_trial(
-            value=judged.score, params={name: drawn[name] for name in drawn}, intermediate_values=values,
-            distributions={name: _distribution(self.optuna, self.space.settings[name]) for name in drawn},
-            user_attrs={"owner": self.owner, "default": True, **_told(judged)},
-        )  # fmt: skip
-        self.study.add_trial(made)
+            judged = self.trials.run("0000", {}, lambda found: found, pool, report)
+            drawn = self.space.start(judged.fusion)
+            made = self.optuna.trial.create_trial(
+                value=judged.score, params=drawn, intermediate_values=values,
+                distributions={name: _distribution(self.optuna, self.space.settings[name]) for name in drawn},
+                user_attrs={"owner": self.owner, "default": True, **_told(judged)},
+            )  # fmt: skip
+            self.study.add_trial(made)
 
     def mend(self) -> int:
         """Mark trials that nobody works on any more as failed, and have them tried again; how many there were."""
@@ -120,7 +122,7 @@ class Search:
     def left(self) -> int:
         """How many trials are still to be begun; those that died do not count."""
         states = self.optuna.trial.TrialState
-        lost = sum("why" not in t.user_attrs or "same" in t.user_attrs for t in self._all(states.FAIL))
+        lost = sum("why" not in t.user_attrs for t in self._all(states.FAIL))
         return self.config.trials - (len(self._all()) - lost - len(self._all(states.WAITING)))
 
     def run(self, pools: list[Pool], until: float | None, told: Callable[[Any], None]) -> None:
@@ -160,24 +162,33 @@ class Search:
             raise error
 
     def _asked(self) -> tuple[Any, dict[str, Any]] | None:
-        """The next trial and what it draws; None where none is left. Draws depend on its number alone, and on what was
-        found before, so that a search that was interrupted goes on as it would have."""
-        states = self.optuna.trial.TrialState
-        for draw in range(ALIKE):
-            if self.left < 1:
+        """The next trial and what it draws: what died with its worker first; None where none is left."""
+        if self.left < 1:
+            return None
+        if not self._all(self.optuna.trial.TrialState.WAITING):
+            if (drawn := self._new()) is None:
                 return None
-            kind = "random" if draw else self.config.sampler  # who has found the best draws it again and again
-            self.study.sampler = _sampler(self.optuna, kind, self.config.seed, len(self._all()))
-            trial = self.study.ask()
-            trial.set_user_attr("owner", self.owner)
-            drawn = self.space.suggest(trial)
-            known = self._all(states.COMPLETE, states.PRUNED, states.RUNNING)
-            same = next((t.number for t in known if t.params == drawn and t.number != trial.number), None)
-            if same is None:
-                return trial, drawn
-            trial.set_user_attr("same", same)
-            trial.set_user_attr("why", f"the settings of trial {same}")
-            self.study.tell(trial, state=states.FAIL)
+            self.study.enqueue_trial(drawn)  # another process may take it, and this one then draws as it comes
+        trial = self.study.ask()
+        trial.set_user_attr("owner", self.owner)
+        return trial, self.space.suggest(trial)
+
+    def _new(self) -> dict[str, Any] | None:
+        """What nobody tried so far; None where nearly all that can be drawn was.
+
+        It is drawn beside the study, since who has found the best draws it again and again; at last by chance. Draws
+        depend on the number of trials alone, and on what was found before, so that a search that was interrupted goes
+        on as it would have.
+        """
+        trials, failed = self._all(), self.optuna.trial.TrialState.FAIL
+        tried = [t.params for t in trials if t.state != failed or "why" in t.user_attrs]
+        for kind in dict.fromkeys((self.config.sampler, "random")):
+            sampler = _sampler(self.optuna, kind, self.config.seed, len(trials))
+            beside = self.optuna.create_study(sampler=sampler, direction=self.study.direction)
+            beside.add_trials([t for t in trials if t.state.is_finished()])
+            for _ in range(ALIKE):
+                if (drawn := self.space.suggest(beside.ask())) not in tried:
+                    return drawn
         self.exhausted = True
         return None
 
@@ -205,7 +216,8 @@ class Search:
             if "again" in trial.user_attrs:  # it may be the cause
                 trial.set_user_attr("why", str(error))
             found = self.study.tell(trial, state=states.FAIL)
-            self.mend()
+            with self.asking:
+                self.mend()
             return found
         except Exception as error:  # noqa: BLE001 - the user's part may raise anything; its reason is reported, never lost
             trial.set_user_attr("why", Failed.by(error).reason)
@@ -230,7 +242,10 @@ def _told(judged: Judged) -> dict[str, Any]:
 def _storage(optuna: Any, config: TuneConfig, folder: Path) -> Any:
     given = config.storage
     if given is None:
-        given = f"sqlite:///{(folder / 'tune.db').resolve()}"
+        path = (folder / "tune.db").resolve()
+        if {*str(path)} & {*"?%"}:
+            raise BadArgument(f"SQLite cannot be told of {path}: give an --out without ? and %, or another --storage.")
+        given = f"sqlite:///{path}"
     if isinstance(given, optuna.storages.BaseStorage):
         return given
     try:

@@ -14,7 +14,7 @@ import numpy as np
 from polymodal.config import Config
 from polymodal.core.digest import fingerprint
 from polymodal.core.errors import BadArgument, PolymodalError
-from polymodal.core.files import read_json
+from polymodal.core.files import read_json, writing
 from polymodal.core.sealed import load_sealed, save_sealed
 from polymodal.data.storage.dataset import Dataset
 from polymodal.data.tables.source import read_table
@@ -141,8 +141,10 @@ class Trials:
         """The best strategy by the rows answered so far, and its score: that of the metric, or of several targets what
         their metrics share."""
         asked = [question_of(plan, target, found.evidence) for target in plan.targets]
-        best = max(found.outcomes(), key=lambda outcome: score_of(outcome, asked))
-        score = score_of(best, asked)
+        scores = [(score_of(outcome, asked), outcome) for outcome in found.outcomes()]
+        if not (able := [one for one in scores if np.isfinite(one[0])]):
+            raise PolymodalError(f"{asked[0].metric.name} of what {scores[0][1].name} answers is no number.")
+        score, best = max(able, key=lambda one: one[0])
         return best, asked[0].metric.turned(score) if len(asked) == 1 else score
 
     # --- answers of finished trials ---
@@ -255,9 +257,9 @@ def _copy(source: Path, goal: Path) -> None:
     """Copy a finished job's files; its result last, by which it is told to be finished."""
     if not source.with_suffix(".json").exists() or goal.with_suffix(".json").exists():
         return
-    goal.parent.mkdir(parents=True, exist_ok=True)
     for suffix in (".safetensors", ".json"):
-        shutil.copyfile(source.with_suffix(suffix), goal.with_suffix(suffix))
+        with writing(goal.with_suffix(suffix)) as temporary:  # another trial may read or write it at the same time
+            shutil.copyfile(source.with_suffix(suffix), temporary)
 
 
 def _bytes(work: Path, best: Outcome, found: Results) -> int:

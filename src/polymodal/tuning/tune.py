@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -20,13 +21,14 @@ from polymodal.experiment.plan import plan as make_plan
 from polymodal.inference.run import Run
 from polymodal.metrics.build import target_metrics
 from polymodal.report.tune_page import render
-from polymodal.runs.folder import Interrupted, begun, claimed, environment
+from polymodal.retrieval.journal import Lock
+from polymodal.runs.folder import VOLATILE, begun, claimed, environment
 from polymodal.runs.pool import Pool
 from polymodal.runs.progress import Progress, Stage
 from polymodal.tuning.conclusion import against, importance, told, words, write_trials
 from polymodal.tuning.config import TuneConfig
 from polymodal.tuning.space import Space
-from polymodal.tuning.study import Search
+from polymodal.tuning.study import ALL_DAY, Search
 from polymodal.tuning.trial import SharedSession, Trials
 
 
@@ -78,20 +80,16 @@ def tune(
     space = Space.of(trials.base, settings.space)
     about = {**trials.base.to_json(), "space": space.to_json(), "sampler": settings.sampler, "pruner": settings.pruner}
     rows = [list(trials.base.table.ids), dict(trials.base.truth), trials.base.split]
-    try:
-        with claimed(folder, about, rows, resume):
+    with claimed(folder, about, rows, resume):
+        try:
             mark = read_json(folder / "work" / "plan.json")["mark"]
             given = {"valid": valid, "test": test, "schema": schema}
             return _Carried(trials, space, mark, Progress(quiet=quiet)).out(data, target, given, resume)
-    except PolymodalError as error:
-        if isinstance(error, Interrupted):
+        except PolymodalError:
+            if not begun(folder):  # the folder is free again, so that mended options can be tried
+                for left in ("tune.db", "space.yaml"):
+                    (folder / left).unlink(missing_ok=True)
             raise
-        if not begun(folder):  # the folder is free again, so that mended options can be tried
-            for left in ("tune.db", "space.yaml"):
-                (folder / left).unlink(missing_ok=True)
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
-        raise
 
 
 class _Carried:
@@ -109,14 +107,23 @@ class _Carried:
             _write_yaml(self.folder / "space.yaml", {"space": self.space.to_json()})
             with self.progress:
                 self._search(search, started + limit if limit else None)
-            best, default, found = self._best(search)
-            config = self._config(best)
-            _write_yaml(self.folder / "best.yaml", {k: v for k, v in config.to_dict().items() if v is not None})
-            out = self.folder / "best"
-            plan = make_plan(data, target, config=config, **given)
-            known, quiet = (out / "work").exists(), self.progress.quiet
-            run = fit_plan(plan, out=out, resume=known, quiet=quiet, session=self._session)
-            return self._told(search, run, best, default, found)
+            with Lock(search.owners / "conclusion", patience=ALL_DAY):  # one by one, each by all there is
+                best, default, found = self._best(search)
+                config = self._config(best)
+                self._settle(config)
+                out = self.folder / "best"
+                plan = make_plan(data, target, config=config, **given)
+                known, quiet = (out / "work").exists(), self.progress.quiet
+                run = fit_plan(plan, out=out, resume=known, quiet=quiet, session=self._session)
+                return self._told(search, run, best, default, found)
+
+    def _settle(self, config: Config) -> None:
+        """Write `best.yaml`; a run of other settings, which were the best before, is no longer that of the best."""
+        path, options = self.folder / "best.yaml", {k: v for k, v in config.to_dict().items() if v is not None}
+        before = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else options
+        if any(before.get(name) != options.get(name) for name in {*before, *options} - {*VOLATILE}):
+            shutil.rmtree(self.folder / "best", ignore_errors=True)
+        _write_yaml(path, options)
 
     def _search(self, search: Search, until: float | None) -> None:
         """The default settings by all processes at once, then trials, a process each."""
