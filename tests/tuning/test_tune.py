@@ -15,8 +15,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 import polymodal as pm
+from polymodal.cli.app import app
 from polymodal.core.errors import BadArgument, BadData, MissingExtra, PolymodalError, UnknownName
 from polymodal.experiment import encoder_job, scored_job
 from polymodal.tuning import study as studies
@@ -340,8 +342,14 @@ def test_the_command(tiny, tmp_path):
     assert wrong.returncode == 2
     assert "Unknown sampler 'best'" in wrong.stderr
     assert "Traceback" not in wrong.stderr
-    wrong = subprocess.run([*words[:6], str(tmp_path / "b"), "--models", "nowhere"], capture_output=True, text=True)
-    assert "models names 'nowhere', which is no folder" in wrong.stderr
+
+
+def test_the_command_takes_a_folder_of_models(tiny, tmp_path, monkeypatch):
+    heard = []
+    monkeypatch.setattr("polymodal.tuning.tune.tune", lambda *given, config, **more: heard.append(config))
+    said = CliRunner().invoke(app, ["tune", str(tiny), "-o", str(tmp_path / "out"), "--models", "weights"])
+    assert said.exit_code == 0, said.output
+    assert heard[0].models == "weights"
 
 
 def test_what_was_tried_is_not_tried_again(tiny, tmp_path):

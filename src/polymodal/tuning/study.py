@@ -26,7 +26,6 @@ from polymodal.tuning.trial import Judged, Report, Trials, WorkerDied
 
 WAKE = 0.2  # seconds after which a main thread that waits for others hears Ctrl-C
 ALIKE = 30  # draws in a row that were tried before, after which little else can be drawn
-ALL_DAY = float("inf")  # seconds to wait for who does what is done once
 SAFE = 10.0  # seconds in which a trial without an owner may just have been asked for
 
 Try = Callable[[str, Mapping[str, Any], Pool, Report], Judged]  # its name, what it draws
@@ -45,7 +44,6 @@ class Search:
         self.trials, self.space, self.config = trials, space, trials.config
         self.owners = trials.folder / "work" / "owners"
         self.owner = secrets.token_hex(8)
-        self.asking = threading.Lock()
         self.errors: list[BaseException] = []
         self.exhausted = False  # whether nearly all that can be drawn was
         storage = _storage(self.optuna, self.config, trials.folder)
@@ -70,11 +68,15 @@ class Search:
         self._stack.close()
         (self.owners / self.owner).unlink(missing_ok=True)
 
+    def alone(self, doing: str) -> Lock:
+        """Held by one thread at a time, of all the processes that search in this folder."""
+        return Lock(self.owners / doing, patience=float("inf"))
+
     # --- the default settings, and trials whose worker died ---
 
     def begin(self, pool: Pool) -> None:
         """Try the default settings, as trial 0, unless they were tried before; others wait for who is at it."""
-        with Lock(self.owners / "default", patience=ALL_DAY):
+        with self.alone("default"):
             if self._all():
                 return
             values: dict[int, float] = {}
@@ -134,7 +136,7 @@ class Search:
         def work(pool: Pool) -> None:
             try:
                 while not (self.trials.stopping or self.errors or (until and time.perf_counter() > until)):
-                    with self.asking:
+                    with self.alone("asking"):
                         trial = self._asked()
                     if trial is None:
                         return
@@ -168,7 +170,7 @@ class Search:
         if not self._all(self.optuna.trial.TrialState.WAITING):
             if (drawn := self._new()) is None:
                 return None
-            self.study.enqueue_trial(drawn)  # another process may take it, and this one then draws as it comes
+            self.study.enqueue_trial(drawn)  # a search of another folder may take it: then it is drawn as it comes
         trial = self.study.ask()
         trial.set_user_attr("owner", self.owner)
         return trial, self.space.suggest(trial)
@@ -216,7 +218,7 @@ class Search:
             if "again" in trial.user_attrs:  # it may be the cause
                 trial.set_user_attr("why", str(error))
             found = self.study.tell(trial, state=states.FAIL)
-            with self.asking:
+            with self.alone("asking"):
                 self.mend()
             return found
         except Exception as error:  # noqa: BLE001 - the user's part may raise anything; its reason is reported, never lost

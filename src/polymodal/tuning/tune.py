@@ -21,14 +21,13 @@ from polymodal.experiment.plan import plan as make_plan
 from polymodal.inference.run import Run
 from polymodal.metrics.build import target_metrics
 from polymodal.report.tune_page import render
-from polymodal.retrieval.journal import Lock
 from polymodal.runs.folder import VOLATILE, begun, claimed, environment
 from polymodal.runs.pool import Pool
 from polymodal.runs.progress import Progress, Stage
 from polymodal.tuning.conclusion import against, importance, told, words, write_trials
 from polymodal.tuning.config import TuneConfig
 from polymodal.tuning.space import Space
-from polymodal.tuning.study import ALL_DAY, Search
+from polymodal.tuning.study import Search
 from polymodal.tuning.trial import SharedSession, Trials
 
 
@@ -107,7 +106,7 @@ class _Carried:
             _write_yaml(self.folder / "space.yaml", {"space": self.space.to_json()})
             with self.progress:
                 self._search(search, started + limit if limit else None)
-            with Lock(search.owners / "conclusion", patience=ALL_DAY):  # one by one, each by all there is
+            with search.alone("conclusion"):  # one by one, each by all there is
                 best, default, found = self._best(search)
                 config = self._config(best)
                 self._settle(config)
