@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from typer.testing import CliRunner
 
@@ -21,6 +22,7 @@ import polymodal as pm
 from polymodal.cli.app import app
 from polymodal.core.errors import BadArgument, BadData, MissingExtra, PolymodalError, UnknownName
 from polymodal.experiment import encoder_job, scored_job
+from polymodal.fusion.simple import Concat
 from polymodal.tuning import study as studies
 from polymodal.tuning import trial as trials
 
@@ -454,3 +456,23 @@ def test_a_result_that_is_shared_is_whole_or_absent(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         trials._copy(source, goal)
     assert [path.name for path in goal.parent.iterdir()] == ["a-whole.safetensors"]
+
+
+class FailsOnce(Concat):
+    """Cannot learn from the rows outside one part."""
+
+    def fuse(self, streams):
+        if torch.initial_seed() == 3:
+            raise ValueError("not these rows")
+        return super().fuse(streams)
+
+
+def test_what_fails_on_one_part_is_left_out_and_the_others_are_judged_by_all_rows(tiny, tmp_path):
+    fusions = ["concat", f"{__name__}:FailsOnce"]
+    tuned = pm.tune(
+        tiny, "label", out=tmp_path / "out", trials=2, space=LR, quiet=True, **{**TINY, "fusion": fusions}
+    )
+    assert [one["parts"] for one in tuned.trials] == [5, 5]
+    assert tuned.helped
+    found = json.loads((tuned.folder / "tune.json").read_text(encoding="utf-8"))
+    assert found["against"]["targets"][0]["rows"] == 102  # of training and validation

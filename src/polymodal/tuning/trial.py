@@ -112,7 +112,8 @@ class Trials:
         self, name: str, changes: Mapping[str, Any], kept: Callable[[tuple[Strategy, ...]], Sequence[Strategy]],
         pool: Pool, report: Report,
     ) -> Judged:  # fmt: skip
-        """Encode what no trial has encoded, train the strategies that are `kept` a part at a time, and judge them.
+        """Encode what no trial has encoded, train the strategies that are `kept` a part at a time, and judge them;
+        one that fails on a part is out, so that all trials are judged by the same rows.
 
         Raises `PolymodalError` where nothing could be trained, `WorkerDied`, `Interrupted`, and what `report` raises.
         """
@@ -125,7 +126,9 @@ class Trials:
             session.trials = self
             session.encode(*session.prepare())
             for number, seed in enumerate(plan.trainings, 1):
-                session.run("answers", [session.answer_job(strategy, seed) for strategy in plan.strategies])
+                jobs = [session.answer_job(strategy, seed) for strategy in plan.strategies]
+                done = session.run("answers", jobs)
+                plan = replace(plan, strategies=tuple(job.strategy for job in jobs if job.out in done))
                 found = Results(plan, session.work, judged=False)
                 best, score = self._best(plan, found)
                 report(number, score, session.cpu_seconds)
