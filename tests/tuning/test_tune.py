@@ -469,9 +469,7 @@ class FailsOnce(Concat):
 
 def test_what_fails_on_one_part_is_left_out_and_the_others_are_judged_by_all_rows(tiny, tmp_path):
     fusions = ["concat", f"{__name__}:FailsOnce"]
-    tuned = pm.tune(
-        tiny, "label", out=tmp_path / "out", trials=2, space=LR, quiet=True, **{**TINY, "fusion": fusions}
-    )
+    tuned = pm.tune(tiny, "label", out=tmp_path / "out", trials=2, space=LR, quiet=True, **{**TINY, "fusion": fusions})
     assert [one["parts"] for one in tuned.trials] == [5, 5]
     assert tuned.helped
     found = json.loads((tuned.folder / "tune.json").read_text(encoding="utf-8"))
