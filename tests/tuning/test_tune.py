@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -288,6 +289,31 @@ def test_what_is_wrong_is_said_before_anything_is_computed(tiny, tmp_path, monke
         with pytest.raises(error, match=words):
             pm.tune(tiny, **{"target": "label", **TINY, "out": tmp_path / "out", "quiet": True, **given})
         assert not (tmp_path / "out").exists(), given
+
+
+def test_ctrl_c_ends_a_worker_that_was_still_on_its_way(tmp_path, monkeypatch):
+    """It is hired after all others were stopped."""
+    ended, stops, slept = threading.Event(), [], []
+
+    class Late:
+        def stop(self):
+            stops.append(len(slept))
+            if len(stops) > 2:
+                ended.set()
+
+    def sleep(seconds):
+        slept.append(seconds)
+        if len(slept) == 1:
+            raise KeyboardInterrupt
+
+    search = object.__new__(studies.Search)
+    search.trials, search.errors, search.owners = SimpleNamespace(stopping=False), [], tmp_path
+    monkeypatch.setattr(search, "_asked", lambda: (None, {}), raising=False)
+    monkeypatch.setattr(search, "_carry_out", lambda *given: ended.wait(20), raising=False)
+    monkeypatch.setattr(studies, "time", SimpleNamespace(sleep=sleep, perf_counter=time.perf_counter))
+    with pytest.raises(KeyboardInterrupt):
+        search.run([Late(), Late()], None, lambda trial: None)
+    assert ended.is_set()
 
 
 def test_without_optuna_it_says_what_to_install(tiny, tmp_path, monkeypatch):

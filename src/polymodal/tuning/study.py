@@ -156,10 +156,12 @@ class Search:
                     time.sleep(WAKE)
         finally:
             self.trials.stopping = True
-            for pool in pools:
-                pool.stop()
-            for thread in threads:
-                thread.join()
+            while True:
+                for pool in pools:
+                    pool.stop()
+                if not any(thread.is_alive() for thread in threads):
+                    break
+                time.sleep(WAKE)  # a worker that was still on its way is stopped the next time
         for error in self.errors:
             raise error
 

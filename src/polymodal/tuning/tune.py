@@ -184,7 +184,7 @@ class _Carried:
         asked = self.trials.asked()
         pair = None
         if best is not default:
-            mine, theirs = (self._answered(row, search) for row in (best, default))
+            mine, theirs = (self._answered(row) for row in (best, default))
             pair = against(mine, theirs, asked, self.config.seed)
         metric = target_metrics(self.trials.base.metrics.get(asked[0].target.name, ()), asked[0].target)[0]
         of = metric.name if len(asked) == 1 else "mean score"
@@ -207,7 +207,7 @@ class _Carried:
             self.progress.say(line)
         return Tuned(self.folder, run, found, bool(pair and pair["beaten"]), lines[0])
 
-    def _answered(self, row: Mapping[str, Any], search: Search) -> Any:
+    def _answered(self, row: Mapping[str, Any]) -> Any:
         """What a trial answered; computed again where it was carried out elsewhere."""
         name = f"{row['trial']:04}"
         if (known := self.trials.kept(name)) is not None:
