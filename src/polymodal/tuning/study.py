@@ -22,13 +22,10 @@ from polymodal.runs.folder import Interrupted
 from polymodal.runs.pool import Pool
 from polymodal.tuning.config import TuneConfig
 from polymodal.tuning.space import Space
-from polymodal.tuning.trial import Judged, Report, Trials, WorkerDied
+from polymodal.tuning.trial import Judged, Trials, WorkerDied
 
 WAKE = 0.2  # seconds after which a main thread that waits for others hears Ctrl-C
 ALIKE = 30  # draws in a row that were tried before, after which little else can be drawn
-SAFE = 10.0  # seconds in which a trial without an owner may just have been asked for
-
-Try = Callable[[str, Mapping[str, Any], Pool, Report], Judged]  # its name, what it draws
 
 
 class Search:
@@ -96,21 +93,19 @@ class Search:
     def mend(self) -> int:
         """Mark trials that nobody works on any more as failed, and have them tried again; how many there were."""
         states = self.optuna.trial.TrialState
-        for trial in self._all(states.RUNNING):
-            if self._is_dead(trial):
-                self.study.tell(trial.number, state=states.FAIL)
-                self.trials.clear(f"{trial.number:04}")
-        again = {trial.user_attrs.get("again") for trial in self._all()}
-        dead = [t for t in self._all(states.FAIL) if "why" not in t.user_attrs and t.number not in again]
-        for trial in dead:
-            self.study.enqueue_trial(trial.params, user_attrs={"again": trial.number})
+        with self.alone("asking"):
+            for trial in self._all(states.RUNNING):
+                if self._is_dead(trial):
+                    self.study.tell(trial.number, state=states.FAIL)
+                    self.trials.clear(f"{trial.number:04}")
+            again = {trial.user_attrs.get("again") for trial in self._all()}
+            dead = [t for t in self._all(states.FAIL) if "why" not in t.user_attrs and t.number not in again]
+            for trial in dead:
+                self.study.enqueue_trial(trial.params, user_attrs={"owner": self.owner, "again": trial.number})
         return len(dead)
 
     def _is_dead(self, trial: Any) -> bool:
-        owner = trial.user_attrs.get("owner")
-        if owner is None:
-            return time.time() - trial.datetime_start.timestamp() > SAFE
-        if not (path := self.owners / owner).exists():
+        if not (path := self.owners / str(trial.user_attrs.get("owner"))).exists():
             return False  # of another folder: who can see it must tell
         try:
             with Lock(path, patience=0):
@@ -172,8 +167,8 @@ class Search:
         if not self._all(self.optuna.trial.TrialState.WAITING):
             if (drawn := self._new()) is None:
                 return None
-            self.study.enqueue_trial(drawn)  # a search of another folder may take it: then it is drawn as it comes
-        trial = self.study.ask()
+            self.study.enqueue_trial(drawn, user_attrs={"owner": self.owner})
+        trial = self.study.ask()  # drawn as it comes, where a search of another folder has taken what was put there
         trial.set_user_attr("owner", self.owner)
         return trial, self.space.suggest(trial)
 
@@ -220,8 +215,7 @@ class Search:
             if "again" in trial.user_attrs:  # it may be the cause
                 trial.set_user_attr("why", str(error))
             found = self.study.tell(trial, state=states.FAIL)
-            with self.alone("asking"):
-                self.mend()
+            self.mend()
             return found
         except Exception as error:  # noqa: BLE001 - the user's part may raise anything; its reason is reported, never lost
             trial.set_user_attr("why", Failed.by(error).reason)
@@ -238,9 +232,7 @@ class Search:
 
 def _told(judged: Judged) -> dict[str, Any]:
     """What a trial is told by, beside its score."""
-    return {
-        "strategy": judged.strategy, "ms": judged.ms, "mb": judged.mb, "cpu_seconds": judged.cpu_seconds,
-    }  # fmt: skip
+    return {"strategy": judged.strategy, "ms": judged.ms, "mb": judged.mb, "cpu_seconds": judged.cpu_seconds}
 
 
 def _storage(optuna: Any, config: TuneConfig, folder: Path) -> Any:
@@ -269,18 +261,17 @@ def _sampler(optuna: Any, name: str, seed: int, number: int) -> Any:
 
 def _pruner(optuna: Any, name: str) -> Any:
     pruners = optuna.pruners
-    if name == "median":
-        return pruners.MedianPruner(n_startup_trials=5)
-    return (
-        pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=2)
-        if name == "halving"
-        else pruners.NopPruner()
-    )
+    return {
+        "median": pruners.MedianPruner(n_startup_trials=5),
+        "halving": pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=2),
+        "none": pruners.NopPruner(),
+    }[name]
 
 
 def _distribution(optuna: Any, setting: Any) -> Any:
     kinds = optuna.distributions
     if setting.values:
         return kinds.CategoricalDistribution(list(setting.values))
-    whole = isinstance(setting.low, int) and isinstance(setting.high, int)
-    return (kinds.IntDistribution if whole else kinds.FloatDistribution)(setting.low, setting.high, log=setting.log)
+    return (kinds.IntDistribution if setting.whole else kinds.FloatDistribution)(
+        setting.low, setting.high, log=setting.log
+    )

@@ -129,11 +129,10 @@ class _Carried:
         device = str(device_of(self.config.device))
         every = self.config.device in ("auto", "cuda")
         devices = worker_devices(device, self.config.workers, cores=core_count(), gpus=gpu_count(), every=every)
-        lines = [self.trials.note] if self.trials.note else []
+        if self.trials.note:
+            self.progress.say(self.trials.note)
         if died := search.mend():
-            lines.append(f"{died} trials whose process had died are tried again.")
-        for line in lines:
-            self.progress.say(line)
+            self.progress.say(f"{died} trials whose process had died are tried again.")
         with Pool(runs=RUNS, devices=devices, here=device) as pool:
             stage = self.progress.stage("default settings", 1)
             search.begin(pool)
