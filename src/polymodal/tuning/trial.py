@@ -122,8 +122,7 @@ class Trials:
         with Log(self.folder / "log.jsonl") as log, Progress(quiet=True) as progress:
             if plan.config.augment:
                 plan, _ = augmented(plan, folder / "work" / "augmented")
-            session = TrialSession(plan, folder, progress, pool, log, time.perf_counter())
-            session.trials = self
+            session = TrialSession(self, plan, folder, progress, pool, log, time.perf_counter())
             session.encode(*session.prepare())
             for number, seed in enumerate(plan.trainings, 1):
                 jobs = [session.answer_job(strategy, seed) for strategy in plan.strategies]
@@ -182,21 +181,21 @@ class Trials:
 class SharedSession(Session):
     """A fit under way that takes what a trial has encoded alike, and leaves what it encodes to the others."""
 
-    trials: Trials
     dataset: Dataset
+
+    def __init__(self, trials: Trials, *given: Any):
+        super().__init__(*given)
+        self.trials = trials
 
     def _encode(self, dataset: Dataset, streams: Sequence[str]) -> None:
         self.dataset = dataset
         super()._encode(dataset, streams)
 
-    def run(
-        self, name: str, jobs: Sequence[FitJob], *, limited: bool = False,
-        needed: Callable[[Any], bool] = lambda job: False,
-    ) -> dict[str, dict[str, Any]]:  # fmt: skip
+    def run(self, name: str, jobs: Sequence[FitJob], **how: Any) -> dict[str, dict[str, Any]]:
         shared = {job.out: self._shared(job) for job in jobs if getattr(job, "stream", "") in self.plan.unlinked}
         for out, kept in shared.items():
             _copy(kept, Path(out))
-        results = super().run(name, jobs, limited=limited, needed=needed)
+        results = super().run(name, jobs, **how)
         for out in results.keys() & shared.keys():
             _copy(Path(out), shared[out])
         return results
@@ -233,13 +232,10 @@ class TrialSession(SharedSession):
             self.write(*known)
         return known[:2]
 
-    def run(
-        self, name: str, jobs: Sequence[FitJob], *, limited: bool = False,
-        needed: Callable[[Any], bool] = lambda job: False,
-    ) -> dict[str, dict[str, Any]]:  # fmt: skip
+    def run(self, name: str, jobs: Sequence[FitJob], **how: Any) -> dict[str, dict[str, Any]]:
         if self.trials.stopping:
             raise Interrupted("Stopped.")
-        results = super().run(name, jobs, limited=limited, needed=needed)
+        results = super().run(name, jobs, **how)
         if not results and jobs:
             raise PolymodalError(f"Nothing could be trained: {self.notes[-1] if self.notes else 'no job finished'}")
         return results

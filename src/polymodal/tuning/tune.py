@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,8 @@ class _Carried:
                 out = self.folder / "best"
                 plan = make_plan(data, target, config=config, **given)
                 known, quiet = (out / "work").exists(), self.progress.quiet
-                run = fit_plan(plan, out=out, resume=known, quiet=quiet, session=self._session)
+                session = partial(SharedSession, self.trials)
+                run = fit_plan(plan, out=out, resume=known, quiet=quiet, session=session)
                 return self._told(search, run, best, default, found)
 
     def _settle(self, config: Config) -> None:
@@ -170,11 +172,6 @@ class _Carried:
         if best["default"]:
             return self.trials.options({})
         return self.trials.options({**self.space.options(best["settings"]), "deploy": best["strategy"]})
-
-    def _session(self, *given: Any) -> SharedSession:
-        session = SharedSession(*given)
-        session.trials = self.trials
-        return session
 
     def _told(
         self, search: Search, run: Run, best: dict[str, Any], default: dict[str, Any], found: list[dict[str, Any]]
