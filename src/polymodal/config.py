@@ -152,12 +152,13 @@ class Options:
         return cls.from_options({**values, **(changes or {})})
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as YAML writes them; a folder that lies elsewhere on this machine is nobody else's."""
+        """Plain values, as YAML writes them: a store that lies elsewhere on this machine is nobody else's, but without
+        its `models` a run is another one."""
         values = {f.name: plain(getattr(self, f.name)) for f in fields(self)}
         for name in ("store", "models"):
             if folder := values.get(name):
                 inside = Path(folder).absolute().is_relative_to(Path.cwd())
-                values[name] = told_path(folder) if inside else None
+                values[name] = told_path(folder) if inside else folder if name == "models" else None
         return values
 
 

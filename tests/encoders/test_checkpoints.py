@@ -128,6 +128,37 @@ def test_a_revision_is_opened_from_the_cache_without_a_network(saved, tmp_path, 
         load_pretrained("AutoModel", f"{MINILM}@missing")
 
 
+def _cut(folder):
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+
+
+def _pickled(folder):
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+
+
+def _other(folder):
+    settings = folder / "config.json"
+    settings.write_text(settings.read_text().replace('"hidden_size": 32', '"hidden_size": 64'))
+
+
+@pytest.mark.parametrize("spoil", [_cut, _pickled, _other])
+def test_weights_that_cannot_be_read_are_told_in_words(saved, tmp_path, spoil):
+    shutil.copytree(saved / "bert", tmp_path / "bert")
+    spoil(tmp_path / "bert")
+    with pytest.raises(BadArgument, match=r"AutoModel cannot load .*bert'.* copy them again"):
+        load_pretrained("AutoModel", str(tmp_path / "bert"))
+
+
+def test_what_a_model_needs_is_told_in_words(saved, monkeypatch):
+    def missing(*given, **options):
+        raise ImportError("It requires the SentencePiece library.")
+
+    monkeypatch.setattr("transformers.AutoTokenizer.from_pretrained", missing)
+    with pytest.raises(BadArgument, match="requires the SentencePiece library. Install what it asks for"):
+        load_pretrained("AutoTokenizer", str(saved / "bert"))
+
+
 def test_other_letters_ask_for_many_languages(saved, tmp_path):
     assert strange_letters(["a red shoe", None, "42"]) == 0
     assert strange_letters(["красный", "shoe"]) == pytest.approx(7 / 11)

@@ -102,6 +102,8 @@ def test_towers_are_tried_and_told(table, models, tmp_path):
     run = pm.fit(table, "category", out=tmp_path / "run", models=models, target_aware=True, quiet=True, **OPTIONS)
     evaluation = read_json(tmp_path / "run" / "evaluation.json")
     assert evaluation["checkpoints"][0].startswith("photo: vit (in models")
+    again = pm.plan(table, "category", config=tmp_path / "run" / "config.yaml")
+    assert told(again) == "\n".join(evaluation["checkpoints"])
     names = [[rung["encoder"] for rung in rungs] for rungs in evaluation["encodings"].values()]
     frozen, tuned = "pretrained_text(model=bert)", "pretrained_text(model=bert, tune=lora_last)"
     assert [n for n in names[1] if "pretrained" in n] == [frozen, tuned]

@@ -91,6 +91,37 @@ def test_no_worker_outlives_its_parent(tmp_path, how, number, code):
     assert code is None or ended == code
 
 
+DEAF = """
+import os, signal, threading, time
+from polymodal.runs import pool as pools
+
+pools._Worker._listen = lambda self, events: time.sleep(600)
+with pools.Pool(runs="work:say", devices=["cpu"]) as pool:
+    threading.Thread(target=lambda: list(pool.run([pools.Job(work="", out="said")])), daemon=True).start()
+    while not os.path.exists("said"):
+        time.sleep(0.1)
+    print(open("said").read(), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_no_worker_outlives_a_parent_that_had_not_heard_all(tmp_path):
+    (tmp_path / "work.py").write_text(
+        "import os\nfrom polymodal.runs.events import Done\n"
+        "def say(values, device):\n"
+        "    yield Done({})\n"
+        "    with open('being', 'w') as file:\n"
+        "        file.write(str(os.getpid()))\n"
+        "    os.rename('being', 'said')\n"
+    )
+    (tmp_path / "parent.py").write_text(DEAF)
+    command = [sys.executable, "parent.py"]
+    said = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=100)
+    assert said.returncode == -signal.SIGKILL
+    assert gone(int(said.stdout))
+    assert "Traceback" not in said.stderr
+
+
 def shadowed(folder: Path) -> Path:
     """A folder of data in which files bear names of Python's modules."""
     for name in SHADOWS:

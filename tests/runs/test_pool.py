@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import sys
+import signal
 import time
 from typing import ClassVar
 
@@ -15,8 +15,10 @@ from polymodal.data import synthetic
 from polymodal.experiment.answer_job import AnswerJob
 from polymodal.fusion.simple import Concat
 from polymodal.models.strategy import Strategy
-from polymodal.runs.events import Done, Failed, Skipped
-from polymodal.runs.pool import Job, Pool
+from polymodal.runs.events import Done, EpochEnd, Failed, Skipped
+from polymodal.runs.pool import FORKS, Job, Pool
+
+from .test_ending import gone
 
 ODD = '''
 import os, time
@@ -189,7 +191,7 @@ def test_jobs_that_run_here_are_told_where():
         assert [event.result for _, event in pool.run([Job(work="", out="one")])] == ["one on mps"]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="workers are forks on Linux")
+@pytest.mark.skipif(not FORKS, reason="workers are forks on Linux")
 def test_workers_import_once_and_one_that_dies_is_followed_by_another(tmp_path, monkeypatch):
     (tmp_path / "counted.py").write_text(
         "import os, pathlib, threading\n"
@@ -232,6 +234,62 @@ def test_where_nothing_is_forked_a_worker_is_started(tmp_path, monkeypatch):
         assert [worker.alive for worker in pool._workers].count(True) == 1
     assert first.reason == "its worker process ended with code 3"
     assert second.result == {"parent": os.getpid()}
+
+
+TALKS = """
+import os, time
+from polymodal.runs.events import Done, EpochEnd
+time.sleep(SLOW)
+def run(values, device):
+    yield EpochEnd(1, 2, float(os.getpid()), None)
+    time.sleep(600 if values["out"] == "long" else 0)
+    yield Done({"pid": os.getpid()})
+"""
+
+
+@pytest.fixture
+def talks(tmp_path, monkeypatch):
+    """A module that carries out jobs, and says who does."""
+    (tmp_path / "talks.py").write_text(TALKS.replace("SLOW", "0"), encoding="utf-8")
+    (tmp_path / "slowly.py").write_text(TALKS.replace("SLOW", "3"), encoding="utf-8")
+    (tmp_path / "broken_library.py").write_text("raise OSError('libgomp.so.1: cannot open', __name__)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+
+
+@pytest.mark.skipif(not FORKS, reason="workers are forks on Linux")
+def test_workers_end_though_their_host_was_killed(talks):
+    with Pool(runs="talks:run", devices=["cpu"] * 2) as pool:
+        events = pool.run([Job(work="", out=name) for name in ("long", "short")])
+        heard = [next(events)[1] for _ in range(3)]
+        os.kill(pool._host._process.pid, signal.SIGKILL)
+        begun = time.perf_counter()
+    assert time.perf_counter() - begun < 20
+    assert all(gone(int(event.loss)) for event in heard if isinstance(event, EpochEnd))
+
+
+@pytest.mark.skipif(not FORKS, reason="workers are forks on Linux")
+def test_libraries_that_cannot_be_imported_ahead_fail_no_job(talks):
+    names = ["broken_library", *(f"a_library_of_a_long_name_that_is_nowhere_{i}" for i in range(100))]
+    with Pool(runs="talks:run", devices=["cpu"], imports=names) as pool:
+        assert [type(event) for _, event in pool.run([Job(work="", out="short")])] == [EpochEnd, Done]
+
+
+@pytest.mark.skipif(not FORKS, reason="workers are forks on Linux")
+def test_after_ctrl_c_no_answer_is_taken_for_that_to_another_request(talks, capfd):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with Pool(runs="slowly:run", devices=["cpu"]) as pool:
+            signal.setitimer(signal.ITIMER_REAL, 1)
+            with pytest.raises(KeyboardInterrupt):  # while modules are imported
+                list(pool.run([Job(work="", out="short")]))
+            _, done = [event for _, event in pool.run([Job(work="", out="short")])]
+            assert pool._workers[0].process._pid == done.result["pid"]
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_what_cannot_be_imported_fails_every_job():

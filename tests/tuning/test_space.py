@@ -122,6 +122,14 @@ def test_a_named_encoder_keeps_its_name_and_lends_its_options(table):
     }
 
 
+def test_an_encoder_that_is_not_offered_lends_no_options(table):
+    plan = plan_of(table, encoders={"photo": {"name": "image_resnet", "width": 8}})
+    space = Space.of(plan, {"encoders.photo": {"values": ["image_vit", "image_hog"]}})
+    assert list(space.settings["encoders.photo"].values) == ["image_vit", "image_hog"]
+    assert "encoders.photo.image_vit.width" in space.settings
+    assert not [name for name in space.settings if "image_resnet" in name]
+
+
 def test_what_the_user_gives_wins_and_comes_back_the_same(table):
     given = {
         "derive": False,

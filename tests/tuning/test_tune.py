@@ -9,16 +9,23 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 import yaml
+from typer.testing import CliRunner
 
 import polymodal as pm
-from polymodal.core.errors import BadArgument, BadData, MissingExtra, UnknownName
+from polymodal.cli.app import app
+from polymodal.core.errors import BadArgument, BadData, MissingExtra, PolymodalError, UnknownName
 from polymodal.experiment import encoder_job, scored_job
+from polymodal.fusion.simple import Concat
 from polymodal.tuning import study as studies
+from polymodal.tuning import trial as trials
 
 from .conftest import LR, TINY, write_tiny
 
@@ -276,10 +283,37 @@ def test_what_is_wrong_is_said_before_anything_is_computed(tiny, tmp_path, monke
         (BadArgument, "Unknown sampler 'tp'", {"sampler": "tp"}),
         (BadArgument, "trials must be", {"trials": 0}),
         (BadArgument, "finetune is no option of tune", {"finetune": True}),
+        (BadArgument, "joint is no option of tune", {"joint": True}),
+        (BadArgument, "joint_training is no option of tune", {"joint_training": {"epochs": 3}}),
     ):
         with pytest.raises(error, match=words):
             pm.tune(tiny, **{"target": "label", **TINY, "out": tmp_path / "out", "quiet": True, **given})
         assert not (tmp_path / "out").exists(), given
+
+
+def test_ctrl_c_ends_a_worker_that_was_still_on_its_way(tmp_path, monkeypatch):
+    """It is hired after all others were stopped."""
+    ended, stops, slept = threading.Event(), [], []
+
+    class Late:
+        def stop(self):
+            stops.append(len(slept))
+            if len(stops) > 2:
+                ended.set()
+
+    def sleep(seconds):
+        slept.append(seconds)
+        if len(slept) == 1:
+            raise KeyboardInterrupt
+
+    search = object.__new__(studies.Search)
+    search.trials, search.errors, search.owners = SimpleNamespace(stopping=False), [], tmp_path
+    monkeypatch.setattr(search, "_asked", lambda: (None, {}), raising=False)
+    monkeypatch.setattr(search, "_carry_out", lambda *given: ended.wait(20), raising=False)
+    monkeypatch.setattr(studies, "time", SimpleNamespace(sleep=sleep, perf_counter=time.perf_counter))
+    with pytest.raises(KeyboardInterrupt):
+        search.run([Late(), Late()], None, lambda trial: None)
+    assert ended.is_set()
 
 
 def test_without_optuna_it_says_what_to_install(tiny, tmp_path, monkeypatch):
@@ -338,6 +372,14 @@ def test_the_command(tiny, tmp_path):
     assert "Traceback" not in wrong.stderr
 
 
+def test_the_command_takes_a_folder_of_models(tiny, tmp_path, monkeypatch):
+    heard = []
+    monkeypatch.setattr("polymodal.tuning.tune.tune", lambda *given, config, **more: heard.append(config))
+    said = CliRunner().invoke(app, ["tune", str(tiny), "-o", str(tmp_path / "out"), "--models", "weights"])
+    assert said.exit_code == 0, said.output
+    assert heard[0].models == "weights"
+
+
 def test_what_was_tried_is_not_tried_again(tiny, tmp_path):
     """The best part has no options to draw: the other one gets the trials, and few settings end the search."""
     space = {
@@ -350,3 +392,111 @@ def test_what_was_tried_is_not_tried_again(tiny, tmp_path):
     drawn = [tuple(sorted(one["settings"].items())) for one in tuned.trials]
     assert len(drawn) == len(set(drawn)) == 8
     assert sum(one["settings"].get("fusion") == "late_mean" for one in tuned.trials) <= 1
+    found = study_of(tuned.folder).trials  # what was drawn again has left no trace
+    assert [(one.number, one.state.name) for one in found] == [(n, "COMPLETE") for n in range(8)]
+
+
+def test_a_space_of_few_settings_is_searched_to_its_end(tiny, tmp_path, capsys):
+    space = {"derive": False, "answer_training.epochs": {"values": [1, 2, 3]}}
+    options = {**TINY, "answer_training": {**TINY["answer_training"], "epochs": 2}}
+    tuned = pm.tune(tiny, "label", out=tmp_path / "out", trials=9, space=space, pruner="none", **options)
+    assert sorted(one["settings"]["answer_training.epochs"] for one in tuned.trials) == [1, 2, 3]
+    assert "the space holds few other settings" in capsys.readouterr().err
+
+
+def test_another_search_of_the_folder_is_refused_and_harms_nothing(tiny, tmp_path, monkeypatch):
+    """Also where nothing was encoded so far."""
+    out, plain, said = tmp_path / "out", studies.Search.begin, []
+
+    def begin(self, pool):
+        with pytest.raises(BadArgument, match="holds a run already"):
+            pm.tune(tiny, "label", out=out, trials=2, space=LR, quiet=True, **TINY)
+        said.append((out / "tune.db").exists())
+        return plain(self, pool)
+
+    monkeypatch.setattr(studies.Search, "begin", begin)
+    assert pm.tune(tiny, "label", out=out, trials=2, space=LR, quiet=True, **TINY).helped
+    assert said == [True]
+
+
+def test_further_trials_may_find_another_best(tiny, tmp_path):
+    first = pm.tune(tiny, "label", out=tmp_path / "out", trials=1, space=LR, quiet=True, **TINY)
+    assert "deploy" not in first.settings
+    more = pm.tune(tiny, "label", out=tmp_path / "out", trials=3, space=LR, quiet=True, resume=True, **TINY)
+    assert more.helped
+    metrics = json.loads((more.folder / "best" / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["chosen"] == more.settings["deploy"]
+
+
+def test_who_takes_part_early_waits_for_the_default_settings(tiny, tmp_path, monkeypatch):
+    """Two searches of one folder: each thing that is done once is done by one of them at a time."""
+    plain, out, names, others, found = studies.Trials.run, tmp_path / "out", [], [], []
+    given = {"out": out, "trials": 3, "space": LR, "quiet": True, **TINY}
+
+    def run(self, name, *more):
+        names.append(name)
+        if len(names) == 1:
+            others.append(threading.Thread(target=lambda: found.append(pm.tune(tiny, "label", resume=True, **given))))
+            others[0].start()
+            time.sleep(2)  # the other is as far by now
+        return plain(self, name, *more)
+
+    monkeypatch.setattr(studies.Trials, "run", run)
+    found.append(pm.tune(tiny, "label", **given))
+    others[0].join()
+    assert names.count("0000") == 1
+    assert found[-1].helped  # who ends last concludes from the trials of both
+    assert [one["default"] for one in found[-1].trials] == [True, False]
+
+
+def test_a_score_that_is_no_number_fails_its_trial(tiny, tmp_path, monkeypatch):
+    plain = trials.score_of
+    counted = itertools.count()
+    monkeypatch.setattr(trials, "score_of", lambda *given: plain(*given) if next(counted) < 20 else float("nan"))
+    tuned = pm.tune(tiny, "label", out=tmp_path / "out", trials=2, space=LR, quiet=True, **TINY)
+    assert [one["state"] for one in tuned.trials] == ["complete", "failed"]
+    assert tuned.trials[1]["why"] == "accuracy of what a alone answers is no number."
+    monkeypatch.setattr(trials, "score_of", lambda *given: float("nan"))
+    with pytest.raises(PolymodalError, match="is no number"):
+        pm.tune(tiny, "label", out=tmp_path / "none", trials=2, space=LR, quiet=True, **TINY)
+
+
+def test_a_folder_that_an_address_cannot_name(tiny, tmp_path):
+    with pytest.raises(BadArgument, match="give an --out without . and %"):
+        pm.tune(tiny, "label", out=tmp_path / "what?", trials=2, space=LR, quiet=True, **TINY)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny.csv"]
+
+
+def test_a_result_that_is_shared_is_whole_or_absent(tmp_path, monkeypatch):
+    source, goal = tmp_path / "one" / "a-whole", tmp_path / "two" / "a-whole"
+    source.parent.mkdir()
+    for suffix in (".json", ".safetensors"):
+        source.with_suffix(suffix).write_text("{}" * 50)
+
+    def half(source, goal):
+        Path(goal).write_text(Path(source).read_text()[:7])
+        if Path(source).suffix == ".json":
+            raise OSError("No space left on device")
+
+    monkeypatch.setattr(trials.shutil, "copyfile", half)
+    with pytest.raises(OSError, match="No space"):
+        trials._copy(source, goal)
+    assert [path.name for path in goal.parent.iterdir()] == ["a-whole.safetensors"]
+
+
+class FailsOnce(Concat):
+    """Cannot learn from the rows outside one part."""
+
+    def fuse(self, streams):
+        if torch.initial_seed() == 3:
+            raise ValueError("not these rows")
+        return super().fuse(streams)
+
+
+def test_what_fails_on_one_part_is_left_out_and_the_others_are_judged_by_all_rows(tiny, tmp_path):
+    fusions = ["concat", f"{__name__}:FailsOnce"]
+    tuned = pm.tune(tiny, "label", out=tmp_path / "out", trials=2, space=LR, quiet=True, **{**TINY, "fusion": fusions})
+    assert [one["parts"] for one in tuned.trials] == [5, 5]
+    assert tuned.helped
+    found = json.loads((tuned.folder / "tune.json").read_text(encoding="utf-8"))
+    assert found["against"]["targets"][0]["rows"] == 102  # of training and validation

@@ -122,17 +122,9 @@ def fit(
     if sys.argv[1:2] == ["fit"]:  # this process is the command's alone
         fork_ahead(RUNS)
     settings = read_config(
-        config,
-        sets,
-        preset=preset,
-        models=models,
-        fusion=fusion,
-        metric=metric,
-        seeds=seeds,
-        budget_ms=budget_ms,
-        time_limit=time_limit,
-        device=device,
-    )
+        config, sets, preset=preset, models=models, fusion=fusion, metric=metric, seeds=seeds, budget_ms=budget_ms,
+        time_limit=time_limit, device=device,
+    )  # fmt: skip
     run_fit(data, target, out=out, valid=valid, test=test, schema=schema, config=settings, resume=resume, quiet=quiet)
     if quiet:
         say_aside(out)
@@ -149,6 +141,7 @@ def tune(
     schema: SchemaOption = None,
     config: ConfigOption = None,
     preset: PresetOption = None,
+    models: ModelsOption = None,
     fusion: FusionOption = None,
     metric: MetricOption = None,
     sampler: Annotated[str | None, typer.Option(help="tpe or random.", show_default="tpe")] = None,
@@ -166,20 +159,9 @@ def tune(
     from polymodal.tuning.tune import tune as run_tune
 
     settings = read_config(
-        config,
-        sets,
-        kind=TuneConfig,
-        preset=preset,
-        fusion=fusion,
-        metric=metric,
-        trials=trials,
-        sampler=sampler,
-        pruner=pruner,
-        storage=storage,
-        workers=workers,
-        time_limit=time_limit,
-        device=device,
-    )
+        config, sets, kind=TuneConfig, preset=preset, models=models, fusion=fusion, metric=metric, trials=trials,
+        sampler=sampler, pruner=pruner, storage=storage, workers=workers, time_limit=time_limit, device=device,
+    )  # fmt: skip
     run_tune(data, target, out=out, valid=valid, test=test, schema=schema, config=settings, resume=resume, quiet=quiet)
     if quiet:
         say_aside(out / "best")

@@ -36,10 +36,11 @@ def load_pretrained(loader: str, model: str, **options: Any) -> Any:
     said.disable_progress_bar()
     try:
         found = getattr(transformers, loader).from_pretrained(model, trust_remote_code=False, **options)
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # of libraries for files that anybody wrote: weights, pickles, settings, tokenizers
         reason = str(error).strip().split("\n")[0].rstrip(".")
         advice = (
-            "Its files are of another kind, or damaged: copy them again" if Path(model).is_dir()
+            "Install what it asks for" if isinstance(error, ImportError)
+            else "Its files are of another kind, or damaged: copy them again" if Path(model).is_dir()
             else "Where the hub cannot be reached, download the model on a machine that reaches it (hf download "
             f"{model} --local-dir FOLDER), copy the folder and give model=FOLDER"
         )  # fmt: skip

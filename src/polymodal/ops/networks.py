@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from polymodal.core.errors import BadArgument, PolymodalError
+from polymodal.core.errors import BadArgument
 from polymodal.core.runtime import device_of
 from polymodal.nn.hub import load_pretrained
 
@@ -36,14 +36,8 @@ def network(loader: str, processor: str, name: str) -> tuple[Any, Any]:
 
 @cache
 def _loaded(loader: str, processor: str, name: str, device: str) -> tuple[Any, Any]:
-    try:
-        before = load_pretrained(processor, name)
-        model, told = load_pretrained(loader, name, output_loading_info=True)
-    except PolymodalError:
-        raise
-    except (RuntimeError, ImportError) as error:  # weights of another shape; a package that this model wants
-        reason = " ".join(str(error).split())
-        raise BadArgument(f"{loader} cannot load {name!r}: {reason}") from error
+    before = load_pretrained(processor, name)
+    model, told = load_pretrained(loader, name, output_loading_info=True)
     if lacking := [key for key in told["missing_keys"] if not key.endswith(_UNUSED)]:
         raise BadArgument(
             f"The model {(Path(name).name if Path(name).is_dir() else name)!r} was not saved for this task: it lacks "

@@ -28,6 +28,7 @@ _HEADER = struct.Struct("<4sIQ16s")  # mark, check of the rest of the header, le
 _MARK = b"pmJ1"
 _FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 _PATIENCE = 0.02  # seconds between tries of a lock
+_FAR = 1 << 30  # the byte that is locked where bytes are
 
 
 class Replaced(Exception):
@@ -180,6 +181,7 @@ def _locked(file: BinaryIO) -> bool:
         else:
             import msvcrt
 
+            file.seek(_FAR)  # the same byte for all, and none that says who holds it: Windows lets nobody read those
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
     except OSError:
         return False

@@ -145,16 +145,17 @@ class Pool:
     def _hired(self) -> _Worker:
         if not self._free:
             self._dismiss()
-        device = self._free.pop()
         if self._host is not None and not self._host.alive:
             self._host.close()
             self._host = None
         if FORKS and self._host is None:
             self._host = Host.of(self.runs)
             self._host.ask({"imports": self.imports})
+        device = self._free[-1]
         process = Forked(self._host, device) if self._host else Started(self.runs, device)
         worker = _Worker(self._events, process, device)
         self._workers.append(worker)
+        self._free.pop()  # not before: Ctrl-C may come at any time
         return worker
 
 

@@ -92,17 +92,23 @@ class Forked(Process):
 
     def __init__(self, host: Host, device: str):
         self._host = host
-        ours, theirs = socket.socketpair()
+        self._socket, theirs = socket.socketpair()
         with theirs:
             self._pid = host.ask({"device": device}, theirs.fileno())
-        with ours:
-            self.words, self.lines = ours.makefile("w", encoding="utf-8"), ours.makefile(encoding="utf-8")
+        self.words = self._socket.makefile("w", encoding="utf-8")
+        self.lines = self._socket.makefile(encoding="utf-8")
 
     def wait(self) -> int:
         return self._host.ask({"ended": self._pid})
 
     def stop(self) -> None:
         self._host.ask({"ended": self._pid, "signal": signal.SIGTERM})
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)  # by which it ends where its host is gone
+
+    def close(self) -> None:
+        super().close()
+        self._socket.close()
 
 
 class Host:
@@ -139,15 +145,19 @@ class Host:
     def ask(self, request: dict[str, Any], *descriptors: int) -> int:
         """The process id of a fork, or the exit code of one; the host's own exit code where it has ended."""
         with self._lock, contextlib.suppress(OSError):
-            socket.send_fds(self._channel, [json.dumps(request).encode()], descriptors)
-            if answer := self._channel.recv(64):
-                return int(answer)
+            try:
+                socket.send_fds(self._channel, [json.dumps(request).encode()], descriptors)
+                if answer := self._channel.recv(64):
+                    return int(answer)
+            except (KeyboardInterrupt, SystemExit):  # or the answer is taken for that to the next request
+                self.close()
+                raise
         return self._process.wait()
 
     def close(self) -> None:
-        """Let it end."""
+        """End it; workers that it forked end by themselves when they are told nothing more."""
         self._channel.close()
-        _end(self._process, gently=True)
+        _end(self._process)
 
 
 class _Fork:
@@ -157,6 +167,7 @@ class _Fork:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()  # or what waits in them would be said twice
         self._code: int | None = None
+        self._lock = threading.Lock()
         self._pid = os.fork()
         if self._pid:
             return
@@ -170,13 +181,17 @@ class _Fork:
             os._exit(1)
 
     def poll(self) -> int | None:
-        return self._waited(os.WNOHANG)
+        with self._lock:
+            if self._code is None:
+                done, status = os.waitpid(self._pid, os.WNOHANG)
+                self._code = os.waitstatus_to_exitcode(status) if done else None
+            return self._code
 
-    def wait(self, timeout: float | None = None) -> int:
-        until = None if timeout is None else time.monotonic() + timeout
-        while (code := self._waited(0 if until is None else os.WNOHANG)) is None:
-            if until is not None and time.monotonic() > until:
-                raise subprocess.TimeoutExpired("host", timeout or 0)
+    def wait(self, timeout: float = float("inf")) -> int:
+        until = time.monotonic() + timeout
+        while (code := self.poll()) is None:
+            if time.monotonic() > until:
+                raise subprocess.TimeoutExpired("host", timeout)
             time.sleep(0.005)
         return code
 
@@ -185,12 +200,6 @@ class _Fork:
 
     def kill(self) -> None:
         os.kill(self._pid, signal.SIGKILL)
-
-    def _waited(self, how: int) -> int | None:
-        if self._code is None:
-            done, status = os.waitpid(self._pid, how)
-            self._code = os.waitstatus_to_exitcode(status) if done else None
-        return self._code
 
 
 _AHEAD: list[Host] = []
@@ -208,8 +217,8 @@ def fork_ahead(runs: str) -> bool:
     return True
 
 
-def _end(process: subprocess.Popen[str] | _Fork, *, gently: bool = False) -> None:
-    if not gently:
+def _end(process: subprocess.Popen[str] | _Fork) -> None:
+    if process.poll() is None:
         process.terminate()
     try:
         process.wait(5)

@@ -25,6 +25,7 @@ from polymodal.core.files import finite
 from polymodal.core.registry import import_path
 
 PATIENCE = 5.0  # seconds between asking a worker to end and ending it
+LONGEST = 65_536  # bytes of a request
 
 
 def serve(runs: str, device: str, lines: IO[str] | None = None, channel: IO[str] | None = None) -> NoReturn:
@@ -49,13 +50,14 @@ def serve(runs: str, device: str, lines: IO[str] | None = None, channel: IO[str]
                 channel.flush()
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:
+    except ConnectionError:
         os._exit(1)
 
 
 def _listen(lines: Iterator[str], jobs: queue.SimpleQueue[str]) -> None:
-    for line in lines:
-        jobs.put(line)
+    with contextlib.suppress(OSError):  # a reset, where whoever started this process ended before it heard all
+        for line in lines:
+            jobs.put(line)
     os._exit(0)
 
 
@@ -73,29 +75,31 @@ def host(runs: str, descriptor: str) -> NoReturn:
     control = socket.socket(fileno=int(descriptor))
     import_path(runs)
     codes: dict[int, int] = {}
-    while True:
-        message, given, *_ = socket.recv_fds(control, 1024, 1)
-        if not message:
-            os._exit(0)
-        request = json.loads(message)
-        if given:
-            if not (answer := os.fork()):
-                control.close()
-                signal.signal(signal.SIGINT, signal.default_int_handler)
-                _fork(runs, request["device"], socket.socket(fileno=given[0]))
-            os.close(given[0])
-        elif "imports" in request:
-            for name in request["imports"]:
-                with contextlib.suppress(ImportError):  # the job that asks for it says so
-                    importlib.import_module(name)
-            gc.freeze()  # what is imported stays, so no fork's collector writes to the pages that it shares
-            answer = 0
-        else:
-            pid = request["ended"]
-            if pid not in codes:
-                codes[pid] = _ended(pid, request.get("signal"))
-            answer = codes[pid]
-        control.send(str(answer).encode())
+    with contextlib.suppress(ConnectionError):  # whoever asks has ended
+        while True:
+            message, given, *_ = socket.recv_fds(control, LONGEST, 1)
+            if not message:
+                break
+            request = json.loads(message)
+            if given:
+                if not (answer := os.fork()):
+                    control.close()
+                    signal.signal(signal.SIGINT, signal.default_int_handler)
+                    _fork(runs, request["device"], socket.socket(fileno=given[0]))
+                os.close(given[0])
+            elif "imports" in request:
+                for name in request["imports"]:
+                    with contextlib.suppress(Exception):  # the job that asks for it says so
+                        importlib.import_module(name)
+                gc.freeze()  # what is imported stays, so no fork's collector writes to the pages that it shares
+                answer = 0
+            else:
+                pid = request["ended"]
+                if pid not in codes:
+                    codes[pid] = _ended(pid, request.get("signal"))
+                answer = codes[pid]
+            control.send(str(answer).encode())
+    os._exit(0)
 
 
 def _fork(runs: str, device: str, own: socket.socket) -> NoReturn:

@@ -21,8 +21,6 @@ def told(trials: Sequence[Any], *, greater_is_better: bool) -> list[dict[str, An
     """The trials of an Optuna study in plain values, those on the Pareto front marked."""
     rows = []
     for trial in trials:
-        if "same" in trial.user_attrs:
-            continue
         about, state = trial.user_attrs, trial.state.name.lower()
         parts = trial.intermediate_values
         rows.append(

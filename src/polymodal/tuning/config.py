@@ -12,6 +12,10 @@ from polymodal.core.values import check_range
 
 SAMPLERS = ("tpe", "random")
 PRUNERS = ("median", "halving", "none")
+ELSEWHERE = (  # options of a fit that would change nothing here
+    "joint", "joint_on", "joint_training", "finetune", "finetune_training", "objectives", "objectives_on", "deploy",
+    "budget_ms",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,9 +29,8 @@ class TuneConfig(Config):
 
     `space`: by dotted setting what is tried, `{low, high}` with `log: true` for a logarithmic scale, or `{values: []}`;
     `false` leaves a setting as it is. It wins over the space that is derived from the plan; with `derive: false` it is
-    all that is searched. `workers`: trials at a
-    time, a process each (default: one a core, or one a GPU; 0: this process). `time_limit`: seconds after which no
-    further trial is started.
+    all that is searched. `workers`: trials at a time, a process each (default: one a core, or one a GPU; 0: this
+    process). `time_limit`: seconds after which no further trial is started.
     """
 
     trials: int = 30
@@ -42,8 +45,9 @@ class TuneConfig(Config):
         for name, value, known in (("sampler", self.sampler, SAMPLERS), ("pruner", self.pruner, PRUNERS)):
             if value not in known:
                 raise BadArgument(f"Unknown {name} {value!r}.{suggest(value, known)}")
-        for name in ("finetune", "objectives", "deploy", "budget_ms"):
-            if getattr(self, name):
+        usual = Config()
+        for name in ELSEWHERE:
+            if getattr(self, name) not in (getattr(usual, name), False):
                 raise BadArgument(f"{name} is no option of tune: give it to the fit of what tune found.")
 
     def fit_config(self, **changes: Any) -> Config:

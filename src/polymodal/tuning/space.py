@@ -61,6 +61,11 @@ class Setting:
         return {"low": self.low, "high": self.high, **({"log": True} if self.log else {})}
 
     @property
+    def whole(self) -> bool:
+        """Whether its numbers are whole."""
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
+    @property
     def ends(self) -> list[Any]:
         """What is tried first whether it can be: every value, or the least and the greatest number."""
         return list(self.values) if self.values else [self.low, self.high]
@@ -82,8 +87,7 @@ class Setting:
         """What an Optuna trial says of it."""
         if self.values:
             return trial.suggest_categorical(self.name, list(self.values))
-        whole = isinstance(self.low, int) and isinstance(self.high, int)
-        return (trial.suggest_int if whole else trial.suggest_float)(self.name, self.low, self.high, log=self.log)
+        return (trial.suggest_int if self.whole else trial.suggest_float)(self.name, self.low, self.high, log=self.log)
 
 
 @dataclass(frozen=True)
@@ -234,7 +238,7 @@ class Space:
                 drawn[choice.name] = next(n for n, s in choice.values.items() if s and _called(s) == one.part[1])
             try:
                 changes = self.options(drawn)
-                config = Config.from_options({**_held(self.plan.config), **changes})
+                config = replace(self.plan.config, **changes)
                 if one.name.partition(".")[0] in ("fusion", "objective", "dim"):
                     _build(self.plan, config, changes.get("fusion", ()))
                 elif one.name.startswith("augment."):
@@ -312,9 +316,7 @@ def _options(plan: Plan, choices: Mapping[str, Setting]) -> Iterator[Option]:
             yield Option(f"{name}.{one.name}", hints[one.name], start, unasked=unasked or learning)
     for stream in plan.streams:
         root = f"encoders.{stream}"
-        panel = _panel(plan, stream)
-        specs = {_called(spec): spec for spec in choices[root].values.values() if spec is not None}
-        for spec in ({_called(panel[0]): panel[0]} | specs if len(panel) == 1 else specs).values():
+        for spec in {_called(spec): spec for spec in choices[root].values.values() if spec is not None}.values():
             searched = () if fitted_in_one_go(spec) else (*WIDTHS, *SHARES)
             yield from _of_part(root, features_of(spec), searched)
     for spec in filter(None, choices["fusion"].values.values() if "fusion" in choices else ()):
@@ -416,10 +418,6 @@ def _build(plan: Plan, config: Config, fusions: list[Spec]) -> None:
         if one.joint and config.objective is not None:
             with_ = Strategy(part.family, spec, plan.streams, objective=config.objective, adapters=True)
             build_objectives(with_, widths, plan.targets, config.dim, heads)
-
-
-def _held(config: Config) -> dict[str, Any]:
-    return {one.name: getattr(config, one.name) for one in fields(Config)}
 
 
 def _fusions(plan: Plan) -> list[Spec]:

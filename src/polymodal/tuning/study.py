@@ -22,13 +22,10 @@ from polymodal.runs.folder import Interrupted
 from polymodal.runs.pool import Pool
 from polymodal.tuning.config import TuneConfig
 from polymodal.tuning.space import Space
-from polymodal.tuning.trial import Judged, Report, Trials, WorkerDied
+from polymodal.tuning.trial import Judged, Trials, WorkerDied
 
 WAKE = 0.2  # seconds after which a main thread that waits for others hears Ctrl-C
 ALIKE = 30  # draws in a row that were tried before, after which little else can be drawn
-SAFE = 10.0  # seconds in which a trial without an owner may just have been asked for
-
-Try = Callable[[str, Mapping[str, Any], Pool, Report], Judged]  # its name, what it draws
 
 
 class Search:
@@ -44,7 +41,6 @@ class Search:
         self.trials, self.space, self.config = trials, space, trials.config
         self.owners = trials.folder / "work" / "owners"
         self.owner = secrets.token_hex(8)
-        self.asking = threading.Lock()
         self.errors: list[BaseException] = []
         self.exhausted = False  # whether nearly all that can be drawn was
         storage = _storage(self.optuna, self.config, trials.folder)
@@ -69,44 +65,47 @@ class Search:
         self._stack.close()
         (self.owners / self.owner).unlink(missing_ok=True)
 
+    def alone(self, doing: str) -> Lock:
+        """Held by one thread at a time, of all the processes that search in this folder."""
+        return Lock(self.owners / doing, patience=float("inf"))
+
     # --- the default settings, and trials whose worker died ---
 
     def begin(self, pool: Pool) -> None:
-        """Try the default settings, as trial 0, unless they were tried before."""
-        if self._all():
-            return
-        values: dict[int, float] = {}
+        """Try the default settings, as trial 0, unless they were tried before; others wait for who is at it."""
+        with self.alone("default"):
+            if self._all():
+                return
+            values: dict[int, float] = {}
 
-        def report(part: int, score: float, cpu_seconds: float) -> None:
-            values[part] = score
+            def report(part: int, score: float, cpu_seconds: float) -> None:
+                values[part] = score
 
-        judged = self.trials.run("0000", {}, lambda found: found, pool, report)
-        drawn = self.space.start(judged.fusion)
-        made = self.optuna.trial.create_trial(
-            value=judged.score, params={name: drawn[name] for name in drawn}, intermediate_values=values,
-            distributions={name: _distribution(self.optuna, self.space.settings[name]) for name in drawn},
-            user_attrs={"owner": self.owner, "default": True, **_told(judged)},
-        )  # fmt: skip
-        self.study.add_trial(made)
+            judged = self.trials.run("0000", {}, lambda found: found, pool, report)
+            drawn = self.space.start(judged.fusion)
+            made = self.optuna.trial.create_trial(
+                value=judged.score, params=drawn, intermediate_values=values,
+                distributions={name: _distribution(self.optuna, self.space.settings[name]) for name in drawn},
+                user_attrs={"owner": self.owner, "default": True, **_told(judged)},
+            )  # fmt: skip
+            self.study.add_trial(made)
 
     def mend(self) -> int:
         """Mark trials that nobody works on any more as failed, and have them tried again; how many there were."""
         states = self.optuna.trial.TrialState
-        for trial in self._all(states.RUNNING):
-            if self._is_dead(trial):
-                self.study.tell(trial.number, state=states.FAIL)
-                self.trials.clear(f"{trial.number:04}")
-        again = {trial.user_attrs.get("again") for trial in self._all()}
-        dead = [t for t in self._all(states.FAIL) if "why" not in t.user_attrs and t.number not in again]
-        for trial in dead:
-            self.study.enqueue_trial(trial.params, user_attrs={"again": trial.number})
+        with self.alone("asking"):
+            for trial in self._all(states.RUNNING):
+                if self._is_dead(trial):
+                    self.study.tell(trial.number, state=states.FAIL)
+                    self.trials.clear(f"{trial.number:04}")
+            again = {trial.user_attrs.get("again") for trial in self._all()}
+            dead = [t for t in self._all(states.FAIL) if "why" not in t.user_attrs and t.number not in again]
+            for trial in dead:
+                self.study.enqueue_trial(trial.params, user_attrs={"owner": self.owner, "again": trial.number})
         return len(dead)
 
     def _is_dead(self, trial: Any) -> bool:
-        owner = trial.user_attrs.get("owner")
-        if owner is None:
-            return time.time() - trial.datetime_start.timestamp() > SAFE
-        if not (path := self.owners / owner).exists():
+        if not (path := self.owners / str(trial.user_attrs.get("owner"))).exists():
             return False  # of another folder: who can see it must tell
         try:
             with Lock(path, patience=0):
@@ -120,7 +119,7 @@ class Search:
     def left(self) -> int:
         """How many trials are still to be begun; those that died do not count."""
         states = self.optuna.trial.TrialState
-        lost = sum("why" not in t.user_attrs or "same" in t.user_attrs for t in self._all(states.FAIL))
+        lost = sum("why" not in t.user_attrs for t in self._all(states.FAIL))
         return self.config.trials - (len(self._all()) - lost - len(self._all(states.WAITING)))
 
     def run(self, pools: list[Pool], until: float | None, told: Callable[[Any], None]) -> None:
@@ -132,7 +131,7 @@ class Search:
         def work(pool: Pool) -> None:
             try:
                 while not (self.trials.stopping or self.errors or (until and time.perf_counter() > until)):
-                    with self.asking:
+                    with self.alone("asking"):
                         trial = self._asked()
                     if trial is None:
                         return
@@ -152,32 +151,43 @@ class Search:
                     time.sleep(WAKE)
         finally:
             self.trials.stopping = True
-            for pool in pools:
-                pool.stop()
-            for thread in threads:
-                thread.join()
+            while True:
+                for pool in pools:
+                    pool.stop()
+                if not any(thread.is_alive() for thread in threads):
+                    break
+                time.sleep(WAKE)  # a worker that was still on its way is stopped the next time
         for error in self.errors:
             raise error
 
     def _asked(self) -> tuple[Any, dict[str, Any]] | None:
-        """The next trial and what it draws; None where none is left. Draws depend on its number alone, and on what was
-        found before, so that a search that was interrupted goes on as it would have."""
-        states = self.optuna.trial.TrialState
-        for draw in range(ALIKE):
-            if self.left < 1:
+        """The next trial and what it draws: what died with its worker first; None where none is left."""
+        if self.left < 1:
+            return None
+        if not self._all(self.optuna.trial.TrialState.WAITING):
+            if (drawn := self._new()) is None:
                 return None
-            kind = "random" if draw else self.config.sampler  # who has found the best draws it again and again
-            self.study.sampler = _sampler(self.optuna, kind, self.config.seed, len(self._all()))
-            trial = self.study.ask()
-            trial.set_user_attr("owner", self.owner)
-            drawn = self.space.suggest(trial)
-            known = self._all(states.COMPLETE, states.PRUNED, states.RUNNING)
-            same = next((t.number for t in known if t.params == drawn and t.number != trial.number), None)
-            if same is None:
-                return trial, drawn
-            trial.set_user_attr("same", same)
-            trial.set_user_attr("why", f"the settings of trial {same}")
-            self.study.tell(trial, state=states.FAIL)
+            self.study.enqueue_trial(drawn, user_attrs={"owner": self.owner})
+        trial = self.study.ask()  # drawn as it comes, where a search of another folder has taken what was put there
+        trial.set_user_attr("owner", self.owner)
+        return trial, self.space.suggest(trial)
+
+    def _new(self) -> dict[str, Any] | None:
+        """What nobody tried so far; None where nearly all that can be drawn was.
+
+        It is drawn beside the study, since who has found the best draws it again and again; at last by chance. Draws
+        depend on the number of trials alone, and on what was found before, so that a search that was interrupted goes
+        on as it would have.
+        """
+        trials, failed = self._all(), self.optuna.trial.TrialState.FAIL
+        tried = [t.params for t in trials if t.state != failed or "why" in t.user_attrs]
+        for kind in dict.fromkeys((self.config.sampler, "random")):
+            sampler = _sampler(self.optuna, kind, self.config.seed, len(trials))
+            beside = self.optuna.create_study(sampler=sampler, direction=self.study.direction)
+            beside.add_trials([t for t in trials if t.state.is_finished()])
+            for _ in range(ALIKE):
+                if (drawn := self.space.suggest(beside.ask())) not in tried:
+                    return drawn
         self.exhausted = True
         return None
 
@@ -222,15 +232,16 @@ class Search:
 
 def _told(judged: Judged) -> dict[str, Any]:
     """What a trial is told by, beside its score."""
-    return {
-        "strategy": judged.strategy, "ms": judged.ms, "mb": judged.mb, "cpu_seconds": judged.cpu_seconds,
-    }  # fmt: skip
+    return {"strategy": judged.strategy, "ms": judged.ms, "mb": judged.mb, "cpu_seconds": judged.cpu_seconds}
 
 
 def _storage(optuna: Any, config: TuneConfig, folder: Path) -> Any:
     given = config.storage
     if given is None:
-        given = f"sqlite:///{(folder / 'tune.db').resolve()}"
+        path = (folder / "tune.db").resolve()
+        if {*str(path)} & {*"?%"}:
+            raise BadArgument(f"SQLite cannot be told of {path}: give an --out without ? and %, or another --storage.")
+        given = f"sqlite:///{path}"
     if isinstance(given, optuna.storages.BaseStorage):
         return given
     try:
@@ -250,18 +261,17 @@ def _sampler(optuna: Any, name: str, seed: int, number: int) -> Any:
 
 def _pruner(optuna: Any, name: str) -> Any:
     pruners = optuna.pruners
-    if name == "median":
-        return pruners.MedianPruner(n_startup_trials=5)
-    return (
-        pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=2)
-        if name == "halving"
-        else pruners.NopPruner()
-    )
+    return {
+        "median": pruners.MedianPruner(n_startup_trials=5),
+        "halving": pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=2),
+        "none": pruners.NopPruner(),
+    }[name]
 
 
 def _distribution(optuna: Any, setting: Any) -> Any:
     kinds = optuna.distributions
     if setting.values:
         return kinds.CategoricalDistribution(list(setting.values))
-    whole = isinstance(setting.low, int) and isinstance(setting.high, int)
-    return (kinds.IntDistribution if whole else kinds.FloatDistribution)(setting.low, setting.high, log=setting.log)
+    return (kinds.IntDistribution if setting.whole else kinds.FloatDistribution)(
+        setting.low, setting.high, log=setting.log
+    )

@@ -14,7 +14,7 @@ import numpy as np
 from polymodal.config import Config
 from polymodal.core.digest import fingerprint
 from polymodal.core.errors import BadArgument, PolymodalError
-from polymodal.core.files import read_json
+from polymodal.core.files import read_json, writing
 from polymodal.core.sealed import load_sealed, save_sealed
 from polymodal.data.storage.dataset import Dataset
 from polymodal.data.tables.source import read_table
@@ -112,7 +112,8 @@ class Trials:
         self, name: str, changes: Mapping[str, Any], kept: Callable[[tuple[Strategy, ...]], Sequence[Strategy]],
         pool: Pool, report: Report,
     ) -> Judged:  # fmt: skip
-        """Encode what no trial has encoded, train the strategies that are `kept` a part at a time, and judge them.
+        """Encode what no trial has encoded, train the strategies that are `kept` a part at a time, and judge them;
+        one that fails on a part is out, so that all trials are judged by the same rows.
 
         Raises `PolymodalError` where nothing could be trained, `WorkerDied`, `Interrupted`, and what `report` raises.
         """
@@ -121,11 +122,12 @@ class Trials:
         with Log(self.folder / "log.jsonl") as log, Progress(quiet=True) as progress:
             if plan.config.augment:
                 plan, _ = augmented(plan, folder / "work" / "augmented")
-            session = TrialSession(plan, folder, progress, pool, log, time.perf_counter())
-            session.trials = self
+            session = TrialSession(self, plan, folder, progress, pool, log, time.perf_counter())
             session.encode(*session.prepare())
             for number, seed in enumerate(plan.trainings, 1):
-                session.run("answers", [session.answer_job(strategy, seed) for strategy in plan.strategies])
+                jobs = [session.answer_job(strategy, seed) for strategy in plan.strategies]
+                done = session.run("answers", jobs)
+                plan = replace(plan, strategies=tuple(job.strategy for job in jobs if job.out in done))
                 found = Results(plan, session.work, judged=False)
                 best, score = self._best(plan, found)
                 report(number, score, session.cpu_seconds)
@@ -141,8 +143,10 @@ class Trials:
         """The best strategy by the rows answered so far, and its score: that of the metric, or of several targets what
         their metrics share."""
         asked = [question_of(plan, target, found.evidence) for target in plan.targets]
-        best = max(found.outcomes(), key=lambda outcome: score_of(outcome, asked))
-        score = score_of(best, asked)
+        scores = [(score_of(outcome, asked), outcome) for outcome in found.outcomes()]
+        if not (able := [one for one in scores if np.isfinite(one[0])]):
+            raise PolymodalError(f"{asked[0].metric.name} of what {scores[0][1].name} answers is no number.")
+        score, best = max(able, key=lambda one: one[0])
         return best, asked[0].metric.turned(score) if len(asked) == 1 else score
 
     # --- answers of finished trials ---
@@ -177,21 +181,21 @@ class Trials:
 class SharedSession(Session):
     """A fit under way that takes what a trial has encoded alike, and leaves what it encodes to the others."""
 
-    trials: Trials
     dataset: Dataset
+
+    def __init__(self, trials: Trials, *given: Any):
+        super().__init__(*given)
+        self.trials = trials
 
     def _encode(self, dataset: Dataset, streams: Sequence[str]) -> None:
         self.dataset = dataset
         super()._encode(dataset, streams)
 
-    def run(
-        self, name: str, jobs: Sequence[FitJob], *, limited: bool = False,
-        needed: Callable[[Any], bool] = lambda job: False,
-    ) -> dict[str, dict[str, Any]]:  # fmt: skip
+    def run(self, name: str, jobs: Sequence[FitJob], **how: Any) -> dict[str, dict[str, Any]]:
         shared = {job.out: self._shared(job) for job in jobs if getattr(job, "stream", "") in self.plan.unlinked}
         for out, kept in shared.items():
             _copy(kept, Path(out))
-        results = super().run(name, jobs, limited=limited, needed=needed)
+        results = super().run(name, jobs, **how)
         for out in results.keys() & shared.keys():
             _copy(Path(out), shared[out])
         return results
@@ -228,13 +232,10 @@ class TrialSession(SharedSession):
             self.write(*known)
         return known[:2]
 
-    def run(
-        self, name: str, jobs: Sequence[FitJob], *, limited: bool = False,
-        needed: Callable[[Any], bool] = lambda job: False,
-    ) -> dict[str, dict[str, Any]]:  # fmt: skip
+    def run(self, name: str, jobs: Sequence[FitJob], **how: Any) -> dict[str, dict[str, Any]]:
         if self.trials.stopping:
             raise Interrupted("Stopped.")
-        results = super().run(name, jobs, limited=limited, needed=needed)
+        results = super().run(name, jobs, **how)
         if not results and jobs:
             raise PolymodalError(f"Nothing could be trained: {self.notes[-1] if self.notes else 'no job finished'}")
         return results
@@ -255,9 +256,9 @@ def _copy(source: Path, goal: Path) -> None:
     """Copy a finished job's files; its result last, by which it is told to be finished."""
     if not source.with_suffix(".json").exists() or goal.with_suffix(".json").exists():
         return
-    goal.parent.mkdir(parents=True, exist_ok=True)
     for suffix in (".safetensors", ".json"):
-        shutil.copyfile(source.with_suffix(suffix), goal.with_suffix(suffix))
+        with writing(goal.with_suffix(suffix)) as temporary:  # another trial may read or write it at the same time
+            shutil.copyfile(source.with_suffix(suffix), temporary)
 
 
 def _bytes(work: Path, best: Outcome, found: Results) -> int:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from polymodal.experiment.plan import plan as make_plan
 from polymodal.inference.run import Run
 from polymodal.metrics.build import target_metrics
 from polymodal.report.tune_page import render
-from polymodal.runs.folder import Interrupted, begun, claimed, environment
+from polymodal.runs.folder import VOLATILE, begun, claimed, environment
 from polymodal.runs.pool import Pool
 from polymodal.runs.progress import Progress, Stage
 from polymodal.tuning.conclusion import against, importance, told, words, write_trials
@@ -78,20 +80,16 @@ def tune(
     space = Space.of(trials.base, settings.space)
     about = {**trials.base.to_json(), "space": space.to_json(), "sampler": settings.sampler, "pruner": settings.pruner}
     rows = [list(trials.base.table.ids), dict(trials.base.truth), trials.base.split]
-    try:
-        with claimed(folder, about, rows, resume):
+    with claimed(folder, about, rows, resume):
+        try:
             mark = read_json(folder / "work" / "plan.json")["mark"]
             given = {"valid": valid, "test": test, "schema": schema}
             return _Carried(trials, space, mark, Progress(quiet=quiet)).out(data, target, given, resume)
-    except PolymodalError as error:
-        if isinstance(error, Interrupted):
+        except PolymodalError:
+            if not begun(folder):  # the folder is free again, so that mended options can be tried
+                for left in ("tune.db", "space.yaml"):
+                    (folder / left).unlink(missing_ok=True)
             raise
-        if not begun(folder):  # the folder is free again, so that mended options can be tried
-            for left in ("tune.db", "space.yaml"):
-                (folder / left).unlink(missing_ok=True)
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
-        raise
 
 
 class _Carried:
@@ -109,25 +107,34 @@ class _Carried:
             _write_yaml(self.folder / "space.yaml", {"space": self.space.to_json()})
             with self.progress:
                 self._search(search, started + limit if limit else None)
-            best, default, found = self._best(search)
-            config = self._config(best)
-            _write_yaml(self.folder / "best.yaml", {k: v for k, v in config.to_dict().items() if v is not None})
-            out = self.folder / "best"
-            plan = make_plan(data, target, config=config, **given)
-            known, quiet = (out / "work").exists(), self.progress.quiet
-            run = fit_plan(plan, out=out, resume=known, quiet=quiet, session=self._session)
-            return self._told(search, run, best, default, found)
+            with search.alone("conclusion"):  # one by one, each by all there is
+                best, default, found = self._best(search)
+                config = self._config(best)
+                self._settle(config)
+                out = self.folder / "best"
+                plan = make_plan(data, target, config=config, **given)
+                known, quiet = (out / "work").exists(), self.progress.quiet
+                session = partial(SharedSession, self.trials)
+                run = fit_plan(plan, out=out, resume=known, quiet=quiet, session=session)
+                return self._told(search, run, best, default, found)
+
+    def _settle(self, config: Config) -> None:
+        """Write `best.yaml`; a run of other settings, which were the best before, is no longer that of the best."""
+        path, options = self.folder / "best.yaml", {k: v for k, v in config.to_dict().items() if v is not None}
+        before = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else options
+        if any(before.get(name) != options.get(name) for name in {*before, *options} - {*VOLATILE}):
+            shutil.rmtree(self.folder / "best", ignore_errors=True)
+        _write_yaml(path, options)
 
     def _search(self, search: Search, until: float | None) -> None:
         """The default settings by all processes at once, then trials, a process each."""
         device = str(device_of(self.config.device))
         every = self.config.device in ("auto", "cuda")
         devices = worker_devices(device, self.config.workers, cores=core_count(), gpus=gpu_count(), every=every)
-        lines = [self.trials.note] if self.trials.note else []
+        if self.trials.note:
+            self.progress.say(self.trials.note)
         if died := search.mend():
-            lines.append(f"{died} trials whose process had died are tried again.")
-        for line in lines:
-            self.progress.say(line)
+            self.progress.say(f"{died} trials whose process had died are tried again.")
         with Pool(runs=RUNS, devices=devices, here=device) as pool:
             stage = self.progress.stage("default settings", 1)
             search.begin(pool)
@@ -166,11 +173,6 @@ class _Carried:
             return self.trials.options({})
         return self.trials.options({**self.space.options(best["settings"]), "deploy": best["strategy"]})
 
-    def _session(self, *given: Any) -> SharedSession:
-        session = SharedSession(*given)
-        session.trials = self.trials
-        return session
-
     def _told(
         self, search: Search, run: Run, best: dict[str, Any], default: dict[str, Any], found: list[dict[str, Any]]
     ) -> Tuned:
@@ -178,7 +180,7 @@ class _Carried:
         asked = self.trials.asked()
         pair = None
         if best is not default:
-            mine, theirs = (self._answered(row, search) for row in (best, default))
+            mine, theirs = (self._answered(row) for row in (best, default))
             pair = against(mine, theirs, asked, self.config.seed)
         metric = target_metrics(self.trials.base.metrics.get(asked[0].target.name, ()), asked[0].target)[0]
         of = metric.name if len(asked) == 1 else "mean score"
@@ -201,7 +203,7 @@ class _Carried:
             self.progress.say(line)
         return Tuned(self.folder, run, found, bool(pair and pair["beaten"]), lines[0])
 
-    def _answered(self, row: Mapping[str, Any], search: Search) -> Any:
+    def _answered(self, row: Mapping[str, Any]) -> Any:
         """What a trial answered; computed again where it was carried out elsewhere."""
         name = f"{row['trial']:04}"
         if (known := self.trials.kept(name)) is not None:
