@@ -79,6 +79,14 @@ def test_quantiles_hold_their_share(name: str):
 
 
 @pytest.mark.parametrize("name", EVERY)
+def test_a_number_that_no_row_has_is_answered_by_its_mean(name: str):
+    both = np.stack([NUMBER, np.full(240, np.nan, np.float32)], 1)
+    scores = said(LEARNERS.build(name, None).fit(X[TRAIN], both[TRAIN], "number"))
+    assert np.corrcoef(scores[:, 0], NUMBER[TEST])[0, 1] > 0.5
+    assert np.abs(scores[:, 1]).max() < 0.05
+
+
+@pytest.mark.parametrize("name", EVERY)
 def test_errors_say_what_to_do(name: str):
     with pytest.raises(BadArgument, match="Did you mean 'classes'"):
         LEARNERS.build(name, None).fit(X, CLASS, "clases")

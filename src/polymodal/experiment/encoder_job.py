@@ -18,7 +18,7 @@ from polymodal.core.registry import Spec, options_of, plain
 from polymodal.data.split import SAMPLE, some_of
 from polymodal.encoders.base import Encoder
 from polymodal.encoders.scoring import Answering, Member, Scored
-from polymodal.experiment.learned import row_losses
+from polymodal.experiment.learned import mean_of, row_losses
 from polymodal.experiment.work import TRAIN, VALID, Epochs, FitJob, Work, curve_of, load_trained, save_trained
 from polymodal.learners import LEARNERS
 from polymodal.learners.ridge import Ridge
@@ -154,11 +154,11 @@ def _answers(
         tried = [found[target.name]]
         for spec in (*LEARNED, *(() if target.scores == NUMBER else ({"name": "logistic", "strength": 3.0},))):
             learner = LEARNERS.build(spec, None)
-            learner.fit(vectors.numpy()[known], truth[known], target.scores, width=target.width, seed=seed)
+            learner.fit_to(target, vectors.numpy()[known], truth[known], seed)
             temperature = target.temperature(learner.scores(held).numpy(), target.truth(wanted)) or 1.0
             tried.append(Answering(target.scores, target.width, [Member(spec, learner, 1.0, temperature)]))
-        losses = [float(np.nanmean(row_losses(target, one.scores(held).numpy(), wanted))) for one in tried]
-        found[target.name] = tried[int(np.argmin(losses))]
+        losses = [mean_of(row_losses(target, one.scores(held).numpy(), wanted)) for one in tried]
+        found[target.name] = tried[int(np.argsort(losses, kind="stable")[0])]
     return found, vectors
 
 
