@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,9 +13,12 @@ from safetensors.numpy import load_file
 
 import polymodal as pm
 from polymodal.core.errors import BadArgument
+from polymodal.encoders.scoring import Answering, Member
+from polymodal.experiment import encoder_job
 from polymodal.experiment.ladder import Rung, chosen
 from polymodal.experiment.learned import learn
 from polymodal.experiment.plan import LEAST_PARTS
+from polymodal.learners.ridge import Ridge
 from polymodal.targets.base import fitted
 
 DRAW = np.random.default_rng(0)
@@ -215,6 +219,44 @@ def test_as_many_encodings_are_kept_as_add_something():
     assert chosen(rungs, [target], known)[0] == [rungs[1]]
     nobody = {"label": np.full(600, -1)}
     assert len(chosen(rungs_saying(*own), [target], nobody)[0]) == 1
+
+
+def test_encodings_are_compared_by_the_targets_that_a_row_has():
+    """No row has both targets; who answers but one of them is compared by that one."""
+    draw = np.random.default_rng(2)
+    numbers = [fitted(name, "number", ["1", "2", "3"]) for name in ("first", "second")]
+    values = draw.normal(size=(200, 2)).astype(np.float32)
+    truth = {"first": np.where(np.arange(200) % 2, values[:, 0], np.nan),
+             "second": np.where(np.arange(200) % 2, np.nan, values[:, 1])}  # fmt: skip
+    said = [values + spread * draw.normal(size=(200, 2)) for spread in (2.0, 0.1)]
+    poor, good = [
+        Rung("", "", {}, None, {}, fitted=True, scores={n: one[:, [i]] for i, n in enumerate(truth)}) for one in said
+    ]
+    assert chosen([poor, good], numbers, truth)[0] == [good]
+    assert good.loss == pytest.approx(0.005, rel=0.3)  # half the square of a tenth
+    del good.scores["second"]
+    poor.scores["second"] = values[:, [1]]  # better than anything, of what the other does not say
+    assert chosen([poor, good], numbers, truth)[0] == [good]
+
+
+def test_quantiles_of_a_tuned_tower_s_vectors_are_as_many_as_were_asked(monkeypatch):
+    draw = np.random.default_rng(4)
+    target = fitted("price", "quantiles", [str(one) for one in draw.normal(size=50)])
+    vectors = draw.normal(size=(200, 3)).astype(np.float32)
+    truth = vectors[:, 0] + 0.1 * draw.normal(size=200).astype(np.float32)
+    nothing = Ridge.of(torch.zeros(3, target.width), torch.zeros(target.width))
+    own = {"price": Answering(target.scores, target.width, [Member("ridge", nothing)])}
+    monkeypatch.setattr(encoder_job, "_own_answers", lambda *given: own)
+    monkeypatch.setattr(encoder_job, "_pooled", lambda work, encoder, stream, rows: torch.from_numpy(vectors[rows]))
+    dataset = SimpleNamespace(targets={"price": truth})
+    work = SimpleNamespace(targets=[target], dataset=dataset, truth=lambda one, rows: truth[rows])
+    model = SimpleNamespace(encoders={"words": SimpleNamespace(pretrained=True)})
+    rows, valid = np.arange(150), np.arange(150, 200)
+    answers, _ = encoder_job._answers(work, model, "words", rows, valid, 0)
+    scores = answers["price"].scores(torch.from_numpy(vectors[valid])).numpy()
+    assert scores.shape == (50, target.width)
+    assert (np.diff(scores) >= 0).all()
+    assert np.corrcoef(scores[:, 2], truth[valid])[0, 1] > 0.9
 
 
 def test_encodings_by_name():

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import polymodal as pm
-from polymodal.experiment.ladder import WORTH, Ladder, ahead
+from polymodal.experiment.ladder import WORTH, Ladder
+from polymodal.experiment.learned import ahead, paired
 from polymodal.experiment.work import load_trained
 
 DRAW = np.random.default_rng(1)
@@ -65,4 +66,27 @@ def test_surely_better_by_next_to_nothing_is_not_worth_training(gain, worth):
     others = np.full(200, 0.8) + 1e-9 * DRAW.normal(size=200)
     assert ahead(others * (1 - gain), others, 0.5)
     assert ahead(others * (1 - gain), others, 0.5, WORTH) == worth
-    assert ahead(others[:1], others[:1], 0.5, WORTH)  # nothing can be compared
+
+
+@pytest.mark.parametrize("kind", ["number", "multilabel", "classes"])
+def test_a_stream_that_no_row_tells_of_keeps_the_plainest_encoding(tmp_path, kind):
+    """Without parts, validation rows compare encodings; none has the vector here."""
+    vector = [row if i < 80 or i >= 100 else None for i, row in enumerate(TABLE["vector"])]
+    labels = [["a", "b"] if one else ["a"] for one in LABEL]
+    cells = {"number": [row[0] for row in TABLE["other"]], "multilabel": labels, "classes": TABLE["label"]}
+    data = {**TABLE, "vector": vector, "label": cells[kind], "split": ["train"] * 80 + ["valid"] * 20 + ["test"] * 20}
+    schema = {"fields": {"vector": "vector", "other": "vector"}, "target": {"label": kind}}
+    options = {**QUICK, "crossfit": 0, "store": str(tmp_path / "store")}
+    run = pm.fit(data, schema=schema, out=tmp_path / "run", **options)
+    rungs = json.loads((run.folder / "work" / "encoders" / "vector.json").read_text())["rungs"]
+    assert [rung["encoder"] for rung in rungs if rung["kept"]] == ["vector_plain"]
+
+
+def test_a_single_row_tells_neither_who_is_ahead_nor_by_how_much():
+    few = np.array([0.2, np.nan])
+    assert paired(few, few + 1) == (0.0, np.inf)
+    assert not ahead(few, few + 1, 0.5)
+    assert not ahead(few + 1, few, 0.5)
+    gain, error = paired(np.array([1.0, 2.0, np.nan]), np.array([2.0, 5.0, 1.0]))
+    assert gain == 2
+    assert error == pytest.approx(1)  # deviations of 1 from it, over two rows
