@@ -14,7 +14,8 @@ from safetensors.numpy import load_file
 import polymodal as pm
 from polymodal.core.errors import BadArgument
 from polymodal.encoders.scoring import Answering, Member
-from polymodal.experiment import encoder_job
+from polymodal.experiment import answer_job, encoder_job
+from polymodal.experiment.finalize import question_of
 from polymodal.experiment.ladder import Rung, chosen
 from polymodal.experiment.learned import learn
 from polymodal.experiment.plan import LEAST_PARTS
@@ -138,6 +139,8 @@ def test_by_folds_every_row_but_the_test_s_is_evidence(runs):
     assert "training and validation rows by models that did not see them" in plan.text()
     board = list(csv.DictReader((runs["folds"].folder / "leaderboard.csv").read_text().splitlines()))
     assert {row["seeds"] for row in board if row["strategy"] == "concat"} == {str(LEAST_PARTS)}
+    refitted = json.loads((runs["folds"].folder / "evaluation.json").read_text())["refitted"]
+    assert refitted == {part: len(plan.rows(part)) for part in ("train", "valid")}
     held = [load_file(path) for path in sorted((work(runs["folds"]) / "answers").glob("concat-*.scores.safetensors"))]
     assert sum(len(one["valid/label"]) for one in held) == len(plan.evidence())
 
@@ -176,6 +179,17 @@ def test_folds_are_taken_where_validation_rows_are_few():
     assert not pm.plan(data, "label", finetune=True).bagged
     large = {**table(40), "label": ["yes", "no"] * 20}
     assert not pm.plan({n: v * 180 for n, v in large.items()}, "label").bagged
+
+
+def test_a_row_without_a_group_is_a_group_of_its_own():
+    data = {**table(200), "who": ["a" if i % 10 == 0 else None for i in range(200)]}
+    plan = pm.plan(data, "label", schema={"group": "who"})
+    assert plan.bagged == LEAST_PARTS
+    assert plan.part.max() == LEAST_PARTS - 1
+    question = question_of(plan, plan.targets[0])
+    together = np.array([one is not None for one in data["who"]])
+    for rows, groups in ((plan.rows("test"), question.groups), (plan.evidence(), question.valid_groups)):
+        assert len(np.unique(groups)) == (~together[rows]).sum() + together[rows].any()
 
 
 @pytest.mark.parametrize(
@@ -307,6 +321,22 @@ def test_an_answer_that_chooses_what_to_encode_is_one_model(tmp_path):
     assert [member.weight for member in run.predictor.members] == [1.0]
     board = {row["strategy"]: row for row in run.leaderboard}
     assert int(board["dynamic"]["seeds"]) == LEAST_PARTS
+
+
+def test_an_option_is_cross_validated_by_rows_that_do_not_judge_it(tmp_path, monkeypatch):
+    """By folds, the part by which a strategy is judged is none by which its options are chosen."""
+    chosen_by, bags = [], []
+
+    def spied(work, strategy, features, options, seed, rows):
+        chosen_by.append(rows)
+        bags.append(work.bag)
+        return strategy
+
+    monkeypatch.setattr(answer_job, "cross_validated", spied)
+    options = {"store": str(tmp_path / "store"), "seeds": 3, "joint": False, "evidence": "folds", **QUICK}
+    pm.fit(DATA, "label", out=tmp_path / "run", fusion=["concat"], encodings="fitted", deploy="concat", **options)
+    lacking = [set(range(1, 6)) - set(bag[rows]) for bag, rows in zip(bags, chosen_by)]
+    assert {tuple(one) for one in lacking} == {(part,) for part in range(1, 6)}
 
 
 def test_a_file_in_order_is_learned_from_as_any_other(tmp_path):

@@ -99,6 +99,12 @@ def test_a_joint_row_that_is_to_be_deployed_is_trained(fit):
     assert any("joint" in row["strategy"] and row["level"] == "single" for row in run.leaderboard)
 
 
+def test_what_was_trained_jointly_has_not_learned_from_validation_rows(fit, tmp_path):
+    options = {"fusion": ["concat"], "joint_training": {"epochs": 1}, "training": {"epochs": 1}}
+    fit(asked(60), deploy="concat joint", seeds=3, crossfit=2, evidence="folds", **options)
+    assert "refitted" not in json.loads((tmp_path / "run" / "evaluation.json").read_text())
+
+
 def test_what_cannot_be_trained_jointly_is_refused_before_any_training():
     data = asked(60)
     with pytest.raises(BadArgument, match="joint is true, false or auto; got 'often'"):

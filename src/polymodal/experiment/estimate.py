@@ -148,9 +148,8 @@ def _stream(plan: Plan, stream: str, reading: str, known: dict[str, float]) -> t
         same = f"{own[stream]} {processor.facts()} {train}"
         if same not in known:
             known[same] = _training(plan, stream, own[stream], processor, inputs, truth, train)
-        folds = plan.config.crossfit if plan.fold.max() > 0 else 0
-        part = (1 - 1 / folds) if folds else 1.0  # of the rows
-        every = folds * part + GOES_ON if folds else 1.0
+        part = (1 - 1 / plan.parts) if plan.parts else 1.0  # of the rows
+        every = plan.parts * part + GOES_ON if plan.parts else 1.0
         low += SOONEST * known[same] * (TRY * part if fitted else every)
         high += known[same] * every
     return low, high, widest
@@ -196,13 +195,14 @@ def _learners(plan: Plan, spec: Spec, processor: Processor, features: Any, truth
     encoder = build_encoder(spec, processor.facts(), plan.config.dim)
     assert isinstance(encoder, ScoringEncoder)
     drawn = np.random.default_rng(0)
-    again = np.arange(LEARNED) % features.shape[0]
-    design = features[again]
-    if isinstance(design, np.ndarray):
-        design = (design + 0.3 * drawn.normal(size=design.shape) * features.std(0)).astype(np.float32)
     seconds = 0.0
     for target in plan.targets:
-        if target.scores in MEANINGS and isinstance(target, ScoredTarget):
+        known = np.flatnonzero(target.known(truth[target.name]))
+        if len(known) and target.scores in MEANINGS and isinstance(target, ScoredTarget):
+            again = known[np.arange(LEARNED) % len(known)]
+            design = features[again]
+            if isinstance(design, np.ndarray):
+                design = (design + 0.3 * drawn.normal(size=design.shape) * features.std(0)).astype(np.float32)
             tried = encoder.candidates(target.scores, int(plan.seen.sum()), features.shape[1])
             started = time.process_time()
             part = np.arange(LEARNED) % parts_of_fitted(int(plan.seen.sum()))

@@ -152,7 +152,7 @@ class Session:
         """
         plan, both = self.plan, [s for s in streams if self.plan.fitted.get(s) and s in self.plan.trained]
         alone = [s for s in streams if s not in both]
-        parts: list[Any] = [*self._parts]
+        parts: list[Any] = [*range(plan.parts)]
         folds = [None, *parts]
         # A pretrained tower may be frozen, and its parts then the whole one: several jobs would encode the same cells
         # at once. Whether it learns is known when the whole one is built.
@@ -208,10 +208,10 @@ class Session:
         config, spec = self.plan.config, (self.plan.towers.aware if aware else self.plan.encoders)[stream]
         training = {**config.training, **config.encoder_training}
         place = self._place(encoder_out(self.work, stream, fold, aware), spec)
-        whole = not self._parts
         return EncoderJob(
-            stream=stream, fold=(None if whole else 0) if fold == TRIAL else fold, encoder=spec, seed=config.seed,
-            training=training, scored=bool(self.plan.fitted.get(stream)), reads=self._reads(stream, spec),
+            stream=stream, fold=(0 if self.plan.parts else None) if fold == TRIAL else fold, encoder=spec,
+            seed=config.seed, training=training, scored=bool(self.plan.fitted.get(stream)),
+            reads=self._reads(stream, spec),
             share=TRY if TRIAL in (fold, start) else 1.0 if start is None else GOES_ON,
             start="" if start is None else self._encoder(stream, start), **place,
         )  # fmt: skip
@@ -219,11 +219,6 @@ class Session:
     def _encoder(self, stream: str, fold: Any = None) -> str:
         """The output path of a job that trains a stream's encoder."""
         return str(encoder_out(self.work, stream, fold))
-
-    @property
-    def _parts(self) -> list[int]:
-        """Into which training rows are cut for encoders trained by gradients; none where that is off."""
-        return list(range(self.plan.config.crossfit)) if self.plan.fold.max() > 0 else []
 
     def _reads(self, stream: str, spec: Spec) -> str:
         """The dataset's stream whose arrays an encoder reads; empty where it is its own."""
