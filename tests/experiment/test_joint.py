@@ -12,6 +12,7 @@ import polymodal as pm
 from polymodal.core.errors import BadArgument, UnknownName
 from polymodal.experiment.joint import called_for
 from polymodal.experiment.outcome import Outcome, Question
+from polymodal.experiment.session import Session
 from polymodal.experiment.work import settled_out
 from polymodal.models.strategy import Strategy
 from polymodal.targets.classes import ClassesTarget
@@ -91,6 +92,14 @@ def test_it_is_done_when_asked_for_and_not_otherwise(fit, joint, expected):
     run = fit(asked(120), fusion=["gated"], joint=joint, joint_training={"epochs": 1}, seeds=1)
     found = {row["strategy"] for row in run.leaderboard if row["encoders"] == "joint" and row["level"] != "single"}
     assert found - {"gated joint"} == expected  # which is tried too where it was the best
+
+
+def test_a_time_limit_bounds_joint_training(fit, tmp_path, monkeypatch):
+    monkeypatch.setattr(Session, "_left", lambda self: 0.0)
+    run = fit(asked(60), joint=True, joint_training={"epochs": 3}, seeds=1, time_limit=1e6)
+    said = " ".join(json.loads((tmp_path / "run" / "evaluation.json").read_text())["verdict"]["sentences"])
+    assert "mlb joint #0: The time limit ended it after 1 of 3 epochs." in said
+    assert "mlb joint" in {row["strategy"] for row in run.leaderboard}
 
 
 def test_a_joint_row_that_is_to_be_deployed_is_trained(fit):

@@ -41,7 +41,8 @@ PASSES = 24_000  # rows that go through a tower while it is tuned beside cheaper
 class EncoderJob(FitJob):
     """Train the encoder of `stream`: whole (`fold` None), or on the training rows outside one part of them.
 
-    It trains for a `share` of the epochs, with `start`, the result of another, from that one's weights.
+    It trains for a `share` of the epochs, for so many `seconds` at most (but one epoch), with `start`, the result of
+    another, from that one's weights.
     """
 
     kind: str = "encoder"
@@ -52,6 +53,7 @@ class EncoderJob(FitJob):
     reads: str = ""  # the dataset's stream whose arrays it reads, if it is not its own
     share: float = 1.0
     start: str = ""
+    seconds: float | None = None
 
     @property
     def name(self) -> str:
@@ -90,7 +92,8 @@ def encoder_job(work: Work, job: EncoderJob, out: Path) -> Epochs:
             encoder.load_state_dict(_inner(load_trained(Path(job.start)), job.scored))
         encoder.fit_statistics(work.dataset.tensors(stream, some_of(rows, SAMPLE)))
         model = Model({stream: encoder}, answer).to(work.device)
-        for epoch in fit_encoder(work, model, stream, rows, valid, options, job.seed, out.with_suffix(".checkpoint")):
+        saved = out.with_suffix(".checkpoint")
+        for epoch in fit_encoder(work, model, stream, rows, valid, options, job.seed, saved, job.seconds):
             curve.append(epoch)
             yield EpochEnd(epoch.number, options.epochs, epoch.loss, epoch.valid)
         if job.scored or getattr(encoder, "tune", "") == "lora_last":
@@ -203,6 +206,7 @@ def fit_encoder(
     options: Training,
     seed: int,
     checkpoint: Path,
+    seconds: float | None = None,
 ) -> Iterator[Epoch]:
     """Train one stream's encoder and head on `rows` of processed cells, going on from `checkpoint` if there is one."""
     encoder, answer = model.encoders[stream], model.answer
@@ -224,5 +228,5 @@ def fit_encoder(
 
     return train(
         model, loss, validate, torch.from_numpy(rows), options, seed=seed, checkpoint=checkpoint,
-        alike=drawn_together(work.dataset, stream, rows, batch_size(len(rows), options)),
+        alike=drawn_together(work.dataset, stream, rows, batch_size(len(rows), options)), seconds=seconds,
     )  # fmt: skip

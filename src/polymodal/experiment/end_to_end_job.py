@@ -54,10 +54,11 @@ EPOCHS = 10, 100  # at least and at most
 
 @dataclass(frozen=True, kw_only=True)
 class EndToEndJob(AnswerJob):
-    """Train `strategy` and the encoders of its streams together, as `strategy.encoders` says."""
+    """Train `strategy` and the encoders of its streams together, as `strategy.encoders` says, for so many `seconds`."""
 
     kind: str = "end_to_end"
     encoders: Mapping[str, Spec]
+    seconds: float | None = None
 
 
 def end_to_end_job(work: Work, job: EndToEndJob, out: Path) -> Epochs:
@@ -113,6 +114,7 @@ def end_to_end_job(work: Work, job: EndToEndJob, out: Path) -> Epochs:
     for epoch in train(
         training, loss, validate, drawn, options, seed=job.seed, checkpoint=out.with_suffix(".checkpoint"),
         hooks=training if objectives else None, alike=_together(work, strategy.streams, drawn.numpy(), options),
+        seconds=job.seconds,
     ):  # fmt: skip
         curve.append(epoch)
         yield EpochEnd(epoch.number, options.epochs, epoch.loss, epoch.valid)

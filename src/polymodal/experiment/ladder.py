@@ -31,6 +31,7 @@ from polymodal.train.features import StreamFeatures, save_features
 TRIED = 0.5  # standard errors by which an encoding, or a blend with it, must be ahead on one part to be trained on
 WORTH = 0.02  # of the loss: what an encoding, or a blend with it, must take off it, however surely, to be trained on
 SHARES = (0.75, 0.5, 0.25)  # of the better one in a blend of two
+NOTHING = "added nothing on one part, so it was trained no further"
 GAIN = 1.0  # standard errors by which a blend with one more encoding must be ahead for that to be kept too
 
 
@@ -129,6 +130,7 @@ class Ladder:
         self.plan, self.work, self.store, self.dataset, self.stream = plan, work, store, dataset, stream
         self.folds = [*folds]
         self.digests, self.present = dataset.digests[stream], dataset.present[stream]
+        self.behind: set[bool] = set()  # not worth training further: the network (False), the tuned tower (True)
 
     def worth_training(self, results: Mapping[str, Mapping[str, Any]], *, aware: bool = False) -> bool:
         """Whether the trained encoder adds to the best of those fitted in one go, on the part it was tried on.
@@ -141,9 +143,9 @@ class Ladder:
         """
         fold = 0 if len(self.folds) > 1 else None
         tried, others = self._trained(results, [fold if aware else TRIAL], aware), self._fitted(results)
-        if tried is None and aware:
-            return False  # it failed
-        if tried is None or not others:
+        if tried is None:  # it failed
+            return not (aware or others)
+        if not others:
             return True
         truth = self._read([tried, *others], fold)
         if not (common := answered([tried, *others], self.plan.targets)):
@@ -152,7 +154,9 @@ class Ladder:
         place = int(np.argsort([mean_of(each) for each in losses], kind="stable")[0])
         pair = [others[place], tried]
         blends = [losses_of(pair, [share, 1 - share], common, truth) for share in SHARES]
-        return any(ahead(each, losses[place], TRIED, WORTH) for each in (own, *blends))
+        if not (worth := any(ahead(each, losses[place], TRIED, WORTH) for each in (own, *blends))):
+            self.behind.add(aware)
+        return worth
 
     def settle(self, results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         """Choose, and write where the stream's tokens lie and what its encoder is; what the log is told.
@@ -166,7 +170,8 @@ class Ladder:
             if whole := self._trained(results, [*self.folds[1:], None], aware):
                 rungs.append(whole)
             elif one_part and (first := self._trained(results, one_part, aware)):
-                tried.append(first)
+                why = NOTHING if aware in self.behind else "its training did not finish"
+                tried.append({**first.to_json(), "why": why})
         if not rungs:
             raise PolymodalError(f"No encoder of the stream {self.stream!r} finished; the log says why.")
         kept, weights = chosen(rungs, self.plan.targets, self._read(rungs, None))
@@ -178,9 +183,7 @@ class Ladder:
             spec["reads"] = [read.index(one) for one in reads]
         says = said_of(kept, weights)
         save_features(self.work / "features", self.stream, [rung.features for rung in kept], says)
-        told = [rung.to_json() for rung in rungs]
-        why = "added nothing on one part, so it was trained no further"
-        told += [{**one.to_json(), "why": why} for one in tried]
+        told = [rung.to_json() for rung in rungs] + tried
         curve = next((rung.result for rung in kept if rung.result["trained"]), kept[0].result)
         settled = {
             **{key: curve[key] for key in ("epoch", "loss", "valid", "notes")},

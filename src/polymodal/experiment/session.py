@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -43,6 +44,7 @@ from polymodal.runs.pool import Pool
 from polymodal.runs.progress import Log, Progress
 from polymodal.train.encode import processing_ms
 
+LATER = 0.5  # of the time left: what encoders may take that others follow
 UNTOLD = ("epoch", "loss", "valid", "notes", "strategy", "encoder")  # of a job's result, in the log
 
 
@@ -170,8 +172,11 @@ class Session:
         results = self.run("encoders", jobs, needed=needed)
         ladders = {s: Ladder(plan, self.work, self.store, dataset, s, folds) for s in streams}
         worth = [s for s in both if ladders[s].worth_training(results)]
-        worth += [s for s in alone if s in first and (s not in waiting or results[self._encoder(s)]["trained"])]
         tuned = [s for s in tuned if ladders[s].worth_training(results, aware=True)]
+        if (cut := dict.fromkeys([*worth, *tuned])) and self._left() <= 0:
+            self.note([f"The time limit left encoders of {', '.join(cut)} trained on one part only."])
+            worth, tuned = [], []
+        worth += [s for s in alone if s in first and (s not in waiting or results[self._encoder(s)]["trained"])]
         more = [self._encoder_job(s, fold, aware=True) for s in tuned for fold in folds]
         # What was tried goes on as the first part's, or as the whole one; that goes on from the first part's.
         for some, start in [(parts, TRIAL), ([None], parts[0])] if parts else [([None], TRIAL)]:
@@ -383,6 +388,7 @@ class Session:
         """
         if not jobs:
             return {}
+        jobs = self._bounded(jobs, 1.0 if limited else LATER)
         stage = self.progress.stage(name, len(jobs))
         results: dict[str, dict[str, Any]] = {}
         late = 0
@@ -412,6 +418,18 @@ class Session:
             {"what": f"{name}: {len(results)} fits", "seconds": stage.end(f"{len(results)} of {len(jobs)} fits")}
         )
         return results
+
+    def _left(self) -> float:
+        """Seconds that the time limit leaves."""
+        return float("inf") if self.deadline is None else max(0.0, self.deadline - time.perf_counter())
+
+    def _bounded(self, jobs: Sequence[FitJob], share: float) -> list[FitJob]:
+        """The jobs, where those that train encoders get alike of a share of the time left."""
+        if self.deadline is None:
+            return [*jobs]
+        count = sum(isinstance(job, EncoderJob | EndToEndJob) for job in jobs)
+        each = share * self._left() * min(1.0, max(1, self.pool.workers) / max(1, count))
+        return [replace(j, seconds=each) if isinstance(j, EncoderJob | EndToEndJob) else j for j in jobs]
 
     def done(self, event: Done) -> None:
         """Hear that a job is done."""
