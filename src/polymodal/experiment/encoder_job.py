@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from polymodal.config import Training
-from polymodal.core.errors import BadArgument
 from polymodal.core.registry import Spec, options_of, plain
 from polymodal.data.split import SAMPLE, some_of
 from polymodal.encoders.base import Encoder
@@ -77,15 +76,8 @@ def encoder_job(work: Work, job: EncoderJob, out: Path) -> Epochs:
         answer = build_answer(alone, {stream: encoder.dim}, work.targets, work.dim, work.heads)
         options = Training(modality_dropout=0.0).with_({**encoder.recipe(), **job.training})
         options = options.with_({"epochs": math.ceil(job.share * options.epochs)})
-        present = work.dataset.present[stream]
-        rows = work.rows(TRAIN, fold=fold)
-        rows = rows[present[rows]]
-        valid = work.rows(VALID)
-        valid = valid[present[valid]]
-        if not len(rows):
-            raise BadArgument(
-                f"No training row has the stream {job.stream!r}; leave it out or look with `polymodal inspect`."
-            )
+        rows, valid = work.having(job.stream, work.rows(TRAIN, fold=fold)), work.rows(VALID)
+        valid = valid[work.dataset.present[stream][valid]]
         if job.reads and "epochs" not in job.training:
             options = options.with_({"epochs": min(options.epochs, max(2, round(PASSES / len(rows))))})
         if job.start:

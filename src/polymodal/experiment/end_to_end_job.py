@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from polymodal.config import Training
-from polymodal.core.errors import BadArgument
 from polymodal.core.files import read_json
 from polymodal.core.registry import Spec
 from polymodal.core.types import Batch, Tokens
@@ -75,7 +74,7 @@ def end_to_end_job(work: Work, job: EndToEndJob, out: Path) -> Epochs:
         if tuning:
             encoder.load_state_dict(load_settled(work.folder, name))
         else:
-            encoder.fit_statistics(work.dataset.tensors(name, _sample(work, name, rows)))
+            encoder.fit_statistics(work.dataset.tensors(name, some_of(work.having(name, rows), SAMPLE)))
     widths = {name: encoder.dim for name, encoder in encoders.items()}
     answer = build_answer(strategy, widths, work.targets, work.dim, work.heads, says=said_by(encoders))
     if tuning:
@@ -140,14 +139,6 @@ def _recipe(encoders: Mapping[str, Encoder], rows: int) -> dict[str, Any]:
     epochs = min(most, max(least, round(STEPS * JOINT["batch"] / rows)))
     asked = (one for e in encoders.values() if (one := e.recipe().get("precision", "auto")) != "auto")
     return {**JOINT, "epochs": epochs, "precision": next(asked, "auto")}
-
-
-def _sample(work: Work, stream: str, rows: np.ndarray) -> np.ndarray:
-    """Training rows that statistics of a stream are taken from. Raises `BadArgument` where none has it."""
-    there = some_of(rows[work.dataset.present[stream][rows]], SAMPLE)
-    if not len(there):
-        raise BadArgument(f"No training row has the stream {stream!r}; leave it out or look with `polymodal inspect`.")
-    return there
 
 
 def _together(work: Work, streams: Sequence[str], rows: np.ndarray, options: Training) -> Tensor | None:

@@ -19,6 +19,7 @@ from polymodal.core.files import write_json
 from polymodal.core.registry import Spec
 from polymodal.data.storage.dataset import Dataset
 from polymodal.data.storage.store import Store
+from polymodal.encoders.beside import said_together
 from polymodal.encoders.scoring import Said, blended
 from polymodal.experiment.crossfit import join_parts
 from polymodal.experiment.learned import ahead, mean_of, row_losses
@@ -181,7 +182,8 @@ class Ladder:
         spec = parts[0] if len(kept) == 1 else {"name": "beside", "parts": parts, "weights": weights}
         if len(read := list(dict.fromkeys(reads))) > 1:
             spec["reads"] = [read.index(one) for one in reads]
-        says = said_of(kept, weights)
+        each = [(rung.says, int(rung.result["dim"]), weight) for rung, weight in zip(kept, weights)]
+        says = {name: asdict(said) for name, said in said_together(each).items()}
         save_features(self.work / "features", self.stream, [rung.features for rung in kept], says)
         told = [rung.to_json() for rung in rungs] + tried
         curve = next((rung.result for rung in kept if rung.result["trained"]), kept[0].result)
@@ -227,9 +229,8 @@ class Ladder:
             if (result := results.get(out)) is None:
                 continue
             groups = result["groups"]
-            parts = np.unique(self.plan.part[train & self.present], return_inverse=True)[1]
             part = np.full(len(train), len(groups) - 1)
-            part[train & self.present] = parts
+            part[train & self.present] = np.unique(self.plan.part[train & self.present], return_inverse=True)[1]
             features = StreamFeatures.plain(groups, part, self.digests, self.present)
             says = {name: Said.from_json(one) for name, one in result["says"].items()}
             found.append(
@@ -264,18 +265,6 @@ class Ladder:
         spec = self.plan.towers.aware[self.stream] if aware else self.plan.encoders[self.stream]
         reads = self.plan.towers.reads(self.stream, spec)
         return Rung(spec, out, {**result, "cpu_seconds": total}, features, says, fitted=False, reads=reads)
-
-
-def said_of(rungs: Sequence[Rung], weights: Sequence[float]) -> dict[str, Any]:
-    """Where the direct sum of the encodings carries answers, as JSON."""
-    found: dict[str, Said] = {}
-    start = 0
-    for rung, weight in zip(rungs, weights):
-        for name, said in rung.says.items():
-            moved = said.moved(start, weight)
-            found[name] = Said(moved.meaning, (*(found[name].pieces if name in found else ()), *moved.pieces))
-        start += int(rung.result["dim"])
-    return {name: asdict(said) for name, said in found.items()}
 
 
 def _words(told: Sequence[Mapping[str, Any]]) -> str:
