@@ -258,7 +258,7 @@ class Ladder:
         valid = np.flatnonzero(self.plan.split == VALID)
         says = {name: Said.from_json(one) for name, one in result.get("says", {}).items()}
         fixed = sum(stop - start for one in says.values() for start, stop, _ in one.pieces)
-        features, _ = join_parts(self.store, groups, self.digests, self.present, part, valid, fixed)
+        features = join_parts(self.store, groups, self.digests, self.present, part, valid, fixed)
         out = self._out(folds[-1], aware)
         every = {self._out(fold, aware): results.get(self._out(fold, aware), {}) for fold in (TRIAL, *folds)}
         total = sum(one.get("cpu_seconds", 0.0) for one in every.values())

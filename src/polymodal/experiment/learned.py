@@ -41,12 +41,11 @@ class Tried:
 
 @dataclass(frozen=True)
 class Learned:
-    """What was found for a target: scores [N, W] of every training row by learners that did not see it, the `parts`'
-    answers, the `whole` one's, the `ladder` of all that was tried, and the learning `curve` of what was chosen: the
-    `loss` of the first part's rows when fitted to so many `rows`, how much less it is with all rows than with half of
-    them (`gain`) and the standard error of that; None of few rows."""
+    """What was found for a target: what answers each of the `parts`, which it did not see, and `whole`, all rows; the
+    `ladder` of all that was tried, and the learning `curve` of what was chosen: the `loss` of the first part's rows when
+    fitted to so many `rows`, how much less it is with all rows than with half of them (`gain`) and the standard `error`
+    of that; None of few rows."""
 
-    scores: np.ndarray
     parts: Sequence[Answering]
     whole: Answering
     ladder: list[dict[str, Any]]
@@ -80,7 +79,6 @@ def learn(
         one.losses = _losses(target, one.scores, truth, one)
     weights = _blend(target, alive, truth)
     used = [(one, weight) for one, weight in zip(alive, weights) if weight > 0]
-    scores = _said(target, used).numpy()
     whole = [
         Member(one.spec, _fitted(one, target, design, truth, np.arange(len(part)), seed, drawn), w, one.temperature)
         for one, w in used
@@ -97,7 +95,7 @@ def learn(
         for one in ordered
     ]  # fmt: skip
     curve = _curve(target, used, design, truth, part, seed)
-    return Learned(scores, parts, Answering(target.scores, target.width, whole), ladder, curve)
+    return Learned(parts, Answering(target.scores, target.width, whole), ladder, curve)
 
 
 def _curve(

@@ -196,15 +196,9 @@ class Session:
     def _scored_jobs(self, stream: str) -> list[ScoredJob]:
         fitted = self.plan.fitted.get(stream, ())
         places = [self._place(scored_out(self.work, stream, i), spec) for i, spec in enumerate(fitted)]
+        about: dict[str, Any] = {"stream": stream, "seed": self.plan.config.seed, "training": {}}
         return [
-            ScoredJob(
-                stream=stream,
-                encoder=spec,
-                seed=self.plan.config.seed,
-                training={},
-                reads=self._reads(stream, spec),
-                **place,
-            )
+            ScoredJob(encoder=spec, reads=self._reads(stream, spec), **about, **place)
             for spec, place in zip(fitted, places)
         ]
 
