@@ -6,6 +6,7 @@ tokens can mend that: a question about a picture is answered by neither. Togethe
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -120,15 +121,17 @@ def end_to_end_job(work: Work, job: EndToEndJob, out: Path) -> Epochs:
     if untouched and score_before >= max(e.valid for e in curve):
         model.load_state_dict(untouched)
     model.eval()
+    started = time.perf_counter()
     with torch.no_grad():
         scores = held_out(work, lambda rows: _scores(work, model, work.dataset.tensors, rows))
+    took = time.perf_counter() - started
     save_trained(model, out, scores)
     return {
         "strategy": strategy.to_json(),
         "seed": job.seed,
         "level": strategy.level,
         "parameters": parameters(model),
-        **({"before": score_before} if tuning else {}),
+        **({"before": score_before} if tuning else {"ms_per_row": 1000 * took / int((work.split != TRAIN).sum())}),
         **curve_of(curve),
     }
 

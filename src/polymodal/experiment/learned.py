@@ -42,9 +42,9 @@ class Tried:
 @dataclass(frozen=True)
 class Learned:
     """What was found for a target: what answers each of the `parts`, which it did not see, and `whole`, all rows; the
-    `ladder` of all that was tried, and the learning `curve` of what was chosen: the `loss` of the first part's rows when
-    fitted to so many `rows`, how much less it is with all rows than with half of them (`gain`) and the standard `error`
-    of that; None of few rows."""
+    `ladder` of all that was tried, and the learning `curve` of what was chosen: the `loss` of the first part's rows
+    when fitted to so many `rows`, how much less it is with all rows than with half of them (`gain`) and the standard
+    `error` of that; None of few rows."""
 
     parts: Sequence[Answering]
     whole: Answering
