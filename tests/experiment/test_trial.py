@@ -58,6 +58,12 @@ def test_what_is_not_worth_it_was_tried_and_nothing_more(tmp_path, monkeypatch):
     assert told[-1]["why"].startswith("added nothing on one part")
 
 
+def test_encodings_by_formula_are_fine_tuned_with_the_answer(tmp_path):
+    options = {**QUICK, "encodings": "fitted", "finetune": True, "finetune_training": {"epochs": 1}}
+    run = pm.fit(TABLE, "label", out=tmp_path / "run", store=str(tmp_path / "store"), **options)
+    assert "concat fine-tuned" in {row["strategy"] for row in run.leaderboard}
+
+
 def test_what_failed_when_it_was_tried_is_not_tried_again(tmp_path, monkeypatch):
     def broken(*given):
         raise RuntimeError("no training here")

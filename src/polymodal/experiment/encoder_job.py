@@ -201,7 +201,8 @@ def fit_encoder(
     seconds: float | None = None,
 ) -> Iterator[Epoch]:
     """Train one stream's encoder and head on `rows` of processed cells, going on from `checkpoint` if there is one."""
-    encoder, answer = model.encoders[stream], model.answer
+    encoder: Any = model.encoders[stream]
+    answer = model.answer
     read = Inputs(encoder, work.dataset, stream, np.concatenate([rows, valid]))
 
     def loss(batch: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ from polymodal.experiment.strategies import (
     strategies,
     together,
     varied,
-)
+)  # fmt: skip
 from polymodal.heads import HEADS
 from polymodal.metrics.build import by_target, directed, target_metrics
 from polymodal.models.build import Heads, build_answer
@@ -173,9 +173,8 @@ class Plan:
         """What stage 1 does, in words."""
         said = []
         if any(self.fitted.values()):
-            said.append(
-                f"fit learners to features in {parts_of_fitted(int(self.seen.sum()))} parts of the training rows"
-            )
+            count = parts_of_fitted(int(self.seen.sum()))
+            said.append(f"fit learners to features in {count} parts of the training rows")
         if self.trained:
             parts = f" on all training rows and on {self.parts} parts of them" if self.parts else ""
             said.append(f"train encoders{parts}")
@@ -203,15 +202,10 @@ class Plan:
         lines.append(f"Stage 1: {', '.join(self._encoding())}: at most {self.encoder_fits} fits, tokens stored.")
         times = f"{self.bagged} parts" if self.bagged else f"{c.seeds} seeds"
         lines.append(f"Stage 2: {len(self.strategies)} strategies x {times} on stored tokens:")
-        for family, word in (
-            ("single", "single modalities"),
-            ("fusion", "fusions"),
-            ("decision", "late fusions"),
-            ("answer", "answers"),
-            ("learner", "learners"),
-        ):
-            names = [s.name for s in self.strategies if s.family == family]
-            if names:
+        words = {"single": "single modalities", "fusion": "fusions", "decision": "late fusions", "answer": "answers",
+                 "learner": "learners"}  # fmt: skip
+        for family, word in words.items():
+            if names := [s.name for s in self.strategies if s.family == family]:
                 lines.append(f"  {word}: {', '.join(names)}")
         if self.compared:
             rows = dict.fromkeys(s.variant for s in self.compared)
