@@ -284,12 +284,7 @@ class Session:
         chosen = {*named, *(ranked[:1] if "best" in named else [])}
         seeds = range(config.seed, config.seed + config.seeds)
         rows = [s for s in plan.compared if s.fusion in chosen]
-        try:
-            self.run("objectives", [self.answer_job(s, seed) for seed in seeds for s in rows], limited=True)
-        except KeyboardInterrupt:
-            self._stopped("objectives that had not finished are missing")
-            return False
-        return True
+        return self._together("objectives", [self.answer_job(s, seed) for seed in seeds for s in rows])
 
     def _stopped(self, what: str) -> None:
         self.notes.append(f"Interrupted: {what}.")
@@ -363,8 +358,8 @@ class Session:
             ],
         )
 
-    def _together(self, name: str, jobs: Sequence[EndToEndJob]) -> bool:
-        """Carry out jobs of stage 3; False when the user stopped them."""
+    def _together(self, name: str, jobs: Sequence[FitJob]) -> bool:
+        """Carry out jobs that a conclusion can do without; False when the user stopped them."""
         try:
             self.run(name, jobs, limited=True)
         except KeyboardInterrupt:

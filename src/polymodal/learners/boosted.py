@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polymodal.core.errors import BadData
 from polymodal.core.values import check_range
 from polymodal.learners.base import RAREST, Learner
 from polymodal.learners.columns import Columns
@@ -84,7 +83,7 @@ class Boosted(Learner):
         return self.forest(features)
 
     def _fit_classes(self, features: np.ndarray, target: np.ndarray, width: int, seed: int) -> _Piece:
-        rows = _labelled(target >= 0)
+        rows = np.flatnonzero(target >= 0)
         seen, target = np.unique(target[rows], return_inverse=True)
         base = np.full(width, np.log(RAREST))
         if len(seen) == 1:
@@ -98,7 +97,7 @@ class Boosted(Learner):
         return _Piece(base, [(tree, int(seen[column])) for tree, column in grown.trees])
 
     def _fit_label(self, features: np.ndarray, target: np.ndarray, seed: int) -> _Piece:
-        rows = _labelled(~np.isnan(target))
+        rows = np.flatnonzero(~np.isnan(target))
         values = (target[rows] > 0.5).astype(int)
         share = values.mean()
         if share in (0.0, 1.0):
@@ -109,7 +108,7 @@ class Boosted(Learner):
     def _fit_number(self, features: np.ndarray, target: np.ndarray, seed: int, level: float | None) -> _Piece:
         from sklearn.ensemble import HistGradientBoostingRegressor
 
-        rows = _labelled(~np.isnan(target))
+        rows = np.flatnonzero(~np.isnan(target))
         loss = {} if level is None else {"loss": "quantile", "quantile": level}
         model = HistGradientBoostingRegressor(**self._options(len(rows) >= ENOUGH, seed), **loss)
         return _grow(model, features[rows], target[rows].astype(np.float64))
@@ -127,13 +126,6 @@ class Boosted(Learner):
             "min_samples_leaf": self.least, "max_features": self.share, "l2_regularization": self.l2, "max_bins": 63,
             "early_stopping": early_stopping, "n_iter_no_change": self.patience, "random_state": seed,
         }  # fmt: skip
-
-
-def _labelled(known: np.ndarray) -> np.ndarray:
-    rows = np.flatnonzero(known)
-    if not len(rows):
-        raise BadData("No row carries a label, so there is nothing to fit trees to.")
-    return rows
 
 
 def _grow(model: Any, features: np.ndarray, target: np.ndarray) -> _Piece:
