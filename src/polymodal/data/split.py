@@ -151,10 +151,7 @@ def _assign(
 
 
 def units(groups: Sequence[Hashable] | None, n: int) -> np.ndarray:
-    """A number a row, the same for rows that must stay together, counted from 0 in the order of appearance.
-
-    A row whose group is None is alone.
-    """
+    """A number a row, counted from 0, the same for rows that must stay together; whose group is None is alone."""
     if groups is None:
         return np.arange(n)
     if len(groups) != n:

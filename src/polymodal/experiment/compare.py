@@ -64,7 +64,7 @@ def ensemble(members: Sequence[Outcome], question: Question, *, rounds: int = 20
         held_out = np.zeros_like(said[0])
         for k in range(folds):
             inside = part != k
-            # Of a single group nothing is left to find weights on.
+            # Of a single group nothing is left to find weights on: they are alike.
             others = caruana(said[:, inside], truth[inside], metric, rounds) if inside.any() else alike
             held_out[~inside] = np.tensordot(others, said[:, ~inside], 1)
         valid.append(held_out)

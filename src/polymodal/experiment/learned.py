@@ -63,10 +63,9 @@ def learn(
     """
     drawn = np.random.default_rng(seed)
     tries = [Tried(spec, np.full((len(part), target.width), np.nan, np.float32)) for spec in candidates]
-    for one in tries:
-        _answer_part(one, target, design, truth, part, 0, seed, drawn)
     first = part == 0
     for one in tries:
+        _answer_part(one, target, design, truth, part, 0, seed, drawn)
         one.losses = _losses(target, one.scores[first], truth[first], one)
     ordered = [tries[i] for i in np.argsort([mean_of(one.losses) for one in tries], kind="stable")]
     alive = [t for t in ordered if not ahead(ordered[0].losses, t.losses, WORSE)][:KEPT]

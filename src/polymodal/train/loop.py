@@ -140,8 +140,8 @@ def train(
             hooks.between_epochs(epoch + 1)
         if checkpoint is not None:
             state.save(checkpoint, epoch + 1)
-        took, note, ends = time.perf_counter() - started, pieces.note, epoch + 1 == options.epochs
-        ends = ends or bool(options.patience and state.waited >= options.patience)
+        took, note = time.perf_counter() - started, pieces.note
+        ends = epoch + 1 == options.epochs or 0 < options.patience <= state.waited
         if not ends and seconds is not None and started + 2 * took - begun > seconds:
             note, ends = f"{note} The time limit ended it after {epoch + 1} of {options.epochs} epochs.".strip(), True
         yield Epoch(epoch + 1, mean, score, best, took, len(rows), note)
