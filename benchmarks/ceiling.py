@@ -48,7 +48,7 @@ def stepper(kind: str, rows: int) -> tuple[Callable[[], Any], str]:
     facts, inputs = given(kind, rows)
     encoder = ENCODERS.build(KINDS[kind].encoder, facts, WIDTH)
     encoder.fit_statistics(inputs)
-    inputs = (encoder.settled(inputs) or inputs) | {"present": torch.ones(rows, dtype=torch.bool)}
+    inputs = (encoder.once(inputs) or inputs) | {"present": torch.ones(rows, dtype=torch.bool)}
     model, truth = nn.ModuleList([encoder, nn.Linear(encoder.dim, CLASSES)]).train(), torch.randint(0, CLASSES, (rows,))
     options = Training().with_(encoder.recipe())
     optimizer = make_optimizer(model, options)

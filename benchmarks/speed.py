@@ -105,8 +105,8 @@ def audio_step(folder: Path) -> Work:
     sounds = torch.randint(-9000, 9000, (128, 8000), dtype=torch.int16)
     inputs = {"samples": sounds, "length": torch.full((128,), 8000), "present": torch.ones(128, dtype=torch.bool)}
     encoder.fit_statistics(inputs)
-    if hasattr(encoder, "settled"):  # the tree does this once a cell, as its training does
-        inputs = {**encoder.settled(inputs), "present": inputs["present"]}
+    if hasattr(encoder, "once"):  # the tree does this once a cell, as its training does
+        inputs = {**encoder.once(inputs), "present": inputs["present"]}
     state = {name: value.clone() for name, value in encoder.state_dict().items()}
     precision = encoder.recipe()["precision"]
 

@@ -193,9 +193,9 @@ class Config(Options):
     and test, where the data bring no split. `budget_ms`: choose only strategies that answer a row within it.
     `deploy`: the row of the leaderboard to keep, whatever validation says, or `best`, the best by validation (default:
     of those within one standard error of it, on the same streams, the one with the fewest parameters).
-    `time_limit`: seconds after which no further strategy is started. `ensemble`: offer a greedy ensemble as one more
-    row. `noise`: draw the score under noise in each modality (default: not of pretrained towers, which would encode
-    rows again for it).
+    `time_limit`: seconds in which encoders end their training, and after which no further strategy is started.
+    `ensemble`: offer a greedy ensemble as one more row. `noise`: draw the score under noise in each modality (default:
+    not of pretrained towers, which would encode rows again for it).
 
     `finetune`: train the best fusion and its encoders together at last, and what it is compared with; each is one more
     row. `joint`: train fusions and their encoders together from the start, and alike the concatenation and every single

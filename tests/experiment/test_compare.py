@@ -93,6 +93,25 @@ def test_the_budget_rules_out_slow_strategies():
     assert any("within 10 ms" in s for s in found.sentences)
 
 
+def test_rows_of_one_group_do_not_find_the_weights_by_which_they_are_answered():
+    """Members that know nothing, but answer the rows of a group alike: the best on some of them is so on the rest."""
+    draw, by_rows, by_groups = np.random.default_rng(0), [], []
+    for _ in range(5):
+        groups, truth = np.repeat(np.arange(10), 10), np.repeat(draw.integers(0, 2, 10), 10)
+        said = np.repeat(draw.random((12, 10)), 10, axis=1)
+        members = [
+            Outcome(Strategy("fusion", f"{i}", ("x",)), *[{"label": np.stack([1 - one, one], 1)[None]}] * 2)
+            for i, one in enumerate(said)
+        ]
+        plain, tied = (Question(TARGET, truth, truth, valid_groups=one) for one in (None, groups))
+        by_rows.append(valid_scores(ensemble(members, plain), [plain]))
+        by_groups.append(valid_scores(ensemble(members, tied), [tied]))
+    assert np.mean(by_rows) > 0.8
+    assert np.mean(by_groups) < 0.7
+    single = replace(tied, valid_groups=np.zeros(100, int))
+    assert np.isfinite(valid_scores(ensemble(members, single), [single])).all()
+
+
 def test_an_ensemble_of_different_errors_wins_and_is_scored_out_of_sample():
     members = [outcome(f"m{i}", 0.75, seed=10 * i + 1) for i in range(5)]
     blend = ensemble(members, QUESTION)

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 import polymodal as pm
+import polymodal.experiment.estimate as module
 
 DRAW = np.random.default_rng(0)
 WORDS = [
@@ -59,6 +60,14 @@ def test_what_torch_does_stays_as_it_was():
     plan, threads = pm.plan(table(60), "label"), torch.get_num_threads()
     pm.estimate(plan)
     assert torch.get_num_threads() == threads
+
+
+def test_a_target_that_no_probed_row_has_does_not_stop_it(monkeypatch):
+    monkeypatch.setattr(module, "MOST_CELLS", 8)  # as where cells are slow to read
+    data = {**table(300), "rare": [None] * 260 + ["x", "y"] * 20}
+    for seed in range(3):
+        plan = pm.plan(data, schema={"target": {"label": "classes", "rare": "classes"}}, seed=seed)
+        assert pm.estimate(plan).parts["vector"][1] > 0
 
 
 def test_broken_and_absent_cells_do_not_stop_it(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,9 +13,13 @@ from safetensors.numpy import load_file
 
 import polymodal as pm
 from polymodal.core.errors import BadArgument
+from polymodal.encoders.scoring import Answering, Member
+from polymodal.experiment import answer_job, encoder_job
+from polymodal.experiment.finalize import question_of
 from polymodal.experiment.ladder import Rung, chosen
-from polymodal.experiment.learned import learn
+from polymodal.experiment.learned import Learned, learn
 from polymodal.experiment.plan import LEAST_PARTS
+from polymodal.learners.ridge import Ridge
 from polymodal.targets.base import fitted
 
 DRAW = np.random.default_rng(0)
@@ -56,13 +61,18 @@ def settled(run, stream: str) -> dict:
     return json.loads((work(run) / "encoders" / f"{stream}.json").read_text())
 
 
+def left_out(found: Learned, x: np.ndarray) -> np.ndarray:
+    """Scores of every row by the learners that did not see its part, of five."""
+    return np.stack([found.parts[i % 5].scores(torch.from_numpy(x[[i]]))[0].numpy() for i in range(len(x))])
+
+
 def test_learners_are_chosen_by_rows_that_they_did_not_see():
     target, draw = fitted("label", "classes", ["a", "b"] * 150), np.random.default_rng(1)
     x = draw.normal(size=(300, 4)).astype(np.float32)
     y = draw.integers(0, 2, 300)
     found = learn(target, x, y, np.arange(300) % 5, ["extra_trees", "ridge"], 0)
     inside = (found.whole.scores(torch.from_numpy(x)).argmax(1).numpy() == y).mean()
-    outside = (found.scores.argmax(1) == y).mean()
+    outside = (left_out(found, x).argmax(1) == y).mean()
     assert outside < 0.62  # the labels are noise
     assert len(found.parts) == 5
     assert inside >= outside
@@ -78,7 +88,7 @@ def test_what_is_clearly_behind_on_the_first_part_goes_no_further():
     told = {one["learner"]: one for one in found.ladder}
     assert told["ridge"]["dropped"]
     assert told["kernel"]["weight"] == 1
-    assert (found.scores.argmax(1) == y).mean() > 0.85
+    assert (left_out(found, x).argmax(1) == y).mean() > 0.85
 
 
 def test_a_learning_curve_tells_whether_more_rows_help():
@@ -134,6 +144,8 @@ def test_by_folds_every_row_but_the_test_s_is_evidence(runs):
     assert "training and validation rows by models that did not see them" in plan.text()
     board = list(csv.DictReader((runs["folds"].folder / "leaderboard.csv").read_text().splitlines()))
     assert {row["seeds"] for row in board if row["strategy"] == "concat"} == {str(LEAST_PARTS)}
+    refitted = json.loads((runs["folds"].folder / "evaluation.json").read_text())["refitted"]
+    assert refitted == {part: len(plan.rows(part)) for part in ("train", "valid")}
     held = [load_file(path) for path in sorted((work(runs["folds"]) / "answers").glob("concat-*.scores.safetensors"))]
     assert sum(len(one["valid/label"]) for one in held) == len(plan.evidence())
 
@@ -172,6 +184,17 @@ def test_folds_are_taken_where_validation_rows_are_few():
     assert not pm.plan(data, "label", finetune=True).bagged
     large = {**table(40), "label": ["yes", "no"] * 20}
     assert not pm.plan({n: v * 180 for n, v in large.items()}, "label").bagged
+
+
+def test_a_row_without_a_group_is_a_group_of_its_own():
+    data = {**table(200), "who": ["a" if i % 10 == 0 else None for i in range(200)]}
+    plan = pm.plan(data, "label", schema={"group": "who"})
+    assert plan.bagged == LEAST_PARTS
+    assert plan.part.max() == LEAST_PARTS - 1
+    question = question_of(plan, plan.targets[0])
+    together = np.array([one is not None for one in data["who"]])
+    for rows, groups in ((plan.rows("test"), question.groups), (plan.evidence(), question.valid_groups)):
+        assert len(np.unique(groups)) == (~together[rows]).sum() + together[rows].any()
 
 
 @pytest.mark.parametrize(
@@ -215,6 +238,44 @@ def test_as_many_encodings_are_kept_as_add_something():
     assert chosen(rungs, [target], known)[0] == [rungs[1]]
     nobody = {"label": np.full(600, -1)}
     assert len(chosen(rungs_saying(*own), [target], nobody)[0]) == 1
+
+
+def test_encodings_are_compared_by_the_targets_that_a_row_has():
+    """No row has both targets; who answers but one of them is compared by that one."""
+    draw = np.random.default_rng(2)
+    numbers = [fitted(name, "number", ["1", "2", "3"]) for name in ("first", "second")]
+    values = draw.normal(size=(200, 2)).astype(np.float32)
+    truth = {"first": np.where(np.arange(200) % 2, values[:, 0], np.nan),
+             "second": np.where(np.arange(200) % 2, np.nan, values[:, 1])}  # fmt: skip
+    said = [values + spread * draw.normal(size=(200, 2)) for spread in (2.0, 0.1)]
+    poor, good = [
+        Rung("", "", {}, None, {}, fitted=True, scores={n: one[:, [i]] for i, n in enumerate(truth)}) for one in said
+    ]
+    assert chosen([poor, good], numbers, truth)[0] == [good]
+    assert good.loss == pytest.approx(0.005, rel=0.3)  # half the square of a tenth
+    del good.scores["second"]
+    poor.scores["second"] = values[:, [1]]  # better than anything, of what the other does not say
+    assert chosen([poor, good], numbers, truth)[0] == [good]
+
+
+def test_quantiles_of_a_tuned_tower_s_vectors_are_as_many_as_were_asked(monkeypatch):
+    draw = np.random.default_rng(4)
+    target = fitted("price", "quantiles", [str(one) for one in draw.normal(size=50)])
+    vectors = draw.normal(size=(200, 3)).astype(np.float32)
+    truth = vectors[:, 0] + 0.1 * draw.normal(size=200).astype(np.float32)
+    nothing = Ridge.of(torch.zeros(3, target.width), torch.zeros(target.width))
+    own = {"price": Answering(target.scores, target.width, [Member("ridge", nothing)])}
+    monkeypatch.setattr(encoder_job, "_own_answers", lambda *given: own)
+    monkeypatch.setattr(encoder_job, "_pooled", lambda work, encoder, stream, rows: torch.from_numpy(vectors[rows]))
+    dataset = SimpleNamespace(targets={"price": truth})
+    work = SimpleNamespace(targets=[target], dataset=dataset, truth=lambda one, rows: truth[rows])
+    model = SimpleNamespace(encoders={"words": SimpleNamespace(pretrained=True)})
+    rows, valid = np.arange(150), np.arange(150, 200)
+    answers, _ = encoder_job._answers(work, model, "words", rows, valid, 0)
+    scores = answers["price"].scores(torch.from_numpy(vectors[valid])).numpy()
+    assert scores.shape == (50, target.width)
+    assert (np.diff(scores) >= 0).all()
+    assert np.corrcoef(scores[:, 2], truth[valid])[0, 1] > 0.9
 
 
 def test_encodings_by_name():
@@ -265,6 +326,22 @@ def test_an_answer_that_chooses_what_to_encode_is_one_model(tmp_path):
     assert [member.weight for member in run.predictor.members] == [1.0]
     board = {row["strategy"]: row for row in run.leaderboard}
     assert int(board["dynamic"]["seeds"]) == LEAST_PARTS
+
+
+def test_an_option_is_cross_validated_by_rows_that_do_not_judge_it(tmp_path, monkeypatch):
+    """By folds, the part by which a strategy is judged is none by which its options are chosen."""
+    chosen_by, bags = [], []
+
+    def spied(work, strategy, features, options, seed, rows):
+        chosen_by.append(rows)
+        bags.append(work.bag)
+        return strategy
+
+    monkeypatch.setattr(answer_job, "cross_validated", spied)
+    options = {"store": str(tmp_path / "store"), "seeds": 3, "joint": False, "evidence": "folds", **QUICK}
+    pm.fit(DATA, "label", out=tmp_path / "run", fusion=["concat"], encodings="fitted", deploy="concat", **options)
+    lacking = [set(range(1, 6)) - set(bag[rows]) for bag, rows in zip(bags, chosen_by)]
+    assert {tuple(one) for one in lacking} == {(part,) for part in range(1, 6)}
 
 
 def test_a_file_in_order_is_learned_from_as_any_other(tmp_path):

@@ -12,6 +12,7 @@ import polymodal as pm
 from polymodal.core.errors import BadArgument, UnknownName
 from polymodal.experiment.joint import called_for
 from polymodal.experiment.outcome import Outcome, Question
+from polymodal.experiment.session import Session
 from polymodal.experiment.work import settled_out
 from polymodal.models.strategy import Strategy
 from polymodal.targets.classes import ClassesTarget
@@ -93,10 +94,28 @@ def test_it_is_done_when_asked_for_and_not_otherwise(fit, joint, expected):
     assert found - {"gated joint"} == expected  # which is tried too where it was the best
 
 
+def test_a_time_limit_bounds_joint_training(fit, tmp_path, monkeypatch):
+    monkeypatch.setattr(Session, "_left", lambda self: 0.0)
+    run = fit(asked(60), joint=True, joint_training={"epochs": 3}, seeds=1, time_limit=1e6)
+    said = " ".join(json.loads((tmp_path / "run" / "evaluation.json").read_text())["verdict"]["sentences"])
+    assert "mlb joint #0: The time limit ended it after 1 of 3 epochs." in said
+    assert "mlb joint" in {row["strategy"] for row in run.leaderboard}
+
+
 def test_a_joint_row_that_is_to_be_deployed_is_trained(fit):
     run = fit(asked(60), fusion=["gated", "attention"], deploy="attention joint", joint_training={"epochs": 1}, seeds=1)
     assert run.metrics["chosen"] == "attention joint"
     assert any("joint" in row["strategy"] and row["level"] == "single" for row in run.leaderboard)
+    told = {row["strategy"]: float(row["predict_ms"]) for row in run.leaderboard}["attention joint"]
+    took = [json.loads(path.read_text()) for path in (run.folder / "work").rglob("*.json")]
+    own = [one for one in took if one.get("strategy", {}).get("fusion") == "attention" and "ms_per_row" in one]
+    assert told in [pytest.approx(one["ms_per_row"], rel=1e-4) for one in own if one["strategy"]["encoders"] == "joint"]
+
+
+def test_what_was_trained_jointly_has_not_learned_from_validation_rows(fit, tmp_path):
+    options = {"fusion": ["concat"], "joint_training": {"epochs": 1}, "training": {"epochs": 1}}
+    fit(asked(60), deploy="concat joint", seeds=3, crossfit=2, evidence="folds", **options)
+    assert "refitted" not in json.loads((tmp_path / "run" / "evaluation.json").read_text())
 
 
 def test_what_cannot_be_trained_jointly_is_refused_before_any_training():

@@ -96,6 +96,9 @@ def test_a_column_of_other_letters_gets_no_english_model(tmp_path, models):
     rows = [{"title": f"красный ботинок номер {i} из кожи", "y": i % 2} for i in range(60)]
     plan = pm.plan(rows, "y", models=tmp_path / "own", schema={"fields": {"title": "text"}, "target": {"y": "classes"}})
     assert "100 % of its letters are beyond English, and sentence-transformers/all-MiniLM-L6-v2 is for" in told(plan)
+    rows = [{"title": f"red shoe number {i} of leather", "y": i % 2} for i in range(1200)] + rows * 2
+    plan = pm.plan(rows, "y", models=tmp_path / "own", schema={"fields": {"title": "text"}, "target": {"y": "classes"}})
+    assert "its letters are beyond English" in told(plan), "a file in order begins with one language"
 
 
 def test_towers_are_tried_and_told(table, models, tmp_path):

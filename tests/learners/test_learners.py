@@ -79,6 +79,25 @@ def test_quantiles_hold_their_share(name: str):
 
 
 @pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("meaning", TARGETS)
+def test_odd_features_and_single_rows_do_not_stop_it(name: str, meaning: str):
+    wide = DRAW.normal(size=(160, 130)).astype(np.float32)
+    wide[:, :6] = X[TRAIN]
+    wide[:, 7], wide[:, 8], wide[::3, 9], wide[5, 10] = np.nan, 1.0, np.nan, np.inf
+    for rows, some in ((slice(0, 160), wide), (slice(0, 160), wide[:, :12]), (slice(0, 2), wide), (slice(0, 1), wide)):
+        learner = LEARNERS.build(name, None).fit(some[rows], TARGETS[meaning][TRAIN][rows], meaning)
+        assert learner.scores(torch.from_numpy(some)).isfinite().all()
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_number_that_no_row_has_is_answered_by_its_mean(name: str):
+    both = np.stack([NUMBER, np.full(240, np.nan, np.float32)], 1)
+    scores = said(LEARNERS.build(name, None).fit(X[TRAIN], both[TRAIN], "number"))
+    assert np.corrcoef(scores[:, 0], NUMBER[TEST])[0, 1] > 0.5
+    assert np.abs(scores[:, 1]).max() < 0.05
+
+
+@pytest.mark.parametrize("name", EVERY)
 def test_errors_say_what_to_do(name: str):
     with pytest.raises(BadArgument, match="Did you mean 'classes'"):
         LEARNERS.build(name, None).fit(X, CLASS, "clases")

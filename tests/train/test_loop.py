@@ -8,6 +8,7 @@ from torch import nn
 
 from polymodal.config import SCHEDULES, Training
 from polymodal.core.errors import BadArgument
+from polymodal.train import loop
 from polymodal.train.loop import Diverged, train
 
 
@@ -92,6 +93,26 @@ def test_patience_stops_and_the_best_weights_stay():
     events = list(train(module, loss, validate, rows, Training(epochs=30, batch=64, patience=2)))
     assert len(events) == 4
     assert torch.equal(module[0].weight, kept[1])
+
+
+def test_seconds_end_it_and_the_best_weights_stay(monkeypatch):
+    """An epoch takes a second by this clock; the fourth would end after the three and a half that there are."""
+    module, loss, _, rows = problem()
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: float(len(weights)))
+    scores = iter([-1.0, -3.0, -2.0])
+    weights = []
+
+    def judged():
+        weights.append({name: value.clone() for name, value in module.state_dict().items()})
+        return next(scores)
+
+    events = list(train(module, loss, judged, rows, Training(epochs=9, batch=32), seconds=3.5))
+    assert [event.note for event in events] == ["", "", "The time limit ended it after 3 of 9 epochs."]
+    assert all(torch.equal(value, weights[0][name]) for name, value in module.state_dict().items())
+    monkeypatch.undo()
+    for options in (Training(epochs=1), Training(epochs=9, patience=1)):
+        ended = list(train(module, loss, lambda: 0.0, rows, options, seconds=0.0 if options.epochs == 1 else 1e9))
+        assert not any(event.note for event in ended), "it would have ended there anyway"
 
 
 def test_l1_makes_weights_smaller():

@@ -38,7 +38,7 @@ class Counting(nn.Module):
         super().__init__()
         self.encoded, self.settles, self.prepared = 0, settles, []
 
-    def settled(self, inputs):
+    def once(self, inputs):
         self.prepared += inputs["values"].tolist()
         return {"values": inputs["values"]} if self.settles else {}
 

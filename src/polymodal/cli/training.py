@@ -106,7 +106,7 @@ def fit(
     metric: MetricOption = None,
     seeds: SeedsOption = None,
     budget_ms: Annotated[float | None, typer.Option(help="Choose only what answers a row within it.")] = None,
-    time_limit: Annotated[float | None, typer.Option(help="Seconds after which no further strategy starts.")] = None,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds; what is cut short is said.")] = None,
     device: DeviceChoice = None,
     resume: Resume = False,
     sets: SetOption = None,

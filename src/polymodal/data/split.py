@@ -136,22 +136,22 @@ def _assign(
 ) -> np.ndarray:
     """The part [n] of each row."""
     stratum = strata(labels, n)
-    unit = _units(groups, n)
-    units = int(unit.max()) + 1 if n else 0
+    unit = units(groups, n)
+    count = int(unit.max()) + 1 if n else 0
     wanted = np.count_nonzero(shares)
-    if units < wanted:
+    if count < wanted:
         what = "rows" if groups is None else "groups"
-        raise BadData(f"{units} {what} cannot be shared among {wanted} parts: each needs at least one.")
+        raise BadData(f"{count} {what} cannot be shared among {wanted} parts: each needs at least one.")
     generator = np.random.default_rng(seed)
-    part_of_unit = (_deal if units == n else _pack)(unit, stratum, shares, generator)
+    part_of_unit = (_deal if count == n else _pack)(unit, stratum, shares, generator)
     _fill_empty(part_of_unit, shares)
     if keep_in_first:
         _complete_first(part_of_unit, unit, stratum)
     return part_of_unit[unit]
 
 
-def _units(groups: Sequence[Hashable] | None, n: int) -> np.ndarray:
-    """A number a row, the same for rows that must stay together, counted from 0 in the order of appearance."""
+def units(groups: Sequence[Hashable] | None, n: int) -> np.ndarray:
+    """A number a row, counted from 0, the same for rows that must stay together; whose group is None is alone."""
     if groups is None:
         return np.arange(n)
     if len(groups) != n:
@@ -180,14 +180,14 @@ def _deal(unit: np.ndarray, stratum: np.ndarray, shares: np.ndarray, generator: 
 
 def _pack(unit: np.ndarray, stratum: np.ndarray, shares: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """Whole groups, large ones first, each to the part whose counts of every stratum it brings nearest to its share."""
-    units, kinds = int(unit.max()) + 1, int(stratum.max()) + 1
-    sizes = np.bincount(unit, minlength=units)
-    shuffled = generator.permutation(units)
+    count, kinds = int(unit.max()) + 1, int(stratum.max()) + 1
+    sizes = np.bincount(unit, minlength=count)
+    shuffled = generator.permutation(count)
     order = shuffled[np.argsort(-sizes[shuffled], kind="stable")]
     rows_of = np.split(np.argsort(unit, kind="stable"), np.cumsum(sizes)[:-1])
     wanted = np.maximum(np.outer(shares, np.bincount(stratum, minlength=kinds)), 1e-9)
     held = np.zeros_like(wanted)
-    part = np.empty(units, dtype=np.int64)
+    part = np.empty(count, dtype=np.int64)
     for group in order:
         present, counts = np.unique(stratum[rows_of[group]], return_counts=True)
         need, has = wanted[:, present], held[:, present]

@@ -73,7 +73,7 @@ class SpectrogramEncoder(Encoder):
         picture = picture[:, None] / self.spread
         return self._changed(picture, real) if self.training else (picture, real)
 
-    def settled(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def once(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The bands' power, whose logarithm is off by .002 at most for being kept as bfloat16."""
         return {"power": self._power(inputs).bfloat16(), "length": inputs["length"]}
 

@@ -50,7 +50,7 @@ class Encoder(Part):
         """Set buffers (mean, spread) from a sample of training inputs before training. Default: nothing."""
         return
 
-    def settled(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def once(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What no training changes of the way from `inputs` to tokens: tensors, a row a cell, that `augment` and
         `encode` take in their place, so that it is done once a cell and not once an epoch. Default: there is none."""
         return {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -52,15 +52,8 @@ class Beside(Encoder):
     @property
     def says(self) -> dict[str, Said]:
         """Where its tokens carry scores, by target."""
-        found: dict[str, Said] = {}
-        start = 0
-        for one, width, weight in zip(self.each, self.widths, self.weights or [1.0] * len(self.widths)):
-            for name, said in getattr(one, "says", {}).items():
-                moved = said.moved(start, weight)
-                before = found[name].pieces if name in found else ()
-                found[name] = Said(moved.meaning, (*before, *(p for p in moved.pieces if p[2] > 0)))
-            start += width
-        return found
+        each = [getattr(one, "says", {}) for one in self.each]
+        return said_together(zip(each, self.widths, self.weights or [1.0] * len(each)))
 
     def fit_statistics(self, inputs: Mapping[str, Tensor]) -> None:
         for i, one in enumerate(self.each):
@@ -71,6 +64,18 @@ class Beside(Encoder):
 
     def _own(self, inputs: Mapping[str, Tensor], i: int) -> Mapping[str, Tensor]:
         return inputs if self.reads is None else part_of(inputs, self.reads[i])
+
+
+def said_together(each: Iterable[tuple[Mapping[str, Said], int, float]]) -> dict[str, Said]:
+    """Where the direct sum of encodings carries scores, by target: of what each says, its width and its weight."""
+    found: dict[str, Said] = {}
+    start = 0
+    for says, width, weight in each:
+        for name, said in says.items():
+            before = found[name].pieces if name in found else ()
+            found[name] = Said(said.meaning, (*before, *(p for p in said.moved(start, weight).pieces if p[2] > 0)))
+        start += width
+    return found
 
 
 def joined(each: Sequence[Tokens]) -> Tokens:

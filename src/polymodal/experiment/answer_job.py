@@ -69,16 +69,16 @@ def answer_job(work: Work, job: AnswerJob, out: Path) -> Epochs:
     """Train one strategy with one seed on stored tokens; write its weights and its scores of held-out rows."""
     features = open_features(job.work, job.strategy.streams, not job.strategy.reads_tokens, work.device, job.store)
     options = Training().with_(job.training)
-    strategy = cross_validated(work, job.strategy, features, options, job.seed)
+    rows, valid = labelled_rows(work, work.rows(TRAIN)), work.rows(VALID)
+    if job.held:
+        rows = labelled_rows(work, np.flatnonzero((work.bag > 0) & (work.bag != job.held)))
+        valid = np.flatnonzero(work.bag == job.held)
+    strategy = cross_validated(work, job.strategy, features, options, job.seed, rows)
     torch.manual_seed(job.seed)
     answer = build_answer(
         strategy, features.widths, work.targets, work.dim, work.heads,
         cost=work.cost(strategy.streams), budget_ms=work.budget_ms, says=features.says,
     )  # fmt: skip
-    rows, valid = labelled_rows(work, work.rows(TRAIN)), work.rows(VALID)
-    if job.held:
-        rows = labelled_rows(work, np.flatnonzero((work.bag > 0) & (work.bag != job.held)))
-        valid = np.flatnonzero(work.bag == job.held)
     curve: list[Epoch] = []
     if isinstance(answer, Fitted):
         known = labelled(work, features, torch.from_numpy(rows))
@@ -140,19 +140,20 @@ def used_cells(answer: Answer, features: Features, rows: np.ndarray) -> dict[str
     return {name: int(n) / max(1, all_of) for name, n, all_of in zip(answer.names, asked, there)}
 
 
-def cross_validated(work: Work, strategy: Strategy, features: Features, options: Training, seed: int) -> Strategy:
+def cross_validated(
+    work: Work, strategy: Strategy, features: Features, options: Training, seed: int, rows: np.ndarray
+) -> Strategy:
     """The strategy with every option given as `cv` replaced by the best of its class's `cv_grid`.
 
-    Each candidate is trained on the training rows outside one part and scored on that part, for every part; the
-    tokens are out-of-fold, so no candidate is flattered.
+    Each candidate is trained on the `rows` outside one part and scored on that part, for every part; the tokens are
+    out-of-fold, so no candidate is flattered.
     """
     spec = strategy.spec
     if not isinstance(spec, Mapping) or "cv" not in [v for v in spec.values() if isinstance(v, str)]:
         return strategy
     names = features.widths if strategy.family == "fusion" else strategy.streams
     candidates = [{**spec, **c} for c in strategy.part.cls.cv_grid(names)]
-    train = labelled_rows(work, work.rows(TRAIN))
-    part = np.random.default_rng(0).permutation(len(train)) % 3
+    part = np.random.default_rng(0).permutation(len(rows)) % 3
     quick = options.with_({"epochs": max(5, options.epochs // 3)})
 
     def score(candidate: Mapping[str, Any]) -> float:
@@ -163,8 +164,8 @@ def cross_validated(work: Work, strategy: Strategy, features: Features, options:
                 replace(strategy, spec=candidate), features.widths, work.targets, work.dim, work.heads,
                 says=features.says,
             )  # fmt: skip
-            held = train[part == k]
-            events = list(fit_answer(work, answer, features, torch.from_numpy(train[part != k]), held, quick, seed))
+            held = rows[part == k]
+            events = list(fit_answer(work, answer, features, torch.from_numpy(rows[part != k]), held, quick, seed))
             scores.append(events[-1].valid)
         return float(np.mean(scores))
 

@@ -51,19 +51,21 @@ def ensemble(members: Sequence[Outcome], question: Question, *, rounds: int = 20
     """Greedy ensemble selection (Caruana et al. 2004) over the members, seed by seed.
 
     Its weights are fitted on validation rows, so its answers to these come from cross-validation over them: each part
-    of the rows is answered with weights found on the others.
+    of the rows, groups of which stay together, is answered with weights found on the others.
     """
     name = question.target.name
     truth, metric = question.valid, question.metric
-    part = np.arange(len(truth)) % folds
+    part = (np.arange(len(truth)) if question.valid_groups is None else question.valid_groups) % folds
     weights, valid, test = [], [], []
+    alike = np.full(len(members), 1 / len(members))
     for s in range(min(m.seeds for m in members)):
         said = np.stack([m.valid[name][s] for m in members])
         weights.append(caruana(said, truth, metric, rounds))
         held_out = np.zeros_like(said[0])
         for k in range(folds):
             inside = part != k
-            others = caruana(said[:, inside], truth[inside], metric, rounds)
+            # Of a single group nothing is left to find weights on: they are alike.
+            others = caruana(said[:, inside], truth[inside], metric, rounds) if inside.any() else alike
             held_out[~inside] = np.tensordot(others, said[:, ~inside], 1)
         valid.append(held_out)
         test.append(np.tensordot(weights[-1], np.stack([m.test[name][s] for m in members]), 1))

@@ -23,28 +23,25 @@ PRIOR = 10  # rows; measured on four kinds of stream: better below 40 common row
 def join_parts(
     store: Store, groups: Sequence[str], digests: np.ndarray, present: np.ndarray, part: np.ndarray, common: np.ndarray,
     fixed: int = 0,
-) -> tuple[StreamFeatures, list[float]]:  # fmt: skip
+) -> StreamFeatures:  # fmt: skip
     """One stream's tokens from the groups of its part encoders and, last, of the whole one.
 
     `digests` [N, 16], `present` [N] bool, `part` [N] which group each row is read from, `common` row numbers that every
-    group holds. The last `fixed` components mean the same in every space and stay as they are. Returns the features
-    and, a part, the share of the deployed space's variance on the common rows that the turned tokens explain (R²).
+    group holds. The last `fixed` components mean the same in every space and stay as they are.
     """
     part = part.astype(np.int8)
     common = common[present[common]]
     if len(groups) == 1:
-        return StreamFeatures.plain(groups[-1], np.zeros_like(part), digests, present), []
+        return StreamFeatures.plain(groups[-1], np.zeros_like(part), digests, present)
     if not len(common):  # nothing to match the spaces by, so they are taken as they are
-        as_it_is = np.zeros((0, 0, 0), np.float32), np.zeros((0, 0), np.float32)
-        return StreamFeatures(tuple(groups), part, digests, present, *as_it_is), []
+        return StreamFeatures.plain(groups, part, digests, present)
     spaces = [store.view(g, digests[common], ("pooled",)).load()["pooled"].astype(np.float64) for g in groups]
     kept = spaces[-1].shape[1] - fixed
     spaces = [space[:, :kept] for space in spaces]
     goal, centre = spaces[-1], _centre(spaces[-1])
     rotations = [procrustes(s - _centre(s), goal - centre, PRIOR) for s in spaces[:-1]] + [np.eye(goal.shape[1])]
     shifts = [centre - _centre(space) @ turn for space, turn in zip(spaces, rotations)]
-    explained = [r_squared(s @ r + m, goal) for s, r, m in zip(spaces[:-1], rotations, shifts)]
-    features = StreamFeatures(
+    return StreamFeatures(
         tuple(groups),
         part,
         digests,
@@ -52,7 +49,6 @@ def join_parts(
         np.stack([block_diag(turn, np.eye(fixed)) for turn in rotations]).astype(np.float32),
         np.stack([np.pad(shift, (0, fixed)) for shift in shifts]).astype(np.float32),
     )
-    return features, explained
 
 
 def procrustes(source: np.ndarray, goal: np.ndarray, prior: float = 0.0) -> np.ndarray:
@@ -69,9 +65,3 @@ def procrustes(source: np.ndarray, goal: np.ndarray, prior: float = 0.0) -> np.n
 def _centre(space: np.ndarray) -> np.ndarray:
     """The mean row; zero where there are too few for one to mean anything."""
     return space.mean(0) if len(space) > 1 else np.zeros(space.shape[1])
-
-
-def r_squared(found: np.ndarray, goal: np.ndarray) -> float:
-    """Share of the goal's variance explained."""
-    rest = float(((goal - found) ** 2).sum())
-    return 1 - rest / max(float(((goal - goal.mean(0)) ** 2).sum()), 1e-12)

@@ -13,12 +13,11 @@ import torch
 from torch import Tensor
 
 from polymodal.config import Training
-from polymodal.core.errors import BadArgument
 from polymodal.core.registry import Spec, options_of, plain
 from polymodal.data.split import SAMPLE, some_of
 from polymodal.encoders.base import Encoder
 from polymodal.encoders.scoring import Answering, Member, Scored
-from polymodal.experiment.learned import row_losses
+from polymodal.experiment.learned import mean_of, row_losses
 from polymodal.experiment.work import TRAIN, VALID, Epochs, FitJob, Work, curve_of, load_trained, save_trained
 from polymodal.learners import LEARNERS
 from polymodal.learners.ridge import Ridge
@@ -41,7 +40,8 @@ PASSES = 24_000  # rows that go through a tower while it is tuned beside cheaper
 class EncoderJob(FitJob):
     """Train the encoder of `stream`: whole (`fold` None), or on the training rows outside one part of them.
 
-    It trains for a `share` of the epochs, with `start`, the result of another, from that one's weights.
+    It trains for a `share` of the epochs, for so many `seconds` at most (but one epoch), with `start`, the result of
+    another, from that one's weights.
     """
 
     kind: str = "encoder"
@@ -52,6 +52,7 @@ class EncoderJob(FitJob):
     reads: str = ""  # the dataset's stream whose arrays it reads, if it is not its own
     share: float = 1.0
     start: str = ""
+    seconds: float | None = None
 
     @property
     def name(self) -> str:
@@ -75,22 +76,16 @@ def encoder_job(work: Work, job: EncoderJob, out: Path) -> Epochs:
         answer = build_answer(alone, {stream: encoder.dim}, work.targets, work.dim, work.heads)
         options = Training(modality_dropout=0.0).with_({**encoder.recipe(), **job.training})
         options = options.with_({"epochs": math.ceil(job.share * options.epochs)})
-        present = work.dataset.present[stream]
-        rows = work.rows(TRAIN, fold=fold)
-        rows = rows[present[rows]]
-        valid = work.rows(VALID)
-        valid = valid[present[valid]]
-        if not len(rows):
-            raise BadArgument(
-                f"No training row has the stream {job.stream!r}; leave it out or look with `polymodal inspect`."
-            )
+        rows, valid = work.having(job.stream, work.rows(TRAIN, fold=fold)), work.rows(VALID)
+        valid = valid[work.dataset.present[stream][valid]]
         if job.reads and "epochs" not in job.training:
             options = options.with_({"epochs": min(options.epochs, max(2, round(PASSES / len(rows))))})
         if job.start:
             encoder.load_state_dict(_inner(load_trained(Path(job.start)), job.scored))
         encoder.fit_statistics(work.dataset.tensors(stream, some_of(rows, SAMPLE)))
         model = Model({stream: encoder}, answer).to(work.device)
-        for epoch in fit_encoder(work, model, stream, rows, valid, options, job.seed, out.with_suffix(".checkpoint")):
+        saved = out.with_suffix(".checkpoint")
+        for epoch in fit_encoder(work, model, stream, rows, valid, options, job.seed, saved, job.seconds):
             curve.append(epoch)
             yield EpochEnd(epoch.number, options.epochs, epoch.loss, epoch.valid)
         if job.scored or getattr(encoder, "tune", "") == "lora_last":
@@ -154,11 +149,11 @@ def _answers(
         tried = [found[target.name]]
         for spec in (*LEARNED, *(() if target.scores == NUMBER else ({"name": "logistic", "strength": 3.0},))):
             learner = LEARNERS.build(spec, None)
-            learner.fit(vectors.numpy()[known], truth[known], target.scores, width=target.width, seed=seed)
+            learner.fit_to(target, vectors.numpy()[known], truth[known], seed)
             temperature = target.temperature(learner.scores(held).numpy(), target.truth(wanted)) or 1.0
             tried.append(Answering(target.scores, target.width, [Member(spec, learner, 1.0, temperature)]))
-        losses = [float(np.nanmean(row_losses(target, one.scores(held).numpy(), wanted))) for one in tried]
-        found[target.name] = tried[int(np.argmin(losses))]
+        losses = [mean_of(row_losses(target, one.scores(held).numpy(), wanted)) for one in tried]
+        found[target.name] = tried[int(np.argsort(losses, kind="stable")[0])]
     return found, vectors
 
 
@@ -203,9 +198,11 @@ def fit_encoder(
     options: Training,
     seed: int,
     checkpoint: Path,
+    seconds: float | None = None,
 ) -> Iterator[Epoch]:
     """Train one stream's encoder and head on `rows` of processed cells, going on from `checkpoint` if there is one."""
-    encoder, answer = model.encoders[stream], model.answer
+    encoder: Any = model.encoders[stream]
+    answer = model.answer
     read = Inputs(encoder, work.dataset, stream, np.concatenate([rows, valid]))
 
     def loss(batch: Tensor) -> Tensor:
@@ -224,5 +221,5 @@ def fit_encoder(
 
     return train(
         model, loss, validate, torch.from_numpy(rows), options, seed=seed, checkpoint=checkpoint,
-        alike=drawn_together(work.dataset, stream, rows, batch_size(len(rows), options)),
+        alike=drawn_together(work.dataset, stream, rows, batch_size(len(rows), options)), seconds=seconds,
     )  # fmt: skip

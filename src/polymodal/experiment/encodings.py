@@ -17,6 +17,7 @@ from polymodal.core.errors import BadArgument, BadData
 from polymodal.core.registry import Spec
 from polymodal.data.kinds import KINDS
 from polymodal.data.schema import Schema
+from polymodal.data.split import some_of
 from polymodal.data.tables.source import Table
 from polymodal.encoders import ENCODERS
 from polymodal.encoders.checkpoints import SAMPLE, Search, Shelf, strange_letters
@@ -77,7 +78,7 @@ def find_towers(schema: Schema, table: Table, split: np.ndarray, config: Config)
         off = "No pretrained model is used: `pretrained` is false." if free and config.pretrained is False else ""
         return Towers(off=off)
     shelf = Shelf(config.models, hub=config.pretrained is True)
-    rows = np.flatnonzero(split == 0)[:SAMPLE]
+    rows = some_of(np.flatnonzero(split == 0), SAMPLE)
     searches = {}
     for name, one in free.items():
         cells = table.column(one.columns[0]) if one.about.words else ()

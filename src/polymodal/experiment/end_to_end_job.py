@@ -6,6 +6,7 @@ tokens can mend that: a question about a picture is answered by neither. Togethe
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,6 @@ import torch
 from torch import Tensor
 
 from polymodal.config import Training
-from polymodal.core.errors import BadArgument
 from polymodal.core.files import read_json
 from polymodal.core.registry import Spec
 from polymodal.core.types import Batch, Tokens
@@ -54,10 +54,11 @@ EPOCHS = 10, 100  # at least and at most
 
 @dataclass(frozen=True, kw_only=True)
 class EndToEndJob(AnswerJob):
-    """Train `strategy` and the encoders of its streams together, as `strategy.encoders` says."""
+    """Train `strategy` and the encoders of its streams together, as `strategy.encoders` says, for so many `seconds`."""
 
     kind: str = "end_to_end"
     encoders: Mapping[str, Spec]
+    seconds: float | None = None
 
 
 def end_to_end_job(work: Work, job: EndToEndJob, out: Path) -> Epochs:
@@ -74,7 +75,7 @@ def end_to_end_job(work: Work, job: EndToEndJob, out: Path) -> Epochs:
         if tuning:
             encoder.load_state_dict(load_settled(work.folder, name))
         else:
-            encoder.fit_statistics(work.dataset.tensors(name, _sample(work, name, rows)))
+            encoder.fit_statistics(work.dataset.tensors(name, some_of(work.having(name, rows), SAMPLE)))
     widths = {name: encoder.dim for name, encoder in encoders.items()}
     answer = build_answer(strategy, widths, work.targets, work.dim, work.heads, says=said_by(encoders))
     if tuning:
@@ -113,21 +114,24 @@ def end_to_end_job(work: Work, job: EndToEndJob, out: Path) -> Epochs:
     for epoch in train(
         training, loss, validate, drawn, options, seed=job.seed, checkpoint=out.with_suffix(".checkpoint"),
         hooks=training if objectives else None, alike=_together(work, strategy.streams, drawn.numpy(), options),
+        seconds=job.seconds,
     ):  # fmt: skip
         curve.append(epoch)
         yield EpochEnd(epoch.number, options.epochs, epoch.loss, epoch.valid)
     if untouched and score_before >= max(e.valid for e in curve):
         model.load_state_dict(untouched)
     model.eval()
+    started = time.perf_counter()
     with torch.no_grad():
         scores = held_out(work, lambda rows: _scores(work, model, work.dataset.tensors, rows))
+    took = time.perf_counter() - started
     save_trained(model, out, scores)
     return {
         "strategy": strategy.to_json(),
         "seed": job.seed,
         "level": strategy.level,
         "parameters": parameters(model),
-        **({"before": score_before} if tuning else {}),
+        **({"before": score_before} if tuning else {"ms_per_row": 1000 * took / int((work.split != TRAIN).sum())}),
         **curve_of(curve),
     }
 
@@ -138,14 +142,6 @@ def _recipe(encoders: Mapping[str, Encoder], rows: int) -> dict[str, Any]:
     epochs = min(most, max(least, round(STEPS * JOINT["batch"] / rows)))
     asked = (one for e in encoders.values() if (one := e.recipe().get("precision", "auto")) != "auto")
     return {**JOINT, "epochs": epochs, "precision": next(asked, "auto")}
-
-
-def _sample(work: Work, stream: str, rows: np.ndarray) -> np.ndarray:
-    """Training rows that statistics of a stream are taken from. Raises `BadArgument` where none has it."""
-    there = some_of(rows[work.dataset.present[stream][rows]], SAMPLE)
-    if not len(there):
-        raise BadArgument(f"No training row has the stream {stream!r}; leave it out or look with `polymodal inspect`.")
-    return there
 
 
 def _together(work: Work, streams: Sequence[str], rows: np.ndarray, options: Training) -> Tensor | None:

@@ -135,11 +135,11 @@ def _stream(plan: Plan, stream: str, reading: str, known: dict[str, float]) -> t
     fitted = [spec for spec in plan.fitted.get(stream, ()) if plan.towers.reads(stream, spec) == reading]
     widest = 0
     for spec in fitted:
-        features, seconds = _features(plan, spec, processor, inputs)
+        encoder, features, seconds = _features(plan, spec, processor, inputs)
         scale = min(train, MOST_ROWS) / LEARNED
         same = f"{spec} {features.shape[1]}"
         if same not in known:
-            known[same] = _learners(plan, spec, processor, features, truth)
+            known[same] = _learners(plan, encoder, features, truth)
         cost = seconds * different + known[same] * max(scale, 0.2)
         widest = max(widest, different * features.shape[1] if not sparse.issparse(features) else features.nnz)
         low, high = low + cost, high + cost
@@ -148,9 +148,8 @@ def _stream(plan: Plan, stream: str, reading: str, known: dict[str, float]) -> t
         same = f"{own[stream]} {processor.facts()} {train}"
         if same not in known:
             known[same] = _training(plan, stream, own[stream], processor, inputs, truth, train)
-        folds = plan.config.crossfit if plan.fold.max() > 0 else 0
-        part = (1 - 1 / folds) if folds else 1.0  # of the rows
-        every = folds * part + GOES_ON if folds else 1.0
+        part = (1 - 1 / plan.parts) if plan.parts else 1.0  # of the rows
+        every = plan.parts * part + GOES_ON if plan.parts else 1.0
         low += SOONEST * known[same] * (TRY * part if fitted else every)
         high += known[same] * every
     return low, high, widest
@@ -181,28 +180,30 @@ def _probed(
 
 
 @torch.no_grad()
-def _features(plan: Plan, spec: Spec, processor: Processor, inputs: Mapping[str, Tensor]) -> tuple[Any, float]:
-    """What learners read of the probed cells, and the CPU seconds of one cell."""
+def _features(
+    plan: Plan, spec: Spec, processor: Processor, inputs: Mapping[str, Tensor]
+) -> tuple[ScoringEncoder, Any, float]:
+    """An encoder, what learners read of the probed cells, and the CPU seconds of one cell."""
     encoder = build_encoder(spec, processor.facts(), plan.config.dim).eval()
     assert isinstance(encoder, ScoringEncoder)
     encoder.fit_statistics(dict(inputs))
     started = time.process_time()
     made = encoder.design({name: value for name, value in inputs.items() if name != "present"})
-    return (made.numpy() if isinstance(made, Tensor) else made.tocsr()), (time.process_time() - started) / made.shape[0]
+    seconds = (time.process_time() - started) / made.shape[0]
+    return encoder, (made.numpy() if isinstance(made, Tensor) else made.tocsr()), seconds
 
 
-def _learners(plan: Plan, spec: Spec, processor: Processor, features: Any, truth: Mapping[str, np.ndarray]) -> float:
+def _learners(plan: Plan, encoder: ScoringEncoder, features: Any, truth: Mapping[str, np.ndarray]) -> float:
     """CPU seconds of choosing learners by `LEARNED` rows: the probed ones, again and again, a little different."""
-    encoder = build_encoder(spec, processor.facts(), plan.config.dim)
-    assert isinstance(encoder, ScoringEncoder)
     drawn = np.random.default_rng(0)
-    again = np.arange(LEARNED) % features.shape[0]
-    design = features[again]
-    if isinstance(design, np.ndarray):
-        design = (design + 0.3 * drawn.normal(size=design.shape) * features.std(0)).astype(np.float32)
     seconds = 0.0
     for target in plan.targets:
-        if target.scores in MEANINGS and isinstance(target, ScoredTarget):
+        known = np.flatnonzero(target.known(truth[target.name]))
+        if len(known) and target.scores in MEANINGS and isinstance(target, ScoredTarget):
+            again = known[np.arange(LEARNED) % len(known)]
+            design = features[again]
+            if isinstance(design, np.ndarray):
+                design = (design + 0.3 * drawn.normal(size=design.shape) * features.std(0)).astype(np.float32)
             tried = encoder.candidates(target.scores, int(plan.seen.sum()), features.shape[1])
             started = time.process_time()
             part = np.arange(LEARNED) % parts_of_fitted(int(plan.seen.sum()))

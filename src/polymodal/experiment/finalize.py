@@ -16,6 +16,7 @@ import torch
 from polymodal.core.files import told_path, write_json
 from polymodal.core.runtime import device_of
 from polymodal.data.inspection.columns import columns_of
+from polymodal.data.split import units
 from polymodal.data.storage.dataset import Dataset
 from polymodal.data.tables.write import write_columns
 from polymodal.experiment.balance import balance
@@ -100,7 +101,7 @@ def finalize(
     evaluation = _evaluation(plan, comparison, questions[0], assessment, dataset, curves, notes, timings, folder)
     evaluation["encodings"] = {name: encoder["rungs"] for name, encoder in finished.encoders.items()}
     evaluation["checkpoints"] = plan.towers.lines()
-    if plan.bagged:  # what ships has learned from the validation rows too
+    if plan.bagged and not chosen.strategy.end_to_end:  # what ships has learned from the validation rows too
         evaluation["refitted"] = {part: len(plan.rows(part)) for part in ("train", "valid")}
     evaluation["about"] = {o.name: _about(o.strategy) for o in outcomes}
     evaluation["data"]["columns"] = [
@@ -127,7 +128,7 @@ def question_of(plan: Plan, target: Target, evidence: np.ndarray | None = None) 
         return target.truth(plan.truth[target.name][rows])
 
     def codes(rows: np.ndarray) -> np.ndarray | None:
-        return np.unique([str(groups[i]) for i in rows], return_inverse=True)[1] if groups else None
+        return units([groups[i] for i in rows], len(rows)) if groups else None
 
     judges, test = target_metrics(plan.metrics.get(target.name, ()), target), plan.rows("test")
     held = "validation" if np.array_equal(seen, plan.rows("valid")) else "out-of-fold"

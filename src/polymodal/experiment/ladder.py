@@ -19,9 +19,10 @@ from polymodal.core.files import write_json
 from polymodal.core.registry import Spec
 from polymodal.data.storage.dataset import Dataset
 from polymodal.data.storage.store import Store
+from polymodal.encoders.beside import said_together
 from polymodal.encoders.scoring import Said, blended
 from polymodal.experiment.crossfit import join_parts
-from polymodal.experiment.learned import row_losses
+from polymodal.experiment.learned import ahead, mean_of, row_losses
 from polymodal.experiment.plan import Plan
 from polymodal.experiment.work import TRAIN, TRIAL, VALID, encoder_out, scored_out, settled_out
 from polymodal.models.specs import encoder_words
@@ -31,7 +32,7 @@ from polymodal.train.features import StreamFeatures, save_features
 TRIED = 0.5  # standard errors by which an encoding, or a blend with it, must be ahead on one part to be trained on
 WORTH = 0.02  # of the loss: what an encoding, or a blend with it, must take off it, however surely, to be trained on
 SHARES = (0.75, 0.5, 0.25)  # of the better one in a blend of two
-EQUAL = 1e-6  # of a loss: rounding
+NOTHING = "added nothing on one part, so it was trained no further"
 GAIN = 1.0  # standard errors by which a blend with one more encoding must be ahead for that to be kept too
 
 
@@ -68,42 +69,32 @@ class Rung:
 def read_scores(rung: Rung, store: Store, rows: np.ndarray) -> None:
     """Read from the tokens what the encoding says of `rows`."""
     features = rung.features
-    found = {name: np.zeros((len(rows), 0), np.float32) for name in rung.says}
-    pooled = None
+    pooled = np.full((len(rows), rung.result["dim"]), np.nan, np.float32)
     for p, group in enumerate(features.groups):
         at = np.flatnonzero((features.part[rows] == p) & features.present[rows])
         if len(at):
-            held = store.view(group, features.digests[rows[at]], ("pooled",)).load()["pooled"].astype(np.float32)
-            if pooled is None:
-                pooled = np.full((len(rows), held.shape[1]), np.nan, np.float32)
-            pooled[at] = held
-    if pooled is not None:
-        found = {name: said.read(torch.from_numpy(pooled)).numpy() for name, said in rung.says.items()}
-    rung.scores = found
+            pooled[at] = store.view(group, features.digests[rows[at]], ("pooled",)).load()["pooled"]
+    rung.scores = {name: said.read(torch.from_numpy(pooled)).numpy() for name, said in rung.says.items()}
 
 
-def losses_of(rung: Rung, targets: Sequence[Target], truth: Mapping[str, np.ndarray]) -> np.ndarray:
-    """[N] the loss of each row, the mean of the targets that the encoding answers; NaN where none is known."""
-    each = [
-        row_losses(t, rung.scores[t.name], truth[t.name])
-        for t in targets
-        if t.name in rung.scores and isinstance(t, ScoredTarget)
-    ]
+def answered(rungs: Sequence[Rung], targets: Sequence[Target]) -> list[ScoredTarget]:
+    """The targets by which encodings can be compared: those that all of them answer."""
+    asked = [target for target in targets if isinstance(target, ScoredTarget)]
+    return [target for target in asked if all(target.name in rung.scores for rung in rungs)]
+
+
+def losses_of(
+    rungs: Sequence[Rung], shares: Sequence[float], targets: Sequence[ScoredTarget], truth: Mapping[str, np.ndarray]
+) -> np.ndarray:
+    """[N] the loss of a blend of what encodings say: the mean over the targets that a row has; NaN where it has none"""
+    each = []
+    for target in targets:
+        scores = [torch.from_numpy(rung.scores[target.name]) for rung in rungs]
+        said = blended(target.scores, scores, shares) if len(scores) > 1 else scores[0]
+        each.append(row_losses(target, said.numpy(), truth[target.name]))
+    known = ~np.isnan(each)
     with np.errstate(invalid="ignore"):
-        return np.mean(each, axis=0) if each else np.full(len(next(iter(truth.values()))), np.nan)
-
-
-def ahead(losses: np.ndarray, others: np.ndarray, errors: float, worth: float = 0.0) -> bool:
-    """Whether paired losses are less by more than so many standard errors, and by more than a share of the others.
-
-    True where nothing can be compared.
-    """
-    there = np.isfinite(others - losses)
-    gap = (others - losses)[there]
-    if len(gap) < 2:
-        return True
-    sure = errors * gap.std(ddof=1) / len(gap) ** 0.5
-    return bool(gap.mean() > max(EQUAL, sure, worth * abs(others[there].mean())))
+        return np.where(known, each, 0.0).sum(0) / known.sum(0)
 
 
 def chosen(
@@ -113,34 +104,22 @@ def chosen(
 
     The best one, and with it, from the next best on, each whose part in the blend makes its losses clearly less.
     """
-    losses = [losses_of(rung, targets, truth) for rung in rungs]
-    for rung, own in zip(rungs, losses):
-        rung.loss = float(np.nanmean(own)) if np.isfinite(own).any() else float("nan")
-    if len(rungs) == 1 or not all(rung.scores for rung in rungs):
+    if not (common := answered(rungs, targets)):
         return [rungs[-1]], [1.0]
+    losses = [losses_of([rung], [1.0], common, truth) for rung in rungs]
+    for rung, own in zip(rungs, losses):
+        rung.loss = mean_of(own)
     first, *others = np.argsort([rung.loss for rung in rungs], kind="stable")
     kept, weights, current = [rungs[first]], [1.0], losses[first]
     for other in others if np.isfinite(current).any() else ():
         tries = []
         for share in SHARES:
             shares = [*(weight * share for weight in weights), 1 - share]
-            tries.append((_blended([*kept, rungs[other]], shares, targets, truth), shares))
-        both, shares = min(tries, key=lambda one: float(np.nanmean(one[0])))
-        if float(np.nanmean(both)) < float(np.nanmean(current)) and ahead(both, current, GAIN):
+            tries.append((losses_of([*kept, rungs[other]], shares, common, truth), shares))
+        both, shares = min(tries, key=lambda one: mean_of(one[0]))
+        if ahead(both, current, GAIN):
             kept, weights, current = [*kept, rungs[other]], shares, both
     return kept, weights
-
-
-def _blended(
-    rungs: Sequence[Rung], shares: Sequence[float], targets: Sequence[Target], truth: Mapping[str, np.ndarray]
-) -> np.ndarray:
-    """[N] the losses of a blend of what several encodings say."""
-    each = []
-    for target in targets:
-        if isinstance(target, ScoredTarget) and all(target.name in rung.scores for rung in rungs):
-            scores = [torch.from_numpy(rung.scores[target.name]) for rung in rungs]
-            each.append(row_losses(target, blended(target.scores, scores, shares).numpy(), truth[target.name]))
-    return np.mean(each, axis=0)
 
 
 class Ladder:
@@ -152,6 +131,7 @@ class Ladder:
         self.plan, self.work, self.store, self.dataset, self.stream = plan, work, store, dataset, stream
         self.folds = [*folds]
         self.digests, self.present = dataset.digests[stream], dataset.present[stream]
+        self.behind: set[bool] = set()  # not worth training further: the network (False), the tuned tower (True)
 
     def worth_training(self, results: Mapping[str, Mapping[str, Any]], *, aware: bool = False) -> bool:
         """Whether the trained encoder adds to the best of those fitted in one go, on the part it was tried on.
@@ -160,21 +140,24 @@ class Ladder:
 
         It does where it, or a blend of both, errs less there by more than half a standard error of the paired
         difference, and by more than two hundredths: surely better by next to nothing is not worth its cost. Without
-        cross-fitting the validation rows tell. What cannot be compared is trained.
+        cross-fitting the validation rows tell. What answers no target by itself is trained.
         """
         fold = 0 if len(self.folds) > 1 else None
         tried, others = self._trained(results, [fold if aware else TRIAL], aware), self._fitted(results)
-        if tried is None and aware:
-            return False  # it failed
-        if tried is None or not others or not all(rung.says for rung in (tried, *others)):
+        if tried is None:  # it failed
+            return not (aware or others)
+        if not others:
             return True
-        rows = self._rows(fold)
-        own, *losses = [self._losses(rung, rows) for rung in (tried, *others)]
-        place = int(np.argmin([float(np.nanmean(each)) for each in losses]))
-        truth = {target.name: self.plan.truth[target.name][rows] for target in self.plan.targets}
+        truth = self._read([tried, *others], fold)
+        if not (common := answered([tried, *others], self.plan.targets)):
+            return True
+        own, *losses = [losses_of([rung], [1.0], common, truth) for rung in (tried, *others)]
+        place = int(np.argsort([mean_of(each) for each in losses], kind="stable")[0])
         pair = [others[place], tried]
-        shares = [_blended(pair, [share, 1 - share], self.plan.targets, truth) for share in SHARES]
-        return any(ahead(each, losses[place], TRIED, WORTH) for each in (own, *shares))
+        blends = [losses_of(pair, [share, 1 - share], common, truth) for share in SHARES]
+        if not (worth := any(ahead(each, losses[place], TRIED, WORTH) for each in (own, *blends))):
+            self.behind.add(aware)
+        return worth
 
     def settle(self, results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         """Choose, and write where the stream's tokens lie and what its encoder is; what the log is told.
@@ -188,25 +171,21 @@ class Ladder:
             if whole := self._trained(results, [*self.folds[1:], None], aware):
                 rungs.append(whole)
             elif one_part and (first := self._trained(results, one_part, aware)):
-                tried.append(first)
+                why = NOTHING if aware in self.behind else "its training did not finish"
+                tried.append({**first.to_json(), "why": why})
         if not rungs:
             raise PolymodalError(f"No encoder of the stream {self.stream!r} finished; the log says why.")
-        rows = self._rows(None)
-        for rung in rungs:
-            read_scores(rung, self.store, rows)
-        truth = {target.name: self.plan.truth[target.name][rows] for target in self.plan.targets}
-        kept, weights = chosen(rungs, self.plan.targets, truth)
+        kept, weights = chosen(rungs, self.plan.targets, self._read(rungs, None))
         for rung in kept:
             rung.kept = True
         parts, reads = [rung.result["encoder"] for rung in kept], [rung.reads for rung in kept]
         spec = parts[0] if len(kept) == 1 else {"name": "beside", "parts": parts, "weights": weights}
         if len(read := list(dict.fromkeys(reads))) > 1:
             spec["reads"] = [read.index(one) for one in reads]
-        says = said_of(kept, weights)
+        each = [(rung.says, int(rung.result["dim"]), weight) for rung, weight in zip(kept, weights)]
+        says = {name: asdict(said) for name, said in said_together(each).items()}
         save_features(self.work / "features", self.stream, [rung.features for rung in kept], says)
-        told = [rung.to_json() for rung in rungs]
-        why = "added nothing on one part, so it was trained no further"
-        told += [{**one.to_json(), "why": why} for one in tried]
+        told = [rung.to_json() for rung in rungs] + tried
         curve = next((rung.result for rung in kept if rung.result["trained"]), kept[0].result)
         settled = {
             **{key: curve[key] for key in ("epoch", "loss", "valid", "notes")},
@@ -232,10 +211,12 @@ class Ladder:
             rows = rows if fold is None else rows[self.plan.fold[rows] == fold]
         return rows[self.present[rows]]
 
-    def _losses(self, rung: Rung, rows: np.ndarray) -> np.ndarray:
-        read_scores(rung, self.store, rows)
-        truth = {target.name: self.plan.truth[target.name][rows] for target in self.plan.targets}
-        return losses_of(rung, self.plan.targets, truth)
+    def _read(self, rungs: Sequence[Rung], fold: int | None) -> dict[str, np.ndarray]:
+        """Read what encodings say of the rows they are compared by; the truth of these rows."""
+        rows = self._rows(fold)
+        for rung in rungs:
+            read_scores(rung, self.store, rows)
+        return {target.name: self.plan.truth[target.name][rows] for target in self.plan.targets}
 
     def _out(self, fold: int | str | None, aware: bool = False) -> str:
         return str(encoder_out(self.work, self.stream, fold, aware))
@@ -248,9 +229,8 @@ class Ladder:
             if (result := results.get(out)) is None:
                 continue
             groups = result["groups"]
-            parts = np.unique(self.plan.part[train & self.present], return_inverse=True)[1]
             part = np.full(len(train), len(groups) - 1)
-            part[train & self.present] = parts
+            part[train & self.present] = np.unique(self.plan.part[train & self.present], return_inverse=True)[1]
             features = StreamFeatures.plain(groups, part, self.digests, self.present)
             says = {name: Said.from_json(one) for name, one in result["says"].items()}
             found.append(
@@ -278,25 +258,13 @@ class Ladder:
         valid = np.flatnonzero(self.plan.split == VALID)
         says = {name: Said.from_json(one) for name, one in result.get("says", {}).items()}
         fixed = sum(stop - start for one in says.values() for start, stop, _ in one.pieces)
-        features, _ = join_parts(self.store, groups, self.digests, self.present, part, valid, fixed)
+        features = join_parts(self.store, groups, self.digests, self.present, part, valid, fixed)
         out = self._out(folds[-1], aware)
         every = {self._out(fold, aware): results.get(self._out(fold, aware), {}) for fold in (TRIAL, *folds)}
         total = sum(one.get("cpu_seconds", 0.0) for one in every.values())
         spec = self.plan.towers.aware[self.stream] if aware else self.plan.encoders[self.stream]
         reads = self.plan.towers.reads(self.stream, spec)
         return Rung(spec, out, {**result, "cpu_seconds": total}, features, says, fitted=False, reads=reads)
-
-
-def said_of(rungs: Sequence[Rung], weights: Sequence[float]) -> dict[str, Any]:
-    """Where the direct sum of the encodings carries answers, as JSON."""
-    found: dict[str, Said] = {}
-    start = 0
-    for rung, weight in zip(rungs, weights):
-        for name, said in rung.says.items():
-            moved = said.moved(start, weight)
-            found[name] = Said(moved.meaning, (*(found[name].pieces if name in found else ()), *moved.pieces))
-        start += int(rung.result["dim"])
-    return {name: asdict(said) for name, said in found.items()}
 
 
 def _words(told: Sequence[Mapping[str, Any]]) -> str:

@@ -18,6 +18,8 @@ from polymodal.targets.base import ScoredTarget
 
 KEPT = 3  # learners that go on after the first part
 WORSE = 2.0  # standard errors behind the best on the first part: what is dropped
+CHANCE = 0.5  # standard errors by which a blend must be ahead of the single best
+EQUAL = 1e-6  # of a loss: rounding
 ROUNDS = 10
 MOST_ROWS = 20_000  # training rows that learners are fitted to
 CURVE = (0.25, 0.5)  # shares of the rows that the learning curve fits what was chosen to
@@ -39,12 +41,11 @@ class Tried:
 
 @dataclass(frozen=True)
 class Learned:
-    """What was found for a target: scores [N, W] of every training row by learners that did not see it, the `parts`'
-    answers, the `whole` one's, the `ladder` of all that was tried, and the learning `curve` of what was chosen: the
-    `loss` of the first part's rows when fitted to so many `rows`, how much less it is with all rows than with half of
-    them (`gain`) and the standard error of that; None of few rows."""
+    """What was found for a target: what answers each of the `parts`, which it did not see, and `whole`, all rows; the
+    `ladder` of all that was tried, and the learning `curve` of what was chosen: the `loss` of the first part's rows
+    when fitted to so many `rows`, how much less it is with all rows than with half of them (`gain`) and the standard
+    `error` of that; None of few rows."""
 
-    scores: np.ndarray
     parts: Sequence[Answering]
     whole: Answering
     ladder: list[dict[str, Any]]
@@ -62,14 +63,12 @@ def learn(
     """
     drawn = np.random.default_rng(seed)
     tries = [Tried(spec, np.full((len(part), target.width), np.nan, np.float32)) for spec in candidates]
-    for one in tries:
-        _answer_part(one, target, design, truth, part, 0, seed, drawn)
     first = part == 0
     for one in tries:
+        _answer_part(one, target, design, truth, part, 0, seed, drawn)
         one.losses = _losses(target, one.scores[first], truth[first], one)
-    best = min(tries, key=lambda t: float(np.nanmean(t.losses)))
-    ordered = sorted(tries, key=lambda t: float(np.nanmean(t.losses)))
-    alive = [t for t in ordered if not _behind(t.losses, best.losses)][:KEPT]
+    ordered = [tries[i] for i in np.argsort([mean_of(one.losses) for one in tries], kind="stable")]
+    alive = [t for t in ordered if not ahead(ordered[0].losses, t.losses, WORSE)][:KEPT]
     for one in tries:
         if one not in alive:
             one.dropped = "behind on the first part"
@@ -79,7 +78,6 @@ def learn(
         one.losses = _losses(target, one.scores, truth, one)
     weights = _blend(target, alive, truth)
     used = [(one, weight) for one, weight in zip(alive, weights) if weight > 0]
-    scores = _said(target, used).numpy()
     whole = [
         Member(one.spec, _fitted(one, target, design, truth, np.arange(len(part)), seed, drawn), w, one.temperature)
         for one, w in used
@@ -90,13 +88,13 @@ def learn(
     ]
     ladder = [
         {
-            "learner": label(one.spec), "loss": float(np.nanmean(one.losses)), "seconds": one.seconds,
+            "learner": label(one.spec), "loss": mean_of(one.losses), "seconds": one.seconds,
             "weight": float(dict(zip(map(id, alive), weights)).get(id(one), 0.0)), "dropped": one.dropped,
         }
         for one in ordered
     ]  # fmt: skip
     curve = _curve(target, used, design, truth, part, seed)
-    return Learned(scores, parts, Answering(target.scores, target.width, whole), ladder, curve)
+    return Learned(parts, Answering(target.scores, target.width, whole), ladder, curve)
 
 
 def _curve(
@@ -105,7 +103,7 @@ def _curve(
 ) -> dict[str, Any] | None:  # fmt: skip
     drawn = np.random.default_rng(seed)
     outside, inside = drawn.permutation(np.flatnonzero(part != 0))[:MOST_ROWS], np.flatnonzero(part == 0)
-    if len(outside) < LEAST:
+    if len(outside) < LEAST or len(inside) < 2:
         return None
     sizes = [round(share * len(outside)) for share in CURVE]
     losses = []
@@ -117,19 +115,37 @@ def _curve(
             each.append(torch.from_numpy(_scores_of(learner, design, inside) / one.temperature))
         said = blended(target.scores, each, [weight for _, weight in used]).numpy()
         losses.append(row_losses(target, said, truth[inside]))
-    gap = losses[-2] - losses[-1]
-    gap = gap[np.isfinite(gap)]
-    return {
-        "rows": [*sizes, len(outside)],
-        "loss": [float(np.nanmean(each)) for each in losses],
-        "gain": float(gap.mean()),
-        "error": float(gap.std() / max(1, len(gap) - 1) ** 0.5),
-    }
+    gain, error = paired(losses[-1], losses[-2])
+    found = [mean_of(each) for each in losses]
+    return {"rows": [*sizes, len(outside)], "loss": found, "gain": gain, "error": error}
 
 
 def row_losses(target: ScoredTarget, scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """[N] the loss of each row's scores, NaN where its truth is not known."""
+    if not len(truth):
+        return np.zeros(0, np.float32)
     return target.row_losses(torch.from_numpy(np.ascontiguousarray(scores)), torch.from_numpy(truth)).numpy()
+
+
+def mean_of(losses: np.ndarray) -> float:
+    """The mean of the losses that are known; NaN where none is."""
+    known = losses[~np.isnan(losses)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
+def paired(losses: np.ndarray, others: np.ndarray) -> tuple[float, float]:
+    """By how much `losses` [N] are less than `others` in the mean, and the standard error of this paired difference.
+
+    Of the rows where both are known; where these are fewer than two, nothing is told: 0, give or take infinity.
+    """
+    gap = (others - losses)[np.isfinite(others - losses)]
+    return (float(gap.mean()), float(gap.std(ddof=1) / len(gap) ** 0.5)) if len(gap) > 1 else (0.0, float("inf"))
+
+
+def ahead(losses: np.ndarray, others: np.ndarray, errors: float, worth: float = 0.0) -> bool:
+    """Whether paired losses are less by more than so many standard errors, and by more than a share of the others."""
+    gain, error = paired(losses, others)
+    return gain > max(EQUAL, errors * error) and gain > worth * abs(mean_of(others))
 
 
 def _answer_part(
@@ -149,7 +165,7 @@ def _fitted(
     if len(rows) > MOST_ROWS:
         rows = np.sort(drawn.permutation(rows)[:MOST_ROWS])
     learner: Learner = LEARNERS.build(one.spec, None)
-    learner.fit(design[rows], truth[rows], target.scores, width=target.width, seed=seed, **target.tree_options)
+    learner.fit_to(target, design[rows], truth[rows], seed)
     one.seconds += time.process_time() - started
     return learner
 
@@ -163,11 +179,6 @@ def _losses(target: ScoredTarget, scores: np.ndarray, truth: np.ndarray, one: Tr
     """Losses at the temperature that suits the answers best, which is kept."""
     one.temperature = target.temperature(scores, target.truth(truth)) or 1.0
     return row_losses(target, scores / one.temperature, truth)
-
-
-def _behind(losses: np.ndarray, best: np.ndarray) -> bool:
-    gap = (losses - best)[np.isfinite(losses - best)]
-    return len(gap) > 1 and gap.mean() > WORSE * gap.std(ddof=1) / len(gap) ** 0.5
 
 
 def _said(target: ScoredTarget, used: Sequence[tuple[Tried, float]]) -> torch.Tensor:
@@ -184,13 +195,12 @@ def _blend(target: ScoredTarget, tries: Sequence[Tried], truth: np.ndarray) -> l
             more = [c + (j == i) for j, c in enumerate(counts)]
             said = _said(target, [(t, c) for t, c in zip(tries, more) if c])
             losses = row_losses(target, said.numpy(), truth)
-            options.append((float(np.nanmean(losses)), more, losses))
+            options.append((mean_of(losses), more, losses))
         best = min(options, key=lambda option: option[0])
         counts = best[1]
         found.append(best)
     _, alone, single = found[0]
     _, counts, losses = min(found, key=lambda one: one[0])
-    gain = (single - losses)[np.isfinite(single - losses)]
-    if sum(c > 0 for c in counts) > 1 and gain.mean() < 0.5 * gain.std() / max(1, len(gain)) ** 0.5:
+    if not ahead(losses, single, CHANCE):
         counts = alone
     return [c / sum(counts) for c in counts]

@@ -19,7 +19,7 @@ from polymodal.data.inspection.proposals import weighty
 from polymodal.data.kinds import KINDS
 from polymodal.data.links import link_notes
 from polymodal.data.schema import Schema
-from polymodal.data.split import PARTS, fold_ids
+from polymodal.data.split import PARTS, fold_ids, units
 from polymodal.data.tables.source import Table
 from polymodal.data.tables.table import noted
 from polymodal.experiment.encodings import Towers, encoder_of, features_by_formula, find_towers
@@ -33,7 +33,7 @@ from polymodal.experiment.strategies import (
     strategies,
     together,
     varied,
-)
+)  # fmt: skip
 from polymodal.heads import HEADS
 from polymodal.metrics.build import by_target, directed, target_metrics
 from polymodal.models.build import Heads, build_answer
@@ -116,6 +116,11 @@ class Plan:
         return int(self.bag.max(initial=0))
 
     @property
+    def parts(self) -> int:
+        """Into how many parts training rows are cut for encoders trained by gradients; 0: into none."""
+        return int(self.fold.max()) + 1 if self.fold.any() else 0
+
+    @property
     def seen(self) -> np.ndarray:
         """[N] bool: the rows that encoders fitted in one go learn from."""
         return self.bag > 0 if self.bagged else self.split == 0
@@ -137,7 +142,7 @@ class Plan:
     def encoder_fits(self) -> int:
         """Encoders to fit or train, cross-fitting included (an upper bound: what is behind goes no further)."""
         trained = len(self.trained) + len(self.towers.aware)
-        return sum(map(len, self.fitted.values())) + trained * (1 + (self.config.crossfit or 0))
+        return sum(map(len, self.fitted.values())) + trained * (1 + self.parts)
 
     def without_tower(self, stream: str, why: str) -> Plan:
         """The same plan, where `stream` has no pretrained tower."""
@@ -168,11 +173,10 @@ class Plan:
         """What stage 1 does, in words."""
         said = []
         if any(self.fitted.values()):
-            said.append(
-                f"fit learners to features in {parts_of_fitted(int(self.seen.sum()))} parts of the training rows"
-            )
+            count = parts_of_fitted(int(self.seen.sum()))
+            said.append(f"fit learners to features in {count} parts of the training rows")
         if self.trained:
-            parts = f" on all training rows and on {self.config.crossfit} parts of them" if self.config.crossfit else ""
+            parts = f" on all training rows and on {self.parts} parts of them" if self.parts else ""
             said.append(f"train encoders{parts}")
         return said
 
@@ -198,15 +202,10 @@ class Plan:
         lines.append(f"Stage 1: {', '.join(self._encoding())}: at most {self.encoder_fits} fits, tokens stored.")
         times = f"{self.bagged} parts" if self.bagged else f"{c.seeds} seeds"
         lines.append(f"Stage 2: {len(self.strategies)} strategies x {times} on stored tokens:")
-        for family, word in (
-            ("single", "single modalities"),
-            ("fusion", "fusions"),
-            ("decision", "late fusions"),
-            ("answer", "answers"),
-            ("learner", "learners"),
-        ):
-            names = [s.name for s in self.strategies if s.family == family]
-            if names:
+        words = {"single": "single modalities", "fusion": "fusions", "decision": "late fusions", "answer": "answers",
+                 "learner": "learners"}  # fmt: skip
+        for family, word in words.items():
+            if names := [s.name for s in self.strategies if s.family == family]:
                 lines.append(f"  {word}: {', '.join(names)}")
         if self.compared:
             rows = dict.fromkeys(s.variant for s in self.compared)
@@ -461,7 +460,7 @@ def _folds(
     fold = np.zeros(len(table), dtype=np.int8)
     train = np.flatnonzero(learned)
     groups = [table.column(schema.group)[i] for i in train] if schema.group else None
-    parts = min(parts, len(set(groups))) if groups else parts
+    parts = min(parts, int(units(groups, len(train)).max()) + 1)
     if parts > 1 and len(train) >= 2 * parts:
         labels = target.strata(truth[target.name][train])
         fold[train] = fold_ids(len(train), parts, labels=labels, groups=groups, seed=seed)
@@ -480,12 +479,13 @@ def _bag(
     none, rows = np.zeros(len(table), np.int8), np.flatnonzero(split < 2)
     parts = max(LEAST_PARTS, config.seeds)
     groups = [table.column(schema.group)[i] for i in rows] if schema.group else None
+    held_together = int(units(groups, len(rows)).max()) + 1
     why = (
         "links, objectives and written answers go by validation rows" if apart
         else "copies of rows" if config.augment
         else "fine-tuning goes by validation rows" if config.finetune
         else "cross-fitting is off" if not config.crossfit
-        else f"they want {parts} rows a part, and groups" if len(rows) < parts**2 or len(set(groups or rows)) < parts
+        else f"they want {parts} rows a part, and groups" if len(rows) < parts**2 or held_together < parts
         else ""
     )  # fmt: skip
     if config.evidence == "folds" and why:

@@ -106,6 +106,8 @@ class Results:
             own = parts * results[0]["parameters"]
             used = {s: float(np.mean([r["used"][s] for r in results])) for s in results[0].get("used", {})}
             encoder_ms = sum(e["ms_per_row"] * used.get(s, 1.0) for s, e in zip(strategy.streams, encoders))
+            if strategy.encoders == "joint" and "ms_per_row" in results[0]:
+                encoder_ms = 0.0  # it has encoders of its own, and was timed with them
             encoder_parameters = sum(e["parameters"] for e in encoders)
             outcomes.append(
                 Outcome(

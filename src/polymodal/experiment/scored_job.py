@@ -10,13 +10,12 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from polymodal.core.errors import BadArgument
 from polymodal.core.registry import Spec, options_of, plain
 from polymodal.core.types import Tokens
 from polymodal.data.split import some_of
 from polymodal.encoders.scoring import Scored, ScoringEncoder
 from polymodal.experiment.learned import Learned, learn
-from polymodal.experiment.work import TRAIN, Epochs, FitJob, Work, curve_of, save_trained
+from polymodal.experiment.work import Epochs, FitJob, Work, curve_of, save_trained
 from polymodal.models.build import build_encoder, parameters
 from polymodal.targets.base import MEANINGS, ScoredTarget
 from polymodal.train.encode import store_tokens
@@ -51,12 +50,7 @@ def scored_job(work: Work, job: ScoredJob, out: Path) -> Epochs:
     encoder = build_encoder(job.encoder, work.facts[stream], work.dim).eval()
     assert isinstance(encoder, ScoringEncoder)
     there = np.flatnonzero(dataset.present[stream])
-    train = np.flatnonzero(work.bag > 0) if work.bag.any() else work.rows(TRAIN)
-    train = train[dataset.present[stream][train]]
-    if not len(train):
-        raise BadArgument(
-            f"No training row has the stream {job.stream!r}; leave it out or look with `polymodal inspect`."
-        )
+    train = work.having(job.stream, np.flatnonzero(work.seen))
     encoder.fit_statistics(dataset.tensors(stream, some_of(train, encoder.sample)))
     tokens, design, ms = _features(work, encoder, stream, there)
     place = np.full(len(dataset), -1)
@@ -64,6 +58,7 @@ def scored_job(work: Work, job: ScoredJob, out: Path) -> Epochs:
     if isinstance(encoder, Scored):
         some = some_of(train, max(encoder.sample, ScoringEncoder.sample))  # their features are there already
         encoder.reduce(torch.from_numpy(design[place[some]]))
+    *shares, rest = _shares(work, job.stream)
     part = np.unique(work.part[train], return_inverse=True)[1]
     found: dict[str, Learned] = {}
     held: dict[str, np.ndarray] = {}  # the parts that hold a known truth, by target
@@ -77,13 +72,13 @@ def scored_job(work: Work, job: ScoredJob, out: Path) -> Epochs:
             found[target.name] = learn(target, design[rows], truth[known], own, tried, job.seed)
             held[target.name] = parts
     groups = []
-    for k in range(int(part.max()) + 1):
+    for k, rows in enumerate(shares):
         # Who has no known truth in a part was fitted without it, whichever part was left out.
         at = {name: int(np.searchsorted(parts, k)) if k in parts else 0 for name, parts in held.items()}
         answers = {name: one.parts[at[name]] for name, one in found.items()}
-        groups.append(_stored(work, encoder.settled(answers), stream, train[part == k], tokens, place)["group"])
+        groups.append(_stored(work, encoder.settled(answers), stream, rows, tokens, place)["group"])
     settled = encoder.settled({name: one.whole for name, one in found.items()})
-    result = _stored(work, settled, stream, np.setdiff1d(there, train), tokens, place, timed=ms is None)
+    result = _stored(work, settled, stream, rest, tokens, place, timed=ms is None)
     result |= {} if ms is None else {"ms_per_row": ms}  # what learners add to it is little
     save_trained(settled, out)
     return {
@@ -102,13 +97,16 @@ def scored_job(work: Work, job: ScoredJob, out: Path) -> Epochs:
 
 def stored(work: Work, job: ScoredJob, result: dict[str, Any]) -> bool:
     """Whether the store still has what the job put there; it may have been cleared since, or be another."""
-    there = work.dataset.present[job.stream]
-    learned = (work.bag > 0) if work.bag.any() else work.split == TRAIN
-    rows = [np.flatnonzero(there & ~learned)]
-    part = np.unique(work.part[there & learned], return_inverse=True)[1]
-    rows = [np.flatnonzero(there & learned)[part == k] for k in range(int(part.max(initial=-1)) + 1)] + rows
-    digests = work.dataset.digests[job.stream]
-    return not any(len(work.store.missing(group, digests[some])) for group, some in zip(result["groups"], rows))
+    digests, shares = work.dataset.digests[job.stream], _shares(work, job.stream)
+    return not any(len(work.store.missing(group, digests[some])) for group, some in zip(result["groups"], shares))
+
+
+def _shares(work: Work, stream: str) -> list[np.ndarray]:
+    """The rows that have a stream, by who answers them: those of each part, and last those that nobody learns from."""
+    there, part = work.dataset.present[stream], work.part
+    learned = there & work.seen
+    shares = [np.flatnonzero(learned & (part == k)) for k in np.unique(part[learned])]
+    return [*shares, np.flatnonzero(there & ~learned)]
 
 
 def _features(

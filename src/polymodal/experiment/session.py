@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -43,6 +44,7 @@ from polymodal.runs.pool import Pool
 from polymodal.runs.progress import Log, Progress
 from polymodal.train.encode import processing_ms
 
+LATER = 0.5  # of the time left: what encoders may take that others follow
 UNTOLD = ("epoch", "loss", "valid", "notes", "strategy", "encoder")  # of a job's result, in the log
 
 
@@ -152,7 +154,7 @@ class Session:
         """
         plan, both = self.plan, [s for s in streams if self.plan.fitted.get(s) and s in self.plan.trained]
         alone = [s for s in streams if s not in both]
-        parts: list[Any] = [*self._parts]
+        parts: list[Any] = [*range(plan.parts)]
         folds = [None, *parts]
         # A pretrained tower may be frozen, and its parts then the whole one: several jobs would encode the same cells
         # at once. Whether it learns is known when the whole one is built.
@@ -170,8 +172,11 @@ class Session:
         results = self.run("encoders", jobs, needed=needed)
         ladders = {s: Ladder(plan, self.work, self.store, dataset, s, folds) for s in streams}
         worth = [s for s in both if ladders[s].worth_training(results)]
-        worth += [s for s in alone if s in first and (s not in waiting or results[self._encoder(s)]["trained"])]
         tuned = [s for s in tuned if ladders[s].worth_training(results, aware=True)]
+        if (cut := dict.fromkeys([*worth, *tuned])) and self._left() <= 0:
+            self.note([f"The time limit left encoders of {', '.join(cut)} trained on one part only."])
+            worth, tuned = [], []
+        worth += [s for s in alone if s in first and (s not in waiting or results[self._encoder(s)]["trained"])]
         more = [self._encoder_job(s, fold, aware=True) for s in tuned for fold in folds]
         # What was tried goes on as the first part's, or as the whole one; that goes on from the first part's.
         for some, start in [(parts, TRIAL), ([None], parts[0])] if parts else [([None], TRIAL)]:
@@ -191,15 +196,9 @@ class Session:
     def _scored_jobs(self, stream: str) -> list[ScoredJob]:
         fitted = self.plan.fitted.get(stream, ())
         places = [self._place(scored_out(self.work, stream, i), spec) for i, spec in enumerate(fitted)]
+        about: dict[str, Any] = {"stream": stream, "seed": self.plan.config.seed, "training": {}}
         return [
-            ScoredJob(
-                stream=stream,
-                encoder=spec,
-                seed=self.plan.config.seed,
-                training={},
-                reads=self._reads(stream, spec),
-                **place,
-            )
+            ScoredJob(encoder=spec, reads=self._reads(stream, spec), **about, **place)
             for spec, place in zip(fitted, places)
         ]
 
@@ -208,10 +207,10 @@ class Session:
         config, spec = self.plan.config, (self.plan.towers.aware if aware else self.plan.encoders)[stream]
         training = {**config.training, **config.encoder_training}
         place = self._place(encoder_out(self.work, stream, fold, aware), spec)
-        whole = not self._parts
         return EncoderJob(
-            stream=stream, fold=(None if whole else 0) if fold == TRIAL else fold, encoder=spec, seed=config.seed,
-            training=training, scored=bool(self.plan.fitted.get(stream)), reads=self._reads(stream, spec),
+            stream=stream, fold=(0 if self.plan.parts else None) if fold == TRIAL else fold, encoder=spec,
+            seed=config.seed, training=training, scored=bool(self.plan.fitted.get(stream)),
+            reads=self._reads(stream, spec),
             share=TRY if TRIAL in (fold, start) else 1.0 if start is None else GOES_ON,
             start="" if start is None else self._encoder(stream, start), **place,
         )  # fmt: skip
@@ -219,11 +218,6 @@ class Session:
     def _encoder(self, stream: str, fold: Any = None) -> str:
         """The output path of a job that trains a stream's encoder."""
         return str(encoder_out(self.work, stream, fold))
-
-    @property
-    def _parts(self) -> list[int]:
-        """Into which training rows are cut for encoders trained by gradients; none where that is off."""
-        return list(range(self.plan.config.crossfit)) if self.plan.fold.max() > 0 else []
 
     def _reads(self, stream: str, spec: Spec) -> str:
         """The dataset's stream whose arrays an encoder reads; empty where it is its own."""
@@ -290,12 +284,7 @@ class Session:
         chosen = {*named, *(ranked[:1] if "best" in named else [])}
         seeds = range(config.seed, config.seed + config.seeds)
         rows = [s for s in plan.compared if s.fusion in chosen]
-        try:
-            self.run("objectives", [self.answer_job(s, seed) for seed in seeds for s in rows], limited=True)
-        except KeyboardInterrupt:
-            self._stopped("objectives that had not finished are missing")
-            return False
-        return True
+        return self._together("objectives", [self.answer_job(s, seed) for seed in seeds for s in rows])
 
     def _stopped(self, what: str) -> None:
         self.notes.append(f"Interrupted: {what}.")
@@ -369,8 +358,8 @@ class Session:
             ],
         )
 
-    def _together(self, name: str, jobs: Sequence[EndToEndJob]) -> bool:
-        """Carry out jobs of stage 3; False when the user stopped them."""
+    def _together(self, name: str, jobs: Sequence[FitJob]) -> bool:
+        """Carry out jobs that a conclusion can do without; False when the user stopped them."""
         try:
             self.run(name, jobs, limited=True)
         except KeyboardInterrupt:
@@ -388,6 +377,7 @@ class Session:
         """
         if not jobs:
             return {}
+        jobs = self._bounded(jobs, 1.0 if limited else LATER)
         stage = self.progress.stage(name, len(jobs))
         results: dict[str, dict[str, Any]] = {}
         late = 0
@@ -417,6 +407,18 @@ class Session:
             {"what": f"{name}: {len(results)} fits", "seconds": stage.end(f"{len(results)} of {len(jobs)} fits")}
         )
         return results
+
+    def _left(self) -> float:
+        """Seconds that the time limit leaves."""
+        return float("inf") if self.deadline is None else max(0.0, self.deadline - time.perf_counter())
+
+    def _bounded(self, jobs: Sequence[FitJob], share: float) -> list[FitJob]:
+        """The jobs, where those that train encoders get alike of a share of the time left."""
+        if self.deadline is None:
+            return [*jobs]
+        count = sum(isinstance(job, EncoderJob | EndToEndJob) for job in jobs)
+        each = share * self._left() * min(1.0, max(1, self.pool.workers) / max(1, count))
+        return [replace(j, seconds=each) if isinstance(j, EncoderJob | EndToEndJob) else j for j in jobs]
 
     def done(self, event: Done) -> None:
         """Hear that a job is done."""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from polymodal.core.digest import safe_name
+from polymodal.core.errors import BadArgument
 from polymodal.core.files import read_json
 from polymodal.core.runtime import device_of
 from polymodal.core.sealed import load_sealed, save_sealed
@@ -71,6 +72,20 @@ class Work:
         if fold is not None:
             chosen &= (self.fold == fold) if inside else (self.fold != fold)
         return np.flatnonzero(chosen)
+
+    @property
+    def seen(self) -> np.ndarray:
+        """[N] bool: the rows that encoders fitted in one go learn from."""
+        return self.bag > 0 if self.bag.any() else self.split == TRAIN
+
+    def having(self, stream: str, rows: np.ndarray) -> np.ndarray:
+        """Those of training `rows` that have a stream. Raises `BadArgument` where none has."""
+        there = rows[self.dataset.present[stream][rows]]
+        if not len(there):
+            raise BadArgument(
+                f"No training row has the stream {stream!r}; leave it out or look with `polymodal inspect`."
+            )
+        return there
 
     def cost(self, streams: Sequence[str]) -> dict[str, float]:
         """What a row of each stream takes to process and encode, in milliseconds, as stage 1 measured it."""

@@ -12,6 +12,7 @@ import torch
 from polymodal.core.types import Tokens
 from polymodal.data.media.remarks import summed
 from polymodal.data.schema import Schema
+from polymodal.data.split import units
 from polymodal.data.storage.dataset import Dataset
 from polymodal.data.tables.source import Table
 from polymodal.evaluation.calibration import expected_calibration_error, reliability_bins
@@ -146,7 +147,7 @@ class _Judge:
         metrics: tuple[Metric, ...],
     ) -> _Judge:
         target = predictor.targets[0]
-        codes = np.unique([str(groups[i]) for i in rows], return_inverse=True)[1] if groups else None
+        codes = units([groups[i] for i in rows], len(rows)) if groups else None
         judges = metrics or target_metrics((), target)
         return cls(predictor, target, target.truth(truth[target.name][rows]), codes, seed, judges)
 

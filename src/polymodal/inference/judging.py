@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.shown import some
+from polymodal.data.split import units
 from polymodal.data.tables.table import Table
 from polymodal.evaluation.statistics import bootstrap
 from polymodal.metrics.base import Metric
@@ -107,7 +108,7 @@ def strict_scores(
             truth[row, [place[label] for label in written[i]]] = 1
     given = predicted(rows)
     wider = np.concatenate([given, np.zeros((len(rows), len(new)), given.dtype)], axis=1)
-    codes = np.unique([str(groups[i]) for i in rows], return_inverse=True)[1] if groups else None
+    codes = units([groups[i] for i in rows], len(rows)) if groups else None
     fitting = [metric for metric in metrics if not isinstance(metric, QuadraticKappa)]
     each = {m.name: vars(bootstrap(m, truth, wider[None], seed=seed, groups=codes)) for m in fitting}
     return {name: {**score, "rows": len(rows)} for name, score in each.items()}

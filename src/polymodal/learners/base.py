@@ -11,7 +11,7 @@ from scipy import sparse
 from torch import Tensor, nn
 
 from polymodal.core.errors import BadArgument, BadData, suggest
-from polymodal.targets.base import MEANINGS
+from polymodal.targets.base import MEANINGS, NUMBER, ScoredTarget
 
 RAREST = 1e-4  # the share given to a class or label that fitting never saw
 
@@ -42,10 +42,17 @@ class Learner(nn.Module):
         features = features.astype(np.float32) if sparse.issparse(features) else np.asarray(features, np.float32)
         target = np.asarray(target)
         known = target >= 0 if target.dtype.kind in "iu" else ~np.isnan(target)
-        if not known.any() or not known.reshape(len(known), -1).any(0).all():
+        some = known.reshape(len(known), -1).any(0)
+        if not (some.any() if meaning == NUMBER else some.all()):
             raise BadData("No row carries a label, so there is nothing to fit to.")
+        if target.ndim == 2:  # a number that no row has is answered by its mean
+            target = np.where(some, target, 0)
         self._fit(features, target, meaning, width or _width(target, meaning, levels), seed, levels)
         return self
+
+    def fit_to(self, target: ScoredTarget, features: np.ndarray, truth: np.ndarray, seed: int) -> Self:
+        """`fit` to the encoded `truth` [N, …] of a target, as its kind wants it."""
+        return self.fit(features, truth, target.scores, width=target.width, seed=seed, **target.tree_options)
 
     @abstractmethod
     def _fit(

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polymodal.core.errors import BadData
 from polymodal.core.values import check_range
 from polymodal.learners.base import RAREST, Learner
+from polymodal.learners.columns import Columns
 from polymodal.nn.check import check_count
 from polymodal.nn.trees import NODE_FIELDS, UNFITTED, Forest, float32_below
 from polymodal.targets.base import CLASSES, MULTILABEL
@@ -83,7 +83,7 @@ class Boosted(Learner):
         return self.forest(features)
 
     def _fit_classes(self, features: np.ndarray, target: np.ndarray, width: int, seed: int) -> _Piece:
-        rows = _labelled(target >= 0)
+        rows = np.flatnonzero(target >= 0)
         seen, target = np.unique(target[rows], return_inverse=True)
         base = np.full(width, np.log(RAREST))
         if len(seen) == 1:
@@ -97,7 +97,7 @@ class Boosted(Learner):
         return _Piece(base, [(tree, int(seen[column])) for tree, column in grown.trees])
 
     def _fit_label(self, features: np.ndarray, target: np.ndarray, seed: int) -> _Piece:
-        rows = _labelled(~np.isnan(target))
+        rows = np.flatnonzero(~np.isnan(target))
         values = (target[rows] > 0.5).astype(int)
         share = values.mean()
         if share in (0.0, 1.0):
@@ -108,7 +108,7 @@ class Boosted(Learner):
     def _fit_number(self, features: np.ndarray, target: np.ndarray, seed: int, level: float | None) -> _Piece:
         from sklearn.ensemble import HistGradientBoostingRegressor
 
-        rows = _labelled(~np.isnan(target))
+        rows = np.flatnonzero(~np.isnan(target))
         loss = {} if level is None else {"loss": "quantile", "quantile": level}
         model = HistGradientBoostingRegressor(**self._options(len(rows) >= ENOUGH, seed), **loss)
         return _grow(model, features[rows], target[rows].astype(np.float64))
@@ -128,16 +128,9 @@ class Boosted(Learner):
         }  # fmt: skip
 
 
-def _labelled(known: np.ndarray) -> np.ndarray:
-    rows = np.flatnonzero(known)
-    if not len(rows):
-        raise BadData("No row carries a label, so there is nothing to fit trees to.")
-    return rows
-
-
 def _grow(model: Any, features: np.ndarray, target: np.ndarray) -> _Piece:
     """Fit a scikit-learn model and take its trees out; it has no public way, so a parity test guards this one."""
-    model.fit(features, target)
+    model.fit(np.where(np.isnan(features).all(0), 0, features), target)  # it cannot bin a column without a value
     trees = [(tree.nodes, column) for round_ in model._predictors for column, tree in enumerate(round_)]
     return _Piece(np.ravel(model._baseline_prediction).astype(np.float64), trees)
 
@@ -153,11 +146,12 @@ def _telling(features: np.ndarray, target: np.ndarray, most: int) -> np.ndarray:
         known = column >= 0 if column.dtype.kind in "iu" else ~np.isnan(column)
         if len(np.unique(column[known])) < 2:
             continue
-        rows = features[known]
-        rows = np.where(np.isnan(rows), np.nan_to_num(np.nanmean(rows, 0)), rows)
+        rows = Columns.of(features[known])(torch.from_numpy(features[known]))[:, : features.shape[1]].numpy()
         varies = np.ptp(rows, 0) > 0
         statistic = f_classif if column.dtype.kind in "iu" else f_regression
-        score[varies] = np.maximum(score[varies], np.nan_to_num(statistic(rows[:, varies], column[known])[0]))
+        with np.errstate(divide="ignore", invalid="ignore"):  # rows that a feature tells apart without an error
+            found = np.nan_to_num(statistic(rows[:, varies], column[known])[0])
+        score[varies] = np.maximum(score[varies], found)
     return np.sort(np.argsort(-score, kind="stable")[:most])
 
 

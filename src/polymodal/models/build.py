@@ -175,10 +175,7 @@ class Fitted(Answer):
         """Fit to the tokens of all training rows and their encoded targets [N, …]."""
         features = pooled_features(streams).numpy()
         for name, learner in self.learners.items():
-            target = self._heads[name].target
-            learner.fit(  # type: ignore[operator]
-                features, targets[name], target.scores, width=target.width, seed=seed, **target.tree_options
-            )
+            learner.fit_to(self._heads[name].target, features, targets[name], seed)  # type: ignore[operator]
 
     def forward(self, streams: Mapping[str, Tokens]) -> Output:
         features = pooled_features(streams)

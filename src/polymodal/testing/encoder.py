@@ -80,13 +80,13 @@ def _encoded_shape(subject: Subject, rows: Mapping[str, Tensor], dim: int) -> No
 @torch.no_grad()
 def _settled_inputs(subject: Subject) -> None:
     part, present = built(subject), subject.inputs["present"]
-    settled = part.settled(subject.inputs)
+    settled = part.once(subject.inputs)
     if not settled:
         return
     made, wanted = part({**settled, "present": present}).pooled, part(subject.inputs).pooled
     if not torch.allclose(made, wanted, rtol=SETTLED, atol=SETTLED * float(wanted.abs().max())):
         off = float((made - wanted).abs().max())
-        raise Violation("settles inputs", f"tokens of settled inputs are off by {off:.3g}.", "See Encoder.settled.")
+        raise Violation("settles inputs", f"tokens of settled inputs are off by {off:.3g}.", "See Encoder.once.")
 
 
 def _absent_rows(subject: Subject) -> None:

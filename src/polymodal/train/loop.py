@@ -81,6 +81,7 @@ def train(
     hooks: Hooks | None = None,
     smaller: Callable[[], str] | None = None,
     alike: Tensor | None = None,
+    seconds: float | None = None,
 ) -> Iterator[Epoch]:
     """Train `module` in place and yield an `Epoch` after each; when exhausted, the best epoch's weights are in place.
 
@@ -95,7 +96,8 @@ def train(
     read whole batches, so there it is an error. `smaller`, for losses of which every row reads the others, makes the
     step need less memory and says how; it raises `OutOfMemory` when it cannot.
 
-    Rows whose numbers in `alike` [n] are the same are drawn one after another.
+    Rows whose numbers in `alike` [n] are the same are drawn one after another. No epoch but the first is begun that
+    would likely end after so many `seconds`.
 
     Raises `Diverged` when the loss is not finite, `OutOfMemory` when one row is too much.
     """
@@ -107,6 +109,7 @@ def train(
     parameters = [p for p in module.parameters() if p.requires_grad]
     pieces = _Pieces(module, smaller, coupled=hooks is not None)
     torch.manual_seed(seed)
+    begun = time.perf_counter()
     first = state.load(checkpoint) if checkpoint is not None and checkpoint.exists() else 0
     if hooks is not None and not first:
         hooks.between_epochs(0)
@@ -137,7 +140,13 @@ def train(
             hooks.between_epochs(epoch + 1)
         if checkpoint is not None:
             state.save(checkpoint, epoch + 1)
-        yield Epoch(epoch + 1, mean, score, best, time.perf_counter() - started, len(rows), pieces.note)
+        took, note = time.perf_counter() - started, pieces.note
+        ends = epoch + 1 == options.epochs or 0 < options.patience <= state.waited
+        if not ends and seconds is not None and started + 2 * took - begun > seconds:
+            note, ends = f"{note} The time limit ended it after {epoch + 1} of {options.epochs} epochs.".strip(), True
+        yield Epoch(epoch + 1, mean, score, best, took, len(rows), note)
+        if ends:
+            break
     state.restore_best()
     module.eval()
 

@@ -41,7 +41,7 @@ class Inputs:
         parts: list[dict[str, Tensor]] = []
         for chunk in np.array_split(rows, max(1, -(-len(rows) // CHUNK))):
             inputs = self.dataset.tensors(self.stream, chunk)
-            parts.append(in_use(encoder.settled, inputs, device_of_module(encoder)))
+            parts.append(in_use(encoder.once, inputs, device_of_module(encoder)))
             if not parts[0] or sum(v.nbytes for v in parts[0].values()) * len(rows) > IN_MEMORY * len(chunk):
                 return {}
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
