@@ -27,7 +27,7 @@ from polymodal.models.strategy import Strategy
 from polymodal.nn.place import in_use
 from polymodal.runs.events import EpochEnd
 from polymodal.targets.base import NUMBER, ScoredTarget
-from polymodal.train.encode import encoded, store_tokens
+from polymodal.train.encode import BATCH, encoded, store_tokens
 from polymodal.train.loop import Epoch, batch_size, total, train
 from polymodal.train.once import Inputs, drawn_together, encode_once
 
@@ -168,7 +168,7 @@ def _pooled(work: Work, encoder: Encoder, stream: str, rows: np.ndarray) -> Tens
 def _own_answers(work: Work, model: Model, stream: str, valid: np.ndarray) -> dict[str, Answering]:
     """What the heads that an encoder was trained with say, tempered on validation rows; of linear heads alone."""
     encoder = model.cpu().eval().encoders[stream]
-    chunks = np.array_split(valid, max(1, len(valid) // 512)) if len(valid) else []
+    chunks = np.array_split(valid, -(-len(valid) // BATCH)) if len(valid) else []
     tokens = [encoder(work.dataset.tensors(stream, rows)) for rows in chunks]
     found = {}
     for target in work.targets:
@@ -215,7 +215,7 @@ def fit_encoder(
     def validate() -> float:
         if not len(valid):
             return 0.0
-        chunks = np.array_split(valid, -(-len(valid) // 512))
+        chunks = np.array_split(valid, -(-len(valid) // BATCH))
         parts = [in_use(scores, read.tensors(chunk), work.device) for chunk in chunks]
         return work.mean_score(answer, {n: torch.cat([p[n] for p in parts]) for n in parts[0]}, valid)
 

@@ -17,7 +17,7 @@ from polymodal.data.storage.dataset import IN_MEMORY, Dataset
 from polymodal.encoders.base import Encoder
 from polymodal.nn.place import device_of_module, in_use, to_device
 
-CHUNK = 512  # cells settled at a time
+CHUNK = 128  # cells settled at a time
 MOST = 4  # rows of one cell that are drawn together
 WORTH = 1.1  # times as many cells as a batch meets when they are drawn together: below it, that saves nothing
 
