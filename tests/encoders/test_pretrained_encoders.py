@@ -337,5 +337,5 @@ def test_weights_of_another_shape_are_refused(folders, tmp_path):
     path = tmp_path / "wide" / "config.json"
     config = json.loads(path.read_text())
     path.write_text(json.dumps({**config, "intermediate_size": config["intermediate_size"] + 1}))
-    with pytest.raises(BadArgument, match=r"do not fit its config.json: .* is \(.*\), not \(.*Copy them again"):
+    with pytest.raises(BadArgument, match=r"do not fit its config.json: .* is \(.*\), not \(.*copy them again"):
         ENCODERS.build("pretrained_text", {"model": str(tmp_path / "wide")}, 20)
