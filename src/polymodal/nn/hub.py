@@ -80,8 +80,8 @@ def _whole(network: Any, info: dict[str, Any], model: str) -> Any:
     if other := info.get("mismatched_keys"):
         name, held, wanted = min(other)
         raise BadArgument(
-            f"AutoModel cannot load {str(model)!r}: its weights do not fit its config.json: {name} is {tuple(held)}, not "
-            f"{tuple(wanted)}. They are of different models: copy them again."
+            f"AutoModel cannot load {str(model)!r}: its weights do not fit its config.json: {name} is {tuple(held)}, "
+            f"not {tuple(wanted)}. They are of different models: copy them again."
         )
     sizes = {name: weight.numel() for name, weight in network.named_parameters()}
     lacking = sum(sizes.get(name, 0) for name in info["missing_keys"])
