@@ -40,10 +40,6 @@ def settled(dim: int = 16) -> Scored:
     return encoder.answering({"label": answering("ridge", "kernel")})
 
 
-def test_what_is_fine_tuned_is_asked_for_settled_inputs_as_every_encoder_is():
-    assert settled().settled(inputs()) == {}
-
-
 def test_tokens_carry_the_blend_of_its_learners():
     encoder = settled()
     tokens = encoder(inputs())
