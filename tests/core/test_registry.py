@@ -164,6 +164,11 @@ def test_suggest_lists_everything_when_nothing_is_near():
     assert suggest("zzz", ["b", "a"]) == " Allowed: a, b."
 
 
+def test_suggest_completes_a_name_that_was_begun():
+    assert suggest("acc", ["accuracy", "mcc"]) == " Did you mean 'accuracy'?"
+    assert suggest("gat", ["gather", "gate", "other"]) == " Did you mean 'gate'?"  # begun by two: the nearest
+
+
 def test_a_missing_option_is_named():
     from polymodal.ops import CLEAN
 

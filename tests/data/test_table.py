@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from polymodal.core.errors import BadData, UnknownName
-from polymodal.data.tables.table import Problem, Table, clean
+from polymodal.data.tables.table import USED, Problem, Table, clean, problem_lines
 
 
 def test_clean_takes_every_mark_of_absence_for_none():
@@ -79,3 +79,19 @@ def test_any_unique_column_may_name_the_rows():
     assert [problem.row for problem in named.problems] == ["b", "t.csv:3"]
     with pytest.raises(BadData, match=r"Column 'x' cannot name the rows: '1' appears more than once"):
         table.named_by("x")
+
+
+def test_rows_of_which_the_same_is_to_be_said_share_a_line():
+    alike = [Problem(str(row), "photo", "no picture") for row in range(7)]
+    others = [Problem(str(row), "photo", f"odd {row}") for row in range(3)]
+    used = Problem("9", "photo", USED + "it is small")
+    assert problem_lines([used, others[0], *alike], complete="all.jsonl") == [
+        "set aside: 0 [photo]: odd 0",
+        "set aside: 0, 1, 2, 3, 4, and 2 more [photo]: no picture",
+        f"9 [photo]: {USED}it is small",
+        "all are in all.jsonl",
+    ]
+    assert problem_lines([*others, *alike], most=2, complete="all.jsonl")[2:] == [
+        "… and 8 more (set aside); all are in all.jsonl"
+    ]
+    assert problem_lines(others[:1], complete="all.jsonl") == ["set aside: 0 [photo]: odd 0"]

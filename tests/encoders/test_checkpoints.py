@@ -201,3 +201,14 @@ def test_without_transformers_nothing_is_looked_for(monkeypatch, saved):
 def test_no_folder_is_refused():
     with pytest.raises(BadArgument, match="models names 'nowhere', which is no folder"):
         Shelf("nowhere")
+
+
+def test_a_folder_that_was_moved_is_found_by_the_folder_of_models(saved, tmp_path, monkeypatch):
+    monkeypatch.delenv("POLYMODAL_MODELS", raising=False)
+    with pytest.raises(BadArgument, match=r"folder '\.\./models/bert' is not there\. .*POLYMODAL_MODELS.*'bert' lies"):
+        load_pretrained("AutoModel", "../models/bert")
+    with pytest.raises(BadArgument, match="cannot load 'models/bert'.*whose models were moved, let POLYMODAL_MODELS"):
+        load_pretrained("AutoModel", "models/bert")  # it could be a hub's name
+    monkeypatch.setenv("POLYMODAL_MODELS", str(saved))
+    for path in ("../models/bert", "models/bert", "/nowhere/bert"):
+        assert load_pretrained("AutoModel", path).config.hidden_size == 32

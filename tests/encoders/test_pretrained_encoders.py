@@ -327,3 +327,15 @@ def test_a_network_whose_configuration_names_no_width(tmp_path):
     assert encoder.dim == tokens.x.shape[-1] == 1280
     assert tokens.x.shape[1] == 4
     assert torch.isfinite(tokens.pooled).all()
+
+
+def test_weights_of_another_shape_are_refused(folders, tmp_path):
+    import json
+    import shutil
+
+    shutil.copytree(folders["text"], tmp_path / "wide")
+    path = tmp_path / "wide" / "config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps({**config, "intermediate_size": config["intermediate_size"] + 1}))
+    with pytest.raises(BadArgument, match=r"do not fit its config.json: .* is \(.*\), not \(.*copy them again"):
+        ENCODERS.build("pretrained_text", {"model": str(tmp_path / "wide")}, 20)

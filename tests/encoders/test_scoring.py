@@ -37,7 +37,7 @@ def answering(*specs) -> Answering:
 def settled(dim: int = 16) -> Scored:
     encoder = Scored(FACTS, dim)
     encoder.reduce(torch.from_numpy(ROWS))
-    return encoder.settled({"label": answering("ridge", "kernel")})
+    return encoder.answering({"label": answering("ridge", "kernel")})
 
 
 def test_tokens_carry_the_blend_of_its_learners():

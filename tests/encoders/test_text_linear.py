@@ -111,7 +111,7 @@ def test_different_n_grams_never_share_a_weight():
 def test_pooled_scores_are_the_learners(meaning, target, width):
     encoder, inputs, _ = fitted()
     answer = answering(encoder, inputs, target=target, meaning=meaning, width=width)
-    settled = encoder.settled({"y.z": answer})
+    settled = encoder.answering({"y.z": answer})
     tokens = settled(inputs)
     assert settled.dim == tokens.width == 64 + width
     expected = sum(0.5 * member.learner.scores(encoder.design(inputs)) / 2.0 for member in answer.members)
@@ -127,7 +127,7 @@ def test_pooled_scores_are_the_learners(meaning, target, width):
 
 def test_scores_answer_texts_not_seen():
     encoder, inputs, processor = fitted()
-    settled = encoder.settled({"y": answering(encoder, inputs)})
+    settled = encoder.answering({"y": answering(encoder, inputs)})
     found = settled.says["y"].read(settled(processed(["she said nine", "fourr it is", "sevn"], processor)[1]).pooled)
     assert found.argmax(1).tolist() == [2, 0, 1]
 
@@ -149,7 +149,7 @@ def test_components_are_standardised_and_unsupervised():
 
 def test_it_is_restored_from_json_and_a_state_dict():
     encoder, inputs, processor = fitted()
-    settled = encoder.settled({"y": answering(encoder, inputs)})
+    settled = encoder.answering({"y": answering(encoder, inputs)})
     spec = json.loads(json.dumps({"name": "text_linear", **options_of(settled)}))
     other = ENCODERS.build(spec, processor.facts(), 8).eval()
     other.load_state_dict(settled.state_dict())
@@ -164,7 +164,7 @@ def test_it_is_restored_from_json_and_a_state_dict():
 
 def test_any_text_gives_finite_tokens(monkeypatch):
     encoder, inputs, processor = fitted()
-    settled = encoder.settled({"y": answering(encoder, inputs)})
+    settled = encoder.answering({"y": answering(encoder, inputs)})
     _, odd = processed(ODD, processor)
     tokens = settled(odd)
     assert tokens.pooled.isfinite().all()
@@ -199,7 +199,7 @@ def test_learners_other_than_linear_ones_of_sparse_rows_are_refused():
     encoder, inputs, _ = fitted()
     learner = Ridge().fit(encoder.design(inputs).toarray(), LABELS, "classes")
     with pytest.raises(BadArgument, match="the learner sparse; got Ridge"):
-        encoder.settled({"y": Answering("classes", 3, [Member("ridge", learner)])})
+        encoder.answering({"y": Answering("classes", 3, [Member("ridge", learner)])})
     with pytest.raises(BadArgument, match="words"):
         TextLinear(encoder.facts, 8, words=-1.0)
 
@@ -210,7 +210,7 @@ def test_subwords_are_taken_too():
     _, inputs = processed(TEXTS, processor)
     encoder = TextLinear(processor.facts(), 8).eval()
     encoder.fit_statistics(inputs)
-    settled = encoder.settled({"y": answering(encoder, inputs)})
+    settled = encoder.answering({"y": answering(encoder, inputs)})
     assert (settled.says["y"].read(settled(inputs).pooled).argmax(1).numpy() == LABELS).all()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import signal
@@ -16,7 +17,8 @@ import pytest
 import yaml
 
 import polymodal as pm
-from polymodal.core.errors import BadArgument, BadData, PolymodalError, UnknownName
+from polymodal.core.errors import BadArgument, BadData, DiskFull, PolymodalError, UnknownName
+from polymodal.core.files import write_json
 from polymodal.data import synthetic
 
 QUICK = {
@@ -222,7 +224,7 @@ def test_a_folder_that_holds_a_run_is_refused(quick, tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("mine")
     with pytest.raises(BadArgument, match="is not empty"):
-        quick(planted, "full")
+        quick(planted, "full", fusion="concat", seeds=1)
 
 
 def test_workers_give_the_same_result_as_one_process(quick):
@@ -336,6 +338,22 @@ def test_a_fusion_that_fails_is_set_aside_and_said(quick, tmp_path):
     assert "Broken" not in [r["strategy"] for r in run.leaderboard]
     sentences = json.loads((tmp_path / "run" / "evaluation.json").read_text())["verdict"]["sentences"]
     assert any("Broken" in s and "this part is broken" in s for s in sentences)
+
+
+def test_a_full_disk_ends_a_fit_which_goes_on_when_there_is_room(quick, tmp_path, monkeypatch):
+    """Were jobs that cannot be written left out one after the other, the leaderboard would lack them for ever."""
+    planted = synthetic.noise_stream(200)
+    with monkeypatch.context() as full:
+
+        def refuse(path, value):
+            if "answers" in str(path):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+            return write_json(path, value)
+
+        full.setattr("polymodal.experiment.jobs.write_json", refuse)
+        with pytest.raises(DiskFull, match=r"answers/.*: the disk is full.*kept for --resume"):
+            quick(planted, "full", fusion="concat", seeds=1)
+    assert len(quick(planted, "full", fusion="concat", seeds=1, resume=True).leaderboard) > 4
 
 
 def test_numbers_have_intervals_and_a_verdict(quick):

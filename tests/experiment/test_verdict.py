@@ -13,7 +13,7 @@ from polymodal.experiment.outcome import Outcome, Question, chance
 from polymodal.metrics import METRICS
 from polymodal.metrics.base import Metric
 from polymodal.models.strategy import Strategy
-from polymodal.report.sections.summary import key_figures
+from polymodal.report.sections.summary import key_figures, leaderboard
 from polymodal.targets.classes import ClassesTarget
 from polymodal.targets.number import NumberTarget
 
@@ -345,6 +345,13 @@ def test_the_deployed_model_and_the_mean_of_seeds_are_told_apart():
     assert figures["accuracy on test"]["detail"] == "concat, mean of 3 seeds"
     assert figures["accuracy by chance"]["detail"] == "the majority answer"
     assert figures["accuracy"]["value"] == "0.900"
+    by_folds = {**evaluation, "refitted": {"train": 100, "valid": 20}}  # three models that answer together
+    figures = {f["label"]: f for f in key_figures(by_folds)}
+    assert figures["accuracy on test"]["detail"] == "concat, 3 models together"
+    assert "accuracy" not in figures  # the row above is the deployed model's
+    assert figures["strategies compared"]["interval"] == "3 models each"
+    assert ("Models", True) in leaderboard(by_folds)["table"]["head"]
+    assert ("Seeds", True) in leaderboard(evaluation)["table"]["head"]
 
 
 def test_a_number_is_told_in_its_unit_beside_r2():

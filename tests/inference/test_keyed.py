@@ -286,7 +286,8 @@ def test_the_command_tells_all_reasons_as_json(polymodal, tmp_path):
     assert code == 0
     assert (told["rows"], told["answered"], told["left_out"]) == (36, 6, 30)
     assert [problem["record"] for problem in told["problems"]] == list(range(30))
-    assert "… and 10 more (left out); all are in the column 'problem' of answers.csv" in err
+    assert "left out: new.csv:2, new.csv:3, new.csv:4, new.csv:5, new.csv:6, and 25 more: has 1 cells where" in err
+    assert "all are in the column 'problem' of answers.csv" in err
     assert "36 rows read, 6 answered, 30 left out" in err
     code, out, err = polymodal("explain", OLDER, "new.csv", "--limit", 2)
     assert code == 0

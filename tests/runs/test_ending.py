@@ -199,3 +199,19 @@ def test_workers_are_forked_from_a_process_with_one_thread(tmp_path, how):
     assert sorted(eval(events)) == ["Done", "Done", "Failed"]
     assert eval(same) == {how == "alone"}
     assert eval(again) == ["Done"]
+
+
+def test_a_worker_whose_parent_was_killed_ends_without_a_word():
+    """A socket whose other end died with words unread is reset rather than closed."""
+    code = """
+import queue
+from polymodal.runs import worker
+
+def words():
+    yield "{}"
+    raise ConnectionResetError
+
+worker._listen(words(), queue.SimpleQueue())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment(), check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 
 import pytest
 
-from polymodal.core.errors import BadData
+from polymodal.core.errors import BadData, DiskFull
 from polymodal.experiment.answer_job import AnswerJob
 from polymodal.experiment.encoder_job import EncoderJob
 from polymodal.experiment.end_to_end_job import EndToEndJob
@@ -46,6 +47,20 @@ def test_only_the_last_event_of_a_job_is_over():
 def test_an_unknown_event_is_no_event():
     with pytest.raises(KeyError, match="paused"):
         Event.from_json({"event": "paused"})
+
+
+def test_a_full_disk_is_told_as_such():
+    def failed(error: Exception) -> Failed:
+        try:
+            raise error
+        except (OSError, DiskFull) as caught:
+            return Failed.by(caught)
+
+    full = failed(OSError(errno.ENOSPC, "No space left on device", "run/work/a.safetensors"))
+    assert full.full
+    assert full.reason.startswith("run/work/a.safetensors: the disk is full. Free some space")
+    assert (full.trace, failed(DiskFull("the store")).full) == ("", True)
+    assert not failed(OSError(errno.EIO, "Input/output error")).full
 
 
 def test_an_error_of_ours_needs_no_trace():

@@ -260,6 +260,10 @@ def test_any_storage_and_a_search_that_is_there_already(tiny, tmp_path):
     assert joined.helped  # answers of trials that were carried out elsewhere are computed again
     with pytest.raises(BadArgument, match="storage takes the URL"):
         pm.tune(tiny, "label", out=tmp_path / "c", space=LR, storage="nosuch://x", quiet=True, **TINY)
+    (tmp_path / "notes.txt").write_text("no database")
+    wrong = f"sqlite:///{tmp_path / 'notes.txt'}"
+    with pytest.raises(BadArgument, match="storage takes the URL.*file is not a database$"):
+        pm.tune(tiny, "label", out=tmp_path / "c", space=LR, storage=wrong, quiet=True, **TINY)
 
 
 def test_what_is_wrong_is_said_before_anything_is_computed(tiny, tmp_path, monkeypatch):
@@ -500,3 +504,18 @@ def test_what_fails_on_one_part_is_left_out_and_the_others_are_judged_by_all_row
     assert tuned.helped
     found = json.loads((tuned.folder / "tune.json").read_text(encoding="utf-8"))
     assert found["against"]["targets"][0]["rows"] == 102  # of training and validation
+
+
+def test_a_storage_that_fails_midway_is_told_and_the_search_goes_on(tiny, tmp_path, monkeypatch):
+    def full(*_, **__):
+        try:
+            raise OSError("database or disk is full\n[SQL: …]")
+        except OSError as error:
+            raise optuna.exceptions.StorageInternalError("An exception is raised during the commit.") from error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(optuna.study.Study, "ask", full)
+        with pytest.raises(PolymodalError, match=r"no longer answers: database or disk is full\. .*--resume"):
+            pm.tune(tiny, "label", out=tmp_path / "out", trials=2, space=LR, quiet=True, **TINY)
+    tuned = pm.tune(tiny, "label", out=tmp_path / "out", trials=2, space=LR, quiet=True, resume=True, **TINY)
+    assert [one["state"] for one in tuned.trials] == ["complete", "complete"]

@@ -5,7 +5,6 @@ Exit codes: 0 when done, 2 for what the user can mend (one message says what), 1
 
 from __future__ import annotations
 
-import errno
 import signal
 import sys
 import threading
@@ -14,20 +13,7 @@ from typing import NoReturn
 
 from polymodal.cli import aligning, parts, preparing, searching, training, using  # noqa: F401  (they add their commands)
 from polymodal.cli.app import app, say
-from polymodal.core.errors import PolymodalError
-
-
-def _explained(error: OSError) -> str:
-    """What the system refused, and what to do."""
-    where = f"{error.filename}: " if error.filename else ""
-    if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
-        return (
-            f"{where}the disk is full. Free some space (`polymodal store --clear all` empties the store), then give "
-            "the same command again; with --resume fit and align go on where they stopped."
-        )
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"{where}{error.strerror}. Choose a place that you may write to (--out; POLYMODAL_STORE for the store)."
-    return f"{where}{error.strerror or error}."
+from polymodal.core.errors import PolymodalError, refused
 
 
 def main() -> None:
@@ -46,7 +32,7 @@ def main() -> None:
         say([f"polymodal: {error}"])
         sys.exit(error.exit_code)
     except OSError as error:
-        say([f"polymodal: {_explained(error)}"])
+        say([f"polymodal: {refused(error)}"])
         sys.exit(2)
     except MemoryError:
         say(["polymodal: the memory is full. Give fewer rows or smaller files, or close other programs."])

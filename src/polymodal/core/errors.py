@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
+
+FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
 class PolymodalError(Exception):
@@ -35,14 +38,37 @@ class BadCell(PolymodalError, ValueError):
         self.reason = reason
 
 
+class DiskFull(PolymodalError):
+    """Nothing more can be written, so that nothing can go on."""
+
+
+def refused(error: OSError) -> PolymodalError:
+    """What the system refused, and what to do, as an error of ours: `DiskFull` where the disk is full or read-only."""
+    where = f"{error.filename}: " if error.filename else ""
+    if error.errno in FULL:
+        return DiskFull(
+            f"{where}the disk is full. Free some space (`polymodal store --clear all` empties the store), then give "
+            "the same command again; with --resume fit, tune and align go on where they stopped."
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        kind = DiskFull if error.errno == errno.EROFS else PolymodalError
+        place = "Choose a place that you may write to (--out; POLYMODAL_STORE for the store)."
+        return kind(f"{where}{error.strerror}. {place}")
+    if error.errno == errno.EFBIG:
+        return DiskFull(f"{where}{error.strerror}. Raise the limit of a file's size (`ulimit -f`).")
+    return PolymodalError(f"{where}{error.strerror or error}.")
+
+
 class MissingExtra(PolymodalError, ImportError):
     """An optional dependency that is not installed; the message names the extra to install."""
 
 
 def suggest(given: str, allowed: Iterable[str], *, most: int = 40) -> str:
-    """`" Did you mean 'x'?"` for the nearest allowed name, or the list, up to `most` names, when none is near."""
+    """`" Did you mean 'x'?"` for the nearest allowed name, be it the only one that was begun, or the list, up to
+    `most` names, when none is near."""
     allowed = sorted(set(map(str, allowed)))
-    near = nearest(str(given), allowed)
+    begun = [name for name in allowed if len(str(given)) > 2 and name.startswith(str(given))]
+    near = begun[0] if len(begun) == 1 else nearest(str(given), allowed)
     if near is not None:
         return f" Did you mean {near!r}?"
     more = f" and {len(allowed) - most} more" if len(allowed) > most else ""

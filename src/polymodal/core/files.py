@@ -23,7 +23,11 @@ def writing(path: Path) -> Iterator[Path]:
     """Yield a temporary path; on success it replaces `path` at once, so a reader never sees half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.urandom(6).hex()}{path.suffix}")
-    temporary.touch(exist_ok=False)
+    try:
+        temporary.touch(exist_ok=False)
+    except OSError as error:
+        error.filename = str(path)  # the name that the user gave
+        raise
     mode = temporary.stat().st_mode  # as the user's other files; some libraries put a private file in its place
     try:
         yield temporary

@@ -140,8 +140,9 @@ def _assign(
     count = int(unit.max()) + 1 if n else 0
     wanted = np.count_nonzero(shares)
     if count < wanted:
-        what = "rows" if groups is None else "groups"
-        raise BadData(f"{count} {what} cannot be shared among {wanted} parts: each needs at least one.")
+        what, mend = ("row", "Give more rows.") if groups is None else ("group", "Choose another `group`, or none.")
+        what += "" if count == 1 else "s"
+        raise BadData(f"{count} {what} cannot be shared among {wanted} parts: each needs at least one. {mend}")
     generator = np.random.default_rng(seed)
     part_of_unit = (_deal if count == n else _pack)(unit, stratum, shares, generator)
     _fill_empty(part_of_unit, shares)

@@ -103,7 +103,7 @@ def blended(meaning: str, scores: Sequence[Tensor], weights: Sequence[float]) ->
 class ScoringEncoder(Encoder):
     """Abstract: no gradient reaches it; its features are fixed, and shallow learners are fitted to them.
 
-    An author writes `design`, what learners read of a batch, `settled`, the same encoder with fitted learners, and
+    An author writes `design`, what learners read of a batch, `answering`, the same encoder with fitted learners, and
     `says`, where its tokens then carry their scores. `answers` is what was settled, as JSON has it.
     """
 
@@ -124,7 +124,7 @@ class ScoringEncoder(Encoder):
         return found
 
     @abstractmethod
-    def settled(self, answers: Mapping[str, Answering]) -> ScoringEncoder:
+    def answering(self, answers: Mapping[str, Answering]) -> ScoringEncoder:
         """The same encoder, whose tokens carry the scores of `answers`, by target."""
 
     @property
@@ -197,7 +197,7 @@ class Scored(ScoringEncoder):
         turn = turn * turn.gather(0, turn.abs().argmax(0)[None]).sign()  # so that the same rows give the same signs
         self.turn.copy_(turn / values[-self.kept :].clamp(min=0).mean().sqrt().clamp(min=1e-6))
 
-    def settled(self, answers: Mapping[str, Answering]) -> Scored:
+    def answering(self, answers: Mapping[str, Answering]) -> Scored:
         one = Scored.around(self.inner, self.of, answers, self.given)
         if self.kept < self.inner.dim:
             one.turn, one.middle = self.turn, self.middle

@@ -128,7 +128,7 @@ class TextLinear(ScoringEncoder):
     def candidates(self, meaning: str, rows: int, features: int) -> list[Spec]:
         return [{"name": "sparse", "strength": strength} for strength in STRENGTHS]
 
-    def settled(self, answers: Mapping[str, Answering]) -> TextLinear:
+    def answering(self, answers: Mapping[str, Answering]) -> TextLinear:
         told = {name: answer.to_json() for name, answer in answers.items()}
         one = TextLinear(
             self.facts, self.dim, longest=self.longest, rare=self.rare, most=self.most, words=self.words,

@@ -24,7 +24,7 @@ COLUMNS = (
     "fit_seconds", "predict_ms", "parameters", "note", "fusion", "objective", "aligner", "encoders",
 )  # fmt: skip
 
-NEAR = "within one standard error of the best by validation"
+NEAR = "within one standard error of the best without the test rows"
 SHOWN = 3  # names in a sentence
 
 

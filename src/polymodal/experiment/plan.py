@@ -381,7 +381,7 @@ def _targets(
         targets.append(target)
         if strange := target.unseen(values):
             shown = ", ".join(f"{value!r} ({count})" for value, count in list(strange.items())[:5])
-            notes.append(f"{name}: {sum(strange.values())} cells hold no value known from training: {shown}.")
+            notes.append(f"{name}: cells with no value known from training: {shown}.")
         truth[name] = target.encode(values)
     return tuple(targets), truth
 
@@ -393,7 +393,7 @@ def _labelled(
     known = np.any([target.known(truth[target.name]) for target in targets], axis=0)
     if known.all():
         return table, split, dict(truth)
-    notes.append(f"{int((~known).sum())} rows have no usable target and are left out.")
+    notes.append(f"Left out for want of a usable target: {int((~known).sum())} of {len(known)} rows.")
     return table.select(known), split[known], {n: v[known] for n, v in truth.items()}
 
 

@@ -76,8 +76,8 @@ def scored_job(work: Work, job: ScoredJob, out: Path) -> Epochs:
         # Who has no known truth in a part was fitted without it, whichever part was left out.
         at = {name: int(np.searchsorted(parts, k)) if k in parts else 0 for name, parts in held.items()}
         answers = {name: one.parts[at[name]] for name, one in found.items()}
-        groups.append(_stored(work, encoder.settled(answers), stream, rows, tokens, place)["group"])
-    settled = encoder.settled({name: one.whole for name, one in found.items()})
+        groups.append(_stored(work, encoder.answering(answers), stream, rows, tokens, place)["group"])
+    settled = encoder.answering({name: one.whole for name, one in found.items()})
     result = _stored(work, settled, stream, rest, tokens, place, timed=ms is None)
     result |= {} if ms is None else {"ms_per_row": ms}  # what learners add to it is little
     save_trained(settled, out)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from polymodal.core.digest import digest_cells
-from polymodal.core.errors import PolymodalError
+from polymodal.core.errors import DiskFull, PolymodalError
 from polymodal.core.files import read_json, write_json
 from polymodal.core.registry import Spec
 from polymodal.core.sealed import save_sealed
@@ -94,7 +94,8 @@ class Session:
             progress=lambda stream, cells: stage.advance(stream, cells),
         )
         dataset.agree(plan.towers.readings)
-        seconds = stage.end(f"{len(dataset)} rows x {len(raw)} streams, {len(dataset.bad)} cells set aside")
+        streams = f"{len(plan.unlinked)} stream{'s' * (len(plan.unlinked) != 1)}"
+        seconds = stage.end(f"{len(dataset)} rows x {streams}, {len(dataset.bad)} cells set aside")
         self.timings.append({"what": "processing cells", "seconds": seconds})
         links = {name: digest_cells(cells(plan.table, plan.schema.fields[name])) for name in plan.linked}
         held = {**dataset.digests, **links}
@@ -402,7 +403,7 @@ class Session:
             elif isinstance(event, Skipped):
                 late += 1
         if late:
-            self.notes.append(f"The time limit left {late} of {len(jobs)} fits undone.")
+            self.note([f"The time limit left {late} of {len(jobs)} fits undone."])
         self.timings.append(
             {"what": f"{name}: {len(results)} fits", "seconds": stage.end(f"{len(results)} of {len(jobs)} fits")}
         )
@@ -424,7 +425,9 @@ class Session:
         """Hear that a job is done."""
 
     def failed(self, job: FitJob, event: Failed, needed: bool) -> None:
-        """A job that failed is left out; `PolymodalError` where nothing can do without it."""
+        """A job that failed is left out; `PolymodalError` where nothing can do without it, or `DiskFull`."""
+        if event.full:
+            raise DiskFull(f"{event.reason} What is finished is kept for --resume.")
         if needed:
             raise PolymodalError(
                 f"The encoder {job.name!r} failed, and no fusion can do without it; what is finished is "

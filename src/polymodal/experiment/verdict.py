@@ -220,7 +220,7 @@ class _Words:
         chance = f", p = {p:.2g}" if is_number(p) else ""
         pair = self.span(self.found.single.pair, "95% interval ", chance)
         by = "difference" if self.q.metric.greater_is_better else "lower by"
-        return [f"Paired over the same test rows and seeds: {by} {pair}."]
+        return [f"Paired over the same test rows{' and seeds' if self.seeds > 1 else ''}: {by} {pair}."]
 
     def against_concat(self) -> list[str]:
         found = self.found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ def load_pretrained(loader: str, model: str, **options: Any) -> Any:
     transformers = require("transformers", "hf")
     if not model:
         raise BadArgument("A pretrained part needs `model`: a Hugging Face hub name or the folder of a saved model.")
-    name, _, revision = ("", "", "") if Path(model).is_dir() else str(model).partition("@")
+    model = _located(str(model))
+    name, _, revision = ("", "", "") if Path(model).is_dir() else model.partition("@")
     if revision:
         from huggingface_hub import try_to_load_from_cache
 
@@ -29,7 +31,8 @@ def load_pretrained(loader: str, model: str, **options: Any) -> Any:
             (str(Path(held).parent), options) if isinstance(held, str) else (name, {**options, "revision": revision})
         )
     if loader == "AutoModel":
-        options = {**options, "output_loading_info": True}
+        # Weights of other shapes are refused below, by name: transformers would raise without a word of them.
+        options = {**options, "output_loading_info": True, "ignore_mismatched_sizes": True}
     said = transformers.utils.logging
     before, bars = said.get_verbosity(), said.is_progress_bar_enabled()
     said.set_verbosity_error()  # of weights for other tasks; those that lack are told below
@@ -42,7 +45,8 @@ def load_pretrained(loader: str, model: str, **options: Any) -> Any:
             "Install what it asks for" if isinstance(error, ImportError)
             else "Its files are of another kind, or damaged: copy them again" if Path(model).is_dir()
             else "Where the hub cannot be reached, download the model on a machine that reaches it (hf download "
-            f"{model} --local-dir FOLDER), copy the folder and give model=FOLDER"
+            f"{model} --local-dir FOLDER), copy the folder and give model=FOLDER; "
+            "of a run whose models were moved, let POLYMODAL_MODELS name the folder in which they lie"
         )  # fmt: skip
         raise BadArgument(f"{loader} cannot load {str(model)!r}: {reason}. {advice}.") from error
     finally:
@@ -52,8 +56,33 @@ def load_pretrained(loader: str, model: str, **options: Any) -> Any:
     return found if loader != "AutoModel" else _whole(found[0], found[1], model)
 
 
+def _located(model: str) -> str:
+    """`model`, or where that is a folder that was moved, the one of its name in the folder that POLYMODAL_MODELS names.
+
+    Raises `BadArgument` for what can only be a path, and leads nowhere.
+    """
+    path, shelf = Path(model), os.environ.get("POLYMODAL_MODELS")
+    if path.is_dir():
+        return model
+    if shelf and (Path(shelf) / path.name / "config.json").is_file():
+        return str(Path(shelf) / path.name)
+    if path.is_absolute() or path.parts[0] in (".", "..", "~") or len(path.parts) > 2:
+        raise BadArgument(
+            f"The model's folder {model!r} is not there. Put it back, or let POLYMODAL_MODELS name the folder in which "
+            f"{path.name!r} lies."
+        )
+    return model
+
+
 def _whole(network: Any, info: dict[str, Any], model: str) -> Any:
-    """The network itself. Raises `BadArgument` where a good part of its weights was not in the files."""
+    """The network itself. Raises `BadArgument` where a good part of its weights was not in the files, or where some are
+    of another shape than its configuration says."""
+    if other := info.get("mismatched_keys"):
+        name, held, wanted = min(other)
+        raise BadArgument(
+            f"AutoModel cannot load {str(model)!r}: its weights do not fit its config.json: {name} is {tuple(held)}, "
+            f"not {tuple(wanted)}. They are of different models: copy them again."
+        )
     sizes = {name: weight.numel() for name, weight in network.named_parameters()}
     lacking = sum(sizes.get(name, 0) for name in info["missing_keys"])
     if lacking > LACKING * sum(sizes.values()):

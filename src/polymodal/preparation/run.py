@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.digest import digest_cells, fingerprint
-from polymodal.core.errors import BadArgument, BadCell, PolymodalError
+from polymodal.core.errors import BadArgument, BadCell, DiskFull, PolymodalError, refused
 from polymodal.core.files import clear_unfinished, read_json, write_json
 from polymodal.core.numbers import Notation
 from polymodal.core.registry import plain
@@ -38,7 +37,7 @@ from polymodal.preparation.engine import Engine, engine_of
 from polymodal.preparation.parts import MediaFolder, write_rows
 from polymodal.preparation.recipe import Recipe
 from polymodal.preparation.result import Prepared, finalize, idle
-from polymodal.preparation.work import FULL, PartJob, load_arrays, save_arrays
+from polymodal.preparation.work import PartJob, load_arrays, save_arrays
 from polymodal.runs.events import Failed
 from polymodal.runs.folder import same_cells
 from polymodal.runs.progress import Progress
@@ -97,11 +96,9 @@ def prepare(
     except KeyboardInterrupt:
         raise Stopped(f"Stopped. The same command with --resume goes on where {folder} stopped.") from None
     except OSError as error:
-        if error.errno not in FULL:
+        if not isinstance(said := refused(error), DiskFull):
             raise
-        raise PolymodalError(
-            f"{folder} cannot be written: {os.strerror(error.errno)}. Nothing is lost: make room, then --resume."
-        ) from error
+        raise DiskFull(f"{folder} cannot be written: {said} Nothing is lost: --resume goes on.") from error
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import itertools
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -25,7 +23,6 @@ from polymodal.preparation.recipe import Recipe
 from polymodal.runs.events import Done, Event, Failed
 from polymodal.runs.pool import Job
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)  # the disk's fault, not the op's: no trace is needed
 SHOWN_FROM = 3  # parts whose changes the report may show
 
 
@@ -54,8 +51,7 @@ def run_part(values: Mapping[str, Any], device: str = "cpu") -> Iterator[Event]:
         {"survey": _survey, "apply": _apply}[job.task](job)
         yield Done()
     except Exception as error:  # noqa: BLE001 - an op may be the user's; what it raised is reported, never lost
-        full = isinstance(error, OSError) and error.errno in FULL
-        yield Failed(os.strerror(error.errno)) if full else Failed.by(error)  # type: ignore[attr-defined]
+        yield Failed.by(error)
     finally:
         DEVICE.reset(before)
 

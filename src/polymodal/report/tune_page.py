@@ -69,12 +69,12 @@ def _row(trial: Mapping[str, Any], found: Mapping[str, Any], places: int) -> lis
     why = f"{clean(trial['why'])}; " if trial["why"] and trial["state"] != "complete" else ""
     return [
         Cell(f"{trial['trial']}{marks.get(trial['trial'], '')}"),
-        Cell(state),
+        Cell(state, words=True),
         Cell(plain(trial["score"], places), trial["score"] if is_number(trial["score"]) else None),
         Cell(plain(trial["ms"], 2), trial["ms"]),
         Cell(plain(trial["mb"], 2), trial["mb"]),
         Cell(duration(trial["cpu_seconds"]), trial["cpu_seconds"]),
-        Cell(why + clean(said)),
+        Cell(why + clean(said), words=True),
     ]
 
 

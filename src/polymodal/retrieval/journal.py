@@ -9,7 +9,6 @@ acknowledged, and is refused rather than passed over.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import secrets
 import struct
@@ -21,12 +20,11 @@ from typing import BinaryIO
 
 import xxhash
 
-from polymodal.core.errors import BadData, PolymodalError
+from polymodal.core.errors import FULL, BadData, PolymodalError
 from polymodal.core.files import sync_folder
 
 _HEADER = struct.Struct("<4sIQ16s")  # mark, check of the rest of the header, length and digest of what follows
 _MARK = b"pmJ1"
-_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 _PATIENCE = 0.02  # seconds between tries of a lock
 _FAR = 1 << 30  # the byte that is locked where bytes are
 
@@ -164,7 +162,7 @@ def refusing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _FULL:
+        if error.errno in FULL:
             raise PolymodalError(
                 f"The disk is full: {path} could not be written to; it holds what it held before. Free some space and "
                 "give the same command again."

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from polymodal.core.errors import PolymodalError
+from polymodal.core.errors import DiskFull, PolymodalError, refused
 
 
 @dataclass(frozen=True)
@@ -47,18 +47,21 @@ class Done(Event):
 @dataclass(frozen=True)
 class Failed(Event):
     """The job failed, for a reason in words; `trace` where it is the code's fault and not the data's, `died` where its
-    process did."""
+    process did, `full` where the disk takes no more, so that no other job can do better."""
 
     over = True
     reason: str
     trace: str = ""
     died: bool = False
+    full: bool = False
 
     @classmethod
     def by(cls, error: Exception) -> Self:
         """An error being handled, as an event. Errors of ours say all there is to say."""
+        if isinstance(error, OSError) and isinstance(told := refused(error), DiskFull):
+            error = told
         if isinstance(error, PolymodalError):
-            return cls(str(error))
+            return cls(str(error), full=isinstance(error, DiskFull))
         return cls(f"{type(error).__name__}: {error}", traceback.format_exc())
 
 

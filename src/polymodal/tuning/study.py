@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from polymodal.core.errors import BadArgument, PolymodalError, require
+from polymodal.core.errors import BadArgument, DiskFull, PolymodalError, require
 from polymodal.retrieval.journal import Lock
 from polymodal.runs.events import Failed
 from polymodal.runs.folder import Interrupted
@@ -64,6 +64,13 @@ class Search:
     def __exit__(self, *exception: object) -> None:
         self._stack.close()
         (self.owners / self.owner).unlink(missing_ok=True)
+        faults = (self.optuna.exceptions.OptunaError, require("sqlalchemy.exc", "tune").SQLAlchemyError)
+        if isinstance(error := exception[1], faults):
+            why = str(error.__cause__ or error).partition("\n")[0]  # what follows is for programmers
+            raise PolymodalError(
+                f"The search's storage no longer answers: {why}. What is finished is kept: mend it (a full disk?) and "
+                "give the same command with --resume."
+            ) from error
 
     def alone(self, doing: str) -> Lock:
         """Held by one thread at a time, of all the processes that search in this folder."""
@@ -208,6 +215,8 @@ class Search:
             )
         except self.optuna.TrialPruned:
             return self.study.tell(trial, state=states.PRUNED)
+        except DiskFull:  # its storage may lie there too
+            raise
         except (KeyboardInterrupt, SystemExit, Interrupted):  # nobody will finish it
             self.study.tell(trial, state=states.FAIL)
             raise
@@ -249,8 +258,9 @@ def _storage(optuna: Any, config: TuneConfig, folder: Path) -> Any:
             return optuna.storages.RDBStorage(given, engine_kwargs={"connect_args": {"timeout": 60}})
         return optuna.storages.get_storage(given)
     except Exception as error:
+        why = str(error).partition("\n")[0]  # what follows is for programmers
         raise BadArgument(
-            f"storage takes the URL of an Optuna storage, as sqlite:///tune.db; {given!r} cannot be opened: {error}"
+            f"storage takes the URL of an Optuna storage, as sqlite:///tune.db; {given!r} cannot be opened: {why}"
         ) from error
 
 

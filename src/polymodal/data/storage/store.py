@@ -13,7 +13,6 @@ before they are answered from. What was damaged on the disk counts as never writ
 from __future__ import annotations
 
 import contextlib
-import errno
 import itertools
 import math
 import os
@@ -27,13 +26,12 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.digest import SIZE
-from polymodal.core.errors import BadArgument, BadData, PolymodalError, UnknownName, suggest
+from polymodal.core.errors import FULL, BadArgument, BadData, DiskFull, PolymodalError, UnknownName, suggest
 from polymodal.core.files import read_json, sync_folder, write_json
 from polymodal.data.storage.group import STALE, SUFFIX, TEMPORARY, Group
 from polymodal.data.storage.segment import Layout, Segment, layout_of, write_segment
 
 _ABOUT = "about.json"
-_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 _count = itertools.count()
 
 
@@ -229,9 +227,9 @@ class Store:
                     raise
 
     def _explained(self, error: OSError, needed: int) -> Exception:
-        if error.errno in _FULL:
+        if error.errno in FULL:
             held = self.size() / 1e6
-            return PolymodalError(
+            return DiskFull(
                 f"The disk is full: {needed / 1e6:,.1f} MB could not be written to the store {self.root}, which holds "
                 f"{held:,.1f} MB. Free some with `polymodal store --clear all` (or one group's name; `polymodal store` "
                 "lists them), or set POLYMODAL_STORE to a folder on another disk."

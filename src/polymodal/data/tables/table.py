@@ -18,6 +18,7 @@ import numpy as np
 
 from polymodal.core.errors import BadData, UnknownName, suggest
 from polymodal.core.limits import excess
+from polymodal.core.shown import some
 
 MISSING = frozenset(
     ["", "NA", "na", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NAN", "-nan", "null", "Null", "NULL", "None", "NaT"]
@@ -61,12 +62,23 @@ def problem_lines(
 ) -> list[str]:
     """A line for each of the first `most` problems, and one that counts the others: how every command tells them.
 
-    What is used all the same comes last, not called `what`. `complete` is where all reasons stand.
+    Rows of which the same is to be said of the same column share a line. What is used all the same comes last, not
+    called `what`. `complete` is where all reasons stand.
     """
-    problems = sorted(problems, key=lambda problem: problem.reason.startswith(USED))
-    lines = [str(one) if one.reason.startswith(USED) else f"{what}: {one}" for one in problems[:most]]
-    place = f"; all are in {complete}" if complete else ""
-    return lines + ([f"… and {len(problems) - most:,} more ({what}){place}"] if len(problems) > most else [])
+    alike: dict[tuple[str, str], list[Problem]] = {}
+    for one in sorted(problems, key=lambda problem: problem.reason.startswith(USED)):
+        alike.setdefault((one.column, one.reason), []).append(one)
+    lines: list[str] = []
+    rest = list(alike.values())
+    while rest and len(lines) < most:
+        first, *others = rest.pop(0)
+        told = replace(first, row=some([first.row, *(one.row for one in others)]))
+        lines.append(str(told) if first.reason.startswith(USED) else f"{what}: {told}")
+    if rest:
+        lines.append(f"… and {sum(map(len, rest)):,} more ({what})" + (f"; all are in {complete}" if complete else ""))
+    elif complete and len(lines) < len(problems):
+        lines.append(f"all are in {complete}")
+    return lines
 
 
 def noted(table: Table) -> list[str]:

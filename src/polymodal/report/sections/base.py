@@ -36,10 +36,11 @@ class Chart:
 
 @dataclass(frozen=True)
 class Cell:
-    """One table cell: what is shown and what it is sorted by (the text itself when None)."""
+    """One table cell: what is shown and what it is sorted by (the text itself when None); `words` begin at the left."""
 
     text: str
     value: float | None = None
+    words: bool = False
 
 
 def metric_name(evaluation: Evaluation) -> str:

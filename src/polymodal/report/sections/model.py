@@ -23,7 +23,8 @@ def calibration(evaluation: Evaluation) -> dict[str, Any] | None:
         "often right as it says; below it, it is over-confident."
     )
     if is_number(given.get("temperature")):
-        caption += f" Scores were divided by {plain(given['temperature'], 2)}, found on validation rows."
+        rows = "rows that its models had not seen" if evaluation.get("refitted") else "validation rows"
+        caption += f" Scores were divided by {plain(given['temperature'], 2)}, found on {rows}."
     before = given.get("bins_before") or []
     legend: tuple[Key, ...] = (Key("dot fusion", f"after scaling, error {plain(given.get('ece'))}"),)
     if before:

@@ -55,15 +55,16 @@ def key_figures(evaluation: Evaluation) -> list[dict[str, str]]:
             places = decimals([mean])
             figures.append((label, plain(mean, places) + unit, interval(low, high, places), detail))
 
-    seeds = row.get("seeds") if row is not None else None
+    seeds, by_folds = row.get("seeds") if row is not None else None, bool(evaluation.get("refitted"))
     if row is not None:
-        often = f", mean of {count(seeds)} seeds" if is_number(seeds) and seeds > 1 else ""
+        together = f"{count(seeds)} models together" if by_folds else f"mean of {count(seeds)} seeds"
+        often = f", {together}" if is_number(seeds) and seeds > 1 else ""
         score(f"{metric} on test", row, joined(row["strategy"]) + often, prefix="test_")
     constant = clean(evaluation.get("usual") or "one answer for every row")
     for usual in [r for r in evaluation.get("leaderboard") or [] if charts.role(r) == "chance"][:1]:
         score(f"{metric} by chance", usual, constant, prefix="test_")
-    # With one seed the row above is the deployed model's already.
-    alone = {} if seeds == 1 else {evaluation["primary"]: evaluation.get("score") or {}}
+    # With one seed, or with models of parts, the row above is the deployed model's already.
+    alone = {} if seeds == 1 or by_folds else {evaluation["primary"]: evaluation.get("score") or {}}
     for name, found in (alone | (evaluation.get("further") or {})).items():
         shown = f"\u00a0{unit}" if unit and name in IN_UNITS else ""
         score(metric_words(name), found, "the deployed model", shown)
@@ -88,7 +89,8 @@ def key_figures(evaluation: Evaluation) -> list[dict[str, str]]:
     if board:
         held = sorted({int(r["seeds"]) for r in board if is_number(r.get("seeds"))})
         total = sum(t["seconds"] for t in evaluation.get("timings") or [] if is_number(t.get("seconds")))
-        often = f"{' or '.join(map(str, held))} seed{'s' * (held != [1])} each" if held else ""
+        models = "model" if by_folds else "seed"
+        often = f"{' or '.join(map(str, held))} {models}{'s' * (held != [1])} each" if held else ""
         figures.append(("strategies compared", str(len(board)), often, f"{duration(total)} in all" if total else ""))
     return [dict(zip(("label", "value", "interval", "detail"), figure, strict=True)) for figure in figures]
 
@@ -108,7 +110,7 @@ def leaderboard(evaluation: Evaluation) -> dict[str, Any] | None:
         legend = [Key("dot fusion", "fusion"), Key("square single", "one modality"), Key("diamond chance", "chance")]
         keys = [k for k in legend if k.mark.split()[1] in roles]
         if any(r["strategy"] == chosen for r in rows):
-            keys.append(Key("bar band", "chosen, by validation alone"))
+            keys.append(Key("bar band", "chosen, without the test rows"))
         caption = (
             f"The dot is the {metric} on test, the bar its 95 % interval: further {'right' if up else 'left'} is "
             "better, and where bars overlap much the difference may be chance."
@@ -117,11 +119,17 @@ def leaderboard(evaluation: Evaluation) -> dict[str, Any] | None:
             caption += " An arrow stands for a score too far off to be drawn."
         drawn = Chart(f"Strategies by {metric} on test", caption, wide, narrow, tuple(keys))
     further, about = list(evaluation.get("further") or {}), evaluation.get("about") or {}
-    return {"chart": drawn, "table": _board_table(rows, chosen, metric, further, about)}
+    trained = "Models" if evaluation.get("refitted") else "Seeds"
+    return {"chart": drawn, "table": _board_table(rows, chosen, metric, further, about, trained)}
 
 
 def _board_table(
-    rows: Sequence[Mapping[str, Any]], chosen: Any, metric: str, further: Sequence[str], about: Mapping[str, str]
+    rows: Sequence[Mapping[str, Any]],
+    chosen: Any,
+    metric: str,
+    further: Sequence[str],
+    about: Mapping[str, str],
+    trained: str,
 ) -> dict[str, Any]:
     places = decimals([r.get("test_mean") for r in rows])
 
@@ -163,7 +171,7 @@ def _board_table(
         ("test_mean", "Test", number("test_mean", lambda v: plain(v, places))),
         ("test_low", "95 % interval", ends),
         *((f"{name}_test", metric_words(name), other(name)) for name in further),
-        ("seeds", "Seeds", number("seeds", count)),
+        ("seeds", trained, number("seeds", count)),
         ("fit_seconds", "Fit", number("fit_seconds", duration)),
         ("predict_ms", "ms a row", number("predict_ms", lambda v: plain(v, 2))),
         ("parameters", "Parameters", number("parameters", count)),
