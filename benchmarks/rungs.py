@@ -1,7 +1,7 @@
 """One modality's encodings side by side: by formula, from scratch, a pretrained tower frozen, and tuned to the target.
 
     python benchmarks/rungs.py --models FOLDER [banking airline skin houses flickr] [--rungs formula frozen ...]
-        [--rows 1500] [--test 1000] [--ladder]
+        [--towers mobilenet] [--rows 1500] [--test 1000] [--ladder]
 
 FOLDER holds `minilm`, `mobilenet` and `efficientnet`, as `benchmarks/local_models.py` makes them. A rung is a fit of
 that encoding alone in a process of its own: one seed, no cross-fitting, the validation rows stop the training; `--rows`
@@ -153,6 +153,7 @@ def main() -> None:
     words.add_argument("names", nargs="*", default=list(SETS), help=", ".join(SETS))
     words.add_argument("--models", required=True)
     words.add_argument("--rungs", nargs="*", default=list(RUNGS), choices=RUNGS)
+    words.add_argument("--towers", nargs="*", default=[tower for _, some in TOWERS.values() for tower in some])
     words.add_argument("--rows", type=int, default=1500)
     words.add_argument("--test", type=int, default=1000)
     words.add_argument("--ladder", action="store_true")
@@ -163,7 +164,8 @@ def main() -> None:
         return
     for name in given.names:
         metric, found = SETS[name][4], {}
-        wanted = [rung for rung in rungs_of(name) if rung.rpartition("-")[2] in given.rungs]
+        parts = [(rung, *rung.rpartition("-")[::2]) for rung in rungs_of(name)]
+        wanted = [rung for rung, tower, way in parts if way in given.rungs and tower in ("", *given.towers)]
         for rung in (*wanted, *(("without", "with") if given.ladder else ())):
             now = found[rung] = apart(name, rung, given)
             kept = f"  kept {' and '.join(now['kept'])}" if rung in ("with", "without") else ""
