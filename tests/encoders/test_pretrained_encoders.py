@@ -176,7 +176,7 @@ def test_last_blocks_without_queries_learn_themselves(folders, which):
 
 @pytest.mark.parametrize("which", ["mobilenet", "efficientnet"])
 def test_statistics_are_not_those_of_the_last_batch(folders, which):
-    """transformers takes TensorFlow's decay (.99) for PyTorch's momentum, which is one less it."""
+    """transformers takes the decay of TensorFlow (.99) for the momentum of PyTorch, which is one less it."""
     processor = PROCESSORS.build({"name": "pretrained_vision", "model": folders[which]})
     encoder = ENCODERS.build({"name": "pretrained_vision", "tune": "full"}, processor.facts(), 20).train()
     norms = [m for m in encoder.modules() if isinstance(m, torch.nn.BatchNorm2d)]

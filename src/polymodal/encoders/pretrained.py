@@ -32,7 +32,7 @@ POOLS = ("auto", "mean", "own")
 MODALITIES = ("text", "vision", "audio")
 TOGETHER = 8  # rows of a training batch that go through a tower at a time, where they differ in length
 PIXELS = 4 * 224**2  # of the pictures that go through a tower at a time on a CPU, whose cache they fit into
-MOMENTUM = 0.1  # PyTorch's own, of batch normalisation
+MOMENTUM = 0.1  # of batch normalisation: published ones suit longer trainings, or are TensorFlow's decay taken over
 SAME = 1e-3  # of the largest value: what rounding makes of the same sum in another order, and more
 ADAPTED = re.compile(r"(^|\.)(q|v|q_proj|v_proj|query|value|q_lin|v_lin|qkv)$")  # queries and values, as in the paper
 RECIPES = {
@@ -52,7 +52,7 @@ class PretrainedTower(Encoder):
     the last `layers` blocks; blocks without queries, as of a convolutional tower, learn themselves) or "full". A
     frozen tower and one with adapters in its last blocks keep their own width, whatever `dim` was asked; others are
     mapped to `dim`. Blocks below the last ones are in eval mode, and statistics of batch normalisation move only where
-    its weights do: by a tenth a step where the checkpoint would have them be those of the last batch.
+    its weights do, by a tenth a step.
 
     `pool` is "mean", "own" (the class token, or the pooling that the model was trained with) or "auto": own for
     pictures and dual encoders where there is one, else mean. The sequence is averaged to at most `tokens` tokens.
@@ -180,8 +180,8 @@ class PretrainedTower(Encoder):
         if hasattr(self.tower.config, "apply_spec_augment"):
             self.tower.config.apply_spec_augment = False  # it draws from NumPy's generator, not from torch's
         for layer in self.tower.modules():
-            if isinstance(layer, nn.modules.batchnorm._BatchNorm) and (layer.momentum or 0) > 0.5:
-                layer.momentum = MOMENTUM  # TensorFlow's decay, taken over as it is: MobileNet's and EfficientNet's
+            if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.momentum is not None:
+                layer.momentum = MOMENTUM
         self.requires_grad_(False)
         if self.tune == "full":
             self.requires_grad_(True)
