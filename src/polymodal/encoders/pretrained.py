@@ -125,7 +125,7 @@ class PretrainedTower(Encoder):
         parts = [{name: value[some] for name, value in inputs.items()} for some in order.split(TOGETHER)]
         return joined_tokens([self._encoded(part) for part in parts]).select(order.argsort())
 
-    def _encoded(self, inputs: dict[str, Tensor]) -> Tokens:
+    def _encoded(self, inputs: Mapping[str, Tensor]) -> Tokens:
         inputs = dict(self.cut(inputs))
         with torch.set_grad_enabled(self.tune != "frozen" and torch.is_grad_enabled()):
             if self.layer is None:
@@ -262,12 +262,12 @@ class PretrainedVision(PretrainedTower):
     processor = "pretrained_vision"
     modality = "vision"
 
-    def encode(self, inputs: dict[str, Tensor]) -> Tokens:
+    def _encoded(self, inputs: Mapping[str, Tensor]) -> Tokens:
         pixels = inputs["pixels"]
         if pixels.device.type != "cpu" or (self.training and self.tune != "frozen"):  # whose batches are normalised
-            return self._encoded(inputs)
+            return super()._encoded(inputs)
         few = max(1, PIXELS // (pixels.shape[-2] * pixels.shape[-1]))
-        return joined_tokens([self._encoded({**inputs, "pixels": part}) for part in pieces(pixels, few)])
+        return joined_tokens([super(PretrainedVision, self)._encoded({"pixels": part}) for part in pieces(pixels, few)])
 
     def arguments(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         pixels = inputs["pixels"].float() / 255
