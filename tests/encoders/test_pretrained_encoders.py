@@ -205,6 +205,43 @@ def test_pictures_in_pieces_come_out_the_same(folders, which, monkeypatch):
         assert torch.allclose(getattr(parts, name), getattr(whole, name), atol=1e-5)
 
 
+@pytest.mark.parametrize("which", ["mobilenet", "efficientnet"])
+def test_blocks_that_do_not_learn_are_passed_once(folders, which):
+    processor = PROCESSORS.build({"name": "pretrained_vision", "model": folders[which]})
+    spec = {"name": "pretrained_vision", "tune": "lora_last", "layers": 1}
+    encoder = ENCODERS.build(spec, processor.facts(), 20).train()
+    inputs = {"pixels": torch.randint(0, 255, (6, 3, 32, 32), dtype=torch.uint8)}
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    with torch.no_grad():
+        settled = encoder.settled(inputs)
+    assert encoder.training
+    assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
+    rows = []
+    below = (encoder.tower.layer if which == "mobilenet" else encoder.tower.encoder.blocks)[0]
+    below.register_forward_hook(lambda module, given, out: rows.append(len(out)))
+    for learning in (False, True):
+        for part in encoder.train(learning).modules():
+            if isinstance(part, torch.nn.Dropout):
+                part.eval()
+        found, gradients = [], []
+        for given in (inputs, settled):
+            encoder.zero_grad()
+            tokens = encoder(given)
+            tokens.pooled.square().sum().backward()
+            found.append(tokens)
+            gradients.append([p.grad.clone() for p in encoder.parameters() if p.requires_grad])
+        for name in ("x", "pooled", "where"):
+            assert torch.allclose(getattr(found[0], name), getattr(found[1], name), atol=1e-5)
+        assert all(torch.allclose(a, b, rtol=1e-3, atol=1e-5) for a, b in zip(*gradients))
+    assert min(rows) == 1, "one small picture stands for those that are settled"
+
+
+def test_a_transformer_settles_nothing(folders):
+    for which, tune in (("vit", "lora_last"), ("vit", "frozen")):
+        encoder, inputs = built(folders, which, tune=tune)
+        assert encoder.settled(inputs) == {}
+
+
 def test_the_sound_side_of_clap(folders):
     processor = PROCESSORS.build({"name": "pretrained_audio", "model": folders["clap"]})
     cells = [processor.read(cell) for cell in CELLS["audio"]]

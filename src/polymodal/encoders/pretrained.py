@@ -262,7 +262,24 @@ class PretrainedVision(PretrainedTower):
     processor = "pretrained_vision"
     modality = "vision"
 
+    def settled(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What goes into the first block that learns, where that is all that it reads: convolutional towers' maps."""
+        if not self._last or not any(isinstance(part, nn.Conv2d) for part in self._last[0].modules()):
+            return {}
+        read: list[tuple[Any, ...]] = []
+        learning = self.training
+        self.eval()  # what follows is computed in vain, and must not count
+        with self._last[0].register_forward_pre_hook(lambda block, given: read.append(given)):
+            self._encoded({"pixels": inputs["pixels"]})
+        self.train(learning)
+        alone = all(len(given) == 1 and given[0].ndim == 4 for given in read)
+        return {"map": torch.cat([given[0] for given in read])} if alone else {}
+
     def _encoded(self, inputs: Mapping[str, Tensor]) -> Tokens:
+        if "map" in inputs:
+            small = inputs["map"].new_zeros(1, 3, 64, 64)  # goes through the blocks below, and no further
+            with self._last[0].register_forward_pre_hook(lambda block, given: (inputs["map"],)):
+                return super()._encoded({"pixels": small})
         pixels = inputs["pixels"]
         if pixels.device.type != "cpu" or (self.training and self.tune != "frozen"):  # whose batches are normalised
             return super()._encoded(inputs)
