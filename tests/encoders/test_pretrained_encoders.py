@@ -213,7 +213,7 @@ def test_blocks_that_do_not_learn_are_passed_once(folders, which):
     inputs = {"pixels": torch.randint(0, 255, (6, 3, 32, 32), dtype=torch.uint8)}
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
     with torch.no_grad():
-        settled = encoder.settled(inputs)
+        settled = encoder.once(inputs)
     assert encoder.training
     assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
     rows = []
@@ -239,7 +239,7 @@ def test_blocks_that_do_not_learn_are_passed_once(folders, which):
 def test_a_transformer_settles_nothing(folders):
     for which, tune in (("vit", "lora_last"), ("vit", "frozen")):
         encoder, inputs = built(folders, which, tune=tune)
-        assert encoder.settled(inputs) == {}
+        assert encoder.once(inputs) == {}
 
 
 def test_the_sound_side_of_clap(folders):

@@ -262,7 +262,7 @@ class PretrainedVision(PretrainedTower):
     processor = "pretrained_vision"
     modality = "vision"
 
-    def settled(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def once(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What goes into the first block that learns, where that is all that it reads: convolutional towers' maps."""
         if not self._last or not any(isinstance(part, nn.Conv2d) for part in self._last[0].modules()):
             return {}
