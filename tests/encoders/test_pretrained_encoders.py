@@ -1,6 +1,7 @@
 """Pretrained towers on tiny random checkpoints: processors, tuning, pooling, dual encoders, errors."""
 
 import io
+import shutil
 import wave
 
 import numpy as np
@@ -25,6 +26,7 @@ KINDS = {
     "clip_text": "text",
     "clip_vision": "vision",
     "dinov2": "vision",
+    "efficientnet": "vision",
 }
 
 
@@ -67,6 +69,7 @@ def folders(tmp_path_factory):
         "clip_vision": clip,
         "dinov2": tiny_towers.save_dinov2(root / "dinov2"),
         "mobilenet": tiny_towers.save_mobilenet(root / "mobilenet"),
+        "efficientnet": tiny_towers.save_efficientnet(root / "efficientnet"),
         "clap": tiny_towers.save_clap(root / "clap"),
     }
 
@@ -108,6 +111,10 @@ def test_frozen_is_without_gradient_and_the_same_in_training(folders, which):
 @pytest.mark.parametrize("which", KINDS)
 @pytest.mark.parametrize("tune", ["last", "lora", "full"])
 def test_what_is_tuned_learns_and_nothing_else(folders, which, tune):
+    if which == "efficientnet" and tune == "lora":
+        with pytest.raises(BadArgument, match="no linear layer that LoRA"):
+            built(folders, which, tune=tune)
+        return
     encoder, inputs = built(folders, which, tune=tune, layers=1)
     assert encoder.dim == 20
     encoder.train()
@@ -150,8 +157,9 @@ def test_training_in_pieces_of_like_length_is_the_same(folders, monkeypatch):
     assert torch.equal(pieces.mask, whole.mask)
 
 
-def test_last_blocks_without_queries_learn_themselves(folders):
-    processor = PROCESSORS.build({"name": "pretrained_vision", "model": folders["mobilenet"]})
+@pytest.mark.parametrize("which", ["mobilenet", "efficientnet"])
+def test_last_blocks_without_queries_learn_themselves(folders, which):
+    processor = PROCESSORS.build({"name": "pretrained_vision", "model": folders[which]})
     spec = {"name": "pretrained_vision", "tune": "lora_last", "layers": 1}
     encoder = ENCODERS.build(spec, processor.facts(), 20).train()
     inputs = {"pixels": torch.randint(0, 255, (4, 3, 32, 32), dtype=torch.uint8)}
@@ -166,6 +174,74 @@ def test_last_blocks_without_queries_learn_themselves(folders):
     )
 
 
+@pytest.mark.parametrize("which", ["mobilenet", "efficientnet"])
+def test_statistics_are_not_those_of_the_last_batch(folders, which):
+    """transformers takes the decay of TensorFlow (.99) for the momentum of PyTorch, which is one less it."""
+    processor = PROCESSORS.build({"name": "pretrained_vision", "model": folders[which]})
+    encoder = ENCODERS.build({"name": "pretrained_vision", "tune": "full"}, processor.facts(), 20).train()
+    norms = [m for m in encoder.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert {norm.momentum for norm in norms} == {0.1}
+    first = encoder.tower.embeddings.batchnorm if which == "efficientnet" else norms[0]
+    seen = []
+    first.register_forward_hook(lambda module, given, out: seen.append(given[0].mean((0, 2, 3))))
+    before = first.running_mean.clone()
+    encoder({"pixels": torch.randint(0, 255, (4, 3, 32, 32), dtype=torch.uint8)})
+    assert torch.allclose(first.running_mean, 0.9 * before + 0.1 * seen[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("which", ["mobilenet", "efficientnet", "vit"])
+def test_pictures_in_pieces_come_out_the_same(folders, which, monkeypatch):
+    from polymodal.encoders import pretrained
+
+    processor = PROCESSORS.build({"name": "pretrained_vision", "model": folders[which]})
+    encoder = ENCODERS.build("pretrained_vision", processor.facts(), 20).train()
+    inputs = {"pixels": torch.randint(0, 255, (5, 3, 32, 32), dtype=torch.uint8)}
+    whole, rows = encoder(inputs), []
+    encoder.tower.register_forward_hook(lambda module, given, out: rows.append(len(out.last_hidden_state)))
+    monkeypatch.setattr(pretrained, "PIXELS", 2 * 32**2)
+    parts = encoder(inputs)
+    assert rows == [2, 2, 1]
+    for name in ("x", "pooled", "where"):
+        assert torch.allclose(getattr(parts, name), getattr(whole, name), atol=1e-5)
+
+
+@pytest.mark.parametrize("which", ["mobilenet", "efficientnet"])
+def test_blocks_that_do_not_learn_are_passed_once(folders, which):
+    processor = PROCESSORS.build({"name": "pretrained_vision", "model": folders[which]})
+    spec = {"name": "pretrained_vision", "tune": "lora_last", "layers": 1}
+    encoder = ENCODERS.build(spec, processor.facts(), 20).train()
+    inputs = {"pixels": torch.randint(0, 255, (6, 3, 32, 32), dtype=torch.uint8)}
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    with torch.no_grad():
+        settled = encoder.once(inputs)
+    assert encoder.training
+    assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
+    rows = []
+    below = (encoder.tower.layer if which == "mobilenet" else encoder.tower.encoder.blocks)[0]
+    below.register_forward_hook(lambda module, given, out: rows.append(len(out)))
+    for learning in (False, True):
+        for part in encoder.train(learning).modules():
+            if isinstance(part, torch.nn.Dropout):
+                part.eval()
+        found, gradients = [], []
+        for given in (inputs, settled):
+            encoder.zero_grad()
+            tokens = encoder(given)
+            tokens.pooled.square().sum().backward()
+            found.append(tokens)
+            gradients.append([p.grad.clone() for p in encoder.parameters() if p.requires_grad])
+        for name in ("x", "pooled", "where"):
+            assert torch.allclose(getattr(found[0], name), getattr(found[1], name), atol=1e-5)
+        assert all(torch.allclose(a, b, rtol=1e-3, atol=1e-5) for a, b in zip(*gradients))
+    assert min(rows) == 1, "one small picture stands for those that are settled"
+
+
+def test_a_transformer_settles_nothing(folders):
+    for which, tune in (("vit", "lora_last"), ("vit", "frozen")):
+        encoder, inputs = built(folders, which, tune=tune)
+        assert encoder.once(inputs) == {}
+
+
 def test_the_sound_side_of_clap(folders):
     processor = PROCESSORS.build({"name": "pretrained_audio", "model": folders["clap"]})
     cells = [processor.read(cell) for cell in CELLS["audio"]]
@@ -177,8 +253,6 @@ def test_the_sound_side_of_clap(folders):
 
 
 def test_files_that_lack_weights_are_refused(folders, tmp_path):
-    import shutil
-
     from safetensors.torch import load_file, save_file
 
     shutil.copytree(folders["text"], tmp_path / "cut")
@@ -238,6 +312,31 @@ def test_pictures_are_scaled_as_the_checkpoint_says(folders):
     scaled = encoder.arguments(inputs)["pixel_values"]
     wanted = (inputs["pixels"][:, 2].double() / 255 - 0.3) / 0.5
     assert torch.allclose(scaled[:, 2].double(), wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("which", ["efficientnet", "align", "vit"])
+def test_pictures_reach_the_tower_as_their_framing_would_make_them(folders, which, tmp_path):
+    """One divides by the spread twice, one shifts by 1 and does not say so in mean and spread."""
+    folder = folders["vit" if which == "align" else which]
+    if which == "align":
+        shutil.copytree(folder, tmp_path / which)
+        folder = str(tmp_path / which)
+        options = {"rescale_factor": 1 / 127.5, "rescale_offset": True, "include_top": False, "do_normalize": False}
+        size = {"size": {"height": 32, "width": 32}}
+        tiny_towers.save_framing(tmp_path / which, "EfficientNetImageProcessor", {**size, **options})
+    processor = PROCESSORS.build({"name": "pretrained_vision", "model": folder})
+    cell = np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8)
+    encoder = ENCODERS.build("pretrained_vision", processor.facts(), 20)
+    pixels = torch.from_numpy(processor.process([cell])["pixels"])
+    assert torch.equal(pixels[0].permute(1, 2, 0), torch.from_numpy(cell)), "nothing is scaled before"
+    wanted = processor.framer(cell, return_tensors="np", input_data_format="channels_last")["pixel_values"]
+    found = encoder.arguments({"pixels": pixels})["pixel_values"].numpy()
+    assert np.allclose(found, wanted, atol=1e-4)
+
+
+def test_a_layer_of_a_convolutional_tower_cannot_be_chosen(folders):
+    with pytest.raises(BadArgument, match="its layers differ in width"):
+        built(folders, "efficientnet", layer=1)
 
 
 def test_a_grid_of_patches_with_its_places(folders):

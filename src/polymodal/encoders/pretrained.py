@@ -18,11 +18,12 @@ from polymodal.core.types import Tokens
 from polymodal.encoders.base import Encoder
 from polymodal.encoders.segments import pool_segments, segment_spans, segments
 from polymodal.nn.check import check_count
-from polymodal.nn.graphs import longest
+from polymodal.nn.graphs import longest, pieces
 from polymodal.nn.hub import load_pretrained
 from polymodal.nn.layers.adapt import add_lora
 from polymodal.nn.layers.pool import masked_mean
 from polymodal.nn.layers.segment import grid_places, segment_mean
+from polymodal.nn.memory_format import channels_last
 from polymodal.nn.place import joined_tokens
 from polymodal.nn.precision import autocast_type
 
@@ -30,6 +31,8 @@ TUNES = ("frozen", "last", "lora", "lora_last", "full")
 POOLS = ("auto", "mean", "own")
 MODALITIES = ("text", "vision", "audio")
 TOGETHER = 8  # rows of a training batch that go through a tower at a time, where they differ in length
+PIXELS = 4 * 224**2  # of the pictures that go through a tower at a time on a CPU, whose cache they fit into
+MOMENTUM = 0.1  # of batch normalisation: published ones suit longer trainings, or are TensorFlow's decay taken over
 SAME = 1e-3  # of the largest value: what rounding makes of the same sum in another order, and more
 ADAPTED = re.compile(r"(^|\.)(q|v|q_proj|v_proj|query|value|q_lin|v_lin|qkv)$")  # queries and values, as in the paper
 RECIPES = {
@@ -48,8 +51,8 @@ class PretrainedTower(Encoder):
     last `layers` blocks learn), "lora" (adapters of `rank` on queries and values; Hu et al. 2022), "lora_last" (such in
     the last `layers` blocks; blocks without queries, as of a convolutional tower, learn themselves) or "full". A
     frozen tower and one with adapters in its last blocks keep their own width, whatever `dim` was asked; others are
-    mapped to `dim`. Blocks below the last ones are
-    in eval mode, and statistics of batch normalisation move only where its weights do.
+    mapped to `dim`. Blocks below the last ones are in eval mode, and statistics of batch normalisation move only where
+    its weights do, by a tenth a step.
 
     `pool` is "mean", "own" (the class token, or the pooling that the model was trained with) or "auto": own for
     pictures and dual encoders where there is one, else mean. The sequence is averaged to at most `tokens` tokens.
@@ -92,6 +95,8 @@ class PretrainedTower(Encoder):
         self.tokens = check_count("tokens", tokens)
         whole = load_pretrained("AutoModel", facts["model"], dtype=torch.float32)
         self.dual, self.tower = _side(whole, self.modality)
+        if self.modality == "vision":
+            channels_last(self.tower)
         self.layer = layer if layer is None else _check_layer(layer, self.dual, self.tower)
         self.shared = getattr(whole, f"{'visual' if self.modality == 'vision' else self.modality}_projection", None)
         width = int(whole.config.projection_dim) if self.shared is not None else _width(self.tower)
@@ -120,7 +125,7 @@ class PretrainedTower(Encoder):
         parts = [{name: value[some] for name, value in inputs.items()} for some in order.split(TOGETHER)]
         return joined_tokens([self._encoded(part) for part in parts]).select(order.argsort())
 
-    def _encoded(self, inputs: dict[str, Tensor]) -> Tokens:
+    def _encoded(self, inputs: Mapping[str, Tensor]) -> Tokens:
         inputs = dict(self.cut(inputs))
         with torch.set_grad_enabled(self.tune != "frozen" and torch.is_grad_enabled()):
             if self.layer is None:
@@ -174,6 +179,9 @@ class PretrainedTower(Encoder):
         self._last: list[nn.Module] = []  # the blocks that learn, where only some do
         if hasattr(self.tower.config, "apply_spec_augment"):
             self.tower.config.apply_spec_augment = False  # it draws from NumPy's generator, not from torch's
+        for layer in self.tower.modules():
+            if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.momentum is not None:
+                layer.momentum = MOMENTUM
         self.requires_grad_(False)
         if self.tune == "full":
             self.requires_grad_(True)
@@ -253,6 +261,30 @@ class PretrainedVision(PretrainedTower):
 
     processor = "pretrained_vision"
     modality = "vision"
+
+    def once(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What goes into the first block that learns, where that is all that it reads: convolutional towers' maps."""
+        if not self._last or not any(isinstance(part, nn.Conv2d) for part in self._last[0].modules()):
+            return {}
+        read: list[tuple[Any, ...]] = []
+        learning = self.training
+        self.eval()  # what follows is computed in vain, and must not count
+        with self._last[0].register_forward_pre_hook(lambda block, given: read.append(given)):
+            self._encoded({"pixels": inputs["pixels"]})
+        self.train(learning)
+        alone = all(len(given) == 1 and given[0].ndim == 4 for given in read)
+        return {"map": torch.cat([given[0] for given in read])} if alone else {}
+
+    def _encoded(self, inputs: Mapping[str, Tensor]) -> Tokens:
+        if "map" in inputs:
+            small = inputs["map"].new_zeros(1, 3, 64, 64)  # goes through the blocks below, and no further
+            with self._last[0].register_forward_pre_hook(lambda block, given: (inputs["map"],)):
+                return super()._encoded({"pixels": small})
+        pixels = inputs["pixels"]
+        if pixels.device.type != "cpu" or (self.training and self.tune != "frozen"):  # whose batches are normalised
+            return super()._encoded(inputs)
+        few = max(1, PIXELS // (pixels.shape[-2] * pixels.shape[-1]))
+        return joined_tokens([super(PretrainedVision, self)._encoded({"pixels": part}) for part in pieces(pixels, few)])
 
     def arguments(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         pixels = inputs["pixels"].float() / 255
@@ -338,7 +370,7 @@ def _check_layer(layer: int | str, dual: bool, tower: nn.Module) -> int:
     """The layer itself. Raises `BadArgument` when the tower has no such layer, or none to choose."""
     config: Any = tower.config
     depth = getattr(config, "num_hidden_layers", None)
-    if dual or not isinstance(depth, int) or hasattr(config, "depths"):
+    if dual or not isinstance(depth, int) or hasattr(config, "depths") or not _one_width(config):
         why = "a dual encoder's shared space is its last layer" if dual else "its layers differ in width"
         raise BadArgument(f"The layer of {type(tower).__name__} cannot be chosen: {why}. Leave `layer` out.")
     if layer == "auto":
@@ -351,10 +383,15 @@ def _check_layer(layer: int | str, dual: bool, tower: nn.Module) -> int:
 @torch.no_grad()
 def _width(tower: nn.Module) -> int:
     config: Any = tower.config
-    width = getattr(config, "hidden_size", None) or getattr(config, "d_model", None)
+    width = _one_width(config)
     if width or hasattr(config, "hidden_sizes"):
         return int(width or config.hidden_sizes[-1])
     return int(tower(pixel_values=torch.zeros(1, 3, 64, 64)).last_hidden_state.shape[1])  # MobileNet's name none
+
+
+def _one_width(config: Any) -> int | None:
+    """The width of all layers of a Transformer, None of a tower whose layers differ."""
+    return getattr(config, "hidden_size", None) or getattr(config, "d_model", None)
 
 
 def _blocks(tower: nn.Module) -> nn.ModuleList:

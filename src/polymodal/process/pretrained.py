@@ -112,6 +112,8 @@ class PretrainedVisionProcessor(Processor):
         self.model = model
         self.framer = load_pretrained("AutoImageProcessor", model, use_fast=False)
         self.reader = ImageProcessor(size=_shorter_side(self.framer))
+        scales = ("do_rescale", "do_normalize", "include_top")  # the last is EfficientNet's: divided once more
+        self._plain = {name: False for name in scales if hasattr(self.framer, name)}
 
     def read(self, cell: Any) -> np.ndarray:
         """A path or bytes to uint8 [H, W, C]. Raises `BadCell`."""
@@ -128,12 +130,8 @@ class PretrainedVisionProcessor(Processor):
 
     def facts(self) -> dict[str, Any]:
         """`model`; `mean` and `spread` [3], by which pixels / 255 are scaled."""
-        scaled = bool(getattr(self.framer, "do_normalize", False))
-        return {
-            "model": self.model,
-            "mean": list(self.framer.image_mean) if scaled else [0.0] * 3,
-            "spread": list(self.framer.image_std) if scaled else [1.0] * 3,
-        }
+        mean, spread = _scaling(self.framer)
+        return {"model": self.model, "mean": mean, "spread": spread}
 
     def corrupt(self, inputs: dict[str, Tensor], level: float, generator: torch.Generator) -> dict[str, Tensor]:
         """White noise whose deviation is 2 · `level` times that of the picture."""
@@ -144,9 +142,7 @@ class PretrainedVisionProcessor(Processor):
 
     def _frame(self, cell: np.ndarray) -> np.ndarray:
         picture = np.repeat(cell, 3, axis=2) if cell.shape[2] == 1 else cell
-        made = self.framer(
-            picture, do_rescale=False, do_normalize=False, return_tensors="np", input_data_format="channels_last"
-        )
+        made = self.framer(picture, **self._plain, return_tensors="np", input_data_format="channels_last")
         return np.asarray(made["pixel_values"][0]).round().clip(0, 255).astype(np.uint8)
 
 
@@ -232,6 +228,29 @@ def _words(ids: Sequence[int | None]) -> list[int]:
         before = word
         numbers.append(-1 if word is None else number)
     return numbers if number >= 0 else [0, *numbers[1:]]
+
+
+def _scaling(framer: Any) -> tuple[list[float], list[float]]:
+    """Mean and spread by which the framer scales pixels / 255: as it says, unless black and white come out otherwise.
+
+    Some shift pixels to -1..1 besides (ALIGN's), or divide by the spread twice (EfficientNet's).
+    """
+    scaled = bool(getattr(framer, "do_normalize", False))
+    mean = list(framer.image_mean) if scaled else [0.0] * 3
+    spread = list(framer.image_std) if scaled else [1.0] * 3
+    side = _shorter_side(framer) or 64
+    ends = []
+    for level in (0, 255):
+        picture = np.full((side, side, 3), level, np.uint8)
+        made = np.asarray(framer(picture, return_tensors="np", input_data_format="channels_last")["pixel_values"][0])
+        if made.ndim != 3:  # patches in a row
+            return mean, spread
+        ends.append(made[:, made.shape[1] // 2, made.shape[2] // 2].astype(float))
+    black, white = ends
+    wanted = (-np.array(mean) / spread, (1 - np.array(mean)) / spread)
+    if np.allclose((black, white), wanted, atol=1e-3) or (black == white).any():
+        return mean, spread
+    return (-black / (white - black)).tolist(), (1 / (white - black)).tolist()
 
 
 def _shorter_side(framer: Any) -> int | None:
