@@ -49,6 +49,19 @@ def judged(q: Question, *outcomes: Outcome, **options):
 # --- fair opponents ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("wrong", "unlike"), [(150, True), (15, False)])
+def test_test_rows_unlike_those_of_choice_are_pointed_at(wrong, unlike):
+    """One modality's labels leaked into training and validation rows; by chance alone nothing is said."""
+    valid, test = truth(400), truth(600)
+    q = Question(HALF, valid, test, held="out-of-fold")
+    single = outcome("text alone", said(valid, range(8)), said(test, range(wrong)))
+    fusion = outcome("concat", said(valid, range(4)), said(test, range(wrong - 5)))
+    sentences = judged(q, single, fusion).verdict.sentences
+    told = [s for s in sentences if "unlike the others" in s]
+    assert bool(told) == unlike
+    assert not unlike or told[0].startswith("concat has 0.990 on out-of-fold rows and 0.758 on test")
+
+
 def test_fusing_must_beat_every_single_modality_that_validation_cannot_tell_from_the_best():
     valid, test = truth(207), truth(690)
     q = Question(HALF, valid, test)

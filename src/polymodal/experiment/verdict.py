@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from polymodal.evaluation.statistics import Draws, Paired, compare_draws, holm, resample
+from polymodal.evaluation.statistics import Draws, Interval, Paired, compare_draws, holm, resample
 from polymodal.experiment.outcome import Outcome, Question, oriented, score_of
 from polymodal.metrics.base import Metric, labelled
 from polymodal.models.strategy import TRAINED
@@ -18,6 +18,7 @@ FEW = 100  # test rows, or groups of rows, below which no difference shown says 
 COARSE = 0.1  # of a score in 0..1, or of chance's error: a test that would miss this much cannot tell
 ONE_ERROR = 0.6827  # level of an interval that reaches one standard error to either side
 WAYS = {"finetuned": "fine-tuned", "joint": "trained jointly with the encoders"}
+UNLIKE = 0.9999  # level at which scores on the rows of choice and on test have nothing in common
 POWER = 1.43  # (1.96 + 0.84) / 1.96: from a half width of 95 % to the difference found with a probability of 80 %
 
 
@@ -70,6 +71,8 @@ def judge(
     if fusion.strategy.end_to_end and apart:
         before = max(apart, key=lambda o: score_of(o, [q]))
         likeness = [*likeness, words.together(Against(before.name, test(fusion, before)))]
+    single = next(o for o in rivals if o.name == hardest.name)
+    likeness = [*likeness, *words.unlike(fusion, single, (Tests(q, seed, "valid"), test))]
     return replace(
         found,
         headline=words.headline(of, beaten=beaten),
@@ -89,6 +92,10 @@ class Tests:
         """By how much `a` is better than `b` at matched seeds; above 0 is better whatever the metric."""
         first, second = (self._drawn(o, min(a.seeds, b.seeds)) for o in (a, b))
         return oriented(compare_draws(first, second, level=level), self.q.metric)
+
+    def interval(self, outcome: Outcome, level: float) -> Interval:
+        """Between which ends its score lies, with that probability."""
+        return self._drawn(outcome, outcome.seeds).interval(level)
 
     def _drawn(self, outcome: Outcome, seeds: int) -> Draws:
         key = (outcome.name, seeds)
@@ -241,6 +248,19 @@ class _Words:
             f"{self.found.fusion} is {word} {before.name}, on {self.q.held} rows the best fusion of encoders that were "
             f"trained before the answer: {self.span(pair)}."
         )
+
+    def unlike(self, fusion: Outcome, single: Outcome, splits: tuple[Tests, Tests]) -> list[str]:
+        """That the fusion and the single modality both do far worse on test than where they were chosen, if they do."""
+        ends = [[split.interval(one, UNLIKE) for split in splits] for one in (fusion, single)]
+        more = self.q.metric.greater_is_better
+        if not all(chosen.low > test.high if more else chosen.high < test.low for chosen, test in ends):
+            return []
+        chosen, test = (self.number(interval.mean) for interval in ends[0])
+        return [
+            f"{fusion.name} has {chosen} on {self.q.held} rows and {test} on test, more than chance makes differ: the "
+            "test rows are unlike the others (another time or place, other people), or what a modality holds was made "
+            "with the others' labels. Then rows like the others tell little of what is best for rows like these."
+        ]
 
     def others(self, tests: Sequence[Against]) -> list[str]:
         """The opponents that validation could as well have picked."""
