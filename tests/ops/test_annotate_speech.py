@@ -371,7 +371,7 @@ def test_vits_by_a_local_model(tiny_vits):
 def test_models_that_cannot_speak_are_refused_before_any_row(tiny_vits):
     import importlib.util
 
-    for model, message in (("phonemes", "reads its letters by phonemizer"), ("absent", "cannot load")):
+    for model, message in (("phonemes", "reads its letters by phonemizer"), ("absent", "is not there")):
         if model == "absent" or importlib.util.find_spec("phonemizer") is None:
             with pytest.raises(BadArgument, match=message):
                 applied({"name": "speak", "engine": "vits", "model": str(tiny_vits / model)}, {"x": []}, {"x": "text"})

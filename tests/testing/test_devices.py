@@ -37,6 +37,7 @@ LOOKS = {
     ("encoder", "text_linear"): "cuts off the padding that all texts of a batch share",
     ("encoder", "text_tfidf"): "in training, puts tokens of other rows into a text",
     ("encoder", "text_transformer"): "in training, puts tokens of other rows into a text",
+    **{("learner", name): "leaves out rows that have arrived at a leaf" for name in ("boosted", "extra_trees")},
     **{("align", name): "asks whether it was fitted, and its losses take the rows that are there" for name in ALIGNERS},
 }  # fmt: skip
 WANTS_VALUES = ("item() cannot be called on meta", "nonzero", "aten::equal", "_local_scalar_dense")

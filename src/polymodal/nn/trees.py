@@ -89,7 +89,7 @@ class Forest(nn.Module):
         who has arrived is left out of the steps to come."""
         cells, whole = x.flatten(), observed(~x.isnan().any())
         end = node = self.root.repeat(x.shape[0])
-        place = torch.arange(len(node), device=x.device)
+        place = torch.arange(node.shape[0], device=x.device)
         at = (torch.arange(x.shape[0], device=x.device) * x.shape[1]).repeat_interleave(len(self.root))
         for level in range(self.depth):
             value = cells[at + self.feature[node]]
