@@ -31,7 +31,7 @@ from scipy import stats
 
 import polymodal as pm
 
-CHOSEN = ("avdigits", "mosi", "houses", "skin", "icu", "gold", "voice_emotion", "airline", "touch", "voice_commands")
+CHOSEN = ("avdigits", "mosi", "houses", "skin", "icu", "gold", "voice_emotion", "airline", "touch")
 MOST = 1000  # test rows
 WAYS = ("validation", "folds", "refit", "top", "ensemble")
 
