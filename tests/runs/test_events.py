@@ -56,9 +56,9 @@ def test_a_full_disk_is_told_as_such():
         except (OSError, DiskFull) as caught:
             return Failed.by(caught)
 
-    full = failed(OSError(errno.ENOSPC, "No space left on device", "run/work/a.safetensors"))
+    full = failed(OSError(errno.ENOSPC, "No space left on device", "run/a.safetensors"))
     assert full.full
-    assert full.reason.startswith("run/work/a.safetensors: the disk is full. Free some space")
+    assert full.reason.startswith("run/a.safetensors: the disk is full. Free some space")
     assert (full.trace, failed(DiskFull("the store")).full) == ("", True)
     assert not failed(OSError(errno.EIO, "Input/output error")).full
 
