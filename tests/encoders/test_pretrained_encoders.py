@@ -157,13 +157,18 @@ def test_training_in_pieces_of_like_length_is_the_same(folders, monkeypatch):
     assert torch.equal(pieces.mask, whole.mask)
 
 
-@pytest.mark.parametrize("which", ["mobilenet", "efficientnet"])
-def test_last_blocks_without_queries_learn_themselves(folders, which):
-    processor = PROCESSORS.build({"name": "pretrained_vision", "model": folders[which]})
+def last_block_learns(folder):
+    """A picture tower whose last block is tuned, six pictures for it, and its weights and statistics so far."""
+    processor = PROCESSORS.build({"name": "pretrained_vision", "model": folder})
     spec = {"name": "pretrained_vision", "tune": "lora_last", "layers": 1}
     encoder = ENCODERS.build(spec, processor.facts(), 20).train()
-    inputs = {"pixels": torch.randint(0, 255, (4, 3, 32, 32), dtype=torch.uint8)}
-    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    inputs = {"pixels": torch.randint(0, 255, (6, 3, 32, 32), dtype=torch.uint8)}
+    return encoder, inputs, {name: value.clone() for name, value in encoder.state_dict().items()}
+
+
+@pytest.mark.parametrize("which", ["mobilenet", "efficientnet"])
+def test_last_blocks_without_queries_learn_themselves(folders, which):
+    encoder, inputs, before = last_block_learns(folders[which])
     encoder(inputs)
     moved = {n for n, value in encoder.state_dict().items() if not torch.equal(value, before[n])}
     learning = {n for n, p in encoder.named_parameters() if p.requires_grad and n.startswith("tower")}
@@ -207,11 +212,7 @@ def test_pictures_in_pieces_come_out_the_same(folders, which, monkeypatch):
 
 @pytest.mark.parametrize("which", ["mobilenet", "efficientnet"])
 def test_blocks_that_do_not_learn_are_passed_once(folders, which):
-    processor = PROCESSORS.build({"name": "pretrained_vision", "model": folders[which]})
-    spec = {"name": "pretrained_vision", "tune": "lora_last", "layers": 1}
-    encoder = ENCODERS.build(spec, processor.facts(), 20).train()
-    inputs = {"pixels": torch.randint(0, 255, (6, 3, 32, 32), dtype=torch.uint8)}
-    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    encoder, inputs, before = last_block_learns(folders[which])
     with torch.no_grad():
         settled = encoder.once(inputs)
     assert encoder.training

@@ -49,13 +49,15 @@ def test_an_unknown_event_is_no_event():
         Event.from_json({"event": "paused"})
 
 
-def test_a_full_disk_is_told_as_such():
-    def failed(error: Exception) -> Failed:
-        try:
-            raise error
-        except (OSError, DiskFull) as caught:
-            return Failed.by(caught)
+def failed(error: Exception) -> Failed:
+    """What a job says whose work raised `error`."""
+    try:
+        raise error
+    except (OSError, DiskFull, BadData, ValueError) as caught:
+        return Failed.by(caught)
 
+
+def test_a_full_disk_is_told_as_such():
     full = failed(OSError(errno.ENOSPC, "No space left on device", "run/a.safetensors"))
     assert full.full
     assert full.reason.startswith("run/a.safetensors: the disk is full. Free some space")
@@ -64,12 +66,6 @@ def test_a_full_disk_is_told_as_such():
 
 
 def test_an_error_of_ours_needs_no_trace():
-    def failed(error: Exception) -> Failed:
-        try:
-            raise error
-        except (BadData, ValueError) as caught:
-            return Failed.by(caught)
-
     assert failed(BadData("no rows")) == Failed("no rows", "")
     other = failed(ValueError("broken"))
     assert other.reason == "ValueError: broken"
