@@ -16,9 +16,9 @@ from polymodal.core.errors import BadArgument
 from polymodal.encoders.scoring import Answering, Member
 from polymodal.experiment import answer_job, encoder_job
 from polymodal.experiment.finalize import question_of
+from polymodal.experiment.folds import LEAST_PARTS
 from polymodal.experiment.ladder import Rung, chosen
 from polymodal.experiment.learned import Learned, learn
-from polymodal.experiment.plan import LEAST_PARTS
 from polymodal.learners.ridge import Ridge
 from polymodal.targets.base import fitted
 
@@ -195,6 +195,20 @@ def test_a_row_without_a_group_is_a_group_of_its_own():
     together = np.array([one is not None for one in data["who"]])
     for rows, groups in ((plan.rows("test"), question.groups), (plan.evidence(), question.valid_groups)):
         assert len(np.unique(groups)) == (~together[rows]).sum() + together[rows].any()
+
+
+def test_copies_of_a_row_stay_in_one_part():
+    signal = np.random.default_rng(0).normal(size=(100, 16))
+    data = {"signal": [list(signal[i % 100]) for i in range(400)], "label": [str(i % 2) for i in range(400)]}
+    plan = pm.plan(data, "label")
+    assert plan.bagged == LEAST_PARTS
+    for part in (plan.split, plan.bag, plan.part, plan.fold):
+        assert all(len(set(part[i::100].tolist())) == 1 for i in range(100))
+    assert any("300 rows are copies of others" in note for note in plan.notes)
+    question = question_of(plan, plan.targets[0])
+    assert len(np.unique(question.groups)) == len(plan.rows("test")) / 4
+    alone = {"signal": list(signal), "label": [str(i % 2) for i in range(100)]}
+    assert not any("copies" in note for note in pm.plan(alone, "label").notes)
 
 
 @pytest.mark.parametrize(

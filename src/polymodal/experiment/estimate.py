@@ -22,8 +22,9 @@ from polymodal.data.cells import cells
 from polymodal.data.split import some_of
 from polymodal.encoders.scoring import ScoringEncoder
 from polymodal.experiment.encoder_job import GOES_ON, TRY
+from polymodal.experiment.folds import parts_of_fitted
 from polymodal.experiment.learned import MOST_ROWS, learn
-from polymodal.experiment.plan import Plan, parts_of_fitted
+from polymodal.experiment.plan import Plan
 from polymodal.models.build import Heads, build_answer, build_encoder
 from polymodal.models.strategy import Strategy
 from polymodal.process import PROCESSORS

@@ -14,15 +14,17 @@ from polymodal.config import Config
 from polymodal.core.errors import BadArgument, BadData, UnknownName, suggest
 from polymodal.core.html import pre_html
 from polymodal.core.registry import Spec, label, plain
+from polymodal.data.copies import held_together
 from polymodal.data.inputs import Inputs
 from polymodal.data.inspection.proposals import weighty
 from polymodal.data.kinds import KINDS
 from polymodal.data.links import link_notes
 from polymodal.data.schema import Schema
-from polymodal.data.split import PARTS, fold_ids, units
+from polymodal.data.split import PARTS
 from polymodal.data.tables.source import Table
 from polymodal.data.tables.table import noted
 from polymodal.experiment.encodings import Towers, encoder_of, features_by_formula, find_towers
+from polymodal.experiment.folds import MANY, Folds, parts_of_fitted, split_by
 from polymodal.experiment.outcome import constant
 from polymodal.experiment.strategies import (
     PRODUCT,
@@ -43,12 +45,6 @@ from polymodal.targets import TARGETS
 from polymodal.targets.base import Target, asked, fitted
 from polymodal.targets.columns import answer_columns, renamed
 from polymodal.targets.real import RealTarget
-
-ENOUGH = 1000  # validation rows from which they are evidence enough
-LEAST_PARTS = 5  # of evidence by folds
-LEAST_SEEDS = 3  # seeds from which evidence by folds is affordable: who asks for fewer trainings gets no more
-PARTS_OF_FITTED = 5  # what is fitted in one go costs little, so that its parts may be many
-PARTS_OF_MANY, MANY = 3, 2000  # but fewer from so many rows: what a part lacks is then missed little, and costs more
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -135,8 +131,8 @@ class Plan:
         return range(self.config.seed, self.config.seed + (self.bagged or self.config.seeds))
 
     def groups(self) -> list[Any] | None:
-        """The group of each row, or None where the data have none."""
-        return self.table.column(self.schema.group) if self.schema.group else None
+        """What rows share that are no independent evidence: their group, or all their cells; None: nothing."""
+        return held_together(self.table, self.schema)
 
     @property
     def encoder_fits(self) -> int:
@@ -251,7 +247,7 @@ def plan(
         raise BadData("No column can be used as a stream; `polymodal inspect` says why. Name fields in a schema.")
     _check_names(config, resolved)
     split, notes = given.split(
-        table, resolved, config.fractions, config.seed, lambda rows: _held(table.select(rows), resolved)
+        table, resolved, config.fractions, config.seed, lambda rows: split_by(table.select(rows), resolved)
     )
     targets, truth = _targets(table, resolved, split, notes)
     objectives = _objectives(config, targets, notes)
@@ -277,9 +273,12 @@ def plan(
     linked = any(f.about.reads_neighbours for f in resolved.fields.values())
     joint = together(candidates, config.joint_on) if config.joint and not linked else ()
     apart = linked or bool(objectives) or not all(target.scores for target in targets)
-    bag = _bag(table, resolved, targets[0], truth, split, config, apart)
+    folds = Folds(targets[0].strata(truth[targets[0].name]), held_together(table, resolved), config.seed)
+    if folds.groups and not resolved.group:
+        notes.append(f"{folds.tied()} rows are copies of others, cell by cell: copies stay in one part.")
+    bag = folds.evidence(split, config, apart)
     learned = (bag > 0) if bag.any() else split == 0
-    finer = _folds(table, resolved, targets[0], truth, learned, parts_of_fitted(int(learned.sum())), config.seed)
+    finer = folds.crossfit(learned, parts_of_fitted(int(learned.sum())))
     _check_deploy(config, [s.name for s in (*candidates, *joint)])
     _check_options(candidates, targets, config)
     return Plan(
@@ -288,7 +287,7 @@ def plan(
         targets=targets,
         truth=truth,
         split=split,
-        fold=_folds(table, resolved, targets[0], truth, split == 0, config.crossfit, config.seed),
+        fold=folds.crossfit(split == 0, config.crossfit),
         part=np.maximum(bag - 1, 0) if bag.any() and learned.sum() < MANY else finer,
         fitted=one_go,
         bag=bag,
@@ -358,16 +357,6 @@ def _check_names(config: Config, schema: Schema) -> None:
         if not isinstance(target, answers):
             kinds = " and ".join(TARGETS.name_of(cls) for cls in answers)
             raise BadArgument(f"The head {label(spec)} answers {kinds}; the target {name!r} is {target.kind}.")
-
-
-def _held(table: Table, schema: Schema) -> dict[str, Any]:
-    """By what a split of these rows is stratified, and what stays together."""
-    name, kind = next(iter(schema.targets.items()))
-    target = fitted(name, kind, table.column(name))
-    return {
-        "labels": target.strata(target.encode(table.column(name))),
-        "groups": table.column(schema.group) if schema.group else None,
-    }
 
 
 def _targets(
@@ -445,55 +434,3 @@ def _objectives(config: Config, targets: Sequence[Target], notes: list[str]) -> 
         check_aligner(config.align)
     shown = settled(config.objectives, targets, notes)
     return [[portable(s) for s in o] if isinstance(o, list | tuple) else portable(o) for o in shown]
-
-
-def parts_of_fitted(rows: int) -> int:
-    """Into how many parts so many training rows are cut for what is fitted in one go."""
-    return PARTS_OF_FITTED if rows < MANY else PARTS_OF_MANY
-
-
-def _folds(
-    table: Table, schema: Schema, target: Target, truth: Mapping[str, np.ndarray], learned: np.ndarray, parts: int,
-    seed: int,
-) -> np.ndarray:  # fmt: skip
-    """[N] the part of the rows to learn from each belongs to; 0 for other rows, and where they are too few for any."""
-    fold = np.zeros(len(table), dtype=np.int8)
-    train = np.flatnonzero(learned)
-    groups = [table.column(schema.group)[i] for i in train] if schema.group else None
-    parts = min(parts, int(units(groups, len(train)).max()) + 1)
-    if parts > 1 and len(train) >= 2 * parts:
-        labels = target.strata(truth[target.name][train])
-        fold[train] = fold_ids(len(train), parts, labels=labels, groups=groups, seed=seed)
-    return fold
-
-
-def _bag(
-    table: Table, schema: Schema, target: Target, truth: Mapping[str, np.ndarray], split: np.ndarray, config: Config,
-    apart: bool,
-) -> np.ndarray:  # fmt: skip
-    """[N] the part, from 1, of each training and validation row by which strategies are judged; all 0: no parts.
-
-    Parts need tokens that no encoder learned from, and rows enough for each; what is trained further by validation
-    rows (`apart`, fine-tuning) is judged by these alone. Raises `BadArgument` where folds were asked for all the same.
-    """
-    none, rows = np.zeros(len(table), np.int8), np.flatnonzero(split < 2)
-    parts = max(LEAST_PARTS, config.seeds)
-    groups = [table.column(schema.group)[i] for i in rows] if schema.group else None
-    held_together = int(units(groups, len(rows)).max()) + 1
-    why = (
-        "links, objectives and written answers go by validation rows" if apart
-        else "copies of rows" if config.augment
-        else "fine-tuning goes by validation rows" if config.finetune
-        else "cross-fitting is off" if not config.crossfit
-        else f"they want {parts} rows a part, and groups" if len(rows) < parts**2 or held_together < parts
-        else ""
-    )  # fmt: skip
-    if config.evidence == "folds" and why:
-        raise BadArgument(f"evidence=folds does not go here: {why}. Leave it out, or say evidence=validation.")
-    few = (split == 1).sum() < ENOUGH and config.seeds >= LEAST_SEEDS
-    if why or config.evidence == "validation" or (config.evidence == "auto" and not few):
-        return none
-    none[rows] = 1 + fold_ids(
-        len(rows), parts, labels=target.strata(truth[target.name][rows]), groups=groups, seed=config.seed + 1
-    )
-    return none
