@@ -1,11 +1,15 @@
 """Shared fixtures. Tests run single-threaded so that they are deterministic and leave the other core free."""
 
+import atexit
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
 
-os.environ["HF_HUB_CACHE"] = str(Path(__file__).with_name("no_cache"))  # whatever this machine has downloaded before
+os.environ["HF_HUB_CACHE"] = tempfile.mkdtemp(prefix="no_cache")  # whatever this machine has downloaded before
+atexit.register(shutil.rmtree, os.environ["HF_HUB_CACHE"], ignore_errors=True)
 os.environ.pop("POLYMODAL_MODELS", None)
 
 
