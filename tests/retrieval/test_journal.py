@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +16,7 @@ import pytest
 from polymodal.core.errors import BadData, PolymodalError
 from polymodal.retrieval import journal as journal_module
 from polymodal.retrieval.index import Index
-from polymodal.retrieval.journal import Journal, Lock
+from polymodal.retrieval.journal import Journal
 
 WRITER = """
 import sys, numpy as np
@@ -176,38 +175,6 @@ def test_one_writer_at_a_time_and_readers_do_not_wait(tmp_path):
         index.add(["y"], {"a": np.eye(4)[:1]})  # the holder writes on
     other.add(["x"], {"a": np.eye(4)[:1]})
     assert {"x", "y"} <= set(other.corpus.names)
-
-
-def test_where_bytes_are_locked_it_is_one_byte_for_all(tmp_path, monkeypatch):
-    """As on Windows: a lock of other bytes for everyone would keep nobody out, one of those to read would hide them."""
-    held = []
-
-    def locking(handle, how, count):
-        at = os.lseek(handle, 0, os.SEEK_CUR)
-        if (how, at) in held:
-            raise OSError("held")
-        held.append((how, at))
-
-    monkeypatch.setitem(sys.modules, "msvcrt", SimpleNamespace(locking=locking, LK_NBLCK=2))
-    monkeypatch.setattr(journal_module, "os", SimpleNamespace(name="nt", getpid=os.getpid))
-    with Lock(tmp_path / "lock"):
-        with pytest.raises(PolymodalError, match=f"Another process .{os.getpid()}."), Lock(tmp_path / "lock", 0.05):
-            pass
-        assert held[0][1] > (tmp_path / "lock").stat().st_size
-
-
-def test_the_lock_of_a_killed_process_is_free(tmp_path):
-    code = "import sys, time\nfrom polymodal.retrieval.journal import Lock\nfrom pathlib import Path\n"
-    code += "with Lock(Path(sys.argv[1])):\n    print('held', flush=True); time.sleep(60)"
-    process = start(code, tmp_path / "lock")
-    assert process.stdout is not None
-    assert process.stdout.readline().strip() == "held"
-    with pytest.raises(PolymodalError, match="Another process"), Lock(tmp_path / "lock", 0.05):
-        pass
-    process.kill()
-    process.communicate()
-    with Lock(tmp_path / "lock", 5):
-        pass
 
 
 def test_readers_see_whole_changes_while_a_writer_writes_and_compacts(tmp_path):

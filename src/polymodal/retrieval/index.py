@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.errors import BadArgument, BadData, MissingExtra, UnknownName, suggest
+from polymodal.core.lock import Lock
 from polymodal.core.values import check_range
 from polymodal.retrieval import exact
 from polymodal.retrieval.calibrate import FEWEST, Calibration
@@ -29,7 +30,7 @@ from polymodal.retrieval.changes import Change, Delete, Vectors, decode, decode_
 from polymodal.retrieval.corpus import Corpus
 from polymodal.retrieval.graph import Graph, rescored
 from polymodal.retrieval.inputs import as_put, unique, unit
-from polymodal.retrieval.journal import Journal, Lock, Replaced
+from polymodal.retrieval.journal import Journal, Replaced
 from polymodal.retrieval.where import matching
 
 FORMAT = 1

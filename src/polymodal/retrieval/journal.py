@@ -1,4 +1,4 @@
-"""A journal: one file of records, each checked by a digest, that only grows; and the lock of its one writer.
+"""A journal: one file of records, each checked by a digest, that only grows.
 
 A record is on the disk before `append` returns. A process that is killed in the middle of writing leaves a file whose
 last record is short; readers stop before it and the next writer cuts it off. Nothing that `append` returned from is
@@ -12,10 +12,8 @@ import contextlib
 import os
 import secrets
 import struct
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO
 
 import xxhash
@@ -25,8 +23,6 @@ from polymodal.core.files import sync_folder
 
 _HEADER = struct.Struct("<4sIQ16s")  # mark, check of the rest of the header, length and digest of what follows
 _MARK = b"pmJ1"
-_PATIENCE = 0.02  # seconds between tries of a lock
-_FAR = 1 << 30  # the byte that is locked where bytes are
 
 
 class Replaced(Exception):
@@ -114,48 +110,6 @@ class Journal:
         )
 
 
-class Lock:
-    """One writer at a time, between processes; the system lets go of it when the process ends, however it ends."""
-
-    def __init__(self, path: Path, patience: float = 10.0):
-        self.path = path
-        self.patience = patience
-        self._file: BinaryIO | None = None
-        self._depth = 0
-
-    def __enter__(self) -> Lock:
-        if self._depth == 0:
-            self._file = self._acquired()
-        self._depth += 1
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._depth -= 1
-        if self._depth == 0 and self._file is not None:
-            self._file.close()
-            self._file = None
-
-    def _acquired(self) -> BinaryIO:
-        file = self.path.open("a+b")
-        until = time.monotonic() + self.patience
-        while not _locked(file):
-            if time.monotonic() > until:
-                file.seek(0)
-                holder = file.read(20).decode("ascii", "replace").strip()
-                file.close()
-                raise PolymodalError(
-                    f"Another process ({holder or 'unknown'}) has been writing to {self.path.parent} for over "
-                    f"{self.patience:g} s. Wait until it is done, or stop it; readers need not wait."
-                )
-            time.sleep(_PATIENCE)
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n".encode())
-        file.flush()
-        return file
-
-
 @contextlib.contextmanager
 def refusing(path: Path) -> Iterator[None]:
     """Say what to do when the system refuses to write."""
@@ -168,22 +122,6 @@ def refusing(path: Path) -> Iterator[None]:
                 "give the same command again."
             ) from error
         raise PolymodalError(f"{path} cannot be written: {error.strerror or error}.") from error
-
-
-def _locked(file: BinaryIO) -> bool:
-    try:
-        if os.name == "posix":
-            import fcntl
-
-            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        else:
-            import msvcrt
-
-            file.seek(_FAR)  # the same byte for all, and none that says who holds it: Windows lets nobody read those
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-    except OSError:
-        return False
-    return True
 
 
 def _header(payload: bytes) -> bytes:

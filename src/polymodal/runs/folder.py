@@ -14,10 +14,13 @@ import numpy as np
 from polymodal.core.digest import fingerprint
 from polymodal.core.errors import BadArgument, PolymodalError
 from polymodal.core.files import json_text, read_json, write_json, writing
+from polymodal.core.lock import Lock
 from polymodal.core.sealed import load_sealed, save_sealed
 from polymodal.core.shown import some
 from polymodal.data.tables.source import Problem
 
+BUSY = "Wait until it is done, or stop it; --resume then goes on."
+PATIENCE = 5  # seconds until what a killed run left behind has ended too
 VOLATILE = ("workers", "trackers", "time_limit", "store", "device")  # what a resumed run may have another of
 
 
@@ -86,21 +89,26 @@ def same_cells(
 
 
 @contextlib.contextmanager
-def claimed(folder: Path, plan: Mapping[str, Any], rows: Any, resume: bool) -> Iterator[None]:
+def claimed(folder: Path, plan: Mapping[str, Any], rows: Any, resume: bool, *, shared: bool = False) -> Iterator[None]:
     """`claim` for as long as a run lasts: what fails before any training leaves the folder free.
 
-    Raises `Interrupted` when stopped by the user.
+    Raises `PolymodalError` where another process is at it, unless several may (`shared`), and `Interrupted` when
+    stopped by the user.
     """
     claim(folder, plan, rows, resume)
-    try:
-        yield
-    except PolymodalError:
-        release(folder)
-        raise
-    except KeyboardInterrupt:
-        raise Interrupted(
-            f"Stopped before there was a result. The same command with --resume goes on where {folder} stopped."
-        ) from None
+    with contextlib.ExitStack() as held:
+        if not shared:
+            held.enter_context(Lock(folder / "work" / "lock", patience=PATIENCE, advice=BUSY))
+        try:
+            yield
+        except PolymodalError:
+            held.close()
+            release(folder)
+            raise
+        except KeyboardInterrupt:
+            raise Interrupted(
+                f"Stopped before there was a result. The same command with --resume goes on where {folder} stopped."
+            ) from None
 
 
 def begun(folder: Path) -> bool:

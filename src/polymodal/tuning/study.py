@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from polymodal.core.errors import BadArgument, DiskFull, PolymodalError, require
-from polymodal.retrieval.journal import Lock
+from polymodal.core.lock import Lock
 from polymodal.runs.events import Failed
 from polymodal.runs.folder import Interrupted
 from polymodal.runs.pool import Pool

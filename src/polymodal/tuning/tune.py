@@ -80,7 +80,7 @@ def tune(
     space = Space.of(trials.base, settings.space)
     about = {**trials.base.to_json(), "space": space.to_json(), "sampler": settings.sampler, "pruner": settings.pruner}
     rows = [list(trials.base.table.ids), dict(trials.base.truth), trials.base.split]
-    with claimed(folder, about, rows, resume):
+    with claimed(folder, about, rows, resume, shared=True):
         try:
             mark = read_json(folder / "work" / "plan.json")["mark"]
             given = {"valid": valid, "test": test, "schema": schema}
