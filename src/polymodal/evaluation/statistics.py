@@ -221,7 +221,7 @@ def resample(
     units = int(unit.max()) + 1 if len(unit) else 0
     if units == 0 or metric.biased:
         return Draws(point, np.empty((len(point), 0)), 0, 0)
-    width = truth.shape[1] if truth.ndim == 2 else 1
+    width = truth.shape[1] if truth.ndim == 2 and truth.dtype.kind != "U" else 1
     draws = [
         np.stack([metric.weighted(t, p, counts if groups is None else counts[unit]) for t, p in read])
         for counts in _counts(units, len(truth) * width, seed, min(resamples, metric.resamples))
