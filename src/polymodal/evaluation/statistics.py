@@ -215,8 +215,9 @@ def resample(
         raise BadData(f"groups names a group for each of the {len(truth)} rows; got {len(groups)}.")
     keep = labelled(truth)
     truth, predictions = truth[keep], predictions[:, keep]
-    point = np.array([metric(truth, p) for p in predictions])
     read = [metric.read(truth, p) for p in predictions]
+    once = np.ones((len(truth), 1))
+    point = np.array([metric.weighted(t, p, once)[0] if len(t) else np.nan for t, p in read], dtype=np.float64)
     unit = np.arange(len(truth)) if groups is None else np.unique(np.asarray(groups)[keep], return_inverse=True)[1]
     units = int(unit.max()) + 1 if len(unit) else 0
     if units == 0 or metric.biased:

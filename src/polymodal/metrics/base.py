@@ -131,7 +131,9 @@ def check(truth: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.nda
     if truth.dtype.kind == "U":
         if prediction.shape != truth.shape[:1] or (len(truth) and prediction.dtype.kind != "U"):
             given = f"{prediction.dtype} {prediction.shape}"
-            raise BadData(f"The truth is texts of {len(truth)} rows, so predictions must be as many texts; got {given}.")
+            raise BadData(
+                f"The truth is texts of {len(truth)} rows, so predictions must be as many texts; got {given}."
+            )
         keep = labelled(truth)
         return truth[keep], prediction[keep]
     is_class, said = np.issubdtype(truth.dtype, np.integer), _is_said(truth, prediction)

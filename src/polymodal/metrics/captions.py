@@ -125,7 +125,9 @@ class Cider(Written):
             rare = np.log(count) - np.log(np.maximum(held, 1))
             a, b = ours.count * rare[ours.gram], theirs.count * rare[theirs.gram]
             both = np.minimum(looked_up(ours.owned(np.arange(rows)), a, theirs.owned(row)), b) * b
-            below = np.sqrt(np.bincount(ours.text, a**2, rows))[row] * np.sqrt(np.bincount(theirs.text, b**2, len(texts)))
+            below = np.sqrt(np.bincount(ours.text, a**2, rows))[row] * np.sqrt(
+                np.bincount(theirs.text, b**2, len(texts))
+            )
             value += np.nan_to_num(ratio(np.bincount(theirs.text, both, len(texts)), below))
         return 10 / self.n * np.bincount(row, value * near, rows) / np.bincount(row, minlength=rows)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
 
-class Grams(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Grams:
     """The n-grams of one length: `text` [K] which text, ascending, `gram` [K] which n-gram, of `kinds`, and `count` [K]
     how often."""
 

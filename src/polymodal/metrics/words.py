@@ -27,8 +27,8 @@ _STEPS = tuple((re.compile(pattern), by) for pattern, by in (
     (r"(\.{2,}|--+|[!?]+|[\"#$%&*+=<>;`~^|\\]|,(?!\d)|(?<!\d),|:(?!\d)|(?<!\d):)", r" \1 "),  # signs apart
     (r"(?<!\S)-+(?!\d)|-+(?!\S)", " "),  # hyphens join what stands on both their sides
     (r"(?<!\s'n)'(?!\S)|(?<!\S)'(?!\d0s|n'(?!\S)|(?:tis|twas|s|re|ve|ll|d|m)\b)", " "),  # single quotes about words
-    (r"(?<!\S)((?:[^\s.]\.)+|(?:mr|mrs|ms|dr|prof|st|jr|sr|vs|etc)\.)(?!\S)", r"\1\\"),  # abbreviations keep their dot: a backslash behind it
-    (r"(?<=[^\s.])\.(?!\S)|\\", " "),
+    (r"(?<!\S)((?:[^\s.]\.)+|(?:mr|mrs|ms|dr|prof|st|jr|sr|vs|etc)\.)(?!\S)", r"\1\\"),  # abbreviations keep their dot
+    (r"(?<=[^\s.])\.(?!\S)|\\", " "),  # other dots at an end go, and what guarded those
     (r"(?<=\w)(n't)\b", r" \1"),
     (r"(?<=\w)('(?:s|re|ve|ll|d|m))\b-?", r" \1 "),
     (r"\b(can)(not)\b|\b(gon|wan)(na)\b|\b(got)(ta)\b|\b(gim|lem)(me)\b|('t)(is|was)\b", r"\1\3\5\7\9 \2\4\6\8\10"),
@@ -38,7 +38,10 @@ _DROPPED = frozenset(('"', "'", "`", ".", "?", "!", ",", ":", "-", "--", "...", 
 
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d)")
 _MARKS = re.compile(r"[!\"#$%&()*+,/:;<=>?@\[\\\]^_`{|}~-]|(?<!\d)\.|\.(?!\d)")
-NUMBERS = {w: str(i) for i, w in enumerate("zero one two three four five six seven eight nine ten".split())}
+NUMBERS = {
+    w: str(i)
+    for i, w in enumerate(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"])
+}
 NUMBERS["none"] = "0"
 ARTICLES = frozenset(("a", "an", "the"))
 
