@@ -32,17 +32,37 @@ from polymodal.core.errors import BadArgument
 
 @app.command()
 def evaluate(
-    run: RunFolder,
-    data: Data,
+    run: Annotated[Path | None, typer.Argument(help="Folder of a finished run.", show_default=False)] = None,
+    data: Annotated[str | None, typer.Argument(help="Rows with the truth, of any form.", show_default=False)] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder of the report.", show_default="RUN/evaluation")
     ] = None,
     metric: MetricOption = None,
+    captions: Annotated[
+        str | None, typer.Option(help="Without a run: a table that holds answers in words and references.")
+    ] = None,
+    answer: Annotated[str | None, typer.Option(help="Its column of answers.")] = None,
+    references: Annotated[
+        list[str] | None, typer.Option(help="Its columns of right answers, by name or pattern; repeat it (or commas).")
+    ] = None,
+    segment: Annotated[str, typer.Option(help="How Chinese is cut: characters or jieba.")] = "characters",
+    documents: Annotated[
+        str | None, typer.Option(help="Table whose references say how rare n-grams are.", show_default="TABLE itself")
+    ] = None,
     trust: Trust = None,
     device: DeviceOption = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Metrics with intervals, every subset of streams, noise curves, calibration, report."""
+    """Metrics with intervals, every subset of streams, noise curves, calibration, report; --captions: of any table."""
+    if captions is not None:
+        if run is not None or answer is None or not references:
+            raise BadArgument("evaluate --captions TABLE takes no run, but --answer COLUMN and --references COLUMN,….")
+        _evaluate_captions(captions, answer, references, metric, segment, documents, out, as_json)
+        return
+    if run is None or data is None:
+        raise BadArgument("evaluate takes RUN and DATA, or --captions TABLE --answer COLUMN --references COLUMN,….")
+    if answer or references or documents:
+        raise BadArgument("--answer, --references and --documents go with --captions TABLE, which needs no run.")
     from polymodal.data.tables.source import Problem
     from polymodal.inference.judging import LEFT_OUT
     from polymodal.inference.run import load
@@ -61,6 +81,27 @@ def evaluate(
     say([line for line in found["warnings"] if not line.startswith(LEFT_OUT)])
     told = [evaluation["verdict"]["headline"], *evaluation["verdict"]["sentences"], f"Report: {folder / 'report.html'}"]
     show_result(evaluation if as_json else "\n".join(told))
+
+
+def _evaluate_captions(
+    table: str, answer: str, references: list[str], metric: list[str] | None, segment: str, documents: str | None,
+    out: Path | None, as_json: bool,
+) -> None:  # fmt: skip
+    from polymodal.data.tables.source import Problem
+    from polymodal.evaluation.captions import captions_text, evaluate_captions
+
+    asked = read_metrics(metric)
+    if isinstance(asked, dict):
+        raise BadArgument("--metric names no target with --captions: give NAME alone.")
+    found = evaluate_captions(
+        table, answer=answer, references=references, metric=asked or (), segment=segment, documents=documents, out=out
+    )
+    data = found["data"]
+    complete = str(out / "evaluation.json") if out else ""
+    say_counts(data["rows"], [], "judged", data["judged"])
+    say_problems([Problem(**problem) for problem in data["set_aside"]], complete=complete)
+    say(found["notes"])
+    show_result(found if as_json else captions_text(found) + (f"\nWritten: {out}" if out else ""))
 
 
 @app.command()

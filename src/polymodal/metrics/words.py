@@ -25,8 +25,8 @@ _SIGNS = str.maketrans({
 _BRACKETS = {"(": " -lrb- ", ")": " -rrb- ", "[": " -lsb- ", "]": " -rsb- ", "{": " -lcb- ", "}": " -rcb- "}
 _STEPS = tuple((re.compile(pattern), by) for pattern, by in (
     (r"(\.{2,}|--+|[!?]+|[\"#$%&*+=<>;`~^|\\]|,(?!\d)|(?<!\d),|:(?!\d)|(?<!\d):)", r" \1 "),  # signs apart
-    (r"(?<!\S)-+(?!\d)|-+(?!\S)", " "),  # hyphens join what stands on both their sides
-    (r"(?<!\s'n)'(?!\S)|(?<!\S)'(?!\d0s|n'(?!\S)|(?:tis|twas|s|re|ve|ll|d|m)\b)", " "),  # single quotes about words
+    (r"(?<!\S)-+(?!\d|[lr][rsc]b-)|(?<!-[lr][rsc]b)-+(?!\S)", " "),  # hyphens at an end
+    (r"(?<!\s'n)'(?!\S)|(?<!\S)'(?!\d0s|n'(?!\S)|t\s|(?:tis|twas|s|re|ve|ll|d|m)\b)", " "),  # single quotes about words
     (r"(?<!\S)((?:[^\s.]\.)+|(?:mr|mrs|ms|dr|prof|st|jr|sr|vs|etc)\.)(?!\S)", r"\1\\"),  # abbreviations keep their dot
     (r"(?<=[^\s.])\.(?!\S)|\\", " "),  # other dots at an end go, and what guarded those
     (r"(?<=\w)(n't)\b", r" \1"),
