@@ -14,6 +14,7 @@ from polymodal import cli
 from polymodal.core.errors import BadArgument, BadData, PolymodalError, UnknownName
 from polymodal.data.tables.source import read_table
 from polymodal.evaluation.captions import captions_text, evaluate_captions, padded
+from polymodal.ops.language import tokens
 
 REFERENCES, SAID = captions()
 TABLE = {"id": [f"s{i}" for i in range(60)], "said": SAID.tolist()} | {
@@ -123,6 +124,30 @@ def test_what_each_answer_got_is_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(BadArgument, match="is a file; `out` names a folder"):
         judged(out=tmp_path / "file")
+
+
+def test_copies_and_objects(tmp_path, monkeypatch):
+    assert "copied" not in judged()
+    assert judged()["answers"]["distinct_ngrams"]["1"] < 0.2
+    training = {name: [SAID[0], *values[1:]] for name, values in TABLE.items()}
+    found = judged(training=training)
+    assert found["copied"]["mean"] >= 1 / 60
+    assert 0 < found["hallucinated"]["answers"]["mean"] < 1
+    assert "name an object that no reference names (0." in captions_text(found)
+    assert " of 60 answers stand among the training answers" in captions_text(found)
+    names = tmp_path / "objects.txt"
+    names.write_text("dog\nballoon\n", encoding="utf-8")
+    told = judged(objects=names)
+    assert "copied" not in told
+    assert set(told["hallucinated"]["most"]) <= {"dog", "balloon"}
+    monkeypatch.setitem(sys.modules, "textblob", None)
+    monkeypatch.setitem(sys.modules, "textblob.en", None)
+    tokens._english.cache_clear()
+    without = judged(training=training)
+    assert "hallucinated" not in without
+    assert "polymodal[language]" in without["notes"][0]
+    assert judged(training=training, objects=names)["hallucinated"] == told["hallucinated"]
+    tokens._english.cache_clear()
 
 
 def test_padded():

@@ -49,6 +49,12 @@ def evaluate(
     documents: Annotated[
         str | None, typer.Option(help="Table whose references say how rare n-grams are.", show_default="TABLE itself")
     ] = None,
+    training: Annotated[
+        str | None, typer.Option(help="Table of training references: how many answers are copies, what objects are.")
+    ] = None,
+    objects: Annotated[
+        Path | None, typer.Option(help="Names of objects, one a line, others for it behind commas.")
+    ] = None,
     trust: Trust = None,
     device: DeviceOption = "auto",
     as_json: AsJson = False,
@@ -57,12 +63,15 @@ def evaluate(
     if captions is not None:
         if run is not None or answer is None or not references:
             raise BadArgument("evaluate --captions TABLE takes no run, but --answer COLUMN and --references COLUMN,….")
-        _evaluate_captions(captions, answer, references, metric, segment, documents, out, as_json)
+        options = {"segment": segment, "documents": documents, "training": training, "objects": objects}
+        _evaluate_captions(captions, metric, as_json, out, answer=answer, references=references, **options)
         return
     if run is None or data is None:
         raise BadArgument("evaluate takes RUN and DATA, or --captions TABLE --answer COLUMN --references COLUMN,….")
-    if answer or references or documents:
-        raise BadArgument("--answer, --references and --documents go with --captions TABLE, which needs no run.")
+    if answer or references or documents or training or objects:
+        raise BadArgument(
+            "--answer, --references, --documents, --training and --objects go with --captions TABLE, without a run."
+        )
     from polymodal.data.tables.source import Problem
     from polymodal.inference.judging import LEFT_OUT
     from polymodal.inference.run import load
@@ -83,19 +92,14 @@ def evaluate(
     show_result(evaluation if as_json else "\n".join(told))
 
 
-def _evaluate_captions(
-    table: str, answer: str, references: list[str], metric: list[str] | None, segment: str, documents: str | None,
-    out: Path | None, as_json: bool,
-) -> None:  # fmt: skip
+def _evaluate_captions(table: str, metric: list[str] | None, as_json: bool, out: Path | None, **given: Any) -> None:
     from polymodal.data.tables.source import Problem
     from polymodal.evaluation.captions import captions_text, evaluate_captions
 
     asked = read_metrics(metric)
     if isinstance(asked, dict):
         raise BadArgument("--metric names no target with --captions: give NAME alone.")
-    found = evaluate_captions(
-        table, answer=answer, references=references, metric=asked or (), segment=segment, documents=documents, out=out
-    )
+    found = evaluate_captions(table, metric=asked or (), out=out, **given)
     data = found["data"]
     complete = str(out / "evaluation.json") if out else ""
     say_counts(data["rows"], [], "judged", data["judged"])

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from polymodal.core.errors import BadArgument, BadData, UnknownName, suggest
+from polymodal.core.errors import BadArgument, BadData, MissingExtra, UnknownName, suggest
 from polymodal.core.files import write_json
 from polymodal.core.registry import Spec, options, options_of
 from polymodal.core.shown import some
@@ -17,6 +17,8 @@ from polymodal.core.words import label_of
 from polymodal.data.tables.source import read_table
 from polymodal.data.tables.table import Problem, Table
 from polymodal.data.tables.write import write_columns
+from polymodal.evaluation.hallucination import hallucinations, nouns, read_objects
+from polymodal.evaluation.novelty import copied, distinct
 from polymodal.evaluation.statistics import bootstrap
 from polymodal.metrics import Judged
 from polymodal.metrics.base import Metric
@@ -24,11 +26,12 @@ from polymodal.metrics.build import metrics_of
 from polymodal.metrics.captions import LEAST_ROWS, Cider
 from polymodal.metrics.words import check_segment, words
 from polymodal.metrics.written import Written
-from polymodal.report.wording import interval, plain
+from polymodal.report.wording import interval, plain, share
 
 SHOWN = (
     "cider", "bleu", "bleu_3", "bleu_2", "bleu_1", "rouge_l", "chrf", "token_f1", "exact_match", "vqa_accuracy", "wer",
 )  # fmt: skip
+MOST = 50  # objects that are listed
 FORM = Judged("text", "text", ("text",), SHOWN, len(SHOWN))
 
 
@@ -40,6 +43,8 @@ def evaluate_captions(
     metric: Spec | Sequence[Spec] = (),
     segment: str = "characters",
     documents: Any = None,
+    training: Any = None,
+    objects: str | Path | None = None,
     out: str | Path | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -49,7 +54,9 @@ def evaluate_captions(
     commas or as a list; a cell may hold a list of references. A pattern leaves out the column of the answers, so that
     one person is judged by the others. `metric` names what is shown, all that read words if nothing is given; `segment`
     says how Chinese is cut (`characters`, `jieba`). `documents` is a table whose references say how rare n-grams are
-    for CIDEr, which needs 50 rows else. Intervals are 95%, by resampling rows.
+    for CIDEr, which needs 50 rows else. `training` is a table of the references that answers were learned from, which
+    says how many are copied from them, and what objects there are, unless the file `objects` does; then objects named
+    that no reference names are counted (see `hallucination`). Intervals are 95%, by resampling rows.
 
     A row without a reference is set aside; a missing answer counts as an empty one. With `out`, a folder is written:
     `evaluation.json`, and `answers.csv` with what each answer got by the metrics that are means over rows.
@@ -85,12 +92,16 @@ def evaluate_captions(
         "answer": answer,
         "references": columns,
         "metrics": {name: vars(one) for name, one in found.items()},
-        "answers": {"distinct": len(set(cut)), "words": _mean(map(len, cut))},
+        "answers": {
+            "distinct": len(set(cut)), "words": _mean(map(len, cut)),
+            "distinct_ngrams": distinct(answers.tolist(), segment=segment),
+        },
         "right": {
             "a_row": _mean(len(right[i]) for i in kept),
             "words": _mean(len(words(text, segment)) for i in kept for text in right[i]),
         },
         "notes": notes,
+        **_beyond(answers.tolist(), truth, training, objects, columns, segment, notes),
     }  # fmt: skip
     if out is not None:
         folder = Path(out)
@@ -111,11 +122,41 @@ def captions_text(result: Mapping[str, Any]) -> str:
         for name, one in result["metrics"].items()
     ]
     said, right = result["answers"], result["right"]
+    if one := result.get("copied"):
+        count = round(one["mean"] * result["data"]["judged"])
+        lines.append(f"{count:,} of {result['data']['judged']:,} answers stand among the training answers")
+    if one := result.get("hallucinated"):
+        named = ", ".join(f"{name} {count}" for name, count in list(one["most"].items())[:5])
+        lines.append(
+            f"{share(one['answers']['mean'])} name an object that no reference names"
+            f" ({interval(one['answers']['low'], one['answers']['high'])})" + (f": {named}" if named else "")
+        )
     lines.append(
         f"{said['distinct']:,} different answers in {result['data']['judged']:,} rows, of {said['words']:.1f} words; "
         f"{right['a_row']:.1f} references a row, of {right['words']:.1f} words"
     )
     return "\n".join(lines)
+
+
+def _beyond(
+    answers: list[str], truth: np.ndarray, training: Any, objects: str | Path | None, columns: Sequence[str],
+    segment: str, notes: list[str],
+) -> dict[str, Any]:  # fmt: skip
+    """What the training answers and the names of objects tell: answers that are copies, and objects not there."""
+    found: dict[str, Any] = {}
+    names: Mapping[str, str] | None = None if objects is None else read_objects(objects)
+    if training is not None:
+        known = [text for row in _documents(training, columns) for text in row]
+        found["copied"] = vars(copied(answers, known, segment=segment))
+        try:
+            names = nouns(known) if names is None else names
+        except MissingExtra as error:
+            notes.append(f"objects in the training answers are not looked for, and --objects names none: {error}")
+    if names is not None:
+        told = hallucinations(answers, truth, names, segment=segment)
+        shares = {"answers": vars(told.answers), "objects": vars(told.objects)}
+        found["hallucinated"] = {**shares, "most": dict(list(told.most.items())[:MOST])}
+    return found
 
 
 def padded(rows: Sequence[Sequence[str]]) -> np.ndarray:

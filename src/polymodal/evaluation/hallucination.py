@@ -30,9 +30,9 @@ _ALIKE = (  # what is called in several ways: a name of the first is one of all
     "player athlete rider biker cyclist bicyclist skier snowboarder skateboarder skater surfer climber hiker swimmer "
     "runner racer driver worker student performer dancer musician officer policeman soldier fan spectator",
     "dog puppy", "cat kitten", "horse pony", "bike bicycle", "motorcycle motorbike", "car automobile", "boat ship",
-    "ocean sea", "pond lake", "road street", "hill mountain", "forest woods", "picture photo photograph",
+    "sea ocean", "lake pond", "road street", "hill mountain", "forest woods", "picture photo photograph",
     "sofa couch", "shore beach seashore", "coat jacket", "pants trousers", "sneaker shoe", "cap hat", "field meadow",
-    "lawn grass", "snowsuit ski-suit", "stone rock boulder",
+    "grass lawn", "rock stone boulder",
 )  # fmt: skip
 _KIND = {name: line.split()[0] for line in _ALIKE for name in line.split()}
 _PLACES_AND_TIMES = (
@@ -45,7 +45,7 @@ _NO_OBJECT = frozenset(_PLACES_AND_TIMES.split())
 _IRREGULAR = {
     "men": "man", "women": "woman", "children": "child", "people": "person", "feet": "foot", "teeth": "tooth",
     "mice": "mouse", "geese": "goose", "knives": "knife", "wolves": "wolf", "leaves": "leaf", "calves": "calf",
-    "shelves": "shelf", "scarves": "scarf", "clothes": "clothes", "bus": "bus", "woods": "woods",
+    "shelves": "shelf", "scarves": "scarf", "clothes": "clothes", "bus": "bus", "buses": "bus", "woods": "woods",
 }  # fmt: skip
 _LEADS = ("DT", "PRP$", "CD", "JJ", "IN", "CC")  # tags of what stands before an object: a, his, two, red, on, and
 LED, LED_ING = 0.2, 0.5  # share of its places in which a noun stands behind one; else it is a verb (jumps, rides)
@@ -160,7 +160,7 @@ def singular(word: str) -> str:
         return _IRREGULAR[word]
     if word.endswith("ies") and len(word) > 4:
         return f"{word[:-3]}y"
-    if re.search(r"(?:s|x|z|ch|sh)es$", word):
+    if re.search(r"(?:ss|x|ch|sh)es$", word):
         return word[:-2]
     return word[:-1] if re.search(r"[^suiy']s$|[aeo]ys$|[^aeiou]ys$", word) else word
 
