@@ -138,11 +138,11 @@ def test_jieba_is_an_extra(monkeypatch):
 
     from polymodal.metrics import words as module
 
-    module._jieba.cache_clear()
+    module.jieba_tokenizer.cache_clear()
     monkeypatch.setitem(sys.modules, "jieba", None)
     with pytest.raises(MissingExtra, match=r"polymodal\[language\]"):
         build("cider", segment="jieba")
-    module._jieba.cache_clear()
+    module.jieba_tokenizer.cache_clear()
 
 
 @pytest.mark.parametrize("spec", [*TEXT, "cer", {"name": "exact_match", "normalise": True}, "bleu_1"])

@@ -55,7 +55,7 @@ def words(text: str, segment: str = "characters") -> tuple[str, ...]:
     text = text.lower().translate(_SIGNS)
     if _SPACELESS.search(text):
         if segment == "jieba":
-            text = _RUN.sub(lambda run: f" {' '.join(_jieba().cut(run[0]))} ", text)
+            text = _RUN.sub(lambda run: f" {' '.join(jieba_tokenizer().cut(run[0]))} ", text)
         else:
             text = _SPACELESS.sub(r" \g<0> ", text)
     for pattern, by in _STEPS:
@@ -82,13 +82,15 @@ def spoken(text: str) -> list[str]:
 
 
 @cache
-def _jieba() -> Any:
-    """jieba's tokenizer, our own: words that other code adds to jieba do not reach it."""
+def jieba_tokenizer() -> Any:
+    """jieba's tokenizer, of our own: words that other code adds to jieba do not reach it. Raises `MissingExtra`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # old escapes and pkg_resources in a package of 2020
         jieba = require("jieba", "language")
         jieba.setLogLevel(60)
-        return jieba.Tokenizer()
+        tokenizer = jieba.Tokenizer()
+        tokenizer.initialize()
+        return tokenizer
 
 
 def check_segment(segment: str, of: str) -> None:
@@ -96,4 +98,4 @@ def check_segment(segment: str, of: str) -> None:
     if segment not in SEGMENTS:
         raise BadArgument(f"{of} takes segment={' or '.join(map(repr, SEGMENTS))}; got {segment!r}.")
     if segment == "jieba":
-        _jieba()
+        jieba_tokenizer()
