@@ -23,10 +23,11 @@ import torch
 from noise import KINDS, planted, words_of
 from realdata import folder_of
 from tools import parser, show
-from word_errors import wer
 
 from polymodal.data.media.cell import Media
 from polymodal.data.media.sound import Sound
+from polymodal.evaluation.statistics import Interval, bootstrap
+from polymodal.metrics.sequences import Wer
 from polymodal.nn.signal.cepstra import LPCC, MFCC
 from polymodal.ops.clean.noise import Gate
 from polymodal.ops.rows import Row
@@ -52,20 +53,25 @@ def gated(hear: Hear) -> Hear:
     return lambda sound: hear(gate.mend(sound, NO_ROW, ""))
 
 
+def wer(truth: Sequence[str], said: Sequence[str]) -> tuple[int, Interval]:
+    """How many words were said, and the word error rate."""
+    found = bootstrap(Wer(), np.array(truth), np.array([said], dtype=str), seed=0)
+    return sum(len(text.split()) for text in truth), found
+
+
 def by_band(name: str, truth: list[str], said: list[str], snr: np.ndarray) -> list[dict[str, Any]]:
     """A row for each band of the signal-to-noise ratio, and one for all."""
     rows = []
     for low, high in (*BANDS, (-99.0, 99.0)):
         of = np.flatnonzero((snr >= low) & (snr < high))
         if len(of):
-            found = wer([truth[i] for i in of], [said[i] for i in of])
+            words, found = wer([truth[i] for i in of], [said[i] for i in of])
             band = (
                 "all" if high - low > 190 else f"{low:g} to {high:g}".replace("-99 to", "below").replace("to 99", "up")
             )
             rows.append({
-                "engine": name, "snr_db": band, "words": found.words, "wer": round(found.rate, 3),
-                "low": round(found.low, 3), "high": round(found.high, 3), "substituted": found.substitutions,
-                "deleted": found.deletions, "inserted": found.insertions,
+                "engine": name, "snr_db": band, "words": words, "wer": round(found.mean, 3),
+                "low": round(found.low, 3), "high": round(found.high, 3),
             })  # fmt: skip
     return rows
 
@@ -94,9 +100,9 @@ def by_noise(name: str, hear: Hear, words: Mapping[str, Sound], draws: int) -> l
         rng = np.random.default_rng(0)
         repeats = 1 if kind == "none" else draws
         sounds = [s if kind == "none" else planted(s, kind, db, rng, speech) for _ in range(repeats) for s in speech]
-        found = wer(list(words) * repeats, heard(sounds, hear))
+        count, found = wer(list(words) * repeats, heard(sounds, hear))
         rows.append({
-            "engine": name, "noise": kind, "snr_db": f"{db:g}", "words": found.words, "wer": round(found.rate, 3),
+            "engine": name, "noise": kind, "snr_db": f"{db:g}", "words": count, "wer": round(found.mean, 3),
             "low": round(found.low, 3), "high": round(found.high, 3),
         })  # fmt: skip
     return rows

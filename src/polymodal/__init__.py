@@ -52,6 +52,7 @@ _LAZY = {
     "classify": "polymodal.retrieval.classify",
     "Index": "polymodal.retrieval.index",
     "retrieval_metrics": "polymodal.evaluation.retrieval",
+    "evaluate_captions": "polymodal.evaluation.captions",
     "Aligned": "polymodal.alignment.run",
     "AlignConfig": "polymodal.alignment.config",
     "Aligner": "polymodal.aligners.base",
@@ -89,6 +90,7 @@ if TYPE_CHECKING:
     from polymodal.data.storage.store import Store as Store
     from polymodal.data.tables.source import read_table as read_table
     from polymodal.encoders.base import Encoder as Encoder
+    from polymodal.evaluation.captions import evaluate_captions as evaluate_captions
     from polymodal.evaluation.retrieval import retrieval_metrics as retrieval_metrics
     from polymodal.experiment.demo import demo as demo
     from polymodal.experiment.estimate import estimate as estimate

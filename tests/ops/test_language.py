@@ -10,7 +10,8 @@ import pytest
 from planted_corpus import planted, projective, write_conllu
 
 from polymodal.core.errors import BadArgument, BadData
-from polymodal.evaluation.language import language_scores, parse_counts, ratio_interval, segment_counts, tag_counts
+from polymodal.evaluation.language import language_scores, parse_counts, segment_counts, tag_counts
+from polymodal.evaluation.means import share_interval
 from polymodal.ops.language.conllu import Sentence, read_conllu
 from polymodal.ops.language.hmm import posteriors, viterbi
 from polymodal.ops.language.labels import METHODS, Segmenter, Tagger, cuttable
@@ -107,7 +108,7 @@ def test_a_tagger_learns_the_planted_grammar(method):
     tagger = Tagger.train(TRAIN, method=method)
     found = [tagger.tag(one.words) for one in TEST]
     known = {word for one in TRAIN for word in one.words}
-    assert ratio_interval(tag_counts(TEST, [tags for tags, _ in found])).mean > 0.95
+    assert share_interval(tag_counts(TEST, [tags for tags, _ in found])).mean > 0.95
     new = [a == b for s, (tags, _) in zip(TEST, found) for w, a, b in zip(s.words, s.tags, tags) if w not in known]
     assert np.mean(new) > 0.9
     sure = [c for _, chances in found for c in chances]
@@ -123,7 +124,7 @@ def test_a_segmenter_learns_where_words_end(method):
     glued = [Sentence(one.words, one.tags, spaces=[False] * len(one)) for one in TRAIN]
     segmenter = Segmenter.train(glued, method=method)
     found = [segmenter.segment("".join(one.words))[0] for one in TEST]
-    f1 = ratio_interval(segment_counts([one.words for one in TEST], found)).mean
+    f1 = share_interval(segment_counts([one.words for one in TEST], found)).mean
     assert f1 > (0.9 if method == "crf" else 0.2)
     assert all("".join(f) == "".join(one.words) for f, one in zip(found, TEST))
     words, sure = segmenter.segment("thedog  sawa ship")
@@ -137,7 +138,7 @@ def test_a_parser_learns_the_planted_grammar():
     found = [parser.parse(one.words, one.tags) for one in TEST]
     parses = [(heads, relations) for heads, relations, _ in found]
     for labelled in (False, True):
-        assert ratio_interval(parse_counts(TEST, parses, labelled=labelled)).mean > 0.97
+        assert share_interval(parse_counts(TEST, parses, labelled=labelled)).mean > 0.97
     assert all(heads.count(0) == 1 and projective(heads) for heads, _, _ in found)
     assert parser.parse([], []) == ([], [], [])
 
@@ -263,7 +264,7 @@ def test_scores_by_hand():
     assert tag_counts(gold, [["X", "X"]]).tolist() == [[1, 2]]
     assert parse_counts(gold, [([2, 1], ["y", "root"])], labelled=False).tolist() == [[1, 2]]
     assert parse_counts(gold, [([2, 1], ["y", "root"])], labelled=True).tolist() == [[0, 2]]
-    assert ratio_interval(segment_counts([["ab", "c", "d"]], [["ab", "cd"]])).mean == pytest.approx(0.4)
+    assert share_interval(segment_counts([["ab", "c", "d"]], [["ab", "cd"]])).mean == pytest.approx(0.4)
     with pytest.raises(BadData, match="the same letters"):
         segment_counts([["ab"]], [["abc"]])
     with pytest.raises(BadData, match="In sentence 1"):

@@ -32,17 +32,46 @@ from polymodal.core.errors import BadArgument
 
 @app.command()
 def evaluate(
-    run: RunFolder,
-    data: Data,
+    run: Annotated[Path | None, typer.Argument(help="Folder of a finished run.", show_default=False)] = None,
+    data: Annotated[str | None, typer.Argument(help="Rows with the truth, of any form.", show_default=False)] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder of the report.", show_default="RUN/evaluation")
     ] = None,
     metric: MetricOption = None,
+    captions: Annotated[
+        str | None, typer.Option(help="Without a run: a table that holds answers in words and references.")
+    ] = None,
+    answer: Annotated[str | None, typer.Option(help="Its column of answers.")] = None,
+    references: Annotated[
+        list[str] | None, typer.Option(help="Its columns of right answers, by name or pattern; repeat it (or commas).")
+    ] = None,
+    segment: Annotated[str, typer.Option(help="How Chinese is cut: characters or jieba.")] = "characters",
+    documents: Annotated[
+        str | None, typer.Option(help="Table whose references say how rare n-grams are.", show_default="TABLE itself")
+    ] = None,
+    training: Annotated[
+        str | None, typer.Option(help="Table of training references: how many answers are copies, what objects are.")
+    ] = None,
+    objects: Annotated[
+        Path | None, typer.Option(help="Names of objects, one a line, others for it behind commas.")
+    ] = None,
     trust: Trust = None,
     device: DeviceOption = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Metrics with intervals, every subset of streams, noise curves, calibration, report."""
+    """Metrics with intervals, every subset of streams, noise curves, calibration, report; --captions: of any table."""
+    if captions is not None:
+        if run is not None or answer is None or not references:
+            raise BadArgument("evaluate --captions TABLE takes no run, but --answer COLUMN and --references COLUMN,….")
+        options = {"segment": segment, "documents": documents, "training": training, "objects": objects}
+        _evaluate_captions(captions, metric, as_json, out, answer=answer, references=references, **options)
+        return
+    if run is None or data is None:
+        raise BadArgument("evaluate takes RUN and DATA, or --captions TABLE --answer COLUMN --references COLUMN,….")
+    if answer or references or documents or training or objects:
+        raise BadArgument(
+            "--answer, --references, --documents, --training and --objects go with --captions TABLE, without a run."
+        )
     from polymodal.data.tables.source import Problem
     from polymodal.inference.judging import LEFT_OUT
     from polymodal.inference.run import load
@@ -61,6 +90,22 @@ def evaluate(
     say([line for line in found["warnings"] if not line.startswith(LEFT_OUT)])
     told = [evaluation["verdict"]["headline"], *evaluation["verdict"]["sentences"], f"Report: {folder / 'report.html'}"]
     show_result(evaluation if as_json else "\n".join(told))
+
+
+def _evaluate_captions(table: str, metric: list[str] | None, as_json: bool, out: Path | None, **given: Any) -> None:
+    from polymodal.data.tables.source import Problem
+    from polymodal.evaluation.captions import captions_text, evaluate_captions
+
+    asked = read_metrics(metric)
+    if isinstance(asked, dict):
+        raise BadArgument("--metric names no target with --captions: give NAME alone.")
+    found = evaluate_captions(table, metric=asked or (), out=out, **given)
+    data = found["data"]
+    complete = str(out / "evaluation.json") if out else ""
+    say_counts(data["rows"], [], "judged", data["judged"])
+    say_problems([Problem(**problem) for problem in data["set_aside"]], complete=complete)
+    say(found["notes"])
+    show_result(found if as_json else captions_text(found) + (f"\nWritten: {out}" if out else ""))
 
 
 @app.command()

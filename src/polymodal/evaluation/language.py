@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from polymodal.core.errors import BadData
+from polymodal.evaluation.means import share_interval
 from polymodal.evaluation.statistics import Interval
 from polymodal.ops.language.conllu import Sentence, read_conllu
 from polymodal.ops.language.labels import cuttable
@@ -37,7 +38,7 @@ def language_scores(folder: str | Path, corpus: str | Path | Sequence[Sentence])
     if "parse" in held:
         parses = [load_parser(folder).parse(s.words, t)[:2] for s, t in zip(sentences, tags)]
         counts |= {name: parse_counts(sentences, parses, labelled=name == "las") for name in ("uas", "las")}
-    return {name: ratio_interval(count) for name, count in counts.items()}
+    return {name: share_interval(count) for name, count in counts.items()}
 
 
 def tag_counts(gold: Sequence[Sentence], tags: Sequence[Sequence[str]]) -> np.ndarray:
@@ -73,15 +74,6 @@ def segment_counts(gold: Sequence[Sequence[str]], found: Sequence[Sequence[str]]
                 f"Text {i}: both sides must have the same letters; {''.join(other)[:40]!r} is not the truth's."
             )
     return np.array([(2 * len(cut(a) & cut(b)), len(a) + len(b)) for a, b in zip(gold, found)])
-
-
-def ratio_interval(counts: np.ndarray, *, draws: int = 2000, seed: int = 0, level: float = 0.95) -> Interval:
-    """The ratio of two sums over sentences, `counts` [N, 2], with an interval by the bootstrap of sentences."""
-    rng = np.random.default_rng(seed)
-    weights = rng.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), draws) @ counts
-    low, high = np.quantile(weights[:, 0] / weights[:, 1], [(1 - level) / 2, (1 + level) / 2])
-    right, words = counts.sum(0)
-    return Interval(float(right / words), float(low), float(high))
 
 
 def cut(words: Sequence[str]) -> set[tuple[int, int]]:

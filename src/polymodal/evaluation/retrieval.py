@@ -21,6 +21,7 @@ import numpy as np
 
 from polymodal.core.errors import BadArgument, BadData
 from polymodal.core.values import check_range
+from polymodal.evaluation.means import Mean
 from polymodal.evaluation.statistics import Interval, bootstrap
 from polymodal.metrics import random_order
 from polymodal.metrics.counts import medians
@@ -67,7 +68,7 @@ class Ranks:
         truth = np.zeros(len(self.query))
         return {
             name: bootstrap(
-                _Median() if name == "median_rank" else _Mean(name != "map"), truth, value[None],
+                _Median() if name == "median_rank" else Mean(name != "map"), truth, value[None],
                 seed=seed, level=level, groups=together,
             )
             for name, value in values.items()
@@ -209,16 +210,6 @@ def _vectors(values: Any, what: str) -> np.ndarray:
 
 def _array(values: Any) -> np.ndarray:
     return values.detach().cpu().numpy() if hasattr(values, "detach") else np.asarray(values)
-
-
-class _Mean(Values):
-    """The mean of a value a query, the prediction; there is no truth."""
-
-    def __init__(self, proportion: bool = False):
-        self.proportion = proportion
-
-    def one(self, truth: np.ndarray, prediction: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        return prediction @ weights / weights.sum(0)
 
 
 class _Median(Values):

@@ -215,13 +215,14 @@ def resample(
         raise BadData(f"groups names a group for each of the {len(truth)} rows; got {len(groups)}.")
     keep = labelled(truth)
     truth, predictions = truth[keep], predictions[:, keep]
-    point = np.array([metric(truth, p) for p in predictions])
     read = [metric.read(truth, p) for p in predictions]
+    once = np.ones((len(truth), 1))
+    point = np.array([metric.weighted(t, p, once)[0] if len(t) else np.nan for t, p in read], dtype=np.float64)
     unit = np.arange(len(truth)) if groups is None else np.unique(np.asarray(groups)[keep], return_inverse=True)[1]
     units = int(unit.max()) + 1 if len(unit) else 0
     if units == 0 or metric.biased:
         return Draws(point, np.empty((len(point), 0)), 0, 0)
-    width = truth.shape[1] if truth.ndim == 2 else 1
+    width = truth.shape[1] if truth.ndim == 2 and truth.dtype.kind != "U" else 1
     draws = [
         np.stack([metric.weighted(t, p, counts if groups is None else counts[unit]) for t, p in read])
         for counts in _counts(units, len(truth) * width, seed, min(resamples, metric.resamples))

@@ -27,10 +27,22 @@ ALIASES: Mapping[str, str | Mapping[str, Any]] = {  # other names of the field f
     "matthews_corrcoef": "mcc",
     "cohen_kappa": "kappa",
     "brier_score": "brier",
+    "bleu_1": {"name": "bleu", "n": 1},
+    "bleu_2": {"name": "bleu", "n": 2},
+    "bleu_3": {"name": "bleu", "n": 3},
+    "bleu_4": "bleu",
+    "cer": {"name": "wer", "unit": "character"},
+    "chrf2": "chrf",
+    "cider_d": "cider",
+    "em": "exact_match",
     "hamming_loss": "hamming",
     "median_absolute_error": "median_ae",
+    "rouge": "rouge_l",
+    "squad_f1": "token_f1",
     "top3": {"name": "top_k", "k": 3},
     "top5": {"name": "top_k", "k": 5},
+    "vqa": "vqa_accuracy",
+    "word_error_rate": "wer",
 }
 
 METRICS = Catalogue(
@@ -50,17 +62,36 @@ METRICS = Catalogue(
             "Mean recall of the classes that occur.",
             "Brodersen, Ong, Stephan, Buhmann 2010",
         ),
+        "bleu": Entry(
+            "polymodal.metrics.captions:Bleu",
+            "n-grams of the answers that references have, of all rows together; short answers cost.",
+            "Papineni, Roukos, Ward & Zhu 2002",
+        ),
         "brier": Entry(
             "polymodal.metrics.probabilities:Brier",
             "Squared distance of the probabilities from the true class, summed over the classes.",
             "Brier 1950",
+        ),
+        "chrf": Entry(
+            "polymodal.metrics.captions:Chrf",
+            "F-score of the runs of up to 6 characters, of all rows together, from 0 to 100.",
+            "Popović 2015",
+        ),
+        "cider": Entry(
+            "polymodal.metrics.captions:Cider",
+            "CIDEr-D: n-grams shared with each reference, weighed by how few rows have them, from 0 to 10; 50 rows.",
+            "Vedantam, Zitnick & Parikh 2015",
         ),
         "ece": Entry(
             "polymodal.metrics.probabilities:Ece",
             "Mean distance of confidence from accuracy, 15 bins of equal mass.",
             "Guo et al. 2017; Nixon et al. 2019",
         ),
-        "exact_match": Entry("polymodal.metrics.labels:ExactMatch", "Share of rows written exactly right.", "folklore"),
+        "exact_match": Entry(
+            "polymodal.metrics.short:ExactMatch",
+            "Share of rows written exactly as a reference; `normalise`: but for capitals, signs and articles.",
+            "folklore; Antol et al. 2015 (normalised)",
+        ),
         "f1_macro": Entry(
             "polymodal.metrics.labels:F1Macro", "Mean F1 of the classes that occur or are said.", "van Rijsbergen 1979"
         ),
@@ -119,13 +150,33 @@ METRICS = Catalogue(
         "rmse": Entry(
             "polymodal.metrics.values:Rmse", "Root of the mean squared error, in the target's unit.", "folklore"
         ),
+        "rouge_l": Entry(
+            "polymodal.metrics.sequences:RougeL",
+            "Longest common subsequence of words with the references, as COCO's captions are judged.",
+            "Lin 2004",
+        ),
         "spearman": Entry(
             "polymodal.metrics.values:Spearman", "Correlation of ranks; 0 for a constant prediction.", "Spearman 1904"
+        ),
+        "token_f1": Entry(
+            "polymodal.metrics.short:TokenF1",
+            "F1 of the words that answer and best reference share, mean over rows.",
+            "Rajpurkar, Zhang, Lopyrev & Liang 2016",
         ),
         "top_k": Entry(
             "polymodal.metrics.probabilities:TopK",
             "Share of rows whose class is among the first k; `top3` and `top5` for short.",
             "Russakovsky et al. 2015",
+        ),
+        "vqa_accuracy": Entry(
+            "polymodal.metrics.short:VqaAccuracy",
+            "How many of several people said the same, three being enough; answers normalised.",
+            "Antol et al. 2015",
+        ),
+        "wer": Entry(
+            "polymodal.metrics.sequences:Wer",
+            "Words to replace, leave out and put in, as a share of the reference's.",
+            "Levenshtein 1966",
         ),
     },
 )

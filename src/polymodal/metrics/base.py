@@ -4,7 +4,7 @@ Truth by its form:
 - `class`: class numbers [N] int, -1 where unlabelled.
 - `labels`: 0/1 [N, C], NaN in unlabelled rows.
 - `number`: values [N], or [N, D] of several numbers, in the user's units, NaN where unlabelled.
-- `text`: words [N], empty where unlabelled.
+- `text`: words [N], or [N, R] of R references of which any is right, "" where a row has fewer; empty where unlabelled.
 
 Predictions: `probabilities` [N, C]; `labels` alone (class numbers [N] or 0/1 [N, C], as whole numbers); `values` shaped
 as the truth; `quantiles` [N, Q] of a number, ascending, the median in the middle; `text` [N].
@@ -78,6 +78,11 @@ class Metric(ABC):
         truth, prediction = check(truth, prediction)
         return truth, self.view(truth, prediction)
 
+    def settled(self, truth: np.ndarray) -> Metric:
+        """The metric with all that it reads off the rows as a whole fixed by the labelled rows of `truth`, as it is
+        while they are resampled; itself where each row counts by itself."""
+        return self
+
     def view(self, truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
         """What of a checked prediction `weighted` reads, by `needs`."""
         if self.needs == "labels" and not _is_said(truth, prediction):
@@ -100,10 +105,13 @@ class Metric(ABC):
         """A value on a scale that metrics of several targets share: greater is better, and 1 is perfect.
 
         Errors without an upper bound, in whatever unit, become the share of chance's error that is saved, as r2 is of
-        squared ones; `chance()` is the metric of a constant answer on the same rows. Others are as they are.
+        squared ones; `chance()` is the metric of a constant answer on the same rows. Others are as they are, those that
+        reach beyond 1 as shares of their greatest value.
         """
-        if self.greater_is_better or np.isfinite(self.bounds[1]):
-            return self.turned(value)
+        if self.greater_is_better:
+            return value / self.bounds[1] if np.isfinite(self.bounds[1]) else value
+        if np.isfinite(self.bounds[1]):
+            return -value
         usual = chance()
         return 1 - value / usual if usual > 0 else -value
 
@@ -111,7 +119,7 @@ class Metric(ABC):
 def labelled(truth: np.ndarray) -> np.ndarray:
     """[N] bool: rows that carry a target."""
     if truth.dtype.kind == "U":
-        return truth != ""
+        return (truth != "").any(1) if truth.ndim == 2 else truth != ""
     if truth.ndim == 2:
         return ~np.isnan(truth).any(1)
     return truth >= 0 if truth.dtype.kind == "i" else ~np.isnan(truth)
@@ -120,6 +128,14 @@ def labelled(truth: np.ndarray) -> np.ndarray:
 def check(truth: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Truth and prediction of the labelled rows. Raises `BadData` where shapes do not fit or a prediction is NaN."""
     truth, prediction = np.asarray(truth), np.asarray(prediction)
+    if truth.dtype.kind == "U":
+        if prediction.shape != truth.shape[:1] or (len(truth) and prediction.dtype.kind != "U"):
+            given = f"{prediction.dtype} {prediction.shape}"
+            raise BadData(
+                f"The truth is texts of {len(truth)} rows, so predictions must be as many texts; got {given}."
+            )
+        keep = labelled(truth)
+        return truth[keep], prediction[keep]
     is_class, said = np.issubdtype(truth.dtype, np.integer), _is_said(truth, prediction)
     expected = f"({len(truth)}, classes)" if is_class else str(truth.shape)
     depths = {truth.ndim + (is_class and not said)} | ({2} if truth.ndim == 1 and not said else set())
@@ -130,7 +146,7 @@ def check(truth: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.nda
         truth, prediction = truth[keep], prediction[keep]
     if is_class and not said and len(truth) and truth.max() >= prediction.shape[1]:
         raise BadData(f"The truth holds class {truth.max()}, but predictions have {prediction.shape[1]} classes.")
-    if prediction.dtype.kind != "U" and not np.isfinite(prediction).all():
+    if not np.isfinite(prediction).all():
         raise BadData("A prediction is NaN or infinite: the model that made it diverged or read a broken value.")
     return truth, prediction
 

@@ -51,6 +51,8 @@ class Function(Metric):
         """The prediction that says what `rows` of the truth hold."""
         if self.needs == "labels":
             return rows.astype(np.int64)
+        if rows.dtype.kind == "U":
+            return rows if rows.ndim == 1 else rows[np.arange(len(rows)), (rows != "").argmax(1)]
         return onehot(rows, int(rows.max(initial=0)) + 1) if rows.dtype.kind == "i" else rows.astype(np.float64)
 
     def weighted(self, truth: np.ndarray, prediction: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -20,15 +20,6 @@ class Accuracy(Metric):
         return means(weights, right.all(1) if right.ndim == 2 else right)
 
 
-class ExactMatch(Metric):
-    """Share of rows whose text is the true one, letter by letter."""
-
-    needs, truths, bounds, proportion = "text", ("text",), (0.0, 1.0), True
-
-    def weighted(self, truth: np.ndarray, prediction: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        return means(weights, truth == prediction)
-
-
 class Decided(Metric):
     """A metric of the 0/1 decisions, class by class or label by label."""
 

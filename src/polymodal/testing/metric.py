@@ -11,7 +11,7 @@ import numpy as np
 from polymodal.core.errors import BadArgument
 from polymodal.core.registry import Spec, options_of
 from polymodal.metrics import METRICS, Judged
-from polymodal.metrics.base import Metric
+from polymodal.metrics.base import Metric, check
 from polymodal.metrics.build import build_metric, judged
 from polymodal.metrics.function import Function
 from polymodal.targets import TARGETS
@@ -20,8 +20,10 @@ from polymodal.testing.subject import Violation, judge
 from polymodal.testing.target import example_target
 
 Answers = tuple[np.ndarray, np.ndarray]  # truth and prediction
-SIZE, CLASSES, RESAMPLES = 40, 4, 12
+SIZE, CLASSES, RESAMPLES = 60, 4, 12
 NEAR = {"rtol": 1e-9, "atol": 1e-12}
+REFERENCES = "references"  # texts of which several are right
+TEXT = ("cider", "bleu", "rouge_l", "chrf", "exact_match", "token_f1", "vqa_accuracy", "wer")
 
 
 def check_metric(
@@ -31,20 +33,23 @@ def check_metric(
 
     A weighted row counts as a row repeated; the order of rows changes nothing; values lie within its bounds; a perfect
     answer is best, and the best bound where that is finite; a constant answer gets its `chance`; inputs are untouched;
-    options are stored. With `direct`, a plain formula of truth and prediction as the metric reads them, both agree.
+    options are stored. Of several references to a text, as a metric of ours takes them, the order changes nothing. With
+    `direct`, a plain formula of truth and prediction as the metric reads them, both agree.
     """
     forms = example_forms()
     for kind in kinds or _fitting(spec, forms):
         metric, form = build_metric(spec, forms[kind]), forms[kind].truth
         laws = [_repeated, _shuffled, _bounded, _perfect, _constant, _untouched, _stored]
         tried = [partial(law, metric, form) for law in laws]
+        if form == "text" and not isinstance(metric, Function):
+            tried += [partial(law, metric, REFERENCES) for law in (*laws[:-1], _exchanged)]
         judge(f"{metric.name} of {kind}", [*tried, *([partial(_direct, metric, form, direct)] if direct else [])])
 
 
 def example_forms() -> dict[str, Judged]:
     """Targets as metrics see them: one of every kind in the catalogue, and one that is written."""
     forms = {kind: judged(example_target(kind)) for kind in TARGETS}
-    return {**forms, "text": Judged("text", "text", ("text",), ("exact_match",))}
+    return {**forms, "text": Judged("text", "text", ("text",), TEXT)}
 
 
 def _fitting(spec: Spec, forms: Mapping[str, Judged]) -> list[str]:
@@ -73,9 +78,16 @@ class _Example:
     def of(cls, form: str) -> _Example:
         draw = np.random.default_rng(0)
         match form:
-            case "text":
-                words = np.array(["ab", "a", "ba"])[draw.integers(0, 3, SIZE)]
-                return cls(words, words.copy(), np.full(SIZE, "ab"))
+            case "text" | "references":
+                vocabulary = np.array(["red", "dog", "on", "grass", "two", "men", "run", "Big", "ball,", "it's"])
+                drawn = [" ".join(vocabulary[draw.integers(0, 10, draw.integers(4, 8))]) for _ in range(3 * SIZE)]
+                texts = np.array(drawn).reshape(SIZE, 3)
+                constant = np.full(SIZE, texts[0, 0])
+                if form == "text":
+                    return cls(texts[:, 0], texts[:, 0].copy(), constant)
+                perfect = texts[:, 0].copy()
+                texts[::4, 2], texts[::7, 1:] = "", ""  # fewer in some rows
+                return cls(texts, perfect, constant)
             case "class":
                 truth = draw.integers(0, CLASSES, SIZE)
                 often = np.bincount(truth, minlength=CLASSES) / SIZE
@@ -93,6 +105,7 @@ class _Example:
         for share in (0.2, 0.5, 0.9):
             if self.perfect.dtype.kind == "U":
                 yield np.where(draw.random(SIZE) < share, self.perfect, draw.permutation(self.perfect))
+                yield np.where(draw.random(SIZE) < share, self.perfect, "")
                 continue
             noise = draw.random(self.truth.shape if self.perfect.ndim == 1 else self.perfect.shape)
             mixed = share * self.perfect + (1 - share) * noise
@@ -104,6 +117,7 @@ class _Example:
 
 def _repeated(metric: Metric, form: str) -> None:
     example = _Example.of(form)
+    settled = metric.settled(example.truth)
     counts = np.random.default_rng(2).multinomial(SIZE, np.full(SIZE, 1 / SIZE), size=RESAMPLES)
     for answer in example.answers():
         weighted = metric.weighted(*metric.read(example.truth, answer), counts.T.astype(float))
@@ -111,7 +125,7 @@ def _repeated(metric: Metric, form: str) -> None:
             raise Violation(
                 "a value a resample", f"weights [{SIZE}, {RESAMPLES}] give {np.shape(weighted)}.", "Give [R]."
             )
-        expected = [metric(np.repeat(example.truth, c, axis=0), np.repeat(answer, c, axis=0)) for c in counts]
+        expected = [settled(np.repeat(example.truth, c, axis=0), np.repeat(answer, c, axis=0)) for c in counts]
         if not np.allclose(weighted, expected, equal_nan=True, **NEAR):
             raise Violation(
                 "a weighted row counts as a row repeated", f"weighted gives {weighted[:3]}, repeated {expected[:3]}.",
@@ -146,7 +160,7 @@ def _perfect(metric: Metric, form: str) -> None:
             mend = "Set `greater_is_better` to what the formula says."
             raise Violation("a perfect answer is best", f"it gets {best}, and another is better.", mend)
     bound = metric.bounds[1 if metric.greater_is_better else 0]
-    if np.isfinite(bound) and abs(best - bound) > 1e-6:
+    if form != REFERENCES and np.isfinite(bound) and abs(best - bound) > 1e-6:
         raise Violation("a perfect answer is best", f"it gets {best}, not {bound}.", "Correct `bounds`.")
 
 
@@ -172,10 +186,27 @@ def _stored(metric: Metric, form: str) -> None:
         METRICS.resolve({"name": type(metric), **options_of(metric)})
 
 
+def _exchanged(metric: Metric, form: str) -> None:
+    example = _Example.of(form)
+    truth = example.truth
+    for answer in example.answers():
+        expected = metric(truth, answer)
+        for other in (truth[:, ::-1], np.hstack([np.full((SIZE, 1), ""), truth])):
+            if not np.allclose(metric(other, answer), expected, equal_nan=True, **NEAR):
+                mend = "Read no reference by its place, and leave out those that are empty."
+                found = f"{metric(other, answer)} in another order or with an empty one, {expected} before."
+                raise Violation("the order of references changes nothing", found, mend)
+        single = metric(truth[:, :1], answer), metric(truth[:, 0], answer)
+        if not np.allclose(*single, equal_nan=True, **NEAR):
+            said = f"{single[0]} of [N, 1] and {single[1]} of [N]."
+            raise Violation("one reference a row is a text a row", said, "Read [N] as [N, 1].")
+
+
 def _direct(metric: Metric, form: str, formula: Callable[[np.ndarray, np.ndarray], float]) -> None:
     example = _Example.of(form)
     for answer in example.answers():
-        value, expected = metric(example.truth, answer), formula(*metric.read(example.truth, answer))
+        read = check(example.truth, answer) if form == "text" else metric.read(example.truth, answer)
+        value, expected = metric(example.truth, answer), formula(*read)
         if not np.allclose(value, expected, equal_nan=True, **NEAR):
             raise Violation(
                 "equals its formula", f"{value}, and the plain formula {expected}.", "Compare both by hand."

@@ -10,9 +10,9 @@ from functools import cache
 from typing import Any
 
 from polymodal.core.errors import require
+from polymodal.metrics.words import HAN, jieba_tokenizer
 
-_HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-_CHINESE = re.compile(f"[{_HAN}]")
+_CHINESE = re.compile(f"[{HAN}]")
 _KANA = re.compile(r"[\u3041-\u30fa\u31f0-\u31ff]")
 _WHOLE = re.compile(  # what no engine may cut: addresses, numbers with signs inside, words of Latin letters and digits
     r"https?://[!-~]*[\w/#=&%-]|[A-Za-z0-9_.+-]{1,64}@[A-Za-z0-9][\w-]*(?:\.[A-Za-z0-9]\w*)+"
@@ -32,12 +32,12 @@ def chinese(text: str) -> bool:
 def _pieces() -> re.Pattern[str]:
     """The pattern of `words_by_rules`."""
     marks = _ranges(c for c in range(0x300, 0x1F000) if unicodedata.category(chr(c)) in ("Mn", "Mc"))
-    word = rf"[^\W{_HAN}](?:[^\W{_HAN}]|[{marks}\u200c\u200d])*"  # marks and joiners are no \\w, but parts of words
-    letters = rf"[^\W\d_{_HAN}]"
+    word = rf"[^\W{HAN}](?:[^\W{HAN}]|[{marks}\u200c\u200d])*"  # marks and joiners are no \\w, but parts of words
+    letters = rf"[^\W\d_{HAN}]"
     sign = "[\u2600-\u27bf\U0001f300-\U0001faff]"
     emoji = f"{sign}[\ufe0f\U0001f3fb-\U0001f3ff]*(?:\u200d{sign}[\ufe0f\U0001f3fb-\U0001f3ff]*)*"
     return re.compile(
-        rf"https?://[!-~]*[\w/#=&%-]|[\w.+-]{{1,64}}@\w[\w-]*(?:\.\w+)+|[{_HAN}]|\d+(?:[.,:]\d+)+|\d+(?!\w)"
+        rf"https?://[!-~]*[\w/#=&%-]|[\w.+-]{{1,64}}@\w[\w-]*(?:\.\w+)+|[{HAN}]|\d+(?:[.,:]\d+)+|\d+(?!\w)"
         rf"|(?:[A-Z]\.){{2,}}|(?:Mr|Mrs|Ms|Dr|Prof|St)\.|{letters}+?(?=n['’]t\b)|n['’]t\b|['’](?:s|re|ve|ll|d|m)\b"
         rf"|{word}(?:-{word})*|[\U0001f1e6-\U0001f1ff]{{2}}|{emoji}|\.{{3}}|[^\s\u200b-\u200f\u2060\ufeff]"
     )
@@ -99,14 +99,10 @@ def simplified(text: str) -> str:
 @cache
 def jieba_pair() -> tuple[Any, Any]:
     """jieba's tokenizer and tagger, each of our own: words that other code adds to jieba do not reach them."""
+    tokenizer = jieba_tokenizer()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # old escapes and pkg_resources in a package of 2020
-        jieba = require("jieba", "language")
-        posseg = require("jieba.posseg", "language")
-        jieba.setLogLevel(60)
-        tokenizer = jieba.Tokenizer()
-        tokenizer.initialize()
-        return tokenizer, posseg.POSTokenizer(tokenizer)
+        warnings.simplefilter("ignore")  # as old as jieba itself
+        return tokenizer, require("jieba.posseg", "language").POSTokenizer(tokenizer)
 
 
 def cut_chinese(text: str, hmm: bool = True) -> tuple[list[str], float]:
