@@ -51,7 +51,8 @@ def test_the_table_names_parts_that_exist_and_says_all_of_them():
         assert one.revision is None or len(one.revision) == 40
     firsts = {one.encoder: one.name for one in reversed(defaults())}
     assert firsts["pretrained_text"] == MINILM
-    assert len(firsts) == 3
+    assert firsts["pretrained_series"] == "amazon/chronos-bolt-tiny"
+    assert len(firsts) == 4
 
 
 @pytest.mark.parametrize("place", ["all-MiniLM-L6-v2", MINILM, f"models--{MINILM.replace('/', '--')}/snapshots/abc"])

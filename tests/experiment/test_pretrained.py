@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 
+import numpy as np
 import pytest
 import tiny_towers
 from small_table import ABSENT, BROKEN, QUICK, write_shop
@@ -116,6 +117,35 @@ def test_towers_are_tried_and_told(table, models, tmp_path):
     aside = [json.loads(line) for line in (tmp_path / "run" / "set_aside.jsonl").read_text().splitlines()]
     assert sorted(one["row"] for one in aside if one["column"] == "photo") == [f"r{BROKEN}", f"r{ABSENT}"]
     assert run.predict(table)["category"]
+
+
+def test_series_have_a_tower_of_their_own(tmp_path, monkeypatch):
+    tiny_towers.save_bolt(tmp_path / "models" / "chronos-bolt-tiny")
+    drawn, rows = np.random.default_rng(0), []
+    for i in range(120):
+        wave = np.sin(np.arange(20 + i % 30) * (0.4, 1.1)[i % 2] + drawn.uniform(0, 6)) + 0.2 * drawn.normal(size=1)
+        wave[i % 20] = np.nan
+        rows.append({"sensor": np.stack([wave, drawn.normal(size=len(wave))], 1), "size": float(i), "y": "ab"[i % 2]})
+    about = {"fields": {"sensor": "series", "size": "table"}, "target": {"y": "classes"}}
+    options = {**OPTIONS, "models": tmp_path / "models", "target_aware": True, "schema": about}
+    plan = pm.plan(rows, "y", **options)
+    assert "sensor: amazon/chronos-bolt-tiny (in models, Apache-2.0, 0 MB), frozen, and tuned to" in told(plan)
+    assert {"sensor", "sensor tower"} <= set(estimate(plan).parts)
+    monkeypatch.setattr(ladder, "chosen", both)
+    run = pm.fit(rows, "y", out=tmp_path / "run", quiet=True, **options, deploy="concat")
+    evaluation = read_json(tmp_path / "run" / "evaluation.json")
+    assert evaluation["checkpoints"] == plan.towers.lines()
+    tried = {rung["encoder"]: rung for rung in evaluation["encodings"]["sensor"]}
+    assert {"pretrained_series(model=chronos-bolt-tiny)", "series_rocket"} <= set(tried)
+    assert "pretrained_series(model=chronos-bolt-tiny, tune=lora_last)" in tried
+    assert "chronos-bolt-tiny (in models, Apache-2.0" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    answers = run.predict(rows)["y"]
+    assert pm.load(tmp_path / "run").predict(rows)["y"] == answers
+    stored = [line for line in done(tmp_path / "run") if line["job"] == "sensor tower features"]
+    assert stored[0]["encoded"] > 0
+    pm.fit(rows, "y", out=tmp_path / "again", quiet=True, **{**options, "target_aware": False})
+    stored = [line for line in done(tmp_path / "again") if line["job"] == "sensor tower features"]
+    assert [line["encoded"] for line in stored] == [0], "the store has every cell already"
 
 
 def test_an_estimate_counts_the_tower(table, models):

@@ -336,7 +336,8 @@ BUILT_IN = (
     Kind("points", learnt=False, suffixes=(".ply", ".pcd", ".las", ".xyz", ".obj", ".stl")),
     Kind(
         "series", cell="numbers", suffixes=(".csv", ".tsv"), files="array",
-        processor="series", encoder="series_tcn", features=("series_rocket", "series_plain"), cost=70,
+        processor="series", encoder="series_tcn", features=("series_rocket", "series_plain"),
+        tower="pretrained_series", cost=70,
         card="series", drawing="series", example="polymodal.data.examples:series", written=".npy",
     ),
     Kind(

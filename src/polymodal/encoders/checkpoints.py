@@ -21,8 +21,12 @@ from polymodal.core.files import read_json, told_path
 from polymodal.core.registry import Spec
 from polymodal.core.values import read_yaml
 
-ENCODERS_OF = {"text": "pretrained_text", "vision": "pretrained_vision", "audio": "pretrained_audio"}
+ENCODERS_OF = {
+    "text": "pretrained_text", "vision": "pretrained_vision", "audio": "pretrained_audio",
+    "series": "pretrained_series",
+}  # fmt: skip
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+BOLT = "ChronosBoltPipeline"
 HEADER = 100_000_000  # bytes that the head of a file of weights may have
 SECONDS = 1.0  # for which the hub is waited for
 SAMPLE = 500  # cells by which a column's letters are looked at
@@ -210,7 +214,17 @@ def _fault(path: Path) -> str:
         return f"has no weights ({WEIGHTS[0]})"
     if weights.name == WEIGHTS[0] and not _whole(weights):
         return "has damaged weights: copy them again"
-    return "" if _modalities(path) else "has neither a tokenizer nor a preprocessor_config.json"
+    if _modalities(path):
+        return ""
+    if kind := _forecaster(path):
+        return f"is a {kind}, of which no encoder is opened; a {BOLT} is"
+    return "has neither a tokenizer nor a preprocessor_config.json"
+
+
+def _forecaster(path: Path) -> str:
+    """The class that a forecaster of series is for, by its settings; nothing for other models."""
+    config = _config(path / "config.json")
+    return str(config.get("chronos_pipeline_class", "ChronosPipeline")) if "chronos_config" in config else ""
 
 
 def _whole(weights: Path) -> bool:
@@ -226,7 +240,9 @@ def _whole(weights: Path) -> bool:
 
 
 def _modalities(path: Path) -> list[str]:
-    """What a model's files say that it reads: those that its side files prepare."""
+    """What a model's files say that it reads: those that its side files prepare; series need none."""
+    if _forecaster(path) == BOLT:
+        return ["series"]
     config, framing = _config(path / "config.json"), _config(path / "preprocessor_config.json")
     found = []
     if framing:
