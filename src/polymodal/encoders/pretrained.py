@@ -99,9 +99,7 @@ class PretrainedTower(Encoder):
             channels_last(self.tower)
         self.layer = layer if layer is None else _check_layer(layer, self.dual, self.tower)
         self.shared = getattr(whole, f"{'visual' if self.modality == 'vision' else self.modality}_projection", None)
-        width = self.joined_width(
-            int(whole.config.projection_dim) if self.shared is not None else _width(self.tower)
-        )
+        width = self.joined_width(int(whole.config.projection_dim) if self.shared is not None else _width(self.tower))
         self._choose_trained()
         own = tune in ("frozen", "lora_last")
         self.dim = width if own else dim

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
+from zipfile import is_zipfile
 
 import numpy as np
 import torch
@@ -114,6 +115,8 @@ class TabICL(Learner):
             return held[2]
         package, meaning = require("tabicl", "tabicl"), self._facts["meaning"]
         path = _file(self.model, meaning)
+        if not is_zipfile(path):
+            raise BadData(f"{path.name} is damaged: copy it again.")
         if digest_file(path).hex() != self._facts["digest"]:
             raise BadData(f"{path.name} is another checkpoint than this learner was fitted with. Put that one back.")
         kind = package.TabICLRegressor if meaning == NUMBER else package.TabICLClassifier

@@ -14,7 +14,7 @@ LACKING = 0.1  # of the weights that may be missing: a pooling that was trained 
 def load_pretrained(loader: str | type, model: str, **options: Any) -> Any:
     """`transformers.<loader>.from_pretrained(model)`. `model` is a hub name, `name@revision` or a folder.
 
-    A `loader` that is no name is a network of ours, a class of transformers' kind, of whose weights none may be missing.
+    A `loader` that is no name is a class of the same kind from elsewhere, of whose weights none may be missing.
 
     Code in it is never run. A name with a revision that lies in the local cache is opened there, without a network.
 
@@ -33,7 +33,7 @@ def load_pretrained(loader: str | type, model: str, **options: Any) -> Any:
             (str(Path(held).parent), options) if isinstance(held, str) else (name, {**options, "revision": revision})
         )
     network = loader == "AutoModel" or not isinstance(loader, str)
-    source = getattr(transformers, loader) if isinstance(loader, str) else loader
+    source: Any = getattr(transformers, loader) if isinstance(loader, str) else loader
     called = loader if isinstance(loader, str) else loader.__name__
     if network:
         # Weights of other shapes are refused below, by name: transformers would raise without a word of them.
@@ -93,7 +93,7 @@ def _whole(network: Any, info: dict[str, Any], model: str, spare: float) -> Any:
     if lacking > spare * sum(sizes.values()):
         share = lacking / sum(sizes.values())
         raise BadArgument(
-            f"The files of {str(model)!r} lack {max(1, 100 * share):.0f} % of the weights of {type(network).__name__}: they "
-            "are of another model, or were cut. Copy them again."
+            f"The files of {str(model)!r} lack {max(1, 100 * share):.0f} % of the weights of "
+            f"{type(network).__name__}: they are of another model, or were cut. Copy them again."
         )
     return network
