@@ -96,6 +96,17 @@ def test_a_patch_without_a_value_does_not_count(folders):
     assert torch.allclose(encoder(inputs).pooled[0, :16], states[0, [0, 1, 3, 4, 5]].mean(0), atol=1e-5)
 
 
+def test_a_layer_can_be_chosen(folders):
+    encoder, inputs = built(folders[True], cells())
+    layers = encoder.layers_of(inputs)
+    assert len(layers) == 3
+    for i, pooled in enumerate(layers):
+        one, _ = built(folders[True], cells(), layer=i)
+        assert torch.equal(one(inputs).pooled, pooled)
+    given = encoder.arguments(inputs)["inputs_embeds"]
+    assert torch.allclose(layers[0][1, :16], given[1, 5:8].mean(0), atol=1e-5), "what goes into the first block"
+
+
 def test_tokens_know_their_seconds(folders):
     encoder, inputs = built(folders[True], cells(), rate=10.0, tokens=4)
     tokens = encoder(inputs)

@@ -68,6 +68,7 @@ def test_the_plan_says_which_checkpoint_or_why_none(table, models, monkeypatch):
     assert "frozen, and tuned to the target" in told(aware)
     assert "pretrained_text(model=bert, tune=lora_last)" in aware.text()
     assert pm.plan(table, "category").config.to_dict()["models"] is None
+    assert "tabicl" not in [s.name for s in pm.plan(table, "category", fusion="all").strategies], "it wants a model"
 
 
 def test_nothing_at_hand_is_a_state(table):

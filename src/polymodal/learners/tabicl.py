@@ -21,7 +21,7 @@ from polymodal.nn.check import check_count
 from polymodal.targets.base import CLASSES, MULTILABEL, NUMBER
 
 FILES = {CLASSES: "tabicl-classifier-*.ckpt", MULTILABEL: "tabicl-classifier-*.ckpt", NUMBER: "tabicl-regressor-*.ckpt"}
-LIVE = 4  # learners whose networks stay in memory
+LIVE = 2  # learners that stay open: each holds what the network made of its rows, some 0.2 MB a row
 OWN = 10  # classes up to which the network has a place for each; of more it goes through a hierarchy
 UNFITTED: Mapping[str, Any] = {
     "rows": 0, "read": 0, "features": 0, "problems": 0, "width": 0, "meaning": NUMBER, "levels": (), "seed": 0,
@@ -41,12 +41,14 @@ class TabICL(Learner):
     """
 
     table: Tensor
+    held: Tensor  # where the table is no gap: a bundle has finite weights only
     truth: Tensor
+    known: Tensor
     read: Tensor
     _live: ClassVar[dict[int, tuple[TabICL, str, list[_Question]]]] = {}  # by id; what is in it cannot lose it
 
     def __init__(
-        self, facts: Mapping[str, Any] | None = None, *, model: str = "", estimators: int = 4, rows: int = 2000,
+        self, facts: Mapping[str, Any] | None = None, *, model: str = "", estimators: int = 4, rows: int = 1000,
         most: int = 100,
     ):  # fmt: skip
         super().__init__()
@@ -59,7 +61,9 @@ class TabICL(Learner):
     def _allot(self, facts: Mapping[str, Any]) -> None:
         self._facts = dict(facts)
         self.register_buffer("table", torch.zeros(facts["rows"], facts["read"]))
+        self.register_buffer("held", torch.zeros(facts["rows"], facts["read"], dtype=torch.bool))
         self.register_buffer("truth", torch.zeros(facts["rows"], facts["problems"], dtype=torch.float64))
+        self.register_buffer("known", torch.zeros(facts["rows"], facts["problems"], dtype=torch.bool))
         self.register_buffer("read", torch.zeros(facts["read"], dtype=torch.int64))
 
     def facts(self) -> dict[str, Any]:
@@ -85,8 +89,10 @@ class TabICL(Learner):
                 "digest": digest_file(_file(self.model, meaning)).hex(),
             }
         )  # fmt: skip
-        self.table.copy_(torch.from_numpy(features[known][:, read]))
-        self.truth.copy_(torch.from_numpy(truth[known]))
+        rows, answers = torch.from_numpy(features[known][:, read]), torch.from_numpy(truth[known])
+        for kept, there, values in ((self.table, self.held, rows), (self.truth, self.known, answers)):
+            there.copy_(~values.isnan())
+            kept.copy_(values.nan_to_num())
         self.read.copy_(torch.from_numpy(read))
 
     @torch.no_grad()
@@ -124,10 +130,9 @@ class TabICL(Learner):
             "model_path": path, "allow_auto_download": False, "device": device, "n_estimators": self.estimators,
             "random_state": self._facts["seed"],
         }  # fmt: skip
-        rows, asked = self.table.cpu().numpy(), []
-        for truth in self.truth.T.cpu().numpy():
-            known = np.flatnonzero(~np.isnan(truth))
-            asked.append(_Question.of(kind, options, rows[known], truth[known]))
+        rows = torch.where(self.held, self.table, torch.nan).cpu().numpy()
+        columns = zip(self.truth.T.cpu().numpy(), self.known.T.cpu().numpy())
+        asked = [_Question.of(kind, options, rows[known], truth[known]) for truth, known in columns]
         self._close()
         TabICL._live[id(self)] = self, device, asked
         while len(TabICL._live) > LIVE:
