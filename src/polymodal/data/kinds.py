@@ -39,11 +39,11 @@ class Kind:
     `processor` and `encoder` are its parts by default, `features` encoders that no gradient reaches, to which learners
     are fitted, `tower` opens pretrained checkpoints, and `learner` is a pretrained one, tried on the first `features`;
     `tried` says whether `encoder` is tried beside these, or trained together with the answer alone; `ready_encoder` one
-    that needs no training; `cost` orders the encoders' jobs, dear ones first. `card` draws what `Processor.show` gives of it, `drawing` where a model looked in
-    it: names of `report.cards` and `inference.explanation`, or `module:function`. `example` makes a raw cell from a
-    generator and a number, to try parts on. `copies` says by what copies are found. `written` is the suffix of a cell
-    that a recipe changed; nothing: recipes do not open it. `noun` says with what a search was asked; `phrases` are
-    sentences that name a class of such cells.
+    that needs no training; `cost` orders the encoders' jobs, dear ones first. `card` draws what `Processor.show` gives
+    of it, `drawing` where a model looked in it: names of `report.cards` and `inference.explanation`, or
+    `module:function`. `example` makes a raw cell from a generator and a number, to try parts on. `copies` says by what
+    copies are found. `written` is the suffix of a cell that a recipe changed; nothing: recipes do not open it. `noun`
+    says with what a search was asked; `phrases` are sentences that name a class of such cells.
     """
 
     name: str
