@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before transformers is imported: a test never looks a name up
@@ -151,4 +152,34 @@ def save_clap(folder: Path) -> str:
         truncation="rand_trunc", padding="repeatpad",
     ).save_pretrained(folder)  # fmt: skip
     save_tokenizer(folder)
+    return str(folder)
+
+
+def save_bolt(folder: Path, *, reg: bool = True, context: int = 64) -> str:
+    """Chronos-Bolt as its package saves it, decoder and all; weights by a formula, so that numbers can be stored."""
+    import torch
+    from safetensors.torch import save_file
+    from transformers import T5Config, T5Model
+
+    about = {"input_patch_size": 4, "input_patch_stride": 4, "prediction_length": 3, "quantiles": [0.1, 0.5, 0.9]}
+    config = T5Config(
+        vocab_size=1 + reg, d_model=16, d_kv=4, d_ff=24, num_layers=2, num_heads=4, feed_forward_proj="relu",
+        chronos_config={**about, "context_length": context, "use_reg_token": reg}, pad_token_id=0,
+        decoder_start_token_id=0, chronos_pipeline_class="ChronosBoltPipeline", reg_token_id=1,
+        architectures=["ChronosBoltModelForForecasting"],
+    )  # fmt: skip
+    weights = dict(T5Model(config).state_dict())
+    for name, (given, out) in {"input": (8, 16), "output": (16, 9)}.items():
+        sizes = {"hidden_layer": (24, given), "output_layer": (out, 24), "residual_layer": (out, given)}
+        for layer, (rows, columns) in sizes.items():
+            weights[f"{name}_patch_embedding.{layer}.weight"] = torch.zeros(rows, columns)
+            weights[f"{name}_patch_embedding.{layer}.bias"] = torch.zeros(rows)
+    for name, weight in weights.items():
+        pace = (1 + zlib.crc32(name.encode()) % 97) ** 0.5
+        wave = torch.sin(torch.arange(weight.numel(), dtype=torch.float64) * pace).view_as(weight).float()
+        weights[name] = 1 + 0.3 * wave if "layer_norm" in name else 0.5 * wave
+    for part in ("encoder", "decoder"):
+        del weights[f"{part}.embed_tokens.weight"]
+    config.save_pretrained(folder)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     return str(folder)

@@ -13,6 +13,7 @@ import torch
 from polymodal.core.errors import BadArgument
 from polymodal.encoders import ENCODERS, checkpoints
 from polymodal.encoders.checkpoints import Shelf, defaults, strange_letters
+from polymodal.learners import LEARNERS
 from polymodal.nn.hub import load_pretrained
 from polymodal.process import PROCESSORS
 
@@ -43,15 +44,18 @@ def saved(tmp_path_factory):
 
 def test_the_table_names_parts_that_exist_and_says_all_of_them():
     for one in defaults():
-        assert one.encoder in ENCODERS
+        assert one.encoder in ENCODERS or one.encoder in LEARNERS
         assert one.licence
         assert one.source
-        assert one.megabytes > 0 < one.dim
+        assert one.megabytes > 0
+        assert (one.dim > 0) is (one.encoder in ENCODERS)
         assert one.languages in ("en", "many", "none")
         assert one.revision is None or len(one.revision) == 40
     firsts = {one.encoder: one.name for one in reversed(defaults())}
     assert firsts["pretrained_text"] == MINILM
-    assert len(firsts) == 3
+    assert firsts["pretrained_series"] == "amazon/chronos-bolt-tiny"
+    assert firsts["tabicl"] == "jingang/TabICL"
+    assert len(firsts) == 5
 
 
 @pytest.mark.parametrize("place", ["all-MiniLM-L6-v2", MINILM, f"models--{MINILM.replace('/', '--')}/snapshots/abc"])
@@ -225,3 +229,30 @@ def test_a_folder_that_was_moved_is_found_by_the_folder_of_models(saved, tmp_pat
     monkeypatch.setenv("POLYMODAL_MODELS", str(saved))
     for path in ("../models/bert", "models/bert", "/nowhere/bert"):
         assert load_pretrained("AutoModel", path).config.hidden_size == 32
+
+
+def test_a_learner_s_checkpoints_are_found_where_they_lie(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "find_spec", lambda name: None if name == "tabicl" else name)
+    assert Shelf(None).learner("tabicl", ["classes"]).why == "tabicl is not installed (extra tabicl)"
+    monkeypatch.setattr(checkpoints, "find_spec", lambda name: name)
+    why = Shelf(None, hub=True).learner("tabicl", ["number", "classes"]).why
+    assert why == "no checkpoint tabicl-*.ckpt for classes and number in the local cache"
+    places = ("models", "models/TabICL", "models/jingang/TabICL", "models/models--jingang--TabICL/snapshots/abc")
+    for place in (*places, "cache/models--jingang--TabICL/snapshots/abc"):
+        folder = tmp_path / place
+        folder.mkdir(parents=True)
+        file = folder / "tabicl-classifier-v2-20260212.ckpt"
+        file.write_bytes(b"0" * 2_000_000)
+        damaged = f"{file.name} is damaged: copy again"
+        assert Shelf(str(tmp_path / "models")).learner("tabicl", ["classes"]).why == damaged
+        torch.save({"state_dict": torch.zeros(500_000)}, file)
+        shelf = Shelf(str(tmp_path / "models"))
+        found = shelf.learner("tabicl", ["classes", "multilabel"]).found
+        assert found.model == str(folder)
+        assert "BSD-3-Clause, 2 MB" in found.told()
+        assert ("in the local cache" if place.startswith("cache") else "in models") in found.told()
+        assert "for classes and number in models or" in shelf.learner("tabicl", ["number", "classes"]).why
+        shutil.rmtree(folder)
+    spec = found.on("table_plain")
+    assert spec["by"] == [{"name": "tabicl", "model": found.model}]
+    assert ENCODERS.resolve(spec)[1]["of"] == "table_plain"

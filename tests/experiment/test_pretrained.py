@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 
+import numpy as np
 import pytest
 import tiny_towers
+import torch
 from small_table import ABSENT, BROKEN, QUICK, write_shop
 
 import polymodal as pm
@@ -60,12 +62,13 @@ def test_the_plan_says_which_checkpoint_or_why_none(table, models, monkeypatch):
     assert "Pretrained: title: bert (in models, licence not told, 0 MB), frozen." in plan.text()
     assert "Pretrained: photo: vit (in models" in plan.text()
     assert plan.to_json()["towers"] == plan.towers.lines()
-    assert "table" not in told(plan)
+    assert "table: no pretrained model; " in told(plan)
     monkeypatch.setenv("POLYMODAL_MODELS", str(models))
     aware = pm.plan(table, "category", target_aware=True)
     assert "frozen, and tuned to the target" in told(aware)
     assert "pretrained_text(model=bert, tune=lora_last)" in aware.text()
     assert pm.plan(table, "category").config.to_dict()["models"] is None
+    assert "tabicl" not in [s.name for s in pm.plan(table, "category", fusion="all").strategies], "it wants a model"
 
 
 def test_nothing_at_hand_is_a_state(table):
@@ -85,7 +88,10 @@ def test_who_insists_is_told_what_to_do(table, models):
 
 def test_who_wants_none_or_names_an_encoder_gets_none(table, models):
     assert told(pm.plan(table, "category", models=models, pretrained=False)).startswith("No pretrained model is used")
-    assert not pm.plan(table, "category", models=models, preset="fast").towers.frozen
+    for preset in ("fast", "edge"):
+        plan = pm.plan(table, "category", models=models, preset=preset)
+        assert not plan.towers.frozen
+        assert "`pretrained` is false, as the presets fast and edge have it: encoding costs more" in plan.text()
     named = pm.plan(table, "category", models=models, encoders={"title": "text_bilstm"})
     assert set(named.towers.frozen) == {"photo"}
     assert not pm.plan(table, "category", models=models, encodings="trained").towers.frozen
@@ -116,6 +122,35 @@ def test_towers_are_tried_and_told(table, models, tmp_path):
     aside = [json.loads(line) for line in (tmp_path / "run" / "set_aside.jsonl").read_text().splitlines()]
     assert sorted(one["row"] for one in aside if one["column"] == "photo") == [f"r{BROKEN}", f"r{ABSENT}"]
     assert run.predict(table)["category"]
+
+
+def test_series_have_a_tower_of_their_own(tmp_path, monkeypatch):
+    tiny_towers.save_bolt(tmp_path / "models" / "chronos-bolt-tiny")
+    drawn, rows = np.random.default_rng(0), []
+    for i in range(120):
+        wave = np.sin(np.arange(20 + i % 30) * (0.4, 1.1)[i % 2] + drawn.uniform(0, 6)) + 0.2 * drawn.normal(size=1)
+        wave[i % 20] = np.nan
+        rows.append({"sensor": np.stack([wave, drawn.normal(size=len(wave))], 1), "size": float(i), "y": "ab"[i % 2]})
+    about = {"fields": {"sensor": "series", "size": "table"}, "target": {"y": "classes"}}
+    options = {**OPTIONS, "models": tmp_path / "models", "target_aware": True, "schema": about}
+    plan = pm.plan(rows, "y", **options)
+    assert "sensor: amazon/chronos-bolt-tiny (in models, Apache-2.0, 0 MB), frozen, and tuned to" in told(plan)
+    assert {"sensor", "sensor tower"} <= set(estimate(plan).parts)
+    monkeypatch.setattr(ladder, "chosen", both)
+    run = pm.fit(rows, "y", out=tmp_path / "run", quiet=True, **options, deploy="concat")
+    evaluation = read_json(tmp_path / "run" / "evaluation.json")
+    assert evaluation["checkpoints"] == plan.towers.lines()
+    tried = {rung["encoder"]: rung for rung in evaluation["encodings"]["sensor"]}
+    assert {"pretrained_series(model=chronos-bolt-tiny)", "series_rocket"} <= set(tried)
+    assert "pretrained_series(model=chronos-bolt-tiny, tune=lora_last)" in tried
+    assert "chronos-bolt-tiny (in models, Apache-2.0" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    answers = run.predict(rows)["y"]
+    assert pm.load(tmp_path / "run").predict(rows)["y"] == answers
+    stored = [line for line in done(tmp_path / "run") if line["job"] == "sensor tower features"]
+    assert stored[0]["encoded"] > 0
+    pm.fit(rows, "y", out=tmp_path / "again", quiet=True, **{**options, "target_aware": False})
+    stored = [line for line in done(tmp_path / "again") if line["job"] == "sensor tower features"]
+    assert [line["encoded"] for line in stored] == [0], "the store has every cell already"
 
 
 def test_an_estimate_counts_the_tower(table, models):
@@ -183,3 +218,28 @@ def test_a_tower_that_cannot_be_opened_costs_its_rung(table, models, tmp_path):
     assert "% of the weights of ViTModel" in said
     assert [rung["encoder"] for rung in evaluation["encodings"]["title"]] == ["text_linear"]
     assert any(line.startswith("title: no pretrained model;") for line in evaluation["checkpoints"])
+
+
+def test_a_table_is_answered_in_context_where_that_is_at_hand(table, tmp_path, monkeypatch):
+    pytest.importorskip("tabicl")
+    import tiny_context
+
+    tiny_context.save_tabicl(tmp_path / "models" / "TabICL", regressor=False)
+    options = {**OPTIONS, "models": tmp_path / "models"}
+    plan = pm.plan(table, "category", **options)
+    assert "table: jingang/TabICL (in models, BSD-3-Clause, 0 MB), a learner that reads training rows" in told(plan)
+    assert "table: no pretrained model; no checkpoint tabicl" in told(pm.plan(table, "price", **options))
+    assert estimate(plan).parts["table"][0] > estimate(pm.plan(table, "category", **OPTIONS)).parts["table"][0]
+    monkeypatch.setattr(ladder, "chosen", both)
+    run = pm.fit(table, "category", out=tmp_path / "run", quiet=True, **options, deploy="concat")
+    rungs = {rung["encoder"]: rung for rung in read_json(tmp_path / "run" / "evaluation.json")["encodings"]["table"]}
+    assert set(rungs) == {"table_plain", "table_plain by tabicl"}
+    assert [one["learner"].split("(")[0] for one in rungs["table_plain by tabicl"]["ladder"]["category"]] == ["tabicl"]
+    answers = run.predict(table)["category"]
+    assert pm.load(tmp_path / "run").predict(table)["category"] == answers
+    file = next((tmp_path / "models" / "TabICL").glob("*.ckpt"))
+    torch.save({"config": {}}, file)
+    pm.fit(table, "category", out=tmp_path / "cut", quiet=True, **options)
+    evaluation = read_json(tmp_path / "cut" / "evaluation.json")
+    assert "table features failed and is left out" in " ".join(evaluation["verdict"]["sentences"])
+    assert [rung["encoder"] for rung in evaluation["encodings"]["table"]] == ["table_plain"]

@@ -37,13 +37,13 @@ class Kind:
     files it reads too, as a film's sound. `path_options` go to a field whose cells were told to be paths.
 
     `processor` and `encoder` are its parts by default, `features` encoders that no gradient reaches, to which learners
-    are fitted, and `tower` opens pretrained checkpoints; `tried` says whether `encoder` is tried beside these, or
-    trained together with the answer alone; `ready_encoder` one that needs no training; `cost` orders the
-    encoders' jobs, dear ones first. `card` draws what `Processor.show` gives of it, `drawing` where a model looked in
-    it: names of `report.cards` and `inference.explanation`, or `module:function`. `example` makes a raw cell from a
-    generator and a number, to try parts on. `copies` says by what copies are found. `written` is the suffix of a cell
-    that a recipe changed; nothing: recipes do not open it. `noun` says with what a search was asked; `phrases` are
-    sentences that name a class of such cells.
+    are fitted, `tower` opens pretrained checkpoints, and `learner` is a pretrained one, tried on the first `features`;
+    `tried` says whether `encoder` is tried beside these, or trained together with the answer alone; `ready_encoder` one
+    that needs no training; `cost` orders the encoders' jobs, dear ones first. `card` draws what `Processor.show` gives
+    of it, `drawing` where a model looked in it: names of `report.cards` and `inference.explanation`, or
+    `module:function`. `example` makes a raw cell from a generator and a number, to try parts on. `copies` says by what
+    copies are found. `written` is the suffix of a cell that a recipe changed; nothing: recipes do not open it. `noun`
+    says with what a search was asked; `phrases` are sentences that name a class of such cells.
     """
 
     name: str
@@ -63,6 +63,7 @@ class Kind:
     encoder: str = ""
     features: tuple[str, ...] = ()
     tower: str = ""
+    learner: str = ""
     tried: bool = True
     ready_encoder: str = ""
     cost: int = 100
@@ -336,13 +337,14 @@ BUILT_IN = (
     Kind("points", learnt=False, suffixes=(".ply", ".pcd", ".las", ".xyz", ".obj", ".stl")),
     Kind(
         "series", cell="numbers", suffixes=(".csv", ".tsv"), files="array",
-        processor="series", encoder="series_tcn", features=("series_rocket", "series_plain"), cost=70,
+        processor="series", encoder="series_tcn", features=("series_rocket", "series_plain"),
+        tower="pretrained_series", cost=70,
         card="series", drawing="series", example="polymodal.data.examples:series", written=".npy",
     ),
     Kind(
         "vector", cell="numbers", files="array",
         processor="vector", encoder="vector_mlp", features=("vector_plain",), ready_encoder="vector_plain",
-        cost=50, card="vector", example="polymodal.data.examples:vector", noun="a vector",
+        learner="tabicl", cost=50, card="vector", example="polymodal.data.examples:vector", noun="a vector",
     ),
     Kind(
         "text", cell="text", words=True, suffixes=(".txt", ".md"), path_options={"files": True},
@@ -351,8 +353,8 @@ BUILT_IN = (
     ),
     Kind(
         "table", column=False, cell="record",
-        processor="table", encoder="table_mlp", features=("table_plain",), cost=40, card="table",
-        example="polymodal.data.examples:table", copies="",
+        processor="table", encoder="table_mlp", features=("table_plain",), learner="tabicl", cost=40,
+        card="table", example="polymodal.data.examples:table", copies="",
     ),
     Kind(
         "links", column=False, cell="links",

@@ -103,5 +103,11 @@ ENCODERS = Catalogue(
         "pretrained_audio": Entry(
             "polymodal.encoders.pretrained:PretrainedAudio", "Hugging Face sound tower", "Wolf et al. 2020", "hf"
         ),
+        "pretrained_series": Entry(
+            "polymodal.encoders.pretrained_series:PretrainedSeries",
+            "The encoder of the forecaster Chronos-Bolt",
+            "Ansari et al. 2024",
+            "hf",
+        ),
     },
 )

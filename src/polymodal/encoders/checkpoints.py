@@ -15,15 +15,22 @@ from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 from polymodal.core.errors import BadArgument, PolymodalError
 from polymodal.core.files import read_json, told_path
 from polymodal.core.registry import Spec
 from polymodal.core.values import read_yaml
+from polymodal.learners.tabicl import checkpoint
 
-ENCODERS_OF = {"text": "pretrained_text", "vision": "pretrained_vision", "audio": "pretrained_audio"}
+ENCODERS_OF = {
+    "text": "pretrained_text", "vision": "pretrained_vision", "audio": "pretrained_audio",
+    "series": "pretrained_series",
+}  # fmt: skip
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+BOLT = "ChronosBoltPipeline"
 HEADER = 100_000_000  # bytes that the head of a file of weights may have
+DEPTHS = ("", "*/", "*/*/", "*/snapshots/*/")  # at which a learner's files may lie, as a hub's cache has them too
 SECONDS = 1.0  # for which the hub is waited for
 SAMPLE = 500  # cells by which a column's letters are looked at
 STRANGE = 0.01  # share of a column's letters beyond ASCII from which an English checkpoint is not its own
@@ -55,6 +62,10 @@ class Checkpoint:
     def aware(self) -> Spec:
         """The tower with adapters on its last blocks, trained on the target."""
         return {"name": self.encoder, "model": self.model, "tune": "lora_last"}
+
+    def on(self, features: Spec) -> Spec:
+        """It is a learner, on the features of an encoder."""
+        return {"name": "scored", "of": features, "by": [{"name": self.encoder, "model": self.model}]}
 
     def told(self) -> str:
         """Name, where it lies, licence, size and languages, in words."""
@@ -120,6 +131,24 @@ class Shelf:
         why = [f"none in {told_path(self.folder)}"] if self.folder else []
         why = [f"{said}, and {able[0].name} is for English"] if able else [*why, "none in the local cache"]
         return Search(None, "; ".join([*why, silent, *self.damaged]))
+
+    def learner(self, name: str, meanings: Iterable[str]) -> Search:
+        """The checkpoints to use with a pretrained learner, for scores of all these `meanings`; never from the hub."""
+        if not find_spec(name):
+            return Search(None, f"{name} is not installed (extra {name})")
+        one = next(one for one in defaults() if one.encoder == name)
+        held = _cache() / f"models--{one.name.replace('/', '--')}"
+        places = [(Path(self.folder), f"in {told_path(self.folder)}")] if self.folder else []
+        for root, place in (*places, (held, "in the local cache")):
+            for folder in sorted({path.parent for depth in DEPTHS for path in root.glob(f"{depth}{name}-*.ckpt")}):
+                files = {checkpoint(folder, meaning) for meaning in meanings}
+                if cut := [file.name for file in files if file and not is_zipfile(file)]:
+                    return Search(None, f"{' and '.join(cut)} {'is' if len(cut) == 1 else 'are'} damaged: copy again")
+                if None not in files:
+                    size = sum(file.stat().st_size for file in files if file) / 1e6
+                    return Search(replace(one, model=str(folder), place=place, megabytes=size), "")
+        where = f"{told_path(self.folder)} or the local cache" if self.folder else "the local cache"
+        return Search(None, f"no checkpoint {name}-*.ckpt for {' and '.join(sorted(meanings))} in {where}")
 
     def _look(self) -> Iterator[Checkpoint]:
         """What lies in the folder, the table's first, then what lies in the cache."""
@@ -210,7 +239,17 @@ def _fault(path: Path) -> str:
         return f"has no weights ({WEIGHTS[0]})"
     if weights.name == WEIGHTS[0] and not _whole(weights):
         return "has damaged weights: copy them again"
-    return "" if _modalities(path) else "has neither a tokenizer nor a preprocessor_config.json"
+    if _modalities(path):
+        return ""
+    if kind := _forecaster(path):
+        return f"is a {kind}, of which no encoder is opened; a {BOLT} is"
+    return "has neither a tokenizer nor a preprocessor_config.json"
+
+
+def _forecaster(path: Path) -> str:
+    """The class that a forecaster of series is for, by its settings; nothing for other models."""
+    config = _config(path / "config.json")
+    return str(config.get("chronos_pipeline_class", "ChronosPipeline")) if "chronos_config" in config else ""
 
 
 def _whole(weights: Path) -> bool:
@@ -226,7 +265,9 @@ def _whole(weights: Path) -> bool:
 
 
 def _modalities(path: Path) -> list[str]:
-    """What a model's files say that it reads: those that its side files prepare."""
+    """What a model's files say that it reads: those that its side files prepare; series need none."""
+    if _forecaster(path) == BOLT:
+        return ["series"]
     config, framing = _config(path / "config.json"), _config(path / "preprocessor_config.json")
     found = []
     if framing:

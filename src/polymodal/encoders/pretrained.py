@@ -45,7 +45,7 @@ RECIPES = {
 
 
 class PretrainedTower(Encoder):
-    """What the three encoders share. `model` is a hub name or a folder, the one of the processor when left empty.
+    """What pretrained encoders share. `model` is a hub name or a folder, the one of the processor when left empty.
 
     `tune` is "frozen" (in eval mode and without gradient, so that its tokens need computing only once), "last" (the
     last `layers` blocks learn), "lora" (adapters of `rank` on queries and values; Hu et al. 2022), "lora_last" (such in
@@ -93,21 +93,29 @@ class PretrainedTower(Encoder):
         self.rank = check_count("rank", rank)
         self.pool = pool
         self.tokens = check_count("tokens", tokens)
-        whole = load_pretrained("AutoModel", facts["model"], dtype=torch.float32)
+        whole = self.open(facts["model"])
         self.dual, self.tower = _side(whole, self.modality)
         if self.modality == "vision":
             channels_last(self.tower)
         self.layer = layer if layer is None else _check_layer(layer, self.dual, self.tower)
         self.shared = getattr(whole, f"{'visual' if self.modality == 'vision' else self.modality}_projection", None)
-        width = int(whole.config.projection_dim) if self.shared is not None else _width(self.tower)
+        width = self.joined_width(int(whole.config.projection_dim) if self.shared is not None else _width(self.tower))
         self._choose_trained()
         own = tune in ("frozen", "lora_last")
         self.dim = width if own else dim
         self.out: nn.Module = nn.Identity() if own else nn.Linear(width, dim)
 
+    def open(self, model: str) -> Any:
+        """The network of a checkpoint, or what of it is a tower. Raises `BadArgument` where it cannot be had."""
+        return load_pretrained("AutoModel", model, dtype=torch.float32)
+
+    def joined_width(self, width: int) -> int:
+        """How wide tokens are that are made of states of `width`. Default: as wide."""
+        return width
+
     @abstractmethod
     def arrange(self, output: Any, inputs: Mapping[str, Tensor]) -> tuple[Tokens, Tensor | None]:
-        """The tower's output as tokens of the tower's width, pooled by their mean; and its own pooling, if any."""
+        """The tower's output as tokens of the joined width, pooled by their mean; and its own pooling, if any."""
 
     @abstractmethod
     def arguments(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -137,7 +137,7 @@ class Scored(ScoringEncoder):
     """The features of another encoder, which is not trained, and beside them the scores of learners fitted to these.
 
     Of more than `dim` features the tokens carry the first principal components (Pearson 1901). Options: `of`, the other
-    encoder; `answers`, what was fitted, which a fit writes.
+    encoder; `by`, the learners to try in place of those for its kind; `answers`, what was fitted, which a fit writes.
     """
 
     within = "of"
@@ -152,10 +152,12 @@ class Scored(ScoringEncoder):
         dim: int,
         *,
         of: Spec = "vector_plain",
+        by: Sequence[Spec] = (),
         answers: Mapping[str, Mapping[str, Any]] | None = None,
     ):
         super().__init__(facts, dim)
         self.of = of
+        self.by = by
         self.answers = answers
         self.given = dim
         self.inner: Encoder = ENCODERS.build(of, facts, dim)
@@ -182,6 +184,8 @@ class Scored(ScoringEncoder):
         return self.inner.encode(inputs).pooled.float()
 
     def candidates(self, meaning: str, rows: int, features: int) -> list[Spec]:
+        if self.by:
+            return [*self.by]
         found = super().candidates(meaning, rows, features)
         many = features > MOST_FOR_TREES and self.inner.processor == "table"  # one-hot: trees read the telling ones
         return [*found, "boosted"] if many else found

@@ -6,7 +6,7 @@ two readings of the same cells, each a stream of the dataset.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,13 +22,19 @@ from polymodal.data.tables.source import Table
 from polymodal.encoders import ENCODERS
 from polymodal.encoders.checkpoints import SAMPLE, Search, Shelf, strange_letters
 from polymodal.models.specs import features_of, fitted_in_one_go, part_class, portable, processor_spec
+from polymodal.targets.base import MEANINGS, Target
+
+OFF = (
+    "No pretrained model is used: `pretrained` is false, as the presets fast and edge have it: encoding costs more "
+    "than all else there, and the weights would be part of the model."
+)
 
 
 @dataclass(frozen=True)
 class Towers:
-    """What was found for each stream that could have a tower: `searches`; `readings` names the dataset's stream with
-    the tower's arrays, `processors` what makes them, `frozen` and `aware` the encoders to try; `off` says why none was
-    looked for."""
+    """What was found for each stream that could have a tower or a pretrained learner: `searches`; `readings` names the
+    dataset's stream with a tower's arrays, `processors` what makes them, `frozen` (learners too) and `aware` the
+    encoders to try; `off` says why none was looked for."""
 
     searches: Mapping[str, Search] = field(default_factory=dict)
     readings: Mapping[str, str] = field(default_factory=dict)
@@ -61,42 +67,52 @@ class Towers:
                 said.append(f"{stream}: no pretrained model; {search.why}.")
                 continue
             how = "frozen, and tuned to the target" if stream in self.aware else "frozen"
+            if stream not in self.readings:
+                how = "a learner that reads training rows as it answers, and keeps them"
             said.append(f"{stream}: {search.found.told()}, {how}" + (f"; {search.why}." if search.why else "."))
         return said
 
 
-def find_towers(schema: Schema, table: Table, split: np.ndarray, config: Config) -> Towers:
-    """The tower of every stream whose encoder is left to evidence and whose kind has one.
+def find_towers(
+    schema: Schema, table: Table, split: np.ndarray, config: Config, targets: Sequence[Target] = ()
+) -> Towers:
+    """The tower of every stream whose encoder is left to evidence and whose kind has one, or the pretrained learner
+    where all `targets` are scored.
 
     Raises `BadArgument` where `pretrained` is true and no stream finds a checkpoint.
     """
     free = {
         name: one for name, one in schema.fields.items()
-        if one.about.tower and name not in config.encoders and one.kind not in config.encoders
+        if (one.about.tower or one.about.learner) and name not in config.encoders and one.kind not in config.encoders
     }  # fmt: skip
     if not free or config.encodings == "trained" or config.pretrained is False:
-        off = "No pretrained model is used: `pretrained` is false." if free and config.pretrained is False else ""
-        return Towers(off=off)
+        return Towers(off=OFF if free and config.pretrained is False else "")
+    meanings = {target.scores for target in targets}
     shelf = Shelf(config.models, hub=config.pretrained is True)
     rows = some_of(np.flatnonzero(split == 0), SAMPLE)
     searches = {}
     for name, one in free.items():
+        if one.about.learner:
+            if meanings and meanings <= set(MEANINGS):
+                searches[name] = shelf.learner(one.about.learner, meanings)
+            continue
         cells = table.column(one.columns[0]) if one.about.words else ()
         searches[name] = shelf.of(one.about.tower, strange_letters(cells[i] for i in rows) if cells else 0.0)
     found = {name: search.found for name, search in searches.items() if search.found}
-    if config.pretrained is True and not found:
+    if config.pretrained is True and not found and any(one.about.tower for one in free.values()):
         why = "; ".join(f"{name}: {search.why}" for name, search in searches.items())
         raise BadArgument(
             f"pretrained=true, and no checkpoint is at hand ({why}). Put a model's folder into one that --models names "
             "(hf download NAME --local-dir FOLDER/NAME on a machine that reaches the hub), or leave `pretrained` out."
         )
-    frozen = {name: one.frozen for name, one in found.items()}
+    learners = {n: one.on(free[n].about.features[0]) for n, one in found.items() if free[n].about.learner}
+    frozen = {name: one.frozen for name, one in found.items() if name not in learners}
     return Towers(
         searches,
-        {name: _reading(name, schema) for name in found},
+        {name: _reading(name, schema) for name in frozen},
         {_reading(n, schema): processor_spec(free[n], spec, {}) for n, spec in frozen.items()},
-        frozen,
-        {name: one.aware for name, one in found.items()} if config.target_aware else {},
+        {**frozen, **learners},
+        {name: found[name].aware for name in frozen} if config.target_aware else {},
     )
 
 

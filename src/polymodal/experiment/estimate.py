@@ -20,11 +20,12 @@ from polymodal.core.registry import Spec
 from polymodal.core.runtime import core_count, worker_devices
 from polymodal.data.cells import cells
 from polymodal.data.split import some_of
-from polymodal.encoders.scoring import ScoringEncoder
+from polymodal.encoders.scoring import Scored, ScoringEncoder
 from polymodal.experiment.encoder_job import GOES_ON, TRY
 from polymodal.experiment.folds import parts_of_fitted
-from polymodal.experiment.learned import MOST_ROWS, learn
+from polymodal.experiment.learned import CURVE, MOST_ROWS, learn
 from polymodal.experiment.plan import Plan
+from polymodal.learners import LEARNERS
 from polymodal.models.build import Heads, build_answer, build_encoder
 from polymodal.models.strategy import Strategy
 from polymodal.process import PROCESSORS
@@ -208,6 +209,12 @@ def _learners(plan: Plan, encoder: ScoringEncoder, features: Any, truth: Mapping
             tried = encoder.candidates(target.scores, int(plan.seen.sum()), features.shape[1])
             started = time.process_time()
             part = np.arange(LEARNED) % parts_of_fitted(int(plan.seen.sum()))
+            if isinstance(encoder, Scored) and encoder.by:  # dear ones: one part of all that are alike
+                for one in tried:
+                    learner = LEARNERS.build(one, None).fit_to(target, design, truth[target.name][again], 0)
+                    learner.scores(torch.from_numpy(design[part == 0]))
+                seconds += (part.max() + 2 + len(CURVE)) * (time.process_time() - started)
+                continue
             learn(target, design, truth[target.name][again], part, tried, 0)
             seconds += time.process_time() - started
     return seconds

@@ -83,7 +83,7 @@ def _carry_out(plan: Plan, folder: Path, quiet: bool, make: Callable[..., Sessio
             notes += more
         session = make(plan, folder, progress, pool, log, started)
         session.note(notes)
-        for line in (*plan.notes, *(plan.towers.lines() if plan.towers.readings else ())):
+        for line in (*plan.notes, *(plan.towers.lines() if plan.towers.frozen else ())):
             progress.say(line)
         dataset, processors = session.prepare()
         for line in problem_lines(dataset.bad):

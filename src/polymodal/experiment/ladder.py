@@ -55,8 +55,9 @@ class Rung:
     @property
     def name(self) -> str:
         """What the encoder is called, and what it stands within."""
-        inner = self.spec.get("of") if isinstance(self.spec, Mapping) else None
-        return encoder_words(inner or self.spec)
+        about = self.spec if isinstance(self.spec, Mapping) else {}
+        by = [str(learner["name"] if isinstance(learner, Mapping) else learner) for learner in about.get("by", ())]
+        return encoder_words(about.get("of") or self.spec) + (f" by {' and '.join(by)}" if by else "")
 
     def to_json(self) -> dict[str, Any]:
         """What the report tells of it."""

@@ -264,7 +264,7 @@ def plan(
     encoders = {name: encoder_of(name, f.kind, config) for name, f in resolved.fields.items()}
     one_go = {name: features_by_formula(name, f.kind, encoders[name], config) for name, f in resolved.fields.items()}
     reads = {name: (*one_go[name], encoder)[0] for name, encoder in encoders.items()}  # who says what cells must be
-    towers = find_towers(resolved, table, split, config)
+    towers = find_towers(resolved, table, split, config, targets)
     one_go |= {name: (*one_go[name], spec) for name, spec in towers.frozen.items()}
     candidates = strategies(tuple(resolved.fields), config.fusion, targets, notes)
     objective = None if config.objective is None else [portable(spec) for spec in listed(config.objective)]

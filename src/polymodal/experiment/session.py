@@ -168,7 +168,8 @@ class Session:
         jobs += [self._encoder_job(s, fold, aware=True) for s in tuned for fold in folds[1:2] or folds]
 
         def needed(job: Any) -> bool:
-            return job.stream in alone and not job.reads
+            pretrained = job.reads or job.encoder == plan.towers.frozen.get(job.stream)
+            return job.stream in alone and not pretrained
 
         results = self.run("encoders", jobs, needed=needed)
         ladders = {s: Ladder(plan, self.work, self.store, dataset, s, folds) for s in streams}

@@ -120,7 +120,7 @@ def strategies(
     if len(streams) < 2:
         return tuple(kept)
     if fusion == "all":
-        specs: list[Spec] = [name for catalogue in CATALOGUES.values() for name in catalogue]
+        specs: list[Spec] = [name for parts in CATALOGUES.values() for name in parts if not parts.entry(name).extra]
     elif fusion == "auto":
         specs = list(AUTO)
     else:

@@ -41,5 +41,11 @@ LEARNERS = Catalogue(
             "Many perceptrons that share their weights, trained by gradients.",
             "Gorishniy, Kotelnikov, Babenko 2025; Wen, Tran, Ba 2020",
         ),
+        "tabicl": Entry(
+            "polymodal.learners.tabicl:TabICL",
+            "A pretrained network that reads the training rows as it answers.",
+            "Qu, Holzmüller, Varoquaux & Le Morvan 2025",
+            "tabicl",
+        ),
     },
 )

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from polymodal.core.values import check_range
 from polymodal.learners.base import RAREST, Learner
-from polymodal.learners.columns import Columns
+from polymodal.learners.columns import telling
 from polymodal.nn.check import check_count
 from polymodal.nn.trees import NODE_FIELDS, UNFITTED, Forest, float32_below
 from polymodal.targets.base import CLASSES, MULTILABEL
@@ -67,7 +67,7 @@ class Boosted(Learner):
     def _fit(
         self, features: np.ndarray, target: np.ndarray, meaning: str, width: int, seed: int, levels: Sequence[float]
     ) -> None:
-        total, read = features.shape[1], _telling(features, target, self.most)
+        total, read = features.shape[1], telling(features, target, self.most)
         features = features[:, read]
         if meaning == CLASSES:
             pieces = [self._fit_classes(features, target, width, seed)]
@@ -133,26 +133,6 @@ def _grow(model: Any, features: np.ndarray, target: np.ndarray) -> _Piece:
     model.fit(np.where(np.isnan(features).all(0), 0, features), target)  # it cannot bin a column without a value
     trees = [(tree.nodes, column) for round_ in model._predictors for column, tree in enumerate(round_)]
     return _Piece(np.ravel(model._baseline_prediction).astype(np.float64), trees)
-
-
-def _telling(features: np.ndarray, target: np.ndarray, most: int) -> np.ndarray:
-    """Numbers of at most `most` features, in their order: those with the greatest F statistic of any target."""
-    if features.shape[1] <= most:
-        return np.arange(features.shape[1])
-    from sklearn.feature_selection import f_classif, f_regression
-
-    score = np.zeros(features.shape[1])
-    for column in target.reshape(len(target), -1).T:
-        known = column >= 0 if column.dtype.kind in "iu" else ~np.isnan(column)
-        if len(np.unique(column[known])) < 2:
-            continue
-        rows = Columns.of(features[known])(torch.from_numpy(features[known]))[:, : features.shape[1]].numpy()
-        varies = np.ptp(rows, 0) > 0
-        statistic = f_classif if column.dtype.kind in "iu" else f_regression
-        with np.errstate(divide="ignore", invalid="ignore"):  # rows that a feature tells apart without an error
-            found = np.nan_to_num(statistic(rows[:, varies], column[known])[0])
-        score[varies] = np.maximum(score[varies], found)
-    return np.sort(np.argsort(-score, kind="stable")[:most])
 
 
 def _joined(pieces: Sequence[_Piece], read: np.ndarray, features: int) -> Forest:

@@ -11,8 +11,10 @@ from polymodal.core.errors import BadArgument, require
 LACKING = 0.1  # of the weights that may be missing: a pooling that was trained for no task
 
 
-def load_pretrained(loader: str, model: str, **options: Any) -> Any:
+def load_pretrained(loader: str | type, model: str, **options: Any) -> Any:
     """`transformers.<loader>.from_pretrained(model)`. `model` is a hub name, `name@revision` or a folder.
+
+    A `loader` that is no name is a class of the same kind from elsewhere, of whose weights none may be missing.
 
     Code in it is never run. A name with a revision that lies in the local cache is opened there, without a network.
 
@@ -30,7 +32,10 @@ def load_pretrained(loader: str, model: str, **options: Any) -> Any:
         model, options = (
             (str(Path(held).parent), options) if isinstance(held, str) else (name, {**options, "revision": revision})
         )
-    if loader == "AutoModel":
+    network = loader == "AutoModel" or not isinstance(loader, str)
+    source: Any = getattr(transformers, loader) if isinstance(loader, str) else loader
+    called = loader if isinstance(loader, str) else loader.__name__
+    if network:
         # Weights of other shapes are refused below, by name: transformers would raise without a word of them.
         options = {**options, "output_loading_info": True, "ignore_mismatched_sizes": True}
     said = transformers.utils.logging
@@ -38,7 +43,7 @@ def load_pretrained(loader: str, model: str, **options: Any) -> Any:
     said.set_verbosity_error()  # of weights for other tasks; those that lack are told below
     said.disable_progress_bar()
     try:
-        found = getattr(transformers, loader).from_pretrained(model, trust_remote_code=False, **options)
+        found = source.from_pretrained(model, trust_remote_code=False, **options)
     except Exception as error:  # of libraries for files that anybody wrote: weights, pickles, settings, tokenizers
         reason = str(error).strip().split("\n")[0].rstrip(".")
         advice = (
@@ -48,12 +53,12 @@ def load_pretrained(loader: str, model: str, **options: Any) -> Any:
             f"{model} --local-dir FOLDER), copy the folder and give model=FOLDER; "
             "of a run whose models were moved, let POLYMODAL_MODELS name the folder in which they lie"
         )  # fmt: skip
-        raise BadArgument(f"{loader} cannot load {str(model)!r}: {reason}. {advice}.") from error
+        raise BadArgument(f"{called} cannot load {str(model)!r}: {reason}. {advice}.") from error
     finally:
         said.set_verbosity(before)
         if bars:
             said.enable_progress_bar()
-    return found if loader != "AutoModel" else _whole(found[0], found[1], model)
+    return _whole(found[0], found[1], model, LACKING if called == "AutoModel" else 0.0) if network else found
 
 
 def _located(model: str) -> str:
@@ -74,9 +79,9 @@ def _located(model: str) -> str:
     return model
 
 
-def _whole(network: Any, info: dict[str, Any], model: str) -> Any:
-    """The network itself. Raises `BadArgument` where a good part of its weights was not in the files, or where some are
-    of another shape than its configuration says."""
+def _whole(network: Any, info: dict[str, Any], model: str, spare: float) -> Any:
+    """The network itself. Raises `BadArgument` where more than the share `spare` of its weights was not in the files,
+    or where some are of another shape than its configuration says."""
     if other := info.get("mismatched_keys"):
         name, held, wanted = min(other)
         raise BadArgument(
@@ -85,10 +90,10 @@ def _whole(network: Any, info: dict[str, Any], model: str) -> Any:
         )
     sizes = {name: weight.numel() for name, weight in network.named_parameters()}
     lacking = sum(sizes.get(name, 0) for name in info["missing_keys"])
-    if lacking > LACKING * sum(sizes.values()):
+    if lacking > spare * sum(sizes.values()):
         share = lacking / sum(sizes.values())
         raise BadArgument(
-            f"The files of {str(model)!r} lack {100 * share:.0f} % of the weights of {type(network).__name__}: they "
-            "are of another model, or were cut. Copy them again."
+            f"The files of {str(model)!r} lack {max(1, 100 * share):.0f} % of the weights of "
+            f"{type(network).__name__}: they are of another model, or were cut. Copy them again."
         )
     return network

@@ -27,5 +27,8 @@ PROCESSORS = Catalogue(
         "pretrained_audio": Entry(
             "polymodal.process.pretrained:PretrainedAudioProcessor", "A checkpoint's features", "Wolf et al. 2020", "hf"
         ),
+        "pretrained_series": Entry(
+            "polymodal.process.series:PretrainedSeriesProcessor", "Measurements for a checkpoint", "Ansari et al. 2024"
+        ),
     },
 )

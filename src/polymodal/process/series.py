@@ -126,6 +126,20 @@ class SeriesProcessor(Processor):
         return stretched.astype(np.float32), known[source.round().astype(int)]
 
 
+class PretrainedSeriesProcessor(SeriesProcessor):
+    """What `SeriesProcessor` makes, for a tower of series (Ansari et al. 2024).
+
+    Options: `model`, a hub name or a folder; the others as there.
+    """
+
+    def __init__(self, *, model: str = "", length: int | None = None, framing: str = "crop", rate: float = 1.0):
+        super().__init__(length=length, framing=framing, rate=rate)
+        self.model = model
+
+    def facts(self) -> dict[str, Any]:
+        return {**super().facts(), "model": self.model}
+
+
 def _filled(channel: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Linear interpolation over gaps, the nearest value at the ends, zero where nothing is known."""
     if known.all():
