@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -41,7 +42,7 @@ class _Stack(Decoder):
         super().__init__(words, width, context_width=context_width, dropout=check_dropout(dropout), longest=longest)
         self.depth, self.heads = check_count("depth", depth), heads
         self.places = nn.Parameter(torch.randn(longest, width) * 0.1)
-        self.blocks = nn.ModuleList(type(self).block(width, heads, dropout=dropout) for _ in range(depth))
+        self.blocks: Any = nn.ModuleList(type(self).block(width, heads, dropout=dropout) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
 
     @abstractmethod

@@ -71,10 +71,8 @@ class Decoder(nn.Module, ABC):
 
     def __init__(self, words: int, width: int, *, context_width: int, dropout: float = 0.1, longest: int | None = None):
         super().__init__()
-        if check_count("words", words) <= UNKNOWN:
-            raise BadArgument(
-                f"A vocabulary has PAD, BEGIN, END, UNKNOWN and words: words must be above 4; got {words}."
-            )
+        if check_count("words", words) <= UNKNOWN + 1:
+            raise BadArgument(f"A vocabulary is PAD, BEGIN, END, UNKNOWN and at least one word; got words={words}.")
         self.words, self.width, self.longest = words, check_count("width", width), longest
         self.context_width = check_count("context_width", context_width)
         self.embedding = nn.Embedding(words, width)
