@@ -104,6 +104,8 @@ def decode(
         raise BadArgument(
             f"An allowed answer has the id {how.allowed.words - 1}; this decoder's words end at {decoder.words - 1}."
         )
+    if not len(mask):
+        return Written(torch.empty(0, 1, dtype=torch.int64, device=mask.device), torch.empty(0, 1, device=mask.device))
     learning = decoder.training
     decoder.eval()
     try:
@@ -208,7 +210,7 @@ def _note(best: Written, rows: Tensor, ids: Tensor, logp: Tensor) -> None:
 
 
 def _cut(ids: Tensor, logp: Tensor) -> Written:
-    length = max(int((ids != PAD).sum(1).max()), 1) if len(ids) else 1
+    length = int((ids != PAD).sum(1).max())
     return Written(ids[:, :length], logp[:, :length])
 
 
@@ -223,16 +225,10 @@ def _forbidden(written: Tensor, nodes: Tensor, scores: Tensor, how: Decoding) ->
         seen = written.unfold(1, n, 1)  # [N, t - n + 1, n]
         again = (seen[..., :-1] == written[:, None, length - n + 1 :]).all(-1)
         out.scatter_(1, seen[..., -1].masked_fill(~again, PAD), True)  # PAD, which is forbidden already
-    # END ends what has no other way on, even before `least`.
-    out[:, END] = (length < how.least) & ~_stuck(out)
+    if length < how.least:  # END ends what has no other way on, even so
+        out[:, END] = True
+        out[:, END] = ~out.all(1)
     return out
-
-
-def _stuck(forbidden: Tensor) -> Tensor:
-    """[N] bool: rows in which all but END is forbidden."""
-    words = forbidden.clone()
-    words[:, END] = True
-    return words.all(1)
 
 
 def _noise(how: Decoding, rows: Sequence[int]) -> Tensor:

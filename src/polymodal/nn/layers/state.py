@@ -77,6 +77,8 @@ class Decoder(nn.Module, ABC):
         self.context_width = check_count("context_width", context_width)
         self.embedding = nn.Embedding(words, width)
         nn.init.normal_(self.embedding.weight, std=0.02)
+        # Between a word read and the same embedding as a word to say: else a new decoder says what it read again.
+        self.tell = nn.Linear(width, width)
         self.bias = nn.Parameter(torch.zeros(words))
         self.enter = nn.Sequential(nn.LayerNorm(context_width), nn.Linear(context_width, width))
         self.drop = nn.Dropout(dropout)
@@ -126,4 +128,4 @@ class Decoder(nn.Module, ABC):
         return self.embedding(ids) * self.width**0.5
 
     def _scores(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.embedding.weight, self.bias)
+        return F.linear(self.tell(x), self.embedding.weight, self.bias)
