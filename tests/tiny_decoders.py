@@ -31,7 +31,7 @@ def lively(kind: Callable[..., Decoder]) -> Decoder:
     for layer in decoder.modules():
         if isinstance(layer, torch.nn.Linear):
             torch.nn.init.normal_(layer.weight, std=2 * layer.in_features**-0.5)
-    torch.nn.init.constant_(decoder.bias[END], 4.0)
+    torch.nn.init.constant_(decoder.bias[END], 3.5)
     return decoder
 
 
