@@ -32,10 +32,13 @@ class Forgetful(Decoder):
     def start(self, context: Tensor, mask: Tensor) -> State:
         return State(len(mask), (torch.empty(len(mask), 0, dtype=torch.int64),), (context, mask))
 
-    def read(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
+    def absorb(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
         whole = torch.cat([state.past[0], ids], 1)
         scores = self.decoder(whole, *state.seen)[:, -ids.shape[1] :]
         return scores, State(state.rows, (whole,), state.seen, whole.shape[1])
+
+    def scores(self, x: Tensor) -> Tensor:
+        return x
 
     def weights(self, ids: Tensor, context: Tensor, mask: Tensor) -> Tensor:
         return self.decoder.weights(ids, context, mask)

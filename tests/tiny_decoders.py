@@ -53,9 +53,12 @@ class Fixed(Decoder):
     def start(self, context: Tensor, mask: Tensor) -> State:
         return State(len(mask), (), (context[:, 0],))
 
-    def read(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
+    def absorb(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
         scores = state.seen[0].repeat_interleave(state.times, 0)[:, None].expand(-1, ids.shape[1], -1)
         return scores, State(len(ids), (), state.seen, state.written + ids.shape[1])
+
+    def scores(self, x: Tensor) -> Tensor:
+        return x
 
     def weights(self, ids: Tensor, context: Tensor, mask: Tensor) -> Tensor:
         return torch.zeros(*ids.shape, mask.shape[1])
@@ -75,5 +78,5 @@ class Chain(Fixed):
                 self.table[word, other] = p
             self.table[word, UNKNOWN] = max(1 - sum(nexts.values()), 1e-9)
 
-    def read(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
+    def absorb(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
         return self.table.log()[ids], State(len(ids), (), state.seen, state.written + ids.shape[1])

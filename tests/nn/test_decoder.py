@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 from tiny_decoders import WIDTH, WORDS, built, every_decoder, example
+from torch.nn import functional as F
 
 from polymodal.core.errors import BadArgument
 from polymodal.nn.decoding import Decoding, decode, likelihood
 from polymodal.nn.layers.attention import attend, attend_back, prefix_mask
 from polymodal.nn.layers.decoder import Decoder, PrefixLM, RecurrentDecoder, TransformerDecoder
-from polymodal.nn.layers.state import PAD
+from polymodal.nn.layers.state import END, PAD
 
 
 def test_prefix_mask_is_the_written_rule():
@@ -95,8 +96,8 @@ def test_padding_of_ids_and_context_changes_nothing(kind: type[Decoder]):
     decoder = built(kind)
     ids, context, mask = example()
     before = decoder(ids, context, mask)
-    longer = torch.nn.functional.pad(ids, (0, 3), value=PAD)
-    wider, seen = torch.nn.functional.pad(context, (0, 0, 0, 4)), torch.nn.functional.pad(mask, (0, 4))
+    longer = F.pad(ids, (0, 3), value=PAD)
+    wider, seen = F.pad(context, (0, 0, 0, 4)), F.pad(mask, (0, 4))
     torch.testing.assert_close(decoder(longer, wider, seen)[:, : ids.shape[1]], before)
     apart = [decoder(ids[i : i + 1], context[i : i + 1], mask[i : i + 1]) for i in range(len(ids))]
     torch.testing.assert_close(torch.cat(apart), before)
@@ -188,7 +189,7 @@ def test_the_prefix_lm_is_one_stack_under_one_mask():
     real = torch.cat([mask, torch.ones_like(ids, dtype=torch.bool)], 1)
     for block in decoder.blocks:
         x = block(x, prefix_mask(real, context.shape[1]))
-    scores = decoder._scores(decoder.norm(x[:, context.shape[1] :]))
+    scores = decoder.scores(decoder.norm(x[:, context.shape[1] :]))
     torch.testing.assert_close(decoder(ids, context, mask), scores)
 
 
@@ -206,7 +207,7 @@ def test_the_penalty_is_the_written_formula_and_is_of_real_words_and_tokens():
         wanted.append(sum(float((1 - weights[b, :length, s].sum()) ** 2) for s in range(mask.shape[1]) if mask[b, s]))
     mean = sum(wanted) / len(wanted)
     assert decoder.penalty().item() == pytest.approx(mean, rel=1e-5)
-    decoder(torch.nn.functional.pad(ids, (0, 2), value=PAD), context, mask)
+    decoder(F.pad(ids, (0, 2), value=PAD), context, mask)
     assert decoder.penalty().item() == pytest.approx(mean, rel=1e-5)
     assert TransformerDecoder(WORDS, WIDTH, context_width=6).penalty() == 0
 
@@ -250,3 +251,22 @@ def test_what_cannot_be_is_refused():
         decoder(ids, context, mask)
     with pytest.raises(BadArgument, match="most=9 ids are asked for; this decoder writes at most 4"):
         decode(decoder, context, mask, Decoding(most=9))
+
+
+@every_decoder
+def test_losses_are_the_cross_entropy_of_real_words(kind: type[Decoder]):
+    decoder = built(kind)
+    ids, context, mask = example(rows=6)
+    texts = torch.cat([ids[:, 1:], torch.full_like(ids[:, :1], END)], 1)
+    texts[0, 2], texts[0, 3:], texts[1] = END, PAD, PAD
+    told = decoder(torch.cat([ids[:, :1], texts[:, :-1]], 1), context, mask)
+    for smoothing in (0.0, 0.2):
+        wanted = F.cross_entropy(told.transpose(1, 2), texts, label_smoothing=smoothing, reduction="none")
+        wanted = wanted.masked_fill(texts == PAD, 0.0)
+        found = decoder.losses(texts, context, mask, smoothing=smoothing)
+        torch.testing.assert_close(found, wanted)
+        together = decoder.losses(texts.view(3, 2, -1), context[::2], mask[::2], smoothing=smoothing)
+        again = decoder.losses(texts[::2], context[::2], mask[::2], smoothing=smoothing)
+        torch.testing.assert_close(together[:, 0], again)
+    assert not found[texts == PAD].any()
+    assert not decoder.losses(torch.zeros_like(texts), context, mask).any()

@@ -259,9 +259,7 @@ def _drawn(logp: Tensor, noise: Tensor, how: Decoding) -> Tensor:
 def likelihood(decoder: Decoder, ids: Tensor, context: Tensor, mask: Tensor) -> Tensor:
     """log p(word | words before, context) of texts `ids` as `Written` has them, [B, L] or [B, R, L] of R texts about
     one context: of that shape, 0 at PAD. In the mode that the decoder is in."""
-    scores = decoder(torch.cat([torch.full_like(ids[..., :1], BEGIN), ids[..., :-1]], -1), context, mask)
-    told = scores.float().log_softmax(-1).gather(-1, ids[..., None])[..., 0]
-    return told.masked_fill(ids == PAD, 0.0)
+    return -decoder.losses(ids, context, mask)
 
 
 def choice_scores(decoder: Decoder, choices: Tensor, context: Tensor, mask: Tensor, rule: str = "mean") -> Tensor:

@@ -52,22 +52,21 @@ class _Stack(Decoder):
         Each block adds to `watched` how much its places attend to the context, [N, L, S].
         """
 
-    def read(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
-        x, state = self._behind(ids, state)
-        return self._scores(self.norm(x)), state
+    def absorb(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
+        return self._absorbed(ids, state, None)
 
     def weights(self, ids: Tensor, context: Tensor, mask: Tensor) -> Tensor:
         """Of the last block, the mean over heads: see `Decoder.weights`. It is attention, and no attribution."""
         watched: list[Tensor] = []
-        self._behind(ids.flatten(0, -2), self._begun(ids, context, mask), watched)
+        self._absorbed(ids.flatten(0, -2), self._begun(ids, context, mask), watched)
         return watched[-1].view(*ids.shape, mask.shape[1])
 
-    def _behind(self, ids: Tensor, state: State, watched: list[Tensor] | None = None) -> tuple[Tensor, State]:
+    def _absorbed(self, ids: Tensor, state: State, watched: list[Tensor] | None) -> tuple[Tensor, State]:
         written = state.written + ids.shape[1]
         self._check_length(written)
         x = self.drop(self._embedded(ids) + self.places[state.written : written])
         x, past = self.through(x, state, watched)
-        return x, State(len(ids), tuple(past), state.seen, written)
+        return self.norm(x), State(len(ids), tuple(past), state.seen, written)
 
 
 class TransformerDecoder(_Stack):

@@ -30,19 +30,10 @@ class RecurrentDecoder(Decoder):
         self.norm = nn.LayerNorm(width)
         self._penalty: Tensor | None = None
 
-    def forward(self, ids: Tensor, context: Tensor, mask: Tensor) -> Tensor:
-        scores, _, weights = self._through(ids.flatten(0, -2), self._begun(ids, context, mask))
-        if self.training:
-            real = (ids.flatten(0, -2) != PAD)[..., None]
-            seen = mask.repeat_interleave(len(weights) // len(mask), 0)
-            short = (1 - (weights.float() * real).sum(1)).square()
-            self._penalty = short.masked_fill(~seen, 0.0).sum(1).mean()
-        return scores.view(*ids.shape, self.words)
-
     def penalty(self) -> Tensor:
         """Σ_s (1 - Σ_t α_ts)², the mean over rows (Xu et al. 2015, doubly stochastic attention): every token of the
-        context should be looked at once in the course of a text. Of real tokens and words of the last `forward` in
-        training; 0 before the first."""
+        context should be looked at once in the course of a text. Of real tokens and words that were last read
+        in training; 0 before the first."""
         return super().penalty() if self._penalty is None else self._penalty
 
     def start(self, context: Tensor, mask: Tensor) -> State:
@@ -50,13 +41,18 @@ class RecurrentDecoder(Decoder):
         hidden, cell = self.begin(masked_mean(x, mask)).tanh().chunk(2, 1)
         return State(len(mask), (hidden, cell), (mask, x, self.key(x)))
 
-    def read(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
-        return self._through(ids, state)[:2]
+    def absorb(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
+        x, after, weights = self._absorbed(ids, state)
+        if self.training:
+            looked = (weights.float() * (ids != PAD)[..., None]).sum(1)
+            short = (1 - looked).square().view(len(state.seen[0]), state.times, -1)
+            self._penalty = short.masked_fill(~state.seen[0][:, None], 0.0).sum(2).mean()
+        return x, after
 
     def weights(self, ids: Tensor, context: Tensor, mask: Tensor) -> Tensor:
-        return self._through(ids.flatten(0, -2), self._begun(ids, context, mask))[2].view(*ids.shape, mask.shape[1])
+        return self._absorbed(ids.flatten(0, -2), self._begun(ids, context, mask))[2].view(*ids.shape, mask.shape[1])
 
-    def _through(self, ids: Tensor, state: State) -> tuple[Tensor, State, Tensor]:
+    def _absorbed(self, ids: Tensor, state: State) -> tuple[Tensor, State, Tensor]:
         hidden, cell = state.past
         mask, x, key = state.seen
         read = self.drop(self._embedded(ids))
@@ -71,6 +67,6 @@ class RecurrentDecoder(Decoder):
             glimpses.append(glimpse)
             weights.append(weight.view(len(ids), mask.shape[1]))
         said = self.out(self.drop(torch.cat([torch.stack(hiddens, 1), torch.stack(glimpses, 1)], -1)))
-        scores = self._scores(self.drop(self.norm(read + said)))
+        x = self.drop(self.norm(read + said))
         after = State(len(ids), (hidden, cell), state.seen, state.written + ids.shape[1])
-        return scores, after, torch.stack(weights, 1)
+        return x, after, torch.stack(weights, 1)

@@ -90,15 +90,39 @@ class Decoder(nn.Module, ABC):
         [B, R, L] of R texts about one context, [B, R, L, words]: what is computed of the context is computed once.
         Raises `BadArgument` for more ids than `longest`.
         """
-        return self.read(ids.flatten(0, -2), self._begun(ids, context, mask))[0].view(*ids.shape, self.words)
+        return self.scores(self._behind(ids, context, mask)).view(*ids.shape, self.words)
+
+    def losses(self, ids: Tensor, context: Tensor, mask: Tensor, *, smoothing: float = 0.0) -> Tensor:
+        """What each word of texts costs, -log p(word | words before, context), of the shape of `ids`, 0 at PAD.
+
+        `ids` [B, L] or [B, R, L] as they are to be written: without BEGIN, with END, padded on the right with PAD.
+        Scores are computed of real words alone. `smoothing`: the share of a word's probability that is to be spread
+        over all (Szegedy et al. 2016).
+        """
+        read = torch.cat(
+            [torch.full_like(ids[..., :1], BEGIN), ids[..., :-1].masked_fill(ids[..., :-1] == END, PAD)], -1
+        )
+        real = ids != PAD
+        scores = self.scores(self._behind(read, context, mask)[real.flatten(0, -2)])
+        costs = F.cross_entropy(scores.float(), ids[real], label_smoothing=smoothing, reduction="none")
+        return costs.new_zeros(ids.shape).masked_scatter(real, costs)
 
     @abstractmethod
     def start(self, context: Tensor, mask: Tensor) -> State:
         """The state before the first word."""
 
     @abstractmethod
+    def absorb(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
+        """What is known behind each of the next `ids` [N, L], as `scores` reads it; and the state behind the last."""
+
+    def scores(self, x: Tensor) -> Tensor:
+        """Of what `absorb` told, [..., width], the next word's scores [..., words]."""
+        return F.linear(self.tell(x), self.embedding.weight, self.bias)
+
     def read(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
         """Scores [N, L, words] of the word behind each of the next `ids` [N, L], and the state behind the last."""
+        x, state = self.absorb(ids, state)
+        return self.scores(x), state
 
     @abstractmethod
     def weights(self, ids: Tensor, context: Tensor, mask: Tensor) -> Tensor:
@@ -113,6 +137,10 @@ class Decoder(nn.Module, ABC):
         """What training may add to the loss, of the last `forward`; 0 where a decoder asks for nothing."""
         return self.bias.new_zeros(())
 
+    def _behind(self, ids: Tensor, context: Tensor, mask: Tensor) -> Tensor:
+        """What is known behind each of `ids` [B, (R,) L] from the first on, [B · R, L, …]."""
+        return self.absorb(ids.flatten(0, -2), self._begun(ids, context, mask))[0]
+
     def _begun(self, ids: Tensor, context: Tensor, mask: Tensor) -> State:
         state = self.start(context, mask)
         return state.spread(ids.shape[1]) if ids.ndim == 3 else state
@@ -126,6 +154,3 @@ class Decoder(nn.Module, ABC):
 
     def _embedded(self, ids: Tensor) -> Tensor:
         return self.embedding(ids) * self.width**0.5
-
-    def _scores(self, x: Tensor) -> Tensor:
-        return F.linear(self.tell(x), self.embedding.weight, self.bias)
