@@ -26,8 +26,8 @@ class Forgetful(Decoder):
     """A decoder that reads everything again for every word."""
 
     def __init__(self, decoder: Decoder):
-        super().__init__(decoder.words, 1, context_width=1)
-        self.decoder, self.longest = decoder, decoder.longest
+        super().__init__(decoder.words, context_width=decoder.context_width, longest=decoder.longest)
+        self.decoder = decoder
 
     def start(self, context: Tensor, mask: Tensor) -> State:
         return State(len(mask), (torch.empty(len(mask), 0, dtype=torch.int64),), (context, mask))

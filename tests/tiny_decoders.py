@@ -48,7 +48,7 @@ class Fixed(Decoder):
     """The next word's scores are the context's first token, whatever was written."""
 
     def __init__(self, words: int = FOUR):
-        super().__init__(words, 4, context_width=words)
+        super().__init__(words, context_width=words)
 
     def start(self, context: Tensor, mask: Tensor) -> State:
         return State(len(mask), (), (context[:, 0],))

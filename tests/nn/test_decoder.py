@@ -185,7 +185,7 @@ def test_the_prefix_lm_is_one_stack_under_one_mask():
     """Keys of the prefix held apart, and all places side by side, are the same network."""
     decoder = built(PrefixLM)
     ids, context, mask = example()
-    x = torch.cat([decoder.enter(context), decoder._embedded(ids) + decoder.places[: ids.shape[1]]], 1)
+    x = torch.cat([decoder.enter(context), decoder.embedded(ids) + decoder.places[: ids.shape[1]]], 1)
     real = torch.cat([mask, torch.ones_like(ids, dtype=torch.bool)], 1)
     for block in decoder.blocks:
         x = block(x, prefix_mask(real, context.shape[1]))

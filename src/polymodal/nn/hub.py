@@ -30,7 +30,8 @@ def load_pretrained(loader: str, model: str, **options: Any) -> Any:
         model, options = (
             (str(Path(held).parent), options) if isinstance(held, str) else (name, {**options, "revision": revision})
         )
-    if loader == "AutoModel":
+    whole = loader in ("AutoModel", "AutoModelForCausalLM")
+    if whole:
         # Weights of other shapes are refused below, by name: transformers would raise without a word of them.
         options = {**options, "output_loading_info": True, "ignore_mismatched_sizes": True}
     said = transformers.utils.logging
@@ -53,7 +54,7 @@ def load_pretrained(loader: str, model: str, **options: Any) -> Any:
         said.set_verbosity(before)
         if bars:
             said.enable_progress_bar()
-    return found if loader != "AutoModel" else _whole(found[0], found[1], model)
+    return _whole(found[0], found[1], model, loader) if whole else found
 
 
 def _located(model: str) -> str:
@@ -74,13 +75,13 @@ def _located(model: str) -> str:
     return model
 
 
-def _whole(network: Any, info: dict[str, Any], model: str) -> Any:
+def _whole(network: Any, info: dict[str, Any], model: str, loader: str) -> Any:
     """The network itself. Raises `BadArgument` where a good part of its weights was not in the files, or where some are
     of another shape than its configuration says."""
     if other := info.get("mismatched_keys"):
         name, held, wanted = min(other)
         raise BadArgument(
-            f"AutoModel cannot load {str(model)!r}: its weights do not fit its config.json: {name} is {tuple(held)}, "
+            f"{loader} cannot load {str(model)!r}: its weights do not fit its config.json: {name} is {tuple(held)}, "
             f"not {tuple(wanted)}. They are of different models: copy them again."
         )
     sizes = {name: weight.numel() for name, weight in network.named_parameters()}

@@ -10,16 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from polymodal.nn.check import check_count, check_dropout
+from polymodal.nn.check import check_count
 from polymodal.nn.layers.attention import Held, attend, prefix_mask
 from polymodal.nn.layers.block import DecoderBlock, TransformerBlock
 from polymodal.nn.layers.recurrent import RecurrentDecoder
-from polymodal.nn.layers.state import Decoder, State
+from polymodal.nn.layers.state import Decoder, State, TiedDecoder
 
 __all__ = ["Decoder", "PrefixLM", "RecurrentDecoder", "State", "TransformerDecoder"]
 
 
-class _Stack(Decoder):
+class _Stack(TiedDecoder):
     """What Transformers share: `depth` blocks of `heads` heads, learned places of `longest` words.
 
     The places of the context's tokens are not told apart: add them to the tokens.
@@ -39,7 +39,7 @@ class _Stack(Decoder):
         longest: int = 64,
     ):
         longest = check_count("longest", longest)
-        super().__init__(words, width, context_width=context_width, dropout=check_dropout(dropout), longest=longest)
+        super().__init__(words, width, context_width=context_width, dropout=dropout, longest=longest)
         self.depth, self.heads = check_count("depth", depth), heads
         self.places = nn.Parameter(torch.randn(longest, width) * 0.1)
         self.blocks: Any = nn.ModuleList(type(self).block(width, heads, dropout=dropout) for _ in range(depth))
@@ -64,7 +64,7 @@ class _Stack(Decoder):
     def _absorbed(self, ids: Tensor, state: State, watched: list[Tensor] | None) -> tuple[Tensor, State]:
         written = state.written + ids.shape[1]
         self._check_length(written)
-        x = self.drop(self._embedded(ids) + self.places[state.written : written])
+        x = self.drop(self.embedded(ids) + self.places[state.written : written])
         x, past = self.through(x, state, watched)
         return self.norm(x), State(len(ids), tuple(past), state.seen, written)
 

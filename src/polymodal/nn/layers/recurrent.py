@@ -5,12 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from polymodal.nn.check import check_dropout
 from polymodal.nn.layers.pool import masked_mean, masked_softmax
-from polymodal.nn.layers.state import PAD, Decoder, State
+from polymodal.nn.layers.state import PAD, State, TiedDecoder
 
 
-class RecurrentDecoder(Decoder):
+class RecurrentDecoder(TiedDecoder):
     """An LSTM that looks at the context anew before every word (Xu et al. 2015, soft attention).
 
     z_t = β_t Σ_s α_ts a_s with α_t = softmax_s(wᵀ tanh(A a_s + H h_{t-1})) and the gate β_t = σ(b h_{t-1}); h_t =
@@ -19,7 +18,7 @@ class RecurrentDecoder(Decoder):
     """
 
     def __init__(self, words: int, width: int, *, context_width: int, dropout: float = 0.1):
-        super().__init__(words, width, context_width=context_width, dropout=check_dropout(dropout))
+        super().__init__(words, width, context_width=context_width, dropout=dropout)
         self.begin = nn.Linear(width, 2 * width)
         self.key = nn.Linear(width, width)
         self.query = nn.Linear(width, width, bias=False)
@@ -55,7 +54,7 @@ class RecurrentDecoder(Decoder):
     def _absorbed(self, ids: Tensor, state: State) -> tuple[Tensor, State, Tensor]:
         hidden, cell = state.past
         mask, x, key = state.seen
-        read = self.drop(self._embedded(ids))
+        read = self.drop(self.embedded(ids))
         hiddens, glimpses, weights = [], [], []
         for word in read.unbind(1):
             asked = hidden.view(len(mask), -1, 1, self.width)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from polymodal.core.errors import BadArgument
-from polymodal.nn.check import check_count
+from polymodal.nn.check import check_count, check_dropout
 
 PAD, BEGIN, END, UNKNOWN = range(4)  # the first ids of every vocabulary
 
@@ -64,24 +64,18 @@ class State:
 class Decoder(nn.Module, ABC):
     """Writes words about a context: tokens [B, S, context_width] and which of them are real, [B, S] bool.
 
-    `words` ids, PAD, BEGIN, END and UNKNOWN the first four; embeddings of `width` serve input and output alike (Press &
-    Wolf 2017). `longest`: the most ids that can be read, None where any number. Values at masked places must be finite.
-    A row without a real token is written by the words before alone: the decoder is then a language model.
+    `words` ids, PAD, BEGIN, END and UNKNOWN the first four. `longest`: the most ids that can be read, None where any
+    number. Values at masked places must be finite. A row without a real token is written by the words before alone: the
+    decoder is then a language model.
     """
 
-    def __init__(self, words: int, width: int, *, context_width: int, dropout: float = 0.1, longest: int | None = None):
+    def __init__(self, words: int, *, context_width: int, longest: int | None = None):
         super().__init__()
         if check_count("words", words) <= UNKNOWN + 1:
             raise BadArgument(f"A vocabulary is PAD, BEGIN, END, UNKNOWN and at least one word; got words={words}.")
-        self.words, self.width, self.longest = words, check_count("width", width), longest
+        self.words = words
         self.context_width = check_count("context_width", context_width)
-        self.embedding = nn.Embedding(words, width)
-        nn.init.normal_(self.embedding.weight, std=0.02)
-        # Between a word read and the same embedding as a word to say: else a new decoder says what it read again.
-        self.tell = nn.Linear(width, width)
-        self.bias = nn.Parameter(torch.zeros(words))
-        self.enter = nn.Sequential(nn.LayerNorm(context_width), nn.Linear(context_width, width))
-        self.drop = nn.Dropout(dropout)
+        self.longest = longest
 
     def forward(self, ids: Tensor, context: Tensor, mask: Tensor) -> Tensor:
         """Scores of the next word at every place, teacher forcing: [B, L, words].
@@ -115,9 +109,9 @@ class Decoder(nn.Module, ABC):
     def absorb(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
         """What is known behind each of the next `ids` [N, L], as `scores` reads it; and the state behind the last."""
 
+    @abstractmethod
     def scores(self, x: Tensor) -> Tensor:
-        """Of what `absorb` told, [..., width], the next word's scores [..., words]."""
-        return F.linear(self.tell(x), self.embedding.weight, self.bias)
+        """Of what `absorb` told, [..., D], the next word's scores [..., words]."""
 
     def read(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
         """Scores [N, L, words] of the word behind each of the next `ids` [N, L], and the state behind the last."""
@@ -135,7 +129,7 @@ class Decoder(nn.Module, ABC):
 
     def penalty(self) -> Tensor:
         """What training may add to the loss, of the last `forward`; 0 where a decoder asks for nothing."""
-        return self.bias.new_zeros(())
+        return torch.zeros(())
 
     def _behind(self, ids: Tensor, context: Tensor, mask: Tensor) -> Tensor:
         """What is known behind each of `ids` [B, (R,) L] from the first on, [B · R, L, …]."""
@@ -152,5 +146,25 @@ class Decoder(nn.Module, ABC):
                 "Build it with a larger `longest`, or write less."
             )
 
-    def _embedded(self, ids: Tensor) -> Tensor:
+
+class TiedDecoder(Decoder):
+    """Abstract: a decoder whose embeddings, of `width`, serve input and output alike (Press & Wolf 2017)."""
+
+    def __init__(self, words: int, width: int, *, context_width: int, dropout: float = 0.1, longest: int | None = None):
+        super().__init__(words, context_width=context_width, longest=longest)
+        self.width = check_count("width", width)
+        self.dropout = check_dropout(dropout)
+        self.embedding = nn.Embedding(words, width)
+        nn.init.normal_(self.embedding.weight, std=0.02)
+        # Between a word read and the same embedding as a word to say: else a new decoder says what it read again.
+        self.tell = nn.Linear(width, width)
+        self.bias = nn.Parameter(torch.zeros(words))
+        self.enter = nn.Sequential(nn.LayerNorm(context_width), nn.Linear(context_width, width))
+        self.drop = nn.Dropout(dropout)
+
+    def scores(self, x: Tensor) -> Tensor:
+        return F.linear(self.tell(x), self.embedding.weight, self.bias)
+
+    def embedded(self, ids: Tensor) -> Tensor:
+        """Of the words themselves, [..., width]."""
         return self.embedding(ids) * self.width**0.5
