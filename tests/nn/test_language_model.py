@@ -152,6 +152,28 @@ def test_which_parameters_move(folders, tune: str):
     assert moved == {"frozen": own, "lora": own | asked, "full": set(before)}[tune]
 
 
+@pytest.mark.parametrize("tune", ["frozen", "lora", "full"])
+def test_its_state_is_what_learns_and_fits_its_own_model_alone(folders, tmp_path: Path, tune: str):
+    from safetensors.torch import load_file, save_file
+
+    first, second = (built(folders["Llama"], tune=tune) for _ in range(2))
+    for value in first.parameters():
+        if value.requires_grad:
+            torch.nn.init.normal_(value)
+    save_file(first.state_dict(), tmp_path / "state.safetensors")
+    held = load_file(tmp_path / "state.safetensors")
+    assert set(held) == {name for name, value in first.named_parameters() if value.requires_grad} | {"total"}
+    second.load_state_dict(held)
+    ids, context, mask = example()
+    torch.testing.assert_close(second(ids, context, mask), first(ids, context, mask), atol=0, rtol=0)
+    if tune != "full":
+        (tmp_path / "other").mkdir()
+        torch.manual_seed(9)
+        other = built(save_language_model(tmp_path / "other"), tune=tune)
+        with pytest.raises(BadArgument, match="is not the one that this was trained with"):
+            other.load_state_dict(held)
+
+
 def test_a_pixel_shuffle_puts_neighbours_together():
     project = ShuffleProjector(1, 4, factor=2)
     context, mask = torch.arange(16.0).view(1, 16, 1), torch.ones(1, 16, dtype=torch.bool)

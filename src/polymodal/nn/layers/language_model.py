@@ -31,6 +31,8 @@ class LanguageModel(Decoder):
     token to one), or "perceiver", which asks by `latents` queries. `dropout` hides components of the prefix. At most
     `longest` ids are written.
 
+    Its state holds what learns; what does not is read from `model` again, and must be what it was.
+
     Its words are those of its tokenizer: `codes` and `text` go from texts to ids and back. An id is the tokenizer's and
     4; END is the model's own end.
 
@@ -39,6 +41,7 @@ class LanguageModel(Decoder):
     """
 
     loudness: Tensor
+    total: Tensor
     _read: Tensor
     _said: Tensor
 
@@ -82,9 +85,16 @@ class LanguageModel(Decoder):
         said[[PAD, BEGIN, UNKNOWN, FIRST + self.end]] = len(table)
         said[END] = self.end
         self.register_buffer("_said", said, persistent=False)
+        kept = 0.0 if tune == "full" else sum(float(p.detach().double().abs().sum()) for p in network.parameters())
         network.requires_grad_(tune == "full")
         if tune == "lora":
             add_lora(network, lambda name: ADAPTED.search(name) is not None, rank=rank, alpha=2 * rank)
+        # What is not kept, and a sum by which another model in its place is known.
+        learns = {name for name, value in network.named_parameters() if value.requires_grad}
+        self._elsewhere = [f"network.{name}" for name in network.state_dict() if name not in learns]
+        self.register_buffer("total", torch.tensor(kept, dtype=torch.float64))
+        self.register_state_dict_post_hook(_shortened)
+        self.register_load_state_dict_pre_hook(_filled)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Self:
@@ -174,3 +184,20 @@ class LanguageModel(Decoder):
 def _order(real: Tensor) -> Tensor:
     """The places of real vectors before all others, [B, P]."""
     return (~real).to(torch.uint8).argsort(dim=1, stable=True)
+
+
+def _shortened(module: Any, state: dict[str, Tensor], prefix: str, _: Any) -> None:
+    for name in module._elsewhere:
+        del state[prefix + name]
+
+
+def _filled(module: Any, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """Raises `BadArgument` where the part that did not learn is of another model."""
+    own = module.network.state_dict()
+    for name in module._elsewhere:
+        state[prefix + name] = own[name.removeprefix("network.")]
+    total = state.get(prefix + "total")
+    if total is not None and not torch.isclose(total.to(module.total), module.total, rtol=1e-6):
+        raise BadArgument(
+            f"The language model {module.model!r} is not the one that this was trained with: give that one's folder."
+        )
