@@ -215,6 +215,8 @@ def test_what_cannot_be_is_refused(folders, tmp_path: Path):
     short = built(folders["Llama"], longest=3)
     with pytest.raises(BadArgument, match="reads at most 3 ids"):
         short(*example())
+    with pytest.raises(BadArgument, match="reads at most 64 places; the context and the words take 72"):
+        decode(built(folders["Llama"]), torch.zeros(1, 72, CONTEXT), torch.ones(1, 72, dtype=torch.bool))
     (tmp_path / "bert").mkdir()
     with pytest.raises(BadArgument, match="lack|cannot load|no token that ends"):
         built(save_bert(tmp_path / "bert"))

@@ -17,7 +17,7 @@ from polymodal.nn.check import check_count
 from polymodal.nn.layers.state import BEGIN, END, PAD, UNKNOWN, Decoder, State
 from polymodal.nn.trie import Trie
 
-NEVER = [PAD, BEGIN, UNKNOWN]  # are written by nobody
+NEVER = (PAD, BEGIN, UNKNOWN)  # are written by nobody
 RULES = ("sum", "mean", "pmi")
 
 
@@ -219,7 +219,8 @@ def _forbidden(written: Tensor, nodes: Tensor, scores: Tensor, how: Decoding) ->
     if how.allowed is not None:
         return ~how.allowed.mask(nodes, scores.shape[-1])
     out = torch.zeros_like(scores, dtype=torch.bool)
-    out[:, NEVER] = True
+    for word in NEVER:  # one by one: a list would be a tensor of the CPU
+        out[:, word] = True
     n, length = how.no_repeat, written.shape[1]
     if n and length >= n:
         seen = written.unfold(1, n, 1)  # [N, t - n + 1, n]

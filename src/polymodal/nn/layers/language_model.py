@@ -172,6 +172,12 @@ class LanguageModel(Decoder):
         """What the network says, and its cache, which the call has filled up."""
         from transformers import DynamicCache
 
+        most = getattr(self.network.config, "max_position_embeddings", None)
+        if most is not None and seen.shape[1] > most:
+            raise BadArgument(
+                f"{self.model!r} reads at most {most} places; the context and the words take {seen.shape[1]}. Give "
+                "fewer tokens, a larger `factor`, or the perceiver with fewer `latents`."
+            )
         if "position_ids" in self._takes:
             asked["position_ids"] = (seen.cumsum(1)[:, -x.shape[1] :] - 1).clamp(min=0)
         cache = DynamicCache()

@@ -155,7 +155,7 @@ class TiedDecoder(Decoder):
         self.width = check_count("width", width)
         self.dropout = check_dropout(dropout)
         self.embedding = nn.Embedding(words, width)
-        nn.init.normal_(self.embedding.weight, std=0.02)
+        nn.init.normal_(self.embedding.weight, std=width**-0.5)
         # Between a word read and the same embedding as a word to say: else a new decoder says what it read again.
         self.tell = nn.Linear(width, width)
         self.bias = nn.Parameter(torch.zeros(words))
