@@ -12,7 +12,7 @@ WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "red", "shoe", "dog", "runs", 
 SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
 
 
-def save_tokenizer(folder: Path) -> None:
+def save_tokenizer(folder: Path, **special: str) -> None:
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
@@ -24,7 +24,7 @@ def save_tokenizer(folder: Path) -> None:
     )
     PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]",
-        model_max_length=32,
+        model_max_length=32, **special,
     ).save_pretrained(folder)  # fmt: skip
 
 
@@ -33,6 +33,19 @@ def save_bert(folder: Path) -> str:
 
     BertModel(BertConfig(vocab_size=len(WORDS), max_position_embeddings=32, **SMALL)).save_pretrained(folder)
     save_tokenizer(folder)
+    return str(folder)
+
+
+def save_language_model(folder: Path, kind: str = "Llama", *, end: str | None = "[SEP]") -> str:
+    import transformers
+
+    options = {"vocab_size": len(WORDS), "max_position_embeddings": 64, "tie_word_embeddings": True}
+    options |= {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3, "initializer_range": 0.3}
+    sizes = {"n_embd": 32, "n_layer": 2, "n_head": 4} if kind == "GPT2" else {**SMALL, "num_key_value_heads": 2}
+    config = getattr(transformers, f"{kind}Config")(**options, **sizes)
+    name = "GPT2LMHeadModel" if kind == "GPT2" else f"{kind}ForCausalLM"
+    getattr(transformers, name)(config).save_pretrained(folder)
+    save_tokenizer(folder, bos_token="[CLS]", **({"eos_token": end} if end else {}))
     return str(folder)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -20,7 +19,7 @@ from polymodal.encoders.segments import pool_segments, segment_spans, segments
 from polymodal.nn.check import check_count
 from polymodal.nn.graphs import longest, pieces
 from polymodal.nn.hub import load_pretrained
-from polymodal.nn.layers.adapt import add_lora
+from polymodal.nn.layers.adapt import ADAPTED, add_lora
 from polymodal.nn.layers.pool import masked_mean
 from polymodal.nn.layers.segment import grid_places, segment_mean
 from polymodal.nn.memory_format import channels_last
@@ -34,7 +33,6 @@ TOGETHER = 8  # rows of a training batch that go through a tower at a time, wher
 PIXELS = 4 * 224**2  # of the pictures that go through a tower at a time on a CPU, whose cache they fit into
 MOMENTUM = 0.1  # of batch normalisation: published ones suit longer trainings, or are TensorFlow's decay taken over
 SAME = 1e-3  # of the largest value: what rounding makes of the same sum in another order, and more
-ADAPTED = re.compile(r"(^|\.)(q|v|q_proj|v_proj|query|value|q_lin|v_lin|qkv)$")  # queries and values, as in the paper
 RECIPES = {
     "frozen": {},
     "last": {"epochs": 8, "batch": 32, "lr": 3e-4, "weight_decay": 0.01},

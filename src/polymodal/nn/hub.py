@@ -32,7 +32,7 @@ def load_pretrained(loader: str | type, model: str, **options: Any) -> Any:
         model, options = (
             (str(Path(held).parent), options) if isinstance(held, str) else (name, {**options, "revision": revision})
         )
-    network = loader == "AutoModel" or not isinstance(loader, str)
+    network = not isinstance(loader, str) or loader in ("AutoModel", "AutoModelForCausalLM")
     source: Any = getattr(transformers, loader) if isinstance(loader, str) else loader
     called = loader if isinstance(loader, str) else loader.__name__
     if network:
@@ -58,7 +58,7 @@ def load_pretrained(loader: str | type, model: str, **options: Any) -> Any:
         said.set_verbosity(before)
         if bars:
             said.enable_progress_bar()
-    return _whole(found[0], found[1], model, LACKING if called == "AutoModel" else 0.0) if network else found
+    return _whole(found[0], found[1], model, called, LACKING if called == loader else 0.0) if network else found
 
 
 def _located(model: str) -> str:
@@ -79,13 +79,13 @@ def _located(model: str) -> str:
     return model
 
 
-def _whole(network: Any, info: dict[str, Any], model: str, spare: float) -> Any:
+def _whole(network: Any, info: dict[str, Any], model: str, loader: str, spare: float) -> Any:
     """The network itself. Raises `BadArgument` where more than the share `spare` of its weights was not in the files,
     or where some are of another shape than its configuration says."""
     if other := info.get("mismatched_keys"):
         name, held, wanted = min(other)
         raise BadArgument(
-            f"AutoModel cannot load {str(model)!r}: its weights do not fit its config.json: {name} is {tuple(held)}, "
+            f"{loader} cannot load {str(model)!r}: its weights do not fit its config.json: {name} is {tuple(held)}, "
             f"not {tuple(wanted)}. They are of different models: copy them again."
         )
     sizes = {name: weight.numel() for name, weight in network.named_parameters()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 
 import torch
@@ -11,6 +12,8 @@ from torch.nn import functional as F
 
 from polymodal.core.errors import BadArgument
 from polymodal.nn.check import check_count
+
+ADAPTED = re.compile(r"(^|\.)(q|v|q_proj|v_proj|query|value|q_lin|v_lin|qkv)$")  # queries and values, as in the paper
 
 
 class LoRALinear(nn.Module):

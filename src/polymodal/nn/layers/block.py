@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from polymodal.nn.layers.attention import MultiHeadAttention, Rule, attend
+from polymodal.nn.layers.attention import Held, MultiHeadAttention, Rule, attend, attend_back
 from polymodal.nn.layers.grouped import linear, norm
 
 
@@ -64,3 +64,58 @@ class TransformerBlock(nn.Module):
         seen = None if context is None else self.norm(context)
         x = x + self.dropout(self.attention(self.norm(x), mask, seen, rule))
         return x + self.dropout(self.feed(self.feed_norm(x)))
+
+    def after(
+        self, x: Tensor, past: Held | None, mask: Tensor | None = None, rule: Rule = attend_back
+    ) -> tuple[Tensor, Held]:
+        """As `forward` to itself, where earlier places went through before; and the keys and values of all of them.
+
+        `x` [B, L, dim] stands behind the S - L places of `past` (None: nothing); `mask` is of all S.
+        """
+        queries = self.norm(x)
+        held = self.attention.hold(queries)
+        held = held if past is None else past.followed_by(held)
+        x = x + self.dropout(self.attention.read(queries, held, mask, rule))
+        return x + self.dropout(self.feed(self.feed_norm(x))), held
+
+
+class DecoderBlock(nn.Module):
+    """A Transformer decoder's block (Vaswani et al. 2017; pre-norm): x + attention to itself and what stands before it,
+    then x + attention to a context, then x + feed-forward.
+
+    The context is normalised on its own, since its values are not of the words' kind. `dropout` acts on every branch.
+    """
+
+    def __init__(self, dim: int, heads: int, *, expansion: float = 2.0, dropout: float = 0.0):
+        super().__init__()
+        self.norm = nn.LayerNorm(dim)
+        self.attention = MultiHeadAttention(dim, heads)
+        self.context_norm = nn.LayerNorm(dim)
+        self.cross_norm = nn.LayerNorm(dim)
+        self.cross = MultiHeadAttention(dim, heads)
+        self.feed_norm = nn.LayerNorm(dim)
+        self.feed = FeedForward(dim, expansion=expansion)
+        self.dropout = TokenDropout(dropout)
+
+    def hold(self, context: Tensor) -> Held:
+        """Keys and values of a context [B, S, dim]."""
+        return self.cross.hold(self.context_norm(context))
+
+    def forward(
+        self, x: Tensor, past: Held | None, seen: Held, mask: Tensor, watched: list[Tensor] | None = None
+    ) -> tuple[Tensor, Held]:
+        """`x` [B · R, L, dim], R rows to a context, behind the places of `past`; `seen` by `hold`, with `mask` [B, S].
+
+        Returns x, and the keys and values of `past` and `x`. The cross-attention's weights [B · R, L, S], averaged over
+        heads, are added to `watched`.
+        """
+        queries = self.norm(x)
+        held = self.attention.hold(queries)
+        held = held if past is None else past.followed_by(held)
+        x = x + self.dropout(self.attention.read(queries, held, None, attend_back))
+        # The rows of one context ask side by side, so that its keys and values are there but once.
+        asking = self.cross_norm(x).view(len(mask), -1, x.shape[-1])
+        if watched is not None:
+            watched.append(self.cross.weights(asking, mask, seen).mean(1).view(*x.shape[:2], mask.shape[1]))
+        x = x + self.dropout(self.cross.read(asking, seen, mask).view_as(x))
+        return x + self.dropout(self.feed(self.feed_norm(x))), held
