@@ -18,8 +18,8 @@ from polymodal.core.shown import tell
 from polymodal.core.values import read_yaml
 
 ORDER = (
-    "demo", "inspect", "prepare", "plan", "fit", "tune", "evaluate", "predict", "explain", "align", "index", "search",
-    "classify", "list", "show", "store",
+    "demo", "inspect", "prepare", "plan", "fit", "tune", "evaluate", "predict", "generate", "explain", "align", "index",
+    "search", "classify", "list", "show", "store",
 )  # fmt: skip
 
 
@@ -42,7 +42,10 @@ app = typer.Typer(
 Data = Annotated[
     str, typer.Argument(help="CSV, Parquet, JSONL, table.xlsx#sheet, a folder per class, Hugging Face dataset, shards.")
 ]
-TargetOption = Annotated[str | None, typer.Option("--target", "-t", help="Column to predict.")]
+TargetOption = Annotated[
+    str | None,
+    typer.Option("--target", "-t", help="Column to predict; NAME=COLUMN,… or NAME=caption_*: each an answer in words."),
+]
 Valid = Annotated[str | None, typer.Option(help="Rows to choose by; cut from DATA when absent.")]
 Test = Annotated[str | None, typer.Option(help="Rows to measure on, once; cut from DATA when absent.")]
 SchemaOption = Annotated[str | None, typer.Option("--schema", help="YAML that corrects what is inferred.")]

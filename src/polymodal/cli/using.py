@@ -20,6 +20,7 @@ from polymodal.cli.app import (
     read_keep,
     read_metrics,
     read_rows,
+    read_sets,
     say,
     say_counts,
     say_device,
@@ -148,6 +149,54 @@ def predict(
         show_result({"out": str(out), **counts, "columns": list(columns), "problems": said})
     else:
         show_result(f"{table.records} rows written to {out}")
+
+
+@app.command()
+def generate(
+    run: RunFolder,
+    data: Annotated[
+        str | None, typer.Argument(help="Rows to write about; or one example by the options below.")
+    ] = None,
+    text: Annotated[list[str] | None, typer.Option(help="Words of the example: VALUE or COLUMN=VALUE.")] = None,
+    image: Annotated[list[str] | None, typer.Option(help="Its picture.")] = None,
+    audio: Annotated[list[str] | None, typer.Option(help="Its sound.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="CSV, TSV, JSONL or Parquet file to write.")] = None,
+    n: Annotated[int, typer.Option("--n", min=1, help="Answers a row; several are sampled.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Of what is sampled.")] = 0,
+    beams: Annotated[int | None, typer.Option(min=1, help="Texts kept in mind.", show_default="as in the fit")] = None,
+    temperature: Annotated[float | None, typer.Option(help="Above 0 words are sampled.", show_default="0")] = None,
+    top_p: Annotated[float | None, typer.Option(help="Of the likeliest with this share.", show_default="1")] = None,
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", help="How else to write, as no_repeat=3; see `polymodal show writer`.")
+    ] = None,
+    trust: Trust = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Words for every row of DATA, or for one example: captions, answers, reports."""
+    from polymodal.data.tables.write import check_writable, write_columns
+    from polymodal.inference.generation import example
+    from polymodal.inference.run import load
+
+    given = {kind: values for kind, values in (("text", text), ("image", image), ("audio", audio)) if values}
+    if (data is None) == (not given):
+        raise BadArgument("Give a table of rows, or one example by --text, --image and --audio.")
+    if out is not None:
+        check_writable(out)
+        if data is not None:
+            spare(data, out)
+    say_device(device)
+    finished = load(run, trust=trust or (), device=device)
+    table = example(finished.predictor, given) if data is None else read_rows(finished, data)
+    how = {"beams": beams, "temperature": temperature, "top_p": top_p}
+    how = {name: value for name, value in how.items() if value is not None} | read_sets(sets)
+    columns = finished.generate(table, n=n, seed=seed, **how)
+    if out is not None:
+        write_columns(columns, out)
+        show_result(f"{table.records} rows written to {out}")
+        return
+    names = [name for target in finished.predictor.targets for name in columns if name.startswith(target.name)]
+    lines = ["\t".join(str(columns[name][row]) for name in names) for row in range(len(table))]
+    show_result("\n".join(lines))
 
 
 @app.command()

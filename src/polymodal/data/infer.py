@@ -44,6 +44,7 @@ _UNSPACED = re.compile(  # letters of scripts that part no words: kana, Han, Han
     "\U00020000-\U0003134f]"
 )
 _LETTERS_A_WORD = 3
+SENTENCE = 3.0  # words of a mean text from which it is written rather than chosen
 _DIGITS = re.compile(r"\d+")
 _PARTED = re.compile(r"[\s,;|]+")
 _CODE_NAME = re.compile(r"zip|postal|postcode|plz|code$", re.IGNORECASE)
@@ -96,6 +97,9 @@ def tell_target(values: Sequence[Any], column: str = "the target", written: str 
     """What the cells of the target `column` ask for: `classes`, `number` or `multilabel`. `written` as in `tell`."""
     present = [value for value in values if value is not None]
     if present and sum(listed(value) is not None for value in present) >= MOST * len(present):
+        items = [str(item) for value in present for item in listed(value) or ()]
+        if why := _free(items):
+            return Guess("text", f"cells are lists of texts: {why}")
         return Guess("multilabel", "cells are lists of labels")
     piped = [value for value in present if isinstance(value, str) and "|" in value]
     if piped:
@@ -118,10 +122,20 @@ def tell_target(values: Sequence[Any], column: str = "the target", written: str 
     absent = tuple(mark for mark in _one_sign(present) if set(mark) == {"?"})
     distinct = len({key_of(value) for value in _without(present, absent)})
     said = f"{distinct} different values{_absent_in_words(present, absent)}"
+    if reading.type != "date" and (why := _free(list(map(str, present)))):
+        return Guess("text", f"free text: {why}", absent=absent)
     if reading.type == "date" and distinct > FEW:
         days = f"{column}: each of {distinct} dates is a class of its own. To predict when, give a number, as of days."
         return Guess("classes", said, days, absent=absent)
     return Guess("classes", said, absent=absent)
+
+
+def _free(texts: Sequence[str]) -> str:
+    """Why texts are written rather than chosen from a few: most are different, of several words; "" if not."""
+    if len(texts) < FEW or len(set(texts)) <= len(texts) / 2:
+        return ""
+    words = sum(map(_words, texts)) / len(texts)
+    return f"{len(set(texts)):,} different in {len(texts):,}, {words:.1f} words each" if words >= SENTENCE else ""
 
 
 def _tell_archive(sample: Sequence[Any]) -> Guess | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from fnmatch import fnmatchcase
@@ -11,10 +11,11 @@ from typing import Any
 
 from polymodal.core.errors import BadArgument, BadData, UnknownName, suggest
 from polymodal.core.limits import read_settings
-from polymodal.core.registry import Spec, plain
+from polymodal.core.registry import Spec, options, plain
 from polymodal.core.values import read_yaml
 from polymodal.data.kinds import KINDS
 from polymodal.data.links import LinkOptions
+from polymodal.data.references import KEY
 from polymodal.targets.base import asked
 
 _KEYS = ("register", "fields", "kinds", "target", "group", "id", "split", "ignore", "missing", "written")
@@ -94,22 +95,61 @@ def read_overrides(
 def read_targets(given: Any, columns: Collection[str]) -> dict[str, Spec | None]:
     """Targets given as a name, several names, or a mapping from name to kind.
 
-    A kind is a name of the catalogue of targets, `module:Class`, a class, or a dict of `kind` and its options.
+    A kind is a name of the catalogue of targets, `module:Class`, a class, or a dict of `kind` and its options. Columns
+    that hold one answer each, all right, are one target: `captions=caption_*`, `caption_0,caption_1` (called by what
+    their names share), or `captions: {kind: text, columns: [caption_*]}`.
     """
     if given is None:
         return {}
-    pairs = given if isinstance(given, Mapping) else dict.fromkeys(_names(given, "the target"))
+    words = [] if isinstance(given, Mapping) else _names(given, "the target")
+    pairs = given if isinstance(given, Mapping) else dict(_named_target(word, columns) for word in words)
     targets: dict[str, Spec | None] = {}
     for name, kind in pairs.items():
-        known(name, columns, "the target")
-        options = dict(kind) if isinstance(kind, Mapping) else {}
+        said = dict(kind) if isinstance(kind, Mapping) else {}
         if isinstance(kind, Mapping) and not {"kind", "name"} & set(kind):
-            raise BadArgument(f"Target {name!r}: options come with a kind, as in {{kind: ordinal, …}}; got {options}.")
-        spec = plain({"name": options.pop("kind", options.pop("name", None)), **options} if options else kind)
+            raise BadArgument(f"Target {name!r}: options come with a kind, as in {{kind: ordinal, …}}; got {said}.")
+        patterns = said.pop("columns", None)
+        spec = plain({"name": said.pop("kind", said.pop("name", None)), **said} if said else kind)
+        if patterns is None:
+            known(name, columns, "the target")
+        else:
+            spec = _gathering(name, spec, _names(patterns, f"`columns` of the target {name!r}"), columns)
         if spec is not None:
             asked(name, spec)
         targets[name] = spec
     return targets
+
+
+def _named_target(word: str, columns: Collection[str]) -> tuple[str, Spec | None]:
+    """A target as a word names it, and its kind if the word tells: of several columns it does."""
+    name, equals, listed = word.partition("=")
+    if word in columns or not (equals or "," in word or "*" in word):
+        return word, None
+    patterns = [pattern.strip() for pattern in (listed if equals else word).split(",")]
+    if not equals:
+        stems = {pattern.rstrip("_-. 0123456789*") for pattern in patterns}
+        name = stems.pop() if len(stems) == 1 else ""
+    if not name.strip():
+        raise BadArgument(
+            f"The target {word!r} names several columns. If they are answers to one question, give it a name, as in "
+            f"answer={word.lstrip('=')}; several targets are named in a schema."
+        )
+    return name.strip(), {"name": "text", "columns": patterns}
+
+
+def _gathering(name: Any, spec: Any, patterns: Sequence[str], columns: Collection[str]) -> Spec:
+    """The spec of a target that is read from the columns of `patterns`. Raises `BadArgument` where it cannot be."""
+    found = dict.fromkeys(c for pattern in patterns for c in _matches(pattern, columns, f"the target {name!r}"))
+    if isinstance(spec, Mapping) and "columns" in spec:
+        spec = {key: value for key, value in spec.items() if key != "columns"}
+    spec = spec if isinstance(spec, Mapping) else {"name": spec}
+    if KEY not in options(type(asked(name, spec))):
+        raise BadArgument(f"Target {name!r} of kind {spec['name']} is read from one column; only text gathers several.")
+    if name in columns and name not in found:
+        raise BadArgument(
+            f"The table has a column {name!r} already: give the target of {', '.join(found)} another name."
+        )
+    return {**spec, KEY: list(found)}
 
 
 def known(column: Any, columns: Collection[str], what: str) -> None:

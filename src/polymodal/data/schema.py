@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from polymodal.data.infer import Guess, tell, tell_target
 from polymodal.data.kinds import KINDS, Kind
 from polymodal.data.leaks import leak, leak_by_name
 from polymodal.data.overrides import Overrides, read_overrides, read_targets
+from polymodal.data.references import columns_of_target, gathered, references_of
 from polymodal.data.split import SPLIT_NAMES
 from polymodal.data.tables.table import MISSING, Table
 from polymodal.data.unused import SAID, UNLISTED, dropped
@@ -98,10 +100,12 @@ class Schema:
         said = Overrides() if overrides is None else read_overrides(overrides, table.columns)
         named = read_targets(target, table.columns) or said.targets
         warnings: list[str] = []
+        table = gathered(table, named)
         missing, table = read_absence(table, named, said, warnings)
         targets, notes = _targets(table, named, said, missing, warnings)
         roles = _roles(table, said, targets, notes)
-        taken = {column for column in roles.values() if column} | set(targets)
+        references = {column: name for name, spec in targets.items() for column in references_of(spec)}
+        taken = {column for column in roles.values() if column} | set(targets) | set(references)
         ignored = dict.fromkeys(said.ignore, SAID)
         told: dict[str, tuple[str, str]] = {}
         rest = [c for c in table.columns if c not in taken and c not in ignored]
@@ -119,10 +123,13 @@ class Schema:
             reasons = some([f"{column}: {reason}" for column, reason in ignored.items()], 20)
             raise BadData(f"No column of {table.name} can be used as a stream. {reasons}")
         table = table.read_as(missing)
+        warnings += unnoticed(targets, fields)
         for column, why in ignored.items():
             if column not in told or why == SAID:
                 told[column] = (guess := tell(table, column)).kind, guess.why
         warnings += dropped(table, ignored, told)
+        ignored |= {column: f"an answer that the target {name} gathers" for column, name in references.items()}
+        told |= {column: ("text", ignored[column]) for column in references}
         warnings += _leaks(table, fields, targets)
         lists = tuple(warnings), tuple(column for column in ignored if told[column][0] == "id")
         columns = roles["group"], roles["id"], roles["split"]
@@ -134,13 +141,14 @@ class Schema:
         return cls.infer(table, target, path)
 
     def read(self, table: Table) -> Table:
-        """The rows with every mark of absence taken as this schema takes it."""
-        return table.read_as(self.missing) if self.missing else table
+        """The rows with every mark of absence taken as this schema takes it, and what targets gather in one column."""
+        return gathered(table.read_as(self.missing) if self.missing else table, self.targets)
 
     def check(self, table: Table, *, targets: bool = False) -> None:
         """Raise `UnknownName`, with the nearest match, when `table` lacks a column that a field or target needs."""
         needed = [(column, f"field {one.name!r}") for one in self.fields.values() for column in one.columns]
-        needed += [(name, "the target") for name in self.targets] if targets else []
+        asked_for = self.targets.items() if targets else ()
+        needed += [(column, "the target") for name, spec in asked_for for column in columns_of_target(name, spec)]
         for column, what in needed:
             if column not in table.data:
                 near = suggest(column, table.data)
@@ -190,6 +198,14 @@ def _targets(
     targets: dict[str, Spec] = {}
     notes = {}
     for name, kind in named.items():
+        if columns := references_of(kind):
+            if any(tell_target(table.column(column)).kind == "number" for column in columns):
+                raise BadData(
+                    f"The target {name!r} gathers {', '.join(columns)}, which hold numbers, as answers in words to one "
+                    "question. Several targets are named in a schema, as in `target: [price, weight]`."
+                )
+            targets[name], notes[name] = kind or "text", f"{len(columns)} columns, each an answer: {', '.join(columns)}"
+            continue
         written = said.written.get(name, "")
         guess = tell_target(table.column(name), name, written)
         told, why = guess.kind, guess.why
@@ -238,7 +254,7 @@ def _described(
     for name, one in said.fields.items():
         if "array" in one.options:
             ignored |= dict.fromkeys(one.columns, "numbers the rows of an array")
-        elif clash := sorted(one.named & set(targets)):
+        elif clash := sorted(one.named & {c for t, spec in targets.items() for c in (t, *references_of(spec))}):
             raise BadData(f"Field {name!r} reads column {clash[0]!r}, which is the target.")
         columns = tuple(column for column in one.columns if column in one.named or column not in taken)
         options = dict(one.options)
@@ -291,6 +307,28 @@ def _inferred(
         why = "; ".join(f"{column} ({guess.kind}: {guess.why})" for column, guess in columns_of.items())
         fields[name] = Field(name, kind, tuple(columns_of), {k: v for k, v in given.items() if v}, why)
     return fields
+
+
+_NUMBERED = re.compile(r"(.+?)[_\s.-]?\d+")
+
+
+def unnoticed(targets: Mapping[str, Spec], fields: Mapping[str, Field]) -> list[str]:
+    """What to say where streams look like further answers beside the target: `caption_1` beside `caption_0`."""
+    said = []
+    for target, spec in targets.items():
+        stem = _NUMBERED.fullmatch(columns_of_target(target, spec)[0])
+        if stem is None or asked(target, spec).form != "text":
+            continue
+        alike = [
+            one.name for one in fields.values()
+            if one.about.words and (found := _NUMBERED.fullmatch(one.name)) and found[1] == stem[1]
+        ]  # fmt: skip
+        if alike:
+            said.append(
+                f"{', '.join(alike)} look like further answers beside the target {target}, and are read as what it is "
+                f"answered from. If they are, say {stem[1]}={stem[1]}_*, or list them under `ignore`."
+            )
+    return said
 
 
 def _leaks(table: Table, fields: Mapping[str, Field], targets: Mapping[str, Spec]) -> list[str]:

@@ -32,6 +32,7 @@ BOLT = "ChronosBoltPipeline"
 HEADER = 100_000_000  # bytes that the head of a file of weights may have
 DEPTHS = ("", "*/", "*/*/", "*/snapshots/*/")  # at which a learner's files may lie, as a hub's cache has them too
 SECONDS = 1.0  # for which the hub is waited for
+GRID, WIDTH = 49, 256  # tokens of a cell that words are written from, and the most of their width
 SAMPLE = 500  # cells by which a column's letters are looked at
 STRANGE = 0.01  # share of a column's letters beyond ASCII from which an English checkpoint is not its own
 COVERS = {"en": "English", "many": "many languages"}
@@ -57,6 +58,12 @@ class Checkpoint:
     def frozen(self) -> Spec:
         """Its features as they are, and learners on them."""
         return {"name": "scored", "of": {"name": self.encoder, "model": self.model}}
+
+    @property
+    def grid(self) -> Spec:
+        """Its tokens, up to `GRID` of them, as they are but for their width: what is written from looks at places."""
+        of = {"name": self.encoder, "model": self.model, "tokens": GRID}
+        return {"name": "scored", "of": of, "keep": WIDTH}
 
     @property
     def aware(self) -> Spec:

@@ -17,6 +17,7 @@ from polymodal.encoders import ENCODERS
 from polymodal.encoders.base import Encoder
 from polymodal.learners import LEARNERS
 from polymodal.learners.base import Learner
+from polymodal.nn.check import check_count
 from polymodal.nn.layers.named import Named
 from polymodal.targets.base import CLASSES, MULTILABEL, NUMBER
 
@@ -136,8 +137,9 @@ class ScoringEncoder(Encoder):
 class Scored(ScoringEncoder):
     """The features of another encoder, which is not trained, and beside them the scores of learners fitted to these.
 
-    Of more than `dim` features the tokens carry the first principal components (Pearson 1901). Options: `of`, the other
-    encoder; `by`, the learners to try in place of those for its kind; `answers`, what was fitted, which a fit writes.
+    Of more than `keep` features (default: `dim`) the tokens carry the first principal components (Pearson 1901).
+    Options: `of`, the other encoder; `by`, the learners to try in place of those for its kind; `answers`, what was
+    fitted, which a fit writes.
     """
 
     within = "of"
@@ -154,10 +156,12 @@ class Scored(ScoringEncoder):
         of: Spec = "vector_plain",
         by: Sequence[Spec] = (),
         answers: Mapping[str, Mapping[str, Any]] | None = None,
+        keep: int | None = None,
     ):
         super().__init__(facts, dim)
         self.of = of
         self.by = by
+        self.keep = keep if keep is None else check_count("keep", keep)
         self.answers = answers
         self.given = dim
         self.inner: Encoder = ENCODERS.build(of, facts, dim)
@@ -165,7 +169,7 @@ class Scored(ScoringEncoder):
         self._answering = {name: Answering.from_json(values) for name, values in (answers or {}).items()}
         self.learners = Named({n: nn.ModuleList(m.learner for m in a.members) for n, a in self._answering.items()})
         self.pretrained = self.inner.pretrained  # type: ignore[misc]
-        self.kept = min(dim, self.inner.dim)
+        self.kept = min(keep or dim, self.inner.dim)
         self.dim = self.kept + sum(answer.width for answer in self._answering.values())
         if self.kept < self.inner.dim:
             self.register_buffer("turn", torch.eye(self.inner.dim, self.kept))
@@ -191,7 +195,8 @@ class Scored(ScoringEncoder):
         return [*found, "boosted"] if many else found
 
     def reduce(self, features: Tensor) -> None:
-        """Find the principal components of training rows' features [N, F], where there are more than are kept."""
+        """Find the principal components of features [N, F] of training rows, or of their tokens, where there are more
+        than are kept."""
         if self.kept == self.inner.dim:
             return
         self.middle.copy_(features.mean(0))
@@ -202,16 +207,18 @@ class Scored(ScoringEncoder):
         self.turn.copy_(turn / values[-self.kept :].clamp(min=0).mean().sqrt().clamp(min=1e-6))
 
     def answering(self, answers: Mapping[str, Answering]) -> Scored:
-        one = Scored.around(self.inner, self.of, answers, self.given)
+        one = Scored.around(self.inner, self.of, answers, self.given, self.keep)
         if self.kept < self.inner.dim:
             one.turn, one.middle = self.turn, self.middle
         return one
 
     @classmethod
-    def around(cls, inner: Encoder, of: Spec, answers: Mapping[str, Answering], dim: int) -> Scored:
+    def around(
+        cls, inner: Encoder, of: Spec, answers: Mapping[str, Answering], dim: int, keep: int | None = None
+    ) -> Scored:
         """`inner`, whose spec is `of`, built for tokens of width `dim`, with what `answers` say beside its tokens."""
         told = {name: answer.to_json() for name, answer in answers.items()}
-        one = cls(inner.facts, dim, of=of, answers=told)
+        one = cls(inner.facts, dim, of=of, answers=told, keep=keep)
         one.inner = inner
         for name, answer in answers.items():
             for mine, member in zip(one.learners[name], answer.members):  # type: ignore[call-overload]

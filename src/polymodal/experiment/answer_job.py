@@ -67,8 +67,9 @@ class AnswerJob(FitJob):
 
 def answer_job(work: Work, job: AnswerJob, out: Path) -> Epochs:
     """Train one strategy with one seed on stored tokens; write its weights and its scores of held-out rows."""
-    features = open_features(job.work, job.strategy.streams, not job.strategy.reads_tokens, work.device, job.store)
-    options = Training().with_(job.training)
+    pooled = not (job.strategy.reads_tokens or (job.strategy.family == "single" and work.heads_read_tokens))
+    features = open_features(job.work, job.strategy.streams, pooled, work.device, job.store)
+    options = Training().with_({**work.recipe, **job.training})
     rows, valid = labelled_rows(work, work.rows(TRAIN)), work.rows(VALID)
     if job.held:
         rows = labelled_rows(work, np.flatnonzero((work.bag > 0) & (work.bag != job.held)))

@@ -15,8 +15,9 @@ from polymodal.core.files import writing
 from polymodal.core.shown import some
 from polymodal.evaluation.statistics import Interval, bootstrap, caruana
 from polymodal.experiment.outcome import Outcome, Question, score_of, valid_scores
-from polymodal.experiment.verdict import ONE_ERROR, Tests, Verdict, cheapest, counted, indistinct, judge
+from polymodal.experiment.verdict import ONE_ERROR, Tests, Verdict, cheapest, counted, indistinct, judge, seeing
 from polymodal.metrics.base import Metric
+from polymodal.models.base import BASELINE
 from polymodal.models.strategy import Strategy
 
 COLUMNS = (
@@ -107,7 +108,7 @@ def compare(
     affordable = [o for o in outcomes if budget_ms is None or o.predict_ms <= budget_ms]
     ranked = sorted(affordable, key=lambda o: -score_of(o, questions))
     singles = [o for o in ranked if o.level == "single"] or [o for o in outcomes if o.level == "single"]
-    fusions = [o for o in ranked if o.level not in ("single", "chance")]
+    fusions = [o for o in ranked if o.level not in ("single", "chance", BASELINE)]
     valid = [Tests(q, seed, "valid") for q in questions]
 
     def near(some: Sequence[Outcome]) -> list[Outcome]:
@@ -115,13 +116,16 @@ def compare(
 
     single = singles[0]
     fusion = cheapest(near(fusions)) if fusions else None
-    alike = near([o for o in ranked if o.level != "chance"] or [single])
+    alike = near([o for o in ranked if o.level not in ("chance", BASELINE)] or [single])
+    copying = [o for o in ranked if o.level == BASELINE and all(t(o, alike[0], ONE_ERROR).low > 0 for t in valid)]
     asked = None if deploy in (None, "best") else _asked_for(deploy, outcomes)
-    chosen = asked or cheapest(alike)
+    chosen = asked or cheapest(copying[:1] or alike)
     rows = [_row(o, question, seed) for question in questions for o in _in_order(outcomes, questions)]
     if len(alike) > 1:
         for row in (r for r in rows if r["strategy"] in {o.name for o in alike}):
             row["note"] = "; ".join(filter(None, (row["note"], NEAR)))
+    wrote = fusion if fusion is not None and score_of(fusion, questions) > score_of(single, questions) else single
+    seen = [line for q in questions for line in seeing(q, wrote, outcomes, seed=seed)]
     verdicts: list[Verdict] = []
     if fusion is not None:
         usable = {id(o) for o in singles}
@@ -136,9 +140,16 @@ def compare(
         why = "no fusion fits the budget" if budget_ms is not None else "none has finished"
         if sum(o.level == "single" and not o.strategy.end_to_end for o in outcomes) == 1:
             why = "there is a single stream"
-        headline, sentences = f"No fusion to judge: {why}; {single.name} answers.", []
+        headline, sentences = f"No fusion to judge: {why}; {chosen.name} answers.", []
+        headline, seen = (seen[0], [headline, *seen[1:]]) if seen else (headline, [])
+    sentences += seen
     if asked:
         sentences.append(f"This run deploys {chosen.name}, as it was asked to.")
+    elif copying:
+        sentences.append(
+            f"On {questions[0].held} rows nothing that is written was as good as {chosen.name}, so it is what this run "
+            "deploys."
+        )
     elif len(alike) > 1:
         sentences.append(_alike(chosen, alike, questions[0]))
     elif fusion is not None and chosen is single:
@@ -168,7 +179,7 @@ def _asked_for(name: str, outcomes: Sequence[Outcome]) -> Outcome:
 
 
 def _in_order(outcomes: Sequence[Outcome], questions: Sequence[Question]) -> list[Outcome]:
-    place = {"chance": 2, "single": 1}
+    place = {"chance": 3, BASELINE: 2, "single": 1}
     return sorted(outcomes, key=lambda o: (place.get(o.level, 0), -score_of(o, questions)))
 
 

@@ -22,7 +22,7 @@ from polymodal.data.tables.source import Table
 from polymodal.encoders import ENCODERS
 from polymodal.encoders.checkpoints import SAMPLE, Search, Shelf, strange_letters
 from polymodal.models.specs import features_of, fitted_in_one_go, part_class, portable, processor_spec
-from polymodal.targets.base import MEANINGS, Target
+from polymodal.targets.base import MEANINGS, Target, written
 
 OFF = (
     "No pretrained model is used: `pretrained` is false, as the presets fast and edge have it: encoding costs more "
@@ -77,7 +77,7 @@ def find_towers(
     schema: Schema, table: Table, split: np.ndarray, config: Config, targets: Sequence[Target] = ()
 ) -> Towers:
     """The tower of every stream whose encoder is left to evidence and whose kind has one, or the pretrained learner
-    where all `targets` are scored.
+    where all `targets` are scored; where all are written, the tower's tokens, and no learner on its vectors.
 
     Raises `BadArgument` where `pretrained` is true and no stream finds a checkpoint.
     """
@@ -105,14 +105,15 @@ def find_towers(
             f"pretrained=true, and no checkpoint is at hand ({why}). Put a model's folder into one that --models names "
             "(hf download NAME --local-dir FOLDER/NAME on a machine that reaches the hub), or leave `pretrained` out."
         )
+    words = bool(targets) and written(targets)
     learners = {n: one.on(free[n].about.features[0]) for n, one in found.items() if free[n].about.learner}
-    frozen = {name: one.frozen for name, one in found.items() if name not in learners}
+    frozen = {name: one.grid if words else one.frozen for name, one in found.items() if name not in learners}
     return Towers(
         searches,
         {name: _reading(name, schema) for name in frozen},
         {_reading(n, schema): processor_spec(free[n], spec, {}) for n, spec in frozen.items()},
         {**frozen, **learners},
-        {name: found[name].aware for name in frozen} if config.target_aware else {},
+        {name: found[name].aware for name in frozen} if config.target_aware and not words else {},
     )
 
 
@@ -124,11 +125,16 @@ def _reading(stream: str, schema: Schema) -> str:
     return name
 
 
-def features_by_formula(stream: str, kind: str, encoder: Spec, config: Config) -> tuple[Spec, ...]:
-    """A stream's encoders that are fitted in one go: those of its kind, where the user named none."""
+def features_by_formula(
+    stream: str, kind: str, encoder: Spec, config: Config, *, written: bool = False
+) -> tuple[Spec, ...]:
+    """A stream's encoders that are fitted in one go: those of its kind, where the user named none.
+
+    Where all answers are `written`, learners have nothing to say, and there is none.
+    """
     if fitted_in_one_go(encoder):
         return (encoder,)
-    if stream in config.encoders or kind in config.encoders or config.encodings == "trained":
+    if written or stream in config.encoders or kind in config.encoders or config.encodings == "trained":
         return ()
     return tuple(n if fitted_in_one_go(n) else {"name": "scored", "of": n} for n in KINDS[kind].features)
 

@@ -42,7 +42,7 @@ from polymodal.models.build import build_answer, build_encoder, build_objectives
 from polymodal.nn.mask_streams import drop_streams
 from polymodal.nn.place import in_use
 from polymodal.runs.events import EpochEnd
-from polymodal.train.loop import Epoch, batch_size, train
+from polymodal.train.loop import Epoch, batch_size, in_haste, train
 from polymodal.train.once import Inputs, drawn_together, encode_once, spared
 from polymodal.train.step import TrainingStep
 
@@ -106,7 +106,7 @@ def end_to_end_job(work: Work, job: EndToEndJob, out: Path) -> Epochs:
     score_before, untouched = float("-inf"), {}
     if tuning:
         model.eval()
-        with torch.no_grad():
+        with torch.no_grad(), in_haste(model):
             score_before = validate()
         untouched = {k: v.detach().clone() for k, v in model.state_dict().items()}
     curve: list[Epoch] = []

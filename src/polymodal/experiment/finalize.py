@@ -41,6 +41,7 @@ from polymodal.runs.folder import aside_in, environment
 from polymodal.runs.progress import Log, Progress, tracker_of, write_trackers
 from polymodal.targets.base import Target
 from polymodal.targets.columns import free
+from polymodal.targets.text import TextTarget
 
 
 def finalize(
@@ -87,7 +88,7 @@ def finalize(
     began = time.perf_counter()
     assessment = evaluate(
         predictor, dataset, plan.table, plan.truth, test, progress,
-        groups=plan.groups(), metrics=questions[0].metrics, noise=config.noise,
+        groups=plan.groups(), metrics=questions[0].metrics, noise=config.noise, training=_answers(plan),
     )  # fmt: skip
     if assessment.noise_spared:
         notes = [
@@ -117,6 +118,14 @@ def finalize(
     for line in (comparison.headline, *comparison.sentences, kept, f"Report: {folder / 'report.html'}"):
         progress.say(line)
     return run
+
+
+def _answers(plan: Plan) -> set[str]:
+    """The answers in words of the training rows to the first target; none where it is not written."""
+    target = plan.targets[0]
+    if not isinstance(target, TextTarget):
+        return set()
+    return set(target.truth(plan.truth[target.name][plan.rows("train")]).ravel().tolist()) - {""}
 
 
 def question_of(plan: Plan, target: Target, evidence: np.ndarray | None = None) -> Question:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
+from polymodal.core.errors import BadArgument
+from polymodal.core.registry import Spec
 from polymodal.evaluation.statistics import Paired
 from polymodal.metrics.base import Metric
-from polymodal.metrics.build import target_metrics
+from polymodal.metrics.build import by_target, directed, target_metrics, undefined
 from polymodal.models.strategy import Strategy
-from polymodal.targets.base import Target
+from polymodal.targets.base import Target, written
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,44 @@ class Question:
         return self.metric.merit(
             self.metric(self.valid, prediction), lambda: self.metric(self.valid, constant(self.target, len(self.valid)))
         )
+
+
+def judges(
+    asked_for: Any, targets: Sequence[Target], truth: Mapping[str, np.ndarray], split: np.ndarray, notes: list[str]
+) -> dict[str, list[Spec]]:
+    """What each target is judged by, each metric tried on the validation rows with a constant answer.
+
+    Of written answers, a usual metric that validation or test rows are too few for is left out. Raises `UnknownName` or
+    `BadArgument` for one that is not there, does not fit its target or cannot be chosen by.
+    """
+    asked = by_target(asked_for, [t.name for t in targets])
+    for target in targets:
+        valid = target.truth(truth[target.name][split == 1])
+        if not asked[target.name]:
+            if written([target]):
+                parts = valid, target.truth(truth[target.name][split == 2])
+                asked[target.name] = _defined(target, parts, notes)
+            continue
+        given, asked[target.name] = asked[target.name], directed(asked[target.name], target, valid)
+        for place, metric in enumerate(target_metrics(asked[target.name], target)):
+            if given[place] != asked[target.name][place]:
+                way = "greater" if metric.greater_is_better else "less"
+                notes.append(f"{metric.name} does not say which way is better; by what right answers get, {way} is.")
+            value = metric(valid, constant(target, len(valid)))
+            if not place and (metric.biased or np.isnan(value)):
+                why = "is biased on few rows" if metric.biased else "is not defined on the validation rows"
+                raise BadArgument(f"{target.name} cannot be judged by {metric.name}: it {why}. Name another first.")
+    return {name: specs for name, specs in asked.items() if specs}
+
+
+def _defined(target: Target, parts: Sequence[np.ndarray], notes: list[str]) -> list[Spec]:
+    """The target's usual metrics where each is defined on all `parts`; else those of them that are."""
+    bad = undefined(target, [(part, constant(target, len(part))) for part in parts])
+    left = [spec for spec in target.metrics if spec not in bad]
+    if not bad or not left:
+        return []
+    notes.append(f"{target.name} is not judged by {', '.join(bad)}: validation or test rows are too few for it.")
+    return list(left[: target.shown])
 
 
 def valid_scores(outcome: Outcome, questions: Sequence[Question]) -> np.ndarray:

@@ -25,7 +25,7 @@ from polymodal.data.tables.source import Table
 from polymodal.data.tables.table import noted
 from polymodal.experiment.encodings import Towers, encoder_of, features_by_formula, find_towers
 from polymodal.experiment.folds import MANY, Folds, parts_of_fitted, split_by
-from polymodal.experiment.outcome import constant
+from polymodal.experiment.outcome import judges
 from polymodal.experiment.strategies import (
     PRODUCT,
     check,
@@ -37,12 +37,12 @@ from polymodal.experiment.strategies import (
     varied,
 )  # fmt: skip
 from polymodal.heads import HEADS
-from polymodal.metrics.build import by_target, directed, target_metrics
+from polymodal.metrics.build import target_metrics
 from polymodal.models.build import Heads, build_answer
 from polymodal.models.specs import encoder_words, features_of, fitted_in_one_go, listed, portable, processor_spec
 from polymodal.models.strategy import Strategy
 from polymodal.targets import TARGETS
-from polymodal.targets.base import Target, asked, fitted
+from polymodal.targets.base import Target, asked, fitted, written
 from polymodal.targets.columns import answer_columns, renamed
 from polymodal.targets.real import RealTarget
 
@@ -94,7 +94,7 @@ class Plan:
         """The streams whose encoder is trained by gradients on its own, or is a frozen one as it is."""
         kinds = {name: self.schema.fields[name].about for name in self.streams}
         free = [name for name in self.streams if not fitted_in_one_go(self.encoders[name])]
-        tried = self.config.encodings != "fitted"
+        tried = self.config.encodings != "fitted" and not written(self.targets)
         return tuple(name for name in free if (tried and kinds[name].tried) or not self.fitted.get(name))
 
     @property
@@ -170,7 +170,8 @@ class Plan:
         said = []
         if any(self.fitted.values()):
             count = parts_of_fitted(int(self.seen.sum()))
-            said.append(f"fit learners to features in {count} parts of the training rows")
+            learned = f"fit learners to features in {count} parts of the training rows"
+            said.append("encode by frozen encoders" if written(self.targets) else learned)
         if self.trained:
             parts = f" on all training rows and on {self.parts} parts of them" if self.parts else ""
             said.append(f"train encoders{parts}")
@@ -259,10 +260,14 @@ def plan(
         )
     notes += renamed(answer_columns(targets, [c for c in (resolved.id, *resolved.keys) if c]))
     notes += given.lacking(resolved)
-    metrics = _metrics(config, targets, truth, split, notes)
+    metrics = judges(config.metric, targets, truth, split, notes)
     notes += _endless(targets, truth, split)
     encoders = {name: encoder_of(name, f.kind, config) for name, f in resolved.fields.items()}
-    one_go = {name: features_by_formula(name, f.kind, encoders[name], config) for name, f in resolved.fields.items()}
+    words = written(targets)
+    one_go = {
+        name: features_by_formula(name, f.kind, encoders[name], config, written=words)
+        for name, f in resolved.fields.items()
+    }
     reads = {name: (*one_go[name], encoder)[0] for name, encoder in encoders.items()}  # who says what cells must be
     towers = find_towers(resolved, table, split, config, targets)
     one_go |= {name: (*one_go[name], spec) for name, spec in towers.frozen.items()}
@@ -384,30 +389,6 @@ def _labelled(
         return table, split, dict(truth)
     notes.append(f"Left out for want of a usable target: {int((~known).sum())} of {len(known)} rows.")
     return table.select(known), split[known], {n: v[known] for n, v in truth.items()}
-
-
-def _metrics(
-    config: Config, targets: Sequence[Target], truth: Mapping[str, np.ndarray], split: np.ndarray, notes: list[str]
-) -> dict[str, list[Spec]]:
-    """What each target is judged by, each metric tried on the validation rows with a constant answer.
-
-    Raises `UnknownName` or `BadArgument` for one that is not there, does not fit its target or cannot be chosen by.
-    """
-    asked = by_target(config.metric, [t.name for t in targets])
-    for target in targets:
-        if not asked[target.name]:
-            continue
-        valid = target.truth(truth[target.name][split == 1])
-        given, asked[target.name] = asked[target.name], directed(asked[target.name], target, valid)
-        for place, metric in enumerate(target_metrics(asked[target.name], target)):
-            if given[place] != asked[target.name][place]:
-                way = "greater" if metric.greater_is_better else "less"
-                notes.append(f"{metric.name} does not say which way is better; by what right answers get, {way} is.")
-            value = metric(valid, constant(target, len(valid)))
-            if not place and (metric.biased or np.isnan(value)):
-                why = "is biased on few rows" if metric.biased else "is not defined on the validation rows"
-                raise BadArgument(f"{target.name} cannot be judged by {metric.name}: it {why}. Name another first.")
-    return {name: specs for name, specs in asked.items() if specs}
 
 
 def _endless(targets: Sequence[Target], truth: Mapping[str, np.ndarray], split: np.ndarray) -> list[str]:

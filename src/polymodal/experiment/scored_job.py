@@ -17,9 +17,10 @@ from polymodal.encoders.scoring import Scored, ScoringEncoder
 from polymodal.experiment.learned import Learned, learn
 from polymodal.experiment.work import Epochs, FitJob, Work, curve_of, save_trained
 from polymodal.models.build import build_encoder, parameters
-from polymodal.targets.base import MEANINGS, ScoredTarget
-from polymodal.train.encode import store_tokens
+from polymodal.targets.base import MEANINGS, ScoredTarget, written
+from polymodal.train.encode import encoded, store_tokens
 
+SAMPLE = 256  # cells whose tokens tell the principal components of all
 BATCH = 256  # cells whose features are computed at a time
 
 
@@ -52,6 +53,8 @@ def scored_job(work: Work, job: ScoredJob, out: Path) -> Epochs:
     there = np.flatnonzero(dataset.present[stream])
     train = work.having(job.stream, np.flatnonzero(work.seen))
     encoder.fit_statistics(dataset.tensors(stream, some_of(train, encoder.sample)))
+    if isinstance(encoder, Scored) and written(work.targets):
+        return _plain(work, job, encoder, stream, train)
     tokens, design, ms = _features(work, encoder, stream, there)
     place = np.full(len(dataset), -1)
     place[there] = np.arange(len(there))
@@ -81,6 +84,26 @@ def scored_job(work: Work, job: ScoredJob, out: Path) -> Epochs:
     result = _stored(work, settled, stream, rest, tokens, place, timed=ms is None)
     result |= {} if ms is None else {"ms_per_row": ms}  # what learners add to it is little
     save_trained(settled, out)
+    return _told(job, settled, result, groups, found)
+
+
+def _plain(work: Work, job: ScoredJob, encoder: Scored, stream: str, train: np.ndarray) -> dict[str, Any]:
+    """Tokens alone, where no learner answers: their principal components are found from some training cells' tokens,
+    and all others go to the store as narrow as they are kept."""
+    if encoder.kept < encoder.inner.dim:
+        inputs = work.dataset.tensors(stream, some_of(train, SAMPLE))
+        with torch.no_grad():
+            tokens = encoded(encoder.inner.to(work.device), inputs)
+        encoder.cpu().reduce(tokens.x[tokens.mask].float())
+    result = store_tokens(encoder.to(work.device), work.dataset, stream, work.store)
+    save_trained(encoder.cpu(), Path(job.out))
+    return _told(job, encoder, result, [result["group"]] * (len(_shares(work, job.stream)) - 1), {})
+
+
+def _told(
+    job: ScoredJob, settled: ScoringEncoder, result: dict[str, Any], groups: list[str], found: dict[str, Learned]
+) -> dict[str, Any]:
+    """The job's result."""
     return {
         **result,
         "stream": job.stream,

@@ -12,8 +12,11 @@ from polymodal.models.specs import CATALOGUES, listed, portable, resolved, serve
 from polymodal.models.strategy import Strategy
 from polymodal.objectives import OBJECTIVES
 from polymodal.targets.base import Target
+from polymodal.targets.text import TextTarget
 
 AUTO = ("concat", "gated", "attention", "late_mean", "product", "stacking")
+WORDS: tuple[Spec, ...] = ("concat", {"name": "unified", "tokens": 64}, "perceiver")  # where answers are written
+BASELINES: tuple[Spec, ...] = ("consensus", {"name": "consensus", "neighbours": 1}, "blind")
 ALWAYS = ("concat", "late_mean")
 PRODUCT = "mlb"  # of streams: what none tells alone lies in products
 NO_FUSION = "An objective or an aligner needs a fusion of several streams; there is none here."
@@ -111,38 +114,47 @@ def strategies(
     targets: Collection[Target] = (),
     notes: list[str] | None = None,
 ) -> tuple[Strategy, ...]:
-    """The strategies to compare: what was asked for, and always each stream alone, concat and late mean.
+    """The strategies to compare: what was asked for, and always each stream alone, concat and late mean, and, where
+    answers are written, what they must beat.
 
     What is not defined for these `targets` is left out, and `notes` say so; asked for by name it is refused with
     `BadArgument`.
     """
     kept = [Strategy("single", "late_mean", (name,)) for name in streams]
+    words = bool(targets) and all(isinstance(target, TextTarget) for target in targets)
+    if words:
+        kept += [Strategy("answer", spec, tuple(streams)) for spec in BASELINES]
     if len(streams) < 2:
         return tuple(kept)
     if fusion == "all":
         specs: list[Spec] = [name for parts in CATALOGUES.values() for name in parts if not parts.entry(name).extra]
+        specs = [spec for spec in specs if spec not in BASELINES]
     elif fusion == "auto":
-        specs = list(AUTO)
+        specs = list(WORDS if words else AUTO)
     else:
         specs = listed(fusion)
     named = [spec for spec in specs if fusion not in ("all", "auto")]
     specs += [name for name in ALWAYS if name not in specs]
     names: set[str] = set()
+    there = {strategy.name for strategy in kept}
     left_out = []
     for spec in specs:
         part, name = resolved(spec), label(spec)
         if name in names:
             raise BadArgument(f"The fusion {name} was given twice.")
         names.add(name)
+        if name in there:
+            continue
         needs = part.needs
         if serves(needs, targets):
             kept.append(Strategy(part.family, portable(spec), tuple(streams), name))
         elif spec not in named:
             left_out.append(name)
         else:
+            what = f"scores of {' and '.join(sorted(needs or ()))}" if any(needs or ()) else "answers in words"
             raise BadArgument(
-                f"The fusion {name} is defined for scores of {' and '.join(sorted(needs or ()))} only; the targets "
-                f"here are {_kinds(targets)}. Leave it out, or name the targets apart."
+                f"The fusion {name} is defined for {what} only; the targets here are {_kinds(targets)}. Leave it out, "
+                "or name the targets apart."
             )
     if left_out and notes is not None:
         notes.append(f"Left out, since it is not defined for {_kinds(targets)}: {', '.join(left_out)}.")

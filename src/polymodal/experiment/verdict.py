@@ -11,6 +11,7 @@ import numpy as np
 from polymodal.evaluation.statistics import Draws, Interval, Paired, compare_draws, holm, resample
 from polymodal.experiment.outcome import Outcome, Question, oriented, score_of
 from polymodal.metrics.base import Metric, labelled
+from polymodal.models.base import BASELINE
 from polymodal.models.strategy import TRAINED
 from polymodal.report.wording import decimals, is_number, plain, signed
 
@@ -163,6 +164,44 @@ def like_with_like(
         "Compared with encoders trained before the answer on either side, since "
         f"no {' or '.join(missing)} is {WAYS[how]}."
     ]  # fmt: skip
+
+
+def seeing(q: Question, wrote: Outcome, outcomes: Sequence[Outcome], *, seed: int) -> list[str]:
+    """Whether what `wrote` the best answers saw anything, and wrote better than can be copied; nothing where answers
+    are not written."""
+    others = [o for o in outcomes if o.level == BASELINE]
+    if not others:
+        return []
+    test, name = Tests(q, seed), q.metric.name
+    figures = {o.name: float(np.mean([q.metric(q.test, p) for p in o.test[q.target.name]])) for o in (wrote, *others)}
+    places = decimals([*figures.values()])
+    said = []
+    for other in sorted(others, key=lambda o: o.name != "blind"):
+        pair = test(wrote, other)
+        known = is_number(pair.low)
+        gap = f"{signed(pair.difference, places)}"
+        gap += f" (95% interval {signed(pair.low, places)} to {signed(pair.high, places)})" if known else ""
+        mine, its = (plain(figures[o.name], places) for o in (wrote, other))
+        if other.name == "blind":
+            seen = (
+                "Seeing helped" if pair.low > 0
+                else "Seeing hurt" if pair.high < 0
+                else "It is not shown that seeing helped"
+            )  # fmt: skip
+            said.append(
+                f"{seen}: {name} {mine} ({wrote.name}) against {its} (blind, the same words for every row) on test, a "
+                f"difference of {gap}."
+            )
+        else:
+            than = (
+                "better than"
+                if known and pair.low > 0
+                else "worse than"
+                if known and pair.high < 0
+                else "not told from"
+            )
+            said.append(f"{wrote.name} is {than} {other.name}, whose words are copied from training, {its}: {gap}.")
+    return said
 
 
 def counted(truth: np.ndarray, groups: np.ndarray | None, split: str) -> tuple[int, str]:

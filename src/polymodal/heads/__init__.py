@@ -31,5 +31,15 @@ HEADS = Catalogue(
             "Quantiles of a number that never cross, under the pinball loss.",
             "Koenker & Bassett 1978; Gasthaus et al. 2019 (by increments)",
         ),
+        "writer": Entry(
+            "polymodal.heads.writer:Writer",
+            "Words, by a Transformer that attends to all tokens; greedy, by beams, sampled or from a list of answers.",
+            "Vaswani et al. 2017; Szegedy et al. 2016 (smoothing)",
+        ),
+        "writer_recurrent": Entry(
+            "polymodal.heads.writer_recurrent:WriterRecurrent",
+            "Words, by an LSTM that looks anew at all tokens before each.",
+            "Xu, Ba, Kiros, Cho, Courville, Salakhutdinov, Zemel, Bengio 2015",
+        ),
     },
 )

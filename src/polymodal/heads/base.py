@@ -22,6 +22,8 @@ class Head(Part):
     """
 
     answers: ClassVar[tuple[type[Target], ...]] = (Target,)  # the classes of targets that it can answer
+    reads_tokens: ClassVar[bool] = False  # False: only `pooled` is read, so sequences need not be loaded
+    quick: bool = False  # between epochs of a training, where a head that writes need not do its best
 
     def __init__(self, width: int, target: Target):
         super().__init__()
@@ -44,6 +46,10 @@ class Head(Part):
     def loss_of(self, answer: Tensor | None, tokens: Tokens, truth: Tensor) -> Tensor:
         """`loss` where the answer to the same tokens is there already; a head that writes has no use for it."""
         return self.loss(tokens.cleared(), truth)
+
+    def recipe(self) -> dict[str, Any]:
+        """The options of the training loop (`config.Training`) that suit it, where they are not the usual ones."""
+        return {}
 
     @abstractmethod
     def decode(self, answer: Tensor) -> dict[str, np.ndarray]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,7 @@ from polymodal.evaluation.robustness import (
 )
 from polymodal.evaluation.statistics import bootstrap
 from polymodal.explanation.modalities import row_worth, sampled_worth, worth
-from polymodal.inference.examples import mistakes
+from polymodal.inference.examples import mistakes, words
 from polymodal.inference.judging import Judged, strict_scores, strict_words, told
 from polymodal.inference.noise import Noisy
 from polymodal.inference.predictor import Predictor
@@ -52,6 +52,7 @@ class Evaluation:
     calibration: dict[str, Any]
     errors: dict[str, Any]  # confusion or residuals
     mistakes: list[dict[str, Any]]
+    words: dict[str, Any]  # of answers in words
     metrics: dict[str, float]
     score: dict[str, float]
     further: dict[str, dict[str, float]]  # scores by the metrics that are shown beside the one judged by
@@ -73,13 +74,14 @@ def evaluate(
     seed: int = 0,
     metrics: tuple[Metric, ...] = (),
     noise: bool | None = None,
+    training: Collection[str] = (),
 ) -> Evaluation:
     """Assess the deployed answer to the first target on `rows` of a processed table.
 
     `truth` maps a target to its encoded values [N]. Tokens come from the store where they are there already. The
     target is judged by the first of `metrics`, by default that of its kind. `noise`: whether curves are drawn, of which
     each encodes up to 500 rows four times more; None leaves out pretrained towers, of which that may cost more than all
-    else.
+    else. `training` are the answers in words that training had, by which copies are known.
     """
     judge = _Judge.of(predictor, truth, rows, groups, seed, metrics)
     stage = progress.stage("evaluating", 3)
@@ -100,6 +102,7 @@ def evaluate(
         calibration=_calibration(judge, streams),
         errors=_errors(judge, streams, full),
         mistakes=mistakes(predictor, judge.truth, full, table, rows),
+        words=words(predictor, judge.truth, full, table, rows, training),
         metrics=measure(judge.metrics, judged(judge.target), judge.truth, full),
         score=judge.score(judge.metric, full),
         further={m.name: judge.score(m, full) for m in judge.metrics[1:]},

@@ -27,9 +27,9 @@ from polymodal.inference.judging import Judged
 from polymodal.inference.keyed import kept_columns, keyed, place_of, whole
 from polymodal.inference.predictor import LEARNED, Predictor
 from polymodal.metrics.base import Metric
-from polymodal.metrics.build import by_target, directed, target_metrics
+from polymodal.metrics.build import by_target, directed, target_metrics, undefined
 from polymodal.runs.progress import Progress
-from polymodal.targets.base import Target
+from polymodal.targets.base import Target, written
 
 # columns of the leaderboard that a notebook shows, and those that are words whatever they look like
 SHOWN = (
@@ -123,6 +123,19 @@ class Run:
             problems.extend(found)
         columns = Answers(keyed(table, self.predictor.schema, answers, keep=keep, problems=found))
         return columns.frame() if as_frame else columns
+
+    def generate(self, data: Any, *, n: int = 1, seed: int = 0, **decoding: Any) -> Answers:
+        """`predict` for answers in words, `n` of each, written as `decoding` says: `beams`, `temperature`, `top_k`,
+        `top_p`, `length_penalty`, `no_repeat`, `least`, `most`, `allowed` (see `nn.decoding.Decoding`).
+
+        Raises `BadArgument` for a model that writes nothing and for an option that is wrong.
+        """
+        from polymodal.inference.generation import generated
+
+        table = self.read(data)
+        return Answers(
+            keyed(table, self.predictor.schema, generated(self.predictor, table, n=n, seed=seed, **decoding))
+        )
 
     def classes(self, target: str | None = None) -> tuple[str, ...]:
         """The classes or labels of a target (default: the first), in the order of `predict_proba`; none of a number."""
@@ -345,7 +358,13 @@ class Run:
         else:
             specs = (self._settings().get("metrics") or {}).get(first.name, [])
             with reading(self.folder, self._trust):
-                return target_metrics(specs, first)
+                if specs or not written([first]):
+                    return target_metrics(specs, first)
+        if not specs and written([first]):
+            wanted = first.truth(truth[first.name][rows])
+            usual = np.broadcast_to(first.chance(), len(wanted))
+            bad = undefined(first, [(wanted, usual)])
+            specs = [spec for spec in first.metrics if spec not in bad][: first.shown] if bad else []
         return target_metrics(specs, first)
 
     def _groups(self, table: Table) -> list[Any] | None:

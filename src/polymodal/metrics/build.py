@@ -69,6 +69,12 @@ def directed(specs: Sequence[Spec], target: Asked, truth: np.ndarray) -> list[Sp
     ]
 
 
+def undefined(target: Asked, parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[str]:
+    """Those of a target's usual metrics that are NaN on any of `parts`, truth and a prediction each: too few rows."""
+    each = {metric.name: metric for spec in target.metrics for metric in target_metrics([spec], target)}
+    return [name for name, metric in each.items() if any(np.isnan(metric(*part)) for part in parts)]
+
+
 def build_metric(spec: Spec, form: Judged, *, target: str = "") -> Metric:
     """The metric that `spec` names, for a target of this form.
 

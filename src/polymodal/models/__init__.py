@@ -26,6 +26,16 @@ ANSWERS = Catalogue(
             "A policy trained by reward says, row by row, what to encode next and when and by what to answer.",
             "Williams 1992 (REINFORCE)",
         ),
+        "consensus": Entry(
+            "polymodal.models.consensus:Consensus",
+            "Written answers: the reference of the nearest training rows that is most like all of theirs; a baseline.",
+            "Devlin, Gupta, Girshick, Mitchell, Zitnick 2015",
+        ),
+        "blind": Entry(
+            "polymodal.models.blind:Blind",
+            "Written answers, by a head that is shown no stream; a baseline.",
+            "folklore",
+        ),
         "bandit": Entry(
             "polymodal.models.bandit:Bandit",
             "Chooses streams row by row and goes on learning from feedback at serving time.",

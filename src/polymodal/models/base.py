@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from polymodal.core.errors import BadArgument
 from polymodal.core.types import Batch, Output, Tokens
 from polymodal.encoders.base import Encoder
 from polymodal.fusion.base import DecisionFusion, Fusion
 from polymodal.heads.base import Head, ScoringHead
 from polymodal.nn.layers.named import Named
 from polymodal.targets.base import MEANINGS
+from polymodal.targets.text import TextTarget
+
+BASELINE = "baseline"  # the level of answers that are there to be beaten
 
 
 class TokenSource:
@@ -211,3 +215,10 @@ class Model(nn.Module):
         if not batch.targets:
             return output
         return Output(output.streams, output.fused, output.predictions, self.answer.losses(output, batch.targets))
+
+
+def check_words(what: str, targets: Sequence[Any]) -> Sequence[TextTarget]:
+    """Targets that are all texts. Raises `BadArgument` where one is not."""
+    if other := [target for target in targets if not isinstance(target, TextTarget)]:
+        raise BadArgument(f"{what} answers in words; the target {other[0].name!r} is of the kind {other[0].kind}.")
+    return targets

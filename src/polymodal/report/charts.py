@@ -39,9 +39,9 @@ _ROW = 23.0  # pixels from one row of a chart to the next
 
 
 def role(row: Row) -> str:
-    """What a leaderboard row is: `chance`, `single` (one modality) or `fusion`."""
+    """What a leaderboard row is: `chance` (and what else must be beaten), `single` (one modality) or `fusion`."""
     words = {str(row.get("level", "")).lower(), str(row.get("strategy", "")).lower()}
-    if "chance" in words:
+    if words & {"chance", "baseline"}:
         return "chance"
     return "single" if words & {"single", "unimodal"} else "fusion"
 

@@ -55,6 +55,7 @@ def render(evaluation: Mapping[str, Any]) -> str:
         residuals=model.residuals(evaluation),
         encodings=encodings(evaluation),
         training=model.training(evaluation),
+        words=model.words(evaluation),
         mistakes=model.mistakes(evaluation),
         data=run.data(evaluation),
         timings=run.timings(evaluation),

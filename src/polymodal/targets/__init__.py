@@ -36,5 +36,10 @@ TARGETS = Catalogue(
             "A number, standardised; by its logarithm where it is positive and skewed; with an interval.",
             "Lei, G'Sell, Rinaldo, Tibshirani, Wasserman 2018 (interval)",
         ),
+        "text": Entry(
+            "polymodal.targets.text:TextTarget",
+            "Words that are written: a caption, an answer, a report; several references a row where there are.",
+            "Vedantam, Zitnick, Parikh 2015 (likeness); Sennrich, Haddow, Birch 2016 (pieces of words)",
+        ),
     },
 )

@@ -8,7 +8,7 @@ words describe it, and, where its head gives scores, what these mean and how the
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Self
 
@@ -24,7 +24,7 @@ from polymodal.targets import TARGETS
 # Late fusion, trees and objectives say which of these they are defined for, whatever the kind of target. Each bears the
 # name of its plainest kind.
 CLASSES, MULTILABEL, NUMBER = MEANINGS = ("classes", "multilabel", "number")
-LATER = ("text", "picture")  # kinds whose heads write; they come with generation
+LATER = ("picture",)  # kinds whose heads write; they come with generation
 
 
 @dataclass(frozen=True)
@@ -252,6 +252,11 @@ class ScoredTarget(Target):
     def tree_options(self) -> dict[str, Any]:
         """What `learners.base.Learner.fit` needs besides what the scores mean."""
         return {}
+
+
+def written(targets: Iterable[Target]) -> bool:
+    """Whether no target has scores: all answers are written."""
+    return not any(target.scores for target in targets)
 
 
 def asked(name: str, spec: Spec) -> Target:

@@ -13,10 +13,10 @@ from torch import Tensor
 from polymodal.core.registry import Spec
 from polymodal.core.types import Tokens
 from polymodal.models import ANSWERS
-from polymodal.models.base import Answer, Labelled, TokenSource
+from polymodal.models.base import BASELINE, Answer, Labelled, TokenSource
 from polymodal.models.build import Heads, Parts
 from polymodal.models.specs import resolved, serves
-from polymodal.targets.base import MEANINGS, ScoredTarget
+from polymodal.targets.base import MEANINGS, ScoredTarget, Target
 from polymodal.testing.devices import one_device
 from polymodal.testing.head import example_truth
 from polymodal.testing.laws import (
@@ -39,8 +39,9 @@ WIDTHS = {"left": 6, "middle": 10, "right": 8}
 COST = {"left": 1.0, "middle": 2.0, "right": 4.0}
 
 
-def check_answer(spec: Spec, *, kinds: Iterable[str] = MEANINGS, dim: int = 16) -> None:
-    """Try an answer under a target of every meaning of scores that it is defined for. Raises `NotConformant`.
+def check_answer(spec: Spec, *, kinds: Iterable[str] = (*MEANINGS, "text"), dim: int = 16) -> None:
+    """Try an answer under a target of every kind that it is defined for, one of each meaning of scores and one that is
+    written. Raises `NotConformant`.
 
     Besides the laws of every part: scores have the target's width; what is masked changes nothing, nor does the order
     of the streams; a row without any stream gets the prior; handed its streams on demand it says the same, and asks
@@ -52,15 +53,17 @@ def check_answer(spec: Spec, *, kinds: Iterable[str] = MEANINGS, dim: int = 16) 
         if not serves(resolved(spec).needs, [target]):
             continue
         subject, settled, lost = answer_subjects(spec, kind, dim)
+        trained = subject if target.scores else lost  # what is written in training is nobody's concern
+        blind = resolved(spec).level == BASELINE  # what it does not look at has no gradient
         whole = replace(lost, inputs=random_streams(WIDTHS, full=True))
         laws = [
-            partial(finite, subject), partial(options_stored, subject, ANSWERS, given), partial(gradient, lost),
-            *(partial(check, subject) for check in (same_seed, bfloat16)),
+            partial(finite, trained), partial(options_stored, subject, ANSWERS, given),
+            *([] if blind else [partial(gradient, lost)]), partial(same_seed, subject), partial(bfloat16, trained),
             *(partial(check, each) for check in (row_alone, inputs_untouched, saved_and_loaded, masked, _on_demand)
               for each in (subject, settled)),
             *(partial(_shape, each, target) for each in (subject, settled)),
             partial(stream_order, subject, partial(_build, spec, target=target, dim=dim), WIDTHS),
-            *(partial(one_device, each) for each in (subject, settled, lost)),
+            *(partial(one_device, each) for each in ([subject, settled, lost] if target.scores else [lost])),
             partial(learns, whole, lambda _, outs: outs["loss"].sum(), steps=300, lr=5e-3, goal=0.4),
         ]  # fmt: skip
         judge(subject.label, laws)
@@ -71,7 +74,8 @@ def answer_subjects(spec: Spec, kind: str, dim: int = 16) -> tuple[Subject, Subj
     target = example_target(kind)
     build = partial(_build, spec, WIDTHS, target, dim)
     label = f"The answer {ANSWERS.name_of(ANSWERS.resolve(spec)[0])} ({kind})"
-    subject = Subject(label, build, _run, random_streams(WIDTHS), "scores")
+    run = _run if target.scores else _write
+    subject = Subject(label, build, run, random_streams(WIDTHS), "scores")
     settled = replace(subject, label=f"{label}, finalized", build=partial(_settled, build, target))
     return subject, settled, replace(subject, run=partial(_lost, target), trained="loss")
 
@@ -91,6 +95,14 @@ def _run(part: Answer, streams: Mapping[str, Tokens]) -> dict[str, Tensor]:
     return {"scores": part(streams).predictions["y"]}
 
 
+def _write(part: Answer, streams: Mapping[str, Tokens]) -> dict[str, Tensor]:
+    """What is written in use: in training nobody asks for it."""
+    learning = part.training
+    said = _run(part.eval(), streams)
+    part.train(learning)
+    return said
+
+
 def _lost(target: ScoredTarget, part: Answer, streams: Mapping[str, Tokens]) -> dict[str, Tensor]:
     truth = example_truth(target).to(next(iter(streams.values())).x.device)
     losses = part.losses(part(streams), {"y": truth})
@@ -100,6 +112,9 @@ def _lost(target: ScoredTarget, part: Answer, streams: Mapping[str, Tokens]) -> 
 def _shape(subject: Subject, target: ScoredTarget) -> None:
     part = built(subject)
     none = mapped_streams(lambda t: t.keep(torch.zeros(ROWS, dtype=torch.bool)), subject.inputs)
+    if not target.scores:
+        _written(part, target, subject.inputs, none)
+        return
     for streams in (subject.inputs, none):
         scores = subject.run(part, streams)["scores"]
         if tuple(scores.shape) != (ROWS, target.width):
@@ -115,6 +130,19 @@ def _shape(subject: Subject, target: ScoredTarget) -> None:
         )  # fmt: skip
     if part.head("y").target != target:
         raise Violation("decodes", "head('y') answers another target.", "Return a head of the target asked for.")
+
+
+def _written(part: Answer, target: Target, *each: Mapping[str, Tokens]) -> None:
+    """What is written is finite, and read by the target's head; rows without any stream are answered alike."""
+    for streams in each:
+        told = part(streams).predictions["y"]
+        said = target.prediction(part.head("y").decode(told))
+        if len(said) != ROWS or not told.isfinite().all():
+            raise Violation(
+                "gives words", f"{len(said)} texts, {told}.", "Return [B, 1 + L], finite, as the head does."
+            )
+    if len(set(said.tolist())) > 1:
+        raise Violation("row without streams", f"they are answered {said.tolist()}.", "Give the usual answer there.")
 
 
 class _Watched(TokenSource):

@@ -19,6 +19,8 @@ from polymodal.testing.devices import one_device
 from polymodal.testing.laws import common, learns, not_overridden
 from polymodal.testing.subject import ROWS, Subject, Violation, built, judge, random_streams, same
 
+WRITTEN = ["a cat sleeps", "the cat sleeps", "a zebra"]  # texts, the last with a word that training has not
+
 
 def check_head(spec: Spec, target: Target, *, width: int = 16, truth: Tensor | None = None) -> None:
     """Try a head on a target. Raises `NotConformant`.
@@ -65,7 +67,9 @@ def loss_subject(subject: Subject, truth: Tensor) -> Subject:
 
 
 def example_truth(target: Any) -> Tensor:
-    """Encoded labels of eight rows of a target with scores."""
+    """Encoded labels of eight rows of a target: made up where it has scores, else of the texts that it was shown."""
+    if not target.scores:
+        return torch.from_numpy(target.encode(["a dog", "a cat", "a dog runs", "the dog", "the cat", *WRITTEN]))
     draw = torch.Generator().manual_seed(9)
     if target.scores == CLASSES:
         return torch.arange(ROWS) % target.width

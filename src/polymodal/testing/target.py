@@ -23,6 +23,7 @@ CELLS: dict[str, list[Any]] = {
     "numbers": [[1.0, 20.0], [5.0, 10.0], "[3, 20]", "3|10"] * 2 + [[1.0, None], "5|"],
     "ordinal": [*"1122233333"],
     "quantiles": [1.0, 2.0, 3.0, 4.0, 5.0] * 2,
+    "text": ["a dog", "a cat", ["a dog runs", "the dog"], "a cat sleeps", "the cat"] * 2,
 }
 
 
@@ -79,7 +80,8 @@ def _encoded(spec: Spec, cells: Sequence[Any]) -> None:
         raise Violation("knows what is missing", f"known says {known.tolist()}.", "Mark missing rows by -1 or NaN.")
     if not np.array_equal(np.asarray(target.known(torch.from_numpy(encoded))), known):
         raise Violation("knows what is missing", "a tensor and an array differ.", "Use operators that both have.")
-    alone = np.concatenate([target.encode([cell]) for cell in [*cells, None]])
+    each = [target.encode([cell])[0] for cell in [*cells, None]]
+    alone = np.stack([_widened(row, whole) for row, whole in zip(each, encoded)])
     if not np.array_equal(alone, encoded, equal_nan=True):
         raise Violation("encodes", "a row alone is encoded otherwise.", "Learn in `fit`, not in `encode`.")
     strata = target.strata(encoded[:-1])
@@ -87,6 +89,13 @@ def _encoded(spec: Spec, cells: Sequence[Any]) -> None:
         raise Violation("stratifies", f"strata gives {len(strata)} rows of {len(cells)}.", "One a row, or None.")
     if not isinstance(target.unseen([*cells, None]), dict):
         raise Violation("counts what it leaves out", "unseen gives no dict.", "Map what a cell says to its count.")
+
+
+def _widened(row: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """A row of a target that is written, which may be as long as the longest beside it, at their length."""
+    missing = row.size > 0 and (row < 0).all()
+    more = [(0, max(0, b - a)) for a, b in zip(row.shape, like.shape)]
+    return np.pad(row, more, constant_values=-1 if missing else 0) if row.shape != like.shape else row
 
 
 def _json(spec: Spec, cells: Sequence[Any]) -> None:

@@ -103,7 +103,7 @@ def noise(evaluation: Evaluation) -> dict[str, Any] | None:
     if not curves:
         return None
     metric = metric_name(evaluation)
-    board = [r.get("test_mean") for r in evaluation.get("leaderboard") or [] if charts.role(r) == "chance"]
+    board = [r.get("test_mean") for r in evaluation.get("leaderboard") or [] if r["strategy"] == "chance"]
     level, up = next(iter(board), evaluation.get("chance")), evaluation.get("greater_is_better", True)
     panels = [
         (clean(c["stream"]), "", diagnostics.noise(c, curves[:i] + curves[i + 1 :], chance=level, metric=metric))

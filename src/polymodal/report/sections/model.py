@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -117,6 +117,27 @@ def training(evaluation: Evaluation) -> dict[str, Any] | None:
 
 def mistakes(evaluation: Evaluation) -> list[dict[str, Any]] | None:
     """The rows the model got wrong while surest, in the order given."""
+    return _told(evaluation.get("mistakes") or []) or None
+
+
+def words(evaluation: Evaluation) -> dict[str, Any] | None:
+    """Answers in words: how many differ, how many are copied, and those that are best."""
+    found = evaluation.get("words")
+    if not found:
+        return None
+    said = [f"{share(found['distinct'])} of the {count(found['rows'])} answers differ from one another."]
+    if found.get("copied"):
+        part, ends = found["copied"], ""
+        if is_number(part.get("low")):
+            ends = f" (95% interval {share(part['low'])} to {share(part['high'])})"
+        said.append(f"{share(part['mean'])} are answers of the training rows, word for word{ends}.")
+    symbols = {"bpe": "pieces of words"}.get(found["symbols"], found["symbols"])
+    said.append(f"They have {found['length']:.1f} {symbols} in the mean.")
+    return {"said": " ".join(said), "best": _told(found.get("best") or [])}
+
+
+def _told(examples: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows with what was said of them and what was true, in the order given."""
     return [
         {
             "id": clean(m.get("id", "")),
@@ -126,8 +147,8 @@ def mistakes(evaluation: Evaluation) -> list[dict[str, Any]] | None:
             "off": _off(m),
             "cells": cards(m.get("cells") or [], m.get("id")),
         }
-        for m in evaluation.get("mistakes") or []
-    ] or None
+        for m in examples
+    ]
 
 
 def _percent(value: float) -> str:

@@ -61,7 +61,7 @@ def key_figures(evaluation: Evaluation) -> list[dict[str, str]]:
         often = f", {together}" if is_number(seeds) and seeds > 1 else ""
         score(f"{metric} on test", row, joined(row["strategy"]) + often, prefix="test_")
     constant = clean(evaluation.get("usual") or "one answer for every row")
-    for usual in [r for r in evaluation.get("leaderboard") or [] if charts.role(r) == "chance"][:1]:
+    for usual in [r for r in evaluation.get("leaderboard") or [] if r["strategy"] == "chance"][:1]:
         score(f"{metric} by chance", usual, constant, prefix="test_")
     # With one seed, or with models of parts, the row above is the deployed model's already.
     alone = {} if seeds == 1 or by_folds else {evaluation["primary"]: evaluation.get("score") or {}}

@@ -1,0 +1,41 @@
+"""A Transformer that writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from polymodal.heads.writing import WritingHead
+from polymodal.nn.layers.decoder import Decoder, TransformerDecoder
+from polymodal.targets.text import TextTarget
+
+
+class Writer(WritingHead):
+    """A Transformer decoder (Vaswani et al. 2017) of `depth` blocks with `heads` heads, whose words attend to the words
+    before and to all tokens; see `WritingHead` for the other options."""
+
+    def __init__(
+        self,
+        width: int,
+        target: TextTarget,
+        *,
+        units: int = 256,
+        depth: int = 2,
+        heads: int = 4,
+        tokens: int = 64,
+        dropout: float = 0.2,
+        smoothing: float = 0.1,
+        decoding: Mapping[str, Any] | None = None,
+    ):
+        super().__init__(
+            width, target, units=units, tokens=tokens, dropout=dropout, smoothing=smoothing, decoding=decoding
+        )
+        self.depth = depth
+        self.heads = heads
+        self.writes = TransformerDecoder(
+            target.words, units, context_width=units, depth=depth, heads=heads, dropout=dropout, longest=self.most
+        )
+
+    @property
+    def decoder(self) -> Decoder:
+        return self.writes

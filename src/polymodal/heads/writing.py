@@ -1,0 +1,163 @@
+"""What heads have in common that write words, symbol by symbol."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any, ClassVar, final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from polymodal.core.errors import BadArgument, suggest
+from polymodal.core.types import Tokens
+from polymodal.heads.base import Head
+from polymodal.nn.check import check_count, check_dropout
+from polymodal.nn.decoding import Decoding, decode
+from polymodal.nn.layers.state import BEGIN, END, PAD, UNKNOWN, Decoder
+from polymodal.nn.layers.streams import LineUp
+from polymodal.nn.trie import Trie
+from polymodal.targets.text import TextTarget
+
+BEAMS = 3  # of longer answers in use
+AT_ONCE = 128  # rows that are written at a time
+
+
+class WritingHead(Head):
+    """Abstract: writes a text about tokens, all of which the decoder may look at. An author builds `make`, the decoder.
+
+    The tokens, led by their pooled vector, go through a linear map to `units` and get their places; more than `tokens`
+    are averaged in stretches. Training draws one of a row's references a pass and predicts each symbol from those
+    before it (teacher forcing), its probability smoothed by `smoothing` (Szegedy et al. 2016). Between epochs it writes
+    greedily, in use as `decoding` says: options of `nn.decoding.Decoding` by name, and `allowed`, a list of the
+    answers that there are. Default: three beams, one for short answers.
+
+    The answer is [B, 1 + most]: the mean log-probability of a symbol, END included, then ids padded with zeros.
+    """
+
+    answers = (TextTarget,)
+    reads_tokens: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        width: int,
+        target: TextTarget,
+        *,
+        units: int = 256,
+        tokens: int = 64,
+        dropout: float = 0.2,
+        smoothing: float = 0.1,
+        decoding: Mapping[str, Any] | None = None,
+    ):
+        super().__init__(width, target)
+        self.units = check_count("units", units)
+        self.tokens = check_count("tokens", tokens)
+        self.dropout = check_dropout(dropout)
+        if not 0 <= smoothing < 1:
+            raise BadArgument(f"smoothing must be at least 0 and below 1; got {smoothing}.")
+        self.smoothing = smoothing
+        self.decoding = decoding
+        self.drop = nn.Dropout(dropout)
+        self.line = LineUp([width], units, tokens=tokens)
+        self.how = self.chosen(decoding or {})
+
+    @property
+    @abstractmethod
+    def decoder(self) -> Decoder:
+        """What writes: of `target.words` ids, about a context of width `units`, at most `most` ids."""
+
+    @property
+    def most(self) -> int:
+        """The most ids of a text, its END included."""
+        return int(self.target.longest) + 1
+
+    def chosen(self, options: Mapping[str, Any]) -> Decoding:
+        """How to write where these options are given, and else as is usual. Raises `BadArgument` for a wrong one."""
+        known = [one.name for one in fields(Decoding)]
+        for name in options:
+            if name not in known:
+                raise BadArgument(f"Unknown option {name!r} of decoding.{suggest(name, known)}")
+        sampled = bool(options.get("temperature"))
+        usual = {"beams": 1 if sampled or self.target.short else BEAMS, "most": self.most}
+        given = {**usual, **options}
+        if not isinstance(given["most"], int) or not 0 < given["most"] <= self.most:
+            raise BadArgument(f"most is from 1 to {self.most}, the longest answer in training; got {given['most']!r}.")
+        if (allowed := given.get("allowed")) is not None:
+            if isinstance(allowed, str):
+                raise BadArgument(f"allowed is a list of answers; got {allowed!r}.")
+            codes = [self.target.coder.codes(str(answer)) for answer in allowed]
+            for answer, each in zip(allowed, codes):
+                if not each or max(each) >= self.target.words or len(each) >= self.most:
+                    raise BadArgument(
+                        f"The allowed answer {answer!r} cannot be written: it holds what training did not have often "
+                        f"enough, or more than {self.most - 1} symbols."
+                    )
+            given["allowed"] = Trie(codes)
+        return Decoding(**given)
+
+    def recipe(self) -> dict[str, Any]:
+        return {"epochs": 60, "batch": 128, "lr": 1e-3, "weight_decay": 0.05, "patience": 10}
+
+    @final
+    def loss(self, tokens: Tokens, truth: Tensor) -> Tensor:
+        ids = sought(truth, self.target.words, self.most)
+        if self.training:  # one reference of each row
+            there = (ids[..., 0] != PAD).float()
+            place = (there * (1 + torch.rand_like(there))).argmax(1)
+            ids = ids[torch.arange(len(ids), device=ids.device), place][:, None]
+        given = torch.cat([torch.full_like(ids[..., :1], BEGIN), ids[..., :-1]], -1)
+        given = given.masked_fill(given == END, PAD)
+        scores = self.decoder(given, *self._context(tokens)).float()
+        smoothing = self.smoothing if self.training else 0.0
+        lost = F.cross_entropy(
+            scores.flatten(0, -2), ids.flatten(), ignore_index=PAD, label_smoothing=smoothing, reduction="sum"
+        )
+        return lost / (ids != PAD).sum().clamp(min=1) + self._more()
+
+    def _more(self) -> Tensor | float:
+        """What else training lowers."""
+        return 0.0
+
+    @final
+    @torch.no_grad()
+    def answer(self, tokens: Tokens) -> Tensor:
+        context, mask = self._context(tokens)
+        how = self.chosen({"beams": 1}) if self.quick else self.how
+        told = context.new_zeros(len(mask), 1 + self.most, dtype=torch.float32)
+        for rows in torch.arange(len(mask), device=mask.device).split(AT_ONCE):
+            said = decode(self.decoder, context[rows], mask[rows], how, rows.tolist())
+            count = (said.ids != PAD).sum(1)
+            told[rows, 0] = said.logp.float().sum(1) / count.clamp(min=1)
+            told[rows, 1 : 1 + said.ids.shape[1]] = said.ids.float()
+        return told
+
+    def decode(self, answer: Tensor) -> dict[str, np.ndarray]:
+        """{"label": texts [B], "logp": the mean log-probability of a symbol [B]}."""
+        told = answer.detach().float().cpu().numpy()
+        ids = np.where(told[:, 1:] == END, PAD, told[:, 1:])
+        return {"label": self.target.texts(ids), "logp": told[:, 0].astype(np.float64)}
+
+    def _context(self, tokens: Tokens) -> tuple[Tensor, Tensor]:
+        """What the decoder looks at, [B, S, units] and [B, S] bool."""
+        line = self.line([replace(tokens, x=self.drop(tokens.x), pooled=self.drop(tokens.pooled))])
+        return torch.where(line.mask[..., None], line.x, 0.0), line.mask
+
+
+def sought(truth: Tensor, words: int, most: int) -> Tensor:
+    """The ids [B, R, L] that a decoder of `words` ids is to write, from encoded truth [B, R, L'].
+
+    A run of characters, which stands for a word that the vocabulary has not, is one UNKNOWN. END closes what has fewer
+    than `most` symbols; what has more is cut. References that are missing are PAD throughout.
+    """
+    unknown, first = truth >= words, (truth - words) % 2 == 1
+    kept = (truth > 0) & (~unknown | first)
+    order = (~kept).to(torch.uint8).argsort(dim=-1, stable=True)
+    ids = torch.where(unknown, UNKNOWN, truth).masked_fill(~kept, PAD).gather(-1, order)
+    length = kept.sum(-1, keepdim=True)
+    room = min(most, 1 + int(length.max())) if length.numel() else 1
+    ids = F.pad(ids, (0, max(0, room - ids.shape[-1])))[..., :room]
+    place = torch.arange(room, device=ids.device)
+    return torch.where((place == length) & (length > 0), END, ids)

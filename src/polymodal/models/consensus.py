@@ -1,0 +1,116 @@
+"""No word of its own: the answer of the nearest training rows that says best what theirs all say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor
+from torch.nn import functional as F
+
+from polymodal.core.types import Output, Tokens
+from polymodal.heads.base import Head
+from polymodal.metrics.consensus import ngram_vectors
+from polymodal.models.base import BASELINE, Answer, Labelled, check_words
+from polymodal.nn.check import check_count
+from polymodal.nn.layers.named import module_name
+from polymodal.targets.text import TextTarget
+
+KEPT = ("middle", "vectors")
+
+
+class Consensus(Answer):
+    """Of the references of the `neighbours` nearest training rows, by the cosine of pooled vectors, the one that is
+    most like all of them (Devlin et al. 2015, who found that level with generation). With one neighbour it is the best
+    reference of the nearest row. A baseline: what is written must be better than what can be copied.
+
+    A row of which nothing is there gets the usual answer. The log-probability that goes with an answer is that of its
+    mean likeness to the others.
+    """
+
+    level: ClassVar[str] = BASELINE
+    needs: ClassVar[tuple[str, ...]] = ("",)
+
+    def __init__(self, widths: Mapping[str, int], targets: Sequence[Any], parts: Any, *, neighbours: int = 10):
+        super().__init__()
+        self.neighbours = check_count("neighbours", neighbours)
+        self.names = tuple(sorted(widths))
+        self.targets: dict[str, TextTarget] = {t.name: t for t in check_words("consensus", targets)}
+        self._heads = {name: parts.build_head(1, target) for name, target in self.targets.items()}  # they decode only
+        width = sum(widths.values())
+        self.register_buffer("middle", torch.zeros(width))
+        self.register_buffer("vectors", torch.zeros(0, width))
+        for name in self.targets:
+            self.register_buffer(_codes(name), torch.zeros(0, 1, 1, dtype=torch.int32))
+        self._likeness: dict[str, tuple[sparse.csr_matrix, np.ndarray, np.ndarray]] = {}
+
+    def finalize(self, train: Labelled, valid: Labelled, seed: int) -> None:
+        """Remember the training rows' vectors and their answers."""
+        vectors, there = self._joined(train.streams)
+        self.middle = (vectors * there).sum(0) / there.sum(0).clamp(min=1)
+        self.vectors = self._normal(vectors, there)
+        for name in self.targets:
+            setattr(self, _codes(name), train.targets[name].to(torch.int32))
+        self._likeness = {}
+
+    def forward(self, streams: Mapping[str, Tokens]) -> Output:
+        vectors = self._normal(*self._joined(streams))
+        return Output(streams, None, {name: self._answered(name, vectors) for name in self.targets})
+
+    def losses(self, output: Output, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: self.middle.new_zeros(()) for name in targets}
+
+    def head(self, target: str) -> Head:
+        return self._heads[target]
+
+    def _answered(self, name: str, vectors: Tensor) -> Tensor:
+        codes, target = getattr(self, _codes(name)).cpu().numpy(), self.targets[name]
+        known = np.flatnonzero(codes[:, 0, 0] > 0) if len(codes) else np.zeros(0, int)
+        usual = target.encode([target.medoid])[0, 0]
+        length = max(codes.shape[2], len(usual))
+        told = np.zeros((len(vectors), 1 + length), np.float32)
+        told[:, 1 : 1 + len(usual)] = usual
+        if not len(known):
+            return torch.from_numpy(told).to(vectors.device)
+        grams, owner, place = self._likeness_of(name, codes)
+        cosine = (vectors @ self.vectors[torch.from_numpy(known).to(vectors.device)].T).cpu()
+        order = cosine.argsort(dim=1, descending=True, stable=True)[:, : self.neighbours].numpy()
+        for row in torch.nonzero((vectors != 0).any(1))[:, 0].tolist():
+            some = np.flatnonzero(np.isin(owner, known[order[row]]))
+            alike = np.asarray((grams[some] @ grams[some].T).todense())
+            mean = (alike.sum(1) - alike.diagonal()) / max(1, len(some) - 1)
+            best = int(np.argmax(np.round(mean, 6)))
+            told[row, 1:] = 0
+            told[row, 1 : 1 + codes.shape[2]] = codes[owner[some[best]], place[some[best]]]
+            told[row, 0] = np.log(max(mean[best], 1e-6)) if len(some) > 1 else 0.0
+        return torch.from_numpy(told).to(vectors.device)
+
+    def _likeness_of(self, name: str, codes: np.ndarray) -> tuple[sparse.csr_matrix, np.ndarray, np.ndarray]:
+        """n-gram vectors of all references of the training rows; the row and the place in it of each."""
+        if name not in self._likeness:
+            owner, place = np.nonzero(codes[:, :, 0] > 0)
+            each = [row[row > 0].tolist() for row in codes[owner, place]]
+            self._likeness[name] = ngram_vectors(each, owner), owner, place
+        return self._likeness[name]
+
+    def _joined(self, streams: Mapping[str, Tokens]) -> tuple[Tensor, Tensor]:
+        """Pooled vectors side by side [B, D], and which of their values are there."""
+        each = [streams[name].cleared() for name in self.names]
+        there = [tokens.present[:, None].expand(-1, tokens.width) for tokens in each]
+        return torch.cat([tokens.pooled.float() for tokens in each], 1), torch.cat(there, 1)
+
+    def _normal(self, vectors: Tensor, there: Tensor) -> Tensor:
+        return F.normalize((vectors - self.middle) * there, dim=1)
+
+    def _load_from_state_dict(self, state: Mapping[str, Tensor], prefix: str, *rest: Any) -> None:
+        for name in (*KEPT, *map(_codes, self.targets)):  # as many rows as were remembered
+            if (value := state.get(prefix + name)) is not None:
+                setattr(self, name, torch.empty_like(value))
+        super()._load_from_state_dict(state, prefix, *rest)  # type: ignore[misc]
+
+
+def _codes(target: str) -> str:
+    return f"codes_{module_name(target)}"

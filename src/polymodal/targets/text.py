@@ -1,0 +1,217 @@
+"""Words of one's own: captions, answers, reports."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from polymodal.core.errors import BadArgument, BadData, suggest
+from polymodal.core.registry import Spec
+from polymodal.core.words import label_of
+from polymodal.metrics.consensus import medoid, ngram_vectors
+from polymodal.targets.base import Target
+from polymodal.targets.labels import listed
+from polymodal.targets.words import PIECES, UNITS, Coder, learned_pieces, padded, symbols_of, unit_of
+
+SHORT = 3.0  # symbols of a mean answer up to which answers are short: right or wrong
+LETTERS_A_WORD = 1.5  # where symbols are characters
+LONGEST = 256  # symbols that are written at most
+SPARED = 0.001  # share of answers that may be longer than what is written
+COMPARED = 2000  # training answers among which the usual one is looked for
+THOUSANDS, HUNDREDS = 2000, 200  # references from which words seen fewer than 4 times, and once, are unknown
+
+
+@dataclass(frozen=True)
+class TextTarget(Target):
+    """Words that are written, not chosen: a caption, an answer, a report.
+
+    A cell is a text, or a list of several that are all right (references); `references` names columns that each hold
+    one. `symbols` says of what they are written: "words", lower-cased and without punctuation, as captions are
+    compared; "characters"; "bpe", pieces of words as they stand (Sennrich 2016), `pieces` at most; or "auto":
+    characters for scripts that part no words, words, or pieces where there are more than 16,000 words. Symbols that
+    occur fewer than `least` times are unknown: they are learned as one and never written (default: 4 of 2,000
+    references on, 2 of 200 on).
+
+    Encoded as int64 [N, R, L]: R references of L codes (see `words.Coder`), zeros behind them, -1 in rows without any.
+    Nothing is lost but what the symbols pass over, so a word that is not in the vocabulary counts against the answer.
+    """
+
+    symbols: str = field(default="auto", kw_only=True)
+    least: int | None = field(default=None, kw_only=True)
+    pieces: int = field(default=PIECES, kw_only=True)
+    references: tuple[str, ...] = field(default=(), kw_only=True)
+    written_in: str = ""  # the symbols that were settled
+    vocabulary: tuple[str, ...] = ()
+    merges: tuple[tuple[str, str], ...] = ()
+    longest: int = 0
+    several: bool = False
+    short: bool = False
+    medoid: str = ""
+
+    head: ClassVar[str] = "writer"
+    form: ClassVar[str] = "text"
+    shown: ClassVar[int] = 2
+
+    def __post_init__(self) -> None:
+        if self.symbols not in UNITS:
+            raise BadArgument(
+                f"Target {self.name!r}: unknown symbols {self.symbols!r} of text.{suggest(self.symbols, UNITS)}"
+            )
+        if self.least is not None and self.least < 1:
+            raise BadArgument(f"Target {self.name!r}: least is at least 1; got {self.least}.")
+        if self.pieces < 1:
+            raise BadArgument(f"Target {self.name!r}: pieces is at least 1; got {self.pieces}.")
+
+    # --- cells --------------------------------------------------------------------------------------------------------
+
+    def fit(self, values: Sequence[Any]) -> Self:
+        rows = [texts for value in values if (texts := texts_of(value))]
+        every = [text for row in rows for text in row]
+        if not every:
+            raise BadData(f"Target {self.name!r} holds no text in any training row (first value: {values[0]!r}).")
+        unit = unit_of(every) if self.symbols == "auto" else self.symbols
+        count = len(every)
+        least = self.least or (4 if count >= THOUSANDS else 2 if count >= HUNDREDS else 1)
+        if unit == "bpe":
+            vocabulary, merges = learned_pieces(every, self.pieces)
+        else:
+            often = Counter(symbol for text in every for symbol in symbols_of(text, unit))
+            kept = [(-times, symbol) for symbol, times in often.items() if times >= least]
+            vocabulary, merges = [symbol for _, symbol in sorted(kept)], []
+        if not vocabulary:
+            raise BadData(
+                f"Target {self.name!r}: no symbol occurs {least} times in the training rows. Lower `least` of the text."
+            )
+        found = replace(self, written_in=unit, vocabulary=tuple(vocabulary), merges=tuple(merges))
+        codes = found._coded(rows)
+        lengths = np.concatenate([[len(one) for one in row] for row in codes])
+        mean = lengths.mean() / (LETTERS_A_WORD if unit == "characters" else 1.0)
+        return replace(
+            found,
+            longest=int(min(LONGEST, np.quantile(lengths, 1 - SPARED, method="higher"))),
+            several=max(map(len, rows)) > 1,
+            short=bool(mean <= SHORT),
+            medoid=found._usual(codes, short=bool(mean <= SHORT)),
+        )
+
+    def _usual(self, rows: Sequence[Sequence[list[int]]], *, short: bool) -> str:
+        """The answer that is most like all training answers; of short ones the most frequent."""
+        texts = [self.coder.text(codes) for row in rows for codes in row]
+        if short:
+            return max(sorted(set(texts)), key=Counter(texts).__getitem__)
+        place = np.unique(np.linspace(0, len(texts) - 1, COMPARED).astype(int))
+        owner = np.repeat(np.arange(len(rows)), [len(row) for row in rows])[place]
+        flat = [codes for row in rows for codes in row]
+        return texts[place[medoid(ngram_vectors([flat[i] for i in place], owner))]]
+
+    @cached_property
+    def coder(self) -> Coder:
+        """What turns texts into codes and back."""
+        return Coder(self.written_in, self.vocabulary, self.merges)
+
+    def _coded(self, rows: Iterable[Sequence[str]]) -> list[list[list[int]]]:
+        return [[codes for text in row if (codes := self.coder.codes(text))] for row in rows]
+
+    def encode(self, values: Sequence[Any]) -> np.ndarray:
+        return padded(self._coded(texts_of(value) for value in values))
+
+    def survey(self, values: Sequence[Any]) -> tuple[dict[str, Any], dict[int, str]]:
+        odd = {
+            i: f"is {str(value)[:40]!r}, but the target is a text"
+            for i, value in enumerate(values)
+            if value is not None and not texts_of(value)
+        }
+        return {}, odd
+
+    # --- words --------------------------------------------------------------------------------------------------------
+
+    @property
+    def words(self) -> int:
+        """How many ids a head writes: the vocabulary, and padding, beginning, end and unknown."""
+        return self.coder.size
+
+    @property
+    def summary(self) -> str:
+        units = {"words": "words", "characters": "characters", "bpe": "pieces of words"}
+        held = f" of {len(self.vocabulary):,} {units[self.written_in]}" if self.written_in else ""
+        return f"text{held}{', several references a row' if self.several else ''}"
+
+    @property
+    def task(self) -> str:
+        return f"an answer in {'characters' if self.written_in == 'characters' else 'words'}"
+
+    @property
+    def metrics(self) -> tuple[Spec, ...]:
+        if not self.short:
+            return ("cider", "bleu", "rouge_l", "chrf")
+        return ("vqa_accuracy", "exact_match", "token_f1") if self.several else ("exact_match", "token_f1")
+
+    def truth(self, encoded: np.ndarray) -> np.ndarray:
+        """Texts [N], or [N, R] of several references, "" where there is none."""
+        rows = np.asarray(encoded)
+        texts = np.array([[self.coder.text(codes[codes > 0]) for codes in row] for row in rows], dtype=str)
+        texts = texts.reshape(rows.shape[:2])
+        return texts[:, 0] if rows.shape[1] == 1 else texts
+
+    def chance(self) -> np.ndarray:
+        return np.array(self.medoid)
+
+    @property
+    def usual(self) -> str:
+        return "always the most frequent answer" if self.short else "one training answer for every row"
+
+    # --- answers ------------------------------------------------------------------------------------------------------
+
+    def texts(self, codes: np.ndarray) -> np.ndarray:
+        """[B] texts of codes [B, L]."""
+        return np.array([self.coder.text(row) for row in codes.astype(np.int64)], dtype=str)
+
+    def columns(self, decoded: Mapping[str, np.ndarray]) -> dict[str, list[Any]]:
+        words = super().columns(decoded)
+        return words | {f"{self.name}_logp": [float(value) for value in decoded["logp"]]}
+
+    def column_names(self) -> list[str]:
+        return [self.name, f"{self.name}_logp"]
+
+    def written(self, values: Sequence[Any]) -> list[Any]:
+        rows = [[self.coder.text(codes) for codes in row] for row in self._coded(texts_of(value) for value in values)]
+        return [None if not row else row[0] if len(row) == 1 else row for row in rows]
+
+    def answer(self, decoded: Mapping[str, np.ndarray], row: int) -> tuple[str | float, float | None]:
+        return str(decoded["label"][row]), float(np.exp(decoded["logp"][row]))
+
+    def told(self, truth: Any, prediction: Any) -> dict[str, Any]:
+        said = " | ".join(text for text in np.atleast_1d(truth) if text)
+        return {"truth": said, "prediction": str(prediction), "probability": None}
+
+    def mistakes(self, truth: np.ndarray, predictions: np.ndarray, labelled: np.ndarray, most: int) -> np.ndarray:
+        """Those least like any of their references first."""
+        rows = np.flatnonzero(labelled)
+        near = np.array([self.likeness(predictions[row], truth[row]) for row in rows])
+        return rows[np.argsort(near, kind="stable")][: int(min(most, (near < 1).sum()))]
+
+    def likeness(self, said: str, wanted: Any) -> float:
+        """How alike two texts are, or a text and the nearest of several: the F1 score of the symbols they share."""
+        own = Counter(symbols_of(str(said), self.written_in))
+        each = (Counter(symbols_of(str(text), self.written_in)) for text in np.atleast_1d(wanted) if text)
+        return max((2 * (own & other).total() / max(1, own.total() + other.total()) for other in each), default=0.0)
+
+    def explained(self, predictions: np.ndarray) -> np.ndarray:
+        """How alike each is to the answer from all streams."""
+        if self.short:
+            return super().explained(predictions)
+        return np.array(
+            [[self.likeness(said, last) for said, last in zip(row, predictions[-1])] for row in predictions]
+        )
+
+
+def texts_of(value: Any) -> list[str]:
+    """The texts of a cell: one, or the items of a list, without what is missing or blank."""
+    items = listed(value)
+    each = (label_of(item) for item in ([value] if items is None else items) if item is not None)
+    return [text for text in each if text]

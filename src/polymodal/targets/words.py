@@ -1,0 +1,150 @@
+"""Texts as sequences of symbols, words, characters or pieces of words, and back; what a list of them lacks is kept."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from polymodal.metrics.words import words
+from polymodal.nn.layers.state import UNKNOWN
+
+SPECIAL = UNKNOWN + 1  # ids before the first symbol
+UNITS = ("auto", "words", "characters", "bpe")
+MANY_WORDS = 16_000  # distinct words above which pieces of them cost less
+PIECES = 8_000
+START = "▁"  # of a piece that begins a word
+
+_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
+_BESIDE = re.compile(rf"(?<={_UNSPACED.pattern})\s+|\s+(?={_UNSPACED.pattern})")
+_MARKS = frozenset("。，！？；：、“”‘’（）《》…—·.,!?;:\"'()")
+
+
+def spoken(text: str) -> list[str]:
+    """Words as metrics of captions count them; a text of nothing but signs keeps them."""
+    return list(words(text)) or text.lower().split()
+
+
+def letters(text: str) -> list[str]:
+    """Lower-cased characters without punctuation; spaces are kept between words that are written with them."""
+    text = _BESIDE.sub("", " ".join(text.lower().split()))
+    return [letter for letter in text if letter not in _MARKS] or list(text)
+
+
+def unit_of(texts: Iterable[str]) -> str:
+    """The symbols that suit texts: characters of scripts that part no words, else words, or pieces of too many."""
+    texts = list(texts)
+    seen = Counter(bool(_UNSPACED.match(letter)) for text in texts for letter in text if letter.isalpha())
+    if seen[True] > seen[False]:
+        return "characters"
+    often = Counter(word for text in texts for word in spoken(text))
+    return "bpe" if len(often) > MANY_WORDS else "words"
+
+
+def symbols_of(text: str, unit: str) -> list[str]:
+    """The symbols of a text; of pieces the words that they are parts of."""
+    if unit == "words":
+        return spoken(text)
+    return letters(text) if unit == "characters" else [START + word for word in text.split()]
+
+
+def joined(parts: Sequence[str], unit: str) -> str:
+    """A text of its symbols; inverts `symbols_of`."""
+    if unit == "words":
+        return " ".join(parts)
+    return "".join(parts).replace(START, " ").strip() if unit == "bpe" else "".join(parts)
+
+
+class Coder:
+    """Symbols to whole numbers and back, without loss.
+
+    `vocabulary` are the symbols from id 4 on; the ids before are padding, beginning, end and unknown. A symbol that is
+    not among them is written as its characters, ids from `size` on, the first of each with a mark.
+    """
+
+    def __init__(self, unit: str, vocabulary: Sequence[str], merges: Sequence[Sequence[str]] = ()):
+        self.unit = unit
+        self.symbols = [*[""] * SPECIAL, *vocabulary]
+        self.size = len(self.symbols)
+        self._known = {symbol: i for i, symbol in enumerate(self.symbols) if i >= SPECIAL}
+        self._ranks = {(left, right): rank for rank, (left, right) in enumerate(merges)}
+        self._pieces: dict[str, list[int]] = {}
+
+    def codes(self, text: str) -> list[int]:
+        """The codes of a text."""
+        return [code for symbol in symbols_of(text, self.unit) for code in self._codes_of(symbol)]
+
+    def text(self, codes: Iterable[int]) -> str:
+        """The text of codes; those of padding, beginning and end are passed over."""
+        parts: list[str] = []
+        for code in codes:
+            letter, first = divmod(int(code) - self.size, 2)
+            if code < self.size:
+                parts += [self.symbols[code]] if code > UNKNOWN else []
+            elif first or not parts:
+                parts.append(chr(letter))
+            else:
+                parts[-1] += chr(letter)
+        return joined(parts, self.unit)
+
+    def _codes_of(self, symbol: str) -> list[int]:
+        if self.unit != "bpe":
+            known = self._known.get(symbol)
+            return self._spelt(symbol) if known is None else [known]
+        if symbol not in self._pieces:
+            if all(letter in self._known for letter in symbol):
+                self._pieces[symbol] = [self._known[piece] for piece in _merged(symbol, self._ranks)]
+            else:
+                each = ([self._known[one]] if one in self._known else self._spelt(one) for one in symbol)
+                self._pieces[symbol] = [code for codes in each for code in codes]
+        return self._pieces[symbol]
+
+    def _spelt(self, symbol: str) -> list[int]:
+        return [self.size + 2 * ord(letter) + (place == 0) for place, letter in enumerate(symbol)]
+
+
+def _merged(word: str, ranks: dict[tuple[str, str], int]) -> list[str]:
+    """The pieces of a word: of two neighbours those are joined first that were learned first (Sennrich 2016)."""
+    parts = list(word)
+    while len(parts) > 1:
+        pairs = [(ranks.get(pair, len(ranks)), place) for place, pair in enumerate(pairwise(parts))]
+        rank, place = min(pairs)
+        if rank == len(ranks):
+            break
+        parts[place : place + 2] = ["".join(parts[place : place + 2])]
+    return parts
+
+
+def learned_pieces(texts: Iterable[str], most: int) -> tuple[list[str], list[tuple[str, str]]]:
+    """Up to `most` pieces of words and the pairs that are joined to them, the most frequent first."""
+    import json
+
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    trainer = trainers.BpeTrainer(vocab_size=most, show_progress=False)
+    tokenizer.train_from_iterator((" ".join(symbols_of(text, "bpe")) for text in texts), trainer)
+    model: Any = json.loads(tokenizer.to_str())["model"]
+    pairs = [tuple(pair.split(" ") if isinstance(pair, str) else pair) for pair in model["merges"]]
+    return sorted(model["vocab"], key=model["vocab"].__getitem__), pairs
+
+
+def padded(rows: Sequence[Sequence[Sequence[int]]]) -> np.ndarray:
+    """[N, R, L] int64 of rows' sequences of codes: zeros where one is shorter or lacking, -1 throughout a row without.
+
+    R and L are those of the largest.
+    """
+    most = max((len(row) for row in rows), default=0) or 1
+    length = max((len(codes) for row in rows for codes in row), default=0) or 1
+    table = np.zeros((len(rows), most, length), np.int64)
+    for place, row in enumerate(rows):
+        for reference, codes in enumerate(row):
+            table[place, reference, : len(codes)] = codes
+        if not row:
+            table[place] = -1
+    return table

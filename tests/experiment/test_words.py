@@ -1,0 +1,161 @@
+"""Answers in words through plan, fit, evaluate and predict, beside what they must beat."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import polymodal as pm
+from polymodal.core.errors import BadArgument, UnknownName
+
+ROWS = 240
+QUICK = {
+    "seeds": 1, "crossfit": 0, "dim": 16, "workers": 0, "trackers": "none", "joint": False, "pretrained": False,
+    "heads": {"says": {"name": "writer", "units": 32, "depth": 1}},
+    "training": {"epochs": 25, "lr": 0.01, "batch": 64},
+}  # fmt: skip
+
+
+def told(rows: int = ROWS, seed: int = 0) -> dict[str, list]:
+    """Two vectors, one of which says who it is and the other what is done, and two people's words for it."""
+    rng = np.random.default_rng(seed)
+    left, right = rng.normal(size=(2, rows, 3)).astype(np.float32)
+    who = [["dog", "cat", "girl"][i] for i in np.digitize(left[:, 0], [-0.4, 0.4])]
+    does = [("runs", "running") if value > 0 else ("sleeps", "sleeping") for value in right[:, 0]]
+    return {
+        "id": [f"row{i}" for i in range(rows)],
+        "left": left.tolist(),
+        "right": right.tolist(),
+        "says_0": [f"A {a} {b} over there ." for a, (b, _) in zip(who, does)],
+        "says_1": [None if i % 9 == 0 else f"The {a} is {b} ." for i, (a, (_, b)) in enumerate(zip(who, does))],
+    }
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("words")
+    return pm.fit(told(), "says=says_*", out=folder / "run", store=folder / "store", quiet=True, **QUICK)
+
+
+def test_the_plan_says_what_is_asked_and_who_is_compared():
+    plan = pm.plan(told(), "says=says_*", **QUICK)
+    assert plan.streams == ("left", "right"), "references are no streams"
+    said = plan.text()
+    assert "Target: says (text of 12 words, several references a row), judged by " in said
+    assert "fusions: concat, unified(tokens=64), perceiver" in said
+    assert "answers: consensus, consensus(neighbours=1), blind" in said
+    assert "Left out, since it is not defined for text: late_mean." in said
+    assert "not used: says_1. an answer that the target says gathers" in said
+
+
+def test_words_are_learned_judged_and_beat_what_sees_nothing(run):
+    rows = {row["strategy"]: row for row in run.leaderboard}
+    assert set(rows) == {
+        "concat", "unified(tokens=64)", "perceiver", "left alone", "right alone", "consensus",
+        "consensus(neighbours=1)", "blind", "chance",
+    }  # fmt: skip
+    best = max(float(rows[name]["test_mean"]) for name in ("concat", "unified(tokens=64)", "perceiver"))
+    assert best > float(rows["blind"]["test_mean"]) + 0.1
+    assert best > max(float(rows[f"{side} alone"]["test_mean"]) for side in ("left", "right"))
+    assert rows["blind"]["level"] == rows["consensus"]["level"] == "baseline"
+    assert run.metrics["chosen"] not in ("blind", "chance")
+    said = (run.folder / "evaluation.json").read_text(encoding="utf-8")
+    assert "Seeing helped: " in said
+    assert "whose words are copied from training" in said
+
+
+def test_who_sees_nothing_writes_the_same_for_all(tmp_path):
+    blind = pm.fit(
+        told(120), "says=says_*", out=tmp_path / "run", store=tmp_path / "store", quiet=True, deploy="blind",
+        **{**QUICK, "fusion": ["concat"], "training": {"epochs": 6, "lr": 0.01}},
+    )  # fmt: skip
+    assert len(set(blind.predict(told(40, seed=2))["says"])) == 1
+
+
+def test_a_bundle_of_copied_answers_copies_them(tmp_path):
+    run = pm.fit(
+        told(120), "says=says_*", out=tmp_path / "run", store=tmp_path / "store", quiet=True, deploy="consensus",
+        **{**QUICK, "fusion": ["concat"], "training": {"epochs": 2}},
+    )  # fmt: skip
+    new = told(40, seed=2)
+    said = pm.load(tmp_path / "run").predict(new)["says"]
+    assert said == run.predict(new)["says"]
+    target = run.predictor.targets[0]
+    known = {
+        text for cells in zip(told(120)["says_0"], told(120)["says_1"]) for text in target.written([list(cells)])[0]
+    }
+    assert set(said) <= known
+    assert len(set(said)) > 3
+    none = {**new, "left": [None] * 40, "right": [None] * 40}
+    assert set(run.predict(none)["says"]) == {target.medoid}
+
+
+def test_a_run_predicts_words_and_is_evaluated(run, tmp_path):
+    again, new = pm.load(run.folder), told(60, seed=3)
+    columns = again.predict({name: cells for name, cells in new.items() if not name.startswith("says")})
+    assert list(columns) == ["id", "says", "says_logp"]
+    assert all(logp <= 0 for logp in columns["says_logp"])
+    right = [said in again.predictor.targets[0].written([[a, b]])[0] for said, a, b in
+             zip(columns["says"], new["says_0"], new["says_1"])]  # fmt: skip
+    assert np.mean(right) > 0.5
+    evaluation = again.evaluate(new, out=tmp_path / "told")
+    assert evaluation["data"]["judged"]["judged"] == 60
+    assert evaluation["mistakes"][0]["truth"].count(" | ") <= 1
+    assert (tmp_path / "told" / "report.html").exists()
+    explained = again.explain(new, limit=2)
+    assert set(explained[0]["worth"]) == {"left", "right"}
+    order = np.random.default_rng(0).permutation(60)
+    shuffled = {name: [cells[i] for i in order] for name, cells in new.items()}
+    assert again.predict(shuffled)["says"] == [columns["says"][i] for i in order]
+
+
+def test_few_rows_are_judged_by_what_is_defined_on_them():
+    plan = pm.plan(told(100), "says=says_*", **QUICK)
+    assert plan.metrics == {"says": ["bleu", "rouge_l"]}
+    assert any("says is not judged by cider: " in note for note in plan.notes)
+
+
+def test_encoders_and_words_are_trained_together(tmp_path):
+    run = pm.fit(
+        told(120), "says=says_*", out=tmp_path / "run", store=tmp_path / "store", quiet=True, finetune=True,
+        **{**QUICK, "joint": True, "joint_on": ["concat"], "fusion": ["concat"], "training": {"epochs": 2},
+           "joint_training": {"epochs": 2}, "finetune_training": {"epochs": 1}},
+    )  # fmt: skip
+    assert {"concat joint", "left alone joint", "concat fine-tuned"} <= {row["strategy"] for row in run.leaderboard}
+
+
+def test_what_needs_scores_or_several_columns_is_refused():
+    with pytest.raises(BadArgument, match="The fusion late_mean is defined for scores of classes and multilabel"):
+        pm.plan(told(60), "says=says_*", fusion="late_mean", **QUICK)
+    with pytest.raises(UnknownName, match="no column 'said_\\*', named as the target 'says'"):
+        pm.plan(told(60), "says=said_*", **QUICK)
+    with pytest.raises(BadArgument, match="of kind classes is read from one column; only text gathers several"):
+        pm.plan(told(60), schema={"target": {"says": {"kind": "classes", "columns": ["says_*"]}}}, **QUICK)
+    with pytest.raises(BadArgument, match="The table has a column 'id' already"):
+        pm.plan(told(60), "id=says_*", **QUICK)
+    options = {name: value for name, value in QUICK.items() if name != "heads"}
+    with pytest.raises(BadArgument, match="defined for answers in words only; the targets here are classes"):
+        pm.plan(told(60), {"says_0": "classes"}, fusion=[{"name": "consensus", "neighbours": 2}], **options)
+
+
+def test_words_are_written_as_asked(run, tmp_path):
+    few = {name: cells[:6] for name, cells in told(seed=4).items()}
+    wide, narrow = (run.generate(few, beams=beams) for beams in (4, 1))
+    assert list(wide) == ["id", "says", "says_logp"]
+    assert wide == run.generate(few, beams=4)
+    assert run.generate(few)["says"] == run.predict(few)["says"]
+    assert np.mean(wide["says_logp"]) >= np.mean(narrow["says_logp"]) - 1e-6
+    drawn = run.generate(few, n=3, temperature=2.0, seed=5)
+    assert {"says", "says_2", "says_logp_3"} <= set(drawn)
+    assert drawn["says"] == run.generate(few, temperature=2.0, seed=5)["says"]
+    assert drawn["says"] != drawn["says_2"]
+    allowed = run.generate(few, allowed=["the dog is running", "a cat sleeps over there"])
+    assert set(allowed["says"]) <= {"the dog is running", "a cat sleeps over there"}
+    assert run.predict(few)["says"] == run.generate(few)["says"], "what was asked of one call is not kept"
+    for options, match in (
+        ({"beam": 2}, "Unknown option 'beam' of decoding"),
+        ({"n": 2}, "would be 2 times the same: give a temperature above 0"),
+        ({"beams": 2, "temperature": 1.0}, "beam search samples nothing"),
+    ):
+        with pytest.raises(BadArgument, match=match):
+            run.generate(few, **options)
