@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before transformers is imported: a test never looks a name up
@@ -12,12 +13,13 @@ WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "red", "shoe", "dog", "runs", 
 SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
 
 
-def save_tokenizer(folder: Path, **special: str) -> None:
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+def save_tokenizer(folder: Path, words: Sequence[str] = WORDS, **special: str) -> None:
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
-    tokenizer = Tokenizer(models.WordPiece(vocab={w: i for i, w in enumerate(WORDS)}, unk_token="[UNK]"))
+    tokenizer = Tokenizer(models.WordPiece(vocab={w: i for i, w in enumerate(words)}, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.decoder = decoders.WordPiece()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
@@ -36,16 +38,18 @@ def save_bert(folder: Path) -> str:
     return str(folder)
 
 
-def save_language_model(folder: Path, kind: str = "Llama", *, end: str | None = "[SEP]") -> str:
+def save_language_model(
+    folder: Path, kind: str = "Llama", *, end: str | None = "[SEP]", words: Sequence[str] = WORDS
+) -> str:
     import transformers
 
-    options = {"vocab_size": len(WORDS), "max_position_embeddings": 64, "tie_word_embeddings": True}
+    options = {"vocab_size": len(words), "max_position_embeddings": 64, "tie_word_embeddings": True}
     options |= {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3, "initializer_range": 0.3}
     sizes = {"n_embd": 32, "n_layer": 2, "n_head": 4} if kind == "GPT2" else {**SMALL, "num_key_value_heads": 2}
     config = getattr(transformers, f"{kind}Config")(**options, **sizes)
     name = "GPT2LMHeadModel" if kind == "GPT2" else f"{kind}ForCausalLM"
     getattr(transformers, name)(config).save_pretrained(folder)
-    save_tokenizer(folder, bos_token="[CLS]", **({"eos_token": end} if end else {}))
+    save_tokenizer(folder, words, bos_token="[CLS]", **({"eos_token": end} if end else {}))
     return str(folder)
 
 

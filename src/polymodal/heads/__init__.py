@@ -36,6 +36,11 @@ HEADS = Catalogue(
             "Words, by a Transformer that attends to all tokens; greedy, by beams, sampled or from a list of answers.",
             "Vaswani et al. 2017; Szegedy et al. 2016 (smoothing)",
         ),
+        "writer_pretrained": Entry(
+            "polymodal.heads.writer_pretrained:WriterPretrained",
+            "Words, by a pretrained language model that reads the tokens before them, frozen, with adapters or tuned.",
+            "Wolf et al. 2020; Mokady, Hertz, Bermano 2021 (frozen); Hu et al. 2022 (LoRA)",
+        ),
         "writer_recurrent": Entry(
             "polymodal.heads.writer_recurrent:WriterRecurrent",
             "Words, by an LSTM that looks anew at all tokens before each.",

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from polymodal.heads.writing import WritingHead
+from polymodal.heads.writing import LinedHead
 from polymodal.nn.layers.decoder import Decoder, TransformerDecoder
 from polymodal.targets.text import TextTarget
 
 
-class Writer(WritingHead):
+class Writer(LinedHead):
     """A Transformer decoder (Vaswani et al. 2017) of `depth` blocks with `heads` heads, whose words attend to the words
-    before and to all tokens; see `WritingHead` for the other options."""
+    before and to all tokens; see `LinedHead` and `WritingHead` for the other options."""
 
     def __init__(
         self,
@@ -35,6 +35,7 @@ class Writer(WritingHead):
         self.writes = TransformerDecoder(
             target.words, units, context_width=units, depth=depth, heads=heads, dropout=dropout, longest=self.most
         )
+        self.settle()
 
     @property
     def decoder(self) -> Decoder:

@@ -8,17 +8,17 @@ from typing import Any
 from torch import Tensor
 
 from polymodal.core.values import check_range
-from polymodal.heads.writing import WritingHead
+from polymodal.heads.writing import LinedHead
 from polymodal.nn.layers.recurrent import RecurrentDecoder
 from polymodal.nn.layers.state import Decoder
 from polymodal.targets.text import TextTarget
 
 
-class WriterRecurrent(WritingHead):
+class WriterRecurrent(LinedHead):
     """Show, attend and tell (Xu et al. 2015): an LSTM that looks anew at all tokens before each word.
 
     `evenly` weighs the penalty that asks every token to be looked at once in the course of a text (doubly stochastic
-    attention). See `WritingHead` for the other options.
+    attention). See `LinedHead` and `WritingHead` for the other options.
     """
 
     def __init__(
@@ -39,6 +39,7 @@ class WriterRecurrent(WritingHead):
         check_range("[0, inf)", evenly=evenly)
         self.evenly = evenly
         self.writes = RecurrentDecoder(target.words, units, context_width=units, dropout=dropout)
+        self.settle()
 
     @property
     def decoder(self) -> Decoder:

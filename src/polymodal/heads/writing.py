@@ -17,7 +17,7 @@ from polymodal.core.types import Tokens
 from polymodal.heads.base import Head
 from polymodal.nn.check import check_count, check_dropout
 from polymodal.nn.decoding import Decoding, decode
-from polymodal.nn.layers.state import BEGIN, END, PAD, UNKNOWN, Decoder
+from polymodal.nn.layers.state import END, PAD, UNKNOWN, Decoder
 from polymodal.nn.layers.streams import LineUp
 from polymodal.nn.trie import Trie
 from polymodal.targets.text import TextTarget
@@ -27,13 +27,13 @@ AT_ONCE = 128  # rows that are written at a time
 
 
 class WritingHead(Head):
-    """Abstract: writes a text about tokens, all of which the decoder may look at. An author builds `make`, the decoder.
+    """Abstract: writes a text about tokens, all of which the decoder may look at. An author builds `decoder`, calls
+    `settle`, and where the decoder has symbols of its own writes `sought`, `coded` and `codes` too.
 
-    The tokens, led by their pooled vector, go through a linear map to `units` and get their places; more than `tokens`
-    are averaged in stretches. Training draws one of a row's references a pass and predicts each symbol from those
-    before it (teacher forcing), its probability smoothed by `smoothing` (Szegedy et al. 2016). Between epochs it writes
-    greedily, in use as `decoding` says: options of `nn.decoding.Decoding` by name, and `allowed`, a list of the
-    answers that there are. Default: three beams, one for short answers.
+    Training draws one of a row's references a pass and predicts each symbol from those before it (teacher forcing), its
+    probability smoothed by `smoothing` (Szegedy et al. 2016). Between epochs it writes greedily, in use as `decoding`
+    says: options of `nn.decoding.Decoding` by name, and `allowed`, a list of the answers that there are. Default: three
+    beams, one for short answers.
 
     The answer is [B, 1 + most]: the mean log-probability of a symbol, END included, then ids padded with zeros.
     """
@@ -46,28 +46,39 @@ class WritingHead(Head):
         width: int,
         target: TextTarget,
         *,
-        units: int = 256,
-        tokens: int = 64,
         dropout: float = 0.2,
         smoothing: float = 0.1,
         decoding: Mapping[str, Any] | None = None,
     ):
         super().__init__(width, target)
-        self.units = check_count("units", units)
-        self.tokens = check_count("tokens", tokens)
         self.dropout = check_dropout(dropout)
         if not 0 <= smoothing < 1:
             raise BadArgument(f"smoothing must be at least 0 and below 1; got {smoothing}.")
         self.smoothing = smoothing
         self.decoding = decoding
         self.drop = nn.Dropout(dropout)
-        self.line = LineUp([width], units, tokens=tokens)
-        self.how = self.chosen(decoding or {})
+
+    def settle(self) -> None:
+        """To be called by the constructor when `decoder` is there."""
+        self.how = self.chosen(self.decoding or {})
 
     @property
     @abstractmethod
     def decoder(self) -> Decoder:
-        """What writes: of `target.words` ids, about a context of width `units`, at most `most` ids."""
+        """What writes, at most `most` ids; of `target.words` ids where it has the target's symbols."""
+
+    def sought(self, truth: Tensor) -> Tensor:
+        """The ids [B, R, L] that the decoder is to write, from encoded truth [B, R, L']."""
+        return sought(truth, self.target.words, self.most)
+
+    def coded(self, answer: str) -> list[int] | None:
+        """The decoder's ids of an answer, or None where it cannot write it."""
+        codes = self.target.coder.codes(answer)
+        return codes if codes and max(codes) < self.target.words else None
+
+    def codes(self, ids: Tensor) -> Tensor:
+        """The target's codes [B, L'] of ids [B, L] that were written."""
+        return ids
 
     @property
     def most(self) -> int:
@@ -88,9 +99,10 @@ class WritingHead(Head):
         if (allowed := given.get("allowed")) is not None:
             if isinstance(allowed, str):
                 raise BadArgument(f"allowed is a list of answers; got {allowed!r}.")
-            codes = [self.target.coder.codes(str(answer)) for answer in allowed]
-            for answer, each in zip(allowed, codes):
-                if not each or max(each) >= self.target.words or len(each) >= self.most:
+            codes = []
+            for answer in allowed:
+                codes.append(self.coded(str(answer)) or [])
+                if not 0 < len(codes[-1]) < self.most:
                     raise BadArgument(
                         f"The allowed answer {answer!r} cannot be written: it holds what training did not have often "
                         f"enough, or more than {self.most - 1} symbols."
@@ -103,19 +115,14 @@ class WritingHead(Head):
 
     @final
     def loss(self, tokens: Tokens, truth: Tensor) -> Tensor:
-        ids = sought(truth, self.target.words, self.most)
+        ids = self.sought(truth)
         if self.training:  # one reference of each row
             there = (ids[..., 0] != PAD).float()
             place = (there * (1 + torch.rand_like(there))).argmax(1)
             ids = ids[torch.arange(len(ids), device=ids.device), place][:, None]
-        given = torch.cat([torch.full_like(ids[..., :1], BEGIN), ids[..., :-1]], -1)
-        given = given.masked_fill(given == END, PAD)
-        scores = self.decoder(given, *self._context(tokens)).float()
         smoothing = self.smoothing if self.training else 0.0
-        lost = F.cross_entropy(
-            scores.flatten(0, -2), ids.flatten(), ignore_index=PAD, label_smoothing=smoothing, reduction="sum"
-        )
-        return lost / (ids != PAD).sum().clamp(min=1) + self._more()
+        lost = self.decoder.losses(ids, *self._context(tokens), smoothing=smoothing)
+        return lost.sum() / (ids != PAD).sum().clamp(min=1) + self._more()
 
     def _more(self) -> Tensor | float:
         """What else training lowers."""
@@ -131,7 +138,8 @@ class WritingHead(Head):
             said = decode(self.decoder, context[rows], mask[rows], how, rows.tolist())
             count = (said.ids != PAD).sum(1)
             told[rows, 0] = said.logp.float().sum(1) / count.clamp(min=1)
-            told[rows, 1 : 1 + said.ids.shape[1]] = said.ids.float()
+            codes = self.codes(said.ids)[:, : self.most]
+            told[rows, 1 : 1 + codes.shape[1]] = codes.float()
         return told
 
     def decode(self, answer: Tensor) -> dict[str, np.ndarray]:
@@ -141,7 +149,21 @@ class WritingHead(Head):
         return {"label": self.target.texts(ids), "logp": told[:, 0].astype(np.float64)}
 
     def _context(self, tokens: Tokens) -> tuple[Tensor, Tensor]:
-        """What the decoder looks at, [B, S, units] and [B, S] bool."""
+        """What the decoder looks at, [B, S, width] and [B, S] bool."""
+        return self.drop(tokens.x), tokens.mask
+
+
+class LinedHead(WritingHead):
+    """Abstract: a head whose decoder looks at the tokens led by their pooled vector, mapped to `units` and with their
+    places; more than `tokens` are averaged in stretches."""
+
+    def __init__(self, width: int, target: TextTarget, *, units: int = 256, tokens: int = 64, **options: Any):
+        super().__init__(width, target, **options)
+        self.units = check_count("units", units)
+        self.tokens = check_count("tokens", tokens)
+        self.line = LineUp([width], units, tokens=tokens)
+
+    def _context(self, tokens: Tokens) -> tuple[Tensor, Tensor]:
         line = self.line([replace(tokens, x=self.drop(tokens.x), pooled=self.drop(tokens.pooled))])
         return torch.where(line.mask[..., None], line.x, 0.0), line.mask
 
