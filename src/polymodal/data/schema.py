@@ -191,7 +191,11 @@ def _targets(
     notes = {}
     for name, kind in named.items():
         written = said.written.get(name, "")
-        guess = tell_target(table.column(name), name, written)
+        seen = tell(table, name, written)
+        if seen.kind == "image":
+            guess = Guess("picture", seen.why)
+        else:
+            guess = tell_target(table.column(name), name, written)
         told, why = guess.kind, guess.why
         targets[name] = kind or told
         notes[name] = why if kind in (None, told) else f"as the schema says (the cells alone look like {told}: {why})"

@@ -14,6 +14,7 @@ from polymodal.config import Config
 from polymodal.core.errors import BadArgument, BadData, UnknownName, suggest
 from polymodal.core.html import pre_html
 from polymodal.core.registry import Spec, label, plain
+from polymodal.data.answers import faults, target_cells
 from polymodal.data.copies import held_together
 from polymodal.data.inputs import Inputs
 from polymodal.data.inspection.proposals import weighty
@@ -249,7 +250,7 @@ def plan(
     split, notes = given.split(
         table, resolved, config.fractions, config.seed, lambda rows: split_by(table.select(rows), resolved)
     )
-    targets, truth = _targets(table, resolved, split, notes)
+    targets, truth, table = _targets(table, resolved, split, notes)
     objectives = _objectives(config, targets, notes)
     table, split, truth = _labelled(table, targets, split, truth, notes)
     if empty := [part for i, part in enumerate(PARTS) if not (split == i).any()]:
@@ -361,18 +362,21 @@ def _check_names(config: Config, schema: Schema) -> None:
 
 def _targets(
     table: Table, schema: Schema, split: np.ndarray, notes: list[str]
-) -> tuple[tuple[Target, ...], dict[str, np.ndarray]]:
+) -> tuple[tuple[Target, ...], dict[str, np.ndarray], Table]:
+    """Targets learned from the training rows, their encoded cells, and the table with cells that cannot be opened among
+    its problems."""
     targets, truth = [], {}
     train = np.flatnonzero(split == 0)
     for name, kind in schema.targets.items():
-        values = table.column(name)
+        values = target_cells(table, asked(name, kind))
         target = fitted(name, kind, [values[i] for i in train])
         targets.append(target)
         if strange := target.unseen(values):
             shown = ", ".join(f"{value!r} ({count})" for value, count in list(strange.items())[:5])
             notes.append(f"{name}: cells with no value known from training: {shown}.")
         truth[name] = target.encode(values)
-    return tuple(targets), truth
+        table = replace(table, problems=[*table.problems, *faults(table, target, values)])
+    return tuple(targets), truth, table
 
 
 def _labelled(
