@@ -74,7 +74,8 @@ def encoder_job(work: Work, job: EncoderJob, out: Path) -> Epochs:
     if any(p.requires_grad for p in encoder.parameters()):
         alone = Strategy("single", "late_mean", (stream,))
         answer = build_answer(alone, {stream: encoder.dim}, work.targets, work.dim, work.heads)
-        options = Training(modality_dropout=0.0).with_({**encoder.recipe(), **job.training})
+        recipe = {**encoder.recipe(), **answer.recipe(len(work.rows(TRAIN, fold=fold))), **job.training}
+        options = Training(modality_dropout=0.0).with_(recipe)
         options = options.with_({"epochs": math.ceil(job.share * options.epochs)})
         rows, valid = work.having(job.stream, work.rows(TRAIN, fold=fold)), work.rows(VALID)
         valid = valid[work.dataset.present[stream][valid]]
@@ -215,6 +216,8 @@ def fit_encoder(
     def validate() -> float:
         if not len(valid):
             return 0.0
+        if work.drawn:
+            return work.minus_loss(answer, read.tensors, valid, lambda inputs: {stream: encoder(inputs)})
         chunks = np.array_split(valid, -(-len(valid) // BATCH))
         parts = [in_use(scores, read.tensors(chunk), work.device) for chunk in chunks]
         return work.mean_score(answer, {n: torch.cat([p[n] for p in parts]) for n in parts[0]}, valid)

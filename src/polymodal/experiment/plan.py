@@ -95,8 +95,13 @@ class Plan:
         """The streams whose encoder is trained by gradients on its own, or is a frozen one as it is."""
         kinds = {name: self.schema.fields[name].about for name in self.streams}
         free = [name for name in self.streams if not fitted_in_one_go(self.encoders[name])]
-        tried = self.config.encodings != "fitted"
+        tried = self.config.encodings != "fitted" and not self.drawn
         return tuple(name for name in free if (tried and kinds[name].tried) or not self.fitted.get(name))
+
+    @property
+    def drawn(self) -> bool:
+        """Whether answers are drawn at random: what costs many trainings or drawings is then left out unless asked."""
+        return any(target.drawn for target in self.targets)
 
     @property
     def unlinked(self) -> tuple[str, ...]:
@@ -272,7 +277,9 @@ def plan(
     align = None if config.align is None else portable(config.align)
     candidates = varied(candidates, objective, align, config.align_weight)
     linked = any(f.about.reads_neighbours for f in resolved.fields.values())
+    drawn = any(target.drawn for target in targets)
     joint = together(candidates, config.joint_on) if config.joint and not linked else ()
+    joint = () if drawn and config.joint != True else joint  # noqa: E712 - "auto" would need drawings to say
     apart = linked or bool(objectives) or not all(target.scores for target in targets)
     folds = Folds(targets[0].strata(truth[targets[0].name]), held_together(table, resolved), config.seed)
     if folds.groups and not resolved.group:
@@ -288,7 +295,7 @@ def plan(
         targets=targets,
         truth=truth,
         split=split,
-        fold=folds.crossfit(split == 0, config.crossfit),
+        fold=folds.crossfit(split == 0, 0 if drawn else config.crossfit),
         part=np.maximum(bag - 1, 0) if bag.any() and learned.sum() < MANY else finer,
         fitted=one_go,
         bag=bag,

@@ -287,7 +287,8 @@ class Run:
             )
             assessment = evaluate(
                 self.predictor, dataset, table, truth, rows, progress,
-                groups=self._groups(table), metrics=metrics, noise=True,
+                groups=self._groups(table), metrics=metrics,
+                noise=None if self.predictor.targets[0].drawn else True,
             )  # fmt: skip
             strict = strictly(self.predictor, dataset, table, metrics, groups=self._groups(table))
         counts = Judged.of(table, self.predictor.targets[0])

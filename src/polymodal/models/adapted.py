@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -66,6 +67,15 @@ class Adapted(Answer):
 
     def see(self, rows: Tensor) -> None:
         self.answer.see(rows)
+
+    def judged(self, streams: Mapping[str, Tokens], targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return self.answer.judged(self.prepare(streams), targets)
+
+    def number(self, rows: Tensor) -> None:
+        self.answer.number(rows)
+
+    def recipe(self, rows: int) -> dict[str, Any]:
+        return self.answer.recipe(rows)
 
     def finalize(self, train: Labelled, valid: Labelled, seed: int) -> None:
         seen, held = (Labelled(self.prepare(part.streams), part.targets) for part in (train, valid))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -89,6 +89,17 @@ class Answer(nn.Module):
     def see(self, rows: Tensor) -> None:
         """The numbers [b] of the training rows of the batch that comes next, for parts that remember rows."""
 
+    def judged(self, streams: Mapping[str, Tokens], targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Losses as `losses` names them, of rows in use, without writing an answer that no loss needs."""
+        return self.losses(self(streams), targets)
+
+    def number(self, rows: Tensor) -> None:
+        """Hear the numbers [B] of the rows that are answered next (see `Head.number`)."""
+
+    def recipe(self, rows: int) -> dict[str, Any]:
+        """Options of a training on so many rows, where the user gives none."""
+        return {}
+
     def finalize(self, train: Labelled, valid: Labelled, seed: int) -> None:
         """Choose, once the weights are trained, what is not chosen by gradients; by default nothing."""
 
@@ -106,6 +117,16 @@ class Joint(Answer):
         # In training nobody reads what a head writes: its loss builds on the truth.
         asked = {n: h for n, h in self.heads.items() if isinstance(h, ScoringHead) or not self.training}
         return Output(streams, fused, {name: head(fused) for name, head in asked.items()})
+
+    def judged(self, streams: Mapping[str, Tokens], targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return self.losses(Output(streams, self.fusion(streams), {}), targets)
+
+    def number(self, rows: Tensor) -> None:
+        for head in self.heads.values():
+            head.number(rows)  # type: ignore[operator]
+
+    def recipe(self, rows: int) -> dict[str, Any]:
+        return {k: v for head in self.heads.values() for k, v in head.recipe(rows).items()}  # type: ignore[operator]
 
     def losses(self, output: Output, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
         assert output.fused is not None

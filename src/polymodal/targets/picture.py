@@ -42,7 +42,6 @@ class PictureTarget(Target):
     gives: ClassVar[tuple[str, ...]] = ("pictures",)
     opened: ClassVar[str] = "image"
     drawn: ClassVar[bool] = True
-    shown: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         check_range("[4, 64]", "pixels", size=self.size)
@@ -93,7 +92,7 @@ class PictureTarget(Target):
 
     @property
     def metrics(self) -> tuple[Spec, ...]:
-        return ("energy", "frechet")
+        return ("energy",)
 
     def truth(self, encoded: np.ndarray) -> np.ndarray:
         """[N, size, size, C]: uint8, or float32 with NaN for rows without a picture where there is one."""
