@@ -20,6 +20,7 @@ from polymodal.targets.picture import PictureTarget
 
 CHUNK = 128  # pictures drawn at a time
 EACH = 2  # pictures of an answer: how they differ can then be judged
+COPIES = 1 << 20  # pictures of a row, at most
 HALF = 127.5  # of the values of a pixel
 BATCH, STEPS, MOST_EPOCHS = 64, 2500, 100  # of a training
 
@@ -97,16 +98,16 @@ class Flow(Head):
     @torch.no_grad()
     def answer(self, tokens: Tokens) -> Tensor:
         given, self._numbers = self._numbers, None
-        numbers = torch.arange(len(tokens)) if given is None else given
-        each = [self.draw(tokens, EACH * numbers + k) for k in range(EACH)]
-        return torch.stack(each, 1)
+        numbers = torch.arange(len(tokens)) if given is None or len(given) != len(tokens) else given
+        return torch.stack([self.draw(tokens, numbers, copy=k) for k in range(EACH)], 1)
 
     @torch.no_grad()
     def draw(
-        self, tokens: Tokens, numbers: Tensor, *,
+        self, tokens: Tokens, numbers: Tensor, *, copy: int = 0,
         guidance: float | None = None, steps: int | None = None, solver: str | None = None, seed: int | None = None,
     ) -> Tensor:  # fmt: skip
-        """Pictures uint8 [B, C, S, S] of rows [B]; a row of the same `numbers` [B] and tokens is always drawn alike.
+        """One picture of each row, uint8 [B, C, S, S]. A row with the same of `numbers` [B], the same `copy` of those
+        that it may have and the same tokens is always drawn alike.
 
         Other options than those of the head may be given. Raises `BadArgument` for a value out of range.
         """
@@ -117,7 +118,8 @@ class Flow(Head):
         drawn = [torch.zeros(0, *shape, dtype=torch.uint8)]
         for rows in torch.arange(len(tokens)).split(CHUNK):
             some = tokens.select(rows.to(tokens.x.device)).cleared()
-            noise = row_noise(numbers[rows.to(numbers.device)], shape, self.seed if seed is None else seed)
+            each = numbers[rows.to(numbers.device)] * COPIES + copy
+            noise = row_noise(each, shape, self.seed if seed is None else seed)
 
             def field(z: Tensor, t: Tensor, told: Tensor, some: Tokens = some) -> Tensor:
                 return at_least_float32(self._field(some, z, t, told & some.present))

@@ -145,6 +145,7 @@ class _Judge:
     groups: np.ndarray | None
     seed: int
     metrics: tuple[Metric, ...]
+    rows: np.ndarray | None = None  # the numbers of the rows, by which what is drawn differs
 
     @classmethod
     def of(
@@ -159,7 +160,7 @@ class _Judge:
         target = predictor.targets[0]
         codes = units([groups[i] for i in rows], len(rows)) if groups else None
         judges = metrics or target_metrics((), target)
-        return cls(predictor, target, target.truth(truth[target.name][rows]), codes, seed, judges)
+        return cls(predictor, target, target.truth(truth[target.name][rows]), codes, seed, judges, rows)
 
     @property
     def metric(self) -> Metric:
@@ -176,6 +177,8 @@ class _Judge:
 
     def decoded(self, streams: Mapping[str, Tokens]) -> dict[str, np.ndarray]:
         """Human values, N each."""
+        if self.rows is not None:
+            self.predictor.answer.number(torch.from_numpy(self.rows))
         return self.predictor.decode(self.target, self.predictor.score(streams)[self.target.name])
 
     def kept(self, streams: Mapping[str, Tokens], keep: np.ndarray) -> np.ndarray:

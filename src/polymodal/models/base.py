@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from polymodal.core.errors import BadArgument
 from polymodal.core.types import Batch, Output, Tokens
 from polymodal.encoders.base import Encoder
 from polymodal.fusion.base import DecisionFusion, Fusion
@@ -96,6 +97,10 @@ class Answer(nn.Module):
     def number(self, rows: Tensor) -> None:
         """Hear the numbers [B] of the rows that are answered next (see `Head.number`)."""
 
+    def fuse(self, streams: Mapping[str, Tokens]) -> Tokens:
+        """The tokens that heads answer from. Raises `BadArgument` for an answer whose heads read no fused tokens."""
+        raise BadArgument(f"{type(self).__name__} fuses no tokens: its heads answer from one stream each.")
+
     def recipe(self, rows: int) -> dict[str, Any]:
         """Options of a training on so many rows, where the user gives none."""
         return {}
@@ -120,6 +125,9 @@ class Joint(Answer):
 
     def judged(self, streams: Mapping[str, Tokens], targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return self.losses(Output(streams, self.fusion(streams), {}), targets)
+
+    def fuse(self, streams: Mapping[str, Tokens]) -> Tokens:
+        return self.fusion(streams)
 
     def number(self, rows: Tensor) -> None:
         for head in self.heads.values():
