@@ -110,14 +110,17 @@ class Drawing:
         ]
         if self.frechet == self.frechet:
             said.append(
-                f"Their Fréchet distance to the test pictures, by hand-made features, is {self.frechet:.4g}; that of as "
-                f"many training pictures, its floor, {self.floor:.4g}."
+                f"Their Fréchet distance to the test pictures, by hand-made features, is {self.frechet:.4g}; its "
+                f"floor, that of as many training pictures, {self.floor:.4g}."
             )
         else:
             said.append(f"No Fréchet distance: {self.count:,} pictures are too few, {LEAST:,} are needed.")
         copies = " They are copies of training pictures, or nearly." if self.nearest < 0.5 else ""
-        return [*said, f"A drawn picture is {self.nearest:.2f} times as far from the nearest training picture as a real "
-                       f"test picture.{copies}"]  # fmt: skip
+        said.append(
+            f"A drawn picture is {self.nearest:.2f} times as far from the nearest training picture as a real one of "
+            f"the test rows.{copies}"
+        )
+        return said
 
 
 def _exact(x: np.ndarray) -> np.ndarray:

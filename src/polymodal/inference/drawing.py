@@ -40,7 +40,7 @@ def drawings(
     answer: Any = at_rest(predictor.answer)
     head: Any = answer.head(target or able[0])
     for rows, streams in predictor.encode(table, problems):
-        fused = answer.fuse(to_device(streams, device_of_module(answer)))
+        fused = answer.fused(to_device(streams, device_of_module(answer)))
         numbers = torch.from_numpy(table.rows[rows])
         drawn = torch.stack([head.draw(fused, numbers, copy=k, **options) for k in range(n)], 1)
         yield rows, head.decode(drawn)["drawn"]

@@ -32,8 +32,8 @@ from polymodal.inference.judging import Judged, strict_scores, strict_words, tol
 from polymodal.inference.noise import Noisy
 from polymodal.inference.predictor import Predictor
 from polymodal.metrics.base import Metric, labelled
-from polymodal.metrics.pictures import features
 from polymodal.metrics.build import judged, measure, target_metrics
+from polymodal.metrics.pictures import features
 from polymodal.runs.progress import Progress
 from polymodal.targets.base import Target
 from polymodal.train.encode import store_tokens

@@ -71,8 +71,8 @@ class Adapted(Answer):
     def judged(self, streams: Mapping[str, Tokens], targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return self.answer.judged(self.prepare(streams), targets)
 
-    def fuse(self, streams: Mapping[str, Tokens]) -> Tokens:
-        return self.answer.fuse(self.prepare(streams))
+    def fused(self, streams: Mapping[str, Tokens]) -> Tokens:
+        return self.answer.fused(self.prepare(streams))
 
     def number(self, rows: Tensor) -> None:
         self.answer.number(rows)

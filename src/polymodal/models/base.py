@@ -97,7 +97,7 @@ class Answer(nn.Module):
     def number(self, rows: Tensor) -> None:
         """Hear the numbers [B] of the rows that are answered next (see `Head.number`)."""
 
-    def fuse(self, streams: Mapping[str, Tokens]) -> Tokens:
+    def fused(self, streams: Mapping[str, Tokens]) -> Tokens:
         """The tokens that heads answer from. Raises `BadArgument` for an answer whose heads read no fused tokens."""
         raise BadArgument(f"{type(self).__name__} fuses no tokens: its heads answer from one stream each.")
 
@@ -126,7 +126,7 @@ class Joint(Answer):
     def judged(self, streams: Mapping[str, Tokens], targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return self.losses(Output(streams, self.fusion(streams), {}), targets)
 
-    def fuse(self, streams: Mapping[str, Tokens]) -> Tokens:
+    def fused(self, streams: Mapping[str, Tokens]) -> Tokens:
         return self.fusion(streams)
 
     def number(self, rows: Tensor) -> None:

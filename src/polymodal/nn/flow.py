@@ -8,6 +8,7 @@ al. 2024).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -66,7 +67,7 @@ def guided(field: Field, guidance: float) -> Callable[[Tensor, Tensor], Tensor]:
 def walk(velocity: Callable[[Tensor, Tensor], Tensor], noise: Tensor, *, steps: int, solver: str) -> Tensor:
     """From noise [B, …] to data in even `steps`: Euler's, or Heun's (1900), of which each takes two velocities."""
     z, times = noise, torch.linspace(1, 0, steps + 1).tolist()
-    for start, end in zip(times, times[1:]):
+    for start, end in pairwise(times):
         first = velocity(z, z.new_full((len(z),), start))
         ahead = z + (end - start) * first
         if solver == "heun" and end > 0:

@@ -17,8 +17,8 @@ from polymodal.heads.base import Head, ScoringHead
 from polymodal.targets.base import CLASSES, MULTILABEL, Target
 from polymodal.testing.devices import one_device
 from polymodal.testing.laws import common, learns, not_overridden
-from polymodal.testing.target import CELLS
 from polymodal.testing.subject import ROWS, Subject, Violation, built, judge, random_streams, same
+from polymodal.testing.target import CELLS
 
 
 def check_head(spec: Spec, target: Target, *, width: int = 16, truth: Tensor | None = None) -> None:
