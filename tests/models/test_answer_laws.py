@@ -74,7 +74,7 @@ def _outcome(spec: dict[str, Any]) -> list[torch.Tensor]:
     return [*(v.detach() for v in losses.values()), *grads, *(b.float() for b in part.buffers()), said_at_last]
 
 
-@pytest.mark.parametrize("kind", TARGETS)
+@pytest.mark.parametrize("kind", [name for name in TARGETS if TARGETS.load(name).scores])
 @pytest.mark.parametrize("name", ANSWERS)
 def test_every_kind_of_target_is_trained_on_and_settled(name: str, kind: str):
     target, streams = example_target(kind), random_streams(WIDTHS, full=True)

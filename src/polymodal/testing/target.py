@@ -22,7 +22,9 @@ CELLS: dict[str, list[Any]] = {
     "number": [1.0, 5.0] * 5,
     "numbers": [[1.0, 20.0], [5.0, 10.0], "[3, 20]", "3|10"] * 2 + [[1.0, None], "5|"],
     "ordinal": [*"1122233333"],
-    "picture": [np.full((8, 10, 3), shade, np.uint8) + np.arange(10, dtype=np.uint8)[:, None] for shade in range(10)],
+    "picture": [
+        np.full((8, 10, 3), 20 * shade, np.uint8) + np.arange(30, dtype=np.uint8).reshape(10, 3) for shade in range(10)
+    ],
     "quantiles": [1.0, 2.0, 3.0, 4.0, 5.0] * 2,
 }
 
