@@ -99,7 +99,8 @@ def test_an_answer_is_two_pictures_by_the_numbers_of_rows():
     made, given = head(), tokens()
     made.number(torch.arange(7, 7 + ROWS))
     answer = made(given)
-    assert answer.shape == (ROWS, 2, 3, 8, 8) and answer.dtype == torch.uint8
+    assert answer.shape == (ROWS, 2, 3, 8, 8)
+    assert answer.dtype == torch.uint8
     assert torch.equal(answer[:, 1], made.draw(given, torch.arange(7, 7 + ROWS), copy=1))
     again = made(given)  # the numbers were those of the rows before
     assert torch.equal(again[:, 0], made.draw(given, torch.arange(ROWS)))
@@ -200,18 +201,21 @@ def test_heun_errs_less_than_euler():
 def test_paths_and_times():
     x, noise = torch.randn(2, 1, 3, 3), torch.randn(2, 1, 3, 3)
     z, velocity = on_path(x, noise, torch.tensor([0.0, 1.0]))
-    assert torch.equal(z[0], x[0]) and torch.equal(z[1], noise[1])
+    assert torch.equal(z[0], x[0])
+    assert torch.equal(z[1], noise[1])
     torch.testing.assert_close(velocity, noise - x)
     even, random = even_times(4096, x), random_times(4096, x)
     assert ((even > 0) & (even < 1)).all()
-    torch.testing.assert_close(even.quantile(torch.tensor([0.1, 0.5, 0.9])), torch.tensor([-1.2816, 0, 1.2816]).sigmoid(),
-                               atol=2e-3, rtol=0)  # fmt: skip
+    expected = torch.tensor([-1.2816, 0, 1.2816]).sigmoid()
+    torch.testing.assert_close(even.quantile(torch.tensor([0.1, 0.5, 0.9])), expected, atol=2e-3, rtol=0)
     assert (even.sort().values - random.sort().values).abs().mean() < 0.01
     assert torch.equal(even_times(3, x), even[:3]), "a row's time does not depend on how many there are"
 
 
 def test_noise_is_that_of_a_row():
     a, b = row_noise([3, 9], (2, 4), 1), row_noise([9, 4, 3], (2, 4), 1)
-    assert torch.equal(a[0], b[2]) and torch.equal(a[1], b[0]) and not torch.equal(a[0], b[1])
+    assert torch.equal(a[0], b[2])
+    assert torch.equal(a[1], b[0])
+    assert not torch.equal(a[0], b[1])
     assert not torch.equal(a, row_noise([3, 9], (2, 4), 2))
     assert row_noise([], (2, 4), 0).shape == (0, 2, 4)
