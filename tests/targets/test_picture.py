@@ -143,7 +143,7 @@ def test_from_words_to_pictures_to_files(tmp_path, monkeypatch):
     assert np.array_equal(many[:, 0, ..., 0], np.stack(drawn)), "the first is what `predict` writes"
     ((_, plainer),) = drawings(run.predictor, table, n=1, guidance=3.0, seed=1)
     assert not np.array_equal(plainer[:, 0], many[:, 0])
-    with pytest.raises(BadArgument, match="Unknown option 'guidence' of drawing. Did you mean 'guidance'"):
+    with pytest.raises(BadArgument, match="Unknown option 'guidence' of drawing by Flow. Did you mean 'guidance'"):
         next(drawings(run.predictor, table, guidence=2.0))
     with pytest.raises(BadArgument, match="Nothing to draw: the target 'photo' is not drawn"):
         next(drawings(run.predictor, table, target="photo"))

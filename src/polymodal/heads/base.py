@@ -23,6 +23,8 @@ class Head(Part):
 
     answers: ClassVar[tuple[type[Target], ...]] = (Target,)  # the classes of targets that it can answer
 
+    settles: ClassVar[bool] = True  # whether its loss falls as it learns; not where two parts play against each other
+
     def __init__(self, width: int, target: Target):
         super().__init__()
         self.width = width

@@ -14,8 +14,6 @@ from polymodal.data.tables.source import Problem, Table
 from polymodal.inference.predictor import Predictor
 from polymodal.nn.place import at_rest, device_of_module, to_device
 
-OPTIONS = ("guidance", "steps", "solver", "seed")
-
 
 @torch.no_grad()
 def drawings(
@@ -24,15 +22,12 @@ def drawings(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:  # fmt: skip
     """Row numbers [b] of `table` and `n` pictures of each, uint8 [b, n, S, S, C], a chunk of rows at a time.
 
-    `target` names one that is drawn, by default the first. Options (`guidance`, `steps`, `solver`, `seed`) are those of
-    its head unless given. The k-th picture of a record of the source is the same whatever `n` and whichever rows are
-    beside it; `predict` gives the first. Cells that cannot be used are named in `problems`. Raises `BadArgument` where
-    nothing is drawn, or for an option that cannot be.
+    `target` names one that is drawn, by default the first. Options (`seed`, and of a flow `guidance`, `steps` and
+    `solver`) are those of its head unless given. The k-th picture of a record of the source is the same whatever `n`
+    and whichever rows are beside it; `predict` gives the first. Cells that cannot be used are named in `problems`.
+    Raises `BadArgument` where nothing is drawn, or for an option that cannot be.
     """
     check_range("[1, 1_000_000]", n=n)
-    for name in options:
-        if name not in OPTIONS:
-            raise BadArgument(f"Unknown option {name!r} of drawing.{suggest(name, OPTIONS)}")
     able = [one.name for one in predictor.targets if one.drawn]
     if not able or (target is not None and target not in able):
         asked = f"the target {target!r} is not drawn" if target else "no target of this model is drawn"

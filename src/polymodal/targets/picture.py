@@ -62,6 +62,11 @@ class PictureTarget(Target):
         """How many numbers a picture holds."""
         return self.channels * self.size**2
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """C, S, S."""
+        return self.channels, self.size, self.size
+
     def encode(self, values: Sequence[Any]) -> np.ndarray:
         encoded = np.zeros((len(values), 1 + self.width), np.uint8)
         for row, value in enumerate(values):
@@ -74,7 +79,7 @@ class PictureTarget(Target):
 
     def pixels(self, encoded: Any) -> Any:
         """[N, C, size, size] uint8 of encoded rows, an array or a tensor; 0 where none is known."""
-        return encoded[:, 1:].reshape(len(encoded), self.channels, self.size, self.size)
+        return encoded[:, 1:].reshape(len(encoded), *self.shape)
 
     def unseen(self, values: Sequence[Any]) -> dict[str, int]:
         return dict(Counter(value.reason for value in values if isinstance(value, BadCell)))

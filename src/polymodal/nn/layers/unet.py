@@ -47,7 +47,7 @@ class UNet(nn.Module):
         for own in reversed(widths):
             self.up.append(Block(held + own, own, 4 * width))
             held = own
-        self.last = nn.Sequential(_norm(width), nn.SiLU(), nn.Conv2d(width, channels, 3, padding=1))
+        self.last = nn.Sequential(norm(width), nn.SiLU(), nn.Conv2d(width, channels, 3, padding=1))
         nn.init.zeros_(self.last[-1].weight)  # type: ignore[arg-type]
         nn.init.zeros_(self.last[-1].bias)  # type: ignore[arg-type]
 
@@ -75,7 +75,7 @@ class Block(nn.Module):
 
     def __init__(self, given: int, width: int, turn: int):
         super().__init__()
-        self.norms = nn.ModuleList([_norm(given), _norm(width)])
+        self.norms = nn.ModuleList([norm(given), norm(width)])
         self.maps = nn.ModuleList([nn.Conv2d(given, width, 3, padding=1), nn.Conv2d(width, width, 3, padding=1)])
         self.film = nn.Linear(turn, 2 * width)
         self.straight = nn.Conv2d(given, width, 1) if given != width else nn.Identity()
@@ -108,5 +108,6 @@ class Look(nn.Module):
         return places.transpose(1, 2).reshape(x.shape)
 
 
-def _norm(width: int) -> nn.GroupNorm:
+def norm(width: int) -> nn.GroupNorm:
+    """Group normalisation of at most `GROUPS` groups."""
     return nn.GroupNorm(math.gcd(GROUPS, width), width)
