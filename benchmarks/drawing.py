@@ -3,7 +3,7 @@
     python benchmarks/drawing.py digits [--train 1197] [--drawn 600] [--steps 700] [--head flow]
     python benchmarks/drawing.py FOLDER [--train 10000] [--drawn 1000] [--steps 3000]
 
-`digits` are those of scikit-learn (8 x 8, drawn at 16 x 16); FOLDER holds FashionMNIST's four idx files, as the Debian
+`digits` are those of scikit-learn (8 x 8, stretched to 16 x 16); FOLDER holds FashionMNIST's four idx files, as the Debian
 package `dataset-fashion-mnist` has them in /usr/share/datasets/fashion-mnist. A fit learns to draw a class from its
 name. An independent classifier (`image_resnet`, fitted to the same training pictures by their labels) says how many of
 `--drawn` pictures, of names as the test rows have them, are of their class, beside its accuracy on real test pictures,
@@ -23,12 +23,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from tools import parser, show
 
 import polymodal as pm
 from polymodal.data.tables.source import read_table
 from polymodal.evaluation.drawing import LEAST, frechet_distance, nearest_distance, precision_recall
-from polymodal.heads.flow import BATCH
 from polymodal.inference.drawing import drawings
 
 GUIDANCE = (1.0, 1.5, 2.0, 3.0)
@@ -37,15 +37,17 @@ CLOTHES = (
     "t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
 )  # fmt: skip
 QUIET: dict[str, Any] = {"seeds": 1, "workers": 0, "trackers": "none", "quiet": True, "evidence": "validation"}
-FITTED = 100  # test rows of the fit itself, which judges by other figures
+FITTED = 50  # test rows of the fit itself, which judges by other figures
 
 
 def digits() -> tuple[np.ndarray, list[str], int]:
     """Pictures uint8 [N, S, S], their names, and the side to draw them at."""
     from sklearn.datasets import load_digits
 
-    found = load_digits()
-    return (found.images * (255 / 16)).round().astype(np.uint8), [DIGITS[i] for i in found.target], 16
+    found, side = load_digits(), (16, 16)
+    small = (found.images * (255 / 16)).round().astype(np.uint8)
+    large = [np.asarray(Image.fromarray(one).resize(side, Image.Resampling.BILINEAR)) for one in small]
+    return np.stack(large), [DIGITS[i] for i in found.target], 16
 
 
 def fashion(folder: Path) -> tuple[np.ndarray, list[str], int]:
@@ -114,7 +116,6 @@ def main() -> None:
     train, valid = order[: given.train * 9 // 10], order[given.train * 9 // 10 : given.train]
     test = test[: given.drawn]
     parts = [table(pictures, names, rows) for rows in (train, valid, test)]
-    epochs = max(1, round(given.steps * BATCH / len(train)))
     with tempfile.TemporaryDirectory() as scratch:
         QUIET["store"] = f"{scratch}/store"
         began = time.process_time()
@@ -126,7 +127,8 @@ def main() -> None:
         run = pm.fit(
             parts[0], {"picture": {"kind": "picture", "size": side}}, valid=parts[1],
             test={name: cells[:FITTED] for name, cells in parts[2].items()}, out=Path(scratch) / "run",
-            schema={"kinds": {"name": "text"}}, heads={"picture": head}, answer_training={"epochs": epochs}, **QUIET,
+            schema={"kinds": {"name": "text"}}, heads={"picture": head},
+            answer_training={"steps": given.steps, "epochs": 10_000, "patience": 0}, **QUIET,
         )  # fmt: skip
         fitting = time.process_time() - began
         real, seen = (judge.features(part["picture"]) for part in (parts[2], parts[0]))

@@ -67,8 +67,9 @@ class AnswerJob(FitJob):
 
 def answer_job(work: Work, job: AnswerJob, out: Path) -> Epochs:
     """Train one strategy with one seed on stored tokens; write its weights and its scores of held-out rows."""
-    features = open_features(job.work, job.strategy.streams, not job.strategy.reads_tokens, work.device, job.store)
-    options = Training().with_(job.training)
+    pooled = not (job.strategy.reads_tokens or (job.strategy.family == "single" and work.heads_read_tokens))
+    features = open_features(job.work, job.strategy.streams, pooled, work.device, job.store)
+    options = Training().with_({**work.recipe, **job.training})
     rows, valid = labelled_rows(work, work.rows(TRAIN)), work.rows(VALID)
     if job.held:
         rows = labelled_rows(work, np.flatnonzero((work.bag > 0) & (work.bag != job.held)))
@@ -85,7 +86,6 @@ def answer_job(work: Work, job: AnswerJob, out: Path) -> Epochs:
         answer.fit(known.streams, {n: v.numpy() for n, v in known.targets.items()}, job.seed)
         strategy = replace(strategy, facts=answer.facts())
     else:
-        options = Training().with_({**answer.recipe(len(rows)), **job.training})
         objectives = build_objectives(strategy, features.widths, work.targets, work.dim, work.heads)
         curve = list(fit_answer(work, answer, features, torch.from_numpy(rows), valid, options, job.seed, objectives))
         seen, held = (labelled(work, features, torch.from_numpy(r)) for r in (rows, valid))

@@ -74,8 +74,7 @@ def encoder_job(work: Work, job: EncoderJob, out: Path) -> Epochs:
     if any(p.requires_grad for p in encoder.parameters()):
         alone = Strategy("single", "late_mean", (stream,))
         answer = build_answer(alone, {stream: encoder.dim}, work.targets, work.dim, work.heads)
-        recipe = {**encoder.recipe(), **answer.recipe(len(work.rows(TRAIN, fold=fold))), **job.training}
-        options = Training(modality_dropout=0.0).with_(recipe)
+        options = Training(modality_dropout=0.0).with_({**work.recipe, **encoder.recipe(), **job.training})
         options = options.with_({"epochs": math.ceil(job.share * options.epochs)})
         rows, valid = work.having(job.stream, work.rows(TRAIN, fold=fold)), work.rows(VALID)
         valid = valid[work.dataset.present[stream][valid]]

@@ -82,8 +82,7 @@ def end_to_end_job(work: Work, job: EndToEndJob, out: Path) -> Epochs:
         before = replace(strategy, encoders="apart")
         answer.load_state_dict(load_trained(answer_out(work.folder, before, job.seed)))
     model = Model(encoders, answer).to(work.device)
-    recipe = GENTLE if tuning else {**_recipe(encoders, len(rows)), **answer.recipe(len(rows))}
-    options = Training().with_({**recipe, **job.training})
+    options = Training().with_({**(GENTLE if tuning else _recipe(encoders, len(rows))), **job.training})
     torch.manual_seed(job.seed)
     objectives = build_objectives(strategy, widths, work.targets, work.dim, work.heads)
 

@@ -23,6 +23,7 @@ class Head(Part):
 
     answers: ClassVar[tuple[type[Target], ...]] = (Target,)  # the classes of targets that it can answer
 
+    reads_tokens: ClassVar[bool] = False  # False: only `pooled` is read, so sequences need not be loaded
     settles: ClassVar[bool] = True  # whether its loss falls as it learns; not where two parts play against each other
 
     def __init__(self, width: int, target: Target):
@@ -47,13 +48,13 @@ class Head(Part):
         """`loss` where the answer to the same tokens is there already; a head that writes has no use for it."""
         return self.loss(tokens.cleared(), truth)
 
+    def recipe(self) -> dict[str, Any]:
+        """The options of the training loop (`config.Training`) that suit it, where they are not the usual ones."""
+        return {}
+
     @abstractmethod
     def decode(self, answer: Tensor) -> dict[str, np.ndarray]:
         """Human values of an answer, B each, as the target's `prediction` and `columns` read them."""
-
-    def recipe(self, rows: int) -> dict[str, Any]:
-        """Options of a training on so many rows that suit it where the user gives none; nothing unless overridden."""
-        return {}
 
     def number(self, rows: Tensor) -> None:
         """Hear the numbers [B] of the rows that are answered next, by which what is drawn at random differs."""

@@ -16,7 +16,7 @@ from polymodal.nn.layers.unet import UNet
 from polymodal.nn.precision import at_least_float32
 from polymodal.targets.picture import PictureTarget
 
-BATCH, STEPS, MOST_EPOCHS = 64, 2500, 100  # of a training
+PASSES = {"batch": 64, "steps": 2500, "epochs": 100}  # of a training: what pictures need is told in steps
 
 
 class Flow(PictureHead):
@@ -55,6 +55,7 @@ class Flow(PictureHead):
         check_drawing(steps, solver, guidance)
         self.channels, self.depth, self.attention = channels, depth, attention
         self.drop, self.ema, self.seed = drop, ema, seed
+        self.reads_tokens = attention  # type: ignore[misc]
         self.steps, self.solver, self.guidance = steps, solver, guidance
         self.told = nn.Linear(width, 4 * channels)
         self.nothing = nn.Parameter(torch.zeros(4 * channels))
@@ -67,9 +68,8 @@ class Flow(PictureHead):
     def noise(self) -> tuple[int, ...]:
         return self.target.shape
 
-    def recipe(self, rows: int) -> dict[str, Any]:
-        epochs = min(MOST_EPOCHS, max(2, round(STEPS * BATCH / rows)))
-        return {"epochs": epochs, "batch": BATCH, "lr": 1e-3, "average": self.ema, "patience": 20}
+    def recipe(self) -> dict[str, Any]:
+        return {**PASSES, "lr": 1e-3, "average": self.ema, "patience": 20}
 
     def loss(self, tokens: Tokens, truth: Tensor) -> Tensor:
         """In training at random times and with random noise, in use at times and noise that are always the same."""

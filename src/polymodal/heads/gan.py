@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from polymodal.core.types import Tokens
 from polymodal.core.values import check_range
-from polymodal.heads.flow import BATCH, MOST_EPOCHS, STEPS
+from polymodal.heads.flow import PASSES
 from polymodal.heads.picture import PictureHead
 from polymodal.nn.flow import row_noise
 from polymodal.nn.layers.adversary import Critic, Generator, augmented
@@ -52,10 +52,9 @@ class Gan(PictureHead):
     def noise(self) -> tuple[int, ...]:
         return (self.latent,)
 
-    def recipe(self, rows: int) -> dict[str, Any]:
-        epochs = min(MOST_EPOCHS, max(2, round(STEPS * BATCH / rows)))
+    def recipe(self) -> dict[str, Any]:
         steady = {"weight_decay": 0.0, "clip": 0.0, "schedule": "constant", "warmup": 0.0, "patience": 0}
-        return {"epochs": epochs, "batch": BATCH, "optimizer": "adam", "lr": 4e-4, "average": self.ema, **steady}
+        return {**PASSES, "optimizer": "adam", "lr": 4e-4, "average": self.ema, **steady}
 
     def loss(self, tokens: Tokens, truth: Tensor) -> Tensor:
         known, x = self.target.known(truth), self.pictures(truth)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -76,9 +75,6 @@ class Adapted(Answer):
 
     def number(self, rows: Tensor) -> None:
         self.answer.number(rows)
-
-    def recipe(self, rows: int) -> dict[str, Any]:
-        return self.answer.recipe(rows)
 
     def finalize(self, train: Labelled, valid: Labelled, seed: int) -> None:
         seen, held = (Labelled(self.prepare(part.streams), part.targets) for part in (train, valid))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -101,10 +101,6 @@ class Answer(nn.Module):
         """The tokens that heads answer from. Raises `BadArgument` for an answer whose heads read no fused tokens."""
         raise BadArgument(f"{type(self).__name__} fuses no tokens: its heads answer from one stream each.")
 
-    def recipe(self, rows: int) -> dict[str, Any]:
-        """Options of a training on so many rows, where the user gives none."""
-        return {}
-
     def finalize(self, train: Labelled, valid: Labelled, seed: int) -> None:
         """Choose, once the weights are trained, what is not chosen by gradients; by default nothing."""
 
@@ -132,9 +128,6 @@ class Joint(Answer):
     def number(self, rows: Tensor) -> None:
         for head in self.heads.values():
             head.number(rows)  # type: ignore[operator]
-
-    def recipe(self, rows: int) -> dict[str, Any]:
-        return {k: v for head in self.heads.values() for k, v in head.recipe(rows).items()}  # type: ignore[operator]
 
     def losses(self, output: Output, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
         assert output.fused is not None
