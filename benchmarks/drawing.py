@@ -3,8 +3,8 @@
     python benchmarks/drawing.py digits [--train 1197] [--drawn 600] [--steps 700] [--head flow]
     python benchmarks/drawing.py FOLDER [--train 10000] [--drawn 1000] [--steps 3000]
 
-`digits` are those of scikit-learn (8 x 8, stretched to 16 x 16); FOLDER holds FashionMNIST's four idx files, as the Debian
-package `dataset-fashion-mnist` has them in /usr/share/datasets/fashion-mnist. A fit learns to draw a class from its
+`digits` are those of scikit-learn (8 x 8, stretched to 16 x 16); FOLDER holds FashionMNIST's four idx files, which the
+Debian package `dataset-fashion-mnist` has in /usr/share/datasets/fashion-mnist. A fit learns to draw a class from its
 name. An independent classifier (`image_resnet`, fitted to the same training pictures by their labels) says how many of
 `--drawn` pictures, of names as the test rows have them, are of their class, beside its accuracy on real test pictures,
 the ceiling. The Fréchet distance, precision and recall are in the space of its tokens; beside them stands what real
