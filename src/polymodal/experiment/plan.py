@@ -279,7 +279,10 @@ def plan(
     linked = any(f.about.reads_neighbours for f in resolved.fields.values())
     drawn = any(target.drawn for target in targets)
     joint = together(candidates, config.joint_on) if config.joint and not linked else ()
-    joint = () if drawn and config.joint != True else joint  # noqa: E712 - "auto" would need drawings to say
+    if drawn:
+        joint = joint if config.joint is True else ()  # "auto" would need drawings to say
+        held = f"{int((split > 0).sum()):,} validation and test rows"
+        notes.append(f"Every strategy draws for {held} once it is trained; where that takes long, give fewer of them.")
     apart = linked or bool(objectives) or not all(target.scores for target in targets)
     folds = Folds(targets[0].strata(truth[targets[0].name]), held_together(table, resolved), config.seed)
     if folds.groups and not resolved.group:

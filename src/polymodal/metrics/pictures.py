@@ -26,8 +26,12 @@ class Energy(Metric):
     greater_is_better = False
     bounds: ClassVar[tuple[float, float]] = (0.0, np.inf)
 
+    def view(self, truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+        """[N] the score of each row, which resamples share."""
+        return self.rows(truth, prediction)
+
     def weighted(self, truth: np.ndarray, prediction: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        return self.rows(truth, prediction) @ weights / weights.sum(0)
+        return prediction @ weights / weights.sum(0)
 
     @staticmethod
     def rows(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
