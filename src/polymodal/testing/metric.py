@@ -96,8 +96,8 @@ class _Example:
                 held = (draw.random((SIZE, CLASSES)) < 0.4).astype(float)
                 return cls(held, held.copy(), np.tile(held.mean(0), (SIZE, 1)))
             case "picture":
-                drawn = draw.integers(0, 256, (SIZE, 6, 6, 1)).astype(np.float32)
-                return cls(drawn, drawn[:, None].copy(), np.repeat(drawn.mean(0)[None, None], SIZE, 0))
+                pictures = draw.integers(0, 256, (SIZE, 6, 6, 1)).astype(np.float32)
+                return cls(pictures, pictures[:, None].copy(), np.repeat(pictures.mean(0)[None, None], SIZE, 0))
             case _:
                 values = draw.normal(3, 2, SIZE)
                 return cls(values, values.copy(), np.full(SIZE, values.mean()))
