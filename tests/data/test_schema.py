@@ -332,9 +332,9 @@ def test_a_yaml_file_says_the_same_as_a_dict(tmp_path):
             r"Target 'label' cannot be of kind 'clases'\. Did you mean 'classes'\?",
         ),
         (
-            {"target": {"label": "picture"}},
+            {"target": {"label": "text"}},
             BadArgument,
-            r"kind 'picture' is not built yet\. Allowed: classes, multilabel, number",
+            r"kind 'text' is not built yet\. Allowed: classes, multilabel, number",
         ),
         ({"target": "lable"}, UnknownName, r"no column 'lable', named as the target\. Did you mean 'label'\?"),
         ({"group": "bradn"}, UnknownName, r"no column 'bradn', named as `group` in the schema\. Did you mean 'brand'"),
