@@ -1,6 +1,6 @@
 """Pictures drawn from words: what they say, how like real ones and how varied they are, and whether they are copies.
 
-    python benchmarks/drawing.py digits [--train 1197] [--drawn 600] [--steps 700] [--head flow]
+    python benchmarks/drawing.py digits [--train 1197] [--drawn 600] [--steps 700]
     python benchmarks/drawing.py FOLDER [--train 10000] [--drawn 1000] [--steps 3000]
 
 `digits` are those of scikit-learn (8 x 8, stretched to 16 x 16); FOLDER holds FashionMNIST's four idx files, which the
@@ -107,7 +107,6 @@ def main() -> None:
     options.add_argument("--steps", type=int, default=700, help="of the flow's training")
     options.add_argument("--channels", type=int, default=32)
     options.add_argument("--draw-steps", type=int, default=20)
-    options.add_argument("--head", default="flow", choices=["flow", "gan"])
     given = options.parse_args()
     torch.set_num_threads(1)
     pictures, names, side = digits() if given.data == "digits" else fashion(Path(given.data))
@@ -121,8 +120,7 @@ def main() -> None:
         began = time.process_time()
         judge = Classifier(*parts, Path(scratch) / "judge")
         judging = time.process_time() - began
-        head: dict[str, Any] = {"name": given.head, "channels": given.channels}
-        head |= {"steps": given.draw_steps} if given.head == "flow" else {}
+        head = {"name": "flow", "channels": given.channels, "steps": given.draw_steps}
         began = time.process_time()
         run = pm.fit(
             parts[0], {"picture": {"kind": "picture", "size": side}}, valid=parts[1],
@@ -141,18 +139,17 @@ def main() -> None:
             for what, part in (("real test" + few, parts[2]), ("real train", table(pictures, names, train[some])))
         ]
         asked = read_table({"name": parts[2]["name"]})
-        for option in [{"guidance": w} for w in GUIDANCE] if given.head == "flow" else [{}]:
+        for guidance in GUIDANCE:
             began = time.process_time()
-            drawn = [x[0] for _, many in drawings(run.predictor, asked, **option) for x in many]
+            drawn = [x[0] for _, many in drawings(run.predictor, asked, guidance=guidance) for x in many]
             cost = 1000 * (time.process_time() - began) / len(drawn)
-            what = f"{given.head}, w = {option['guidance']:g}" if option else given.head
-            found = figures(what, drawn, parts[2]["name"], judge, real, seen, away)
+            found = figures(f"flow, w = {guidance:g}", drawn, parts[2]["name"], judge, real, seen, away)
             rows.append({**found, "cpu_ms_a_picture": cost})
         show(rows, given.json)
         if not given.json:
             board = {row["strategy"]: row["test_mean"] for row in run.leaderboard}
             print(f"energy on {FITTED} test rows:", ", ".join(f"{name} {value:.3f}" for name, value in board.items()))
-            print(f"CPU seconds: classifier {judging:.0f}, fit of the {given.head} and its judgement {fitting:.0f}")
+            print(f"CPU seconds: classifier {judging:.0f}, fit of the flow and its judgement {fitting:.0f}")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,6 @@ class Head(Part):
     answers: ClassVar[tuple[type[Target], ...]] = (Target,)  # the classes of targets that it can answer
 
     reads_tokens: ClassVar[bool] = False  # False: only `pooled` is read, so sequences need not be loaded
-    settles: ClassVar[bool] = True  # whether its loss falls as it learns; not where two parts play against each other
 
     def __init__(self, width: int, target: Target):
         super().__init__()

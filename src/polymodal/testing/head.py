@@ -38,8 +38,7 @@ def check_head(spec: Spec, target: Target, *, width: int = 16, truth: Tensor | N
     laws = [
         *common(subject, HEADS, given), partial(_masked_tokens, subject), partial(_unlabelled, subject, target, truth),
         partial(_decoded, subject, target), partial(not_overridden, cls, Head),
-        *([partial(learns, whole, lambda head, outs: head.loss(outs["tokens"], truth), steps=300, lr=0.02, goal=0.3)]
-          if cls.settles else []),  # type: ignore[attr-defined]
+        partial(learns, whole, lambda head, outs: head.loss(outs["tokens"], truth), steps=300, lr=0.02, goal=0.3),
         *([partial(_scored_shape, subject, target)] if scores else []),
         *([partial(one_device, loss_subject(subject, truth))] if scores else []),
     ]  # fmt: skip
