@@ -30,15 +30,17 @@ SCHEDULES = ("cosine", "step", "plateau", "constant")
 class Training:
     """Options of the training loop.
 
-    `batch` is the most rows of a step (few rows make smaller batches); `lr` is the peak learning rate; `warmup` the
-    share of steps in which it rises; `weight_decay` is L2 (decoupled under adamw) on matrices only; `l1` the weight of
-    the sum of absolute weights; `clip` the largest gradient norm (0: none); `patience` the epochs without a better
-    validation score before stopping (0: never stop early); `average` the decay of an exponential moving average of the
-    weights that is validated and kept instead (0: none); `modality_dropout` the chance that a stream of a row is hidden
-    in training.
+    There are at most `epochs`, and no more than make `steps` steps in all (0: no such bound), but one; `batch` is the
+    most rows of a step (few rows make smaller batches); `lr` is the peak learning rate; `warmup` the share of steps in
+    which it rises; `weight_decay` is L2 (decoupled under adamw) on matrices only; `l1` the weight of the sum of
+    absolute weights; `clip` the largest gradient norm (0: none); `patience` the epochs without a better validation
+    score before stopping (0: never stop early); `average` the decay of an exponential moving average of the weights
+    that is validated and kept instead (0: none); `modality_dropout` the chance that a stream of a row is hidden in
+    training.
     """
 
     epochs: int = 30
+    steps: int = 0
     batch: int = 256
     optimizer: str = "adamw"
     lr: float = 2e-3
@@ -62,6 +64,7 @@ class Training:
             if value not in allowed:
                 raise BadArgument(f"Unknown {name} {value!r}.{suggest(value, allowed)}")
         check_range("[1, inf)", epochs=self.epochs, batch=self.batch)
+        check_range("[0, inf)", steps=self.steps)
         check_range("[0, inf)", weight_decay=self.weight_decay, l1=self.l1, clip=self.clip, patience=self.patience)
         check_range("[0, 1)", warmup=self.warmup, average=self.average, modality_dropout=self.modality_dropout)
         check_range("(0, inf)", lr=self.lr)

@@ -331,11 +331,6 @@ def test_a_yaml_file_says_the_same_as_a_dict(tmp_path):
             BadArgument,
             r"Target 'label' cannot be of kind 'clases'\. Did you mean 'classes'\?",
         ),
-        (
-            {"target": {"label": "picture"}},
-            BadArgument,
-            r"kind 'picture' is not built yet\. Allowed: classes, multilabel, number",
-        ),
         ({"target": "lable"}, UnknownName, r"no column 'lable', named as the target\. Did you mean 'label'\?"),
         ({"group": "bradn"}, UnknownName, r"no column 'bradn', named as `group` in the schema\. Did you mean 'brand'"),
         ({"id": ["id"]}, UnknownName, r"no column \['id'\], named as `id`"),

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from polymodal.catalogues import FAMILIES, catalogue
+from polymodal.core.registry import options
 from polymodal.encoders import ENCODERS
 from polymodal.heads import HEADS
 from polymodal.process import PROCESSORS
@@ -95,13 +96,16 @@ def answered_by(head: str) -> list[str]:
     return [kind for kind in TARGETS if issubclass(TARGETS.load(kind), HEADS.load(head).answers)]  # type: ignore[attr-defined]
 
 
+SMALL = {"flow": {"channels": 8, "steps": 2}}  # of heads that would take long
+
+
 @pytest.mark.parametrize("name", HEADS)
 def test_head_keeps_the_laws(name: str):
     for kind in answered_by(name):
-        check_head(name, example_target(kind))
+        check_head({"name": name, **SMALL.get(name, {})}, example_target(kind))
 
 
-@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("name", [name for name in HEADS if "hidden" in options(HEADS.load(name))])
 def test_hidden_heads_keep_the_laws(name: str):
     for kind in answered_by(name):
         check_head({"name": name, "hidden": 8, "dropout": 0.1}, example_target(kind))

@@ -95,6 +95,15 @@ def test_patience_stops_and_the_best_weights_stay():
     assert torch.equal(module[0].weight, kept[1])
 
 
+@pytest.mark.parametrize(("steps", "epochs"), [(0, 7), (30, 3), (35, 3), (1, 1), (10_000, 7)])
+def test_steps_bound_the_epochs(steps, epochs):
+    module, loss, validate, rows = problem()
+    asked = Training(epochs=7, steps=steps, patience=0)  # of ten steps each
+    assert len(list(train(module, loss, validate, rows, asked))) == epochs
+    with pytest.raises(BadArgument, match="steps must be at least 0; got -1"):
+        Training(steps=-1)
+
+
 def test_seconds_end_it_and_the_best_weights_stay(monkeypatch):
     """An epoch takes a second by this clock; the fourth would end after the three and a half that there are."""
     module, loss, _, rows = problem()

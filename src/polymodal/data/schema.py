@@ -207,7 +207,11 @@ def _targets(
             targets[name], notes[name] = kind or "text", f"{len(columns)} columns, each an answer: {', '.join(columns)}"
             continue
         written = said.written.get(name, "")
-        guess = tell_target(table.column(name), name, written)
+        seen = tell(table, name, written)
+        if seen.kind == "image":
+            guess = Guess("picture", seen.why)
+        else:
+            guess = tell_target(table.column(name), name, written)
         told, why = guess.kind, guess.why
         targets[name] = kind or told
         notes[name] = why if kind in (None, told) else f"as the schema says (the cells alone look like {told}: {why})"

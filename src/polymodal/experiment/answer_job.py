@@ -94,7 +94,7 @@ def answer_job(work: Work, job: AnswerJob, out: Path) -> Epochs:
     started = time.perf_counter()
     scores = held_out(work, lambda rows: score_rows(answer, features, rows), valid)
     took = time.perf_counter() - started
-    if strategy.joint:
+    if strategy.joint and not work.drawn:
         scores |= alone_scores(answer, features, work.rows(TEST))
     save_trained(answer.cpu(), out, scores)
     yield from ()  # so short a training tells nothing on the way
@@ -198,6 +198,8 @@ def fit_answer(
         return training.loss(streams, work.asked(batch))
 
     def validate() -> float:
+        if work.drawn:
+            return work.minus_loss(answer, lambda some: features.read(torch.from_numpy(some)), valid)
         return work.mean_score(answer, score_rows(answer, features, valid), valid)
 
     return train(training, loss, validate, rows, options, seed=seed, hooks=training if objectives else None)
@@ -220,8 +222,10 @@ def fit_aligner(answer: Answer, features: Features, rows: Tensor, seed: int) -> 
 def score_rows(answer: Answer, features: Features, rows: np.ndarray) -> dict[str, Tensor]:
     """Scores of `rows`, a tensor a target, in the module's present mode."""
     answer.eval()
-    chunks = torch.from_numpy(rows).split(1024)
-    parts = [in_use(answer_scores(answer), features.read(chunk), features.device) for chunk in chunks]
+    parts = []
+    for chunk in torch.from_numpy(rows).split(1024):
+        answer.number(chunk)
+        parts.append(in_use(answer_scores(answer), features.read(chunk), features.device))
     return {name: torch.cat([p[name] for p in parts]) for name in parts[0]}
 
 

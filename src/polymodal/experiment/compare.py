@@ -96,12 +96,14 @@ def compare(
     budget_ms: float | None = None,
     deploy: str | None = None,
     seed: int = 0,
+    beside: Sequence[Outcome] = (),
 ) -> Comparison:
     """Choose on validation, measure on test, and say whether fusing helped.
 
     What is deployed is the `cheapest` strategy within one standard error of the best by validation (Breiman et al.
     1984; here of the paired difference). So is the fusion, among fusions. The verdict is on the first target, with a
     sentence for each further one; see `verdict.judge`. Under `budget_ms` only strategies within it can be chosen.
+    Baselines `beside` them are shown, and neither judged nor chosen.
     `deploy` names the strategy to keep instead, or is `best`, for the top score. Raises `PolymodalError` when the one
     it names has not finished.
     """
@@ -120,7 +122,7 @@ def compare(
     copying = [o for o in ranked if o.level == BASELINE and all(t(o, alike[0], ONE_ERROR).low > 0 for t in valid)]
     asked = None if deploy in (None, "best") else _asked_for(deploy, outcomes)
     chosen = asked or cheapest(copying[:1] or alike)
-    rows = [_row(o, question, seed) for question in questions for o in _in_order(outcomes, questions)]
+    rows = [_row(o, question, seed) for question in questions for o in _in_order([*outcomes, *beside], questions)]
     if len(alike) > 1:
         for row in (r for r in rows if r["strategy"] in {o.name for o in alike}):
             row["note"] = "; ".join(filter(None, (row["note"], NEAR)))
@@ -179,7 +181,7 @@ def _asked_for(name: str, outcomes: Sequence[Outcome]) -> Outcome:
 
 
 def _in_order(outcomes: Sequence[Outcome], questions: Sequence[Question]) -> list[Outcome]:
-    place = {"chance": 3, BASELINE: 2, "single": 1}
+    place = {"chance": 3, "nearest": 2, BASELINE: 2, "single": 1}
     return sorted(outcomes, key=lambda o: (place.get(o.level, 0), -score_of(o, questions)))
 
 

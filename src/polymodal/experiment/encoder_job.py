@@ -215,6 +215,8 @@ def fit_encoder(
     def validate() -> float:
         if not len(valid):
             return 0.0
+        if work.drawn:
+            return work.minus_loss(answer, read.tensors, valid, lambda inputs: {stream: encoder(inputs)})
         chunks = np.array_split(valid, -(-len(valid) // BATCH))
         parts = [in_use(scores, read.tensors(chunk), work.device) for chunk in chunks]
         return work.mean_score(answer, {n: torch.cat([p[n] for p in parts]) for n in parts[0]}, valid)

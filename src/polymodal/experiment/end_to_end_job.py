@@ -101,6 +101,11 @@ def end_to_end_job(work: Work, job: EndToEndJob, out: Path) -> Epochs:
         return training.loss(streams, work.asked(rows))
 
     def validate() -> float:
+        if work.drawn:
+            inputs = {name: one.tensors for name, one in read.items()}
+            return work.minus_loss(
+                answer, lambda some: {n: of(some) for n, of in inputs.items()}, valid, lambda x: model.encode(Batch(x))
+            )
         return work.mean_score(answer, _scores(work, model, lambda name, some: read[name].tensors(some), valid), valid)
 
     score_before, untouched = float("-inf"), {}
@@ -160,5 +165,8 @@ def _scores(
         return model.answer(model.encode(Batch(inputs))).predictions
 
     chunks = [rows[i : i + 256] for i in range(0, len(rows), 256)]
-    parts = [in_use(scores, {n: read(n, c) for n in model.encoders}, work.device) for c in chunks]
+    parts = []
+    for chunk in chunks:
+        model.answer.number(torch.from_numpy(chunk))
+        parts.append(in_use(scores, {n: read(n, chunk) for n in model.encoders}, work.device))
     return {name: torch.cat([p[name] for p in parts]) for name in parts[0]}

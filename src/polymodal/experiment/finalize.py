@@ -21,6 +21,7 @@ from polymodal.data.storage.dataset import Dataset
 from polymodal.data.tables.write import write_columns
 from polymodal.experiment.balance import balance
 from polymodal.experiment.compare import Comparison, beside, compare, ensemble, write_leaderboard
+from polymodal.experiment.nearest import nearest
 from polymodal.experiment.outcome import Outcome, Question, chance
 from polymodal.experiment.plan import Plan
 from polymodal.experiment.results import Results
@@ -64,7 +65,12 @@ def finalize(
         outcomes.append(ensemble(fusions, questions[0]))
     outcomes.append(chance(questions, max(o.seeds for o in outcomes)))
     config = plan.config
-    comparison = compare(outcomes, questions, budget_ms=config.budget_ms, deploy=config.deploy, seed=config.seed)
+    alike = nearest(plan, folder / "work", dataset.store, questions, max(o.seeds for o in outcomes))
+    comparison = compare(
+        outcomes, questions, budget_ms=config.budget_ms, deploy=config.deploy, seed=config.seed,
+        beside=[alike] if alike else [],
+    )  # fmt: skip
+    outcomes += [alike] if alike else []
     write_leaderboard(comparison.rows, folder / "leaderboard.csv")
     stage.end()
     chosen = next(o for o in outcomes if o.name == comparison.chosen)
@@ -89,8 +95,10 @@ def finalize(
     assessment = evaluate(
         predictor, dataset, plan.table, plan.truth, test, progress,
         groups=plan.groups(), metrics=questions[0].metrics, noise=config.noise, training=_answers(plan),
+        train=plan.rows("train"),
     )  # fmt: skip
-    if assessment.noise_spared:
+    comparison.sentences.extend(assessment.said)
+    if assessment.noise_spared and not plan.drawn:
         notes = [
             *notes,
             f"No noise curve of {', '.join(assessment.noise_spared)}: a pretrained tower would encode up to 500 rows "

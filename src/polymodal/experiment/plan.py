@@ -14,6 +14,7 @@ from polymodal.config import Config
 from polymodal.core.errors import BadArgument, BadData, UnknownName, suggest
 from polymodal.core.html import pre_html
 from polymodal.core.registry import Spec, label, plain
+from polymodal.data.answers import faults, target_cells
 from polymodal.data.copies import held_together
 from polymodal.data.inputs import Inputs
 from polymodal.data.inspection.proposals import weighty
@@ -94,8 +95,13 @@ class Plan:
         """The streams whose encoder is trained by gradients on its own, or is a frozen one as it is."""
         kinds = {name: self.schema.fields[name].about for name in self.streams}
         free = [name for name in self.streams if not fitted_in_one_go(self.encoders[name])]
-        tried = self.config.encodings != "fitted" and not written(self.targets)
+        tried = self.config.encodings != "fitted" and not (written(self.targets) or self.drawn)
         return tuple(name for name in free if (tried and kinds[name].tried) or not self.fitted.get(name))
+
+    @property
+    def drawn(self) -> bool:
+        """Whether answers are drawn at random: what costs many trainings or drawings is then left out unless asked."""
+        return any(target.drawn for target in self.targets)
 
     @property
     def unlinked(self) -> tuple[str, ...]:
@@ -250,7 +256,7 @@ def plan(
     split, notes = given.split(
         table, resolved, config.fractions, config.seed, lambda rows: split_by(table.select(rows), resolved)
     )
-    targets, truth = _targets(table, resolved, split, notes)
+    targets, truth, table = _targets(table, resolved, split, notes)
     objectives = _objectives(config, targets, notes)
     table, split, truth = _labelled(table, targets, split, truth, notes)
     if empty := [part for i, part in enumerate(PARTS) if not (split == i).any()]:
@@ -276,7 +282,12 @@ def plan(
     align = None if config.align is None else portable(config.align)
     candidates = varied(candidates, objective, align, config.align_weight)
     linked = any(f.about.reads_neighbours for f in resolved.fields.values())
+    drawn = any(target.drawn for target in targets)
     joint = together(candidates, config.joint_on) if config.joint and not linked else ()
+    if drawn:
+        joint = joint if config.joint is True else ()  # "auto" would need drawings to say
+        held = f"{int((split > 0).sum()):,} validation and test rows"
+        notes.append(f"Every strategy draws for {held} once it is trained; where that takes long, give fewer of them.")
     apart = linked or bool(objectives) or not all(target.scores for target in targets)
     folds = Folds(targets[0].strata(truth[targets[0].name]), held_together(table, resolved), config.seed)
     if folds.groups and not resolved.group:
@@ -292,7 +303,7 @@ def plan(
         targets=targets,
         truth=truth,
         split=split,
-        fold=folds.crossfit(split == 0, config.crossfit),
+        fold=folds.crossfit(split == 0, 0 if drawn else config.crossfit),
         part=np.maximum(bag - 1, 0) if bag.any() and learned.sum() < MANY else finer,
         fitted=one_go,
         bag=bag,
@@ -366,18 +377,21 @@ def _check_names(config: Config, schema: Schema) -> None:
 
 def _targets(
     table: Table, schema: Schema, split: np.ndarray, notes: list[str]
-) -> tuple[tuple[Target, ...], dict[str, np.ndarray]]:
+) -> tuple[tuple[Target, ...], dict[str, np.ndarray], Table]:
+    """Targets learned from the training rows, their encoded cells, and the table with cells that cannot be opened among
+    its problems."""
     targets, truth = [], {}
     train = np.flatnonzero(split == 0)
     for name, kind in schema.targets.items():
-        values = table.column(name)
+        values = target_cells(table, asked(name, kind))
         target = fitted(name, kind, [values[i] for i in train])
         targets.append(target)
         if strange := target.unseen(values):
             shown = ", ".join(f"{value!r} ({count})" for value, count in list(strange.items())[:5])
             notes.append(f"{name}: cells with no value known from training: {shown}.")
         truth[name] = target.encode(values)
-    return tuple(targets), truth
+        table = replace(table, problems=[*table.problems, *faults(table, target, values)])
+    return tuple(targets), truth, table
 
 
 def _labelled(

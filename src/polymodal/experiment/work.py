@@ -18,6 +18,7 @@ from polymodal.core.errors import BadArgument
 from polymodal.core.files import read_json
 from polymodal.core.runtime import device_of
 from polymodal.core.sealed import load_sealed, save_sealed
+from polymodal.core.types import Tokens
 from polymodal.data.kinds import KINDS
 from polymodal.data.storage.dataset import Dataset
 from polymodal.data.storage.store import Store, default_store
@@ -126,6 +127,24 @@ class Work:
         if len(self.targets) == 1:
             return metric.turned(value)
         return metric.merit(value, lambda: metric(truth, constant(target, len(rows))))
+
+    @property
+    def drawn(self) -> bool:
+        """Whether answers are drawn at random, which is dear: then trainings go by the loss of validation rows."""
+        return any(target.drawn for target in self.targets)
+
+    @torch.no_grad()
+    def minus_loss(
+        self, answer: Answer, read: Callable[[np.ndarray], Any], rows: np.ndarray,
+        encode: Callable[[Any], Mapping[str, Tokens]] | None = None,
+    ) -> float:  # fmt: skip
+        """Minus the mean loss of `rows` in the module's present mode; `encode` makes streams of what `read` gives."""
+        total = 0.0
+        for chunk in np.array_split(rows, max(1, -(-len(rows) // 256))) if len(rows) else ():
+            given = to_device(read(chunk), self.device)
+            losses = answer.judged(given if encode is None else encode(given), self.asked(torch.from_numpy(chunk)))
+            total += len(chunk) * float(sum(losses.values()))
+        return -total / max(1, len(rows))
 
     def mean_score(self, answer: Answer, scores: Mapping[str, Tensor], rows: np.ndarray) -> float:
         """The mean over targets of `score`."""

@@ -11,6 +11,11 @@ HEADS = Catalogue(
             "One of several classes: softmax with class weights, focal loss and label smoothing.",
             "Bridle 1990; Lin et al. 2017 (focal); Szegedy et al. 2016 (smoothing)",
         ),
+        "flow": Entry(
+            "polymodal.heads.flow:Flow",
+            "A picture, drawn from noise along a learned velocity, with classifier-free guidance.",
+            "Liu, Gong, Liu 2023; Esser et al. 2024 (times); Ho & Salimans 2021 (guidance)",
+        ),
         "multilabel": Entry(
             "polymodal.heads.multilabel:Multilabel",
             "Any number of labels at once: one logistic regression a label, rare labels weighed up if asked.",

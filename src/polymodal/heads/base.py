@@ -55,6 +55,9 @@ class Head(Part):
     def decode(self, answer: Tensor) -> dict[str, np.ndarray]:
         """Human values of an answer, B each, as the target's `prediction` and `columns` read them."""
 
+    def number(self, rows: Tensor) -> None:
+        """Hear the numbers [B] of the rows that are answered next, by which what is drawn at random differs."""
+
 
 class ScoringHead(Head):
     """A head whose answer is scores [B, target.width], with the meaning that its target says.

@@ -16,6 +16,7 @@ from polymodal.data.split import units
 from polymodal.data.storage.dataset import Dataset
 from polymodal.data.tables.source import Table
 from polymodal.evaluation.calibration import expected_calibration_error, reliability_bins
+from polymodal.evaluation.drawing import Drawing
 from polymodal.evaluation.robustness import (
     MOST_STREAMS,
     Subsets,
@@ -32,6 +33,7 @@ from polymodal.inference.noise import Noisy
 from polymodal.inference.predictor import Predictor
 from polymodal.metrics.base import Metric, labelled
 from polymodal.metrics.build import judged, measure, target_metrics
+from polymodal.metrics.pictures import features
 from polymodal.runs.progress import Progress
 from polymodal.targets.base import Target
 from polymodal.train.encode import store_tokens
@@ -56,9 +58,11 @@ class Evaluation:
     metrics: dict[str, float]
     score: dict[str, float]
     further: dict[str, dict[str, float]]  # scores by the metrics that are shown beside the one judged by
+    drawing: dict[str, Any]  # drawn pictures as a set, beside real ones
+    said: list[str]  # what the report says of these
 
     def to_json(self) -> dict[str, Any]:
-        entries = {k: v for k, v in vars(self).items() if k != "errors"} | self.errors
+        entries = {k: v for k, v in vars(self).items() if k not in ("errors", "said")} | self.errors
         return {k: v for k, v in entries.items() if v}
 
 
@@ -75,24 +79,29 @@ def evaluate(
     metrics: tuple[Metric, ...] = (),
     noise: bool | None = None,
     training: Collection[str] = (),
+    train: np.ndarray | None = None,
 ) -> Evaluation:
     """Assess the deployed answer to the first target on `rows` of a processed table.
 
     `truth` maps a target to its encoded values [N]. Tokens come from the store where they are there already. The
     target is judged by the first of `metrics`, by default that of its kind. `noise`: whether curves are drawn, of which
     each encodes up to 500 rows four times more; None leaves out pretrained towers, of which that may cost more than all
-    else. `training` are the answers in words that training had, by which copies are known.
+    else, and all where answers are drawn. `training` are the answers in words that training had, by which copies are
+    known; with the numbers of the `train` rows drawn pictures are compared with those.
     """
     judge = _Judge.of(predictor, truth, rows, groups, seed, metrics)
     stage = progress.stage("evaluating", 3)
     streams = _tokens(predictor, dataset, rows)
     subsets = judge.subsets(streams) if len(predictor.streams) <= MOST_STREAMS else None
-    full = judge.answer(streams)
+    decoded = judge.decoded(streams)
+    full = judge.target.prediction(decoded)
     stage.advance("subsets")
-    spared = [name for name in predictor.streams if noise is None and predictor.encoders[name].pretrained]
+    dear = judge.target.drawn
+    spared = [n for n in predictor.streams if noise is None and (dear or predictor.encoders[n].pretrained)]
     tried = [name for name in predictor.streams if noise is not False and name not in spared]
     curves = _noise(judge, dataset, streams, rows, tried)
     stage.advance("noise")
+    drawing = _drawing(judge, full, truth[judge.target.name], train)
     evaluation = Evaluation(
         subsets=subsets.to_json() if subsets else [],
         worth=_worth(judge, streams, subsets),
@@ -100,12 +109,14 @@ def evaluate(
         noise=curves,
         noise_spared=spared,
         calibration=_calibration(judge, streams),
-        errors=_errors(judge, streams, full),
+        errors=_errors(judge, decoded, full),
         mistakes=mistakes(predictor, judge.truth, full, table, rows),
         words=words(predictor, judge.truth, full, table, rows, training),
         metrics=measure(judge.metrics, judged(judge.target), judge.truth, full),
         score=judge.score(judge.metric, full),
         further={m.name: judge.score(m, full) for m in judge.metrics[1:]},
+        drawing=drawing.to_json() if drawing else {},
+        said=drawing.sentences() if drawing else [],
     )
     stage.advance("mistakes")
     stage.end()
@@ -138,6 +149,7 @@ class _Judge:
     groups: np.ndarray | None
     seed: int
     metrics: tuple[Metric, ...]
+    rows: np.ndarray | None = None  # the numbers of the rows, by which what is drawn differs
 
     @classmethod
     def of(
@@ -152,7 +164,7 @@ class _Judge:
         target = predictor.targets[0]
         codes = units([groups[i] for i in rows], len(rows)) if groups else None
         judges = metrics or target_metrics((), target)
-        return cls(predictor, target, target.truth(truth[target.name][rows]), codes, seed, judges)
+        return cls(predictor, target, target.truth(truth[target.name][rows]), codes, seed, judges, rows)
 
     @property
     def metric(self) -> Metric:
@@ -169,6 +181,8 @@ class _Judge:
 
     def decoded(self, streams: Mapping[str, Tokens]) -> dict[str, np.ndarray]:
         """Human values, N each."""
+        if self.rows is not None:
+            self.predictor.answer.number(torch.from_numpy(self.rows))
         return self.predictor.decode(self.target, self.predictor.score(streams)[self.target.name])
 
     def kept(self, streams: Mapping[str, Tokens], keep: np.ndarray) -> np.ndarray:
@@ -249,11 +263,20 @@ def _calibration(judge: _Judge, streams: Mapping[str, Tokens]) -> dict[str, Any]
     }
 
 
-def _errors(judge: _Judge, streams: Mapping[str, Tokens], predictions: np.ndarray) -> dict[str, Any]:
+def _drawing(judge: _Judge, predictions: np.ndarray, truth: np.ndarray, train: np.ndarray | None) -> Drawing | None:
+    """What was drawn of a picture for each row, beside the true pictures and those of training rows."""
+    if judge.target.form != "picture" or train is None:
+        return None
+    seen = judge.target.truth(truth[train][np.asarray(judge.target.known(truth[train]))])
+    real = judge.truth[labelled(judge.truth)]
+    return Drawing.of(*map(features, (predictions[:, 0], real, seen)), seed=judge.seed)
+
+
+def _errors(judge: _Judge, decoded: Mapping[str, np.ndarray], predictions: np.ndarray) -> dict[str, Any]:
     """The confusion matrix (rows: truth), or truth and prediction with the interval of a number."""
     keep = labelled(judge.truth)
-    decoded = {name: values[keep] for name, values in judge.decoded(streams).items()}
-    return judge.target.errors(judge.truth[keep], predictions[keep], decoded)
+    kept = {name: values[keep] for name, values in decoded.items()}
+    return judge.target.errors(judge.truth[keep], predictions[keep], kept)
 
 
 def strictly(

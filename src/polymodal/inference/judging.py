@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.shown import some
+from polymodal.data.answers import target_cells
 from polymodal.data.split import units
 from polymodal.data.tables.table import Table
 from polymodal.evaluation.statistics import bootstrap
@@ -42,7 +43,7 @@ class Judged:
     @classmethod
     def of(cls, table: Table, target: Target) -> Judged:
         """Counted over all of `table`."""
-        cells = table.column(target.name)
+        cells = target_cells(table, target)
         known = np.asarray(target.known(target.encode(cells)))
         absent = np.array([cell is None for cell in cells], dtype=bool)
         left_out = tuple(map(str, table.left_out))

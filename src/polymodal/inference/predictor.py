@@ -283,6 +283,7 @@ class Predictor:
                 bare = rows[~np.any(list(source.filled.values()), axis=0)]
                 if problems is not None:
                     problems.extend(Problem(data.ids[row], "", NOTHING) for row in bare)
+                self.answer.number(torch.from_numpy(data.rows[rows]))
                 for name, scores in self.respond(source).items():
                     target = next(t for t in self.targets if t.name == name)
                     decoded = self.decode(target, scores)

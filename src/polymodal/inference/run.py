@@ -18,6 +18,7 @@ from polymodal.core.registry import Spec
 from polymodal.core.runtime import device_of
 from polymodal.core.trust import reading
 from polymodal.core.values import read_written
+from polymodal.data.answers import target_cells
 from polymodal.data.inputs import named, read_rows
 from polymodal.data.storage.dataset import process_table
 from polymodal.data.storage.store import Store, default_store
@@ -299,7 +300,8 @@ class Run:
             )
             assessment = evaluate(
                 self.predictor, dataset, table, truth, rows, progress,
-                groups=self._groups(table), metrics=metrics, noise=True,
+                groups=self._groups(table), metrics=metrics,
+                noise=None if self.predictor.targets[0].drawn else True,
             )  # fmt: skip
             strict = strictly(self.predictor, dataset, table, metrics, groups=self._groups(table))
         counts = Judged.of(table, self.predictor.targets[0])
@@ -340,7 +342,7 @@ class Run:
                 + (f"Did you mean {near!r}? " if near else "")
                 + "`predict` needs none."
             )
-        truth = {t.name: t.encode(table.column(t.name)) for t in self.predictor.targets}
+        truth = {t.name: t.encode(target_cells(table, t)) for t in self.predictor.targets}
         first = self.predictor.targets[0]  # which alone is judged
         known = first.known(truth[first.name])
         if not known.any():

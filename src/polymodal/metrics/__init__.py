@@ -87,6 +87,11 @@ METRICS = Catalogue(
             "Mean distance of confidence from accuracy, 15 bins of equal mass.",
             "Guo et al. 2017; Nixon et al. 2019",
         ),
+        "energy": Entry(
+            "polymodal.metrics.pictures:Energy",
+            "Energy score of drawn pictures: distance to the true one, less half of that between two drawn.",
+            "Gneiting & Raftery 2007",
+        ),
         "exact_match": Entry(
             "polymodal.metrics.short:ExactMatch",
             "Share of rows written exactly as a reference; `normalise`: but for capitals, signs and articles.",

@@ -5,9 +5,11 @@ Truth by its form:
 - `labels`: 0/1 [N, C], NaN in unlabelled rows.
 - `number`: values [N], or [N, D] of several numbers, in the user's units, NaN where unlabelled.
 - `text`: words [N], or [N, R] of R references of which any is right, "" where a row has fewer; empty where unlabelled.
+- `picture`: pictures [N, H, W, C] of 0 to 255, NaN where unlabelled.
 
 Predictions: `probabilities` [N, C]; `labels` alone (class numbers [N] or 0/1 [N, C], as whole numbers); `values` shaped
-as the truth; `quantiles` [N, Q] of a number, ascending, the median in the middle; `text` [N].
+as the truth; `quantiles` [N, Q] of a number, ascending, the median in the middle; `text` [N];
+`pictures` [N, M, H, W, C], M drawn for each row.
 
 Unlabelled rows do not count. A metric that the rows do not define (no row at all; one class only, for auroc) is NaN.
 """
@@ -31,7 +33,7 @@ class Metric(ABC):
     """One figure of merit. The constructor's keyword-only arguments are its options.
 
     `needs` says what of a prediction `weighted` reads: `labels` (the most probable class, or the labels of at least one
-    half), `probabilities`, `values`, `quantiles` or `text`; `truths` are the forms of truth that it fits.
+    half), `probabilities`, `values`, `quantiles`, `text` or `pictures`; `truths` are the forms of truth that it fits.
     `bounds` are the least and the greatest value that there can be; `chance` is what a constant answer gets whatever
     the rows, where that is known. `proportion` marks a mean of 0/1 outcomes, for which better intervals are known;
     `biased` an estimate whose bias on few rows is as large as its spread: no interval is given, since a bootstrap's
@@ -120,6 +122,8 @@ def labelled(truth: np.ndarray) -> np.ndarray:
     """[N] bool: rows that carry a target."""
     if truth.dtype.kind == "U":
         return (truth != "").any(1) if truth.ndim == 2 else truth != ""
+    if truth.ndim == 4:
+        return ~np.isnan(truth).any((1, 2, 3))
     if truth.ndim == 2:
         return ~np.isnan(truth).any(1)
     return truth >= 0 if truth.dtype.kind == "i" else ~np.isnan(truth)
@@ -136,6 +140,8 @@ def check(truth: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.nda
             )
         keep = labelled(truth)
         return truth[keep], prediction[keep]
+    if truth.ndim == 4:
+        return _pictures(truth, prediction)
     is_class, said = np.issubdtype(truth.dtype, np.integer), _is_said(truth, prediction)
     expected = f"({len(truth)}, classes)" if is_class else str(truth.shape)
     depths = {truth.ndim + (is_class and not said)} | ({2} if truth.ndim == 1 and not said else set())
@@ -149,6 +155,13 @@ def check(truth: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.nda
     if not np.isfinite(prediction).all():
         raise BadData("A prediction is NaN or infinite: the model that made it diverged or read a broken value.")
     return truth, prediction
+
+
+def _pictures(truth: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    if prediction.ndim != 5 or prediction.shape[0] != len(truth) or prediction.shape[2:] != truth.shape[1:]:
+        raise BadData(f"The truth has shape {truth.shape}; drawings are [rows, several, …]; got {prediction.shape}.")
+    keep = labelled(truth)
+    return (truth, prediction) if keep.all() else (truth[keep], prediction[keep])
 
 
 def _is_said(truth: np.ndarray, prediction: np.ndarray) -> bool:

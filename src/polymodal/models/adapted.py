@@ -67,6 +67,15 @@ class Adapted(Answer):
     def see(self, rows: Tensor) -> None:
         self.answer.see(rows)
 
+    def judged(self, streams: Mapping[str, Tokens], targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return self.answer.judged(self.prepare(streams), targets)
+
+    def fused(self, streams: Mapping[str, Tokens]) -> Tokens:
+        return self.answer.fused(self.prepare(streams))
+
+    def number(self, rows: Tensor) -> None:
+        self.answer.number(rows)
+
     def finalize(self, train: Labelled, valid: Labelled, seed: int) -> None:
         seen, held = (Labelled(self.prepare(part.streams), part.targets) for part in (train, valid))
         self.answer.finalize(seen, held, seed)

@@ -93,6 +93,17 @@ class Answer(nn.Module):
     def see(self, rows: Tensor) -> None:
         """The numbers [b] of the training rows of the batch that comes next, for parts that remember rows."""
 
+    def judged(self, streams: Mapping[str, Tokens], targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Losses as `losses` names them, of rows in use, without writing an answer that no loss needs."""
+        return self.losses(self(streams), targets)
+
+    def number(self, rows: Tensor) -> None:
+        """Hear the numbers [B] of the rows that are answered next (see `Head.number`)."""
+
+    def fused(self, streams: Mapping[str, Tokens]) -> Tokens:
+        """The tokens that heads answer from. Raises `BadArgument` for an answer whose heads read no fused tokens."""
+        raise BadArgument(f"{type(self).__name__} fuses no tokens: its heads answer from one stream each.")
+
     def finalize(self, train: Labelled, valid: Labelled, seed: int) -> None:
         """Choose, once the weights are trained, what is not chosen by gradients; by default nothing."""
 
@@ -110,6 +121,16 @@ class Joint(Answer):
         # In training nobody reads what a head writes: its loss builds on the truth.
         asked = {n: h for n, h in self.heads.items() if isinstance(h, ScoringHead) or not self.training}
         return Output(streams, fused, {name: head(fused) for name, head in asked.items()})
+
+    def judged(self, streams: Mapping[str, Tokens], targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return self.losses(Output(streams, self.fusion(streams), {}), targets)
+
+    def fused(self, streams: Mapping[str, Tokens]) -> Tokens:
+        return self.fusion(streams)
+
+    def number(self, rows: Tensor) -> None:
+        for head in self.heads.values():
+            head.number(rows)  # type: ignore[operator]
 
     def losses(self, output: Output, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
         assert output.fused is not None

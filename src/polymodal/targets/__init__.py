@@ -26,6 +26,11 @@ TARGETS = Catalogue(
             "One of several classes that have an order.",
             "McCullagh 1980",
         ),
+        "picture": Entry(
+            "polymodal.targets.picture:PictureTarget",
+            "A picture of up to 64 x 64 pixels, drawn.",
+            "folklore",
+        ),
         "quantiles": Entry(
             "polymodal.targets.quantiles:QuantilesTarget",
             "Quantiles of a number: its median and an interval that follows the row.",

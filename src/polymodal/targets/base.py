@@ -24,7 +24,6 @@ from polymodal.targets import TARGETS
 # Late fusion, trees and objectives say which of these they are defined for, whatever the kind of target. Each bears the
 # name of its plainest kind.
 CLASSES, MULTILABEL, NUMBER = MEANINGS = ("classes", "multilabel", "number")
-LATER = ("picture",)  # kinds whose heads write; they come with generation
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,10 @@ class Target(ABC):
 
     scores: ClassVar[str] = ""
     head: ClassVar[str] = ""
+    opened: ClassVar[str] = ""  # the kind of the files that its cells are, opened before it sees them; "": as they are
+    # Whether its head draws answers at random, by many passes through a network: it is then trained until the loss of
+    # validation rows is least, and drawn from when all is trained.
+    drawn: ClassVar[bool] = False
 
     # --- cells --------------------------------------------------------------------------------------------------------
 
@@ -57,7 +60,8 @@ class Target(ABC):
     def encode(self, values: Sequence[Any]) -> np.ndarray:
         """Raw cells (None = missing) as the array [N, …] that a head is trained on.
 
-        Whole numbers of which the first is negative, or floats that are NaN, mark rows without a target.
+        Whole numbers of which the first is negative, or floats that are NaN, mark rows without a target; of another
+        type, what `known` says.
         """
 
     def unseen(self, values: Sequence[Any]) -> dict[str, int]:
@@ -105,7 +109,7 @@ class Target(ABC):
 
     # --- metrics ------------------------------------------------------------------------------------------------------
 
-    form: ClassVar[str] = "text"  # of the truth as metrics read it: `class`, `labels`, `number` or `text`
+    form: ClassVar[str] = "text"  # of the truth as metrics read it: `class`, `labels`, `number`, `picture` or `text`
     gives: ClassVar[tuple[str, ...]] = ("text",)  # what of an answer metrics can read (see `metrics.base`)
     narrows: ClassVar[bool] = False  # whether its radius may be below 0, which moves an interval's ends in
     shown: ClassVar[int] = 1  # how many of `metrics` are shown, with intervals, where the user names none
@@ -255,15 +259,13 @@ class ScoredTarget(Target):
 
 
 def written(targets: Iterable[Target]) -> bool:
-    """Whether no target has scores: all answers are written."""
-    return not any(target.scores for target in targets)
+    """Whether all answers are texts, which are neither scored nor drawn."""
+    return not any(target.scores or target.drawn for target in targets)
 
 
 def asked(name: str, spec: Spec) -> Target:
     """The target that a spec names, before it is fitted. Raises `BadArgument` for an unknown kind or option."""
     kind = spec.get("name") if isinstance(spec, Mapping) else spec
-    if kind in LATER:
-        raise BadArgument(f"Target {name!r}: kind {kind!r} is not built yet. Allowed: {', '.join(TARGETS)}.")
     if isinstance(kind, str) and ":" not in kind and kind not in TARGETS:
         raise BadArgument(f"Target {name!r} cannot be of kind {kind!r}.{suggest(kind, TARGETS)}")
     return TARGETS.build(spec, name)

@@ -14,10 +14,11 @@ from polymodal.core.registry import Spec
 from polymodal.core.types import Tokens
 from polymodal.heads import HEADS
 from polymodal.heads.base import Head, ScoringHead
-from polymodal.targets.base import CLASSES, MULTILABEL, Target
+from polymodal.targets.base import CLASSES, MULTILABEL, Target, written
 from polymodal.testing.devices import one_device
 from polymodal.testing.laws import common, learns, not_overridden
 from polymodal.testing.subject import ROWS, Subject, Violation, built, judge, random_streams, same
+from polymodal.testing.target import CELLS
 
 WRITTEN = ["a cat sleeps", "the cat sleeps", "a zebra"]  # texts, the last with a word that training has not
 
@@ -29,7 +30,7 @@ def check_head(spec: Spec, target: Target, *, width: int = 16, truth: Tensor | N
     are what the target's `prediction` and `columns` read; it learns eight rows. Of a head that scores also: a row
     without tokens is finite, and scores have the target's width.
 
-    `truth` are encoded labels of eight rows, the last four not the first; those of a target with scores are made up.
+    `truth` are encoded labels of eight rows, the last four not the first, by default those of `example_truth`.
     """
     cls, given = HEADS.resolve(spec)
     truth = example_truth(target) if truth is None else truth
@@ -37,7 +38,7 @@ def check_head(spec: Spec, target: Target, *, width: int = 16, truth: Tensor | N
     subject = head_subject(spec, target, width, truth)
     whole = replace(subject, inputs={"tokens": random_streams({"only": width}, full=True)["only"]}, run=_tokens)
     laws = [
-        *common(subject, HEADS, given), partial(_masked_tokens, subject), partial(_unlabelled, subject, truth),
+        *common(subject, HEADS, given), partial(_masked_tokens, subject), partial(_unlabelled, subject, target, truth),
         partial(_decoded, subject, target), partial(not_overridden, cls, Head),
         partial(learns, whole, lambda head, outs: head.loss(outs["tokens"], truth), steps=300, lr=0.02, goal=0.3),
         *([partial(_scored_shape, subject, target)] if scores else []),
@@ -67,14 +68,17 @@ def loss_subject(subject: Subject, truth: Tensor) -> Subject:
 
 
 def example_truth(target: Any) -> Tensor:
-    """Encoded labels of eight rows of a target: made up where it has scores, else of the texts that it was shown."""
-    if not target.scores:
+    """Encoded labels of eight rows: made up for a target with scores, else of the kind's example cells."""
+    if written([target]):
         return torch.from_numpy(target.encode(["a dog", "a cat", "a dog runs", "the dog", "the cat", *WRITTEN]))
     draw = torch.Generator().manual_seed(9)
     if target.scores == CLASSES:
         return torch.arange(ROWS) % target.width
     if target.scores == MULTILABEL:
         return (torch.rand(ROWS, target.width, generator=draw) < 0.5).float()
+    if not target.scores:
+        known = torch.from_numpy(target.encode(CELLS[target.kind]))
+        return known[torch.arange(ROWS) % len(known)]
     shape = target.encode([None]).shape[1:]
     return torch.randn(ROWS, *shape, generator=draw)
 
@@ -114,11 +118,11 @@ def _masked_tokens(subject: Subject) -> None:
     )  # fmt: skip
 
 
-def _unlabelled(subject: Subject, truth: Tensor) -> None:
+def _unlabelled(subject: Subject, target: Target, truth: Tensor) -> None:
     part = built(subject)
     tokens = subject.inputs["tokens"].cleared()
     hidden = truth.clone()
-    hidden[4:] = -1 if not truth.is_floating_point() else torch.nan
+    hidden[4:] = torch.from_numpy(target.encode([None]))
     half = float(part.loss(tokens.select(slice(0, 4)), truth[:4]).detach())
     all_of = float(part.loss(tokens, hidden).detach())
     if abs(all_of - half) > 1e-4:

@@ -95,6 +95,9 @@ class _Example:
             case "labels":
                 held = (draw.random((SIZE, CLASSES)) < 0.4).astype(float)
                 return cls(held, held.copy(), np.tile(held.mean(0), (SIZE, 1)))
+            case "picture":
+                pictures = draw.integers(0, 256, (SIZE, 6, 6, 1)).astype(np.float32)
+                return cls(pictures, pictures[:, None].copy(), np.repeat(pictures.mean(0)[None, None], SIZE, 0))
             case _:
                 values = draw.normal(3, 2, SIZE)
                 return cls(values, values.copy(), np.full(SIZE, values.mean()))
@@ -110,7 +113,7 @@ class _Example:
             noise = draw.random(self.truth.shape if self.perfect.ndim == 1 else self.perfect.shape)
             mixed = share * self.perfect + (1 - share) * noise
             for answer in (mixed, mixed.round(1)):
-                if self.truth.ndim < self.perfect.ndim:
+                if self.truth.ndim == 1 < self.perfect.ndim:
                     answer = (answer + 1e-3) / (answer + 1e-3).sum(1, keepdims=True)
                 yield answer
 

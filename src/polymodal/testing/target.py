@@ -22,15 +22,20 @@ CELLS: dict[str, list[Any]] = {
     "number": [1.0, 5.0] * 5,
     "numbers": [[1.0, 20.0], [5.0, 10.0], "[3, 20]", "3|10"] * 2 + [[1.0, None], "5|"],
     "ordinal": [*"1122233333"],
+    "picture": [
+        np.full((8, 10, 3), 20 * shade, np.uint8) + np.arange(30, dtype=np.uint8).reshape(10, 3) for shade in range(10)
+    ],
     "quantiles": [1.0, 2.0, 3.0, 4.0, 5.0] * 2,
     "text": ["a dog", "a cat", ["a dog runs", "the dog"], "a cat sleeps", "the cat"] * 2,
 }
+
+SMALL: dict[str, dict[str, Any]] = {"picture": {"size": 8}}  # options of those kinds that would be large without
 
 
 def example_target(kind: str) -> Any:
     """A small target of a kind of the catalogue: three classes or labels, a number around 3. Raises `UnknownName`."""
     TARGETS.entry(kind)
-    return fitted("y", kind, CELLS[kind])
+    return fitted("y", {"name": kind, **SMALL.get(kind, {})}, CELLS[kind])
 
 
 def check_target(spec: Spec, cells: Sequence[Any]) -> None:
@@ -73,8 +78,8 @@ def _options(spec: Spec, given: dict[str, Any], cells: Sequence[Any]) -> None:
 def _encoded(spec: Spec, cells: Sequence[Any]) -> None:
     target = fitted("y", spec, cells)
     encoded = target.encode([*cells, None])
-    if len(encoded) != len(cells) + 1 or encoded.dtype not in (np.int64, np.float32):
-        raise Violation("encodes", f"it gives {encoded.dtype} {encoded.shape}.", "int64 or float32, a row a cell.")
+    if len(encoded) != len(cells) + 1 or encoded.dtype not in (np.int64, np.float32, np.uint8):
+        raise Violation("encodes", f"it gives {encoded.dtype} {encoded.shape}.", "int64, float32 or uint8, a row each.")
     known = np.asarray(target.known(encoded))
     if not known[:-1].any() or known[-1]:
         raise Violation("knows what is missing", f"known says {known.tolist()}.", "Mark missing rows by -1 or NaN.")
@@ -82,7 +87,7 @@ def _encoded(spec: Spec, cells: Sequence[Any]) -> None:
         raise Violation("knows what is missing", "a tensor and an array differ.", "Use operators that both have.")
     each = [target.encode([cell])[0] for cell in [*cells, None]]
     alone = np.stack([_widened(row, whole) for row, whole in zip(each, encoded)])
-    if not np.array_equal(alone, encoded, equal_nan=True):
+    if not np.array_equal(alone, encoded, equal_nan=encoded.dtype.kind == "f"):
         raise Violation("encodes", "a row alone is encoded otherwise.", "Learn in `fit`, not in `encode`.")
     strata = target.strata(encoded[:-1])
     if strata is not None and len(strata) != len(cells):

@@ -10,6 +10,7 @@ import numpy as np
 
 from polymodal.core.errors import BadArgument, UnknownName, suggest
 from polymodal.core.words import key_of
+from polymodal.data.answers import target_cells
 from polymodal.data.inspection.columns import columns_of
 from polymodal.data.inspection.examine import Examined, Reader, examine, misfits
 from polymodal.data.inspection.findings import Doubled, Inspection, Leak
@@ -126,7 +127,8 @@ class _Inspector:
     def targets(self) -> None:
         """Balance of the classes, spread of the numbers, and cells that are neither."""
         for name, spec in self.schema.targets.items():
-            target, values = asked(name, spec), self.table.column(name)
+            target = asked(name, spec)
+            values = target_cells(self.table, target)
             self._missing([name])
             facts, misfits = target.survey(values)
             self.found.misfits += [Problem(self.table.ids[row], name, reason) for row, reason in misfits.items()]

@@ -105,7 +105,7 @@ def read(processor: CellProcessor, cells: Sequence[Any], row: int, noted: dict[i
     if isinstance(cell, Broken):
         return cell
     with remarks() as said:
-        value = _guarded(processor.read, cell)
+        value = guarded(processor.read, cell)
     if said and not isinstance(value, Broken):
         noted[row] = "; ".join(said)
     return value
@@ -113,7 +113,7 @@ def read(processor: CellProcessor, cells: Sequence[Any], row: int, noted: dict[i
 
 def fetch(cells: Sequence[Any], row: int) -> Any:
     """The raw cell at position `row` (None where it is missing), or `Broken` where it cannot even be handed over."""
-    return _guarded(cells.__getitem__, int(row))
+    return guarded(cells.__getitem__, int(row))
 
 
 def in_order(pool: Executor | None, work: Callable[[T], R], items: Iterable[T], ahead: int) -> Iterator[R]:
@@ -130,7 +130,7 @@ def in_order(pool: Executor | None, work: Callable[[T], R], items: Iterable[T], 
         yield waiting.popleft().result()
 
 
-def _guarded(work: Callable[[Any], Any], given: Any) -> Any:
+def guarded(work: Callable[[Any], Any], given: Any) -> Any:
     """`work(given)`, or `Broken` with what it raised. What is not the cell's fault passes: no memory, no extra."""
     try:
         return work(given)
@@ -156,9 +156,9 @@ def _processed(processor: CellProcessor, good: dict[int, Any], broken: dict[int,
     """Arrays of the decoded cells; where they cannot be processed together, one by one, and the culprits move over."""
     if not good:
         return {}
-    together = _guarded(processor.process, list(good.values()))
+    together = guarded(processor.process, list(good.values()))
     if isinstance(together, Broken):
-        each = {row: _guarded(processor.process, [value]) for row, value in good.items()}
+        each = {row: guarded(processor.process, [value]) for row, value in good.items()}
         for row, arrays in each.items():
             if isinstance(arrays, Broken):
                 broken[row] = arrays

@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from polymodal.core.digest import safe_name
 from polymodal.core.errors import BadArgument
 from polymodal.core.files import finite, json_text, writing
 from polymodal.core.shown import legible
 from polymodal.core.words import label_of
+from polymodal.data.kinds import KINDS
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 FORMS = (*_SEPARATORS, ".jsonl", ".parquet")
@@ -34,10 +36,12 @@ def write_columns(columns: Mapping[str, Sequence[Any]], path: str | Path) -> Non
 
     In CSV and TSV the labels of a list stand between `|`, as `read_table` takes them. A Parquet column whose cells are
     of several types is written as text, numbers as labels are; text that UTF-8 cannot hold (half a surrogate pair) is
-    escaped. Raises as `check_writable`.
+    escaped. Cells that are bytes, as drawn pictures are, become files in a folder beside it, and the column their
+    paths. Raises as `check_writable`.
     """
     check_writable(path)
     path = Path(path)
+    columns = {name: _filed(name, values, path) for name, values in columns.items()}
     suffix = path.suffix.lower()
     rows = zip(*columns.values())
     with writing(path) as temporary:
@@ -55,6 +59,24 @@ def write_columns(columns: Mapping[str, Sequence[Any]], path: str | Path) -> Non
             writer = csv.writer(file, delimiter=_SEPARATORS[suffix], lineterminator="\n")
             writer.writerow(columns)
             writer.writerows([_cell(value) for value in row] for row in rows)
+
+
+def _filed(name: str, values: Sequence[Any], path: Path) -> Sequence[Any]:
+    """The column, its bytes written to files of the kind that they begin as: paths relative to the table's."""
+    if not any(isinstance(value, bytes) for value in values):
+        return values
+    folder = path.parent / f"{path.stem}_{safe_name(name)}"
+    folder.mkdir(parents=True, exist_ok=True)
+    digits, paths = len(str(len(values))), []
+    for row, value in enumerate(values):
+        if not isinstance(value, bytes):
+            paths.append(value)
+            continue
+        file = folder / f"{row:0{digits}}{KINDS.suffix_of(value) or '.bin'}"
+        with writing(file) as temporary:
+            temporary.write_bytes(value)
+        paths.append(f"{folder.name}/{file.name}")
+    return paths
 
 
 def _arrow(values: Sequence[Any]) -> Any:

@@ -1,0 +1,48 @@
+"""The cells of a target as the target reads them: those that hold files are opened here, above which targets lie."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from polymodal.core.errors import BadCell
+from polymodal.data.cells import cells
+from polymodal.data.media.picture import read_picture
+from polymodal.data.schema import Field
+from polymodal.data.storage.decode import Broken, guarded
+from polymodal.data.tables.table import Problem, Table
+from polymodal.targets.base import Target
+
+
+def target_cells(table: Table, target: Target) -> list[Any]:
+    """The cells [N] of a target's column, None where missing, as `Target.fit` and `Target.encode` take them.
+
+    Where it reads pictures (`Target.opened`) each is a uint8 array [H, W] or [H, W, 3], made no larger than it needs,
+    or the `BadCell` that says why it cannot be opened. Raises `UnknownName` for a column that the table lacks.
+    """
+    if not target.opened:
+        return table.column(target.name)
+    found = cells(table, Field(target.name, target.opened, (target.name,)))
+    read = partial(_opened, found, least=target.size)  # type: ignore[attr-defined]
+    opened = (guarded(read, row) for row in range(len(table)))
+    return [BadCell(one.reason) if isinstance(one, Broken) else one for one in opened]
+
+
+def faults(table: Table, target: Target, values: Sequence[Any]) -> list[Problem]:
+    """The cells of `target_cells` that could not be opened, and why."""
+    return [
+        Problem(table.ids[row], target.name, value.reason)
+        for row, value in enumerate(values)
+        if isinstance(value, BadCell)
+    ]
+
+
+def _opened(found: Sequence[Any], row: int, least: int) -> np.ndarray | None:
+    cell = found[row]
+    if cell is None:
+        return None
+    return np.asarray(read_picture(cell if isinstance(cell, bytes | np.ndarray) else Path(cell), least))
