@@ -79,7 +79,7 @@ class SpectrogramEncoder(Encoder):
         """The bands' power, whose logarithm is off by .002 at most for being kept as bfloat16."""
         return {"power": self._power(inputs).bfloat16(), "length": inputs["length"]}
 
-    def parts(self, inputs: Mapping[str, Tensor]) -> Tensor:
+    def hideable(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Patches of the spectrogram, 4 bands by at most 16 stretches of time, band by band, where there is sound."""
         real = torch.arange(self.frames, device=inputs["length"].device) < self._frames(inputs)[:, None]
         step = -(-self.frames // STRETCHES)

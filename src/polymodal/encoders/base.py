@@ -65,7 +65,7 @@ class Encoder(Part):
         """Set buffers (mean, spread) from a sample of training inputs before training. Default: nothing."""
         return
 
-    def parts(self, inputs: Mapping[str, Tensor]) -> Tensor | None:
+    def hideable(self, inputs: Mapping[str, Tensor]) -> Tensor | None:
         """[B, P] bool: the parts of each cell that `hide` can hide, as patches, stretches, columns or words. Default:
         None, there are none, and masked modelling leaves the encoder out."""
         return None

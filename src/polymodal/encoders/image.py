@@ -54,7 +54,7 @@ class ImageEncoder(Encoder):
         self.mean.copy_(pixels.mean((0, 2, 3))[:, None, None])
         self.spread.copy_(pixels.std((0, 2, 3))[:, None, None].clamp(min=1.0))
 
-    def parts(self, inputs: Mapping[str, Tensor]) -> Tensor:
+    def hideable(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Patches of a grid of at most 7 x 7, row by row."""
         pixels = inputs["pixels"]
         return pixels.new_ones((len(pixels), _grid(pixels)[1] ** 2), dtype=torch.bool)

@@ -66,7 +66,9 @@ def hidden_words(inputs: Mapping[str, Tensor], hidden: Tensor) -> tuple[Tensor, 
     real = (ids != 0) & (word < count)
     inside = word.clamp(max=count - 1)
     place = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
-    begin = place.new_full(hidden.shape, ids.shape[1]).scatter_reduce(1, inside, place.where(real, ids.shape[1]), "amin")
+    begin = place.new_full(hidden.shape, ids.shape[1]).scatter_reduce(
+        1, inside, place.where(real, ids.shape[1]), "amin"
+    )
     power = place.new_tensor([pow(BASE, i, SLOTS) for i in range(ids.shape[1])])
     sign = (ids + 1) * power[(place - begin.gather(1, inside)).clamp(0)] * real
     words = torch.zeros_like(begin).scatter_add(1, inside, sign) % SLOTS

@@ -50,7 +50,7 @@ class SeriesEncoder(Encoder):
         factor = 1 + (torch.rand(values.shape[0], 1, 1, device=values.device) * 2 - 1) * self.scale
         return {**inputs, "values": self.mean + (values - self.mean) * factor + noise}
 
-    def parts(self, inputs: Mapping[str, Tensor]) -> Tensor:
+    def hideable(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """At most 16 stretches of time, each of every channel, where something was measured."""
         return _stretches(inputs["valid"] & self._real(inputs)[..., None]).any(2)
 

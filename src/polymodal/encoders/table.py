@@ -70,7 +70,7 @@ class _Table(Encoder):
     def augment(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         return noisy(inputs, self.noise, self.drop)
 
-    def parts(self, inputs: Mapping[str, Tensor]) -> Tensor:
+    def hideable(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """The columns. What one column gives, as the parts of a date or a number and its category, is one part."""
         known = [inputs["known"]] if "known" in inputs else []
         known += [inputs["categories"] != 0] if "categories" in inputs else []

@@ -52,7 +52,7 @@ class TextReader(Encoder):
     def augment(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         return typing_errors(inputs, self.noise) if self.noise else inputs
 
-    def parts(self, inputs: Mapping[str, Tensor]) -> Tensor:
+    def hideable(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """The words."""
         return word_parts(inputs)
 

@@ -82,7 +82,7 @@ class TextTfidf(Encoder):
         noise = self.noise if self.noise is not None else 0.2 if self.characters else 0.05
         return typing_errors(inputs, noise) if noise else inputs
 
-    def parts(self, inputs: Mapping[str, Tensor]) -> Tensor:
+    def hideable(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """The words."""
         return word_parts(inputs)
 

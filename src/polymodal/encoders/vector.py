@@ -58,7 +58,7 @@ class VectorMLP(Encoder):
         vector = inputs["vector"]
         return {"vector": vector + self.noise * vector.new_empty(vector.shape).normal_()}
 
-    def parts(self, inputs: Mapping[str, Tensor]) -> Tensor:
+    def hideable(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Runs of neighbouring components, at most 32."""
         width = inputs["vector"].shape[1]
         return inputs["vector"].new_ones((len(inputs["vector"]), -(-width // -(-width // RUNS))), dtype=torch.bool)

@@ -37,6 +37,7 @@ from polymodal.experiment.strategies import (
     varied,
 )  # fmt: skip
 from polymodal.heads import HEADS
+from polymodal.inference.start import Start
 from polymodal.metrics.build import target_metrics
 from polymodal.models.build import Heads, build_answer
 from polymodal.models.specs import encoder_words, features_of, fitted_in_one_go, listed, portable, processor_spec
@@ -71,6 +72,8 @@ class Plan:
     sources: Mapping[str, str] = default(default_factory=dict)
     digests: Mapping[str, str] = default(default_factory=dict)  # of the sources that are files
     notes: tuple[str, ...] = ()
+    start: Start | None = None  # where encoders from scratch start from …
+    started: tuple[str, ...] = ()  # … those of these streams
 
     def __repr__(self) -> str:
         counts = "/".join(str(len(self.rows(part))) for part in PARTS)
@@ -159,11 +162,17 @@ class Plan:
             "encoders": dict(self.encoders),
             "fitted": {name: list(specs) for name, specs in self.fitted.items()},
             "towers": self.towers.lines(),
+            **({"start": [*self.starting, self.start.mark]} if self.start else {}),
             "strategies": [s.to_json() for s in self.strategies],
             "metrics": {name: list(specs) for name, specs in self.metrics.items()},
             "config": self.config.to_dict(),
             "notes": list(self.notes),
         }
+
+    @property
+    def starting(self) -> list[str]:
+        """Which encoders start from where; empty where all are from scratch."""
+        return self.start.lines(self.started, self.trained) if self.start else []
 
     def _encoding(self) -> list[str]:
         """What stage 1 does, in words."""
@@ -193,6 +202,9 @@ class Plan:
             encoder = " or ".join(dict.fromkeys(map(encoder_words, every)))
             lines.append(f"  {name}: {f.kind}, encoded by {encoder}. {f.why}")
         lines += [f"Pretrained: {line}" for line in self.towers.lines()]
+        if self.starting:
+            tried = "Each is tried beside one from scratch, on one part for half the epochs; the better one goes on."
+            lines.append(f"Start: {' '.join(self.starting)} {tried}")
         for column, why in self.schema.ignored.items():
             lines.append(f"  not used: {column}. {why}")
         c = self.config
@@ -269,6 +281,9 @@ def plan(
         for name, f in resolved.fields.items()
     }
     reads = {name: (*one_go[name], encoder)[0] for name, encoder in encoders.items()}  # who says what cells must be
+    processors = {n: processor_spec(f, reads[n], config.processors) for n, f in resolved.fields.items()}
+    start = Start.load(config.start) if config.start else None
+    started = start.fitting(resolved, encoders, config.dim, processors) if start else ()
     towers = find_towers(resolved, table, split, config, targets)
     one_go |= {name: (*one_go[name], spec) for name, spec in towers.frozen.items()}
     candidates = strategies(tuple(resolved.fields), config.fusion, targets, notes)
@@ -297,10 +312,7 @@ def plan(
         fitted=one_go,
         bag=bag,
         towers=towers,
-        processors={
-            **{name: processor_spec(f, reads[name], config.processors) for name, f in resolved.fields.items()},
-            **towers.processors,
-        },
+        processors={**processors, **towers.processors},
         encoders=encoders,
         strategies=candidates,
         joint=joint,
@@ -309,6 +321,8 @@ def plan(
         metrics=metrics,
         sources=given.told(),
         digests=given.digests(),
+        start=start,
+        started=started,
         notes=(
             *noted(read),
             *notes,

@@ -91,7 +91,9 @@ class Start:
     def lines(self, streams: Collection[str], others: Collection[str] = ()) -> list[str]:
         """Which streams start from here, what was learned of which rows, and which `others` start from nothing."""
         about, rows = self.about, self.about["rows"]
-        test = f", {rows['test']:,} test rows among them, as was asked there" if about["test_rows"] else "; no test rows"
+        test = (
+            f", {rows['test']:,} test rows among them, as was asked there" if about["test_rows"] else "; no test rows"
+        )
         said = [
             f"{', '.join(streams)} start{'s' * (len(streams) == 1)} from {self.told}: {about['objective']} learning "
             f"without labels from {rows['learned']:,} rows, chosen by {rows['judged']:,}{test}."
@@ -111,7 +113,9 @@ class Start:
         count = int((known & test & ~np.isin(here, here[~test])).sum())
         if not count:
             return []
-        told = f"{count:,} of {int(test.sum()):,} test rows are rows that {self.told} learned from, without their labels"
+        told = (
+            f"{count:,} of {int(test.sum()):,} test rows are rows that {self.told} learned from, without their labels"
+        )
         if self.about["test_rows"]:
             return [f"{told}, as was asked there: what is measured on them is no measure of new rows."]
         raise BadData(
@@ -132,9 +136,7 @@ class Start:
              encoders: Mapping[str, Any], about: Mapping[str, Any], seen: Mapping[str, np.ndarray]) -> Start:  # fmt: skip
         """Of encoders that have just learned."""
         facts = {name: encoder.facts for name, encoder in encoders.items()}
-        return cls(
-            folder, schema, specs, processors, encoder_weights(encoders), {**about, "facts": facts}, seen
-        )
+        return cls(folder, schema, specs, processors, encoder_weights(encoders), {**about, "facts": facts}, seen)
 
     @classmethod
     def load(cls, folder: str | Path, *, trust: str | Sequence[str] = ()) -> Start:

@@ -183,7 +183,7 @@ class Learning(nn.Module):
 
 
 def _all_parts(encoder: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
-    there: Tensor = encoder.parts(inputs)  # type: ignore[operator]
+    there: Tensor = encoder.hideable(inputs)  # type: ignore[operator]
     return there & inputs["present"][:, None]
 
 

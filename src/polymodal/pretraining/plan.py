@@ -105,7 +105,9 @@ def plan_pretrain(
 
     split, told = given.split(table, known, config.fractions, config.seed, held)
     if told and not known.targets and "cut" in told[-1]:
-        told.append("No target was named, so a fit may cut other test rows: name it (--target), or give a split column.")
+        told.append(
+            "No target was named, so a fit may cut other test rows: name it (--target), or give a split column."
+        )
     reads = {n: (*features_by_formula(n, f.kind, encoders[n], usual), encoders[n])[0] for n, f in fields.items()}
     return PretrainPlan(
         table,

@@ -78,9 +78,7 @@ def pretrain(
 
     Raises `BadArgument` when `out` holds another run, `BadData` for unusable data, `Interrupted` when stopped early.
     """
-    plan = plan_pretrain(
-        data, target, streams=streams, valid=valid, test=test, schema=schema, config=config, **options
-    )
+    plan = plan_pretrain(data, target, streams=streams, valid=valid, test=test, schema=schema, config=config, **options)
     folder = Path(out)
     tracker_of(plan.config.trackers)
     with (
@@ -159,7 +157,7 @@ class _Session:
                 continue
             encoder.fit_statistics(dataset.tensors(name, some_of(there, SAMPLE)))
             encoders[name] = encoder
-        masked = [n for n, e in encoders.items() if e.parts(dataset.tensors(n, self.rows[:2])) is not None]
+        masked = [n for n, e in encoders.items() if e.hideable(dataset.tensors(n, self.rows[:2])) is not None]
         objective = self._objective(dataset, [*encoders], masked)
         masked = [] if objective == "contrastive" else masked
         if silent := [n for n in encoders if n not in masked and objective == "masked" and not config.across]:
@@ -187,7 +185,9 @@ class _Session:
         if asked != "auto":
             return asked
         if not masked and shared < 2:
-            raise BadData(f"Nothing to learn by: {', '.join(streams) or 'no stream'} can neither be masked nor contrasted.")
+            raise BadData(
+                f"Nothing to learn by: {', '.join(streams) or 'no stream'} can neither be masked nor contrasted."
+            )
         found = "masked" if shared < 2 else "both" if masked else "contrastive"
         self._note(f"Objective: {found}; {shared:,} rows have two streams or more.")
         return found

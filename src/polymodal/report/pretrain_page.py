@@ -39,7 +39,8 @@ def sentences(metrics: Mapping[str, Any]) -> list[str]:
     said = [f"Learned without labels from {count(rows['learned'])} rows{test}, chosen by {count(rows['judged'])}."]
     for name, value in found.items():
         if name != "contrast":
-            said.append(f"{clean(name)}: {share(1 - value)} of what was hidden is told from what is left.")
+            told = share(1 - value) if value < 1 else "nothing"
+            said.append(f"{clean(name)}: {told} of what was hidden is told from what is left.")
     if "contrast" in found:
         said.append(f"Which cells stand in one row: the loss is {share(found['contrast'])} of that of guessing.")
     return [*said, "What that is worth is for `fit --start` to measure: it may be nothing."]
