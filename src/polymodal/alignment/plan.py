@@ -113,7 +113,8 @@ def plan_align(
     split, notes = given.split(
         table, chosen, config.fractions, config.seed, lambda rows: {"groups": _together(table.select(rows), chosen)}
     )
-    start, started = None, ()
+    start: Start | None = None
+    started: tuple[str, ...] = ()
     if config.start:
         if towers == "frozen":
             raise BadArgument("start is for towers from scratch, and these are frozen. Leave it out, or name encoders.")
@@ -125,7 +126,7 @@ def plan_align(
         table,
         chosen,
         split,
-        fed | {n: start.specs[n] for n in started if start},
+        fed | ({name: start.specs[name] for name in started} if start else {}),
         encoders,
         method,
         towers,

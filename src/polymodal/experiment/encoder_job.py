@@ -111,7 +111,7 @@ def encoder_job(work: Work, job: EncoderJob, out: Path) -> Epochs:
 
 
 def begin(encoder: Encoder, work: Work, stream: str, rows: np.ndarray, pretrained: str) -> None:
-    """How an encoder begins to learn from `rows`: with `pretrained` weights, or with its own and the rows' statistics."""
+    """How an encoder begins to learn from `rows`: with `pretrained` weights, or its own and the rows' statistics."""
     if pretrained:
         encoder.load_state_dict(load_trained(Path(pretrained)))
     else:

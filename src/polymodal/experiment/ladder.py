@@ -295,8 +295,9 @@ class Ladder:
         reads = self.plan.towers.reads(self.stream, spec)
         last = folds[-1] if {*folds} & {TRIAL, SCRATCH} else self.trial
         start = self.plan.start if self.stream in self.plan.started and last == TRIAL and not aware else None
-        told = {"origin": start.told if start else "", "reads": reads}
-        return Rung(spec, out, {**result, "cpu_seconds": total}, features, says, fitted=False, **told)
+        origin = start.told if start else ""
+        result = {**result, "cpu_seconds": total}
+        return Rung(spec, out, result, features, says, fitted=False, reads=reads, origin=origin)
 
 
 def _words(told: Sequence[Mapping[str, Any]]) -> str:

@@ -1,5 +1,5 @@
-"""Start: what a `pretrain` run deploys. Encoders that learned without labels, for others of the same spec to start from,
-and which rows they learned from."""
+"""Start: what a `pretrain` run deploys. Encoders that learned without labels, for others of the same spec to start
+from, and which rows they learned from."""
 
 from __future__ import annotations
 
@@ -132,8 +132,10 @@ class Start:
         save_bundle(self.folder, {**extra, "pretrained": dict(self.about)}, schema, self.weights, beside=[SEEN])
 
     @classmethod
-    def made(cls, folder: Path, schema: Schema, specs: Mapping[str, Spec], processors: dict[str, Processor],
-             encoders: Mapping[str, Any], about: Mapping[str, Any], seen: Mapping[str, np.ndarray]) -> Start:  # fmt: skip
+    def made(
+        cls, folder: Path, schema: Schema, specs: Mapping[str, Spec], processors: dict[str, Processor],
+        encoders: Mapping[str, Any], about: Mapping[str, Any], seen: Mapping[str, np.ndarray],
+    ) -> Start:  # fmt: skip
         """Of encoders that have just learned."""
         facts = {name: encoder.facts for name, encoder in encoders.items()}
         return cls(folder, schema, specs, processors, encoder_weights(encoders), {**about, "facts": facts}, seen)

@@ -129,7 +129,9 @@ class Learning(nn.Module):
     @torch.no_grad()
     def measure(self, rows: np.ndarray, seed: int) -> dict[str, float]:
         """`losses` of `rows`, some at a time, with the same parts hidden whenever it is asked."""
-        draw, summed, counted = torch.Generator().manual_seed(seed), {}, {}
+        draw = torch.Generator().manual_seed(seed)
+        summed: dict[str, float] = {}
+        counted: dict[str, int] = {}
         for some in np.array_split(rows, max(1, -(-len(rows) // AT_ONCE))):
             for name, value in self.losses(some, draw).items():
                 summed[name] = summed.get(name, 0.0) + float(value) * len(some)
@@ -166,7 +168,9 @@ class Learning(nn.Module):
 
     def _contrast(self, rows: np.ndarray) -> Tensor | None:
         """Every different cell of the batch once; cells of a row belong together."""
-        device, aligned, theirs = device_of_module(self), {}, {}
+        device = device_of_module(self)
+        aligned: dict[str, Tokens] = {}
+        theirs: dict[str, Tensor] = {}
         assert self.aligner is not None
         for name, encoder in self.encoders.items():
             there = np.flatnonzero(self.dataset.present[name][rows])
@@ -178,7 +182,7 @@ class Learning(nn.Module):
             theirs[name] = to_device(_standing_in(item, there), device)
         if len(aligned) < 2:
             return None
-        size = max(2.0, sum(map(len, aligned.values())) / len(aligned))
+        size = max(2.0, sum(len(tokens) for tokens in aligned.values()) / len(aligned))
         return total(self.aligner.loss(aligned, theirs)) / math.log(size)
 
 

@@ -71,8 +71,8 @@ def plan_pretrain(
     config: PretrainConfig | str | Path | Mapping[str, Any] | None = None,
     **options: Any,
 ) -> PretrainPlan:
-    """Resolve data and options. `target` names columns that are no stream here, nor learned from: with them the rows are
-    cut as a fit of that target cuts them. `streams` are some of the fields, by default all.
+    """Resolve data and options. `target` names columns that are no stream here, nor learned from: with them the rows
+    are cut as a fit of that target cuts them. `streams` are some of the fields, by default all.
 
     Raises `BadData`, `BadArgument` or `UnknownName`, naming what to do.
     """
