@@ -172,7 +172,14 @@ class Plan:
     @property
     def starting(self) -> list[str]:
         """Which encoders start from where; empty where all are from scratch."""
-        return self.start.lines(self.started, self.trained) if self.start else []
+        if self.start is None:
+            return []
+        alone = [name for name in self.started if name in self.trained]
+        said = self.start.lines(alone, self.trained) if alone else []
+        if rest := ", ".join(name for name in self.started if name not in alone):
+            how = "starts from it only where it is trained together with an answer" if self.joint else "is not trained"
+            said.append(f"Of {self.start.told}, {rest} is not used alone: its encoder from scratch {how}.")
+        return said
 
     def _encoding(self) -> list[str]:
         """What stage 1 does, in words."""
@@ -203,7 +210,7 @@ class Plan:
             lines.append(f"  {name}: {f.kind}, encoded by {encoder}. {f.why}")
         lines += [f"Pretrained: {line}" for line in self.towers.lines()]
         if self.starting:
-            tried = "Each is tried beside one from scratch, on one part for half the epochs; the better one goes on."
+            tried = "Each is tried beside one from scratch, on one part for half the epochs; the better goes on."
             lines.append(f"Start: {' '.join(self.starting)} {tried}")
         for column, why in self.schema.ignored.items():
             lines.append(f"  not used: {column}. {why}")

@@ -22,8 +22,8 @@ class PretrainConfig(Options):
     encoder's input, and a light decoder rebuilds them from the tokens of what is left; `contrastive` draws together the
     streams of a row and apart those of different rows; `both`; `auto` is both where streams share rows, else masked.
     `hidden`: the share of parts that is hidden (default: each encoder's own). `across`: whether hidden parts are
-    rebuilt from the tokens of the row's other streams too. `encoders`, `processors`: specs by stream or kind, as of the fit
-    that shall start from here; `dim`: the width of its tokens (of `align`: its `width`).
+    rebuilt from the tokens of the row's other streams too. `encoders`, `processors`: specs by stream or kind, as of
+    the fit that shall start from here; `dim`: the width of its tokens (of `align`: its `width`).
 
     `training`: options of the training loop. `test_rows`: learn from the test rows too, without their labels, which
     what is measured on them later tells. `fractions`: train, valid and test where the data bring no split. `trackers`,

@@ -73,8 +73,8 @@ def pretrain(
     """Train the encoders of a table's streams without labels, for `fit` and `align` to start from (`start=out`).
 
     Arguments as in `plan_pretrain`; `options` are the fields of `PretrainConfig`, first of all `objective`. Rows
-    without a label count. The training rows are learned from, the validation rows choose the epoch; test rows are not read,
-    unless `test_rows` asks for it.
+    without a label count. The training rows are learned from, the validation rows choose the epoch; test rows are not
+    read, unless `test_rows` asks for it.
 
     Raises `BadArgument` when `out` holds another run, `BadData` for unusable data, `Interrupted` when stopped early.
     """
