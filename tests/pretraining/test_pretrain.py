@@ -236,11 +236,14 @@ def test_evidence_turns_a_bad_start_down(made, tmp_path):
     start.save({"config": {}})
     options = {**FIT, "encodings": "trained", "encoder_training": {"epochs": 10}}
     run = pm.fit(planted(), "label", out=tmp_path / "run", start=tmp_path / "bad", **options)
-    for stream in ("a", "b"):
-        kept, tried = read_json(run.folder / "work" / "encoders" / f"{stream}.json")["rungs"]
-        assert kept["encoder"] == "vector_mlp"
-        assert tried["encoder"] == "vector_mlp, started from bad"
+    folder = run.folder / "work" / "encoders"
+    for stream in ("a", "b", "table"):
+        started, scratch = (max(read_json(folder / f"{stream}-{name}.json")["valid"]) for name in ("tried", "scratch"))
+        kept, tried = read_json(folder / f"{stream}.json")["rungs"]
+        assert kept["encoder"].endswith("started from bad") == (started >= scratch)
         assert "after half the epochs on one part: validation score" in tried["why"]
+    assert kept["encoder"] == "table_mlp"  # what starts from zeros learns nothing
+    assert tried["encoder"] == "table_mlp, started from bad"
     assert "started from bad" in run.report.read_text(encoding="utf-8")
 
 
@@ -258,6 +261,14 @@ def test_towers_of_align_start_there(made, tmp_path, monkeypatch):
         pm.align(planted(), "a,b", out=tmp_path / "wide", start=made.folder, encoders=encoders, **options)
     with pytest.raises(BadArgument, match="these are frozen"):
         pm.align(planted(), "a,b", out=tmp_path / "frozen", start=made.folder, trackers="none", quiet=True)
+
+
+def test_where_encoders_answer_by_themselves_unseen_rows_tell(made, tmp_path):
+    options = {**FIT, "encoder_training": {"epochs": 4}}
+    run = pm.fit(planted(), "label", out=tmp_path / "run", start=made.folder, **options)
+    rungs = read_json(run.folder / "work" / "encoders" / "table.json")["rungs"]
+    assert any("loss on unseen rows" in rung["why"] for rung in rungs)
+    assert {"table_mlp", "table_mlp, started from run"} <= {rung["encoder"] for rung in rungs}
 
 
 def test_a_start_that_does_not_fit_names_what_differs(made, tmp_path):
