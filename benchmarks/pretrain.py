@@ -63,6 +63,11 @@ def share(labels: np.ndarray, fraction: float, least: int, seed: int) -> np.ndar
     return np.sort(np.concatenate(chosen))
 
 
+def kinds(name: str) -> dict[str, Any] | None:
+    """The schema, where arrays could be taken for something else."""
+    return None if name == "avdigits" else {"kinds": dict.fromkeys(STREAMS[name], "series")}
+
+
 def fitted(
     name: str, splits: dict[str, Any], out: Path, seed: int, encodings: str, start: Path | None
 ) -> dict[str, Any]:
@@ -70,8 +75,9 @@ def fitted(
     began = time.process_time()
     run = pm.fit(
         splits["train"], "label", valid=splits["valid"], test=splits["test"], out=out, quiet=True, seeds=1, seed=seed,
-        schema=kinds(name), workers=0, joint=False, start=start and str(start), store=str(out.parent / "store"), fusion=["concat", "gated"], encodings=encodings,
-        metric=METRICS[name], evidence="validation", ensemble=False, noise=False, trackers="none", pretrained=False,
+        schema=kinds(name), workers=0, joint=False, start=start and str(start), store=str(out.parent / "store"),
+        fusion=["concat", "gated"], encodings=encodings, metric=METRICS[name], evidence="validation", ensemble=False,
+        noise=False, trackers="none", pretrained=False,
     )  # fmt: skip
     took = time.process_time() - began
     board = {row["strategy"]: row["test_mean"] for row in run.leaderboard}
