@@ -15,21 +15,23 @@ def render(metrics: Mapping[str, Any], curve: Mapping[str, list[float]]) -> str:
     curves = [{"name": metrics["objective"], "stage": "pretrain", "train": curve["loss"], **curve}]
     facts = [
         ("Streams", ", ".join(f"{clean(name)} ({kind})" for name, kind in metrics["streams"].items())),
-        ("Objective", metrics["objective"]),
         ("Parameters of the encoders", count(metrics["parameters"])),
         ("Cells set aside", count(metrics["set_aside"])),
         *((clean(t["what"]).capitalize(), duration(t["seconds"])) for t in metrics["timings"]),
     ]
     told = sentences(metrics)
     return page(
-        "pretrain.html.j2",
+        "align.html.j2",
         title=", ".join(clean(name) for name in metrics["streams"]),
+        what="pretraining",
+        how=f", {metrics['objective']}",
+        columns=(), ways=(), doctor=None, shown=(),
         headline=told[0],
         sentences=told[1:],
         training=model.training({"curves": curves, "primary": "score"}) if curve["epoch"] else None,
         notes=metrics["notes"],
         facts=facts + [(name, joined(value)) for name, value in run.environment(metrics) or []],
-    )
+    )  # fmt: skip
 
 
 def sentences(metrics: Mapping[str, Any]) -> list[str]:
