@@ -12,7 +12,13 @@ from torch import Tensor, nn
 from polymodal.core.types import Tokens
 from polymodal.encoders.base import Encoder, Held
 from polymodal.encoders.segments import (
-    hidden_words, pool_segments, segment_spans, segments, trimmed, typing_errors, word_parts,
+    hidden_words,
+    pool_segments,
+    segment_spans,
+    segments,
+    trimmed,
+    typing_errors,
+    word_parts,
 )  # fmt: skip
 from polymodal.nn.layers.block import TransformerBlock
 from polymodal.nn.layers.pool import AttentionPool

@@ -13,8 +13,14 @@ from polymodal.core.types import Tokens
 from polymodal.encoders.base import Encoder, Held
 from polymodal.encoders.ngrams import Ngrams, tf_idf
 from polymodal.encoders.segments import (
-    hidden_words, segment_mask, segment_spans, segments, trimmed,
-    typing_errors, without, word_parts,
+    hidden_words,
+    segment_mask,
+    segment_spans,
+    segments,
+    trimmed,
+    typing_errors,
+    without,
+    word_parts,
 )  # fmt: skip
 
 SCALE = 10.0  # the sum of about a hundred vectors with weights of unit length is a tenth of one vector's length
