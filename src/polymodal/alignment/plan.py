@@ -118,7 +118,7 @@ def plan_align(
     if config.start:
         if towers == "frozen":
             raise BadArgument("start is for towers from scratch, and these are frozen. Leave it out, or name encoders.")
-        start = Start.load(config.start)
+        start = Start.load(config.start, trust=[part_class(spec).__module__ for spec in encoders.values()])
         started = start.fitting(chosen, encoders, config.width, config.processors, "width")
         told += start.lines(started, [n for n in chosen.fields if not _is_ready(encoders[n])])
     fed = {n: processor_spec(f, encoders[n], config.processors) for n, f in chosen.fields.items()}

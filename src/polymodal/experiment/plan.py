@@ -40,7 +40,15 @@ from polymodal.heads import HEADS
 from polymodal.inference.start import Start
 from polymodal.metrics.build import target_metrics
 from polymodal.models.build import Heads, build_answer
-from polymodal.models.specs import encoder_words, features_of, fitted_in_one_go, listed, portable, processor_spec
+from polymodal.models.specs import (
+    encoder_words,
+    features_of,
+    fitted_in_one_go,
+    listed,
+    part_class,
+    portable,
+    processor_spec,
+)  # fmt: skip
 from polymodal.models.strategy import Strategy
 from polymodal.targets import TARGETS
 from polymodal.targets.base import Target, asked, fitted, written
@@ -141,7 +149,8 @@ class Plan:
     def encoder_fits(self) -> int:
         """Encoders to fit or train, cross-fitting included (an upper bound: what is behind goes no further)."""
         trained = len(self.trained) + len(self.towers.aware)
-        return sum(map(len, self.fitted.values())) + trained * (1 + self.parts)
+        beside = len({*self.started} & {*self.trained})  # tried from scratch
+        return sum(map(len, self.fitted.values())) + trained * (1 + self.parts) + beside
 
     def without_tower(self, stream: str, why: str) -> Plan:
         """The same plan, where `stream` has no pretrained tower."""
@@ -289,7 +298,8 @@ def plan(
     }
     reads = {name: (*one_go[name], encoder)[0] for name, encoder in encoders.items()}  # who says what cells must be
     processors = {n: processor_spec(f, reads[n], config.processors) for n, f in resolved.fields.items()}
-    start = Start.load(config.start) if config.start else None
+    own = [part_class(spec).__module__ for spec in encoders.values()]  # named here, so trusted there
+    start = Start.load(config.start, trust=own) if config.start else None
     started = start.fitting(resolved, encoders, config.dim, processors) if start else ()
     towers = find_towers(resolved, table, split, config, targets)
     one_go |= {name: (*one_go[name], spec) for name, spec in towers.frozen.items()}
