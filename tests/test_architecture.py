@@ -26,7 +26,7 @@ FLOORS = (  # each stands on those before it
     ("inference",),
     ("preparation",),
     ("experiment", "alignment", "retrieval"),
-    ("tuning",),
+    ("tuning", "pretraining"),
     ("catalogues", "testing", "sklearn"),
     ("cli",),
     ("__init__",),

@@ -46,6 +46,9 @@ _LAZY = {
     "prepare": "polymodal.preparation.run",
     "suggest": "polymodal.preparation.suggest",
     "train_language": "polymodal.ops.language.train",
+    "pretrain": "polymodal.pretraining.run",
+    "PretrainConfig": "polymodal.pretraining.config",
+    "Pretrained": "polymodal.pretraining.run",
     "align": "polymodal.alignment.run",
     "index": "polymodal.retrieval.build",
     "open_index": "polymodal.retrieval.retrieve",
@@ -111,6 +114,9 @@ if TYPE_CHECKING:
     from polymodal.ops.speech.synthesis import speak as speak
     from polymodal.preparation.run import prepare as prepare
     from polymodal.preparation.suggest import suggest as suggest
+    from polymodal.pretraining.config import PretrainConfig as PretrainConfig
+    from polymodal.pretraining.run import Pretrained as Pretrained
+    from polymodal.pretraining.run import pretrain as pretrain
     from polymodal.process.base import Processor as Processor
     from polymodal.retrieval.build import index as index
     from polymodal.retrieval.classify import classify as classify

@@ -134,7 +134,7 @@ class Options:
             values = cls._beside(values, beside, allowed)
         if isinstance(values.get("fractions"), list):
             values["fractions"] = tuple(values["fractions"])
-        values |= {n: os.fspath(v) for n in ("store", "models") if isinstance(v := values.get(n), os.PathLike)}
+        values |= {n: os.fspath(v) for n in ("store", "models", "start") if isinstance(v := values.get(n), os.PathLike)}
         return cls(**values)
 
     @classmethod
@@ -156,12 +156,12 @@ class Options:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as YAML writes them: a store that lies elsewhere on this machine is nobody else's, but without
-        its `models` a run is another one."""
+        its `models` or its `start` a run is another one."""
         values = {f.name: plain(getattr(self, f.name)) for f in fields(self)}
-        for name in ("store", "models"):
+        for name in ("store", "models", "start"):
             if folder := values.get(name):
                 inside = Path(folder).absolute().is_relative_to(Path.cwd())
-                values[name] = told_path(folder) if inside else folder if name == "models" else None
+                values[name] = told_path(folder) if inside else None if name == "store" else folder
         return values
 
 
@@ -206,6 +206,9 @@ class Config(Options):
     something to be learned together. `joint_on`: which fusions (`auto`: the best by validation, and a product);
     `joint_training` is for it alone.
 
+    `start`: the folder of a `pretrain` run, whose weights encoders from scratch of the same spec start from, parts of
+    cross-fitting too; where evidence says that from scratch is better, they do not.
+
     `trackers`: where training curves go besides `log.jsonl` (auto: TensorBoard, or CSV where it is not installed).
     `store`: folder of the encode-once store. `device`: see `Options`. `workers`: processes (default: one a core, or one
     a GPU, where more of them share it; 0: this one).
@@ -243,6 +246,7 @@ class Config(Options):
     finetune: bool = False
     joint: bool | str = "auto"
     joint_on: str | Sequence[str] = "auto"
+    start: str | None = None
     workers: int | None = None
 
     @classmethod

@@ -23,6 +23,7 @@ class AlignConfig(Options):
     `scratch` trains an encoder a stream together with the heads, `finetune` does so from pretrained towers (LoRA unless
     their spec says how); `auto` is frozen where every stream has a pretrained tower or holds vectors, else scratch.
     Under `scratch` and `finetune` a stream whose encoder has nothing to learn stays frozen (one tower locked).
+    `start`: the folder of a `pretrain` run whose weights scratch towers of the same spec start from.
     `models`: a folder of pretrained models (default: the one that POLYMODAL_MODELS names), from which streams whose
     encoder is not named get their towers. `encoders`, `processors`: specs by stream or kind. `dim`: width of the shared
     space; `width`: of the tokens of encoders trained from scratch.
@@ -36,6 +37,7 @@ class AlignConfig(Options):
     method: str | type | Mapping[str, Any] = "infonce"
     towers: str = "auto"
     models: str | None = None
+    start: str | None = None
     encoders: Mapping[str, Spec] = field(default_factory=dict)
     processors: Mapping[str, Spec] = field(default_factory=dict)
     dim: int = 256

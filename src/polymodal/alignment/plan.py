@@ -21,6 +21,7 @@ from polymodal.data.split import PARTS
 from polymodal.data.tables.source import Table
 from polymodal.encoders import ENCODERS
 from polymodal.encoders.checkpoints import SAMPLE, Shelf, strange_letters
+from polymodal.inference.start import Start
 from polymodal.models.specs import part_class, portable, processor_spec
 
 
@@ -38,6 +39,8 @@ class AlignPlan:
     config: AlignConfig
     sources: Mapping[str, str]
     notes: tuple[str, ...]
+    start: Start | None = None  # where towers from scratch start from …
+    started: tuple[str, ...] = ()  # … those of these streams
 
     @property
     def streams(self) -> tuple[str, ...]:
@@ -64,6 +67,7 @@ class AlignPlan:
             "towers": self.towers,
             "config": self.config.to_dict(),
             "notes": list(self.notes),
+            **({"start": self.start.mark} if self.start else {}),
         }
 
 
@@ -109,17 +113,28 @@ def plan_align(
     split, notes = given.split(
         table, chosen, config.fractions, config.seed, lambda rows: {"groups": _together(table.select(rows), chosen)}
     )
+    start: Start | None = None
+    started: tuple[str, ...] = ()
+    if config.start:
+        if towers == "frozen":
+            raise BadArgument("start is for towers from scratch, and these are frozen. Leave it out, or name encoders.")
+        start = Start.load(config.start, trust=[part_class(spec).__module__ for spec in encoders.values()])
+        started = start.fitting(chosen, encoders, config.width, config.processors, "width")
+        told += start.lines(started, [n for n in chosen.fields if not _is_ready(encoders[n])])
+    fed = {n: processor_spec(f, encoders[n], config.processors) for n, f in chosen.fields.items()}
     return AlignPlan(
         table,
         chosen,
         split,
-        {n: processor_spec(f, encoders[n], config.processors) for n, f in chosen.fields.items()},
+        fed | ({name: start.specs[name] for name in started} if start else {}),
         encoders,
         method,
         towers,
         config,
         given.told(),
         (*notes, *told),
+        start,
+        started,
     )
 
 

@@ -139,13 +139,15 @@ class _Session:
         train[plan.rows("train")] = True
         datasets = {}
         for name, some in streams.items():
-            self.processors[name] = PROCESSORS.build(plan.processors[name])
+            ready = plan.start.processors[name] if plan.start and name in plan.started else None
+            self.processors[name] = ready or PROCESSORS.build(plan.processors[name])
             datasets[name] = process_table(
                 {name: some.cells},
                 {name: self.processors[name]},
                 self.store,
                 ids=[str(place) for place in range(len(some))],
                 fit_rows=np.flatnonzero(train[some.row]),
+                fitted=plan.started,
                 progress=lambda stream, cells: stage.advance(stream, cells),
             )
             for mine, theirs in ((self.problems, datasets[name].bad), (self.remarks, datasets[name].noted)):
@@ -154,6 +156,8 @@ class _Session:
                     mine.append(Problem(plan.table.ids[some.row[place]], some.column[place], one.reason))
         self._note(summed(self.remarks))
         digests = {name: dataset.digests[name] for name, dataset in datasets.items()}
+        if plan.start:
+            self._note(plan.start.check_unseen(plan.started, digests, plan.split))
         rows = {name: [plan.table.ids[row] for row in some.row.tolist()] for name, some in streams.items()}
         same_cells(self.folder / "work" / "cells.safetensors", digests, rows, begun=begun(self.folder))
         for line in problem_lines(self.problems):
@@ -170,6 +174,8 @@ class _Session:
         for name, (some, dataset) in processed.items():
             torch.manual_seed(self.plan.config.seed)
             encoder = build_encoder(self.plan.encoders[name], self.processors[name].facts(), self.plan.config.width)
+            if self.plan.start and name in self.plan.started:
+                encoder.load_state_dict(self.plan.start.of(name))
             self.encoders[name] = encoder.eval()
             group = None
             if not any(p.requires_grad for p in encoder.parameters()):
@@ -219,7 +225,9 @@ class _Session:
         self._tell(aligner)
         if plan.learns == "fit":
             return self._fitted(aligner, towers, chosen)
-        training = AlignTraining(aligner, towers, chosen["train"], plan.config.chunk, plan.config.training, self.device)
+        training = AlignTraining(
+            aligner, towers, chosen["train"], plan.config.chunk, plan.config.training, self.device, started=plan.started
+        )
         weights, about = self.learned.with_suffix(".safetensors"), self.learned.with_suffix(".json")
         if about.exists():
             training.module.load_state_dict(load_sealed(weights, tensors=True)[0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,11 @@ class AlignTraining:
         chunk: int,
         options: Mapping[str, Any],
         device: torch.device = CPU,
+        *,
+        started: Collection[str] = (),
     ):
+        """Towers that are `started` bring their statistics along."""
+        self.started = started
         self.aligner, self.towers, self.chosen, self.device = aligner, towers, chosen, device
         learning = {n: t.encoder for n, t in towers.items() if not t.stored}
         self.frozen = not learning
@@ -57,7 +61,7 @@ class AlignTraining:
     def run(self, rows: np.ndarray, valid: Mapping[str, Chosen], seed: int, checkpoint: Path) -> Iterator[Epoch]:
         """Train in place on `rows` of the table and yield the epochs; the best by `valid`'s recall is in place then."""
         for name, tower in self.towers.items():
-            if not tower.stored:
+            if not (tower.stored or name in self.started):
                 cells = some_of(self.chosen[name].cells, SAMPLE)
                 tower.encoder.fit_statistics(tower.dataset.tensors(name, cells))
         self.module.to(self.device)

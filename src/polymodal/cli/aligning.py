@@ -16,6 +16,7 @@ from polymodal.cli.app import (
     Resume,
     SchemaOption,
     SetOption,
+    StartOption,
     Test,
     Valid,
     app,
@@ -36,6 +37,7 @@ def align(
     method: Annotated[str | None, typer.Option("--method", "-m", help="See `polymodal list align`.")] = None,
     towers: Annotated[str | None, typer.Option(help="frozen, scratch or finetune.", show_default="auto")] = None,
     models: ModelsOption = None,
+    start: StartOption = None,
     valid: Valid = None,
     test: Test = None,
     schema: SchemaOption = None,
@@ -51,7 +53,7 @@ def align(
     from polymodal.alignment.run import align as run_align
 
     spec = method and read_spec(method, "--method")
-    given = {"method": spec, "towers": towers, "models": models, "seed": seed, "device": device}
+    given = {"method": spec, "towers": towers, "models": models, "start": start, "seed": seed, "device": device}
     changes = {**{name: value for name, value in given.items() if value is not None}, **read_sets(sets)}
     settings = AlignConfig.given(config, changes)
     run_align(

@@ -18,7 +18,8 @@ from polymodal.core.shown import tell
 from polymodal.core.values import read_yaml
 
 ORDER = (
-    "demo", "inspect", "prepare", "plan", "fit", "tune", "evaluate", "predict", "generate", "explain", "align", "index",
+    "demo", "inspect", "prepare", "plan", "pretrain", "fit", "tune", "evaluate", "predict", "generate", "explain",
+    "align", "index",
     "search", "classify", "list", "show", "store",
 )  # fmt: skip
 
@@ -70,6 +71,9 @@ PresetOption = Annotated[
 ModelsOption = Annotated[
     str | None,
     typer.Option(help="Folder of pretrained models, a folder each.", show_default="that of POLYMODAL_MODELS"),
+]
+StartOption = Annotated[
+    str | None, typer.Option("--start", help="Folder of a `pretrain` run: where encoders from scratch start from.")
 ]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="Any option of the configuration, as name=value; value is YAML.")

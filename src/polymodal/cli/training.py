@@ -23,11 +23,13 @@ from polymodal.cli.app import (
     SchemaOption,
     SeedsOption,
     SetOption,
+    StartOption,
     TargetOption,
     Test,
     Valid,
     app,
     read_config,
+    read_sets,
     say_aside,
     show_result,
 )
@@ -70,6 +72,7 @@ def plan(
     config: ConfigOption = None,
     preset: PresetOption = None,
     models: ModelsOption = None,
+    start: StartOption = None,
     fusion: FusionOption = None,
     metric: MetricOption = None,
     seeds: SeedsOption = None,
@@ -80,7 +83,9 @@ def plan(
     """What fit would do, and why; computes nothing unless asked for an estimate."""
     from polymodal.experiment.plan import plan as make_plan
 
-    settings = read_config(config, sets, preset=preset, models=models, fusion=fusion, metric=metric, seeds=seeds)
+    settings = read_config(
+        config, sets, preset=preset, models=models, start=start, fusion=fusion, metric=metric, seeds=seeds
+    )
     plan = make_plan(data, target, valid=valid, test=test, schema=schema, config=settings)
     if not probe:
         show_result(plan.to_json() if as_json else plan.text())
@@ -89,6 +94,44 @@ def plan(
 
     found = estimate(plan)
     show_result({**plan.to_json(), "estimate": found.to_json()} if as_json else f"{plan.text()}\n{found.text()}")
+
+
+@app.command()
+def pretrain(
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")],
+    target: Annotated[
+        list[str] | None, typer.Option("--target", "-t", help="Column that is no stream, as what a fit will predict.")
+    ] = None,
+    streams: Annotated[
+        str | None, typer.Option("--streams", "-s", help="Fields, with commas.", show_default="all")
+    ] = None,
+    objective: Annotated[
+        str | None, typer.Option(help="auto, masked, contrastive or both.", show_default="auto")
+    ] = None,
+    valid: Valid = None,
+    test: Test = None,
+    schema: SchemaOption = None,
+    config: ConfigOption = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of encoders, batches and splits.")] = None,
+    device: DeviceChoice = None,
+    resume: Resume = False,
+    sets: SetOption = None,
+    quiet: Quiet = False,
+) -> None:
+    """Let encoders learn from rows without labels, for `fit --start` and `align --start`."""
+    from polymodal.pretraining.config import PretrainConfig
+    from polymodal.pretraining.run import pretrain as run_pretrain
+
+    given = {"objective": objective, "seed": seed, "device": device}
+    changes = {**{name: value for name, value in given.items() if value is not None}, **read_sets(sets)}
+    settings = PretrainConfig.given(config, changes)
+    run_pretrain(
+        data, target, out=out, streams=streams, valid=valid, test=test, schema=schema, config=settings, resume=resume,
+        quiet=quiet,
+    )  # fmt: skip
+    if quiet:
+        say_aside(out)
 
 
 @app.command()
@@ -102,6 +145,7 @@ def fit(
     config: ConfigOption = None,
     preset: PresetOption = None,
     models: ModelsOption = None,
+    start: StartOption = None,
     fusion: FusionOption = None,
     metric: MetricOption = None,
     seeds: SeedsOption = None,
@@ -122,8 +166,8 @@ def fit(
     if sys.argv[1:2] == ["fit"]:  # this process is the command's alone
         fork_ahead(RUNS)
     settings = read_config(
-        config, sets, preset=preset, models=models, fusion=fusion, metric=metric, seeds=seeds, budget_ms=budget_ms,
-        time_limit=time_limit, device=device,
+        config, sets, preset=preset, models=models, start=start, fusion=fusion, metric=metric, seeds=seeds,
+        budget_ms=budget_ms, time_limit=time_limit, device=device,
     )  # fmt: skip
     run_fit(data, target, out=out, valid=valid, test=test, schema=schema, config=settings, resume=resume, quiet=quiet)
     if quiet:

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from polymodal.core.types import Tokens
-from polymodal.encoders.base import Encoder
+from polymodal.encoders.base import Encoder, Held
 from polymodal.nn.layers.pool import masked_softmax
 from polymodal.nn.layers.segment import segment_mean
 from polymodal.nn.signal.spectral import LogMel, logarithm
@@ -18,6 +19,7 @@ from polymodal.nn.signal.warp import affine, rolled, stripes, uniform
 
 MOST_TOKENS = 16
 MOST_FRAMES = 256
+BANDS, STRETCHES = 4, 16  # of a spectrogram's grid of patches that can be hidden
 
 
 class SpectrogramEncoder(Encoder):
@@ -76,6 +78,35 @@ class SpectrogramEncoder(Encoder):
     def once(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The bands' power, whose logarithm is off by .002 at most for being kept as bfloat16."""
         return {"power": self._power(inputs).bfloat16(), "length": inputs["length"]}
+
+    def hideable(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Patches of the spectrogram, 4 bands by at most 16 stretches of time, band by band, where there is sound."""
+        real = torch.arange(self.frames, device=inputs["length"].device) < self._frames(inputs)[:, None]
+        step = -(-self.frames // STRETCHES)
+        there = F.pad(real, (0, -self.frames % step)).unflatten(1, (-1, step)).any(2)
+        return there.repeat(1, -(-self.mels // -(-self.mels // BANDS)))
+
+    def hide(self, inputs: Mapping[str, Tensor], hidden: Tensor) -> tuple[dict[str, Tensor], list[Held]]:
+        """A hidden patch has its bands' mean loudness in what is left, so that centring sees none of it."""
+        power = self._power(inputs)
+        picture, real = self._centred(power, inputs["length"])
+        step, high = -(-self.frames // STRETCHES), -(-self.mels // BANDS)
+        count, bands = -(-self.frames // step), -(-self.mels // high)
+        where = hidden.view(-1, bands, count).repeat_interleave(high, 1).repeat_interleave(step, 2)
+        where = where[:, : self.mels, : self.frames] & real[:, None]
+        left = real[:, None] & ~where
+        mean = (logarithm(power) * left).sum(2, keepdim=True) / left.sum(2, keepdim=True).clamp(min=1)
+
+        def patches(x: Tensor) -> Tensor:
+            x = F.pad(x, (0, count * step - self.frames, 0, bands * high - self.mels))
+            return x.unflatten(1, (bands, high)).unflatten(3, (count, step)).transpose(2, 3).flatten(3).flatten(1, 2)
+
+        held = Held(patches(picture / self.spread), patches(where))
+        rest = {name: value for name, value in inputs.items() if name != "samples"}
+        return {**rest, "power": torch.where(where, mean.exp(), power)}, [held]
+
+    def _frames(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        return self.log_mel.frames(inputs["length"])
 
     def _power(self, inputs: Mapping[str, Tensor]) -> Tensor:
         if "power" in inputs:

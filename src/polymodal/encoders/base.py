@@ -4,12 +4,26 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
 from torch import Tensor
 
 from polymodal.core.part import Part
 from polymodal.core.types import Tokens
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """What parts of cells hold, for a decoder to rebuild.
+
+    `values` are float [B, P, V], in units of their spread, or, of `words` different ones, int64 [B, P]; `hidden` bool
+    [B, P], or [B, P, V], says which of them were hidden.
+    """
+
+    values: Tensor
+    hidden: Tensor
+    words: int = 0
 
 
 class Encoder(Part):
@@ -23,6 +37,7 @@ class Encoder(Part):
     processor_options: ClassVar[Mapping[str, Any]] = {}  # of that processor, where the user names none
     pretrained: ClassVar[bool] = False
     traced: ClassVar[bool] = True  # a token carries what lies at its `where`, and only that
+    hidden_share: ClassVar[float] = 0.5  # of a cell's parts, in masked modelling
 
     def __init__(self, facts: Mapping[str, Any], dim: int):
         super().__init__()
@@ -49,6 +64,16 @@ class Encoder(Part):
     def fit_statistics(self, inputs: Mapping[str, Tensor]) -> None:
         """Set buffers (mean, spread) from a sample of training inputs before training. Default: nothing."""
         return
+
+    def hideable(self, inputs: Mapping[str, Tensor]) -> Tensor | None:
+        """[B, P] bool: the parts of each cell that `hide` can hide, as patches, stretches, columns or words. Default:
+        None, there are none, and masked modelling leaves the encoder out."""
+        return None
+
+    def hide(self, inputs: Mapping[str, Tensor], hidden: Tensor) -> tuple[dict[str, Tensor], list[Held]]:
+        """The inputs without the parts that `hidden` [B, P] bool names, and what these held. What a hidden part held
+        must change nothing of the inputs that are given back. `inputs` may be what `once` gave."""
+        raise NotImplementedError(f"{type(self).__name__} has no parts that can be hidden.")
 
     def once(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What no training changes of the way from `inputs` to tokens: tensors, a row a cell, that `augment` and

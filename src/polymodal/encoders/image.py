@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from polymodal.encoders.base import Encoder
+from polymodal.encoders.base import Encoder, Held
 from polymodal.nn.signal.warp import affine, stripes, uniform
 
 LARGEST_GRID = 4  # tokens lie on a grid of at most 4 x 4
+PATCHES = 7  # a side, that can be hidden
+FINEST = 8  # pixels a side to which a hidden patch is rebuilt, at most
 
 
 class ImageEncoder(Encoder):
@@ -25,6 +28,7 @@ class ImageEncoder(Encoder):
     """
 
     processor = "image"
+    hidden_share = 0.6
     mean: Tensor
     spread: Tensor
 
@@ -50,6 +54,22 @@ class ImageEncoder(Encoder):
         self.mean.copy_(pixels.mean((0, 2, 3))[:, None, None])
         self.spread.copy_(pixels.std((0, 2, 3))[:, None, None].clamp(min=1.0))
 
+    def hideable(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Patches of a grid of at most 7 x 7, row by row."""
+        pixels = inputs["pixels"]
+        return pixels.new_ones((len(pixels), _grid(pixels)[1] ** 2), dtype=torch.bool)
+
+    def hide(self, inputs: Mapping[str, Tensor], hidden: Tensor) -> tuple[dict[str, Tensor], list[Held]]:
+        """Hidden patches have the mean colour of the training pictures."""
+        pixels = inputs["pixels"].float()
+        side, (step, count) = pixels.shape[-1], _grid(pixels)
+        where = hidden.view(-1, 1, count, count).repeat_interleave(step, 2).repeat_interleave(step, 3)
+        x = F.pad((pixels - self.mean) / self.spread, (0, count * step - side) * 2)
+        fine = min(step, FINEST)
+        x = F.adaptive_avg_pool2d(x, count * fine) if fine < step else x
+        held = Held(F.unfold(x, fine, stride=fine).transpose(1, 2), hidden)
+        return {**inputs, "pixels": torch.where(where[..., :side, :side], self.mean, pixels)}, [held]
+
     def standardised(self, pixels: Tensor) -> Tensor:
         """[B, C, S, S] floats; in training with a random change of place and a blanked rectangle."""
         x = (pixels.float() - self.mean) / self.spread
@@ -70,3 +90,10 @@ class ImageEncoder(Encoder):
         cos, sin = size * torch.cos(angle), size * torch.sin(angle)
         right, down = uniform(rows, 2 * self.shift, like), uniform(rows, 2 * self.shift, like)
         return torch.stack([mirror * cos, -sin, right, mirror * sin, cos, down], 1).view(rows, 2, 3)
+
+
+def _grid(pixels: Tensor) -> tuple[int, int]:
+    """The side of a patch that can be hidden, and how many there are along a side."""
+    side = pixels.shape[-1]
+    step = -(-side // PATCHES)
+    return step, -(-side // step)

@@ -8,7 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from polymodal.encoders.base import Held
 from polymodal.nn.graphs import longest
+
+HIDEABLE = 128  # words of a text that can be hidden
+SLOTS, BASE = 4093, 1009  # of the hash by which hidden words are told apart
 
 
 def trimmed(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -48,6 +52,39 @@ def segment_spans(spans: Tensor, segment: Tensor, real: Tensor, count: int) -> T
     first = (empty + far).scatter_reduce(1, segment, torch.where(real, spans[..., 0], far), "amin")
     last = empty.scatter_reduce(1, segment, torch.where(real, spans[..., 1], 0.0), "amax")
     return torch.stack([torch.where(first.isinf(), 0.0, first), last], dim=-1)
+
+
+def word_parts(inputs: Mapping[str, Tensor]) -> Tensor:
+    """[B, W] bool: the words of each text that can be hidden, of its first `HIDEABLE` ones."""
+    words = torch.where(inputs["ids"] != 0, inputs["word"].long() + 1, 0).amax(1)
+    return torch.arange(min(max(1, int(words.max())), HIDEABLE), device=words.device) < words[:, None]
+
+
+def hidden_words(inputs: Mapping[str, Tensor], hidden: Tensor) -> tuple[Tensor, Held]:
+    """Which tokens [B, L] bool belong to the words that `hidden` [B, W] bool names; and these words, hashed."""
+    ids, word, count = inputs["ids"].long(), inputs["word"].long(), hidden.shape[1]
+    real = (ids != 0) & (word < count)
+    inside = word.clamp(max=count - 1)
+    place = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
+    begin = place.new_full(hidden.shape, ids.shape[1]).scatter_reduce(
+        1, inside, place.where(real, ids.shape[1]), "amin"
+    )
+    power = place.new_tensor([pow(BASE, i, SLOTS) for i in range(ids.shape[1])])
+    sign = (ids + 1) * power[(place - begin.gather(1, inside)).clamp(0)] * real
+    words = torch.zeros_like(begin).scatter_add(1, inside, sign) % SLOTS
+    return hidden.gather(1, inside) & real, Held(words, hidden, SLOTS)
+
+
+def without(inputs: Mapping[str, Tensor], gone: Tensor) -> dict[str, Tensor]:
+    """The same texts without the tokens `gone` [B, L] bool; those after them move up, as numbers of words do not."""
+    order = (gone | (inputs["ids"] == 0)).long().argsort(dim=1, stable=True)
+    moved = {}
+    for name in ("ids", "word", "spans"):
+        value = inputs[name]
+        places = order.reshape(*order.shape, *[1] * (value.ndim - 2)).expand_as(value)
+        kept = (~gone).reshape(*gone.shape, *[1] * (value.ndim - 2))
+        moved[name] = (value * kept).gather(1, places)
+    return {**inputs, **moved}
 
 
 def typing_errors(inputs: Mapping[str, Tensor], rate: float) -> dict[str, Tensor]:

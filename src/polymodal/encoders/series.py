@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from polymodal.core.types import Tokens
-from polymodal.encoders.base import Encoder
+from polymodal.encoders.base import Encoder, Held
 from polymodal.nn.layers.pool import masked_mean
 from polymodal.nn.layers.segment import segment_mean
 
@@ -49,10 +50,31 @@ class SeriesEncoder(Encoder):
         factor = 1 + (torch.rand(values.shape[0], 1, 1, device=values.device) * 2 - 1) * self.scale
         return {**inputs, "values": self.mean + (values - self.mean) * factor + noise}
 
+    def hideable(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """At most 16 stretches of time, each of every channel, where something was measured."""
+        return _stretches(inputs["valid"] & self._real(inputs)[..., None]).any(2)
+
+    def hide(self, inputs: Mapping[str, Tensor], hidden: Tensor) -> tuple[dict[str, Tensor], list[Held]]:
+        """Hidden stretches were not measured. Nor do gaps of these channels keep what filled them: it was drawn through
+        what is hidden."""
+        values, valid = inputs["values"], inputs["valid"] & self._real(inputs)[..., None]
+        length = values.shape[1]
+        step = -(-length // MOST_TOKENS)
+        where = hidden.unflatten(1, (-1, self.channels)).repeat_interleave(step, 1)[:, :length]
+        blank = where | (where.any(1, keepdim=True) & ~valid)
+        x = ((values - self.mean) / self.spread).clamp(-10, 10)
+        held = Held(_stretches(x), _stretches(where & valid))
+        changed = {"values": torch.where(blank, self.mean, values), "valid": inputs["valid"] & ~where}
+        return {**inputs, **changed}, [held]
+
+    @staticmethod
+    def _real(inputs: Mapping[str, Tensor]) -> Tensor:
+        return torch.arange(inputs["values"].shape[1], device=inputs["length"].device) < inputs["length"][:, None]
+
     def prepared(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Floats [B, L, 2 C], zero beyond a series' end, and which steps are real [B, L] bool."""
         values, valid = inputs["values"], inputs["valid"]
-        real = torch.arange(values.shape[1], device=values.device) < inputs["length"][:, None]
+        real = self._real(inputs)
         x = ((values - self.mean) / self.spread).clamp(-10, 10)
         x = torch.cat([x, valid.to(x.dtype)], -1)
         return torch.where(real[..., None], x, x.new_zeros(())), real
@@ -62,6 +84,12 @@ class SeriesEncoder(Encoder):
         x, mask, centre = segment_mean(x, real, MOST_TOKENS)
         where = (centre * self.seconds)[None, :, None].expand(x.shape[0], -1, 1)
         return Tokens(x, mask, masked_mean(x, mask), where)
+
+
+def _stretches(x: Tensor) -> Tensor:
+    """[B, L, C] cut into at most 16 stretches of time: [B, stretches * C, steps], zero beyond the end."""
+    step = -(-x.shape[1] // MOST_TOKENS)
+    return F.pad(x, (0, 0, 0, -x.shape[1] % step)).unflatten(1, (-1, step)).transpose(2, 3).flatten(1, 2)
 
 
 def channel_statistics(values: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from polymodal.core.types import Tokens
-from polymodal.encoders.base import Encoder
+from polymodal.encoders.base import Encoder, Held
 from polymodal.nn.layers.block import TransformerBlock
 from polymodal.nn.layers.numeric import CategoryEmbedding, NumberEmbedding
 from polymodal.nn.layers.segment import segment_mean
@@ -54,6 +54,7 @@ class _Table(Encoder):
     """What encoders of columns share: their options, and the noise in training."""
 
     processor = "table"
+    hidden_share = 0.3
 
     def __init__(
         self, facts: Mapping[str, Any], dim: int, *, embedding: str, spread: float, dropout: float, noise: float,
@@ -68,6 +69,38 @@ class _Table(Encoder):
 
     def augment(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         return noisy(inputs, self.noise, self.drop)
+
+    def hideable(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """The columns. What one column gives, as the parts of a date or a number and its category, is one part."""
+        known = [inputs["known"]] if "known" in inputs else []
+        known += [inputs["categories"] != 0] if "categories" in inputs else []
+        owner = torch.tensor(self._owners(), device=known[0].device)
+        found = torch.cat(known, 1).long()
+        columns = found.new_zeros(len(found), len(self.facts["columns"])).index_add(1, owner, found)
+        return columns > 0
+
+    def hide(self, inputs: Mapping[str, Tensor], hidden: Tensor) -> tuple[dict[str, Tensor], list[Held]]:
+        """Hidden columns are missing."""
+        changed, held = dict(inputs), []
+        each = hidden[:, self._owners()]
+        count = len(self.facts["edges"])
+        if "numbers" in inputs:
+            known = inputs["known"]
+            held.append(Held(inputs["numbers"].clamp(-10, 10)[..., None], each[:, :count] & known))
+            changed["known"] = known & ~each[:, :count]
+            changed["numbers"] = inputs["numbers"] * changed["known"]
+        if "categories" in inputs:
+            words, sizes = inputs["categories"].long(), self.facts["categories"]
+            first = torch.tensor([0, *sizes[:-1]], device=words.device).cumsum(0)
+            held.append(Held(words + first, each[:, count:] & (words != 0), sum(sizes)))
+            changed["categories"] = inputs["categories"].masked_fill(each[:, count:], 0)
+        return changed, held
+
+    def _owners(self) -> list[int]:
+        """The column of every number, then of every category."""
+        columns = self.facts["columns"]
+        numbers = [n if n in columns else n.rpartition(" (")[0] for n in self.facts["numbers"]]
+        return [columns.index(name) for name in (*numbers, *self.facts["category_names"])]
 
 
 class TableMLP(_Table):

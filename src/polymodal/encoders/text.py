@@ -10,8 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from polymodal.core.types import Tokens
-from polymodal.encoders.base import Encoder
-from polymodal.encoders.segments import pool_segments, segment_spans, segments, trimmed, typing_errors
+from polymodal.encoders.base import Encoder, Held
+from polymodal.encoders.segments import (
+    hidden_words,
+    pool_segments,
+    segment_spans,
+    segments,
+    trimmed,
+    typing_errors,
+    word_parts,
+)  # fmt: skip
 from polymodal.nn.layers.block import TransformerBlock
 from polymodal.nn.layers.pool import AttentionPool
 from polymodal.nn.layers.position import index_features
@@ -24,6 +32,7 @@ class TextReader(Encoder):
     """
 
     processor = "text"
+    hidden_share = 0.25
 
     def __init__(self, facts: Mapping[str, Any], dim: int, width: int, noise: float, tokens: int, dropout: float):
         super().__init__(facts, dim)
@@ -43,10 +52,22 @@ class TextReader(Encoder):
     def augment(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         return typing_errors(inputs, self.noise) if self.noise else inputs
 
+    def hideable(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """The words."""
+        return word_parts(inputs)
+
+    def hide(self, inputs: Mapping[str, Tensor], hidden: Tensor) -> tuple[dict[str, Tensor], list[Held]]:
+        """Places of hidden words stay, and hold nothing."""
+        gone, held = hidden_words(inputs, hidden)
+        return {**inputs, "hidden": gone}, [held]
+
     def encode(self, inputs: dict[str, Tensor]) -> Tokens:
         inputs = trimmed(inputs)
         real = inputs["ids"] != 0
-        states = self.norm(self.read(self.drop(self.embed(inputs["ids"].long())), real))
+        x = self.embed(inputs["ids"].long())
+        if "hidden" in inputs:
+            x = x.masked_fill(inputs["hidden"][..., None], 0.0)
+        states = self.norm(self.read(self.drop(x), real))
         segment = segments(inputs["word"], real, self.tokens)
         x, mask = pool_segments(states, segment, real, self.tokens)
         where = segment_spans(inputs["spans"], segment, real, self.tokens)

@@ -10,9 +10,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from polymodal.core.types import Tokens
-from polymodal.encoders.base import Encoder
+from polymodal.encoders.base import Encoder, Held
 from polymodal.encoders.ngrams import Ngrams, tf_idf
-from polymodal.encoders.segments import segment_mask, segment_spans, segments, trimmed, typing_errors
+from polymodal.encoders.segments import (
+    hidden_words,
+    segment_mask,
+    segment_spans,
+    segments,
+    trimmed,
+    typing_errors,
+    without,
+    word_parts,
+)  # fmt: skip
 
 SCALE = 10.0  # the sum of about a hundred vectors with weights of unit length is a tenth of one vector's length
 
@@ -30,6 +39,7 @@ class TextTfidf(Encoder):
     """
 
     processor = "text"
+    hidden_share = 0.25
 
     def __init__(
         self,
@@ -71,6 +81,15 @@ class TextTfidf(Encoder):
     def augment(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         noise = self.noise if self.noise is not None else 0.2 if self.characters else 0.05
         return typing_errors(inputs, noise) if noise else inputs
+
+    def hideable(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """The words."""
+        return word_parts(inputs)
+
+    def hide(self, inputs: Mapping[str, Tensor], hidden: Tensor) -> tuple[dict[str, Tensor], list[Held]]:
+        """Hidden words are taken out."""
+        gone, held = hidden_words(inputs, hidden)
+        return without(inputs, gone), [held]
 
     def encode(self, inputs: dict[str, Tensor]) -> Tokens:
         inputs = trimmed(inputs)

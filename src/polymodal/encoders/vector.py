@@ -6,10 +6,14 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from polymodal.core.types import Tokens
-from polymodal.encoders.base import Encoder
+from polymodal.encoders.base import Encoder, Held
+
+RUNS = 32  # of components that can be hidden, at most
 
 
 class VectorMLP(Encoder):
@@ -53,6 +57,20 @@ class VectorMLP(Encoder):
     def augment(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         vector = inputs["vector"]
         return {"vector": vector + self.noise * vector.new_empty(vector.shape).normal_()}
+
+    def hideable(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Runs of neighbouring components, at most 32."""
+        width = inputs["vector"].shape[1]
+        return inputs["vector"].new_ones((len(inputs["vector"]), -(-width // -(-width // RUNS))), dtype=torch.bool)
+
+    def hide(self, inputs: Mapping[str, Tensor], hidden: Tensor) -> tuple[dict[str, Tensor], list[Held]]:
+        """Hidden components are zero, the mean of standardised ones."""
+        vector = inputs["vector"].float()
+        width = vector.shape[1]
+        step = -(-width // RUNS)
+        where = hidden.repeat_interleave(step, 1)[:, :width]
+        runs = [F.pad(x, (0, -width % step)).unflatten(1, (-1, step)) for x in (vector, where)]
+        return {**inputs, "vector": vector.masked_fill(where, 0.0)}, [Held(*runs)]
 
     def encode(self, inputs: dict[str, Tensor]) -> Tokens:
         vector = self.input(inputs["vector"].float())

@@ -41,7 +41,7 @@ class EncoderJob(FitJob):
     """Train the encoder of `stream`: whole (`fold` None), or on the training rows outside one part of them.
 
     It trains for a `share` of the epochs, for so many `seconds` at most (but one epoch), with `start`, the result of
-    another, from that one's weights.
+    another, from that one's weights, else with `pretrained` from those, which brought their statistics along.
     """
 
     kind: str = "encoder"
@@ -52,12 +52,13 @@ class EncoderJob(FitJob):
     reads: str = ""  # the dataset's stream whose arrays it reads, if it is not its own
     share: float = 1.0
     start: str = ""
+    pretrained: str = ""
     seconds: float | None = None
 
     @property
     def name(self) -> str:
         which = "whole" if self.fold is None else f"part {self.fold + 1}"
-        tried = ", tried" if self.share < 1 and not self.start else ""
+        tried = "" if self.share == 1 or self.start else ", tried from pretrained" if self.pretrained else ", tried"
         return f"{self.reads or self.stream} {which}{tried}"
 
 
@@ -82,7 +83,8 @@ def encoder_job(work: Work, job: EncoderJob, out: Path) -> Epochs:
             options = options.with_({"epochs": min(options.epochs, max(2, round(PASSES / len(rows))))})
         if job.start:
             encoder.load_state_dict(_inner(load_trained(Path(job.start)), job.scored))
-        encoder.fit_statistics(work.dataset.tensors(stream, some_of(rows, SAMPLE)))
+        if not (job.start and job.pretrained):
+            begin(encoder, work, stream, rows, job.pretrained)
         model = Model({stream: encoder}, answer).to(work.device)
         saved = out.with_suffix(".checkpoint")
         for epoch in fit_encoder(work, model, stream, rows, valid, options, job.seed, saved, job.seconds):
@@ -106,6 +108,14 @@ def encoder_job(work: Work, job: EncoderJob, out: Path) -> Epochs:
         "trained": bool(curve),
         **curve_of(curve),
     }
+
+
+def begin(encoder: Encoder, work: Work, stream: str, rows: np.ndarray, pretrained: str) -> None:
+    """How an encoder begins to learn from `rows`: with `pretrained` weights, or its own and the rows' statistics."""
+    if pretrained:
+        encoder.load_state_dict(load_trained(Path(pretrained)))
+    else:
+        encoder.fit_statistics(work.dataset.tensors(stream, some_of(rows, SAMPLE)))
 
 
 def _inner(weights: Mapping[str, Tensor], scored: bool) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,9 @@ from polymodal.config import Training
 from polymodal.core.files import read_json
 from polymodal.core.registry import Spec
 from polymodal.core.types import Batch, Tokens
-from polymodal.data.split import SAMPLE, some_of
 from polymodal.encoders.base import Encoder
 from polymodal.experiment.answer_job import AnswerJob
+from polymodal.experiment.encoder_job import begin
 from polymodal.experiment.work import (
     TRAIN,
     VALID,
@@ -54,10 +54,12 @@ EPOCHS = 10, 100  # at least and at most
 
 @dataclass(frozen=True, kw_only=True)
 class EndToEndJob(AnswerJob):
-    """Train `strategy` and the encoders of its streams together, as `strategy.encoders` says, for so many `seconds`."""
+    """Train `strategy` and the encoders of its streams together, as `strategy.encoders` says, for so many `seconds`;
+    from scratch, or from the weights that `pretrained` names by stream."""
 
     kind: str = "end_to_end"
     encoders: Mapping[str, Spec]
+    pretrained: Mapping[str, str] = field(default_factory=dict)
     seconds: float | None = None
 
 
@@ -75,7 +77,7 @@ def end_to_end_job(work: Work, job: EndToEndJob, out: Path) -> Epochs:
         if tuning:
             encoder.load_state_dict(load_settled(work.folder, name))
         else:
-            encoder.fit_statistics(work.dataset.tensors(name, some_of(work.having(name, rows), SAMPLE)))
+            begin(encoder, work, name, work.having(name, rows), job.pretrained.get(name, ""))
     widths = {name: encoder.dim for name, encoder in encoders.items()}
     answer = build_answer(strategy, widths, work.targets, work.dim, work.heads, says=said_by(encoders))
     if tuning:

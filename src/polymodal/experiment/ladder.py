@@ -24,7 +24,7 @@ from polymodal.encoders.scoring import Said, blended
 from polymodal.experiment.crossfit import join_parts
 from polymodal.experiment.learned import ahead, mean_of, row_losses
 from polymodal.experiment.plan import Plan
-from polymodal.experiment.work import TRAIN, TRIAL, VALID, encoder_out, scored_out, settled_out
+from polymodal.experiment.work import SCRATCH, TRAIN, TRIAL, VALID, encoder_out, scored_out, settled_out
 from polymodal.models.specs import encoder_words
 from polymodal.targets.base import ScoredTarget, Target
 from polymodal.train.features import StreamFeatures, save_features
@@ -51,13 +51,15 @@ class Rung:
     loss: float = float("nan")
     kept: bool = False
     why: str = ""
+    origin: str = ""  # whose weights it started from
 
     @property
     def name(self) -> str:
         """What the encoder is called, and what it stands within."""
         about = self.spec if isinstance(self.spec, Mapping) else {}
         by = [str(learner["name"] if isinstance(learner, Mapping) else learner) for learner in about.get("by", ())]
-        return encoder_words(about.get("of") or self.spec) + (f" by {' and '.join(by)}" if by else "")
+        name = encoder_words(about.get("of") or self.spec) + (f" by {' and '.join(by)}" if by else "")
+        return name + (f", started from {self.origin}" if self.origin else "")
 
     def to_json(self) -> dict[str, Any]:
         """What the report tells of it."""
@@ -132,7 +134,29 @@ class Ladder:
         self.plan, self.work, self.store, self.dataset, self.stream = plan, work, store, dataset, stream
         self.folds = [*folds]
         self.digests, self.present = dataset.digests[stream], dataset.present[stream]
+        self.trial, self.lost = TRIAL, ""  # what goes on; why the other one of `TRIAL` and `SCRATCH` does not
         self.behind: set[bool] = set()  # not worth training further: the network (False), the tuned tower (True)
+
+    def start_pays(self, results: Mapping[str, Mapping[str, Any]]) -> bool:
+        """Whether an encoder that starts from pretrained weights errs no more than one from scratch, both tried alike
+        on one part: on its rows, which neither learned from, or, where encoders carry no answer, by validation."""
+        fold = 0 if len(self.folds) > 1 else None
+        started, scratch = (self._trained(results, [one]) for one in (TRIAL, SCRATCH))
+        if started is None or scratch is None:  # one of them failed
+            self.trial = SCRATCH if started is None else TRIAL
+            return started is not None
+        truth = self._read([started, scratch], fold)
+        if common := answered([started, scratch], self.plan.targets):
+            what, sign = "loss on unseen rows", -1
+            found = [mean_of(losses_of([rung], [1.0], common, truth)) for rung in (started, scratch)]
+        else:
+            what, sign = "validation score", 1
+            found = [max(rung.result["valid"]) for rung in (started, scratch)]
+        pays = not sign * found[0] < sign * found[1]
+        said = f"{what} {found[0]:.4f} started, {found[1]:.4f} from scratch"
+        self.lost = f"after half the epochs on one part: {said}"
+        self.trial = TRIAL if pays else SCRATCH
+        return pays
 
     def worth_training(self, results: Mapping[str, Mapping[str, Any]], *, aware: bool = False) -> bool:
         """Whether the trained encoder adds to the best of those fitted in one go, on the part it was tried on.
@@ -144,7 +168,7 @@ class Ladder:
         cross-fitting the validation rows tell. What answers no target by itself is trained.
         """
         fold = 0 if len(self.folds) > 1 else None
-        tried, others = self._trained(results, [fold if aware else TRIAL], aware), self._fitted(results)
+        tried, others = self._trained(results, [fold if aware else self.trial], aware), self._fitted(results)
         if tried is None:  # it failed
             return not (aware or others)
         if not others:
@@ -168,12 +192,15 @@ class Ladder:
         rungs = self._fitted(results)
         tried = []  # on one part and no further
         for aware in (True, False):
-            one_part = self.folds[1:2] if aware else [TRIAL]
+            one_part = self.folds[1:2] if aware else [self.trial]
             if whole := self._trained(results, [*self.folds[1:], None], aware):
                 rungs.append(whole)
             elif one_part and (first := self._trained(results, one_part, aware)):
                 why = NOTHING if aware in self.behind else "its training did not finish"
                 tried.append({**first.to_json(), "why": why})
+        other = SCRATCH if self.trial == TRIAL else TRIAL
+        if self.lost and (loser := self._trained(results, [other])):
+            tried.append({**loser.to_json(), "why": self.lost})
         if not rungs:
             raise PolymodalError(f"No encoder of the stream {self.stream!r} finished; the log says why.")
         kept, weights = chosen(rungs, self.plan.targets, self._read(rungs, None))
@@ -261,11 +288,16 @@ class Ladder:
         fixed = sum(stop - start for one in says.values() for start, stop, _ in one.pieces)
         features = join_parts(self.store, groups, self.digests, self.present, part, valid, fixed)
         out = self._out(folds[-1], aware)
-        every = {self._out(fold, aware): results.get(self._out(fold, aware), {}) for fold in (TRIAL, *folds)}
+        tries = () if {*folds} & {TRIAL, SCRATCH} else (self.trial,)
+        every = {self._out(fold, aware): results.get(self._out(fold, aware), {}) for fold in (*tries, *folds)}
         total = sum(one.get("cpu_seconds", 0.0) for one in every.values())
         spec = self.plan.towers.aware[self.stream] if aware else self.plan.encoders[self.stream]
         reads = self.plan.towers.reads(self.stream, spec)
-        return Rung(spec, out, {**result, "cpu_seconds": total}, features, says, fitted=False, reads=reads)
+        last = folds[-1] if {*folds} & {TRIAL, SCRATCH} else self.trial
+        start = self.plan.start if self.stream in self.plan.started and last == TRIAL and not aware else None
+        origin = start.told if start else ""
+        result = {**result, "cpu_seconds": total}
+        return Rung(spec, out, result, features, says, fitted=False, reads=reads, origin=origin)
 
 
 def _words(told: Sequence[Mapping[str, Any]]) -> str:

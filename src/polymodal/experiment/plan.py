@@ -38,9 +38,18 @@ from polymodal.experiment.strategies import (
     varied,
 )  # fmt: skip
 from polymodal.heads import HEADS
+from polymodal.inference.start import Start
 from polymodal.metrics.build import target_metrics
 from polymodal.models.build import Heads, build_answer
-from polymodal.models.specs import encoder_words, features_of, fitted_in_one_go, listed, portable, processor_spec
+from polymodal.models.specs import (
+    encoder_words,
+    features_of,
+    fitted_in_one_go,
+    listed,
+    part_class,
+    portable,
+    processor_spec,
+)  # fmt: skip
 from polymodal.models.strategy import Strategy
 from polymodal.targets import TARGETS
 from polymodal.targets.base import Target, asked, fitted, written
@@ -72,6 +81,8 @@ class Plan:
     sources: Mapping[str, str] = default(default_factory=dict)
     digests: Mapping[str, str] = default(default_factory=dict)  # of the sources that are files
     notes: tuple[str, ...] = ()
+    start: Start | None = None  # where encoders from scratch start from …
+    started: tuple[str, ...] = ()  # … those of these streams
 
     def __repr__(self) -> str:
         counts = "/".join(str(len(self.rows(part))) for part in PARTS)
@@ -144,7 +155,8 @@ class Plan:
     def encoder_fits(self) -> int:
         """Encoders to fit or train, cross-fitting included (an upper bound: what is behind goes no further)."""
         trained = len(self.trained) + len(self.towers.aware)
-        return sum(map(len, self.fitted.values())) + trained * (1 + self.parts)
+        beside = len({*self.started} & {*self.trained})  # tried from scratch
+        return sum(map(len, self.fitted.values())) + trained * (1 + self.parts) + beside
 
     def without_tower(self, stream: str, why: str) -> Plan:
         """The same plan, where `stream` has no pretrained tower."""
@@ -165,11 +177,24 @@ class Plan:
             "encoders": dict(self.encoders),
             "fitted": {name: list(specs) for name, specs in self.fitted.items()},
             "towers": self.towers.lines(),
+            **({"start": [*self.starting, self.start.mark]} if self.start else {}),
             "strategies": [s.to_json() for s in self.strategies],
             "metrics": {name: list(specs) for name, specs in self.metrics.items()},
             "config": self.config.to_dict(),
             "notes": list(self.notes),
         }
+
+    @property
+    def starting(self) -> list[str]:
+        """Which encoders start from where; empty where all are from scratch."""
+        if self.start is None:
+            return []
+        alone = [name for name in self.started if name in self.trained]
+        said = self.start.lines(alone, self.trained) if alone else []
+        if rest := ", ".join(name for name in self.started if name not in alone):
+            how = "starts from it only where it is trained together with an answer" if self.joint else "is not trained"
+            said.append(f"Of {self.start.told}, {rest} is not used alone: its encoder from scratch {how}.")
+        return said
 
     def _encoding(self) -> list[str]:
         """What stage 1 does, in words."""
@@ -199,6 +224,9 @@ class Plan:
             encoder = " or ".join(dict.fromkeys(map(encoder_words, every)))
             lines.append(f"  {name}: {f.kind}, encoded by {encoder}. {f.why}")
         lines += [f"Pretrained: {line}" for line in self.towers.lines()]
+        if self.starting:
+            tried = "Each is tried beside one from scratch, on one part for half the epochs; the better goes on."
+            lines.append(f"Start: {' '.join(self.starting)} {tried}")
         for column, why in self.schema.ignored.items():
             lines.append(f"  not used: {column}. {why}")
         c = self.config
@@ -275,6 +303,10 @@ def plan(
         for name, f in resolved.fields.items()
     }
     reads = {name: (*one_go[name], encoder)[0] for name, encoder in encoders.items()}  # who says what cells must be
+    processors = {n: processor_spec(f, reads[n], config.processors) for n, f in resolved.fields.items()}
+    own = [part_class(spec).__module__ for spec in encoders.values()]  # named here, so trusted there
+    start = Start.load(config.start, trust=own) if config.start else None
+    started = start.fitting(resolved, encoders, config.dim, processors) if start else ()
     towers = find_towers(resolved, table, split, config, targets)
     one_go |= {name: (*one_go[name], spec) for name, spec in towers.frozen.items()}
     candidates = strategies(tuple(resolved.fields), config.fusion, targets, notes)
@@ -308,10 +340,7 @@ def plan(
         fitted=one_go,
         bag=bag,
         towers=towers,
-        processors={
-            **{name: processor_spec(f, reads[name], config.processors) for name, f in resolved.fields.items()},
-            **towers.processors,
-        },
+        processors={**processors, **towers.processors},
         encoders=encoders,
         strategies=candidates,
         joint=joint,
@@ -320,6 +349,8 @@ def plan(
         metrics=metrics,
         sources=given.told(),
         digests=given.digests(),
+        start=start,
+        started=started,
         notes=(
             *noted(read),
             *notes,

@@ -32,7 +32,16 @@ from polymodal.experiment.results import Results
 from polymodal.experiment.scored_job import ScoredJob
 from polymodal.experiment.strategies import ALWAYS, PRODUCT
 from polymodal.experiment.verdict import Tests, indistinct
-from polymodal.experiment.work import TRIAL, FitJob, answer_out, encoder_out, scored_out, settled_out
+from polymodal.experiment.work import (
+    SCRATCH,
+    TRIAL,
+    FitJob,
+    answer_out,
+    encoder_out,
+    scored_out,
+    settled_out,
+    start_out,
+)  # fmt: skip
 from polymodal.models.build import build_encoder
 from polymodal.models.specs import listed, part_class
 from polymodal.models.strategy import Strategy
@@ -44,6 +53,7 @@ from polymodal.runs.pool import Pool
 from polymodal.runs.progress import Log, Progress
 from polymodal.train.encode import processing_ms
 
+TRIALS = (TRIAL, SCRATCH)
 LATER = 0.5  # of the time left: what encoders may take that others follow
 UNTOLD = ("epoch", "loss", "valid", "notes", "strategy", "encoder")  # of a job's result, in the log
 
@@ -58,6 +68,7 @@ class Session:
         self.deadline = started + plan.config.time_limit if plan.config.time_limit else None
         judges = [spec for specs in plan.metrics.values() for spec in specs]
         paths = [str(spec["name"] if isinstance(spec, Mapping) else spec) for spec in judges]
+        self.started = {stream: str(start_out(self.work, stream)) for stream in plan.started}  # weights to start from
         self.local = any(path.startswith("__main__:") for path in paths)  # a metric of the user's own script
         self.notes: list[str] = []
         self.timings: list[dict[str, Any]] = []
@@ -74,6 +85,8 @@ class Session:
         """Decode and process every cell once; write what the jobs read."""
         plan = self.plan
         processors = {n: PROCESSORS.build(spec) for n, spec in plan.processors.items() if n in plan.schema.fields}
+        if plan.start:
+            processors |= {stream: plan.start.processors[stream] for stream in plan.started}
         raw = {name: cells(plan.table, plan.schema.fields[name]) for name in plan.unlinked}
         for stream, reading in plan.towers.readings.items():
             try:
@@ -89,10 +102,16 @@ class Session:
             processors,
             self.store,
             fit_rows=plan.rows("train"),
+            fitted=plan.started,
             ids=plan.table.ids,
             targets=dict(plan.truth),
             progress=lambda stream, cells: stage.advance(stream, cells),
         )
+        if plan.start:
+            self.note(plan.starting)
+            self.note(plan.start.check_unseen(plan.started, dataset.digests, plan.split))
+            for stream, path in self.started.items():
+                save_sealed(Path(path).with_suffix(".safetensors"), plan.start.of(stream))
         dataset.agree(plan.towers.readings)
         streams = f"{len(plan.unlinked)} stream{'s' * (len(plan.unlinked) != 1)}"
         seconds = stage.end(f"{len(dataset)} rows x {streams}, {len(dataset.bad)} cells set aside")
@@ -151,7 +170,7 @@ class Session:
         """Fit and train the encoders, whole and part by part, and settle which of them each stream keeps.
 
         Where a stream has encoders fitted in one go, the trained one must first show on one part that it is worth the
-        others.
+        others. So must one that starts from pretrained weights show there that it is no worse than one from scratch.
         """
         plan, both = self.plan, [s for s in streams if self.plan.fitted.get(s) and s in self.plan.trained]
         alone = [s for s in streams if s not in both]
@@ -161,7 +180,9 @@ class Session:
         # at once. Whether it learns is known when the whole one is built.
         waiting = {s for s in alone if getattr(part_class(plan.encoders[s]), "pretrained", False)}
         first: dict[str, list[Any]] = {s: [None] if s in waiting else parts or [None] for s in alone}
-        first = {s: first.get(s, [TRIAL]) for s in streams if s in plan.trained}
+        started = [s for s in streams if s in self.started and s in plan.trained]
+        first = {s: [TRIAL] if s in started else first.get(s, [TRIAL]) for s in streams if s in plan.trained}
+        first |= {s: [TRIAL, SCRATCH] for s in started}
         jobs: list[EncoderJob | ScoredJob] = [job for s in self._costly_first(streams) for job in self._scored_jobs(s)]
         jobs += [self._encoder_job(s, fold) for s in self._costly_first([*first]) for fold in first[s]]
         tuned = self._costly_first([s for s in streams if s in plan.towers.aware])
@@ -169,10 +190,13 @@ class Session:
 
         def needed(job: Any) -> bool:
             pretrained = job.reads or job.encoder == plan.towers.frozen.get(job.stream)
-            return job.stream in alone and not pretrained
+            return job.stream in alone and not pretrained and job.out != self._encoder(job.stream, SCRATCH)
 
         results = self.run("encoders", jobs, needed=needed)
         ladders = {s: Ladder(plan, self.work, self.store, dataset, s, folds) for s in streams}
+        for stream in started:
+            if not ladders[stream].start_pays(results):
+                del self.started[stream]
         worth = [s for s in both if ladders[s].worth_training(results)]
         tuned = [s for s in tuned if ladders[s].worth_training(results, aware=True)]
         if (cut := dict.fromkeys([*worth, *tuned])) and self._left() <= 0:
@@ -182,9 +206,10 @@ class Session:
         more = [self._encoder_job(s, fold, aware=True) for s in tuned for fold in folds]
         # What was tried goes on as the first part's, or as the whole one; that goes on from the first part's.
         for some, start in [(parts, TRIAL), ([None], parts[0])] if parts else [([None], TRIAL)]:
-            goes_on = {s for s in worth if self._encoder(s, start) in results and s not in waiting}
+            begun = {s: ladders[s].trial if start == TRIAL else start for s in worth}
+            goes_on = {s for s in worth if self._encoder(s, begun[s]) in results and s not in waiting}
             more += [
-                self._encoder_job(s, fold, start if s in goes_on and fold == some[0] else None)
+                self._encoder_job(s, fold, begun[s] if s in goes_on and fold == some[0] else None)
                 for s in self._costly_first(worth)
                 for fold in some
             ]
@@ -205,16 +230,18 @@ class Session:
         ]
 
     def _encoder_job(self, stream: str, fold: Any, start: Any = None, *, aware: bool = False) -> EncoderJob:
-        """The training of a part (None: of the whole), or, for less, of what is `TRIAL`; it goes on from `start`'s."""
+        """The training of a part (None: of the whole), or, for less, of what is `TRIAL` or `SCRATCH`; it goes on from
+        `start`'s."""
         config, spec = self.plan.config, (self.plan.towers.aware if aware else self.plan.encoders)[stream]
         training = {**config.training, **config.encoder_training}
         place = self._place(encoder_out(self.work, stream, fold, aware), spec)
         return EncoderJob(
-            stream=stream, fold=(0 if self.plan.parts else None) if fold == TRIAL else fold, encoder=spec,
+            stream=stream, fold=(0 if self.plan.parts else None) if fold in TRIALS else fold, encoder=spec,
             seed=config.seed, training=training, scored=bool(self.plan.fitted.get(stream)),
             reads=self._reads(stream, spec),
-            share=TRY if TRIAL in (fold, start) else 1.0 if start is None else GOES_ON,
-            start="" if start is None else self._encoder(stream, start), **place,
+            share=TRY if {fold, start} & {*TRIALS} else 1.0 if start is None else GOES_ON,
+            start="" if start is None else self._encoder(stream, start),
+            pretrained="" if aware or fold == SCRATCH else self.started.get(stream, ""), **place,
         )  # fmt: skip
 
     def _encoder(self, stream: str, fold: Any = None) -> str:
@@ -270,7 +297,10 @@ class Session:
             encoders = {name: read_json(settled_out(self.work, name))["encoder"] for name in strategy.streams}
         training = dict(config.finetune_training if tuned else config.joint_training)
         place = self._place(answer_out(self.work, strategy, seed), *strategy.specs, *encoders.values())
-        return EndToEndJob(strategy=strategy, seed=seed, training=training, encoders=encoders, **place)
+        pretrained = {} if tuned else {n: path for n, path in self.started.items() if n in strategy.streams}
+        return EndToEndJob(
+            strategy=strategy, seed=seed, training=training, encoders=encoders, pretrained=pretrained, **place
+        )
 
     def _ranked(self, finished: Results, names: Iterable[str]) -> list[str]:
         """Those of the strategies `names` that are finished, best validation score first."""

@@ -36,6 +36,7 @@ from polymodal.train.loop import Epoch, notes_of
 
 TRAIN, VALID, TEST = 0, 1, 2
 TRIAL = "tried"
+SCRATCH = "scratch"  # tried beside it, where `TRIAL` starts from pretrained weights
 Epochs = Generator[EpochEnd, None, dict[str, Any]]  # what a job yields, and the result that it returns
 
 
@@ -220,6 +221,11 @@ def encoder_out(work: Path, stream: str, fold: int | str | None = None, aware: b
     `aware` is the pretrained tower that is tuned to the target.
     """
     return work / "encoders" / f"{safe_name(stream)}{'+aware' if aware else ''}-{'whole' if fold is None else fold}"
+
+
+def start_out(work: Path, stream: str) -> Path:
+    """Where the weights that a stream's encoder starts from are written, without a suffix."""
+    return work / "start" / safe_name(stream)
 
 
 def scored_out(work: Path, stream: str, place: int) -> Path:

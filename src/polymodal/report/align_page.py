@@ -27,8 +27,8 @@ def render(metrics: Mapping[str, Any], shown: Sequence[Mapping[str, Any]], curve
     return page(
         "align.html.j2",
         title=" ↔ ".join(clean(name) for name in metrics["streams"]),
-        method=clean(metrics["method"]),
-        towers=metrics["towers"],
+        what="alignment",
+        how=f", by {clean(metrics['method'])}, towers {metrics['towers']}",
         headline=_headline(metrics),
         sentences=_sentences(metrics),
         columns=list(COLUMNS.values()),

@@ -14,7 +14,7 @@ SAMPLERS = ("tpe", "random")
 PRUNERS = ("median", "halving", "none")
 ELSEWHERE = (  # options of a fit that would change nothing here
     "joint", "joint_on", "joint_training", "finetune", "finetune_training", "objectives", "objectives_on", "deploy",
-    "budget_ms",
+    "budget_ms", "start",
 )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
@@ -37,6 +37,7 @@ def process_table(
     *,
     ids: Sequence[str],
     fit_rows: np.ndarray | None = None,
+    fitted: Collection[str] = (),
     targets: Mapping[str, np.ndarray] | None = None,
     progress: Callable[[str, int], None] | None = None,
     workers: int | None = None,
@@ -45,7 +46,8 @@ def process_table(
     """Read and process what the store lacks of every stream; media are held a few chunks at a time.
 
     `cells[stream]` are N raw cells, None where missing. With `fit_rows`, training row numbers, each processor is fitted
-    first, on at most 20,000 of their cells, drawn with `seed`; without, processors are used as they are. `targets` are
+    first, on at most 20,000 of their cells, drawn with `seed`, but for the streams `fitted`; without, processors are
+    used as they are. `targets` are
     encoded, N rows each. `progress(stream, n)` hears that n more cells are settled. `workers` threads decode files and
     bytes; None takes one a core, at most four.
 
@@ -64,7 +66,8 @@ def process_table(
             tell = partial(progress, name) if progress else None
             some = pool if _is_media(column) else None
             work = StreamWork(name, column, processors[name], store, pool=some, tell=tell)
-            streams[name], broken = work.run(None if fit_rows is None else np.asarray(fit_rows), seed)
+            fit = None if fit_rows is None or name in fitted else np.asarray(fit_rows)
+            streams[name], broken = work.run(fit, seed)
             bad += [Problem(ids[row], name, reason) for row, reason in broken.items()]
             noted += [Problem(ids[row], name, said) for row, said in sorted(work.noted.items())]
     return Dataset(store, list(ids), streams, targets=dict(targets or {}), bad=bad, noted=noted)

@@ -1,0 +1,1 @@
+"""A `pretrain` run: encoders that learn from rows without labels."""
