@@ -99,7 +99,7 @@ def answered_by(head: str) -> list[str]:
 SMALL = {"flow": {"channels": 8, "steps": 2}}  # of heads that would take long
 
 
-@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("name", [name for name in HEADS if _tried_here(name, HEADS)])
 def test_head_keeps_the_laws(name: str):
     for kind in answered_by(name):
         check_head({"name": name, **SMALL.get(name, {})}, example_target(kind))

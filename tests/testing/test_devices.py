@@ -19,6 +19,7 @@ from polymodal.testing.objective import train_elsewhere
 # Parts that look at values somewhere, which `meta` has not: every family's check tries them with values instead.
 SELECTS = "its losses select the rows in which a stream is there"
 DRAWS = "draws again until a row has a stream"
+WRITERS = (("answer", "blind"), ("head", "writer"), ("head", "writer_recurrent"))
 LOOKS = {
     ("fusion", "temporal"): "refuses times that are not finite",
     ("decision", "late_mean"): SELECTS,
@@ -32,7 +33,9 @@ LOOKS = {
     ("answer", "policy"): DRAWS,
     ("answer", "experts"): SELECTS,
     ("answer", "hybrid"): SELECTS,
+    ("answer", "consensus"): "looks its answers up among those of training, in NumPy",
     ("head", "classes"): "its loss is zero where no row is labelled",
+    **dict.fromkeys(WRITERS, "leaves out what is padding in every text"),
     ("encoder", "text_bilstm"): "in training, puts tokens of other rows into a text",
     ("encoder", "text_linear"): "cuts off the padding that all texts of a batch share",
     ("encoder", "text_tfidf"): "in training, puts tokens of other rows into a text",
@@ -40,7 +43,7 @@ LOOKS = {
     **{("learner", name): "leaves out rows that have arrived at a leaf" for name in ("boosted", "extra_trees")},
     **{("align", name): "asks whether it was fitted, and its losses take the rows that are there" for name in ALIGNERS},
 }  # fmt: skip
-WANTS_VALUES = ("item() cannot be called on meta", "nonzero", "aten::equal", "_local_scalar_dense")
+WANTS_VALUES = ("item() cannot be called on meta", "nonzero", "aten::equal", "_local_scalar_dense", "no data!")
 
 
 def looks_at_values(subject: Subject) -> bool:

@@ -135,7 +135,7 @@ def predict(
     problems: list[Any] = []
     table = read_rows(finished, data)
     columns = finished.predict(table, keep=read_keep(keep, table.columns), problems=problems)
-    write_columns(columns, out)
+    write_columns(columns, out, files=True)
     row, problem = (next((c for c in names if c in columns and c not in table.data), "") for names in (ROW, PROBLEM))
     where = f"the column {problem!r} of {out}"
     say(renamed(finished.predictor.names))
@@ -191,7 +191,7 @@ def generate(
     how = {name: value for name, value in how.items() if value is not None} | read_sets(sets)
     columns = finished.generate(table, n=n, seed=seed, **how)
     if out is not None:
-        write_columns(columns, out)
+        write_columns(columns, out, files=True)
         show_result(f"{table.records} rows written to {out}")
         return
     names = [name for target in finished.predictor.targets for name in columns if name.startswith(target.name)]

@@ -42,8 +42,9 @@ class Kind:
     that needs no training; `cost` orders the encoders' jobs, dear ones first. `card` draws what `Processor.show` gives
     of it, `drawing` where a model looked in it: names of `report.cards` and `inference.explanation`, or
     `module:function`. `example` makes a raw cell from a generator and a number, to try parts on. `copies` says by what
-    copies are found. `written` is the suffix of a cell that a recipe changed; nothing: recipes do not open it. `noun`
-    says with what a search was asked; `phrases` are sentences that name a class of such cells.
+    copies are found, `answer` which kind of target its cells can be. `written` is the suffix of a cell that a recipe
+    changed; nothing: recipes do not open it. `noun` says with what a search was asked; `phrases` are sentences that
+    name a class of such cells.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Kind:
     drawing: str = ""
     example: str = ""
     copies: str = "content"
+    answer: str = ""
     written: str = ""
     noun: str = ""
     phrases: tuple[str, ...] = ("{}",)
@@ -295,7 +297,7 @@ BUILT_IN = (
         },
         processor="image", encoder="image_resnet", features=("image_hog",), tower="pretrained_vision",
         cost=80, card="image", drawing="image", example="polymodal.data.examples:image", copies="picture",
-        written=".png", noun="a picture",
+        answer="picture", written=".png", noun="a picture",
         phrases=("{}", "a photo of {}", "a picture of {}", "an image that shows {}"),
     ),
     Kind(

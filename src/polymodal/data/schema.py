@@ -208,10 +208,8 @@ def _targets(
             continue
         written = said.written.get(name, "")
         seen = tell(table, name, written)
-        if seen.kind == "image":
-            guess = Guess("picture", seen.why)
-        else:
-            guess = tell_target(table.column(name), name, written)
+        answer = KINDS[seen.kind].answer if seen.kind in KINDS else ""
+        guess = Guess(answer, seen.why) if answer else tell_target(table.column(name), name, written)
         told, why = guess.kind, guess.why
         targets[name] = kind or told
         notes[name] = why if kind in (None, told) else f"as the schema says (the cells alone look like {told}: {why})"

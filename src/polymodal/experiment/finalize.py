@@ -209,7 +209,7 @@ def _write_predictions(
         answers = {predictor.names[target.name].get(name, name): values for name, values in answers.items()}
         truth = free({*columns, *answers, *(t.name for t in plan.targets)}, f"{target.name}_truth")
         columns |= {truth: target.written(table.column(target.name)), **answers}
-    write_columns(keyed(table, plan.schema, columns), path)
+    write_columns(keyed(table, plan.schema, columns), path, files=True)
 
 
 def _evaluation(

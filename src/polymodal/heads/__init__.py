@@ -45,6 +45,7 @@ HEADS = Catalogue(
             "polymodal.heads.writer_pretrained:WriterPretrained",
             "Words, by a pretrained language model that reads the tokens before them, frozen, with adapters or tuned.",
             "Wolf et al. 2020; Mokady, Hertz, Bermano 2021 (frozen); Hu et al. 2022 (LoRA)",
+            extra="hf",
         ),
         "writer_recurrent": Entry(
             "polymodal.heads.writer_recurrent:WriterRecurrent",

@@ -21,7 +21,7 @@ class Blind(Answer):
     """
 
     level: ClassVar[str] = BASELINE
-    needs: ClassVar[tuple[str, ...]] = ("",)
+    needs: ClassVar[tuple[str, ...]] = ("text",)
 
     def __init__(self, widths: Mapping[str, int], targets: Sequence[Any], parts: Any):
         super().__init__()

@@ -32,7 +32,7 @@ class Consensus(Answer):
     """
 
     level: ClassVar[str] = BASELINE
-    needs: ClassVar[tuple[str, ...]] = ("",)
+    needs: ClassVar[tuple[str, ...]] = ("text",)
 
     def __init__(self, widths: Mapping[str, int], targets: Sequence[Any], parts: Any, *, neighbours: int = 10):
         super().__init__()

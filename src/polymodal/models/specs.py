@@ -56,8 +56,8 @@ class Part:
 
 
 def serves(needs: Collection[str] | None, targets: Iterable[Target]) -> bool:
-    """Whether all `targets` have scores that mean what is needed; None: none are needed."""
-    return needs is None or {t.scores for t in targets} <= set(needs)
+    """Whether all `targets` have scores that mean what is needed, or truth of that form; None: nothing is needed."""
+    return needs is None or {t.scores or t.form for t in targets} <= set(needs)
 
 
 def resolved(spec: Spec) -> Part:

@@ -58,7 +58,7 @@ def _decisions(name: str) -> Iterator[Subject]:
 
 
 def _answers(name: str) -> Iterator[Subject]:
-    for kind in MEANINGS:
+    for kind in (*MEANINGS, "text"):
         if serves(resolved(name).needs, [example_target(kind)]):
             yield from answer_subjects(name, kind)
 

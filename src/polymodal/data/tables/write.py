@@ -31,17 +31,18 @@ def check_writable(path: str | Path) -> None:
         raise BadArgument(f"Cannot write {path}: it is {'a folder' if path.is_dir() else 'no regular file'}.")
 
 
-def write_columns(columns: Mapping[str, Sequence[Any]], path: str | Path) -> None:
+def write_columns(columns: Mapping[str, Sequence[Any]], path: str | Path, *, files: bool = False) -> None:
     """Write columns of equal length as CSV, TSV, JSONL or Parquet: the whole file or none.
 
     In CSV and TSV the labels of a list stand between `|`, as `read_table` takes them. A Parquet column whose cells are
     of several types is written as text, numbers as labels are; text that UTF-8 cannot hold (half a surrogate pair) is
-    escaped. Cells that are bytes, as drawn pictures are, become files in a folder beside it, and the column their
-    paths. Raises as `check_writable`.
+    escaped. With `files`, cells that are bytes, as drawn pictures are, become files in a folder beside it, and the
+    column their paths. Raises as `check_writable`.
     """
     check_writable(path)
     path = Path(path)
-    columns = {name: _filed(name, values, path) for name, values in columns.items()}
+    if files:
+        columns = {name: _filed(name, values, path) for name, values in columns.items()}
     suffix = path.suffix.lower()
     rows = zip(*columns.values())
     with writing(path) as temporary:

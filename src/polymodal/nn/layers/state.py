@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from polymodal.core.errors import BadArgument
 from polymodal.nn.check import check_count, check_dropout
+from polymodal.nn.precision import at_least_float32
 
 PAD, BEGIN, END, UNKNOWN = range(4)  # the first ids of every vocabulary
 
@@ -98,7 +99,7 @@ class Decoder(nn.Module, ABC):
         )
         real = ids != PAD
         scores = self.scores(self._behind(read, context, mask)[real.flatten(0, -2)])
-        costs = F.cross_entropy(scores.float(), ids[real], label_smoothing=smoothing, reduction="none")
+        costs = F.cross_entropy(at_least_float32(scores), ids[real], label_smoothing=smoothing, reduction="none")
         return costs.new_zeros(ids.shape).masked_scatter(real, costs)
 
     @abstractmethod
