@@ -407,7 +407,7 @@ def test_wrong_usage_ends_with_code_2(polymodal, command):
     ],
 )
 def test_what_the_system_refuses_is_said_with_what_to_do(polymodal, shop, monkeypatch, number, message):
-    def refuse(columns, path):
+    def refuse(columns, path, **options):
         raise OSError(number, os.strerror(number), str(path))
 
     monkeypatch.setattr("polymodal.data.tables.write.write_columns", refuse)

@@ -61,3 +61,12 @@ def test_only_a_file_is_replaced(tmp_path):
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(BadArgument, match=r"folder\.csv: it is a folder"):
         write_columns({"a": [1]}, tmp_path / "folder.csv")
+
+
+def test_bytes_become_files_that_replace_no_others(tmp_path):
+    (tmp_path / "out_photo").mkdir()
+    (tmp_path / "out_photo" / "0.png").write_bytes(b"mine")
+    write_columns({"photo": [b"\x89PNG\r\n\x1a\n1", None]}, tmp_path / "out.csv", files=True)
+    assert (tmp_path / "out_photo" / "0.png").read_bytes() == b"mine"
+    assert (tmp_path / "out_photo_2" / "0.png").read_bytes().endswith(b"1")
+    assert "out_photo_2/0.png" in (tmp_path / "out.csv").read_text(encoding="utf-8")

@@ -146,6 +146,19 @@ def test_sampling_goes_by_its_seed():
     assert said(0) != said(1)
 
 
+def test_samples_go_by_the_row_s_number():
+    head = built({"name": "writer", **SMALL, "decoding": {"temperature": 1.5}})
+
+    def said(rows: list[int]) -> list[str]:
+        head.number(torch.tensor(rows))
+        return head.decode(head(tokens().select(torch.tensor(rows))))["label"].tolist()
+
+    assert said([3, 0, 5]) == [said([row])[0] for row in (3, 0, 5)]
+    alike = tokens().select(torch.zeros(8, dtype=torch.int64))
+    head.number(torch.arange(8))
+    assert len(set(head.decode(head(alike))["label"].tolist())) > 1
+
+
 @pytest.mark.parametrize(
     ("options", "match"),
     [

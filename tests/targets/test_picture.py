@@ -127,7 +127,7 @@ def test_from_words_to_pictures_to_files(tmp_path, monkeypatch):
     data = {"word": ["day", "night", None], "number": ["1", None, None]}
     answers = pm.load(tmp_path / "run").predict(data)
     assert answers == run.predict(data)
-    write_columns(answers, tmp_path / "answers.csv")
+    write_columns(answers, tmp_path / "answers.csv", files=True)
     with open(tmp_path / "answers.csv", encoding="utf-8") as file:
         paths = [line["picture"] for line in csv.DictReader(file)]
     assert paths == ["answers_picture/0.png", "answers_picture/1.png", "answers_picture/2.png"]
@@ -170,7 +170,7 @@ def test_a_column_of_picture_files_is_told_to_be_one(tmp_path):
 
 
 def test_bytes_become_files_beside_the_table(tmp_path):
-    write_columns({"y": [b"GIF8", None, b"what"], "x": [1, 2, 3]}, tmp_path / "out.jsonl")
+    write_columns({"y": [b"GIF8", None, b"what"], "x": [1, 2, 3]}, tmp_path / "out.jsonl", files=True)
     lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text("utf-8").splitlines()]
     assert lines[0] == {"y": "out_y/0.gif", "x": 1}
     assert lines[1]["y"] is None

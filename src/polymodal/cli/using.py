@@ -28,7 +28,7 @@ from polymodal.cli.app import (
     show_result,
     spare,
 )
-from polymodal.core.errors import BadArgument
+from polymodal.core.errors import BadArgument, BadData
 
 
 @app.command()
@@ -189,7 +189,12 @@ def generate(
     table = example(finished.predictor, given) if data is None else read_rows(finished, data)
     how = {"beams": beams, "temperature": temperature, "top_p": top_p}
     how = {name: value for name, value in how.items() if value is not None} | read_sets(sets)
-    columns = finished.generate(table, n=n, seed=seed, **how)
+    problems: list[Any] = []
+    columns = finished.generate(table, n=n, seed=seed, problems=problems, **how)
+    if data is None and problems:
+        raise BadData(f"{problems[0].column} {problems[0].reason}.")
+    say_counts(table.records, table.problems, "answered")
+    say_problems(problems)
     if out is not None:
         write_columns(columns, out, files=True)
         show_result(f"{table.records} rows written to {out}")

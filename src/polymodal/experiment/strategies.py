@@ -151,7 +151,8 @@ def strategies(
         elif spec not in named:
             left_out.append(name)
         else:
-            what = f"scores of {' and '.join(sorted(needs or ()))}" if any(needs or ()) else "answers in words"
+            told = set(needs or ())
+            what = "answers in words" if told == {"text"} else f"scores of {' and '.join(sorted(told))}"
             raise BadArgument(
                 f"The fusion {name} is defined for {what} only; the targets here are {_kinds(targets)}. Leave it out, "
                 "or name the targets apart."

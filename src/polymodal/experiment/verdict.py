@@ -184,7 +184,8 @@ def seeing(q: Question, wrote: Outcome, outcomes: Sequence[Outcome], *, seed: in
         mine, its = (plain(figures[o.name], places) for o in (wrote, other))
         if other.name == "blind":
             seen = (
-                "Seeing helped" if pair.low > 0
+                "It is not shown that seeing helped" if mine == its
+                else "Seeing helped" if pair.low > 0
                 else "Seeing hurt" if pair.high < 0
                 else "It is not shown that seeing helped"
             )  # fmt: skip
@@ -195,9 +196,9 @@ def seeing(q: Question, wrote: Outcome, outcomes: Sequence[Outcome], *, seed: in
         else:
             than = (
                 "better than"
-                if known and pair.low > 0
+                if known and pair.low > 0 and mine != its
                 else "worse than"
-                if known and pair.high < 0
+                if known and pair.high < 0 and mine != its
                 else "not told from"
             )
             said.append(f"{wrote.name} is {than} {other.name}, whose words are copied from training, {its}: {gap}.")

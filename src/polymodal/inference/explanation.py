@@ -129,7 +129,8 @@ def _hidden(
     inputs = {key: torch.from_numpy(value) for key, value in processor.process(parts).items()}
     with torch.no_grad():
         tokens = encoded(encoder, {**inputs, "present": torch.ones(len(parts), dtype=torch.bool)}, len(parts))
-        full = _scores(predictor, streams).expand(len(parts), -1)
+        full = _scores(predictor, streams)
+        full = full.expand(len(parts), *full.shape[1:])
         less = _scores(predictor, _beside(streams, name, tokens.to(torch.float32)))
     lost = target.decided(full) - target.decided(less, of=full)
     if hide is of_series:
@@ -234,7 +235,8 @@ def _columns(predictor: Predictor, row: Table, streams: Mapping[str, Tokens]) ->
         hidden = {c: [None if c == one else row.data[c][0] for one in given] for c in given}
         pieces = [changed[name] for _, changed in predictor.encode(Table.build(hidden, ids=given))]
         with torch.no_grad():
-            full = _scores(predictor, streams).expand(len(given), -1)
+            full = _scores(predictor, streams)
+            full = full.expand(len(given), *full.shape[1:])
             less = torch.cat([_scores(predictor, _beside(streams, name, piece)) for piece in pieces])
         target = predictor.targets[0]
         lost = target.decided(full) - target.decided(less, of=full)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from polymodal.core.errors import BadArgument
-from polymodal.data.tables.table import Table
+from polymodal.data.tables.table import Problem, Table
 from polymodal.heads.writing import WritingHead
 from polymodal.inference.answers import Answers
 from polymodal.inference.predictor import Predictor
@@ -37,11 +37,15 @@ def writing_as(predictor: Predictor, options: Mapping[str, Any]) -> Iterator[Non
             head.how = how
 
 
-def generated(predictor: Predictor, table: Table, *, n: int = 1, seed: int = 0, **options: Any) -> Answers:
+def generated(
+    predictor: Predictor, table: Table, *, n: int = 1, seed: int = 0, problems: list[Problem] | None = None,
+    **options: Any,
+) -> Answers:  # fmt: skip
     """`n` answers to every row: columns as `Predictor.predict` gives them, those of the second on ending in `_2`, ….
 
-    `options` are those of `nn.decoding.Decoding`; what is sampled goes by `seed`, the next answer by `seed` + 1. Raises
-    `BadArgument` as `writing_as`, and where several answers would be the same one.
+    `options` are those of `nn.decoding.Decoding`; what is sampled goes by `seed` and the row's number, the next answer
+    by `seed` + 1. Cells that cannot be used count as missing and are appended to `problems`. Raises `BadArgument` as
+    `writing_as`, and where several answers would be the same one.
     """
     if n < 1:
         raise BadArgument(f"n is how many answers are written, at least 1; got {n}.")
@@ -50,7 +54,7 @@ def generated(predictor: Predictor, table: Table, *, n: int = 1, seed: int = 0, 
     columns = Answers()
     for number in range(n):
         with writing_as(predictor, {**options, "seed": seed + number}):
-            said = predictor.predict(table)
+            said = predictor.predict(table, problems=None if number else problems)
         columns |= said if not number else {f"{name}_{number + 1}": values for name, values in said.items()}
     return columns
 

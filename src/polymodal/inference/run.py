@@ -125,18 +125,23 @@ class Run:
         columns = Answers(keyed(table, self.predictor.schema, answers, keep=keep, problems=found))
         return columns.frame() if as_frame else columns
 
-    def generate(self, data: Any, *, n: int = 1, seed: int = 0, **decoding: Any) -> Answers:
+    def generate(
+        self, data: Any, *, n: int = 1, seed: int = 0, problems: list[Problem] | None = None, **decoding: Any
+    ) -> Answers:
         """`predict` for answers in words, `n` of each, written as `decoding` says: `beams`, `temperature`, `top_k`,
         `top_p`, `length_penalty`, `no_repeat`, `least`, `most`, `allowed` (see `nn.decoding.Decoding`).
 
-        Raises `BadArgument` for a model that writes nothing and for an option that is wrong.
+        Cells that cannot be used count as missing and are appended to `problems`. Raises `BadArgument` for a model that
+        writes nothing and for an option that is wrong.
         """
         from polymodal.inference.generation import generated
 
         table = self.read(data)
-        return Answers(
-            keyed(table, self.predictor.schema, generated(self.predictor, table, n=n, seed=seed, **decoding))
-        )
+        found: list[Problem] = []
+        said = generated(self.predictor, table, n=n, seed=seed, problems=found, **decoding)
+        if problems is not None:
+            problems.extend(found)
+        return Answers(keyed(table, self.predictor.schema, said, problems=found))
 
     def classes(self, target: str | None = None) -> tuple[str, ...]:
         """The classes or labels of a target (default: the first), in the order of `predict_proba`; none of a number."""

@@ -135,7 +135,7 @@ class Trials:
         judged = Judged(
             score, best.name, best.strategy.fusion or best.name, best.predict_ms, mb, session.cpu_seconds, best
         )
-        save_sealed(self._answers(name), {n: np.asarray(said) for n, said in best.valid.items()})
+        save_sealed(self._answers(name), {n: _letters(np.asarray(said)) for n, said in best.valid.items()})
         self.clear(name)
         return judged
 
@@ -166,7 +166,7 @@ class Trials:
         """What a trial answered; None where it was made elsewhere."""
         if not (path := self._answers(name)).exists():
             return None
-        return Outcome(Strategy(name, name, ()), load_sealed(path)[0], {})
+        return Outcome(Strategy(name, name, ()), {n: _texts(said) for n, said in load_sealed(path)[0].items()}, {})
 
     def _answers(self, name: str) -> Path:
         return self.folder / "work" / "answers" / f"{name}.safetensors"
@@ -266,3 +266,13 @@ def _bytes(work: Path, best: Outcome, found: Results) -> int:
     sources = [work / source for s in best.streams for source in read_json(settled_out(work, s))["sources"]]
     sources += [answer_out(work, best.strategy, seed) for seed in found.seeds[: best.trained or 1]]
     return sum(path.with_suffix(".safetensors").stat().st_size for path in sources)
+
+
+def _letters(said: np.ndarray) -> np.ndarray:
+    """Answers as a file of arrays holds them: of texts [...] the letters [..., L]."""
+    return said.astype(f"<U{max(1, said.itemsize // 4)}")[..., None].view(np.uint32) if said.dtype.kind == "U" else said
+
+
+def _texts(held: np.ndarray) -> np.ndarray:
+    """What `_letters` took apart."""
+    return np.ascontiguousarray(held).view(f"<U{held.shape[-1]}")[..., 0] if held.dtype == np.uint32 else held

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -63,10 +64,13 @@ def write_columns(columns: Mapping[str, Sequence[Any]], path: str | Path, *, fil
 
 
 def _filed(name: str, values: Sequence[Any], path: Path) -> Sequence[Any]:
-    """The column, its bytes written to files of the kind that they begin as: paths relative to the table's."""
+    """The column, its bytes written to files of the kind that they begin as, in a folder that holds no others: paths
+    relative to the table's."""
     if not any(isinstance(value, bytes) for value in values):
         return values
-    folder = path.parent / f"{path.stem}_{safe_name(name)}"
+    own = path.parent / f"{path.stem}_{safe_name(name)}"
+    each = itertools.chain([own], (own.with_name(f"{own.name}_{number}") for number in itertools.count(2)))
+    folder = next(one for one in each if not one.exists() or (one.is_dir() and not any(one.iterdir())))
     folder.mkdir(parents=True, exist_ok=True)
     digits, paths = len(str(len(values))), []
     for row, value in enumerate(values):
