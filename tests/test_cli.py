@@ -309,6 +309,10 @@ FAULTS = [
     ("inspect SHOP --schema broken.yaml", "broken.yaml is not valid YAML"),
     ("plan SHOP", "No target: name the column to predict"),
     ("plan SHOP -t id", "cannot be both the target and the id"),
+    (
+        "plan SHOP -t category --target price",
+        "--target is given 2 times; it takes one value. Several",
+    ),
     ("plan one.csv -t y", "is 'same' in every training row; two classes are needed"),
     ("plan SHOP -t category --valid nope.csv", "nope.csv does not exist."),
     ("plan SHOP -t category --test SHOP", "train and test are the same file"),

@@ -39,18 +39,18 @@ from polymodal.metrics.random_order import NOT_ABOVE
 from polymodal.models.build import build_encoder, parameters
 from polymodal.process import PROCESSORS
 from polymodal.process.base import Processor
-from polymodal.runs.folder import begun, claimed, environment, same_cells, set_aside
+from polymodal.runs.folder import Finished, begun, claimed, environment, same_cells, set_aside
 from polymodal.runs.progress import Log, Progress, tracker_of, write_trackers
 from polymodal.train.encode import store_tokens
 
 LEARNED = "aligner"  # name of the files in work/encoders that hold what was learned
 
 
-class Aligned:
+class Aligned(Finished):
     """The folder of a finished `align` run and the space in it."""
 
     def __init__(self, folder: str | Path, space: Space | None = None, *, trust: str | Sequence[str] = ()):
-        self.folder = Path(folder)
+        super().__init__(folder)
         self.space = space or Space.load(self.folder, trust=trust)
 
     def __repr__(self) -> str:
@@ -60,15 +60,6 @@ class Aligned:
             chance = f" (chance {first['chance']:.1%})" if "chance" in first else ""  # runs of before have none
             ways.append(f"{way} R@1 {first['mean']:.1%}{chance}")
         return f"Aligned({str(self.folder)!r}: {'; '.join(ways)})"
-
-    @property
-    def metrics(self) -> dict[str, Any]:
-        """`metrics.json`."""
-        return read_json(self.folder / "metrics.json")
-
-    @property
-    def report(self) -> Path:
-        return self.folder / "report.html"
 
 
 def align(

@@ -31,7 +31,28 @@ class InOrder(typer.core.TyperGroup):
         return sorted(self.commands, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
 
 
-app = typer.Typer(
+class Once(typer.core.TyperCommand):
+    """A command whose options take their value once: of two the parser would keep the last without a word."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        order = [] if ctx.resilient_parsing else self.make_parser(ctx).parse_args(args=[*args])[2]
+        for one in order:
+            takes_one = one.param_type_name == "option" and not (one.multiple or one.is_flag or one.count)  # type: ignore[attr-defined]
+            if takes_one and order.count(one) > 1:
+                also = " Several targets are named in a schema, as in `target: [price, weight]`."
+                also = also if one.name == "target" else ""
+                raise BadArgument(f"{one.opts[0]} is given {order.count(one)} times; it takes one value.{also}")
+        return super().parse_args(ctx, args)
+
+
+class App(typer.Typer):
+    """An application of such commands."""
+
+    def command(self, name: str | None = None, *, cls: Any = Once, **options: Any) -> Any:
+        return super().command(name, cls=cls, **options)
+
+
+app = App(
     name="polymodal",
     cls=InOrder,
     no_args_is_help=True,

@@ -28,7 +28,7 @@ from polymodal.pretraining.learning import Learning
 from polymodal.pretraining.plan import PretrainPlan, plan_pretrain
 from polymodal.process import PROCESSORS
 from polymodal.report import pretrain_page
-from polymodal.runs.folder import begun, claimed, environment, same_cells, set_aside
+from polymodal.runs.folder import Finished, begun, claimed, environment, same_cells, set_aside
 from polymodal.runs.progress import Log, Progress, tracker_of, write_trackers
 from polymodal.train.loop import OutOfMemory, train
 
@@ -36,24 +36,12 @@ LEARNED = "learned"  # name of the files in work/encoders that hold what was lea
 RECIPE = {"epochs": 40, "batch": 128, "lr": 2e-3, "weight_decay": 0.05, "patience": 10}
 
 
-class Pretrained:
+class Pretrained(Finished):
     """The folder of a finished `pretrain` run."""
-
-    def __init__(self, folder: str | Path):
-        self.folder = Path(folder)
 
     def __repr__(self) -> str:
         found = ", ".join(f"{name} {value:.2f}" for name, value in self.metrics["valid"].items())
         return f"Pretrained({str(self.folder)!r}: {found} of knowing nothing)"
-
-    @property
-    def metrics(self) -> dict[str, Any]:
-        """`metrics.json`."""
-        return read_json(self.folder / "metrics.json")
-
-    @property
-    def report(self) -> Path:
-        return self.folder / "report.html"
 
 
 def pretrain(

@@ -30,6 +30,22 @@ class Interrupted(PolymodalError):
     exit_code = 130
 
 
+class Finished:
+    """The folder of a finished run."""
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """`metrics.json`."""
+        return read_json(self.folder / "metrics.json")
+
+    @property
+    def report(self) -> Path:
+        return self.folder / "report.html"
+
+
 def claim(folder: Path, plan: Mapping[str, Any], rows: Any, resume: bool) -> None:
     """Make the run's folder ours: `plan` as plain values with its options under `config`, and the `rows` it is about.
 
