@@ -1,4 +1,4 @@
-"""Heads that write: the laws, the loss on one reference, the words whatever stands beside a row."""
+"""Heads that write: the laws, the loss on references, the words whatever stands beside a row."""
 
 from __future__ import annotations
 
@@ -91,13 +91,12 @@ def test_the_loss_is_that_of_the_next_symbol(name: str):
     torch.testing.assert_close(head.loss(seen, truth), summed / (ids != PAD).sum(), rtol=1e-5, atol=1e-5)
 
 
-def test_training_draws_one_reference_of_those_that_are_there():
+def test_training_reads_every_reference_that_is_there():
     head, seen = built({"name": "writer", **SMALL, "dropout": 0.0, "smoothing": 0.0}), tokens(1)
     each = [float(head.loss(seen, torch.from_numpy(TARGET.encode([text]))).detach()) for text in ("a cat", "the dog")]
     both = torch.from_numpy(TARGET.encode([["a cat", "the dog"], ["a", "a", "a"]]))[:1]
     head.train()
-    drawn = {round(float(head.loss(seen, both).detach()), 4) for _ in range(30)}
-    assert drawn == {round(loss, 4) for loss in each}
+    assert float(head.loss(seen, both).detach()) == pytest.approx(sum(each) / 2, abs=1e-5)
 
 
 @pytest.mark.parametrize("decoding", [{"beams": 1}, {"beams": 3}])
