@@ -20,7 +20,7 @@ SMALL = {"units": 16}
 TARGET = example_target("text")
 # Another value of each option. A new option must be entered here: the test below fails without it.
 OTHER = {
-    "writer": {"units": 24, "depth": 1, "heads": 2, "tokens": 3, "dropout": 0.0, "smoothing": 0.3},
+    "writer": {"units": 24, "depth": 1, "heads": 2, "voices": 2, "tokens": 3, "dropout": 0.0, "smoothing": 0.3},
     "writer_recurrent": {"units": 24, "evenly": 1.0, "tokens": 3, "dropout": 0.0, "smoothing": 0.3},
 }
 
@@ -177,3 +177,14 @@ def test_what_cannot_be_is_said(options: dict, match: str):
 def test_only_texts_are_written():
     assert HEADS.load("writer").answers[0].__name__ == "TextTarget"
     assert fitted("y", "text", ["a"]).head == "writer"
+
+
+def test_captions_of_several_references_are_written_by_two_voices():
+    captions = fitted("y", "text", [["a black dog runs", "the dog runs on grass"]] * 3)
+    assert captions.proposed == {"name": "writer", "voices": 2}
+    assert fitted("y", "text", [["yes", "yes"]] * 3).proposed == "writer"
+    assert fitted("y", "text", ["a black dog runs over the grass"] * 3).proposed == "writer"
+    head = built({"name": "writer", **SMALL, "voices": 2})
+    head.solo()
+    alone = built({"name": "writer", **SMALL})
+    assert head.state_dict().keys() == alone.state_dict().keys()

@@ -64,6 +64,9 @@ class WritingHead(Head):
         """To be called by the constructor when `decoder` is there."""
         self.how = self.chosen(self.decoding or {})
 
+    def solo(self) -> None:
+        """To be called before it learns where one voice of several is enough."""
+
     @property
     @abstractmethod
     def decoder(self) -> Decoder:
