@@ -32,9 +32,9 @@ class WritingHead(Head):
     `settle`, and where the decoder has symbols of its own writes `sought`, `coded` and `codes` too.
 
     Training predicts each symbol of each reference from those before it (teacher forcing), its probability smoothed by
-    `smoothing` (Szegedy et al. 2016); what is computed of the tokens serves all of a row's references. Between epochs it writes greedily, in use as `decoding`
-    says: options of `nn.decoding.Decoding` by name, and `allowed`, a list of the answers that there are. Default: three
-    beams, one for short answers.
+    `smoothing` (Szegedy et al. 2016); what is computed of the tokens serves all of a row's references. Between epochs
+    it writes greedily, in use as `decoding` says: options of `nn.decoding.Decoding` by name, and `allowed`, a list of
+    the answers that there are. Default: three beams, one for short answers.
 
     The answer is [B, 1 + most]: the mean log-probability of a symbol, END included, then ids padded with zeros.
     """
