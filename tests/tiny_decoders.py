@@ -8,20 +8,36 @@ import pytest
 import torch
 from torch import Tensor
 
+from polymodal.nn.layers.committee import Committee
 from polymodal.nn.layers.decoder import Decoder, PrefixLM, RecurrentDecoder, State, TransformerDecoder
 from polymodal.nn.layers.state import BEGIN, END, UNKNOWN
 
 WORDS, FOUR = 11, 8  # ids of a vocabulary; of one with four words
 WIDTH, CONTEXT = 16, 6
+
+
+class Pair(Committee):
+    """Two Transformers that write as one."""
+
+    def __init__(self, words: int, width: int, **options):
+        super().__init__([TransformerDecoder(words, width, **options) for _ in range(2)])
+
+
 every_decoder = pytest.mark.parametrize(
-    "kind", [TransformerDecoder, PrefixLM, RecurrentDecoder], ids=lambda kind: kind.__name__
+    "kind", [TransformerDecoder, PrefixLM, RecurrentDecoder, Pair], ids=lambda kind: kind.__name__
 )
+
+
+def members(decoder: Decoder) -> list[Decoder]:
+    """The decoders within."""
+    return list(getattr(decoder, "members", [decoder]))
 
 
 def built(kind: Callable[..., Decoder], words: int = WORDS, spread: float = 1.0, **options) -> Decoder:
     """A decoder whose embeddings are larger than training begins with."""
     decoder = kind(words, WIDTH, context_width=CONTEXT, **options).eval()
-    torch.nn.init.normal_(decoder.embedding.weight, std=spread)
+    for one in members(decoder):
+        torch.nn.init.normal_(one.embedding.weight, std=spread)
     return decoder
 
 
@@ -31,7 +47,8 @@ def lively(kind: Callable[..., Decoder]) -> Decoder:
     for layer in decoder.modules():
         if isinstance(layer, torch.nn.Linear):
             torch.nn.init.normal_(layer.weight, std=2 * layer.in_features**-0.5)
-    torch.nn.init.constant_(decoder.bias[END], 3.5)
+    for one in members(decoder):
+        torch.nn.init.constant_(one.bias[END], 3.5)
     return decoder
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny_decoders import WIDTH, WORDS, built, every_decoder, example
+from tiny_decoders import WIDTH, WORDS, Pair, built, every_decoder, example, members
 from torch.nn import functional as F
 
 from polymodal.core.errors import BadArgument
@@ -173,7 +173,8 @@ def test_training_reaches_every_parameter(kind: type[Decoder]):
 @every_decoder
 def test_bfloat16_is_close(kind: type[Decoder]):
     decoder = built(kind)
-    torch.nn.init.normal_(decoder.embedding.weight, std=0.3)
+    for one in members(decoder):
+        torch.nn.init.normal_(one.embedding.weight, std=0.3)
     ids, context, mask = example()
     exact = likelihood(decoder, ids, context, mask)
     with torch.autocast("cpu", torch.bfloat16):
@@ -270,3 +271,15 @@ def test_losses_are_the_cross_entropy_of_real_words(kind: type[Decoder]):
         torch.testing.assert_close(together[:, 0], again)
     assert not found[texts == PAD].any()
     assert not decoder.losses(torch.zeros_like(texts), context, mask).any()
+
+
+def test_a_committee_says_the_mean_and_its_members_learn_apart():
+    pair = built(Pair)
+    ids, context, mask = example()
+    each = torch.stack([one(ids, context, mask).softmax(-1) for one in pair.members])
+    torch.testing.assert_close(pair(ids, context, mask).softmax(-1), each.mean(0))
+    own = torch.stack([one.losses(ids, context, mask) for one in pair.members])
+    assert (pair.losses(ids, context, mask) < own.mean(0) + 1e-5).all(), "the mean probability, in use"
+    learning = built(Pair, dropout=0.0).train()
+    own = torch.stack([one.losses(ids, context, mask, smoothing=0.1) for one in learning.members])
+    torch.testing.assert_close(learning.losses(ids, context, mask, smoothing=0.1), own.mean(0))

@@ -285,6 +285,7 @@ def plan(
         table, resolved, config.fractions, config.seed, lambda rows: split_by(table.select(rows), resolved)
     )
     targets, truth, table = _targets(table, resolved, split, notes)
+    config = replace(config, heads={**{t.name: t.proposed for t in targets if t.proposed != t.head}, **config.heads})
     objectives = _objectives(config, targets, notes)
     table, split, truth = _labelled(table, targets, split, truth, notes)
     if empty := [part for i, part in enumerate(PARTS) if not (split == i).any()]:

@@ -6,13 +6,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from polymodal.heads.writing import LinedHead
+from polymodal.nn.check import check_count
+from polymodal.nn.layers.committee import Committee
 from polymodal.nn.layers.decoder import Decoder, TransformerDecoder
 from polymodal.targets.text import TextTarget
 
 
 class Writer(LinedHead):
     """A Transformer decoder (Vaswani et al. 2017) of `depth` blocks with `heads` heads, whose words attend to the words
-    before and to all tokens; see `LinedHead` and `WritingHead` for the other options."""
+    before and to all tokens; see `LinedHead` and `WritingHead` for the other options.
+
+    `voices` such decoders learn side by side and write as one (`nn.layers.committee.Committee`).
+    """
 
     def __init__(
         self,
@@ -22,6 +27,7 @@ class Writer(LinedHead):
         units: int = 256,
         depth: int = 2,
         heads: int = 4,
+        voices: int = 1,
         tokens: int = 64,
         dropout: float = 0.2,
         smoothing: float = 0.1,
@@ -32,11 +38,20 @@ class Writer(LinedHead):
         )
         self.depth = depth
         self.heads = heads
-        self.writes = TransformerDecoder(
-            target.words, units, context_width=units, depth=depth, heads=heads, dropout=dropout, longest=self.most
-        )
+        self.voices = check_count("voices", voices)
+        each = [
+            TransformerDecoder(
+                target.words, units, context_width=units, depth=depth, heads=heads, dropout=dropout, longest=self.most
+            )
+            for _ in range(voices)
+        ]
+        self.writes: Decoder = Committee(each) if voices > 1 else each[0]
         self.settle()
 
     @property
     def decoder(self) -> Decoder:
         return self.writes
+
+    def solo(self) -> None:
+        if isinstance(self.writes, Committee):
+            self.writes = self.writes.members[0]  # type: ignore[assignment]

@@ -19,6 +19,7 @@ from polymodal.nn.check import check_count, check_dropout
 from polymodal.nn.decoding import Decoding, decode
 from polymodal.nn.layers.state import END, PAD, UNKNOWN, Decoder
 from polymodal.nn.layers.streams import LineUp
+from polymodal.nn.precision import training_precision
 from polymodal.nn.trie import Trie
 from polymodal.targets.text import TextTarget
 
@@ -30,10 +31,10 @@ class WritingHead(Head):
     """Abstract: writes a text about tokens, all of which the decoder may look at. An author builds `decoder`, calls
     `settle`, and where the decoder has symbols of its own writes `sought`, `coded` and `codes` too.
 
-    Training draws one of a row's references a pass and predicts each symbol from those before it (teacher forcing), its
-    probability smoothed by `smoothing` (Szegedy et al. 2016). Between epochs it writes greedily, in use as `decoding`
-    says: options of `nn.decoding.Decoding` by name, and `allowed`, a list of the answers that there are. Default: three
-    beams, one for short answers.
+    Training predicts each symbol of each reference from those before it (teacher forcing), its probability smoothed by
+    `smoothing` (Szegedy et al. 2016); what is computed of the tokens serves all of a row's references. Between epochs
+    it writes greedily, in use as `decoding` says: options of `nn.decoding.Decoding` by name, and `allowed`, a list of
+    the answers that there are. Default: three beams, one for short answers.
 
     The answer is [B, 1 + most]: the mean log-probability of a symbol, END included, then ids padded with zeros.
     """
@@ -62,6 +63,9 @@ class WritingHead(Head):
     def settle(self) -> None:
         """To be called by the constructor when `decoder` is there."""
         self.how = self.chosen(self.decoding or {})
+
+    def solo(self) -> None:
+        """To be called before it learns where one voice of several is enough."""
 
     @property
     @abstractmethod
@@ -112,15 +116,17 @@ class WritingHead(Head):
         return Decoding(**given)
 
     def recipe(self) -> dict[str, Any]:
-        return {"epochs": 60, "batch": 128, "lr": 1e-3, "weight_decay": 0.05, "patience": 10}
+        # A pass over several references a row is as many texts, so fewer rows are a batch, and fewer passes enough.
+        passes = (
+            {"epochs": 16, "batch": 32, "patience": 5}
+            if self.target.several
+            else {"epochs": 60, "batch": 128, "patience": 10}
+        )
+        return {**passes, "lr": 1e-3, "weight_decay": 0.05, "average": 0.995, "precision": training_precision()}
 
     @final
     def loss(self, tokens: Tokens, truth: Tensor) -> Tensor:
         ids = self.sought(truth)
-        if self.training:  # one reference of each row
-            there = (ids[..., 0] != PAD).float()
-            place = (there * (1 + torch.rand_like(there))).argmax(1)
-            ids = ids[torch.arange(len(ids), device=ids.device), place][:, None]
         smoothing = self.smoothing if self.training else 0.0
         lost = self.decoder.losses(ids, *self._context(tokens), smoothing=smoothing)
         return lost.sum() / (ids != PAD).sum().clamp(min=1) + self._more()

@@ -17,7 +17,7 @@ from polymodal.nn.layers.named import Named
 class Blind(Answer):
     """The head of a target, trained as ever, that is never shown a stream: a language model of the answers.
 
-    A baseline: who is not better than it has not seen anything.
+    A baseline: who is not better than it has not seen anything. It has one voice, however many the head has.
     """
 
     level: ClassVar[str] = BASELINE
@@ -26,7 +26,10 @@ class Blind(Answer):
     def __init__(self, widths: Mapping[str, int], targets: Sequence[Any], parts: Any):
         super().__init__()
         self.width = parts.dim
-        self.heads = Named({t.name: parts.build_head(parts.dim, t) for t in check_words("blind", targets)})
+        heads = {t.name: parts.build_head(parts.dim, t) for t in check_words("blind", targets)}
+        for head in heads.values():
+            head.solo()
+        self.heads = Named(heads)
 
     def forward(self, streams: Mapping[str, Tokens]) -> Output:
         rows = len(next(iter(streams.values())))

@@ -132,6 +132,11 @@ class Target(ABC):
         raise BadData(f"{type(self).__name__} says no chance: write `chance`, the prediction of one row.")
 
     @property
+    def proposed(self) -> Spec:
+        """The head that a fit takes unless the user names one, now that training rows are known."""
+        return self.head
+
+    @property
     def usual(self) -> str:
         """What `chance` says, in words."""
         return "one answer for every row"

@@ -162,6 +162,11 @@ class TextTarget(Target):
         return np.array(self.medoid)
 
     @property
+    def proposed(self) -> Spec:
+        # Of captions with several references two decoders' mean won some two points of CIDEr, for twice the cost.
+        return {"name": self.head, "voices": 2} if self.several and not self.short else self.head
+
+    @property
     def usual(self) -> str:
         return "always the most frequent answer" if self.short else "one training answer for every row"
 
