@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -122,6 +124,23 @@ def test_encoders_and_words_are_trained_together(tmp_path):
            "joint_training": {"epochs": 2}, "finetune_training": {"epochs": 1}},
     )  # fmt: skip
     assert {"concat joint", "left alone joint", "concat fine-tuned"} <= {row["strategy"] for row in run.leaderboard}
+
+
+def test_words_beside_a_target_of_classes_keep_what_they_must_beat(tmp_path):
+    table = told(72)
+    table["mood"] = ["up" if value[0] > 0 else "down" for value in table["left"]]
+    schema = {"target": {"mood": "classes", "says": {"kind": "text", "columns": ["says_*"]}}}
+    run = pm.fit(
+        table, schema=schema, out=tmp_path / "run", store=tmp_path / "store", quiet=True,
+        **{**QUICK, "fusion": ["concat"], "training": {"epochs": 2}},
+    )  # fmt: skip
+    rows = {(row["strategy"], row["target"]): row["test_mean"] for row in run.leaderboard}
+    for name in ("consensus", "consensus(neighbours=1)", "blind"):
+        assert (name, "says") in rows
+        assert rows[name, "mood"] == pytest.approx(rows["chance", "mood"], abs=0.02), "frequencies, and no more"
+    sentences = json.loads((run.folder / "evaluation.json").read_text(encoding="utf-8"))["verdict"]["sentences"]
+    assert sum("the same words for every row" in line for line in sentences) == 1
+    assert any("consensus for says, whose words are copied from training" in line for line in sentences)
 
 
 def test_what_needs_scores_or_several_columns_is_refused():
