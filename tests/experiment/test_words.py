@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import polymodal as pm
+from polymodal import cli
 from polymodal.core.errors import BadArgument, UnknownName
 
 ROWS = 240
@@ -31,6 +35,27 @@ def told(rows: int = ROWS, seed: int = 0) -> dict[str, list]:
         "says_0": [f"A {a} {b} over there ." for a, (b, _) in zip(who, does)],
         "says_1": [None if i % 9 == 0 else f"The {a} is {b} ." for i, (a, (_, b)) in enumerate(zip(who, does))],
     }
+
+
+@pytest.fixture
+def polymodal(monkeypatch, capsys):
+    """Runs the command line: code, output, errors."""
+
+    def call(*arguments) -> SimpleNamespace:
+        monkeypatch.setattr(sys, "argv", ["polymodal", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        return SimpleNamespace(code=stopped.value.code or 0, **capsys.readouterr()._asdict())
+
+    return call
+
+
+def in_file(table: dict[str, list], folder: Path) -> Path:
+    """A table as a file."""
+    path = folder / "rows.jsonl"
+    path.write_text("".join(json.dumps(dict(zip(table, row))) + "\n" for row in zip(*table.values())), encoding="utf-8")
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +99,7 @@ def test_who_sees_nothing_writes_the_same_for_all(tmp_path):
     assert len(set(blind.predict(told(40, seed=2))["says"])) == 1
 
 
-def test_a_bundle_of_copied_answers_copies_them(tmp_path):
+def test_a_bundle_of_copied_answers_copies_them(tmp_path, polymodal):
     run = pm.fit(
         told(120), "says=says_*", out=tmp_path / "run", store=tmp_path / "store", quiet=True, deploy="consensus",
         **{**QUICK, "fusion": ["concat"], "training": {"epochs": 2}},
@@ -90,6 +115,19 @@ def test_a_bundle_of_copied_answers_copies_them(tmp_path):
     assert len(set(said)) > 3
     none = {**new, "left": [None] * 40, "right": [None] * 40}
     assert set(run.predict(none)["says"]) == {target.medoid}
+    assert run.generate(new)["says"] == said
+    given = polymodal("generate", run.folder, in_file(new, tmp_path))
+    assert (given.code, [line.split("\t")[0] for line in given.out.splitlines()]) == (0, said)
+    for options, names in (
+        (["--temperature", 0.7, "--n", 3], "temperature, n"),
+        (["--set", "no_repeat=3"], "no_repeat"),
+    ):
+        refused = polymodal("generate", run.folder, in_file(new, tmp_path), *options)
+        assert refused.code == 2
+        assert (
+            f"This run deploys consensus, which copies its answers and writes none of its own: leave out {names}, or"
+            in (refused.err)
+        )
 
 
 def test_a_run_predicts_words_and_is_evaluated(run, tmp_path):
@@ -126,21 +164,48 @@ def test_encoders_and_words_are_trained_together(tmp_path):
     assert {"concat joint", "left alone joint", "concat fine-tuned"} <= {row["strategy"] for row in run.leaderboard}
 
 
-def test_words_beside_a_target_of_classes_keep_what_they_must_beat(tmp_path):
-    table = told(72)
-    table["mood"] = ["up" if value[0] > 0 else "down" for value in table["left"]]
-    schema = {"target": {"mood": "classes", "says": {"kind": "text", "columns": ["says_*"]}}}
-    run = pm.fit(
-        table, schema=schema, out=tmp_path / "run", store=tmp_path / "store", quiet=True,
+def several(rows: int = 72) -> dict[str, list]:
+    """Three things to answer: a class, words of two people, and words of one, whose name begins as the others'."""
+    table = told(rows)
+    return {
+        **table,
+        "mood": ["up" if value[0] > 0 else "down" for value in table["left"]],
+        "says_2": [f"one {says}" for says in table["says_0"]],
+    }
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mixed")
+    says = {"kind": "text", "columns": ["says_0", "says_1"]}
+    return pm.fit(
+        several(), schema={"target": {"mood": "classes", "says": says, "says_2": "text"}}, out=folder / "run",
+        store=folder / "store", quiet=True, deploy="concat",
         **{**QUICK, "fusion": ["concat"], "training": {"epochs": 2}},
     )  # fmt: skip
+
+
+def test_words_beside_a_target_of_classes_keep_what_they_must_beat(mixed):
+    run = mixed
     rows = {(row["strategy"], row["target"]): row["test_mean"] for row in run.leaderboard}
     for name in ("consensus", "consensus(neighbours=1)", "blind"):
         assert (name, "says") in rows
         assert rows[name, "mood"] == pytest.approx(rows["chance", "mood"], abs=0.02), "frequencies, and no more"
     sentences = json.loads((run.folder / "evaluation.json").read_text(encoding="utf-8"))["verdict"]["sentences"]
-    assert sum("the same words for every row" in line for line in sentences) == 1
+    assert sum("the same words for every row" in line for line in sentences) == 2
     assert any("consensus for says, whose words are copied from training" in line for line in sentences)
+
+
+def test_each_answer_has_columns_of_its_own(mixed, tmp_path, polymodal):
+    few = {name: cells[:4] for name, cells in several().items()}
+    one, two = mixed.generate(few), mixed.generate(few, n=2, temperature=2.0, seed=1)
+    assert list(one) == list(mixed.predict(few))
+    assert list(two) == [*one, "says_answer_2", "says_logp_2", "says_2_2", "says_2_logp_2"]
+    assert two["says_2"] == mixed.generate(few, temperature=2.0, seed=1)["says_2"], "no answer of another target's"
+    assert two["mood"] == one["mood"]
+    said = polymodal("generate", mixed.folder, in_file(few, tmp_path))
+    lines = [line.split("\t") for line in said.out.splitlines()]
+    assert lines == [[str(one[name][row]) for name in one if name != "id"] for row in range(4)]
 
 
 def test_what_needs_scores_or_several_columns_is_refused():

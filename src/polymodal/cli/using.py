@@ -174,7 +174,7 @@ def generate(
 ) -> None:
     """Words for every row of DATA, or for one example: captions, answers, reports."""
     from polymodal.data.tables.write import check_writable, write_columns
-    from polymodal.inference.generation import example
+    from polymodal.inference.generation import example, generated_columns
     from polymodal.inference.run import load
 
     given = {kind: values for kind, values in (("text", text), ("image", image), ("audio", audio)) if values}
@@ -187,10 +187,10 @@ def generate(
     say_device(device)
     finished = load(run, trust=trust or (), device=device)
     table = example(finished.predictor, given) if data is None else read_rows(finished, data)
-    how = {"beams": beams, "temperature": temperature, "top_p": top_p}
+    how: dict[str, Any] = {"n": n, "seed": seed, "beams": beams, "temperature": temperature, "top_p": top_p}
     how = {name: value for name, value in how.items() if value is not None} | read_sets(sets)
     problems: list[Any] = []
-    columns = finished.generate(table, n=n, seed=seed, problems=problems, **how)
+    columns = finished.generate(table, **{**how, "problems": problems})
     if data is None and problems:
         raise BadData(f"{problems[0].column} {problems[0].reason}.")
     say_counts(table.records, table.problems, "answered")
@@ -199,7 +199,7 @@ def generate(
         write_columns(columns, out, files=True)
         show_result(f"{table.records} rows written to {out}")
         return
-    names = [name for target in finished.predictor.targets for name in columns if name.startswith(target.name)]
+    names = [name for own in generated_columns(finished.predictor, how["n"]) for name in own.values()]
     lines = ["\t".join(str(columns[name][row]) for name in names) for row in range(len(table))]
     show_result("\n".join(lines))
 

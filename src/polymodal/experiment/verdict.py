@@ -192,7 +192,9 @@ def seeing(q: Question, wrote: Outcome, outcomes: Sequence[Outcome], *, seed: in
             )
         else:
             than = ("not told from", "better than", "worse than")[way]
-            said.append(f"{wrote.name} is {than} {other.name}{place}, whose words are copied from training, {its}: {gap}.")
+            said.append(
+                f"{wrote.name} is {than} {other.name}{place}, whose words are copied from training, {its}: {gap}."
+            )
     return said
 
 

@@ -129,10 +129,11 @@ class Run:
         self, data: Any, *, n: int = 1, seed: int = 0, problems: list[Problem] | None = None, **decoding: Any
     ) -> Answers:
         """`predict` for answers in words, `n` of each, written as `decoding` says: `beams`, `temperature`, `top_k`,
-        `top_p`, `length_penalty`, `no_repeat`, `least`, `most`, `allowed` (see `nn.decoding.Decoding`).
+        `top_p`, `length_penalty`, `no_repeat`, `least`, `most`, `allowed` (see `nn.decoding.Decoding`). A model that
+        copies its answers gives these.
 
-        Cells that cannot be used count as missing and are appended to `problems`. Raises `BadArgument` for a model that
-        writes nothing and for an option that is wrong.
+        Cells that cannot be used count as missing and are appended to `problems`. Raises `BadArgument` where no target
+        is in words, and for an option that is wrong or that a copy cannot follow.
         """
         from polymodal.inference.generation import generated
 

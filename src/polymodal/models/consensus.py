@@ -39,7 +39,9 @@ class Consensus(Answer):
         self.neighbours = check_count("neighbours", neighbours)
         self.names = tuple(sorted(widths))
         self.targets: dict[str, TextTarget] = texts_among("consensus", targets)
-        self._heads = {target.name: parts.build_head(1, target).eval() for target in targets}  # nothing is learned by them
+        self._heads = {
+            target.name: parts.build_head(1, target).eval() for target in targets
+        }  # nothing is learned by them
         width = sum(widths.values())
         self.register_buffer("middle", torch.zeros(width))
         self.register_buffer("vectors", torch.zeros(0, width))
