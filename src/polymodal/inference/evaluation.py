@@ -89,7 +89,7 @@ def evaluate(
     else, and all where answers are drawn. `training` are the answers in words that training had, by which copies are
     known; with the numbers of the `train` rows drawn pictures are compared with those.
     """
-    judge = _Judge.of(predictor, truth, rows, groups, seed, metrics)
+    judge = _Judge.of(predictor, table, truth, rows, groups, seed, metrics)
     stage = progress.stage("evaluating", 3)
     streams = _tokens(predictor, dataset, rows)
     subsets = judge.subsets(streams) if len(predictor.streams) <= MOST_STREAMS else None
@@ -155,6 +155,7 @@ class _Judge:
     def of(
         cls,
         predictor: Predictor,
+        table: Table,
         truth: Mapping[str, np.ndarray],
         rows: np.ndarray,
         groups: Sequence[Any] | None,
@@ -162,9 +163,11 @@ class _Judge:
         metrics: tuple[Metric, ...],
     ) -> _Judge:
         target = predictor.targets[0]
+        cells = table.column(target.name)
+        wanted = target.wanted([cells[row] for row in rows], truth[target.name][rows])
         codes = units([groups[i] for i in rows], len(rows)) if groups else None
         judges = metrics or target_metrics((), target)
-        return cls(predictor, target, target.truth(truth[target.name][rows]), codes, seed, judges, rows)
+        return cls(predictor, target, wanted, codes, seed, judges, rows)
 
     @property
     def metric(self) -> Metric:

@@ -60,7 +60,8 @@ class Judged:
         if self.unseen and self.form == "labels":
             said.append(f"Labels of {self.target} that training did not have are left out of every figure: {labels}.")
         elif self.unseen:
-            what = "no number" if self.form == "number" else "what training did not have"
+            told = {"number": "no number", "text": "no text", "picture": "what cannot be opened"}
+            what = told.get(self.form, "what training did not have")
             said.append(f"Not judged, {self.rows_unseen:,}: {self.target} holds {what}: {labels}.")
         if self.rows_without:
             said.append(f"Not judged, {self.rows_without:,}: {self.target} is empty.")

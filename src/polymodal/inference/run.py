@@ -180,8 +180,9 @@ class Run:
             said = f"{counts.judged:,} of {counts.read:,} rows are judged."
             warnings.warn(" ".join([said, *counts.sentences()]), stacklevel=2)
         judge = self._judges(metric, truth, rows)[0]
-        decoded = self.predictor.decoded(table.select(rows), target)
-        return float(judge(target.truth(truth[target.name][rows]), target.prediction(decoded)))
+        some = table.select(rows)
+        wanted = target.wanted(some.column(target.name), truth[target.name][rows])
+        return float(judge(wanted, target.prediction(self.predictor.decoded(some, target))))
 
     def _target(self, name: str | None) -> Target:
         names = [target.name for target in self.predictor.targets]
