@@ -28,11 +28,6 @@ def as_word(cell: Any) -> str:
     return word.lower() if word.lower() in _TRUTHS else word
 
 
-def many(count: int, word: str, plural: str = "") -> str:
-    """A number with what it counts: `1 epoch`, `2 epochs`, `1,200 rows`."""
-    return f"{count:,} {word if count == 1 else plural or word + 's'}"
-
-
 def label_of(cell: Any) -> str:
     """The label that a cell names, as it is written: 3 and 3.0 are "3", " cat " is "cat", "3.0" is "3.0"."""
     if isinstance(cell, float | Decimal) and math.isfinite(cell) and cell == int(cell):

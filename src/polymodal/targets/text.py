@@ -13,7 +13,8 @@ import numpy as np
 
 from polymodal.core.errors import BadArgument, BadData, suggest
 from polymodal.core.registry import Spec
-from polymodal.core.words import label_of, many
+from polymodal.core.shown import many
+from polymodal.core.words import label_of
 from polymodal.metrics.consensus import medoid, ngram_vectors
 from polymodal.targets.base import Target
 from polymodal.targets.labels import listed
@@ -149,7 +150,9 @@ class TextTarget(Target):
         odd = {}
         for row, value in enumerate(values):
             if strange := next((one for one in _items(value) if _no_text(one)), None):
-                odd[row] = f"holds {_no_text(strange)}, {str(strange)[:40]!r}, where the target is a text or a list of them"
+                odd[row] = (
+                    f"holds {_no_text(strange)}, {str(strange)[:40]!r}, where the target is a text or a list of them"
+                )
             elif value is not None and not texts_of(value):
                 odd[row] = f"is {str(value)[:40]!r}, but the target is a text"
         return {}, odd
@@ -191,9 +194,9 @@ class TextTarget(Target):
     def wanted(self, cells: Sequence[Any], encoded: np.ndarray) -> np.ndarray:
         """As `truth`, of the cells: nothing is cut but letters beyond the 10,000th."""
         rows = [[self.coder.text(codes)[:WHOLE] for codes in row] for row in self._coded(map(texts_of, cells))]
-        most = max(1, *map(len, rows)) if rows else 1
-        texts = np.array([[*row, *[""] * (most - len(row))] for row in rows], dtype=str).reshape(len(rows), most)
-        return texts[:, 0] if np.shape(encoded)[1] == 1 else texts
+        if encoded.shape[1] == 1:
+            return np.array([row[0] if row else "" for row in rows], dtype=str)
+        return side_by_side(rows)
 
     def chance(self) -> np.ndarray:
         return np.array(self.medoid)
@@ -255,6 +258,12 @@ class TextTarget(Target):
 def texts_of(value: Any) -> list[str]:
     """The texts of a cell: one, or the items of a list, without what is missing, blank or no text."""
     return [text for item in _items(value) if not _no_text(item) and (text := label_of(item))]
+
+
+def side_by_side(rows: Sequence[Sequence[str]]) -> np.ndarray:
+    """References as metrics read them: [N, R], "" where a row has fewer."""
+    most = max((len(row) for row in rows), default=0)
+    return np.array([[*row, *[""] * (most - len(row))] for row in rows], dtype=str).reshape(len(rows), most)
 
 
 def _items(value: Any) -> list[Any]:

@@ -28,7 +28,16 @@ _BRACKETS = {"-lrb-": "(", "-rrb-": ")", "-lsb-": "[", "-rsb-": "]", "-lcb-": "{
 _OPENING, _CLOSING = frozenset(("-lrb-", "-lsb-", "-lcb-")), frozenset(("-rrb-", "-rsb-", "-rcb-", "%", "^"))
 _ENDINGS = frozenset(("n't", "'s", "'re", "'ve", "'ll", "'d", "'m"))
 _HALVES = frozenset(
-    (("can", "not"), ("gon", "na"), ("wan", "na"), ("got", "ta"), ("gim", "me"), ("lem", "me"), ("'t", "is"), ("'t", "was"))
+    (
+        ("can", "not"),
+        ("gon", "na"),
+        ("wan", "na"),
+        ("got", "ta"),
+        ("gim", "me"),
+        ("lem", "me"),
+        ("'t", "is"),
+        ("'t", "was"),
+    )
 )
 _SECOND = frozenset(second for _, second in _HALVES)
 
