@@ -134,7 +134,7 @@ class Start:
 
     def _same_cut(self, targets: Mapping[str, Spec]) -> str:
         """What to do there that rows are cut as here: those with a target by its kind."""
-        there, here = self.about.get("targets", {}), {name: _named(spec) for name, spec in targets.items()}
+        there, here = self.about.get("targets", {}), {name: named(spec) for name, spec in targets.items()}
         if sorted(there) == sorted(here) and there != here:
             kinds = ", ".join(f"{name}: {kind}" for name, kind in here.items())
             was = ", ".join(f"{kind} ({name})" for name, kind in there.items())
@@ -175,7 +175,7 @@ class Start:
         return cls(folder, schema, specs, processors, weights, about, load_sealed(folder / SEEN)[0])
 
 
-def _named(spec: Spec) -> str:
+def named(spec: Spec) -> str:
     """The name of a part, without its options."""
     return str(spec["name"] if isinstance(spec, Mapping) else spec)
 

@@ -23,7 +23,7 @@ from polymodal.data.storage.dataset import Dataset, process_table
 from polymodal.data.storage.store import Store, default_store
 from polymodal.data.tables.table import problem_lines
 from polymodal.encoders.base import Encoder
-from polymodal.inference.start import Start
+from polymodal.inference.start import Start, named
 from polymodal.models.build import build_encoder, parameters
 from polymodal.pretraining.learning import Learning
 from polymodal.pretraining.plan import PretrainPlan, plan_pretrain
@@ -227,7 +227,7 @@ class _Session:
         about = {
             "encoders": {name: plan.encoders[name] for name in encoders}, "dim": config.dim, "objective": objective,
             "test_rows": config.test_rows, "rows": rows,
-            "targets": {name: spec["name"] if isinstance(spec, Mapping) else spec for name, spec in plan.targets.items()},
+            "targets": {name: named(spec) for name, spec in plan.targets.items()},
         }  # fmt: skip
         kept = {name: self.processors[name] for name in encoders}
         Start.made(

@@ -36,11 +36,11 @@ class TextTarget(Target):
     """Words that are written, not chosen: a caption, an answer, a report.
 
     A cell is a text, or a list of several that are all right (references), as JSON too; `references` names columns
-    that each hold one. What is no text, as a mapping or a list within a list, is set aside. `symbols` says of what they are written: "words", lower-cased and without punctuation, as captions are
-    compared; "characters"; "bpe", pieces of words as they stand (Sennrich 2016), `pieces` at most; or "auto":
-    characters for scripts that part no words, words, or pieces where there are more than 16,000 words. Symbols that
-    occur fewer than `least` times are unknown: they are learned as one and never written (default: 4 of 2,000
-    references on, 2 of 200 on).
+    that each hold one. What is no text, as a mapping or a list within a list, is set aside. `symbols` says of what
+    they are written: "words", lower-cased and without punctuation, as captions are compared; "characters"; "bpe",
+    pieces of words as they stand (Sennrich 2016), `pieces` at most; or "auto": characters for scripts that part no
+    words, words, or pieces where there are more than 16,000 words. Symbols that occur fewer than `least` times are
+    unknown: they are learned as one and never written (default: 4 of 2,000 references on, 2 of 200 on).
 
     Encoded as int64 [N, R, L]: R references of L codes (see `words.Coder`), zeros behind them, -1 in rows without any.
     Nothing is lost but what the symbols pass over, so a word that is not in the vocabulary counts against the answer;
@@ -149,10 +149,10 @@ class TextTarget(Target):
     def survey(self, values: Sequence[Any]) -> tuple[dict[str, Any], dict[int, str]]:
         odd = {}
         for row, value in enumerate(values):
-            if strange := next((one for one in _items(value) if _no_text(one)), None):
-                odd[row] = (
-                    f"holds {_no_text(strange)}, {str(strange)[:40]!r}, where the target is a text or a list of them"
-                )
+            strange = [one for one in _items(value) if _no_text(one)][:1]
+            if strange:
+                what, written = _no_text(strange[0]), str(strange[0])[:40]
+                odd[row] = f"holds {what}, {written!r}, where the target is a text or a list of them"
             elif value is not None and not texts_of(value):
                 odd[row] = f"is {str(value)[:40]!r}, but the target is a text"
         return {}, odd

@@ -27,19 +27,8 @@ _MARKS = frozenset("。，！？；：、“”‘’（）《》…—·.,!?;:\
 _BRACKETS = {"-lrb-": "(", "-rrb-": ")", "-lsb-": "[", "-rsb-": "]", "-lcb-": "{", "-rcb-": "}"}
 _OPENING, _CLOSING = frozenset(("-lrb-", "-lsb-", "-lcb-")), frozenset(("-rrb-", "-rsb-", "-rcb-", "%", "^"))
 _ENDINGS = frozenset(("n't", "'s", "'re", "'ve", "'ll", "'d", "'m"))
-_HALVES = frozenset(
-    (
-        ("can", "not"),
-        ("gon", "na"),
-        ("wan", "na"),
-        ("got", "ta"),
-        ("gim", "me"),
-        ("lem", "me"),
-        ("'t", "is"),
-        ("'t", "was"),
-    )
-)
-_SECOND = frozenset(second for _, second in _HALVES)
+_HALVES = {"can": "not", "gon": "na", "wan": "na", "got": "ta", "gim": "me", "lem": "me"}
+_SECOND = frozenset((*_HALVES.values(), "is", "was"))
 
 
 def spoken(text: str) -> list[str]:
@@ -102,8 +91,10 @@ def _glued(parts: Sequence[str], may: Callable[[str, int], bool]) -> str:
 
 def _joins(text: str, before: str, part: str, after: str) -> bool:
     """Whether a word is written to the `text` that ends in the word `before` without a space."""
-    if before in _OPENING or part in _CLOSING or part in _ENDINGS or (before, part) in _HALVES or part[0] in "!?":
+    if before in _OPENING or part in _CLOSING or part in _ENDINGS or _HALVES.get(before) == part or part[0] in "!?":
         return True
+    if before == "'t":
+        return part in ("is", "was")
     if before in ("$", "#", "~", "^"):
         return part != before and (before == "^" or text[-2:-1] in ("", *" ([{"))
     if part == "#":
