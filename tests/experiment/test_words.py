@@ -208,6 +208,57 @@ def test_each_answer_has_columns_of_its_own(mixed, tmp_path, polymodal):
     assert lines == [[str(one[name][row]) for name in one if name != "id"] for row in range(4)]
 
 
+def test_one_target_is_looked_at_and_the_others_are_told(mixed, tmp_path, polymodal):
+    new = {name: cells[:24] for name, cells in several(96).items()}
+    first, says = mixed.evaluate(new, quiet=True), mixed.evaluate(new, target="says", quiet=True)
+    assert (first["target"], says["target"]) == ("mood", "says")
+    assert first["verdict"]["headline"].startswith("concat on 24 rows for mood: accuracy ")
+    assert set(first["others"]) == {"says", "says_2"}
+    assert first["others"]["says"]["metric"] == says["primary"]
+    assert first["others"]["says"]["mean"] == pytest.approx(says["score"]["mean"])
+    assert any(line.startswith("For says, on 24 rows: ") for line in first["verdict"]["sentences"])
+    bare = {name: cells for name, cells in new.items() if name != "mood"}
+    assert mixed.evaluate(bare, target="says", quiet=True)["others"].keys() == {"says_2"}
+    assert mixed.score(new, target="says") == pytest.approx(says["score"]["mean"])
+    with pytest.raises(UnknownName, match="This model has no target 'sais'. Did you mean 'says'"):
+        mixed.evaluate(new, target="sais")
+    few = in_file({name: cells[:2] for name, cells in new.items()}, tmp_path)
+    said = polymodal("explain", mixed.folder, few)
+    assert said.out.startswith("row0: mood = ")
+    assert "explained are answers to mood; --target names another: says, says_2" in said.err
+    said = polymodal("explain", mixed.folder, few, "--target", "says_2", "--out", tmp_path / "page.html")
+    assert (said.code, said.out.count("says_2 = ")) == (0, 2)
+    assert "says_2" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_what_cannot_be_used_to_write_is_told(mixed, tmp_path, polymodal):
+    few = {name: cells[:3] for name, cells in several().items()}
+    few["left"], few["right"] = ["what?", None, few["left"][2]], [few["right"][0], None, few["right"][2]]
+    problems = []
+    columns = mixed.generate(few, problems=problems)
+    reasons = {(one.row, one.column): one.reason for one in problems}
+    assert reasons.keys() == {("row0", "left"), ("row1", "")}
+    assert "has nothing that the model reads" in reasons["row1", ""]
+    assert columns["problem"][0].startswith("left: ")
+    assert columns["problem"][2] is None
+    said = polymodal("generate", mixed.folder, in_file(few, tmp_path))
+    assert len(said.out.splitlines()) == 3
+    assert "row0" in said.err
+    assert "has nothing that the model reads" in said.err
+
+
+def test_a_plan_names_what_is_no_text_and_what_is_cut():
+    table = told(60)
+    table["says_0"][5], table["says_1"][5], table["says_0"][7] = {"a": 1}, None, "dog " * 900
+    plan = pm.plan(table, "says=says_*", **QUICK)
+    assert [(one.row, one.column) for one in plan.table.problems] == [("row5", "says")]
+    assert plan.table.problems[0].reason.startswith("holds a mapping, \"{'a': 1}\", where the target is a text")
+    assert "Left out for want of a usable target: 1 of 60 rows." in plan.notes
+    [cut] = [note for note in plan.notes if "are learned from" in note]
+    assert cut.startswith("says: of 1 answer only the first ")
+    assert "(the longest has 900); metrics compare up to 10,000 letters." in cut
+
+
 def test_what_needs_scores_or_several_columns_is_refused():
     with pytest.raises(BadArgument, match="The fusion late_mean is defined for scores of classes and multilabel"):
         pm.plan(told(60), "says=says_*", fusion="late_mean", **QUICK)

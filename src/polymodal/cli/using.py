@@ -91,7 +91,7 @@ def evaluate(
     say_device(device)
     finished = load(run, trust=trust or (), device=device)
     table = read_rows(finished, data)
-    how = {"source": data, "quiet": as_json, "metric": read_metrics(metric), "target": target}
+    how: dict[str, Any] = {"source": data, "quiet": as_json, "metric": read_metrics(metric), "target": target}
     evaluation = finished.evaluate(table, out=folder, **how)
     found = evaluation["data"]
     whole = str(folder / "evaluation.json")

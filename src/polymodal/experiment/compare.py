@@ -153,8 +153,9 @@ def compare(
     sentences += seen
     if asked:
         better = unbeaten or next((o for o in outcomes if o.level == BASELINE and _as_good(o, asked, questions)), None)
-        known = better and better is not asked
-        less = f", though on {questions[0].held} rows {better.name} was at least as good" if known else ""
+        less = ""
+        if better is not None and better is not asked:
+            less = f", though on {questions[0].held} rows {better.name} was at least as good"
         sentences.append(f"This run deploys {chosen.name}, as it was asked to{less}.")
     elif unbeaten:
         sentences.append(
