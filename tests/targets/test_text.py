@@ -86,13 +86,13 @@ def test_one_long_word_or_text_does_not_widen_all_rows():
         "10,000 letters.",
         "y: in 1 row only the first 32 references are learned from.",
     ]
-    whole = target.wanted(cells, encoded)
+    whole = target.wanted(cells, encoded, np.arange(43))
     assert whole.shape == (43, 50)
     assert whole[40].tolist()[:2] == ["z" * 5000, "a dog"]
     assert len(whole[41, 0].split()) == 900
     few = fitted("y", "text", ["a dog"] * 40)
     assert (few.longest, few.room, few.remarks(["a dog"])) == (2, 64, [])
-    assert few.wanted(["a dog", None], few.encode(["a dog", None])).tolist() == ["a dog", ""]
+    assert few.wanted(["a dog", None], few.encode(["a dog", None]), np.arange(2)).tolist() == ["a dog", ""]
 
 
 def test_what_is_no_text_is_named_and_not_written():

@@ -142,7 +142,7 @@ def question_of(plan: Plan, target: Target, evidence: np.ndarray | None = None) 
     groups, cells = plan.groups(), plan.table.column(target.name)
 
     def truth(rows: np.ndarray) -> np.ndarray:
-        return target.wanted([cells[row] for row in rows], plan.truth[target.name][rows])
+        return target.wanted(cells, plan.truth[target.name], rows)
 
     def codes(rows: np.ndarray) -> np.ndarray | None:
         return units([groups[i] for i in rows], len(rows)) if groups else None

@@ -164,8 +164,7 @@ class _Judge:
         metrics: tuple[Metric, ...],
     ) -> _Judge:
         target = predictor.targets[0]
-        cells = table.column(target.name)
-        wanted = target.wanted([cells[row] for row in rows], truth[target.name][rows])
+        wanted = target.wanted(table.column(target.name), truth[target.name], rows)
         codes = units([groups[i] for i in rows], len(rows)) if groups else None
         judges = metrics or target_metrics((), target)
         return cls(predictor, target, wanted, codes, seed, judges, rows)

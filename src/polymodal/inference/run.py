@@ -181,9 +181,8 @@ class Run:
             said = f"{counts.judged:,} of {counts.read:,} rows are judged."
             warnings.warn(" ".join([said, *counts.sentences()]), stacklevel=2)
         judge = self._judges(metric, truth, rows, asked)[0]
-        some = table.select(rows)
-        wanted = asked.wanted(some.column(asked.name), truth[asked.name][rows])
-        return float(judge(wanted, asked.prediction(self.predictor.decoded(some, asked))))
+        decoded = self.predictor.decoded(table.select(rows), asked)
+        return float(judge(asked.wanted(table.column(asked.name), truth[asked.name], rows), asked.prediction(decoded)))
 
     def _target(self, name: str | None) -> Target:
         return self.predictor.about(name).targets[0]

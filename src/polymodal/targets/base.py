@@ -127,9 +127,9 @@ class Target(ABC):
         """Encoded rows [N, …] as metrics read them."""
         return encoded
 
-    def wanted(self, cells: Sequence[Any], encoded: np.ndarray) -> np.ndarray:
-        """The `truth` of rows whose raw cells are at hand too, for a kind whose encoding does not keep all of them."""
-        return self.truth(encoded)
+    def wanted(self, cells: Sequence[Any], encoded: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """The `truth` of some rows of a column that is at hand too, for a kind whose encoding does not keep all of it."""
+        return self.truth(encoded[rows])
 
     def prediction(self, decoded: Mapping[str, np.ndarray]) -> np.ndarray:
         """What a head decoded, as metrics read it."""

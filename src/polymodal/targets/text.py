@@ -191,12 +191,13 @@ class TextTarget(Target):
         texts = texts.reshape(rows.shape[:2])
         return texts[:, 0] if rows.shape[1] == 1 else texts
 
-    def wanted(self, cells: Sequence[Any], encoded: np.ndarray) -> np.ndarray:
+    def wanted(self, cells: Sequence[Any], encoded: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """As `truth`, of the cells: nothing is cut but letters beyond the 10,000th."""
-        rows = [[self.coder.text(codes)[:WHOLE] for codes in row] for row in self._coded(map(texts_of, cells))]
+        coded = self._coded(texts_of(cells[row]) for row in rows)
+        texts = [[self.coder.text(codes)[:WHOLE] for codes in row] for row in coded]
         if encoded.shape[1] == 1:
-            return np.array([row[0] if row else "" for row in rows], dtype=str)
-        return side_by_side(rows)
+            return np.array([row[0] if row else "" for row in texts], dtype=str)
+        return side_by_side(texts)
 
     def chance(self) -> np.ndarray:
         return np.array(self.medoid)
