@@ -128,7 +128,7 @@ class Target(ABC):
         return encoded
 
     def wanted(self, cells: Sequence[Any], encoded: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """The `truth` of some rows of a column that is at hand too, for a kind whose encoding does not keep all of it."""
+        """The `truth` of some rows of a column that is at hand too; a kind whose encoding cuts reads it."""
         return self.truth(encoded[rows])
 
     def prediction(self, decoded: Mapping[str, np.ndarray]) -> np.ndarray:
