@@ -225,7 +225,7 @@ def test_one_target_is_looked_at_and_the_others_are_told(mixed, tmp_path, polymo
     few = in_file({name: cells[:2] for name, cells in new.items()}, tmp_path)
     said = polymodal("explain", mixed.folder, few)
     assert said.out.startswith("row0: mood = ")
-    assert "explained are answers to mood; --target names another: says, says_2" in said.err
+    assert "explained are the answers to 'mood'; --target names another: says, says_2" in said.err
     said = polymodal("explain", mixed.folder, few, "--target", "says_2", "--out", tmp_path / "page.html")
     assert (said.code, said.out.count("says_2 = ")) == (0, 2)
     assert "says_2" in (tmp_path / "page.html").read_text(encoding="utf-8")

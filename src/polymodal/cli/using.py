@@ -238,7 +238,7 @@ def explain(
     explanations = finished.explain(table, row=row, limit=limit, target=target)
     first, *others = [one.name for one in finished.predictor.targets]
     if others and target is None:
-        say([f"explained are answers to {first}; --target names another: {', '.join(others)}"])
+        say([f"explained are the answers to {first!r}; --target names another: {', '.join(others)}"])
     say_counts(table.records, table.problems, "explained", len(explanations), complete=INSPECT)
     if out is not None:
         from polymodal.inference.explanation import write_explanation
