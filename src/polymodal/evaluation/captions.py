@@ -12,8 +12,7 @@ import numpy as np
 from polymodal.core.errors import BadArgument, BadData, MissingExtra, UnknownName, suggest
 from polymodal.core.files import write_json
 from polymodal.core.registry import Spec, options, options_of
-from polymodal.core.shown import some
-from polymodal.core.words import label_of
+from polymodal.core.shown import many, some
 from polymodal.data.tables.source import read_table
 from polymodal.data.tables.table import Problem, Table
 from polymodal.data.tables.write import write_columns
@@ -27,6 +26,7 @@ from polymodal.metrics.captions import LEAST_ROWS, Cider
 from polymodal.metrics.words import check_segment, words
 from polymodal.metrics.written import Written
 from polymodal.report.wording import interval, plain, share
+from polymodal.targets.text import side_by_side, texts_of
 
 SHOWN = (
     "cider", "bleu", "bleu_3", "bleu_2", "bleu_1", "rouge_l", "chrf", "token_f1", "exact_match", "vqa_accuracy", "wer",
@@ -66,23 +66,24 @@ def evaluate_captions(
     """
     check_segment(segment, "evaluate_captions")
     table = read_table(source)
-    said = [_texts(cell) for cell in table.column(answer)]
+    said = [texts_of(cell) for cell in table.column(answer)]
     columns = _columns(references, table, answer)
-    right = [[text for column in columns for text in _texts(table.data[column][i])] for i in range(len(table))]
+    right = [[text for column in columns for text in texts_of(table.data[column][i])] for i in range(len(table))]
     kept = [i for i, texts in enumerate(right) if texts]
     if not kept:
         raise BadData(f"No row of {table.name} has a reference in {some(columns)}: nothing can be judged.")
     without = sorted(set(range(len(table))) - set(kept))
     aside = [Problem(table.ids[i], "", f"no reference in {some(columns)}; row set aside") for i in without]
     answers = np.array([" ".join(said[i]) for i in kept], dtype=str)
-    truth = padded([right[i] for i in kept])
+    truth = side_by_side([right[i] for i in kept])
     held = None if documents is None else _documents(documents, columns)
     asked = list(metric) if isinstance(metric, list | tuple) else [metric]
     metrics = [_sharing(one, segment=segment, documents=held) for one in metrics_of(asked, FORM)]
     found = {one.name: bootstrap(one, truth, answers[None], seed=seed) for one in metrics}
-    notes = [f"{one.name}: {_few(len(kept))}" for one in metrics if _blind(one, len(kept))]
+    notes = [f"{many(len(without), 'row')} without a reference in {some(columns)}: not judged"] if without else []
+    notes += [f"{one.name}: {_few(len(kept))}" for one in metrics if _blind(one, len(kept))]
     if empty := int((answers == "").sum()):
-        notes.append(f"{empty:,} of {len(kept):,} answers are missing or empty; they count as wrong")
+        notes.append(f"{empty:,} of {many(len(kept), 'answer')} are missing or empty; they count as wrong")
     cut = [words(text, segment) for text in answers.tolist()]
     result = {
         "data": {
@@ -124,7 +125,8 @@ def captions_text(result: Mapping[str, Any]) -> str:
     said, right = result["answers"], result["right"]
     if one := result.get("copied"):
         count = round(one["mean"] * result["data"]["judged"])
-        lines.append(f"{count:,} of {result['data']['judged']:,} answers stand among the training answers")
+        told = many(result["data"]["judged"], "answer")
+        lines.append(f"{count:,} of {told} stand{'s' * (count == 1)} among the training answers")
     if one := result.get("hallucinated"):
         named = ", ".join(f"{name} {count}" for name, count in list(one["most"].items())[:5])
         lines.append(
@@ -132,7 +134,8 @@ def captions_text(result: Mapping[str, Any]) -> str:
             f" ({interval(one['answers']['low'], one['answers']['high'])})" + (f": {named}" if named else "")
         )
     lines.append(
-        f"{said['distinct']:,} different answers in {result['data']['judged']:,} rows, of {said['words']:.1f} words; "
+        f"{many(said['distinct'], 'different answer')} in {many(result['data']['judged'], 'row')}, "
+        f"of {said['words']:.1f} words; "
         f"{right['a_row']:.1f} references a row, of {right['words']:.1f} words"
     )
     return "\n".join(lines)
@@ -159,18 +162,6 @@ def _beyond(
     return found
 
 
-def padded(rows: Sequence[Sequence[str]]) -> np.ndarray:
-    """References as metrics read them: [N, R], "" where a row has fewer."""
-    most = max((len(row) for row in rows), default=0)
-    return np.array([[*row, *[""] * (most - len(row))] for row in rows], dtype=str).reshape(len(rows), most)
-
-
-def _texts(cell: Any) -> list[str]:
-    """The texts of a cell: one, or those of a list; none where it is missing or blank."""
-    items = cell if isinstance(cell, list | tuple) else [cell]
-    return [text for item in items if item is not None and (text := label_of(item))]
-
-
 def _columns(given: str | Sequence[str], table: Table, answer: str | None) -> list[str]:
     listed = [given] if isinstance(given, str) else given
     patterns = [name for one in listed for name in ([one] if one in table.data else one.split(","))]
@@ -190,7 +181,7 @@ def _columns(given: str | Sequence[str], table: Table, answer: str | None) -> li
 def _documents(source: Any, columns: Sequence[str]) -> list[list[str]]:
     table = read_table(source)
     cells = [table.column(column) for column in columns]
-    rows = [[text for cell in row for text in _texts(cell)] for row in zip(*cells)]
+    rows = [[text for cell in row for text in texts_of(cell)] for row in zip(*cells)]
     return [row for row in rows if row]
 
 
@@ -207,7 +198,8 @@ def _blind(metric: Metric, rows: int) -> bool:
 
 def _few(rows: int) -> str:
     return (
-        f"which n-grams are rare cannot be told from {rows} rows; {LEAST_ROWS} are needed, or `documents` that say it"
+        f"which n-grams are rare cannot be told from {many(rows, 'row')}; {LEAST_ROWS} are needed, or `documents` that "
+        "say it"
     )
 
 

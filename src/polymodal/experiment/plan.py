@@ -14,6 +14,7 @@ from polymodal.config import Config
 from polymodal.core.errors import BadArgument, BadData, UnknownName, suggest
 from polymodal.core.html import pre_html
 from polymodal.core.registry import Spec, label, plain
+from polymodal.core.shown import many
 from polymodal.data.answers import faults, target_cells
 from polymodal.data.copies import held_together
 from polymodal.data.inputs import Inputs
@@ -231,7 +232,7 @@ class Plan:
             lines.append(f"  not used: {column}. {why}")
         c = self.config
         lines.append(f"Stage 1: {', '.join(self._encoding())}: at most {self.encoder_fits} fits, tokens stored.")
-        times = f"{self.bagged} parts" if self.bagged else f"{c.seeds} seeds"
+        times = many(self.bagged, "part") if self.bagged else many(c.seeds, "seed")
         lines.append(f"Stage 2: {len(self.strategies)} strategies x {times} on stored tokens:")
         words = {"single": "single modalities", "fusion": "fusions", "decision": "late fusions", "answer": "answers",
                  "learner": "learners"}  # fmt: skip
@@ -421,6 +422,7 @@ def _targets(
         if strange := target.unseen(values):
             shown = ", ".join(f"{value!r} ({count})" for value, count in list(strange.items())[:5])
             notes.append(f"{name}: cells with no value known from training: {shown}.")
+        notes += target.remarks(values)
         truth[name] = target.encode(values)
         table = replace(table, problems=[*table.problems, *faults(table, target, values)])
     return tuple(targets), truth, table

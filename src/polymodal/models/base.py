@@ -238,8 +238,8 @@ class Model(nn.Module):
         return Output(output.streams, output.fused, output.predictions, self.answer.losses(output, batch.targets))
 
 
-def check_words(what: str, targets: Sequence[Any]) -> Sequence[TextTarget]:
-    """Targets that are all texts. Raises `BadArgument` where one is not."""
-    if other := [target for target in targets if not isinstance(target, TextTarget)]:
-        raise BadArgument(f"{what} answers in words; the target {other[0].name!r} is of the kind {other[0].kind}.")
-    return targets
+def texts_among(what: str, targets: Sequence[Any]) -> dict[str, TextTarget]:
+    """The targets that are texts, by name. Raises `BadArgument` where none is."""
+    if found := {target.name: target for target in targets if isinstance(target, TextTarget)}:
+        return found
+    raise BadArgument(f"{what} answers in words; the target {targets[0].name!r} is of the kind {targets[0].kind}.")

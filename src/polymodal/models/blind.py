@@ -10,14 +10,15 @@ from torch import Tensor
 
 from polymodal.core.types import Output, Tokens
 from polymodal.heads.base import Head
-from polymodal.models.base import BASELINE, Answer, check_words
+from polymodal.models.base import BASELINE, Answer, texts_among
 from polymodal.nn.layers.named import Named
 
 
 class Blind(Answer):
     """The head of a target, trained as ever, that is never shown a stream: a language model of the answers.
 
-    A baseline: who is not better than it has not seen anything. It has one voice, however many the head has.
+    A baseline: who is not better than it has not seen anything. It has one voice, however many the head has. Beside
+    words it answers targets of any kind so.
     """
 
     level: ClassVar[str] = BASELINE
@@ -26,9 +27,9 @@ class Blind(Answer):
     def __init__(self, widths: Mapping[str, int], targets: Sequence[Any], parts: Any):
         super().__init__()
         self.width = parts.dim
-        heads = {t.name: parts.build_head(parts.dim, t) for t in check_words("blind", targets)}
-        for head in heads.values():
-            head.solo()
+        heads = {t.name: parts.build_head(parts.dim, t) for t in targets}
+        for name in texts_among("blind", targets):
+            heads[name].solo()
         self.heads = Named(heads)
 
     def forward(self, streams: Mapping[str, Tokens]) -> Output:
@@ -36,7 +37,7 @@ class Blind(Answer):
         if self.training:
             return Output(streams, self._nothing(rows), {})
         said = {name: head(self._nothing(1)) for name, head in self.heads.items()}  # type: ignore[operator]
-        return Output(streams, None, {name: told.expand(rows, -1).clone() for name, told in said.items()})
+        return Output(streams, None, {name: told.expand(rows, *told.shape[1:]).clone() for name, told in said.items()})
 
     def losses(self, output: Output, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
         rows = len(next(iter(output.streams.values())))
