@@ -28,8 +28,8 @@ def check_head(spec: Spec, target: Target, *, width: int = 16, truth: Tensor | N
     """Try a head on a target. Raises `NotConformant`.
 
     Besides the laws of every part: what is masked changes nothing; rows without a label do not count; decoded values
-    are what the target's `prediction` and `columns` read; it learns eight rows, unless it learns by turns. Of a head that scores also: a row
-    without tokens is finite, and scores have the target's width.
+    are what the target's `prediction` and `columns` read; it learns eight rows, unless it learns by turns. Of a head
+    that scores also: a row without tokens is finite, and scores have the target's width.
 
     `truth` are encoded labels of eight rows, the last four not the first, by default those of `example_truth`.
     """
