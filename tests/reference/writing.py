@@ -87,7 +87,7 @@ def flow() -> Pair:
 
 @parity("head", "gan", source="Lim & Ye 2017 (hinge); Miyato & Koyama 2018 (projection)")
 def gan() -> Pair:
-    """The critic's mean hinge loss of D = w·h / |w| + b + (V c + a)·h / √n, where h is what it sees, summed over places."""
+    """The critic's mean hinge loss of D = w·h / |w| + b + (V c + a)·h / √n; h is what it sees, summed over places."""
     torch.manual_seed(0)
     target = PictureTarget("t", size=4).fit([np.zeros((4, 4), np.uint8)])
     head = HEADS.build({"name": "gan", "channels": UNITS, "latent": 4, "augment": False}, UNITS, target)
