@@ -33,6 +33,7 @@ from polymodal.process.base import Processor
 from polymodal.targets.base import MEANINGS, ScoredTarget
 from polymodal.train.loop import batch_size, total
 from polymodal.train.optim import make_optimizer
+from polymodal.train.turns import Turns
 
 SECONDS = 1.0  # of reading cells, a stream
 MOST_CELLS = 256
@@ -239,7 +240,7 @@ def _training(
     alone = Strategy("single", "late_mean", (stream,))
     answer = build_answer(alone, {stream: encoder.dim}, plan.targets, plan.config.dim, Heads(plan.config.heads))
     module = torch.nn.ModuleList([encoder, answer]).train()
-    optimizer = make_optimizer(module, options)
+    optimizer, turns = make_optimizer(module, options), Turns(module, options.precision)
     size = batch_size(train, options)
     again = torch.arange(size) % count
     batch = {name: value[again] for name, value in inputs.items()}
@@ -250,6 +251,7 @@ def _training(
         optimizer.zero_grad()
         total(answer.losses(answer({stream: encoder(dict(batch))}), asked)).backward()
         optimizer.step()
+        turns.take(1.0)
         took.append(time.process_time() - started)
     steps = -(-train // size) * options.epochs
     return min(took) * (steps + len(plan.split) / size / 3)  # a step without gradients is a third
