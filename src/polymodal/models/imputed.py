@@ -43,7 +43,7 @@ class Imputed(Answer):
 
     def __init__(
         self, widths: Mapping[str, int], targets: Sequence[ScoredTarget], parts: Parts, *,
-        answer: Spec = "concat", by: str = "flow", draws: int | None = None, hidden: int = 128, steps: int = 1000,
+        answer: Spec = "concat", by: str = "flow", draws: int | None = None, hidden: int = 128, steps: int = 500,
     ):  # fmt: skip
         super().__init__()
         self.answer = answer

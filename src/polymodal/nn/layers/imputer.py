@@ -19,7 +19,7 @@ WAVES = 32  # of a time
 WALK = 10  # steps from noise to a vector
 KEPT = 0.75  # of the streams that tell of another one, in training
 LEAST = 8  # rows that have a stream, below which nothing is learned of it
-BATCH, LR, AVERAGE = 128, 2e-3, 0.99
+BATCH, LR, AVERAGE = 128, 4e-3, 0.99
 PAUSE = 25  # steps between two looks at the held rows
 PATIENCE = 8  # looks without gain
 SMALLEST = 1e-6  # standard deviation below which a component is constant
@@ -126,6 +126,7 @@ class Imputer(nn.Module):
         guess.requires_grad_(True)
         mean = copy.deepcopy(guess).requires_grad_(False)
         optimizer = torch.optim.Adam(guess.parameters(), lr=LR)
+        decay = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.05, total_iters=steps)
         best, kept, behind = float("inf"), mean.state_dict(), 0
         for step in range(1, steps + 1):
             batch = seen.select(torch.randint(len(seen.present), (BATCH,)))
@@ -133,6 +134,7 @@ class Imputer(nn.Module):
             optimizer.zero_grad()
             guess.missed(batch._replace(present=batch.present & ~hidden), stream).backward()
             optimizer.step()
+            decay.step()
             with torch.no_grad():
                 share = min(AVERAGE, step / (step + 9))  # the first steps are soon forgotten
                 for slow, fast in zip(mean.parameters(), guess.parameters()):
@@ -161,7 +163,7 @@ class Guess(nn.Module):
         self.join = Join(widths, hidden)
         self.turn = nn.Linear(width + WAVES, hidden, bias=False) if flows else None
         self.blocks = nn.ModuleList(
-            nn.Sequential(nn.LayerNorm(hidden), nn.Linear(hidden, 2 * hidden), nn.SiLU(), nn.Linear(2 * hidden, hidden))
+            nn.Sequential(nn.LayerNorm(hidden), nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, hidden))
             for _ in range(2)
         )
         self.out = nn.Sequential(nn.LayerNorm(hidden), nn.Linear(hidden, width))
