@@ -91,7 +91,9 @@ class Imputed(Answer):
             for k, (name, vector) in enumerate(zip(self.names, vectors))
         }
         said = self.inner(whole).predictions
-        times = max(1, self.imputer.draws)
+        times = self.imputer.draws
+        if times < 2:
+            return dict(said)
         each = {name: scores.unflatten(0, (times, -1)).unbind() for name, scores in said.items()}
         return {name: self.head(name).target.blend(parts, [1 / times] * times) for name, parts in each.items()}
 

@@ -14,6 +14,7 @@ from polymodal.nn.flow import even_times, on_path, random_times, row_noise, walk
 from polymodal.nn.layers.named import Named
 from polymodal.nn.layers.position import sinusoids
 from polymodal.nn.layers.streams import Join
+from polymodal.nn.precision import at_least_float32
 
 WAVES = 32  # of a time
 WALK = 10  # steps from noise to a vector
@@ -35,7 +36,7 @@ class Vectors(NamedTuple):
     def of(cls, streams: Mapping[str, Tokens]) -> Vectors:
         """Those of `streams`, by sorted name."""
         clean = [streams[name].cleared() for name in sorted(streams)]
-        return cls([one.pooled.float() for one in clean], presence(clean))
+        return cls([at_least_float32(one.pooled) for one in clean], presence(clean))
 
     def select(self, rows: Tensor) -> Vectors:
         return Vectors([one[rows] for one in self.each], self.present[rows])
