@@ -48,9 +48,7 @@ def head(vector: np.ndarray, present: np.ndarray, p: Arrays, name: str) -> np.nd
     return np.where(present[:, None], linear(vector, p, f"{name}.scorer.out"), p[f"{name}.scorer.prior"])
 
 
-def joined(
-    vectors: dict[str, np.ndarray], p: Arrays, name: str, present: np.ndarray = PRESENT
-) -> np.ndarray:
+def joined(vectors: dict[str, np.ndarray], p: Arrays, name: str, present: np.ndarray = PRESENT) -> np.ndarray:
     beside = np.concatenate(list(vectors.values()), 1)
     return linear(beside, p, f"{name}.map") + linear(1.0 - present, p, f"{name}.absent")
 

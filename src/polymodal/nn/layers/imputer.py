@@ -19,7 +19,7 @@ from polymodal.nn.precision import at_least_float32
 WAVES = 32  # of a time
 WALK = 10  # steps from noise to a vector
 KEPT = 0.75  # of the streams that tell of another one, in training
-LEAST = 8  # rows that have a stream, below which nothing is learned of it
+LEAST = 8  # rows that have a stream and another, below which nothing is learned of it
 BATCH, LR, AVERAGE = 128, 4e-3, 0.99
 PAUSE = 25  # steps between two looks at the held rows
 PATIENCE = 8  # looks without gain
@@ -88,10 +88,14 @@ class Imputer(nn.Module):
             known[k] = torch.where(wanted[:, k, None], x, each[k])
             told = told | (wanted & (torch.arange(len(self.names), device=told.device) == k))
         spread, middle = self.spread.split(self.widths), self.middle.split(self.widths)
-        return [x * s + m for x, s, m in zip(known, spread, middle)], wanted
+        own = [x.repeat(times, 1) for x in given.each]
+        made = [torch.where(w[:, None], x * s + m, o) for w, x, s, m, o in zip(wanted.T, known, spread, middle, own)]
+        return made, wanted
 
     def _drawn(self, guess: Guess, hint: Tensor, stream: int) -> Tensor:
-        noise = self.noise.split(self.widths, 1)[stream].repeat_interleave(hint.shape[0] // self.draws, 0)
+        noise = (
+            self.noise.split(self.widths, 1)[stream][:, None].expand(-1, hint.shape[0] // self.draws, -1).flatten(0, 1)
+        )
         return walk(lambda z, t: guess.velocity(hint, z, t), noise, steps=WALK, solver="euler")
 
     def _standard(self, given: Vectors) -> list[Tensor]:
@@ -107,12 +111,12 @@ class Imputer(nn.Module):
     def fit(self, seen: Vectors, held: Vectors, *, steps: int, seed: int) -> None:
         """Learn from rows `seen` in at most `steps` steps a stream; kept is what does best on rows `held`.
 
-        Streams that fewer than eight rows have, or of which no row has another, are never guessed.
+        Streams that fewer than eight rows have beside another one are never guessed.
         """
         for k in range(len(self.names)):
             rows = seen.present[:, k]
-            self.able[k] = rows.sum() >= LEAST and bool((seen.present[rows].sum(1) > 1).any())
-            if self.able[k]:
+            self.able[k] = (rows & (seen.present.sum(1) > 1)).sum() >= LEAST
+            if rows.sum() > 1:
                 spread = seen.each[k][rows].std(0)
                 self.middle.split(self.widths)[k].copy_(seen.each[k][rows].mean(0))
                 self.spread.split(self.widths)[k].copy_(torch.where(spread > SMALLEST, spread, 0.0))
