@@ -224,8 +224,12 @@ def test_within_another_answer_it_fills_in_too():
 )
 def test_a_plan_says_where_many_rows_lack_a_stream(empty: int, fusion: Any, told: bool):
     rng = np.random.default_rng(0)
-    words = ["" if i % 100 < empty else f"a {'red' if i % 2 else 'blue'} thing {rng.integers(9)}" for i in range(300)]
+    words = [None if i % 100 < empty else f"a {'red' if i % 2 else 'blue'} thing {rng.integers(9)}" for i in range(300)]
     table = {"words": words, "size": rng.normal(size=300).tolist(), "y": ["ab"[i % 2] for i in range(300)]}
-    notes = [n for n in pm.plan(table, "y", fusion=fusion).notes if "training rows lack a stream" in n]
+    notes = [
+        n
+        for n in pm.plan(table, "y", fusion=fusion, schema={"kinds": {"words": "text"}}).notes
+        if "training rows lack a stream" in n
+    ]
     assert bool(notes) == told
     assert not told or "the fusion `imputed`" in notes[0]

@@ -86,13 +86,13 @@ class Imputed(Answer):
     def _filled(self, streams: Mapping[str, Tokens]) -> dict[str, Tensor]:
         """Scores of every target, from the streams with what is absent filled in."""
         vectors, guessed = self.imputer(Vectors.of({name: streams[name] for name in self.names}))
+        times = max(1, self.imputer.draws)
         whole = {
-            name: _filled_in(streams[name], vector, guessed[:, k])
+            name: _filled_in(streams[name], vector, guessed[:, k], times)
             for k, (name, vector) in enumerate(zip(self.names, vectors))
         }
         said = self.inner(whole).predictions
-        times = self.imputer.draws
-        if times < 2:
+        if times == 1:
             return dict(said)
         each = {name: scores.unflatten(0, (times, -1)).unbind() for name, scores in said.items()}
         return {name: self.head(name).target.blend(parts, [1 / times] * times) for name, parts in each.items()}
@@ -116,9 +116,8 @@ class Imputed(Answer):
             self._loaded(None)
 
 
-def _filled_in(tokens: Tokens, vector: Tensor, guessed: Tensor) -> Tokens:
-    """The stream's rows, R times over, with `vector` [R B, D] as the one token where `guessed` [R B] says so."""
-    times = guessed.shape[0] // tokens.mask.shape[0]
+def _filled_in(tokens: Tokens, vector: Tensor, guessed: Tensor, times: int) -> Tokens:
+    """The stream's rows, R `times` over, with `vector` [R B, D] as the one token where `guessed` [R B] says so."""
     clean = tokens.cleared()
     vector = vector.to(clean.pooled.dtype)
     pooled = torch.where(guessed[:, None], vector, clean.pooled.repeat(times, 1))

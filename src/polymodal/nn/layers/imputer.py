@@ -84,7 +84,7 @@ class Imputer(nn.Module):
             guess: Guess = self.guesses[name]  # type: ignore[assignment]
             seen = told if self.draws else present
             hint = guess.read(known if self.draws else each, seen)
-            x = self._drawn(guess, hint, k) if self.draws else guess.expected(hint)
+            x = self._drawn(guess, hint, k, given.present.shape[0]) if self.draws else guess.expected(hint)
             known[k] = torch.where(wanted[:, k, None], x, each[k])
             told = told | (wanted & (torch.arange(len(self.names), device=told.device) == k))
         spread, middle = self.spread.split(self.widths), self.middle.split(self.widths)
@@ -92,10 +92,9 @@ class Imputer(nn.Module):
         made = [torch.where(w[:, None], x * s + m, o) for w, x, s, m, o in zip(wanted.T, known, spread, middle, own)]
         return made, wanted
 
-    def _drawn(self, guess: Guess, hint: Tensor, stream: int) -> Tensor:
-        noise = (
-            self.noise.split(self.widths, 1)[stream][:, None].expand(-1, hint.shape[0] // self.draws, -1).flatten(0, 1)
-        )
+    def _drawn(self, guess: Guess, hint: Tensor, stream: int, rows: int) -> Tensor:
+        own = self.noise.split(self.widths, 1)[stream]
+        noise = own[:, None].expand(-1, rows, -1).flatten(0, 1)
         return walk(lambda z, t: guess.velocity(hint, z, t), noise, steps=WALK, solver="euler")
 
     def _standard(self, given: Vectors) -> list[Tensor]:
