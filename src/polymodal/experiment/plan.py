@@ -57,6 +57,8 @@ from polymodal.targets.base import Target, asked, fitted, written
 from polymodal.targets.columns import answer_columns, renamed
 from polymodal.targets.real import RealTarget
 
+GAPS = 0.2  # of the training rows that lack a stream and have another: so many are worth a word
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Plan:
@@ -357,6 +359,7 @@ def plan(
             *noted(read),
             *notes,
             *_link_notes(table, resolved, config),
+            *_gaps(table.select(split == 0), resolved, candidates),
             *resolved.warnings,
             *map(str, weighty(read, resolved, given.parts(resolved))),
         ),
@@ -388,6 +391,20 @@ def _link_notes(table: Table, schema: Schema, config: Config) -> list[str]:
             f"{asked[0]} does not go with links: neighbours are known by features from before it. Leave out one."
         )
     return [note for field in linked for note in link_notes(table, field.name, field.options)]
+
+
+def _gaps(train: Table, schema: Schema, found: Sequence[Strategy]) -> list[str]:
+    """Whether many training rows lack a stream beside another, by cells that are empty; no cell is opened."""
+    each = [[train.column(c) for c in f.columns] for f in schema.fields.values() if not f.about.reads_neighbours]
+    empty = np.array(
+        [[all(column[row] is None for column in columns) for row in range(len(train))] for columns in each]
+    )
+    lacking = int((empty.any(0) & ~empty.all(0)).sum()) if len(each) > 1 else 0
+    tried = any(strategy.level == "imputed" for strategy in found)
+    if lacking < GAPS * len(train) or tried:
+        return []
+    how = "Masks stand for what is absent; the fusion `imputed`, which fills it in, is compared where it is named."
+    return [f"{lacking} of {len(train)} training rows lack a stream and have another. {how}"]
 
 
 def _check_names(config: Config, schema: Schema) -> None:

@@ -22,6 +22,7 @@ class Blind(Answer):
     """
 
     level: ClassVar[str] = BASELINE
+    trains_together: ClassVar[bool] = False
     needs: ClassVar[tuple[str, ...]] = ("text",)
 
     def __init__(self, widths: Mapping[str, int], targets: Sequence[Any], parts: Any):
