@@ -34,7 +34,7 @@ def check(search: Search, asked: Query, most: int) -> None:
     search.space.judging()
     if asked.kind == "vector":
         raise BadArgument(
-            "A vector has no tokens to be judged by, so its hits cannot be put in order: ask with a cell."
+            "A vector has no tokens to be judged by, so rerank cannot be asked with one: ask with a cell."
         )
 
 

@@ -42,7 +42,7 @@ class Hit:
 
 @dataclass(frozen=True, eq=False)
 class Query:
-    """What was asked: `kind` row, vector or that of a stream; its value, and as a `cell`; the stream that embedded it."""
+    """What was asked: `kind` row, vector or that of a stream; its value, and the cell; the stream that embedded it."""
 
     kind: str
     value: Any
