@@ -58,6 +58,13 @@ def test_every_parameter_learns(matcher):
     assert not still
 
 
+def test_it_stays_on_the_device_of_its_inputs(matcher):
+    words, photo = (one.to("meta") for one in (tokens(2, 3, 5), tokens(2, 4, 7)))
+    odds = matcher.to("meta").train()("words", words, "photo", photo)
+    odds.sum().backward()
+    assert odds.device.type == "meta"
+
+
 def test_formula(matcher):
     """Attend, compare, aggregate, written out with loops for one pair."""
     words, photo = tokens(1, 3, 5), tokens(1, 4, 7, 1)

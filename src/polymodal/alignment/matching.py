@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from polymodal.aligners.pairs import matches
 from polymodal.alignment.config import Matching
 from polymodal.alignment.items import Chosen, Tower
-from polymodal.alignment.reranking import Judged, Part, log_odds
+from polymodal.alignment.reranking import Embedded, Judged, log_odds
 from polymodal.config import Training
 from polymodal.models.matching import Matcher
 from polymodal.nn.place import CPU, to_device
@@ -32,7 +32,12 @@ class MatchTraining:
     """A matcher and the training items that it learns from."""
 
     def __init__(
-        self, matcher: Matcher, towers: Mapping[str, Tower], train: Part, options: Matching, device: torch.device = CPU
+        self,
+        matcher: Matcher,
+        towers: Mapping[str, Tower],
+        train: Embedded,
+        options: Matching,
+        device: torch.device = CPU,
     ):
         self.matcher, self.towers, self.part, self.options, self.device = matcher, towers, train, options, device
         self.vectors = {name: torch.from_numpy(v) for name, v in train.vectors.items()}

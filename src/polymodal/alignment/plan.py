@@ -65,7 +65,9 @@ class AlignPlan:
             "encoders": dict(self.encoders),
             "method": self.method,
             "towers": self.towers,
-            "config": {n: v for n, v in self.config.to_dict().items() if n != "matching" or v},  # goes on as of before
+            "config": {
+                n: v for n, v in self.config.to_dict().items() if n != "matching" or v is not False
+            },  # goes on as of before
             "notes": list(self.notes),
             **({"start": self.start.mark} if self.start else {}),
         }

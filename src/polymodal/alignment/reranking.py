@@ -26,8 +26,8 @@ TRUST = (0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0)  # candidates of `M
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
-    """The items of one part of the rows, a stream each, and their aligned vectors float32 [N, dim]."""
+class Embedded:
+    """The items of some rows, a stream each, and their aligned vectors float32 [N, dim]."""
 
     chosen: Mapping[str, Chosen]
     vectors: Mapping[str, np.ndarray]
@@ -62,11 +62,11 @@ class Way:
 class Judged:
     """What a matcher is judged by in one part: every way's queries with their nearest items."""
 
-    part: Part
+    part: Embedded
     ways: Sequence[Way]
 
     @classmethod
-    def of(cls, part: Part, name: str, candidates: int, seed: int) -> Judged:
+    def of(cls, part: Embedded, name: str, candidates: int, seed: int) -> Judged:
         """At most 500 queries a way, drawn, of those to which something belongs, with their nearest `candidates`."""
         ways = []
         for a, b in linked_ways(part.chosen, name):
@@ -96,7 +96,7 @@ class Judged:
         return scores[place], TRUST[place]
 
 
-def _nearest(names: tuple[str, str], part: Part, asked: np.ndarray, count: int) -> Way:
+def _nearest(names: tuple[str, str], part: Embedded, asked: np.ndarray, count: int) -> Way:
     a, b = names
     cosine = part.vectors[a][asked] @ part.vectors[b].T
     right = matches(part.chosen[a].rows[asked], part.chosen[b].rows).numpy()
@@ -128,7 +128,7 @@ def log_odds(
 def pair_odds(
     matcher: Matcher,
     towers: Mapping[str, Tower],
-    part: Part,
+    part: Embedded,
     names: tuple[str, str],
     left: np.ndarray,
     right: np.ndarray,
@@ -178,7 +178,7 @@ def measure(matcher: Matcher, towers: Mapping[str, Tower], judged: Judged, seed:
 
 
 def _told_apart(
-    matcher: Matcher, towers: Mapping[str, Tower], part: Part, way: Way, how: str, seed: int
+    matcher: Matcher, towers: Mapping[str, Tower], part: Embedded, way: Way, how: str, seed: int
 ) -> dict[str, dict[str, float]]:
     """AUC of the queries' pairs by log-odds and by cosine, and the difference."""
     a, b = way.names

@@ -21,7 +21,7 @@ from polymodal.alignment.layers import is_open, resolve_layers
 from polymodal.alignment.matching import MatchTraining
 from polymodal.alignment.plan import AlignPlan, plan_align
 from polymodal.alignment.report import write_align_report
-from polymodal.alignment.reranking import Judged, Part, measure
+from polymodal.alignment.reranking import Embedded, Judged, measure
 from polymodal.alignment.train import JUDGED, AlignTraining, embed_items, linked_ways, recall
 from polymodal.core.errors import BadData
 from polymodal.core.files import read_json, write_json
@@ -259,7 +259,7 @@ class _Session:
         return self.folder / "work" / "encoders" / f"{job}{suffix}"
 
     def _match(
-        self, towers: Mapping[str, Tower], parts: Mapping[str, Part]
+        self, towers: Mapping[str, Tower], parts: Mapping[str, Embedded]
     ) -> tuple[Matcher | None, dict[str, Any] | None]:
         """The matching model, where one is asked for, and what the test says of it."""
         options = Matching.given(self.plan.config.matching)
@@ -319,9 +319,9 @@ class _Session:
         plan, test = self.plan, chosen["test"]
         for encoder in self.encoders.values():
             encoder.eval()
-        asked = PARTS if plan.config.matching else ("test",)
+        asked = ("test",) if plan.config.matching is False else PARTS
         parts = {
-            part: Part(chosen[part], {n: embed_items(aligner, one, chosen[part][n]) for n, one in towers.items()})
+            part: Embedded(chosen[part], {n: embed_items(aligner, one, chosen[part][n]) for n, one in towers.items()})
             for part in asked
         }
         vectors = parts["test"].vectors

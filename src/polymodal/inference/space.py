@@ -171,7 +171,7 @@ class Space:
         stream_items, ids = self._given(stream, given, base)
         places = [str(place) for place in range(len(stream_items))]
         with contextlib.ExitStack() as stack:
-            kept = store or Store(stack.enter_context(tempfile.TemporaryDirectory()))
+            kept = store or Store(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
             cells, processors = {stream: stream_items.cells}, {stream: self.processors[stream]}
             dataset = process_table(cells, processors, kept, ids=places)
             group = store_tokens(self.encoders[stream], dataset, stream, kept, timed=False)["group"]
