@@ -97,7 +97,7 @@ def _items(search: Search, stream: str, hits: Sequence[Hit]) -> Items:
         return Items([None] * len(hits), np.arange(len(hits)), [hit.part for hit in hits])
     place = {(int(row), column): i for i, (row, column) in enumerate(zip(found.row, found.column))}
     chosen = [place.get((i, hit.part)) for i, hit in enumerate(hits)]
-    cells = Cells(len(hits), lambda i: None if chosen[i] is None else found.cells[chosen[i]])
+    cells = Cells(len(hits), lambda i: None if (at := chosen[i]) is None else found.cells[at])
     return Items(cells, np.arange(len(hits)), [hit.part for hit in hits])
 
 
