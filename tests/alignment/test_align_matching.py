@@ -40,7 +40,7 @@ def table(rows: int = ROWS) -> dict[str, list]:
 
 
 def options(folder: Path) -> dict:
-    matching = {"dim": 8, "heads": 2, "candidates": 4, "training": {"epochs": 3, "patience": 0}}
+    matching = {"candidates": 4, "training": {"epochs": 3, "patience": 0}}
     return {
         "store": folder / "store", "trackers": "none", "dim": 6, "training": {"epochs": 4}, "quiet": True,
         "matching": matching, "queries": 1,
@@ -74,7 +74,7 @@ def part(rows: int, captions: int) -> Embedded:
 
 
 def training(given: Embedded, **changes) -> MatchTraining:
-    return MatchTraining(Matcher({"photo": 4, "caption": 4}, dim=4, heads=1), {}, given, Matching(**changes))
+    return MatchTraining(Matcher({"photo": 4, "caption": 4}, 4), None, given, Matching(**changes))
 
 
 def test_negatives_never_share_a_row():
@@ -193,8 +193,8 @@ def test_a_space_from_before_opens_and_says_that_it_cannot(tmp_path):
 
 def test_options_are_checked_before_anything_is_computed(tmp_path):
     for value, message in (
-        ({"dm": 8}, "Unknown option 'dm' of matching. Did you mean 'dim'"),
-        ({"dim": 6, "heads": 4}, "dim must be a multiple of heads; got 6 and 4"),
+        ({"dropuot": 0.1}, "Unknown option 'dropuot' of matching. Did you mean 'dropout'"),
+        ({"candidates": 1}, "candidates"),
         ({"temperature": 0.0}, "temperature"),
         ({"training": {"epoch": 2}}, "Unknown training option 'epoch'"),
         (3, "matching"),

@@ -17,14 +17,12 @@ TOWERS = ("auto", "frozen", "scratch", "finetune")
 
 @dataclass(frozen=True, kw_only=True)
 class Matching:
-    """Options of the matching model. `dim`, `heads`, `dropout`: see `models.matching.Matcher`.
+    """Options of the matching model. `dropout`: see `models.matching.Matcher`.
 
     `negatives`: how many an item of a pair gets at a step, drawn by softmax of cosine over `temperature`; `candidates`:
     how many first hits it puts in order when it is judged; `training`: options of the training loop, `batch` in rows.
     """
 
-    dim: int = 128
-    heads: int = 4
     dropout: float = 0.2
     temperature: float = 0.05
     negatives: int = 1
@@ -33,12 +31,10 @@ class Matching:
 
     def __post_init__(self) -> None:
         check_types(self)
-        check_range("[1, inf)", dim=self.dim, heads=self.heads, negatives=self.negatives)
+        check_range("[1, inf)", negatives=self.negatives)
         check_range("[2, inf)", candidates=self.candidates)
         check_range("(0, inf)", temperature=self.temperature)
         check_range("[0, 1)", dropout=self.dropout)
-        if self.dim % self.heads:
-            raise BadArgument(f"matching: dim must be a multiple of heads; got {self.dim} and {self.heads}.")
         Training().with_(self.training)
 
     @classmethod

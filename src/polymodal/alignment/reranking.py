@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from polymodal.aligners.base import Aligner
 from polymodal.aligners.pairs import matches
 from polymodal.alignment.items import Chosen, Tower
 from polymodal.alignment.train import linked_ways
@@ -17,7 +18,7 @@ from polymodal.core.types import Tokens
 from polymodal.evaluation.matching import matching_auc, matching_gain, pairs_to_judge
 from polymodal.evaluation.means import Mean
 from polymodal.evaluation.statistics import bootstrap, paired
-from polymodal.models.matching import Matcher
+from polymodal.models.matching import Matcher, beside
 from polymodal.nn.place import device_of_module, to_device
 
 PIECE = 512  # pairs judged at a time
@@ -31,6 +32,20 @@ class Embedded:
 
     chosen: Mapping[str, Chosen]
     vectors: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class Reader:
+    """What a matcher reads of items: stored tokens, and beside them the same as the aligner, at rest, maps them."""
+
+    aligner: Aligner
+    towers: Mapping[str, Tower]
+
+    @torch.no_grad()
+    def __call__(self, name: str, cells: np.ndarray) -> Tokens:
+        """Of the present cells numbered `cells` [n] of a stream, on the aligner's device."""
+        tokens = to_device(_cut(self.towers[name].sequences(cells)), device_of_module(self.aligner))
+        return beside(tokens, self.aligner({name: tokens})[name])
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,18 +91,18 @@ class Judged:
             ways.append(_nearest((a, b), part, asked, min(candidates, len(corpus))))
         return cls(part, ways)
 
-    def log_odds(self, matcher: Matcher, towers: Mapping[str, Tower]) -> list[np.ndarray]:
+    def log_odds(self, matcher: Matcher, read: Reader) -> list[np.ndarray]:
         """[Q, K] a way."""
         told = []
         for way in self.ways:
             query = np.repeat(way.query, way.found.shape[1])
-            odds = pair_odds(matcher, towers, self.part, way.names, query, way.found.ravel())
+            odds = pair_odds(matcher, read, self.part, way.names, query, way.found.ravel())
             told.append(odds.reshape(way.found.shape))
         return told
 
-    def best(self, matcher: Matcher, towers: Mapping[str, Tower]) -> tuple[float, float]:
+    def best(self, matcher: Matcher, read: Reader) -> tuple[float, float]:
         """The greatest mean reciprocal rank over the ways once found items are put in order, and the trust for it."""
-        told = self.log_odds(matcher, towers)
+        told = self.log_odds(matcher, read)
         scores = [
             float(np.mean([(1 / way.ranks(odds + trust * way.cosine)).mean() for way, odds in zip(self.ways, told)]))
             for trust in TRUST
@@ -110,7 +125,7 @@ def _nearest(names: tuple[str, str], part: Embedded, asked: np.ndarray, count: i
 
 def log_odds(
     matcher: Matcher,
-    towers: Mapping[str, Tower],
+    read: Reader,
     chosen: Mapping[str, Chosen],
     left: tuple[str, Tensor],
     right: tuple[str, Tensor],
@@ -119,15 +134,15 @@ def log_odds(
     device, sides = device_of_module(matcher), []
     for name, items in (left, right):
         once, place = items.unique(return_inverse=True)
-        tokens = towers[name].sequences(chosen[name].cells[once.numpy()])
-        sides.append(matcher.mapped(name, to_device(_cut(tokens), device)).select(place.to(device)))
+        tokens = to_device(read(name, chosen[name].cells[once.numpy()]), device)
+        sides.append(matcher.mapped(name, tokens).select(place.to(device)))
     return matcher.judged(left[0], sides[0], right[0], sides[1])
 
 
 @torch.no_grad()
 def pair_odds(
     matcher: Matcher,
-    towers: Mapping[str, Tower],
+    read: Reader,
     part: Embedded,
     names: tuple[str, str],
     left: np.ndarray,
@@ -137,7 +152,7 @@ def pair_odds(
     told = []
     for start in range(0, len(left), PIECE):
         sides = [(n, torch.from_numpy(i[start : start + PIECE])) for n, i in zip(names, (left, right))]
-        told.append(log_odds(matcher, towers, part.chosen, sides[0], sides[1]).float().cpu().numpy())
+        told.append(log_odds(matcher, read, part.chosen, sides[0], sides[1]).float().cpu().numpy())
     return np.concatenate(told) if told else np.zeros(0, np.float32)
 
 
@@ -149,7 +164,7 @@ def _cut(tokens: Tokens) -> Tokens:
     return Tokens(tokens.x[:, :longest], tokens.mask[:, :longest], tokens.pooled)
 
 
-def measure(matcher: Matcher, towers: Mapping[str, Tower], judged: Judged, seed: int) -> dict[str, dict[str, Any]]:
+def measure(matcher: Matcher, read: Reader, judged: Judged, seed: int) -> dict[str, dict[str, Any]]:
     """What the test says of each way: by the first item that belongs, before and after the found items are put in order
     (`recall@1`), and of pairs told apart (`auc`), by log-odds and by cosine, with intervals over rows of the table.
 
@@ -157,7 +172,7 @@ def measure(matcher: Matcher, towers: Mapping[str, Tower], judged: Judged, seed:
     (`random`). The cosine has itself chosen the nearest, so that it must do badly on them.
     """
     trust, told = float(matcher.trust), {}
-    for way, odds in zip(judged.ways, judged.log_odds(matcher, towers)):
+    for way, odds in zip(judged.ways, judged.log_odds(matcher, read)):
         groups = judged.part.chosen[way.names[0]].rows[:, 0].numpy()[way.query]
         ranks = {"before": way.first, "after": way.ranks(odds + trust * way.cosine)}
         first = {name: (one == 1).astype(np.float64)[None] for name, one in ranks.items()}
@@ -172,13 +187,13 @@ def measure(matcher: Matcher, towers: Mapping[str, Tower], judged: Judged, seed:
             "reach": float(way.right.any(1).mean()),
             "recall@1": {**recall, "gain": asdict(gain)},
             "verdict": "helps" if gain.low > 0 else "harms" if gain.high < 0 else "open",
-            "auc": {how: _told_apart(matcher, towers, judged.part, way, how, seed) for how in ("hard", "random")},
+            "auc": {how: _told_apart(matcher, read, judged.part, way, how, seed) for how in ("hard", "random")},
         }
     return told
 
 
 def _told_apart(
-    matcher: Matcher, towers: Mapping[str, Tower], part: Embedded, way: Way, how: str, seed: int
+    matcher: Matcher, read: Reader, part: Embedded, way: Way, how: str, seed: int
 ) -> dict[str, dict[str, float]]:
     """AUC of the queries' pairs by log-odds and by cosine, and the difference."""
     a, b = way.names
@@ -190,7 +205,7 @@ def _told_apart(
     rows = part.chosen[a].rows[way.query].numpy(), part.chosen[b].rows.numpy()
     pairs = pairs_to_judge(*near, *rows)
     scores = {
-        "matching": pair_odds(matcher, towers, part, way.names, way.query[pairs.query], pairs.item),
+        "matching": pair_odds(matcher, read, part, way.names, way.query[pairs.query], pairs.item),
         "cosine": (left[pairs.query] * right[pairs.item]).sum(1),
     }
     groups = rows[0][pairs.query, 0]

@@ -21,7 +21,7 @@ from polymodal.alignment.layers import is_open, resolve_layers
 from polymodal.alignment.matching import MatchTraining
 from polymodal.alignment.plan import AlignPlan, plan_align
 from polymodal.alignment.report import write_align_report
-from polymodal.alignment.reranking import Embedded, Judged, measure
+from polymodal.alignment.reranking import Embedded, Judged, Reader, measure
 from polymodal.alignment.train import JUDGED, AlignTraining, embed_items, linked_ways, recall
 from polymodal.core.errors import BadData
 from polymodal.core.files import read_json, write_json
@@ -259,7 +259,7 @@ class _Session:
         return self.folder / "work" / "encoders" / f"{job}{suffix}"
 
     def _match(
-        self, towers: Mapping[str, Tower], parts: Mapping[str, Embedded]
+        self, aligner: Aligner, towers: Mapping[str, Tower], parts: Mapping[str, Embedded]
     ) -> tuple[Matcher | None, dict[str, Any] | None]:
         """The matching model, where one is asked for, and what the test says of it."""
         options = Matching.given(self.plan.config.matching)
@@ -268,13 +268,13 @@ class _Session:
         seed = self.plan.config.seed
         torch.manual_seed(seed)
         widths = {name: encoder.dim for name, encoder in self.encoders.items()}
-        matcher = Matcher(widths, dim=options.dim, heads=options.heads, dropout=options.dropout)
-        training = MatchTraining(matcher, towers, parts["train"], options, self.device)
+        matcher, read = Matcher(widths, aligner.dim, dropout=options.dropout), Reader(aligner, towers)
+        training = MatchTraining(matcher, read, parts["train"], options, self.device)
         valid = Judged.of(parts["valid"], "valid", options.candidates, seed)
         events = training.run(self.plan.rows("train"), valid, seed, self._file(MATCHED, ".checkpoint"))
         does = "matching", "", "mean reciprocal rank"
         curve = self._trained(MATCHED, does, matcher, training.settings.epochs, events)
-        told = measure(matcher.eval(), towers, Judged.of(parts["test"], "test", options.candidates, seed), seed)
+        told = measure(matcher.eval(), read, Judged.of(parts["test"], "test", options.candidates, seed), seed)
         about = {"parameters": parameters(matcher), "trust": float(matcher.trust), "epochs": len(curve["epoch"])}
         for sentence in matching_words(told):
             self.progress.say(sentence)
@@ -325,7 +325,7 @@ class _Session:
             for part in asked
         }
         vectors = parts["test"].vectors
-        matcher, matched = self._match(towers, parts)
+        matcher, matched = self._match(aligner, towers, parts)
         stage = self.progress.stage("measuring", 1)
         for part in (aligner, *self.encoders.values()):
             part.cpu()

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from polymodal.aligners import ALIGNERS
 from polymodal.aligners.base import Aligner
@@ -32,7 +32,7 @@ from polymodal.data.tables.source import Problem, Table
 from polymodal.encoders.base import Encoder
 from polymodal.inference.bundle import encoder_weights, kept_parts, opened, read_bundle, read_parts, save_bundle, under
 from polymodal.metrics.random_order import NOT_ABOVE
-from polymodal.models.matching import Matcher
+from polymodal.models.matching import Matcher, beside
 from polymodal.nn.place import at_rest, device_of_module, in_use
 from polymodal.process.base import Processor
 from polymodal.train.encode import encoded, store_tokens, tokens_from_arrays
@@ -226,8 +226,13 @@ class Space:
         for start in range(0, rows, CHUNK):
             part = slice(start, min(start + CHUNK, rows))
             sides = {str(i): _spread(side, part) for i, side in enumerate((left, right))}
-            told.append(in_use(lambda two: matcher(a, two["0"], b, two["1"]).float(), sides, device).numpy())
+            told.append(in_use(lambda two: self._judged(a, two["0"], b, two["1"]), sides, device).numpy())
         return np.concatenate(told) if told else np.zeros(0, np.float32)
+
+    def _judged(self, a: str, left: Tokens, b: str, right: Tokens) -> Tensor:
+        aligner = at_rest(self.aligner)
+        sides = [beside(tokens, aligner({name: tokens})[name]) for name, tokens in ((a, left), (b, right))]
+        return self.judging()(a, sides[0], b, sides[1]).float()
 
     def judging(self) -> Matcher:
         """The matching model. Raises `BadArgument` where the run has none."""
@@ -260,8 +265,7 @@ class Space:
             "facts": {name: encoder.facts for name, encoder in self.encoders.items()},
         }
         if self.matcher is not None:
-            told = {"dim": self.matcher.dim, "heads": self.matcher.heads, "dropout": self.matcher.dropout}
-            space["matching"] = {"widths": dict(self.matcher.widths), **told}
+            space["matching"] = {"widths": dict(self.matcher.widths), "dropout": self.matcher.dropout}
         schema = {"schema": self.schema.to_json(), "processors": kept_parts(self.processor_specs, self.processors)}
         save_bundle(folder, {**extra, "space": space}, schema, self._weights())
 
@@ -288,7 +292,7 @@ class Space:
         specs = {name: entry["spec"] for name, entry in stored["processors"].items()}
         matcher = None
         if "matching" in space:  # runs of before have none
-            matcher = Matcher(**space["matching"])
+            matcher = Matcher(dim=space["dim"], **space["matching"])
             matcher.load_state_dict(under(weights, MATCHER))
         shared_space = cls(
             schema, specs, processors, space["encoders"], encoders, space["aligner"], aligner, space["width"], matcher
