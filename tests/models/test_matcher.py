@@ -61,7 +61,7 @@ def test_every_parameter_learns(matcher):
 
 
 def test_it_stays_on_the_device_of_its_inputs(matcher):
-    words, photo = (one.to("meta") for one in (tokens(2, 3, 5 + D), tokens(2, 4, 7)))
+    words, photo = (one.to("meta") for one in (tokens(2, 3, 5 + D), tokens(2, 4, 7 + D)))
     odds = matcher.to("meta").train()("words", words, "photo", photo)
     odds.sum().backward()
     assert odds.device.type == "meta"
