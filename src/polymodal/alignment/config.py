@@ -24,7 +24,7 @@ class Matching:
     """
 
     dropout: float = 0.2
-    temperature: float = 0.05
+    temperature: float = 0.2
     negatives: int = 1
     candidates: int = 20
     training: Mapping[str, Any] = field(default_factory=dict)

@@ -23,7 +23,7 @@ from polymodal.models.matching import Matcher
 from polymodal.nn.place import CPU, to_device
 from polymodal.train.loop import Epoch, total, train
 
-DEFAULTS = {"epochs": 20, "batch": 64, "lr": 1e-3, "weight_decay": 0.05, "patience": 5}
+DEFAULTS = {"epochs": 12, "batch": 64, "lr": 5e-4, "weight_decay": 0.05, "patience": 4}
 CENTRED = 256  # rows by whose pairs the bias is set at the start
 POOL = 1 << 14  # items among which negatives are looked for at a step, at most
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from polymodal.aligners import ALIGNERS
 from polymodal.aligners.base import Aligner
@@ -221,18 +221,19 @@ class Space:
         matcher = at_rest(self.judging())
         if a == b:
             raise BadArgument(f"Two items of {a!r} cannot be judged: the matching model learned from pairs of streams.")
-        device, rows = device_of_module(matcher), max(len(left), len(right)) if len(left) and len(right) else 0
-        told = []
+        if not len(left) or not len(right):
+            return np.zeros(0, np.float32)
+        aligner, device, told = at_rest(self.aligner), device_of_module(matcher), []
+
+        def mapped(name: str, tokens: Tokens) -> Tokens:
+            return in_use(lambda t: matcher.mapped(name, beside(t, aligner({name: t})[name])), tokens, device)
+
+        once, rows = [mapped(a, left), mapped(b, right)], max(len(left), len(right))
         for start in range(0, rows, CHUNK):
             part = slice(start, min(start + CHUNK, rows))
-            sides = {str(i): _spread(side, part) for i, side in enumerate((left, right))}
-            told.append(in_use(lambda two: self._judged(a, two["0"], b, two["1"]), sides, device).numpy())
-        return np.concatenate(told) if told else np.zeros(0, np.float32)
-
-    def _judged(self, a: str, left: Tokens, b: str, right: Tokens) -> Tensor:
-        aligner = at_rest(self.aligner)
-        sides = [beside(tokens, aligner({name: tokens})[name]) for name, tokens in ((a, left), (b, right))]
-        return self.judging()(a, sides[0], b, sides[1]).float()
+            sides = {str(i): _spread(side, part) for i, side in enumerate(once)}
+            told.append(in_use(lambda two: matcher.judged(a, two["0"], b, two["1"]).float(), sides, device).numpy())
+        return np.concatenate(told)
 
     def judging(self) -> Matcher:
         """The matching model. Raises `BadArgument` where the run has none."""
