@@ -233,6 +233,19 @@ def test_trust_in_the_cosine_counts(search, monkeypatch):
     assert [hit.id for hit in after] == [hit.id for hit in before]
 
 
+def test_the_cosine_that_is_trusted_is_the_space_s_own(search, monkeypatch, tmp_path):
+    """Scores of an index from which the gap is taken out are others than those for which trust was found."""
+    turned(search, monkeypatch)
+    other = pm.index(search.space, table(), out=tmp_path / "gap", calibrate="on", quiet=True)
+    search.space.matcher.trust.fill_(1e6)
+    found = other.search(row="r5", by="a", k=12, streams=["b"], rerank=12)
+    question = other.index.vectors_of("r5")["a"][0]
+    cosines = [max(other.index.vectors_of(hit.id)["b"] @ question) for hit in found]
+    assert cosines == sorted(cosines, reverse=True)
+    scores = [hit.score for hit in found]
+    assert np.abs(np.array(scores) - cosines).max() > 0.01
+
+
 def test_the_model_itself_judges_the_very_items(search):
     data, found = table(), search.search(row="r5", by="a", k=5, streams=["b"], rerank=5)
     for hit in found:
@@ -273,3 +286,23 @@ def test_from_the_command_line(search, run, capsys, monkeypatch):
     with contextlib.suppress(SystemExit):
         cli.main()
     assert capsys.readouterr().out.count("match ") == 3
+
+
+def test_towers_that_learned_are_stored_at_rest(tmp_path):
+    """Tokens of encoders that were trained with the aligner: what the run judged by is what the space judges by."""
+    colours, things = ("red", "green", "blue", "white"), ("shoe", "bag", "hat")
+    said = [(colours[i % 4], things[i % 3]) for i in range(ROWS)]
+    data = {
+        "title": [f"a {colour} {thing}, number {i}" for i, (colour, thing) in enumerate(said)],
+        "note": [f"{thing} of the colour {colour}, piece {i}" for i, (colour, thing) in enumerate(said)],
+    }
+    given = {**options(tmp_path), "towers": "scratch", "width": 8, "training": {"epochs": 2}}
+    found = pm.align(data, "title,note", out=tmp_path / "run", **given)
+    assert found.metrics["towers"] == "scratch"
+    space = pm.load_space(tmp_path / "run")
+    cells = data["title"][:3], data["note"][:3]
+    odds = space.match("title", cells[0], "note", cells[1], store=Store(given["store"]))
+    np.testing.assert_allclose(odds, found.space.match("title", cells[0], "note", cells[1]), atol=1e-5)
+    assert np.isfinite(odds).all()
+    groups = [group for group in Store(given["store"]).report()["groups"] if group["kind"] == "tokens"]
+    assert len(groups) == 2  # one a tower: the space reads what the run has stored

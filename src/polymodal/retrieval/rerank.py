@@ -47,7 +47,8 @@ def reranked(search: Search, asked: Query, hits: Sequence[Hit], most: int) -> tu
     first = list(hits[:most])
     odds, problems = _judged(search, asked, first)
     trust = float(search.space.judging().trust)
-    order = sorted(odds, key=lambda place: -(odds[place] + trust * hits[place].score))  # stable among equals
+    cosine = {place: _cosine(search, asked, hits[place]) for place in odds}
+    order = sorted(odds, key=lambda place: -(odds[place] + trust * cosine[place]))  # stable among equals
     for place, taken in zip(sorted(odds), order):
         first[place] = replace(hits[taken], match=float(1 / (1 + np.exp(-odds[taken]))))
     kept, notes = f"of the first {len(first)} hits keep their places", []
@@ -59,6 +60,14 @@ def reranked(search: Search, asked: Query, hits: Sequence[Hit], most: int) -> tu
     if problems:
         notes.append(f"{len(problems)} {kept}: their cells cannot be read again, as that of row {problems[0]}")
     return [replace(hit, rank=rank) for rank, hit in enumerate([*first, *hits[most:]], start=1)], notes
+
+
+def _cosine(search: Search, asked: Query, hit: Hit) -> float:
+    """Of the vectors as the space gives them, which trust was found for: scores of an index may have the gap out."""
+    index, query = search.index, asked.vector[0] / np.linalg.norm(asked.vector[0])
+    items = index.corpus.items(hit.id)[hit.stream]
+    item = next(item for item in items if index.describe(item)["part"] == hit.part)
+    return float(index.corpus.vectors[item] @ query)
 
 
 def _judged(search: Search, asked: Query, hits: Sequence[Hit]) -> tuple[dict[int, float], list[Problem]]:
