@@ -240,7 +240,7 @@ def test_the_cosine_that_is_trusted_is_the_space_s_own(search, monkeypatch, tmp_
     search.space.matcher.trust.fill_(1e6)
     found = other.search(row="r5", by="a", k=12, streams=["b"], rerank=12)
     question = other.index.vectors_of("r5")["a"][0]
-    cosines = [max(other.index.vectors_of(hit.id)["b"] @ question) for hit in found]
+    cosines = [float(other.index.vectors_of(hit.id)["b"][int(hit.part[-1])] @ question) for hit in found]
     assert cosines == sorted(cosines, reverse=True)
     scores = [hit.score for hit in found]
     assert np.abs(np.array(scores) - cosines).max() > 0.01
