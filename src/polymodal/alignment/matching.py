@@ -62,7 +62,7 @@ class MatchTraining:
         """Set the bias so that pairs belong together as often as they do: else the first epochs learn only that."""
         judged = list(self._judged(rows).values())
         odds, truth = (torch.cat(parts) for parts in zip(*judged))
-        self.matcher.bias += truth.mean().clamp(0.01, 0.99).logit() - odds.mean()
+        self.matcher.bias.add_(truth.mean().clamp(0.01, 0.99).logit() - odds.mean())
 
     def _judged(self, rows: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
         """Log-odds and truth of drawn pairs, those that belong together first, by pair of streams."""

@@ -47,10 +47,7 @@ class Matcher(Part):
             raise BadArgument(f"A matcher judges items of two streams; got {', '.join(self.names) or 'none'}.")
         self.dim = check_count("dim", dim)
         self.dropout = check_dropout(dropout)
-        self.maps = Named({n: Projection(w, dim, kind="linear", dropout=dropout) for n, w in self.widths.items()})
-        for one in self.maps.values():
-            nn.init.normal_(one.linear.weight, std=CORRECTED)
-            nn.init.zeros_(one.linear.bias)
+        self.maps = Named({name: _correction(width, dim, dropout) for name, width in self.widths.items()})
         self.log_sharpness = nn.Parameter(torch.tensor(math.log(SHARPNESS)))
         self.log_scale = nn.Parameter(torch.tensor(math.log(SCALE)))
         self.bias = nn.Parameter(torch.zeros(()))
@@ -86,6 +83,14 @@ class Matcher(Part):
         seen = masked_softmax(near * self.log_sharpness.exp(), other.mask[:, None].expand_as(near)).to(other.x.dtype)
         cosine = F.cosine_similarity(tokens.x, seen @ other.x, dim=-1)
         return masked_mean(cosine[..., None], tokens.mask)[:, 0]
+
+
+def _correction(width: int, dim: int, dropout: float) -> Projection:
+    """A linear map that begins with next to nothing."""
+    found = Projection(width, dim, kind="linear", dropout=dropout)
+    nn.init.normal_(found.linear.weight, std=CORRECTED)
+    nn.init.zeros_(found.linear.bias)
+    return found
 
 
 def beside(tokens: Tokens, aligned: Tokens) -> Tokens:
