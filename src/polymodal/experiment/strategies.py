@@ -14,8 +14,10 @@ from polymodal.objectives import OBJECTIVES
 from polymodal.targets.base import Target
 from polymodal.targets.text import TextTarget
 
+STACK = "prefix_lm"  # of all streams' tokens and the answer's words
 AUTO = ("concat", "gated", "attention", "late_mean", "product", "stacking")
 WORDS: tuple[Spec, ...] = ("concat", {"name": "unified", "tokens": 64}, "perceiver")  # where answers are written
+SHORT_ANSWERS: tuple[Spec, ...] = ("concat", {"name": "unified", "tokens": 64}, STACK)  # and those are a few words
 BASELINES: tuple[Spec, ...] = ("consensus", {"name": "consensus", "neighbours": 1}, "blind")
 ALWAYS = ("concat", "late_mean")
 PRODUCT = "mlb"  # of streams: what none tells alone lies in products
@@ -130,7 +132,8 @@ def strategies(
         specs: list[Spec] = [name for parts in CATALOGUES.values() for name in parts if not parts.entry(name).extra]
         specs = [spec for spec in specs if spec not in BASELINES]
     elif fusion == "auto":
-        specs = list(WORDS if words else AUTO)
+        short = words and all(target.short for target in targets if isinstance(target, TextTarget))
+        specs = list(SHORT_ANSWERS if short else WORDS if words else AUTO)
     else:
         specs = listed(fusion)
     named = [spec for spec in specs if fusion not in ("all", "auto")]

@@ -60,6 +60,7 @@ class Answer(nn.Module):
 
     level: ClassVar[str] = "answer"  # a word for the leaderboard
     nested: ClassVar[tuple[str, ...]] = ()  # options that are specs of fusions, rules or answers within
+    reads_tokens: ClassVar[bool] = False  # itself, apart from what `nested` says
     needs: ClassVar[tuple[str, ...]] = MEANINGS  # what targets' scores may mean, as far as those within allow
 
     def forward(self, streams: Mapping[str, Tokens]) -> Output:
