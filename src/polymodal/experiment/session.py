@@ -30,7 +30,7 @@ from polymodal.experiment.outcome import score_of
 from polymodal.experiment.plan import Plan
 from polymodal.experiment.results import Results
 from polymodal.experiment.scored_job import ScoredJob
-from polymodal.experiment.strategies import ALWAYS, PRODUCT
+from polymodal.experiment.strategies import ALWAYS, PRODUCT, fused
 from polymodal.experiment.verdict import Tests, indistinct
 from polymodal.experiment.work import (
     SCRATCH,
@@ -42,7 +42,6 @@ from polymodal.experiment.work import (
     settled_out,
     start_out,
 )  # fmt: skip
-from polymodal.models.base import Joint
 from polymodal.models.build import build_encoder
 from polymodal.models.specs import listed, part_class
 from polymodal.models.strategy import Strategy
@@ -353,7 +352,7 @@ class Session:
             best = self._ranked(finished, {s.fusion for s in rows})[:1]
             kept = {*best, PRODUCT, "concat"}
             rows = tuple(
-                s for s in rows if s.family == "single" or s.fusion in kept or _fused(s) or s.name == config.deploy
+                s for s in rows if s.family == "single" or s.fusion in kept or fused(s) or s.name == config.deploy
             )
         jobs = [self._end_to_end_job(strategy, seed) for seed in finished.seeds[:1] for strategy in rows]
         return self._together("joint training", jobs)
@@ -376,7 +375,7 @@ class Session:
         every = (*self.plan.strategies, *self.plan.compared)
         trained = {name for name, encoder in finished.encoders.items() if encoder["trained"]}
         idle = {s.name for s in every if s.family in ("single", "decision") and not trained & {*s.streams}}
-        trainable = {s.name for s in every if s.family in ("fusion", "decision") or s.adapters or _fused(s)} - idle
+        trainable = {s.name for s in every if s.family in ("fusion", "decision") or s.adapters or fused(s)} - idle
         chosen = dict.fromkeys([*self._ranked(finished, trainable)[:1], *(s.name for s in self.plan.compared)])
         if chosen:
             singles = [o for o in finished.outcomes() if o.level == "single" and not o.strategy.end_to_end]
@@ -468,11 +467,6 @@ class Session:
                 f"kept for --resume. {event.reason}"
             )
         self.note([f"{job.name} failed and is left out: {event.reason}"])
-
-
-def _fused(strategy: Strategy) -> bool:
-    """Whether an answer of several parts is a fusion and a head all the same."""
-    return strategy.family == "answer" and issubclass(strategy.part.cls, Joint)
 
 
 def _needed(strategy: Strategy) -> bool:

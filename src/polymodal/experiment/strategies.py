@@ -8,6 +8,7 @@ from dataclasses import replace
 from polymodal.aligners import ALIGNERS
 from polymodal.core.errors import BadArgument, UnknownName, suggest
 from polymodal.core.registry import Spec, label
+from polymodal.models.base import Joint
 from polymodal.models.specs import CATALOGUES, listed, portable, resolved, serves
 from polymodal.models.strategy import Strategy
 from polymodal.objectives import OBJECTIVES
@@ -163,6 +164,11 @@ def strategies(
     if left_out and notes is not None:
         notes.append(f"Left out, since it is not defined for {_kinds(targets)}: {', '.join(left_out)}.")
     return tuple(kept)
+
+
+def fused(strategy: Strategy) -> bool:
+    """Whether an answer that is no fusion by name is one with a head of its own, and nothing beside."""
+    return strategy.family == "answer" and issubclass(strategy.part.cls, Joint)
 
 
 def together(candidates: Sequence[Strategy], fusions: str | Sequence[str]) -> tuple[Strategy, ...]:
