@@ -124,7 +124,8 @@ def board(run: pm.Run) -> list[Row]:
     cost = {event["job"].removesuffix(" #0"): event["cpu_seconds"] for event in events if event["what"] == "done"}
     return [
         {"row": one["strategy"], "exact_match": float(one["test_mean"]), "low": float(one["test_low"]),
-         "high": float(one["test_high"]), "parameters": one["parameters"], "cpu_seconds": cost.get(one["strategy"], 0.0)}
+         "high": float(one["test_high"]), "parameters": one["parameters"] or 0,
+         "cpu_seconds": cost.get(one["strategy"], 0.0)}
         for one in run.leaderboard
     ]  # fmt: skip
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from polymodal.fusion import FUSIONS
 from polymodal.heads import HEADS
+from polymodal.heads.base import Head
 from polymodal.heads.writing import WritingHead
 from polymodal.models.base import Joint, check_words
 from polymodal.nn.check import check_count
@@ -29,18 +30,17 @@ class PrefixAnswer(Joint):
         self, widths: Mapping[str, int], targets: Sequence[Any], parts: Any,
         *, units: int = 128, depth: int = 3, attention_heads: int = 4, tokens: int = 64, dropout: float = 0.1,
     ):  # fmt: skip
-        stack = {"name": "writer_unified", "units": units, "depth": depth, "heads": attention_heads}
-        own = {t.name: parts.build_head(1, t) for t in check_words("prefix_lm", targets)}
-        kept = {
-            n: {"smoothing": h.smoothing, "decoding": h.decoding} for n, h in own.items() if isinstance(h, WritingHead)
-        }
         fusion = {"name": "unified", "layers": 0, "tokens": tokens}
+        stack = {"units": units, "depth": depth, "heads": attention_heads, "tokens": None, "dropout": dropout}
+
+        def writer(target: Any) -> Head:
+            own = parts.build_head(1, target)
+            kept = {"smoothing": own.smoothing, "decoding": own.decoding} if isinstance(own, WritingHead) else {}
+            return HEADS.build({"name": "writer_unified", **stack, **kept}, units, target)
+
         super().__init__(
             FUSIONS.build(fusion, widths, check_count("units", units)),
-            {
-                t.name: HEADS.build({**stack, "tokens": None, "dropout": dropout, **kept.get(t.name, {})}, units, t)
-                for t in targets
-            },
+            {target.name: writer(target) for target in check_words("prefix_lm", targets)},
         )
         self.units, self.depth, self.attention_heads = units, depth, attention_heads
         self.tokens, self.dropout = tokens, dropout
