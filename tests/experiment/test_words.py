@@ -165,7 +165,7 @@ STACK = {"name": "prefix_lm", "units": 32, "depth": 2}
 SHORT = {
     **{name: value for name, value in QUICK.items() if name not in ("heads", "joint")},
     "fusion": [STACK], "joint": True, "joint_on": ["prefix_lm(units=32, depth=2)"], "training": {"epochs": 3},
-    "joint_training": {"epochs": 40, "lr": 0.004}, "heads": {"says": {"name": "writer", "units": 32, "depth": 1}},
+    "joint_training": {"epochs": 25, "lr": 0.005}, "heads": {"says": {"name": "writer", "units": 32, "depth": 1}},
 }  # fmt: skip
 
 
@@ -196,7 +196,7 @@ def test_of_short_answers_one_stack_is_proposed_and_its_size_told():
 
 def test_one_stack_learns_with_its_encoders_and_knows_what_is_usual(tmp_path):
     run = pm.fit(
-        agreed(500), {"says": "text"}, out=tmp_path / "run", store=tmp_path / "store", quiet=True,
+        agreed(360), {"says": "text"}, out=tmp_path / "run", store=tmp_path / "store", quiet=True,
         deploy="prefix_lm(units=32, depth=2) joint", **SHORT,
     )  # fmt: skip
     rows = {row["strategy"]: row for row in run.leaderboard}
