@@ -159,7 +159,7 @@ def main() -> None:
     options.add_argument("--units", type=int, default=64)
     options.add_argument("--depth", type=int, default=2)
     options.add_argument("--grid", type=int, default=4)
-    options.add_argument("--lr", type=float, default=2e-3)
+    options.add_argument("--lr", type=float, default=3e-3)
     given = options.parse_args()
     rows = (easy_vqa if given.set == "easy_vqa" else clevr)(given.pictures)
     rows = list({one["id"]: one for one in rows}.values())
@@ -174,8 +174,8 @@ def main() -> None:
                 "split": "split",
             },
             encoders={
-                "picture": {"name": "image_resnet", "width": 12, "stride": 4 if given.grid < 5 else 2,
-                            "grid": given.grid, "dropout": 0.0, **STILL},
+                "picture": {"name": "image_resnet", "stride": 4 if given.grid < 5 else 2, "grid": given.grid,
+                            "dropout": 0.0, **(STILL if given.set == "clevr" else {})},
                 "question": {"name": "text_transformer", "layers": 1, "noise": 0.0, "dropout": 0.0},
             },
             heads={"answer": {"name": "writer", "units": given.units, "depth": 1, "dropout": 0.0, "smoothing": 0.0}},
