@@ -307,7 +307,10 @@ def plan(
     processors = {n: processor_spec(f, reads[n], config.processors) for n, f in resolved.fields.items()}
     own = [part_class(spec).__module__ for spec in encoders.values()]  # named here, so trusted there
     start = Start.load(config.start, trust=own) if config.start else None
-    started = start.fitting(resolved, encoders, config.dim, processors) if start else ()
+    # Features by formula read what their own processor makes; an encoder alone reads what the start was made with.
+    fixed = {name: processors[name] for name in processors if one_go[name]}
+    started = start.fitting(resolved, encoders, config.dim, {**config.processors, **fixed}) if start else ()
+    processors |= {name: start.specs[name] for name in started} if start else {}
     towers = find_towers(resolved, table, split, config, targets)
     one_go |= {name: (*one_go[name], spec) for name, spec in towers.frozen.items()}
     candidates = strategies(tuple(resolved.fields), config.fusion, targets, notes)

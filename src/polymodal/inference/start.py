@@ -60,7 +60,7 @@ class Start:
         self, schema: Schema, encoders: Mapping[str, Spec], dim: int, asked: Mapping[str, Spec], width: str = "dim"
     ) -> tuple[str, ...]:
         """The streams of `schema` whose `encoders`, with tokens of width `dim`, start from here. `asked` are processors
-        that the user named; `width` is what the option of `dim` is called.
+        that must be those of here, by stream or kind; `width` is what the option of `dim` is called.
 
         Raises `BadArgument` for a stream of the same name that differs, naming in what, or where there is none.
         """
