@@ -55,3 +55,9 @@ def test_a_dict_and_an_instance():
 def test_anything_else_is_refused_in_a_sentence(config, words):
     with pytest.raises(BadArgument, match=words):
         pm.plan(TABLE, "y", config=config)
+
+
+def test_a_part_of_a_training_has_its_share_of_epochs_and_of_steps():
+    part = Training(epochs=100, steps=2501).part(0.5)
+    assert (part.epochs, part.steps) == (50, 1251)
+    assert Training(epochs=6).part(1 / 3, least=5) == Training(epochs=5)

@@ -3,6 +3,7 @@ keyword arguments or a YAML file alike."""
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -30,7 +31,7 @@ SCHEDULES = ("cosine", "step", "plateau", "constant")
 class Training:
     """Options of the training loop.
 
-    There are at most `epochs`, and no more than make `steps` steps in all (0: no such bound), but one; `batch` is the
+    There are at most `epochs`, and of these as many as `steps` steps allow (0: all), one at least; `batch` is the
     most rows of a step (few rows make smaller batches); `lr` is the peak learning rate; `warmup` the share of steps in
     which it rises; `weight_decay` is L2 (decoupled under adamw) on matrices only; `l1` the weight of the sum of
     absolute weights; `clip` the largest gradient norm (0: none); `patience` the epochs without a better validation
@@ -68,6 +69,11 @@ class Training:
         check_range("[0, inf)", weight_decay=self.weight_decay, l1=self.l1, clip=self.clip, patience=self.patience)
         check_range("[0, 1)", warmup=self.warmup, average=self.average, modality_dropout=self.modality_dropout)
         check_range("(0, inf)", lr=self.lr)
+
+    def part(self, share: float, *, least: int = 1) -> Training:
+        """The same for a `share` of the training: of its epochs, but `least` of them, and of the bound on its steps."""
+        epochs, steps = (math.ceil(share * most) for most in (self.epochs, self.steps))
+        return replace(self, epochs=max(least, epochs), steps=steps)
 
     def with_(self, changes: Mapping[str, Any]) -> Training:
         """A copy with `changes`. Raises `BadArgument` for an unknown option or a value that is not allowed."""

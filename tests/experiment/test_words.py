@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 import polymodal as pm
 from polymodal.core.errors import BadArgument, UnknownName
+from polymodal.experiment.ladder import Ladder
+from polymodal.experiment.work import SCRATCH, TRIAL, Work
+from polymodal.metrics.build import target_metrics
+from polymodal.targets.base import fitted
 
 ROWS = 240
 QUICK = {
@@ -159,3 +165,24 @@ def test_words_are_written_as_asked(run, tmp_path):
     ):
         with pytest.raises(BadArgument, match=match):
             run.generate(few, **options)
+
+
+def test_where_a_metric_is_not_defined_on_the_rows_the_loss_chooses_the_epoch():
+    """CIDEr asks for 50 rows: NaN whatever is written would keep the weights of the first epoch."""
+    target = fitted("says", "text", told(120)["says_0"])
+    truth = target.truth(target.encode(told(120)["says_0"]))
+    metrics = {"says": target_metrics(["cider"], target)[0]}
+    work = SimpleNamespace(drawn=False, targets=[target], metrics=metrics, truth=lambda _, rows: truth[rows])
+    assert Work.by_loss(work, np.arange(49))
+    assert not Work.by_loss(work, np.arange(60))
+
+
+def test_a_start_whose_scores_are_not_known_is_compared_all_the_same():
+    ladder = Ladder.__new__(Ladder)
+    ladder.folds, ladder.plan = [None], SimpleNamespace(targets=[])
+    rungs = {TRIAL: SimpleNamespace(result={"valid": [None, None]}, scores={}),
+             SCRATCH: SimpleNamespace(result={"valid": [None, -2.0]}, scores={})}  # fmt: skip
+    ladder._trained = lambda results, folds: rungs[folds[0]]
+    ladder._read = lambda *_: {}
+    assert not ladder.start_pays({})
+    assert "-2.0000 from scratch" in ladder.lost

@@ -129,9 +129,17 @@ class Work:
             return metric.turned(value)
         return metric.merit(value, lambda: metric(truth, constant(target, len(rows))))
 
+    def by_loss(self, rows: np.ndarray) -> bool:
+        """Whether trainings go by the loss of `rows`, not by their metrics: where answers are drawn at random, which is
+        dear, and where a metric is not defined on so few of them."""
+        return self.drawn or any(
+            np.isnan(self.metrics[target.name](self.truth(target, rows), constant(target, len(rows))))
+            for target in self.targets
+        )
+
     @property
     def drawn(self) -> bool:
-        """Whether answers are drawn at random, which is dear: then trainings go by the loss of validation rows."""
+        """Whether answers are drawn at random."""
         return any(target.drawn for target in self.targets)
 
     @torch.no_grad()

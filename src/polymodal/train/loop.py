@@ -270,7 +270,7 @@ class _State:
 
     def note(self, epoch: int, score: float) -> bool:
         """Remember the weights if the score is the best so far."""
-        better = score > self.score or not self.best
+        better = score > self.score or not self.best or (math.isnan(self.score) and not math.isnan(score))
         if better:
             self.score, self.waited = score, 0
             self.best = {k: v.clone() for k, v in self.smooth.items()} if self.smooth else _copy(self.module)
