@@ -8,7 +8,7 @@ import pytest
 
 import polymodal as pm
 from polymodal.alignment.config import AlignConfig
-from polymodal.config import Config
+from polymodal.config import Config, Training
 from polymodal.core.errors import BadArgument
 
 TABLE = {"x": [float(i % 7) for i in range(40)], "w": [float(i % 5) for i in range(40)], "y": ["a", "b"] * 20}

@@ -202,7 +202,8 @@ def test_a_baseline_is_not_the_best_fusion_of_encoders_trained_before(tuning):
                      valid={"label": said(q.valid, [])})  # fmt: skip
     found = judged(q, *plain.values(), copied, *(tuned[n] for n in ("x alone", "concat", "gated")), deploy="best")
     told = [s for s in found.verdict.sentences if "best fusion of encoders" in s]
-    assert told and "gated, on validation rows the best fusion" in told[0]
+    assert told
+    assert "gated, on validation rows the best fusion" in told[0]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import polymodal as pm
-from polymodal.core.errors import BadArgument, UnknownName
+from polymodal.core.errors import BadArgument, BadData, UnknownName
 from polymodal.experiment.ladder import Ladder
 from polymodal.experiment.work import SCRATCH, TRIAL, Work
 from polymodal.metrics.build import target_metrics
@@ -137,6 +137,11 @@ def test_what_needs_scores_or_several_columns_is_refused():
         pm.plan(told(60), "says=said_*", **QUICK)
     with pytest.raises(BadArgument, match="of kind classes is read from one column; only text gathers several"):
         pm.plan(told(60), schema={"target": {"says": {"kind": "classes", "columns": ["says_*"]}}}, **QUICK)
+    table = told(60) | {"tag_1": ["x", "y", "z"] * 20, "tag_2": ["p", "q"] * 30}
+    with pytest.raises(BadData, match="'tag' gathers tag_1, tag_2 .* each holds a few values of its own"):
+        pm.plan(table, "tag_1,tag_2")
+    assert pm.plan(table, "either=tag_1,tag_2").targets[0].several
+    assert pm.plan(table | {"tag_2": ["y", "q"] * 30}, "tag_1,tag_2").targets[0].kind == "text"
     with pytest.raises(BadArgument, match="The table has a column 'id' already"):
         pm.plan(told(60), "id=says_*", **QUICK)
     options = {name: value for name, value in QUICK.items() if name != "heads"}
