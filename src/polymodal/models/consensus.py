@@ -19,13 +19,14 @@ from polymodal.nn.check import check_count
 from polymodal.nn.layers.named import module_name
 from polymodal.targets.text import TextTarget
 
-KEPT = ("middle", "vectors")
+KEPT = ("middle", "unit", "vectors")
 
 
 class Consensus(Answer):
-    """Of the references of the `neighbours` nearest training rows, by the cosine of pooled vectors, the one that is
-    most like all of them (Devlin et al. 2015, who found that level with generation). With one neighbour it is the best
-    reference of the nearest row. A baseline: what is written must be better than what can be copied.
+    """Of the references of the `neighbours` nearest training rows, the one that is most like all of them (Devlin et al.
+    2015, who found that level with generation). Near is a great cosine of pooled vectors side by side, each stream's
+    less its mean and in units of its spread. With one neighbour it is the best reference of the nearest row. A
+    baseline: what is written must be better than what can be copied.
 
     A row of which nothing is there gets the usual answer. The log-probability that goes with an answer is that of its
     mean likeness to the others.
@@ -42,6 +43,7 @@ class Consensus(Answer):
         self._heads = {name: parts.build_head(1, target) for name, target in self.targets.items()}  # they decode only
         width = sum(widths.values())
         self.register_buffer("middle", torch.zeros(width))
+        self.register_buffer("unit", torch.ones(width))
         self.register_buffer("vectors", torch.zeros(0, width))
         for name in self.targets:
             self.register_buffer(_codes(name), torch.zeros(0, 1, 1, dtype=torch.int32))
@@ -50,7 +52,12 @@ class Consensus(Answer):
     def finalize(self, train: Labelled, valid: Labelled, seed: int) -> None:
         """Remember the training rows' vectors and their answers."""
         vectors, there = self._joined(train.streams)
-        self.middle = (vectors * there).sum(0) / there.sum(0).clamp(min=1)
+        count = there.sum(0).clamp(min=1)
+        self.middle = (vectors * there).sum(0) / count
+        spread = ((vectors - self.middle) * there).square().sum(0) / count
+        sizes = [train.streams[name].width for name in self.names]
+        total = [one.sum().sqrt().expand(len(one)) for one in spread.split(sizes)]  # alike in all of a stream's values
+        self.unit = torch.where(torch.cat(total) > 0, torch.cat(total), 1.0)
         self.vectors = self._normal(vectors, there)
         for name in self.targets:
             setattr(self, _codes(name), train.targets[name].to(torch.int32))
@@ -77,9 +84,13 @@ class Consensus(Answer):
             return torch.from_numpy(told).to(vectors.device)
         grams, owner, place = self._likeness_of(name, codes)
         cosine = (vectors @ self.vectors[torch.from_numpy(known).to(vectors.device)].T).cpu()
-        order = cosine.argsort(dim=1, descending=True, stable=True)[:, : self.neighbours].numpy()
+        likeness = cosine.numpy()
+        least = cosine.topk(min(self.neighbours, len(known)), dim=1).values[:, -1:].numpy()
         for row in torch.nonzero((vectors != 0).any(1))[:, 0].tolist():
-            some = np.flatnonzero(np.isin(owner, known[order[row]]))
+            near = np.flatnonzero(likeness[row] >= least[row])  # of those as near as the last, the first
+            near = known[near[np.argsort(-likeness[row, near], kind="stable")[: self.neighbours]]]
+            ends = zip(*(np.searchsorted(owner, np.sort(near), side) for side in ("left", "right")))
+            some = np.concatenate([np.arange(first, last) for first, last in ends])
             alike = np.asarray((grams[some] @ grams[some].T).todense())
             mean = (alike.sum(1) - alike.diagonal()) / max(1, len(some) - 1)
             best = int(np.argmax(np.round(mean, 6)))
@@ -103,9 +114,11 @@ class Consensus(Answer):
         return torch.cat([tokens.pooled.float() for tokens in each], 1), torch.cat(there, 1)
 
     def _normal(self, vectors: Tensor, there: Tensor) -> Tensor:
-        return F.normalize((vectors - self.middle) * there, dim=1)
+        return F.normalize((vectors - self.middle) / self.unit * there, dim=1)
 
     def _load_from_state_dict(self, state: Mapping[str, Tensor], prefix: str, *rest: Any) -> None:
+        if state and prefix + "unit" not in state:  # of a bundle from before streams had units
+            state = {**state, prefix + "unit": torch.ones_like(state[prefix + "middle"])}
         for name in (*KEPT, *map(_codes, self.targets)):  # as many rows as were remembered
             if (value := state.get(prefix + name)) is not None:
                 setattr(self, name, torch.empty_like(value))
