@@ -23,6 +23,7 @@ class Head(Part):
 
     answers: ClassVar[tuple[type[Target], ...]] = (Target,)  # the classes of targets that it can answer
     reads_tokens: ClassVar[bool] = False  # False: only `pooled` is read, so sequences need not be loaded
+    samples: bool = False  # True: answers to the same tokens differ by the row's number
     quick: bool = False  # between epochs of a training, where a head that writes need not do its best
 
     def __init__(self, width: int, target: Target):

@@ -86,6 +86,10 @@ class WritingHead(Head):
         return ids
 
     @property
+    def samples(self) -> bool:  # type: ignore[override]
+        return bool(self.how.temperature) and not self.quick
+
+    @property
     def most(self) -> int:
         """The most ids of a text, its END included."""
         return int(self.target.longest) + 1
