@@ -138,7 +138,7 @@ def test_what_needs_scores_or_several_columns_is_refused():
     with pytest.raises(BadArgument, match="of kind classes is read from one column; only text gathers several"):
         pm.plan(told(60), schema={"target": {"says": {"kind": "classes", "columns": ["says_*"]}}}, **QUICK)
     table = told(60) | {"tag_1": ["x", "y", "z"] * 20, "tag_2": ["p", "q"] * 30}
-    with pytest.raises(BadData, match="'tag' gathers tag_1, tag_2 .* each holds a few values of its own"):
+    with pytest.raises(BadData, match="'tag' gathers tag_1, tag_2 .* each holds a few values of its own, no word"):
         pm.plan(table, "tag_1,tag_2")
     assert pm.plan(table, "either=tag_1,tag_2").targets[0].several
     assert pm.plan(table | {"tag_2": ["y", "q"] * 30}, "tag_1,tag_2").targets[0].kind == "text"

@@ -190,8 +190,8 @@ class Schema:
 
 
 def _apart(columns: Sequence[Sequence[Any]]) -> bool:
-    """Whether columns hold classes, no two of them the same ones: several questions, not several answers to one."""
-    held = [{str(cell) for cell in column if cell is not None} for column in columns]
+    """Whether columns hold classes, no two of which share a word: several questions, not several answers to one."""
+    held = [{word for cell in column if cell is not None for word in str(cell).lower().split()} for column in columns]
     asked = all(tell_target(column).kind == "classes" for column in columns)
     return asked and len(held) > 1 and all(a.isdisjoint(b) for a, b in combinations(held, 2))
 
@@ -215,9 +215,9 @@ def _targets(
             if {name} == set(map(stem, columns)) and _apart([table.column(column) for column in columns]):
                 raise BadData(
                     f"The target {name!r} gathers {', '.join(columns)} as answers to one question, any of which is "
-                    "right; but each holds a few values of its own, none of them in another. Several targets are named "
-                    f"in a schema, as in `target: [{', '.join(columns)}]`; answers to one question by another name, as "
-                    f"in answer={','.join(columns)}."
+                    "right; but each holds a few values of its own, no word of which is in another. Several targets "
+                    f"are named in a schema, as in `target: [{', '.join(columns)}]`; answers to one question by another "
+                    f"name, as in answer={','.join(columns)}."
                 )
             targets[name], notes[name] = kind or "text", f"{len(columns)} columns, each an answer: {', '.join(columns)}"
             continue
