@@ -74,3 +74,14 @@ def test_the_nearest_rows_are_those_of_a_full_sort_and_ties_are_drawn():
     assert set(alike.ravel().tolist()) == set(range(9))
     assert (alike[:, 0] != alike[:, 1]).all()
     assert nearest_rows(train[:1], rows, 2).shape == (20, 1)
+
+
+def test_what_is_asked_of_a_head_is_told_without_its_weights():
+    heads = Heads({"y": {"name": "writer_pretrained", "model": "no such folder", "tune": "full"}})
+    assert heads.recipe([TARGET])["lr"] == 1e-4
+    assert heads.planned(TARGET).reads_tokens
+    answer = Consensus({"s": 2}, [TARGET], Parts(8, heads.build))  # copies answers, so it opens no model
+    answer.finalize(Labelled({"s": tokens(torch.randn(20, 2))}, {"y": CODES}), None, 0)
+    absent = Tokens.of_pooled(torch.zeros(1, 2), torch.zeros(1, 1, dtype=torch.bool))
+    said = answer.head("y").decode(answer({"s": absent}).predictions["y"])
+    assert said["label"].tolist() == [TARGET.medoid]

@@ -216,8 +216,8 @@ def _targets(
                 raise BadData(
                     f"The target {name!r} gathers {', '.join(columns)} as answers to one question, any of which is "
                     "right; but each holds a few values of its own, no word of which is in another. Several targets "
-                    f"are named in a schema, as in `target: [{', '.join(columns)}]`; answers to one question by another "
-                    f"name, as in answer={','.join(columns)}."
+                    f"are named in a schema, as in `target: [{', '.join(columns)}]`; answers to one question by "
+                    f"another name, as in answer={','.join(columns)}."
                 )
             targets[name], notes[name] = kind or "text", f"{len(columns)} columns, each an answer: {', '.join(columns)}"
             continue

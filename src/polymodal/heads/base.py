@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import abstractmethod
-from typing import Any, ClassVar, final
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self, final
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from polymodal.core.part import Part
 from polymodal.core.types import Tokens
@@ -30,6 +32,20 @@ class Head(Part):
         super().__init__()
         self.width = width
         self.target: Any = target
+
+    @classmethod
+    def planned(cls, target: Target, options: Mapping[str, Any]) -> Self:
+        """The head with its options and nothing built, for what is asked of it before: `recipe` and `reads_tokens`,
+        which look at the target and the options alone."""
+        head = cls.__new__(cls)
+        nn.Module.__init__(head)
+        head.target = target
+        defaults = {
+            name: p.default for name, p in inspect.signature(cls).parameters.items() if p.kind is p.KEYWORD_ONLY
+        }
+        for name, value in {**defaults, **options}.items():
+            setattr(head, name, value)
+        return head
 
     @final  # type: ignore[misc]
     def forward(self, tokens: Tokens) -> Tensor:

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from polymodal.core.types import Output, Tokens
 from polymodal.heads.base import Head
+from polymodal.heads.writing import WritingHead
 from polymodal.metrics.consensus import ngram_vectors
 from polymodal.models.base import BASELINE, Answer, Labelled, check_words
 from polymodal.nn.check import check_count
@@ -40,7 +41,7 @@ class Consensus(Answer):
         self.neighbours = check_count("neighbours", neighbours)
         self.names = tuple(sorted(widths))
         self.targets: dict[str, TextTarget] = {t.name: t for t in check_words("consensus", targets)}
-        self._heads = {name: parts.build_head(1, target) for name, target in self.targets.items()}  # they decode only
+        self._heads = {name: Copies(1, target) for name, target in self.targets.items()}
         width = sum(widths.values())
         self.register_buffer("middle", torch.zeros(width))
         self.register_buffer("unit", torch.ones(width))
@@ -74,9 +75,9 @@ class Consensus(Answer):
         return self._heads[target]
 
     def _answered(self, name: str, vectors: Tensor) -> Tensor:
-        codes, target = getattr(self, _codes(name)).cpu().numpy(), self.targets[name]
+        codes = getattr(self, _codes(name)).cpu().numpy()
         known = np.flatnonzero(codes[:, 0, 0] > 0) if len(codes) else np.zeros(0, int)
-        usual = target.encode([target.medoid])[0, 0]
+        usual = self._heads[name].usual
         length = max(codes.shape[2], len(usual))
         told = np.zeros((len(vectors), 1 + length), np.float32)
         told[:, 1 : 1 + len(usual)] = usual
@@ -123,6 +124,26 @@ class Consensus(Answer):
             if (value := state.get(prefix + name)) is not None:
                 setattr(self, name, torch.empty_like(value))
         super()._load_from_state_dict(state, prefix, *rest)  # type: ignore[misc]
+
+
+class Copies(Head):
+    """The head of an answer that is copied: it decodes, and gives the usual answer to any tokens."""
+
+    answers = (TextTarget,)
+    decode = WritingHead.decode
+
+    @property
+    def usual(self) -> np.ndarray:
+        """[L] codes."""
+        codes: np.ndarray = self.target.encode([self.target.medoid])[0, 0]
+        return codes
+
+    def answer(self, tokens: Tokens) -> Tensor:
+        told = torch.tensor([0.0, *self.usual.tolist()], device=tokens.x.device)
+        return told.expand(len(tokens), -1).clone()
+
+    def loss(self, tokens: Tokens, truth: Tensor) -> Tensor:
+        return tokens.x.new_zeros(())
 
 
 def _codes(target: str) -> str:

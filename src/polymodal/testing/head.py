@@ -40,6 +40,7 @@ def check_head(spec: Spec, target: Target, *, width: int = 16, truth: Tensor | N
     laws = [
         *common(subject, HEADS, given), partial(_masked_tokens, subject), partial(_unlabelled, subject, target, truth),
         partial(_decoded, subject, target), partial(not_overridden, cls, Head),
+        partial(_planned, subject, target, given),
         partial(learns, whole, lambda head, outs: head.loss(outs["tokens"], truth), steps=300, lr=0.02, goal=0.3),
         *([partial(_scored_shape, subject, target)] if scores else []),
         *([partial(one_device, loss_subject(subject, truth))] if scores else []),
@@ -103,6 +104,16 @@ def _scored_shape(subject: Subject, target: Any) -> None:
     scores = built(subject)(subject.inputs["tokens"])
     if tuple(scores.shape) != (ROWS, target.width):
         raise Violation("gives scores", f"they are {tuple(scores.shape)}.", f"Return [B, {target.width}].")
+
+
+def _planned(subject: Subject, target: Target, given: Mapping[str, Any]) -> None:
+    head = built(subject)
+    planned = type(head).planned(target, given)
+    if (planned.recipe(), planned.reads_tokens) != (head.recipe(), head.reads_tokens):
+        raise Violation(
+            "is told by its options", "`recipe` or `reads_tokens` differ once it is built.",
+            "Let them look at the target and the options alone.",
+        )  # fmt: skip
 
 
 def _masked_tokens(subject: Subject) -> None:
