@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -75,12 +76,12 @@ def hallucinations(
     names: Names,
     *,
     segment: str = "characters",
-    seed: int = 0,
+    **options: Any,
 ) -> Hallucinations:
     """Objects that answers [N] name and no reference of the row [N, R] does, "" counting for nothing.
 
-    `names` says which words are objects: `read_objects` or `nouns`. Intervals are over rows. Raises `BadData` where the
-    numbers of rows differ.
+    `names` says which words are objects: `read_objects` or `nouns`. Intervals are over rows, with
+    `options` as in `bootstrap`. Raises `BadData` where the numbers of rows differ.
     """
     if len(answers) != len(references):
         raise BadData(f"There are {len(answers)} answers, and references of {len(references)} rows.")
@@ -93,8 +94,8 @@ def hallucinations(
     )
     often = Counter(name for extra in invented for name in sorted(extra))
     return Hallucinations(
-        mean_interval(counts[:, 0] > 0, proportion=True, seed=seed),
-        share_interval(counts, seed=seed),
+        mean_interval(counts[:, 0] > 0, proportion=True, **options),
+        share_interval(counts, **options),
         invented,
         dict(often.most_common()),
     )
