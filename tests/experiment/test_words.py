@@ -9,10 +9,13 @@ import pytest
 
 import polymodal as pm
 from polymodal.core.errors import BadArgument, BadData, UnknownName
+from polymodal.data.tables.source import read_table
+from polymodal.experiment.folds import split_by
 from polymodal.experiment.ladder import Ladder
 from polymodal.experiment.work import SCRATCH, TRIAL, Work
 from polymodal.metrics.build import target_metrics
 from polymodal.targets.base import fitted
+from polymodal.targets.text import TextTarget
 
 ROWS = 240
 QUICK = {
@@ -191,3 +194,11 @@ def test_a_start_whose_scores_are_not_known_is_compared_all_the_same():
     ladder._read = lambda *_: {}
     assert not ladder.start_pays({})
     assert "-2.0000 from scratch" in ladder.lost
+
+
+def test_no_vocabulary_is_learned_of_all_rows_to_split_them(monkeypatch):
+    monkeypatch.setattr(TextTarget, "fit", lambda *_: pytest.fail("the test rows' words are not learned from"))
+    table = read_table({"x": list(range(60)), "says": told(60)["says_0"]})
+    monkeypatch.setattr("polymodal.experiment.folds.held_together", lambda *_: None)
+    assert split_by(table, SimpleNamespace(targets={"says": "text"})) == {"labels": None, "groups": None}
+    assert split_by(table, SimpleNamespace(targets={"x": "number"}))["labels"].shape[0] == 60

@@ -266,7 +266,7 @@ def plan(
     config: Config | str | Path | Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Plan:
-    """Resolve data and options into a `Plan`; no media is opened and nothing is trained.
+    """Resolve data and options into a `Plan`; no media is opened but the pictures of a target, and no model trained.
 
     `data`, `valid`, `test`: whatever `read_table` reads. `schema`: a `Schema`, a YAML file or a dict that corrects what
     is inferred. `options`: the fields of `Config`; `config`: a `Config`, a YAML file or a dict of them. Raises
