@@ -188,9 +188,11 @@ class Session:
         tuned = self._costly_first([s for s in streams if s in plan.towers.aware])
         jobs += [self._encoder_job(s, fold, aware=True) for s in tuned for fold in folds[1:2] or folds]
 
+        tries = {self._encoder(s, which) for s in streams for which in TRIALS}  # the whole training can do without
+
         def needed(job: Any) -> bool:
             pretrained = job.reads or job.encoder == plan.towers.frozen.get(job.stream)
-            return job.stream in alone and not pretrained and job.out != self._encoder(job.stream, SCRATCH)
+            return job.stream in alone and not pretrained and job.out not in tries
 
         results = self.run("encoders", jobs, needed=needed)
         ladders = {s: Ladder(plan, self.work, self.store, dataset, s, folds) for s in streams}
