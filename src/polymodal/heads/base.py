@@ -32,6 +32,7 @@ class Head(Part):
         super().__init__()
         self.width = width
         self.target: Any = target
+        self._numbers: Tensor | None = None
 
     @classmethod
     def planned(cls, target: Target, options: Mapping[str, Any]) -> Self:
@@ -74,6 +75,14 @@ class Head(Part):
 
     def number(self, rows: Tensor) -> None:
         """Hear the numbers [B] of the rows that are answered next, by which what is drawn at random differs."""
+        self._numbers = rows
+
+    @final
+    def numbered(self, count: int) -> Tensor:
+        """The numbers [count] of the rows that are answered now, on the CPU: those last heard, once, or their places
+        where others were."""
+        heard, self._numbers = self._numbers, None
+        return torch.arange(count) if heard is None or len(heard) != count else heard.cpu()
 
 
 class ScoringHead(Head):

@@ -29,8 +29,8 @@ class Consensus(Answer):
     less its mean and in units of its spread. With one neighbour it is the best reference of the nearest row. A
     baseline: what is written must be better than what can be copied.
 
-    A row of which nothing is there gets the usual answer. The log-probability that goes with an answer is that of its
-    mean likeness to the others.
+    The model keeps the training rows' answers and vectors. A row of which nothing is there gets the usual answer. The
+    log-probability that goes with an answer is that of its mean likeness to the others.
     """
 
     level: ClassVar[str] = BASELINE
