@@ -170,6 +170,8 @@ def test_rows_of_one_thing_share_what_is_right_and_are_drawn_together():
         assert one["high"] - one["low"] == pytest.approx(other["high"] - other["low"], rel=0.25)
     spread = {name: one["metrics"]["rouge_l"] for name, one in (("found", found), ("loose", loose))}
     assert spread["loose"]["high"] - spread["loose"]["low"] < 0.7 * (spread["found"]["high"] - spread["found"]["low"])
+    twice = {name: [*values, *values] for name, values in TABLE.items()}
+    assert judged(twice, group="id")["right"]["a_row"] == 5
     few = judged({name: values[:100] for name, values in long.items()}, references="right", group="photo")
     assert "cider" not in few["metrics"]
     assert "cannot be told from 20 rows" in few["notes"][0]

@@ -186,11 +186,12 @@ def _units(cells: Sequence[Any]) -> np.ndarray:
 
 
 def _shared(right: Sequence[Sequence[str]], unit: np.ndarray) -> list[list[str]]:
-    """For every row the references of all rows that are of the same thing; rows with the same ones count once."""
-    each: dict[int, dict[tuple[str, ...], None]] = {}
-    for texts, one in zip(right, unit.tolist()):
-        each.setdefault(one, {})[tuple(texts)] = None
-    return [[text for texts in each[one] for text in texts] for one in unit.tolist()]
+    """For every row the references of all rows that are of the same thing. Rows that hold the same several ones, as
+    where each answer stands beside all of them, count once; two people may say the same."""
+    each: dict[int, dict[Any, Sequence[str]]] = {}
+    for row, (texts, one) in enumerate(zip(right, unit.tolist())):
+        each.setdefault(one, {})[tuple(texts) if len(texts) > 1 else row] = texts
+    return [[text for texts in each[one].values() for text in texts] for one in unit.tolist()]
 
 
 def _columns(given: str | Sequence[str], table: Table, answer: str | None) -> list[str]:
