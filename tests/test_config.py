@@ -61,3 +61,4 @@ def test_a_part_of_a_training_has_its_share_of_epochs_and_of_steps():
     part = Training(epochs=100, steps=2501).part(0.5)
     assert (part.epochs, part.steps) == (50, 1251)
     assert Training(epochs=6).part(1 / 3, least=5) == Training(epochs=5)
+    assert [Training(epochs=100, steps=2500).within(157).epochs, Training(epochs=9).within(157).epochs] == [15, 9]

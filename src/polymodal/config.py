@@ -75,6 +75,10 @@ class Training:
         epochs, steps = (math.ceil(share * most) for most in (self.epochs, self.steps))
         return replace(self, epochs=max(least, epochs), steps=steps)
 
+    def within(self, an_epoch: int) -> Training:
+        """The same with the epochs that the bound on steps leaves, of so many steps each."""
+        return replace(self, epochs=min(self.epochs, max(1, self.steps // an_epoch))) if self.steps else self
+
     def with_(self, changes: Mapping[str, Any]) -> Training:
         """A copy with `changes`. Raises `BadArgument` for an unknown option or a value that is not allowed."""
         if not isinstance(changes, Mapping):

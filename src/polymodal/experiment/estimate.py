@@ -6,6 +6,7 @@ import resource
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from polymodal.config import Training
 from polymodal.core.errors import BadCell
 from polymodal.core.registry import Spec
 from polymodal.core.runtime import core_count, worker_devices
+from polymodal.core.types import Tokens
 from polymodal.data.cells import cells
 from polymodal.data.split import some_of
 from polymodal.encoders.scoring import Scored, ScoringEncoder
@@ -26,16 +28,18 @@ from polymodal.experiment.folds import parts_of_fitted
 from polymodal.experiment.learned import CURVE, MOST_ROWS, learn
 from polymodal.experiment.plan import Plan
 from polymodal.learners import LEARNERS
+from polymodal.models.base import Answer
 from polymodal.models.build import Heads, build_answer, build_encoder
 from polymodal.models.strategy import Strategy
 from polymodal.process import PROCESSORS
 from polymodal.process.base import Processor
 from polymodal.targets.base import MEANINGS, ScoredTarget
-from polymodal.train.loop import batch_size, total
+from polymodal.train.loop import batch_size, in_haste, total
 from polymodal.train.optim import make_optimizer
 
 SECONDS = 1.0  # of reading cells, a stream
 MOST_CELLS = 256
+WRITTEN = 16  # rows whose answers are written
 LEARNED = 256  # rows that learners are tried on
 SOONEST = 0.4  # of a training's epochs, where it stops early
 TOUCHED = 8  # bytes a feature while learners are fitted, and a copy
@@ -225,7 +229,7 @@ def _training(
     truth: Mapping[str, np.ndarray], train: int,
 ) -> float:  # fmt: skip
     """CPU seconds of one training of an encoder of the stream to its last epoch, and of encoding all cells with it."""
-    encoder = build_encoder(spec, processor.facts(), plan.config.dim)
+    encoder, heads = build_encoder(spec, processor.facts(), plan.config.dim), Heads(plan.config.heads)
     count = len(inputs["present"])
     if not any(p.requires_grad for p in encoder.parameters()):
         with torch.no_grad():
@@ -233,11 +237,11 @@ def _training(
             encoder.eval()(dict(inputs))
         return (time.process_time() - started) / count * len(plan.split)
     options = Training(modality_dropout=0.0).with_(
-        {**encoder.recipe(), **plan.config.training, **plan.config.encoder_training}
+        {**heads.recipe(plan.targets), **encoder.recipe(), **plan.config.training, **plan.config.encoder_training}
     )
     encoder.fit_statistics(dict(inputs))
     alone = Strategy("single", "late_mean", (stream,))
-    answer = build_answer(alone, {stream: encoder.dim}, plan.targets, plan.config.dim, Heads(plan.config.heads))
+    answer = build_answer(alone, {stream: encoder.dim}, plan.targets, plan.config.dim, heads)
     module = torch.nn.ModuleList([encoder, answer]).train()
     optimizer = make_optimizer(module, options)
     size = batch_size(train, options)
@@ -251,8 +255,24 @@ def _training(
         total(answer.losses(answer({stream: encoder(dict(batch))}), asked)).backward()
         optimizer.step()
         took.append(time.process_time() - started)
-    steps = -(-train // size) * options.epochs
-    return min(took) * (steps + len(plan.split) / size / 3)  # a step without gradients is a third
+    an_epoch = -(-train // size)
+    epochs = options.within(an_epoch).epochs
+    written = 0.0
+    if not (plan.drawn or all(target.scores for target in plan.targets)):  # between epochs, to be judged
+        said = encoder.eval()({name: value[:WRITTEN] for name, value in inputs.items()})
+        written = _answered(answer, {stream: said}) * len(plan.rows("valid")) * epochs
+    # A step without gradients is a third.
+    return min(took) * (an_epoch * epochs + len(plan.split) / size / 3) + written
+
+
+@torch.no_grad()
+def _answered(answer: Answer, streams: Mapping[str, Tokens], *, hasty: bool = True) -> float:
+    """CPU seconds of answering a row such as these, as between epochs or, not `hasty`, as in use."""
+    answer.eval()
+    with in_haste(answer) if hasty else nullcontext():
+        started = time.process_time()
+        answer(streams)
+        return (time.process_time() - started) / len(next(iter(streams.values())))
 
 
 def _resident() -> float:

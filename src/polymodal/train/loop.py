@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import reduce
 from operator import add
 from pathlib import Path
@@ -105,8 +105,7 @@ def train(
     """
     size = batch_size(len(rows), options, least_steps)
     steps_an_epoch = -(-len(rows) // size)
-    if options.steps:
-        options = replace(options, epochs=min(options.epochs, max(1, options.steps // steps_an_epoch)))
+    options = options.within(steps_an_epoch)
     optimizer = make_optimizer(module, options)
     schedule = Schedule(optimizer, options, steps_an_epoch * options.epochs)
     state = _State(module, optimizer, schedule, options.average)
