@@ -16,6 +16,7 @@ from polymodal.experiment.plan import plan as make_plan
 from polymodal.inference.start import Start
 from polymodal.pretraining.learning import Learning
 from polymodal.runs.folder import Interrupted
+from polymodal.train.loop import Diverged
 
 QUICK = {"dim": 16, "trackers": "none", "quiet": True, "training": {"epochs": 3}}
 FIT = {
@@ -358,14 +359,17 @@ def test_texts_that_few_rows_have_are_learned_and_start_a_fit_of_answers_in_word
         make_plan(data, schema=schema, start=made.folder, dim=16, processors={"note": {"name": "text", "length": 9}})
 
 
-def test_a_start_whose_trial_fails_leaves_the_training_from_scratch(made, tmp_path):
-    start = Start.load(made.folder)
-    (tmp_path / "bad").mkdir()
-    start.folder = tmp_path / "bad"
-    start.weights = {name: value for name, value in start.weights.items() if not name.startswith("encoders.a.")}
-    start.save({"config": {}})
+def test_a_start_whose_trial_fails_leaves_the_training_from_scratch(made, tmp_path, monkeypatch):
+    begin = encoder_job.begin
+
+    def broken(encoder, work, stream, rows, pretrained):
+        if stream == "a" and pretrained:
+            raise Diverged("The loss was nan in epoch 1.")
+        begin(encoder, work, stream, rows, pretrained)
+
+    monkeypatch.setattr(encoder_job, "begin", broken)
     options = {**FIT, "encodings": "trained", "encoder_training": {"epochs": 1}, "answer_training": {"epochs": 1}}
-    run = pm.fit(planted(), "label", out=tmp_path / "run", start=tmp_path / "bad", **options)
+    run = pm.fit(planted(), "label", out=tmp_path / "run", start=made.folder, **options)
     kept, *_ = read_json(run.folder / "work" / "encoders" / "a.json")["rungs"]
     assert kept["encoder"] == "vector_mlp"
     assert "a part 1, tried from pretrained failed and is left out" in told(run)

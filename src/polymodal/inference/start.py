@@ -122,7 +122,8 @@ class Start:
                 learned[rows[name][unseen]] = True
         whole = [name for name in streams if np.array_equal(rows[name], np.arange(len(split)))]
         if whole and len({len(self.seen[name]) for name in whole}) == 1:
-            learned |= _learned(*(_keys([of[name] for name in whole]) for of in (digests, self.seen)), test)[0]
+            here, seen = (_keys([of[name] for name in whole]) for of in (digests, self.seen))
+            learned |= _learned(here, seen, test)[0]
         if not (count := int((learned & test).sum())):
             return []
         told = (
