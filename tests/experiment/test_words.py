@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import wraps
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,6 +14,7 @@ from polymodal.data.tables.source import read_table
 from polymodal.experiment.folds import split_by
 from polymodal.experiment.ladder import Ladder
 from polymodal.experiment.work import SCRATCH, TRIAL, Work
+from polymodal.heads.writer import Writer
 from polymodal.metrics.build import target_metrics
 from polymodal.targets.base import fitted
 from polymodal.targets.text import TextTarget
@@ -202,3 +204,20 @@ def test_no_vocabulary_is_learned_of_all_rows_to_split_them(monkeypatch):
     monkeypatch.setattr("polymodal.experiment.folds.held_together", lambda *_: None)
     assert split_by(table, SimpleNamespace(targets={"says": "text"})) == {"labels": None, "groups": None}
     assert split_by(table, SimpleNamespace(targets={"x": "number"}))["labels"].shape[0] == 60
+
+
+def test_a_head_is_built_once_to_see_whether_its_options_are_right(monkeypatch):
+    built, init = [], Writer.__init__
+
+    @wraps(init)
+    def counted(self, *given, **options):
+        built.append(options)
+        init(self, *given, **options)
+
+    monkeypatch.setattr(Writer, "__init__", counted)
+    data = told(60)
+    pm.plan(data, "says=says_*", **QUICK)
+    assert built == [{"units": 32, "depth": 1}]
+    wrong = {**QUICK, "heads": {"says": {"name": "writer", "smoothing": 1.5}}}
+    with pytest.raises(BadArgument, match="smoothing must be at least 0 and below 1; got 1.5"):
+        pm.plan({name: column for name, column in data.items() if name != "right"}, "says=says_*", **wrong)

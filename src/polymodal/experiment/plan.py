@@ -366,12 +366,16 @@ def plan(
 
 
 def _check_options(found: Sequence[Strategy], targets: Sequence[Target], config: Config) -> None:
-    """Build what the user gave options for, so that a wrong one is said now and not in the middle of the training."""
+    """Build what the user gave options for, so that a wrong one is said now and not in the middle of the training; a
+    head once, since it may be large."""
+    given = [target for target in targets if isinstance(config.heads.get(target.name), Mapping)]
+    built = {target.name: Heads(config.heads).build(config.dim, target) for target in given}
+    heads = Heads({**config.heads, **built})
     for strategy in found:
         spec = strategy.spec
         if isinstance(spec, Mapping) and strategy.family != "learner" and "cv" not in map(str, spec.values()):
             widths = dict.fromkeys(strategy.streams, config.dim)
-            build_answer(strategy, widths, targets, config.dim, Heads(config.heads))
+            build_answer(strategy, widths, targets, config.dim, heads)
 
 
 def _link_notes(table: Table, schema: Schema, config: Config) -> list[str]:
