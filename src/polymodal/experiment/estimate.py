@@ -6,7 +6,6 @@ import resource
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -259,17 +258,18 @@ def _training(
     epochs = options.within(an_epoch).epochs
     written = 0.0
     if not (plan.drawn or all(target.scores for target in plan.targets)):  # between epochs, to be judged
-        said = encoder.eval()({name: value[:WRITTEN] for name, value in inputs.items()})
+        with torch.no_grad():
+            said = encoder.eval()({name: value[:WRITTEN] for name, value in inputs.items()})
         written = _answered(answer, {stream: said}) * len(plan.rows("valid")) * epochs
     # A step without gradients is a third.
     return min(took) * (an_epoch * epochs + len(plan.split) / size / 3) + written
 
 
 @torch.no_grad()
-def _answered(answer: Answer, streams: Mapping[str, Tokens], *, hasty: bool = True) -> float:
-    """CPU seconds of answering a row such as these, as between epochs or, not `hasty`, as in use."""
+def _answered(answer: Answer, streams: Mapping[str, Tokens]) -> float:
+    """CPU seconds of answering a row such as these between epochs."""
     answer.eval()
-    with in_haste(answer) if hasty else nullcontext():
+    with in_haste(answer):
         started = time.process_time()
         answer(streams)
         return (time.process_time() - started) / len(next(iter(streams.values())))
