@@ -75,9 +75,9 @@ class Consensus(Answer):
         return self._heads[target]
 
     def _answered(self, name: str, vectors: Tensor) -> Tensor:
-        codes = getattr(self, _codes(name)).cpu().numpy()
+        codes, target = getattr(self, _codes(name)).cpu().numpy(), self.targets[name]
         known = np.flatnonzero(codes[:, 0, 0] > 0) if len(codes) else np.zeros(0, int)
-        usual = self._heads[name].usual
+        usual = target.encode([target.medoid])[0, 0]
         length = max(codes.shape[2], len(usual))
         told = np.zeros((len(vectors), 1 + length), np.float32)
         told[:, 1 : 1 + len(usual)] = usual
@@ -132,14 +132,8 @@ class Copies(Head):
     answers = (TextTarget,)
     decode = WritingHead.decode
 
-    @property
-    def usual(self) -> np.ndarray:
-        """[L] codes."""
-        codes: np.ndarray = self.target.encode([self.target.medoid])[0, 0]
-        return codes
-
     def answer(self, tokens: Tokens) -> Tensor:
-        told = torch.tensor([0.0, *self.usual.tolist()], device=tokens.x.device)
+        told = torch.tensor([0.0, *self.target.encode([self.target.medoid])[0, 0].tolist()], device=tokens.x.device)
         return told.expand(len(tokens), -1).clone()
 
     def loss(self, tokens: Tokens, truth: Tensor) -> Tensor:
