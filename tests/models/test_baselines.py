@@ -83,5 +83,6 @@ def test_what_is_asked_of_a_head_is_told_without_its_weights():
     answer = Consensus({"s": 2}, [TARGET], Parts(8, heads.build))  # copies answers, so it opens no model
     answer.finalize(Labelled({"s": tokens(torch.randn(20, 2))}, {"y": CODES}), None, 0)
     absent = Tokens.of_pooled(torch.zeros(1, 2), torch.zeros(1, 1, dtype=torch.bool))
-    said = answer.head("y").decode(answer({"s": absent}).predictions["y"])
-    assert said["label"].tolist() == [TARGET.medoid]
+    told = answer({"s": absent}).predictions["y"]
+    for head in (answer.head("y"), heads.planned(TARGET)):
+        assert head.decode(told)["label"].tolist() == [TARGET.medoid]

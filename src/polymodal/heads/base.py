@@ -36,8 +36,8 @@ class Head(Part):
 
     @classmethod
     def planned(cls, target: Target, options: Mapping[str, Any]) -> Self:
-        """The head with its options and nothing built, for what is asked of it before: `recipe` and `reads_tokens`,
-        which look at the target and the options alone."""
+        """The head with its options and nothing built, for what needs no weights: `recipe`, `reads_tokens` and
+        `decode`, which look at the target and the options alone."""
         head = cls.__new__(cls)
         nn.Module.__init__(head)
         head.target = target

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -109,9 +110,13 @@ def _scored_shape(subject: Subject, target: Any) -> None:
 def _planned(subject: Subject, target: Target, given: Mapping[str, Any]) -> None:
     head = built(subject)
     planned = type(head).planned(target, given)
-    if (planned.recipe(), planned.reads_tokens) != (head.recipe(), head.reads_tokens):
+    with torch.no_grad():
+        answer = head.eval()(subject.inputs["tokens"])
+    decoded = [one.decode(answer) for one in (planned, head)]
+    alike = all(np.array_equal(decoded[0][name], value) for name, value in decoded[1].items())
+    if not alike or (planned.recipe(), planned.reads_tokens) != (head.recipe(), head.reads_tokens):
         raise Violation(
-            "is told by its options", "`recipe` or `reads_tokens` differ once it is built.",
+            "is told by its options", "`recipe`, `reads_tokens` or `decode` differ once it is built.",
             "Let them look at the target and the options alone.",
         )  # fmt: skip
 
