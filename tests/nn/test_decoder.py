@@ -214,6 +214,7 @@ def test_the_penalty_is_the_written_formula_and_is_of_real_words_and_tokens():
     decoder(F.pad(ids, (0, 2), value=PAD), context, mask)
     assert decoder.penalty().item() == pytest.approx(mean, rel=1e-5)
     assert decoder.penalty() == 0, "it is told once"
+    assert TransformerDecoder(WORDS, WIDTH, context_width=6).penalty() == 0
 
 
 def test_the_context_has_a_norm_of_its_own():

@@ -128,6 +128,10 @@ class Decoder(nn.Module, ABC):
         scores, state = self.read(ids[:, None], state)
         return scores[:, 0], state
 
+    def penalty(self) -> Tensor:
+        """What training may add to the loss, of the last `forward`; 0 where a decoder asks for nothing."""
+        return torch.zeros(())
+
     def _behind(self, ids: Tensor, context: Tensor, mask: Tensor) -> Tensor:
         """What is known behind each of `ids` [B, (R,) L] from the first on, [B · R, L, …]."""
         return self.absorb(ids.flatten(0, -2), self._begun(ids, context, mask))[0]
