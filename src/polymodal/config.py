@@ -31,13 +31,13 @@ SCHEDULES = ("cosine", "step", "plateau", "constant")
 class Training:
     """Options of the training loop.
 
-    There are at most `epochs`, and of these as many as `steps` steps allow (0: all), one at least; `batch` is the
-    most rows of a step (few rows make smaller batches); `lr` is the peak learning rate; `warmup` the share of steps in
-    which it rises; `weight_decay` is L2 (decoupled under adamw) on matrices only; `l1` the weight of the sum of
-    absolute weights; `clip` the largest gradient norm (0: none); `patience` the epochs without a better validation
-    score before stopping (0: never stop early); `average` the decay of an exponential moving average of the weights
-    that is validated and kept instead (0: none); `modality_dropout` the chance that a stream of a row is hidden in
-    training.
+        There are at most `epochs`, and of these as many as `steps` steps allow (0: all), one at least; `batch` is the
+    most rows of a step (few rows make smaller batches); `lr` is the peak learning rate; `betas` the decays of Adam's
+    averages of gradients and of their squares; `warmup` the share of steps in which the rate rises; `weight_decay` is
+    L2 (decoupled under adamw) on matrices only; `l1` the weight of the sum of absolute weights; `clip` the largest
+    gradient norm (0: none); `patience` the epochs without a better validation score before stopping (0: never stop
+    early); `average` the decay of an exponential moving average of the weights that is validated and kept instead (0:
+    none); `modality_dropout` the chance that a stream of a row is hidden in training.
     """
 
     epochs: int = 30
@@ -45,6 +45,7 @@ class Training:
     batch: int = 256
     optimizer: str = "adamw"
     lr: float = 2e-3
+    betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 1e-2
     l1: float = 0.0
     schedule: str = "cosine"
@@ -69,6 +70,8 @@ class Training:
         check_range("[0, inf)", weight_decay=self.weight_decay, l1=self.l1, clip=self.clip, patience=self.patience)
         check_range("[0, 1)", warmup=self.warmup, average=self.average, modality_dropout=self.modality_dropout)
         check_range("(0, inf)", lr=self.lr)
+        for beta in self.betas:
+            check_range("[0, 1)", betas=beta)
 
     def part(self, share: float, *, least: int = 1) -> Training:
         """The same for a `share` of the training: of its epochs, but `least` of them, and of the bound on its steps."""

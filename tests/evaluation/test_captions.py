@@ -13,8 +13,9 @@ import polymodal as pm
 from polymodal import cli
 from polymodal.core.errors import BadArgument, BadData, PolymodalError, UnknownName
 from polymodal.data.tables.source import read_table
-from polymodal.evaluation.captions import captions_text, evaluate_captions, padded
+from polymodal.evaluation.captions import captions_text, evaluate_captions
 from polymodal.ops.language import tokens
+from polymodal.targets.text import side_by_side
 
 REFERENCES, SAID = captions()
 TABLE = {"id": [f"s{i}" for i in range(60)], "said": SAID.tolist()} | {
@@ -79,7 +80,10 @@ def test_rows_without_references_are_set_aside_and_missing_answers_count():
     assert [(one["row"], one["reason"]) for one in found["data"]["set_aside"]] == [
         (row, "no reference in right_0, right_1, right_2, right_3, right_4; row set aside") for row in ("s3", "s7")
     ]
-    assert found["notes"] == ["1 of 58 answers are missing or empty; they count as wrong"]
+    assert found["notes"] == [
+        "2 rows without a reference in right_0, right_1, right_2, right_3, right_4: not judged",
+        "1 of 58 answers are missing or empty; they count as wrong",
+    ]
     assert found["right"]["a_row"] == pytest.approx((57 * 5 + 4) / 58)
     with pytest.raises(BadData, match="No row of table has a reference in right_0"):
         judged({**table, "right_0": [None] * 60}, references="right_0")
@@ -150,9 +154,9 @@ def test_copies_and_objects(tmp_path, monkeypatch):
     tokens._english.cache_clear()
 
 
-def test_padded():
-    assert padded([["a", "b"], ["c"]]).tolist() == [["a", "b"], ["c", ""]]
-    assert padded([]).shape == (0, 0)
+def test_side_by_side():
+    assert side_by_side([["a", "b"], ["c"]]).tolist() == [["a", "b"], ["c", ""]]
+    assert side_by_side([]).shape == (0, 0)
 
 
 def test_rows_of_one_thing_share_what_is_right_and_are_drawn_together():

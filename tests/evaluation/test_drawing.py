@@ -76,6 +76,8 @@ def test_a_drawing_tells_copies_and_collapse():
     one = Drawing.of(cloud(100, seed=3) * 1e-3, real, train)
     assert one.distinct < 0.2
     assert one.recall < 0.3
+    assert "a collapse" in " ".join(one.sentences())
+    assert "a collapse" not in " ".join(honest.sentences())
     assert Drawing.of(cloud(20), real, train) is None
     many = Drawing.of(cloud(1200, seed=2), cloud(1200, seed=1), cloud(1500))
     assert many.frechet == pytest.approx(many.floor, abs=0.2)

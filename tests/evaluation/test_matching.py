@@ -83,3 +83,16 @@ def test_what_does_not_fit_is_refused(photos):
         matching_auc([0.1, 0.2], [1, 0, 1])
     with pytest.raises(BadArgument, match="true or false"):
         matching_auc([0.1, 0.2], [1, 2])
+
+
+def test_an_item_may_be_of_several_groups():
+    """A caption that was written of two photos is a stranger to neither."""
+    photos, captions = np.array([[0], [1], [2]]), np.array([[0, 1], [2, -1], [-1, -1]])
+    assert strangers(photos, captions).tolist() == [[False, True, True], [False, True, True], [True, False, True]]
+    one = np.ones((3, 1))
+    assert hard_negatives(one, one, photos, captions, k=3).tolist() == [[1, 2, -1], [1, 2, -1], [0, 2, -1]]
+    found = pairs_to_judge(one, one, photos, captions)
+    right = found.belongs
+    assert list(zip(found.query[right].tolist(), found.item[right].tolist())) == [(0, 0), (1, 0), (2, 1)]
+    with pytest.raises(BadData, match="Every vector has a group"):
+        hard_negatives(one, one, photos, np.arange(3))

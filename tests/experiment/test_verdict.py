@@ -16,6 +16,7 @@ from polymodal.models.strategy import Strategy
 from polymodal.report.sections.summary import key_figures, leaderboard
 from polymodal.targets.classes import ClassesTarget
 from polymodal.targets.number import NumberTarget
+from polymodal.targets.text import TextTarget
 
 HALF = ClassesTarget("label", ("a", "b"), frequencies=(0.5, 0.5))
 RARE = ClassesTarget("label", ("died", "lived"), frequencies=(0.15, 0.85))
@@ -304,6 +305,99 @@ def test_parameters_a_few_percent_apart_are_no_reason_and_the_score_decides():
     assert any(
         s.endswith("none of these on the same streams is cheaper, so this run deploys gated.") for s in found.sentences
     )
+
+
+def copied(wrong: range, spec="consensus", rows: int = 54) -> Outcome:
+    """A baseline's answers."""
+    said_of = {"label": said(truth(rows), wrong)}
+    return Outcome(Strategy("answer", spec, ("x", "y"), spec), said_of, said_of)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "deployed", "told"),
+    [
+        (range(8), "consensus", "accuracy 0.852 against 0.833 of concat"),  # a row better: within the error
+        (range(9), "consensus", "(accuracy 0.833 against 0.833 of concat), so it is what this run deploys"),
+        (range(10), "concat", ""),
+    ],
+)
+def test_a_copy_that_is_as_good_by_validation_is_deployed_and_said(wrong, deployed, told):
+    weak, fusion = sized("", range(20, 45), 10, ("x",)), sized("concat", range(30, 39), 1000)
+    found = few(weak, fusion, copied(wrong))
+    assert found.chosen == deployed
+    lines = [line for line in found.sentences if "nothing that is trained on the streams was better than" in line]
+    assert len(lines) == (deployed == "consensus")
+    assert told in "".join(lines)
+    assert all("deploy=concat keeps that one instead." in line for line in lines)
+    asked = few(weak, fusion, copied(wrong), deploy="concat")
+    assert asked.chosen == "concat"
+    assert any("as it was asked to, though on validation rows consensus was" in line for line in asked.sentences) == (
+        deployed == "consensus"
+    )
+
+
+def test_economy_does_not_lead_below_a_copy():
+    weak = sized("", range(20, 45), 10, ("x",))
+    found = few(weak, sized("gated", range(5), 2000), sized("concat", range(10, 16), 1000), copied(range(6)))
+    assert found.chosen == "gated"
+
+
+def test_a_copy_must_be_as_good_on_every_target():
+    weak, fusion, copy = sized("", range(20, 45), 10, ("x",)), sized("concat", range(9), 1000), copied(range(1))
+    mood = ClassesTarget("mood", ("a", "b"), frequencies=(0.5, 0.5))
+    questions = [Question(HALF, truth(54), truth(54)), Question(mood, truth(54), truth(54))]
+    both = [
+        replace(one, valid=answers, test=answers)
+        for one, wrong in ((weak, range(20, 45)), (fusion, range(9)), (copy, range(20)))
+        for answers in [{**one.valid, "mood": said(truth(54), wrong)}]
+    ]
+    assert compare([*both, chance(questions, 1)], questions).chosen == "concat"
+
+
+def test_what_is_no_model_and_as_good_is_said():
+    near = Outcome(Strategy("nearest", "nearest", ("x",)), *[{"label": said(truth(54), range(3))}] * 2, note="copies")
+    weak, fusion = sized("", range(20, 45), 10, ("x",)), sized("concat", range(30, 39), 1000)
+    found = few(weak, fusion, beside=[near])
+    assert found.chosen == "concat"
+    told = next(line for line in found.sentences if "nearest, copies" in line)
+    assert "concat is not better than nearest, copies (accuracy 0.833 against 0.944 of nearest); that is no mo" in told
+
+
+class Words(Metric):
+    """The share of answers that are right, letter by letter."""
+
+    needs, truths = "text", ("text",)
+
+    def weighted(self, truth, prediction, weights):
+        return ((prediction[:, None] == truth[:, None])[:, 0, None] * weights).sum(0) / weights.sum(0)
+
+
+@pytest.mark.parametrize(
+    ("right", "blind", "says"),
+    [(0, 0, "It is not shown that seeing helped"), (40, 0, "Seeing helped"), (0, 40, "Seeing hurt")],
+)
+def test_seeing_helped_only_where_something_was_seen(right, blind, says):
+    target = TextTarget("says", medoid="no")
+    truths = np.array(["yes"] * 60)
+    q = Question(target, truths, truths, metrics=(Words(),))
+
+    def wrote(strategy: Strategy, count: int) -> Outcome:
+        answers = {"says": np.array([["yes"] * count + ["no"] * (60 - count)])}
+        return Outcome(strategy, answers, answers)
+
+    found = compare(
+        [
+            wrote(Strategy("single", "late_mean", ("x",)), right),
+            wrote(Strategy("answer", "blind", ("x",)), blind),
+            wrote(Strategy("answer", "consensus", ("x",)), right),
+            chance([q], 1),
+        ],
+        [q],
+    )
+    told = f"{right / 60:.3f} (x alone) against {blind / 60:.3f} (blind, the same words for every row) on test"
+    assert found.headline.startswith(f"{says}: ")
+    assert told in found.headline
+    assert any(line.startswith("x alone is not told from consensus, whose words") for line in found.sentences)
 
 
 def test_many_validation_rows_tell_what_few_cannot():

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 import polymodal as pm
+from polymodal import cli
 from polymodal.core.errors import BadArgument, UnknownName
 
 ROWS = 240
@@ -29,6 +35,27 @@ def told(rows: int = ROWS, seed: int = 0) -> dict[str, list]:
         "says_0": [f"A {a} {b} over there ." for a, (b, _) in zip(who, does)],
         "says_1": [None if i % 9 == 0 else f"The {a} is {b} ." for i, (a, (_, b)) in enumerate(zip(who, does))],
     }
+
+
+@pytest.fixture
+def polymodal(monkeypatch, capsys):
+    """Runs the command line: code, output, errors."""
+
+    def call(*arguments) -> SimpleNamespace:
+        monkeypatch.setattr(sys, "argv", ["polymodal", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        return SimpleNamespace(code=stopped.value.code or 0, **capsys.readouterr()._asdict())
+
+    return call
+
+
+def in_file(table: dict[str, list], folder: Path) -> Path:
+    """A table as a file."""
+    path = folder / "rows.jsonl"
+    path.write_text("".join(json.dumps(dict(zip(table, row))) + "\n" for row in zip(*table.values())), encoding="utf-8")
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +99,7 @@ def test_who_sees_nothing_writes_the_same_for_all(tmp_path):
     assert len(set(blind.predict(told(40, seed=2))["says"])) == 1
 
 
-def test_a_bundle_of_copied_answers_copies_them(tmp_path):
+def test_a_bundle_of_copied_answers_copies_them(tmp_path, polymodal):
     run = pm.fit(
         told(120), "says=says_*", out=tmp_path / "run", store=tmp_path / "store", quiet=True, deploy="consensus",
         **{**QUICK, "fusion": ["concat"], "training": {"epochs": 2}},
@@ -88,6 +115,19 @@ def test_a_bundle_of_copied_answers_copies_them(tmp_path):
     assert len(set(said)) > 3
     none = {**new, "left": [None] * 40, "right": [None] * 40}
     assert set(run.predict(none)["says"]) == {target.medoid}
+    assert run.generate(new)["says"] == said
+    given = polymodal("generate", run.folder, in_file(new, tmp_path))
+    assert (given.code, [line.split("\t")[0] for line in given.out.splitlines()]) == (0, said)
+    for options, names in (
+        (["--temperature", 0.7, "--n", 3], "temperature, n"),
+        (["--set", "no_repeat=3"], "no_repeat"),
+    ):
+        refused = polymodal("generate", run.folder, in_file(new, tmp_path), *options)
+        assert refused.code == 2
+        assert (
+            f"This run deploys consensus, which copies its answers and writes none of its own: leave out {names}, or"
+            in (refused.err)
+        )
 
 
 def test_a_run_predicts_words_and_is_evaluated(run, tmp_path):
@@ -122,6 +162,101 @@ def test_encoders_and_words_are_trained_together(tmp_path):
            "joint_training": {"epochs": 2}, "finetune_training": {"epochs": 1}},
     )  # fmt: skip
     assert {"concat joint", "left alone joint", "concat fine-tuned"} <= {row["strategy"] for row in run.leaderboard}
+
+
+def several(rows: int = 72) -> dict[str, list]:
+    """Three things to answer: a class, words of two people, and words of one, whose name begins as the others'."""
+    table = told(rows)
+    return {
+        **table,
+        "mood": ["up" if value[0] > 0 else "down" for value in table["left"]],
+        "says_2": [f"one {says}" for says in table["says_0"]],
+    }
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mixed")
+    says = {"kind": "text", "columns": ["says_0", "says_1"]}
+    return pm.fit(
+        several(), schema={"target": {"mood": "classes", "says": says, "says_2": "text"}}, out=folder / "run",
+        store=folder / "store", quiet=True, deploy="concat",
+        **{**QUICK, "fusion": ["concat"], "training": {"epochs": 2}},
+    )  # fmt: skip
+
+
+def test_words_beside_a_target_of_classes_keep_what_they_must_beat(mixed):
+    run = mixed
+    rows = {(row["strategy"], row["target"]): row["test_mean"] for row in run.leaderboard}
+    for name in ("consensus", "consensus(neighbours=1)", "blind"):
+        assert (name, "says") in rows
+        assert rows[name, "mood"] == pytest.approx(rows["chance", "mood"], abs=0.02), "frequencies, and no more"
+    sentences = json.loads((run.folder / "evaluation.json").read_text(encoding="utf-8"))["verdict"]["sentences"]
+    assert sum("the same words for every row" in line for line in sentences) == 2
+    assert any("consensus for says, whose words are copied from training" in line for line in sentences)
+
+
+def test_each_answer_has_columns_of_its_own(mixed, tmp_path, polymodal):
+    few = {name: cells[:4] for name, cells in several().items()}
+    one, two = mixed.generate(few), mixed.generate(few, n=2, temperature=2.0, seed=1)
+    assert list(one) == list(mixed.predict(few))
+    assert list(two) == [*one, "says_answer_2", "says_logp_2", "says_2_2", "says_2_logp_2"]
+    assert two["says_2"] == mixed.generate(few, temperature=2.0, seed=1)["says_2"], "no answer of another target's"
+    assert two["mood"] == one["mood"]
+    said = polymodal("generate", mixed.folder, in_file(few, tmp_path))
+    lines = [line.split("\t") for line in said.out.splitlines()]
+    assert lines == [[str(one[name][row]) for name in one if name != "id"] for row in range(4)]
+
+
+def test_one_target_is_looked_at_and_the_others_are_told(mixed, tmp_path, polymodal):
+    new = {name: cells[:24] for name, cells in several(96).items()}
+    first, says = mixed.evaluate(new, quiet=True), mixed.evaluate(new, target="says", quiet=True)
+    assert (first["target"], says["target"]) == ("mood", "says")
+    assert first["verdict"]["headline"].startswith("concat on 24 rows for mood: accuracy ")
+    assert set(first["others"]) == {"says", "says_2"}
+    assert first["others"]["says"]["metric"] == says["primary"]
+    assert first["others"]["says"]["mean"] == pytest.approx(says["score"]["mean"])
+    assert any(line.startswith("For says, on 24 rows: ") for line in first["verdict"]["sentences"])
+    bare = {name: cells for name, cells in new.items() if name != "mood"}
+    assert mixed.evaluate(bare, target="says", quiet=True)["others"].keys() == {"says_2"}
+    assert mixed.score(new, target="says") == pytest.approx(says["score"]["mean"])
+    with pytest.raises(UnknownName, match="This model has no target 'sais'. Did you mean 'says'"):
+        mixed.evaluate(new, target="sais")
+    few = in_file({name: cells[:2] for name, cells in new.items()}, tmp_path)
+    said = polymodal("explain", mixed.folder, few)
+    assert said.out.startswith("row0: mood = ")
+    assert "explained are the answers to 'mood'; --target names another: says, says_2" in said.err
+    said = polymodal("explain", mixed.folder, few, "--target", "says_2", "--out", tmp_path / "page.html")
+    assert (said.code, said.out.count("says_2 = ")) == (0, 2)
+    assert "says_2" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_what_cannot_be_used_to_write_is_told(mixed, tmp_path, polymodal):
+    few = {name: cells[:3] for name, cells in several().items()}
+    few["left"], few["right"] = ["what?", None, few["left"][2]], [few["right"][0], None, few["right"][2]]
+    problems = []
+    columns = mixed.generate(few, problems=problems)
+    reasons = {(one.row, one.column): one.reason for one in problems}
+    assert reasons.keys() == {("row0", "left"), ("row1", "")}
+    assert "has nothing that the model reads" in reasons["row1", ""]
+    assert columns["problem"][0].startswith("left: ")
+    assert columns["problem"][2] is None
+    said = polymodal("generate", mixed.folder, in_file(few, tmp_path))
+    assert len(said.out.splitlines()) == 3
+    assert "row0" in said.err
+    assert "has nothing that the model reads" in said.err
+
+
+def test_a_plan_names_what_is_no_text_and_what_is_cut():
+    table = told(60)
+    table["says_0"][5], table["says_1"][5], table["says_0"][7] = {"a": 1}, None, "dog " * 900
+    plan = pm.plan(table, "says=says_*", **QUICK)
+    assert [(one.row, one.column) for one in plan.table.problems] == [("row5", "says")]
+    assert plan.table.problems[0].reason.startswith("holds a mapping, \"{'a': 1}\", where the target is a text")
+    assert "Left out for want of a usable target: 1 of 60 rows." in plan.notes
+    [cut] = [note for note in plan.notes if "are learned from" in note]
+    assert cut.startswith("says: of 1 answer only the first ")
+    assert "(the longest has 900); metrics compare up to 10,000 letters." in cut
 
 
 def test_what_needs_scores_or_several_columns_is_refused():

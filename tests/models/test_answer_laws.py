@@ -33,8 +33,11 @@ OTHER: dict[str, dict[str, Any]] = {
     "policy": {"answers": "gated", "per": "data", "price": 2.0, "hidden": 8, "steps": 9},
     "consensus": {"neighbours": 1},
 }
+OTHER["imputed"] = {"answer": "gated", "by": "mean", "draws": 2, "hidden": 4, "steps": 9}
 OTHER["bandit"] = {"answers": "gated", "price": 2.0, "alpha": 5.0, "discount": 0.5, "trust": 5.0}
-QUICK: dict[str, dict[str, Any]] = {"policy": {"steps": 5}, "dynamic": {"tolerance": 0.2}}  # few steps, few rows
+QUICK: dict[str, dict[str, Any]] = {  # few steps, few rows
+    "policy": {"steps": 5}, "dynamic": {"tolerance": 0.2}, "imputed": {"steps": 5, "hidden": 8},
+}  # fmt: skip
 VARIED = [(name, option) for name in OTHER for option in OTHER[name]]
 
 
@@ -82,6 +85,7 @@ def _outcome(spec: dict[str, Any]) -> list[torch.Tensor]:
             part(streams)
         part.learn(rows[0], {"y": said})
     grads = [p.grad if p.grad is not None else torch.empty(0) for p in part.parameters()]
+    streams["left"] = streams["left"].keep(torch.arange(100) % 2 > 0)
     said_at_last = part(streams).predictions["y"].detach()
     return [*(v.detach() for v in losses.values()), *grads, *(b.float() for b in part.buffers()), said_at_last]
 

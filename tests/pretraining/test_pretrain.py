@@ -280,6 +280,11 @@ def test_a_start_that_does_not_fit_names_what_differs(made, tmp_path):
         make_plan(data, "label", start=made.folder, dim=16, encoders={"a": {"name": "vector_mlp", "hidden": 32}})
     with pytest.raises(BadArgument, match=r"table: columns \['age', 'size', 'more'\] here and \['age', 'size'\] there"):
         make_plan({**data, "more": data["age"][::-1]}, "label", start=made.folder, dim=16)
+    worded = {**data, "a": [f"the word number {i} of these" for i in range(len(data["a"]))]}
+    with pytest.raises(
+        BadArgument, match=r"a: kind text here and vector there.* by --schema with `kinds: {a: vector}`"
+    ):
+        make_plan(worded, "label", start=made.folder, dim=16)
     with pytest.raises(BadArgument, match="No stream of x starts from .*which has a, b, table"):
         make_plan({"x": data["a"], "label": data["label"]}, "label", start=made.folder, dim=16)
     with pytest.raises(BadData, match="no finished pretrained start"):
@@ -303,6 +308,19 @@ def test_test_rows_that_were_learned_from_are_refused_unless_asked(made, tmp_pat
     asked = pm.pretrain(data, "label", out=tmp_path / "asked", test_rows=True, **QUICK)
     run = pm.fit(data, "label", out=tmp_path / "run", start=asked.folder, encodings="trained", **FIT)
     assert "25 of 25 test rows hold cells that asked learned from" in told(run)
+
+
+@pytest.mark.parametrize(
+    ("targets", "advice"),
+    [
+        ({"label": "classes"}, "split: name the same --target, --schema, seed and fractions there, or"),
+        ({"label": {"name": "text"}}, r"there classes \(label\); give it --schema with `target: {label: text}`, or"),
+    ],
+)
+def test_rows_are_cut_alike_where_the_target_is_of_the_same_kind(made, targets, advice):
+    start = Start.load(made.folder)
+    with pytest.raises(BadData, match=advice):
+        start.check_unseen(("a",), {"a": start.seen["a"][:5]}, np.full(5, 2), targets)
 
 
 def test_the_same_target_and_seed_cut_the_same_test_rows(tmp_path):

@@ -83,3 +83,36 @@ def flow() -> Pair:
         return np.asarray(((values["v"] * z - (noise - x)) ** 2).mean())
 
     return Pair(ours, theirs, {"v": np.random.default_rng(1).normal(size=(ROWS, 1, 8, 8))})
+
+
+@parity("head", "gan", source="Lim & Ye 2017 (hinge); Miyato & Koyama 2018 (projection)")
+def gan() -> Pair:
+    """The critic's mean hinge loss of D = w·h / |w| + b + (V c + a)·h / √n; h is what it sees, summed over places."""
+    torch.manual_seed(0)
+    target = PictureTarget("t", size=4).fit([np.zeros((4, 4), np.uint8)])
+    head = HEADS.build({"name": "gan", "channels": UNITS, "latent": 4, "augment": False}, UNITS, target)
+    critic = head.critic.double()
+    critic.real(torch.zeros(1, UNITS, dtype=torch.float64))  # in training: the largest singular value, again in float64
+    critic.eval()
+    critic.maps = torch.nn.ModuleList()  # what it sees are the pictures themselves, of as many channels
+    told, known = torch.tensor([True, True, False]), torch.tensor([True, False, True])
+
+    def ours(values: Any) -> torch.Tensor:
+        return critic.loss(values["real"], values["drawn"], values["condition"], told, known)
+
+    def theirs(values: Any) -> np.ndarray:
+        w = critic.real.parametrizations.weight.original.detach().numpy()[0]
+        bias, fits = float(critic.real.bias), [p.detach().numpy() for p in (critic.fits.weight, critic.fits.bias)]
+
+        def judged(x: np.ndarray) -> np.ndarray:
+            h = x.sum((2, 3))
+            turned = values["condition"] @ fits[0].T + fits[1]
+            return h @ w / np.sqrt(w @ w) + bias + (turned * h).sum(1) / np.sqrt(UNITS) * told.numpy()
+
+        hinges = np.maximum(0, 1 - judged(values["real"])) + np.maximum(0, 1 + judged(values["drawn"]))
+        return np.asarray(hinges[known.numpy()].mean())
+
+    draw = np.random.default_rng(1)
+    shape = (ROWS, UNITS, 4, 4)
+    inputs = {"real": draw.normal(size=shape) / 4, "drawn": draw.normal(size=shape) / 4}
+    return Pair(ours, theirs, {**inputs, "condition": draw.normal(size=(ROWS, UNITS))})

@@ -160,6 +160,24 @@ def test_from_words_to_pictures_to_files(tmp_path, monkeypatch):
     assert (tmp_path / "report" / "report.html").exists()
 
 
+def test_a_fit_by_turns_draws_what_the_word_says(tmp_path, monkeypatch):
+    monkeypatch.setenv("POLYMODAL_STORE", str(tmp_path / "store"))
+    words_and_pictures(tmp_path)
+    asked_for = {"target": {"picture": {"kind": "picture", "size": 8}}, "kinds": {"word": "text", "number": "ignore"}}
+    gan = {"name": "gan", "channels": 8, "latent": 4, "critic_lr": 4e-3}
+    run = pm.fit(
+        tmp_path / "data.csv", schema=asked_for, out=tmp_path / "run",
+        **{**QUICK, "heads": {"picture": gan}, "answer_training": {"epochs": 40, "lr": 2e-3}},
+    )  # fmt: skip
+    rows = {row["strategy"]: float(row["test_mean"]) for row in run.leaderboard}
+    assert rows["word alone"] < rows["chance"]
+    ((_, many),) = drawings(pm.load(tmp_path / "run").predictor, read_table({"word": ["day", "night"]}), n=4)
+    day, night = many.reshape(2, -1).mean(1)
+    assert day > night + 60, (day, night)
+    with pytest.raises(BadArgument, match="Unknown option 'guidance' of drawing by Gan. Allowed: seed"):
+        next(drawings(run.predictor, read_table({"word": ["day"]}), guidance=2.0))
+
+
 def test_a_column_of_picture_files_is_told_to_be_one(tmp_path):
     words_and_pictures(tmp_path, rows=12)
     resolved = pm.plan(tmp_path / "data.csv", "picture")

@@ -11,8 +11,9 @@ from polymodal.core.errors import BadArgument, BadData
 from polymodal.metrics import METRICS
 from polymodal.metrics.build import fits, judged, undefined
 from polymodal.metrics.consensus import medoid, ngram_vectors
+from polymodal.metrics.words import words
 from polymodal.targets.base import Target, fitted
-from polymodal.targets.words import Coder
+from polymodal.targets.words import Coder, spelt
 from polymodal.testing import check_target
 
 CAPTIONS = [
@@ -32,7 +33,7 @@ def test_words_are_those_of_the_metrics():
     target = fitted("y", "text", CAPTIONS)
     assert target.truth(target.encode(CAPTIONS)).tolist() == [
         ["a brown dog runs through the grass", "a dog is running outside"],
-        ["two boys play football", "boys ca n't stop playing"],
+        ["two boys play football", "boys can't stop playing"],
         ["a dog jumps over a log", "the brown dog jumps"],
         ["a girl sings", "a girl on a stage"],
     ]
@@ -40,6 +41,74 @@ def test_words_are_those_of_the_metrics():
     assert not target.short
     assert target.metrics[0] == "cider"
     assert target.column_names() == ["y", "y_logp"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "written"),
+    [
+        ("C++ ($5)", "c++ ($5)"),
+        ("Don't know (100 %)!", "don't know (100%)"),
+        ("5 + 3 = 8; 18+ only?!", "5 + 3 = 8 18+ only?!"),
+        ("C# and F# [#1, ~2 km]", "c# and f# [#1 ~2 km]"),
+        ("We're gonna say the dog's cannot.", "we're gonna say the dog's cannot"),
+    ],
+)
+def test_words_are_written_as_people_write_them(cell, written):
+    target = fitted("y", "text", [cell, "a dog"])
+    assert target.truth(target.encode([cell])).tolist() == [written]
+    assert words(written) == words(cell), "metrics read the same words"
+
+
+def test_words_written_together_are_read_as_the_same_words():
+    some = [
+        *["c", "+", "$", "5", "%", "(", ")", "[", "n't", "can", "not", "'s", "dog", "?!", "...", "#", "'", "日", "mr."],
+        *["^", "~", "&", "'tis", "gonna", "3,000", "ß", "😀", "-lrb-"],
+    ]
+    drawn, read = np.random.default_rng(0), 0
+    for _ in range(2000):
+        text = " ".join(some[i] for i in drawn.integers(len(some), size=drawn.integers(1, 7)))
+        said = words(text)
+        if words(" ".join(said)) == said:
+            assert words(spelt(said)) == said
+            read += 1
+    assert read > 1500
+
+
+def test_one_long_word_or_text_does_not_widen_all_rows():
+    cells = [["a dog runs", "the dog"]] * 40 + [["z" * 5000, "a dog"], " ".join(["dog"] * 900), ["a cat"] * 50]
+    target = fitted("y", {"name": "text", "least": 2}, cells)
+    assert target.longest == 256, "a word that is unknown is one symbol, and no more are written"
+    encoded = target.encode(cells)
+    assert encoded.shape == (43, 32, 512)
+    assert target.room == 512
+    assert target.remarks(cells) == [
+        "y: of 2 answers only the first 512 symbols are learned from (the longest has 5,000); metrics compare up to "
+        "10,000 letters.",
+        "y: in 1 row only the first 32 references are learned from.",
+    ]
+    whole = target.wanted(cells, encoded, np.arange(43))
+    assert whole.shape == (43, 50)
+    assert whole[40].tolist()[:2] == ["z" * 5000, "a dog"]
+    assert len(whole[41, 0].split()) == 900
+    few = fitted("y", "text", ["a dog"] * 40)
+    assert (few.longest, few.room, few.remarks(["a dog"])) == (2, 64, [])
+    assert few.wanted(["a dog", None], few.encode(["a dog", None]), np.arange(2)).tolist() == ["a dog", ""]
+
+
+def test_what_is_no_text_is_named_and_not_written():
+    cells = ["a dog", {"a": 1}, [["a", "b"], "a cat"], float("nan"), [float("nan"), "a cat"], "  ", b"\xff", 3, None]
+    target = fitted("y", "text", cells)
+    assert target.vocabulary == ("a", "cat", "3", "dog")
+    assert target.known(target.encode(cells)).tolist() == [True, False, True, False, True, False, False, True, False]
+    told = " where the target is a text or a list of them"
+    assert target.survey(cells)[1] == {
+        1: f"holds a mapping, \"{{'a': 1}}\",{told}",
+        2: f"holds a list within a list, \"['a', 'b']\",{told}",
+        3: "is 'nan', but the target is a text",
+        5: "is '  ', but the target is a text",
+        6: f"holds bytes, \"b'\\\\xff'\",{told}",
+    }
+    assert target.unseen(cells) == {"{'a': 1}": 1, "nan": 1, "  ": 1, "b'\\xff'": 1}
 
 
 def test_nothing_is_lost_that_training_did_not_have():

@@ -96,7 +96,7 @@ def answered_by(head: str) -> list[str]:
     return [kind for kind in TARGETS if issubclass(TARGETS.load(kind), HEADS.load(head).answers)]  # type: ignore[attr-defined]
 
 
-SMALL = {"flow": {"channels": 8, "steps": 2}}  # of heads that would take long
+SMALL = {"flow": {"channels": 8, "steps": 2}, "gan": {"channels": 8, "latent": 8}}  # of heads that would take long
 
 
 @pytest.mark.parametrize("name", [name for name in HEADS if _tried_here(name, HEADS)])

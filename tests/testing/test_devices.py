@@ -33,6 +33,7 @@ LOOKS = {
     ("answer", "policy"): DRAWS,
     ("answer", "experts"): SELECTS,
     ("answer", "hybrid"): SELECTS,
+    ("answer", "imputed"): "fills in the rows that lack a stream alone",
     ("answer", "consensus"): "looks its answers up among those of training, in NumPy",
     ("head", "classes"): "its loss is zero where no row is labelled",
     **dict.fromkeys(WRITERS, "leaves out what is padding in every text"),

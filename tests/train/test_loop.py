@@ -155,6 +155,8 @@ def test_a_loss_that_is_not_finite_is_refused():
         ({"precision": "fp16"}, "Unknown precision 'fp16'"),
         ({"epochs": 0}, "epochs must be at least 1"),
         ({"lr": 0.0}, "lr must be above 0"),
+        ({"betas": [0.9]}, "betas takes a list of 2 numbers"),
+        ({"betas": [0.9, 1.0]}, "betas must be at least 0 and below 1"),
         ({"modality_dropout": 1.0}, "modality_dropout must be at least 0 and below 1"),
     ],
 )

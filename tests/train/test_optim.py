@@ -32,17 +32,19 @@ def module():
     return nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3))
 
 
+@pytest.mark.parametrize("betas", [(0.9, 0.999), (0.0, 0.99)])
 @pytest.mark.parametrize("decoupled", [True, False])
-def test_steps_are_those_of_torch_and_ours_goes_on_from_either(decoupled):
+def test_steps_are_those_of_torch_and_ours_goes_on_from_either(decoupled, betas):
     theirs = torch.optim.AdamW if decoupled else torch.optim.Adam
     found = {}
     for name in ("ours", "theirs"):
         made = module()
         ends = [[made[0].weight, made[2].weight], [made[0].bias, made[2].bias]]
         groups = [{"params": ends[0], "weight_decay": 0.1}, {"params": ends[1], "weight_decay": 0.0}]
-        both = {"ours": Adam(groups, lr=0.01, decoupled=decoupled), "theirs": theirs(groups, lr=0.01, fused=True)}
+        ours = Adam(groups, lr=0.01, decoupled=decoupled, betas=betas)
+        both = {"ours": ours, "theirs": theirs(groups, lr=0.01, betas=betas, fused=True)}
         first = trained(both[name], made, 5, skip=(0, 3))
-        more = Adam(groups, lr=0.01, decoupled=decoupled)
+        more = Adam(groups, lr=0.01, decoupled=decoupled, betas=betas)
         more.load_state_dict(both[name].state_dict())
         found[name] = first + trained(more, made, 3)
     assert all(torch.equal(a, b) for a, b in zip(found["ours"], found["theirs"]))

@@ -17,6 +17,7 @@ from polymodal.data.storage.dataset import Dataset
 from polymodal.data.storage.store import Store, View
 from polymodal.encoders.base import Encoder
 from polymodal.nn.place import CPU, to_device
+from polymodal.train.encode import store_tokens, tokens_from_arrays
 
 IN_MEMORY = 1 << 30  # bytes of one stream's vectors that are held in memory
 
@@ -55,6 +56,11 @@ class Chosen:
         first = torch.from_numpy(np.searchsorted(by_row[1], np.arange(count + 1)))
         return cls(cells[np.sort(place)], torch.from_numpy(padded), first, torch.from_numpy(by_row[0]))
 
+    def drawn(self, rows: Tensor) -> Tensor:
+        """Of each of `rows` [b], all of which have some, one item at random."""
+        count = self.first[rows + 1] - self.first[rows]
+        return self.items[self.first[rows] + (torch.rand(len(rows)) * count).long().clamp(max=count - 1)]
+
     def standing_in(self, rows: Tensor) -> Tensor:
         """Numbers of the items that stand in any of `rows` [b], each once, ascending."""
         start, count = self.first[rows], self.first[rows + 1] - self.first[rows]
@@ -68,11 +74,13 @@ class Tower:
     def __init__(self, stream: str, items: Items, dataset: Dataset, encoder: Encoder, group: str | None, store: Store):
         self.stream, self.items, self.dataset, self.encoder = stream, items, dataset, encoder
         self.stored = group is not None
+        self._group = group
+        self._place = np.maximum(np.cumsum(dataset.present[stream]) - 1, 0)
+        self._store = store
         self._memory: Tensor | None = None
+        self._whole: View | None = None
         if group is not None:
-            present = dataset.present[stream]
-            self._view: View = store.view(group, dataset.digests[stream][present], ("pooled",))
-            self._place = np.maximum(np.cumsum(present) - 1, 0)
+            self._view: View = self._opened(group, ("pooled",))
             if len(self._view) * encoder.dim * 4 <= IN_MEMORY:
                 self._memory = torch.from_numpy(self._view.load()["pooled"]).float()
 
@@ -84,6 +92,20 @@ class Tower:
         """Tokens of the present cells numbered `cells` [n] on the encoder's device; see `inputs`."""
         inputs = to_device(self.inputs(cells), device)
         return inputs if self.stored else self.encoder(inputs)
+
+    def sequences(self, cells: np.ndarray) -> Tokens:
+        """All stored tokens of the present cells numbered `cells` [n], on the CPU.
+
+        Where the encoder has learned they are stored now, so that it must have come to rest.
+        """
+        if self._group is None:
+            self._group = store_tokens(self.encoder, self.dataset, self.stream, self._store, timed=False)["group"]
+        if self._whole is None:
+            self._whole = self._opened(self._group, ("x", "mask", "pooled"))
+        return tokens_from_arrays(self._whole.read(self._place[cells]))
+
+    def _opened(self, group: str, names: tuple[str, ...]) -> View:
+        return self._store.view(group, self.dataset.digests[self.stream][self.dataset.present[self.stream]], names)
 
     def inputs(self, cells: np.ndarray) -> Any:
         """What the aligner reads of the present cells numbered `cells` [n], on the CPU.

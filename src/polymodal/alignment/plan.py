@@ -57,6 +57,9 @@ class AlignPlan:
 
     def to_json(self) -> dict[str, Any]:
         """The plan as plain values."""
+        config = self.config.to_dict()
+        if config["matching"] is False:
+            del config["matching"]  # so that a run begun before there was any goes on
         return {
             "sources": dict(self.sources),
             "rows": {part: len(self.rows(part)) for part in PARTS},
@@ -65,7 +68,7 @@ class AlignPlan:
             "encoders": dict(self.encoders),
             "method": self.method,
             "towers": self.towers,
-            "config": self.config.to_dict(),
+            "config": config,
             "notes": list(self.notes),
             **({"start": self.start.mark} if self.start else {}),
         }

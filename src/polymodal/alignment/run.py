@@ -9,16 +9,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from polymodal.aligners import ALIGNERS
 from polymodal.aligners.base import Aligner
 from polymodal.aligners.doctor import examine
 from polymodal.aligners.pairs import Side
-from polymodal.alignment.config import AlignConfig
+from polymodal.alignment.config import AlignConfig, Matching
 from polymodal.alignment.items import Chosen, Tower, sides
 from polymodal.alignment.layers import is_open, resolve_layers
+from polymodal.alignment.matching import MatchTraining
 from polymodal.alignment.plan import AlignPlan, plan_align
 from polymodal.alignment.report import write_align_report
+from polymodal.alignment.reranking import Embedded, Judged, Reader, measure
 from polymodal.alignment.train import JUDGED, AlignTraining, embed_items, linked_ways, recall
 from polymodal.core.errors import BadData
 from polymodal.core.files import read_json, write_json
@@ -37,13 +40,16 @@ from polymodal.evaluation.retrieval import evidence, retrieval_ranks
 from polymodal.inference.space import Space
 from polymodal.metrics.random_order import NOT_ABOVE
 from polymodal.models.build import build_encoder, parameters
+from polymodal.models.matching import Matcher
 from polymodal.process import PROCESSORS
 from polymodal.process.base import Processor
+from polymodal.report.align_page import matching_words
 from polymodal.runs.folder import Finished, begun, claimed, environment, same_cells, set_aside
 from polymodal.runs.progress import Log, Progress, tracker_of, write_trackers
 from polymodal.train.encode import store_tokens
+from polymodal.train.loop import Epoch
 
-LEARNED = "aligner"  # name of the files in work/encoders that hold what was learned
+LEARNED, MATCHED = "aligner", "matcher"  # names of the files in work/encoders that hold what was learned
 
 
 class Aligned(Finished):
@@ -102,7 +108,6 @@ class _Session:
     def __init__(self, plan: AlignPlan, folder: Path, log: Log, progress: Progress):
         self.plan, self.folder, self.log, self.progress = plan, folder, log, progress
         self.store = Store(Path(plan.config.store) if plan.config.store else default_store())
-        self.learned = folder / "work" / "encoders" / LEARNED
         self.timings: list[dict[str, Any]] = []
         self.device = device_of(plan.config.device)
         self.processors: dict[str, Processor] = {}
@@ -220,27 +225,61 @@ class _Session:
         training = AlignTraining(
             aligner, towers, chosen["train"], plan.config.chunk, plan.config.training, self.device, started=plan.started
         )
-        weights, about = self.learned.with_suffix(".safetensors"), self.learned.with_suffix(".json")
-        if about.exists():
-            training.module.load_state_dict(load_sealed(weights, tensors=True)[0])
-            training.module.to(self.device)
-            return aligner, read_json(about)
-        curve: dict[str, list[float]] = {"epoch": [], "loss": [], "valid": [], "seconds": []}
-        checkpoint = self.learned.with_suffix(".checkpoint")
-        stage = self.progress.stage(f"aligning by {label(plan.method)}", training.settings.epochs)
+        checkpoint = self._file(LEARNED, ".checkpoint")
         events = training.run(plan.rows("train"), chosen["valid"], plan.config.seed, checkpoint)
+        does = "aligning", f" by {label(plan.method)}", "recall"
+        return aligner, self._trained(LEARNED, does, training.module, training.settings.epochs, events)
+
+    def _trained(
+        self, job: str, does: tuple[str, str, str], module: nn.Module, epochs: int, events: Iterable[Epoch]
+    ) -> dict[str, list[float]]:
+        """The curve of a training that `events` carry out in place, or that was carried out before; `does` says what,
+        how, and by which score epochs are chosen."""
+        weights, about, checkpoint = (self._file(job, end) for end in (".safetensors", ".json", ".checkpoint"))
+        if about.exists():
+            module.load_state_dict(load_sealed(weights, tensors=True)[0])
+            module.to(self.device)
+            return read_json(about)
+        curve: dict[str, list[float]] = {"epoch": [], "loss": [], "valid": [], "seconds": []}
+        what, how, score = does
+        stage = self.progress.stage(f"{what}{how}", epochs)
         for epoch in events:
             for key, value in zip(curve, (epoch.number, epoch.loss, epoch.valid, epoch.seconds)):
                 curve[key].append(value)
-            self.log.write("epoch", job=LEARNED, number=epoch.number, loss=epoch.loss, valid=epoch.valid)
+            self.log.write("epoch", job=job, number=epoch.number, loss=epoch.loss, valid=epoch.valid)
             stage.score(f"epoch {epoch.number}", epoch.valid)
-            stage.advance(f"epochs, loss {epoch.loss:.3f}, recall {epoch.valid:.3f}", epoch.number - stage.done)
+            stage.advance(f"epochs, loss {epoch.loss:.3f}, {score} {epoch.valid:.3f}", epoch.number - stage.done)
             self._note(filter(None, [epoch.note]))
-        self._timed("aligning", stage.end(f"{len(curve['epoch'])} epochs, best recall {max(curve['valid']):.3f}"))
-        save_sealed(weights, training.module.state_dict())
+        self._timed(what, stage.end(f"{len(curve['epoch'])} epochs, best {score} {max(curve['valid']):.3f}"))
+        save_sealed(weights, module.state_dict())
         write_json(about, curve)
         checkpoint.unlink(missing_ok=True)
-        return aligner, curve
+        return curve
+
+    def _file(self, job: str, suffix: str) -> Path:
+        return self.folder / "work" / "encoders" / f"{job}{suffix}"
+
+    def _match(
+        self, aligner: Aligner, towers: Mapping[str, Tower], parts: Mapping[str, Embedded]
+    ) -> tuple[Matcher | None, dict[str, Any] | None]:
+        """The matching model, where one is asked for, and what the test says of it."""
+        options = Matching.given(self.plan.config.matching)
+        if options is None:
+            return None, None
+        seed = self.plan.config.seed
+        torch.manual_seed(seed)
+        widths = {name: encoder.dim for name, encoder in self.encoders.items()}
+        matcher, read = Matcher(widths, aligner.dim, dropout=options.dropout), Reader(aligner, towers)
+        training = MatchTraining(matcher, read, parts["train"], options, self.device)
+        valid = Judged.of(parts["valid"], "valid", options.candidates, seed)
+        events = training.run(self.plan.rows("train"), valid, seed, self._file(MATCHED, ".checkpoint"))
+        does = "matching", "", "mean reciprocal rank"
+        curve = self._trained(MATCHED, does, matcher, training.settings.epochs, events)
+        told = measure(matcher.eval(), read, Judged.of(parts["test"], "test", options.candidates, seed), seed)
+        about = {"parameters": parameters(matcher), "trust": float(matcher.trust), "epochs": len(curve["epoch"])}
+        for sentence in matching_words(told):
+            self.progress.say(sentence)
+        return matcher.cpu(), {**about, "ways": told}
 
     def _note(self, sentences: Iterable[str]) -> None:
         """Said now and in the report, once each."""
@@ -279,10 +318,16 @@ class _Session:
     ) -> Aligned:
         """Read the test rows, once, and write the files of the run."""
         plan, test = self.plan, chosen["test"]
-        stage = self.progress.stage("measuring", 1)
         for encoder in self.encoders.values():
             encoder.eval()
-        vectors = {name: embed_items(aligner, tower, test[name]) for name, tower in towers.items()}
+        asked = ("test",) if plan.config.matching is False else PARTS
+        parts = {
+            part: Embedded(chosen[part], {n: embed_items(aligner, one, chosen[part][n]) for n, one in towers.items()})
+            for part in asked
+        }
+        vectors = parts["test"].vectors
+        matcher, matched = self._match(aligner, towers, parts)
+        stage = self.progress.stage("measuring", 1)
         for part in (aligner, *self.encoders.values()):
             part.cpu()
         scores: dict[str, Any] = {}
@@ -296,7 +341,7 @@ class _Session:
             evident[way] = {"streams": (a, b), **asdict(evidence(ranks, intervals, len(test[a])))}
         space = Space(
             plan.schema, plan.processors, self.processors, plan.encoders, self.encoders, plan.method, aligner,
-            plan.config.width,
+            plan.config.width, matcher,
         )  # fmt: skip
         space.save(self.folder, {"config": plan.config.to_dict(), "sources": dict(plan.sources)})
         if curve["epoch"]:
@@ -315,6 +360,7 @@ class _Session:
             "epochs": len(curve["epoch"]),
             "test": scores,
             "evidence": evident,
+            **({"matching": matched} if matched else {}),
             "speed": self._speed(chosen["train"], curve),
             "set_aside": len(self.problems),
             "doctor": self._doctor(towers, chosen, vectors, aligner.linear),

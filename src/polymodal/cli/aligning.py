@@ -38,6 +38,9 @@ def align(
     towers: Annotated[str | None, typer.Option(help="frozen, scratch or finetune.", show_default="auto")] = None,
     models: ModelsOption = None,
     start: StartOption = None,
+    matching: Annotated[
+        bool, typer.Option("--matching", help="Also train a model that judges pairs by the tokens of both.")
+    ] = False,
     valid: Valid = None,
     test: Test = None,
     schema: SchemaOption = None,
@@ -54,6 +57,7 @@ def align(
 
     spec = method and read_spec(method, "--method")
     given = {"method": spec, "towers": towers, "models": models, "start": start, "seed": seed, "device": device}
+    given["matching"] = True if matching else None
     changes = {**{name: value for name, value in given.items() if value is not None}, **read_sets(sets)}
     settings = AlignConfig.given(config, changes)
     run_align(

@@ -14,7 +14,7 @@ import typer.core
 
 from polymodal.core.errors import BadArgument
 from polymodal.core.files import finite
-from polymodal.core.shown import tell
+from polymodal.core.shown import many, tell
 from polymodal.core.values import read_yaml
 
 ORDER = (
@@ -233,7 +233,7 @@ def say_counts(
     """
     left = [problem for problem in problems if problem.record is not None]
     without = f", {len(left):,} left out" if left else ""
-    say([f"{read:,} rows read, {read - len(left) if count is None else count:,} {done}{without}"])
+    say([f"{many(read, 'row')} read, {read - len(left) if count is None else count:,} {done}{without}"])
     say_problems(left, "left out", complete=complete)
     say_problems([problem for problem in problems if problem.record is None], others, complete=complete)
 

@@ -81,6 +81,10 @@ def search(
     streams: Streams = None,
     by: By = None,
     exact: Annotated[bool, typer.Option("--exact", help="Compare with every item, though there is a graph.")] = False,
+    rerank: Annotated[
+        int | None,
+        typer.Option(help="How many first hits the run's matching model puts in order; 50 is a good number."),
+    ] = None,
     run: Annotated[Path | None, typer.Option(help="The run, if it was moved since indexing.")] = None,
     trust: Trust = None,
     salvage: Annotated[bool, typer.Option("--salvage", help="Leave damaged records out.")] = False,
@@ -107,6 +111,7 @@ def search(
         streams=_names(streams),
         by=by,
         approximate=False if exact else None,
+        rerank=rerank,
         **asked,
     )
     say(hits.notes)

@@ -29,6 +29,11 @@ from polymodal.cli.app import (
     spare,
 )
 from polymodal.core.errors import BadArgument, BadData
+from polymodal.core.shown import many
+
+AnswerOption = Annotated[
+    str | None, typer.Option("--target", "-t", help="Of several targets, the one to look at.", show_default="the first")
+]
 
 
 @app.command()
@@ -39,6 +44,7 @@ def evaluate(
         Path | None, typer.Option("--out", "-o", help="Folder of the report.", show_default="RUN/evaluation")
     ] = None,
     metric: MetricOption = None,
+    target: AnswerOption = None,
     captions: Annotated[
         str | None, typer.Option(help="Without a run: a table that holds answers in words and references.")
     ] = None,
@@ -68,6 +74,8 @@ def evaluate(
         if run is not None or answer is None or not references:
             raise BadArgument("evaluate --captions TABLE takes no run, but --answer COLUMN and --references COLUMN,….")
         options = {"segment": segment, "documents": documents, "training": training, "objects": objects, "group": group}
+        if target is not None:
+            raise BadArgument("--target goes with a run; with --captions, --answer names the column.")
         _evaluate_captions(captions, metric, as_json, out, answer=answer, references=references, **options)
         return
     if run is None or data is None:
@@ -87,7 +95,8 @@ def evaluate(
     say_device(device)
     finished = load(run, trust=trust or (), device=device)
     table = read_rows(finished, data)
-    evaluation = finished.evaluate(table, source=data, out=folder, quiet=as_json, metric=read_metrics(metric))
+    how: dict[str, Any] = {"source": data, "quiet": as_json, "metric": read_metrics(metric), "target": target}
+    evaluation = finished.evaluate(table, out=folder, **how)
     found = evaluation["data"]
     whole = str(folder / "evaluation.json")
     say_counts(table.records, table.problems, "judged", found["judged"]["judged"], complete=whole)
@@ -152,7 +161,7 @@ def predict(
         counts = {"rows": table.records, "answered": len(table), "left_out": len(table.left_out)}
         show_result({"out": str(out), **counts, "columns": list(columns), "problems": said})
     else:
-        show_result(f"{table.records} rows written to {out}")
+        show_result(f"{many(table.records, 'row')} written to {out}")
 
 
 @app.command()
@@ -178,7 +187,7 @@ def generate(
 ) -> None:
     """Words for every row of DATA, or for one example: captions, answers, reports."""
     from polymodal.data.tables.write import check_writable, write_columns
-    from polymodal.inference.generation import example
+    from polymodal.inference.generation import example, generated_columns
     from polymodal.inference.run import load
 
     given = {kind: values for kind, values in (("text", text), ("image", image), ("audio", audio)) if values}
@@ -191,19 +200,20 @@ def generate(
     say_device(device)
     finished = load(run, trust=trust or (), device=device)
     table = example(finished.predictor, given) if data is None else read_rows(finished, data)
-    how = {"beams": beams, "temperature": temperature, "top_p": top_p}
+    how: dict[str, Any] = {"n": n, "seed": seed, "beams": beams, "temperature": temperature, "top_p": top_p}
     how = {name: value for name, value in how.items() if value is not None} | read_sets(sets)
     problems: list[Any] = []
-    columns = finished.generate(table, n=n, seed=seed, problems=problems, **how)
+    columns = finished.generate(table, **{**how, "problems": problems})
     if data is None and problems:
-        raise BadData(f"{problems[0].column} {problems[0].reason}.")
+        said = ", ".join(f"--{kind} {value}" for kind, values in given.items() for value in values)
+        raise BadData(f"{problems[0].column} {problems[0].reason}. Given: {said}.".lstrip())
     say_counts(table.records, table.problems, "answered")
     say_problems(problems)
     if out is not None:
         write_columns(columns, out, files=True)
-        show_result(f"{table.records} rows written to {out}")
+        show_result(f"{many(table.records, 'row')} written to {out}")
         return
-    names = [name for target in finished.predictor.targets for name in columns if name.startswith(target.name)]
+    names = [name for own in generated_columns(finished.predictor, how["n"]) for name in own.values()]
     lines = ["\t".join(str(columns[name][row]) for name in names) for row in range(len(table))]
     show_result("\n".join(lines))
 
@@ -215,6 +225,7 @@ def explain(
     row: Annotated[str | None, typer.Option(help="Id of one row.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="HTML page with pictures to write.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="Rows to explain when no id is given.")] = 20,
+    target: AnswerOption = None,
     trust: Trust = None,
     device: DeviceOption = "auto",
     as_json: AsJson = False,
@@ -228,7 +239,10 @@ def explain(
     say_device(device)
     finished = load(run, trust=trust or (), device=device)
     table = read_rows(finished, data)
-    explanations = finished.explain(table, row=row, limit=limit)
+    explanations = finished.explain(table, row=row, limit=limit, target=target)
+    first, *others = [one.name for one in finished.predictor.targets]
+    if others and target is None:
+        say([f"explained are the answers to {first!r}; --target names another: {', '.join(others)}"])
     say_counts(table.records, table.problems, "explained", len(explanations), complete=INSPECT)
     if out is not None:
         from polymodal.inference.explanation import write_explanation

@@ -40,6 +40,11 @@ def some(names: Sequence[object], most: int = 5) -> str:
     return ", ".join(map(str, names[:most])) + more
 
 
+def many(count: int, word: str, plural: str = "") -> str:
+    """A number with what it counts: `1 epoch`, `2 epochs`, `1,200 rows`."""
+    return f"{count:,} {word if count == 1 else plural or word + 's'}"
+
+
 def tell(text: object, stream: TextIO | None = None) -> None:
     """Print a text, on standard output if nothing else is said."""
     print(plain(text), file=stream or sys.stdout, flush=True)

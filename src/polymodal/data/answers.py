@@ -33,12 +33,10 @@ def target_cells(table: Table, target: Target) -> list[Any]:
 
 
 def faults(table: Table, target: Target, values: Sequence[Any]) -> list[Problem]:
-    """The cells of `target_cells` that could not be opened, and why."""
-    return [
-        Problem(table.ids[row], target.name, value.reason)
-        for row, value in enumerate(values)
-        if isinstance(value, BadCell)
-    ]
+    """The cells of `target_cells` that cannot be written or drawn, and why; those of scored kinds are counted as not
+    known from training."""
+    odd = {} if target.scores else target.survey(values)[1]
+    return [Problem(table.ids[row], target.name, reason) for row, reason in odd.items()]
 
 
 def _opened(found: Sequence[Any], row: int, least: int) -> np.ndarray | None:

@@ -12,7 +12,7 @@ import numpy as np
 from polymodal.core.errors import BadArgument, BadData, MissingExtra, UnknownName, suggest
 from polymodal.core.files import write_json
 from polymodal.core.registry import Spec, options, options_of
-from polymodal.core.shown import some
+from polymodal.core.shown import many, some
 from polymodal.data.tables.source import read_table
 from polymodal.data.tables.table import Problem, Table
 from polymodal.data.tables.write import write_columns
@@ -26,7 +26,7 @@ from polymodal.metrics.captions import LEAST_ROWS, Cider
 from polymodal.metrics.words import check_segment, words
 from polymodal.metrics.written import Written
 from polymodal.report.wording import interval, plain, share
-from polymodal.targets.text import texts_of
+from polymodal.targets.text import side_by_side, texts_of
 
 SHOWN = (
     "cider", "bleu", "bleu_3", "bleu_2", "bleu_1", "rouge_l", "chrf", "token_f1", "exact_match", "vqa_accuracy", "wer",
@@ -81,7 +81,7 @@ def evaluate_captions(
     without = sorted(set(range(len(table))) - set(kept))
     aside = [Problem(table.ids[i], "", f"no reference in {some(columns)}; row set aside") for i in without]
     answers = np.array([" ".join(said[i]) for i in kept], dtype=str)
-    truth = padded([right[i] for i in kept])
+    truth = side_by_side([right[i] for i in kept])
     groups = None if unit is None else unit[kept]
     things = kept if groups is None else [kept[place] for place in np.unique(groups, return_index=True)[1]]
     held = None if documents is None else _documents(documents, columns)
@@ -93,9 +93,10 @@ def evaluate_captions(
     if len(things) < LEAST_ROWS <= len(kept):
         metrics = [one for one in metrics if one not in blind]  # which would take the rows of a thing for as many
     found = {one.name: bootstrap(one, truth, answers[None], seed=seed, groups=groups) for one in metrics}
-    notes = [f"{one.name}: {_few(len(things))}" for one in blind]
+    notes = [f"{many(len(without), 'row')} without a reference in {some(columns)}: not judged"] if without else []
+    notes += [f"{one.name}: {_few(len(things))}" for one in blind]
     if empty := int((answers == "").sum()):
-        notes.append(f"{empty:,} of {len(kept):,} answers are missing or empty; they count as wrong")
+        notes.append(f"{empty:,} of {many(len(kept), 'answer')} are missing or empty; they count as wrong")
     cut = [words(text, segment) for text in answers.tolist()]
     result = {
         "data": {
@@ -138,7 +139,8 @@ def captions_text(result: Mapping[str, Any]) -> str:
     said, right = result["answers"], result["right"]
     if one := result.get("copied"):
         count = round(one["mean"] * result["data"]["judged"])
-        lines.append(f"{count:,} of {result['data']['judged']:,} answers stand among the training answers")
+        told = many(result["data"]["judged"], "answer")
+        lines.append(f"{count:,} of {told} stand{'s' * (count == 1)} among the training answers")
     if one := result.get("hallucinated"):
         named = ", ".join(f"{name} {count}" for name, count in list(one["most"].items())[:5])
         lines.append(
@@ -146,7 +148,8 @@ def captions_text(result: Mapping[str, Any]) -> str:
             f" ({interval(one['answers']['low'], one['answers']['high'])})" + (f": {named}" if named else "")
         )
     lines.append(
-        f"{said['distinct']:,} different answers in {result['data']['judged']:,} rows, of {said['words']:.1f} words; "
+        f"{many(said['distinct'], 'different answer')} in {many(result['data']['judged'], 'row')}, "
+        f"of {said['words']:.1f} words; "
         f"{right['a_row']:.1f} references a row, of {right['words']:.1f} words"
     )
     return "\n".join(lines)
@@ -171,12 +174,6 @@ def _beyond(
         shares = {"answers": vars(told.answers), "objects": vars(told.objects)}
         found["hallucinated"] = {**shares, "most": dict(list(told.most.items())[:MOST])}
     return found
-
-
-def padded(rows: Sequence[Sequence[str]]) -> np.ndarray:
-    """References as metrics read them: [N, R], "" where a row has fewer."""
-    most = max((len(row) for row in rows), default=0)
-    return np.array([[*row, *[""] * (most - len(row))] for row in rows], dtype=str).reshape(len(rows), most)
 
 
 def _units(cells: Sequence[Any]) -> np.ndarray:
@@ -230,7 +227,8 @@ def _blind(metric: Metric, rows: int) -> bool:
 
 def _few(rows: int) -> str:
     return (
-        f"which n-grams are rare cannot be told from {rows} rows; {LEAST_ROWS} are needed, or `documents` that say it"
+        f"which n-grams are rare cannot be told from {many(rows, 'row')}; {LEAST_ROWS} are needed, or `documents` that "
+        "say it"
     )
 
 

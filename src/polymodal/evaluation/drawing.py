@@ -15,6 +15,7 @@ from polymodal.core.errors import BadData
 
 LEAST = 1000  # pictures, and twice as many as there are features: a Fréchet distance of fewer is mostly its own bias
 NEIGHBOURS = 3
+COLLAPSED = 0.3  # of `distinct`: what is below is said
 BLOCK = 1024  # rows whose distances are held at a time
 
 
@@ -115,6 +116,11 @@ class Drawing:
             )
         else:
             said.append(f"No Fréchet distance: {self.count:,} pictures are too few, {LEAST:,} are needed.")
+        if self.distinct < COLLAPSED:
+            said.append(
+                f"They lie near {self.distinct:.0%} as many different training pictures as real ones do: few pictures "
+                "are drawn again and again (a collapse), whatever the row says."
+            )
         copies = " They are copies of training pictures, or nearly." if self.nearest < 0.5 else ""
         said.append(
             f"A drawn picture is {self.nearest:.2f} times as far from the nearest training picture as a real one of "

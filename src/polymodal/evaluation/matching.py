@@ -28,15 +28,25 @@ class Pairs(NamedTuple):
 
 
 def strangers(query_groups: Any, item_groups: Any) -> np.ndarray:
-    """[Nq, Ni] bool: which items are of another group than the query, and so may be its negatives."""
-    return np.asarray(query_groups)[:, None] != np.asarray(item_groups)[None, :]
+    """[Nq, Ni] bool: which items are of another group than the query, and so may be its negatives.
+
+    A group each, or several, [Nq, M] and [Ni, M'] padded with -1, of which none may be shared.
+    """
+    ours, theirs = (np.asarray(groups) for groups in (query_groups, item_groups))
+    if ours.ndim == 1:
+        return ours[:, None] != theirs[None, :]
+    apart = np.ones((len(ours), len(theirs)), dtype=bool)
+    for i in range(ours.shape[1]):
+        for j in range(theirs.shape[1]):
+            apart &= (ours[:, i, None] != theirs[None, :, j]) | (ours[:, i, None] < 0)
+    return apart
 
 
 def hard_negatives(queries: Any, items: Any, query_groups: Any, item_groups: Any, *, k: int = 1) -> np.ndarray:
     """[Nq, k] the `k` items of greatest inner product with each query among those of another group, the nearest first;
     -1 where there are fewer.
 
-    `queries` [Nq, D] and `items` [Ni, D] are vectors of one space; groups [Nq] and [Ni] name what belongs together.
+    `queries` [Nq, D] and `items` [Ni, D] are vectors of one space; groups are as of `strangers`.
     Raises `BadData` for shapes that do not fit or vectors that are not finite.
     """
     check_range("[1, inf)", k=k)
@@ -44,7 +54,7 @@ def hard_negatives(queries: Any, items: Any, query_groups: Any, item_groups: Any
     groups = [np.asarray(query_groups), np.asarray(item_groups)]
     if left.ndim != 2 or right.ndim != 2 or left.shape[1:] != right.shape[1:]:
         raise BadData(f"Vectors are [N, D] of one space; got {left.shape} and {right.shape}.")
-    if [len(one) for one in groups] != [len(left), len(right)]:
+    if [len(one) for one in groups] != [len(left), len(right)] or groups[0].ndim != groups[1].ndim:
         given = " and ".join(str(len(one)) for one in groups)
         raise BadData(f"Every vector has a group: {len(left)} and {len(right)} are needed; got {given}.")
     if not (np.isfinite(left).all() and np.isfinite(right).all()):

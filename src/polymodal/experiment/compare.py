@@ -19,6 +19,7 @@ from polymodal.experiment.verdict import ONE_ERROR, Tests, Verdict, cheapest, co
 from polymodal.metrics.base import Metric
 from polymodal.models.base import BASELINE
 from polymodal.models.strategy import Strategy
+from polymodal.report.wording import decimals, plain
 
 COLUMNS = (
     "strategy", "streams", "level", "target", "metric", "valid", "test_mean", "test_low", "test_high", "seeds",
@@ -103,7 +104,9 @@ def compare(
     What is deployed is the `cheapest` strategy within one standard error of the best by validation (Breiman et al.
     1984; here of the paired difference). So is the fusion, among fusions. The verdict is on the first target, with a
     sentence for each further one; see `verdict.judge`. Under `budget_ms` only strategies within it can be chosen.
-    Baselines `beside` them are shown, and neither judged nor chosen.
+    A baseline that is at least as good on every target is deployed instead, by points alone: who is not better than
+    what was copied, or than who saw nothing, has not earned its place. Those `beside` them are shown and not chosen;
+    that one of them is as good is said.
     `deploy` names the strategy to keep instead, or is `best`, for the top score. Raises `PolymodalError` when the one
     it names has not finished.
     """
@@ -119,23 +122,26 @@ def compare(
     single = singles[0]
     fusion = cheapest(near(fusions)) if fusions else None
     alike = near([o for o in ranked if o.level not in ("chance", BASELINE)] or [single])
-    copying = [o for o in ranked if o.level == BASELINE and all(t(o, alike[0], ONE_ERROR).low > 0 for t in valid)]
+    written = cheapest(alike)
+    unbeaten = next((o for o in ranked if o.level == BASELINE and _as_good(o, written, questions)), None)
+    if unbeaten and written is not alike[0] and not _as_good(unbeaten, alike[0], questions):
+        alike, written, unbeaten = alike[:1], alike[0], None  # what is cheaper would be no better than the baseline
     asked = None if deploy in (None, "best") else _asked_for(deploy, outcomes)
-    chosen = asked or cheapest(copying[:1] or alike)
+    chosen = asked or unbeaten or written
     rows = [_row(o, question, seed) for question in questions for o in _in_order([*outcomes, *beside], questions)]
     if len(alike) > 1:
         for row in (r for r in rows if r["strategy"] in {o.name for o in alike}):
             row["note"] = "; ".join(filter(None, (row["note"], NEAR)))
     wrote = fusion if fusion is not None and score_of(fusion, questions) > score_of(single, questions) else single
-    seen = [line for q in questions for line in seeing(q, wrote, outcomes, seed=seed)]
+    names = [q.target.name if len(questions) > 1 else "" for q in questions]
+    seen = [line for q, of in zip(questions, names) for line in seeing(q, wrote, outcomes, seed=seed, of=of)]
     verdicts: list[Verdict] = []
     if fusion is not None:
         usable = {id(o) for o in singles}
         fair = [o for o in outcomes if o.level != "single" or id(o) in usable]
-        for q in questions:
+        for q, of in zip(questions, names):
             scores = {r["strategy"]: r["test_mean"] for r in rows if r["target"] == q.target.name}
-            name = q.target.name if len(questions) > 1 else ""
-            verdicts.append(judge(q, fusion, fair, seed=seed, scores=scores, of=name))
+            verdicts.append(judge(q, fusion, fair, seed=seed, scores=scores, of=of))
         headline, sentences = verdicts[0].headline, [*verdicts[0].sentences]
         sentences += [f"{v.headline} {v.sentences[0]}" for v in verdicts[1:]]
     else:
@@ -146,17 +152,27 @@ def compare(
         headline, seen = (seen[0], [headline, *seen[1:]]) if seen else (headline, [])
     sentences += seen
     if asked:
-        sentences.append(f"This run deploys {chosen.name}, as it was asked to.")
-    elif copying:
+        better = unbeaten or next((o for o in outcomes if o.level == BASELINE and _as_good(o, asked, questions)), None)
+        less = ""
+        if better is not None and better is not asked:
+            less = f", though on {questions[0].held} rows {better.name} was at least as good"
+        sentences.append(f"This run deploys {chosen.name}, as it was asked to{less}.")
+    elif unbeaten:
         sentences.append(
-            f"On {questions[0].held} rows nothing that is written was as good as {chosen.name}, so it is what this run "
-            "deploys."
+            f"On {questions[0].held} rows nothing that is trained on the streams was better than {chosen.name} "
+            f"({_against(chosen, written, questions)}), so it is what this run deploys. deploy={written.name} keeps "
+            "that one instead."
         )
     elif len(alike) > 1:
         sentences.append(_alike(chosen, alike, questions[0]))
     elif fusion is not None and chosen is single:
         sentences.append(
             f"On {questions[0].held} rows the single modality {chosen.name} was best, so it is what this run deploys."
+        )
+    for other in (o for o in beside if _as_good(o, chosen, questions)):
+        sentences.append(
+            f"On {questions[0].held} rows {chosen.name} is not better than {other.name}, {other.note} "
+            f"({_against(chosen, other, questions)}); that is no model, so it cannot be deployed."
         )
     sentences += _flattered(chosen, rows, questions[0])
     if budget_ms is not None and fusion is not None:
@@ -178,6 +194,22 @@ def _asked_for(name: str, outcomes: Sequence[Outcome]) -> Outcome:
         if outcome.name == name:
             return outcome
     raise PolymodalError(f"{name!r}, which deploy names, has not finished. Continue with --resume, or name another.")
+
+
+def _as_good(one: Outcome, other: Outcome, questions: Sequence[Question]) -> bool:
+    """Whether `one` scores at least as much as `other` on the rows of choice, on every target."""
+    return all(score_of(one, [q]) >= score_of(other, [q]) for q in questions)
+
+
+def _against(one: Outcome, other: Outcome, questions: Sequence[Question]) -> str:
+    """The scores of both on the rows of choice, a target each."""
+    said = []
+    for q in questions:
+        a, b = (q.metric.turned(score_of(o, [q])) for o in (one, other))
+        places = decimals([a, b])
+        of = f" for {q.target.name}" if len(questions) > 1 else ""
+        said.append(f"{q.metric.name} {plain(a, places)} against {plain(b, places)} of {other.name}{of}")
+    return ", ".join(said)
 
 
 def _in_order(outcomes: Sequence[Outcome], questions: Sequence[Question]) -> list[Outcome]:

@@ -35,6 +35,7 @@ from polymodal.process.base import Processor
 from polymodal.targets.base import MEANINGS, ScoredTarget
 from polymodal.train.loop import batch_size, in_haste, total
 from polymodal.train.optim import make_optimizer
+from polymodal.train.turns import Turns
 
 SECONDS = 1.0  # of reading cells, a stream
 MOST_CELLS = 256
@@ -242,7 +243,7 @@ def _training(
     alone = Strategy("single", "late_mean", (stream,))
     answer = build_answer(alone, {stream: encoder.dim}, plan.targets, plan.config.dim, heads)
     module = torch.nn.ModuleList([encoder, answer]).train()
-    optimizer = make_optimizer(module, options)
+    optimizer, turns = make_optimizer(module, options), Turns(module, options.precision)
     size = batch_size(train, options)
     again = torch.arange(size) % count
     batch = {name: value[again] for name, value in inputs.items()}
@@ -253,6 +254,7 @@ def _training(
         optimizer.zero_grad()
         total(answer.losses(answer({stream: encoder(dict(batch))}), asked)).backward()
         optimizer.step()
+        turns.take(1.0)
         took.append(time.process_time() - started)
     an_epoch = -(-train // size)
     epochs = options.within(an_epoch).epochs

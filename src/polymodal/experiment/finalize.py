@@ -139,10 +139,10 @@ def _answers(plan: Plan) -> set[str]:
 def question_of(plan: Plan, target: Target, evidence: np.ndarray | None = None) -> Question:
     """What is asked of a target, its choices by the rows `evidence` (default: the plan's)."""
     seen = plan.evidence() if evidence is None else evidence
-    groups = plan.groups()
+    groups, cells = plan.groups(), plan.table.column(target.name)
 
     def truth(rows: np.ndarray) -> np.ndarray:
-        return target.truth(plan.truth[target.name][rows])
+        return target.wanted(cells, plan.truth[target.name], rows)
 
     def codes(rows: np.ndarray) -> np.ndarray | None:
         return units([groups[i] for i in rows], len(rows)) if groups else None

@@ -14,6 +14,7 @@ from polymodal.config import Config
 from polymodal.core.errors import BadArgument, BadData, UnknownName, suggest
 from polymodal.core.html import pre_html
 from polymodal.core.registry import Spec, label, plain
+from polymodal.core.shown import many
 from polymodal.data.answers import faults, target_cells
 from polymodal.data.copies import held_together
 from polymodal.data.inputs import Inputs
@@ -55,6 +56,8 @@ from polymodal.targets import TARGETS
 from polymodal.targets.base import Target, asked, fitted, written
 from polymodal.targets.columns import answer_columns, renamed
 from polymodal.targets.real import RealTarget
+
+GAPS = 0.2  # of the training rows that lack a stream and have another: so many are worth a word
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -231,7 +234,7 @@ class Plan:
             lines.append(f"  not used: {column}. {why}")
         c = self.config
         lines.append(f"Stage 1: {', '.join(self._encoding())}: at most {self.encoder_fits} fits, tokens stored.")
-        times = f"{self.bagged} parts" if self.bagged else f"{c.seeds} seeds"
+        times = many(self.bagged, "part") if self.bagged else many(c.seeds, "seed")
         lines.append(f"Stage 2: {len(self.strategies)} strategies x {times} on stored tokens:")
         words = {"single": "single modalities", "fusion": "fusions", "decision": "late fusions", "answer": "answers",
                  "learner": "learners"}  # fmt: skip
@@ -359,6 +362,7 @@ def plan(
             *noted(read),
             *notes,
             *_link_notes(table, resolved, config),
+            *_gaps(table.select(split == 0), resolved, candidates),
             *resolved.warnings,
             *map(str, weighty(read, resolved, given.parts(resolved))),
         ),
@@ -396,6 +400,20 @@ def _link_notes(table: Table, schema: Schema, config: Config) -> list[str]:
     return [note for field in linked for note in link_notes(table, field.name, field.options)]
 
 
+def _gaps(train: Table, schema: Schema, found: Sequence[Strategy]) -> list[str]:
+    """Whether many training rows lack a stream beside another, by cells that are empty; no cell is opened."""
+    each = [[train.column(c) for c in f.columns] for f in schema.fields.values() if not f.about.reads_neighbours]
+    empty = np.array(
+        [[all(column[row] is None for column in columns) for row in range(len(train))] for columns in each]
+    )
+    lacking = int((empty.any(0) & ~empty.all(0)).sum()) if len(each) > 1 else 0
+    tried = any(strategy.level == "imputed" for strategy in found)
+    if lacking < GAPS * len(train) or tried:
+        return []
+    how = "Masks stand for what is absent; the fusion `imputed`, which fills it in, is compared where it is named."
+    return [f"{lacking} of {len(train)} training rows lack a stream and have another. {how}"]
+
+
 def _check_names(config: Config, schema: Schema) -> None:
     """Every stream, kind and target that the options name must exist, and a head must be able to answer its target."""
     streams = [*schema.fields, *KINDS.of(trained=True)]
@@ -428,6 +446,7 @@ def _targets(
         if strange := target.unseen(values):
             shown = ", ".join(f"{value!r} ({count})" for value, count in list(strange.items())[:5])
             notes.append(f"{name}: cells with no value known from training: {shown}.")
+        notes += target.remarks(values)
         truth[name] = target.encode(values)
         table = replace(table, problems=[*table.problems, *faults(table, target, values)])
     return tuple(targets), truth, table

@@ -13,6 +13,7 @@ from polymodal.core.errors import DiskFull, PolymodalError
 from polymodal.core.files import read_json, write_json
 from polymodal.core.registry import Spec
 from polymodal.core.sealed import save_sealed
+from polymodal.core.shown import many
 from polymodal.data.inspection.examine import misfits
 from polymodal.data.kinds import KINDS
 from polymodal.data.media.remarks import summed
@@ -109,12 +110,12 @@ class Session:
         )
         if plan.start:
             self.note(plan.starting)
-            self.note(plan.start.check_unseen(plan.started, dataset.digests, plan.split))
+            self.note(plan.start.check_unseen(plan.started, dataset.digests, plan.split, targets=plan.schema.targets))
             for stream, path in self.started.items():
                 save_sealed(Path(path).with_suffix(".safetensors"), plan.start.of(stream))
         dataset.agree(plan.towers.readings)
-        streams = f"{len(plan.unlinked)} stream{'s' * (len(plan.unlinked) != 1)}"
-        seconds = stage.end(f"{len(dataset)} rows x {streams}, {len(dataset.bad)} cells set aside")
+        counts = f"{many(len(dataset), 'row')} x {many(len(plan.unlinked), 'stream')}"
+        seconds = stage.end(f"{counts}, {many(len(dataset.bad), 'cell')} set aside")
         self.timings.append({"what": "processing cells", "seconds": seconds})
         links = {name: digest_cells(cells(plan.table, plan.schema.fields[name])) for name in plan.linked}
         held = {**dataset.digests, **links}

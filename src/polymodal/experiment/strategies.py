@@ -115,14 +115,15 @@ def strategies(
     notes: list[str] | None = None,
 ) -> tuple[Strategy, ...]:
     """The strategies to compare: what was asked for, and always each stream alone, concat and late mean, and, where
-    answers are written, what they must beat.
+    words are written, what these must beat.
 
     What is not defined for these `targets` is left out, and `notes` say so; asked for by name it is refused with
     `BadArgument`.
     """
     kept = [Strategy("single", "late_mean", (name,)) for name in streams]
-    words = bool(targets) and all(isinstance(target, TextTarget) for target in targets)
-    if words:
+    texts = [isinstance(target, TextTarget) for target in targets]
+    words = any(texts) and all(texts)
+    if any(texts):
         kept += [Strategy("answer", spec, tuple(streams)) for spec in BASELINES]
     if len(streams) < 2:
         return tuple(kept)

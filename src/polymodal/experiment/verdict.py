@@ -166,42 +166,35 @@ def like_with_like(
     ]  # fmt: skip
 
 
-def seeing(q: Question, wrote: Outcome, outcomes: Sequence[Outcome], *, seed: int) -> list[str]:
-    """Whether what `wrote` the best answers saw anything, and wrote better than can be copied; nothing where answers
-    are not written."""
+def seeing(q: Question, wrote: Outcome, outcomes: Sequence[Outcome], *, seed: int, of: str = "") -> list[str]:
+    """Whether what `wrote` the best words saw anything, and wrote better than can be copied; nothing where answers are
+    not written. `of` names the target where there are several."""
     others = [o for o in outcomes if o.level == BASELINE]
-    if not others:
+    if not others or q.target.form != "text":
         return []
-    test, name = Tests(q, seed), q.metric.name
+    test, name, place = Tests(q, seed), q.metric.name, f" for {of}" if of else ""
     figures = {o.name: float(np.mean([q.metric(q.test, p) for p in o.test[q.target.name]])) for o in (wrote, *others)}
     places = decimals([*figures.values()])
     said = []
     for other in sorted(others, key=lambda o: o.name != "blind"):
         pair = test(wrote, other)
-        known = is_number(pair.low)
-        gap = f"{signed(pair.difference, places)}"
-        gap += f" (95% interval {signed(pair.low, places)} to {signed(pair.high, places)})" if known else ""
         mine, its = (plain(figures[o.name], places) for o in (wrote, other))
+        known = is_number(pair.low) and mine != its
+        way = 0 if not known else 1 if pair.low > 0 else -1 if pair.high < 0 else 0
+        gap = signed(pair.difference, places)
+        if is_number(pair.low):
+            gap += f" (95% interval {signed(pair.low, places)} to {signed(pair.high, places)})"
         if other.name == "blind":
-            seen = (
-                "It is not shown that seeing helped" if mine == its
-                else "Seeing helped" if pair.low > 0
-                else "Seeing hurt" if pair.high < 0
-                else "It is not shown that seeing helped"
-            )  # fmt: skip
+            seen = ("It is not shown that seeing helped", "Seeing helped", "Seeing hurt")[way]
             said.append(
-                f"{seen}: {name} {mine} ({wrote.name}) against {its} (blind, the same words for every row) on test, a "
-                f"difference of {gap}."
+                f"{seen}{place}: {name} {mine} ({wrote.name}) against {its} (blind, the same words for every row) on "
+                f"test, a difference of {gap}."
             )
         else:
-            than = (
-                "better than"
-                if known and pair.low > 0 and mine != its
-                else "worse than"
-                if known and pair.high < 0 and mine != its
-                else "not told from"
+            than = ("not told from", "better than", "worse than")[way]
+            said.append(
+                f"{wrote.name} is {than} {other.name}{place}, whose words are copied from training, {its}: {gap}."
             )
-            said.append(f"{wrote.name} is {than} {other.name}, whose words are copied from training, {its}: {gap}.")
     return said
 
 

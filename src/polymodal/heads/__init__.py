@@ -16,6 +16,11 @@ HEADS = Catalogue(
             "A picture, drawn from noise along a learned velocity, with classifier-free guidance.",
             "Liu, Gong, Liu 2023; Esser et al. 2024 (times); Ho & Salimans 2021 (guidance)",
         ),
+        "gan": Entry(
+            "polymodal.heads.gan:Gan",
+            "A picture, drawn in one pass by a generator that learns against a critic, by turns.",
+            "Goodfellow et al. 2014; Miyato & Koyama 2018 (projection); Zhao et al. 2020 (DiffAugment)",
+        ),
         "multilabel": Entry(
             "polymodal.heads.multilabel:Multilabel",
             "Any number of labels at once: one logistic regression a label, rare labels weighed up if asked.",

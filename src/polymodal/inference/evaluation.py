@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from polymodal.core.shown import many
 from polymodal.core.types import Tokens
 from polymodal.data.media.remarks import summed
 from polymodal.data.schema import Schema
@@ -89,7 +90,7 @@ def evaluate(
     else, and all where answers are drawn. `training` are the answers in words that training had, by which copies are
     known; with the numbers of the `train` rows drawn pictures are compared with those.
     """
-    judge = _Judge.of(predictor, truth, rows, groups, seed, metrics)
+    judge = _Judge.of(predictor, table, truth, rows, groups, seed, metrics)
     stage = progress.stage("evaluating", 3)
     streams = _tokens(predictor, dataset, rows)
     subsets = judge.subsets(streams) if len(predictor.streams) <= MOST_STREAMS else None
@@ -155,6 +156,7 @@ class _Judge:
     def of(
         cls,
         predictor: Predictor,
+        table: Table,
         truth: Mapping[str, np.ndarray],
         rows: np.ndarray,
         groups: Sequence[Any] | None,
@@ -162,9 +164,10 @@ class _Judge:
         metrics: tuple[Metric, ...],
     ) -> _Judge:
         target = predictor.targets[0]
+        wanted = target.wanted(table.column(target.name), truth[target.name], rows)
         codes = units([groups[i] for i in rows], len(rows)) if groups else None
         judges = metrics or target_metrics((), target)
-        return cls(predictor, target, target.truth(truth[target.name][rows]), codes, seed, judges, rows)
+        return cls(predictor, target, wanted, codes, seed, judges, rows)
 
     @property
     def metric(self) -> Metric:
@@ -292,6 +295,19 @@ def strictly(
     return strict_scores(target, table.column(target.name), predicted, metrics, groups=groups)
 
 
+def others_of(
+    predictor: Predictor, dataset: Dataset, table: Table, truth: Mapping[str, np.ndarray],
+    judges: Mapping[str, tuple[np.ndarray, Metric]], *, groups: Sequence[Any] | None,
+) -> dict[str, dict[str, Any]]:  # fmt: skip
+    """The score with its interval of each target in `judges`, with the number of its rows and the metric."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, (rows, metric) in judges.items():
+        judge = _Judge.of(predictor.about(name), table, truth, rows, groups, 0, (metric,))
+        score = judge.score(metric, judge.answer(_tokens(predictor, dataset, rows)))
+        found[name] = {"metric": metric.name, "rows": len(rows), **score}
+    return found
+
+
 def standalone(
     predictor: Predictor,
     assessment: Evaluation,
@@ -301,13 +317,15 @@ def standalone(
     *,
     counts: Judged,
     strict: Mapping[str, Mapping[str, float]],
+    others: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """`evaluation.json` of a finished model, `chosen` by its fit, on other rows, judged by `metric`: no leaderboard,
-    since nothing is compared. `counts` and `strict` say which rows the figures rest on, and what they are without that.
+    since nothing is compared. `counts` and `strict` say which rows the figures rest on, and what they are without that;
+    `others` are the scores of other targets.
     """
     target = predictor.targets[0]
-
-    rows = f"{counts.judged:,} rows" if counts.judged == counts.read else f"{counts.judged:,} of {counts.read:,} rows"
+    of = f" for {target.name}" if len(predictor.targets) > 1 else ""
+    rows = f"{counts.judged:,} of " * (counts.judged < counts.read) + many(counts.read, "row")
     return {
         "target": target.name,
         "kind": target.kind,
@@ -318,10 +336,14 @@ def standalone(
         "greater_is_better": metric.greater_is_better,
         "chance": metric.chance,
         "verdict": {
-            "headline": f"{chosen} on {rows}: {told(metric.name, assessment.score)}",
+            "headline": f"{chosen} on {rows}{of}: {told(metric.name, assessment.score)}",
             "sentences": [
                 *strict_words(counts, metric, strict),
                 *(told(*score) for score in assessment.further.items()),
+                *(
+                    f"For {name}, on {many(one['rows'], 'row')}: {told(one['metric'], one)} --target {name} tells more."
+                    for name, one in (others or {}).items()
+                ),
             ],
             "helped": None,
         },
@@ -333,6 +355,7 @@ def standalone(
             "warnings": [*counts.sentences(), *summed(dataset.noted)],
         },
         **({"strict": dict(strict)} if strict else {}),
+        **({"others": dict(others)} if others else {}),
         **assessment.to_json(),
     }
 

@@ -43,7 +43,8 @@ def write_explanation(run: Run, data: Any, found: Sequence[Mapping[str, Any]], p
     """
     table = run.read(data)
     place = {name: i for i, name in enumerate(table.ids)}
-    cards = explained_cards(run.predictor.beside(table), table.select([place[row["id"]] for row in found]))
+    predictor = run.predictor.beside(table).about(found[0]["target"] if found else None)
+    cards = explained_cards(predictor, table.select([place[row["id"]] for row in found]))
     return draw.write_explanation([{**row, "cells": cells} for row, cells in zip(found, cards)], path)
 
 

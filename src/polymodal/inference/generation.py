@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from polymodal.core.errors import BadArgument
@@ -11,23 +12,49 @@ from polymodal.data.tables.table import Problem, Table
 from polymodal.heads.writing import WritingHead
 from polymodal.inference.answers import Answers
 from polymodal.inference.predictor import Predictor
+from polymodal.nn.check import check_count
+from polymodal.nn.decoding import Decoding
+from polymodal.targets.columns import free
+from polymodal.targets.text import TextTarget
+
+
+def generated(
+    predictor: Predictor, table: Table, *, n: int = 1, seed: int = 0, problems: list[Problem] | None = None,
+    **options: Any,
+) -> Answers:  # fmt: skip
+    """`n` answers to every row: columns as `Predictor.predict` gives them, those to targets in words `n` times, as
+    `generated_columns` names them. A model that copies its answers gives these.
+
+    `options` are those of `nn.decoding.Decoding`; what is sampled goes by `seed` and the row's number, the next answer
+    by `seed` + 1. Cells that cannot be used count as missing and are appended to `problems`. Raises `BadArgument` for a
+    wrong option or any that a copy cannot follow, where several answers would be the same one, and where no target is
+    in words.
+    """
+    check_count("n", n)
+    if not any(isinstance(target, TextTarget) for target in predictor.targets):
+        raise BadArgument("No target of this model is answered in words (kind text): `predict` gives its answers.")
+    heads = [part for part in predictor.answer.modules() if isinstance(part, WritingHead)]
+    if not heads and (asked := [*options, *(["n"] if n > 1 else []), *(["seed"] if seed else [])]):
+        names = ", ".join(member.strategy.name for member in predictor.members)
+        raise BadArgument(
+            f"This run deploys {names}, which copies its answers and writes none of its own: leave out "
+            f"{', '.join(asked)}, or fit with deploy=NAME of a row of the leaderboard that writes."
+        )
+    hows = [head.chosen({**(head.decoding or {}), **options, "seed": seed}) for head in heads]
+    if n > 1 and not all(how.temperature for how in hows):
+        raise BadArgument(f"n={n} answers would be {n} times the same: give a temperature above 0, such as 0.7.")
+    columns = Answers()
+    for number, names_of in enumerate(generated_columns(predictor, n)):
+        with _writing(heads, [replace(how, seed=seed + number) for how in hows]):
+            said = predictor.predict(table, problems=None if number else problems)
+        columns |= {new: said[name] for name, new in names_of.items()}
+    return columns
 
 
 @contextmanager
-def writing_as(predictor: Predictor, options: Mapping[str, Any]) -> Iterator[None]:
-    """While the block runs, heads write as these options of `nn.decoding.Decoding` say, beside their own.
-
-    Raises `BadArgument` for a model that writes nothing of its own and for a wrong option.
-    """
-    heads = [part for part in predictor.answer.modules() if isinstance(part, WritingHead)]
-    if not heads:
-        names = ", ".join(member.strategy.name for member in predictor.members)
-        raise BadArgument(
-            f"This run deploys {names}, which writes no words of its own: `predict` gives its answers. A fit of a "
-            "target of the kind text writes them (deploy names the row of its leaderboard to keep)."
-        )
+def _writing(heads: Sequence[WritingHead], hows: Sequence[Decoding]) -> Iterator[None]:
+    """While the block runs, each of the heads writes in the way given."""
     before = [head.how for head in heads]
-    hows = [head.chosen({**(head.decoding or {}), **options}) for head in heads]
     try:
         for head, how in zip(heads, hows):
             head.how = how
@@ -37,26 +64,17 @@ def writing_as(predictor: Predictor, options: Mapping[str, Any]) -> Iterator[Non
             head.how = how
 
 
-def generated(
-    predictor: Predictor, table: Table, *, n: int = 1, seed: int = 0, problems: list[Problem] | None = None,
-    **options: Any,
-) -> Answers:  # fmt: skip
-    """`n` answers to every row: columns as `Predictor.predict` gives them, those of the second on ending in `_2`, ….
-
-    `options` are those of `nn.decoding.Decoding`; what is sampled goes by `seed` and the row's number, the next answer
-    by `seed` + 1. Cells that cannot be used count as missing and are appended to `problems`. Raises `BadArgument` as
-    `writing_as`, and where several answers would be the same one.
-    """
-    if n < 1:
-        raise BadArgument(f"n is how many answers are written, at least 1; got {n}.")
-    if n > 1 and not options.get("temperature"):
-        raise BadArgument(f"n={n} answers would be {n} times the same: give a temperature above 0, such as 0.7.")
-    columns = Answers()
-    for number in range(n):
-        with writing_as(predictor, {**options, "seed": seed + number}):
-            said = predictor.predict(table, problems=None if number else problems)
-        columns |= said if not number else {f"{name}_{number + 1}": values for name, values in said.items()}
-    return columns
+def generated_columns(predictor: Predictor, n: int = 1) -> list[dict[str, str]]:
+    """Of each of `n` answers, the columns of `Predictor.predict` that it has and what they are called: the first all
+    columns under their own names, the others those of targets in words, ending in `_2`, `_3`, …."""
+    first = {name: name for own in predictor.names.values() for name in own.values()}
+    texts = [target.name for target in predictor.targets if isinstance(target, TextTarget)]
+    words = [name for target in texts for name in predictor.names[target].values()]
+    found, used = [first], set(first)
+    for number in range(2, n + 1):
+        found.append({name: free(used, f"{name}_{number}", f"{name}_answer_{number}") for name in words})
+        used.update(found[-1].values())
+    return found
 
 
 def example(predictor: Predictor, given: Mapping[str, Sequence[str]]) -> Table:

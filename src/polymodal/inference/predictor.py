@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polymodal.core.errors import BadArgument, BadData
+from polymodal.core.errors import BadArgument, BadData, UnknownName, suggest
 from polymodal.core.registry import Spec
 from polymodal.core.runtime import autocast, check_precision
 from polymodal.core.types import Tokens
@@ -94,6 +95,19 @@ class Predictor:
         self.work: dict[str, int] = {}  # cells of each stream that the last `predict` decoded and encoded
         self.ledger = Ledger(self.answer)
         self.precision = "float32"  # in which chunks of many rows are encoded
+
+    def about(self, target: str | None) -> Predictor:
+        """This predictor with the target of that name before the others: what looks at one looks at the first. The
+        columns of answers keep their names. Raises `UnknownName` where there is no such target."""
+        own = {one.name: one for one in self.targets}
+        if target is None or target == self.targets[0].name:
+            return self
+        if target not in own:
+            raise UnknownName(f"This model has no target {target!r}.{suggest(target, own)}")
+        _ = self.names  # by the order of the fit
+        found = copy(self)
+        found.targets = (own[target], *(one for one in self.targets if one.name != target))
+        return found
 
     def in_precision(self, precision: str) -> Predictor:
         """This predictor, which encodes chunks of 64 rows or more in `precision`: float32, bfloat16, or auto.

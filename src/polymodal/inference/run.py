@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.digest import digest_file
-from polymodal.core.errors import BadArgument, BadData, UnknownName, nearest, require, suggest
+from polymodal.core.errors import BadArgument, BadData, nearest, require
 from polymodal.core.files import read_json, write_json
 from polymodal.core.html import table_html, text_html
 from polymodal.core.registry import Spec
@@ -129,10 +129,11 @@ class Run:
         self, data: Any, *, n: int = 1, seed: int = 0, problems: list[Problem] | None = None, **decoding: Any
     ) -> Answers:
         """`predict` for answers in words, `n` of each, written as `decoding` says: `beams`, `temperature`, `top_k`,
-        `top_p`, `length_penalty`, `no_repeat`, `least`, `most`, `allowed` (see `nn.decoding.Decoding`).
+        `top_p`, `length_penalty`, `no_repeat`, `least`, `most`, `allowed` (see `nn.decoding.Decoding`). A model that
+        copies its answers gives these.
 
-        Cells that cannot be used count as missing and are appended to `problems`. Raises `BadArgument` for a model that
-        writes nothing and for an option that is wrong.
+        Cells that cannot be used count as missing and are appended to `problems`. Raises `BadArgument` where no target
+        is in words, and for an option that is wrong or that a copy cannot follow.
         """
         from polymodal.inference.generation import generated
 
@@ -166,27 +167,25 @@ class Run:
             return probabilities
         return require("pandas", "pandas").DataFrame(probabilities, columns=list(asked.labels), index=names)
 
-    def score(self, data: Any, *, metric: Any = None) -> float:
-        """The first target's metric on the labelled rows of `data`: the one judged by in the fit, or `metric`.
+    def score(self, data: Any, *, metric: Any = None, target: str | None = None) -> float:
+        """A target's metric on its labelled rows of `data` (default: the first target's): the one judged by in the fit,
+        or `metric`.
 
         One number at the price of a prediction; `evaluate` gives its interval and what it is made of. Warns of rows
         that are not judged, as those of a class that training did not have. Raises as `evaluate`.
         """
-        table, truth, rows = self._labelled(data)
-        target = self.predictor.targets[0]
-        counts = Judged.of(table, target)
+        asked = self._target(target)
+        table, truth, rows = self._labelled(data, asked)
+        counts = Judged.of(table, asked)
         if counts.judged < counts.read:
             said = f"{counts.judged:,} of {counts.read:,} rows are judged."
             warnings.warn(" ".join([said, *counts.sentences()]), stacklevel=2)
-        judge = self._judges(metric, truth, rows)[0]
-        decoded = self.predictor.decoded(table.select(rows), target)
-        return float(judge(target.truth(truth[target.name][rows]), target.prediction(decoded)))
+        judge = self._judges(metric, truth, rows, asked)[0]
+        decoded = self.predictor.decoded(table.select(rows), asked)
+        return float(judge(asked.wanted(table.column(asked.name), truth[asked.name], rows), asked.prediction(decoded)))
 
     def _target(self, name: str | None) -> Target:
-        names = [target.name for target in self.predictor.targets]
-        if name is not None and name not in names:
-            raise UnknownName(f"This model has no target {name!r}.{suggest(name, names)}")
-        return self.predictor.targets[names.index(name) if name else 0]
+        return self.predictor.about(name).targets[0]
 
     def share(self, out: str | Path, *, report: bool = False, licence: str | None = None) -> Path:
         """Copy what the model needs elsewhere, with a model card, into the new folder `out`; `load` reads it.
@@ -280,39 +279,49 @@ class Run:
         quiet: bool = False,
         metric: Any = None,
         source: str | Path | None = None,
+        target: str | None = None,
     ) -> dict[str, Any]:
         """Metrics with intervals, every subset of streams, worth, noise curves and calibration on labelled rows.
 
+        All is about one `target`, by default the first; of others whose truth is there it says the score, in `others`.
         `metric` is given as to `fit`; by default the answer is judged as the fit judged it. Rows without a truth that
         the model knows are not judged: `data.judged` counts them, and `strict` has the scores with unseen labels
         counted as wrong. `source` is the file that a table given as `data` was read from. Writes `evaluation.json`
         and `report.html` into `out` when given. Raises `BadData` when no row has a target, or when the fit judged by
         code that is not trusted and `metric` names nothing else.
         """
-        from polymodal.inference.evaluation import evaluate, standalone, strictly
+        from polymodal.inference.evaluation import evaluate, others_of, standalone, strictly
         from polymodal.report.report import write_report
 
-        table, truth, rows = self._labelled(data)
-        metrics = self._judges(metric, truth, rows)
+        predictor = self.predictor.about(target)
+        asked = predictor.targets[0]
+        table, truth, rows = self._labelled(data, asked)
+        metrics = self._judges(metric, truth, rows, asked)
+        groups = self._groups(table)
         with Progress(quiet=quiet) as progress:
             dataset = process_table(
-                self.predictor.raw(table),
-                self.predictor.processors,
+                predictor.raw(table),
+                predictor.processors,
                 self._store(),
                 fit_rows=None,
                 ids=table.ids,
                 targets=truth,
             )
             assessment = evaluate(
-                self.predictor, dataset, table, truth, rows, progress,
-                groups=self._groups(table), metrics=metrics,
-                noise=None if self.predictor.targets[0].drawn else True,
+                predictor, dataset, table, truth, rows, progress,
+                groups=groups, metrics=metrics, noise=None if asked.drawn else True,
             )  # fmt: skip
-            strict = strictly(self.predictor, dataset, table, metrics, groups=self._groups(table))
-        counts = Judged.of(table, self.predictor.targets[0])
+            strict = strictly(predictor, dataset, table, metrics, groups=groups)
+            judges = {
+                one.name: (known, self._judges(metric if isinstance(metric, Mapping) else None, truth, known, one)[0])
+                for one in predictor.targets[1:]
+                if one.name in truth and len(known := np.flatnonzero(one.known(truth[one.name])))
+            }
+            others = others_of(predictor, dataset, table, truth, judges, groups=groups)
         evaluation = standalone(
-            self.predictor, assessment, dataset, self.metrics["chosen"], metrics[0], counts=counts, strict=strict
-        )
+            predictor, assessment, dataset, self.metrics["chosen"], metrics[0],
+            counts=Judged.of(table, asked), strict=strict, others=others,
+        )  # fmt: skip
         if self._trained_on(data if source is None else source):
             evaluation["data"]["warnings"].append("This model was trained on these rows, so the figures flatter it.")
         if out is not None:
@@ -321,8 +330,11 @@ class Run:
             write_report(evaluation, Path(out) / "report.html")
         return evaluation
 
-    def explain(self, data: Any, *, row: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
-        """What each stream was worth to each answer (Shapley values of the log-probability, or of the number).
+    def explain(
+        self, data: Any, *, row: str | None = None, limit: int = 100, target: str | None = None
+    ) -> list[dict[str, Any]]:
+        """What each stream was worth to each answer (Shapley values of the log-probability, or of the number), to
+        `target`, by default the first.
 
         `row` is an id, or what a key names one row by; without it the first `limit` rows are explained. Raises
         `UnknownName` where neither names one row.
@@ -330,49 +342,50 @@ class Run:
         from polymodal.inference.evaluation import explain_rows
 
         table = self.read(data)
-        predictor = self.predictor.beside(table)
+        predictor = self.predictor.beside(table).about(target)
         if row is not None:
             table = table.select([place_of(row, table, self.predictor.schema)])
         else:
             table = table.select(range(min(limit, len(table))))
         return explain_rows(predictor, table)
 
-    def _labelled(self, data: Any) -> tuple[Table, dict[str, np.ndarray], np.ndarray]:
+    def _labelled(self, data: Any, asked: Target) -> tuple[Table, dict[str, np.ndarray], np.ndarray]:
+        """The table, what is known of every target, and the rows where that of the one asked for is."""
         table = self.read(data)
-        lacking = [t.name for t in self.predictor.targets if t.name not in table.data]
-        if lacking:
-            near = nearest(lacking[0], table.columns)
+        if asked.name not in table.data:
+            near = nearest(asked.name, table.columns)
             raise BadData(
-                f"Evaluation needs the truth: the column {lacking[0]!r} is not in {table.name}. "
+                f"Evaluation needs the truth: the column {asked.name!r} is not in {table.name}. "
                 + (f"Did you mean {near!r}? " if near else "")
                 + "`predict` needs none."
             )
-        truth = {t.name: t.encode(target_cells(table, t)) for t in self.predictor.targets}
-        first = self.predictor.targets[0]  # which alone is judged
-        known = first.known(truth[first.name])
+        there = [target for target in self.predictor.targets if target.name in table.data]
+        truth = {target.name: target.encode(target_cells(table, target)) for target in there}
+        known = asked.known(truth[asked.name])
         if not known.any():
-            raise BadData(" ".join([f"No row of {table.name} can be judged.", *Judged.of(table, first).sentences()]))
+            raise BadData(" ".join([f"No row of {table.name} can be judged.", *Judged.of(table, asked).sentences()]))
         return table, truth, np.flatnonzero(known)
 
-    def _judges(self, asked: Any, truth: Mapping[str, np.ndarray], rows: np.ndarray) -> tuple[Metric, ...]:
-        """What the first target is judged by: as asked, or as the fit did."""
-        first = self.predictor.targets[0]
+    def _judges(
+        self, asked: Any, truth: Mapping[str, np.ndarray], rows: np.ndarray, target: Target
+    ) -> tuple[Metric, ...]:
+        """What a target is judged by: as asked, or as the fit did."""
         if asked is not None:
-            specs = by_target(asked, [t.name for t in self.predictor.targets])[first.name]
-            specs = directed(specs, first, truth[first.name][rows])
+            specs = by_target(asked, [one.name for one in self.predictor.targets])[target.name]
+            specs = directed(specs, target, truth[target.name][rows])
         elif self._metrics is not None:
-            specs = list(self._metrics.get(first.name, ()))
+            specs = list(self._metrics.get(target.name, ()))
         else:
-            specs = (self._settings().get("metrics") or {}).get(first.name, [])
+            specs = (self._settings().get("metrics") or {}).get(target.name, [])
             with reading(self.folder, self._trust):
-                if specs or not written([first]):
-                    return target_metrics(specs, first)
-        if not specs and written([first]):
-            wanted = first.truth(truth[first.name][rows])
-            usual = np.broadcast_to(first.chance(), len(wanted))
-            bad = undefined(first, [(wanted, usual)])
-            specs = [spec for spec in first.metrics if spec not in bad][: first.shown] if bad else []
-        return target_metrics(specs, first)
+                if specs or not written([target]):
+                    return target_metrics(specs, target)
+        if not specs and written([target]):
+            wanted = target.truth(truth[target.name][rows])
+            usual = np.broadcast_to(target.chance(), len(wanted))
+            bad = undefined(target, [(wanted, usual)])
+            specs = [spec for spec in target.metrics if spec not in bad][: target.shown] if bad else []
+        return target_metrics(specs, target)
 
     def _groups(self, table: Table) -> list[Any] | None:
         group = self.predictor.schema.group

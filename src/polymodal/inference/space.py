@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from polymodal.aligners import ALIGNERS
 from polymodal.aligners.base import Aligner
@@ -18,19 +21,24 @@ from polymodal.core.errors import BadArgument, BadData, UnknownName, suggest
 from polymodal.core.files import read_json
 from polymodal.core.registry import Spec
 from polymodal.core.runtime import device_of
+from polymodal.core.types import Tokens
 from polymodal.data.items import Items, items
 from polymodal.data.media.remarks import all_the_same
 from polymodal.data.schema import Field, Schema
+from polymodal.data.storage.dataset import process_table
 from polymodal.data.storage.decode import read_cells
+from polymodal.data.storage.store import Store
 from polymodal.data.tables.source import Problem, Table
 from polymodal.encoders.base import Encoder
 from polymodal.inference.bundle import encoder_weights, kept_parts, opened, read_bundle, read_parts, save_bundle, under
 from polymodal.metrics.random_order import NOT_ABOVE
+from polymodal.models.matching import Matcher, beside
 from polymodal.nn.place import at_rest, device_of_module, in_use
 from polymodal.process.base import Processor
-from polymodal.train.encode import encoded
+from polymodal.train.encode import encoded, store_tokens, tokens_from_arrays
 
 CHUNK = 64  # cells decoded and encoded at a time
+MATCHER = "matcher."  # how names of its weights begin
 
 
 @dataclass(eq=False)
@@ -45,6 +53,7 @@ class Space:
     aligner_spec: Spec
     aligner: Aligner
     width: int  # the width of tokens that encoders trained from scratch were asked for
+    matcher: Matcher | None = None  # judges pairs, where the run has trained one
 
     def __repr__(self) -> str:
         streams = ", ".join(f"{name} ({kind})" for name, kind in self.streams.items())
@@ -62,16 +71,21 @@ class Space:
 
     def to(self, device: torch.device) -> Space:
         """This space, with its networks on `device`; vectors come from there to the CPU."""
-        for part in (self.aligner, *self.encoders.values()):
+        for part in self._parts():
             part.to(device)
         return self
+
+    def _parts(self) -> list[nn.Module]:
+        """All networks."""
+        return [self.aligner, *self.encoders.values(), *filter(None, [self.matcher])]
 
     @cached_property
     def mark(self) -> str:
         """A digest of everything that vectors depend on: vectors of two spaces can be compared if it is the same."""
+        weights = {name: value for name, value in self._weights().items() if not name.startswith(MATCHER)}
         return fingerprint(
             {
-                "weights": self._weights(),
+                "weights": weights,
                 "parts": {n: [self.processor_specs[n], p.state()] for n, p in self.processors.items()},
                 "encoders": dict(self.encoder_specs),
                 "facts": {n: e.facts for n, e in self.encoders.items()},
@@ -114,12 +128,7 @@ class Space:
         relative to `base`, or a `Table`, whose N items are those of `items`. Cells that cannot be used are appended to
         `problems`. Raises `UnknownName` for an unknown stream.
         """
-        field = self.field(stream)
-        if isinstance(given, Table):
-            stream_items, ids = self.items(stream, given), given.ids
-        else:
-            table = _table(field, given, base)
-            stream_items, ids = items(table, _single(field)), table.ids
+        stream_items, ids = self._given(stream, given, base)
         vectors = np.zeros((len(stream_items), self.dim), np.float32)
         present = np.zeros(len(stream_items), bool)
         for start in range(0, len(stream_items), CHUNK):
@@ -146,6 +155,104 @@ class Space:
         device = device_of_module(aligner)
         return in_use(lambda some: aligner({stream: some})[stream].pooled.float(), tokens, device).numpy()
 
+    def tokens(
+        self,
+        stream: str,
+        given: Table | Items | Sequence[Any],
+        *,
+        base: Path | None = None,
+        store: Store | None = None,
+        problems: list[Problem] | None = None,
+    ) -> tuple[Tokens, np.ndarray]:
+        """What the stream's encoder makes of the cells that are there, [n, T, D]; and which are [N]. Rest as `embed`.
+
+        Values are those that a store keeps. With `store` only what it lacks is read and encoded, and kept there.
+        """
+        stream_items, ids = self._given(stream, given, base)
+        places = [str(place) for place in range(len(stream_items))]
+        with contextlib.ExitStack() as stack:
+            kept = store or Store(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
+            cells, processors = {stream: stream_items.cells}, {stream: self.processors[stream]}
+            dataset = process_table(cells, processors, kept, ids=places)
+            group = store_tokens(self.encoders[stream], dataset, stream, kept, timed=False)["group"]
+            present = dataset.present[stream]
+            if problems is not None:
+                rows = [(int(bad.row), bad.reason) for bad in dataset.bad]
+                problems.extend(Problem(ids[stream_items.row[r]], stream_items.column[r], why) for r, why in rows)
+            if not present.any():
+                width = self.encoders[stream].dim
+                return Tokens.from_vector(torch.zeros(0, width)), present
+            arrays = kept.view(group, dataset.digests[stream][present]).load()
+        return tokens_from_arrays(arrays), present
+
+    def match(
+        self,
+        a: str,
+        left: Table | Items | Sequence[Any],
+        b: str,
+        right: Table | Items | Sequence[Any],
+        *,
+        base: Path | None = None,
+        store: Store | None = None,
+        problems: list[Problem] | None = None,
+    ) -> np.ndarray:
+        """Log-odds [N] that the i-th items of the streams `a` and `b` belong together, against a near miss of each.
+
+        One item stands beside all of the other side. NaN where one of both is missing or unusable. Rest as `tokens`.
+        Raises `BadArgument` where the run has no matching model or both are of one stream, of which it saw no pair.
+        """
+        self.judging()
+        sides = [self.tokens(n, c, base=base, store=store, problems=problems) for n, c in ((a, left), (b, right))]
+        counts = [len(present) for _, present in sides]
+        if counts[0] != counts[1] and 1 not in counts:
+            raise BadArgument(f"Pairs are as many items of one stream as of the other, or one; got {counts}.")
+        pairs = max(counts) if min(counts) else 0
+        present = [np.broadcast_to(there, pairs) for _, there in sides]
+        both = present[0] & present[1]
+        places = [np.broadcast_to(np.cumsum(there) - 1, pairs)[both] for _, there in sides]
+        chosen = [t.select(torch.from_numpy(place)) for (t, _), place in zip(sides, places)]
+        odds = np.full(pairs, np.nan, np.float32)
+        odds[both] = self.odds(a, chosen[0], b, chosen[1])
+        return odds
+
+    @torch.no_grad()
+    def odds(self, a: str, left: Tokens, b: str, right: Tokens) -> np.ndarray:
+        """`match` of what `tokens` gave: [N] of as many rows on either side, or one beside all of the other."""
+        matcher = at_rest(self.judging())
+        if a == b:
+            raise BadArgument(f"Two items of {a!r} cannot be judged: the matching model learned from pairs of streams.")
+        if not len(left) or not len(right):
+            return np.zeros(0, np.float32)
+        aligner, device, told = at_rest(self.aligner), device_of_module(matcher), []
+
+        def mapped(name: str, tokens: Tokens) -> Tokens:
+            return in_use(lambda t: matcher.mapped(name, beside(t, aligner({name: t})[name])), tokens, device)
+
+        once, rows = [mapped(a, left), mapped(b, right)], max(len(left), len(right))
+        for start in range(0, rows, CHUNK):
+            part = slice(start, min(start + CHUNK, rows))
+            sides = {str(i): _spread(side, part) for i, side in enumerate(once)}
+            told.append(in_use(lambda two: matcher.judged(a, two["0"], b, two["1"]).float(), sides, device).numpy())
+        return np.concatenate(told)
+
+    def judging(self) -> Matcher:
+        """The matching model. Raises `BadArgument` where the run has none."""
+        if self.matcher is None:
+            raise BadArgument("This run has no matching model. Train one with it: polymodal align … --matching.")
+        return self.matcher
+
+    def _given(
+        self, stream: str, given: Table | Items | Sequence[Any], base: Path | None
+    ) -> tuple[Items, Sequence[str]]:
+        """The items of a table, those of cells given one by one, or items as they are; and the ids of their rows."""
+        field = self.field(stream)
+        if isinstance(given, Items):
+            return given, [str(row) for row in range(int(given.row.max(initial=-1)) + 1)]
+        if isinstance(given, Table):
+            return self.items(stream, given), given.ids
+        table = _table(field, given, base)
+        return items(table, _single(field)), table.ids
+
     # --- files ---
 
     def save(self, folder: Path, extra: Mapping[str, Any]) -> None:
@@ -158,6 +265,8 @@ class Space:
             "encoders": dict(self.encoder_specs),
             "facts": {name: encoder.facts for name, encoder in self.encoders.items()},
         }
+        if self.matcher is not None:
+            space["matching"] = {"widths": dict(self.matcher.widths), "dropout": self.matcher.dropout}
         schema = {"schema": self.schema.to_json(), "processors": kept_parts(self.processor_specs, self.processors)}
         save_bundle(folder, {**extra, "space": space}, schema, self._weights())
 
@@ -182,15 +291,24 @@ class Space:
         aligner = ALIGNERS.build(space["aligner"], space["widths"], space["dim"])
         aligner.load_state_dict(under(weights, "aligner."))
         specs = {name: entry["spec"] for name, entry in stored["processors"].items()}
+        matcher = None
+        if "matching" in space:  # runs of before have none
+            matcher = Matcher(dim=space["dim"], **space["matching"])
+            matcher.load_state_dict(under(weights, MATCHER))
         shared_space = cls(
-            schema, specs, processors, space["encoders"], encoders, space["aligner"], aligner, space["width"]
+            schema, specs, processors, space["encoders"], encoders, space["aligner"], aligner, space["width"], matcher
         )
-        for part in (aligner, *encoders.values()):
+        for part in shared_space._parts():
             part.eval()
         return shared_space
 
     def _weights(self) -> dict[str, torch.Tensor]:
-        return encoder_weights(self.encoders) | {f"aligner.{k}": v for k, v in self.aligner.state_dict().items()}
+        parts = {"aligner.": self.aligner, MATCHER: self.matcher}
+        return encoder_weights(self.encoders) | {
+            f"{prefix}{name}": value
+            for prefix, part in parts.items() if part is not None
+            for name, value in part.state_dict().items()
+        }  # fmt: skip
 
 
 def load_space(folder: str | Path, *, trust: str | Sequence[str] = (), device: str = "auto") -> Space:
@@ -212,6 +330,13 @@ def evidence_of(folder: str | Path | None, query: str, corpus: str) -> dict[str,
     told = metrics.get("evidence") if isinstance(metrics, dict) else None
     said = told.get(f"{query} to {corpus}") if isinstance(told, dict) else None
     return said if isinstance(said, dict) and said.get("verdict") in ("above", *NOT_ABOVE) else None
+
+
+def _spread(tokens: Tokens, part: slice) -> Tokens:
+    """The rows of a part, or the one row as often."""
+    if len(tokens) > 1:
+        return tokens.select(part)
+    return tokens.select(torch.zeros(part.stop - part.start, dtype=torch.int64))
 
 
 def _single(field: Field) -> Field:

@@ -16,6 +16,7 @@ from polymodal.core.errors import BadArgument, BadData
 from polymodal.core.files import told_path
 from polymodal.core.registry import Spec, plain
 from polymodal.core.sealed import load_sealed, save_sealed
+from polymodal.core.shown import many
 from polymodal.data.schema import Schema
 from polymodal.inference.bundle import encoder_weights, kept_parts, opened, read_bundle, read_parts, save_bundle, under
 from polymodal.nn.layers.named import module_name
@@ -28,7 +29,8 @@ AGAIN = 0.05  # of a stream's test cells: where more are those of other rows too
 @dataclass(eq=False)
 class Start:
     """Processors and weights of encoders by stream. `about` holds the encoders' specs, `dim`, `objective`, how many
-    rows were `learned` from and `judged` by, and whether `test_rows` were among them; `seen` uint8 [N, 16] digests of
+    rows were `learned` from and `judged` by, whether `test_rows` were among them, and the kind of each of the `targets`
+    by which rows were cut; `seen` uint8 [N, 16] digests of
     the cells of all these rows, by stream."""
 
     folder: Path
@@ -83,9 +85,12 @@ class Start:
                 pairs["processor"] = (_spec(given), _spec(self.specs[name]))
             differs += [f"{name}: {what} {a} here and {b} there" for what, (a, b) in pairs.items() if a != b]
         if differs:
+            other = {n: self.schema.fields[n] for n in common if schema.fields[n].kind != self.schema.fields[n].kind}
+            kinds = ", ".join(f"{column}: {field.kind}" for field in other.values() for column in field.columns)
+            how = f" by --schema with `kinds: {{{kinds}}}`" if kinds else ""
             raise BadArgument(
-                f"Encoders cannot start from {self.told}: {'; '.join(differs)}. Give the same here, or pretrain with "
-                "what is asked here (columns that are no stream, as the target, are named there by --target)."
+                f"Encoders cannot start from {self.told}: {'; '.join(differs)}. Give the same here{how}, or pretrain "
+                "with what is asked here (columns that are no stream, as the target, are named there by --target)."
             )
         return tuple(common)
 
@@ -97,17 +102,18 @@ class Start:
         )
         said = [
             f"{', '.join(streams)} start{'s' * (len(streams) == 1)} from {self.told}: {about['objective']} learning "
-            f"without labels from {rows['learned']:,} rows, chosen by {rows['judged']:,}{test}."
+            f"without labels from {many(rows['learned'], 'row')}, chosen by {rows['judged']:,}{test}."
         ]
         lacking = [name for name in others if name not in streams]
         return said + ([f"Not in {self.told}, so from scratch: {', '.join(lacking)}."] if lacking else [])
 
     def check_unseen(
         self, streams: Sequence[str], digests: Mapping[str, np.ndarray], split: np.ndarray,
-        row: Mapping[str, np.ndarray] | None = None,
+        row: Mapping[str, np.ndarray] | None = None, targets: Mapping[str, Spec] | None = None,
     ) -> list[str]:  # fmt: skip
         """Whether these weights learned from cells of test rows: `digests` uint8 [M, 16] of the cells of each of
-        `streams`, `split` [N], 2 a test row, `row` [M] the row of each cell, by default one a row.
+        `streams`, `split` [N], 2 a test row, `row` [M] the row of each cell, by default one a row. `targets` are
+        those of the fit, by whose kind rows are cut.
 
         A cell that training or validation rows hold too is none of the test's. Of a stream whose test cells are often
         so, as those of a table of few values are, one that was learned proves nothing: there whole rows tell.
@@ -132,9 +138,18 @@ class Start:
         if self.about["test_rows"]:
             return [f"{told}, as was asked there: what is measured on them is no measure of new rows."]
         raise BadData(
-            f"{told}. Pretrain on the same split: name the same --target, seed and fractions there, or give both the "
-            "same split column or --test; or, if it is meant, pretrain with --set test_rows=true."
+            f"{told}. Pretrain on the same split: {self._same_cut(targets or {})}, or give both the same split column "
+            "or --test; or, if it is meant, pretrain with --set test_rows=true."
         )
+
+    def _same_cut(self, targets: Mapping[str, Spec]) -> str:
+        """What to do there that rows are cut as here: those with a target by its kind."""
+        there, here = self.about.get("targets", {}), {name: named(spec) for name, spec in targets.items()}
+        if sorted(there) == sorted(here) and there != here:
+            kinds = ", ".join(f"{name}: {kind}" for name, kind in here.items())
+            was = ", ".join(f"{kind} ({name})" for name, kind in there.items())
+            return f"rows are cut by what the target is, there {was}; give it --schema with `target: {{{kinds}}}`"
+        return "name the same --target, --schema, seed and fractions there"
 
     # --- files ---
 
@@ -168,6 +183,11 @@ class Start:
         schema, processors, _ = read_parts(folder, about, stored, weights, about["dim"])
         specs = {name: entry["spec"] for name, entry in stored["processors"].items()}
         return cls(folder, schema, specs, processors, weights, about, load_sealed(folder / SEEN)[0])
+
+
+def named(spec: Spec) -> str:
+    """The name of a part, without its options."""
+    return str(spec["name"] if isinstance(spec, Mapping) else spec)
 
 
 def _spec(spec: Spec) -> Any:

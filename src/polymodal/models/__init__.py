@@ -26,6 +26,11 @@ ANSWERS = Catalogue(
             "A policy trained by reward says, row by row, what to encode next and when and by what to answer.",
             "Williams 1992 (REINFORCE)",
         ),
+        "imputed": Entry(
+            "polymodal.models.imputed:Imputed",
+            "Absent streams filled in from the others, by draws of a flow or by their mean, then answered from.",
+            "Rubin 1987 (multiple imputation); Liu, Gong & Liu 2023 (rectified flow)",
+        ),
         "consensus": Entry(
             "polymodal.models.consensus:Consensus",
             "Written answers: the reference of the nearest training rows that is most like all of theirs; a baseline.",

@@ -129,6 +129,11 @@ class Adaptive(Answer):
         own = target.uncertainty(scores)
         return self._log_spread(streams, target.name).exp() if own is None else own
 
+    def settle(self, train: Labelled, valid: Labelled, seed: int) -> None:
+        """Let the answers within choose what they choose, before anything is chosen about them."""
+        for answer in self.inner:
+            answer.finalize(train, valid, seed)  # type: ignore[operator]
+
     @torch.no_grad()
     def tried(
         self, rows: Labelled, keep: Tensor, answer: int = 0

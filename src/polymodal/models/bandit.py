@@ -118,6 +118,7 @@ class Bandit(Adaptive):
     def finalize(self, train: Labelled, valid: Labelled, seed: int) -> None:
         """Start the model of every arm from validation rows."""
         self.eval()
+        self.settle(train, valid, seed)
         rows = torch.nonzero(scored_rows(self.targets, valid.targets))[:, 0]
         known = Labelled(
             {n: valid.streams[n].select(rows) for n in self.names}, {n: t[rows] for n, t in valid.targets.items()}

@@ -60,6 +60,7 @@ class Answer(nn.Module):
 
     level: ClassVar[str] = "answer"  # a word for the leaderboard
     nested: ClassVar[tuple[str, ...]] = ()  # options that are specs of fusions, rules or answers within
+    trains_together: ClassVar[bool] = True  # whether streams are trained together here, so that one can starve another
     needs: ClassVar[tuple[str, ...]] = MEANINGS  # what targets' scores may mean, as far as those within allow
 
     def forward(self, streams: Mapping[str, Tokens]) -> Output:
@@ -238,8 +239,8 @@ class Model(nn.Module):
         return Output(output.streams, output.fused, output.predictions, self.answer.losses(output, batch.targets))
 
 
-def check_words(what: str, targets: Sequence[Any]) -> Sequence[TextTarget]:
-    """Targets that are all texts. Raises `BadArgument` where one is not."""
-    if other := [target for target in targets if not isinstance(target, TextTarget)]:
-        raise BadArgument(f"{what} answers in words; the target {other[0].name!r} is of the kind {other[0].kind}.")
-    return targets
+def texts_among(what: str, targets: Sequence[Any]) -> dict[str, TextTarget]:
+    """The targets that are texts, by name. Raises `BadArgument` where none is."""
+    if found := {target.name: target for target in targets if isinstance(target, TextTarget)}:
+        return found
+    raise BadArgument(f"{what} answers in words; the target {targets[0].name!r} is of the kind {targets[0].kind}.")

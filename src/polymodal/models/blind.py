@@ -10,25 +10,27 @@ from torch import Tensor
 
 from polymodal.core.types import Output, Tokens
 from polymodal.heads.base import Head
-from polymodal.models.base import BASELINE, Answer, check_words
+from polymodal.models.base import BASELINE, Answer, texts_among
 from polymodal.nn.layers.named import Named
 
 
 class Blind(Answer):
     """The head of a target, trained as ever, that is never shown a stream: a language model of the answers.
 
-    A baseline: who is not better than it has not seen anything. It has one voice, however many the head has.
+    A baseline: who is not better than it has not seen anything. It has one voice, however many the head has. Beside
+    words it answers targets of any kind so.
     """
 
     level: ClassVar[str] = BASELINE
+    trains_together: ClassVar[bool] = False
     needs: ClassVar[tuple[str, ...]] = ("text",)
 
     def __init__(self, widths: Mapping[str, int], targets: Sequence[Any], parts: Any):
         super().__init__()
         self.width = parts.dim
-        heads = {t.name: parts.build_head(parts.dim, t) for t in check_words("blind", targets)}
-        for head in heads.values():
-            head.solo()
+        heads = {t.name: parts.build_head(parts.dim, t) for t in targets}
+        for name in texts_among("blind", targets):
+            heads[name].solo()
         self.heads = Named(heads)
 
     def forward(self, streams: Mapping[str, Tokens]) -> Output:

@@ -15,7 +15,7 @@ from polymodal.core.types import Output, Tokens
 from polymodal.heads.base import Head
 from polymodal.heads.writing import WritingHead
 from polymodal.metrics.consensus import ngram_vectors
-from polymodal.models.base import BASELINE, Answer, Labelled, check_words
+from polymodal.models.base import BASELINE, Answer, Labelled, texts_among
 from polymodal.nn.check import check_count
 from polymodal.nn.layers.named import module_name
 from polymodal.targets.text import TextTarget
@@ -29,19 +29,23 @@ class Consensus(Answer):
     less its mean and in units of its spread. With one neighbour it is the best reference of the nearest row. A
     baseline: what is written must be better than what can be copied.
 
-    The model keeps the training rows' answers and vectors. A row of which nothing is there gets the usual answer. The
-    log-probability that goes with an answer is that of its mean likeness to the others.
+    The model keeps the training rows' answers and vectors. A row of which nothing is there gets the usual answer, and
+    so does every row to a target that is no text. The log-probability that goes with an answer is that of its mean
+    likeness to the others.
     """
 
     level: ClassVar[str] = BASELINE
+    trains_together: ClassVar[bool] = False
     needs: ClassVar[tuple[str, ...]] = ("text",)
 
     def __init__(self, widths: Mapping[str, int], targets: Sequence[Any], parts: Any, *, neighbours: int = 10):
         super().__init__()
         self.neighbours = check_count("neighbours", neighbours)
         self.names = tuple(sorted(widths))
-        self.targets: dict[str, TextTarget] = {t.name: t for t in check_words("consensus", targets)}
-        self._heads = {name: Copies(1, target) for name, target in self.targets.items()}
+        self.targets: dict[str, TextTarget] = texts_among("consensus", targets)
+        self._heads = {
+            t.name: Copies(1, t) if t.name in self.targets else parts.build_head(1, t).eval() for t in targets
+        }  # nothing is learned by them
         width = sum(widths.values())
         self.register_buffer("middle", torch.zeros(width))
         self.register_buffer("unit", torch.ones(width))
@@ -66,7 +70,7 @@ class Consensus(Answer):
 
     def forward(self, streams: Mapping[str, Tokens]) -> Output:
         vectors = self._normal(*self._joined(streams))
-        return Output(streams, None, {name: self._answered(name, vectors) for name in self.targets})
+        return Output(streams, None, {name: self._answered(name, vectors) for name in self._heads})
 
     def losses(self, output: Output, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {name: self.middle.new_zeros(()) for name in targets}
@@ -75,6 +79,9 @@ class Consensus(Answer):
         return self._heads[target]
 
     def _answered(self, name: str, vectors: Tensor) -> Tensor:
+        if name not in self.targets:
+            nothing = Tokens.of_pooled(vectors.new_zeros(len(vectors), 1), vectors.new_zeros(len(vectors), 1).bool())
+            return self._heads[name].to(vectors.device)(nothing)  # type: ignore[no-any-return]
         codes, target = getattr(self, _codes(name)).cpu().numpy(), self.targets[name]
         known = np.flatnonzero(codes[:, 0, 0] > 0) if len(codes) else np.zeros(0, int)
         usual = target.encode([target.medoid])[0, 0]

@@ -127,6 +127,7 @@ class Dynamic(Adaptive):
     def finalize(self, train: Labelled, valid: Labelled, seed: int) -> None:
         """Fix the order, calibrate every stage and choose the threshold, all on validation rows."""
         self.eval()
+        self.settle(train, valid, seed)
         self.threshold.fill_(-1.0)
         if self.order == "gain":
             self.places.copy_(self._by_gain(valid))

@@ -154,6 +154,7 @@ class Policy(Adaptive):
     def finalize(self, train: Labelled, valid: Labelled, seed: int) -> None:
         """Learn the policy on training rows, and on validation rows how readily to stop (or the one choice for all)."""
         self.eval()
+        self.settle(train, valid, seed)
         self.bias.zero_()
         if self.per == "data":
             self._choose_once(valid)

@@ -9,7 +9,6 @@ from typing import Any
 
 from polymodal.core.digest import safe_name
 from polymodal.core.registry import Spec, label
-from polymodal.models.base import BASELINE
 from polymodal.models.specs import CATALOGUES, Part, listed, resolved
 
 TRAINED = {"apart": "", "finetuned": " fine-tuned", "joint": " joint"}  # how encoders were, as names say it
@@ -78,7 +77,7 @@ class Strategy:
     @property
     def joint(self) -> bool:
         """Whether all streams are trained together, so that one can starve another."""
-        return self.family == "fusion" or (self.family == "answer" and self.level != BASELINE)
+        return self.family == "fusion" or (self.family == "answer" and self.part.cls.trains_together)
 
     @property
     def end_to_end(self) -> bool:

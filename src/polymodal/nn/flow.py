@@ -68,10 +68,10 @@ def walk(velocity: Callable[[Tensor, Tensor], Tensor], noise: Tensor, *, steps: 
     """From noise [B, …] to data in even `steps`: Euler's, or Heun's (1900), of which each takes two velocities."""
     z, times = noise, torch.linspace(1, 0, steps + 1).tolist()
     for start, end in pairwise(times):
-        first = velocity(z, z.new_full((len(z),), start))
+        first = velocity(z, z.new_full((z.shape[0],), start))
         ahead = z + (end - start) * first
         if solver == "heun" and end > 0:
-            second = velocity(ahead, z.new_full((len(z),), end))
+            second = velocity(ahead, z.new_full((z.shape[0],), end))
             ahead = z + (end - start) * (first + second) / 2
         z = ahead
     return z

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ class PretrainPlan:
     config: PretrainConfig
     sources: Mapping[str, str]
     notes: tuple[str, ...]
+    targets: Mapping[str, Spec] = field(default_factory=dict)  # by which rows were cut
 
     @property
     def learned(self) -> np.ndarray:
@@ -118,6 +119,7 @@ def plan_pretrain(
         config,
         given.told(),
         (*told, *notes),
+        known.targets,
     )
 
 

@@ -15,6 +15,7 @@ from polymodal.core.errors import BadData
 from polymodal.core.files import read_json, write_json
 from polymodal.core.runtime import device_of, told
 from polymodal.core.sealed import load_sealed, save_sealed
+from polymodal.core.shown import many
 from polymodal.data.cells import cells
 from polymodal.data.media.remarks import summed
 from polymodal.data.split import SAMPLE, some_of
@@ -22,7 +23,7 @@ from polymodal.data.storage.dataset import Dataset, process_table
 from polymodal.data.storage.store import Store, default_store
 from polymodal.data.tables.table import problem_lines
 from polymodal.encoders.base import Encoder
-from polymodal.inference.start import Start
+from polymodal.inference.start import Start, named
 from polymodal.models.build import build_encoder, parameters
 from polymodal.pretraining.learning import Learning
 from polymodal.pretraining.plan import PretrainPlan, plan_pretrain
@@ -127,7 +128,7 @@ class _Session:
         set_aside(self.folder, problems, dataset.noted)
         for line in (*problem_lines(problems), *summed(dataset.noted)):
             self.progress.say(line)
-        self._timed("processing cells", stage.end(f"{len(self.table)} rows x {len(fields)} streams"))
+        self._timed("processing cells", stage.end(f"{many(len(self.table), 'row')} x {many(len(fields), 'stream')}"))
         return dataset
 
     def _build(self, dataset: Dataset) -> tuple[Learning, str]:
@@ -177,7 +178,7 @@ class _Session:
                 f"Nothing to learn by: {', '.join(streams) or 'no stream'} can neither be masked nor contrasted."
             )
         found = "masked" if shared < 2 else "both" if masked else "contrastive"
-        self._note(f"Objective: {found}; {shared:,} rows have two streams or more.")
+        self._note(f"Objective: {found}; {many(shared, 'row')} with two streams or more.")
         return found
 
     def _learn(self, learning: Learning) -> dict[str, list[float]]:
@@ -209,7 +210,7 @@ class _Session:
             stage.advance(f"epochs, loss {epoch.loss:.3f}", epoch.number - stage.done)
             if epoch.note:
                 self._note(epoch.note)
-        self._timed("pretraining", stage.end(f"{len(curve['epoch'])} epochs"))
+        self._timed("pretraining", stage.end(many(len(curve["epoch"]), "epoch")))
         save_sealed(weights, learning.state_dict())
         write_json(about, curve)
         checkpoint.unlink(missing_ok=True)
@@ -226,6 +227,7 @@ class _Session:
         about = {
             "encoders": {name: plan.encoders[name] for name in encoders}, "dim": config.dim, "objective": objective,
             "test_rows": config.test_rows, "rows": rows,
+            "targets": {name: named(spec) for name, spec in plan.targets.items()},
         }  # fmt: skip
         kept = {name: self.processors[name] for name in encoders}
         Start.made(

@@ -9,7 +9,7 @@ from polymodal.metrics.random_order import NOT_ABOVE
 from polymodal.report.doctor_chart import doctor
 from polymodal.report.page import cards, page
 from polymodal.report.sections import model, run
-from polymodal.report.wording import clean, count, duration, is_number, joined, plain, share
+from polymodal.report.wording import clean, count, duration, is_number, joined, plain, share, signed
 
 COLUMNS = {"recall@1": "R@1", "recall@5": "R@5", "recall@10": "R@10", "map": "mAP", "median_rank": "median rank"}
 
@@ -34,11 +34,57 @@ def render(metrics: Mapping[str, Any], shown: Sequence[Mapping[str, Any]], curve
         columns=list(COLUMNS.values()),
         ways=ways,
         doctor=_doctor(metrics.get("doctor")),
+        matching=_matching(metrics.get("matching")),
         shown=[_shown(way) for way in shown],
         training=model.training({"curves": curves, "primary": "recall"}) if curves else None,
         notes=metrics["notes"],
         facts=_facts(metrics),
     )
+
+
+def matching_words(ways: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What the matching model is good for, a sentence a way; `ways` is that of `matching` in `metrics`."""
+    said = {
+        "helps": "It helps.",
+        "harms": "It harms: search without it.",
+        "open": "No difference from the order by cosine that this test can show.",
+    }
+    sentences = []
+    for way in ways.values():
+        query, corpus = map(clean, way["streams"])
+        before, after = (share(way["recall@1"][part]["mean"]) for part in ("before", "after"))
+        gain = way["recall@1"]["gain"]
+        ends = f" ({_signed(gain['low'])} to {_signed(gain['high'])})" if is_number(gain["low"]) else ""
+        sentences.append(
+            f"{query} → {corpus}, the first {count(way['candidates'])} of {count(way['corpus'])} put in order by the "
+            f"matching model: R@1 {before} to {after}, {_signed(gain['difference'])}{ends} points over "
+            f"{_queries(way['queries'])}. {said[way['verdict']]}"
+        )
+    return sentences
+
+
+def _matching(given: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """A row a way and kind of wrong pair: AUC by the model and by cosine; and what was gained in search, in words."""
+    if not given:
+        return None
+    kinds = {"hard": "the nearest stranger", "random": "any stranger"}
+    rows = []
+    for way in given["ways"].values():
+        for kind, wrong in kinds.items():
+            cells = []
+            for name in ("matching", "cosine", "gain"):
+                one = way["auc"][kind][name]
+                told = signed if name == "gain" else plain
+                mean = one["difference" if name == "gain" else "mean"]
+                ends = f"{told(one['low'], 3)} – {told(one['high'], 3)}" if is_number(one["low"]) else "cannot be told"
+                cells.append({"text": told(mean, 3), "interval": ends})
+            query, corpus = map(clean, way["streams"])
+            rows.append({"query": query, "corpus": corpus, "wrong": wrong, "cells": cells})
+    return {"rows": rows, "sentences": matching_words(given["ways"])}
+
+
+def _signed(value: float) -> str:
+    return signed(100 * value, 1)
 
 
 def _doctor(given: Mapping[str, Any] | None) -> dict[str, Any] | None:

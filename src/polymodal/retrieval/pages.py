@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from polymodal.core.errors import BadCell, BadData
 from polymodal.core.files import writing
 from polymodal.data.kinds import KINDS
-from polymodal.data.tables.source import Table, read_table
 from polymodal.inference.space import Space
 from polymodal.report.cards import cell_card
 from polymodal.report.page import cards, page
 from polymodal.report.wording import clean, count, decimals, duration, is_number, joined, plain, signed
-from polymodal.retrieval.changes import BASE, NUMBER, place_from
+from polymodal.retrieval.rows import rows_again
 
 if TYPE_CHECKING:
     from polymodal.retrieval.retrieve import Hit, Results
@@ -92,7 +88,7 @@ def _how(kind: str) -> str:
 def _shown(results: Results, ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
     """The cells of the rows as the page shows them, by id."""
     space, index = results.search.space, results.search.index
-    table = _table(results, ids)
+    table = rows_again(index, space, ids)
     by_id: dict[str, list[dict[str, Any]]] = {identifier: [] for identifier in ids}
     order = list(KINDS)
     streams = sorted(index.streams, key=lambda name: order.index(index.streams[name]))
@@ -130,25 +126,6 @@ def _card(space: Space, stream: str, name: str, cell: Any) -> dict[str, Any]:
         return cell_card(name, processor.show(processor.read(cell)))
     except BadCell as error:
         return cell_card(name, {"kind": "missing", "reason": error.reason})
-
-
-def _table(results: Results, ids: Sequence[str]) -> Table:
-    """The rows as a table: from the index, or, where cells lie in archives or bytes, from where they were read."""
-    index = results.search.index
-    rows = [index.row(identifier) for identifier in ids]
-    fields = [results.search.space.field(name) for name in index.streams]
-    kept = {column for row in rows for column in row}
-    elsewhere = any(column not in kept for field in fields for column in field.columns)
-    source = index.about.get("source")
-    if elsewhere and source is not None and place_from(index.folder, source).exists():
-        table = read_table(place_from(index.folder, source))
-        place = {identifier: i for i, identifier in enumerate(table.ids)}
-        if all(identifier in place for identifier in ids):
-            return table.select([place[identifier] for identifier in ids])
-    columns = [name for name in index.corpus.columns if not name.startswith(":")]
-    table = Table.build({name: [row.get(name) for row in rows] for name in columns}, ids=ids)
-    bases = [place_from(index.folder, row[BASE]) if BASE in row else Path.cwd() for row in rows]
-    return replace(table, ids=list(ids), bases=bases, rows=np.array([row.get(NUMBER, -1) for row in rows], np.int64))
 
 
 def _columns(hit: Hit, space: Space) -> dict[str, str]:

@@ -18,13 +18,15 @@ from polymodal.inference.space import Space, evidence_of, load_space
 from polymodal.metrics.random_order import NOT_ABOVE
 from polymodal.retrieval.changes import place_from
 from polymodal.retrieval.index import Found, Index
+from polymodal.retrieval.rerank import check, reranked
 
-_OPTIONS = ("k", "where", "streams", "by", "approximate")  # of a search, beside what is asked
+_OPTIONS = ("k", "where", "streams", "by", "approximate", "rerank")  # of a search, beside what is asked
 
 
 @dataclass(frozen=True)
 class Hit:
-    """A row that was found: by which `stream` and column, how near (cosine, -1 to 1), and its columns."""
+    """A row that was found: by which `stream` and column, how near (cosine, -1 to 1), and its columns; `match` is the
+    chance, against near misses, that it belongs to the question, of hits that a matching model has judged."""
 
     rank: int
     id: str
@@ -32,19 +34,21 @@ class Hit:
     part: str
     score: float
     columns: Mapping[str, Any]
+    match: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return dict(self.__dict__)
+        return {name: value for name, value in self.__dict__.items() if name != "match" or value is not None}
 
 
 @dataclass(frozen=True, eq=False)
 class Query:
-    """What was asked: `kind` row, vector or that of a stream; its value; the stream that embedded it."""
+    """What was asked: `kind` row, vector or that of a stream; its value, and the cell; the stream that embedded it."""
 
     kind: str
     value: Any
     stream: str | None
     vector: np.ndarray
+    cell: Any = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +84,10 @@ class Results(Sequence[Hit]):
 
     def text(self) -> str:
         """A line a hit, for a terminal."""
-        lines = [f"{h.rank:>3}  {h.score:+.3f}  {h.id}  [{h.part}]  {_line(h.columns)}".rstrip() for h in self.hits]
+        lines = [
+            f"{h.rank:>3}  {h.score:+.3f}{_chance(h.match)}  {h.id}  [{h.part}]  {_line(h.columns)}".rstrip()
+            for h in self.hits
+        ]
         return "\n".join(lines or ["nothing found"])
 
     def page(self, path: str | Path) -> Path:
@@ -129,6 +136,7 @@ class Search:
         streams: Sequence[str] | None = None,
         by: str | None = None,
         approximate: bool | None = None,
+        rerank: int | None = None,
         **asked_with: Any,
     ) -> Results:
         """The k rows nearest to a text, a row (its id or key), a vector, or a cell of any kind of stream of the run.
@@ -137,13 +145,18 @@ class Search:
 
         A row counts once, by its nearest item. `by` names the stream that embeds the query, or the row's stream to go
         by; it is told from the kind where it is left out. `streams` are those to find; `where` filters by columns, as
-        in `search.where`. Raises `BadArgument` unless one thing is asked, `BadData` for a query that cannot be read.
+        in `search.where`. `rerank` is how many of the first hits the run's matching model puts in order, from their
+        cells (see `retrieval.rerank`); 50 is a good number. Raises `BadArgument` unless one thing is asked and the run
+        can do it, `BadData` for a query that cannot be read.
         """
         asked = self.query({"text": text, **asked_with, "row": row, "vector": vector}, by)
         notes = [*self.index.notes, *self._choices(asked, by), *self._evidence(asked.stream, streams)]
         without = [asked.value] if asked.kind == "row" else []
+        if rerank is not None:
+            check(self, asked, rerank)
         started = time.perf_counter()
-        wanted, hits = k, []
+        most = max(k, rerank or 0)
+        wanted, hits = most, []
         while True:
             nearest = self.index.nearest(
                 asked.vector,
@@ -155,12 +168,15 @@ class Search:
                 without=without,
                 approximate=approximate,
             )
-            hits = self._hits(nearest, k)
-            if len(hits) == k or (nearest.items[0] < 0).any():
+            hits = self._hits(nearest, most)
+            if len(hits) == most or (nearest.items[0] < 0).any():
                 break
             wanted *= 4
+        if rerank is not None:
+            hits, told = reranked(self, asked, hits, rerank)
+            notes += told
         seconds = time.perf_counter() - started
-        return Results(asked, hits, seconds, nearest.approximate, len(self.index), notes, self, where)
+        return Results(asked, hits[:k], seconds, nearest.approximate, len(self.index), notes, self, where)
 
     def query(self, asked: Mapping[str, Any], by: str | None = None) -> Query:
         """The vector [1, D] of what is asked. Raises as `search`."""
@@ -183,7 +199,7 @@ class Search:
         if not present[0]:
             reason = problems[0].reason if problems else "is empty"
             raise BadData(f"The {kind} {_short(value)} cannot be asked: {reason}.")
-        return Query(kind, value, stream, vectors)
+        return Query(kind, value, stream, vectors, cell)
 
     def stream_for(self, kind: str, by: str | None = None) -> str:
         """The stream that embeds a query of this kind: `by`, or the first of the kind. Raises `BadArgument`."""
@@ -278,6 +294,10 @@ def open_index(
 
 def _short(value: Any) -> str:
     return repr(str(value)) if isinstance(value, str | Path) else f"({type(value).__name__})"
+
+
+def _chance(match: float | None) -> str:
+    return "" if match is None else f"  match {match:.2f}"
 
 
 def _line(columns: Mapping[str, Any]) -> str:

@@ -75,6 +75,10 @@ class Target(ABC):
         """
         return {}, {}
 
+    def remarks(self, values: Sequence[Any]) -> list[str]:
+        """What the plan says of the cells, of what is learned from and judged by, once it is fitted."""
+        return []
+
     def known(self, encoded: Any) -> Any:
         """[N] bool of encoded rows, an array or a tensor: those that carry a target, or a part of one."""
         rows = encoded.reshape(len(encoded), -1)
@@ -122,6 +126,10 @@ class Target(ABC):
     def truth(self, encoded: np.ndarray) -> np.ndarray:
         """Encoded rows [N, …] as metrics read them."""
         return encoded
+
+    def wanted(self, cells: Sequence[Any], encoded: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """The `truth` of some rows of a column that is at hand too; a kind whose encoding cuts reads it."""
+        return self.truth(encoded[rows])
 
     def prediction(self, decoded: Mapping[str, np.ndarray]) -> np.ndarray:
         """What a head decoded, as metrics read it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,7 @@ import numpy as np
 
 from polymodal.core.errors import BadArgument, BadData, suggest
 from polymodal.core.registry import Spec
+from polymodal.core.shown import many
 from polymodal.core.words import label_of
 from polymodal.metrics.consensus import medoid, ngram_vectors
 from polymodal.targets.base import Target
@@ -22,6 +24,9 @@ SHORT = 3.0  # symbols of a mean answer up to which answers are short: right or 
 LETTERS_A_WORD = 1.5  # where symbols are characters
 LONGEST = 256  # symbols that are written at most
 SPARED = 0.001  # share of answers that may be longer than what is written
+ROOM = 64  # codes of a reference that are kept at least; above, twice the longest that is written
+MANY = 32  # references of a row that are learned from
+WHOLE = 10_000  # letters of a reference that metrics compare
 COMPARED = 2000  # training answers among which the usual one is looked for
 THOUSANDS, HUNDREDS = 2000, 200  # references from which words seen fewer than 4 times, and once, are unknown
 
@@ -30,15 +35,17 @@ THOUSANDS, HUNDREDS = 2000, 200  # references from which words seen fewer than 4
 class TextTarget(Target):
     """Words that are written, not chosen: a caption, an answer, a report.
 
-    A cell is a text, or a list of several that are all right (references); `references` names columns that each hold
-    one. `symbols` says of what they are written: "words", lower-cased and without punctuation, as captions are
-    compared; "characters"; "bpe", pieces of words as they stand (Sennrich 2016), `pieces` at most; or "auto":
-    characters for scripts that part no words, words, or pieces where there are more than 16,000 words. Symbols that
-    occur fewer than `least` times are unknown: they are learned as one and never written (default: 4 of 2,000
-    references on, 2 of 200 on).
+    A cell is a text, or a list of several that are all right (references), as JSON too; `references` names columns
+    that each hold one. What is no text, as a mapping or a list within a list, is set aside. `symbols` says of what
+    they are written: "words", lower-cased and without punctuation, as captions are compared; "characters"; "bpe",
+    pieces of words as they stand (Sennrich 2016), `pieces` at most; or "auto": characters for scripts that part no
+    words, words, or pieces where there are more than 16,000 words. Symbols that occur fewer than `least` times are
+    unknown: they are learned as one and never written (default: 4 of 2,000 references on, 2 of 200 on).
 
     Encoded as int64 [N, R, L]: R references of L codes (see `words.Coder`), zeros behind them, -1 in rows without any.
-    Nothing is lost but what the symbols pass over, so a word that is not in the vocabulary counts against the answer.
+    Nothing is lost but what the symbols pass over, so a word that is not in the vocabulary counts against the answer;
+    of what is far longer than others only the beginning is learned from, that one cell may not widen all rows. Metrics
+    compare what `wanted` gives, whole.
     """
 
     symbols: str = field(default="auto", kw_only=True)
@@ -89,7 +96,7 @@ class TextTarget(Target):
             )
         found = replace(self, written_in=unit, vocabulary=tuple(vocabulary), merges=tuple(merges))
         codes = found._coded(rows)
-        lengths = np.concatenate([[len(one) for one in row] for row in codes])
+        lengths = np.concatenate([[found.coder.count(one) for one in row] for row in codes])
         mean = lengths.mean() / (LETTERS_A_WORD if unit == "characters" else 1.0)
         return replace(
             found,
@@ -118,15 +125,41 @@ class TextTarget(Target):
         return [[codes for text in row if (codes := self.coder.codes(text))] for row in rows]
 
     def encode(self, values: Sequence[Any]) -> np.ndarray:
-        return padded(self._coded(texts_of(value) for value in values))
+        rows = self._coded(texts_of(value)[:MANY] for value in values)
+        return padded([[codes[: self.room] for codes in row] for row in rows])
+
+    @property
+    def room(self) -> int:
+        """How many codes of a reference are kept to learn from."""
+        return max(ROOM, 2 * self.longest)
+
+    def remarks(self, values: Sequence[Any]) -> list[str]:
+        rows = self._coded(texts_of(value) for value in values)
+        long = [len(codes) for row in rows for codes in row if len(codes) > self.room]
+        said = []
+        if long:
+            said.append(
+                f"{self.name}: of {many(len(long), 'answer')} only the first {self.room} symbols are learned from (the "
+                f"longest has {max(long):,}); metrics compare up to {WHOLE:,} letters."
+            )
+        if several := sum(len(row) > MANY for row in rows):
+            said.append(f"{self.name}: in {many(several, 'row')} only the first {MANY} references are learned from.")
+        return said
 
     def survey(self, values: Sequence[Any]) -> tuple[dict[str, Any], dict[int, str]]:
-        odd = {
-            i: f"is {str(value)[:40]!r}, but the target is a text"
-            for i, value in enumerate(values)
-            if value is not None and not texts_of(value)
-        }
+        odd = {}
+        for row, value in enumerate(values):
+            strange = [one for one in _items(value) if _no_text(one)][:1]
+            if strange:
+                what, written = _no_text(strange[0]), str(strange[0])[:40]
+                odd[row] = f"holds {what}, {written!r}, where the target is a text or a list of them"
+            elif value is not None and not texts_of(value):
+                odd[row] = f"is {str(value)[:40]!r}, but the target is a text"
         return {}, odd
+
+    def unseen(self, values: Sequence[Any]) -> dict[str, int]:
+        odd = self.survey(values)[1]
+        return dict(Counter(str(values[row])[:40] for row in odd if not texts_of(values[row])))
 
     # --- words --------------------------------------------------------------------------------------------------------
 
@@ -157,6 +190,14 @@ class TextTarget(Target):
         texts = np.array([[self.coder.text(codes[codes > 0]) for codes in row] for row in rows], dtype=str)
         texts = texts.reshape(rows.shape[:2])
         return texts[:, 0] if rows.shape[1] == 1 else texts
+
+    def wanted(self, cells: Sequence[Any], encoded: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """As `truth`, of the cells: nothing is cut but letters beyond the 10,000th."""
+        coded = self._coded(texts_of(cells[row]) for row in rows)
+        texts = [[self.coder.text(codes)[:WHOLE] for codes in row] for row in coded]
+        if encoded.shape[1] == 1:
+            return np.array([row[0] if row else "" for row in texts], dtype=str)
+        return side_by_side(texts)
 
     def chance(self) -> np.ndarray:
         return np.array(self.medoid)
@@ -216,7 +257,27 @@ class TextTarget(Target):
 
 
 def texts_of(value: Any) -> list[str]:
-    """The texts of a cell: one, or the items of a list, without what is missing or blank."""
+    """The texts of a cell: one, or the items of a list, without what is missing, blank or no text."""
+    return [text for item in _items(value) if not _no_text(item) and (text := label_of(item))]
+
+
+def side_by_side(rows: Sequence[Sequence[str]]) -> np.ndarray:
+    """References as metrics read them: [N, R], "" where a row has fewer."""
+    most = max((len(row) for row in rows), default=0)
+    return np.array([[*row, *[""] * (most - len(row))] for row in rows], dtype=str).reshape(len(rows), most)
+
+
+def _items(value: Any) -> list[Any]:
+    """What a cell holds, without what is missing: itself, or the items of a list."""
     items = listed(value)
-    each = (label_of(item) for item in ([value] if items is None else items) if item is not None)
-    return [text for text in each if text]
+    given = [value] if items is None else items
+    return [one for one in given if one is not None and not (isinstance(one, float) and math.isnan(one))]
+
+
+def _no_text(item: Any) -> str:
+    """What an item is where it is no text; numbers, dates and the like are what they say."""
+    if isinstance(item, Mapping):
+        return "a mapping"
+    if isinstance(item, list | tuple | set | frozenset | np.ndarray):
+        return "a list within a list"
+    return "bytes" if isinstance(item, bytes | bytearray) else ""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -22,6 +23,12 @@ START = "▁"  # of a piece that begins a word
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 _BESIDE = re.compile(rf"(?<={_UNSPACED.pattern})\s+|\s+(?={_UNSPACED.pattern})")
 _MARKS = frozenset("。，！？；：、“”‘’（）《》…—·.,!?;:\"'()")
+
+_BRACKETS = {"-lrb-": "(", "-rrb-": ")", "-lsb-": "[", "-rsb-": "]", "-lcb-": "{", "-rcb-": "}"}
+_OPENING, _CLOSING = frozenset(("-lrb-", "-lsb-", "-lcb-")), frozenset(("-rrb-", "-rsb-", "-rcb-", "%", "^"))
+_ENDINGS = frozenset(("n't", "'s", "'re", "'ve", "'ll", "'d", "'m"))
+_HALVES = {"can": "not", "gon": "na", "wan": "na", "got": "ta", "gim": "me", "lem": "me"}
+_SECOND = frozenset((*_HALVES.values(), "is", "was"))
 
 
 def spoken(text: str) -> list[str]:
@@ -53,10 +60,48 @@ def symbols_of(text: str, unit: str) -> list[str]:
 
 
 def joined(parts: Sequence[str], unit: str) -> str:
-    """A text of its symbols; inverts `symbols_of`."""
+    """A text of its symbols; `symbols_of` gives these again."""
     if unit == "words":
-        return " ".join(parts)
+        return spelt(tuple(parts))
     return "".join(parts).replace(START, " ").strip() if unit == "bpe" else "".join(parts)
+
+
+@lru_cache(maxsize=1 << 16)
+def spelt(parts: tuple[str, ...]) -> str:
+    """Words as people write them: `ca n't` as can't, `-lrb- 5 % -rrb-` as (5%), `c + +` as c++. Which spaces there were
+    is not known; whatever is written is read as the same words again."""
+    if all(map(str.isalnum, parts)) and not any(_UNSPACED.match(part) or part in _SECOND for part in parts):
+        return " ".join(parts)
+    written = _glued(parts, lambda text, number: True)
+    if spoken(written) != [*parts]:  # joined only where the words stay the same
+        written = _glued(parts, lambda text, number: spoken(text) == [*parts[:number]])
+    return written if spoken(written) == [*parts] else " ".join(parts)
+
+
+def _glued(parts: Sequence[str], may: Callable[[str, int], bool]) -> str:
+    """Words joined as far as `may` says of a text and the number of its words."""
+    text = ""
+    for place, (part, after) in enumerate(zip(parts, [*parts[1:], ""])):
+        before, sign = parts[place - 1] if place else "", _BRACKETS.get(part, part)
+        tried = [text + sign] if not place or _joins(text, before, part, after) else []
+        tried += [f"{text} {sign}", f"{text} {part}"]
+        text = next((one for one in tried[:-1] if may(one, place + 1)), tried[-1].strip())
+    return text
+
+
+def _joins(text: str, before: str, part: str, after: str) -> bool:
+    """Whether a word is written to the `text` that ends in the word `before` without a space."""
+    if before in _OPENING or part in _CLOSING or part in _ENDINGS or _HALVES.get(before) == part or part[0] in "!?":
+        return True
+    if before == "'t":
+        return part in ("is", "was")
+    if before in ("$", "#", "~", "^"):
+        return part != before and (before == "^" or text[-2:-1] in ("", *" ([{"))
+    if part == "#":
+        return len(before) == 1 and before.isalpha()
+    if part == "+":
+        return "+" in (before, after) or (after[:1].isalpha() and before.isdigit()) or not after
+    return bool(_UNSPACED.match(part) and _UNSPACED.match(before[-1:]))
 
 
 class Coder:
@@ -77,6 +122,10 @@ class Coder:
     def codes(self, text: str) -> list[int]:
         """The codes of a text."""
         return [code for symbol in symbols_of(text, self.unit) for code in self._codes_of(symbol)]
+
+    def count(self, codes: Sequence[int]) -> int:
+        """How many symbols codes are, a word that is spelt as one."""
+        return sum(code < self.size or (code - self.size) % 2 for code in codes)
 
     def text(self, codes: Iterable[int]) -> str:
         """The text of codes; those of padding, beginning and end are passed over."""

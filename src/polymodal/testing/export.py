@@ -47,6 +47,7 @@ EXCUSED: dict[str, str] = {
     "annotate": "works on cells of a table",
     "augment": "works on cells of a table",
     "head/flow": "draws by steps from noise that every row has a generator of its own for",
+    "head/gan": "draws from noise that every row has a generator of its own for",
     "head/writer": "writes symbol by symbol, until every text has ended",
     "head/writer_recurrent": "writes symbol by symbol, until every text has ended",
     "answer/blind": "writes symbol by symbol, until every text has ended",

@@ -23,6 +23,7 @@ from polymodal.core.runtime import autocast
 from polymodal.heads.base import Head
 from polymodal.nn.place import device_of_module, random_state, release, set_random_state
 from polymodal.train.optim import Adam, Schedule, clip_gradients, make_optimizer
+from polymodal.train.turns import Turns
 
 LEAST_STEPS = 16  # in an epoch: few rows are cut into smaller batches, or a small table would hardly be trained on
 LEAST_BATCH = 16
@@ -89,7 +90,8 @@ def train(
 
     `loss` maps a batch of row numbers [b] to a scalar; `validate` scores the module (in eval mode, no gradient),
     greater is better; `rows` [n] are the training rows. With `checkpoint`, every epoch is written there and an
-    interrupted run continues from it to the same result. An epoch has at least `least_steps` steps. What `hooks` keep
+    interrupted run continues from it to the same result. Opponents within `module` (`nn.opponent`) have optimisers of
+    their own, and a turn after each step. An epoch has at least `least_steps` steps. What `hooks` keep
     from step to step belongs into buffers of `module`.
 
     A batch that the device's memory does not hold is computed in halves, then in quarters, down to single rows, whose
@@ -108,7 +110,8 @@ def train(
     options = options.within(steps_an_epoch)
     optimizer = make_optimizer(module, options)
     schedule = Schedule(optimizer, options, steps_an_epoch * options.epochs)
-    state = _State(module, optimizer, schedule, options.average)
+    turns = Turns(module, options.precision)
+    state = _State(module, optimizer, schedule, turns, options.average)
     parameters = [p for p in module.parameters() if p.requires_grad]
     pieces = _Pieces(module, smaller, coupled=hooks is not None)
     torch.manual_seed(seed)
@@ -126,7 +129,8 @@ def train(
         # Batches of even size: a last one of a row or two would step as far as any other, on next to nothing.
         for i, batch in enumerate(order.tensor_split(steps_an_epoch)):
             schedule.before_step(epoch * steps_an_epoch + i)
-            value = _step(loss, batch, parameters, optimizer, options, hooks, pieces)
+            value = _step(loss, batch, parameters, optimizer, options, hooks, pieces, turns)
+            turns.take(schedule.scale(epoch * steps_an_epoch + i))
             state.averaged()
             summed += value * len(batch)
         mean = float(summed) / len(rows)
@@ -176,11 +180,13 @@ def _step(
     options: Training,
     hooks: Hooks | None,
     pieces: _Pieces,
+    turns: Turns,
 ) -> Tensor:
     """One step on a batch; its loss, cut off from the graph."""
     value: Tensor | None = None
     while value is None:
         optimizer.zero_grad(set_to_none=True)
+        turns.begin()
         try:
             value = _descent(loss, batch, parameters, options, pieces.most)
         except torch.OutOfMemoryError as error:
@@ -242,8 +248,12 @@ class _Pieces:
 class _State:
     """The best weights so far, the moving average, and everything a checkpoint needs."""
 
-    def __init__(self, module: nn.Module, optimizer: Adam | torch.optim.Optimizer, schedule: Schedule, average: float):
-        self.module, self.optimizer, self.schedule, self.average = module, optimizer, schedule, average
+    def __init__(
+        self, module: nn.Module, optimizer: Adam | torch.optim.Optimizer, schedule: Schedule, turns: Turns,
+        average: float,
+    ):  # fmt: skip
+        self.module, self.optimizer, self.schedule, self.turns = module, optimizer, schedule, turns
+        self.average = average
         self.device = device_of_module(module)
         self.best: dict[str, Tensor] = {}
         self.score = float("-inf")
@@ -289,6 +299,7 @@ class _State:
                 "module": self.module.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "schedule": self.schedule.state(),
+                "turns": self.turns.state(),
                 "best": self.best,
                 "score": self.score,
                 "waited": self.waited,
@@ -307,6 +318,7 @@ class _State:
         self.module.load_state_dict(saved["module"])
         self.optimizer.load_state_dict(saved["optimizer"])
         self.schedule.load_state(saved["schedule"])
+        self.turns.load_state(saved.get("turns", []))  # one of before has none
         self.best, self.score, self.waited = saved["best"], saved["score"], saved["waited"]
         self.steps, self.smooth = saved["steps"], saved["smooth"]
         torch.set_rng_state(saved["random"].cpu())

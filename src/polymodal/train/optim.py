@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from polymodal.config import Training
 
-BETAS, EPS = (0.9, 0.999), 1e-8
+EPS = 1e-8
 
 
 class Adam:
@@ -22,9 +22,13 @@ class Adam:
     its compiler when it is built, which costs a process 1.2 s and most trainings here more than their steps.
     """
 
-    def __init__(self, groups: Sequence[Mapping[str, Any]], *, lr: float, decoupled: bool):
+    def __init__(
+        self, groups: Sequence[Mapping[str, Any]], *,
+        lr: float, decoupled: bool, betas: Sequence[float] = (0.9, 0.999),
+    ):  # fmt: skip
         self.param_groups = [{"lr": lr, **group} for group in groups]
         self.decoupled = decoupled
+        self.betas = betas
         self._kernel = torch._fused_adamw_ if decoupled else torch._fused_adam_
         self._parameters = [p for group in self.param_groups for p in group["params"]]
         self._state: list[tuple[Tensor, Tensor, Tensor] | None] = [None] * len(self._parameters)  # moments, steps
@@ -57,8 +61,8 @@ class Adam:
             first, second, steps = map(list, zip(*held))
             torch._foreach_add_(steps, 1)
             self._kernel(
-                moved, [p.grad for p in moved], first, second, [], steps, lr=group["lr"], beta1=BETAS[0],
-                beta2=BETAS[1], weight_decay=group["weight_decay"], eps=EPS, amsgrad=False, maximize=False,
+                moved, [p.grad for p in moved], first, second, [], steps, lr=group["lr"], beta1=self.betas[0],
+                beta2=self.betas[1], weight_decay=group["weight_decay"], eps=EPS, amsgrad=False, maximize=False,
             )  # fmt: skip
 
     def state_dict(self) -> dict[str, Any]:
@@ -95,7 +99,7 @@ def make_optimizer(module: nn.Module, options: Training) -> Adam | Optimizer:
     groups = [g for g in groups if g["params"]]
     match options.optimizer:
         case "adamw" | "adam" as name:
-            return Adam(groups, lr=options.lr, decoupled=name == "adamw")
+            return Adam(groups, lr=options.lr, decoupled=name == "adamw", betas=options.betas)
         case "sgd":
             return torch.optim.SGD(groups, lr=options.lr, momentum=0.9, nesterov=True, fused=True)
         case _:
@@ -121,7 +125,7 @@ class Schedule:
     def before_step(self, step: int) -> None:
         """`step` counts from 0."""
         for group in self.optimizer.param_groups:
-            group["lr"] = self.options.lr * self._scale(step)
+            group["lr"] = self.options.lr * self.scale(step)
 
     def after_epoch(self, improved: bool) -> None:
         """Only `plateau` listens."""
@@ -131,7 +135,8 @@ class Schedule:
         if self.waited >= 3:
             self.factor, self.waited = self.factor / 2, 0
 
-    def _scale(self, step: int) -> float:
+    def scale(self, step: int) -> float:
+        """The share of the peak rate."""
         if step < self.warm:
             return (step + 1) / self.warm
         done = (step - self.warm) / max(1, self.steps - self.warm)

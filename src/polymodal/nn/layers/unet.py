@@ -71,15 +71,19 @@ class UNet(nn.Module):
 
 
 class Block(nn.Module):
-    """Two convolutions behind group normalisations, the second of them turned by `turn` [B, D]; residual."""
+    """Two convolutions behind group normalisations, the second of them turned by `turn` [B, D]; residual.
 
-    def __init__(self, given: int, width: int, turn: int):
+    With `still` the second starts at zero.
+    """
+
+    def __init__(self, given: int, width: int, turn: int, *, still: bool = True):
         super().__init__()
         self.norms = nn.ModuleList([norm(given), norm(width)])
         self.maps = nn.ModuleList([nn.Conv2d(given, width, 3, padding=1), nn.Conv2d(width, width, 3, padding=1)])
         self.film = nn.Linear(turn, 2 * width)
         self.straight = nn.Conv2d(given, width, 1) if given != width else nn.Identity()
-        nn.init.zeros_(self.maps[1].weight)  # type: ignore[arg-type]
+        if still:
+            nn.init.zeros_(self.maps[1].weight)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor, turn: Tensor) -> Tensor:
         """[B, `given`, H, W] to [B, `width`, H, W]."""
