@@ -31,7 +31,7 @@ SCHEDULES = ("cosine", "step", "plateau", "constant")
 class Training:
     """Options of the training loop.
 
-        There are at most `epochs`, and of these as many as `steps` steps allow (0: all), one at least; `batch` is the
+    There are at most `epochs`, and of these as many as `steps` steps allow (0: all), one at least; `batch` is the
     most rows of a step (few rows make smaller batches); `lr` is the peak learning rate; `betas` the decays of Adam's
     averages of gradients and of their squares; `warmup` the share of steps in which the rate rises; `weight_decay` is
     L2 (decoupled under adamw) on matrices only; `l1` the weight of the sum of absolute weights; `clip` the largest
