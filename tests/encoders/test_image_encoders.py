@@ -80,6 +80,14 @@ def test_stride_is_how_far_a_picture_shrinks_before_the_blocks(size, stride, sid
     assert seen == [(side, side)]
 
 
+@pytest.mark.parametrize(("size", "grid", "side"), [(64, 4, 4), (64, 8, 8), (75, 6, 5), (28, 8, 7), (28, 2, 2)])
+def test_a_grid_says_how_many_tokens_a_picture_has(size, grid, side):
+    encoder = ENCODERS.build({"name": "image_resnet", "grid": grid}, {"channels": 3, "size": size}, 8).eval()
+    tokens = encoder(pixels(2, 3, size))
+    assert tokens.x.shape == (2, side * side, 8)
+    assert tokens.where.shape == (2, side * side, 2)
+
+
 def test_a_stride_that_no_picture_shrinks_by_is_refused():
     with pytest.raises(BadArgument, match="stride must be one of 1, 2, 4, or null; got 3"):
         ENCODERS.build({"name": "image_resnet", "stride": 3}, {"channels": 3, "size": 64}, 8)

@@ -294,3 +294,57 @@ def test_words_are_written_as_asked(run, tmp_path):
     ):
         with pytest.raises(BadArgument, match=match):
             run.generate(few, **options)
+
+
+STACK = {"name": "prefix_lm", "units": 32, "depth": 2}
+SHORT = {
+    **{name: value for name, value in QUICK.items() if name not in ("heads", "joint")},
+    "fusion": [STACK], "joint": True, "joint_on": ["prefix_lm(units=32, depth=2)"], "training": {"epochs": 3},
+    "joint_training": {"epochs": 25, "lr": 0.005}, "heads": {"says": {"name": "writer", "units": 32, "depth": 1}},
+}  # fmt: skip
+
+
+def agreed(rows: int, seed: int = 0) -> dict[str, list]:
+    """Two vectors, and in words whether they agree, which neither tells alone; mostly they do."""
+    rng = np.random.default_rng(seed)
+    left, right = vectors = rng.normal(size=(2, rows, 3)).astype(np.float32)
+    says = rng.random((2, rows)) < 0.8
+    vectors[..., 0] = np.where(says, 1.5, -1.5) + vectors[..., 0] / 4
+    same = says[0] == says[1]
+    return {"left": left.tolist(), "right": right.tolist(), "says": ["yes" if one else "not at all" for one in same]}
+
+
+def test_of_short_answers_one_stack_is_proposed_and_its_size_told():
+    plan = pm.plan(agreed(120), {"says": "text"}, **{**SHORT, "fusion": "auto", "joint": "auto", "joint_on": "auto"})
+    said = plan.text()
+    assert "fusions: concat, unified(tokens=64)\n" in said
+    assert "answers: consensus, consensus(neighbours=1), blind, prefix_lm" in said
+    assert "the best fusion by validation, mlb, prefix_lm, concat, every single modality" in said
+    small, large = (pm.estimate(pm.plan(agreed(120), {"says": "text"}, **{**SHORT, "fusion": [one], "joint": False}))
+                    for one in (STACK, {**STACK, "units": 64, "depth": 4}))  # fmt: skip
+    sizes = [found.sizes[name] for found, name in
+             ((small, "prefix_lm(units=32, depth=2)"), (large, "prefix_lm(units=64, depth=4)"))]  # fmt: skip
+    assert 5 * sizes[0] < sizes[1]
+    assert small.parts["strategies"][1] < large.parts["strategies"][1]
+    assert f"prefix_lm(units=32, depth=2) {sizes[0]:,}" in small.text()
+
+
+def test_one_stack_learns_with_its_encoders_and_knows_what_is_usual(tmp_path):
+    run = pm.fit(
+        agreed(360), {"says": "text"}, out=tmp_path / "run", store=tmp_path / "store", quiet=True,
+        deploy="prefix_lm(units=32, depth=2) joint", **SHORT,
+    )  # fmt: skip
+    rows = {row["strategy"]: row for row in run.leaderboard}
+    joint = rows["prefix_lm(units=32, depth=2) joint"]
+    assert joint["metric"] == "exact_match"
+    assert joint["level"] == "unified"
+    assert joint["test_mean"] > 0.9
+    assert joint["test_mean"] > max(rows[f"{one} alone joint"]["test_mean"] for one in ("left", "right")) + 0.1
+    new = {name: cells for name, cells in agreed(200, seed=1).items() if name != "says"}
+    none = [None] * 200
+    assert set(run.predict({"left": none, "right": none})["says"]) == {"yes"}
+    for part in ("left", "right"):
+        said = run.predict({**new, part: none})
+        assert set(said["says"]) <= {"yes", "not at all"}
+        assert np.isfinite(said["says_logp"]).all()
+        assert said["says"].count("yes") > 100

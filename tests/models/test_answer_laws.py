@@ -11,7 +11,7 @@ from polymodal.core.registry import options
 from polymodal.core.types import Tokens
 from polymodal.models import ANSWERS
 from polymodal.models.bandit import Bandit
-from polymodal.models.base import Labelled
+from polymodal.models.base import Joint, Labelled
 from polymodal.models.build import Heads, Parts
 from polymodal.models.specs import resolved, serves
 from polymodal.targets import TARGETS
@@ -32,6 +32,7 @@ OTHER: dict[str, dict[str, Any]] = {
     "dynamic": {"answer": "gated", "order": ["right", "left", "middle"], "tolerance": 1.0, "confidence": 0.99},
     "policy": {"answers": "gated", "per": "data", "price": 2.0, "hidden": 8, "steps": 9},
     "consensus": {"neighbours": 1},
+    "prefix_lm": {"units": 64, "depth": 1, "attention_heads": 2, "tokens": 2, "dropout": 0.0},
 }
 OTHER["imputed"] = {"answer": "gated", "by": "mean", "draws": 2, "hidden": 4, "steps": 9}
 OTHER["bandit"] = {"answers": "gated", "price": 2.0, "alpha": 5.0, "discount": 0.5, "trust": 5.0}
@@ -69,6 +70,8 @@ def _outcome(spec: dict[str, Any]) -> list[torch.Tensor]:
     written = not served(spec["name"], "classes")
     target = example_target("text") if written else TARGET
     part = ANSWERS.build(spec, WIDTHS, [target], Parts(16, Heads().build, COST)).train()
+    if isinstance(part, Joint):
+        return [sum(part.losses(part(random_streams(WIDTHS)), {"y": example_truth(target)}).values())]
     if written:  # nothing is trained: what differs is whom it hears
         streams = random_streams(WIDTHS, full=True)
         part.eval().finalize(*[Labelled(streams, {"y": example_truth(target)})] * 2, 0)

@@ -58,6 +58,11 @@ def writer() -> Pair:
     return written("writer", 0.1)
 
 
+@parity("head", "writer_unified", source="Liu et al. 2018; Szegedy et al. 2016 (smoothing)")
+def writer_unified() -> Pair:
+    return written("writer_unified", 0.1)
+
+
 @parity("head", "writer_recurrent", source="Xu, Ba, Kiros, Cho, Courville, Salakhutdinov, Zemel, Bengio 2015")
 def writer_recurrent() -> Pair:
     return written("writer_recurrent", 0.0)

@@ -19,7 +19,13 @@ from polymodal.testing.objective import train_elsewhere
 # Parts that look at values somewhere, which `meta` has not: every family's check tries them with values instead.
 SELECTS = "its losses select the rows in which a stream is there"
 DRAWS = "draws again until a row has a stream"
-WRITERS = (("answer", "blind"), ("head", "writer"), ("head", "writer_recurrent"))
+WRITERS = (
+    ("answer", "blind"),
+    ("head", "writer"),
+    ("head", "writer_recurrent"),
+    ("head", "writer_unified"),
+    ("answer", "prefix_lm"),
+)
 LOOKS = {
     ("fusion", "temporal"): "refuses times that are not finite",
     ("decision", "late_mean"): SELECTS,

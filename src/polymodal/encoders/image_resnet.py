@@ -13,21 +13,24 @@ from torch import Tensor, nn
 from polymodal.core.errors import BadArgument
 from polymodal.core.types import Tokens
 from polymodal.encoders.image import LARGEST_GRID, ImageEncoder
+from polymodal.nn.check import check_count
 from polymodal.nn.layers.segment import grid_places
 from polymodal.nn.memory_format import channels_last
 from polymodal.nn.precision import training_precision
 
 STRIDES = (1, 2, 4)
+FINEST = 7  # cells a side of the last map, unless more are asked for
 
 
 class ImageResNet(ImageEncoder):
-    """Residual network (He et al. 2016) whose depth follows the picture's side: it halves until at most 7 x 7 are left.
+    """Residual network (He et al. 2016) whose depth follows the picture's side: it halves until at most 7 x 7 are left,
+    or `grid` x `grid`.
 
     y = relu(x + bn(conv(relu(bn(conv(x)))))). `width` is the number of channels after the first convolution; it doubles
     with every halving up to four times. `stride` is how far the picture shrinks before the first block, by the strided
     first convolution and, for 4, by max pooling too, as in the paper; None: 2 for pictures of 64 pixels and more, else
-    1. Tokens are the cells of the last map, at most 4 x 4, through one linear layer; `pooled` is their mean. `where`
-    holds row and column in 0..1. Raises `BadArgument` for another stride than 1, 2 or 4.
+    1. Tokens are the cells of the last map, at most `grid` x `grid`, through one linear layer; `pooled` is their mean.
+    `where` holds row and column in 0..1. Raises `BadArgument` for another stride than 1, 2 or 4.
     """
 
     def __init__(
@@ -43,14 +46,15 @@ class ImageResNet(ImageEncoder):
         scale: float = 0.03,
         flip: bool | None = None,
         erase: float = 0.0,
+        grid: int = LARGEST_GRID,
     ):
         super().__init__(facts, dim, shift=shift, rotate=rotate, scale=scale, flip=flip, erase=erase)
-        self.width, self.stride, self.dropout = width, stride, dropout
+        self.width, self.stride, self.dropout, self.grid = width, stride, dropout, check_count("grid", grid)
         side = int(facts["size"])
         first = (2 if side >= 64 else 1) if stride is None else stride
         if first not in STRIDES:
             raise BadArgument(f"stride must be one of {', '.join(map(str, STRIDES))}, or null; got {stride!r}.")
-        halvings = max(0, math.ceil(math.log2(side / first / 7)))
+        halvings = max(0, math.ceil(math.log2(side / first / max(FINEST, grid))))
         widths = [width] + [width * 2 ** min(i + 1, 2) for i in range(halvings)]
         self.stem = nn.Sequential(
             nn.Conv2d(int(facts["channels"]), width, 3, stride=min(first, 2), padding=1, bias=False),
@@ -65,7 +69,7 @@ class ImageResNet(ImageEncoder):
 
     def encode(self, inputs: dict[str, Tensor]) -> Tokens:
         cells = self.blocks(self.stem(self.standardised(inputs["pixels"])))
-        height, width = (min(LARGEST_GRID, s) for s in cells.shape[-2:])
+        height, width = (min(self.grid, s) for s in cells.shape[-2:])
         cells = F.adaptive_avg_pool2d(cells, (height, width)).flatten(2).transpose(1, 2)
         x = self.out(self.drop(cells))
         mask = x.new_ones(x.shape[:2]).bool()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from polymodal.core.runtime import core_count, worker_devices
 from polymodal.core.types import Tokens
 from polymodal.data.cells import cells
 from polymodal.data.split import some_of
+from polymodal.encoders.base import Encoder
 from polymodal.encoders.scoring import Scored, ScoringEncoder
 from polymodal.experiment.encoder_job import GOES_ON, TRY
 from polymodal.experiment.folds import parts_of_fitted
@@ -28,7 +29,7 @@ from polymodal.experiment.learned import CURVE, MOST_ROWS, learn
 from polymodal.experiment.plan import Plan
 from polymodal.learners import LEARNERS
 from polymodal.models.base import Answer
-from polymodal.models.build import Heads, build_answer, build_encoder
+from polymodal.models.build import Heads, build_answer, build_encoder, parameters
 from polymodal.models.strategy import Strategy
 from polymodal.process import PROCESSORS
 from polymodal.process.base import Processor
@@ -39,7 +40,8 @@ from polymodal.train.turns import Turns
 
 SECONDS = 1.0  # of reading cells, a stream
 MOST_CELLS = 256
-WRITTEN = 16  # rows whose answers are written
+PROBED = 64  # rows of a step in which words are written
+WRITTEN = 16  # rows whose answers are
 LEARNED = 256  # rows that learners are tried on
 SOONEST = 0.4  # of a training's epochs, where it stops early
 TOUCHED = 8  # bytes a feature while learners are fitted, and a copy
@@ -53,13 +55,15 @@ LEAST_ROWS = 300
 class Estimate:
     """CPU seconds by what they are for, least and most; `workers` at a time; bytes of memory at the peak.
 
-    Least is where no network turns out to be worth training on, most where all are, to their last epoch.
+    Least is where no network turns out to be worth training on, most where all are, to their last epoch. `sizes` are
+    the parameters of each strategy that is trained by gradients, its encoders' left out.
     """
 
     parts: Mapping[str, tuple[float, float]]
     workers: int
     memory: float
     took: float
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def least(self) -> float:
@@ -72,7 +76,8 @@ class Estimate:
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         parts = {name: list(ends) for name, ends in self.parts.items()}
-        return {"cpu_seconds": parts, "workers": self.workers, "memory": self.memory, "probe_seconds": self.took}
+        return {"cpu_seconds": parts, "workers": self.workers, "memory": self.memory, "probe_seconds": self.took,
+                "parameters": dict(self.sizes)}  # fmt: skip
 
     def text(self) -> str:
         """In words."""
@@ -84,6 +89,10 @@ class Estimate:
             f"Estimate: {span} on {self.workers} {'cores' if self.workers > 1 else 'core'} ({self.least:.0f} to "
             f"{self.most:.0f} CPU seconds; {each}), {self.memory / 1e9:.1f} GB of memory. Least where no network is "
             f"worth training on, most where all are; without joint training. By a probe of {self.took:.0f} s."
+            + (
+                f"\nParameters: {', '.join(f'{name} {size:,}' for name, size in self.sizes.items())}."
+                * bool(self.sizes)
+            )
         )
 
 
@@ -105,25 +114,80 @@ def _estimated(plan: Plan, started: float) -> Estimate:
     widest = 0
     torch.manual_seed(plan.config.seed)
     known: dict[str, float] = {}
+    seen: dict[str, Tokens] = {}
     readings = [(stream, stream) for stream in plan.unlinked] + list(plan.towers.readings.items())
     for stream, reading in readings:
-        low, high, width = _stream(plan, stream, reading, known)
+        low, high, width = _stream(plan, stream, reading, known, seen)
         parts[reading] = low, high
         widest = max(widest, width)
     rows = max(LEAST_ROWS, int(plan.seen.sum()))
-    trained = [s for s in plan.strategies if s.family in ("fusion", "answer")]
-    each = STRATEGY * rows / 1000 * len(plan.trainings)
-    parts["strategies"] = (0.5 * each * len(trained), each * len(trained))
+    low, high, sizes = _strategies(plan, seen, STRATEGY * rows / 1000)
+    parts["strategies"] = (low * len(plan.trainings), high * len(plan.trainings))
     workers = len(worker_devices("cpu", plan.config.workers, cores=core_count()))
     fixed = START + WORKER * workers + REPORT
     parts["starting and reporting"] = (fixed, fixed)
     memory = _resident() + max(1, workers) * (PROCESS + widest * TOUCHED)
-    return Estimate(parts, max(1, workers), memory, time.perf_counter() - started)
+    return Estimate(parts, max(1, workers), memory, time.perf_counter() - started, sizes)
 
 
-def _stream(plan: Plan, stream: str, reading: str, known: dict[str, float]) -> tuple[float, float, int]:
+def _strategies(plan: Plan, seen: Mapping[str, Tokens], usual: float) -> tuple[float, float, dict[str, int]]:
+    """CPU seconds of one training of every strategy, least and most, and their sizes.
+
+    `usual` is what one costs whose heads score; what writes or draws is as dear as it is large, so it takes some steps.
+    """
+    low, high, sizes, heads = 0.0, 0.0, {}, Heads(plan.config.heads)
+    scored = all(target.scores for target in plan.targets)
+    options = Training().with_({**heads.recipe(plan.targets), **plan.config.training, **plan.config.answer_training})
+    widths = {stream: tokens.width for stream, tokens in seen.items()}
+    for strategy in plan.strategies:
+        if strategy.family not in (("fusion", "answer") if scored else ("fusion", "answer", "single")):
+            continue
+        cost = usual
+        if {*strategy.streams} <= {*seen}:
+            answer = build_answer(strategy, widths, plan.targets, plan.config.dim, heads)
+            if size := parameters(answer):
+                sizes[strategy.name] = size
+            if not scored:
+                cost = _answering(plan, answer, {n: seen[n] for n in strategy.streams}, options) if size else 0.0
+        low, high = low + (0.5 if scored else SOONEST) * cost, high + cost
+    return low, high, sizes
+
+
+def _answering(plan: Plan, answer: Answer, seen: Mapping[str, Tokens], options: Training) -> float:
+    """CPU seconds of training an answer on tokens such as were `seen`, to its last epoch."""
+    rows = plan.rows("train")
+    batch = batch_size(len(rows), options)
+    some = rows[np.arange(min(batch, PROBED)) % len(rows)]
+    truth = {name: torch.from_numpy(values[some]) for name, values in plan.truth.items()}
+    streams = {name: tokens.select(torch.arange(len(some)) % len(tokens)) for name, tokens in seen.items()}
+
+    def loss() -> Tensor:
+        return total(answer.losses(answer(streams), truth))
+
+    epochs = options.within(-(-len(rows) // batch)).epochs
+    took = _step(answer.train(), loss, options) * len(rows) / len(some)
+    return (took + _answered(plan, answer, seen)) * epochs
+
+
+def _step(module: torch.nn.Module, loss: Callable[[], Tensor], options: Training) -> float:
+    """CPU seconds of a training step."""
+    optimizer, turns = make_optimizer(module, options), Turns(module, options.precision)
+    took = []
+    for _ in range(3):
+        started = time.process_time()
+        optimizer.zero_grad()
+        loss().backward()
+        optimizer.step()
+        turns.take(1.0)
+        took.append(time.process_time() - started)
+    return min(took)
+
+
+def _stream(
+    plan: Plan, stream: str, reading: str, known: dict[str, float], seen: dict[str, Tokens]
+) -> tuple[float, float, int]:
     """CPU seconds that one stream costs in one reading, its own or its pretrained tower's: least and most, and the
-    numbers that learners read of it.
+    numbers that learners read of it. Into `seen` go tokens of the stream's network.
 
     What `known` has of another stream's learners or network is not measured again where it is the same.
     """
@@ -154,6 +218,7 @@ def _stream(plan: Plan, stream: str, reading: str, known: dict[str, float]) -> t
         same = f"{own[stream]} {processor.facts()} {train}"
         if same not in known:
             known[same] = _training(plan, stream, own[stream], processor, inputs, truth, train)
+        seen.setdefault(stream, _tokens(build_encoder(own[stream], processor.facts(), plan.config.dim), inputs))
         part = (1 - 1 / plan.parts) if plan.parts else 1.0  # of the rows
         every = plan.parts * part + GOES_ON if plan.parts else 1.0
         low += SOONEST * known[same] * (TRY * part if fitted else every)
@@ -243,38 +308,34 @@ def _training(
     alone = Strategy("single", "late_mean", (stream,))
     answer = build_answer(alone, {stream: encoder.dim}, plan.targets, plan.config.dim, heads)
     module = torch.nn.ModuleList([encoder, answer]).train()
-    optimizer, turns = make_optimizer(module, options), Turns(module, options.precision)
     size = batch_size(train, options)
     again = torch.arange(size) % count
     batch = {name: value[again] for name, value in inputs.items()}
     asked = {name: torch.from_numpy(values)[again] for name, values in truth.items()}
-    took = []
-    for _ in range(3):
-        started = time.process_time()
-        optimizer.zero_grad()
-        total(answer.losses(answer({stream: encoder(dict(batch))}), asked)).backward()
-        optimizer.step()
-        turns.take(1.0)
-        took.append(time.process_time() - started)
+    took = _step(module, lambda: total(answer.losses(answer({stream: encoder(dict(batch))}), asked)), options)
     an_epoch = -(-train // size)
     epochs = options.within(an_epoch).epochs
-    written = 0.0
-    if not (plan.drawn or all(target.scores for target in plan.targets)):  # between epochs, to be judged
-        with torch.no_grad():
-            said = encoder.eval()({name: value[:WRITTEN] for name, value in inputs.items()})
-        written = _answered(answer, {stream: said}) * len(plan.rows("valid")) * epochs
-    # A step without gradients is a third.
-    return min(took) * (an_epoch * epochs + len(plan.split) / size / 3) + written
+    told = 0.0 if all(t.scores for t in plan.targets) else _answered(plan, answer, {stream: _tokens(encoder, inputs)})
+    return took * (an_epoch * epochs + len(plan.split) / size / 3) + told * epochs  # a step without gradients: a third
 
 
 @torch.no_grad()
-def _answered(answer: Answer, streams: Mapping[str, Tokens]) -> float:
-    """CPU seconds of answering a row such as these between epochs."""
-    answer.eval()
-    with in_haste(answer):
+def _answered(plan: Plan, answer: Answer, seen: Mapping[str, Tokens]) -> float:
+    """CPU seconds of judging an answer between epochs, by tokens such as were `seen`; drawings are not made for it."""
+    if plan.drawn:
+        return 0.0
+    some = {name: tokens.select(torch.arange(min(WRITTEN, len(tokens)))) for name, tokens in seen.items()}
+    with in_haste(answer.eval()):
         started = time.process_time()
-        answer(streams)
-        return (time.process_time() - started) / len(next(iter(streams.values())))
+        answer(some)
+        took = time.process_time() - started
+    return took / len(next(iter(some.values()))) * len(plan.rows("valid"))
+
+
+@torch.no_grad()
+def _tokens(encoder: Encoder, inputs: Mapping[str, Tensor]) -> Tokens:
+    """What an encoder makes of some probed cells, untrained."""
+    return encoder.eval()({name: value[:PROBED] for name, value in inputs.items()})
 
 
 def _resident() -> float:

@@ -33,6 +33,7 @@ from polymodal.experiment.strategies import (
     check,
     check_aligner,
     compared,
+    fused,
     settled,
     strategies,
     together,
@@ -247,7 +248,8 @@ class Plan:
             lines.append(f"  objectives, on {where}, each with an adapter a stream: {', '.join(rows)}")
         if self.joint:
             when = " where stage 2 says that there is more to learn so" if c.joint == "auto" else ""
-            named = [f"the best fusion by validation, {PRODUCT}"] if c.joint_on == "auto" else listed(c.joint_on)
+            named = [f"the best fusion by validation, {PRODUCT}", *(s.fusion for s in self.joint if fused(s))]
+            named = named if c.joint_on == "auto" else listed(c.joint_on)
             which = ", ".join([*dict.fromkeys([*named, "concat"]), "every single modality"])
             lines.append(f"Stage 3: train encoders and answer together{when}: {which}.")
         if c.finetune:

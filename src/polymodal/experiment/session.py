@@ -31,7 +31,7 @@ from polymodal.experiment.outcome import score_of
 from polymodal.experiment.plan import Plan
 from polymodal.experiment.results import Results
 from polymodal.experiment.scored_job import ScoredJob
-from polymodal.experiment.strategies import ALWAYS, PRODUCT
+from polymodal.experiment.strategies import ALWAYS, PRODUCT, fused
 from polymodal.experiment.verdict import Tests, indistinct
 from polymodal.experiment.work import (
     SCRATCH,
@@ -354,7 +354,9 @@ class Session:
         if config.joint_on == "auto":
             best = self._ranked(finished, {s.fusion for s in rows})[:1]
             kept = {*best, PRODUCT, "concat"}
-            rows = tuple(s for s in rows if s.family == "single" or s.fusion in kept or s.name == config.deploy)
+            rows = tuple(
+                s for s in rows if s.family == "single" or s.fusion in kept or fused(s) or s.name == config.deploy
+            )
         jobs = [self._end_to_end_job(strategy, seed) for seed in finished.seeds[:1] for strategy in rows]
         return self._together("joint training", jobs)
 
@@ -376,7 +378,7 @@ class Session:
         every = (*self.plan.strategies, *self.plan.compared)
         trained = {name for name, encoder in finished.encoders.items() if encoder["trained"]}
         idle = {s.name for s in every if s.family in ("single", "decision") and not trained & {*s.streams}}
-        trainable = {s.name for s in every if s.family in ("fusion", "decision") or s.adapters} - idle
+        trainable = {s.name for s in every if s.family in ("fusion", "decision") or s.adapters or fused(s)} - idle
         chosen = dict.fromkeys([*self._ranked(finished, trainable)[:1], *(s.name for s in self.plan.compared)])
         if chosen:
             singles = [o for o in finished.outcomes() if o.level == "single" and not o.strategy.end_to_end]

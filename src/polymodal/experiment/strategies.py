@@ -8,14 +8,17 @@ from dataclasses import replace
 from polymodal.aligners import ALIGNERS
 from polymodal.core.errors import BadArgument, UnknownName, suggest
 from polymodal.core.registry import Spec, label
+from polymodal.models.base import Joint
 from polymodal.models.specs import CATALOGUES, listed, portable, resolved, serves
 from polymodal.models.strategy import Strategy
 from polymodal.objectives import OBJECTIVES
 from polymodal.targets.base import Target
 from polymodal.targets.text import TextTarget
 
+STACK = "prefix_lm"  # of all streams' tokens and the answer's words
 AUTO = ("concat", "gated", "attention", "late_mean", "product", "stacking")
 WORDS: tuple[Spec, ...] = ("concat", {"name": "unified", "tokens": 64}, "perceiver")  # where answers are written
+SHORT_ANSWERS: tuple[Spec, ...] = ("concat", {"name": "unified", "tokens": 64}, STACK)  # and those are a few words
 BASELINES: tuple[Spec, ...] = ("consensus", {"name": "consensus", "neighbours": 1}, "blind")
 ALWAYS = ("concat", "late_mean")
 PRODUCT = "mlb"  # of streams: what none tells alone lies in products
@@ -131,7 +134,8 @@ def strategies(
         specs: list[Spec] = [name for parts in CATALOGUES.values() for name in parts if not parts.entry(name).extra]
         specs = [spec for spec in specs if spec not in BASELINES]
     elif fusion == "auto":
-        specs = list(WORDS if words else AUTO)
+        short = words and all(target.short for target in targets if isinstance(target, TextTarget))
+        specs = list(SHORT_ANSWERS if short else WORDS if words else AUTO)
     else:
         specs = listed(fusion)
     named = [spec for spec in specs if fusion not in ("all", "auto")]
@@ -161,6 +165,11 @@ def strategies(
     if left_out and notes is not None:
         notes.append(f"Left out, since it is not defined for {_kinds(targets)}: {', '.join(left_out)}.")
     return tuple(kept)
+
+
+def fused(strategy: Strategy) -> bool:
+    """Whether an answer that is no fusion by name is one with a head of its own, and nothing beside."""
+    return strategy.family == "answer" and issubclass(strategy.part.cls, Joint)
 
 
 def together(candidates: Sequence[Strategy], fusions: str | Sequence[str]) -> tuple[Strategy, ...]:

@@ -14,6 +14,7 @@ from polymodal.fusion.base import Fusion
 from polymodal.nn.check import check_count, check_dropout
 from polymodal.nn.layers.block import TransformerBlock
 from polymodal.nn.layers.long import check_kind, rule_of, settled
+from polymodal.nn.layers.pool import masked_mean
 from polymodal.nn.layers.streams import LineUp
 
 
@@ -23,7 +24,9 @@ class Unified(Fusion):
 
     Tokens carry their stream and their place, and attend to every real one. In the last of the `layers` only the
     class token does, since nothing else is read from it; its state is the fused vector, and the tokens are those of
-    the layer before. A stream of more than `tokens` tokens is cut into that many stretches, each averaged.
+    the layer before. With no `layers` tokens stand in one line and nothing mixes them, for heads that do so; the fused
+    vector is their mean. A stream of more than `tokens` tokens is cut into that many stretches, each
+    averaged.
 
     For long inputs (a large `tokens`) `attention` may cost in proportion to their number (`nn.long`): "window", where
     a token attends to 64 on either side and to the class token and the streams' pooled vectors, which attend to
@@ -50,6 +53,8 @@ class Unified(Fusion):
         self.dropout = dropout
         check_dropout(dropout)
         self.line = LineUp(list(self.widths.values()), dim, tokens=check_count("tokens", tokens))
+        if layers == 0:
+            return
         self.start = nn.Parameter(torch.randn(dim) * 0.1)
         self.blocks = nn.ModuleList(
             TransformerBlock(dim, heads, expansion=expansion, dropout=dropout)
@@ -59,6 +64,8 @@ class Unified(Fusion):
 
     def fuse(self, streams: dict[str, Tokens]) -> Tokens:
         line = self.line(list(streams.values()))
+        if self.layers == 0:
+            return Tokens(line.x, line.mask, masked_mean(line.x, line.mask)).cleared()
         attention = settled(self.attention, line.x.shape[1])
         x, mask = line.gathered() if isinstance(attention, int) else (line.x, line.mask)
         rule = rule_of(attention, 1 + len(self.names))

@@ -57,5 +57,10 @@ HEADS = Catalogue(
             "Words, by an LSTM that looks anew at all tokens before each.",
             "Xu, Ba, Kiros, Cho, Courville, Salakhutdinov, Zemel, Bengio 2015",
         ),
+        "writer_unified": Entry(
+            "polymodal.heads.writer_unified:WriterUnified",
+            "Words, by one stack of blocks over tokens and words: both ways over tokens, onwards over words.",
+            "Liu, Saleh, Pot, Goodrich, Sepassi, Kaiser, Shazeer 2018; Raffel et al. 2020 (prefix LM)",
+        ),
     },
 )

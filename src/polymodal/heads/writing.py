@@ -24,6 +24,7 @@ from polymodal.nn.trie import Trie
 from polymodal.targets.text import TextTarget
 
 BEAMS = 3  # of longer answers in use
+UNSEEN = 0.25  # of the rate of dropout: the share of rows that see nothing
 AT_ONCE = 128  # rows that are written at a time
 
 
@@ -32,9 +33,10 @@ class WritingHead(Head):
     `settle`, and where the decoder has symbols of its own writes `sought`, `coded` and `codes` too.
 
     Training predicts each symbol of each reference from those before it (teacher forcing), its probability smoothed by
-    `smoothing` (Szegedy et al. 2016); what is computed of the tokens serves all of a row's references. Between epochs
-    it writes greedily, in use as `decoding` says: options of `nn.decoding.Decoding` by name, and `allowed`, a list of
-    the answers that there are. Default: three beams, one for short answers.
+    `smoothing` (Szegedy et al. 2016); what is computed of the tokens serves all of a row's references. With `dropout` a
+    few rows see nothing, so that a row that lacks every stream is answered as most are. Between epochs it writes
+    greedily, in use as `decoding` says: options of `nn.decoding.Decoding` by name, and `allowed`, a list of the answers
+    that there are. Default: three beams, one for short answers.
 
     The answer is [B, 1 + most]: the mean log-probability of a symbol, END included, then ids padded with zeros.
     """
@@ -131,8 +133,15 @@ class WritingHead(Head):
     def loss(self, tokens: Tokens, truth: Tensor) -> Tensor:
         ids = self.sought(truth)
         smoothing = self.smoothing if self.training else 0.0
-        lost = self.decoder.losses(ids, *self._context(tokens), smoothing=smoothing)
+        lost = self.decoder.losses(ids, *self._shown(tokens), smoothing=smoothing)
         return lost.sum() / (ids != PAD).sum().clamp(min=1) + self._more()
+
+    def _shown(self, tokens: Tokens) -> tuple[Tensor, Tensor]:
+        """The context; in training some rows see nothing of it, as rows will of which nothing is there."""
+        context, mask = self._context(tokens)
+        if self.training and self.dropout:
+            mask = mask & (torch.rand(len(mask), 1, device=mask.device) >= UNSEEN * self.dropout)
+        return context, mask
 
     def _more(self) -> Tensor | float:
         """What else training lowers."""
@@ -166,15 +175,17 @@ class WritingHead(Head):
 
 class LinedHead(WritingHead):
     """Abstract: a head whose decoder looks at the tokens led by their pooled vector, mapped to `units` and with their
-    places; more than `tokens` are averaged in stretches."""
+    places; more than `tokens` are averaged in stretches. None: they are taken as they come."""
 
-    def __init__(self, width: int, target: TextTarget, *, units: int = 256, tokens: int = 64, **options: Any):
+    def __init__(self, width: int, target: TextTarget, *, units: int = 256, tokens: int | None = 64, **options: Any):
         super().__init__(width, target, **options)
         self.units = check_count("units", units)
-        self.tokens = check_count("tokens", tokens)
-        self.line = LineUp([width], units, tokens=tokens)
+        self.tokens = tokens
+        self.line = None if tokens is None else LineUp([width], units, tokens=check_count("tokens", tokens))
 
     def _context(self, tokens: Tokens) -> tuple[Tensor, Tensor]:
+        if self.line is None:
+            return super()._context(tokens)
         line = self.line([replace(tokens, x=self.drop(tokens.x), pooled=self.drop(tokens.pooled))])
         return torch.where(line.mask[..., None], line.x, 0.0), line.mask
 

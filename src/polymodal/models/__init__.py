@@ -41,6 +41,11 @@ ANSWERS = Catalogue(
             "Written answers, by a head that is shown no stream; a baseline.",
             "folklore",
         ),
+        "prefix_lm": Entry(
+            "polymodal.models.prefix_lm:PrefixAnswer",
+            "Written answers, by one stack over all streams' tokens and the words: streams first meet where it writes.",
+            "Liu et al. 2018; Raffel et al. 2020 (prefix LM); Wang et al. 2022 (SimVLM)",
+        ),
         "bandit": Entry(
             "polymodal.models.bandit:Bandit",
             "Chooses streams row by row and goes on learning from feedback at serving time.",

@@ -61,6 +61,7 @@ class Answer(nn.Module):
     level: ClassVar[str] = "answer"  # a word for the leaderboard
     nested: ClassVar[tuple[str, ...]] = ()  # options that are specs of fusions, rules or answers within
     trains_together: ClassVar[bool] = True  # whether streams are trained together here, so that one can starve another
+    reads_tokens: ClassVar[bool] = False  # itself, apart from what `nested` says
     needs: ClassVar[tuple[str, ...]] = MEANINGS  # what targets' scores may mean, as far as those within allow
 
     def forward(self, streams: Mapping[str, Tokens]) -> Output:

@@ -42,8 +42,8 @@ class Part:
 
     @property
     def reads_tokens(self) -> bool:
-        """Whether a fusion, or one anywhere within an answer, reads sequences; else pooled vectors do."""
-        own = self.family == "fusion" and self.cls.reads_tokens
+        """Whether it, or a fusion anywhere within, reads sequences; else pooled vectors do."""
+        own = self.family in ("fusion", "answer") and self.cls.reads_tokens
         return bool(own) or any(part.reads_tokens for part in self.inner)
 
     @property

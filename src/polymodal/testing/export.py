@@ -50,6 +50,8 @@ EXCUSED: dict[str, str] = {
     "head/gan": "draws from noise that every row has a generator of its own for",
     "head/writer": "writes symbol by symbol, until every text has ended",
     "head/writer_recurrent": "writes symbol by symbol, until every text has ended",
+    "head/writer_unified": "writes symbol by symbol, until every text has ended",
+    "answer/prefix_lm": "writes symbol by symbol, until every text has ended",
     "answer/blind": "writes symbol by symbol, until every text has ended",
     "answer/consensus": "looks its answers up among those of training, in NumPy",
 }
