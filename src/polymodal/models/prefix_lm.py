@@ -9,7 +9,7 @@ from polymodal.fusion import FUSIONS
 from polymodal.heads import HEADS
 from polymodal.heads.base import Head
 from polymodal.heads.writing import WritingHead
-from polymodal.models.base import Joint, check_words
+from polymodal.models.base import Joint, texts_among
 from polymodal.nn.check import check_count
 
 
@@ -40,7 +40,7 @@ class PrefixAnswer(Joint):
 
         super().__init__(
             FUSIONS.build(fusion, widths, check_count("units", units)),
-            {target.name: writer(target) for target in check_words("prefix_lm", targets)},
+            {name: writer(target) for name, target in texts_among("prefix_lm", targets).items()},
         )
         self.units, self.depth, self.attention_heads = units, depth, attention_heads
         self.tokens, self.dropout = tokens, dropout
