@@ -8,7 +8,7 @@ import pytest
 
 import polymodal as pm
 from polymodal.alignment.config import AlignConfig
-from polymodal.config import Config
+from polymodal.config import Config, Training
 from polymodal.core.errors import BadArgument
 
 TABLE = {"x": [float(i % 7) for i in range(40)], "w": [float(i % 5) for i in range(40)], "y": ["a", "b"] * 20}
@@ -55,3 +55,10 @@ def test_a_dict_and_an_instance():
 def test_anything_else_is_refused_in_a_sentence(config, words):
     with pytest.raises(BadArgument, match=words):
         pm.plan(TABLE, "y", config=config)
+
+
+def test_a_part_of_a_training_has_its_share_of_epochs_and_of_steps():
+    part = Training(epochs=100, steps=2501).part(0.5)
+    assert (part.epochs, part.steps) == (50, 1251)
+    assert Training(epochs=6).part(1 / 3, least=5) == Training(epochs=5)
+    assert [Training(epochs=100, steps=2500).within(157).epochs, Training(epochs=9).within(157).epochs] == [15, 9]

@@ -3,6 +3,7 @@ keyword arguments or a YAML file alike."""
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -30,7 +31,7 @@ SCHEDULES = ("cosine", "step", "plateau", "constant")
 class Training:
     """Options of the training loop.
 
-    There are at most `epochs`, and no more than make `steps` steps in all (0: no such bound), but one; `batch` is the
+    There are at most `epochs`, and of these as many as `steps` steps allow (0: all), one at least; `batch` is the
     most rows of a step (few rows make smaller batches); `lr` is the peak learning rate; `betas` the decays of Adam's
     averages of gradients and of their squares; `warmup` the share of steps in which the rate rises; `weight_decay` is
     L2 (decoupled under adamw) on matrices only; `l1` the weight of the sum of absolute weights; `clip` the largest
@@ -71,6 +72,15 @@ class Training:
         check_range("(0, inf)", lr=self.lr)
         for beta in self.betas:
             check_range("[0, 1)", betas=beta)
+
+    def part(self, share: float, *, least: int = 1) -> Training:
+        """The same for a `share` of the training: of its epochs, but `least` of them, and of the bound on its steps."""
+        epochs, steps = (math.ceil(share * most) for most in (self.epochs, self.steps))
+        return replace(self, epochs=max(least, epochs), steps=steps)
+
+    def within(self, an_epoch: int) -> Training:
+        """The same with the epochs that the bound on steps leaves, of so many steps each."""
+        return replace(self, epochs=min(self.epochs, max(1, self.steps // an_epoch))) if self.steps else self
 
     def with_(self, changes: Mapping[str, Any]) -> Training:
         """A copy with `changes`. Raises `BadArgument` for an unknown option or a value that is not allowed."""

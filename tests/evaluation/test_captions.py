@@ -159,6 +159,39 @@ def test_side_by_side():
     assert side_by_side([]).shape == (0, 0)
 
 
+def test_rows_of_one_thing_share_what_is_right_and_are_drawn_together():
+    """Five rows a photo with a reference each are judged as one row with five, and no more sure."""
+    long = {
+        "said": np.repeat(SAID, 5).tolist(),
+        "right": REFERENCES.ravel().tolist(),
+        "photo": np.repeat(TABLE["id"], 5).tolist(),
+    }
+    wide, found, loose = judged(), judged(long, references="right", group="photo"), judged(long, references="right")
+    assert found["groups"] == 60
+    for name in ("cider", "rouge_l", "exact_match"):
+        one, other = found["metrics"][name if name != "cider" else "cider(documents=60)"], wide["metrics"][name]
+        assert one["mean"] == pytest.approx(other["mean"])
+        assert one["high"] - one["low"] == pytest.approx(other["high"] - other["low"], rel=0.25)
+    spread = {name: one["metrics"]["rouge_l"] for name, one in (("found", found), ("loose", loose))}
+    assert spread["loose"]["high"] - spread["loose"]["low"] < 0.7 * (spread["found"]["high"] - spread["found"]["low"])
+    twice = {name: [*values, *values] for name, values in TABLE.items()}
+    assert judged(twice, group="id")["right"]["a_row"] == 5
+    few = judged({name: values[:100] for name, values in long.items()}, references="right", group="photo")
+    assert "cider" not in few["metrics"]
+    assert "cannot be told from 20 rows" in few["notes"][0]
+    with pytest.raises(UnknownName, match="'foto'"):
+        judged(long, references="right", group="foto")
+
+
+def test_the_folder_of_a_run_is_refused_and_lists_in_a_file_are_read(tmp_path):
+    (tmp_path / "config.yaml").write_text("{}")
+    with pytest.raises(BadArgument, match="holds a run"):
+        judged(out=tmp_path)
+    assert not (tmp_path / "evaluation.json").exists()
+    listed = {"said": TABLE["said"], "all": [json.dumps(row) for row in REFERENCES.tolist()]}
+    assert judged(listed, references="all")["metrics"] == judged()["metrics"]
+
+
 # --- the command ------------------------------------------------------------------------------------------------------
 
 

@@ -101,7 +101,7 @@ def test_energy_is_its_formula():
     y, x = features(truth), [features(drawn[:, i]) for i in range(3)]
     near = np.mean([np.linalg.norm(a - y, axis=1) for a in x], 0)
     apart = np.mean([np.linalg.norm(x[i] - x[j], axis=1) for i, j in ((0, 1), (0, 2), (1, 2))], 0)
-    np.testing.assert_allclose(Energy.rows(truth, drawn), near - apart / 2, atol=1e-9)
+    np.testing.assert_allclose(Energy().view(truth, drawn), near - apart / 2, atol=1e-9)
 
 
 def test_features_tell_blur_and_take_any_side():

@@ -76,7 +76,9 @@ def test_nouns_of_chinese_answers():
     ("word", "one"),
     [("dogs", "dog"), ("boxes", "box"), ("ponies", "pony"), ("women", "woman"), ("glass", "glass"), ("buses", "bus"),
      ("toys", "toy"), ("shoes", "shoe"), ("bus", "bus"), ("tennis", "tennis"), ("benches", "bench"),
-     ("horses", "horse"), ("glasses", "glass")],
+     ("horses", "horse"), ("glasses", "glass"),
+     ("tomatoes", "tomato"), ("potatoes", "potato"), ("toes", "toe"), ("gas", "gas"), ("lens", "lens"),
+     ("cookies", "cookie"), ("radios", "radio"), ("zoos", "zoo"), ("horseshoes", "horseshoe")],
 )  # fmt: skip
 def test_singular(word, one):
     assert singular(word) == one

@@ -80,3 +80,17 @@ def test_broken_and_absent_cells_do_not_stop_it(tmp_path):
     found = pm.estimate(pm.plan(rows, schema=schema))
     assert found.parts["photo"] == (0, 0)
     assert found.parts["table"][1] > 0
+
+
+def test_what_is_written_costs_what_its_head_asks_for():
+    data = table(120)
+    data["says"] = [f"a {one} thing seen {i} times" for i, one in enumerate(data.pop("label"))]
+    head = {"name": "writer", "units": 16, "heads": 2, "depth": 1, "tokens": 4}
+    common = {"workers": 0, "crossfit": 0, "encoders": {"vector": "vector_mlp"}, "pretrained": False}
+    schema = {"target": {"says": "text"}, "ignore": ["words"]}
+
+    def cost(**training: int) -> float:
+        plan = pm.plan(data, schema=schema, heads={"says": head}, training=training, **common)
+        return pm.estimate(plan).parts["vector"][1]
+
+    assert cost(steps=30) < 0.5 * cost(), "5 epochs instead of the 60 that the head asks for"

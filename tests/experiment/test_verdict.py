@@ -197,6 +197,16 @@ def test_what_training_together_added_is_measured_by_the_best_other_fusion_answe
     )
 
 
+def test_a_baseline_is_not_the_best_fusion_of_encoders_trained_before(tuning):
+    q, plain, tuned = tuning
+    copied = replace(plain["concat"], strategy=Strategy("answer", "consensus", ("x", "y")),
+                     valid={"label": said(q.valid, [])})  # fmt: skip
+    found = judged(q, *plain.values(), copied, *(tuned[n] for n in ("x alone", "concat", "gated")), deploy="best")
+    told = [s for s in found.verdict.sentences if "best fusion of encoders" in s]
+    assert told
+    assert "gated, on validation rows the best fusion" in told[0]
+
+
 @pytest.mark.parametrize(
     ("way", "words"), [("finetuned", "fine-tuned"), ("joint", "trained jointly with the encoders")]
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import pytest
 import torch
 from tiny_decoders import WIDTH, WORDS, Pair, built, every_decoder, example, members
@@ -208,8 +210,10 @@ def test_the_penalty_is_the_written_formula_and_is_of_real_words_and_tokens():
         wanted.append(sum(float((1 - weights[b, :length, s].sum()) ** 2) for s in range(mask.shape[1]) if mask[b, s]))
     mean = sum(wanted) / len(wanted)
     assert decoder.penalty().item() == pytest.approx(mean, rel=1e-5)
+    deepcopy(decoder)  # nothing of the last pass is held
     decoder(F.pad(ids, (0, 2), value=PAD), context, mask)
     assert decoder.penalty().item() == pytest.approx(mean, rel=1e-5)
+    assert decoder.penalty() == 0, "it is told once"
     assert TransformerDecoder(WORDS, WIDTH, context_width=6).penalty() == 0
 
 

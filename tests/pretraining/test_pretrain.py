@@ -16,6 +16,7 @@ from polymodal.experiment.plan import plan as make_plan
 from polymodal.inference.start import Start
 from polymodal.pretraining.learning import Learning
 from polymodal.runs.folder import Interrupted
+from polymodal.train.loop import Diverged
 
 QUICK = {"dim": 16, "trackers": "none", "quiet": True, "training": {"epochs": 3}}
 FIT = {
@@ -301,12 +302,12 @@ def test_a_plan_says_what_starts_where(made):
 def test_test_rows_that_were_learned_from_are_refused_unless_asked(made, tmp_path):
     data = planted()
     moved = {**data, "split": ["test"] * 25 + ["train"] * 70 + ["valid"] * 25}
-    with pytest.raises(BadData, match="25 of 25 test rows are rows that run learned from"):
+    with pytest.raises(BadData, match="25 of 25 test rows hold cells that run learned from"):
         pm.fit(moved, "label", out=tmp_path / "run", start=made.folder, encodings="trained", **FIT)
     assert not (tmp_path / "run").exists()
     asked = pm.pretrain(data, "label", out=tmp_path / "asked", test_rows=True, **QUICK)
     run = pm.fit(data, "label", out=tmp_path / "run", start=asked.folder, encodings="trained", **FIT)
-    assert "25 of 25 test rows are rows that asked learned from" in told(run)
+    assert "25 of 25 test rows hold cells that asked learned from" in told(run)
 
 
 @pytest.mark.parametrize(
@@ -331,3 +332,62 @@ def test_the_same_target_and_seed_cut_the_same_test_rows(tmp_path):
     pm.fit(data, "label", out=tmp_path / "run", start=made.folder, encodings="trained", **FIT)
     bare = pm.pretrain(data, out=tmp_path / "bare", streams="a,b", **QUICK)
     assert any("a fit may cut other test rows" in note for note in bare.metrics["notes"])
+
+
+def digests(*cells):
+    return np.array([list(f"{cell:>16}".encode()) if cell else [0] * 16 for cell in cells], np.uint8)
+
+
+def test_a_cell_of_a_test_row_that_was_learned_from_is_found_whatever_is_beside_it(tmp_path):
+    photos, said = [f"p{i}" for i in range(10)], [f"c{i}" for i in range(10)]
+    start = Start(tmp_path, None, {}, {}, {}, {"test_rows": False}, {"photo": digests(*photos), "said": digests(*said)})
+    here = {"photo": digests(*photos), "said": digests(*(f"other{i}" for i in range(10)))}
+    split = np.array([0] * 8 + [2] * 2)
+    with pytest.raises(BadData, match="2 of 2 test rows hold cells"):
+        start.check_unseen(["photo", "said"], here, split)
+    several = {"photo": digests(*(f"new{i}" for i in range(10))), "said": digests(*said, *said)}
+    row = {"photo": np.arange(10), "said": np.repeat(np.arange(10), 2)}
+    with pytest.raises(BadData, match="1 of 2 test rows hold cells"):  # a row has two cells of the stream `said`
+        start.check_unseen(["photo", "said"], several | {"said": digests(*[""] * 18, "new", "c7")}, split, row)
+
+
+def test_a_cell_that_many_rows_hold_proves_nothing(tmp_path):
+    sizes = ["s", "m", "l", "xl"]
+    start = Start(tmp_path, None, {}, {}, {}, {"test_rows": False}, {"size": digests(*sizes), "b": digests(*"wxyz")})
+    here = {"size": digests(*["s", "m"] * 5, *["s", "m"] * 4, "l", ""), "b": digests(*map(str, range(100, 120)))}
+    split = np.array([0] * 10 + [2] * 10)
+    assert start.check_unseen(["size", "b"], here, split) == []
+    here["size"][18], here["b"][18] = start.seen["size"][2], start.seen["b"][2]  # the whole row
+    with pytest.raises(BadData, match="1 of 10 test rows"):
+        start.check_unseen(["size", "b"], here, split)
+
+
+def test_texts_that_few_rows_have_are_learned_and_start_a_fit_of_answers_in_words(tmp_path, monkeypatch):
+    monkeypatch.setattr("polymodal.pretraining.learning.SAMPLE", 2)
+    data = planted(90)
+    notes = [f"{('dog', 'cat')[i % 2]} number {i} was seen near the house" for i in range(90)]
+    data["note"] = [None] * 34 + notes[34:]
+    data["caption"] = [f"a {('red', 'blue', 'grey')[i % 3]} animal stands {i} feet away" for i in range(90)]
+    schema = {"kinds": {"note": "text"}, "target": {"caption": "text"}, "ignore": ["label", "b", "age", "size"]}
+    made = pm.pretrain(data, out=tmp_path / "pre", schema=schema, **{**QUICK, "training": {"epochs": 1}})
+    plan = make_plan(data, schema=schema, start=made.folder, dim=16)
+    assert plan.started == ("a", "note")
+    assert plan.processors["note"] == Start.load(made.folder).specs["note"]
+    with pytest.raises(BadArgument, match="note: processor "):
+        make_plan(data, schema=schema, start=made.folder, dim=16, processors={"note": {"name": "text", "length": 9}})
+
+
+def test_a_start_whose_trial_fails_leaves_the_training_from_scratch(made, tmp_path, monkeypatch):
+    begin = encoder_job.begin
+
+    def broken(encoder, work, stream, rows, pretrained):
+        if stream == "a" and pretrained:
+            raise Diverged("The loss was nan in epoch 1.")
+        begin(encoder, work, stream, rows, pretrained)
+
+    monkeypatch.setattr(encoder_job, "begin", broken)
+    options = {**FIT, "encodings": "trained", "encoder_training": {"epochs": 1}, "answer_training": {"epochs": 1}}
+    run = pm.fit(planted(), "label", out=tmp_path / "run", start=made.folder, **options)
+    kept, *_ = read_json(run.folder / "work" / "encoders" / "a.json")["rungs"]
+    assert kept["encoder"] == "vector_mlp"
+    assert "a part 1, tried from pretrained failed and is left out" in told(run)

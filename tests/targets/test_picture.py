@@ -120,6 +120,7 @@ def test_from_words_to_pictures_to_files(tmp_path, monkeypatch):
     assert "no picture" in aside[0]["reason"]
     rows = {row["strategy"]: row for row in run.leaderboard}
     assert set(rows) == {"word alone", "table alone", "concat", "nearest", "chance"}
+    assert rows["nearest"]["level"] == "baseline"
     assert float(rows["nearest"]["test_mean"]) < float(rows["chance"]["test_mean"])
     assert run.metrics["chosen"] not in ("nearest", "chance")
     assert "pictures drawn for the test rows" not in run.verdict or "Fréchet" in run.verdict

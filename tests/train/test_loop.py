@@ -168,3 +168,10 @@ def test_options_are_checked(options, message):
 def test_unknown_training_option_suggests():
     with pytest.raises(BadArgument, match="Unknown training option 'epoch'. Did you mean 'epochs'?"):
         Training().with_({"epoch": 3})
+
+
+def test_a_score_that_is_not_known_is_worse_than_any_other():
+    module, loss, _, rows = problem()
+    scores = iter([float("nan"), 1.0, float("nan"), 0.5])
+    events = list(train(module, loss, lambda: next(scores), rows, Training(epochs=4, patience=0)))
+    assert [e.best for e in events] == [True, True, False, False]

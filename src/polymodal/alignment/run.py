@@ -153,7 +153,8 @@ class _Session:
         self._note(summed(self.remarks))
         digests = {name: dataset.digests[name] for name, dataset in datasets.items()}
         if plan.start:
-            self._note(plan.start.check_unseen(plan.started, digests, plan.split))
+            row = {name: some.row for name, some in streams.items()}
+            self._note(plan.start.check_unseen(plan.started, digests, plan.split, row))
         rows = {name: [plan.table.ids[row] for row in some.row.tolist()] for name, some in streams.items()}
         same_cells(self.folder / "work" / "cells.safetensors", digests, rows, begun=begun(self.folder))
         for line in problem_lines(self.problems):

@@ -62,6 +62,9 @@ def evaluate(
     objects: Annotated[
         Path | None, typer.Option(help="Names of objects, one a line, others for it behind commas.")
     ] = None,
+    group: Annotated[
+        str | None, typer.Option(help="Its column that says which rows are of one thing, as a photo.")
+    ] = None,
     trust: Trust = None,
     device: DeviceOption = "auto",
     as_json: AsJson = False,
@@ -70,16 +73,17 @@ def evaluate(
     if captions is not None:
         if run is not None or answer is None or not references:
             raise BadArgument("evaluate --captions TABLE takes no run, but --answer COLUMN and --references COLUMN,….")
-        options = {"segment": segment, "documents": documents, "training": training, "objects": objects}
+        options = {"segment": segment, "documents": documents, "training": training, "objects": objects, "group": group}
         if target is not None:
             raise BadArgument("--target goes with a run; with --captions, --answer names the column.")
         _evaluate_captions(captions, metric, as_json, out, answer=answer, references=references, **options)
         return
     if run is None or data is None:
         raise BadArgument("evaluate takes RUN and DATA, or --captions TABLE --answer COLUMN --references COLUMN,….")
-    if answer or references or documents or training or objects:
+    if answer or references or documents or training or objects or group:
         raise BadArgument(
-            "--answer, --references, --documents, --training and --objects go with --captions TABLE, without a run."
+            "--answer, --references, --documents, --training, --objects and --group go with --captions TABLE, without "
+            "a run."
         )
     from polymodal.data.tables.source import Problem
     from polymodal.inference.judging import LEFT_OUT

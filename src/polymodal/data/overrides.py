@@ -127,7 +127,7 @@ def _named_target(word: str, columns: Collection[str]) -> tuple[str, Spec | None
         return word, None
     patterns = [pattern.strip() for pattern in (listed if equals else word).split(",")]
     if not equals:
-        stems = {pattern.rstrip("_-. 0123456789*") for pattern in patterns}
+        stems = set(map(stem, patterns))
         name = stems.pop() if len(stems) == 1 else ""
     if not name.strip():
         raise BadArgument(
@@ -135,6 +135,11 @@ def _named_target(word: str, columns: Collection[str]) -> tuple[str, Spec | None
             f"answer={word.lstrip('=')}; several targets are named in a schema."
         )
     return name.strip(), {"name": "text", "columns": patterns}
+
+
+def stem(pattern: str) -> str:
+    """What the names of columns share that are numbered."""
+    return pattern.rstrip("_-. 0123456789*")
 
 
 def _gathering(name: Any, spec: Any, patterns: Sequence[str], columns: Collection[str]) -> Spec:

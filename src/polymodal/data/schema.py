@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from polymodal.data.absence import read_absence
 from polymodal.data.infer import Guess, tell, tell_target
 from polymodal.data.kinds import KINDS, Kind
 from polymodal.data.leaks import leak, leak_by_name
-from polymodal.data.overrides import Overrides, read_overrides, read_targets
+from polymodal.data.overrides import Overrides, read_overrides, read_targets, stem
 from polymodal.data.references import columns_of_target, gathered, references_of
 from polymodal.data.split import SPLIT_NAMES
 from polymodal.data.tables.table import MISSING, Table
@@ -188,6 +189,13 @@ class Schema:
         return cls(**{**own, "fields": fields, **lists, "missing": missing, "told": told})
 
 
+def _apart(columns: Sequence[Sequence[Any]]) -> bool:
+    """Whether columns hold classes, no two of which share a word: several questions, not several answers to one."""
+    held = [{word for cell in column if cell is not None for word in str(cell).lower().split()} for column in columns]
+    asked = all(tell_target(column).kind == "classes" for column in columns)
+    return asked and len(held) > 1 and all(a.isdisjoint(b) for a, b in combinations(held, 2))
+
+
 def _targets(
     table: Table,
     named: Mapping[str, Spec | None],
@@ -203,6 +211,13 @@ def _targets(
                 raise BadData(
                     f"The target {name!r} gathers {', '.join(columns)}, which hold numbers, as answers in words to one "
                     "question. Several targets are named in a schema, as in `target: [price, weight]`."
+                )
+            if {name} == set(map(stem, columns)) and _apart([table.column(column) for column in columns]):
+                raise BadData(
+                    f"The target {name!r} gathers {', '.join(columns)} as answers to one question, any of which is "
+                    "right; but each holds a few values of its own, no word of which is in another. Several targets "
+                    f"are named in a schema, as in `target: [{', '.join(columns)}]`; answers to one question by "
+                    f"another name, as in answer={','.join(columns)}."
                 )
             targets[name], notes[name] = kind or "text", f"{len(columns)} columns, each an answer: {', '.join(columns)}"
             continue

@@ -45,6 +45,7 @@ def evaluate_captions(
     documents: Any = None,
     training: Any = None,
     objects: str | Path | None = None,
+    group: str | None = None,
     out: str | Path | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -56,19 +57,24 @@ def evaluate_captions(
     says how Chinese is cut (`characters`, `jieba`). `documents` is a table whose references say how rare n-grams are
     for CIDEr, which needs 50 rows else. `training` is a table of the references that answers were learned from, which
     says how many are copied from them, and what objects there are, unless the file `objects` does; then objects named
-    that no reference names are counted (see `hallucination`). Intervals are 95%, by resampling rows.
+    that no reference names are counted (see `hallucination`). Rows with the same cell of the column `group` are of one
+    thing, as a photo: what is right for one is right for all. Intervals are 95%, by resampling rows, or these things.
 
     A row without a reference is set aside; a missing answer counts as an empty one. With `out`, a folder is written:
     `evaluation.json`, and `answers.csv` with what each answer got by the metrics that are means over rows.
 
-    Raises `UnknownName` for a column that is not there, `BadArgument` for the answers among the references, `BadData`
-    where no row has a reference.
+    Raises `UnknownName` for a column that is not there, `BadArgument` for the answers among the references and for the
+    folder of a fit as `out`, `BadData` where no row has a reference.
     """
     check_segment(segment, "evaluate_captions")
     table = read_table(source)
+    if out is not None and (Path(out) / "config.yaml").exists():
+        raise BadArgument(f"{out} holds a run, whose own evaluation.json this would replace: name another folder.")
     said = [texts_of(cell) for cell in table.column(answer)]
     columns = _columns(references, table, answer)
     right = [[text for column in columns for text in texts_of(table.data[column][i])] for i in range(len(table))]
+    unit = None if group is None else _units(table.column(group))
+    right = right if unit is None else _shared(right, unit)
     kept = [i for i, texts in enumerate(right) if texts]
     if not kept:
         raise BadData(f"No row of {table.name} has a reference in {some(columns)}: nothing can be judged.")
@@ -76,12 +82,19 @@ def evaluate_captions(
     aside = [Problem(table.ids[i], "", f"no reference in {some(columns)}; row set aside") for i in without]
     answers = np.array([" ".join(said[i]) for i in kept], dtype=str)
     truth = side_by_side([right[i] for i in kept])
+    groups = None if unit is None else unit[kept]
+    things = kept if groups is None else [kept[place] for place in np.unique(groups, return_index=True)[1]]
     held = None if documents is None else _documents(documents, columns)
+    if groups is not None and held is None and len(things) >= LEAST_ROWS:
+        held = [right[i] for i in things]  # a photo of five rows is one document, not five
     asked = list(metric) if isinstance(metric, list | tuple) else [metric]
     metrics = [_sharing(one, segment=segment, documents=held) for one in metrics_of(asked, FORM)]
-    found = {one.name: bootstrap(one, truth, answers[None], seed=seed) for one in metrics}
+    blind = [one for one in metrics if _blind(one, len(things))]
+    if len(things) < LEAST_ROWS <= len(kept):
+        metrics = [one for one in metrics if one not in blind]  # which would take the rows of a thing for as many
+    found = {one.name: bootstrap(one, truth, answers[None], seed=seed, groups=groups) for one in metrics}
     notes = [f"{many(len(without), 'row')} without a reference in {some(columns)}: not judged"] if without else []
-    notes += [f"{one.name}: {_few(len(kept))}" for one in metrics if _blind(one, len(kept))]
+    notes += [f"{one.name}: {_few(len(things))}" for one in blind]
     if empty := int((answers == "").sum()):
         notes.append(f"{empty:,} of {many(len(kept), 'answer')} are missing or empty; they count as wrong")
     cut = [words(text, segment) for text in answers.tolist()]
@@ -102,7 +115,8 @@ def evaluate_captions(
             "words": _mean(len(words(text, segment)) for i in kept for text in right[i]),
         },
         "notes": notes,
-        **_beyond(answers.tolist(), truth, training, objects, columns, segment, notes),
+        **({} if groups is None else {"group": group, "groups": len(things)}),
+        **_beyond(answers.tolist(), truth, training, objects, columns, segment, notes, groups),
     }  # fmt: skip
     if out is not None:
         folder = Path(out)
@@ -117,7 +131,7 @@ def evaluate_captions(
 
 def captions_text(result: Mapping[str, Any]) -> str:
     """What was found, in a few lines."""
-    width = max(map(len, result["metrics"]))
+    width = max(map(len, result["metrics"]), default=0)
     lines = [
         f"{name:{width}}  {plain(one['mean']):>7}  {interval(one['low'], one['high'])}".rstrip()
         for name, one in result["metrics"].items()
@@ -143,23 +157,38 @@ def captions_text(result: Mapping[str, Any]) -> str:
 
 def _beyond(
     answers: list[str], truth: np.ndarray, training: Any, objects: str | Path | None, columns: Sequence[str],
-    segment: str, notes: list[str],
+    segment: str, notes: list[str], groups: np.ndarray | None,
 ) -> dict[str, Any]:  # fmt: skip
     """What the training answers and the names of objects tell: answers that are copies, and objects not there."""
     found: dict[str, Any] = {}
     names: Mapping[str, str] | None = None if objects is None else read_objects(objects)
     if training is not None:
         known = [text for row in _documents(training, columns) for text in row]
-        found["copied"] = vars(copied(answers, known, segment=segment))
+        found["copied"] = vars(copied(answers, known, segment=segment, groups=groups))
         try:
             names = nouns(known) if names is None else names
         except MissingExtra as error:
             notes.append(f"objects in the training answers are not looked for, and --objects names none: {error}")
     if names is not None:
-        told = hallucinations(answers, truth, names, segment=segment)
+        told = hallucinations(answers, truth, names, segment=segment, groups=groups)
         shares = {"answers": vars(told.answers), "objects": vars(told.objects)}
         found["hallucinated"] = {**shares, "most": dict(list(told.most.items())[:MOST])}
     return found
+
+
+def _units(cells: Sequence[Any]) -> np.ndarray:
+    """[N] the number of the thing that each row is of; a row whose cell is missing is one of its own."""
+    known: dict[Any, int] = {}
+    return np.array([known.setdefault(i if cell is None else str(cell), len(known)) for i, cell in enumerate(cells)])
+
+
+def _shared(right: Sequence[Sequence[str]], unit: np.ndarray) -> list[list[str]]:
+    """For every row the references of all rows that are of the same thing. Rows that hold the same several ones, as
+    where each answer stands beside all of them, count once; two people may say the same."""
+    each: dict[int, dict[Any, Sequence[str]]] = {}
+    for row, (texts, one) in enumerate(zip(right, unit.tolist())):
+        each.setdefault(one, {})[tuple(texts) if len(texts) > 1 else row] = texts
+    return [[text for texts in each[one].values() for text in texts] for one in unit.tolist()]
 
 
 def _columns(given: str | Sequence[str], table: Table, answer: str | None) -> list[str]:

@@ -1,8 +1,7 @@
 """Objects that an answer names and no reference of its row does (CHAIR; Rohrbach, Hendricks et al. 2018).
 
 Which words are objects, and which name the same, is told by a file, or read off the training answers. A person's own
-caption names things too that others leave out: judge that beside, as the floor. Flickr8k's first captions against
-the other four, by the training captions' nouns, name such an object in %FLOOR%.
+caption names things too that others leave out: judge that beside, as the floor.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -46,7 +46,14 @@ _IRREGULAR = {
     "men": "man", "women": "woman", "children": "child", "people": "person", "feet": "foot", "teeth": "tooth",
     "mice": "mouse", "geese": "goose", "knives": "knife", "wolves": "wolf", "leaves": "leaf", "calves": "calf",
     "shelves": "shelf", "scarves": "scarf", "clothes": "clothes", "bus": "bus", "buses": "bus", "woods": "woods",
+    "gas": "gas", "gases": "gas", "lens": "lens", "lenses": "lens", "canvas": "canvas", "halves": "half",
+    "loaves": "loaf", "series": "series", "species": "species",
 }  # fmt: skip
+_KEEP_E = (  # which the rules for -oes and -ies would cut
+    "toe tiptoe canoe hoe oboe foe floe aloe doe roe brownie calorie collie cookie doggie genie hoodie magpie movie "
+    "necktie pixie prairie selfie sweetie zombie"
+)
+_ENDS_IN_E = frozenset(_KEEP_E.split())
 _LEADS = ("DT", "PRP$", "CD", "JJ", "IN", "CC")  # tags of what stands before an object: a, his, two, red, on, and
 LED, LED_ING = 0.2, 0.5  # share of its places in which a noun stands behind one; else it is a verb (jumps, rides)
 
@@ -69,12 +76,12 @@ def hallucinations(
     names: Names,
     *,
     segment: str = "characters",
-    seed: int = 0,
+    **options: Any,
 ) -> Hallucinations:
     """Objects that answers [N] name and no reference of the row [N, R] does, "" counting for nothing.
 
-    `names` says which words are objects: `read_objects` or `nouns`. Intervals are over rows. Raises `BadData` where the
-    numbers of rows differ.
+    `names` says which words are objects: `read_objects` or `nouns`. Intervals are over rows, with
+    `options` as in `bootstrap`. Raises `BadData` where the numbers of rows differ.
     """
     if len(answers) != len(references):
         raise BadData(f"There are {len(answers)} answers, and references of {len(references)} rows.")
@@ -87,8 +94,8 @@ def hallucinations(
     )
     often = Counter(name for extra in invented for name in sorted(extra))
     return Hallucinations(
-        mean_interval(counts[:, 0] > 0, proportion=True, seed=seed),
-        share_interval(counts, seed=seed),
+        mean_interval(counts[:, 0] > 0, proportion=True, **options),
+        share_interval(counts, **options),
         invented,
         dict(often.most_common()),
     )
@@ -158,9 +165,11 @@ def singular(word: str) -> str:
     """An English noun's singular, by rule; other words as they are."""
     if word in _IRREGULAR:
         return _IRREGULAR[word]
+    if word[:-1] in _ENDS_IN_E or word.endswith("shoes"):
+        return word[:-1]
     if word.endswith("ies") and len(word) > 4:
         return f"{word[:-3]}y"
-    if re.search(r"(?:ss|x|ch|sh)es$", word):
+    if re.search(r"(?:ss|x|ch|sh|[^aeiou]o)es$", word) and word != "does":
         return word[:-2]
     return word[:-1] if re.search(r"[^suiy']s$|[aeo]ys$|[^aeiou]ys$", word) else word
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from polymodal.evaluation.statistics import Interval, bootstrap
@@ -28,13 +30,14 @@ class Share(Values):
         return ratio(prediction @ weights, truth @ weights)
 
 
-def mean_interval(values: np.ndarray, *, proportion: bool = False, seed: int = 0, level: float = 0.95) -> Interval:
-    """The mean of a value a row [N], or of 0/1 outcomes, with its interval over rows."""
+def mean_interval(values: np.ndarray, *, proportion: bool = False, **options: Any) -> Interval:
+    """The mean of a value a row [N], or of 0/1 outcomes, with its interval over rows; `options` as in `bootstrap`."""
     values = np.asarray(values, dtype=np.float64)
-    return bootstrap(Mean(proportion), np.zeros(len(values)), values[None], seed=seed, level=level)
+    return bootstrap(Mean(proportion), np.zeros(len(values)), values[None], **{"seed": 0, **options})
 
 
-def share_interval(counts: np.ndarray, *, seed: int = 0, level: float = 0.95) -> Interval:
-    """The ratio of two sums over rows, `counts` [N, 2] of parts and wholes, with its interval over rows."""
+def share_interval(counts: np.ndarray, **options: Any) -> Interval:
+    """The ratio of two sums over rows, `counts` [N, 2] of parts and wholes, with its interval over rows; `options` as
+    in `bootstrap`."""
     part, whole = np.asarray(counts, dtype=np.float64).T
-    return bootstrap(Share(), whole, part[None], seed=seed, level=level)
+    return bootstrap(Share(), whole, part[None], **{"seed": 0, **options})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -12,14 +13,15 @@ from polymodal.metrics.ngrams import grams
 from polymodal.metrics.words import words
 
 
-def copied(answers: Sequence[str], training: Iterable[str], *, segment: str = "characters", seed: int = 0) -> Interval:
-    """The share of answers that stand among the training answers, word for word, with its interval over rows.
+def copied(answers: Sequence[str], training: Iterable[str], *, segment: str = "characters", **options: Any) -> Interval:
+    """The share of answers that stand among the training answers, word for word, with its interval over rows
+    (`options` as in `bootstrap`).
 
     Capitals and signs do not count (`words.words`). One less it is their novelty (Devlin et al. 2015 found 60 to 70% of
     captions copied). NaN of no answer.
     """
     known = {words(text, segment) for text in training}
-    return mean_interval(np.array([words(text, segment) in known for text in answers]), proportion=True, seed=seed)
+    return mean_interval(np.array([words(text, segment) in known for text in answers]), proportion=True, **options)
 
 
 def distinct(answers: Sequence[str], *, n: int = 2, segment: str = "characters") -> dict[str, float]:

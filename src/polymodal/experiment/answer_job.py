@@ -155,7 +155,7 @@ def cross_validated(
     names = features.widths if strategy.family == "fusion" else strategy.streams
     candidates = [{**spec, **c} for c in strategy.part.cls.cv_grid(names)]
     part = np.random.default_rng(0).permutation(len(rows)) % 3
-    quick = options.with_({"epochs": max(5, options.epochs // 3)})
+    quick = options.part(1 / 3, least=5)
 
     def score(candidate: Mapping[str, Any]) -> float:
         scores = []
@@ -191,6 +191,7 @@ def fit_answer(
     rows = training.rows(rows)
     fit_aligner(answer, features, rows, seed)
     training.to(work.device)
+    by_loss = work.by_loss(valid)
 
     def loss(batch: Tensor) -> Tensor:
         answer.see(batch)
@@ -198,7 +199,7 @@ def fit_answer(
         return training.loss(streams, work.asked(batch))
 
     def validate() -> float:
-        if work.drawn:
+        if by_loss:
             return work.minus_loss(answer, lambda some: features.read(torch.from_numpy(some)), valid)
         return work.mean_score(answer, score_rows(answer, features, valid), valid)
 

@@ -213,7 +213,7 @@ def _against(one: Outcome, other: Outcome, questions: Sequence[Question]) -> str
 
 
 def _in_order(outcomes: Sequence[Outcome], questions: Sequence[Question]) -> list[Outcome]:
-    place = {"chance": 3, "nearest": 2, BASELINE: 2, "single": 1}
+    place = {"chance": 3, BASELINE: 2, "single": 1}
     return sorted(outcomes, key=lambda o: (place.get(o.level, 0), -score_of(o, questions)))
 
 

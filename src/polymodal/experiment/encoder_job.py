@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -76,7 +75,7 @@ def encoder_job(work: Work, job: EncoderJob, out: Path) -> Epochs:
         alone = Strategy("single", "late_mean", (stream,))
         answer = build_answer(alone, {stream: encoder.dim}, work.targets, work.dim, work.heads)
         options = Training(modality_dropout=0.0).with_({**work.recipe, **encoder.recipe(), **job.training})
-        options = options.with_({"epochs": math.ceil(job.share * options.epochs)})
+        options = options.part(job.share)
         rows, valid = work.having(job.stream, work.rows(TRAIN, fold=fold)), work.rows(VALID)
         valid = valid[work.dataset.present[stream][valid]]
         if job.reads and "epochs" not in job.training:
@@ -214,6 +213,7 @@ def fit_encoder(
     encoder: Any = model.encoders[stream]
     answer = model.answer
     read = Inputs(encoder, work.dataset, stream, np.concatenate([rows, valid]))
+    by_loss = work.by_loss(valid)
 
     def loss(batch: Tensor) -> Tensor:
         output = answer({stream: encode_once(encoder, read, batch.numpy(), work.device)})
@@ -225,7 +225,7 @@ def fit_encoder(
     def validate() -> float:
         if not len(valid):
             return 0.0
-        if work.drawn:
+        if by_loss:
             return work.minus_loss(answer, read.tensors, valid, lambda inputs: {stream: encoder(inputs)})
         chunks = np.array_split(valid, -(-len(valid) // BATCH))
         parts = [in_use(scores, read.tensors(chunk), work.device) for chunk in chunks]

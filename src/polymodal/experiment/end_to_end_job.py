@@ -102,8 +102,10 @@ def end_to_end_job(work: Work, job: EndToEndJob, out: Path) -> Epochs:
         streams = drop_streams(encode(rows), options.modality_dropout)
         return training.loss(streams, work.asked(rows))
 
+    by_loss = work.by_loss(valid)
+
     def validate() -> float:
-        if work.drawn:
+        if by_loss:
             inputs = {name: one.tensors for name, one in read.items()}
             return work.minus_loss(
                 answer, lambda some: {n: of(some) for n, of in inputs.items()}, valid, lambda x: model.encode(Batch(x))

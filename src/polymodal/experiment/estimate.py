@@ -34,13 +34,14 @@ from polymodal.models.strategy import Strategy
 from polymodal.process import PROCESSORS
 from polymodal.process.base import Processor
 from polymodal.targets.base import MEANINGS, ScoredTarget
-from polymodal.train.loop import batch_size, total
+from polymodal.train.loop import batch_size, in_haste, total
 from polymodal.train.optim import make_optimizer
 from polymodal.train.turns import Turns
 
 SECONDS = 1.0  # of reading cells, a stream
 MOST_CELLS = 256
 PROBED = 64  # rows of a step in which words are written
+WRITTEN = 16  # rows whose answers are
 LEARNED = 256  # rows that learners are tried on
 SOONEST = 0.4  # of a training's epochs, where it stops early
 TOUCHED = 8  # bytes a feature while learners are fitted, and a copy
@@ -136,8 +137,7 @@ def _strategies(plan: Plan, seen: Mapping[str, Tokens], usual: float) -> tuple[f
     """
     low, high, sizes, heads = 0.0, 0.0, {}, Heads(plan.config.heads)
     scored = all(target.scores for target in plan.targets)
-    asked = [recipe for t in reversed(plan.targets) for recipe in heads.build(1, t).recipe().items()]
-    options = Training().with_({**dict(asked), **plan.config.training, **plan.config.answer_training})
+    options = Training().with_({**heads.recipe(plan.targets), **plan.config.training, **plan.config.answer_training})
     widths = {stream: tokens.width for stream, tokens in seen.items()}
     for strategy in plan.strategies:
         if strategy.family not in (("fusion", "answer") if scored else ("fusion", "answer", "single")):
@@ -164,8 +164,9 @@ def _answering(plan: Plan, answer: Answer, seen: Mapping[str, Tokens], options: 
     def loss() -> Tensor:
         return total(answer.losses(answer(streams), truth))
 
-    epochs = min(options.epochs, -(-options.steps * batch // len(rows)) if options.steps else options.epochs)
-    return _step(answer.train(), loss, options) * epochs * len(rows) / len(some)
+    epochs = options.within(-(-len(rows) // batch)).epochs
+    took = _step(answer.train(), loss, options) * len(rows) / len(some)
+    return (took + _answered(plan, answer, seen)) * epochs
 
 
 def _step(module: torch.nn.Module, loss: Callable[[], Tensor], options: Training) -> float:
@@ -293,7 +294,7 @@ def _training(
     truth: Mapping[str, np.ndarray], train: int,
 ) -> float:  # fmt: skip
     """CPU seconds of one training of an encoder of the stream to its last epoch, and of encoding all cells with it."""
-    encoder = build_encoder(spec, processor.facts(), plan.config.dim)
+    encoder, heads = build_encoder(spec, processor.facts(), plan.config.dim), Heads(plan.config.heads)
     count = len(inputs["present"])
     if not any(p.requires_grad for p in encoder.parameters()):
         with torch.no_grad():
@@ -301,19 +302,34 @@ def _training(
             encoder.eval()(dict(inputs))
         return (time.process_time() - started) / count * len(plan.split)
     options = Training(modality_dropout=0.0).with_(
-        {**encoder.recipe(), **plan.config.training, **plan.config.encoder_training}
+        {**heads.recipe(plan.targets), **encoder.recipe(), **plan.config.training, **plan.config.encoder_training}
     )
     encoder.fit_statistics(dict(inputs))
     alone = Strategy("single", "late_mean", (stream,))
-    answer = build_answer(alone, {stream: encoder.dim}, plan.targets, plan.config.dim, Heads(plan.config.heads))
+    answer = build_answer(alone, {stream: encoder.dim}, plan.targets, plan.config.dim, heads)
     module = torch.nn.ModuleList([encoder, answer]).train()
     size = batch_size(train, options)
     again = torch.arange(size) % count
     batch = {name: value[again] for name, value in inputs.items()}
     asked = {name: torch.from_numpy(values)[again] for name, values in truth.items()}
     took = _step(module, lambda: total(answer.losses(answer({stream: encoder(dict(batch))}), asked)), options)
-    steps = -(-train // size) * options.epochs
-    return took * (steps + len(plan.split) / size / 3)  # a step without gradients is a third
+    an_epoch = -(-train // size)
+    epochs = options.within(an_epoch).epochs
+    told = 0.0 if all(t.scores for t in plan.targets) else _answered(plan, answer, {stream: _tokens(encoder, inputs)})
+    return took * (an_epoch * epochs + len(plan.split) / size / 3) + told * epochs  # a step without gradients: a third
+
+
+@torch.no_grad()
+def _answered(plan: Plan, answer: Answer, seen: Mapping[str, Tokens]) -> float:
+    """CPU seconds of judging an answer between epochs, by tokens such as were `seen`; drawings are not made for it."""
+    if plan.drawn:
+        return 0.0
+    some = {name: tokens.select(torch.arange(min(WRITTEN, len(tokens)))) for name, tokens in seen.items()}
+    with in_haste(answer.eval()):
+        started = time.process_time()
+        answer(some)
+        took = time.process_time() - started
+    return took / len(next(iter(some.values()))) * len(plan.rows("valid"))
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ from polymodal.data.copies import held_together
 from polymodal.data.schema import Schema
 from polymodal.data.split import fold_ids, units
 from polymodal.data.tables.table import Table
-from polymodal.targets.base import asked, fitted
+from polymodal.targets.base import Target, asked, fitted
 
 ENOUGH = 1000  # validation rows from which they are evidence enough
 LEAST_PARTS = 5  # of evidence by folds
@@ -32,7 +32,7 @@ def split_by(table: Table, schema: Schema) -> dict[str, Any]:
     """By what a split of these rows is stratified, and what stays together (see `data.split.split_rows`)."""
     name, kind = next(iter(schema.targets.items()))
     labels = None
-    if not asked(name, kind).opened:  # nothing is stratified by what files hold
+    if type(asked(name, kind)).strata is not Target.strata:  # else nothing needs to be learned or opened for it
         target = fitted(name, kind, table.column(name))
         labels = target.strata(target.encode(table.column(name)))
     return {"labels": labels, "groups": held_together(table, schema)}

@@ -151,7 +151,8 @@ class Ladder:
             found = [mean_of(losses_of([rung], [1.0], common, truth)) for rung in (started, scratch)]
         else:
             what, sign = "validation score", 1
-            found = [max(rung.result["valid"]) for rung in (started, scratch)]
+            each = (rung.result["valid"] for rung in (started, scratch))
+            found = [max((value for value in curve if value is not None), default=float("-inf")) for curve in each]
         pays = not sign * found[0] < sign * found[1]
         said = f"{what} {found[0]:.4f} started, {found[1]:.4f} from scratch"
         self.lost = f"after half the epochs on one part: {said}"

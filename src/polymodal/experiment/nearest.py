@@ -11,6 +11,7 @@ import torch
 from polymodal.data.storage.store import Store
 from polymodal.experiment.outcome import Outcome, Question
 from polymodal.experiment.plan import Plan
+from polymodal.models.base import BASELINE
 from polymodal.models.build import pooled_features
 from polymodal.models.strategy import Strategy
 from polymodal.train.features import Features
@@ -39,20 +40,25 @@ def nearest(plan: Plan, work: Path, store: Store, questions: Sequence[Question],
             alike = nearest_rows(*_standard(found, train, rows), EACH)
             said[split][q.target.name] = np.stack([known[alike]] * seeds)
     note = f"the answers of the {EACH} most similar training rows"
-    return Outcome(Strategy("nearest", "nearest", plan.streams), said["valid"], said["test"], note=note)
+    return Outcome(Strategy(BASELINE, "nearest", plan.streams, "nearest"), said["valid"], said["test"], note=note)
 
 
 def nearest_rows(train: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
     """[N, count] the places of the `train` vectors [M, D] nearest to each of `rows` [N, D]; ties by chance."""
     drawn, count = np.random.default_rng(0), min(count, len(train))
+    if not count:
+        return np.zeros((len(rows), 0), np.int64)
     squares = (train * train).sum(1)
     places = []
     for start in range(0, len(rows), BLOCK):
         some = rows[start : start + BLOCK]
         away = ((some * some).sum(1)[:, None] + squares - 2 * some @ train.T).clip(0)
-        order = np.lexsort((drawn.random(away.shape), away.round(6)), axis=1)
-        places.append(order[:, :count])
-    return np.concatenate(places) if places else np.zeros((0, count), np.int64)
+        away = away.round(6)
+        last = np.partition(away, count - 1, axis=1)[:, count - 1 : count]
+        for one, most in zip(away, last):  # all that are no farther than the last one wanted: few, but for ties
+            near = np.flatnonzero(one <= most)
+            places.append(near[np.lexsort((drawn.random(len(near)), one[near]))[:count]])
+    return np.stack(places) if places else np.zeros((0, count), np.int64)
 
 
 def _standard(features: Features, train: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -271,7 +271,7 @@ def plan(
     config: Config | str | Path | Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Plan:
-    """Resolve data and options into a `Plan`; no media is opened and nothing is trained.
+    """Resolve data and options into a `Plan`; no media is opened but the pictures of a target, and no model trained.
 
     `data`, `valid`, `test`: whatever `read_table` reads. `schema`: a `Schema`, a YAML file or a dict that corrects what
     is inferred. `options`: the fields of `Config`; `config`: a `Config`, a YAML file or a dict of them. Raises
@@ -312,7 +312,10 @@ def plan(
     processors = {n: processor_spec(f, reads[n], config.processors) for n, f in resolved.fields.items()}
     own = [part_class(spec).__module__ for spec in encoders.values()]  # named here, so trusted there
     start = Start.load(config.start, trust=own) if config.start else None
-    started = start.fitting(resolved, encoders, config.dim, processors) if start else ()
+    # Features by formula read what their own processor makes; an encoder alone reads what the start was made with.
+    fixed = {name: processors[name] for name in processors if one_go[name]}
+    started = start.fitting(resolved, encoders, config.dim, {**config.processors, **fixed}) if start else ()
+    processors |= {name: start.specs[name] for name in started} if start else {}
     towers = find_towers(resolved, table, split, config, targets)
     one_go |= {name: (*one_go[name], spec) for name, spec in towers.frozen.items()}
     candidates = strategies(tuple(resolved.fields), config.fusion, targets, notes)
@@ -369,12 +372,16 @@ def plan(
 
 
 def _check_options(found: Sequence[Strategy], targets: Sequence[Target], config: Config) -> None:
-    """Build what the user gave options for, so that a wrong one is said now and not in the middle of the training."""
+    """Build what the user gave options for, so that a wrong one is said now and not in the middle of the training; a
+    head once, since it may be large."""
+    given = [target for target in targets if isinstance(config.heads.get(target.name), Mapping)]
+    built = {target.name: Heads(config.heads).build(config.dim, target) for target in given}
+    heads = Heads({**config.heads, **built})
     for strategy in found:
         spec = strategy.spec
         if isinstance(spec, Mapping) and strategy.family != "learner" and "cv" not in map(str, spec.values()):
             widths = dict.fromkeys(strategy.streams, config.dim)
-            build_answer(strategy, widths, targets, config.dim, Heads(config.heads))
+            build_answer(strategy, widths, targets, config.dim, heads)
 
 
 def _link_notes(table: Table, schema: Schema, config: Config) -> list[str]:

@@ -159,7 +159,7 @@ class Results:
         """What a strategy predicted, by target: [S, N, …]."""
         stacked = {}
         for target in self.plan.targets:
-            head = self.heads.build(1, target)
+            head = self.heads.planned(target)
             decoded = [head.decode(scores) for scores in self._scores(name, split, target)]
             stacked[target.name] = np.stack([target.prediction(d) for d in decoded])
         return stacked

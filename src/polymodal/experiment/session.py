@@ -110,7 +110,7 @@ class Session:
         )
         if plan.start:
             self.note(plan.starting)
-            self.note(plan.start.check_unseen(plan.started, dataset.digests, plan.split, plan.schema.targets))
+            self.note(plan.start.check_unseen(plan.started, dataset.digests, plan.split, targets=plan.schema.targets))
             for stream, path in self.started.items():
                 save_sealed(Path(path).with_suffix(".safetensors"), plan.start.of(stream))
         dataset.agree(plan.towers.readings)
@@ -189,9 +189,11 @@ class Session:
         tuned = self._costly_first([s for s in streams if s in plan.towers.aware])
         jobs += [self._encoder_job(s, fold, aware=True) for s in tuned for fold in folds[1:2] or folds]
 
+        tries = {self._encoder(s, which) for s in streams for which in TRIALS}  # the whole training can do without
+
         def needed(job: Any) -> bool:
             pretrained = job.reads or job.encoder == plan.towers.frozen.get(job.stream)
-            return job.stream in alone and not pretrained and job.out != self._encoder(job.stream, SCRATCH)
+            return job.stream in alone and not pretrained and job.out not in tries
 
         results = self.run("encoders", jobs, needed=needed)
         ladders = {s: Ladder(plan, self.work, self.store, dataset, s, folds) for s in streams}

@@ -68,7 +68,7 @@ def judge(
     helped = True if beaten and proven else False if lost else None
     found = Verdict("", [], helped, fusion.name, hardest, by_concat, by_chance)
     words = _Words(q, found, scores, min(fusion.seeds, *(o.seeds for o in rivals)))
-    apart = [o for o in outcomes if o.level not in ("single", "chance") and not o.strategy.end_to_end]
+    apart = [o for o in outcomes if o.level not in ("single", "chance", BASELINE) and not o.strategy.end_to_end]
     if fusion.strategy.end_to_end and apart:
         before = max(apart, key=lambda o: score_of(o, [q]))
         likeness = [*likeness, words.together(Against(before.name, test(fusion, before)))]

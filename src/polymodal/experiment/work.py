@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -64,16 +64,15 @@ class Work:
         self.bag = rows.get("bag", np.zeros_like(self.fold))
         self.labels = {t.name: torch.from_numpy(np.array(self.dataset.targets[t.name])) for t in self.targets}
 
-    @cached_property
+    @property
     def recipe(self) -> dict[str, Any]:
-        """Training options that the heads of the targets ask for; the first target's go before."""
-        each = [self.heads.build(1, target).recipe() for target in reversed(self.targets)]
-        return {name: value for recipe in each for name, value in recipe.items()}
+        """Training options that the heads of the targets ask for."""
+        return self.heads.recipe(self.targets)
 
-    @cached_property
+    @property
     def heads_read_tokens(self) -> bool:
         """Whether any head reads more of a stream than its pooled vector."""
-        return any(self.heads.build(1, target).reads_tokens for target in self.targets)
+        return any(self.heads.planned(target).reads_tokens for target in self.targets)
 
     def asked(self, rows: Tensor) -> dict[str, Tensor]:
         """The encoded targets of `rows`, on the device."""
@@ -129,9 +128,17 @@ class Work:
             return metric.turned(value)
         return metric.merit(value, lambda: metric(truth, constant(target, len(rows))))
 
+    def by_loss(self, rows: np.ndarray) -> bool:
+        """Whether trainings go by the loss of `rows`, not by their metrics: where answers are drawn at random, which is
+        dear, and where a metric is not defined on so few of them."""
+        return self.drawn or any(
+            np.isnan(self.metrics[target.name](self.truth(target, rows), constant(target, len(rows))))
+            for target in self.targets
+        )
+
     @property
     def drawn(self) -> bool:
-        """Whether answers are drawn at random, which is dear: then trainings go by the loss of validation rows."""
+        """Whether answers are drawn at random."""
         return any(target.drawn for target in self.targets)
 
     @torch.no_grad()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import abstractmethod
-from typing import Any, ClassVar, final
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self, final
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from polymodal.core.part import Part
 from polymodal.core.types import Tokens
@@ -23,12 +25,28 @@ class Head(Part):
 
     answers: ClassVar[tuple[type[Target], ...]] = (Target,)  # the classes of targets that it can answer
     reads_tokens: ClassVar[bool] = False  # False: only `pooled` is read, so sequences need not be loaded
+    samples: bool = False  # True: answers to the same tokens differ by the row's number
     quick: bool = False  # between epochs of a training, where a head that writes need not do its best
 
     def __init__(self, width: int, target: Target):
         super().__init__()
         self.width = width
         self.target: Any = target
+        self._numbers: Tensor | None = None
+
+    @classmethod
+    def planned(cls, target: Target, options: Mapping[str, Any]) -> Self:
+        """The head with its options and nothing built, for what needs no weights: `recipe`, `reads_tokens` and
+        `decode`, which look at the target and the options alone."""
+        head = cls.__new__(cls)
+        nn.Module.__init__(head)
+        head.target = target
+        defaults = {
+            name: p.default for name, p in inspect.signature(cls).parameters.items() if p.kind is p.KEYWORD_ONLY
+        }
+        for name, value in {**defaults, **options}.items():
+            setattr(head, name, value)
+        return head
 
     @final  # type: ignore[misc]
     def forward(self, tokens: Tokens) -> Tensor:
@@ -57,6 +75,14 @@ class Head(Part):
 
     def number(self, rows: Tensor) -> None:
         """Hear the numbers [B] of the rows that are answered next, by which what is drawn at random differs."""
+        self._numbers = rows
+
+    @final
+    def numbered(self, count: int) -> Tensor:
+        """The numbers [count] of the rows that are answered now, on the CPU: those last heard, once, or their places
+        where others were."""
+        heard, self._numbers = self._numbers, None
+        return torch.arange(count) if heard is None or len(heard) != count else heard.cpu()
 
 
 class ScoringHead(Head):

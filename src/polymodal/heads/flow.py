@@ -55,7 +55,6 @@ class Flow(PictureHead):
         check_drawing(steps, solver, guidance)
         self.channels, self.depth, self.attention = channels, depth, attention
         self.drop, self.ema, self.seed = drop, ema, seed
-        self.reads_tokens = attention  # type: ignore[misc]
         self.steps, self.solver, self.guidance = steps, solver, guidance
         self.told = nn.Linear(width, 4 * channels)
         self.nothing = nn.Parameter(torch.zeros(4 * channels))
@@ -63,6 +62,10 @@ class Flow(PictureHead):
             target.channels, target.size, channels, depth=depth, condition=4 * channels,
             context=width if attention else 0,
         )  # fmt: skip
+
+    @property
+    def reads_tokens(self) -> bool:  # type: ignore[override]
+        return self.attention
 
     @property
     def noise(self) -> tuple[int, ...]:

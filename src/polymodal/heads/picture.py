@@ -34,10 +34,6 @@ class PictureHead(Head):
     target: PictureTarget
     seed: int
 
-    def __init__(self, width: int, target: PictureTarget):
-        super().__init__(width, target)
-        self._numbers: Tensor | None = None
-
     @abstractmethod
     def sample(self, tokens: Tokens, noise: Tensor) -> Tensor:
         """Pictures [B, C, S, S] in -1 … 1 from noise [B, *`noise`]; keyword-only arguments are what a user may set
@@ -48,13 +44,9 @@ class PictureHead(Head):
     def noise(self) -> tuple[int, ...]:
         """The shape of a row's noise."""
 
-    def number(self, rows: Tensor) -> None:
-        self._numbers = rows
-
     @torch.no_grad()
     def answer(self, tokens: Tokens) -> Tensor:
-        given, self._numbers = self._numbers, None
-        numbers = torch.arange(len(tokens)) if given is None or len(given) != len(tokens) else given
+        numbers = self.numbered(len(tokens))
         return torch.stack([self.draw(tokens, numbers, copy=k) for k in range(EACH)], 1)
 
     @torch.no_grad()

@@ -46,4 +46,4 @@ class WriterRecurrent(LinedHead):
         return self.writes
 
     def _more(self) -> Tensor | float:
-        return self.evenly * self.writes.penalty() if self.training and self.evenly else 0.0
+        return self.evenly * self.writes.penalty()

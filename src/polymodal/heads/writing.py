@@ -60,7 +60,6 @@ class WritingHead(Head):
         self.smoothing = smoothing
         self.decoding = decoding
         self.drop = nn.Dropout(dropout)
-        self._numbers: Tensor | None = None
 
     def settle(self) -> None:
         """To be called by the constructor when `decoder` is there."""
@@ -86,6 +85,10 @@ class WritingHead(Head):
     def codes(self, ids: Tensor) -> Tensor:
         """The target's codes [B, L'] of ids [B, L] that were written."""
         return ids
+
+    @property
+    def samples(self) -> bool:  # type: ignore[override]
+        return bool(self.how.temperature) and not self.quick
 
     @property
     def most(self) -> int:
@@ -149,17 +152,13 @@ class WritingHead(Head):
         """What else training lowers."""
         return 0.0
 
-    def number(self, rows: Tensor) -> None:
-        self._numbers = rows
-
     @final
     @torch.no_grad()
     def answer(self, tokens: Tokens) -> Tensor:
         context, mask = self._context(tokens)
         how = self.chosen({"beams": 1}) if self.quick else self.how
         told = context.new_zeros(len(mask), 1 + self.room, dtype=torch.float32)
-        given, self._numbers = self._numbers, None
-        numbers = torch.arange(len(mask)) if given is None or len(given) != len(mask) else given.cpu()
+        numbers = self.numbered(len(mask))
         for rows in torch.arange(len(mask), device=mask.device).split(AT_ONCE):
             said = decode(self.decoder, context[rows], mask[rows], how, numbers[rows.cpu()].tolist())
             count = (said.ids != PAD).sum(1)

@@ -41,9 +41,9 @@ class Judged:
     left_out: tuple[str, ...]
 
     @classmethod
-    def of(cls, table: Table, target: Target) -> Judged:
-        """Counted over all of `table`."""
-        cells = target_cells(table, target)
+    def of(cls, table: Table, target: Target, cells: Sequence[Any] | None = None) -> Judged:
+        """Counted over all of `table`; `cells` are its `target_cells` where these are at hand."""
+        cells = target_cells(table, target) if cells is None else cells
         known = np.asarray(target.known(target.encode(cells)))
         absent = np.array([cell is None for cell in cells], dtype=bool)
         left_out = tuple(map(str, table.left_out))

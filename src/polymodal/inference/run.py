@@ -175,8 +175,7 @@ class Run:
         that are not judged, as those of a class that training did not have. Raises as `evaluate`.
         """
         asked = self._target(target)
-        table, truth, rows = self._labelled(data, asked)
-        counts = Judged.of(table, asked)
+        table, truth, rows, counts = self._labelled(data, asked)
         if counts.judged < counts.read:
             said = f"{counts.judged:,} of {counts.read:,} rows are judged."
             warnings.warn(" ".join([said, *counts.sentences()]), stacklevel=2)
@@ -295,7 +294,7 @@ class Run:
 
         predictor = self.predictor.about(target)
         asked = predictor.targets[0]
-        table, truth, rows = self._labelled(data, asked)
+        table, truth, rows, counts = self._labelled(data, asked)
         metrics = self._judges(metric, truth, rows, asked)
         groups = self._groups(table)
         with Progress(quiet=quiet) as progress:
@@ -320,7 +319,7 @@ class Run:
             others = others_of(predictor, dataset, table, truth, judges, groups=groups)
         evaluation = standalone(
             predictor, assessment, dataset, self.metrics["chosen"], metrics[0],
-            counts=Judged.of(table, asked), strict=strict, others=others,
+            counts=counts, strict=strict, others=others,
         )  # fmt: skip
         if self._trained_on(data if source is None else source):
             evaluation["data"]["warnings"].append("This model was trained on these rows, so the figures flatter it.")
@@ -349,8 +348,8 @@ class Run:
             table = table.select(range(min(limit, len(table))))
         return explain_rows(predictor, table)
 
-    def _labelled(self, data: Any, asked: Target) -> tuple[Table, dict[str, np.ndarray], np.ndarray]:
-        """The table, what is known of every target, and the rows where that of the one asked for is."""
+    def _labelled(self, data: Any, asked: Target) -> tuple[Table, dict[str, np.ndarray], np.ndarray, Judged]:
+        """The table, what is known of every target, the rows where that of the one asked for is, and their counts."""
         table = self.read(data)
         if asked.name not in table.data:
             near = nearest(asked.name, table.columns)
@@ -360,11 +359,13 @@ class Run:
                 + "`predict` needs none."
             )
         there = [target for target in self.predictor.targets if target.name in table.data]
-        truth = {target.name: target.encode(target_cells(table, target)) for target in there}
+        cells = {target.name: target_cells(table, target) for target in there}  # pictures are opened once
+        truth = {target.name: target.encode(cells[target.name]) for target in there}
+        counts = Judged.of(table, asked, cells[asked.name])
         known = asked.known(truth[asked.name])
         if not known.any():
-            raise BadData(" ".join([f"No row of {table.name} can be judged.", *Judged.of(table, asked).sentences()]))
-        return table, truth, np.flatnonzero(known)
+            raise BadData(" ".join([f"No row of {table.name} can be judged.", *counts.sentences()]))
+        return table, truth, np.flatnonzero(known), counts
 
     def _judges(
         self, asked: Any, truth: Mapping[str, np.ndarray], rows: np.ndarray, target: Target

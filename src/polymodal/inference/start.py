@@ -23,6 +23,7 @@ from polymodal.nn.layers.named import module_name
 from polymodal.process.base import Processor
 
 SEEN = "seen.safetensors"  # digests of the cells of the rows that were used, a stream each
+AGAIN = 0.05  # of a stream's test cells: where more are those of other rows too, one that is alike was not copied
 
 
 @dataclass(eq=False)
@@ -62,7 +63,7 @@ class Start:
         self, schema: Schema, encoders: Mapping[str, Spec], dim: int, asked: Mapping[str, Spec], width: str = "dim"
     ) -> tuple[str, ...]:
         """The streams of `schema` whose `encoders`, with tokens of width `dim`, start from here. `asked` are processors
-        that the user named; `width` is what the option of `dim` is called.
+        that must be those of here, by stream or kind; `width` is what the option of `dim` is called.
 
         Raises `BadArgument` for a stream of the same name that differs, naming in what, or where there is none.
         """
@@ -108,22 +109,31 @@ class Start:
 
     def check_unseen(
         self, streams: Sequence[str], digests: Mapping[str, np.ndarray], split: np.ndarray,
-        targets: Mapping[str, Spec] | None = None,
+        row: Mapping[str, np.ndarray] | None = None, targets: Mapping[str, Spec] | None = None,
     ) -> list[str]:  # fmt: skip
-        """Whether these weights learned from rows of a test: `digests` uint8 [N, 16] of the cells of `streams`, `split`
-        [N], 2 a test row. A test row that a training or validation row equals is none of theirs. `targets` are those
-        of the fit, by whose kind rows are cut.
+        """Whether these weights learned from cells of test rows: `digests` uint8 [M, 16] of the cells of each of
+        `streams`, `split` [N], 2 a test row, `row` [M] the row of each cell, by default one a row. `targets` are
+        those of the fit, by whose kind rows are cut.
+
+        A cell that training or validation rows hold too is none of the test's. Of a stream whose test cells are often
+        so, as those of a table of few values are, one that was learned proves nothing: there whole rows tell.
 
         Raises `BadData` where they did, unless that was asked when they were made; then it is returned, to be told.
         """
-        here = _keys([digests[name] for name in streams])
-        known = np.isin(here, _keys([self.seen[name] for name in streams])) & (here != _blank(len(streams)))
-        test = split == 2
-        count = int((known & test & ~np.isin(here, here[~test])).sum())
-        if not count:
+        test, learned = split == 2, np.zeros(len(split), bool)
+        rows = {name: np.arange(len(split)) if row is None else row[name] for name in streams}
+        for name in streams:
+            unseen, again = _learned(_keys([digests[name]]), _keys([self.seen[name]]), test[rows[name]])
+            if again <= AGAIN:
+                learned[rows[name][unseen]] = True
+        whole = [name for name in streams if np.array_equal(rows[name], np.arange(len(split)))]
+        if whole and len({len(self.seen[name]) for name in whole}) == 1:
+            here, seen = (_keys([of[name] for name in whole]) for of in (digests, self.seen))
+            learned |= _learned(here, seen, test)[0]
+        if not (count := int((learned & test).sum())):
             return []
         told = (
-            f"{count:,} of {int(test.sum()):,} test rows are rows that {self.told} learned from, without their labels"
+            f"{count:,} of {int(test.sum()):,} test rows hold cells that {self.told} learned from, without their labels"
         )
         if self.about["test_rows"]:
             return [f"{told}, as was asked there: what is measured on them is no measure of new rows."]
@@ -192,6 +202,10 @@ def _keys(digests: Sequence[np.ndarray]) -> np.ndarray:
     return joined.view(f"V{joined.shape[1]}").ravel()
 
 
-def _blank(streams: int) -> np.void:
-    """The value of a row without any cell."""
-    return np.zeros((1, 16 * streams), np.uint8).view(f"V{16 * streams}")[0, 0]
+def _learned(here: np.ndarray, seen: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, float]:
+    """[M] bool: cells of test rows, and of no others, that are among those `seen`; and the share of cells of test rows
+    that others hold too. What is missing counts for nothing."""
+    there = here != np.zeros(1, here.dtype)[0]
+    ours = test & there
+    again = np.isin(here, here[~test & there])
+    return ours & ~again & np.isin(here, seen), float(again[ours].mean()) if ours.any() else 0.0

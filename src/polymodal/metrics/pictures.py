@@ -27,15 +27,7 @@ class Energy(Metric):
     bounds: ClassVar[tuple[float, float]] = (0.0, np.inf)
 
     def view(self, truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-        """[N] the score of each row, which resamples share."""
-        return self.rows(truth, prediction)
-
-    def weighted(self, truth: np.ndarray, prediction: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        return prediction @ weights / weights.sum(0)
-
-    @staticmethod
-    def rows(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-        """[N] the score of each row, of pictures [N, H, W, C] and drawings [N, M, H, W, C]."""
+        """[N] the score of each row, which resamples share, of pictures [N, H, W, C] and drawings [N, M, H, W, C]."""
         many = prediction.shape[1]
         y = features(truth)
         x = features(prediction.reshape(-1, *prediction.shape[2:])).reshape(len(y), many, y.shape[1])
@@ -44,6 +36,9 @@ class Energy(Metric):
             return missed
         apart = [np.linalg.norm(x[:, i] - x[:, j], axis=1) for i in range(many) for j in range(i)]
         return missed - np.mean(apart, 0) / 2
+
+    def weighted(self, truth: np.ndarray, prediction: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        return prediction @ weights / weights.sum(0)
 
 
 def features(pictures: np.ndarray) -> np.ndarray:

@@ -37,8 +37,12 @@ class Blind(Answer):
         rows = len(next(iter(streams.values())))
         if self.training:
             return Output(streams, self._nothing(rows), {})
-        said = {name: head(self._nothing(1)) for name, head in self.heads.items()}  # type: ignore[operator]
+        said = {name: head(self._nothing(rows if head.samples else 1)) for name, head in self.heads.items()}  # type: ignore[operator,union-attr]
         return Output(streams, None, {name: told.expand(rows, *told.shape[1:]).clone() for name, told in said.items()})
+
+    def number(self, rows: Tensor) -> None:
+        for head in self.heads.values():
+            head.number(rows)  # type: ignore[operator]
 
     def losses(self, output: Output, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
         rows = len(next(iter(output.streams.values())))

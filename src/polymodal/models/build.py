@@ -106,10 +106,23 @@ class Heads:
     specs: Mapping[str, Spec] = field(default_factory=dict)
 
     def build(self, width: int, target: Target) -> Head:
-        spec = self.specs.get(target.name, target.head)
-        if not spec:
-            raise BadArgument(f"No head answers {target.kind} unless one is named: heads={{{target.name!r}: ...}}.")
-        return HEADS.build(spec, width, target)
+        return HEADS.build(self.spec(target), width, target)
+
+    def planned(self, target: Target) -> Head:
+        """What can tell what the target's head asks for, without its weights (see `Head.planned`)."""
+        cls, options = HEADS.resolve(self.spec(target))
+        return cls.planned(target, options)  # type: ignore[attr-defined,no-any-return]
+
+    def spec(self, target: Target) -> Spec:
+        """What the target's head is. Raises `BadArgument` where none was named and it names none itself."""
+        if spec := self.specs.get(target.name, target.head):
+            return spec
+        raise BadArgument(f"No head answers {target.kind} unless one is named: heads={{{target.name!r}: ...}}.")
+
+    def recipe(self, targets: Sequence[Target]) -> dict[str, Any]:
+        """Training options that the heads of targets ask for; the first target's go before."""
+        each = [self.planned(target).recipe() for target in reversed(targets)]
+        return {name: value for recipe in each for name, value in recipe.items()}
 
 
 def build_answer(

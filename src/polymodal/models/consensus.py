@@ -13,22 +13,25 @@ from torch.nn import functional as F
 
 from polymodal.core.types import Output, Tokens
 from polymodal.heads.base import Head
+from polymodal.heads.writing import WritingHead
 from polymodal.metrics.consensus import ngram_vectors
 from polymodal.models.base import BASELINE, Answer, Labelled, texts_among
 from polymodal.nn.check import check_count
 from polymodal.nn.layers.named import module_name
 from polymodal.targets.text import TextTarget
 
-KEPT = ("middle", "vectors")
+KEPT = ("middle", "unit", "vectors")
 
 
 class Consensus(Answer):
-    """Of the references of the `neighbours` nearest training rows, by the cosine of pooled vectors, the one that is
-    most like all of them (Devlin et al. 2015, who found that level with generation). With one neighbour it is the best
-    reference of the nearest row. A baseline: what is written must be better than what can be copied.
+    """Of the references of the `neighbours` nearest training rows, the one that is most like all of them (Devlin et al.
+    2015, who found that level with generation). Near is a great cosine of pooled vectors side by side, each stream's
+    less its mean and in units of its spread. With one neighbour it is the best reference of the nearest row. A
+    baseline: what is written must be better than what can be copied.
 
-    A row of which nothing is there gets the usual answer, and so does every row to a target that is no text. The
-    log-probability that goes with an answer is that of its mean likeness to the others.
+    The model keeps the training rows' answers and vectors. A row of which nothing is there gets the usual answer, and
+    so does every row to a target that is no text. The log-probability that goes with an answer is that of its mean
+    likeness to the others.
     """
 
     level: ClassVar[str] = BASELINE
@@ -41,10 +44,11 @@ class Consensus(Answer):
         self.names = tuple(sorted(widths))
         self.targets: dict[str, TextTarget] = texts_among("consensus", targets)
         self._heads = {
-            target.name: parts.build_head(1, target).eval() for target in targets
+            t.name: Copies(1, t) if t.name in self.targets else parts.build_head(1, t).eval() for t in targets
         }  # nothing is learned by them
         width = sum(widths.values())
         self.register_buffer("middle", torch.zeros(width))
+        self.register_buffer("unit", torch.ones(width))
         self.register_buffer("vectors", torch.zeros(0, width))
         for name in self.targets:
             self.register_buffer(_codes(name), torch.zeros(0, 1, 1, dtype=torch.int32))
@@ -53,7 +57,12 @@ class Consensus(Answer):
     def finalize(self, train: Labelled, valid: Labelled, seed: int) -> None:
         """Remember the training rows' vectors and their answers."""
         vectors, there = self._joined(train.streams)
-        self.middle = (vectors * there).sum(0) / there.sum(0).clamp(min=1)
+        count = there.sum(0).clamp(min=1)
+        self.middle = (vectors * there).sum(0) / count
+        spread = ((vectors - self.middle) * there).square().sum(0) / count
+        sizes = [train.streams[name].width for name in self.names]
+        total = [one.sum().sqrt().expand(len(one)) for one in spread.split(sizes)]  # alike in all of a stream's values
+        self.unit = torch.where(torch.cat(total) > 0, torch.cat(total), 1.0)
         self.vectors = self._normal(vectors, there)
         for name in self.targets:
             setattr(self, _codes(name), train.targets[name].to(torch.int32))
@@ -83,9 +92,13 @@ class Consensus(Answer):
             return torch.from_numpy(told).to(vectors.device)
         grams, owner, place = self._likeness_of(name, codes)
         cosine = (vectors @ self.vectors[torch.from_numpy(known).to(vectors.device)].T).cpu()
-        order = cosine.argsort(dim=1, descending=True, stable=True)[:, : self.neighbours].numpy()
+        likeness = cosine.numpy()
+        least = cosine.topk(min(self.neighbours, len(known)), dim=1).values[:, -1:].numpy()
         for row in torch.nonzero((vectors != 0).any(1))[:, 0].tolist():
-            some = np.flatnonzero(np.isin(owner, known[order[row]]))
+            near = np.flatnonzero(likeness[row] >= least[row])  # of those as near as the last, the first
+            near = known[near[np.argsort(-likeness[row, near], kind="stable")[: self.neighbours]]]
+            ends = zip(*(np.searchsorted(owner, np.sort(near), side) for side in ("left", "right")))
+            some = np.concatenate([np.arange(first, last) for first, last in ends])
             alike = np.asarray((grams[some] @ grams[some].T).todense())
             mean = (alike.sum(1) - alike.diagonal()) / max(1, len(some) - 1)
             best = int(np.argmax(np.round(mean, 6)))
@@ -109,13 +122,29 @@ class Consensus(Answer):
         return torch.cat([tokens.pooled.float() for tokens in each], 1), torch.cat(there, 1)
 
     def _normal(self, vectors: Tensor, there: Tensor) -> Tensor:
-        return F.normalize((vectors - self.middle) * there, dim=1)
+        return F.normalize((vectors - self.middle) / self.unit * there, dim=1)
 
     def _load_from_state_dict(self, state: Mapping[str, Tensor], prefix: str, *rest: Any) -> None:
+        if state and prefix + "unit" not in state:  # of a bundle from before streams had units
+            state = {**state, prefix + "unit": torch.ones_like(state[prefix + "middle"])}
         for name in (*KEPT, *map(_codes, self.targets)):  # as many rows as were remembered
             if (value := state.get(prefix + name)) is not None:
                 setattr(self, name, torch.empty_like(value))
         super()._load_from_state_dict(state, prefix, *rest)  # type: ignore[misc]
+
+
+class Copies(Head):
+    """The head of an answer that is copied: it decodes, and gives the usual answer to any tokens."""
+
+    answers = (TextTarget,)
+    decode = WritingHead.decode
+
+    def answer(self, tokens: Tokens) -> Tensor:
+        told = torch.tensor([0.0, *self.target.encode([self.target.medoid])[0, 0].tolist()], device=tokens.x.device)
+        return told.expand(len(tokens), -1).clone()
+
+    def loss(self, tokens: Tokens, truth: Tensor) -> Tensor:
+        return tokens.x.new_zeros(())
 
 
 def _codes(target: str) -> str:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from polymodal.aligners.base import Aligner
 from polymodal.core.types import Tokens
+from polymodal.data.split import SAMPLE, some_of
 from polymodal.data.storage.dataset import Dataset
 from polymodal.encoders.base import Encoder, Held
 from polymodal.nn.layers.block import TransformerBlock
@@ -92,12 +93,13 @@ class Memory(nn.Module):
 class Learning(nn.Module):
     """Encoders and what they learn by: `masked`, the streams whose hidden parts are rebuilt, and an aligner or None.
 
-    `rows` [n] are those that are learned from and judged by; no others are read.
+    `rows` [n] are those that are learned from and judged by; no others are read. Of the former, `learned` [m], some
+    tell what hidden parts usually hold.
     """
 
     def __init__(
         self, encoders: Mapping[str, Encoder], aligner: Aligner | None, masked: Sequence[str], dataset: Dataset,
-        rows: np.ndarray, sample: np.ndarray, *, dim: int, hidden: float | None = None, across: bool = True,
+        rows: np.ndarray, learned: np.ndarray, *, dim: int, hidden: float | None = None, across: bool = True,
     ):  # fmt: skip
         super().__init__()
         self.encoders, self.aligner = Named(encoders), aligner
@@ -106,7 +108,7 @@ class Learning(nn.Module):
         self.read = {name: Inputs(encoder, dataset, name, rows) for name, encoder in encoders.items()}
         found = {}
         for name in masked:
-            inputs = dataset.tensors(name, sample[dataset.present[name][sample]])
+            inputs = dataset.tensors(name, some_of(learned[dataset.present[name][learned]], SAMPLE))
             found[name] = Rebuilder(dim, encoders[name].hide(inputs, _all_parts(encoders[name], inputs))[1])
         self.rebuilders = Named(found)
 

@@ -155,7 +155,7 @@ class _Session:
         aligner = None if objective == "masked" else ALIGNERS.build("infonce", widths, config.dim)
         every = np.concatenate([self.rows, self.judges])
         return Learning(
-            encoders, aligner, masked, dataset, every, some_of(self.rows, SAMPLE),
+            encoders, aligner, masked, dataset, every, self.rows,
             dim=config.dim, hidden=config.hidden, across=config.across,
         ), objective  # fmt: skip
 

@@ -30,7 +30,7 @@ TERMS: Mapping[str, str] = {
     "strategies compared": "Rows of the leaderboard: fusions, single modalities, and what chance gives.",
     "single": "One modality, with nothing beside it.",
     "ensemble": "A blend of fusions, chosen greedily by rows that they did not see (Caruana et al. 2004).",
-    "nearest": "The answers of the training rows whose streams are most like the row's.",
+    "baseline": "There to be beaten: answers copied from training rows, or given without a look at the row.",
     "chance": "The answer of someone who knows how often each answer comes and sees nothing of the row.",
     # worth and balance
     "Worth of each modality": "The score's gain when it joins, averaged over all orders of joining (Shapley value).",

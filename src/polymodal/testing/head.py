@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -41,6 +42,7 @@ def check_head(spec: Spec, target: Target, *, width: int = 16, truth: Tensor | N
     laws = [
         *common(subject, HEADS, given), partial(_masked_tokens, subject), partial(_unlabelled, subject, target, truth),
         partial(_decoded, subject, target), partial(not_overridden, cls, Head),
+        partial(_planned, subject, target, given),
         *([] if opponents_of(built(subject)) else [
             partial(learns, whole, lambda head, outs: head.loss(outs["tokens"], truth), steps=300, lr=0.02, goal=0.3)
         ]),
@@ -106,6 +108,20 @@ def _scored_shape(subject: Subject, target: Any) -> None:
     scores = built(subject)(subject.inputs["tokens"])
     if tuple(scores.shape) != (ROWS, target.width):
         raise Violation("gives scores", f"they are {tuple(scores.shape)}.", f"Return [B, {target.width}].")
+
+
+def _planned(subject: Subject, target: Target, given: Mapping[str, Any]) -> None:
+    head = built(subject)
+    planned = type(head).planned(target, given)
+    with torch.no_grad():
+        answer = head.eval()(subject.inputs["tokens"])
+    decoded = [one.decode(answer) for one in (planned, head)]
+    alike = all(np.array_equal(decoded[0][name], value) for name, value in decoded[1].items())
+    if not alike or (planned.recipe(), planned.reads_tokens) != (head.recipe(), head.reads_tokens):
+        raise Violation(
+            "is told by its options", "`recipe`, `reads_tokens` or `decode` differ once it is built.",
+            "Let them look at the target and the options alone.",
+        )  # fmt: skip
 
 
 def _masked_tokens(subject: Subject) -> None:

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import reduce
 from operator import add
 from pathlib import Path
@@ -107,8 +107,7 @@ def train(
     """
     size = batch_size(len(rows), options, least_steps)
     steps_an_epoch = -(-len(rows) // size)
-    if options.steps:
-        options = replace(options, epochs=min(options.epochs, max(1, options.steps // steps_an_epoch)))
+    options = options.within(steps_an_epoch)
     optimizer = make_optimizer(module, options)
     schedule = Schedule(optimizer, options, steps_an_epoch * options.epochs)
     turns = Turns(module, options.precision)
@@ -280,7 +279,7 @@ class _State:
 
     def note(self, epoch: int, score: float) -> bool:
         """Remember the weights if the score is the best so far."""
-        better = score > self.score or not self.best
+        better = score > self.score or not self.best or (math.isnan(self.score) and not math.isnan(score))
         if better:
             self.score, self.waited = score, 0
             self.best = {k: v.clone() for k, v in self.smooth.items()} if self.smooth else _copy(self.module)

@@ -32,8 +32,9 @@ class RecurrentDecoder(TiedDecoder):
     def penalty(self) -> Tensor:
         """Σ_s (1 - Σ_t α_ts)², the mean over rows (Xu et al. 2015, doubly stochastic attention): every token of the
         context should be looked at once in the course of a text. Of real tokens and words that were last read
-        in training; 0 before the first."""
-        return super().penalty() if self._penalty is None else self._penalty
+        in training, told once, since it holds that pass in memory; else 0."""
+        found, self._penalty = self._penalty, None
+        return self.bias.new_zeros(()) if found is None else found
 
     def start(self, context: Tensor, mask: Tensor) -> State:
         x = self.enter(context)
