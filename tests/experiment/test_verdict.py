@@ -16,6 +16,7 @@ from polymodal.models.strategy import Strategy
 from polymodal.report.sections.summary import key_figures, leaderboard
 from polymodal.targets.classes import ClassesTarget
 from polymodal.targets.number import NumberTarget
+from polymodal.targets.picture import PictureTarget
 from polymodal.targets.text import TextTarget
 
 HALF = ClassesTarget("label", ("a", "b"), frequencies=(0.5, 0.5))
@@ -487,3 +488,28 @@ def test_a_number_is_told_in_its_unit_beside_r2():
     evaluation = {"target": "price", "kind": "number", "primary": "r2", "chosen": "concat", "leaderboard": found.rows,
                   "further": {"mae": {"mean": 31.9, "low": 29.0, "high": 35.0}}, "unit": "€"}  # fmt: skip
     assert next(f for f in key_figures(evaluation) if f["label"] == "MAE")["value"] == "31.90\u00a0€"
+
+
+# --- pictures ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("noise", "word"), [(60, "worse than"), (2, "better than")])
+def test_whether_drawings_beat_what_training_holds_is_said(noise, word):
+    rng = np.random.default_rng(0)
+    target = PictureTarget("label", 1, (90,) * 16, size=4)
+    true = rng.integers(40, 160, (60, 4, 4, 1)).astype(np.uint8)
+    q = Question(target, true, true, None, (METRICS.build("energy"),))
+
+    def drawn(name: str, spread: float) -> Outcome:
+        off = rng.normal(0, spread, (60, 2, 4, 4, 1))
+        each = (true[:, None] + off).clip(0, 255).astype(np.uint8)[None]
+        strategy = (
+            Strategy("nearest", "nearest", ("x",)) if name == "nearest" else Strategy("single", "late_mean", ("x",))
+        )
+        return Outcome(strategy, {"label": each}, {"label": each}, note="what is alike")
+
+    found = compare([drawn("x", noise), chance([q], 1)], [q], beside=[drawn("nearest", 20)])
+    lines = [line for line in (found.headline, *found.sentences) if line.startswith("The drawn pictures (x alone)")]
+    assert len(lines) == 2
+    assert lines[0].startswith(f"The drawn pictures (x alone) are {word} what is alike: energy ")
+    assert "the mean picture: energy" in lines[1]

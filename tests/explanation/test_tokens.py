@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from polymodal.core.types import Tokens
-from polymodal.explanation.tokens import shares, token_weights
+from polymodal.explanation.tokens import shares, taken_out, token_weights
 from polymodal.fusion.cross import Cross
 from polymodal.fusion.simple import Concat
 from polymodal.heads.classes import Classes
@@ -104,3 +104,35 @@ def test_what_changed_is_judged_by_the_answer_given_first():
     first, changed = torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 2.0]])
     assert example_target("classes").decided(changed, of=first).item() == -2.0
     assert example_target("multilabel").decided(changed, of=first).item() == 0.0
+
+
+@pytest.mark.parametrize("pool", ["mean", "sum", "weighted"])
+def test_a_token_taken_out_is_gone_from_the_sequence_and_the_pooled_vector(pool):
+    given = stream(pool)
+    for row in range(1, B):
+        own = given.select(slice(row, row + 1))
+        real = own.mask[0].nonzero()[:, 0].tolist()
+        out = taken_out(own)
+        assert len(out) == len(real)
+        for copy, token in enumerate(real):
+            assert out.mask[copy].nonzero()[:, 0].tolist() == [t for t in real if t != token]
+            assert (out.x[copy, token] == 0).all()
+            if pool == "sum":
+                left = own.x[0, out.mask[copy]].sum(0)
+                assert torch.allclose(out.pooled[copy], left, atol=2e-3)
+    assert len(taken_out(given.select(slice(0, 1)))) == 0
+
+
+def test_behind_a_layer_norm_gradients_add_up_to_nothing_and_taking_out_does_not():
+    """Why written words are explained by taking parts away: their decoders normalise what they look at."""
+    given, w = stream(), torch.randn(D)
+    norm = nn.LayerNorm(D, elementwise_affine=False, eps=1e-9)
+
+    def score(s):
+        return ((norm(s["a"].x) @ w) * s["a"].mask).sum(1)
+
+    assert token_weights({"a": given}, score)["a"].abs().max() < 1e-3
+    own = given.select(slice(2, 3))
+    lost = score({"a": own}) - score({"a": taken_out(own)})
+    assert torch.allclose(lost.sum(), score({"a": own})[0], atol=1e-4)
+    assert lost.abs().max() > 0.1

@@ -122,6 +122,9 @@ def test_the_log_probability_is_that_of_what_was_written(name: str):
         lost = head.loss(seen.select(slice(row, row + 1)), torch.from_numpy(TARGET.encode([text or "a"])))
         if text:
             assert told["logp"][row] == pytest.approx(-float(lost.detach()), abs=1e-4)
+            ids = head.sought(torch.from_numpy(TARGET.encode([text])))[:, 0]
+            each = head.likelihood(seen.select(slice(row, row + 1)), ids)
+            assert told["logp"][row] == pytest.approx(float(each.sum().detach()) / int((ids > 0).sum()), abs=1e-4)
 
 
 def test_in_haste_it_writes_greedily():

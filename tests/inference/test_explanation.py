@@ -15,7 +15,7 @@ from small_table import ABSENT, BROKEN, EMPTY, THINGS
 
 import polymodal as pm
 from polymodal.core.errors import BadData
-from polymodal.inference.evaluation import explanation_text
+from polymodal.inference.explaining import explanation_text
 from polymodal.inference.explanation import explained_cards, stretches, write_explanation
 
 
@@ -72,7 +72,7 @@ def test_missing_and_broken_cells_say_why(finished, shop):
 
 
 def test_without_gradient_parts_are_hidden(finished, shop, monkeypatch):
-    monkeypatch.setattr("polymodal.inference.explanation.token_weights", lambda streams, score: {})
+    monkeypatch.setattr("polymodal.inference.looks.token_weights", lambda streams, score: {})
     rows = finished.read(shop.table)
     [cards] = cards_of(finished, shop.table, "r3")
     assert re.sub(r"<[^>]*>", "", cards["title"]["drawing"]) == rows.column("title")[3]
@@ -85,7 +85,7 @@ def test_where_nothing_matters_nothing_is_drawn(finished, shop, monkeypatch):
     def nothing(streams, score):
         return {name: torch.zeros_like(tokens.mask, dtype=torch.float32) for name, tokens in streams.items()}
 
-    monkeypatch.setattr("polymodal.inference.explanation.token_weights", nothing)
+    monkeypatch.setattr("polymodal.inference.looks.token_weights", nothing)
     [cards] = cards_of(finished, shop.table, "r3")
     for name in ("photo", "title"):
         assert "no part of it matters to the answer" in cards[name]["note"]

@@ -26,7 +26,7 @@ def test_terms_say_what_they_mean_and_are_listed_at_the_end():
     html = render({**fake(), "about": {"concat": 'Side by side, "one" <map>.'}})
     used = set(re.findall(r'<span class="tip"[^>]*>([^<]*)</span>', html))
     assert {"Validation", "95 % interval", "Own model", "Points apart"} <= used
-    listed = set(re.findall(r"<dt>([^<]*)</dt><dd>", html[html.index('id="words"') :]))
+    listed = set(re.findall(r"<dt>([^<]*)</dt><dd>", html[html.index('id="terms"') :]))
     assert {term for term in used if meaning(unescape(term))} == listed
     assert 'title="concat: Side by side, &#34;one&#34; &lt;map&gt;."' in html
 

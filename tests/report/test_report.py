@@ -96,7 +96,7 @@ def parsed(pages):
 def test_sections_come_in_the_promised_order(parsed):
     assert parsed["usual"].sections == [
         "verdict", "leaderboard", "worth", "balance", "subsets", "noise", "calibration", "confusion", "encodings",
-        "training", "mistakes", "data", "run", "words",
+        "training", "mistakes", "data", "run", "terms",
     ]  # fmt: skip
     assert "residuals" in parsed["number"].sections
     assert "confusion" not in parsed["number"].sections
@@ -178,7 +178,7 @@ def test_a_users_matplotlib_settings_change_nothing():
 )  # fmt: skip
 def test_a_section_needs_its_input_and_nothing_else(key, section):
     page = Page(render(only(key)))
-    assert [name for name in page.sections if name != "words"] == [section]
+    assert [name for name in page.sections if name != "terms"] == [section]
     assert page.links == [f"#{section}"] * (section != "verdict")
 
 

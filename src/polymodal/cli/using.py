@@ -231,7 +231,7 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Worth of each stream to each answer, and with --out a page that shows where the model looked."""
-    from polymodal.inference.evaluation import explanation_text
+    from polymodal.inference.explaining import explanation_text
     from polymodal.inference.run import load
 
     if out is not None:

@@ -16,6 +16,7 @@ from polymodal.core.errors import BadData
 LEAST = 1000  # pictures, and twice as many as there are features: a Fréchet distance of fewer is mostly its own bias
 NEIGHBOURS = 3
 COLLAPSED = 0.3  # of `distinct`: what is below is said
+COPIED = 0.5  # of the distance of a real picture to the nearest training picture: what is nearer is a copy, or nearly
 BLOCK = 1024  # rows whose distances are held at a time
 
 
@@ -52,7 +53,7 @@ def precision_recall(real: np.ndarray, drawn: np.ndarray, *, k: int = NEIGHBOURS
 
 def nearest_distance(x: np.ndarray, to: np.ndarray) -> np.ndarray:
     """[N] the distance of each of `x` to the nearest of `to`."""
-    return _nearest(x, to)[0]
+    return nearest(x, to)[0]
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class Drawing:
         few = count < LEAST or count <= a.shape[1]
         precision, recall = precision_recall(b, a)
         of_real = precision_recall(b, c)
-        of_drawn, beside = (_nearest(x, train) for x in (a, b))
+        of_drawn, beside = (nearest(x, train) for x in (a, b))
         return cls(
             count,
             float("nan") if few else frechet_distance(a, b), float("nan") if few else frechet_distance(c, b),
@@ -121,7 +122,7 @@ class Drawing:
                 f"They lie near {self.distinct:.0%} as many different training pictures as real ones do: few pictures "
                 "are drawn again and again (a collapse), whatever the row says."
             )
-        copies = " They are copies of training pictures, or nearly." if self.nearest < 0.5 else ""
+        copies = " They are copies of training pictures, or nearly." if self.nearest < COPIED else ""
         said.append(
             f"A drawn picture is {self.nearest:.2f} times as far from the nearest training picture as a real one of "
             f"the test rows.{copies}"
@@ -141,8 +142,8 @@ def _distances(x: np.ndarray, to: np.ndarray) -> Iterator[np.ndarray]:
         yield np.sqrt(((some * some).sum(1)[:, None] + squares - 2 * some @ to.T).clip(0))
 
 
-def _nearest(x: np.ndarray, to: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """[N] the distance to the nearest of `to`, and its place."""
+def nearest(x: np.ndarray, to: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of features [N, F] and [M, F]: [N] the distance to the nearest of `to`, and its place."""
     blocks = [(block.min(1), block.argmin(1)) for block in _distances(_exact(x), _exact(to))]
     return np.concatenate([one for one, _ in blocks]), np.concatenate([one for _, one in blocks])
 

@@ -92,7 +92,7 @@ def answer_job(work: Work, job: AnswerJob, out: Path) -> Epochs:
         answer.cpu().finalize(seen, held, job.seed)
     answer.to(work.device)
     started = time.perf_counter()
-    scores = held_out(work, lambda rows: score_rows(answer, features, rows), valid)
+    scores = held_out(work, lambda rows: score_rows(answer, features, rows, work.numbers), valid)
     took = time.perf_counter() - started
     if strategy.joint and not work.drawn:
         scores |= alone_scores(answer, features, work.rows(TEST))
@@ -201,7 +201,7 @@ def fit_answer(
     def validate() -> float:
         if by_loss:
             return work.minus_loss(answer, lambda some: features.read(torch.from_numpy(some)), valid)
-        return work.mean_score(answer, score_rows(answer, features, valid), valid)
+        return work.mean_score(answer, score_rows(answer, features, valid, work.numbers), valid)
 
     return train(training, loss, validate, rows, options, seed=seed, hooks=training if objectives else None)
 
@@ -220,12 +220,13 @@ def fit_aligner(answer: Answer, features: Features, rows: Tensor, seed: int) -> 
 
 
 @torch.no_grad()
-def score_rows(answer: Answer, features: Features, rows: np.ndarray) -> dict[str, Tensor]:
-    """Scores of `rows`, a tensor a target, in the module's present mode."""
+def score_rows(answer: Answer, features: Features, rows: np.ndarray, numbers: np.ndarray) -> dict[str, Tensor]:
+    """Scores of `rows`, a tensor a target, in the module's present mode; `numbers` [N] are those of all rows in their
+    source."""
     answer.eval()
     parts = []
     for chunk in torch.from_numpy(rows).split(1024):
-        answer.number(chunk)
+        answer.number(torch.from_numpy(numbers)[chunk])
         parts.append(in_use(answer_scores(answer), features.read(chunk), features.device))
     return {name: torch.cat([p[name] for p in parts]) for name in parts[0]}
 

@@ -15,7 +15,17 @@ from polymodal.core.files import writing
 from polymodal.core.shown import some
 from polymodal.evaluation.statistics import Interval, bootstrap, caruana
 from polymodal.experiment.outcome import Outcome, Question, score_of, valid_scores
-from polymodal.experiment.verdict import ONE_ERROR, Tests, Verdict, cheapest, counted, indistinct, judge, seeing
+from polymodal.experiment.verdict import (
+    ONE_ERROR,
+    Tests,
+    Verdict,
+    cheapest,
+    counted,
+    drawing,
+    indistinct,
+    judge,
+    seeing,
+)
 from polymodal.metrics.base import Metric
 from polymodal.models.base import BASELINE
 from polymodal.models.strategy import Strategy
@@ -135,6 +145,8 @@ def compare(
     wrote = fusion if fusion is not None and score_of(fusion, questions) > score_of(single, questions) else single
     names = [q.target.name if len(questions) > 1 else "" for q in questions]
     seen = [line for q, of in zip(questions, names) for line in seeing(q, wrote, outcomes, seed=seed, of=of)]
+    there = [*beside, *([] if fusion is not None else [o for o in outcomes if o.level == "chance"])]
+    seen += [line for q in questions for line in drawing(q, wrote, there, seed=seed)]
     verdicts: list[Verdict] = []
     if fusion is not None:
         usable = {id(o) for o in singles}

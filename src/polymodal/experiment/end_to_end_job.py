@@ -171,6 +171,6 @@ def _scores(
     chunks = [rows[i : i + 256] for i in range(0, len(rows), 256)]
     parts = []
     for chunk in chunks:
-        model.answer.number(torch.from_numpy(chunk))
+        model.answer.number(torch.from_numpy(work.numbers[chunk]))
         parts.append(in_use(scores, {n: read(n, chunk) for n in model.encoders}, work.device))
     return {name: torch.cat([p[name] for p in parts]) for name in parts[0]}

@@ -132,7 +132,14 @@ class Session:
         plan = self.plan
         dataset.save(self.work / "dataset")
         save_sealed(
-            self.work / "rows.safetensors", {"split": plan.split, "fold": plan.fold, "part": plan.part, "bag": plan.bag}
+            self.work / "rows.safetensors",
+            {
+                "split": plan.split,
+                "fold": plan.fold,
+                "part": plan.part,
+                "bag": plan.bag,
+                "number": plan.table.rows,
+            },
         )
         write_json(
             self.work / "work.json",

@@ -198,6 +198,28 @@ def seeing(q: Question, wrote: Outcome, outcomes: Sequence[Outcome], *, seed: in
     return said
 
 
+def drawing(q: Question, drew: Outcome, others: Sequence[Outcome], *, seed: int) -> list[str]:
+    """Whether what `drew` the best pictures beats the pictures that `others` take from training; nothing where none is
+    drawn."""
+    if not q.target.drawn:
+        return []
+    test, said = Tests(q, seed), []
+    for other in others:
+        pair = test(drew, other)
+        figures = [float(np.mean([q.metric(q.test, p) for p in o.test[q.target.name]])) for o in (drew, other)]
+        places = decimals(figures)
+        mine, its = (plain(figure, places) for figure in figures)
+        word = "better than" if pair.low > 0 else "worse than" if pair.high < 0 else "not shown to be better than"
+        ends = f", {signed(pair.low, places)} to {signed(pair.high, places)}" if is_number(pair.low) else ""
+        what = usual(q) if other.level == "chance" else other.note or other.name
+        better = "higher" if q.metric.greater_is_better else "lower"
+        said.append(
+            f"The drawn pictures ({drew.name}) are {word} {what}: {q.metric.name} {mine} against {its} on test, "
+            f"{better} is better (by {signed(pair.difference, places)}{ends})."
+        )
+    return said
+
+
 def counted(truth: np.ndarray, groups: np.ndarray | None, split: str) -> tuple[int, str]:
     """How many rows, or groups of them, an interval rests on, and the same in words."""
     known = labelled(truth)

@@ -62,6 +62,7 @@ class Work:
         self.split, self.fold = rows["split"], rows["fold"]
         self.part = rows.get("part", self.fold)
         self.bag = rows.get("bag", np.zeros_like(self.fold))
+        self.numbers = rows.get("number", np.arange(len(self.split)))  # in their source, by which what is drawn differs
         self.labels = {t.name: torch.from_numpy(np.array(self.dataset.targets[t.name])) for t in self.targets}
 
     @property

@@ -19,6 +19,8 @@ from polymodal.report.cards import picture
 from polymodal.report.page import cards, page
 from polymodal.report.wording import clean, decimals, joined, plain, share, shorten_all, signed, text_width
 
+COLOURS = 6  # of streams on a page; with more they come again, and the words say which is meant
+STRONG = 3.0  # log-probability added to a word (twenty times likelier) from which on its chip is no stronger
 WIDTH = 320.0  # pixels; a card is about as wide
 
 
@@ -123,8 +125,9 @@ def write_explanation(rows: Sequence[Mapping[str, Any]], path: str | Path) -> Pa
     """One self-contained page with a card a row; returns its path.
 
     A row has `id`, `target`, `answer`, `worth` {stream: number}, `unit`, and if known `probability`, `missing`
-    (streams) and `cells` (see `evaluate.media.cell_card`); a cell may carry a `drawing`
-    (`highlighted`, `waveform`) or an `image` from `saliency`. Raises `BadData` without rows.
+    (streams), `words` (of an answer in words, each a `word` with its `worth` and where it is `from`) and `cells` (see
+    `report.cards.cell_card`); a cell may carry a `drawing` (`highlighted`, `waveform`) or an `image` from `saliency`,
+    or `looks`, one of these a word. `meaning` is what else is to be said of worths. Raises `BadData` without rows.
     """
     if not rows:
         raise BadData("There is no row to explain.")
@@ -133,18 +136,40 @@ def write_explanation(rows: Sequence[Mapping[str, Any]], path: str | Path) -> Pa
             "id": clean(row["id"]),
             "answer": joined(row["answer"]),
             "sure": "" if row.get("probability") is None else share(row["probability"]),
+            "words": [_chip(word, list(row["worth"])) for word in row.get("words") or []],
             "bars": worth_bars(row["worth"], unit=row["unit"], missing=row.get("missing") or ()),
             "cells": cards(row.get("cells") or [], row["id"]),
         }
         for row in rows
     ]
-    number = rows[0].get("probability") is None
-    title, unit = clean(rows[0]["target"]), clean(rows[0]["unit"])
-    html = page("explain.html.j2", title=title, unit=unit, number=number, rows=shown)
+    first = rows[0]
+    number = first.get("probability") is None and not isinstance(first["answer"], str)
+    streams = [clean(name) for name in first["worth"]] if any(row["words"] for row in shown) else []
+    title, unit = clean(first["target"]), clean(first["unit"])
+    html = page(
+        "explain.html.j2", title=title, unit=unit, number=number, streams=streams, rows=shown,
+        meaning=first.get("meaning") or "",
+    )  # fmt: skip
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(html, encoding="utf-8")
     return path
+
+
+def _chip(word: Mapping[str, Any], streams: Sequence[str]) -> dict[str, Any]:
+    """A word as the page shows it: by the stream that added most to it, if one did."""
+    told = {"word": clean(word["word"]), "stream": None, "said": "", "place": "", "strength": 0.0}
+    if not (source := word["from"]):
+        return told
+    name = source["stream"]
+    added = float(word["worth"][name])
+    return {
+        **told,
+        "stream": streams.index(name) % COLOURS,
+        "said": f"{clean(name)} {signed(added, 1)}",
+        "place": clean(source["place"] or ""),
+        "strength": min(1.0, added / STRONG),
+    }
 
 
 def _envelope(values: np.ndarray, columns: int) -> tuple[np.ndarray, np.ndarray]:

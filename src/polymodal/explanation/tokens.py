@@ -3,6 +3,9 @@
 Gradient times input (Shrikumar et al. 2017; Ancona et al. 2018): the weight of token t is the sum over its D numbers of
 the answer's gradient times the number, to first order what the answer would lose without the token. Above 0 the token
 speaks for the answer, below 0 against it. `Tokens.where` says which part of the source a token is.
+
+A layer norm in front of all else, as decoders of words have, makes such weights add up to 0, whatever the tokens said:
+there tokens are taken out, one by one (`taken_out`).
 """
 
 from __future__ import annotations
@@ -57,6 +60,17 @@ def shares(tokens: Tokens) -> Tensor:
     ridge = RIDGE * size[:, None, None] * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
     solution = torch.linalg.solve(gram + ridge, x @ tokens.pooled.detach().double()[..., None])
     return torch.where(tokens.mask, solution[..., 0], 0.0).to(tokens.x.dtype)
+
+
+def taken_out(tokens: Tokens) -> Tokens:
+    """One row's tokens, as often as there are real ones, each time without one of these: its mask is cleared, and its
+    share (see `shares`) is no more in `pooled`."""
+    real = tokens.mask[0].nonzero()[:, 0]
+    without = tokens.mask.repeat(len(real), 1)
+    without[torch.arange(len(real)), real] = False
+    part = (shares(tokens)[0, :, None] * tokens.x[0])[real]
+    some = tokens.select(torch.zeros(len(real), dtype=torch.long))
+    return replace(some, mask=without, pooled=some.pooled - part).cleared()
 
 
 def _leaf(tokens: Tokens) -> Tokens:

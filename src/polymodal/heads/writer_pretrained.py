@@ -87,4 +87,5 @@ class WriterPretrained(WritingHead):
         coder = self.target.coder
         told = [[*coder.cut(coder.codes(self.writes.text(row)), self.room // 2)] for row in ids.tolist()]
         length = max(map(len, told), default=0)
-        return torch.tensor([each + [PAD] * (length - len(each)) for each in told], device=ids.device).view(-1, length)
+        padded = [each + [PAD] * (length - len(each)) for each in told]
+        return torch.tensor(padded, dtype=torch.int64, device=ids.device).view(len(ids), length)

@@ -16,7 +16,7 @@ from polymodal.core.errors import BadArgument, suggest
 from polymodal.core.types import Tokens
 from polymodal.heads.base import Head
 from polymodal.nn.check import check_count, check_dropout
-from polymodal.nn.decoding import Decoding, decode
+from polymodal.nn.decoding import Decoding, decode, likelihood
 from polymodal.nn.layers.state import END, PAD, UNKNOWN, Decoder
 from polymodal.nn.layers.streams import LineUp
 from polymodal.nn.precision import training_precision
@@ -166,6 +166,12 @@ class WritingHead(Head):
             codes = self.codes(said.ids)
             told[rows, 1 : 1 + codes.shape[1]] = codes.float()
         return told
+
+    @final
+    def likelihood(self, tokens: Tokens, ids: Tensor) -> Tensor:
+        """log p(id | ids before, tokens) of `ids` [B, L] as `sought` gives them, 0 at PAD; with gradient, in the mode
+        that the head is in."""
+        return likelihood(self.decoder, ids, *self._context(tokens.cleared()))
 
     def decode(self, answer: Tensor) -> dict[str, np.ndarray]:
         """{"label": texts [B], "logp": the mean log-probability of a symbol [B]}."""

@@ -24,11 +24,10 @@ from polymodal.evaluation.robustness import (
     evaluate_subsets,
     monotonicity_violations,
     noise_curves,
-    subset_masks,
 )
 from polymodal.evaluation.statistics import bootstrap
-from polymodal.explanation.modalities import row_worth, sampled_worth, worth
-from polymodal.inference.examples import mistakes, words
+from polymodal.explanation.modalities import sampled_worth, worth
+from polymodal.inference.examples import mistakes, pictures, words
 from polymodal.inference.judging import Judged, strict_scores, strict_words, told
 from polymodal.inference.noise import Noisy
 from polymodal.inference.predictor import Predictor
@@ -59,6 +58,7 @@ class Evaluation:
     metrics: dict[str, float]
     score: dict[str, float]
     further: dict[str, dict[str, float]]  # scores by the metrics that are shown beside the one judged by
+    pictures: list[dict[str, Any]]  # of some rows: drawn, true, and the nearest of training
     drawing: dict[str, Any]  # drawn pictures as a set, beside real ones
     said: list[str]  # what the report says of these
 
@@ -102,7 +102,8 @@ def evaluate(
     tried = [name for name in predictor.streams if noise is not False and name not in spared]
     curves = _noise(judge, dataset, streams, rows, tried)
     stage.advance("noise")
-    drawing = _drawing(judge, full, truth[judge.target.name], train)
+    seen = _pictures_seen(judge, truth[judge.target.name], train)
+    drawing = _drawing(judge, full, seen)
     evaluation = Evaluation(
         subsets=subsets.to_json() if subsets else [],
         worth=_worth(judge, streams, subsets),
@@ -116,6 +117,7 @@ def evaluate(
         metrics=measure(judge.metrics, judged(judge.target), judge.truth, full),
         score=judge.score(judge.metric, full),
         further={m.name: judge.score(m, full) for m in judge.metrics[1:]},
+        pictures=pictures(predictor, judge.truth, full, table, rows, seen) if dear else [],
         drawing=drawing.to_json() if drawing else {},
         said=drawing.sentences() if drawing else [],
     )
@@ -150,7 +152,7 @@ class _Judge:
     groups: np.ndarray | None
     seed: int
     metrics: tuple[Metric, ...]
-    rows: np.ndarray | None = None  # the numbers of the rows, by which what is drawn differs
+    numbers: np.ndarray | None = None  # of the rows in their source, by which what is drawn differs
 
     @classmethod
     def of(
@@ -167,7 +169,7 @@ class _Judge:
         wanted = target.wanted(table.column(target.name), truth[target.name], rows)
         codes = units([groups[i] for i in rows], len(rows)) if groups else None
         judges = metrics or target_metrics((), target)
-        return cls(predictor, target, wanted, codes, seed, judges, rows)
+        return cls(predictor, target, wanted, codes, seed, judges, table.rows[rows])
 
     @property
     def metric(self) -> Metric:
@@ -184,8 +186,8 @@ class _Judge:
 
     def decoded(self, streams: Mapping[str, Tokens]) -> dict[str, np.ndarray]:
         """Human values, N each."""
-        if self.rows is not None:
-            self.predictor.answer.number(torch.from_numpy(self.rows))
+        if self.numbers is not None:
+            self.predictor.answer.number(torch.from_numpy(self.numbers))
         return self.predictor.decode(self.target, self.predictor.score(streams)[self.target.name])
 
     def kept(self, streams: Mapping[str, Tokens], keep: np.ndarray) -> np.ndarray:
@@ -266,11 +268,17 @@ def _calibration(judge: _Judge, streams: Mapping[str, Tokens]) -> dict[str, Any]
     }
 
 
-def _drawing(judge: _Judge, predictions: np.ndarray, truth: np.ndarray, train: np.ndarray | None) -> Drawing | None:
-    """What was drawn of a picture for each row, beside the true pictures and those of training rows."""
+def _pictures_seen(judge: _Judge, truth: np.ndarray, train: np.ndarray | None) -> np.ndarray | None:
+    """The pictures of training rows, where these are known and pictures are drawn."""
     if judge.target.form != "picture" or train is None:
         return None
-    seen = judge.target.truth(truth[train][np.asarray(judge.target.known(truth[train]))])
+    return judge.target.truth(truth[train][np.asarray(judge.target.known(truth[train]))])
+
+
+def _drawing(judge: _Judge, predictions: np.ndarray, seen: np.ndarray | None) -> Drawing | None:
+    """What was drawn of a picture for each row, beside the true pictures and those of training rows."""
+    if seen is None:
+        return None
     real = judge.truth[labelled(judge.truth)]
     return Drawing.of(*map(features, (predictions[:, 0], real, seen)), seed=judge.seed)
 
@@ -373,52 +381,3 @@ def described(schema: Schema, dataset: Dataset) -> list[dict[str, Any]]:
         for name, field in schema.fields.items()
         if name in dataset.present
     ]
-
-
-def explain_rows(predictor: Predictor, table: Table) -> list[dict[str, Any]]:
-    """A row each: the answer to the first target and what each stream was worth to it (see
-    `explain.modalities.row_worth`).
-
-    The worths and the prior's value add up to the answer: log-probability of the answered class, or the number itself.
-    Raises `BadArgument` above ten streams.
-    """
-    target, names = predictor.targets[0], predictor.streams
-    judge = _Judge(predictor, target, np.zeros(0), None, 0, ())
-    explanations: list[dict[str, Any]] = []
-    for rows, streams in predictor.encode(table):
-        masks = [np.array([name in subset for name in names]) for subset in subset_masks(names)]
-        predictions = np.stack([judge.kept(streams, keep)[0] for keep in masks])
-        worths = row_worth(target.explained(predictions))
-        answers = predictor.decode(target, predictor.score(streams)[target.name])
-        for i, row in enumerate(rows):
-            answer, probability = target.answer(answers, i)
-            explanations.append(
-                {
-                    "id": table.ids[row],
-                    "row": int(table.rows[row]),
-                    "target": target.name,
-                    "answer": answer,
-                    "probability": probability,
-                    "unit": target.unit,
-                    "worth": dict(zip(names, worths[i].tolist())),
-                    "missing": [n for n in names if not bool(streams[n].present[i])],
-                }
-            )
-    return explanations
-
-
-def explanation_text(found: Sequence[Mapping[str, Any]]) -> str:
-    """Explanations as lines, the stream that mattered most first."""
-    if not found:
-        return "No row to explain."
-    lines = []
-    for row in found:
-        answer = row["answer"] if isinstance(row["answer"], str) else f"{row['answer']:.6g}"
-        sure = "" if row["probability"] is None else f" ({row['probability']:.2f})"
-        lines.append(f"{row['id']}: {row['target']} = {answer}{sure}")
-        for name, value in sorted(row["worth"].items(), key=lambda item: -abs(item[1])):
-            note = " (missing)" if name in row["missing"] else ""
-            lines.append(f"  {name}: {round(value, 3) + 0.0:+.3f}{note}")  # + 0.0: no -0.000
-    does = "raises the number" if found[0]["probability"] is None else "speaks for the answer"
-    lines.append(f"Worth is in {found[0]['unit']}: above 0, the stream {does}.")
-    return "\n".join(lines)

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 
-from polymodal.core.errors import BadCell
+from polymodal.core.errors import BadCell, MissingExtra
 from polymodal.data.tables.source import Table
+from polymodal.evaluation.drawing import COPIED, nearest
+from polymodal.evaluation.hallucination import hallucinations, nouns
 from polymodal.evaluation.novelty import copied, distinct
 from polymodal.inference.predictor import Predictor
 from polymodal.metrics.base import labelled
-from polymodal.report.cards import cell_card
+from polymodal.metrics.pictures import features
+from polymodal.report.cards import cell_card, picture
 from polymodal.targets.text import TextTarget
 
 MISTAKES = 8
 BEST = 4
+MOST = 5  # objects that are named
+PICTURES = 12  # rows whose drawing is shown
 
 
 def mistakes(
@@ -31,8 +36,9 @@ def words(
     predictor: Predictor, truth: np.ndarray, predictions: np.ndarray, table: Table, rows: np.ndarray,
     training: Collection[str],
 ) -> dict[str, Any]:  # fmt: skip
-    """What a report says of answers in words: how many differ, the share copied from the `training` answers (where
-    these are known), their length, and the rows that are most like their references; empty for other targets."""
+    """What a report says of answers in words: how many differ, their length, and the rows that are most like their
+    references; where the `training` answers are known, the share copied from them, and of longer answers the share that
+    names an object (a noun of training) that no reference names. Empty for other targets."""
     target = predictor.targets[0]
     if not isinstance(target, TextTarget) or not len(predictions):
         return {}
@@ -45,8 +51,49 @@ def words(
         "length": float(np.mean([target.coder.count(target.coder.codes(text)) for text in said])),
         "symbols": target.written_in,
         **({"copied": vars(copied(said, training))} if training else {}),
+        **(_invented([said[i] for i in known], truth[known], training) if training and not target.short else {}),
         "best": [_example(predictor, truth, predictions, table, rows, i) for i in best],
     }
+
+
+def _invented(said: Sequence[str], truth: np.ndarray, training: Collection[str]) -> dict[str, Any]:
+    """The share of answers that name what no reference names, and what they name most often; else why nobody looked."""
+    try:
+        names = nouns(sorted(training))
+    except MissingExtra as error:
+        return {"not_looked": str(error)}
+    if not any(names.values()):
+        return {}
+    references = [[text for text in np.atleast_1d(row) if text] for row in truth]
+    found = hallucinations(said, references, names)
+    return {"invented": {**vars(found.answers), "most": dict(list(found.most.items())[:MOST])}}
+
+
+def pictures(
+    predictor: Predictor, truth: np.ndarray, predictions: np.ndarray, table: Table, rows: np.ndarray,
+    training: np.ndarray | None,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Some rows evenly from all: what was drawn [N, M, S, S, C], the true picture [N, S, S, C], and of the `training`
+    pictures, where these are known, the one nearest to the drawn one. `near` is its distance over the middle distance
+    of true pictures to theirs, `copied` whether it is so near that it is a copy."""
+    known = np.flatnonzero(labelled(truth))
+    some = known[np.unique(np.linspace(0, len(known) - 1, PICTURES).round().astype(int))] if len(known) else known
+    away, place, usual = np.zeros(len(some)), np.zeros(len(some), int), float("nan")
+    if training is not None and len(training):
+        seen = features(training)
+        away, place = nearest(features(predictions[some, 0]), seen)
+        usual = float(np.median(nearest(features(truth[known]), seen)[0]))
+    told = []
+    for i, far, near in zip(some, away, place):
+        shown = {"drawn": predictions[i, 0], "real": truth[i].astype(np.uint8)}
+        one: dict[str, Any] = {"id": table.ids[rows[i]]}
+        if usual == usual:
+            ratio = float(far / max(usual, 1e-12))
+            one |= {"near": ratio, "copied": ratio < COPIED}
+            shown["nearest"] = training[near]  # type: ignore[index]
+        told.append({**one, **{name: picture(array) for name, array in shown.items()},
+                     "cells": row_cards(predictor, table, int(rows[i]))})  # fmt: skip
+    return told
 
 
 def _example(

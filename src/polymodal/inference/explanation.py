@@ -1,143 +1,111 @@
-"""The page of `polymodal explain --out`: each row's cells, what each was worth, and where in it the model looked."""
+"""The page of `polymodal explain --out`: each row's cells, what each was worth, and where in them the answer, or each
+word of it, came from."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from polymodal.core.errors import BadCell
 from polymodal.core.registry import import_path
-from polymodal.core.types import Tokens
 from polymodal.data.kinds import KINDS
 from polymodal.data.tables.source import Table
 from polymodal.explanation import draw
-from polymodal.explanation.hiding import HIDING, of_picture, of_series
-from polymodal.explanation.tokens import token_weights
+from polymodal.inference.asked import Drawn, asked
+from polymodal.inference.explaining import LEAST, LEAST_WORD
+from polymodal.inference.looks import Cell, Look, Looking, framed, own_time
 from polymodal.inference.predictor import Predictor
 from polymodal.inference.run import Run
-from polymodal.nn.place import CPU, device_of_module, to_device
-from polymodal.process.base import Processor
-from polymodal.process.several import Several
 from polymodal.report.cards import cell_card
 from polymodal.targets.base import NUMBER
-from polymodal.train.encode import encoded
+from polymodal.targets.text import TextTarget
 
 MOST_LETTERS = 700  # of a text, as on every card
+AROUND = 160  # letters of a text around what speaks most for a word
 MOST_COLUMNS = 12  # of a table, those that mattered most
-LEAST = 1e-3  # of the answer's unit: below it nothing is drawn
+LEAST_PART = 0.005  # log-probability that a part of a cell must add to a word to be drawn
+MOST_WORDS = 6  # of an answer that a cell is drawn for, those that it added most to
 
 
 def write_explanation(run: Run, data: Any, found: Sequence[Mapping[str, Any]], path: str | Path) -> Path:
     """One self-contained page of the rows that `Run.explain` gave for `data`; returns its path.
 
     Pictures are bright where the answer came from; words and stretches of sound are blue where they speak for it and
-    orange where against it (see `explanation.tokens`). Where no gradient tells, as with features by formula and trees,
-    parts of the cell are hidden one by one instead (`explanation.hiding`), and so are a table's columns. Raises
-    `BadData` when `found` is empty.
+    orange where against it (see `explanation.tokens`). Where no gradient tells, as with features by formula, trees and
+    drawn pictures, parts of the cell are hidden one by one instead (`explanation.hiding`), and so are a table's
+    columns. Of an answer in words this is shown of the words that a cell added most to. Raises `BadData` when `found`
+    is empty.
     """
     table = run.read(data)
     place = {name: i for i, name in enumerate(table.ids)}
     predictor = run.predictor.beside(table).about(found[0]["target"] if found else None)
-    cards = explained_cards(predictor, table.select([place[row["id"]] for row in found]))
+    some = table.select([place[row["id"]] for row in found])
+    cards = explained_cards(predictor, some, [str(row["answer"]) for row in found])
     return draw.write_explanation([{**row, "cells": cells} for row, cells in zip(found, cards)], path)
 
 
-def explained_cards(predictor: Predictor, table: Table) -> list[list[dict[str, Any]]]:
-    """The cards of every row, a stream each, with drawings of where the model looked for its first answer."""
-    target = predictor.targets[0]
+def explained_cards(
+    predictor: Predictor, table: Table, texts: Sequence[str] | None = None
+) -> list[list[dict[str, Any]]]:
+    """The cards of every row, a stream each, with drawings of where its answer to the first target came from; first
+    what was drawn, where that is a picture. `texts` as in `asked`."""
     cards = []
     for rows, streams in predictor.encode(table):
-        weights = token_weights(streams, lambda some: target.decided(_scores(predictor, some)))
-        traced = [n for n in weights if streams[n].where is not None and predictor.encoders[n].traced]
-        for i, row in enumerate(rows):
-            own = {name: tokens.select(slice(i, i + 1)) for name, tokens in streams.items()}
-            looks = {name: Look.of(streams[name], weights[name], i) for name in traced if bool(own[name].present)}
-            columns = _columns(predictor, table.select([row]), own)
-            cards.append([_card(predictor, table, int(row), name, looks.get(name), columns, own) for name in streams])
+        question = asked(predictor, table, rows, streams, None if texts is None else [texts[row] for row in rows])
+        worths = question.worth(streams) if any(question.words) else None
+        looking = Looking(question, table, rows, streams)
+        for i in range(len(rows)):
+            drawn = [_drawn_card(question, i)] if isinstance(question, Drawn) else []
+            told = [_card(looking, i, name, None if worths is None else worths[i, :, k])
+                    for k, name in enumerate(predictor.streams)]  # fmt: skip
+            cards.append([*drawn, *told])
     return cards
 
 
-@dataclass(frozen=True, eq=False)
-class Look:
-    """The real tokens of one cell: what each weighs [T] and where in the source it lies [T, K]."""
-
-    weights: np.ndarray
-    where: np.ndarray
-
-    @classmethod
-    def of(cls, tokens: Tokens, weights: Tensor, row: int) -> Look:
-        assert tokens.where is not None
-        real = tokens.mask[row]
-        return cls(weights[row][real].numpy(), tokens.where[row][real].float().numpy())
+def _drawn_card(question: Drawn, row: int) -> dict[str, Any]:
+    card = cell_card(question.target.name, {"kind": "image", "array": question.answers["drawn"][row, 0]})
+    return {**card, "note": "drawn"}
 
 
-def _scores(predictor: Predictor, streams: Mapping[str, Tokens]) -> Tensor:
-    """Scores of the first target, with gradient."""
-    device = device_of_module(predictor.answer.eval())
-    name = predictor.targets[0].name
-    scores = predictor.answer(to_device(streams, device)).predictions[name]
-    return predictor.tempered(name, to_device(scores, CPU))
-
-
-def _card(
-    predictor: Predictor, table: Table, row: int, name: str, look: Look | None,
-    columns: Mapping[str, dict[str, float]], streams: Mapping[str, Tokens],
-) -> dict[str, Any]:  # fmt: skip
-    processor = predictor.processors[name]
-    try:
-        cell = predictor.cells(table, name)[row]
-        decoded = None if cell is None else processor.read(cell)
-    except BadCell as error:
-        return cell_card(name, {"kind": "missing", "reason": error.reason})
-    if decoded is None:
-        return cell_card(name, None)
-    shown = processor.show(decoded)
-    card = cell_card(name, shown)
-    if columns.get(name):
-        unit = predictor.targets[0].decided_unit
-        return {**card, "drawing": draw.worth_bars(columns[name], unit=unit), "note": "what each column adds"}
-    look = look or _hidden(predictor, name, decoded, shown, streams)
-    if look is None:
+def _card(looking: Looking, row: int, name: str, worths: np.ndarray | None) -> dict[str, Any]:
+    """One cell, with what was looked at in it: for the answer, or for words by the stream's `worths` [V] to them."""
+    cell = looking.cell(row, name)
+    if cell.reason:
+        return cell_card(name, {"kind": "missing", "reason": cell.reason})
+    card = cell_card(name, cell.shown)
+    if cell.shown is None:
         return card
-    own = drawn(predictor, name, decoded, shown, look)
+    if worths is None:
+        looks = looking.looks(row, name, cell)
+        return card if not looks else _beside(card, _looked_at(looking, name, cell, looks[0]))
+    words = looking.asked.words[row]
+    most = sorted((v for v in range(len(words)) if worths[v] >= LEAST_WORD), key=lambda v: -worths[v])[:MOST_WORDS]
+    if not most:
+        return _beside(card, {"note": "it added little to any word"})
+    if not (looks := looking.looks(row, name, cell)):
+        return card
+    told = [v for v in sorted(most) if looks[v].weights.max(initial=0.0) >= LEAST_PART]
+    if not told:
+        return _beside(card, {"note": "no part of it by itself"})
+    each = [{"word": words[v], "added": float(worths[v]), **_looked_at(looking, name, cell, looks[v])} for v in told]
+    return {**card, "looks": [one for one in each if "image" in one or "drawing" in one]}
+
+
+def _beside(card: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """A card with a drawing in place of the card's own, and the notes of both."""
     notes = [note for note in (card.get("note"), own.get("note")) if note]
     return {**card, **own, **({"note": "; ".join(notes)} if notes else {})}
 
 
-def _hidden(
-    predictor: Predictor, name: str, decoded: Any, shown: Mapping[str, Any], streams: Mapping[str, Tokens]
-) -> Look | None:
-    """What the answer of one row loses when a part of the cell is hidden; None of a kind that has no parts."""
-    processor, encoder, target = predictor.processors[name], predictor.encoders[name], predictor.targets[0]
-    if shown["kind"] not in HIDING or not bool(streams[name].present):
-        return None
-    several = processor.each if isinstance(processor, Several) else None
-    cells = [(processor, decoded)] if several is None else list(zip(several, decoded))
-    hide = HIDING[shown["kind"]]
-    framed = [_framed(one, cell) if hide is of_picture else cell for one, cell in cells]
-    made = [hide(cell) for cell in framed]
-    (parts, where), cell = made[0], framed[0]
-    if not parts or len({len(hidden) for hidden, _ in made}) > 1:
-        return None
-    if several is not None:
-        parts = list(zip(*(hidden for hidden, _ in made)))
-    inputs = {key: torch.from_numpy(value) for key, value in processor.process(parts).items()}
-    with torch.no_grad():
-        tokens = encoded(encoder, {**inputs, "present": torch.ones(len(parts), dtype=torch.bool)}, len(parts))
-        full = _scores(predictor, streams)
-        full = full.expand(len(parts), *full.shape[1:])
-        less = _scores(predictor, _beside(streams, name, tokens.to(torch.float32)))
-    lost = target.decided(full) - target.decided(less, of=full)
-    if hide is of_series:
-        stretch = int(encoder.facts["length"]) / len(cell) if _stretched(processor) else 1.0
-        where = where * stretch / float(encoder.facts["rate"])
-    return Look(lost.numpy(), where)
+def _looked_at(looking: Looking, name: str, cell: Cell, look: Look) -> dict[str, Any]:
+    """What a look shows: a table's columns as bars, other cells as their kind draws them."""
+    if look.columns:
+        strongest = sorted(zip(look.columns, look.weights.tolist()), key=lambda pair: -abs(pair[1]))[:MOST_COLUMNS]
+        return {"drawing": draw.worth_bars(dict(strongest), unit=looking.asked.unit), "note": "what each column adds"}
+    assert cell.shown is not None
+    return drawn(looking.predictor, name, cell.decoded, cell.shown, look)
 
 
 def drawn(predictor: Predictor, name: str, decoded: Any, shown: Mapping[str, Any], look: Look) -> dict[str, Any]:
@@ -153,32 +121,20 @@ def drawn(predictor: Predictor, name: str, decoded: Any, shown: Mapping[str, Any
 
 def _image(predictor: Predictor, name: str, decoded: Any, shown: Mapping[str, Any], look: Look) -> dict[str, Any]:
     """The picture as the model sees it: its own frame, or, cut or padded, the square that was made of it."""
-    array = _framed(predictor.processors[name], decoded)
+    array = framed(predictor.processors[name], decoded)
     rows, row = np.unique(look.where[:, 0], return_inverse=True)
     columns, column = np.unique(look.where[:, 1], return_inverse=True)
     grid = np.zeros((len(rows), len(columns)), np.float32)
-    grid[row, column] = np.abs(look.weights)
+    # A part that speaks against a word, as another colour does, is not where the word is from.
+    written = isinstance(predictor.targets[0], TextTarget)
+    grid[row, column] = look.weights.clip(min=0) if written else np.abs(look.weights)
     return {"image": draw.saliency(array, grid), "note": "bright where the answer came from"}
-
-
-def _framed(processor: Processor, picture: np.ndarray) -> np.ndarray:
-    """uint8 [H, W, C] of what the model sees of a picture: all of it, or the square that is cut from it or padded."""
-    if isinstance(processor, Several):
-        return _framed(processor.each[0], picture[0])
-    if getattr(processor, "framing", "squash") == "squash":
-        return picture
-    pixels = processor.process([picture])["pixels"][0]
-    return pixels.transpose(1, 2, 0) if pixels.dtype == np.uint8 else picture
-
-
-def _stretched(processor: Processor) -> bool:
-    return getattr(processor, "framing", "crop") == "resample"
 
 
 def _text(predictor: Predictor, name: str, decoded: Any, shown: Mapping[str, Any], look: Look) -> dict[str, Any]:
     raises = "blue raises the number, orange lowers it"
     speaks = "blue speaks for the answer, orange against it"
-    number = predictor.targets[0].scores == NUMBER
+    target = predictor.targets[0]
     cut, at = shown["text"][:MOST_LETTERS], 0
     spans, weights = [], []
     for (start, end), weight in sorted(zip(look.where[:, :2].astype(int).tolist(), look.weights.tolist())):
@@ -187,7 +143,14 @@ def _text(predictor: Predictor, name: str, decoded: Any, shown: Mapping[str, Any
             spans.append((start, end))
             weights.append(weight)
             at = end
-    return {"drawing": draw.highlighted(cut, spans, weights), "note": raises if number else speaks}
+    note = raises if target.scores == NUMBER else speaks
+    if isinstance(target, TextTarget) and spans:  # which is drawn a word each: what surrounds the part that speaks most
+        middle = sum(spans[int(np.argmax(weights))]) // 2
+        start, end = max(0, middle - AROUND // 2), min(len(cut), middle + AROUND // 2)
+        kept = [(span, weight) for span, weight in zip(spans, weights) if start <= span[0] and span[1] <= end]
+        cut, spans = cut[start:end], [(a - start, b - start) for (a, b), _ in kept]
+        weights = [weight for _, weight in kept]
+    return {"drawing": draw.highlighted(cut, spans, weights), "note": note}
 
 
 def _audio(predictor: Predictor, name: str, decoded: Any, shown: Mapping[str, Any], look: Look) -> dict[str, Any]:
@@ -202,12 +165,10 @@ def _sound(samples: np.ndarray, rate: float, centres: np.ndarray, look: Look) ->
 def _series(predictor: Predictor, name: str, decoded: Any, shown: Mapping[str, Any], look: Look) -> dict[str, Any]:
     """The first channel over time; a series that was stretched to a fixed length is drawn in its own time."""
     array = np.asarray(shown["array"], dtype=float)
-    facts = predictor.encoders[name].facts
-    rate, length = float(facts["rate"]), int(facts["length"])
-    centres = look.where[:, 0] * (len(array) / length if _stretched(predictor.processors[name]) else 1.0)
+    rate = float(predictor.encoders[name].facts["rate"])
     channels = array.shape[1] if array.ndim == 2 else 1
     first = array[:, 0] if array.ndim == 2 else array
-    drawn = {"drawing": _sound(first, rate, centres, look)}
+    drawn = {"drawing": _sound(first, rate, own_time(predictor, name, shown, look), look)}
     return {**drawn, "note": f"channel 1 of {channels} is shaded"} if channels > 1 else drawn
 
 
@@ -223,30 +184,3 @@ def stretches(centres: np.ndarray, total: float) -> np.ndarray:
     middle = (centres[1:] + centres[:-1]) / 2
     edges = np.concatenate([[2 * centres[0] - middle[0]], middle, [2 * centres[-1] - middle[-1]]]).clip(0, total)
     return np.stack([edges[:-1], edges[1:]], axis=1)
-
-
-def _columns(predictor: Predictor, row: Table, streams: Mapping[str, Tokens]) -> dict[str, dict[str, float]]:
-    """A table stream each: what the answer loses when one of its columns is hidden, the strongest columns."""
-    effects = {}
-    for name, tokens in streams.items():
-        field = predictor.schema.fields[name]
-        given = [c for c in field.columns if c in row.data and row.data[c][0] is not None]
-        if not field.about.is_record or len(given) < 2 or not bool(tokens.present[0]):
-            continue
-        hidden = {c: [None if c == one else row.data[c][0] for one in given] for c in given}
-        pieces = [changed[name] for _, changed in predictor.encode(Table.build(hidden, ids=given))]
-        with torch.no_grad():
-            full = _scores(predictor, streams)
-            full = full.expand(len(given), *full.shape[1:])
-            less = torch.cat([_scores(predictor, _beside(streams, name, piece)) for piece in pieces])
-        target = predictor.targets[0]
-        lost = target.decided(full) - target.decided(less, of=full)
-        strongest = sorted(zip(given, lost.tolist()), key=lambda pair: -abs(pair[1]))
-        effects[name] = dict(strongest[:MOST_COLUMNS])
-    return effects
-
-
-def _beside(streams: Mapping[str, Tokens], name: str, tokens: Tokens) -> dict[str, Tokens]:
-    """The streams of one row repeated beside the changed tokens of `name`."""
-    first = torch.zeros(len(tokens), dtype=torch.long)
-    return {n: tokens if n == name else t.select(first) for n, t in streams.items()}

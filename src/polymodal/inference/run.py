@@ -338,7 +338,7 @@ class Run:
         `row` is an id, or what a key names one row by; without it the first `limit` rows are explained. Raises
         `UnknownName` where neither names one row.
         """
-        from polymodal.inference.evaluation import explain_rows
+        from polymodal.inference.explaining import explain_rows
 
         table = self.read(data)
         predictor = self.predictor.beside(table).about(target)

@@ -13,10 +13,10 @@ from markupsafe import Markup
 
 from polymodal.core.errors import BadData
 from polymodal.report.glossary import tip, words
-from polymodal.report.wording import count, shorten
+from polymodal.report.wording import count, shorten, signed
 
 WORDS = "<!-- words -->"  # where a page lists what its words mean
-_CELL = ("stream", "kind", "image", "small", "audio", "picture", "text", "drawing", "values", "note")
+_CELL = ("stream", "kind", "image", "small", "audio", "picture", "text", "drawing", "values", "note", "looks")
 _MEDIA = {"image": "data:image/", "picture": "data:image/", "audio": "data:audio/"}
 
 
@@ -46,10 +46,13 @@ def cards(cells: Iterable[Mapping[str, Any]], row: Any) -> list[dict[str, Any]]:
     """
     filled = [{**dict.fromkeys(_CELL), **cell} for cell in cells]
     for cell in filled:
-        for key, start in _MEDIA.items():
-            if cell[key] is not None and not str(cell[key]).startswith(start):
+        cell["looks"] = [{"image": None, "drawing": None, **look, "added": signed(look["added"], 1)}
+                         for look in cell["looks"] or []]  # fmt: skip
+        own = ((key, start, one.get(key)) for one in (cell, *cell["looks"]) for key, start in _MEDIA.items())
+        for key, start, held in own:
+            if held is not None and not str(held).startswith(start):
                 raise BadData(
-                    f"The {key} of stream {cell['stream']!r} in row {row!r} begins with {str(cell[key])[:24]!r}; a "
+                    f"The {key} of stream {cell['stream']!r} in row {row!r} begins with {str(held)[:24]!r}; a "
                     f"page holds its media itself, as {start}… (see `media.cell_card`)."
                 )
     return filled

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from torch import Tensor
 
 from polymodal.core.errors import BadArgument, BadData, suggest
 from polymodal.core.registry import Spec
@@ -247,6 +248,10 @@ class TextTarget(Target):
         own = Counter(symbols_of(str(said), self.written_in))
         each = (Counter(symbols_of(str(text), self.written_in)) for text in np.atleast_1d(wanted) if text)
         return max((2 * (own & other).total() / max(1, own.total() + other.total()) for other in each), default=0.0)
+
+    def decided(self, scores: Tensor, *, of: Tensor | None = None) -> Tensor:
+        """Whether the words are the same, however likely."""
+        return super().decided(scores[:, 1:], of=None if of is None else of[:, 1:])
 
     def explained(self, predictions: np.ndarray) -> np.ndarray:
         """How alike each is to the answer from all streams."""

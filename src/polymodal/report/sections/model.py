@@ -127,13 +127,45 @@ def words(evaluation: Evaluation) -> dict[str, Any] | None:
         return None
     said = [f"{share(found['distinct'])} of the {count(found['rows'])} answers differ from one another."]
     if found.get("copied"):
-        part, ends = found["copied"], ""
-        if is_number(part.get("low")):
-            ends = f" (95% interval {share(part['low'])} to {share(part['high'])})"
-        said.append(f"{share(part['mean'])} are answers of the training rows, word for word{ends}.")
+        said.append(f"{_with_ends(found['copied'])} are answers of the training rows, word for word.")
+    if invented := found.get("invented"):
+        most = ", ".join(f"{clean(name)} ({count(times)})" for name, times in invented["most"].items())
+        said.append(f"{_with_ends(invented)} name an object that no reference names{f': {most}' if most else ''}.")
+    if found.get("not_looked"):
+        said.append(f"Objects that no reference names were not looked for: {clean(found['not_looked'])}")
     symbols = {"bpe": "pieces of words"}.get(found["symbols"], found["symbols"])
     said.append(f"They have {found['length']:.1f} {symbols} in the mean.")
     return {"said": " ".join(said), "best": _told(found.get("best") or [])}
+
+
+def _with_ends(part: Mapping[str, Any]) -> str:
+    ends = f" (95% interval {share(part['low'])} to {share(part['high'])})" if is_number(part.get("low")) else ""
+    return share(part["mean"]) + ends
+
+
+def pictures(evaluation: Evaluation) -> dict[str, Any] | None:
+    """Drawn pictures beside the true ones, and the training pictures that they are most like."""
+    if not (rows := evaluation.get("pictures") or []):
+        return None
+    copies = sum(bool(row.get("copied")) for row in rows)
+    said = "What was drawn for some test rows, and the picture that belongs to the row."
+    if any(is_number(row.get("near")) for row in rows):
+        found = "none" if not copies else f"{copies} of {len(rows)}"
+        said += (
+            " Beside it the training picture that is most like the drawn one, and how far that is as a share of what "
+            f"is usual for true pictures; what is nearer than half as far is a copy, or nearly: {found} here."
+        )
+    shown = []
+    for row in rows:
+        near = f"{plain(row['near'], 2)} × the usual" if is_number(row.get("near")) else ""
+        each = [("drawn", row["drawn"], ""), ("true", row["real"], "")]
+        if row.get("nearest"):
+            each.append(("nearest", row["nearest"], f"{near}: a copy" if row.get("copied") else near))
+        cells = cards([{"stream": name, "kind": "image", "image": uri, "small": True, "note": note}
+                       for name, uri, note in each], row.get("id"))  # fmt: skip
+        shown.append({"id": clean(row.get("id", "")), "copied": bool(row.get("copied")), "each": cells,
+                      "cells": cards(row.get("cells") or [], row.get("id"))})  # fmt: skip
+    return {"said": said, "rows": shown}
 
 
 def _told(examples: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
