@@ -81,7 +81,7 @@ class Imputed(Answer):
             rows = torch.nonzero(lacking)[:, 0]
             said = self._filled({name: streams[name].select(rows) for name in self.names})
             mixed = {n: s.index_copy(0, rows, said[n].to(s.dtype)) for n, s in plain.predictions.items()}
-        return Output(streams, None, mixed)
+        return Output(plain.streams, plain.fused, mixed)
 
     def _filled(self, streams: Mapping[str, Tokens]) -> dict[str, Tensor]:
         """Scores of every target, from the streams with what is absent filled in."""
