@@ -37,7 +37,7 @@ OTHER: dict[str, dict[str, Any]] = {
 OTHER["imputed"] = {"answer": "gated", "by": "mean", "draws": 2, "hidden": 4, "steps": 9}
 OTHER["bandit"] = {"answers": "gated", "price": 2.0, "alpha": 5.0, "discount": 0.5, "trust": 5.0}
 QUICK: dict[str, dict[str, Any]] = {  # few steps, few rows
-    "policy": {"steps": 5}, "dynamic": {"tolerance": 0.2}, "imputed": {"steps": 5, "hidden": 8},
+    "policy": {"steps": 5}, "dynamic": {"tolerance": 0.2}, "imputed": {"by": "flow", "steps": 5, "hidden": 8},
 }  # fmt: skip
 VARIED = [(name, option) for name in OTHER for option in OTHER[name]]
 

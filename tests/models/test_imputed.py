@@ -44,7 +44,7 @@ def without(streams: dict[str, Tokens], *names: str) -> dict[str, Tokens]:
 
 def built(**options: Any) -> Imputed:
     torch.manual_seed(0)
-    spec = {"name": "imputed", "hidden": 32, "steps": 150, **options}
+    spec = {"name": "imputed", "by": "flow", "hidden": 32, "steps": 150, **options}
     return ANSWERS.build(spec, WIDTHS, [TARGET], Parts(8, Heads().build))  # type: ignore[return-value]
 
 
@@ -133,7 +133,7 @@ def test_a_stream_of_tokens_gets_the_vector_as_its_one_token():
     b, there = rows.streams["b"].pooled, torch.arange(60) % 2 == 0
     many = Tokens(b[:, None].repeat(1, 4, 1), there[:, None].repeat(1, 4), b, torch.rand(60, 4, 1))
     torch.manual_seed(0)
-    spec = {"name": "imputed", "answer": "cross", "steps": 5, "hidden": 8, "draws": 2}
+    spec = {"name": "imputed", "by": "flow", "answer": "cross", "steps": 5, "hidden": 8, "draws": 2}
     answer = ANSWERS.build(spec, WIDTHS, [TARGET], Parts(8, Heads().build))
     assert resolved(spec).reads_tokens
     streams = {"a": rows.streams["a"], "b": many}
@@ -168,7 +168,7 @@ def test_the_same_seed_learns_the_same_and_leaves_the_generator_alone():
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"by": "flowing"}, "by is 'flow' or 'mean'; got 'flowing'"),
+        ({"by": "flowing"}, "by is 'mean' or 'flow'; got 'flowing'"),
         ({"by": "mean", "draws": 3}, "takes no draws"),
         ({"draws": 0}, "draws must be a whole number of at least 1"),
         ({"hidden": 0}, "hidden must be"),
@@ -189,8 +189,8 @@ def test_it_is_not_for_words_and_is_no_fusion_of_its_own():
 
 def test_a_fit_compares_it_with_masks_and_deploys_it(tmp_path: Path):
     shop = write_shop(tmp_path / "shop", rows=80)
-    spec = {"name": "imputed", "answer": "gated", "steps": 20, "hidden": 16, "draws": 3}
-    name = "imputed(answer=gated, steps=20, hidden=16, draws=3)"
+    spec = {"name": "imputed", "answer": "gated", "by": "flow", "steps": 20, "hidden": 16}
+    name = "imputed(answer=gated, by=flow, steps=20, hidden=16)"
     options = {**QUICK, "fusion": ["gated", spec], "deploy": name, "store": str(tmp_path / "store"), "quiet": True}
     run = pm.fit(shop, "category", out=tmp_path / "run", **options)
     rows = {row["strategy"]: row for row in run.leaderboard}
@@ -213,7 +213,7 @@ def test_a_fit_compares_it_with_masks_and_deploys_it(tmp_path: Path):
 
 def test_within_another_answer_it_fills_in_too():
     torch.manual_seed(0)
-    spec = {"name": "dynamic", "answer": {"name": "imputed", "steps": 5, "hidden": 8, "draws": 2}}
+    spec = {"name": "dynamic", "answer": {"name": "imputed", "steps": 5, "hidden": 8}}
     answer, rows = ANSWERS.build(spec, WIDTHS, [TARGET], Parts(8, Heads().build)), planted(60, 9)
     answer.finalize(rows, rows, 0)
     assert answer.inner[0].imputer.able.all()

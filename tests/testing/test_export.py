@@ -15,7 +15,10 @@ from polymodal.fusion.base import Fusion
 from polymodal.testing import NotConformant, check_export
 from polymodal.testing.export import EXCUSED, FAMILIES, WHOLES, exported
 
-QUICK: dict[str, Any] = {"policy": {"steps": 5}, "imputed": {"steps": 5}}  # what a part does before it is exported
+QUICK: dict[str, Any] = {
+    "policy": {"steps": 5},
+    "imputed": {"by": "flow", "steps": 5},
+}  # what a part does before it is exported
 # From scratch: a part with an extra wraps a network of another library, whose export that library decides.
 PARTS = [(f, name) for f in FAMILIES for name in catalogue(f) if not catalogue(f).entry(name).extra]
 

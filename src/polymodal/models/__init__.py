@@ -28,7 +28,7 @@ ANSWERS = Catalogue(
         ),
         "imputed": Entry(
             "polymodal.models.imputed:Imputed",
-            "Absent streams filled in from the others, by draws of a flow or by their mean, then answered from.",
+            "Absent streams filled in from the others, by what is expected or by draws of a flow, then answered from.",
             "Rubin 1987 (multiple imputation); Liu, Gong & Liu 2023 (rectified flow)",
         ),
         "consensus": Entry(

@@ -20,7 +20,7 @@ from polymodal.nn.graphs import observed
 from polymodal.nn.layers.imputer import Imputer, Vectors
 from polymodal.targets.base import ScoredTarget
 
-WAYS = ("flow", "mean")
+WAYS = ("mean", "flow")
 DRAWS = 5
 
 
@@ -28,10 +28,10 @@ class Imputed(Answer):
     """Fills in the vectors of absent streams before `answer` reads them: multiple imputation (Rubin 1987).
 
     `answer` is trained as it would be alone, to the bit, and with all streams says the same. Then, on the stored tokens
-    of training rows, it is learned what each stream's pooled vector is like given the others: `by="flow"` draws from a
-    rectified flow, `draws` of them (None: 5), and the answer is the mean over what `answer` says to each (of classes
-    and labels, of probabilities); `by="mean"` fills in the expected vector once. A stream of tokens gets the vector as
-    its one token. A row without any stream keeps the prior.
+    of training rows, it is learned what each stream's pooled vector is like given the others: `by="mean"` fills in the
+    expected vector; `by="flow"` draws from a rectified flow, `draws` of them (None: 5), and the answer is the mean over
+    what `answer` says to each (of classes and labels, of probabilities). A stream of tokens gets the vector as its one
+    token. A row without any stream keeps the prior.
 
     `hidden`: units of the networks; `steps`: of their training, at most, which validation rows end. Not for answers in
     words or pictures, of which there is no mean. Raises `BadArgument` for a value that cannot be.
@@ -43,7 +43,7 @@ class Imputed(Answer):
 
     def __init__(
         self, widths: Mapping[str, int], targets: Sequence[ScoredTarget], parts: Parts, *,
-        answer: Spec = "concat", by: str = "flow", draws: int | None = None, hidden: int = 128, steps: int = 500,
+        answer: Spec = "concat", by: str = "mean", draws: int | None = None, hidden: int = 128, steps: int = 500,
     ):  # fmt: skip
         super().__init__()
         self.answer = answer
@@ -52,7 +52,7 @@ class Imputed(Answer):
         self.hidden = check_count("hidden", hidden)
         self.steps = check_count("steps", steps)
         if by not in WAYS:
-            raise BadArgument(f"by is 'flow' or 'mean'; got {by!r}.{suggest(by, WAYS)}")
+            raise BadArgument(f"by is 'mean' or 'flow'; got {by!r}.{suggest(by, WAYS)}")
         if by == "mean" and draws is not None:
             raise BadArgument(f"by='mean' fills in one vector, so it takes no draws; got draws={draws!r}.")
         times = 0 if by == "mean" else DRAWS if draws is None else check_count("draws", draws)
@@ -81,7 +81,7 @@ class Imputed(Answer):
             rows = torch.nonzero(lacking)[:, 0]
             said = self._filled({name: streams[name].select(rows) for name in self.names})
             mixed = {n: s.index_copy(0, rows, said[n].to(s.dtype)) for n, s in plain.predictions.items()}
-        return Output(streams, None, mixed)
+        return Output(plain.streams, plain.fused, mixed)
 
     def _filled(self, streams: Mapping[str, Tokens]) -> dict[str, Tensor]:
         """Scores of every target, from the streams with what is absent filled in."""
