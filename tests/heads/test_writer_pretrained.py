@@ -10,6 +10,7 @@ from polymodal.core.errors import BadArgument
 from polymodal.core.types import Tokens
 from polymodal.heads import HEADS
 from polymodal.nn.layers.state import END, PAD
+from polymodal.targets.base import fitted
 from polymodal.testing import check_head, example_target
 from polymodal.testing.head import example_truth
 
@@ -70,6 +71,21 @@ def test_it_learns_pieces_of_its_own_and_answers_in_the_targets_symbols(model: s
     assert (ids[2] == PAD).all()
     written = torch.tensor([[*head.writes.codes("the red cat sleeps"), END], [END, PAD, PAD, PAD, PAD, PAD]])
     assert TARGET.texts(head.codes(written).numpy()).tolist() == ["the red cat sleeps", ""]
+
+
+def test_words_that_the_target_has_not_are_written_whole(model: str, monkeypatch):
+    target = fitted("y", "text", ["a dog runs on the green grass today"] * 10)
+    head = HEADS.build({"name": "writer_pretrained", "model": model}, 6, target).eval()
+    said = "a dog runs on the extraordinarily phosphorescent grass"
+    assert len(target.coder.codes(said)) > head.most
+    monkeypatch.setattr(head.writes, "text", lambda ids: said)
+    answer = head(tokens())
+    assert answer.shape == (8, 1 + head.room)
+    assert head.decode(answer)["label"].tolist() == [said] * 8
+    monkeypatch.setattr(head.writes, "text", lambda ids: "a dog " + " extraordinarily" * 90)
+    cut = head.decode(head(tokens()))["label"][0].split()
+    assert len(cut) < 20, "there is an end"
+    assert set(cut[2:]) == {"extraordinarily"}, "but not within a word"
 
 
 @pytest.mark.parametrize("tune", ["lora", "full"])

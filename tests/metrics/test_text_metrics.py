@@ -133,6 +133,29 @@ def test_chinese_is_read_by_characters_or_by_jieba():
     check_metric({"name": "rouge_l", "segment": "jieba"}, kinds=["text"])
 
 
+@pytest.mark.parametrize(
+    ("said", "cut"),
+    [
+        ("ผู้ชายเดิน 2 กม.", "ผู้ ช า ย เ ดิ น 2 ก ม"),
+        ("๓๘.๕ องศา", "๓๘.๕ อ ง ศ า"),
+        ("ភាសាខ្មែរ។", "ភា សា ខ្មែ រ"),
+        ("မြန်မာဘာသာ။", "မြ န် မာ ဘာ သာ"),
+        ("ພາສາລາວ", "ພ າ ສ າ ລ າ ວ"),
+        ("犬が走る", "犬 が 走 る"),
+        ("体温38.5度", "体 温 38.5 度"),
+    ],
+)
+def test_scripts_without_spaces_are_read_by_characters(said, cut):
+    assert words(said) == tuple(cut.split())
+    for name in ("rouge_l", "wer", "token_f1"):
+        changed = "".join(words(said)[:-1])
+        assert 0 < build(name)(np.array([said]), np.array([changed])) < 1, name
+
+
+def test_jieba_leaves_other_scripts_to_characters():
+    assert words("人们看ผู้ชาย", "jieba") == ("人们", "看", "ผู้", "ช", "า", "ย")
+
+
 def test_jieba_is_an_extra(monkeypatch):
     import sys
 

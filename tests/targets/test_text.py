@@ -82,17 +82,62 @@ def test_one_long_word_or_text_does_not_widen_all_rows():
     assert encoded.shape == (43, 32, 512)
     assert target.room == 512
     assert target.remarks(cells) == [
-        "y: of 2 answers only the first 512 symbols are learned from (the longest has 5,000); metrics compare up to "
+        "y: of 1 answer only the first 512 symbols are learned from (the longest has 900); metrics compare up to "
         "10,000 letters.",
         "y: in 1 row only the first 32 references are learned from.",
     ]
+    assert target.truth(encoded)[40].tolist()[:2] == ["z" * 40, "a dog"]
     whole = target.wanted(cells, encoded, np.arange(43))
     assert whole.shape == (43, 50)
+    assert max(whole.nbytes, target.truth(encoded).nbytes) <= whole.size * 8, "as many bytes as there are references"
     assert whole[40].tolist()[:2] == ["z" * 5000, "a dog"]
     assert len(whole[41, 0].split()) == 900
     few = fitted("y", "text", ["a dog"] * 40)
     assert (few.longest, few.room, few.remarks(["a dog"])) == (2, 64, [])
     assert few.wanted(["a dog", None], few.encode(["a dog", None]), np.arange(2)).tolist() == ["a dog", ""]
+
+
+def test_a_word_that_training_did_not_have_is_one_word():
+    rare = ["extraordinarily", *(f"incomprehensib{letter}" for letter in "abcdefgh")]
+    captions = [f"a dog and the man {rare[i % 9]} run" for i in range(20)]
+    target = fitted("y", {"name": "text", "least": 2}, captions)
+    assert target.longest == 7
+    unknown = "qwertyuiop " * 30
+    assert target.truth(target.encode([unknown]))[0] == " ".join(["qwertyuiop"] * 12), "twice 64 codes"
+    names = [["alice", "bob", "carol"][i % 3] + f" smith{i}son" for i in range(60)]
+    for symbols in ("words", "bpe"):
+        short = fitted("y", {"name": "text", "symbols": symbols, "pieces": 40}, names)
+        assert short.short, symbols
+        assert short.metrics[0] == "exact_match"
+    assert fitted("y", "text", ["ใช่ครับ", "ไม่ใช่", "ไม่"]).short, "letters with their marks, as metrics count them"
+    assert not fitted("y", "text", ["一群人正在踢足球", "两个男孩在跑"]).short
+
+
+def test_numbers_keep_their_point_in_characters():
+    target = fitted("y", "text", ["体温38.5度，血压120/80。", "体温 3,000、2；5（3）12：30", "？！"])
+    assert target.written_in == "characters"
+    cells = ["体温38.5度，血压120/80。", "体温 3,000、2；5（3）12：30", "？！"]
+    said = target.truth(target.encode(cells)).tolist()
+    assert said == ["体温38.5度血压120/80", "体温3,000 2 5 3 12：30", "？！"]
+    assert target.truth(target.encode(said)).tolist() == said
+    assert words(said[0]) == words(cells[0])
+
+
+def test_symbols_of_a_target_of_before_mean_the_same():
+    told = fitted("y", "text", ["体温385度", "度数"]).to_json()
+    told["vocabulary"] = ["度", "体", "温", "3", "8", "5"]
+    target = Target.from_json(told)
+    assert target.encode(["体温385度"]).tolist() == [[[5, 6, 7, 8, 9, 4]]]
+    assert target.truth(target.encode(["体温38.5度", "38、5"])).tolist() == ["体温38.5度", "38 5"]
+
+
+def test_a_long_word_is_cut_in_pieces_in_linear_time():
+    target = fitted("y", {"name": "text", "symbols": "bpe", "pieces": 30}, ["abab baab abba"] * 3)
+    word = "abba" * 5000
+    codes = target.coder.codes(word)
+    assert target.coder.text(codes) == word
+    assert len(codes) < len(word)
+    assert max(codes) < target.words
 
 
 def test_what_is_no_text_is_named_and_not_written():

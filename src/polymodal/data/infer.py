@@ -15,6 +15,7 @@ from polymodal.core.dates import DAY_FIRST, MONTH_FIRST, is_clock
 from polymodal.core.errors import BadCell
 from polymodal.core.numbers import Notation, read_number
 from polymodal.core.reading import MOST, SAMPLE, Reading, is_sign
+from polymodal.core.scripts import UNSPACED
 from polymodal.core.words import key_of
 from polymodal.data.kinds import KINDS
 from polymodal.data.media.array import map_array
@@ -39,10 +40,7 @@ _COUNTED = re.compile(  # what rises by one a row and is no row number
     r"rank|round|cycle|index)s?($|[_\s.-])",
     re.IGNORECASE,
 )
-_UNSPACED = re.compile(  # letters of scripts that part no words: kana, Han, Hangul, Thai, Lao, Burmese, Khmer
-    "[\uac00-\ud7a3\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f"
-    "\U00020000-\U0003134f]"
-)
+_UNSPACED = re.compile(f"[\uac00-\ud7a3{UNSPACED}]")  # Hangul too: a word of it says as much as several
 _LETTERS_A_WORD = 3
 SENTENCE = 3.0  # words of a mean text from which it is written rather than chosen
 _DIGITS = re.compile(r"\d+")

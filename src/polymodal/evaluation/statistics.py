@@ -24,7 +24,7 @@ from scipy.special import ndtri, stdtrit
 
 from polymodal.core.errors import BadArgument, BadData
 from polymodal.core.values import check_range
-from polymodal.metrics.base import RESAMPLES, Metric, labelled
+from polymodal.metrics.base import RESAMPLES, TEXTS, Metric, labelled
 
 CELLS = 4_000_000  # row counts held at a time: 32 MB
 LEAST_P = 1e-6
@@ -222,7 +222,7 @@ def resample(
     units = int(unit.max()) + 1 if len(unit) else 0
     if units == 0 or metric.biased:
         return Draws(point, np.empty((len(point), 0)), 0, 0)
-    width = truth.shape[1] if truth.ndim == 2 and truth.dtype.kind != "U" else 1
+    width = truth.shape[1] if truth.ndim == 2 and truth.dtype.kind not in TEXTS else 1
     draws = [
         np.stack([metric.weighted(t, p, counts if groups is None else counts[unit]) for t, p in read])
         for counts in _counts(units, len(truth) * width, seed, min(resamples, metric.resamples))

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from polymodal.core.scripts import CHARACTER, UNSPACED
 from polymodal.data.media.sound import Sound
 
 SIDE = 7  # parts along each side of a picture
 STRETCHES = 16  # of a sound or a series
 WORDS = 48  # of a text; of longer ones neighbouring words are hidden together
-WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\s\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+")  # or sign
+WORD = re.compile(rf"{CHARACTER}|[^\s{UNSPACED}]+")  # or sign
 
 Parts = tuple[list[Any], np.ndarray]  # cells as decoded, each with a part hidden, and where the parts lie [T, K]
 

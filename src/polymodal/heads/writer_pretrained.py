@@ -8,11 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from polymodal.core.kept import Kept
 from polymodal.heads.writing import WritingHead
 from polymodal.nn.layers.language_model import LanguageModel
 from polymodal.nn.layers.state import END, PAD, Decoder
 from polymodal.targets.text import TextTarget
 
+ROOM = 32  # symbols of an answer that there is room for at least
+KEPT = 1 << 22  # letters of texts whose pieces are remembered
 PIECES = 2  # of the model, at most, that a symbol of the target is given room for
 
 
@@ -46,7 +49,7 @@ class WriterPretrained(WritingHead):
             model, context_width=width, tune=tune, projector=projector, factor=factor, latents=latents, rank=rank,
             longest=self.most,
         )  # fmt: skip
-        self._known: dict[str, list[int]] = {}
+        self._known: Kept[str, list[int]] = Kept(KEPT)
         self.settle()
 
     @property
@@ -56,6 +59,10 @@ class WriterPretrained(WritingHead):
     @property
     def most(self) -> int:
         return PIECES * int(self.target.longest) + 1
+
+    @property
+    def room(self) -> int:
+        return 2 * max(ROOM, 2 * self.most)
 
     def recipe(self) -> dict[str, Any]:
         lr = 1e-4 if self.tune == "full" else 1e-3
@@ -73,11 +80,11 @@ class WriterPretrained(WritingHead):
         return self._pieces(text) if text else None
 
     def _pieces(self, text: str) -> list[int]:
-        if text not in self._known:
-            self._known[text] = self.writes.codes(text)
-        return self._known[text]
+        found = self._known.get(text)
+        return self._known.keep(text, self.writes.codes(text), len(text)) if found is None else found
 
     def codes(self, ids: Tensor) -> Tensor:
-        told = [self.target.coder.codes(self.writes.text(row)) for row in ids.tolist()]
+        coder = self.target.coder
+        told = [[*coder.cut(coder.codes(self.writes.text(row)), self.room // 2)] for row in ids.tolist()]
         length = max(map(len, told), default=0)
         return torch.tensor([each + [PAD] * (length - len(each)) for each in told], device=ids.device).view(-1, length)

@@ -38,7 +38,7 @@ class WritingHead(Head):
     greedily, in use as `decoding` says: options of `nn.decoding.Decoding` by name, and `allowed`, a list of the answers
     that there are. Default: three beams, one for short answers.
 
-    The answer is [B, 1 + most]: the mean log-probability of a symbol, END included, then ids padded with zeros.
+    The answer is [B, 1 + room]: the mean log-probability of a symbol, END included, then ids padded with zeros.
     """
 
     answers = (TextTarget,)
@@ -94,6 +94,11 @@ class WritingHead(Head):
     def most(self) -> int:
         """The most ids of a text, its END included."""
         return int(self.target.longest) + 1
+
+    @property
+    def room(self) -> int:
+        """The most codes of an answer, which a word that the target has not takes several of."""
+        return self.most
 
     def chosen(self, options: Mapping[str, Any]) -> Decoding:
         """How to write where these options are given, and else as is usual. Raises `BadArgument` for a wrong one."""
@@ -152,13 +157,13 @@ class WritingHead(Head):
     def answer(self, tokens: Tokens) -> Tensor:
         context, mask = self._context(tokens)
         how = self.chosen({"beams": 1}) if self.quick else self.how
-        told = context.new_zeros(len(mask), 1 + self.most, dtype=torch.float32)
+        told = context.new_zeros(len(mask), 1 + self.room, dtype=torch.float32)
         numbers = self.numbered(len(mask))
         for rows in torch.arange(len(mask), device=mask.device).split(AT_ONCE):
             said = decode(self.decoder, context[rows], mask[rows], how, numbers[rows.cpu()].tolist())
             count = (said.ids != PAD).sum(1)
             told[rows, 0] = said.logp.float().sum(1) / count.clamp(min=1)
-            codes = self.codes(said.ids)[:, : self.most]
+            codes = self.codes(said.ids)
             told[rows, 1 : 1 + codes.shape[1]] = codes.float()
         return told
 

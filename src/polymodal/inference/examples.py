@@ -42,7 +42,7 @@ def words(
     return {
         "rows": len(said),
         "distinct": distinct(said)["answers"],
-        "length": float(np.mean([len(target.coder.codes(text)) for text in said])),
+        "length": float(np.mean([target.coder.count(target.coder.codes(text)) for text in said])),
         "symbols": target.written_in,
         **({"copied": vars(copied(said, training))} if training else {}),
         "best": [_example(predictor, truth, predictions, table, rows, i) for i in best],

@@ -27,6 +27,7 @@ from polymodal.core.registry import label
 from polymodal.metrics import METRICS
 
 RESAMPLES = 2000
+TEXTS = "UO"  # kinds of arrays of texts; O where a long one would widen all
 
 
 class Metric(ABC):
@@ -120,7 +121,7 @@ class Metric(ABC):
 
 def labelled(truth: np.ndarray) -> np.ndarray:
     """[N] bool: rows that carry a target."""
-    if truth.dtype.kind == "U":
+    if truth.dtype.kind in TEXTS:
         return (truth != "").any(1) if truth.ndim == 2 else truth != ""
     if truth.ndim == 4:
         return ~np.isnan(truth).any((1, 2, 3))
@@ -132,8 +133,8 @@ def labelled(truth: np.ndarray) -> np.ndarray:
 def check(truth: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Truth and prediction of the labelled rows. Raises `BadData` where shapes do not fit or a prediction is NaN."""
     truth, prediction = np.asarray(truth), np.asarray(prediction)
-    if truth.dtype.kind == "U":
-        if prediction.shape != truth.shape[:1] or (len(truth) and prediction.dtype.kind != "U"):
+    if truth.dtype.kind in TEXTS:
+        if prediction.shape != truth.shape[:1] or (len(truth) and prediction.dtype.kind not in TEXTS):
             given = f"{prediction.dtype} {prediction.shape}"
             raise BadData(
                 f"The truth is texts of {len(truth)} rows, so predictions must be as many texts; got {given}."

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.errors import BadArgument
-from polymodal.metrics.base import Metric, labelled
+from polymodal.metrics.base import TEXTS, Metric, labelled
 from polymodal.metrics.counts import onehot
 
 
@@ -51,13 +51,14 @@ class Function(Metric):
         """The prediction that says what `rows` of the truth hold."""
         if self.needs == "labels":
             return rows.astype(np.int64)
-        if rows.dtype.kind == "U":
+        if rows.dtype.kind in TEXTS:
             return rows if rows.ndim == 1 else rows[np.arange(len(rows)), (rows != "").argmax(1)]
         return onehot(rows, int(rows.max(initial=0)) + 1) if rows.dtype.kind == "i" else rows.astype(np.float64)
 
     def weighted(self, truth: np.ndarray, prediction: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Raises `BadArgument` that names the function where it raises, gives no number, or NaN on every row once."""
         counts = weights.astype(np.int64)
+        truth = truth.astype(str) if truth.dtype.kind == "O" else truth
         values = [self._value(np.repeat(truth, c, axis=0), np.repeat(prediction, c, axis=0)) for c in counts.T]
         if (counts == 1).all() and not np.isfinite(values).all():
             raise BadArgument(f"The metric {self.name} gives {values[0]} on {len(truth)} rows; a score is finite.")

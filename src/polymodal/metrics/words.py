@@ -2,25 +2,27 @@
 
 `words` imitates what COCO's captions are cut by: Stanford's PTBTokenizer 3.4.1, small letters, and the signs left out
 that `pycocoevalcap` leaves out; both agree on 17,499 of 17,500 captions of Flickr8k. What has no spaces is read by
-characters, each a word (Chinese, Japanese), or cut by jieba.
+characters, each a word (Chinese, Japanese, Thai, Lao, Burmese, Khmer); Chinese may be cut by jieba.
 """
 
 from __future__ import annotations
 
 import re
 import warnings
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any
 
 from polymodal.core.errors import BadArgument, require
+from polymodal.core.kept import Kept
+from polymodal.core.scripts import CHARACTER, ENDS, HAN
 
 SEGMENTS = ("characters", "jieba")
-HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-_SPACELESS = re.compile(f"[{HAN}\u3041-\u30ff\u31f0-\u31ff]")  # Chinese characters and kana
+_SPACELESS = re.compile(CHARACTER)
+_NOT_HAN = re.compile(f"(?![{HAN}]){CHARACTER}")
 _RUN = re.compile(f"[{HAN}]+")
 _SIGNS = str.maketrans({
     **dict.fromkeys("‘’‛′", "'"), **dict.fromkeys("“”„«»「」『』", '"'), **dict.fromkeys("–—", " -- "), "…": "...",
-    **dict.fromkeys("。，、！？；：（）《》〈〉【】·～،؟؛।", " "),
+    **dict.fromkeys("。，、！？；：（）《》〈〉【】·～،؟؛।", " "), **dict.fromkeys(ENDS, " "),
 })  # fmt: skip
 _BRACKETS = {"(": " -lrb- ", ")": " -rrb- ", "[": " -lsb- ", "]": " -rsb- ", "{": " -lcb- ", "}": " -rcb- "}
 _STEPS = tuple((re.compile(pattern), by) for pattern, by in (
@@ -45,22 +47,29 @@ NUMBERS = {
 NUMBERS["none"] = "0"
 ARTICLES = frozenset(("a", "an", "the"))
 
+_CUT: Kept[tuple[str, str], tuple[str, ...]] = Kept(1 << 22)  # letters: some 80,000 captions, 50 MB
+_WORDS: Kept[str, str] = Kept(1 << 20)  # that the same word is not held twice
 
-@lru_cache(maxsize=1 << 16)
+
 def words(text: str, segment: str = "characters") -> tuple[str, ...]:
     """The words of a text, in small letters and without signs; brackets are `-lrb-` and the like, as in COCO's.
 
     `segment` says how Chinese is cut: `characters`, or `jieba` (extra `language`).
     """
+    found = _CUT.get((text, segment))
+    return _CUT.keep((text, segment), _cut(text, segment), len(text)) if found is None else found
+
+
+def _cut(text: str, segment: str) -> tuple[str, ...]:
     text = text.lower().translate(_SIGNS)
     if _SPACELESS.search(text):
         if segment == "jieba":
             text = _RUN.sub(lambda run: f" {' '.join(jieba_tokenizer().cut(run[0]))} ", text)
-        else:
-            text = _SPACELESS.sub(r" \g<0> ", text)
+        text = (_NOT_HAN if segment == "jieba" else _SPACELESS).sub(r" \g<0> ", text)
     for pattern, by in _STEPS:
         text = pattern.sub(by, text)
-    return tuple(word for word in text.split() if word not in _DROPPED)
+    said = (word for word in text.split() if word not in _DROPPED)
+    return tuple(_WORDS.get(word) or _WORDS.keep(word, word, len(word)) for word in said)
 
 
 def normal(text: str, *, numbers: bool = True) -> str:

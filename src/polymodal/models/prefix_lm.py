@@ -19,7 +19,8 @@ class PrefixAnswer(Joint):
     streams first meet and which writes too.
 
     Tokens carry their stream and their place; of a stream at most `tokens` are kept apart (see `Unified`). Smoothing
-    and decoding are those of the target's head, where that writes.
+    and decoding are those of the target's head, where that writes. Targets beside words are answered by their own
+    heads from the mean of all tokens.
     """
 
     level: ClassVar[str] = "unified"
@@ -33,14 +34,18 @@ class PrefixAnswer(Joint):
         fusion = {"name": "unified", "layers": 0, "tokens": tokens}
         stack = {"units": units, "depth": depth, "heads": attention_heads, "tokens": None, "dropout": dropout}
 
-        def writer(target: Any) -> Head:
+        texts = texts_among("prefix_lm", targets)
+
+        def head(target: Any) -> Head:
+            if target.name not in texts:
+                return parts.build_head(units, target)  # type: ignore[no-any-return]
             own = parts.build_head(1, target)
             kept = {"smoothing": own.smoothing, "decoding": own.decoding} if isinstance(own, WritingHead) else {}
             return HEADS.build({"name": "writer_unified", **stack, **kept}, units, target)
 
         super().__init__(
             FUSIONS.build(fusion, widths, check_count("units", units)),
-            {name: writer(target) for name, target in texts_among("prefix_lm", targets).items()},
+            {target.name: head(target) for target in targets},
         )
         self.units, self.depth, self.attention_heads = units, depth, attention_heads
         self.tokens, self.dropout = tokens, dropout

@@ -18,13 +18,13 @@ from polymodal.core.words import label_of
 from polymodal.metrics.consensus import medoid, ngram_vectors
 from polymodal.targets.base import Target
 from polymodal.targets.labels import listed
-from polymodal.targets.words import PIECES, UNITS, Coder, learned_pieces, padded, symbols_of, unit_of
+from polymodal.targets.words import PIECES, UNITS, Coder, learned_pieces, padded, spoken, symbols_of, unit_of
 
-SHORT = 3.0  # symbols of a mean answer up to which answers are short: right or wrong
-LETTERS_A_WORD = 1.5  # where symbols are characters
+SHORT = 3.0  # words of a mean answer up to which answers are short: right or wrong
+LETTERS_A_WORD = 1.5  # of scripts without spaces
 LONGEST = 256  # symbols that are written at most
 SPARED = 0.001  # share of answers that may be longer than what is written
-ROOM = 64  # codes of a reference that are kept at least; above, twice the longest that is written
+ROOM = 64  # symbols of a reference that are kept at least; above, twice the longest that is written
 MANY = 32  # references of a row that are learned from
 WHOLE = 10_000  # letters of a reference that metrics compare
 COMPARED = 2000  # training answers among which the usual one is looked for
@@ -97,7 +97,8 @@ class TextTarget(Target):
         found = replace(self, written_in=unit, vocabulary=tuple(vocabulary), merges=tuple(merges))
         codes = found._coded(rows)
         lengths = np.concatenate([[found.coder.count(one) for one in row] for row in codes])
-        mean = lengths.mean() / (LETTERS_A_WORD if unit == "characters" else 1.0)
+        said = np.mean([len(spoken(text)) for text in every])  # characters, pieces: as the metrics count words
+        mean = said / (LETTERS_A_WORD if unit == "characters" else 1.0)
         return replace(
             found,
             longest=int(min(LONGEST, np.quantile(lengths, 1 - SPARED, method="higher"))),
@@ -126,16 +127,16 @@ class TextTarget(Target):
 
     def encode(self, values: Sequence[Any]) -> np.ndarray:
         rows = self._coded(texts_of(value)[:MANY] for value in values)
-        return padded([[codes[: self.room] for codes in row] for row in rows])
+        return padded([[self.coder.cut(codes, self.room) for codes in row] for row in rows])
 
     @property
     def room(self) -> int:
-        """How many codes of a reference are kept to learn from."""
+        """How many symbols of a reference are kept to learn from."""
         return max(ROOM, 2 * self.longest)
 
     def remarks(self, values: Sequence[Any]) -> list[str]:
         rows = self._coded(texts_of(value) for value in values)
-        long = [len(codes) for row in rows for codes in row if len(codes) > self.room]
+        long = [count for row in rows for codes in row if (count := self.coder.count(codes)) > self.room]
         said = []
         if long:
             said.append(
@@ -185,9 +186,9 @@ class TextTarget(Target):
         return ("vqa_accuracy", "exact_match", "token_f1") if self.several else ("exact_match", "token_f1")
 
     def truth(self, encoded: np.ndarray) -> np.ndarray:
-        """Texts [N], or [N, R] of several references, "" where there is none."""
+        """Texts [N], or [N, R] of several references, "" where there is none; as objects, that none widens all."""
         rows = np.asarray(encoded)
-        texts = np.array([[self.coder.text(codes[codes > 0]) for codes in row] for row in rows], dtype=str)
+        texts = np.array([[self.coder.text(codes[codes > 0]) for codes in row] for row in rows], dtype=object)
         texts = texts.reshape(rows.shape[:2])
         return texts[:, 0] if rows.shape[1] == 1 else texts
 
@@ -196,7 +197,7 @@ class TextTarget(Target):
         coded = self._coded(texts_of(cells[row]) for row in rows)
         texts = [[self.coder.text(codes)[:WHOLE] for codes in row] for row in coded]
         if encoded.shape[1] == 1:
-            return np.array([row[0] if row else "" for row in texts], dtype=str)
+            return np.array([row[0] if row else "" for row in texts], dtype=object)
         return side_by_side(texts)
 
     def chance(self) -> np.ndarray:
@@ -264,7 +265,7 @@ def texts_of(value: Any) -> list[str]:
 def side_by_side(rows: Sequence[Sequence[str]]) -> np.ndarray:
     """References as metrics read them: [N, R], "" where a row has fewer."""
     most = max((len(row) for row in rows), default=0)
-    return np.array([[*row, *[""] * (most - len(row))] for row in rows], dtype=str).reshape(len(rows), most)
+    return np.array([[*row, *[""] * (most - len(row))] for row in rows], dtype=object).reshape(len(rows), most)
 
 
 def _items(value: Any) -> list[Any]:

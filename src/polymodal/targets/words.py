@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from polymodal.core.kept import Kept
+from polymodal.core.scripts import ENDS, UNSPACED
 from polymodal.metrics.words import words
 from polymodal.nn.layers.state import UNKNOWN
 
@@ -19,16 +20,22 @@ UNITS = ("auto", "words", "characters", "bpe")
 MANY_WORDS = 16_000  # distinct words above which pieces of them cost less
 PIECES = 8_000
 START = "▁"  # of a piece that begins a word
+STRETCH = 100  # letters of a word within which pieces are joined
+KEPT = 1 << 20  # letters of words whose pieces are remembered
+SPELT = 40  # letters of an unknown word that are kept where texts are cut
+AT_ONCE = 32  # words that are joined one by one where joined all at once they are others
 
-_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
+_UNSPACED = re.compile(f"[{UNSPACED}]")
 _BESIDE = re.compile(rf"(?<={_UNSPACED.pattern})\s+|\s+(?={_UNSPACED.pattern})")
-_MARKS = frozenset("。，！？；：、“”‘’（）《》…—·.,!?;:\"'()")
+_MARKS = f"[。，！？；：、“”‘’（）《》…—·.,!?;:\"'(){ENDS}]"
+_SIGNS = re.compile(rf"(?<=\d)([.,:，：·])(?=\d)|((?<=\d){_MARKS}+(?=\d))|{_MARKS}")  # in a number, between two, others
 
 _BRACKETS = {"-lrb-": "(", "-rrb-": ")", "-lsb-": "[", "-rsb-": "]", "-lcb-": "{", "-rcb-": "}"}
 _OPENING, _CLOSING = frozenset(("-lrb-", "-lsb-", "-lcb-")), frozenset(("-rrb-", "-rsb-", "-rcb-", "%", "^"))
 _ENDINGS = frozenset(("n't", "'s", "'re", "'ve", "'ll", "'d", "'m"))
 _HALVES = {"can": "not", "gon": "na", "wan": "na", "got": "ta", "gim": "me", "lem": "me"}
 _SECOND = frozenset((*_HALVES.values(), "is", "was"))
+_SPELT: Kept[tuple[str, ...], str] = Kept(1 << 21)
 
 
 def spoken(text: str) -> list[str]:
@@ -37,9 +44,11 @@ def spoken(text: str) -> list[str]:
 
 
 def letters(text: str) -> list[str]:
-    """Lower-cased characters without punctuation; spaces are kept between words that are written with them."""
-    text = _BESIDE.sub("", " ".join(text.lower().split()))
-    return [letter for letter in text if letter not in _MARKS] or list(text)
+    """Lower-cased characters without punctuation, but for what stands in a number; spaces are kept between words that
+    are written with them."""
+    text = text.lower()
+    said = _SIGNS.sub(lambda sign: sign[1] or " " * bool(sign[2]), text)
+    return list(_BESIDE.sub("", " ".join((said if said.strip() else text).split())))
 
 
 def unit_of(texts: Iterable[str]) -> str:
@@ -66,15 +75,22 @@ def joined(parts: Sequence[str], unit: str) -> str:
     return "".join(parts).replace(START, " ").strip() if unit == "bpe" else "".join(parts)
 
 
-@lru_cache(maxsize=1 << 16)
 def spelt(parts: tuple[str, ...]) -> str:
     """Words as people write them: `ca n't` as can't, `-lrb- 5 % -rrb-` as (5%), `c + +` as c++. Which spaces there were
     is not known; whatever is written is read as the same words again."""
+    found = _SPELT.get(parts)
+    return _SPELT.keep(parts, _written(parts), sum(map(len, parts))) if found is None else found
+
+
+def _written(parts: tuple[str, ...]) -> str:
     if all(map(str.isalnum, parts)) and not any(_UNSPACED.match(part) or part in _SECOND for part in parts):
         return " ".join(parts)
     written = _glued(parts, lambda text, number: True)
     if spoken(written) != [*parts]:  # joined only where the words stay the same
-        written = _glued(parts, lambda text, number: spoken(text) == [*parts[:number]])
+        if len(parts) > AT_ONCE:
+            written = " ".join(spelt(parts[at : at + AT_ONCE]) for at in range(0, len(parts), AT_ONCE))
+        else:
+            written = _glued(parts, lambda text, number: spoken(text) == [*parts[:number]])
     return written if spoken(written) == [*parts] else " ".join(parts)
 
 
@@ -117,7 +133,7 @@ class Coder:
         self.size = len(self.symbols)
         self._known = {symbol: i for i, symbol in enumerate(self.symbols) if i >= SPECIAL}
         self._ranks = {(left, right): rank for rank, (left, right) in enumerate(merges)}
-        self._pieces: dict[str, list[int]] = {}
+        self._pieces: Kept[str, list[int]] = Kept(KEPT)
 
     def codes(self, text: str) -> list[int]:
         """The codes of a text."""
@@ -126,6 +142,20 @@ class Coder:
     def count(self, codes: Sequence[int]) -> int:
         """How many symbols codes are, a word that is spelt as one."""
         return sum(code < self.size or (code - self.size) % 2 for code in codes)
+
+    def cut(self, codes: Sequence[int], most: int) -> Sequence[int]:
+        """The codes of the first `most` symbols, as far as they take no more than 2 `most`; none is cut in two but a
+        word spelt with more than 40 letters, of which the first stay."""
+        if len(codes) <= most:
+            return codes
+        starts = [at for at, code in enumerate(codes) if code < self.size or (code - self.size) % 2]
+        kept: list[int] = []
+        for start, end in zip(starts[:most], [*starts[1:], len(codes)]):
+            symbol = codes[start : min(end, start + SPELT, start + 2 * most)]
+            if len(kept) + len(symbol) > 2 * most:
+                break
+            kept += symbol
+        return kept
 
     def text(self, codes: Iterable[int]) -> str:
         """The text of codes; those of padding, beginning and end are passed over."""
@@ -144,13 +174,15 @@ class Coder:
         if self.unit != "bpe":
             known = self._known.get(symbol)
             return self._spelt(symbol) if known is None else [known]
-        if symbol not in self._pieces:
-            if all(letter in self._known for letter in symbol):
-                self._pieces[symbol] = [self._known[piece] for piece in _merged(symbol, self._ranks)]
-            else:
-                each = ([self._known[one]] if one in self._known else self._spelt(one) for one in symbol)
-                self._pieces[symbol] = [code for codes in each for code in codes]
-        return self._pieces[symbol]
+        found = self._pieces.get(symbol)
+        return self._pieces.keep(symbol, self._cut(symbol), len(symbol)) if found is None else found
+
+    def _cut(self, symbol: str) -> list[int]:
+        if all(letter in self._known for letter in symbol):
+            stretches = (symbol[at : at + STRETCH] for at in range(0, len(symbol), STRETCH))
+            return [self._known[piece] for stretch in stretches for piece in _merged(stretch, self._ranks)]
+        each = ([self._known[one]] if one in self._known else self._spelt(one) for one in symbol)
+        return [code for codes in each for code in codes]
 
     def _spelt(self, symbol: str) -> list[int]:
         return [self.size + 2 * ord(letter) + (place == 0) for place, letter in enumerate(symbol)]

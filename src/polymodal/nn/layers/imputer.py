@@ -57,6 +57,7 @@ class Imputer(nn.Module):
     middle: Tensor
     spread: Tensor
     able: Tensor
+    noise: Tensor
 
     def __init__(self, widths: Mapping[str, int], *, draws: int, hidden: int):
         super().__init__()
@@ -93,7 +94,7 @@ class Imputer(nn.Module):
         return made, wanted
 
     def _drawn(self, guess: Guess, hint: Tensor, stream: int, rows: int) -> Tensor:
-        own = self.noise.split(self.widths, 1)[stream]
+        own = self.noise.split(self.widths, 1)[stream]  # type: ignore[operator]
         noise = own[:, None].expand(-1, rows, -1).flatten(0, 1)
         return walk(lambda z, t: guess.velocity(hint, z, t), noise, steps=WALK, solver="euler")
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from polymodal.core.errors import BadArgument
+from polymodal.core.scripts import UNSPACED
 from polymodal.core.values import check_range
 from polymodal.ops.base import CellOp, Sketch
 from polymodal.ops.ngram import count, merge, surprise
@@ -17,8 +18,7 @@ from polymodal.ops.rows import Row, Rows, SetAside
 
 _EVERY = 7  # each so manieth row tells what is usual
 _WORD = re.compile(r"\w+")
-# Thai and Lao, kana, Chinese characters; Korean has spaces between words
-_LETTERS = re.compile("[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+_LETTERS = re.compile(f"[{UNSPACED}]")
 
 
 class Length(CellOp):
@@ -123,5 +123,5 @@ class Unlikely(CellOp):
 
 
 def count_words(text: str) -> int:
-    """Words of a text; where words are not separated by spaces (Chinese, Japanese, Thai) each letter counts as one."""
+    """Words of a text; where words are not separated by spaces (see `core.scripts`) each letter counts as one."""
     return sum(len(_LETTERS.findall(word)) or 1 for word in _WORD.findall(text))

@@ -10,7 +10,8 @@ from functools import cache
 from typing import Any
 
 from polymodal.core.errors import require
-from polymodal.metrics.words import HAN, jieba_tokenizer
+from polymodal.core.scripts import HAN
+from polymodal.metrics.words import jieba_tokenizer
 
 _CHINESE = re.compile(f"[{HAN}]")
 _KANA = re.compile(r"[\u3041-\u30fa\u31f0-\u31ff]")
