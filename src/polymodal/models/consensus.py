@@ -91,7 +91,7 @@ class Consensus(Answer):
         if not len(known):
             return torch.from_numpy(told).to(vectors.device)
         grams, owner, place = self._likeness_of(name, codes)
-        cosine = (vectors @ self.vectors[torch.from_numpy(known).to(vectors.device)].T).cpu()
+        cosine = (vectors @ self.vectors[torch.from_numpy(known).to(vectors.device)].T).detach().cpu()
         likeness = cosine.numpy()
         least = cosine.topk(min(self.neighbours, len(known)), dim=1).values[:, -1:].numpy()
         for row in torch.nonzero((vectors != 0).any(1))[:, 0].tolist():

@@ -25,7 +25,7 @@ def render(metrics: Mapping[str, Any], curve: Mapping[str, list[float]]) -> str:
         title=", ".join(clean(name) for name in metrics["streams"]),
         what="pretraining",
         how=f", {metrics['objective']}",
-        columns=(), ways=(), doctor=None, shown=(),
+        columns=(), ways=(), doctor=None, matching=None, shown=(),
         headline=told[0],
         sentences=told[1:],
         training=model.training({"curves": curves, "primary": "score"}) if curve["epoch"] else None,

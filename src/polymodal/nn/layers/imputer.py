@@ -58,6 +58,7 @@ class Imputer(nn.Module):
     middle: Tensor
     spread: Tensor
     able: Tensor
+    noise: Tensor
 
     def __init__(self, widths: Mapping[str, int], *, draws: int, hidden: int):
         super().__init__()
