@@ -54,7 +54,6 @@ class Imputer(nn.Module):
     same noise in every row: what is drawn for a row depends on that row alone.
     """
 
-    noise: Tensor
     middle: Tensor
     spread: Tensor
     able: Tensor
