@@ -92,14 +92,15 @@ class Schema:
     ) -> Schema:
         """The schema of `table`: told from its cells, corrected by `overrides` (see `data.overrides.read_overrides`).
 
-        `target` is a column, several, or a mapping from column to kind, and goes before the one in `overrides`. Tell
-        it on the rows that train, so that nothing is learned from the test rows.
+        `target` is a column, several, or a mapping from column to kind, and goes before the one in `overrides`, which
+        may tell its kind. Tell it on the rows that train, so that nothing is learned from the test rows.
 
         Raises `UnknownName` for a column or target that does not exist, `BadArgument` for an unknown kind, `BadData`
         when no stream is left, unless the schema may be `bare`, to be looked at.
         """
         said = Overrides() if overrides is None else read_overrides(overrides, table.columns)
-        named = read_targets(target, table.columns) or said.targets
+        named = read_targets(target, table.columns) or dict(said.targets)
+        named = {name: said.targets.get(name) if kind is None else kind for name, kind in named.items()}
         warnings: list[str] = []
         table = gathered(table, named)
         missing, table = read_absence(table, named, said, warnings)
