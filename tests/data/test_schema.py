@@ -374,7 +374,7 @@ def test_a_description_of_thousands_of_columns_is_not_compared_with_all_of_them(
 
 
 def test_a_target_named_beside_a_schema_keeps_the_kind_that_the_schema_tells():
-    table = Table({"size": [float(i) for i in range(8)], "says": ["yes", "no"] * 4, "label": ["a", "b"] * 4})
+    table = read_table({"size": [float(i) for i in range(8)], "says": ["yes", "no"] * 4, "label": ["a", "b"] * 4})
     told = {"target": {"says": "text", "label": "classes"}}
     assert Schema.infer(table, "says", told).targets == {"says": "text"}
     assert Schema.infer(table, {"says": "classes"}, told).targets == {"says": "classes"}
