@@ -381,6 +381,19 @@ def test_a_target_named_beside_a_schema_keeps_the_kind_that_the_schema_tells():
     assert Schema.infer(table, "says").targets == {"says": "classes"}
 
 
+def test_columns_of_one_target_may_hold_lists():
+    table = read_table(
+        {
+            "size": [1.0, 2.0, 3.0],
+            "a": [["yes", "yeah"], "no", None],
+            "b": ["yep", None, None],
+            "c": ['["a", "b"]', "c", ""],
+        }
+    )
+    assert Schema.infer(table, "says=a,b").read(table).column("says") == [["yes", "yeah", "yep"], ["no"], None]
+    assert Schema.infer(table, "says=c").read(table).column("says")[:2] == [["a", "b"], ["c"]]
+
+
 def test_an_unknown_target_is_refused_with_the_nearest():
     with pytest.raises(UnknownName, match=r"no column 'labl', named as the target\. Did you mean 'label'\?"):
         Schema.infer(table(), "labl")

@@ -320,7 +320,7 @@ def test_test_rows_that_were_learned_from_are_refused_unless_asked(made, tmp_pat
 def test_rows_are_cut_alike_where_the_target_is_of_the_same_kind(made, targets, advice):
     start = Start.load(made.folder)
     with pytest.raises(BadData, match=advice):
-        start.check_unseen(("a",), {"a": start.seen["a"][:5]}, np.full(5, 2), targets)
+        start.check_unseen(("a",), {"a": start.seen["a"][:5]}, np.full(5, 2), targets=targets)
 
 
 def test_the_same_target_and_seed_cut_the_same_test_rows(tmp_path):

@@ -187,7 +187,7 @@ def generate(
 ) -> None:
     """Words for every row of DATA, or for one example: captions, answers, reports."""
     from polymodal.data.tables.write import check_writable, write_columns
-    from polymodal.inference.generation import example, generated_columns
+    from polymodal.inference.generation import check_writes, example, generated_columns
     from polymodal.inference.run import load
 
     given = {kind: values for kind, values in (("text", text), ("image", image), ("audio", audio)) if values}
@@ -199,6 +199,7 @@ def generate(
             spare(data, out)
     say_device(device)
     finished = load(run, trust=trust or (), device=device)
+    check_writes(finished.predictor)
     table = example(finished.predictor, given) if data is None else read_rows(finished, data)
     how: dict[str, Any] = {"n": n, "seed": seed, "beams": beams, "temperature": temperature, "top_p": top_p}
     how = {name: value for name, value in how.items() if value is not None} | read_sets(sets)
@@ -215,6 +216,8 @@ def generate(
         return
     names = [name for own in generated_columns(finished.predictor, how["n"]) for name in own.values()]
     lines = ["\t".join(str(columns[name][row]) for name in names) for row in range(len(table))]
+    if len(finished.predictor.targets) > 1:
+        lines.insert(0, "\t".join(names))
     show_result("\n".join(lines))
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from polymodal.core.registry import Spec
 from polymodal.data.tables.table import Table
+from polymodal.targets.labels import listed
 
 KEY = "references"  # the option of a target that names such columns
 
@@ -25,11 +26,17 @@ def columns_of_target(name: str, spec: Spec | None) -> tuple[str, ...]:
 def gathered(table: Table, targets: Mapping[str, Spec | None]) -> Table:
     """The table with a column of lists for each target that gathers several, as far as it has those.
 
-    A row where none holds anything is missing.
+    A cell may itself be a list of several. A row where none holds anything is missing.
     """
     more: dict[str, list[Any]] = {}
     for name, spec in targets.items():
         if columns := [column for column in references_of(spec) if column in table.data]:
             rows = zip(*(table.data[column] for column in columns))
-            more[name] = [[cell for cell in row if cell is not None] or None for row in rows]
+            more[name] = [[one for cell in row for one in _each(cell)] or None for row in rows]
     return replace(table, data={**table.data, **more}) if more else table
+
+
+def _each(cell: Any) -> Sequence[Any]:
+    """What a cell holds, as one of the target's own would be read."""
+    items = listed(cell)
+    return items if items is not None else [] if cell is None else [cell]

@@ -107,7 +107,7 @@ def evaluate_captions(
         "references": columns,
         "metrics": {name: vars(one) for name, one in found.items()},
         "answers": {
-            "distinct": len(set(cut)), "words": _mean(map(len, cut)),
+            "distinct": len({one for one in cut if one}), "words": _mean(map(len, cut)),
             "distinct_ngrams": distinct(answers.tolist(), segment=segment),
         },
         "right": {

@@ -447,7 +447,7 @@ def _targets(
         targets.append(target)
         if strange := target.unseen(values):
             shown = ", ".join(f"{value!r} ({count})" for value, count in list(strange.items())[:5])
-            notes.append(f"{name}: cells with no value known from training: {shown}.")
+            notes.append(f"{name}: {target.unseen_are}: {shown}.")
         notes += target.remarks(values)
         truth[name] = target.encode(values)
         table = replace(table, problems=[*table.problems, *faults(table, target, values)])

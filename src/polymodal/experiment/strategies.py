@@ -151,7 +151,7 @@ def strategies(
         if name in there:
             continue
         needs = part.needs
-        if serves(needs, targets):
+        if serves(needs, targets) and (needs != {"text"} or any(texts)):  # words of the target text, of no other
             kept.append(Strategy(part.family, portable(spec), tuple(streams), name))
         elif spec not in named:
             left_out.append(name)

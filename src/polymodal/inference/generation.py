@@ -31,8 +31,7 @@ def generated(
     in words.
     """
     check_count("n", n)
-    if not any(isinstance(target, TextTarget) for target in predictor.targets):
-        raise BadArgument("No target of this model is answered in words (kind text): `predict` gives its answers.")
+    check_writes(predictor)
     heads = [part for part in predictor.answer.modules() if isinstance(part, WritingHead)]
     if not heads and (asked := [*options, *(["n"] if n > 1 else []), *(["seed"] if seed else [])]):
         names = ", ".join(member.strategy.name for member in predictor.members)
@@ -49,6 +48,12 @@ def generated(
             said = predictor.predict(table, problems=None if number else problems)
         columns |= {new: said[name] for name, new in names_of.items()}
     return columns
+
+
+def check_writes(predictor: Predictor) -> None:
+    """Raise `BadArgument` for a model without a target in words."""
+    if not any(isinstance(target, TextTarget) for target in predictor.targets):
+        raise BadArgument("No target of this model is answered in words (kind text): `predict` gives its answers.")
 
 
 @contextmanager
@@ -86,13 +91,15 @@ def example(predictor: Predictor, given: Mapping[str, Sequence[str]]) -> Table:
         columns = [column for one in fields if one.kind == kind for column in one.columns]
         for value in values:
             column, equals, cell = value.partition("=")
+            odd = ""
             if not (equals and column in columns):
+                odd = f" ({column} is no column that it reads)" if equals else ""
                 if len(columns) != 1:
                     reads = f"several: say COLUMN=VALUE, of {', '.join(columns)}" if columns else "none"
                     raise BadArgument(f"--{kind} {value}: of streams of this kind the model reads {reads}.")
                 column, cell = columns[0], value
             if column in cells:
-                raise BadArgument(f"--{kind} gives {column} twice; one example has one.")
+                raise BadArgument(f"--{kind} {value} gives {column} once more{odd}; one example has one.")
             cells[column] = [cell]
     if not cells:
         reads = ", ".join(f"{one.name} ({one.kind})" for one in fields)

@@ -32,7 +32,7 @@ def check(search: Search, asked: Query, most: int) -> None:
     """Raise `BadArgument` where a search so asked cannot be put in order by a matching model."""
     check_range("[2, inf)", "hits", rerank=most)
     search.space.judging()
-    if asked.kind == "vector":
+    if asked.stream is None or (asked.cell is None and asked.kind != "row"):
         raise BadArgument(
             "A vector has no tokens to be judged by, so rerank cannot be asked with one: ask with a cell."
         )

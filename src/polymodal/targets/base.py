@@ -46,6 +46,7 @@ class Target(ABC):
     # Whether its head draws answers at random, by many passes through a network: it is then trained until the loss of
     # validation rows is least, and drawn from when all is trained.
     drawn: ClassVar[bool] = False
+    unseen_are: ClassVar[str] = "cells with no value known from training"
 
     # --- cells --------------------------------------------------------------------------------------------------------
 
@@ -65,7 +66,7 @@ class Target(ABC):
         """
 
     def unseen(self, values: Sequence[Any]) -> dict[str, int]:
-        """Counts of what `encode` must leave out, by what the cells say."""
+        """Counts of what `encode` must leave out, by what the cells say; `unseen_are` says what that is."""
         return {}
 
     def survey(self, values: Sequence[Any]) -> tuple[dict[str, Any], dict[int, str]]:

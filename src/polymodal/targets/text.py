@@ -64,6 +64,7 @@ class TextTarget(Target):
     head: ClassVar[str] = "writer"
     form: ClassVar[str] = "text"
     shown: ClassVar[int] = 2
+    unseen_are: ClassVar[str] = "cells that hold no text"
 
     def __post_init__(self) -> None:
         if self.symbols not in UNITS:
