@@ -204,7 +204,9 @@ def test_each_answer_has_columns_of_its_own(mixed, tmp_path, polymodal):
     assert two["says_2"] == mixed.generate(few, temperature=2.0, seed=1)["says_2"], "no answer of another target's"
     assert two["mood"] == one["mood"]
     said = polymodal("generate", mixed.folder, in_file(few, tmp_path))
-    lines = [line.split("\t") for line in said.out.splitlines()]
+    head, *lines = [line.split("\t") for line in said.out.splitlines()]
+    assert len(head) == len(lines[0])
+    assert head[0] == "mood"
     assert lines == [[str(one[name][row]) for name in one if name != "id"] for row in range(4)]
 
 
@@ -242,7 +244,7 @@ def test_what_cannot_be_used_to_write_is_told(mixed, tmp_path, polymodal):
     assert columns["problem"][0].startswith("left: ")
     assert columns["problem"][2] is None
     said = polymodal("generate", mixed.folder, in_file(few, tmp_path))
-    assert len(said.out.splitlines()) == 3
+    assert len(said.out.splitlines()) == 1 + 3, "names, since there are several targets, and a line a row"
     assert "row0" in said.err
     assert "has nothing that the model reads" in said.err
 
