@@ -21,7 +21,15 @@ TARGET = example_target("text")
 # Another value of each option. A new option must be entered here: the test below fails without it.
 OTHER = {
     "writer": {"units": 24, "depth": 1, "heads": 2, "voices": 2, "tokens": 3, "dropout": 0.0, "smoothing": 0.3},
-    "writer_unified": {"units": 24, "depth": 1, "heads": 2, "tokens": None, "dropout": 0.0, "smoothing": 0.3},
+    "writer_unified": {
+        "units": 24,
+        "depth": 1,
+        "heads": 2,
+        "voices": 2,
+        "tokens": None,
+        "dropout": 0.0,
+        "smoothing": 0.3,
+    },
     "writer_recurrent": {"units": 24, "evenly": 1.0, "tokens": 3, "dropout": 0.0, "smoothing": 0.3},
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from polymodal.heads.writing import LinedHead
 from polymodal.nn.check import check_count
@@ -19,6 +19,8 @@ class Writer(LinedHead):
     `voices` such decoders learn side by side and write as one (`nn.layers.committee.Committee`).
     """
 
+    network: ClassVar[type[Decoder]] = TransformerDecoder
+
     def __init__(
         self,
         width: int,
@@ -28,7 +30,7 @@ class Writer(LinedHead):
         depth: int = 2,
         heads: int = 4,
         voices: int = 1,
-        tokens: int = 64,
+        tokens: int | None = 64,
         dropout: float = 0.2,
         smoothing: float = 0.1,
         decoding: Mapping[str, Any] | None = None,
@@ -39,12 +41,9 @@ class Writer(LinedHead):
         self.depth = depth
         self.heads = heads
         self.voices = check_count("voices", voices)
-        each = [
-            TransformerDecoder(
-                target.words, units, context_width=units, depth=depth, heads=heads, dropout=dropout, longest=self.most
-            )
-            for _ in range(voices)
-        ]
+        options = {"context_width": units if self.line else width, "depth": depth, "heads": heads, "dropout": dropout}
+        build: Any = self.network
+        each = [build(target.words, units, longest=self.most, **options) for _ in range(voices)]
         self.writes: Decoder = Committee(each) if voices > 1 else each[0]
         self.settle()
 
