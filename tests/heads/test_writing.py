@@ -18,18 +18,11 @@ from polymodal.testing.head import example_truth
 WRITERS = ("writer", "writer_recurrent", "writer_unified")
 SMALL = {"units": 16}
 TARGET = example_target("text")
-# Another value of each option. A new option must be entered here: the test below fails without it.
+# Other values of the options. A new one must be entered here: the test below fails without it.
+STACK = {"units": 24, "depth": 1, "heads": 2, "voices": 2, "dropout": 0.0, "smoothing": 0.3}
 OTHER = {
-    "writer": {"units": 24, "depth": 1, "heads": 2, "voices": 2, "tokens": 3, "dropout": 0.0, "smoothing": 0.3},
-    "writer_unified": {
-        "units": 24,
-        "depth": 1,
-        "heads": 2,
-        "voices": 2,
-        "tokens": None,
-        "dropout": 0.0,
-        "smoothing": 0.3,
-    },
+    "writer": {**STACK, "tokens": 3},
+    "writer_unified": {**STACK, "tokens": None},
     "writer_recurrent": {"units": 24, "evenly": 1.0, "tokens": 3, "dropout": 0.0, "smoothing": 0.3},
 }
 
