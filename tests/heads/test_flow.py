@@ -126,7 +126,7 @@ def test_loss_in_use_is_always_the_same_and_that_of_noise_without_training():
     assert made.loss(given, truth) != made.loss(given, truth)
     torch.manual_seed(0)
     fresh = Flow(WIDTH, made.target, channels=8).eval()  # whose velocity is 0
-    x = made.target.pixels(truth).float() / 127.5 - 1
+    x = made.target.fields(truth).float() / 127.5 - 1
     noise = row_noise(range(8), x.shape[1:], 0)
     torch.testing.assert_close(fresh.loss(given, truth), (noise - x).square().mean())
     assert fresh.loss(given, torch.from_numpy(made.target.encode([None] * 8))) == 0

@@ -1,4 +1,4 @@
-"""A picture, drawn by a rectified flow."""
+"""A picture or a sound, drawn by a rectified flow."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ from torch import Tensor, nn
 from polymodal.core.errors import BadArgument, suggest
 from polymodal.core.types import Tokens
 from polymodal.core.values import check_range
-from polymodal.heads.picture import PictureHead
+from polymodal.heads.drawn import DrawnHead
 from polymodal.nn.flow import SOLVERS, even_times, guided, on_path, random_times, row_noise, walk
 from polymodal.nn.layers.unet import UNet
 from polymodal.nn.precision import at_least_float32
-from polymodal.targets.picture import PictureTarget
+from polymodal.targets.drawn import DrawnTarget
 
 PASSES = {"batch": 64, "steps": 2500, "epochs": 100}  # of a training: what pictures need is told in steps
 
 
-class Flow(PictureHead):
-    """Draws pictures from noise along a learned velocity: a rectified flow (Liu, Gong & Liu 2023; Esser et al. 2024).
+class Flow(DrawnHead):
+    """Draws a picture, or a sound's spectrogram, from noise along a learned velocity: a rectified flow (Liu, Gong & Liu
+    2023; Esser et al. 2024).
 
     The loss is the mean squared error of the velocity, told by a U-Net of `channels` channels and `depth` halvings that
     the pooled tokens turn; with `attention` it also attends to all of them. In training the condition of a share `drop`
     of the rows is hidden, so that the flow without one is learned too. That one draws rows without a token, and
     `guidance` w leaves it behind: v_u + w (v_c - v_u) (Ho & Salimans 2021; 1: as the condition says; more: plainer and
-    more alike, at twice the cost). `steps` of `solver`, euler or heun, lead from noise to a picture. `ema` is the decay
+    more alike, at twice the cost). `steps` of `solver`, euler or heun, lead from noise to a drawing. `ema` is the decay
     of the moving average of the weights that is kept; `seed` that of the noise.
 
     Raises `BadArgument` for a value out of range.
@@ -35,7 +36,7 @@ class Flow(PictureHead):
     def __init__(
         self,
         width: int,
-        target: PictureTarget,
+        target: DrawnTarget,
         *,
         channels: int = 32,
         depth: int = 2,
@@ -59,9 +60,8 @@ class Flow(PictureHead):
         self.told = nn.Linear(width, 4 * channels)
         self.nothing = nn.Parameter(torch.zeros(4 * channels))
         self.velocity = UNet(
-            target.channels, target.size, channels, depth=depth, condition=4 * channels,
-            context=width if attention else 0,
-        )  # fmt: skip
+            target.shape, channels, depth=depth, condition=4 * channels, context=width if attention else 0
+        )
 
     @property
     def reads_tokens(self) -> bool:  # type: ignore[override]
@@ -76,7 +76,7 @@ class Flow(PictureHead):
 
     def loss(self, tokens: Tokens, truth: Tensor) -> Tensor:
         """In training at random times and with random noise, in use at times and noise that are always the same."""
-        known, x = self.target.known(truth), self.pictures(truth)
+        known, x = self.target.known(truth), self.seen(truth)
         if self.training:
             t, noise = random_times(len(x), x), torch.randn_like(x)
             told = tokens.present & (torch.rand(len(x), device=x.device) >= self.drop)

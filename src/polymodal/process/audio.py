@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from polymodal.core.values import check_range
-from polymodal.data.media.sound import Sound, read_sound
+from polymodal.data.media.sound import Sound, read_mono
 from polymodal.process.base import Processor
 
 HIGHEST_RATE = 16_000  # Hz, when the rate is chosen: speech and most events lie below 8 kHz
@@ -44,9 +44,7 @@ class AudioProcessor(Processor):
 
     def read(self, cell: Any) -> Sound:
         """A path or bytes to mono sound at the file's own rate. Raises `BadCell`."""
-        sound = read_sound(cell if isinstance(cell, bytes) else Path(cell), self.seconds or LONGEST)
-        mono = sound.mono()
-        return Sound(mono / max(1.0, float(np.abs(mono).max())), sound.rate)
+        return read_mono(cell if isinstance(cell, bytes) else Path(cell), self.seconds or LONGEST)
 
     def fit(self, cells: Iterable[Sound]) -> None:
         """Choose rate and length from decoded training sounds."""

@@ -46,6 +46,7 @@ class Target(ABC):
     # Whether its head draws answers at random, by many passes through a network: it is then trained until the loss of
     # validation rows is least, and drawn from when all is trained.
     drawn: ClassVar[bool] = False
+    noun: ClassVar[str] = ""  # what is drawn, in a word
     unseen_are: ClassVar[str] = "cells with no value known from training"
 
     # --- cells --------------------------------------------------------------------------------------------------------
