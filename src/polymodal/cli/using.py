@@ -167,13 +167,13 @@ def predict(
 @app.command()
 def generate(
     run: RunFolder,
-    data: Annotated[
-        str | None, typer.Argument(help="Rows to write about; or one example by the options below.")
-    ] = None,
+    data: Annotated[str | None, typer.Argument(help="Rows to answer; or one example by the options below.")] = None,
     text: Annotated[list[str] | None, typer.Option(help="Words of the example: VALUE or COLUMN=VALUE.")] = None,
     image: Annotated[list[str] | None, typer.Option(help="Its picture.")] = None,
     audio: Annotated[list[str] | None, typer.Option(help="Its sound.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="CSV, TSV, JSONL or Parquet file to write.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="CSV, TSV, JSONL or Parquet file, or a folder.")
+    ] = None,
     n: Annotated[int, typer.Option("--n", min=1, help="Answers a row; several are sampled.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Of what is sampled.")] = 0,
     beams: Annotated[int | None, typer.Option(min=1, help="Texts kept in mind.", show_default="as in the fit")] = None,
@@ -185,21 +185,24 @@ def generate(
     trust: Trust = None,
     device: DeviceOption = "auto",
 ) -> None:
-    """Words for every row of DATA, or for one example: captions, answers, reports."""
+    """Words, pictures or speech for every row of DATA, or for one example: captions, answers, drawings."""
     from polymodal.data.tables.write import check_writable, write_columns
-    from polymodal.inference.generation import check_writes, example, generated_columns
+    from polymodal.inference.generation import check_generates, example, generated_columns
     from polymodal.inference.run import load
 
     given = {kind: values for kind, values in (("text", text), ("image", image), ("audio", audio)) if values}
     if (data is None) == (not given):
         raise BadArgument("Give a table of rows, or one example by --text, --image and --audio.")
     if out is not None:
+        out = out if out.suffix else out / "generated.csv"
         check_writable(out)
         if data is not None:
             spare(data, out)
     say_device(device)
     finished = load(run, trust=trust or (), device=device)
-    check_writes(finished.predictor)
+    check_generates(finished.predictor)
+    if out is None and (drawn := next((one for one in finished.predictor.targets if one.drawn), None)):
+        raise BadArgument(f"{drawn.name} is a file a row, which needs a place: give --out FILE or a folder.")
     table = example(finished.predictor, given) if data is None else read_rows(finished, data)
     how: dict[str, Any] = {"n": n, "seed": seed, "beams": beams, "temperature": temperature, "top_p": top_p}
     how = {name: value for name, value in how.items() if value is not None} | read_sets(sets)

@@ -1,4 +1,4 @@
-"""Words on demand: a finished model's answers written as the caller says, of a table or of one example."""
+"""Answers on demand: a finished model's words, pictures or sounds as the caller says, of a table or of one example."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from polymodal.core.errors import BadArgument
 from polymodal.data.tables.table import Problem, Table
 from polymodal.heads.writing import WritingHead
 from polymodal.inference.answers import Answers
+from polymodal.inference.drawing import drawings
 from polymodal.inference.predictor import Predictor
 from polymodal.nn.check import check_count
 from polymodal.nn.decoding import Decoding
+from polymodal.targets.base import Target
 from polymodal.targets.columns import free
+from polymodal.targets.drawn import DrawnTarget
 from polymodal.targets.text import TextTarget
 
 
@@ -22,16 +25,24 @@ def generated(
     predictor: Predictor, table: Table, *, n: int = 1, seed: int = 0, problems: list[Problem] | None = None,
     **options: Any,
 ) -> Answers:  # fmt: skip
-    """`n` answers to every row: columns as `Predictor.predict` gives them, those to targets in words `n` times, as
-    `generated_columns` names them. A model that copies its answers gives these.
+    """`n` answers to every row: columns as `Predictor.predict` gives them, those in words or drawn `n` times, as
+    `generated_columns` names them. A model that copies its words gives these.
 
-    `options` are those of `nn.decoding.Decoding`; what is sampled goes by `seed` and the row's number, the next answer
-    by `seed` + 1. Cells that cannot be used count as missing and are appended to `problems`. Raises `BadArgument` for a
-    wrong option or any that a copy cannot follow, where several answers would be the same one, and where no target is
-    in words.
+    `options` are those of `nn.decoding.Decoding`, or of a model without words those of `drawings`; what is sampled goes
+    by `seed` and the row's number, the next words by `seed` + 1. Cells that cannot be used count as missing and are
+    appended to `problems`. Raises `BadArgument` for a wrong option or any that a copy cannot follow, where several
+    answers would be the same one, and where no target is in words or drawn.
     """
     check_count("n", n)
-    check_writes(predictor)
+    check_generates(predictor)
+    names = generated_columns(predictor, n)
+    texts = any(isinstance(target, TextTarget) for target in predictor.targets)
+    drawn = _drawn(predictor, table, n=n, seed=seed, problems=problems, **({} if texts else options))
+    if not texts:
+        others = len(drawn) < len(predictor.targets)
+        said = predictor.predict(table) if others else {}
+        return Answers({new: drawn[name][k] if name in drawn else said[name]
+                        for k, own in enumerate(names) for name, new in own.items()})  # fmt: skip
     heads = [part for part in predictor.answer.modules() if isinstance(part, WritingHead)]
     if not heads and (asked := [*options, *(["n"] if n > 1 else []), *(["seed"] if seed else [])]):
         names = ", ".join(member.strategy.name for member in predictor.members)
@@ -43,17 +54,40 @@ def generated(
     if n > 1 and not all(how.temperature for how in hows):
         raise BadArgument(f"n={n} answers would be {n} times the same: give a temperature above 0, such as 0.7.")
     columns = Answers()
-    for number, names_of in enumerate(generated_columns(predictor, n)):
+    for number, names_of in enumerate(names):
         with _writing(heads, [replace(how, seed=seed + number) for how in hows]):
-            said = predictor.predict(table, problems=None if number else problems)
-        columns |= {new: said[name] for name, new in names_of.items()}
+            said = predictor.predict(table, problems=None if number or drawn else problems)
+        columns |= {new: drawn[name][number] if name in drawn else said[name] for name, new in names_of.items()}
     return columns
 
 
-def check_writes(predictor: Predictor) -> None:
-    """Raise `BadArgument` for a model without a target in words."""
-    if not any(isinstance(target, TextTarget) for target in predictor.targets):
-        raise BadArgument("No target of this model is answered in words (kind text): `predict` gives its answers.")
+def check_generates(predictor: Predictor) -> None:
+    """Raise `BadArgument` for a model without a target in words or one that is drawn."""
+    if not any(map(_several, predictor.targets)):
+        raise BadArgument(
+            "No target of this model is answered in words (kind text) or drawn (picture, sound): `predict` gives its "
+            "answers."
+        )
+
+
+def _several(target: Target) -> bool:
+    """Whether there may be several answers to it."""
+    return target.drawn or isinstance(target, TextTarget)
+
+
+def _drawn(
+    predictor: Predictor, table: Table, *, n: int, seed: int, problems: list[Problem] | None, **options: Any
+) -> dict[str, list[list[bytes]]]:
+    """By columns of drawn targets, `n` lists of a file a row."""
+    found: dict[str, list[list[bytes]]] = {}
+    for target in (one for one in predictor.targets if isinstance(one, DrawnTarget)):
+        (column,) = predictor.names[target.name].values()
+        chunks = drawings(
+            predictor, table, target=target.name, n=n, seed=seed, problems=None if found else problems, **options
+        )
+        rows = [[target.file(field) for field in fields] for _, many in chunks for fields in many]
+        found[column] = [[row[k] for row in rows] for k in range(n)]
+    return found
 
 
 @contextmanager
@@ -71,10 +105,10 @@ def _writing(heads: Sequence[WritingHead], hows: Sequence[Decoding]) -> Iterator
 
 def generated_columns(predictor: Predictor, n: int = 1) -> list[dict[str, str]]:
     """Of each of `n` answers, the columns of `Predictor.predict` that it has and what they are called: the first all
-    columns under their own names, the others those of targets in words, ending in `_2`, `_3`, …."""
+    columns under their own names, the others those of targets in words or drawn, ending in `_2`, `_3`, …."""
     first = {name: name for own in predictor.names.values() for name in own.values()}
-    texts = [target.name for target in predictor.targets if isinstance(target, TextTarget)]
-    words = [name for target in texts for name in predictor.names[target].values()]
+    several = [target.name for target in predictor.targets if _several(target)]
+    words = [name for target in several for name in predictor.names[target].values()]
     found, used = [first], set(first)
     for number in range(2, n + 1):
         found.append({name: free(used, f"{name}_{number}", f"{name}_answer_{number}") for name in words})
