@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 import wave
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 import polymodal as pm
+from polymodal import cli
 from polymodal.core.errors import BadArgument, BadCell, BadData
 from polymodal.core.types import Tokens
 from polymodal.data.answers import faults, target_cells
@@ -163,13 +165,13 @@ def words_and_sounds(folder, rows: int = 60) -> None:
         csv.writer(file).writerows([["word", "number", "sound"], *lines])
 
 
-def test_from_words_to_sounds_to_files(tmp_path, monkeypatch):
+def test_from_words_to_sounds_to_files(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("POLYMODAL_STORE", str(tmp_path / "store"))
     words_and_sounds(tmp_path)
     asked_for = {"target": {"sound": {"kind": "sound", "mels": 8}}, "kinds": {"word": "text"}}
     resolved = pm.plan(tmp_path / "data.csv", schema=asked_for, **{k: v for k, v in QUICK.items() if k != "quiet"})
     assert "Target: sound (sounds of up to 0.4 s at 8,000 Hz), judged by energy_sound." in resolved.text()
-    run = pm.fit(tmp_path / "data.csv", schema=asked_for, out=tmp_path / "run", **QUICK)
+    run = pm.fit(tmp_path / "data.csv", schema=asked_for, out=tmp_path / "run", deploy="concat", **QUICK)
     aside = [json.loads(line) for line in (tmp_path / "run" / "set_aside.jsonl").read_text("utf-8").splitlines()]
     assert [(one["row"], one["column"]) for one in aside] == [("5", "sound")]
     rows = {row["strategy"]: row for row in run.leaderboard}
@@ -195,6 +197,20 @@ def test_from_words_to_sounds_to_files(tmp_path, monkeypatch):
     assert generated(run.predictor, read_table({"word": ["low"], "number": [None]}), guidance=0.0)["sound"][0]
     with pytest.raises(BadArgument, match="Unknown option 'temperature' of drawing by Flow"):
         run.generate(data, temperature=0.7)
+
+    def polymodal(*arguments) -> int:
+        monkeypatch.setattr(sys, "argv", ["polymodal", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        return stopped.value.code or 0
+
+    asked_of = ("generate", run.folder, "--text", "high", "--n", "2", "--set", "guidance=1")
+    assert polymodal(*asked_of, "--out", tmp_path / "spoken") == 0
+    with open(tmp_path / "spoken" / "generated.csv", encoding="utf-8") as file:
+        (row,) = csv.DictReader(file)
+    assert [read_sound(tmp_path / "spoken" / row[name]).rate for name in ("sound", "sound_2")] == [RATE, RATE]
+    assert polymodal(*asked_of) != 0
+    assert "sound is a file a row, which needs a place: give --out" in capsys.readouterr().err
 
     found = run.evaluate(tmp_path / "data.csv", out=tmp_path / "report", quiet=True)
     assert set(found["metrics"]) == {"energy_sound", "mel_cepstral", "duration"}

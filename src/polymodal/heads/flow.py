@@ -12,6 +12,7 @@ from polymodal.core.types import Tokens
 from polymodal.core.values import check_range
 from polymodal.heads.drawn import DrawnHead
 from polymodal.nn.flow import SOLVERS, even_times, guided, on_path, random_times, row_noise, walk
+from polymodal.nn.layers.position import sinusoids
 from polymodal.nn.layers.unet import UNet
 from polymodal.nn.precision import at_least_float32
 from polymodal.targets.drawn import DrawnTarget
@@ -24,11 +25,11 @@ class Flow(DrawnHead):
     2023; Esser et al. 2024).
 
     The loss is the mean squared error of the velocity, told by a U-Net of `channels` channels and `depth` halvings that
-    the pooled tokens turn; with `attention` it also attends to all of them. In training the condition of a share `drop`
-    of the rows is hidden, so that the flow without one is learned too. That one draws rows without a token, and
-    `guidance` w leaves it behind: v_u + w (v_c - v_u) (Ho & Salimans 2021; 1: as the condition says; more: plainer and
-    more alike, at twice the cost). `steps` of `solver`, euler or heun, lead from noise to a drawing. `ema` is the decay
-    of the moving average of the weights that is kept; `seed` that of the noise.
+    the pooled tokens turn; with `attention` it also attends to all of them, in their order. In training the condition
+    of a share `drop` of the rows is hidden, so that the flow without one is learned too. That one draws rows without a
+    token, and `guidance` w leaves it behind: v_u + w (v_c - v_u) (Ho & Salimans 2021; 1: as the condition says; more:
+    plainer and more alike, at twice the cost). `steps` of `solver`, euler or heun, lead from noise to a drawing. `ema`
+    is the decay of the moving average of the weights that is kept; `seed` that of the noise.
 
     Raises `BadArgument` for a value out of range.
     """
@@ -105,7 +106,8 @@ class Flow(DrawnHead):
         condition = torch.where(told[:, None], self.told(tokens.pooled), self.nothing)
         if not self.attention:
             return self.velocity(z, t, condition)
-        return self.velocity(z, t, condition, tokens.x, tokens.mask & told[:, None])
+        order = sinusoids(tokens.mask.cumsum(1) - 1, tokens.x.shape[2]).to(tokens.x.dtype)
+        return self.velocity(z, t, condition, tokens.x + order, tokens.mask & told[:, None])
 
 
 def check_drawing(steps: int, solver: str, guidance: float) -> None:

@@ -35,14 +35,24 @@ def generated(
     """
     check_count("n", n)
     check_generates(predictor)
-    names = generated_columns(predictor, n)
     texts = any(isinstance(target, TextTarget) for target in predictor.targets)
-    drawn = _drawn(predictor, table, n=n, seed=seed, problems=problems, **({} if texts else options))
-    if not texts:
-        others = len(drawn) < len(predictor.targets)
-        said = predictor.predict(table) if others else {}
-        return Answers({new: drawn[name][k] if name in drawn else said[name]
-                        for k, own in enumerate(names) for name, new in own.items()})  # fmt: skip
+    rest: Sequence[Mapping[str, list[Any]]] = ()
+    if texts:
+        rest = _written(predictor, table, n=n, seed=seed, problems=problems, **options)
+    elif not all(target.drawn for target in predictor.targets):
+        rest = (predictor.predict(table, problems=problems),)
+    how = {} if texts else options
+    drawn = _drawn(predictor, table, n=n, seed=seed, problems=None if rest else problems, **how)
+    return Answers({
+        new: drawn[name][k] if name in drawn else rest[k][name]
+        for k, own in enumerate(generated_columns(predictor, n)) for name, new in own.items()
+    })  # fmt: skip
+
+
+def _written(
+    predictor: Predictor, table: Table, *, n: int, seed: int, problems: list[Problem] | None, **options: Any
+) -> list[Answers]:
+    """`n` times what `predict` says, each time in other words."""
     heads = [part for part in predictor.answer.modules() if isinstance(part, WritingHead)]
     if not heads and (asked := [*options, *(["n"] if n > 1 else []), *(["seed"] if seed else [])]):
         names = ", ".join(member.strategy.name for member in predictor.members)
@@ -53,12 +63,11 @@ def generated(
     hows = [head.chosen({**(head.decoding or {}), **options, "seed": seed}) for head in heads]
     if n > 1 and not all(how.temperature for how in hows):
         raise BadArgument(f"n={n} answers would be {n} times the same: give a temperature above 0, such as 0.7.")
-    columns = Answers()
-    for number, names_of in enumerate(names):
+    said = []
+    for number in range(n):
         with _writing(heads, [replace(how, seed=seed + number) for how in hows]):
-            said = predictor.predict(table, problems=None if number or drawn else problems)
-        columns |= {new: drawn[name][number] if name in drawn else said[name] for name, new in names_of.items()}
-    return columns
+            said.append(predictor.predict(table, problems=None if number else problems))
+    return said
 
 
 def check_generates(predictor: Predictor) -> None:
