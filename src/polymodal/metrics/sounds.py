@@ -14,7 +14,7 @@ from polymodal.nn.signal.levels import STEP, lengths
 
 CEPSTRA = 13  # of a frame, the first of them its level
 STRETCHES = 8  # of the time, whose means and spreads are compared
-BLOCK = 64  # rows whose frames are compared at a time
+CELLS = 2**22  # pairs of frames that are compared at a time
 
 
 class SoundEnergy(Energy):
@@ -56,8 +56,9 @@ class MelCepstral(_PerRow):
 
     def error(self, truth: np.ndarray, drawn: np.ndarray) -> np.ndarray:
         found = []
-        for start in range(0, len(truth), BLOCK):
-            x, y = truth[start : start + BLOCK], drawn[start : start + BLOCK]
+        rows = max(1, CELLS // truth.shape[2] ** 2)
+        for start in range(0, len(truth), rows):
+            x, y = truth[start : start + rows], drawn[start : start + rows]
             a, b = (_cepstra(one)[..., 1:] for one in (x, y))
             squares = (a * a).sum(2)[:, :, None] + (b * b).sum(2)[:, None] - 2 * a @ b.transpose(0, 2, 1)
             # Cepstra of power in dB by an orthonormal transform: 10 / ln 10 and √2 are in it already.

@@ -115,7 +115,7 @@ class Target(ABC):
 
     # --- metrics ------------------------------------------------------------------------------------------------------
 
-    form: ClassVar[str] = "text"  # of the truth as metrics read it: `class`, `labels`, `number`, `picture` or `text`
+    form: ClassVar[str] = "text"  # of the truth as metrics read it (see `metrics.base`)
     gives: ClassVar[tuple[str, ...]] = ("text",)  # what of an answer metrics can read (see `metrics.base`)
     narrows: ClassVar[bool] = False  # whether its radius may be below 0, which moves an interval's ends in
     shown: ClassVar[int] = 1  # how many of `metrics` are shown, with intervals, where the user names none

@@ -12,19 +12,19 @@ def warped(cost: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     `a` and `b` [N] are at least 1.
     """
     rows, high, wide = cost.shape
-    total, steps = np.full((2, rows, wide + 1), np.inf), np.zeros((2, rows, wide + 1))
-    total[0, :, 0] = 0
+    # Of a diagonal, by the place i + 1 down: what the way there costs and how many cells it has; place 0 is outside.
+    before, last = np.full((2, 2, rows, high + 1), np.inf)
+    before[:, :, 0] = 0
     ends = np.zeros((2, rows))
-    for i in range(high):
-        old, new = i % 2, (i + 1) % 2
-        total[new, :, 0] = np.inf
-        for j in range(wide):
-            before = np.stack([total[old, :, j], total[old, :, j + 1], total[new, :, j]])
-            count = np.stack([steps[old, :, j], steps[old, :, j + 1], steps[new, :, j]])
-            best = before.argmin(0)[None]
-            total[new, :, j + 1] = np.take_along_axis(before, best, 0)[0] + cost[:, i, j]
-            steps[new, :, j + 1] = np.take_along_axis(count, best, 0)[0] + 1
-        here = a == i + 1
-        places = np.flatnonzero(here), b[here]
-        ends[:, here] = total[new][places], steps[new][places]
+    for diagonal in range(high + wide - 1):
+        i = np.arange(max(0, diagonal - wide + 1), min(high, diagonal + 1))
+        ways = np.stack([before[:, :, i], last[:, :, i], last[:, :, i + 1]])
+        best = ways[:, 0].argmin(0)
+        now = np.full_like(last, np.inf)
+        now[:, :, i + 1] = np.take_along_axis(ways, best[None, None], 0)[0]
+        now[0, :, i + 1] += cost[:, i, diagonal - i].T
+        now[1, :, i + 1] += 1
+        here = a + b - 2 == diagonal
+        ends[:, here] = now[:, here, a[here]]
+        before, last = last, now
     return ends[0] / ends[1]
