@@ -18,6 +18,7 @@ from polymodal.data.paths import fault_of, is_foreign, is_link, resolve
 from polymodal.data.schema import Field
 from polymodal.data.tables.table import Lazy, Table
 from polymodal.data.values import as_array
+from polymodal.targets.labels import listed
 
 
 class Cells(Sequence[Any]):
@@ -52,6 +53,7 @@ def cells(table: Table, field: Field) -> Cells:
     """What `Processor.read` gets for each row of `field`; None where the cell is missing.
 
     It is what the field's kind says of a `cell`. A file: an absolute path (which need not exist), bytes or uint8 array.
+    Files: one, or a list of them.
     Text: a string. A record: a dict from column to raw cell. Numbers: an absolute path or a float32 array [n] or
     [n, channels]. Links: `ids` and `weights` of the row's neighbours.
 
@@ -75,7 +77,8 @@ def cells(table: Table, field: Field) -> Cells:
         many, decimal = [table.column(column) for column in field.columns], field.options.get("decimal", ".")
         return Cells(len(table), lambda row: _stacked([values[row] for values in many], decimal))
     values = table.column(field.columns[0])
-    read = {"text": _text_file if field.options.get("files") else _text, "numbers": _numbers, "file": _media}
+    text = _text_file if field.options.get("files") else _text
+    read = {"text": text, "numbers": _numbers, "file": _media, "files": _several}
     one = read[field.about.cell]
     return Cells(len(table), lambda row: None if values[row] is None else one(values[row], table.bases[row]))
 
@@ -103,6 +106,12 @@ def _media(value: Any, base: Path) -> Any:
     if is_foreign(text) and not path.exists():
         raise BadCell(f"names a Windows drive ({text[:2]}), which this machine does not have; make the path relative")
     return path
+
+
+def _several(value: Any, base: Path) -> Any:
+    """One file, or a list of them; what a list lacks is passed over."""
+    items = listed(value) if isinstance(value, str | list | tuple) else None
+    return _media(value, base) if items is None else [_media(item, base) for item in items if item is not None]
 
 
 def _text(value: Any, base: Path) -> str:

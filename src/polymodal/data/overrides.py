@@ -174,7 +174,7 @@ def check_kind(name: str, kind: Any, *, column: bool = False, prepared: bool = F
     known = {n: one for n, one in KINDS.items() if (one.column if column else one.stream)}
     allowed = [n for n, one in known.items() if not one.later or (prepared and one.written)]
     if kind in known and kind not in allowed:
-        raise BadArgument(f"Field {name!r}: {KINDS.unbuilt(kind, name)}. Leave it out for now.")
+        raise BadArgument(f"Field {name!r}: {kind} is known but not built yet. Leave it out for now.")
     if kind not in allowed:
         raise BadArgument(f"Field {name!r} cannot be of kind {kind!r}.{suggest(str(kind), allowed)}")
     return kind

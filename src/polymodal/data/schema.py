@@ -11,7 +11,7 @@ from typing import Any
 
 from polymodal.core.errors import BadData, UnknownName, suggest
 from polymodal.core.numbers import Notation
-from polymodal.core.registry import Spec, label, options
+from polymodal.core.registry import Spec, import_path, label, options
 from polymodal.core.shown import some
 from polymodal.data.absence import read_absence
 from polymodal.data.infer import Guess, tell, tell_target
@@ -26,6 +26,7 @@ from polymodal.targets.base import CLASSES, NUMBER, asked
 
 __all__ = ["Field", "Schema"]
 
+LOOKED = 5  # cells of a column that are opened to tell whether they give another stream
 DATA_OPTIONS = ("array", "row", "key", "files", "many", "decimal")
 
 
@@ -313,9 +314,12 @@ def _inferred(
             gathered.setdefault(about.within, {})[column] = guess
         elif about.trained:
             fields[column] = Field(column, guess.kind, (column,), dict(guess.options), guess.why)
+            for other in _beside(table, column, about):
+                name = f"{column}_{other}"
+                fields[name] = Field(name, other, (column,), {}, f"the {other} of the same {guess.kind} files")
         else:
             said_so = SAID if fixed else guess.why
-            ignored[column] = f"{KINDS.unbuilt(guess.kind, column)}; {guess.why}" if about.later else said_so
+            ignored[column] = f"{guess.kind} is known but not built yet; {guess.why}" if about.later else said_so
     for kind, columns_of in gathered.items():
         name = kind if kind not in fields else f"{kind}_columns"
         given = {
@@ -325,6 +329,13 @@ def _inferred(
         why = "; ".join(f"{column} ({guess.kind}: {guess.why})" for column, guess in columns_of.items())
         fields[name] = Field(name, kind, tuple(columns_of), {k: v for k, v in given.items() if v}, why)
     return fields
+
+
+def _beside(table: Table, column: str, about: Kind) -> list[str]:
+    """Kinds of further streams that a column gives, as most of its first cells tell."""
+    cells = [(v, base) for v, base in zip(table.column(column)[:LOOKED], table.bases) if v is not None]
+    told = {other: import_path(tells) for other, tells in about.beside.items()}
+    return [other for other, tells in told.items() if sum(tells(*cell) for cell in cells) > len(cells) / 2]
 
 
 _NUMBERED = re.compile(r"(.+?)[_\s.-]?\d+")
