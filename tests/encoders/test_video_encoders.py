@@ -49,10 +49,10 @@ def test_what_is_no_frame_counts_for_nothing(name):
     other = {**short, "pixels": short["pixels"].clone(), "times": short["times"].clone()}
     for row, length in enumerate(short["length"].tolist()):
         other["pixels"][row, length:] = 255
-    for field in ("x", "pooled"):
-        a, b = (getattr(encoder(some), field) for some in (short, other))
-        assert torch.allclose(a[encoder(short).mask] if field == "x" else a, b[encoder(other).mask] if field == "x" else b,
-                              atol=1e-5)  # fmt: skip
+    one, two = encoder(short), encoder(other)
+    assert torch.equal(one.mask, two.mask)
+    assert torch.allclose(one.x[one.mask], two.x[two.mask], atol=1e-5)
+    assert torch.allclose(one.pooled, two.pooled, atol=1e-5)
 
 
 def moving(rows, seed):

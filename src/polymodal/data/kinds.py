@@ -19,7 +19,8 @@ from polymodal.core.errors import BadArgument, PolymodalError, UnknownName, sugg
 from polymodal.core.registry import import_path
 from polymodal.core.trust import check_path
 
-CELLS = ("file", "files", "text", "numbers", "record", "links", "value", "")  # what a cell may be, as `data.cells` hands it over
+# What a cell may be, as `data.cells` hands it over.
+CELLS = ("file", "files", "text", "numbers", "record", "links", "value", "")
 COPIES = ("content", "picture", "text", "")  # by what cells are told to be copies of one another
 
 
@@ -30,8 +31,9 @@ class Kind:
     A `stream` may be of it, a single `column` may (in `kinds` of a schema), and it is `learnt` from, or known only;
     columns of a kind `within` another share one stream of that kind, which takes them as a cell of several columns.
 
-    `cell` is what a processor reads: a `file` (path, bytes or uint8 pixels), `files` (one, or a list of them), `text`, `numbers` (an array, or the file
-    of one), a `record` of columns, `links` to other rows; a `value` is part of a record; nothing: never read.
+    `cell` is what a processor reads: a `file` (path, bytes or uint8 pixels), `files` (one, or a list of them), `text`,
+    `numbers` (an array, or the file of one), a `record` of columns, `links` to other rows; a `value` is part of a
+    record; nothing: never read. A row may have a stretch of its own of a file that is `timed`.
     `suffixes` end its files' names; `magic` maps patterns of their first bytes (regular expressions) to the suffix that
     such files usually have; `files` is the kind that those bytes tell, if it is another, and `also` names kinds whose
     files it reads too, as a film's sound. `path_options` go to a field whose cells were told to be paths. `beside`
@@ -55,6 +57,7 @@ class Kind:
     learnt: bool = True
     within: str = ""
     cell: str = "file"
+    timed: bool = False  # a row may have a stretch of its own of a file
     words: bool = False  # cells are words: bytes are decoded, and a class can be named by one
     suffixes: tuple[str, ...] = ()
     magic: Mapping[bytes, str] = field(default_factory=dict, hash=False)
@@ -297,7 +300,7 @@ BUILT_IN = (
         phrases=("{}", "a photo of {}", "a picture of {}", "an image that shows {}"),
     ),
     Kind(
-        "audio",
+        "audio", timed=True,
         suffixes=(
             ".wav", ".ogg", ".oga", ".opus", ".flac", ".mp3", ".mp2", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf",
             ".w64", ".m4a", ".m4b", ".aac", ".ac3", ".amr", ".awb", ".3ga", ".wma", ".weba", ".mka", ".wv", ".tta",
@@ -324,7 +327,7 @@ BUILT_IN = (
             rb"RIFF....AVI ": ".avi", rb"....ftyp(?!M4[AB]|avi[fs]|he[iv][cmsx]|heif|mi[fa][12]|msf1)": "",
             rb"\x1a\x45\xdf\xa3": ".mkv", rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11": ".asf", rb"FLV\x01": ".flv",
         },
-        also=("image",), cell="files", beside={"audio": "polymodal.data.media.film:has_sound"},
+        also=("image",), cell="files", timed=True, beside={"audio": "polymodal.data.media.film:has_sound"},
         processor="video", encoder="video_frames", features=("video_plain",), tower="pretrained_video",
         cost=95, card="video", drawing="video", example="polymodal.data.examples:video", written=".mp4", noun="a film",
         phrases=("{}", "a video of {}", "a film of {}", "one sees {}"),

@@ -17,6 +17,7 @@ from polymodal.data.absence import read_absence
 from polymodal.data.infer import Guess, tell, tell_target
 from polymodal.data.kinds import KINDS, Kind
 from polymodal.data.leaks import leak, leak_by_name
+from polymodal.data.media.stretch import OPTIONS
 from polymodal.data.overrides import Overrides, read_overrides, read_targets, stem
 from polymodal.data.references import columns_of_target, gathered, references_of
 from polymodal.data.split import SPLIT_NAMES
@@ -27,7 +28,7 @@ from polymodal.targets.base import CLASSES, NUMBER, asked
 __all__ = ["Field", "Schema"]
 
 LOOKED = 5  # cells of a column that are opened to tell whether they give another stream
-DATA_OPTIONS = ("array", "row", "key", "files", "many", "decimal")
+DATA_OPTIONS = ("array", "row", "key", "files", "many", "decimal", *OPTIONS)
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,11 @@ class Field:
     def about(self) -> Kind:
         """What the table of kinds says of this one. Raises `UnknownName` for a kind that is not known here."""
         return KINDS[self.kind]
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The columns that a cell is read from, with those that say which stretch of it."""
+        return (*self.columns, *(self.options[option] for option in OPTIONS if option in self.options))
 
     @property
     def processor_options(self) -> dict[str, Any]:
@@ -114,7 +120,7 @@ class Schema:
         rest = [c for c in table.columns if c not in taken and c not in ignored]
         if said.fields:
             fields = _described(table, said, taken, targets, ignored)
-            read = {column for one in fields.values() for column in one.columns}
+            read = {column for one in fields.values() for column in one.needed}
             ignored |= {c: UNLISTED for c in rest if c not in read}
         else:
             fields = _inferred(table, rest, said, ignored, warnings, told, missing)
@@ -149,7 +155,7 @@ class Schema:
 
     def check(self, table: Table, *, targets: bool = False) -> None:
         """Raise `UnknownName`, with the nearest match, when `table` lacks a column that a field or target needs."""
-        needed = [(column, f"field {one.name!r}") for one in self.fields.values() for column in one.columns]
+        needed = [(column, f"field {one.name!r}") for one in self.fields.values() for column in one.needed]
         asked_for = self.targets.items() if targets else ()
         needed += [(column, "the target") for name, spec in asked_for for column in columns_of_target(name, spec)]
         for column, what in needed:
@@ -271,6 +277,7 @@ def _described(
     """The fields that the schema lists; patterns pass over targets, group, id and split."""
     fields = {}
     for name, one in said.fields.items():
+        ignored |= {one.options[o]: f"says which stretch of {name} is read" for o in OPTIONS if o in one.options}
         if "array" in one.options:
             ignored |= dict.fromkeys(one.columns, "numbers the rows of an array")
         elif clash := sorted(one.named & {c for t, spec in targets.items() for c in (t, *references_of(spec))}):

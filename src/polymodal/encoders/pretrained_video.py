@@ -25,8 +25,8 @@ class PretrainedVideo(PretrainedVision):
     ViViT, TimeSformer), which reads them whole; of a film with fewer frames the last is held.
 
     A frame's token is its pooled vector, a whole reader's the mean of the patches of one step in time. Stretches of
-    equal length are averaged to at most `tokens` tokens; `where` is their time in seconds, `pooled` their mean. Options:
-    see `PretrainedTower`. Raises `BadArgument` where a checkpoint reads another number of frames than there are.
+    equal length are averaged to at most `tokens` tokens; `where` is their time in seconds, `pooled` their mean.
+    Options: see `PretrainedTower`. Raises `BadArgument` where a checkpoint reads another number of frames.
     """
 
     processor = "pretrained_video"

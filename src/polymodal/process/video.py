@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from polymodal.core.errors import BadArgument, suggest
 from polymodal.core.values import check_range
 from polymodal.data.media.film import Film, read_film
+from polymodal.data.media.stretch import Stretch, shorter
 from polymodal.process.base import Processor
 from polymodal.process.image import WORKING_SIDE, ImageProcessor
 
@@ -43,11 +45,14 @@ class FilmReader(Processor):
         self.count, self.sampling, self.start, self.seconds = frames, sampling, start, seconds
 
     def film(self, cell: Any, least: int) -> Film:
-        """A path, a folder's path, bytes or a list of pictures; frames with a shorter side of at most `least`."""
-        source = cell if isinstance(cell, bytes | list | tuple) else Path(cell)
-        return read_film(
-            source, self.count, least, start=self.start, seconds=self.seconds, cuts=self.sampling == "cuts"
-        )
+        """A path, a folder's path, bytes or a list of pictures, or a `Stretch` of one, whose times count from its
+        beginning; frames with a shorter side of at most `least`."""
+        whole = cell if isinstance(cell, Stretch) else Stretch(cell, 0.0, None)
+        source = whole.source if isinstance(whole.source, bytes | list | tuple) else Path(whole.source)
+        start, cuts = whole.start + self.start, self.sampling == "cuts"
+        seconds = shorter(whole.seconds and max(0.0, whole.seconds - self.start), self.seconds)
+        film = read_film(source, self.count, least, start=start, seconds=seconds, cuts=cuts)
+        return replace(film, times=film.times - np.float32(whole.start))
 
     def arrays(self, framed: Sequence[np.ndarray], cells: Sequence[Film]) -> dict[str, np.ndarray]:
         """Frames uint8 [T, C, H, W] of each film as `pixels` [N, frames, C, H, W], `times` and `length`."""
