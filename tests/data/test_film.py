@@ -76,8 +76,9 @@ def test_a_window():
 
 def test_frames_at_the_middle_of_shots():
     """Two shots, of which the second is four times as long, and a fade, which is no cut."""
-    levels = [*np.linspace(0, 40, 10), *np.linspace(200, 240, 40)]
-    frames = [Image.new("L", (32, 32), int(level)) for level in levels]
+    noise = np.random.default_rng(0).integers(0, 60, (50, 32, 32))
+    levels = [*np.linspace(0, 30, 10), *np.linspace(150, 195, 40)]
+    frames = [Image.fromarray((level + one).astype(np.uint8)) for level, one in zip(levels, noise)]
     stream = io.BytesIO()
     frames[0].save(stream, "PNG", save_all=True, append_images=frames[1:], duration=100)
     assert read_film(stream.getvalue(), 2, 32, cuts=True).times == pytest.approx([0.4, 3.0], abs=0.11)

@@ -28,9 +28,8 @@ CUT = "it is cut short or damaged: the frames that could be decoded are used"
 FAR = 8.0  # seconds between frames from which on the file is sought in, not decoded through
 EARLIER = 1.0  # seconds before a wanted frame to which is sought: some forms land behind what they are told
 USUAL = 1 / 25  # seconds a frame, where a file says nothing
-SMALL = 16  # pixels a side, at which shots are told apart
-JUMP, ABOVE = 0.08, 4.0  # a cut: this share of full scale apart, and this many times what is usual around it
-AROUND = 12  # frames, on either side
+SMALL = 32  # pixels a side, at which shots are told apart
+ABOVE, SHORTEST = 0.35, 0.3  # how far two frames differ where a shot ends, and how many seconds it has at least
 FOLDER_RATE = 1.0  # frames a second of a list or folder of pictures, whose times nobody knows
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
 
@@ -68,6 +67,17 @@ def read_film(
         return _chosen(_Listed(source), count, least, start, seconds, cuts)
     with opened(source) as stream, _reels(stream) as reel:
         return _chosen(reel, count, least, start, seconds, cuts)
+
+
+def read_shots(source: Path | bytes, above: float = ABOVE, shortest: float = SHORTEST) -> list[tuple[float, float]]:
+    """Beginning and end of each shot, in seconds.
+
+    One ends where the colour histogram of a frame (8 x 8 x 8 bins, at 32 x 32 pixels) differs from that of the one
+    before by more than `above` (half the sum of absolute differences, 0..1; Zhang, Kankanhalli & Smoliar 1993) and by
+    three times the median of the frames around it; shots shorter than `shortest` seconds are none. Raises `BadCell`.
+    """
+    with opened(source) as stream, _reels(stream) as reel:
+        return _shots(reel, above=above, shortest=shortest)
 
 
 def has_sound(value: Any, base: Path) -> bool:
@@ -161,6 +171,7 @@ class _Coded(_Reel):
                 raise BadCell(
                     "holds no video stream, only sound or data: give its column the kind audio, or leave it out"
                 )
+            held.streams.video[0].thread_type = "NONE"  # films are opened side by side: threads would only fight
             yield held, held.streams.video[0]
 
     def _from(self, held: Any, film: Any, start: float) -> Iterator[Still]:
@@ -218,13 +229,13 @@ def _is_animation(head: bytes) -> bool:
 def _chosen(reel: _Reel, count: int, least: int, start: float, seconds: float | None, cuts: bool) -> Film:
     length = reel.length
     if cuts:
-        times = _middles(list(_shots(reel, start, seconds)), count)
+        times = _middles(_shots(reel, start, seconds), count)
     elif length and length > 0:
         end = length if seconds is None else min(length, start + seconds)
-        times = _even(start, end, count) if end > start else np.empty(0)
+        times = even(start, end, count) if end > start else np.empty(0)
     else:  # nobody knows how long it is before it is over
         start, end = _ends(reel, start, seconds)
-        times = _even(start, end, count) if end > start else np.empty(0)
+        times = even(start, end, count) if end > start else np.empty(0)
     if not len(times):
         raise BadCell(f"has no frame in the {_window(start, seconds)}")
     stills = [(time, np.asarray(picture(least).convert("RGB"))) for time, picture in reel.once(times)]
@@ -238,7 +249,7 @@ def _chosen(reel: _Reel, count: int, least: int, start: float, seconds: float | 
     return Film(np.stack(frames), shown, max(float(reel.length or 0.0), float(shown[-1])))
 
 
-def _even(start: float, end: float, count: int) -> np.ndarray:
+def even(start: float, end: float, count: int) -> np.ndarray:
     """The middles of `count` equal stretches."""
     return start + (np.arange(count) + 0.5) * (end - start) / count
 
@@ -268,30 +279,31 @@ def _shown(stills: Iterable[Still], times: np.ndarray) -> Iterator[Still]:
         yield before
 
 
-def _shots(reel: _Reel, start: float, seconds: float | None) -> Iterator[tuple[float, float]]:
-    """Beginning and end of each shot: a cut is where two frames differ far more than those around them."""
-    times, apart, before = [], [0.0], None
+def _shots(
+    reel: _Reel, start: float = 0.0, seconds: float | None = None, above: float = ABOVE, shortest: float = SHORTEST
+) -> list[tuple[float, float]]:
+    from scipy.ndimage import median_filter
+
+    times, histograms = [], []
     for time, picture in reel.run(start):
         if time < start:
             continue
         if seconds is not None and time >= start + seconds:
             break
-        small = np.asarray(picture(SMALL).convert("RGB").resize((SMALL, SMALL)), np.float32) / 255
-        if before is not None:
-            apart.append(float(np.abs(small - before).mean()))
+        small = np.asarray(picture(SMALL).convert("RGB").resize((SMALL, SMALL))) >> 5
+        code = (small[..., 0].astype(int) << 6) + (small[..., 1].astype(int) << 3) + small[..., 2]
+        histograms.append(np.bincount(code.ravel(), minlength=512) / code.size)
         times.append(time)
-        before = small
     if not times:
-        return
-    jumps = np.array(apart)
-    begin = 0
-    for place in range(1, len(times)):
-        near = np.concatenate([jumps[max(1, place - AROUND) : place], jumps[place + 1 : place + 1 + AROUND]])
-        usual = float(np.median(near)) if len(near) else 0.0
-        if jumps[place] > JUMP and jumps[place] > ABOVE * usual:
-            yield times[begin], times[place]
-            begin = place
-    yield times[begin], times[-1] + 1e-3
+        return []
+    begins = [times[0]]
+    if len(times) > 1:
+        change = np.abs(np.diff(np.array(histograms), axis=0)).sum(1) / 2
+        usual = median_filter(change, 11, mode="nearest")  # a pan changes every frame a little
+        for place in np.flatnonzero((change > above) & (change > 3 * usual)):
+            if times[place + 1] - begins[-1] >= shortest:
+                begins.append(times[place + 1])
+    return [*zip(begins, [*begins[1:], times[-1] + 1e-3])]
 
 
 def _middles(shots: Sequence[tuple[float, float]], count: int) -> np.ndarray:
@@ -301,7 +313,7 @@ def _middles(shots: Sequence[tuple[float, float]], count: int) -> np.ndarray:
     for _ in range(count - len(longest)) if longest else ():
         most = max(range(len(longest)), key=lambda i: (longest[i][1] - longest[i][0]) / (each[i] + 1))
         each[most] += 1
-    return np.sort(np.concatenate([_even(*shot, some) for shot, some in zip(longest, each)] or [np.empty(0)]))
+    return np.sort(np.concatenate([even(*shot, some) for shot, some in zip(longest, each)] or [np.empty(0)]))
 
 
 def _smaller(image: Image.Image, least: int) -> Image.Image:
