@@ -75,7 +75,7 @@ def cells(table: Table, field: Field) -> Cells:
         many, decimal = [table.column(column) for column in field.columns], field.options.get("decimal", ".")
         return Cells(len(table), lambda row: _stacked([values[row] for values in many], decimal))
     values = table.column(field.columns[0])
-    read = {"text": _text_file if field.options.get("files") else _text, "numbers": _numbers, "file": _media}
+    read = {"text": _text_file if field.options.get("files") else _text, "numbers": _numbers, "file": media}
     one = read[field.about.cell]
     return Cells(len(table), lambda row: None if values[row] is None else one(values[row], table.bases[row]))
 
@@ -84,14 +84,15 @@ def _record(record: dict[str, Any]) -> dict[str, Any] | None:
     return record if any(value is not None for value in record.values()) else None
 
 
-def _media(value: Any, base: Path) -> Any:
+def media(value: Any, base: Path) -> Any:
+    """What a cell that names or holds a file hands over: an absolute path, bytes or an array. Raises `BadCell`."""
     if isinstance(value, Lazy):
         return value.load()
     if isinstance(value, bytes | np.ndarray):
         return value
     if isinstance(value, dict):
         content = value.get("bytes")
-        return content if content is not None else _media(value.get("path") or "", base)
+        return content if content is not None else media(value.get("path") or "", base)
     if not isinstance(value, str | Path):
         raise BadCell(f"is {value!r}, where a file name was expected")
     text = str(value)
@@ -115,7 +116,7 @@ def _text_file(value: Any, base: Path) -> str:
     if isinstance(value, str) and KINDS.of_file(value) != "text":
         return value
     try:
-        with opened(_media(value, base), "text") as file:
+        with opened(media(value, base), "text") as file:
             return file.read().decode("utf-8-sig")
     except BadCell:
         raise
@@ -127,7 +128,7 @@ def _numbers(value: Any, base: Path) -> Any:
     if isinstance(value, Lazy | bytes):
         return read_array(value.load() if isinstance(value, Lazy) else value)
     if isinstance(value, str) and KINDS.of_file(value):
-        return _media(value, base)
+        return media(value, base)
     array = as_array(value)
     if array is None:
         number = as_number(value)
