@@ -9,7 +9,8 @@ import numpy as np
 from tiny_towers import SMALL
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
-MARKS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "<image>", "USER:", "ASSISTANT:")
+SIDES = ("USER:", "ASSISTANT:")
+MARKS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "<image>", *SIDES)
 ALL = [*MARKS, "?", ".", "\n", *LETTERS, *(f"##{letter}" for letter in LETTERS)]
 CHAT = (
     "{% for m in messages %}{{ 'USER: ' if m.role == 'user' else 'ASSISTANT: ' }}{% for c in m.content %}"
@@ -34,7 +35,7 @@ def tokenizer(*, begins: bool = True):
         held.post_processor = processors.TemplateProcessing(single="[CLS] $A", special_tokens=[("[CLS]", 2)])
     return PreTrainedTokenizerFast(
         tokenizer_object=held, pad_token="[PAD]", unk_token="[UNK]", bos_token="[CLS]", eos_token="[SEP]",
-        additional_special_tokens=["<image>"], model_max_length=77,
+        additional_special_tokens=["<image>", *SIDES], model_max_length=77,
     )  # fmt: skip
 
 
@@ -67,6 +68,114 @@ def save_blip(folder: Path) -> str:
     text = {**TEXT, **SMALL, **LOUD, "sep_token_id": 3, "encoder_hidden_size": 32}
     BlipForConditionalGeneration(BlipConfig(text_config=text, vision_config={**EYES, **SMALL})).save_pretrained(folder)
     BlipProcessor(BlipImageProcessorPil(size={"height": 32, "width": 32}), tokenizer()).save_pretrained(folder)
+    return str(folder)
+
+
+def save_idefics3(folder: Path) -> str:
+    """Each picture as one part and no rows of parts; it chats."""
+    from transformers import (
+        Idefics3Config,
+        Idefics3ForConditionalGeneration,
+        Idefics3ImageProcessorPil,
+        Idefics3Processor,
+    )
+
+    grid = [f"<row_{i}_col_{j}>" for i in (1, 2, 3) for j in (1, 2, 3)]
+    held = tokenizer()
+    marks = ["<image>", *SIDES, "<fake_token_around_image>", "<end_of_utterance>", "<global-img>", *grid]
+    held.add_special_tokens({"additional_special_tokens": marks})
+    config = Idefics3Config(
+        vision_config={**EYES, **SMALL}, scale_factor=2, image_token_id=4, pad_token_id=0,
+        text_config={"model_type": "llama", **TEXT, **SMALL, **LOUD, "vocab_size": len(held)},
+    )  # fmt: skip
+    Idefics3ForConditionalGeneration(config).save_pretrained(folder)
+    frames = Idefics3ImageProcessorPil(size={"longest_edge": 64}, max_image_size={"longest_edge": 32})
+    Idefics3Processor(frames, held, image_seq_len=4, chat_template=CHAT).save_pretrained(folder)
+    return str(folder)
+
+
+def save_paligemma(folder: Path) -> str:
+    """Its processor puts places of pictures before a text by itself, and wants a text."""
+    from transformers import (
+        PaliGemmaConfig,
+        PaliGemmaForConditionalGeneration,
+        PaliGemmaProcessor,
+        SiglipImageProcessorPil,
+    )
+
+    held, frames = tokenizer(), SiglipImageProcessorPil(size={"height": 32, "width": 32})
+    frames.image_seq_length = 16
+    processor = PaliGemmaProcessor(frames, held)
+    text = {**TEXT, **SMALL, **LOUD, "vocab_size": len(held), "num_key_value_heads": 4}
+    config = PaliGemmaConfig(
+        vision_config={"model_type": "siglip_vision_model", "projection_dim": 32, **EYES, **SMALL},
+        text_config={"model_type": "gemma", "head_dim": 8, **text}, image_token_index=4, projection_dim=32,
+    )  # fmt: skip
+    PaliGemmaForConditionalGeneration(config).save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return str(folder)
+
+
+def save_git(folder: Path) -> str:
+    from transformers import CLIPImageProcessorPil, GitConfig, GitForCausalLM, GitProcessor
+
+    GitForCausalLM(GitConfig(vision_config={**EYES, **SMALL}, **TEXT, **SMALL, **LOUD)).save_pretrained(folder)
+    size = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
+    GitProcessor(CLIPImageProcessorPil(**size), tokenizer()).save_pretrained(folder)
+    return str(folder)
+
+
+def save_captioner(folder: Path) -> str:
+    """An encoder and a decoder without a processor for both."""
+    from tiny_towers import save_framing
+    from transformers import GPT2Config, GPT2LMHeadModel, VisionEncoderDecoderModel, ViTConfig, ViTModel
+
+    sizes = {"vocab_size": len(ALL), "n_embd": 32, "n_layer": 1, "n_head": 2, "add_cross_attention": True, **LOUD}
+    model = VisionEncoderDecoderModel(
+        encoder=ViTModel(ViTConfig(**EYES, **SMALL)),
+        decoder=GPT2LMHeadModel(GPT2Config(**sizes, bos_token_id=2, eos_token_id=3)),
+    )
+    for settings in (model.config, model.generation_config):
+        settings.decoder_start_token_id, settings.pad_token_id = 2, 0
+    model.save_pretrained(folder)
+    save_framing(folder, "ViTImageProcessor", {"size": {"height": 32, "width": 32}})
+    tokenizer().save_pretrained(folder)
+    return str(folder)
+
+
+def save_musicgen(folder: Path) -> str:
+    from transformers import (
+        EncodecConfig,
+        EncodecFeatureExtractor,
+        GenerationConfig,
+        MusicgenConfig,
+        MusicgenDecoderConfig,
+        MusicgenForConditionalGeneration,
+        MusicgenProcessor,
+        T5Config,
+    )
+
+    config = MusicgenConfig(
+        text_encoder=T5Config(
+            vocab_size=len(ALL), d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2, pad_token_id=0, eos_token_id=3
+        ).to_dict(),
+        audio_encoder=EncodecConfig(
+            sampling_rate=8000, target_bandwidths=[8.0], num_filters=2, hidden_size=8, codebook_size=16,
+            upsampling_ratios=[4, 2], num_lstm_layers=1, codebook_dim=8,
+        ).to_dict(),
+        decoder=MusicgenDecoderConfig(
+            vocab_size=16, hidden_size=16, num_hidden_layers=1, ffn_dim=16, num_attention_heads=2, num_codebooks=2,
+            max_position_embeddings=64, pad_token_id=16, bos_token_id=16,
+        ).to_dict(),
+    )  # fmt: skip
+    model = MusicgenForConditionalGeneration(config)
+    for layer in model.audio_encoder.quantizer.layers:
+        layer.codebook.embed.normal_()  # zeros before it is trained
+    model.generation_config = GenerationConfig(
+        max_length=12, do_sample=True, decoder_start_token_id=16, pad_token_id=16
+    )
+    model.save_pretrained(folder)
+    MusicgenProcessor(EncodecFeatureExtractor(sampling_rate=8000), tokenizer()).save_pretrained(folder)
     return str(folder)
 
 
@@ -131,8 +240,9 @@ def save_diffusion(folder: Path, **parts) -> str:
         up_block_types=("UpDecoderBlock2D",) * 2, sample_size=16,
     )  # fmt: skip
     text = CLIPTextModel(CLIPTextConfig(**{**TEXT, "max_position_embeddings": 77}, **SMALL, **LOUD))
+    sampler = DDIMScheduler(steps_offset=1, clip_sample=False)
     StableDiffusionPipeline(
-        unet=unet, vae=vae, text_encoder=text, tokenizer=clip_tokenizer(folder), scheduler=DDIMScheduler(),
+        unet=unet, vae=vae, text_encoder=text, tokenizer=clip_tokenizer(folder), scheduler=sampler,
         safety_checker=None, feature_extractor=None, requires_safety_checker=False, **parts,
     ).save_pretrained(folder)  # fmt: skip
     return str(folder)

@@ -174,7 +174,7 @@ def generate(
     text: Annotated[list[str] | None, typer.Option(help="Words of the example: VALUE or COLUMN=VALUE.")] = None,
     image: Annotated[list[str] | None, typer.Option(help="Its picture.")] = None,
     audio: Annotated[list[str] | None, typer.Option(help="Its sound.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Table to write; of one example a .png or .wav.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Table; of one example a .png or .wav.")] = None,
     columns: Annotated[
         list[str] | None,
         typer.Option(

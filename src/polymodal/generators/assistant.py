@@ -120,9 +120,7 @@ class Assistant(Generator):
 
     def _chat(self, turns: list[str], row: Asked) -> Mapping[str, Any]:
         if turns and len(turns) % 2 == 0:
-            raise BadCell(
-                f"holds {len(turns)} turns; a conversation ends with what the user asks, so their number is odd"
-            )
+            raise BadCell(f"holds {len(turns)} turns; the last one is the user's, so their number must be odd")
         said: list[dict[str, Any]] = []
         for k, text in enumerate(turns or [DESCRIBE]):
             shown = [{"type": "image", "image": picture} for picture in row.pictures] if k == 0 else []

@@ -79,9 +79,7 @@ class Painter(Generator):
         for name in asked:
             if name not in takes:
                 own = called.get(name, name.partition("_")[0])
-                raise BadArgument(
-                    f"{self.about.name!r} is {self.about.told()}, which has no option {own!r}: leave it out."
-                )
+                raise BadArgument(f"{self.about.name!r} is {self.about.told()}, which takes no {own!r}: leave it out.")
         least = getattr(self.pipeline, "vae_scale_factor", 1)
         for name in ("width", "height"):
             if name in self.given and self.given[name] % least:

@@ -53,7 +53,7 @@ class Voice(Generator):
         takes = {"vits": {"speed"}, SPECTRAL: {"vocoder", "speaker"}, "bark": {"preset"}}.get(about.kind, set())
         for name, given in own.items():
             if given and name not in takes:
-                raise BadArgument(f"{about.name!r} is {about.told()}, which has no option {name!r}: leave it out.")
+                raise BadArgument(f"{about.name!r} is {about.told()}, which takes no {name!r}: leave it out.")
         self.vocoder, self.speaker, self.preset, self.speed = vocoder, speaker, preset, speed
         token = DEVICE.set(device)
         try:
@@ -150,7 +150,7 @@ def _speaker(file: str, width: int) -> torch.Tensor:
         vector = np.asarray(read_array(Path(file)), np.float32).reshape(-1)
     except BadCell as error:
         raise BadArgument(f"speaker={file!r} {error.reason}") from error
-    if vector.shape != (width,) or not np.isfinite(vector).all():
+    if vector.shape != (width,):
         raise BadArgument(
             f"speaker={file!r} holds {vector.size} numbers; the vector of a voice has {width}, all finite."
         )
