@@ -32,7 +32,7 @@ def test_a_model_that_generates_nothing_says_who_wants_it(tmp_path, save, said):
     with pytest.raises(BadArgument) as refused:
         pm.generate(tmp_path, {"photo": ["a.png"]})
     assert said in str(refused.value)
-    assert "vision-language models of transformers" in str(refused.value)
+    assert "Vision-language models of transformers" in str(refused.value)
 
 
 def test_a_recogniser_of_speech(tmp_path):
@@ -94,8 +94,8 @@ def test_an_author_adds_a_generator(tmp_path):
     class Counter(Generator):
         needs, column, samples = ("text",), "letters", False
 
-        def __init__(self, about, device="cpu", *, step: int = 1):
-            super().__init__(about, device)
+        def __init__(self, about, *, step: int = 1):
+            super().__init__(about)
             self.step = step
 
         @classmethod

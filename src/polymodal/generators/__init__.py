@@ -10,19 +10,19 @@ GENERATORS = Catalogue(
     {
         "assistant": Entry(
             "polymodal.generators.assistant:Assistant",
-            "vision-language models of transformers: captions and answers about pictures, in words",
+            "Vision-language models of transformers: captions and answers about pictures, in words",
             "AutoModelForImageTextToText (Wolf et al. 2020)",
             extra="hf",
         ),
         "painter": Entry(
             "polymodal.generators.painter:Painter",
-            "text-to-image pipelines of diffusers: a picture of each text",
+            "Text-to-image pipelines of diffusers: a picture of each text",
             "von Platen et al. 2022",
             extra="diffusion",
         ),
         "voice": Entry(
             "polymodal.generators.voice:Voice",
-            "voices of transformers: VITS, SpeechT5 with a vocoder, Bark and the like say each text",
+            "Voices of transformers: VITS, SpeechT5 with a vocoder, Bark and the like say each text",
             "AutoModelForTextToWaveform (Wolf et al. 2020)",
             extra="hf",
         ),

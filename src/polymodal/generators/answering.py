@@ -14,6 +14,7 @@ from polymodal.generators.columns import Column, asked, read_columns
 from polymodal.generators.opening import about, generator_of
 from polymodal.inference.answers import Answers
 from polymodal.inference.keyed import kept_columns, keyed
+from polymodal.ops.networks import DEVICE
 from polymodal.runs.progress import Progress
 
 CHUNK = 64  # rows whose pictures are open at a time
@@ -55,7 +56,11 @@ def generate(
 def opened(model: str, *, device: str = "auto", **options: Any) -> Generator:
     """The generator that a model is opened by. Raises as `generate`."""
     told = about(model)
-    return GENERATORS.build({"name": generator_of(told), **options}, told, device)
+    token = DEVICE.set(device)
+    try:
+        return GENERATORS.build({"name": generator_of(told), **options}, told)
+    finally:
+        DEVICE.reset(token)
 
 
 def answered(

@@ -16,7 +16,7 @@ from polymodal.generators.base import Asked, Generator, Said, batches, dtype_of,
 from polymodal.generators.opening import About
 from polymodal.nn.decoding import Decoding, drawn, row_draws
 from polymodal.nn.hub import load_pretrained
-from polymodal.ops.networks import DEVICE, network, quiet
+from polymodal.ops.networks import network, quiet
 
 TEXT = "{text}"  # in a prompt: where a row's own words go
 DESCRIBE = "Describe this picture."  # what a model that chats is asked where nobody asks anything
@@ -46,7 +46,6 @@ class Assistant(Generator):
     def __init__(
         self,
         about: About,
-        device: str = "cpu",
         *,
         prompt: str = "",
         beams: int = 1,
@@ -60,19 +59,14 @@ class Assistant(Generator):
         precision: str = "float32",
         batch: int = 8,
     ):
-        super().__init__(about, device, batch=batch)
+        super().__init__(about, batch=batch)
         self.how = Decoding(
             beams=beams, temperature=temperature, top_k=top_k, top_p=top_p, length_penalty=length_penalty,
             no_repeat=no_repeat, least=least, most=most,
         )  # fmt: skip
         self.prompt = prompt
         self.samples = temperature > 0
-        dtype = dtype_of(precision)
-        token = DEVICE.set(device)
-        try:
-            self.processor, self.model = network(LOADER, "AutoProcessor", about.name, dtype=dtype)
-        finally:
-            DEVICE.reset(token)
+        self.processor, self.model = network(LOADER, "AutoProcessor", about.name, dtype=dtype_of(precision))
         if getattr(self.processor, "image_processor", None) is None:
             self.processor = _Pair(about.name)
         self.chats = bool(getattr(self.processor, "chat_template", None))

@@ -37,7 +37,8 @@ class Generator(ABC):
     An author writes `can` and `answers`, and says which kinds of columns the model `needs`, which it `takes` besides,
     and how the `column` of its answers is called.
 
-    Raises `BadArgument` where the model cannot be had or an option is not allowed.
+    Its networks lie on the device that `ops.networks.DEVICE` names while it is made (see `answering.opened`). Raises
+    `BadArgument` where the model cannot be had or an option is not allowed.
     """
 
     needs: ClassVar[tuple[str, ...]]
@@ -46,8 +47,8 @@ class Generator(ABC):
     suffix: ClassVar[str] = ""  # of the files that it gives; none where it gives words
     samples: bool = True  # whether another seed gives another answer
 
-    def __init__(self, about: About, device: str = "cpu", *, batch: int = 8):
-        self.about, self.device = about, device
+    def __init__(self, about: About, *, batch: int = 8):
+        self.about = about
         self.batch = check_count("batch", batch)
 
     @property

@@ -99,8 +99,8 @@ def generator_of(model: About) -> str:
         if GENERATORS.load(name).can(model):  # type: ignore[attr-defined]
             return name
     raise BadArgument(
-        f"{model.name!r} is {model.told()}, which `generate` does not open: {_advice(model)}. It opens "
-        f"{'; '.join(GENERATORS.entry(name).summary for name in GENERATORS)}; and finished runs."
+        f"{model.name!r} is {model.told()}, which `generate` does not open: {_advice(model)}. What it opens: "
+        f"finished runs; {'; '.join(GENERATORS.entry(name).summary for name in GENERATORS)}."
     )
 
 

@@ -19,7 +19,7 @@ from polymodal.generators.base import Asked, Generator, Said, batches, dtype_of,
 from polymodal.generators.opening import About
 from polymodal.nn.check import check_count
 from polymodal.nn.flow import row_seed
-from polymodal.ops.networks import quiet
+from polymodal.ops.networks import DEVICE, quiet
 
 EXTRA = "diffusion"
 
@@ -40,7 +40,6 @@ class Painter(Generator):
     def __init__(
         self,
         about: About,
-        device: str = "cpu",
         *,
         steps: int | None = None,
         guidance: float | None = None,
@@ -50,13 +49,13 @@ class Painter(Generator):
         precision: str = "float32",
         batch: int = 4,
     ):
-        super().__init__(about, device, batch=batch)
+        super().__init__(about, batch=batch)
         for name, value in (("steps", steps), ("width", width), ("height", height)):
             if value is not None:
                 check_count(name, value)
         if guidance is not None:
             check_range("[0, inf)", guidance=guidance)
-        self.pipeline = _opened(about.name, precision).to(device_of(device))
+        self.pipeline = _opened(about.name, precision).to(device_of(DEVICE.get()))
         self.pipeline.set_progress_bar_config(disable=True)
         options = {"num_inference_steps": steps, "guidance_scale": guidance, "width": width, "height": height}
         self.given = {name: value for name, value in options.items() if value is not None}

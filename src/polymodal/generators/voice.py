@@ -18,7 +18,7 @@ from polymodal.generators.base import Asked, Generator, Said
 from polymodal.generators.opening import About
 from polymodal.nn.flow import row_seed
 from polymodal.nn.hub import load_pretrained
-from polymodal.ops.networks import DEVICE, Placed, in_parts, network, quiet
+from polymodal.ops.networks import Placed, in_parts, network, quiet
 from polymodal.ops.speech import neural
 
 SPECTRAL = "speecht5"  # writes a spectrogram, which a vocoder makes heard
@@ -40,14 +40,13 @@ class Voice(Generator):
     def __init__(
         self,
         about: About,
-        device: str = "cpu",
         *,
         vocoder: str = "",
         speaker: str = "",
         preset: str = "",
         speed: float = 1.0,
     ):
-        super().__init__(about, device, batch=1)
+        super().__init__(about, batch=1)
         check_range("[0.3, 3]", speed=speed)
         own = {"vocoder": vocoder, "speaker": speaker, "preset": preset, "speed": speed != 1}
         takes = {"vits": {"speed"}, SPECTRAL: {"vocoder", "speaker"}, "bark": {"preset"}}.get(about.kind, set())
@@ -55,11 +54,7 @@ class Voice(Generator):
             if given and name not in takes:
                 raise BadArgument(f"{about.name!r} is {about.told()}, which takes no {name!r}: leave it out.")
         self.vocoder, self.speaker, self.preset, self.speed = vocoder, speaker, preset, speed
-        token = DEVICE.set(device)
-        try:
-            self.say = self._opened()
-        finally:
-            DEVICE.reset(token)
+        self.say = self._opened()
 
     @classmethod
     def can(cls, about: About) -> bool:
