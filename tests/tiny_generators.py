@@ -206,12 +206,13 @@ def save_speecht5(folder: Path, vocoder: Path, speaker: Path, *, bands: int = 8)
         vocab_size=len(ALL), hidden_size=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
         decoder_attention_heads=2, encoder_ffn_dim=16, decoder_ffn_dim=16, num_mel_bins=8, reduction_factor=2,
         speech_decoder_prenet_units=8, speech_decoder_postnet_units=8, speech_decoder_postnet_layers=2,
-        speaker_embedding_dim=4, max_text_positions=20, pad_token_id=0, bos_token_id=2, eos_token_id=3,
+        speaker_embedding_dim=4, **LOUD, max_text_positions=20, pad_token_id=0, bos_token_id=2, eos_token_id=3,
     )  # fmt: skip
     SpeechT5ForTextToSpeech(config).save_pretrained(folder)
     tokenizer().save_pretrained(folder)
     SpeechT5HifiGan(
         SpeechT5HifiGanConfig(
+            **LOUD,
             model_in_dim=bands,
             sampling_rate=4000,
             upsample_initial_channel=16,

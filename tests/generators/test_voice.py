@@ -11,7 +11,8 @@ import torch
 
 import polymodal as pm
 from polymodal.core.errors import BadArgument
-from polymodal.data.media.sound import Sound, read_sound, wave_bytes
+from polymodal.core.wav import wav_bytes
+from polymodal.data.media.sound import read_sound
 from polymodal.nn.flow import row_seed
 
 pytest.importorskip("transformers", reason="needs the extra hf")
@@ -118,7 +119,7 @@ def test_on_the_command_line(tiny, polymodal, tmp_path, monkeypatch):
 
 
 def test_waves_are_sixteen_bits_and_clipped():
-    held = wave_bytes(Sound(np.array([0.0, 0.5, 2.0, -3.0], np.float32), 8000))
+    held = wav_bytes(np.array([0.0, 0.5, 2.0, -3.0], np.float32), 8000)
     info = soundfile.info(io.BytesIO(held))
     assert (info.format, info.subtype, info.samplerate) == ("WAV", "PCM_16", 8000)
     assert np.allclose(read_sound(held).samples, [0, 0.5, 1, -1], atol=1e-4)

@@ -174,7 +174,7 @@ def generate(
     text: Annotated[list[str] | None, typer.Option(help="Words of the example: VALUE or COLUMN=VALUE.")] = None,
     image: Annotated[list[str] | None, typer.Option(help="Its picture.")] = None,
     audio: Annotated[list[str] | None, typer.Option(help="Its sound.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Table; of one example a .png or .wav.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Table or folder; or one .png or .wav.")] = None,
     columns: Annotated[
         list[str] | None,
         typer.Option(
@@ -213,8 +213,10 @@ def generate(
     given = {kind: values for kind, values in (("text", text), ("image", image), ("audio", audio)) if values}
     if (data is None) == (not given):
         raise BadArgument("Give a table of rows, or one example by --text, --image and --audio.")
-    if out is not None and data is not None:
-        spare(data, out)
+    if out is not None:
+        out = out if out.suffix else out / "generated.csv"
+        if data is not None:
+            spare(data, out)
     how: dict[str, Any] = {"n": n, "seed": seed, "beams": beams, "temperature": temperature, "top_p": top_p}
     how |= {"steps": steps, "guidance": guidance}
     how = {name: value for name, value in how.items() if value is not None} | read_sets(sets)

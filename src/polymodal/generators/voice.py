@@ -11,8 +11,9 @@ import torch
 
 from polymodal.core.errors import BadArgument, BadCell, require
 from polymodal.core.values import check_range
+from polymodal.core.wav import wav_bytes
 from polymodal.data.media.array import read_array
-from polymodal.data.media.sound import Sound, wave_bytes
+from polymodal.data.media.sound import Sound
 from polymodal.data.storage.decode import Broken, guarded
 from polymodal.generators.base import Asked, Generator, Said
 from polymodal.generators.opening import About
@@ -68,16 +69,16 @@ class Voice(Generator):
 
     def answers(self, rows: Sequence[Asked], seed: int) -> Iterator[tuple[int, Said]]:
         for place, row in enumerate(rows):
-            heard = guarded(lambda one: self._said(" ".join(one.texts), row_seed(one.number, seed)), row)
-            yield place, Said(None, heard.reason) if isinstance(heard, Broken) else Said(wave_bytes(heard))
+            said = guarded(lambda one: self._said(" ".join(one.texts), row_seed(one.number, seed)), row)
+            yield place, Said(None, said.reason) if isinstance(said, Broken) else Said(said)
 
-    def _said(self, text: str, seed: int) -> Sound:
+    def _said(self, text: str, seed: int) -> bytes:
         with torch.random.fork_rng(), torch.no_grad(), quiet():
             torch.manual_seed(seed)
             sound = self.say(text, seed)
         if not len(sound.samples) or not np.isfinite(sound.samples).all():
             raise BadCell("the model gave no sound of it")
-        return sound
+        return wav_bytes(sound.samples, sound.rate)
 
     def _opened(self) -> Callable[[str, int], Sound]:
         """What says a text by a seed."""

@@ -15,8 +15,9 @@ from PIL import Image
 
 from polymodal.core.errors import BadArgument, suggest
 from polymodal.core.registry import import_path
+from polymodal.core.wav import wav_bytes
 from polymodal.data.kinds import KINDS
-from polymodal.data.media.sound import Sound, wave_bytes
+from polymodal.data.media.sound import Sound
 from polymodal.report.wording import clean, duration, is_number, joined, plain
 
 MISSING = "missing"  # what is shown of a cell that is not there, whatever its kind
@@ -55,7 +56,7 @@ def sound(samples: np.ndarray, rate: int, *, longest: float = 8.0) -> str:
     mono = _mono(samples, rate)[: int(longest * rate)]
     if rate > 16_000:
         mono, rate = Sound(mono, rate).at(16_000), 16_000
-    return data_uri(wave_bytes(Sound(mono, rate)), "audio/wav")
+    return data_uri(wav_bytes(mono, rate), "audio/wav")
 
 
 def spectrogram(samples: np.ndarray, rate: int, *, width: int = 320, height: int = 80) -> str:

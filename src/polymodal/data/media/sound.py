@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Iterator
 from contextlib import suppress
@@ -60,15 +59,6 @@ class Sound:
 
         resampled = soxr.resample(samples, self.rate, rate)
         return resampled if len(resampled) else samples[:1]
-
-
-def wave_bytes(sound: Sound) -> bytes:
-    """A WAV file of 16 bits a sample; what is beyond full scale is clipped."""
-    import soundfile
-
-    held = io.BytesIO()
-    soundfile.write(held, np.clip(sound.samples, -1, 1), sound.rate, format="WAV", subtype="PCM_16")
-    return held.getvalue()
 
 
 def read_sound(source: Path | bytes, seconds: float | None = None) -> Sound:
