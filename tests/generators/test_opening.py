@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 
 import pytest
 import tiny_towers
 
 import polymodal as pm
-from polymodal.core.errors import BadArgument
+from polymodal.core.errors import BadArgument, MissingExtra
 from polymodal.core.registry import options
 from polymodal.generators import GENERATORS
 from polymodal.generators.base import Generator, Said
@@ -45,8 +47,6 @@ def test_a_recogniser_of_speech(tmp_path):
 
 def test_weights_of_another_task_are_refused(tiny, tmp_path):
     """Settings of a captioner above weights of something else."""
-    import shutil
-
     folder = shutil.copytree(tiny("blip"), tmp_path / "blip")
     weights = shutil.copyfile(f"{tiny('vits')}/model.safetensors", folder / "model.safetensors")
     assert weights.exists()
@@ -58,6 +58,13 @@ def test_weights_of_another_task_are_refused(tiny, tmp_path):
 def test_settings_that_tell_nothing(tmp_path, settings):
     (tmp_path / "config.json").write_text(settings)
     with pytest.raises(BadArgument, match=r"names no model_type|cannot be read"):
+        pm.generate(tmp_path, {"photo": ["a.png"]})
+
+
+def test_without_transformers_the_extra_is_named(tmp_path, monkeypatch):
+    tiny_towers.save_bert(tmp_path)
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(MissingExtra, match=r"pip install 'polymodal\[hf\]'"):
         pm.generate(tmp_path, {"photo": ["a.png"]})
 
 

@@ -7,6 +7,7 @@ import io
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -149,7 +150,7 @@ _MEDIA = frozenset({"image", "mask_image", "video", "num_frames", "audio_length_
 def _opened(name: str, precision: str) -> Any:
     """The pipeline of a folder or a hub's name; code in it is never run. Raises `BadArgument` where there is none."""
     diffusers = require("diffusers", EXTRA)
-    repository, _, revision = name.partition("@")
+    repository, _, revision = (name, "", "") if Path(name).is_dir() else name.partition("@")
     dtype = dtype_of(precision)
     options = {} if dtype == "auto" else {"dtype": dtype}
     try:

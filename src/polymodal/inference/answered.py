@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from polymodal.core.files import writing
+from polymodal.core.files import told_path, writing
 from polymodal.data.kinds import KINDS
 from polymodal.data.media.picture import flat, open_picture
 from polymodal.data.media.sound import read_sound
@@ -47,7 +47,7 @@ def write_answers(
     more = f", the first {count(len(rows))} of {count(len(ids))}" if len(rows) < len(ids) else ""
     path = Path(path)
     with writing(path) as temporary:
-        html = page("answers.html.j2", title=clean(model), rows=rows, more=more)
+        html = page("answers.html.j2", title=clean(told_path(model)), rows=rows, more=more)
         temporary.write_text(html, encoding="utf-8")
     return path
 
