@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import math
-import wave
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -18,6 +16,7 @@ from torch import Tensor
 from polymodal.core.errors import BadCell, BadData
 from polymodal.core.registry import Spec
 from polymodal.core.values import check_range
+from polymodal.core.wav import wav_bytes
 from polymodal.nn.signal.levels import decibels_of, lengths, levels_of
 from polymodal.nn.signal.phase import bins_of, griffin_lim
 from polymodal.nn.signal.spectral import LogMel
@@ -30,7 +29,6 @@ WINDOW = 0.05  # seconds, about: a voice's pitch shows in it
 OVERLAP = 4  # frames that hold a sample: phases are found from what they share
 LEAST_FRAMES = 4
 QUIETEST = 1e-20  # of power, so that silence has a logarithm
-FULL = 32767
 
 
 class Recording(Protocol):
@@ -176,14 +174,7 @@ class SoundTarget(DrawnTarget):
         return samples / max(1.0, float(np.abs(samples).max()))
 
     def file(self, drawn: np.ndarray) -> bytes:
-        """A WAV file of 16 bits."""
-        held = io.BytesIO()
-        with wave.open(held, "wb") as file:
-            file.setnchannels(1)
-            file.setsampwidth(2)
-            file.setframerate(self.hertz)
-            file.writeframes((self.wave(drawn) * FULL).round().astype("<i2").tobytes())
-        return held.getvalue()
+        return wav_bytes(self.wave(drawn), self.hertz)
 
     def show(self, drawn: np.ndarray) -> dict[str, Any]:
         return {"kind": "audio", "array": self.wave(drawn), "rate": self.hertz}
