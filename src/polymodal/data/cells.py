@@ -79,7 +79,7 @@ def cells(table: Table, field: Field) -> Cells:
         return Cells(len(table), lambda row: _stacked([values[row] for values in many], decimal))
     values = table.column(field.columns[0])
     text = _text_file if field.options.get("files") else _text
-    read = {"text": text, "numbers": _numbers, "file": _media, "files": _several}
+    read = {"text": text, "numbers": _numbers, "file": media, "files": _several}
     one = read[field.about.cell]
     if edges := {option: table.column(field.options[option]) for option in OPTIONS if option in field.options}:
         return Cells(len(table), lambda row: None if values[row] is None else _stretch(
@@ -92,14 +92,15 @@ def _record(record: dict[str, Any]) -> dict[str, Any] | None:
     return record if any(value is not None for value in record.values()) else None
 
 
-def _media(value: Any, base: Path) -> Any:
+def media(value: Any, base: Path) -> Any:
+    """What a cell that names or holds a file hands over: an absolute path, bytes or an array. Raises `BadCell`."""
     if isinstance(value, Lazy):
         return value.load()
     if isinstance(value, bytes | np.ndarray):
         return value
     if isinstance(value, dict):
         content = value.get("bytes")
-        return content if content is not None else _media(value.get("path") or "", base)
+        return content if content is not None else media(value.get("path") or "", base)
     if not isinstance(value, str | Path):
         raise BadCell(f"is {value!r}, where a file name was expected")
     text = str(value)
@@ -128,7 +129,7 @@ def _stretch(source: Any, start: Any, end: Any) -> Stretch:
 def _several(value: Any, base: Path) -> Any:
     """One file, or a list of them; what a list lacks is passed over."""
     items = listed(value) if isinstance(value, str | list | tuple) else None
-    return _media(value, base) if items is None else [_media(item, base) for item in items if item is not None]
+    return media(value, base) if items is None else [media(item, base) for item in items if item is not None]
 
 
 def _text(value: Any, base: Path) -> str:
@@ -141,7 +142,7 @@ def _text_file(value: Any, base: Path) -> str:
     if isinstance(value, str) and KINDS.of_file(value) != "text":
         return value
     try:
-        with opened(_media(value, base), "text") as file:
+        with opened(media(value, base), "text") as file:
             return file.read().decode("utf-8-sig")
     except BadCell:
         raise
@@ -153,7 +154,7 @@ def _numbers(value: Any, base: Path) -> Any:
     if isinstance(value, Lazy | bytes):
         return read_array(value.load() if isinstance(value, Lazy) else value)
     if isinstance(value, str) and KINDS.of_file(value):
-        return _media(value, base)
+        return media(value, base)
     array = as_array(value)
     if array is None:
         number = as_number(value)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import io
-import wave
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from PIL import Image
 
 from polymodal.core.errors import BadArgument, suggest
 from polymodal.core.registry import import_path
+from polymodal.core.wav import wav_bytes
 from polymodal.data.kinds import KINDS
 from polymodal.data.media.sound import Sound
 from polymodal.report.wording import clean, duration, is_number, joined, plain
@@ -57,13 +57,7 @@ def sound(samples: np.ndarray, rate: int, *, longest: float = 8.0) -> str:
     mono = _mono(samples, rate)[: int(longest * rate)]
     if rate > 16_000:
         mono, rate = Sound(mono, rate).at(16_000), 16_000
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(rate)
-        file.writeframes((np.clip(mono, -1, 1) * 32767).round().astype("<i2").tobytes())
-    return data_uri(buffer.getvalue(), "audio/wav")
+    return data_uri(wav_bytes(mono, rate), "audio/wav")
 
 
 def spectrogram(samples: np.ndarray, rate: int, *, width: int = 320, height: int = 80) -> str:
