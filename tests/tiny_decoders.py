@@ -48,7 +48,7 @@ def lively(kind: Callable[..., Decoder]) -> Decoder:
         if isinstance(layer, torch.nn.Linear):
             torch.nn.init.normal_(layer.weight, std=2 * layer.in_features**-0.5)
     for one in members(decoder):
-        torch.nn.init.constant_(one.bias[END], 3.4)
+        torch.nn.init.constant_(one.bias[END], 3.5)
     return decoder
 
 

@@ -34,6 +34,7 @@ def written(name: str, smoothing: float) -> Pair:
     decoder, truth = head.decoder, torch.from_numpy(target.encode(TEXTS))
     place = {word: 4 + i for i, word in enumerate(target.vocabulary)}
     texts = [[*(place.get(word, 3) for word in text.split()), 2] for text in TEXTS]  # 3: unknown, 2: END
+    tell, bias = (value.detach().numpy() for value in (decoder.tell.weight, decoder.tell.bias))
     words, usual = (value.detach().numpy() for value in (decoder.embedding.weight, decoder.bias))
 
     def ours(values: Any) -> torch.Tensor:
@@ -44,7 +45,7 @@ def written(name: str, smoothing: float) -> Pair:
         costs = []
         for row, text in enumerate(texts):
             for i, word in enumerate(text):
-                told = np.log(softmax(values["behind"][row, i] @ words.T + usual))
+                told = np.log(softmax((values["behind"][row, i] @ tell.T + bias) @ words.T + usual))
                 costs.append(-(1 - smoothing) * told[word] - smoothing * told.mean())
         return np.asarray(np.mean(costs))
 

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from polymodal.nn.check import check_count
 from polymodal.nn.layers.attention import Held, attend, prefix_mask
 from polymodal.nn.layers.block import DecoderBlock, TransformerBlock
-from polymodal.nn.layers.pool import masked_mean
 from polymodal.nn.layers.recurrent import RecurrentDecoder
 from polymodal.nn.layers.state import Decoder, State, TiedDecoder
 
@@ -67,37 +66,24 @@ class _Stack(TiedDecoder):
         self._check_length(written)
         x = self.drop(self.embedded(ids) + self.places[state.written : written])
         x, past = self.through(x, state, watched)
-        return self.tell(self.norm(x)), State(len(ids), tuple(past), state.seen, written)
+        return self.norm(x), State(len(ids), tuple(past), state.seen, written)
 
 
 class TransformerDecoder(_Stack):
     """The Transformer's decoder (Vaswani et al. 2017): causal self-attention, cross-attention to the context.
 
-    Each block normalises the context on its own; its keys and values are computed once a context. To the first word
-    the context's mean has a short way besides, one linear map, as to a classifier's scores: encoders that are trained
-    together with a decoder learn what it can read at once, and attention learns to read late.
+    Each block normalises the context on its own; its keys and values are computed once a context.
     """
 
     block = DecoderBlock
 
-    def __init__(self, words: int, width: int, *, context_width: int, **options: Any):
-        super().__init__(words, width, context_width=context_width, **options)
-        self.short = nn.Linear(context_width, width)
-
     def start(self, context: Tensor, mask: Tensor) -> State:
         x = self.enter(context)
         seen = [part for block in self.blocks for part in block.hold(x)]
-        return State(len(mask), (), (mask, self.short(masked_mean(context, mask)), *seen))
-
-    def _absorbed(self, ids: Tensor, state: State, watched: list[Tensor] | None) -> tuple[Tensor, State]:
-        x, after = super()._absorbed(ids, state, watched)
-        if not state.written:
-            first = state.seen[1].repeat_interleave(state.times, 0)[:, None]
-            x = torch.cat([x[:, :1] + first, x[:, 1:]], 1)
-        return x, after
+        return State(len(mask), (), (mask, *seen))
 
     def through(self, x: Tensor, state: State, watched: list[Tensor] | None) -> tuple[Tensor, list[Tensor]]:
-        mask, _, *seen = state.seen
+        mask, *seen = state.seen
         past: list[Tensor] = []
         for i, block in enumerate(self.blocks):
             before = Held(*state.past[2 * i : 2 * i + 2]) if state.past else None

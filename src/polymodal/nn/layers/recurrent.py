@@ -67,6 +67,6 @@ class RecurrentDecoder(TiedDecoder):
             glimpses.append(glimpse)
             weights.append(weight.view(len(ids), mask.shape[1]))
         said = self.out(self.drop(torch.cat([torch.stack(hiddens, 1), torch.stack(glimpses, 1)], -1)))
-        x = self.tell(self.drop(self.norm(read + said)))
+        x = self.drop(self.norm(read + said))
         after = State(len(ids), (hidden, cell), state.seen, state.written + ids.shape[1])
         return x, after, torch.stack(weights, 1)

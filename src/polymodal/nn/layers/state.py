@@ -164,7 +164,7 @@ class TiedDecoder(Decoder):
         self.drop = nn.Dropout(dropout)
 
     def scores(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.embedding.weight, self.bias)
+        return F.linear(self.tell(x), self.embedding.weight, self.bias)
 
     def embedded(self, ids: Tensor) -> Tensor:
         """Of the words themselves, [..., width]."""
