@@ -65,7 +65,9 @@ def test_several_pictures_and_several_turns_are_one_sequence():
     optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3)
     for _ in range(120):
         rows = torch.randint(len(truth), (64,))
-        batch = Batch({n: {k: v[rows] for k, v in one.items()} for n, one in given.items()}, {"says": truth[rows]})
+        inputs = {n: {k: v[rows] for k, v in one.items()} for n, one in given.items()}
+        inputs["second"]["present"] = torch.rand(64) > 0.2  # it learns what it is asked below: to do without
+        batch = Batch(inputs, {"says": truth[rows]})
         optimizer.zero_grad()
         sum(model(batch).losses.values()).backward()
         optimizer.step()
