@@ -11,7 +11,7 @@ from tiny_writers import SMALL, TARGET, built, learned, tokens
 from torch import Tensor
 
 from polymodal.core.types import Tokens
-from polymodal.heads.choosing import NEIGHBOURS, Compared, Memory, Taste, Trial
+from polymodal.heads.choosing import NEIGHBOURS, Memory, Trial
 from polymodal.metrics.captions import Cider
 from polymodal.metrics.consensus import Likeness
 from polymodal.targets.base import fitted
@@ -65,25 +65,16 @@ def memory() -> tuple[Memory, Tensor]:
 def test_what_a_draft_is_worth_is_that_of_its_definition():
     found, rows = memory()
     drafts = [[[4, 5, 6], [9, 9, 8], [4, 5]], [[6, 6, 6], [8, 9], []]]
-    logp = torch.tensor([[-1.0, -2.0, -3.0], [-1.0, -1.5, -9.0]])
-    seen = found.compare(rows, ids(drafts), logp, (2, 100))
+    worth = found.worth(rows, ids(drafts), (2, 100))
     near = torch.nn.functional.normalize(rows - found.middle, dim=1) @ found.vectors.T
-    for row in range(2):
-        for count in (2, 100):
+    for count in (2, 100):
+        for row in range(2):
             nearest = near[row].argsort(descending=True)[:count].tolist()
             for draft, text in enumerate(drafts[row]):
                 each = [np.mean([alike(text, said) for said in SAID[i] if said]) for i in nearest]
-                assert seen.near[count][row, draft] == pytest.approx(np.mean(each), abs=1e-6)
-        for draft, text in enumerate(drafts[row]):
-            others = [alike(text, one) for i, one in enumerate(drafts[row]) if i != draft and one]
-            if text:
-                assert seen.among[row, draft] == pytest.approx(np.mean(others), abs=1e-6)
-    for taste in (Taste(2, 0.0, 0.0), Taste(2, 1.0, 0.0), Taste(2, 0.0, 5.0)):
-        worth = seen.near[2] + taste.among * seen.among + taste.likely * logp.numpy()
-        worth[1, 2] = -np.inf  # nothing is there
-        found.tastes = torch.tensor(taste)
-        assert found.taste == taste
-        assert found.choose(rows, ids(drafts), logp).tolist() == worth.argmax(1).tolist()
+                assert worth[count][row, draft] == (pytest.approx(np.mean(each), abs=1e-6) if text else -np.inf)
+        found.neighbours.fill_(count)
+        assert found.choose(rows, ids(drafts)).tolist() == worth[count].argmax(1).tolist()
 
 
 def test_of_many_rows_some_are_remembered(monkeypatch):
@@ -93,7 +84,7 @@ def test_of_many_rows_some_are_remembered(monkeypatch):
     texts[2] = 0  # of which nothing was said
     found.remember(torch.randn(10, 2), texts)
     assert found.texts.flatten().tolist() == [4, 9, 13]
-    assert found.bytes == 3 * (2 * 4 + 4) + 2 * 4 + 3 * 4 + 1
+    assert found.bytes == 3 * (2 * 4 + 4) + 2 * 4 + 8 + 1
 
 
 def trial(good: float, rows: int = 60) -> Trial:
@@ -102,10 +93,9 @@ def trial(good: float, rows: int = 60) -> Trial:
     right = [f"a dog {i} runs over grass {i % 7}" for i in range(rows)]
     wrong = [f"two cats {i} sleep" for i in range(rows)]
     chosen = [a if i < good * rows else b for i, (a, b) in enumerate(zip(right, wrong))]
-    near = dict.fromkeys(NEIGHBOURS, np.tile([0.1, 0.2], (rows, 1)))
-    seen = Compared(near, np.zeros((rows, 2)), np.zeros((rows, 2)), np.ones((rows, 2), bool))
+    worth = dict.fromkeys(NEIGHBOURS, np.tile([0.1, 0.2], (rows, 1)))
     found = Trial()
-    found.add(seen, np.array([wrong, chosen]).T, np.array(wrong), np.array(right)[:, None])
+    found.add(worth, np.array([wrong, chosen]).T, np.array(wrong), np.array(right)[:, None])
     return found
 
 
@@ -125,8 +115,8 @@ def test_the_gain_is_that_of_the_metric_with_its_interval():
 def remembering(**options) -> torch.nn.Module:
     """A head that chooses by the nearest row, and remembers of its rows what was said of others."""
     head = learned("writer", voices=2, **{"decoding": {"beams": 3}, **options})
-    head.memory.remember(tokens().pooled[2:], head._compared(example_truth(TARGET)[:6]))
-    head.memory.tastes = torch.tensor([1.0, 0.0, 0.0])
+    head.memory.remember(tokens().pooled[2:], head._known(example_truth(TARGET)[:6]))
+    head.memory.neighbours.fill_(1)
     head.memory.taken.fill_(True)
     return head
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -13,7 +14,6 @@ from torch.nn import functional as F
 from polymodal.core.errors import BadArgument
 from polymodal.nn import decoding
 from polymodal.nn.decoding import Decoding, Written, choice_scores, decode, drafts, likelihood
-from polymodal.nn.layers.committee import Committee
 from polymodal.nn.layers.decoder import PrefixLM, TransformerDecoder
 from polymodal.nn.layers.state import BEGIN, END, PAD, UNKNOWN, Decoder
 from polymodal.nn.trie import Trie
@@ -302,33 +302,19 @@ def test_an_answer_of_unknown_words_is_refused():
 
 
 @every_decoder
-def test_drafts_are_the_best_texts_and_samples_of_each_row(kind: type[Decoder]):
+def test_drafts_are_the_best_texts_that_there_are(kind: type[Decoder]):
     every = [[*words, END] for n in range(3) for words in product(range(4, FOUR), repeat=n)]
     texts = torch.tensor([text + [PAD] * (3 - len(text)) for text in every])
     torch.manual_seed(0)
     decoder = built(kind, FOUR, spread=0.5)
     _, context, mask = example(rows=3)
-    score = likelihood(decoder, texts.expand(3, -1, -1), context, mask).sum(-1) / (texts != PAD).sum(1)
+    told = likelihood(decoder, texts.expand(3, -1, -1), context, mask)
+    best = (told.sum(-1) / (texts != PAD).sum(1)).topk(4, dim=1).indices
     how = Decoding(beams=400, drafts=4, most=3, length_penalty=1.0)
     found = drafts(decoder, context, mask, how)
-    assert torch.equal(found[:, :4], texts[score.topk(4, dim=1).indices])
-    voices = len(decoder.voices(decoder.start(context, mask)))
-    assert found.shape[1] == 8 if voices == 1 else 4 * (1 + 2 * voices), "of each search four, and four samples a voice"
-    assert torch.equal(found[1:2], drafts(decoder, context[1:2], mask[1:2], how, [1])), "samples go by the row's number"
-    assert not torch.equal(found[1:2, 4:], drafts(decoder, context[1:2], mask[1:2], how, [7])[:, 4:])
-
-
-def test_every_voice_has_drafts():
-    torch.manual_seed(0)
-    voices = [built(TransformerDecoder, spread=0.5) for _ in range(2)]
-    _, context, mask = example(rows=3)
-    how = Decoding(beams=2, drafts=3, most=6)
-    found = drafts(Committee(voices), context, mask, how)
-    assert found.shape[:2] == (3, 5 * 3)
-    alone = [drafts(voice, context, mask, how) for voice in voices]
-    for place, (voice, own) in enumerate(zip(voices, alone)):
-        begin = 3 + 6 * place
-        length = min(own.shape[2], found.shape[2])
-        assert torch.equal(found[:, begin : begin + 3, :length], own[:, :3, :length]), voice
-    both = decode(Committee(voices), context, mask, Decoding(beams=3, most=6))
-    assert torch.equal(padded(both, 6), F.pad(found[:, 0], (0, 6 - found.shape[2])))
+    assert torch.equal(found.ids, texts[best])
+    torch.testing.assert_close(found.logp, told.gather(1, best[..., None].expand(-1, -1, 3)))
+    assert torch.equal(found.ids[:, 0], padded(decode(decoder, context, mask, how), 3))
+    closed = drafts(decoder, context, mask, replace(how, allowed=Trie([[4], [5]])))
+    assert (closed.ids[:, 2:] == PAD).all(), "only two answers are allowed"
+    assert (closed.ids[:, :2] != PAD).any(-1).all()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from typing import Any, ClassVar, final
 
@@ -27,7 +27,7 @@ from polymodal.targets.text import TextTarget
 BEAMS = 3  # of longer answers in use
 UNSEEN = 0.25  # of the rate of dropout: the share of rows that see nothing
 AT_ONCE = 128  # rows that are written at a time
-DRAFTS = 8  # of every search and voice, where one of them is chosen
+DRAFTS = 8  # of which one is chosen
 JUDGED = 1000  # validation rows, at most, by which it is settled how one is chosen
 
 
@@ -42,9 +42,9 @@ class WritingHead(Head):
     that there are. Default: three beams, one for short answers.
 
     Of longer answers it may write several drafts and keep the one that is most like what was said of the training rows
-    nearest to the pooled vector (`heads.choosing.Memory`), which the model then carries. How near and among the drafts
-    count is settled on validation rows by CIDEr-D; whether it is done, by the interval of what it adds there, each half
-    of the rows judged as the other half has it. `decoding` of `drafts=1` says no, of more says yes, whatever it adds.
+    nearest to the pooled vector (`heads.choosing.Memory`), which the model then carries. How many rows these are is
+    settled on validation rows by CIDEr-D, and so is whether it is done: only where the interval of what it adds there
+    lies above 0. `decoding` of `drafts=1` says no, of more says yes, whatever it adds.
 
     The answer is [B, 1 + room]: the mean log-probability of a symbol, END included, then ids padded with zeros.
     """
@@ -170,9 +170,12 @@ class WritingHead(Head):
         answer = context.new_zeros(len(mask), 1 + self.room, dtype=torch.float32)
         numbers = self.numbered(len(mask))
         for rows in torch.arange(len(mask), device=mask.device).split(AT_ONCE):
-            some = tokens.select(rows), context[rows], mask[rows], how, numbers[rows.cpu()].tolist()
-            said = self._chosen(*some) if self.chooses(how) else decode(self.decoder, *some[1:])
-            answer[rows, 0] = _mean(said.ids, said.logp)
+            some = context[rows], mask[rows], how
+            if self.chooses(how):
+                said = self._chosen(tokens.select(rows), *some)
+            else:
+                said = decode(self.decoder, *some, numbers[rows.cpu()].tolist())
+            answer[rows, 0] = _mean(*said)
             codes = self.codes(said.ids)
             answer[rows, 1 : 1 + codes.shape[1]] = codes.float()
         return answer
@@ -184,23 +187,21 @@ class WritingHead(Head):
         wanted = how.drafts > 1 or (how.drafts == 0 and how.beams > 1 and not how.temperature and self.memory.taken)
         return bool(wanted) and len(self.memory) > 0
 
-    def _chosen(self, tokens: Tokens, context: Tensor, mask: Tensor, how: Decoding, numbers: list[int]) -> Written:
-        ids, logp, codes = self._drafted(context, mask, how, numbers)
-        best = self.memory.choose(tokens.pooled, codes, _mean(ids, logp))
+    def _chosen(self, tokens: Tokens, context: Tensor, mask: Tensor, how: Decoding) -> Written:
+        said = self._drafted(context, mask, how)
+        best = self.memory.choose(tokens.pooled, self._compared(said.ids))
         best = torch.where(tokens.present, best, 0)  # who sees nothing has no neighbours
         row = torch.arange(len(best), device=best.device)
-        return Written(ids[row, best], logp[row, best])
+        return Written(said.ids[row, best], said.logp[row, best])
 
-    @torch.no_grad()
-    def _drafted(
-        self, context: Tensor, mask: Tensor, how: Decoding, numbers: Sequence[int]
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Drafts, ids [B, K, L], their log-probabilities, and as they are compared, [B, K, L']."""
-        ids = drafts(self.decoder, context, mask, replace(how, drafts=how.drafts or DRAFTS), numbers)
-        codes = self.codes(ids.flatten(0, 1))
-        return ids, likelihood(self.decoder, ids, context, mask), self._compared(codes.view(*ids.shape[:2], -1))
+    def _drafted(self, context: Tensor, mask: Tensor, how: Decoding) -> Written:
+        return drafts(self.decoder, context, mask, replace(how, drafts=how.drafts or DRAFTS))
 
-    def _compared(self, codes: Tensor) -> Tensor:
+    def _compared(self, ids: Tensor) -> Tensor:
+        """Texts that were written, ids [B, K, L], as they are compared."""
+        return self._known(self.codes(ids.flatten(0, 1)).view(*ids.shape[:2], -1))
+
+    def _known(self, codes: Tensor) -> Tensor:
         """The target's codes [B, K, L] as texts are compared: a word that is not known is one symbol, END none."""
         ids = sought(codes.masked_fill(codes == END, PAD).clamp(min=0), self.target.words, codes.shape[-1] + 1)
         return ids.masked_fill(ids == END, PAD)
@@ -216,12 +217,12 @@ class WritingHead(Head):
         each = [(tokens.pooled[tokens.present], truth[tokens.present]) for tokens, truth in seen]
         if each:
             vectors, texts = map(torch.cat, zip(*each))
-            memory.remember(vectors, self._compared(texts))
+            memory.remember(vectors, self._known(texts))
         if not len(memory):
             return
         gain = self._tried(held).gain()
         if gain is not None:
-            memory.tastes = torch.tensor(gain.taste)
+            memory.neighbours.fill_(gain.neighbours)
             memory.taken.fill_(gain.low > 0)
         self.remark = told(self.target.name, gain, memory)
         if not (memory.taken or how.drafts):
@@ -233,12 +234,12 @@ class WritingHead(Head):
         for tokens, truth in held:
             known = (tokens.present & (truth > 0).flatten(1).any(1)).nonzero()[: JUDGED - rows, 0]
             for some in known.split(AT_ONCE):
-                numbers, (context, mask) = range(rows, rows + len(some)), self._context(tokens.select(some).cleared())
-                ids, logp, codes = self._drafted(context, mask, self.how, numbers)
-                seen = self.memory.compare(tokens.pooled[some], codes, _mean(ids, logp), NEIGHBOURS)
+                context, mask = self._context(tokens.select(some).cleared())
+                codes = self._compared(self._drafted(context, mask, self.how).ids)
+                worth = self.memory.worth(tokens.pooled[some], codes, NEIGHBOURS)
                 plain = self.codes(decode(self.decoder, context, mask, self.how).ids)
                 wanted = self.target.truth(truth[some].cpu().numpy())
-                trial.add(seen, self._words(codes), self._words(plain), wanted.reshape(len(some), -1))
+                trial.add(worth, self._words(codes), self._words(plain), wanted.reshape(len(some), -1))
                 rows += len(some)
         return trial
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from scipy import sparse
 
+from polymodal.metrics.ngrams import looked_up
+
 ORDERS = 4  # n-grams of 1 … 4 symbols
 SPREAD = np.uint64(0x9E3779B97F4A7C15)  # odd: an n-gram is one number by it, and no two of a corpus are likely the same
 
@@ -70,4 +72,8 @@ def medoid(vectors: sparse.csr_matrix) -> int:
 
 def likeness_to(vectors: sparse.csr_matrix, owner: np.ndarray, profiles: sparse.csr_matrix) -> np.ndarray:
     """[n] the dot product of each vector [n, G] and of the profile [N, G] of its `owner` [n], one of N."""
-    return np.asarray(vectors.multiply(profiles[owner]).sum(1)).ravel()
+    profiles.sort_indices()
+    text, row = (np.repeat(np.arange(len(one.indptr) - 1), np.diff(one.indptr)) for one in (vectors, profiles))
+    kinds = profiles.shape[1]
+    both = looked_up(row * kinds + profiles.indices, profiles.data, owner[text] * kinds + vectors.indices)
+    return np.bincount(text, vectors.data * both, len(owner))

@@ -37,8 +37,8 @@ class Decoding:
     - `no_repeat` n: no n words in a row are written twice (Paulus et al. 2018); 0 lets them.
     - `least` words before END, at most `most` ids with END among them.
     - `allowed`: nothing is written but one of these answers.
-    - `drafts` above 1: so many texts of every beam search, and so many samples of every voice, from which whoever asks
-      for them chooses (`drafts`); 1: what is written is the first text; 0: whoever asks knows what is best.
+    - `drafts` above 1: whoever has something to choose by does so among that many texts of a beam search (`drafts`); 1:
+      the first is what is written; 0: whoever has something to choose by knows what is best.
     - `seed`: of sampling; a row's words hang on it and on the row's number, not on what is decoded beside it.
 
     PAD, BEGIN and UNKNOWN are never written. Raises `BadArgument` for options that are out of range, that contradict
@@ -117,32 +117,16 @@ def decode(
 
 
 @torch.no_grad()
-def drafts(decoder: Decoder, context: Tensor, mask: Tensor, how: Decoding, rows: Sequence[int] | None = None) -> Tensor:
-    """Several texts about each of B contexts, ids [B, K, L] as `Written` has them; the first is that of the search.
+def drafts(decoder: Decoder, context: Tensor, mask: Tensor, how: Decoding) -> Written:
+    """The `how.drafts` best texts about each context that a beam search finds, with at least so many beams: ids and
+    their log-probabilities [B, K, L], the best first. Where fewer ended, what is left is PAD throughout.
 
-    They are the best `how.drafts` of a beam search, and of a search by every voice of a committee alone, each with at
-    least so many beams; and as many samples of every voice, from all of its words (temperature 1). Where a search ends
-    with fewer, texts are PAD throughout. The other arguments and errors are those of `decode`.
+    The other arguments and errors are those of `decode`.
     """
     _check_fits(decoder, how)
-    numbers = range(len(mask)) if rows is None else rows
-    search = replace(how, beams=max(how.beams, how.drafts))
-    sample = replace(how, beams=1, drafts=0, temperature=1.0)
-    found: list[Tensor] = []
     with _at_rest(decoder):
-        state = decoder.start(context, mask)
-        found.append(_beams(decoder, state, search, how.drafts).ids)
-        voices = decoder.voices(state)
-        for number, (voice, begun) in enumerate(voices):
-            if len(voices) > 1:
-                found.append(_beams(voice, begun, search, how.drafts).ids)
-            each = torch.arange(len(mask), device=mask.device).repeat_interleave(how.drafts)
-            # Every sample of every voice has noise of its own, whatever the numbers of the rows beside it are.
-            seeds = [f"{row} draft {number} {i}" for row in numbers for i in range(how.drafts)]
-            drawn = _one(voice, begun.select(each), sample, seeds).ids
-            found.append(drawn.view(len(mask), how.drafts, -1))
-    length = max(ids.shape[2] for ids in found)
-    return torch.cat([F.pad(ids, (0, length - ids.shape[2]), value=PAD) for ids in found], 1)
+        search = replace(how, beams=max(how.beams, how.drafts))
+        return _beams(decoder, decoder.start(context, mask), search, how.drafts)
 
 
 def _check_fits(decoder: Decoder, how: Decoding) -> None:
@@ -165,7 +149,7 @@ def _at_rest(decoder: Decoder) -> Iterator[None]:
         decoder.train(learning)
 
 
-def _one(decoder: Decoder, state: State, how: Decoding, rows: Sequence[int | str]) -> Written:
+def _one(decoder: Decoder, state: State, how: Decoding, rows: Sequence[int]) -> Written:
     """One text a row, word by word."""
     device, count = state.seen[0].device, state.rows
     noise = _noise(how, rows).to(device) if how.temperature else None
@@ -291,11 +275,11 @@ def _forbidden(written: Tensor, nodes: Tensor, scores: Tensor, how: Decoding) ->
     return out
 
 
-def _noise(how: Decoding, rows: Sequence[int | str]) -> Tensor:
-    """[B, most] in [0, 1), each row, or what else it is called, from a generator of its own."""
+def _noise(how: Decoding, rows: Sequence[int]) -> Tensor:
+    """[B, most] in [0, 1), each row from a generator of its own."""
     out = torch.empty(len(rows), how.most, dtype=torch.float64)
     for row, number in zip(out, rows, strict=True):
-        digest = hashlib.blake2b(f"{how.seed} {number}".encode(), digest_size=8).digest()
+        digest = hashlib.blake2b(f"{how.seed} {int(number)}".encode(), digest_size=8).digest()
         generator = torch.Generator().manual_seed(int.from_bytes(digest, "little", signed=True))
         row.uniform_(generator=generator)
     return out

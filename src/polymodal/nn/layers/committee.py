@@ -48,9 +48,6 @@ class Committee(Decoder):
     def penalty(self) -> Tensor:
         return self._mean([m.penalty() for m in self.members])  # type: ignore[operator]
 
-    def voices(self, state: State) -> list[tuple[Decoder, State]]:
-        return list(zip(self.members, self._parted(state)))  # type: ignore[arg-type]
-
     def _mean(self, each: Sequence[Tensor]) -> Tensor:
         return torch.stack(list(each)).mean(0)
 

@@ -128,10 +128,6 @@ class Decoder(nn.Module, ABC):
         scores, state = self.read(ids[:, None], state)
         return scores[:, 0], state
 
-    def voices(self, state: State) -> list[tuple[Decoder, State]]:
-        """The decoders that could write by themselves from here on, each with its own state."""
-        return [(self, state)]
-
     def penalty(self) -> Tensor:
         """What training may add to the loss, of the last `forward`; 0 where a decoder asks for nothing."""
         return torch.zeros(())
