@@ -44,8 +44,8 @@ def generated(
         raise BadArgument(f"n={n} answers would be {n} times the same: give a temperature above 0, such as 0.7.")
     if any(how.drafts > 1 and not len(head.memory) for head, how in zip(heads, hows)):
         raise BadArgument(
-            "This model remembers no training rows by which one of several drafts could be chosen: leave drafts out, or "
-            "fit with heads={TARGET: {name: writer, decoding: {drafts: 8}}}."
+            "This model remembers no training rows by which one of several drafts could be chosen: leave drafts out, "
+            "or fit with heads={TARGET: {name: writer, decoding: {drafts: 8}}}."
         )
     columns = Answers()
     for number, names_of in enumerate(generated_columns(predictor, n)):
