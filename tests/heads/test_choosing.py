@@ -115,7 +115,7 @@ def test_the_gain_is_that_of_the_metric_with_its_interval():
 def remembering(**options) -> torch.nn.Module:
     """A head that chooses by the nearest row, and remembers of its rows what was said of others."""
     head = learned("writer", voices=2, **{"decoding": {"beams": 3}, **options})
-    head.memory.remember(tokens().pooled[2:], head._known(example_truth(TARGET)[:6]))
+    head.memory.remember(tokens().pooled[2:], head._plain(example_truth(TARGET)[:6]))
     head.memory.neighbours.fill_(1)
     head.memory.taken.fill_(True)
     return head

@@ -30,6 +30,12 @@ class Memory(nn.Module):
     chosen so where nobody says it.
     """
 
+    middle: Tensor
+    vectors: Tensor
+    texts: Tensor
+    neighbours: Tensor
+    taken: Tensor
+
     def __init__(self, width: int):
         super().__init__()
         self.register_buffer("middle", torch.zeros(width))

@@ -199,9 +199,9 @@ class WritingHead(Head):
 
     def _compared(self, ids: Tensor) -> Tensor:
         """Texts that were written, ids [B, K, L], as they are compared."""
-        return self._known(self.codes(ids.flatten(0, 1)).view(*ids.shape[:2], -1))
+        return self._plain(self.codes(ids.flatten(0, 1)).view(*ids.shape[:2], -1))
 
-    def _known(self, codes: Tensor) -> Tensor:
+    def _plain(self, codes: Tensor) -> Tensor:
         """The target's codes [B, K, L] as texts are compared: a word that is not known is one symbol, END none."""
         ids = sought(codes.masked_fill(codes == END, PAD).clamp(min=0), self.target.words, codes.shape[-1] + 1)
         return ids.masked_fill(ids == END, PAD)
@@ -217,7 +217,7 @@ class WritingHead(Head):
         each = [(tokens.pooled[tokens.present], truth[tokens.present]) for tokens, truth in seen]
         if each:
             vectors, texts = map(torch.cat, zip(*each))
-            memory.remember(vectors, self._known(texts))
+            memory.remember(vectors, self._plain(texts))
         if not len(memory):
             return
         gain = self._tried(held).gain()
