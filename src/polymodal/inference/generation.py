@@ -42,6 +42,11 @@ def generated(
     hows = [head.chosen({**(head.decoding or {}), **options, "seed": seed}) for head in heads]
     if n > 1 and not all(how.temperature for how in hows):
         raise BadArgument(f"n={n} answers would be {n} times the same: give a temperature above 0, such as 0.7.")
+    if any(how.drafts > 1 and not len(head.memory) for head, how in zip(heads, hows)):
+        raise BadArgument(
+            "This model remembers no training rows by which one of several drafts could be chosen: leave drafts out, "
+            "or fit with heads={TARGET: {name: writer, decoding: {drafts: 8}}}."
+        )
     columns = Answers()
     for number, names_of in enumerate(generated_columns(predictor, n)):
         with _writing(heads, [replace(how, seed=seed + number) for how in hows]):
