@@ -204,12 +204,12 @@ def test_paths_and_times():
     assert torch.equal(z[0], x[0])
     assert torch.equal(z[1], noise[1])
     torch.testing.assert_close(velocity, noise - x)
-    even, random = even_times(4096, x), random_times(4096, x)
+    even, random = even_times(torch.arange(4096), x), random_times(4096, x)
     assert ((even > 0) & (even < 1)).all()
     expected = torch.tensor([-1.2816, 0, 1.2816]).sigmoid()
     torch.testing.assert_close(even.quantile(torch.tensor([0.1, 0.5, 0.9])), expected, atol=2e-3, rtol=0)
     assert (even.sort().values - random.sort().values).abs().mean() < 0.01
-    assert torch.equal(even_times(3, x), even[:3]), "a row's time does not depend on how many there are"
+    assert torch.equal(even_times(torch.arange(3), x), even[:3]), "a row's time does not depend on how many there are"
 
 
 def test_noise_is_that_of_a_row():

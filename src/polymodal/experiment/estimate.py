@@ -18,6 +18,7 @@ from polymodal.config import Training
 from polymodal.core.errors import BadCell
 from polymodal.core.registry import Spec
 from polymodal.core.runtime import core_count, worker_devices
+from polymodal.core.shown import many
 from polymodal.core.types import Tokens
 from polymodal.data.cells import cells
 from polymodal.data.split import some_of
@@ -86,7 +87,7 @@ class Estimate:
         dear = sorted(self.parts.items(), key=lambda part: -part[1][1])[:3]
         each = ", ".join(f"{what} {low:.0f} to {high:.0f}" for what, (low, high) in dear)
         return (
-            f"Estimate: {span} on {self.workers} {'cores' if self.workers > 1 else 'core'} ({self.least:.0f} to "
+            f"Estimate: {span} on {many(self.workers, 'core')} ({self.least:.0f} to "
             f"{self.most:.0f} CPU seconds; {each}), {self.memory / 1e9:.1f} GB of memory. Least where no network is "
             f"worth training on, most where all are; without joint training. By a probe of {self.took:.0f} s."
             + (

@@ -74,7 +74,7 @@ class Head(Part):
         """Human values of an answer, B each, as the target's `prediction` and `columns` read them."""
 
     def number(self, rows: Tensor) -> None:
-        """Hear the numbers [B] of the rows that are answered next, by which what is drawn at random differs."""
+        """Hear the numbers [B] of rows that are answered or judged next, by which what is drawn at random differs."""
         self._numbers = rows
 
     @final

@@ -75,14 +75,15 @@ class Flow(PictureHead):
         return {**PASSES, "lr": 1e-3, "average": self.ema, "patience": 20}
 
     def loss(self, tokens: Tokens, truth: Tensor) -> Tensor:
-        """In training at random times and with random noise, in use at times and noise that are always the same."""
+        """In training at random times and with random noise, in use at those that a row's number says."""
         known, x = self.target.known(truth), self.pictures(truth)
         if self.training:
             t, noise = random_times(len(x), x), torch.randn_like(x)
             told = tokens.present & (torch.rand(len(x), device=x.device) >= self.drop)
         else:
-            t = even_times(len(x), x)
-            noise, told = row_noise(range(len(x)), self.noise, self.seed).to(x.device), tokens.present
+            numbers = self.numbered(len(x))
+            t, told = even_times(numbers, x), tokens.present
+            noise = row_noise(numbers, self.noise, self.seed).to(x.device)
         z, wanted = on_path(x, noise, t)
         missed = at_least_float32(self._field(tokens, z, t, told)) - wanted
         return (missed.square().flatten(1).mean(1) * known).sum() / known.sum().clamp(min=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from polymodal.core.errors import BadArgument
@@ -42,10 +43,9 @@ def generated(
     hows = [head.chosen({**(head.decoding or {}), **options, "seed": seed}) for head in heads]
     if n > 1 and not all(how.temperature for how in hows):
         raise BadArgument(f"n={n} answers would be {n} times the same: give a temperature above 0, such as 0.7.")
+    ways = [partial(_writing, heads, [replace(how, seed=seed + number) for how in hows]) for number in range(n)]
     columns = Answers()
-    for number, names_of in enumerate(generated_columns(predictor, n)):
-        with _writing(heads, [replace(how, seed=seed + number) for how in hows]):
-            said = predictor.predict(table, problems=None if number else problems)
+    for said, names_of in zip(predictor.predicted(table, ways, problems), generated_columns(predictor, n)):
         columns |= {new: said[name] for name, new in names_of.items()}
     return columns
 
