@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 import torch
 
 from polymodal.core.errors import BadArgument
 from polymodal.core.types import Tokens
+from polymodal.experiment.work import Work
 from polymodal.fusion import FUSIONS
 from polymodal.heads import HEADS
 from polymodal.heads.flow import Flow
@@ -130,6 +134,37 @@ def test_loss_in_use_is_always_the_same_and_that_of_noise_without_training():
     noise = row_noise(range(8), x.shape[1:], 0)
     torch.testing.assert_close(fresh.loss(given, truth), (noise - x).square().mean())
     assert fresh.loss(given, torch.from_numpy(made.target.encode([None] * 8))) == 0
+
+
+def test_the_order_of_rows_changes_no_loss_in_use():
+    given, order, numbers = tokens(8), torch.tensor([5, 2, 7, 0, 1, 6, 4, 3]), torch.arange(20, 28)
+    for made in (head(), HEADS.build({"name": "gan", "channels": 8}, WIDTH, example_target("picture")).eval()):
+        truth = torch.from_numpy(made.target.encode(CELLS["picture"][:ROWS]))[torch.arange(8) % ROWS]
+
+        def loss(rows: torch.Tensor, made=made, truth=truth) -> torch.Tensor:
+            made.number(numbers[rows])
+            return made.loss(given.select(rows), truth[rows])
+
+        whole = loss(torch.arange(8))
+        torch.testing.assert_close(loss(order), whole)
+        torch.testing.assert_close((5 * loss(order[:5]) + 3 * loss(order[5:])) / 8, whole)
+        assert loss(torch.arange(8)) != made.loss(given, truth), "other rows have other noise"
+
+
+def test_a_fit_tells_the_numbers_of_the_rows_that_are_judged():
+    heard = []
+
+    class Hears(Joint):
+        def number(self, rows):
+            heard.extend(rows.tolist())
+
+        def judged(self, streams, targets):
+            return {"y": torch.tensor(1.0)}
+
+    work = SimpleNamespace(numbers=np.arange(600) * 3, device=torch.device("cpu"), asked=lambda rows: {})
+    rows = np.arange(300)[::-1].copy()
+    assert Work.minus_loss(work, Hears(FUSIONS.build("concat", {"a": WIDTH}, WIDTH), {}), lambda some: {}, rows) == -1
+    assert heard == (rows * 3).tolist()
 
 
 def test_saved_and_loaded_it_draws_the_same():
