@@ -45,7 +45,10 @@ def near(a: torch.Tensor, b: torch.Tensor, levels: int = 1) -> bool:
     return a.shape == b.shape and int((a.int() - b.int()).abs().max()) <= levels
 
 
-@pytest.mark.parametrize("options", [{}, {"attention": True, "depth": 1, "solver": "heun", "guidance": 1.0}])
+LOOKS = {"attention": True, "depth": 1, "solver": "heun", "guidance": 1.0}
+
+
+@pytest.mark.parametrize("options", [{}, LOOKS, {**LOOKS, "network": "dit"}])
 def test_it_keeps_the_laws_of_heads(options):
     if options:  # of one token alone no query learns where to look
         made = head(**options)
@@ -77,9 +80,10 @@ def test_guided_velocity_is_on_the_line_between_both():
         torch.testing.assert_close(guided(field, w)(z, t), 1 + w * (told_of - 1))
 
 
+@pytest.mark.parametrize("network", ["unet", "dit"])
 @pytest.mark.parametrize("attention", [False, True])
-def test_the_same_seed_draws_the_same_picture_whatever_is_beside_it(attention):
-    made, given, numbers = head(attention=attention), tokens(several=2), torch.arange(10, 10 + ROWS)
+def test_the_same_seed_draws_the_same_picture_whatever_is_beside_it(attention, network):
+    made, given, numbers = head(attention=attention, network=network), tokens(several=2), torch.arange(10, 10 + ROWS)
     whole = made.draw(given, numbers)
     for row in range(ROWS):
         alone = made.draw(given.select(slice(row, row + 1)), numbers[row : row + 1])
@@ -90,8 +94,9 @@ def test_the_same_seed_draws_the_same_picture_whatever_is_beside_it(attention):
     assert not near(made.draw(given, numbers + 1), whole)
 
 
-def test_more_padding_changes_nothing():
-    made, given = head(attention=True), tokens(several=2)
+@pytest.mark.parametrize("network", ["unet", "dit"])
+def test_more_padding_changes_nothing(network):
+    made, given = head(attention=True, network=network), tokens(several=2)
     padded = Tokens(
         torch.cat([given.x, torch.full((ROWS, 3, WIDTH), torch.nan)], 1),
         torch.cat([given.mask, torch.zeros(ROWS, 3, dtype=torch.bool)], 1), given.pooled,
