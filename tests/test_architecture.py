@@ -24,7 +24,7 @@ FLOORS = (  # each stands on those before it
     ("models", "evaluation"),
     ("train", "explanation"),
     ("inference",),
-    ("preparation",),
+    ("preparation", "generators"),
     ("experiment", "alignment", "retrieval"),
     ("tuning", "pretraining"),
     ("catalogues", "testing", "sklearn"),

@@ -62,6 +62,7 @@ _LAZY = {
     "Space": "polymodal.inference.space",
     "load_space": "polymodal.inference.space",
     "speak": "polymodal.ops.speech.synthesis",
+    "generate": "polymodal.generators.answering",
 }
 
 __all__ = ["__version__", *_LAZY]
@@ -102,6 +103,7 @@ if TYPE_CHECKING:
     from polymodal.experiment.plan import plan as plan
     from polymodal.fusion.base import DecisionFusion as DecisionFusion
     from polymodal.fusion.base import Fusion as Fusion
+    from polymodal.generators.answering import generate as generate
     from polymodal.heads.base import Head as Head
     from polymodal.inference.predictor import Predictor as Predictor
     from polymodal.inference.run import Run as Run

@@ -30,6 +30,7 @@ FAMILIES = {
     "clean": "polymodal.ops:CLEAN",
     "annotate": "polymodal.ops:ANNOTATE",
     "augment": "polymodal.ops:AUGMENT",
+    "generator": "polymodal.generators:GENERATORS",
 }
 WORDS = {
     "processor": "Raw cells of one column to arrays, fitted on the training rows only.",
@@ -48,6 +49,8 @@ WORDS = {
     "clean": "Steps of a recipe that mend cells or set rows aside. Named in `polymodal prepare --recipe`.",
     "annotate": "Steps of a recipe that add columns: labels, words, boxes, transcripts, with confidence and model.",
     "augment": "Steps of a recipe that make further rows from the training rows; or in `augment` of a fit.",
+    "generator": "Pretrained models as they are: `polymodal generate MODEL` finds the one by what a folder holds. "
+    "Options are given with `--set`.",
 }
 ELSEWHERE = {  # what one might look for in a family, and where it is
     "augment": "Drawn anew at every step of training, without copies of rows: latent mixup of aligned pairs (the "

@@ -281,5 +281,3 @@ def test_what_is_read_is_listed_and_a_film_can_be_heard():
     assert "files: .wav" in told
     assert ".m4a" in told
     assert ".heic" in show_part("image")
-    assert KINDS.unbuilt("video", "clip") == "video is known but not built yet; `kinds: {clip: audio}` takes its audio"
-    assert KINDS.unbuilt("points", "cloud") == "points is known but not built yet"

@@ -55,7 +55,8 @@ def test_the_table_names_parts_that_exist_and_says_all_of_them():
     assert firsts["pretrained_text"] == MINILM
     assert firsts["pretrained_series"] == "amazon/chronos-bolt-tiny"
     assert firsts["tabicl"] == "jingang/TabICL"
-    assert len(firsts) == 5
+    assert firsts["pretrained_video"] == firsts["pretrained_vision"]
+    assert len(firsts) == 6
 
 
 @pytest.mark.parametrize("place", ["all-MiniLM-L6-v2", MINILM, f"models--{MINILM.replace('/', '--')}/snapshots/abc"])

@@ -118,7 +118,10 @@ def test_a_bundle_of_copied_answers_copies_them(tmp_path, polymodal):
     none = {**new, "left": [None] * 40, "right": [None] * 40}
     assert set(run.predict(none)["says"]) == {target.medoid}
     assert run.generate(new)["says"] == said
-    given = polymodal("generate", run.folder, in_file(new, tmp_path))
+    given = polymodal("generate", run.folder, in_file(new, tmp_path), "--page", tmp_path / "said.html")
+    page = (tmp_path / "said.html").read_text(encoding="utf-8")
+    assert page.count("<article") == len(said)
+    assert all(one in page for one in said)
     assert (given.code, [line.split("\t")[0] for line in given.out.splitlines()]) == (0, said)
     for options, names in (
         (["--temperature", 0.7, "--n", 3], "temperature, n"),

@@ -28,6 +28,7 @@ from polymodal.cli.app import (
     show_result,
     spare,
 )
+from polymodal.cli.generating import generate_by_model
 from polymodal.core.errors import BadArgument, BadData
 from polymodal.core.shown import many
 
@@ -166,56 +167,89 @@ def predict(
 
 @app.command()
 def generate(
-    run: RunFolder,
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run; or of a pretrained model, or its hub name.")],
     data: Annotated[
         str | None, typer.Argument(help="Rows to write about; or one example by the options below.")
     ] = None,
     text: Annotated[list[str] | None, typer.Option(help="Words of the example: VALUE or COLUMN=VALUE.")] = None,
     image: Annotated[list[str] | None, typer.Option(help="Its picture.")] = None,
     audio: Annotated[list[str] | None, typer.Option(help="Its sound.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="CSV, TSV, JSONL or Parquet file to write.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Table or folder; or one .png or .wav.")] = None,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Of a pretrained model: columns to read, by name; repeat it (or commas).", show_default=False
+        ),
+    ] = None,
     n: Annotated[int, typer.Option("--n", min=1, help="Answers a row; several are sampled.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Of what is sampled.")] = 0,
     beams: Annotated[int | None, typer.Option(min=1, help="Texts kept in mind.", show_default="as in the fit")] = None,
     temperature: Annotated[float | None, typer.Option(help="Above 0 words are sampled.", show_default="0")] = None,
     top_p: Annotated[float | None, typer.Option(help="Of the likeliest with this share.", show_default="1")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Of drawing.", show_default="the model's own")] = None,
+    guidance: Annotated[
+        float | None, typer.Option(help="Of drawing, towards the text.", show_default="the model's own")
+    ] = None,
+    keep: Keep = None,
+    page: Annotated[Path | None, typer.Option(help="HTML page of what was read and answered to write.")] = None,
     sets: Annotated[
-        list[str] | None, typer.Option("--set", help="How else to write, as no_repeat=3; see `polymodal show writer`.")
+        list[str] | None,
+        typer.Option(
+            "--set", help="How else, as no_repeat=3; see `polymodal show writer`, of models `show generators`."
+        ),
     ] = None,
     trust: Trust = None,
     device: DeviceOption = "auto",
 ) -> None:
-    """Words for every row of DATA, or for one example: captions, answers, reports."""
+    """Words, pictures or speech for every row of DATA or one example, by a run or by a pretrained model."""
     from polymodal.data.tables.write import check_writable, write_columns
+    from polymodal.generators.opening import is_model
+    from polymodal.inference.answered import write_answers
+    from polymodal.inference.examples import row_cards
     from polymodal.inference.generation import check_writes, example, generated_columns
+    from polymodal.inference.keyed import of_rows
     from polymodal.inference.run import load
 
     given = {kind: values for kind, values in (("text", text), ("image", image), ("audio", audio)) if values}
     if (data is None) == (not given):
         raise BadArgument("Give a table of rows, or one example by --text, --image and --audio.")
     if out is not None:
-        check_writable(out)
+        out = out if out.suffix else out / "generated.csv"
         if data is not None:
             spare(data, out)
+    how: dict[str, Any] = {"n": n, "seed": seed, "beams": beams, "temperature": temperature, "top_p": top_p}
+    how |= {"steps": steps, "guidance": guidance}
+    how = {name: value for name, value in how.items() if value is not None} | read_sets(sets)
+    if taken := sorted({"columns", "device", "keep", "out", "page", "problems"} & set(how)):
+        raise BadArgument(f"--set {taken[0]}: it has an option of its own, --{taken[0]}, or is none.")
+    if is_model(str(run)):
+        places: dict[str, Any] = {"out": out, "page": page, "keep": keep, "device": device}
+        return generate_by_model(str(run), data, given, columns=columns or (), **places, **how)
+    if columns:
+        raise BadArgument("--columns goes with a pretrained model; a run reads the columns of its fit.")
+    if out is not None:
+        check_writable(out)
     say_device(device)
     finished = load(run, trust=trust or (), device=device)
     check_writes(finished.predictor)
     table = example(finished.predictor, given) if data is None else read_rows(finished, data)
-    how: dict[str, Any] = {"n": n, "seed": seed, "beams": beams, "temperature": temperature, "top_p": top_p}
-    how = {name: value for name, value in how.items() if value is not None} | read_sets(sets)
     problems: list[Any] = []
-    columns = finished.generate(table, **{**how, "problems": problems})
+    found = finished.generate(table, **how, keep=read_keep(keep, table.columns), problems=problems)
     if data is None and problems:
         said = ", ".join(f"--{kind} {value}" for kind, values in given.items() for value in values)
         raise BadData(f"{problems[0].column} {problems[0].reason}. Given: {said}.".lstrip())
     say_counts(table.records, table.problems, "answered")
     say_problems(problems)
+    names = [name for own in generated_columns(finished.predictor, how["n"]) for name in own.values()]
+    if page is not None:
+        told = {name: of_rows(table, found[name]) for name in names}
+        write_answers(page, str(run), table.ids, told, lambda row: row_cards(finished.predictor, table, row), problems)
+        say([f"Page: {page}"])
     if out is not None:
-        write_columns(columns, out, files=True)
+        write_columns(found, out, files=True)
         show_result(f"{many(table.records, 'row')} written to {out}")
         return
-    names = [name for own in generated_columns(finished.predictor, how["n"]) for name in own.values()]
-    lines = ["\t".join(str(columns[name][row]) for name in names) for row in range(len(table))]
+    lines = ["\t".join(str(found[name][row]) for name in names) for row in range(len(table))]
     if len(finished.predictor.targets) > 1:
         lines.insert(0, "\t".join(names))
     show_result("\n".join(lines))

@@ -14,10 +14,12 @@ from polymodal.data.kinds import KINDS
 from polymodal.data.links import link_cells
 from polymodal.data.media.array import map_array, read_array
 from polymodal.data.media.files import opened
+from polymodal.data.media.stretch import OPTIONS, Stretch
 from polymodal.data.paths import fault_of, is_foreign, is_link, resolve
 from polymodal.data.schema import Field
 from polymodal.data.tables.table import Lazy, Table
 from polymodal.data.values import as_array
+from polymodal.targets.labels import listed
 
 
 class Cells(Sequence[Any]):
@@ -52,6 +54,7 @@ def cells(table: Table, field: Field) -> Cells:
     """What `Processor.read` gets for each row of `field`; None where the cell is missing.
 
     It is what the field's kind says of a `cell`. A file: an absolute path (which need not exist), bytes or uint8 array.
+    Files: one, or a list of them. Either is a `Stretch` of it where the field says `from` or `to`.
     Text: a string. A record: a dict from column to raw cell. Numbers: an absolute path or a float32 array [n] or
     [n, channels]. Links: `ids` and `weights` of the row's neighbours.
 
@@ -75,8 +78,13 @@ def cells(table: Table, field: Field) -> Cells:
         many, decimal = [table.column(column) for column in field.columns], field.options.get("decimal", ".")
         return Cells(len(table), lambda row: _stacked([values[row] for values in many], decimal))
     values = table.column(field.columns[0])
-    read = {"text": _text_file if field.options.get("files") else _text, "numbers": _numbers, "file": _media}
+    text = _text_file if field.options.get("files") else _text
+    read = {"text": text, "numbers": _numbers, "file": media, "files": _several}
     one = read[field.about.cell]
+    if edges := {option: table.column(field.options[option]) for option in OPTIONS if option in field.options}:
+        return Cells(len(table), lambda row: None if values[row] is None else _stretch(
+            one(values[row], table.bases[row]), *(edges[option][row] if option in edges else None for option in OPTIONS)
+        ))  # fmt: skip
     return Cells(len(table), lambda row: None if values[row] is None else one(values[row], table.bases[row]))
 
 
@@ -84,14 +92,15 @@ def _record(record: dict[str, Any]) -> dict[str, Any] | None:
     return record if any(value is not None for value in record.values()) else None
 
 
-def _media(value: Any, base: Path) -> Any:
+def media(value: Any, base: Path) -> Any:
+    """What a cell that names or holds a file hands over: an absolute path, bytes or an array. Raises `BadCell`."""
     if isinstance(value, Lazy):
         return value.load()
     if isinstance(value, bytes | np.ndarray):
         return value
     if isinstance(value, dict):
         content = value.get("bytes")
-        return content if content is not None else _media(value.get("path") or "", base)
+        return content if content is not None else media(value.get("path") or "", base)
     if not isinstance(value, str | Path):
         raise BadCell(f"is {value!r}, where a file name was expected")
     text = str(value)
@@ -105,6 +114,24 @@ def _media(value: Any, base: Path) -> Any:
     return path
 
 
+def _stretch(source: Any, start: Any, end: Any) -> Stretch:
+    """Raises `BadCell` for ends that are no seconds, or none after the beginning; without one it is the file's own."""
+    edges = [None if edge is None else as_number(edge) for edge in (start, end)]
+    for edge, number in zip((start, end), edges):
+        if edge is not None and (number is None or not 0 <= number < np.inf):
+            raise BadCell(f"has a stretch that begins or ends at {str(edge)[:40]!r}, where seconds were expected")
+    first, last = edges[0] or 0.0, edges[1]
+    if last is not None and last <= first:
+        raise BadCell(f"has a stretch that ends at {last:g} seconds, before it begins at {first:g}")
+    return Stretch(source, first, last)
+
+
+def _several(value: Any, base: Path) -> Any:
+    """One file, or a list of them; what a list lacks is passed over."""
+    items = listed(value) if isinstance(value, str | list | tuple) else None
+    return media(value, base) if items is None else [media(item, base) for item in items if item is not None]
+
+
 def _text(value: Any, base: Path) -> str:
     if isinstance(value, Lazy):
         value = value.load()
@@ -115,7 +142,7 @@ def _text_file(value: Any, base: Path) -> str:
     if isinstance(value, str) and KINDS.of_file(value) != "text":
         return value
     try:
-        with opened(_media(value, base), "text") as file:
+        with opened(media(value, base), "text") as file:
             return file.read().decode("utf-8-sig")
     except BadCell:
         raise
@@ -127,7 +154,7 @@ def _numbers(value: Any, base: Path) -> Any:
     if isinstance(value, Lazy | bytes):
         return read_array(value.load() if isinstance(value, Lazy) else value)
     if isinstance(value, str) and KINDS.of_file(value):
-        return _media(value, base)
+        return media(value, base)
     array = as_array(value)
     if array is None:
         number = as_number(value)

@@ -40,7 +40,7 @@ def _columns(field: Field) -> tuple[str, ...]:
     """The columns that say which cell a row has."""
     if "array" in field.options:
         return (field.options["row"],) if "row" in field.options else ()
-    return field.columns
+    return field.needed
 
 
 def _name(cell: Any, base: Path) -> Hashable:

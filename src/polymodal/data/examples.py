@@ -32,6 +32,21 @@ def audio(draw: np.random.Generator, row: int) -> bytes:
     return file.getvalue()
 
 
+def video(draw: np.random.Generator, row: int) -> bytes:
+    """An animated picture: a square that moves over a still ground, to the right or down."""
+    from PIL import Image
+
+    ground = draw.integers(0, 200, (24, 24, 3), dtype=np.uint8)
+    frames = []
+    for step in range(4 + row % 3):
+        shown = ground.copy()
+        shown[(8, 3 * step)[row % 2] :, (3 * step, 8)[row % 2] :][:6, :6] = 255
+        frames.append(Image.fromarray(shown))
+    file = io.BytesIO()
+    frames[0].save(file, "PNG", save_all=True, append_images=frames[1:], duration=200)
+    return file.getvalue()
+
+
 def text(draw: np.random.Generator, row: int) -> str:
     return " ".join(draw.choice(WORDS, 3 + row % 4))
 

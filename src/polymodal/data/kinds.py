@@ -19,7 +19,8 @@ from polymodal.core.errors import BadArgument, PolymodalError, UnknownName, sugg
 from polymodal.core.registry import import_path
 from polymodal.core.trust import check_path
 
-CELLS = ("file", "text", "numbers", "record", "links", "value", "")  # what a cell may be, as `data.cells` hands it over
+# What a cell may be, as `data.cells` hands it over.
+CELLS = ("file", "files", "text", "numbers", "record", "links", "value", "")
 COPIES = ("content", "picture", "text", "")  # by what cells are told to be copies of one another
 
 
@@ -30,11 +31,13 @@ class Kind:
     A `stream` may be of it, a single `column` may (in `kinds` of a schema), and it is `learnt` from, or known only;
     columns of a kind `within` another share one stream of that kind, which takes them as a cell of several columns.
 
-    `cell` is what a processor reads: a `file` (path, bytes or uint8 pixels), `text`, `numbers` (an array, or the file
-    of one), a `record` of columns, `links` to other rows; a `value` is part of a record; nothing: never read.
+    `cell` is what a processor reads: a `file` (path, bytes or uint8 pixels), `files` (one, or a list of them), `text`,
+    `numbers` (an array, or the file of one), a `record` of columns, `links` to other rows; a `value` is part of a
+    record; nothing: never read. A row may have a stretch of its own of a file that is `timed`.
     `suffixes` end its files' names; `magic` maps patterns of their first bytes (regular expressions) to the suffix that
     such files usually have; `files` is the kind that those bytes tell, if it is another, and `also` names kinds whose
-    files it reads too, as a film's sound. `path_options` go to a field whose cells were told to be paths.
+    files it reads too, as a film's sound. `path_options` go to a field whose cells were told to be paths. `beside`
+    names kinds of which the same column gives a stream too, and the function of a cell and its folder that tells so.
 
     `processor` and `encoder` are its parts by default, `features` encoders that no gradient reaches, to which learners
     are fitted, `tower` opens pretrained checkpoints, and `learner` is a pretrained one, tried on the first `features`;
@@ -54,12 +57,14 @@ class Kind:
     learnt: bool = True
     within: str = ""
     cell: str = "file"
+    timed: bool = False  # a row may have a stretch of its own of a file
     words: bool = False  # cells are words: bytes are decoded, and a class can be named by one
     suffixes: tuple[str, ...] = ()
     magic: Mapping[bytes, str] = field(default_factory=dict, hash=False)
     files: str = ""
     also: tuple[str, ...] = ()
     path_options: Mapping[str, object] = field(default_factory=dict, hash=False)
+    beside: Mapping[str, str] = field(default_factory=dict, hash=False)
     processor: str = ""
     encoder: str = ""
     features: tuple[str, ...] = ()
@@ -95,12 +100,12 @@ class Kind:
     @property
     def media(self) -> bool:
         """A cell is content of its own, equal only where it is the same: a file, or an array."""
-        return self.cell in ("file", "numbers")
+        return self.cell in ("file", "files", "numbers")
 
     @property
     def asked(self) -> bool:
         """A search can be asked with a cell of it."""
-        return self.learnt and self.cell in ("file", "text")
+        return self.learnt and self.cell in ("file", "files", "text")
 
     @property
     def takes_array(self) -> bool:
@@ -160,12 +165,6 @@ class Kinds(Mapping[str, Kind]):
     def of(self, **wanted: object) -> tuple[str, ...]:
         """Names of the kinds whose attributes are as `wanted`, in order: `KINDS.of(stream=True, learnt=True)`."""
         return tuple(n for n, k in self._table().items() if all(getattr(k, a) == v for a, v in wanted.items()))
-
-    def unbuilt(self, name: str, column: str) -> str:
-        """What to say of a column of the kind `name`, from which no stream is learnt, and of kinds that may read it."""
-        others = [n for n, kind in self._table().items() if name in kind.also]
-        hints = [f"; `kinds: {{{column}: {other}}}` takes its {other}" for other in others]
-        return f"{name} is known but not built yet{''.join(hints)}"
 
     # --- kinds from outside ---
 
@@ -301,7 +300,7 @@ BUILT_IN = (
         phrases=("{}", "a photo of {}", "a picture of {}", "an image that shows {}"),
     ),
     Kind(
-        "audio",
+        "audio", timed=True,
         suffixes=(
             ".wav", ".ogg", ".oga", ".opus", ".flac", ".mp3", ".mp2", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf",
             ".w64", ".m4a", ".m4b", ".aac", ".ac3", ".amr", ".awb", ".3ga", ".wma", ".weba", ".mka", ".wv", ".tta",
@@ -319,7 +318,7 @@ BUILT_IN = (
         phrases=("{}", "the sound of {}", "a recording of {}", "one hears {}"),
     ),
     Kind(
-        "video", learnt=False,
+        "video",
         suffixes=(
             ".mp4", ".avi", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".m4v", ".wmv", ".asf", ".flv", ".3gp", ".3g2",
             ".ogv", ".mts", ".m2ts",
@@ -328,7 +327,10 @@ BUILT_IN = (
             rb"RIFF....AVI ": ".avi", rb"....ftyp(?!M4[AB]|avi[fs]|he[iv][cmsx]|heif|mi[fa][12]|msf1)": "",
             rb"\x1a\x45\xdf\xa3": ".mkv", rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11": ".asf", rb"FLV\x01": ".flv",
         },
-        written=".mp4",
+        also=("image",), cell="files", timed=True, beside={"audio": "polymodal.data.media.film:has_sound"},
+        processor="video", encoder="video_frames", features=("video_plain",), tower="pretrained_video",
+        cost=95, card="video", drawing="video", example="polymodal.data.examples:video", written=".mp4", noun="a film",
+        phrases=("{}", "a video of {}", "a film of {}", "one sees {}"),
     ),
     Kind(
         "volume", learnt=False,

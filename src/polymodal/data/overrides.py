@@ -15,6 +15,7 @@ from polymodal.core.registry import Spec, options, plain
 from polymodal.core.values import read_yaml
 from polymodal.data.kinds import KINDS
 from polymodal.data.links import LinkOptions
+from polymodal.data.media.stretch import OPTIONS
 from polymodal.data.references import KEY
 from polymodal.targets.base import asked
 
@@ -174,7 +175,7 @@ def check_kind(name: str, kind: Any, *, column: bool = False, prepared: bool = F
     known = {n: one for n, one in KINDS.items() if (one.column if column else one.stream)}
     allowed = [n for n, one in known.items() if not one.later or (prepared and one.written)]
     if kind in known and kind not in allowed:
-        raise BadArgument(f"Field {name!r}: {KINDS.unbuilt(kind, name)}. Leave it out for now.")
+        raise BadArgument(f"Field {name!r}: {kind} is known but not built yet. Leave it out for now.")
     if kind not in allowed:
         raise BadArgument(f"Field {name!r} cannot be of kind {kind!r}.{suggest(str(kind), allowed)}")
     return kind
@@ -263,6 +264,12 @@ def _field(name: str, spec: Any, columns: Collection[str], prepared: bool) -> De
     if not patterns:
         raise BadArgument(f"Field {name!r} lists no column. Leave `columns` out for the column of its own name.")
     chosen = tuple(dict.fromkeys(c for p in patterns for c in _matches(p, columns, f"field {name!r} in the schema")))
+    for option in OPTIONS:
+        if option in options and KINDS[kind].timed:
+            known(options[option], columns, f"`{option}` of field {name!r}")
+        elif option in options:
+            able = " or ".join(KINDS.of(timed=True))
+            raise BadArgument(f"Field {name!r}: `{option}` is for a stretch of a recording ({able}), not of {kind}.")
     many = options.get("many", False)
     if not isinstance(many, bool):
         raise BadArgument(f"Field {name!r}: many is true (each column is an item of its own) or false; got {many!r}.")

@@ -11,12 +11,13 @@ from typing import Any
 
 from polymodal.core.errors import BadData, UnknownName, suggest
 from polymodal.core.numbers import Notation
-from polymodal.core.registry import Spec, in_words, options
+from polymodal.core.registry import Spec, import_path, in_words, options
 from polymodal.core.shown import some
 from polymodal.data.absence import read_absence
 from polymodal.data.infer import Guess, tell, tell_target
 from polymodal.data.kinds import KINDS, Kind
 from polymodal.data.leaks import leak, leak_by_name
+from polymodal.data.media.stretch import OPTIONS
 from polymodal.data.overrides import Overrides, read_overrides, read_targets, stem
 from polymodal.data.references import columns_of_target, gathered, references_of
 from polymodal.data.split import SPLIT_NAMES
@@ -26,7 +27,8 @@ from polymodal.targets.base import CLASSES, NUMBER, asked
 
 __all__ = ["Field", "Schema"]
 
-DATA_OPTIONS = ("array", "row", "key", "files", "many", "decimal")
+LOOKED = 5  # cells of a column that are opened to tell whether they give another stream
+DATA_OPTIONS = ("array", "row", "key", "files", "many", "decimal", *OPTIONS)
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,11 @@ class Field:
     def about(self) -> Kind:
         """What the table of kinds says of this one. Raises `UnknownName` for a kind that is not known here."""
         return KINDS[self.kind]
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The columns that a cell is read from, with those that say which stretch of it."""
+        return (*self.columns, *(self.options[option] for option in OPTIONS if option in self.options))
 
     @property
     def processor_options(self) -> dict[str, Any]:
@@ -113,7 +120,7 @@ class Schema:
         rest = [c for c in table.columns if c not in taken and c not in ignored]
         if said.fields:
             fields = _described(table, said, taken, targets, ignored)
-            read = {column for one in fields.values() for column in one.columns}
+            read = {column for one in fields.values() for column in one.needed}
             ignored |= {c: UNLISTED for c in rest if c not in read}
         else:
             fields = _inferred(table, rest, said, ignored, warnings, told, missing)
@@ -148,7 +155,7 @@ class Schema:
 
     def check(self, table: Table, *, targets: bool = False) -> None:
         """Raise `UnknownName`, with the nearest match, when `table` lacks a column that a field or target needs."""
-        needed = [(column, f"field {one.name!r}") for one in self.fields.values() for column in one.columns]
+        needed = [(column, f"field {one.name!r}") for one in self.fields.values() for column in one.needed]
         asked_for = self.targets.items() if targets else ()
         needed += [(column, "the target") for name, spec in asked_for for column in columns_of_target(name, spec)]
         for column, what in needed:
@@ -270,6 +277,7 @@ def _described(
     """The fields that the schema lists; patterns pass over targets, group, id and split."""
     fields = {}
     for name, one in said.fields.items():
+        ignored |= {one.options[o]: f"says which stretch of {name} is read" for o in OPTIONS if o in one.options}
         if "array" in one.options:
             ignored |= dict.fromkeys(one.columns, "numbers the rows of an array")
         elif clash := sorted(one.named & {c for t, spec in targets.items() for c in (t, *references_of(spec))}):
@@ -313,9 +321,12 @@ def _inferred(
             gathered.setdefault(about.within, {})[column] = guess
         elif about.trained:
             fields[column] = Field(column, guess.kind, (column,), dict(guess.options), guess.why)
+            for other in _beside(table, column, about):
+                name = f"{column}_{other}"
+                fields[name] = Field(name, other, (column,), {}, f"the {other} of the same {guess.kind} files")
         else:
             said_so = SAID if fixed else guess.why
-            ignored[column] = f"{KINDS.unbuilt(guess.kind, column)}; {guess.why}" if about.later else said_so
+            ignored[column] = f"{guess.kind} is known but not built yet; {guess.why}" if about.later else said_so
     for kind, columns_of in gathered.items():
         name = kind if kind not in fields else f"{kind}_columns"
         given = {
@@ -325,6 +336,13 @@ def _inferred(
         why = "; ".join(f"{column} ({guess.kind}: {guess.why})" for column, guess in columns_of.items())
         fields[name] = Field(name, kind, tuple(columns_of), {k: v for k, v in given.items() if v}, why)
     return fields
+
+
+def _beside(table: Table, column: str, about: Kind) -> list[str]:
+    """Kinds of further streams that a column gives, as most of its first cells tell."""
+    cells = [(v, base) for v, base in zip(table.column(column)[:LOOKED], table.bases) if v is not None]
+    told = {other: import_path(tells) for other, tells in about.beside.items()}
+    return [other for other, tells in told.items() if sum(tells(*cell) for cell in cells) > len(cells) / 2]
 
 
 _NUMBERED = re.compile(r"(.+?)[_\s.-]?\d+")

@@ -35,6 +35,19 @@ ENCODERS = Catalogue(
             "Dilated causal convolutions on the raw wave",
             "van den Oord et al. 2016",
         ),
+        "video_cnn": Entry(
+            "polymodal.encoders.video_cnn:VideoCNN", "Convolutions over the picture, then over time", "Tran et al. 2018"
+        ),
+        "video_frames": Entry(
+            "polymodal.encoders.video_frames:VideoFrames",
+            "A residual network on each frame, attention over time",
+            "He et al. 2016; Arnab et al. 2021",
+        ),
+        "video_plain": Entry(
+            "polymodal.encoders.video_plain:VideoPlain",
+            "Statistics of frames' gradients, colour and movement; nothing is trained",
+            "Dalal & Triggs 2005; Bobick & Davis 2001",
+        ),
         "series_gru": Entry("polymodal.encoders.series_gru:SeriesGRU", "Gated recurrent units", "Cho et al. 2014"),
         "series_patch": Entry("polymodal.encoders.series_patch:SeriesPatch", "Patch Transformer", "Nie et al. 2023"),
         "series_plain": Entry(
@@ -102,6 +115,12 @@ ENCODERS = Catalogue(
         ),
         "pretrained_audio": Entry(
             "polymodal.encoders.pretrained:PretrainedAudio", "Hugging Face sound tower", "Wolf et al. 2020", "hf"
+        ),
+        "pretrained_video": Entry(
+            "polymodal.encoders.pretrained_video:PretrainedVideo",
+            "Hugging Face picture tower on each frame, or a film's tower",
+            "Wolf et al. 2020",
+            "hf",
         ),
         "pretrained_series": Entry(
             "polymodal.encoders.pretrained_series:PretrainedSeries",

@@ -25,7 +25,7 @@ from polymodal.learners.tabicl import checkpoint
 
 ENCODERS_OF = {
     "text": "pretrained_text", "vision": "pretrained_vision", "audio": "pretrained_audio",
-    "series": "pretrained_series",
+    "series": "pretrained_series", "video": "pretrained_video",
 }  # fmt: skip
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 BOLT = "ChronosBoltPipeline"
@@ -277,8 +277,10 @@ def _modalities(path: Path) -> list[str]:
         return ["series"]
     config, framing = _config(path / "config.json"), _config(path / "preprocessor_config.json")
     found = []
-    if framing:
-        found.append("audio" if "sampling_rate" in framing else "vision")
+    if "num_frames" in config:
+        found.append("video")
+    elif framing:
+        found += ["audio"] if "sampling_rate" in framing else ["vision", "video"]
     words = any((path / file).is_file() for file in ("tokenizer.json", "tokenizer_config.json"))
     if words and (not framing or "text_config" in config):
         found.append("text")

@@ -64,24 +64,32 @@ class ImageEncoder(Encoder):
         pixels = inputs["pixels"].float()
         side, (step, count) = pixels.shape[-1], _grid(pixels)
         where = hidden.view(-1, 1, count, count).repeat_interleave(step, 2).repeat_interleave(step, 3)
-        x = F.pad((pixels - self.mean) / self.spread, (0, count * step - side) * 2)
+        mean, spread = self._scale(pixels)
+        x = F.pad((pixels - mean) / spread, (0, count * step - side) * 2)
         fine = min(step, FINEST)
         x = F.adaptive_avg_pool2d(x, count * fine) if fine < step else x
         held = Held(F.unfold(x, fine, stride=fine).transpose(1, 2), hidden)
-        return {**inputs, "pixels": torch.where(where[..., :side, :side], self.mean, pixels)}, [held]
+        return {**inputs, "pixels": torch.where(where[..., :side, :side], mean, pixels)}, [held]
 
     def standardised(self, pixels: Tensor) -> Tensor:
-        """[B, C, S, S] floats; in training with a random change of place and a blanked rectangle."""
-        x = (pixels.float() - self.mean) / self.spread
+        """[B, C, S, S] floats; in training with a random change of place and a blanked rectangle. C may be that of
+        several pictures, one behind the other, which are then changed alike."""
+        mean, spread = self._scale(pixels)
+        x = (pixels.float() - mean) / spread
         if not self.training:
             return x
-        flips = self.flip if self.flip is not None else x.shape[1] == 3
+        flips = self.flip if self.flip is not None else len(self.mean) == 3
         if self.shift or self.rotate or self.scale or flips:
             x = affine(x, self._change(x.shape[0], flips, x))
         if self.erase:
             rows, columns = (stripes(x.shape[0], side, self.erase, x) for side in x.shape[-2:])
             x = x.masked_fill(rows[:, None, :, None] & columns[:, None, None, :], 0.0)
         return x
+
+    def _scale(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and spread of each of the channels."""
+        pictures = pixels.shape[1] // len(self.mean)
+        return self.mean.repeat(pictures, 1, 1), self.spread.repeat(pictures, 1, 1)
 
     def _change(self, rows: int, flips: bool, like: Tensor) -> Tensor:
         angle = uniform(rows, math.radians(self.rotate), like)

@@ -50,22 +50,10 @@ class ImageResNet(ImageEncoder):
     ):
         super().__init__(facts, dim, shift=shift, rotate=rotate, scale=scale, flip=flip, erase=erase)
         self.width, self.stride, self.dropout, self.grid = width, stride, dropout, check_count("grid", grid)
-        side = int(facts["size"])
-        first = (2 if side >= 64 else 1) if stride is None else stride
-        if first not in STRIDES:
-            raise BadArgument(f"stride must be one of {', '.join(map(str, STRIDES))}, or null; got {stride!r}.")
-        halvings = max(0, math.ceil(math.log2(side / first / max(FINEST, grid))))
-        widths = [width] + [width * 2 ** min(i + 1, 2) for i in range(halvings)]
-        self.stem = nn.Sequential(
-            nn.Conv2d(int(facts["channels"]), width, 3, stride=min(first, 2), padding=1, bias=False),
-            nn.BatchNorm2d(width),
-            nn.ReLU(),
-            *([nn.MaxPool2d(3, stride=2, padding=1)] if first == 4 else []),
-        )
-        self.blocks = nn.Sequential(_Block(width, width, 1), *(_Block(a, b, 2) for a, b in pairwise(widths)))
-        channels_last(self.stem, self.blocks)
+        channels, side = int(facts["channels"]), int(facts["size"])
+        self.stem, self.blocks, last = residual(channels, side, width, stride, max(FINEST, grid))
         self.drop = nn.Dropout(dropout)
-        self.out = nn.Linear(widths[-1], dim)
+        self.out = nn.Linear(last, dim)
 
     def encode(self, inputs: dict[str, Tensor]) -> Tokens:
         cells = self.blocks(self.stem(self.standardised(inputs["pixels"])))
@@ -77,6 +65,29 @@ class ImageResNet(ImageEncoder):
 
     def recipe(self) -> dict[str, Any]:
         return {"lr": 3e-3, "epochs": 12, "batch": 128, "weight_decay": 0.05, "precision": training_precision()}
+
+
+def residual(
+    channels: int, side: int, width: int, stride: int | None, finest: int = FINEST
+) -> tuple[nn.Sequential, nn.Sequential, int]:
+    """Stem and blocks for pictures of `side` pixels, down to `finest` cells a side, and how many channels these have.
+
+    For `width` and `stride` see `ImageResNet`. Raises `BadArgument` for another stride than 1, 2 or 4.
+    """
+    first = (2 if side >= 64 else 1) if stride is None else stride
+    if first not in STRIDES:
+        raise BadArgument(f"stride must be one of {', '.join(map(str, STRIDES))}, or null; got {stride!r}.")
+    halvings = max(0, math.ceil(math.log2(side / first / finest)))
+    widths = [width] + [width * 2 ** min(i + 1, 2) for i in range(halvings)]
+    stem = nn.Sequential(
+        nn.Conv2d(channels, width, 3, stride=min(first, 2), padding=1, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(),
+        *([nn.MaxPool2d(3, stride=2, padding=1)] if first == 4 else []),
+    )
+    blocks = nn.Sequential(_Block(width, width, 1), *(_Block(a, b, 2) for a, b in pairwise(widths)))
+    channels_last(stem, blocks)
+    return stem, blocks, widths[-1]
 
 
 class _Block(nn.Module):

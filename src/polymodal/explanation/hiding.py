@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.scripts import CHARACTER, UNSPACED
+from polymodal.data.media.film import Film
 from polymodal.data.media.sound import Sound
 
 SIDE = 7  # parts along each side of a picture
-STRETCHES = 16  # of a sound or a series
+STRETCHES = 16  # of a sound, a film or a series
 WORDS = 48  # of a text; of longer ones neighbouring words are hidden together
 WORD = re.compile(rf"{CHARACTER}|[^\s{UNSPACED}]+")  # or sign
 
@@ -46,6 +47,18 @@ def of_sound(sound: Sound) -> Parts:
     return parts, _centres(edges)[:, None] / sound.rate
 
 
+def of_film(film: Film) -> Parts:
+    """Frames taken out, neighbours together; the middle of their times in seconds. None where there is but one."""
+    if len(film.frames) < 2:
+        return [], np.zeros((0, 1))
+    parts, where = [], []
+    for start, end in pairwise(_edges(len(film.frames), STRETCHES)):
+        left = np.r_[:start, end : len(film.frames)]
+        parts.append(replace(film, frames=film.frames[left], times=film.times[left]))
+        where.append([film.times[start:end].mean()])
+    return parts, np.array(where)
+
+
 def of_series(series: np.ndarray) -> Parts:
     """[T, C]: stretches not measured; their centres in steps."""
     edges = _edges(len(series), STRETCHES)
@@ -68,7 +81,7 @@ def of_text(text: str) -> Parts:
 
 
 HIDING: dict[str, Callable[[Any], Parts]] = {
-    "image": of_picture, "audio": of_sound, "series": of_series, "text": of_text,
+    "image": of_picture, "audio": of_sound, "video": of_film, "series": of_series, "text": of_text,
 }  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from polymodal.inference.keyed import names_of, place_of
 from polymodal.inference.looks import Cell, Look, Looking, framed, own_time
 from polymodal.inference.predictor import Predictor
 from polymodal.inference.run import Run
-from polymodal.report.cards import cell_card
+from polymodal.report.cards import cell_card, film_strip
 from polymodal.targets.base import NUMBER
 from polymodal.targets.text import TextTarget
 
@@ -175,8 +175,16 @@ def _series(predictor: Predictor, name: str, decoded: Any, shown: Mapping[str, A
     return {**drawn, "note": f"channel 1 of {channels} is shaded"} if channels > 1 else drawn
 
 
+def _video(predictor: Predictor, name: str, decoded: Any, shown: Mapping[str, Any], look: Look) -> dict[str, Any]:
+    """The frames that are nearest to where it looked, each with how much it looked there."""
+    times, strength = np.asarray(shown["times"]), np.abs(look.weights)
+    near = np.abs(times[None] - look.where[:, :1]).argmin(1)
+    strip = film_strip(np.asarray(shown["array"])[near], times[near], strength / strength.max())
+    return {"image": strip, "note": "the longer the bar, the more of the answer came from there"}
+
+
 DRAWINGS: dict[str, Callable[[Predictor, str, Any, Mapping[str, Any], Look], dict[str, Any]]] = {
-    "image": _image, "text": _text, "audio": _audio, "series": _series,
+    "image": _image, "text": _text, "audio": _audio, "video": _video, "series": _series,
 }  # fmt: skip
 
 

@@ -67,6 +67,12 @@ def whole(table: Table, values: np.ndarray) -> tuple[list[str], np.ndarray]:
     return [names[i] for i in order], np.concatenate([values, gaps])[order]
 
 
+def of_rows(table: Table, values: Sequence[Any]) -> list[Any]:
+    """Of values as `keyed` has them, one of each record of the source, those of the table's rows, in its order."""
+    held = dict(zip(_order(table)[1], values, strict=True))
+    return [held[row] for row in range(len(table))]
+
+
 def _order(table: Table) -> tuple[np.ndarray, list[int]]:
     """Record numbers of the rows, then of the records that were left out; and the positions there in their order."""
     left_out = table.left_out

@@ -127,11 +127,18 @@ class Run:
         return columns.frame() if as_frame else columns
 
     def generate(
-        self, data: Any, *, n: int = 1, seed: int = 0, problems: list[Problem] | None = None, **decoding: Any
+        self,
+        data: Any,
+        *,
+        n: int = 1,
+        seed: int = 0,
+        keep: str | Sequence[str] = (),
+        problems: list[Problem] | None = None,
+        **decoding: Any,
     ) -> Answers:
         """`predict` for answers in words, `n` of each, written as `decoding` says: `beams`, `temperature`, `top_k`,
         `top_p`, `length_penalty`, `no_repeat`, `least`, `most`, `allowed` (see `nn.decoding.Decoding`). A model that
-        copies its answers gives these.
+        copies its answers gives these. `keep` as in `predict`.
 
         Cells that cannot be used count as missing and are appended to `problems`. Raises `BadArgument` where no target
         is in words, and for an option that is wrong or that a copy cannot follow.
@@ -139,11 +146,12 @@ class Run:
         from polymodal.inference.generation import generated
 
         table = self.read(data)
+        kept_columns(table, keep)
         found: list[Problem] = []
         said = generated(self.predictor, table, n=n, seed=seed, problems=found, **decoding)
         if problems is not None:
             problems.extend(found)
-        return Answers(keyed(table, self.predictor.schema, said, problems=found))
+        return Answers(keyed(table, self.predictor.schema, said, keep=keep, problems=found))
 
     def classes(self, target: str | None = None) -> tuple[str, ...]:
         """The classes or labels of a target (default: the first), in the order of `predict_proba`; none of a number."""

@@ -24,6 +24,7 @@ from polymodal.core.runtime import device_of
 from polymodal.core.types import Tokens
 from polymodal.data.items import Items, items
 from polymodal.data.media.remarks import all_the_same
+from polymodal.data.media.stretch import OPTIONS
 from polymodal.data.schema import Field, Schema
 from polymodal.data.storage.dataset import process_table
 from polymodal.data.storage.decode import read_cells
@@ -341,7 +342,7 @@ def _spread(tokens: Tokens, part: slice) -> Tokens:
 
 def _single(field: Field) -> Field:
     """The field as it reads cells given one by one."""
-    options = {k: v for k, v in field.options.items() if k not in ("many", "array", "row", "key")}
+    options = {k: v for k, v in field.options.items() if k not in ("many", "array", "row", "key", *OPTIONS)}
     columns = field.columns if field.about.is_record else (field.name,)
     return replace(field, columns=columns, options=options)
 

@@ -120,7 +120,7 @@ def decode(
 def _one(decoder: Decoder, state: State, how: Decoding, rows: Sequence[int]) -> Written:
     """One text a row, word by word."""
     device, count = state.seen[0].device, state.rows
-    noise = _noise(how, rows).to(device) if how.temperature else None
+    noise = row_draws(how, rows).to(device) if how.temperature else None
     ids = torch.full((count, how.most), PAD, device=device)
     logp = torch.zeros(count, how.most, device=device)
     last, open_ = torch.full((count,), BEGIN, device=device), torch.arange(count, device=device)
@@ -129,7 +129,7 @@ def _one(decoder: Decoder, state: State, how: Decoding, rows: Sequence[int]) -> 
         scores, state = decoder.step(last, state)
         told = scores.float().log_softmax(-1)
         held = told.masked_fill(_forbidden(ids[open_, :t], nodes, told, how), -math.inf)
-        last = held.argmax(-1) if noise is None else _drawn(held, noise[open_, t], how)
+        last = held.argmax(-1) if noise is None else drawn(held, noise[open_, t], how)
         ids[open_, t], logp[open_, t] = last, told.gather(1, last[:, None])[:, 0]
         going = (last != END).nonzero()[:, 0]
         if not len(going):
@@ -232,7 +232,7 @@ def _forbidden(written: Tensor, nodes: Tensor, scores: Tensor, how: Decoding) ->
     return out
 
 
-def _noise(how: Decoding, rows: Sequence[int]) -> Tensor:
+def row_draws(how: Decoding, rows: Sequence[int]) -> Tensor:
     """[B, most] in [0, 1), each row from a generator of its own."""
     out = torch.empty(len(rows), how.most, dtype=torch.float64)
     for row, number in zip(out, rows, strict=True):
@@ -242,8 +242,8 @@ def _noise(how: Decoding, rows: Sequence[int]) -> Tensor:
     return out
 
 
-def _drawn(logp: Tensor, noise: Tensor, how: Decoding) -> Tensor:
-    """One word a row, [N], from log-probabilities [N, words] and a number in [0, 1) each."""
+def drawn(logp: Tensor, noise: Tensor, how: Decoding) -> Tensor:
+    """One word a row, [N], from log-probabilities or logits [N, words] and a number in [0, 1) each."""
     scores = logp.double() / how.temperature
     order = scores.argsort(dim=-1, descending=True, stable=True)
     share = scores.gather(1, order).softmax(-1)

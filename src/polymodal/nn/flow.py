@@ -40,10 +40,15 @@ def even_times(numbers: Tensor, like: Tensor) -> Tensor:
     return torch.special.ndtri(place).sigmoid().float().to(like.device)
 
 
+def row_seed(number: int, seed: int) -> int:
+    """The seed of what is drawn for the row of this number."""
+    return (seed * 1_000_003 + number) % 2**63
+
+
 def row_noise(numbers: Sequence[int] | Tensor, shape: Sequence[int], seed: int) -> Tensor:
     """Normal noise [B, *shape], a row each from a generator of its own: by `seed` and the row's number, whatever rows
     are beside it."""
-    each = [torch.Generator().manual_seed((seed * 1_000_003 + int(number)) % 2**63) for number in numbers]
+    each = [torch.Generator().manual_seed(row_seed(int(number), seed)) for number in numbers]
     if not each:
         return torch.zeros(0, *shape)
     return torch.stack([torch.randn(*shape, generator=one) for one in each])

@@ -23,7 +23,7 @@ def load_pretrained(loader: str | type, model: str, **options: Any) -> Any:
     transformers = require("transformers", "hf")
     if not model:
         raise BadArgument("A pretrained part needs `model`: a Hugging Face hub name or the folder of a saved model.")
-    model = _located(str(model))
+    model = located(str(model))
     name, _, revision = ("", "", "") if Path(model).is_dir() else model.partition("@")
     if revision:
         from huggingface_hub import try_to_load_from_cache
@@ -61,7 +61,7 @@ def load_pretrained(loader: str | type, model: str, **options: Any) -> Any:
     return _whole(found[0], found[1], model, called, LACKING if called == loader else 0.0) if network else found
 
 
-def _located(model: str) -> str:
+def located(model: str) -> str:
     """`model`, or where that is a folder that was moved, the one of its name in the folder that POLYMODAL_MODELS names.
 
     Raises `BadArgument` for what can only be a path, and leads nowhere.
@@ -69,7 +69,7 @@ def _located(model: str) -> str:
     path, shelf = Path(model), os.environ.get("POLYMODAL_MODELS")
     if path.is_dir():
         return model
-    if shelf and (Path(shelf) / path.name / "config.json").is_file():
+    if shelf and any((Path(shelf) / path.name / file).is_file() for file in ("config.json", "model_index.json")):
         return str(Path(shelf) / path.name)
     if path.is_absolute() or path.parts[0] in (".", "..", "~") or len(path.parts) > 2:
         raise BadArgument(

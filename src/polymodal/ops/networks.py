@@ -24,20 +24,21 @@ _WORD = re.compile(r"\s*\S+\s*")
 _SHIFTED = ("roberta", "camembert", "longformer")  # the first positions are of padding
 
 
-def network(loader: str, processor: str, name: str) -> tuple[Any, Any]:
+def network(loader: str, processor: str, name: str, **options: Any) -> tuple[Any, Any]:
     """The processor (or tokenizer, or feature extractor) and the network, ready to be asked, on the device `DEVICE`.
 
-    Whatever the device, tensors are given to it and come from it on the CPU. Raises `BadArgument` where the model
+    Whatever the device, tensors are given to it and come from it on the CPU. `options` (as `dtype`) are those of
+    loading the network. Raises `BadArgument` where the model
     cannot be had or was saved for another task: transformers would draw the weights it lacks at random and say nothing
     but noise.
     """
-    return _loaded(loader, processor, name, DEVICE.get())
+    return _loaded(loader, processor, name, DEVICE.get(), **options)
 
 
 @cache
-def _loaded(loader: str, processor: str, name: str, device: str) -> tuple[Any, Any]:
+def _loaded(loader: str, processor: str, name: str, device: str, **options: Any) -> tuple[Any, Any]:
     before = load_pretrained(processor, name)
-    model, told = load_pretrained(loader, name, output_loading_info=True)
+    model, told = load_pretrained(loader, name, output_loading_info=True, **options)
     if lacking := [key for key in told["missing_keys"] if not key.endswith(_UNUSED)]:
         raise BadArgument(
             f"The model {(Path(name).name if Path(name).is_dir() else name)!r} was not saved for this task: it lacks "

@@ -8,6 +8,7 @@ PROCESSORS = Catalogue(
     {
         "image": Entry("polymodal.process.image:ImageProcessor", "Pictures to upright uint8 squares", "folklore"),
         "audio": Entry("polymodal.process.audio:AudioProcessor", "Sounds to mono int16 of one rate", "folklore"),
+        "video": Entry("polymodal.process.video:VideoProcessor", "Films to a few square frames each", "folklore"),
         "series": Entry("polymodal.process.series:SeriesProcessor", "Measurements over time, gaps marked", "folklore"),
         "text": Entry(
             "polymodal.process.text:TextProcessor", "Characters or byte-pair subwords, learned", "Sennrich 2016"
@@ -23,6 +24,12 @@ PROCESSORS = Catalogue(
         ),
         "pretrained_vision": Entry(
             "polymodal.process.pretrained:PretrainedVisionProcessor", "A checkpoint's framing", "Wolf et al. 2020", "hf"
+        ),
+        "pretrained_video": Entry(
+            "polymodal.process.pretrained:PretrainedVideoProcessor",
+            "Frames, framed by a checkpoint",
+            "Wolf et al. 2020",
+            "hf",
         ),
         "pretrained_audio": Entry(
             "polymodal.process.pretrained:PretrainedAudioProcessor", "A checkpoint's features", "Wolf et al. 2020", "hf"

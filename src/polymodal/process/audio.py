@@ -14,6 +14,7 @@ from torch import Tensor
 
 from polymodal.core.values import check_range
 from polymodal.data.media.sound import Sound, read_sound
+from polymodal.data.media.stretch import Stretch, shorter
 from polymodal.process.base import Processor
 
 HIGHEST_RATE = 16_000  # Hz, when the rate is chosen: speech and most events lie below 8 kHz
@@ -43,8 +44,10 @@ class AudioProcessor(Processor):
         self.length_ = round((seconds or LONGEST) * self.rate_)
 
     def read(self, cell: Any) -> Sound:
-        """A path or bytes to mono sound at the file's own rate. Raises `BadCell`."""
-        sound = read_sound(cell if isinstance(cell, bytes) else Path(cell), self.seconds or LONGEST)
+        """A path or bytes, or a `Stretch` of them, to mono sound at the file's own rate. Raises `BadCell`."""
+        whole = cell if isinstance(cell, Stretch) else Stretch(cell, 0.0, None)
+        source = whole.source if isinstance(whole.source, bytes) else Path(whole.source)  # type: ignore[arg-type]
+        sound = read_sound(source, shorter(whole.seconds, self.seconds or LONGEST), whole.start)
         mono = sound.mono()
         return Sound(mono / max(1.0, float(np.abs(mono).max())), sound.rate)
 

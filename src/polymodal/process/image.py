@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -35,6 +35,7 @@ class ImageProcessor(Processor):
     """
 
     kind = "image"
+    largest: ClassVar[int] = LARGEST_DEFAULT
 
     def __init__(self, *, size: int | None = None, framing: str = "squash"):
         if framing not in FRAMINGS:
@@ -42,7 +43,7 @@ class ImageProcessor(Processor):
         check_range("[4, 2048]", "pixels", size=size)
         self.size = size
         self.framing = framing
-        self.size_ = size or LARGEST_DEFAULT
+        self.size_ = size or self.largest
         self.channels_ = 3
 
     def read(self, cell: Any) -> np.ndarray:
@@ -60,7 +61,7 @@ class ImageProcessor(Processor):
             sides.append(min(picture.shape[:2]))
             channels.add(picture.shape[2])
         if self.size is None and sides:
-            self.size_ = max(4, min(int(statistics.median(sides)), LARGEST_DEFAULT))
+            self.size_ = max(4, min(int(statistics.median(sides)), self.largest))
         self.channels_ = max(channels)
 
     def process(self, cells: Sequence[np.ndarray]) -> dict[str, np.ndarray]:

@@ -10,13 +10,15 @@ import torch
 from torch import Tensor
 
 from polymodal.core.errors import BadArgument
+from polymodal.data.media.film import Film
 from polymodal.data.media.sound import Sound
 from polymodal.nn.check import check_count
 from polymodal.nn.hub import load_pretrained
 from polymodal.process.audio import AudioProcessor
 from polymodal.process.base import Processor
-from polymodal.process.image import ImageProcessor
+from polymodal.process.image import WORKING_SIDE, ImageProcessor
 from polymodal.process.text import TextProcessor, strange_words
+from polymodal.process.video import FRAMES, FilmReader
 
 
 class PretrainedTextProcessor(Processor):
@@ -112,7 +114,8 @@ class PretrainedVisionProcessor(Processor):
         self.model = model
         self.framer = load_pretrained("AutoImageProcessor", model, use_fast=False)
         self.reader = ImageProcessor(size=_shorter_side(self.framer))
-        scales = ("do_rescale", "do_normalize", "include_top")  # the last is EfficientNet's: divided once more
+        # EfficientNet's, which divides once more, is `include_top`; ViViT's, which shifts besides, `offset`.
+        scales = ("do_rescale", "do_normalize", "include_top", "offset")
         self._plain = {name: False for name in scales if hasattr(self.framer, name)}
 
     def read(self, cell: Any) -> np.ndarray:
@@ -143,7 +146,45 @@ class PretrainedVisionProcessor(Processor):
     def _frame(self, cell: np.ndarray) -> np.ndarray:
         picture = np.repeat(cell, 3, axis=2) if cell.shape[2] == 1 else cell
         made = self.framer(picture, **self._plain, return_tensors="np", input_data_format="channels_last")
-        return np.asarray(made["pixel_values"][0]).round().clip(0, 255).astype(np.uint8)
+        pixels = np.asarray(made["pixel_values"][0]).round().clip(0, 255).astype(np.uint8)
+        return pixels[0] if pixels.ndim == 4 else pixels  # of a checkpoint for films: the one frame
+
+
+class PretrainedVideoProcessor(FilmReader):
+    """Frames of a film, each framed as a checkpoint for pictures or films does (Wolf et al. 2020).
+
+    `frames`: None takes as many as a checkpoint for films reads, 16 for one of pictures. `process` gives `pixels` uint8
+    [N, frames, 3, H, W], black where a film has fewer, `times` float32 [N, frames] and `length` int32 [N].
+
+    Options: `model`, a hub name or a folder; for the others see `FilmReader`.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: str = "",
+        frames: int | None = None,
+        sampling: str = "even",
+        start: float = 0.0,
+        seconds: float | None = None,
+    ):
+        self.picture = PretrainedVisionProcessor(model=model)
+        own = getattr(load_pretrained("AutoConfig", model), "num_frames", None) or FRAMES
+        super().__init__(own if frames is None else frames, sampling, start, seconds)
+        self.model, self.frames = model, frames
+
+    def read(self, cell: Any) -> Film:
+        """A path, bytes or a list of pictures to the film's frames. Raises `BadCell`."""
+        return self.film(cell, self.picture.reader.size or WORKING_SIDE)
+
+    def process(self, cells: Sequence[Film]) -> dict[str, np.ndarray]:
+        """`pixels`, `times` and `length`; see the class."""
+        framed = [self.picture.process(list(film.frames))["pixels"] for film in cells]
+        return self.arrays(framed, cells)
+
+    def facts(self) -> dict[str, Any]:
+        """`model`, `mean` and `spread` as of pictures; `frames`."""
+        return {**self.picture.facts(), "frames": self.count}
 
 
 class PretrainedAudioProcessor(Processor):
@@ -243,6 +284,7 @@ def _scaling(framer: Any) -> tuple[list[float], list[float]]:
     for level in (0, 255):
         picture = np.full((side, side, 3), level, np.uint8)
         made = np.asarray(framer(picture, return_tensors="np", input_data_format="channels_last")["pixel_values"][0])
+        made = made[0] if made.ndim == 4 else made  # of a checkpoint for films
         if made.ndim != 3:  # patches in a row
             return mean, spread
         ends.append(made[:, made.shape[1] // 2, made.shape[2] // 2].astype(float))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import io
-import wave
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,11 +16,13 @@ from PIL import Image
 from polymodal.core.errors import BadArgument, suggest
 from polymodal.core.registry import import_path
 from polymodal.core.shown import many
+from polymodal.core.wav import wav_bytes
 from polymodal.data.kinds import KINDS
 from polymodal.data.media.sound import Sound
 from polymodal.report.wording import clean, duration, is_number, joined, plain
 
 MISSING = "missing"  # what is shown of a cell that is not there, whatever its kind
+_FRAMES, _FRAME_SIDE = 6, 96  # of a film that a card shows, and how high they are in pixels
 _TEXT_LIMIT = 700  # characters of a text that a card shows
 _COLORS = ("#3b82c4", "#d9822b", "#2a9d74", "#b5599a", "#8a8f98", "#c2a500")  # readable on white and on black
 
@@ -57,13 +58,7 @@ def sound(samples: np.ndarray, rate: int, *, longest: float = 8.0) -> str:
     mono = _mono(samples, rate)[: int(longest * rate)]
     if rate > 16_000:
         mono, rate = Sound(mono, rate).at(16_000), 16_000
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(rate)
-        file.writeframes((np.clip(mono, -1, 1) * 32767).round().astype("<i2").tobytes())
-    return data_uri(buffer.getvalue(), "audio/wav")
+    return data_uri(wav_bytes(mono, rate), "audio/wav")
 
 
 def spectrogram(samples: np.ndarray, rate: int, *, width: int = 320, height: int = 80) -> str:
@@ -171,6 +166,32 @@ def _audio_card(shown: Mapping[str, Any]) -> dict[str, Any]:
     return {"audio": sound(samples, rate), "picture": spectrogram(samples[: 8 * rate], rate), "note": note}
 
 
+def _video_card(shown: Mapping[str, Any]) -> dict[str, Any]:
+    frames, times = np.asarray(shown["array"]), np.asarray(shown["times"])
+    some = np.linspace(0, len(frames) - 1, min(len(frames), _FRAMES)).round().astype(int)
+    high, wide = frames.shape[1:3]
+    note = f"{shown['seconds']:.1f} s, {wide} × {high} pixels; {len(frames)} frames, {len(some)} shown"
+    return {"image": film_strip(frames[some], times[some]), "note": note}
+
+
+def film_strip(frames: np.ndarray, times: np.ndarray, shades: np.ndarray | None = None) -> str:
+    """Data URI of frames uint8 [T, H, W, 1|3] side by side, each with its time in seconds, and with `shades` [T] in
+    0..1 a bar beneath, as long as the shade."""
+    from PIL import ImageDraw
+
+    high, wide = _FRAME_SIDE, max(1, round(_FRAME_SIDE * frames.shape[2] / frames.shape[1]))
+    strip_ = Image.new("RGB", (len(frames) * (wide + 2) - 2, high + (6 if shades is not None else 0)), "white")
+    pen = ImageDraw.Draw(strip_)
+    for place, (frame, time) in enumerate(zip(frames, times)):
+        left = place * (wide + 2)
+        one = Image.fromarray(frame[..., 0] if frame.shape[2] == 1 else frame).convert("RGB").resize((wide, high))
+        strip_.paste(one, (left, 0))
+        pen.text((left + 3, 2), f"{time:.1f}", "white", stroke_width=1, stroke_fill="black")
+        if shades is not None:
+            pen.rectangle((left, high + 2, left + round(wide * float(shades[place])), high + 5), _COLORS[0])
+    return picture(np.asarray(strip_), longest=strip_.width)
+
+
 def _text_card(shown: Mapping[str, Any]) -> dict[str, Any]:
     text = str(shown["text"])
     if len(text) <= _TEXT_LIMIT:
@@ -208,6 +229,7 @@ def _missing_card(shown: Mapping[str, Any]) -> dict[str, Any]:
 CARDS: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "image": _image_card,
     "audio": _audio_card,
+    "video": _video_card,
     "text": _text_card,
     "table": _table_card,
     "series": _series_card,

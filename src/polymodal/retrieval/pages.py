@@ -67,7 +67,7 @@ def _question(results: Results) -> dict[str, Any]:
     query, space = results.query, results.search.space
     if query.kind == "row":
         shown = _shown(results, [query.value])[query.value]
-    elif KINDS[query.kind].cell == "file" and query.stream is not None:
+    elif KINDS[query.kind].media and query.stream is not None:
         cell = Path(query.value).absolute() if isinstance(query.value, str | Path) else query.value
         shown = [_card(space, query.stream, query.stream, cell)]
     else:

@@ -61,21 +61,21 @@ class Sound:
         return resampled if len(resampled) else samples[:1]
 
 
-def read_sound(source: Path | bytes, seconds: float | None = None) -> Sound:
+def read_sound(source: Path | bytes, seconds: float | None = None, start: float = 0.0) -> Sound:
     """A sound as libsndfile reads it (wav, flac, ogg, mp3 …), else as PyAV does (m4a, aac, amr, wma; films' sound).
 
-    No more than `seconds` from its beginning are read. Raises `BadCell`, also for a file that lacks what was asked for
+    No more than `seconds` after `start` are read. Raises `BadCell`, also for a file that lacks what was asked for
     of what its header promises, and for one that claims more samples than are opened.
     """
     with opened(source) as stream:
         try:
-            sound = _by_sndfile(stream, source, seconds)
+            sound = _by_sndfile(stream, source, seconds, start)
         except DAMAGE as error:
             if isinstance(error, BadCell):
                 raise
-            sound = _by_av(stream, seconds, error)
+            sound = _by_av(stream, seconds, start, error)
         if not len(sound.samples):
-            raise BadCell(f"holds no sample: {AGAIN}")
+            raise BadCell(f"holds no sample{f' after {start:g} seconds' if start else ''}: {AGAIN}")
         if not np.isfinite(peak := np.abs(sound.samples).max()):
             raise BadCell(f"holds samples that are no numbers (NaN or infinite): {AGAIN}")
         if peak > LOUDEST:
@@ -84,13 +84,16 @@ def read_sound(source: Path | bytes, seconds: float | None = None) -> Sound:
     return sound
 
 
-def _by_sndfile(stream: BinaryIO, source: Path | bytes, seconds: float | None) -> Sound:
+def _by_sndfile(stream: BinaryIO, source: Path | bytes, seconds: float | None, start: float) -> Sound:
     import soundfile
 
     with soundfile.SoundFile(str(source) if isinstance(source, Path) else stream) as file:
         rate, frames = file.samplerate, -1 if seconds is None else math.ceil(seconds * file.samplerate)
         _check_rate(rate)
-        there = file.frames if frames < 0 else min(frames, file.frames)
+        first = min(round(start * rate), file.frames)
+        if first:
+            file.seek(first)
+        there = file.frames - first if frames < 0 else min(frames, file.frames - first)
         if there * file.channels > MOST_VALUES:
             raise BadCell(_too_long(f"says that it has {there / rate:,.0f} seconds of {file.channels} channels"))
         samples = file.read(frames, dtype="float32")
@@ -99,7 +102,7 @@ def _by_sndfile(stream: BinaryIO, source: Path | bytes, seconds: float | None) -
     return Sound(samples, rate)
 
 
-def _by_av(stream: BinaryIO, seconds: float | None, error: BaseException) -> Sound:
+def _by_av(stream: BinaryIO, seconds: float | None, start: float, error: BaseException) -> Sound:
     head = head_of(stream)
     told = looks_like(head)
     try:
@@ -111,11 +114,13 @@ def _by_av(stream: BinaryIO, seconds: float | None, error: BaseException) -> Sou
         raise BadCell(f"is no sound that libsndfile opens{also}, or is cut short{told}") from absent
     unknown = BadCell(f"is no sound of a known form, or is cut short{told}")
     try:
-        sound = soundtrack(stream, seconds)
+        sound = soundtrack(stream, None if seconds is None else start + seconds)
     except BadCell:
         raise
     except (av.error.FFmpegError, *DAMAGE):
         raise unknown from error
+    if sound is not None and start:
+        sound = Sound(sound.samples[round(start * sound.rate) :], sound.rate)
     if sound is None:
         raise BadCell("is a film without sound that can be decoded") if brands(head) else unknown from error
     return sound

@@ -1,0 +1,121 @@
+"""What a folder or a hub's name is a model of, by its settings alone, and which generator opens it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from polymodal.core.errors import BadArgument, BadData, require
+from polymodal.core.files import read_json
+from polymodal.generators import GENERATORS
+from polymodal.nn.hub import located
+
+CONFIG, PIPELINE, RUN = "config.json", "model_index.json", "schema.json"
+_NAME = re.compile(r"\w[\w.-]*(?P<hub>/\w[\w.-]*(@[\w./-]+)?)?")
+
+
+@dataclass(frozen=True)
+class About:
+    """A model: `name` as it is opened by, its settings, the `kind` that transformers knows it by, or the class of its
+    `pipeline` in diffusers."""
+
+    name: str
+    kind: str = ""
+    pipeline: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def classes(self) -> list[str]:
+        """The classes that its weights were saved of."""
+        return [str(one) for one in self.settings.get("architectures") or ()]
+
+    def told(self) -> str:
+        """What it is, in words."""
+        if self.pipeline:
+            return f"a pipeline {self.pipeline} of diffusers"
+        return f"a {self.classes[0]} of transformers" if self.classes else f"a model {self.kind!r} of transformers"
+
+
+def is_model(name: str) -> bool:
+    """Whether a folder holds a pretrained model rather than a run of ours; a name that is no folder here counts as one
+    where a hub could have it, as `user/name`."""
+    path = Path(name)
+    if not path.exists():
+        named = _NAME.fullmatch(name)
+        return named is not None and (bool(named["hub"]) or Path(located(name)).is_dir())
+    return path.is_dir() and not (path / RUN).exists() and any((path / file).is_file() for file in (CONFIG, PIPELINE))
+
+
+def about(name: str) -> About:
+    """What a model is. Raises `BadArgument` where there is none of this name, or its settings tell nothing."""
+    name = located(name)
+    if Path(name).is_dir():
+        return _told(name, Path(name) / PIPELINE, Path(name) / CONFIG)
+    hub = require("huggingface_hub", "hf")
+    repository, _, revision = name.partition("@")
+    found, why = {}, ""
+    for file in (PIPELINE, CONFIG):
+        try:
+            found[file] = Path(hub.hf_hub_download(repository, file, revision=revision or None))
+        except (OSError, ValueError, hub.errors.HfHubHTTPError) as error:  # not there, offline, refused
+            why = why or str(error).strip().split("\n")[0].rstrip(".")
+    if not found:
+        raise BadArgument(
+            f"{name!r} is no folder here, and no model of this name can be had: {why}. Where the hub cannot be "
+            f"reached, download it on a machine that reaches it (hf download {repository} --local-dir FOLDER), copy "
+            "the folder and give FOLDER; a run is given by its folder."
+        )
+    return _told(name, found.get(PIPELINE), found.get(CONFIG))
+
+
+def _told(name: str, pipeline: Path | None, config: Path | None) -> About:
+    if pipeline is not None and pipeline.is_file():
+        settings = _settings(pipeline)
+        called = settings.get("_class_name")
+        return About(name, pipeline=str(called[-1] if isinstance(called, list) else called), settings=settings)
+    settings = _settings(config) if config is not None and config.is_file() else {}
+    if not settings.get("model_type"):
+        raise BadArgument(
+            f"{name!r} tells no kind of model: its {CONFIG} names no model_type, and no {PIPELINE} is there."
+        )
+    return About(name, kind=str(settings["model_type"]), settings=settings)
+
+
+def _settings(file: Path) -> dict[str, Any]:
+    try:
+        found = read_json(file)
+    except (OSError, BadData) as error:
+        raise BadArgument(f"{file} cannot be read: {error}. Copy the model again.") from error
+    return found if isinstance(found, dict) else {}
+
+
+def generator_of(model: About) -> str:
+    """The name of the generator that opens a model. Raises `BadArgument`, with what it is and who wants it, where none
+    does."""
+    for name in GENERATORS:
+        if GENERATORS.load(name).can(model):  # type: ignore[attr-defined]
+            return name
+    raise BadArgument(
+        f"{model.name!r} is {model.told()}, which `generate` does not open: {_advice(model)}. What it opens: "
+        f"finished runs; {'; '.join(GENERATORS.entry(name).summary for name in GENERATORS)}."
+    )
+
+
+def _advice(model: About) -> str:
+    """Which part of polymodal wants a model that generates nothing by itself."""
+    if model.pipeline:
+        return "it draws by something else than a text alone"
+    from transformers.models.auto import modeling_auto as known
+
+    if any(one.endswith("ForCausalLM") for one in model.classes):
+        return (
+            "it goes on with words and sees nothing; a fit puts it behind a projector (heads: "
+            "{TARGET: {name: writer_pretrained, model: FOLDER}})"
+        )
+    heard = (known.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES, known.MODEL_FOR_CTC_MAPPING_NAMES)
+    if any(one in names.values() for one in model.classes for names in heard):
+        return "it writes down speech, as the step `transcribe` of `prepare` does"
+    return "it reads, and writes nothing; `fit --models FOLDER` takes it as an encoder"

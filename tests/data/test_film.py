@@ -1,0 +1,140 @@
+"""Films: forms, which frames are taken, shots, windows, long and broken ones."""
+
+import io
+import tracemalloc
+
+import numpy as np
+import pytest
+from films import film, turned
+from PIL import Image
+
+from polymodal.core.errors import BadCell
+from polymodal.data.media.film import CUT, read_film
+from polymodal.data.media.remarks import remarks
+
+pytest.importorskip("av")
+
+
+def greens(read):
+    return read.frames[:, 24, 32, 1].astype(int)
+
+
+@pytest.mark.parametrize(
+    ("form", "codec", "rate"),
+    [("mp4", "libx264", 10), ("matroska", "libx264", 10), ("avi", "mpeg4", 10), ("webm", "libvpx-vp9", 10),
+     ("mpegts", "mpeg2video", 25)],
+)  # fmt: skip
+def test_frames_are_those_shown_in_the_middle_of_equal_stretches(form, codec, rate):
+    read = read_film(film(50, rate, form=form, codec=codec), 5, 48)
+    assert read.frames.shape == (5, 48, 64, 3)
+    assert read.times == pytest.approx(np.array([5, 15, 25, 35, 45]) / rate)
+    assert read.seconds == pytest.approx(50 / rate, abs=0.05)
+    assert greens(read) == pytest.approx([25, 76, 127, 178, 229], abs=5)
+    assert (read.frames[:, 20, 32, 0] > 200).tolist() == [False, False, True, True, True]
+
+
+@pytest.mark.parametrize("form", ["GIF", "WEBP", "PNG"])
+def test_animated_pictures(form):
+    pictures = [Image.new("RGB", (40, 30), (20 * i, 0, 0)) for i in range(10)]
+    stream = io.BytesIO()
+    pictures[0].save(stream, form, save_all=True, append_images=pictures[1:], duration=100, lossless=True)
+    read = read_film(stream.getvalue(), 5, 40)
+    assert read.times == pytest.approx([0.1, 0.3, 0.5, 0.7, 0.9], abs=0.11)
+    assert read.frames[:, 3, 3, 0] == pytest.approx(200 * read.times, abs=3)
+    assert read.seconds == pytest.approx(1.0)
+    assert len(read_film(stream.getvalue(), 40, 40).frames) == 10
+
+
+def test_a_film_with_fewer_frames_gives_each_once():
+    read = read_film(film(4), 16, 48)
+    assert read.times == pytest.approx([0.0, 0.1, 0.2, 0.3])
+
+
+def test_a_list_and_a_folder_of_pictures(tmp_path):
+    paths = [tmp_path / f"{i:02}.png" for i in range(6)]
+    for i, path in enumerate(paths):
+        Image.new("RGB", (30 + i, 20), (40 * i, 0, 0)).save(path)
+    (tmp_path / "notes.txt").write_text("no picture")
+    for source in (paths, tmp_path):
+        read = read_film(source, 3, 20)
+        assert len({frame.shape for frame in read.frames}) == 1
+        assert read.frames[:, 5, 5, 0].tolist() == [40, 120, 200]
+    paths[3].write_bytes(b"broken")
+    with pytest.raises(BadCell, match="03.png"):
+        read_film(paths, 6, 20)
+    for empty in ([], tmp_path / "none"):
+        with pytest.raises(BadCell):
+            read_film(empty, 3, 20)
+
+
+def test_a_window():
+    read = read_film(film(50), 4, 48, start=2.0, seconds=1.0)
+    assert read.times == pytest.approx([2.1, 2.3, 2.6, 2.8], abs=0.06)
+    with pytest.raises(BadCell, match="no frame in the 1 seconds after 9"):
+        read_film(film(50), 4, 48, start=9.0, seconds=1.0)
+
+
+def test_frames_at_the_middle_of_shots():
+    """Two shots, of which the second is four times as long, and a fade, which is no cut."""
+    noise = np.random.default_rng(0).integers(0, 60, (50, 32, 32))
+    levels = [*np.linspace(0, 30, 10), *np.linspace(150, 195, 40)]
+    frames = [Image.fromarray((level + one).astype(np.uint8)) for level, one in zip(levels, noise)]
+    stream = io.BytesIO()
+    frames[0].save(stream, "PNG", save_all=True, append_images=frames[1:], duration=100)
+    assert read_film(stream.getvalue(), 2, 32, cuts=True).times == pytest.approx([0.4, 3.0], abs=0.11)
+    read = read_film(stream.getvalue(), 5, 32, cuts=True)
+    assert (read.times < 1.0).sum() == 1
+    assert len(read.times) == 5
+
+
+def test_a_telephone_held_upright():
+    plain, upright = read_film(film(4), 1, 48), read_film(turned(film(4), 48), 1, 48)
+    assert plain.frames.shape[1:3] == (48, 64)
+    assert upright.frames.shape[1:3] == (64, 48)
+    assert upright.frames[0, 3, -4, 2] > 150  # the blue corner, once left, is right
+    assert upright.frames[0, 3, 3, 2] < 60
+
+
+def test_a_film_cut_short_gives_what_can_be_decoded():
+    whole = film(100, form="matroska")
+    with remarks() as said:
+        read = read_film(whole[: len(whole) * 2 // 3], 5, 48)
+    assert 0 < len(read.frames) <= 5
+    assert said in ([], [CUT])
+    assert read.times[-1] < 9
+
+
+def test_a_long_film_is_sought_in_and_takes_no_more_memory():
+    def peak(content):
+        tracemalloc.start()
+        read = read_film(content, 8, 48)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most, read
+
+    (few, _), (many, read) = peak(film(40, 1)), peak(film(4000, 1, gop=20))
+    assert read.times == pytest.approx(250 + 500 * np.arange(8), abs=1.1)
+    assert greens(read) == pytest.approx(255 * read.times / 4000, abs=5)
+    assert many < 2 * few + 1e6
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"GIF89a....", b"\0\0\0\x18ftypisom" + bytes(200)])
+def test_broken_files_are_refused_with_a_reason(content):
+    with pytest.raises(BadCell) as error:
+        read_film(content, 4, 32)
+    assert error.value.reason
+
+
+def test_sound_alone_is_no_film(tmp_path):
+    import soundfile
+
+    soundfile.write(tmp_path / "a.wav", np.zeros(8000), 8000)
+    with pytest.raises(BadCell, match="give its column the kind audio"):
+        read_film(tmp_path / "a.wav", 4, 32)
+
+
+def test_grey_films_have_one_channel():
+    grey = [Image.new("L", (20, 20), 30 * i) for i in range(4)]
+    stream = io.BytesIO()
+    grey[0].save(stream, "PNG", save_all=True, append_images=grey[1:], duration=100)
+    assert read_film(stream.getvalue(), 4, 20).frames.shape == (4, 20, 20, 1)
