@@ -79,7 +79,7 @@ class Head(Part):
         training rows, `seen`, and of validation rows, both in parts that are made when asked for. Default: nothing."""
 
     def number(self, rows: Tensor) -> None:
-        """Hear the numbers [B] of the rows that are answered next, by which what is drawn at random differs."""
+        """Hear the numbers [B] of rows that are answered or judged next, by which what is drawn at random differs."""
         self._numbers = rows
 
     @final

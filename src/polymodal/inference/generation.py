@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from polymodal.core.errors import BadArgument
@@ -47,10 +48,9 @@ def generated(
             "This model remembers no training rows by which one of several drafts could be chosen: leave drafts out, "
             "or fit with heads={TARGET: {name: writer, decoding: {drafts: 8}}}."
         )
+    ways = [partial(_writing, heads, [replace(how, seed=seed + number) for how in hows]) for number in range(n)]
     columns = Answers()
-    for number, names_of in enumerate(generated_columns(predictor, n)):
-        with _writing(heads, [replace(how, seed=seed + number) for how in hows]):
-            said = predictor.predict(table, problems=None if number else problems)
+    for said, names_of in zip(predictor.predicted(table, ways, problems), generated_columns(predictor, n)):
         columns |= {new: said[name] for name, new in names_of.items()}
     return columns
 

@@ -101,7 +101,7 @@ class Answer(nn.Module):
         return self.losses(self(streams), targets)
 
     def number(self, rows: Tensor) -> None:
-        """Hear the numbers [B] of the rows that are answered next (see `Head.number`)."""
+        """Hear the numbers [B] of the rows that are answered or judged next (see `Head.number`)."""
 
     def fused(self, streams: Mapping[str, Tokens]) -> Tokens:
         """The tokens that heads answer from. Raises `BadArgument` for an answer whose heads read no fused tokens."""
