@@ -41,7 +41,7 @@ def planted(rows: int, seed: int, target: Target = CLASSES) -> tuple[Labelled, t
 def trained(spec: Any, target: Target = CLASSES, *, steps: int = 120, **parts: Any) -> Adaptive:
     """An answer trained and settled on planted rows."""
     torch.manual_seed(0)
-    answer = ANSWERS.build(spec, WIDTHS, [target], Parts(8, Heads().build, COST, **parts)).train()
+    answer = ANSWERS.build(spec, WIDTHS, [target], Parts(8, Heads(), COST, **parts)).train()
     rows, _ = planted(512, 0, target)
     optimizer = torch.optim.AdamW([p for p in answer.parameters() if p.requires_grad], lr=0.02)
     for _ in range(steps):

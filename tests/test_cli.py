@@ -148,13 +148,13 @@ def test_quiet_hides_progress_and_not_what_could_not_be_used(polymodal, tmp_path
     }  # fmt: skip
     for one in said.values():
         assert done(one) == ""
-        assert "noted: new.csv:62: has 1 cells where the header has 3; row set aside" in one.err
+        assert "noted: new.csv:62: has 1 cell where the header has 3; row set aside" in one.err
         assert "word]: holds a NUL byte" in one.err
         assert "processing" not in one.err
     suggested = polymodal("prepare", "new.csv", "--suggest", "-r", "suggested.yaml", "-q")
-    assert "noted while reading: new.csv:62: has 1 cells where the header has 3; row set aside" in suggested.err
+    assert "noted while reading: new.csv:62: has 1 cell where the header has 3; row set aside" in suggested.err
     prepared = polymodal("prepare", "new.csv", "-r", "recipe.yaml", "-o", "made", "-q", "--workers", 0)
-    assert prepared.err.splitlines()[0] == "1 rows and 1 cells set aside; the reasons are in made/set_aside.parquet"
+    assert prepared.err.splitlines()[0] == "1 row and 1 cell set aside; the reasons are in made/set_aside.parquet"
 
 
 def test_fit_gives_what_python_gives(polymodal, shop, tmp_path):

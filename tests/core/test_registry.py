@@ -8,7 +8,7 @@ from typing import Literal, get_type_hints
 import pytest
 
 from polymodal.core.errors import BadArgument, MissingExtra, UnknownName, suggest
-from polymodal.core.registry import Catalogue, Entry, options, options_of
+from polymodal.core.registry import Catalogue, Entry, in_words, options, options_of
 
 
 class Base:
@@ -144,6 +144,11 @@ def test_every_catalogued_part_refuses_an_option_of_another_type():
 def test_a_mapping_written_as_text_is_no_dotted_path():
     with pytest.raises(UnknownName, match="is no dotted path, .*; a part with options is a mapping"):
         catalogue().build("{name: gate, temperature: 2}", 7)
+
+
+def test_specs_in_words():
+    assert in_words("text") == "text"
+    assert in_words({"name": "quantiles", "levels": [0.1, 0.9], "least": 2}) == "quantiles, levels: 0.1, 0.9; least: 2"
 
 
 def test_registering_adds_a_name_once():

@@ -78,7 +78,7 @@ def test_rows_of_the_wrong_width_are_set_aside_by_line(tmp_path):
     assert table.column("a") == ["1", "7"]
     assert table.rows.tolist() == [0, 3]  # records set aside still count, so that arrays beside the table stay aligned
     assert reasons(table) == {
-        "t.csv:3": "has 1 cells where the header has 2; row set aside",
+        "t.csv:3": "has 1 cell where the header has 2; row set aside",
         "t.csv:4": "has 3 cells where the header has 2; row set aside",
     }
 

@@ -321,7 +321,7 @@ def test_problems_of_reading_are_carried_over(tmp_path):
     (tmp_path / "t.csv").write_text("text,label\na b c d,x\nonly one\ne f g h,y\n")
     table = read_table(tmp_path / "t.csv")
     found = look(table)
-    assert "t.csv:3: has 1 cells where the header has 2" in found.text()
+    assert "t.csv:3: has 1 cell where the header has 2" in found.text()
     assert json.loads(json.dumps(found.to_json()))["problems"][0]["row"] == "t.csv:3"
 
 

@@ -499,6 +499,26 @@ def test_a_sign_that_stands_for_missing_values_is_named():
     assert (told.kind, told.why, told.absent) == ("number", why, ("?",))
 
 
+def test_lists_of_phrases_as_a_target_may_be_answers_in_words():
+    few = [["a dog runs", "two dogs"], ["a cat sleeps"]] * 30
+    told = tell_target([json.dumps(cell) for cell in few], "says")
+    assert told.kind == "multilabel"
+    assert told.warning == (
+        "says: the items of its lists, such as 'a dog runs', are taken for 3 labels. If each is an answer in words, "
+        "any of which is right, say in a schema `target: {says: text}`."
+    )
+    assert told.warning in Schema.infer(table(says=few), "says").warnings
+    assert told.warning not in Schema.infer(table(says=few), None, {"target": {"says": "text"}}).warnings
+    assert tell_target([["red", "soft"], ["blue"]] * 30).warning == ""
+    varied = [[f"a dog with {i} spots", f"the dog number {i} runs"] for i in range(60)]
+    assert tell_target(varied).kind == "text"
+
+
+def test_one_cell_is_no_cells():
+    told = tell(Table.build({"x": [*(str(i + 0.5) for i in range(60)), "many"]}), "x")
+    assert told.why.endswith("; 1 cell is no number")
+
+
 def test_numbers_of_other_types_and_lists_without_spaces():
     assert kind([Decimal("1.10"), Decimal("2.25"), Decimal("3.00")] * 20) == "number"
     assert kind(["0,1,2,3", "5,6,7", "1,2,8,9"] * 20) == "series"

@@ -94,3 +94,13 @@ def test_what_is_written_costs_what_its_head_asks_for():
         return pm.estimate(plan).parts["vector"][1]
 
     assert cost(steps=30) < 0.5 * cost(), "5 epochs instead of the 60 that the head asks for"
+
+
+def test_filling_in_absent_streams_costs_what_its_networks_take_to_learn():
+    def cost(**options) -> float:
+        spec = {"name": "imputed", **options}
+        return pm.estimate(pm.plan(table(80), "label", workers=0, fusion=spec, crossfit=0)).parts["strategies"][1]
+
+    alone = pm.estimate(pm.plan(table(80), "label", workers=0, fusion="concat", crossfit=0)).parts["strategies"][1]
+    short, long = cost(steps=25), cost(steps=2500)
+    assert long > short + 1 > alone, "a hundred times the steps"

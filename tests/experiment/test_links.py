@@ -189,7 +189,7 @@ def test_inspect_tells_unknown_ids_self_loops_and_isolated_rows(tmp_path):
     assert "1 edges join a row with itself (n1)" in said
     assert "name no row of the table (stranger)" in said
     assert "1 edges lack an id" in said
-    assert "1 rows have no neighbour (n7)" in said
+    assert "1 row has no neighbour (n7)" in said
     assert next(f for f in found.fields if f["name"] == "friends")["missing"] == 1
 
 

@@ -401,6 +401,25 @@ def test_seeing_helped_only_where_something_was_seen(right, blind, says):
     assert any(line.startswith("x alone is not told from consensus, whose words") for line in found.sentences)
 
 
+def test_seeing_is_told_of_what_is_deployed():
+    target = TextTarget("says", medoid="no")
+    truths = np.array(["yes"] * 60)
+    q = Question(target, truths, truths, metrics=(Words(),))
+
+    def wrote(strategy: Strategy, count: int) -> Outcome:
+        answers = {"says": np.array([["yes"] * count + ["no"] * (60 - count)])}
+        return Outcome(strategy, answers, answers)
+
+    outcomes = [
+        wrote(Strategy("single", "late_mean", ("x",)), 50),
+        wrote(Strategy("fusion", "concat", ("x", "y"), "concat"), 20),
+        wrote(Strategy("answer", "blind", ("x",)), 0),
+    ]
+    for asked, words in (("concat", "0.333 (concat)"), ("blind", "0.833 (x alone)"), (None, "0.833 (x alone)")):
+        found = compare([*outcomes, chance([q], 1)], [q], deploy=asked)
+        assert any(f"{words} against 0.000 (blind" in line for line in (found.headline, *found.sentences))
+
+
 def test_many_validation_rows_tell_what_few_cannot():
     def times(scale: int):
         made = [sized("gated", range(5 * scale), 2000, rows=54 * scale),

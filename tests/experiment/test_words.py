@@ -13,6 +13,8 @@ import pytest
 import polymodal as pm
 from polymodal import cli
 from polymodal.core.errors import BadArgument, UnknownName
+from polymodal.data.inspection.columns import columns_of
+from polymodal.inference.predictor import Predictor
 
 ROWS = 240
 QUICK = {
@@ -262,6 +264,22 @@ def test_a_plan_names_what_is_no_text_and_what_is_cut():
     [cut] = [note for note in plan.notes if "are learned from" in note]
     assert cut.startswith("says: of 1 answer only the first ")
     assert "(the longest has 900); metrics compare up to 10,000 letters." in cut
+
+
+def test_cells_are_encoded_once_for_several_answers(mixed, monkeypatch):
+    encoded = []
+    encode = Predictor._encode
+    monkeypatch.setattr(Predictor, "_encode", lambda *given: encoded.append(given[1]) or encode(*given))
+    few = {name: cells[:4] for name, cells in several().items()}
+    mixed.generate(few, n=5, temperature=2.0)
+    assert sorted(encoded) == ["left", "right"]
+
+
+def test_columns_are_told_in_words(mixed):
+    schema = mixed.predictor.schema
+    assert "says: target (text, references: says_0, says_1)" in schema.explain()
+    [column] = [one for one in columns_of(mixed.read(several()), schema) if one.name == "says_0"]
+    assert "(" not in column.kind
 
 
 def test_what_needs_scores_or_several_columns_is_refused():

@@ -35,7 +35,7 @@ def noisy_rows(rows: int, seed: int) -> tuple[dict[str, Tokens], torch.Tensor, t
 @pytest.mark.parametrize("name", ["qmf", "tmc"])
 def test_a_stream_is_trusted_less_where_it_is_bad(name: str):
     torch.manual_seed(0)
-    answer = Parts(8, Heads().build).late(name, dict.fromkeys(NAMES, 3), [TARGET])
+    answer = Parts(8, Heads()).late(name, dict.fromkeys(NAMES, 3), [TARGET])
     streams, truth, _ = noisy_rows(512, 0)
     optimizer = torch.optim.AdamW(answer.parameters(), lr=0.02)
     for _ in range(150):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 import torch
 
 from polymodal.core.errors import BadArgument
 from polymodal.core.types import Tokens
+from polymodal.experiment.work import Work
 from polymodal.fusion import FUSIONS
 from polymodal.heads import HEADS
 from polymodal.heads.flow import Flow
@@ -45,7 +49,10 @@ def near(a: torch.Tensor, b: torch.Tensor, levels: int = 1) -> bool:
     return a.shape == b.shape and int((a.int() - b.int()).abs().max()) <= levels
 
 
-@pytest.mark.parametrize("options", [{}, {"attention": True, "depth": 1, "solver": "heun", "guidance": 1.0}])
+LOOKS = {"attention": True, "depth": 1, "solver": "heun", "guidance": 1.0}
+
+
+@pytest.mark.parametrize("options", [{}, LOOKS, {**LOOKS, "network": "dit"}])
 def test_it_keeps_the_laws_of_heads(options):
     if options:  # of one token alone no query learns where to look
         made = head(**options)
@@ -79,9 +86,11 @@ def test_guided_velocity_is_on_the_line_between_both():
 
 
 @DRAWN
+@pytest.mark.parametrize("network", ["unet", "dit"])
 @pytest.mark.parametrize("attention", [False, True])
-def test_the_same_seed_draws_the_same_whatever_is_beside_it(attention, kind):
-    made, given, numbers = head(kind, attention=attention), tokens(several=2), torch.arange(10, 10 + ROWS)
+def test_the_same_seed_draws_the_same_whatever_is_beside_it(attention, network, kind):
+    made, numbers = head(kind, attention=attention, network=network), torch.arange(10, 10 + ROWS)
+    given = tokens(several=2)
     whole = made.draw(given, numbers)
     for row in range(ROWS):
         alone = made.draw(given.select(slice(row, row + 1)), numbers[row : row + 1])
@@ -92,8 +101,9 @@ def test_the_same_seed_draws_the_same_whatever_is_beside_it(attention, kind):
     assert not near(made.draw(given, numbers + 1), whole)
 
 
-def test_more_padding_changes_nothing():
-    made, given = head(attention=True), tokens(several=2)
+@pytest.mark.parametrize("network", ["unet", "dit"])
+def test_more_padding_changes_nothing(network):
+    made, given = head(attention=True, network=network), tokens(several=2)
     padded = Tokens(
         torch.cat([given.x, torch.full((ROWS, 3, WIDTH), torch.nan)], 1),
         torch.cat([given.mask, torch.zeros(ROWS, 3, dtype=torch.bool)], 1), given.pooled,
@@ -146,6 +156,37 @@ def test_loss_in_use_is_always_the_same_and_that_of_noise_without_training():
     noise = row_noise(range(8), x.shape[1:], 0)
     torch.testing.assert_close(fresh.loss(given, truth), (noise - x).square().mean())
     assert fresh.loss(given, torch.from_numpy(made.target.encode([None] * 8))) == 0
+
+
+def test_the_order_of_rows_changes_no_loss_in_use():
+    given, order, numbers = tokens(8), torch.tensor([5, 2, 7, 0, 1, 6, 4, 3]), torch.arange(20, 28)
+    for made in (head(), HEADS.build({"name": "gan", "channels": 8}, WIDTH, example_target("picture")).eval()):
+        truth = torch.from_numpy(made.target.encode(CELLS["picture"][:ROWS]))[torch.arange(8) % ROWS]
+
+        def loss(rows: torch.Tensor, made=made, truth=truth) -> torch.Tensor:
+            made.number(numbers[rows])
+            return made.loss(given.select(rows), truth[rows])
+
+        whole = loss(torch.arange(8))
+        torch.testing.assert_close(loss(order), whole)
+        torch.testing.assert_close((5 * loss(order[:5]) + 3 * loss(order[5:])) / 8, whole)
+        assert loss(torch.arange(8)) != made.loss(given, truth), "other rows have other noise"
+
+
+def test_a_fit_tells_the_numbers_of_the_rows_that_are_judged():
+    heard = []
+
+    class Hears(Joint):
+        def number(self, rows):
+            heard.extend(rows.tolist())
+
+        def judged(self, streams, targets):
+            return {"y": torch.tensor(1.0)}
+
+    work = SimpleNamespace(numbers=np.arange(600) * 3, device=torch.device("cpu"), asked=lambda rows: {})
+    rows = np.arange(300)[::-1].copy()
+    assert Work.minus_loss(work, Hears(FUSIONS.build("concat", {"a": WIDTH}, WIDTH), {}), lambda some: {}, rows) == -1
+    assert heard == (rows * 3).tolist()
 
 
 def test_saved_and_loaded_it_draws_the_same():
@@ -231,12 +272,12 @@ def test_paths_and_times():
     assert torch.equal(z[0], x[0])
     assert torch.equal(z[1], noise[1])
     torch.testing.assert_close(velocity, noise - x)
-    even, random = even_times(4096, x), random_times(4096, x)
+    even, random = even_times(torch.arange(4096), x), random_times(4096, x)
     assert ((even > 0) & (even < 1)).all()
     expected = torch.tensor([-1.2816, 0, 1.2816]).sigmoid()
     torch.testing.assert_close(even.quantile(torch.tensor([0.1, 0.5, 0.9])), expected, atol=2e-3, rtol=0)
     assert (even.sort().values - random.sort().values).abs().mean() < 0.01
-    assert torch.equal(even_times(3, x), even[:3]), "a row's time does not depend on how many there are"
+    assert torch.equal(even_times(torch.arange(3), x), even[:3]), "a row's time does not depend on how many there are"
 
 
 def test_noise_is_that_of_a_row():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tiny_writers import SMALL, TARGET, built, learned, tokens
 from torch.nn import functional as F
 
 from polymodal.core.errors import BadArgument
@@ -12,12 +13,10 @@ from polymodal.heads import HEADS
 from polymodal.heads.writing import sought
 from polymodal.nn.layers.state import BEGIN, END, PAD, UNKNOWN
 from polymodal.targets.base import fitted
-from polymodal.testing import check_head, example_target
+from polymodal.testing import check_head
 from polymodal.testing.head import example_truth
 
 WRITERS = ("writer", "writer_recurrent", "writer_unified")
-SMALL = {"units": 16}
-TARGET = example_target("text")
 # Other values of the options. A new one must be entered here: the test below fails without it.
 STACK = {"units": 24, "depth": 1, "heads": 2, "voices": 2, "dropout": 0.0, "smoothing": 0.3}
 OTHER = {
@@ -25,31 +24,6 @@ OTHER = {
     "writer_unified": {**STACK, "tokens": None},
     "writer_recurrent": {"units": 24, "evenly": 1.0, "tokens": 3, "dropout": 0.0, "smoothing": 0.3},
 }
-
-
-def built(spec, width: int = 6, target=TARGET) -> torch.nn.Module:
-    torch.manual_seed(0)
-    return HEADS.build(spec, width, target).eval()
-
-
-def tokens(rows: int = 8, count: int = 5, width: int = 6) -> Tokens:
-    draw = torch.Generator().manual_seed(1)
-    x = torch.randn(rows, count, width, generator=draw)
-    mask = torch.rand(rows, count, generator=draw) < 0.8
-    mask[:, 0] = True
-    mask[1:2] = False
-    return Tokens(x, mask, x.mean(1), torch.rand(rows, count, 2, generator=draw)).cleared()
-
-
-def learned(name: str, **options) -> torch.nn.Module:
-    """A head that has learned its rows, so that what it writes differs from row to row."""
-    head, seen, truth = built({"name": name, **SMALL, **options}), tokens(), example_truth(TARGET)
-    optimizer = torch.optim.AdamW(head.train().parameters(), lr=0.01)
-    for _ in range(120):
-        optimizer.zero_grad()
-        head.loss(seen, truth).backward()
-        optimizer.step()
-    return head.eval()
 
 
 @pytest.mark.parametrize("name", WRITERS)

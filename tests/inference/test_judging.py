@@ -120,6 +120,6 @@ def test_the_command_says_it_on_standard_error(run, tmp_path, monkeypatch, capsy
     said = capsys.readouterr()
     assert not stopped.value.code, said.err
     assert "7 rows read, 4 judged, 1 left out" in said.err
-    assert "left out: new.csv:8: has 1 cells where the header has 6" in said.err
+    assert "left out: new.csv:8: has 1 cell where the header has 6" in said.err
     assert "Not judged, 2: y holds what training did not have: fox (2)." in said.err
     assert json.loads(said.out)["data"]["rows"] == {"test": 4, "not judged": 3}

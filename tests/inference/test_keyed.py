@@ -15,6 +15,7 @@ from polymodal import cli
 from polymodal.core.errors import BadArgument, BadData, UnknownName
 from polymodal.data.schema import Schema
 from polymodal.data.tables.source import read_table
+from polymodal.inference.explanation import write_explanation
 from polymodal.inference.keyed import keyed, place_of
 from polymodal.targets.base import fitted
 from polymodal.targets.columns import answer_columns, renamed
@@ -47,6 +48,16 @@ def polymodal(tmp_path, monkeypatch, capsys):
 def lines(path: Path, head: list[str], rows: list[list[object]]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([head, *rows])
+
+
+def test_explained_rows_are_called_as_they_were_asked_for(run, tmp_path):
+    coded = {"record_id": [f"c-{row}" for row in range(len(CELLS["a"]))], **CELLS}
+    assert [one["id"] for one in run.explain(coded, row="c-2")] == ["c-2"]
+    assert [one["id"] for one in run.explain(coded, row="2")] == ["2"]
+    found = run.explain(coded, limit=3)
+    assert [one["id"] for one in found] == ["c-0", "c-1", "c-2"]
+    assert write_explanation(run, coded, [*found, *run.explain(coded, row="2")], tmp_path / "page.html").exists()
+    assert [one["id"] for one in run.explain(CELLS, limit=2)] == ["0", "1"]
 
 
 # --- names of columns -------------------------------------------------------------------------------------------------
@@ -286,7 +297,7 @@ def test_the_command_tells_all_reasons_as_json(polymodal, tmp_path):
     assert code == 0
     assert (told["rows"], told["answered"], told["left_out"]) == (36, 6, 30)
     assert [problem["record"] for problem in told["problems"]] == list(range(30))
-    assert "left out: new.csv:2, new.csv:3, new.csv:4, new.csv:5, new.csv:6, and 25 more: has 1 cells where" in err
+    assert "left out: new.csv:2, new.csv:3, new.csv:4, new.csv:5, new.csv:6, and 25 more: has 1 cell where" in err
     assert "all are in the column 'problem' of answers.csv" in err
     assert "36 rows read, 6 answered, 30 left out" in err
     code, out, err = polymodal("explain", OLDER, "new.csv", "--limit", 2)

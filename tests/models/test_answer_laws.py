@@ -69,7 +69,7 @@ def _outcome(spec: dict[str, Any]) -> list[torch.Tensor]:
     torch.manual_seed(0)
     written = not served(spec["name"], "classes")
     target = example_target("text") if written else TARGET
-    part = ANSWERS.build(spec, WIDTHS, [target], Parts(16, Heads().build, COST)).train()
+    part = ANSWERS.build(spec, WIDTHS, [target], Parts(16, Heads(), COST)).train()
     if isinstance(part, Joint):
         return [sum(part.losses(part(random_streams(WIDTHS)), {"y": example_truth(target)}).values())]
     if written:  # nothing is trained: what differs is whom it hears
@@ -96,9 +96,7 @@ def _outcome(spec: dict[str, Any]) -> list[torch.Tensor]:
 @pytest.mark.parametrize(("name", "kind"), [(n, k) for n in ANSWERS for k in TARGETS if served(n, k)])
 def test_every_kind_of_target_is_trained_on_and_settled(name: str, kind: str):
     target, streams = example_target(kind), random_streams(WIDTHS, full=True)
-    part = ANSWERS.build(
-        {"name": name, **QUICK.get(name, {})}, WIDTHS, [target], Parts(16, Heads().build, COST)
-    ).train()
+    part = ANSWERS.build({"name": name, **QUICK.get(name, {})}, WIDTHS, [target], Parts(16, Heads(), COST)).train()
     truth = {"y": example_truth(target)}
     losses = part.losses(part(streams), truth)
     if (loss := sum(losses.values())).requires_grad:
@@ -113,5 +111,5 @@ def test_every_kind_of_target_is_trained_on_and_settled(name: str, kind: str):
 def test_one_stream(name: str):
     streams = random_streams({"only": 5})
     target = TARGET if served(name, "classes") else example_target("text")
-    answer = ANSWERS.build(name, {"only": 5}, [target], Parts(8, Heads().build)).eval()
+    answer = ANSWERS.build(name, {"only": 5}, [target], Parts(8, Heads())).eval()
     assert answer(streams).predictions["y"].isfinite().all()

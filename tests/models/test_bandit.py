@@ -98,7 +98,7 @@ def test_a_model_without_a_bandit_does_not_learn():
 def test_many_streams_have_few_arms():
     widths = dict.fromkeys("abcdefg", 3)
     spec = {"name": "bandit", "answers": ["concat", "mean"]}
-    answer = ANSWERS.build(spec, widths, [CLASSES], Parts(8, Heads().build))
+    answer = ANSWERS.build(spec, widths, [CLASSES], Parts(8, Heads()))
     keep, speaker = answer.arms()
     assert len(keep) == 2 * (1 + 6 + 6 + 1)
     assert keep[:, 0].all()
@@ -115,4 +115,4 @@ def test_many_streams_have_few_arms():
 )
 def test_bad_options(options, said):
     with pytest.raises(BadArgument, match=said):
-        ANSWERS.build({"name": "bandit", **options}, WIDTHS, [CLASSES], Parts(8, Heads().build, COST))
+        ANSWERS.build({"name": "bandit", **options}, WIDTHS, [CLASSES], Parts(8, Heads(), COST))

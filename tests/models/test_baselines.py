@@ -19,7 +19,7 @@ CODES = torch.from_numpy(TARGET.encode(TEXTS))
 
 
 def parts(**head) -> Parts:
-    return Parts(8, Heads({"y": {"name": "writer", "units": 16, "heads": 2, "depth": 1, **head}}).build)
+    return Parts(8, Heads({"y": {"name": "writer", "units": 16, "heads": 2, "depth": 1, **head}}))
 
 
 def tokens(x: torch.Tensor) -> Tokens:
@@ -80,7 +80,7 @@ def test_what_is_asked_of_a_head_is_told_without_its_weights():
     heads = Heads({"y": {"name": "writer_pretrained", "model": "no such folder", "tune": "full"}})
     assert heads.recipe([TARGET])["lr"] == 1e-4
     assert heads.planned(TARGET).reads_tokens
-    answer = Consensus({"s": 2}, [TARGET], Parts(8, heads.build))  # copies answers, so it opens no model
+    answer = Consensus({"s": 2}, [TARGET], Parts(8, heads))  # copies answers, so it opens no model
     answer.finalize(Labelled({"s": tokens(torch.randn(20, 2))}, {"y": CODES}), None, 0)
     absent = Tokens.of_pooled(torch.zeros(1, 2), torch.zeros(1, 1, dtype=torch.bool))
     told = answer({"s": absent}).predictions["y"]

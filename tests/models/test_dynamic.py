@@ -49,14 +49,14 @@ def test_orders():
     assert given.places.tolist() == [1, 0]
     rows, _ = planted(300, 2)
     assert given.used(rows.streams)[:, 0].float().mean() < 0.1  # the costly stream says it all
-    alike = ANSWERS.build("dynamic", WIDTHS, [CLASSES], Parts(8, Heads().build, {"cheap": 2.0, "costly": 1.0}))
+    alike = ANSWERS.build("dynamic", WIDTHS, [CLASSES], Parts(8, Heads(), {"cheap": 2.0, "costly": 1.0}))
     assert alike.places.tolist() == [1, 0]
 
 
 def test_costs_that_the_clock_cannot_tell_apart_keep_the_order_of_names():
     def built(spec, **cost):
         widths = dict.fromkeys(cost, 4)
-        return ANSWERS.build(spec, widths, [CLASSES], Parts(8, Heads().build, cost))
+        return ANSWERS.build(spec, widths, [CLASSES], Parts(8, Heads(), cost))
 
     for times in ((0.009, 0.017, 0.012), (0.017, 0.009, 0.016), (3.1, 4.9, 5.2), (5.2, 3.1, 4.9)):
         told = dict(zip("abc", times))
@@ -82,7 +82,7 @@ def test_a_missing_stream_costs_nothing_and_a_row_that_has_only_the_other_is_ans
 
 
 def test_before_it_is_settled_everything_is_encoded():
-    answer = ANSWERS.build("dynamic", WIDTHS, [CLASSES], Parts(8, Heads().build, COST)).eval()
+    answer = ANSWERS.build("dynamic", WIDTHS, [CLASSES], Parts(8, Heads(), COST)).eval()
     assert answer.used(planted(20, 0)[0].streams).all()
 
 
@@ -106,12 +106,12 @@ def test_rows_do_not_see_one_another():
 )
 def test_bad_options(options, said):
     with pytest.raises(BadArgument, match=said):
-        ANSWERS.build({"name": "dynamic", **options}, WIDTHS, [CLASSES], Parts(8, Heads().build))
+        ANSWERS.build({"name": "dynamic", **options}, WIDTHS, [CLASSES], Parts(8, Heads()))
 
 
 def test_an_unknown_answer_within_is_named():
     with pytest.raises(UnknownName, match="Did you mean 'concat'"):
-        ANSWERS.build({"name": "dynamic", "answer": "concatt"}, WIDTHS, [CLASSES], Parts(8, Heads().build))
+        ANSWERS.build({"name": "dynamic", "answer": "concatt"}, WIDTHS, [CLASSES], Parts(8, Heads()))
 
 
 def test_how_right_an_answer_is():

@@ -45,7 +45,7 @@ def without(streams: dict[str, Tokens], *names: str) -> dict[str, Tokens]:
 def built(**options: Any) -> Imputed:
     torch.manual_seed(0)
     spec = {"name": "imputed", "by": "flow", "hidden": 32, "steps": 150, **options}
-    return ANSWERS.build(spec, WIDTHS, [TARGET], Parts(8, Heads().build))  # type: ignore[return-value]
+    return ANSWERS.build(spec, WIDTHS, [TARGET], Parts(8, Heads()))  # type: ignore[return-value]
 
 
 @cache
@@ -116,7 +116,7 @@ def test_a_row_is_answered_alike_wherever_it_stands():
 
 def test_the_answer_within_is_trained_as_it_would_be_alone():
     torch.manual_seed(0)
-    alone = Parts(8, Heads().build).answer("concat", WIDTHS, [TARGET])
+    alone = Parts(8, Heads()).answer("concat", WIDTHS, [TARGET])
     drawn = torch.rand(3)
     answer = built()
     assert torch.equal(torch.rand(3), drawn)  # dropout and batches go on alike
@@ -134,7 +134,7 @@ def test_a_stream_of_tokens_gets_the_vector_as_its_one_token():
     many = Tokens(b[:, None].repeat(1, 4, 1), there[:, None].repeat(1, 4), b, torch.rand(60, 4, 1))
     torch.manual_seed(0)
     spec = {"name": "imputed", "by": "flow", "answer": "cross", "steps": 5, "hidden": 8, "draws": 2}
-    answer = ANSWERS.build(spec, WIDTHS, [TARGET], Parts(8, Heads().build))
+    answer = ANSWERS.build(spec, WIDTHS, [TARGET], Parts(8, Heads()))
     assert resolved(spec).reads_tokens
     streams = {"a": rows.streams["a"], "b": many}
     answer.finalize(Labelled(streams, rows.targets), Labelled(streams, rows.targets), 0)
@@ -214,7 +214,7 @@ def test_a_fit_compares_it_with_masks_and_deploys_it(tmp_path: Path):
 def test_within_another_answer_it_fills_in_too():
     torch.manual_seed(0)
     spec = {"name": "dynamic", "answer": {"name": "imputed", "steps": 5, "hidden": 8}}
-    answer, rows = ANSWERS.build(spec, WIDTHS, [TARGET], Parts(8, Heads().build)), planted(60, 9)
+    answer, rows = ANSWERS.build(spec, WIDTHS, [TARGET], Parts(8, Heads())), planted(60, 9)
     answer.finalize(rows, rows, 0)
     assert answer.inner[0].imputer.able.all()
 

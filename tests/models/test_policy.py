@@ -67,4 +67,4 @@ def test_the_same_seed_learns_the_same():
 )
 def test_bad_options(options, said):
     with pytest.raises(BadArgument, match=said):
-        ANSWERS.build({"name": "policy", **options}, WIDTHS, [CLASSES], Parts(8, Heads().build, COST))
+        ANSWERS.build({"name": "policy", **options}, WIDTHS, [CLASSES], Parts(8, Heads(), COST))

@@ -59,13 +59,15 @@ def test_several_pictures_and_several_turns_are_one_sequence():
         encoders[name] = ENCODERS.build(kind, processor.facts(), 16)
         encoders[name].fit_statistics(given[name])
     spec = {"name": "prefix_lm", "units": 32, "depth": 2}
-    answer = ANSWERS.build(spec, dict.fromkeys(columns, 16), [target], Parts(16, Heads().build))
+    answer = ANSWERS.build(spec, dict.fromkeys(columns, 16), [target], Parts(16, Heads()))
     model = Model(encoders, answer).train()
     truth = torch.from_numpy(target.encode(answers))
     optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3)
     for _ in range(120):
         rows = torch.randint(len(truth), (64,))
-        batch = Batch({n: {k: v[rows] for k, v in one.items()} for n, one in given.items()}, {"says": truth[rows]})
+        inputs = {n: {k: v[rows] for k, v in one.items()} for n, one in given.items()}
+        inputs["second"]["present"] = torch.rand(64) > 0.2  # it learns what it is asked below: to do without
+        batch = Batch(inputs, {"says": truth[rows]})
         optimizer.zero_grad()
         sum(model(batch).losses.values()).backward()
         optimizer.step()
@@ -86,7 +88,7 @@ def outcome(answer: torch.nn.Module, streams: dict[str, Tokens]) -> Tensor:
 
 
 def test_padding_and_company_change_nothing():
-    answer = ANSWERS.build("prefix_lm", WIDTHS, [example_target("text")], Parts(16, Heads().build)).eval()
+    answer = ANSWERS.build("prefix_lm", WIDTHS, [example_target("text")], Parts(16, Heads())).eval()
     streams = random_streams(WIDTHS)
     told = outcome(answer, streams)
     wide = {
@@ -103,7 +105,7 @@ def test_padding_and_company_change_nothing():
 def test_it_writes_as_the_target_s_head_is_asked_to():
     head = {"name": "writer", "decoding": {"allowed": ["the cat", "dog"]}, "smoothing": 0.0}
     target = example_target("text")
-    answer = ANSWERS.build("prefix_lm", WIDTHS, [target], Parts(16, Heads({"y": head}).build)).eval()
+    answer = ANSWERS.build("prefix_lm", WIDTHS, [target], Parts(16, Heads({"y": head}))).eval()
     told = answer.head("y").decode(outcome(answer, random_streams(WIDTHS)))
     assert set(told["label"].tolist()) <= {"the cat", "dog"}
     assert answer.head("y").smoothing == 0.0
@@ -111,6 +113,12 @@ def test_it_writes_as_the_target_s_head_is_asked_to():
 
 def test_only_words_are_written():
     with pytest.raises(BadArgument, match="prefix_lm answers in words; the target 'y' is of the kind classes"):
-        ANSWERS.build("prefix_lm", WIDTHS, [example_target("classes")], Parts(16, Heads().build))
+        ANSWERS.build("prefix_lm", WIDTHS, [example_target("classes")], Parts(16, Heads()))
     with pytest.raises(BadArgument, match="units must be a whole number"):
-        ANSWERS.build({"name": "prefix_lm", "units": 0}, WIDTHS, [example_target("text")], Parts(16, Heads().build))
+        ANSWERS.build({"name": "prefix_lm", "units": 0}, WIDTHS, [example_target("text")], Parts(16, Heads()))
+
+
+def test_of_a_language_model_only_what_it_is_asked_is_read():
+    heads = Heads({"y": {"name": "writer_pretrained", "model": "no such folder", "decoding": {"beams": 2}}})
+    answer = ANSWERS.build("prefix_lm", WIDTHS, [example_target("text")], Parts(16, heads))
+    assert (answer.head("y").how.beams, answer.head("y").smoothing) == (2, 0.1)

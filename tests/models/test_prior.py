@@ -23,7 +23,7 @@ from polymodal.testing.head import example_truth
 from polymodal.testing.subject import random_streams
 
 WIDTHS = {"left": 6, "middle": 5}
-PARTS = Parts(8, Heads().build, {"left": 1.0, "middle": 3.0})
+PARTS = Parts(8, Heads(), {"left": 1.0, "middle": 3.0})
 KINDS = tuple(name for name in TARGETS if TARGETS.load(name).scores)  # others are drawn or written
 QUICK = {"policy": {"steps": 3}}
 NAMED = [*DECISIONS, *FUSIONS, *ANSWERS]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -12,7 +13,7 @@ from torch.nn import functional as F
 
 from polymodal.core.errors import BadArgument
 from polymodal.nn import decoding
-from polymodal.nn.decoding import Decoding, Written, choice_scores, decode, likelihood
+from polymodal.nn.decoding import Decoding, Written, choice_scores, decode, drafts, likelihood
 from polymodal.nn.layers.decoder import PrefixLM, TransformerDecoder
 from polymodal.nn.layers.state import BEGIN, END, PAD, UNKNOWN, Decoder
 from polymodal.nn.trie import Trie
@@ -62,7 +63,7 @@ def test_one_beam_is_greedy(kind: type[Decoder]):
         how = Decoding(most=8, no_repeat=2)
         one = decode(decoder, context, mask, how)
         with torch.no_grad():
-            beam = decoding._beams(decoder, decoder.start(context, mask), how)  # which `decode` asks of more than one
+            beam = decoding._first(decoding._beams(decoder, decoder.start(context, mask), how))
         assert torch.equal(one.ids, beam.ids)
         torch.testing.assert_close(one.logp, beam.logp)
 
@@ -298,3 +299,22 @@ def test_an_answer_of_unknown_words_is_refused():
     _, context, mask = example()
     with pytest.raises(BadArgument, match="An allowed answer has the id 40; this decoder's words end at 10"):
         decode(built(TransformerDecoder), context, mask, Decoding(allowed=Trie([[5, 40]])))
+
+
+@every_decoder
+def test_drafts_are_the_best_texts_that_there_are(kind: type[Decoder]):
+    every = [[*words, END] for n in range(3) for words in product(range(4, FOUR), repeat=n)]
+    texts = torch.tensor([text + [PAD] * (3 - len(text)) for text in every])
+    torch.manual_seed(0)
+    decoder = built(kind, FOUR, spread=0.5)
+    _, context, mask = example(rows=3)
+    told = likelihood(decoder, texts.expand(3, -1, -1), context, mask)
+    best = (told.sum(-1) / (texts != PAD).sum(1)).topk(4, dim=1).indices
+    how = Decoding(beams=400, drafts=4, most=3, length_penalty=1.0)
+    found = drafts(decoder, context, mask, how)
+    assert torch.equal(found.ids, texts[best])
+    torch.testing.assert_close(found.logp, told.gather(1, best[..., None].expand(-1, -1, 3)))
+    assert torch.equal(found.ids[:, 0], padded(decode(decoder, context, mask, how), 3))
+    closed = drafts(decoder, context, mask, replace(how, allowed=Trie([[4], [5]])))
+    assert (closed.ids[:, 2:] == PAD).all(), "only two answers are allowed"
+    assert (closed.ids[:, :2] != PAD).any(-1).all()

@@ -199,7 +199,7 @@ def test_length_counts_chinese_letters():
     ) == {0, 3}
     korean, other = "안녕하세요 반갑습니다", "ﻣﺮﺣﺒﺎ"  # words between spaces
     assert run({"length": {"least": 3}}, [korean, other])[1] == {
-        0: "x: has 2 words, fewer than 3", 1: "x: has 1 words, fewer than 3"
+        0: "x: has 2 words, fewer than 3", 1: "x: has 1 word, fewer than 3"
     }  # fmt: skip
     with pytest.raises(BadArgument, match="least must be between"):
         run({"length": {"least": 5, "most": 2}}, ["a"])

@@ -368,7 +368,7 @@ def test_a_csv_with_a_mark_torn_lines_and_an_open_quote(tmp_path):
     told = pq.read_table(tmp_path / "out" / "set_aside.parquet").to_pylist()
     reasons = " ".join(one["reason"] for one in told)
     assert "has 3 cells where the header has 2" in reasons
-    assert "has 1 cells where the header has 2" in reasons
+    assert "has 1 cell where the header has 2" in reasons
     assert "has a quote that does not close" in reasons
     rows = json.loads((tmp_path / "out" / "report.json").read_text())["rows"]
     assert rows["kept"] + rows["set_aside"] == rows["input"]

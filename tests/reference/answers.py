@@ -38,7 +38,7 @@ def answer_pair(
         streams = {n: Tokens.from_vector(values[f"pooled.{n}"], there[:, k]) for k, n in enumerate(NAMES)}
         return call(streams).predictions["y"]
 
-    answer = ANSWERS.build({"name": name, **options}, WIDTHS, [TARGET], Parts(DIM, Heads().build))
+    answer = ANSWERS.build({"name": name, **options}, WIDTHS, [TARGET], Parts(DIM, Heads()))
     settle(answer)
     return module_pair(answer, theirs, inputs, run)
 

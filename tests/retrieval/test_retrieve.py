@@ -274,7 +274,7 @@ def test_calibration_rows_decide_who_is_answered(things, tmp_path):
     assert "90% of 38 labelled rows" in doubtful.rule
     wrong.write_text("\n".join([*rows, "ragged"]))
     notes = pm.classify(ColourSpace(), things, colours, target="colour", calibration=wrong).notes
-    assert any(note.startswith("calibration, set aside: wrong.csv:42: has 1 cells") for note in notes)
+    assert any(note.startswith("calibration, set aside: wrong.csv:42: has 1 cell") for note in notes)
     few = tmp_path / "few.csv"
     few.write_text("\n".join(rows[:4]))
     with pytest.raises(BadData, match=r"calibration rows .* promise nothing of 90% of rows; give 9 or more"):
@@ -388,7 +388,7 @@ def test_rows_are_told_apart_where_ids_repeat_and_every_record_is_counted(things
     assert columns["id"] == ["t0", "t0", None, "t2", "t3", "t4"]
     assert columns["row"] == [0, 1, 2, 3, 4, 5]
     assert columns["label"][2] is None
-    assert columns["problem"][2].startswith("things.csv:4: has 1 cells")
+    assert columns["problem"][2].startswith("things.csv:4: has 1 cell")
     assert columns["brand"][:3] == ["x", "y", None]
     assert done.to_json()["read"] == 6
 

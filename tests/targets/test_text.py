@@ -10,7 +10,7 @@ import pytest
 from polymodal.core.errors import BadArgument, BadData
 from polymodal.metrics import METRICS
 from polymodal.metrics.build import fits, judged, undefined
-from polymodal.metrics.consensus import medoid, ngram_vectors
+from polymodal.metrics.consensus import Likeness, medoid
 from polymodal.metrics.words import words
 from polymodal.targets.base import Target, fitted
 from polymodal.targets.words import Coder, spelt
@@ -212,7 +212,9 @@ def test_usual_metrics_are_there_and_fit(cells: list):
 def test_the_usual_long_answer_is_the_one_most_like_all_others():
     texts = ["a dog runs in the park", "a dog plays in the park", "a brown dog runs in a park", "three kings on ice"]
     assert fitted("y", "text", texts).chance().tolist() == texts[0]
-    vectors = ngram_vectors([text.split() for text in texts])
+    coder = fitted("y", "text", texts).coder
+    codes = [coder.codes(text) for text in texts]
+    vectors = Likeness(codes).vectors(codes)
     alike = np.asarray((vectors @ vectors.T).todense())
     np.testing.assert_allclose(alike.diagonal(), 1, atol=1e-6)
     assert alike[0, 1] > alike[0, 2] > alike[0, 3] == 0

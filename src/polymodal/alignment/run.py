@@ -28,6 +28,7 @@ from polymodal.core.files import read_json, write_json
 from polymodal.core.registry import label
 from polymodal.core.runtime import device_of, told
 from polymodal.core.sealed import load_sealed, save_sealed
+from polymodal.core.shown import many
 from polymodal.data.items import Items, items
 from polymodal.data.media.remarks import summed
 from polymodal.data.split import PARTS
@@ -159,8 +160,10 @@ class _Session:
         same_cells(self.folder / "work" / "cells.safetensors", digests, rows, begun=begun(self.folder))
         for line in problem_lines(self.problems):
             self.progress.say(line)
-        aside = f"{len(self.problems)} cells set aside" + (", listed in set_aside.jsonl" if self.problems else "")
-        self._timed("processing cells", stage.end(f"{sum(map(len, streams.values()))} items, {aside}"))
+        aside = f"{many(len(self.problems), 'cell')} set aside" + (
+            ", listed in set_aside.jsonl" if self.problems else ""
+        )
+        self._timed("processing cells", stage.end(f"{many(sum(map(len, streams.values())), 'item')}, {aside}"))
         return {name: (some, datasets[name]) for name, some in streams.items()}
 
     def _encode(self, processed: Mapping[str, tuple[Items, Dataset]]) -> dict[str, Tower]:
@@ -250,7 +253,7 @@ class _Session:
             stage.score(f"epoch {epoch.number}", epoch.valid)
             stage.advance(f"epochs, loss {epoch.loss:.3f}, {score} {epoch.valid:.3f}", epoch.number - stage.done)
             self._note(filter(None, [epoch.note]))
-        self._timed(what, stage.end(f"{len(curve['epoch'])} epochs, best {score} {max(curve['valid']):.3f}"))
+        self._timed(what, stage.end(f"{many(len(curve['epoch']), 'epoch')}, best {score} {max(curve['valid']):.3f}"))
         save_sealed(weights, module.state_dict())
         write_json(about, curve)
         checkpoint.unlink(missing_ok=True)

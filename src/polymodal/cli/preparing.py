@@ -21,6 +21,7 @@ from polymodal.cli.app import (
     show_result,
 )
 from polymodal.core.errors import BadArgument
+from polymodal.core.shown import many
 
 
 @app.command()
@@ -61,7 +62,8 @@ def prepare(
         show_result(dict(done.report))
     elif quiet:
         rows, cells = done.set_aside, done.report["rows"]["cells_set_aside"]
-        told = f"{rows:,} rows and {cells:,} cells set aside; the reasons are in {done.folder / 'set_aside.parquet'}"
+        aside = f"{many(rows, 'row')} and {many(cells, 'cell')} set aside"
+        told = f"{aside}; the reasons are in {done.folder / 'set_aside.parquet'}"
         say([*([told] if rows or cells else []), *done.report["notes"]])
 
 
@@ -92,7 +94,7 @@ def _suggest(
     else:
         say(suggestion.notes)
         active = sum(step.active for step in suggestion.steps)
-        told = f"{active} step{'s' * (active != 1)} suggested, {len(suggestion.steps) - active} for you to decide"
+        told = f"{many(active, 'step')} suggested, {len(suggestion.steps) - active} for you to decide"
         show_result(f"{told}: {recipe}")
 
 

@@ -25,6 +25,7 @@ from polymodal.cli.app import (
 )
 from polymodal.core.errors import BadArgument
 from polymodal.core.limits import read_settings
+from polymodal.core.shown import many
 
 AlignRun = Annotated[Path, typer.Argument(help="Folder of a run of `align`.")]
 By = Annotated[
@@ -63,7 +64,7 @@ def index(
     aside = str(out / "set_aside.jsonl")
     say_counts(indexed.read, indexed.problems, "indexed", others="set aside", complete=aside)
     counts = ", ".join(f"{count:,} {name}" for name, count in indexed.index.counts().items())
-    show_result(f"{len(indexed):,} rows in {out}: {counts}")
+    show_result(f"{many(len(indexed), 'row')} in {out}: {counts}")
 
 
 @app.command()
@@ -161,11 +162,11 @@ def classify(
     )
     say_counts(classified.table.records, classified.problems, "classified", others="set aside", complete=INSPECT)
     answered = int(classified.answered.sum())
-    say([*classified.notes, f"{answered:,} of {classified.table.records:,} rows answered. {classified.rule}"])
+    say([*classified.notes, f"{answered:,} of {many(classified.table.records, 'row')} answered. {classified.rule}"])
     columns = classified.columns(keep=read_keep(keep, classified.table.columns))
     if out is not None:
         write_columns(columns, out)
-        say([f"{classified.table.records:,} rows written to {out}"])
+        say([f"{many(classified.table.records, 'row')} written to {out}"])
     if as_json:
         show_result(classified.to_json())
     elif classified.accuracy is not None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from polymodal.core.errors import BadArgument, UnknownName, suggest
+from polymodal.core.shown import some
 from polymodal.core.trust import check_path, is_path
 from polymodal.core.values import check_type
 
@@ -198,6 +199,13 @@ def label(spec: Spec) -> str:
     if isinstance(spec, str):
         return spec.rsplit(":", 1)[-1]
     return spec.__name__ if isinstance(spec, type) else type(spec).__name__
+
+
+def in_words(spec: Spec) -> str:
+    """A spec for a sentence: `text`, `text, references: says_0, says_1`."""
+    given = {k: v for k, v in spec.items() if k != "name"} if isinstance(spec, Mapping) else {}
+    told = [f"{k}: {some(v, len(v)) if isinstance(v, list | tuple) else v}" for k, v in given.items()]
+    return ", ".join([label(spec["name"] if isinstance(spec, Mapping) else spec), *(["; ".join(told)] if told else [])])
 
 
 def plain(value: Any) -> Any:

@@ -16,6 +16,7 @@ from polymodal.core.errors import BadCell
 from polymodal.core.numbers import Notation, read_number
 from polymodal.core.reading import MOST, SAMPLE, Reading, is_sign
 from polymodal.core.scripts import UNSPACED
+from polymodal.core.shown import many
 from polymodal.core.words import key_of
 from polymodal.data.kinds import KINDS
 from polymodal.data.media.array import map_array
@@ -43,6 +44,7 @@ _COUNTED = re.compile(  # what rises by one a row and is no row number
 _UNSPACED = re.compile(f"[\uac00-\ud7a3{UNSPACED}]")  # Hangul too: a word of it says as much as several
 _LETTERS_A_WORD = 3
 SENTENCE = 3.0  # words of a mean text from which it is written rather than chosen
+PHRASE = 2.0  # words of a mean label from which it may be a text
 _DIGITS = re.compile(r"\d+")
 _PARTED = re.compile(r"[\s,;|]+")
 _CODE_NAME = re.compile(r"zip|postal|postcode|plz|code$", re.IGNORECASE)
@@ -98,12 +100,12 @@ def tell_target(values: Sequence[Any], column: str = "the target", written: str 
         items = [str(item) for value in present for item in listed(value) or ()]
         if why := _free(items):
             return Guess("text", f"cells are lists of texts: {why}")
-        return Guess("multilabel", "cells are lists of labels")
+        return Guess("multilabel", "cells are lists of labels", _wordy(items, column))
     piped = [value for value in present if isinstance(value, str) and "|" in value]
     if piped:
         parts = {label for value in present for label in labels_of(value)}
         if len(parts) < len(set(map(str, present))) or len(piped) > len(present) / 2:
-            return Guess("multilabel", f"cells like {_short(piped[0])} hold several of {len(parts)} labels")
+            return Guess("multilabel", f"cells like {_short(piped[0])} hold several of {many(len(parts), 'label')}")
     reading = Reading.of(present, written)
     if reading.type == "number" or (reading.type == "date" and all(map(is_clock, present))):
         given = _without(present, reading.absent)
@@ -132,8 +134,22 @@ def _free(texts: Sequence[str]) -> str:
     """Why texts are written rather than chosen from a few: most are different, of several words; "" if not."""
     if len(texts) < FEW or len(set(texts)) <= len(texts) / 2:
         return ""
-    words = sum(map(_words, texts)) / len(texts)
+    words = _mean_words(texts)
     return f"{len(set(texts)):,} different in {len(texts):,}, {words:.1f} words each" if words >= SENTENCE else ""
+
+
+def _mean_words(texts: Sequence[str]) -> float:
+    return sum(map(_words, texts)) / max(1, len(texts))
+
+
+def _wordy(items: Sequence[str], column: str) -> str:
+    """What to say of labels that may be answers in words: most are phrases; "" if not."""
+    if _mean_words(items) < PHRASE:
+        return ""
+    return (
+        f"{column}: the items of its lists, such as {_short(items[0])}, are taken for {many(len(set(items)), 'label')}."
+        f" If each is an answer in words, any of which is right, say in a schema `target: {{{column}: text}}`."
+    )
 
 
 def _tell_archive(sample: Sequence[Any]) -> Guess | None:
@@ -254,7 +270,9 @@ def _tell_values(column: str, present: Sequence[Any], distinct: int, written: st
         notation = reading.notation
         numbers = [number for value in given if (number := notation.number(value)) is not None]
         rest = len(given) - len(numbers)
-        more = f"{_in_words(notation)}{said}" + (f"; {rest:,} cells are not numbers" if rest else "")
+        more = f"{_in_words(notation)}{said}" + (
+            f"; {many(rest, 'cell is no number', 'cells are not numbers')}" if rest else ""
+        )
         guess = _tell_numbers(column, given, numbers, more)
         if guess.kind != "number":
             return replace(guess, absent=reading.absent)
@@ -329,13 +347,13 @@ def _absent_in_words(present: Sequence[Any], absent: Sequence[str]) -> str:
     if not absent:
         return ""
     marks, verb = ", ".join(map(repr, absent)), "stands" if len(absent) == 1 else "stand"
-    return f"; {marks} {verb} for a missing value ({len(present) - len(_without(present, absent)):,} cells)"
+    return f"; {marks} {verb} for a missing value ({many(len(present) - len(_without(present, absent)), 'cell')})"
 
 
 def _tell_words(column: str, present: Sequence[str], distinct: int) -> Guess:
     share = distinct / len(present)
     words = sum(map(_words, present)) / len(present)
-    said = f"{distinct:,} different in {len(present):,} cells, {words:.1f} words each"
+    said = f"{distinct:,} different in {many(len(present), 'cell')}, {words:.1f} words each"
     if names_things(column) and words < 1.5:
         return _tell_key(column, len(present), distinct)
     absent = _one_sign(present)
@@ -370,7 +388,7 @@ def names_things(column: str) -> bool:
 
 def _tell_key(column: str, count: int, distinct: int) -> Guess:
     """A column named like an identifier: of the row, of a group of rows, or, with few values, a category."""
-    said = f"{distinct:,} different in {count:,} cells"
+    said = f"{distinct:,} different in {many(count, 'cell')}"
     if distinct >= NEAR_UNIQUE * count:
         return Guess("id", f"named like an identifier and nearly unique: {said}")
     if distinct <= FEW:

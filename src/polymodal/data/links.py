@@ -9,7 +9,7 @@ from typing import Any
 
 from polymodal.core.errors import BadArgument, BadData, UnknownName, suggest
 from polymodal.core.numbers import as_number
-from polymodal.core.shown import some
+from polymodal.core.shown import many, some
 from polymodal.data.paths import resolve
 from polymodal.data.tables.delimited import read_delimited
 from polymodal.data.tables.table import Table
@@ -157,7 +157,8 @@ def link_findings(table: Table, name: str, options: Mapping[str, Any]) -> list[s
         lines.append(f"{name}: no edge joins two rows of the table: are the ids those of its id column?")
     elif isolated:
         lines.append(
-            f"{name}: {len(isolated)} rows have no neighbour ({some(isolated, SHOWN)}); the stream is missing there."
+            f"{name}: {many(len(isolated), 'row has', 'rows have')} no neighbour ({some(isolated, SHOWN)}); the stream "
+            "is missing there."
         )
     return lines
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from polymodal.core.errors import BadData, UnknownName, suggest
 from polymodal.core.numbers import Notation
-from polymodal.core.registry import Spec, import_path, label, options
+from polymodal.core.registry import Spec, import_path, in_words, options
 from polymodal.core.shown import some
 from polymodal.data.absence import read_absence
 from polymodal.data.infer import Guess, tell, tell_target
@@ -166,7 +166,7 @@ class Schema:
     def explain(self) -> str:
         """One line a column: what it is and why."""
         lines = [f"{one.name}: {one.kind}, {one.why}" for one in self.fields.values()]
-        lines += [f"{name}: target ({label(kind)}), {self.notes[name]}" for name, kind in self.targets.items()]
+        lines += [f"{name}: target ({in_words(kind)}), {self.notes[name]}" for name, kind in self.targets.items()]
         lines += [f"{column}: {self.notes[column]}" for column in (self.group, self.id, self.split) if column]
         lines += [f"{column}: not used, {reason}" for column, reason in self.ignored.items()]
         return "\n".join([*lines, *(f"Note: {warning}" for warning in self.warnings)])

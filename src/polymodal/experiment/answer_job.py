@@ -104,7 +104,8 @@ def answer_job(work: Work, job: AnswerJob, out: Path) -> Epochs:
         "level": strategy.level,
         "parameters": parameters(answer),
         "ms_per_row": 1000 * took / max(1, len(valid) + int((work.split == TEST).sum())),
-        **curve_of(curve),
+        **(told := curve_of(curve)),
+        "notes": [*told["notes"], *answer.remarks()],
         "used": used_cells(answer, features, valid),
     }
 

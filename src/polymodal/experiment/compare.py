@@ -143,6 +143,7 @@ def compare(
         for row in (r for r in rows if r["strategy"] in {o.name for o in alike}):
             row["note"] = "; ".join(filter(None, (row["note"], NEAR)))
     wrote = fusion if fusion is not None and score_of(fusion, questions) > score_of(single, questions) else single
+    wrote = wrote if chosen.level in ("chance", BASELINE) else chosen  # what copies has looked at nothing
     names = [q.target.name if len(questions) > 1 else "" for q in questions]
     seen = [line for q, of in zip(questions, names) for line in seeing(q, wrote, outcomes, seed=seed, of=of)]
     there = [*beside, *([] if fusion is not None else [o for o in outcomes if o.level == "chance"])]

@@ -37,6 +37,7 @@ from polymodal.experiment.work import (
     save_trained,
     settled_out,
 )  # fmt: skip
+from polymodal.heads.choosing import Memory
 from polymodal.models.base import Model
 from polymodal.models.build import build_answer, build_encoder, build_objectives, parameters, said_by
 from polymodal.nn.mask_streams import drop_streams
@@ -83,6 +84,9 @@ def end_to_end_job(work: Work, job: EndToEndJob, out: Path) -> Epochs:
     if tuning:
         before = replace(strategy, encoders="apart")
         answer.load_state_dict(load_trained(answer_out(work.folder, before, job.seed)))
+        for part in answer.modules():
+            if isinstance(part, Memory):
+                part.forget()  # of vectors that are others now
     model = Model(encoders, answer).to(work.device)
     options = Training().with_({**(GENTLE if tuning else _recipe(encoders, len(rows))), **job.training})
     torch.manual_seed(job.seed)

@@ -18,6 +18,7 @@ from polymodal.config import Training
 from polymodal.core.errors import BadCell
 from polymodal.core.registry import Spec
 from polymodal.core.runtime import core_count, worker_devices
+from polymodal.core.shown import many
 from polymodal.core.types import Tokens
 from polymodal.data.cells import cells
 from polymodal.data.split import some_of
@@ -30,7 +31,9 @@ from polymodal.experiment.plan import Plan
 from polymodal.learners import LEARNERS
 from polymodal.models.base import Answer
 from polymodal.models.build import Heads, build_answer, build_encoder, parameters
+from polymodal.models.imputed import Imputed
 from polymodal.models.strategy import Strategy
+from polymodal.nn.layers.imputer import PAUSE, Vectors
 from polymodal.process import PROCESSORS
 from polymodal.process.base import Processor
 from polymodal.targets.base import MEANINGS, ScoredTarget
@@ -86,7 +89,7 @@ class Estimate:
         dear = sorted(self.parts.items(), key=lambda part: -part[1][1])[:3]
         each = ", ".join(f"{what} {low:.0f} to {high:.0f}" for what, (low, high) in dear)
         return (
-            f"Estimate: {span} on {self.workers} {'cores' if self.workers > 1 else 'core'} ({self.least:.0f} to "
+            f"Estimate: {span} on {many(self.workers, 'core')} ({self.least:.0f} to "
             f"{self.most:.0f} CPU seconds; {each}), {self.memory / 1e9:.1f} GB of memory. Least where no network is "
             f"worth training on, most where all are; without joint training. By a probe of {self.took:.0f} s."
             + (
@@ -143,6 +146,8 @@ def _strategies(plan: Plan, seen: Mapping[str, Tokens], usual: float) -> tuple[f
         if strategy.family not in (("fusion", "answer") if scored else ("fusion", "answer", "single")):
             continue
         cost = usual
+        if strategy.level == "imputed":
+            cost += _imputing(plan, strategy, seen)
         if {*strategy.streams} <= {*seen}:
             answer = build_answer(strategy, widths, plan.targets, plan.config.dim, heads)
             if size := parameters(answer):
@@ -151,6 +156,25 @@ def _strategies(plan: Plan, seen: Mapping[str, Tokens], usual: float) -> tuple[f
                 cost = _answering(plan, answer, {n: seen[n] for n in strategy.streams}, options) if size else 0.0
         low, high = low + (0.5 if scored else SOONEST) * cost, high + cost
     return low, high, sizes
+
+
+def _imputing(plan: Plan, strategy: Strategy, seen: Mapping[str, Tokens]) -> float:
+    """CPU seconds of learning what absent streams would have been, to the last step; vectors of a stream of which no
+    tokens were `seen` are taken to be of the usual width."""
+    like = {name: seen.get(name, _vectors(plan.config.dim)) for name in strategy.streams}
+    rows = torch.arange(PROBED)
+    known = Vectors.of({name: tokens.select(rows % len(tokens)) for name, tokens in like.items()})
+    widths = {name: tokens.width for name, tokens in like.items()}
+    answer = build_answer(strategy, widths, plan.targets, plan.config.dim, Heads(plan.config.heads))
+    filling = next(part for part in answer.modules() if isinstance(part, Imputed))
+    filling.imputer.fit(known, known, steps=1, seed=plan.config.seed)  # what comes first takes longer
+    started = time.process_time()
+    filling.imputer.fit(known, known, steps=PAUSE, seed=plan.config.seed)
+    return (time.process_time() - started) * filling.steps / PAUSE
+
+
+def _vectors(width: int) -> Tokens:
+    return Tokens.of_pooled(torch.randn(PROBED, width), torch.ones(PROBED, 1, dtype=torch.bool))
 
 
 def _answering(plan: Plan, answer: Answer, seen: Mapping[str, Tokens], options: Training) -> float:

@@ -91,7 +91,8 @@ class Plan:
     def __repr__(self) -> str:
         counts = "/".join(str(len(self.rows(part))) for part in PARTS)
         what = ", ".join(target.name for target in self.targets)
-        return f"Plan({what} from {', '.join(self.streams)}: {len(self.strategies)} strategies, {counts} rows)"
+        compared = many(len(self.strategies), "strategy", "strategies")
+        return f"Plan({what} from {', '.join(self.streams)}: {compared}, {counts} rows)"
 
     def _repr_html_(self) -> str:
         return pre_html(self.text())

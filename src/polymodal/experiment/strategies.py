@@ -8,6 +8,7 @@ from dataclasses import replace
 from polymodal.aligners import ALIGNERS
 from polymodal.core.errors import BadArgument, UnknownName, suggest
 from polymodal.core.registry import Spec, label
+from polymodal.core.shown import many
 from polymodal.models.base import Joint
 from polymodal.models.specs import CATALOGUES, listed, portable, resolved, serves
 from polymodal.models.strategy import Strategy
@@ -87,7 +88,7 @@ def check(objective: Spec | Sequence[Spec], targets: Sequence[Target]) -> None:
         cls, _ = OBJECTIVES.resolve(spec)
         if not _serves(cls, targets):
             raise BadArgument(
-                f"The objective {label(spec)} does not serve {len(targets)} target{'s' * (len(targets) > 1)} of the "
+                f"The objective {label(spec)} does not serve {many(len(targets), 'target')} of the "
                 f"kind {_kinds(targets)}: it needs scores of {' or '.join(cls.needs)}"  # type: ignore[attr-defined]
                 f"{', one target' if cls.single else ''}."  # type: ignore[attr-defined]
             )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from polymodal.core.shown import many
 from polymodal.evaluation.statistics import Draws, Interval, Paired, compare_draws, holm, resample
 from polymodal.experiment.outcome import Outcome, Question, oriented, score_of
 from polymodal.metrics.base import Metric, labelled
@@ -167,8 +168,8 @@ def like_with_like(
 
 
 def seeing(q: Question, wrote: Outcome, outcomes: Sequence[Outcome], *, seed: int, of: str = "") -> list[str]:
-    """Whether what `wrote` the best words saw anything, and wrote better than can be copied; nothing where answers are
-    not written. `of` names the target where there are several."""
+    """Whether what `wrote` saw anything, and wrote better than can be copied; nothing where answers are not written.
+    `of` names the target where there are several."""
     others = [o for o in outcomes if o.level == BASELINE]
     if not others or q.target.form != "text":
         return []
@@ -199,7 +200,7 @@ def seeing(q: Question, wrote: Outcome, outcomes: Sequence[Outcome], *, seed: in
 
 
 def drawing(q: Question, drew: Outcome, others: Sequence[Outcome], *, seed: int) -> list[str]:
-    """Whether what `drew` best beats what `others` take from training; nothing where nothing is drawn."""
+    """Whether what `drew` beats what `others` take from training; nothing where nothing is drawn."""
     if not q.target.drawn:
         return []
     test, said = Tests(q, seed), []
@@ -223,11 +224,11 @@ def counted(truth: np.ndarray, groups: np.ndarray | None, split: str) -> tuple[i
     """How many rows, or groups of them, an interval rests on, and the same in words."""
     known = labelled(truth)
     rows = int(known.sum())
-    words = f"{rows:,} {split} row{'s' * (rows != 1)}"
+    words = many(rows, f"{split} row")
     if groups is None:
         return rows, words
     units = len(np.unique(groups[known]))
-    return units, words if units == rows else f"{words} in {units} group{'s' * (units != 1)}"
+    return units, words if units == rows else f"{words} in {many(units, 'group')}"
 
 
 def scale_of(metric: Metric, chance: float | None) -> float:

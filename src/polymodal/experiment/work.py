@@ -151,6 +151,7 @@ class Work:
         total = 0.0
         for chunk in np.array_split(rows, max(1, -(-len(rows) // 256))) if len(rows) else ():
             given = to_device(read(chunk), self.device)
+            answer.number(torch.from_numpy(self.numbers[chunk]))
             losses = answer.judged(given if encode is None else encode(given), self.asked(torch.from_numpy(chunk)))
             total += len(chunk) * float(sum(losses.values()))
         return -total / max(1, len(rows))

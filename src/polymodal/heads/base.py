@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Self, final
 
 import numpy as np
@@ -26,6 +26,7 @@ class Head(Part):
     answers: ClassVar[tuple[type[Target], ...]] = (Target,)  # the classes of targets that it can answer
     reads_tokens: ClassVar[bool] = False  # False: only `pooled` is read, so sequences need not be loaded
     samples: bool = False  # True: answers to the same tokens differ by the row's number
+    remark: str = ""  # what the user should know of what `conclude` found
     quick: bool = False  # between epochs of a training, where a head that writes need not do its best
 
     def __init__(self, width: int, target: Target):
@@ -73,8 +74,12 @@ class Head(Part):
     def decode(self, answer: Tensor) -> dict[str, np.ndarray]:
         """Human values of an answer, B each, as the target's `prediction` and `columns` read them."""
 
+    def conclude(self, seen: Iterable[tuple[Tokens, Tensor]], held: Iterable[tuple[Tokens, Tensor]]) -> None:
+        """Choose, once the weights are trained, what is not chosen by gradients: from tokens and encoded truth of the
+        training rows, `seen`, and of validation rows, both in parts that are made when asked for. Default: nothing."""
+
     def number(self, rows: Tensor) -> None:
-        """Hear the numbers [B] of the rows that are answered next, by which what is drawn at random differs."""
+        """Hear the numbers [B] of rows that are answered or judged next, by which what is drawn at random differs."""
         self._numbers = rows
 
     @final

@@ -12,11 +12,13 @@ from polymodal.core.types import Tokens
 from polymodal.core.values import check_range
 from polymodal.heads.drawn import DrawnHead
 from polymodal.nn.flow import SOLVERS, even_times, guided, on_path, random_times, row_noise, walk
+from polymodal.nn.layers.dit import DiT
 from polymodal.nn.layers.position import sinusoids
 from polymodal.nn.layers.unet import UNet
 from polymodal.nn.precision import at_least_float32
 from polymodal.targets.drawn import DrawnTarget
 
+NETWORKS = ("unet", "dit")
 PASSES = {"batch": 64, "steps": 2500, "epochs": 100}  # of a training: what pictures need is told in steps
 
 
@@ -24,9 +26,11 @@ class Flow(DrawnHead):
     """Draws a picture, or a sound's spectrogram, from noise along a learned velocity: a rectified flow (Liu, Gong & Liu
     2023; Esser et al. 2024).
 
-    The loss is the mean squared error of the velocity, told by a U-Net of `channels` channels and `depth` halvings that
-    the pooled tokens turn; with `attention` it also attends to all of them, in their order. In training the condition
-    of a share `drop` of the rows is hidden, so that the flow without one is learned too. That one draws rows without a
+    The loss is the mean squared error of the velocity, told by a `network` that the pooled tokens turn: `unet`, a U-Net
+    of `channels` channels and `depth` halvings, or `dit`, a Transformer of 4 · `channels` units and 2 · (`depth` + 1)
+    blocks over patches (`nn.layers.dit`). With `attention` it also attends to all tokens, in their
+    order. In training the condition of
+    a share `drop` of the rows is hidden, so that the flow without one is learned too. That one draws rows without a
     token, and `guidance` w leaves it behind: v_u + w (v_c - v_u) (Ho & Salimans 2021; 1: as the condition says; more:
     plainer and more alike, at twice the cost). `steps` of `solver`, euler or heun, lead from noise to a drawing. `ema`
     is the decay of the moving average of the weights that is kept; `seed` that of the noise.
@@ -39,6 +43,7 @@ class Flow(DrawnHead):
         width: int,
         target: DrawnTarget,
         *,
+        network: str = "unet",
         channels: int = 32,
         depth: int = 2,
         attention: bool = False,
@@ -55,13 +60,17 @@ class Flow(DrawnHead):
         check_range("[0, 1)", drop=drop, ema=ema)
         check_range("[0, 4294967295]", seed=seed)
         check_drawing(steps, solver, guidance)
+        if network not in NETWORKS:
+            raise BadArgument(f"network is unet or dit; got {network!r}.{suggest(network, NETWORKS)}")
+        self.network = network
         self.channels, self.depth, self.attention = channels, depth, attention
         self.drop, self.ema, self.seed = drop, ema, seed
         self.steps, self.solver, self.guidance = steps, solver, guidance
         self.told = nn.Linear(width, 4 * channels)
         self.nothing = nn.Parameter(torch.zeros(4 * channels))
-        self.velocity = UNet(
-            target.shape, channels, depth=depth, condition=4 * channels, context=width if attention else 0
+        given: dict[str, Any] = {"depth": depth, "condition": 4 * channels, "context": width if attention else 0}
+        self.velocity = (
+            UNet(target.shape, channels, **given) if network == "unet" else DiT(target.shape, channels, **given)
         )
 
     @property
@@ -76,14 +85,15 @@ class Flow(DrawnHead):
         return {**PASSES, "lr": 1e-3, "average": self.ema, "patience": 20}
 
     def loss(self, tokens: Tokens, truth: Tensor) -> Tensor:
-        """In training at random times and with random noise, in use at times and noise that are always the same."""
+        """In training at random times and with random noise, in use at those that a row's number says."""
         known, x = self.target.known(truth), self.seen(truth)
         if self.training:
             t, noise = random_times(len(x), x), torch.randn_like(x)
             told = tokens.present & (torch.rand(len(x), device=x.device) >= self.drop)
         else:
-            t = even_times(len(x), x)
-            noise, told = row_noise(range(len(x)), self.noise, self.seed).to(x.device), tokens.present
+            numbers = self.numbered(len(x))
+            t, told = even_times(numbers, x), tokens.present
+            noise = row_noise(numbers, self.noise, self.seed).to(x.device)
         z, wanted = on_path(x, noise, t)
         missed = at_least_float32(self._field(tokens, z, t, told)) - wanted
         return (missed.square().flatten(1).mean(1) * known).sum() / known.sum().clamp(min=1)

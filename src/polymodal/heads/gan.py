@@ -66,7 +66,9 @@ class Gan(DrawnHead):
         known, x = self.target.known(truth), self.seen(truth)
         share = known / known.sum().clamp(min=1)
         if not self.training:
-            a, b = (self.sample(tokens, self._fixed(len(x), copy).to(x.device)) for copy in range(2))
+            each = 2 * self.numbered(len(x))
+            noises = (row_noise(each + copy, self.noise, self.seed).to(x.device) for copy in range(2))
+            a, b = (self.sample(tokens, noise) for noise in noises)
             missed = (_length(a - x) + _length(b - x)) / 2 - _length(a - b) / 2
             return (missed * share).sum()
         told = tokens.present & (torch.rand(len(x), device=x.device) >= self.drop)
@@ -82,9 +84,6 @@ class Gan(DrawnHead):
     def _drawn(self, says: Tensor, told: Tensor, noise: Tensor) -> Tensor:
         condition = torch.where(told[:, None], self.told(says), self.nothing)
         return at_least_float32(self.generator(torch.cat([condition, noise.to(condition.dtype)], 1)))
-
-    def _fixed(self, rows: int, copy: int) -> Tensor:
-        return row_noise([2 * row + copy for row in range(rows)], self.noise, self.seed)
 
 
 def _length(x: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from typing import Any, ClassVar, final
 
@@ -15,8 +15,9 @@ from torch.nn import functional as F
 from polymodal.core.errors import BadArgument, suggest
 from polymodal.core.types import Tokens
 from polymodal.heads.base import Head
+from polymodal.heads.choosing import NEIGHBOURS, Memory, Trial, told
 from polymodal.nn.check import check_count, check_dropout
-from polymodal.nn.decoding import Decoding, decode, likelihood
+from polymodal.nn.decoding import Decoding, Written, decode, drafts, likelihood
 from polymodal.nn.layers.state import END, PAD, UNKNOWN, Decoder
 from polymodal.nn.layers.streams import LineUp
 from polymodal.nn.precision import training_precision
@@ -26,6 +27,8 @@ from polymodal.targets.text import TextTarget
 BEAMS = 3  # of longer answers in use
 UNSEEN = 0.25  # of the rate of dropout: the share of rows that see nothing
 AT_ONCE = 128  # rows that are written at a time
+DRAFTS = 8  # of which one is chosen
+JUDGED = 1000  # validation rows, at most, by which it is settled how one is chosen
 
 
 class WritingHead(Head):
@@ -37,6 +40,11 @@ class WritingHead(Head):
     few rows see nothing, so that a row that lacks every stream is answered as most are. Between epochs it writes
     greedily, in use as `decoding` says: options of `nn.decoding.Decoding` by name, and `allowed`, a list of the answers
     that there are. Default: three beams, one for short answers.
+
+    Of longer answers it may write several drafts and keep the one that is most like what was said of the training rows
+    nearest to the pooled vector (`heads.choosing.Memory`), which the model then carries. How many rows these are is
+    settled on validation rows by CIDEr-D, and so is whether it is done: only where the interval of what it adds there
+    lies above 0. `decoding` of `drafts=1` says no, of more says yes, whatever it adds.
 
     The answer is [B, 1 + room]: the mean log-probability of a symbol, END included, then ids padded with zeros.
     """
@@ -60,6 +68,8 @@ class WritingHead(Head):
         self.smoothing = smoothing
         self.decoding = decoding
         self.drop = nn.Dropout(dropout)
+        self.memory = Memory(width)
+        self.remark = ""  # what was found when it was settled how a draft is chosen
 
     def settle(self) -> None:
         """To be called by the constructor when `decoder` is there."""
@@ -157,15 +167,86 @@ class WritingHead(Head):
     def answer(self, tokens: Tokens) -> Tensor:
         context, mask = self._context(tokens)
         how = self.chosen({"beams": 1}) if self.quick else self.how
-        told = context.new_zeros(len(mask), 1 + self.room, dtype=torch.float32)
+        answer = context.new_zeros(len(mask), 1 + self.room, dtype=torch.float32)
         numbers = self.numbered(len(mask))
         for rows in torch.arange(len(mask), device=mask.device).split(AT_ONCE):
-            said = decode(self.decoder, context[rows], mask[rows], how, numbers[rows.cpu()].tolist())
-            count = (said.ids != PAD).sum(1)
-            told[rows, 0] = said.logp.float().sum(1) / count.clamp(min=1)
+            some = context[rows], mask[rows], how
+            if self.chooses(how):
+                said = self._chosen(tokens.select(rows), *some)
+            else:
+                said = decode(self.decoder, *some, numbers[rows.cpu()].tolist())
+            answer[rows, 0] = _mean(*said)
             codes = self.codes(said.ids)
-            told[rows, 1 : 1 + codes.shape[1]] = codes.float()
-        return told
+            answer[rows, 1 : 1 + codes.shape[1]] = codes.float()
+        return answer
+
+    # --- drafts -------------------------------------------------------------------------------------------------------
+
+    def chooses(self, how: Decoding) -> bool:
+        """Whether an answer written so is chosen among drafts."""
+        wanted = how.drafts > 1 or (how.drafts == 0 and how.beams > 1 and not how.temperature and self.memory.taken)
+        return bool(wanted) and len(self.memory) > 0
+
+    def _chosen(self, tokens: Tokens, context: Tensor, mask: Tensor, how: Decoding) -> Written:
+        said = self._drafted(context, mask, how)
+        best = self.memory.choose(tokens.pooled, self._compared(said.ids))
+        best = torch.where(tokens.present, best, 0)  # who sees nothing has no neighbours
+        row = torch.arange(len(best), device=best.device)
+        return Written(said.ids[row, best], said.logp[row, best])
+
+    def _drafted(self, context: Tensor, mask: Tensor, how: Decoding) -> Written:
+        return drafts(self.decoder, context, mask, replace(how, drafts=how.drafts or DRAFTS))
+
+    def _compared(self, ids: Tensor) -> Tensor:
+        """Texts that were written, ids [B, K, L], as they are compared."""
+        return self._plain(self.codes(ids.flatten(0, 1)).view(*ids.shape[:2], -1))
+
+    def _plain(self, codes: Tensor) -> Tensor:
+        """The target's codes [B, K, L] as texts are compared: a word that is not known is one symbol, END none."""
+        ids = sought(codes.masked_fill(codes == END, PAD).clamp(min=0), self.target.words, codes.shape[-1] + 1)
+        return ids.masked_fill(ids == END, PAD)
+
+    @final
+    @torch.no_grad()
+    def conclude(self, seen: Iterable[tuple[Tokens, Tensor]], held: Iterable[tuple[Tokens, Tensor]]) -> None:
+        """Remember training rows, and settle on validation rows whether and how answers are chosen among drafts."""
+        how, memory = self.how, self.memory
+        memory.forget()
+        if self.target.short or how.drafts == 1 or how.temperature or (how.beams == 1 and not how.drafts):
+            return
+        each = [(tokens.pooled[tokens.present], truth[tokens.present]) for tokens, truth in seen]
+        if each:
+            vectors, texts = map(torch.cat, zip(*each))
+            memory.remember(vectors, self._plain(texts))
+        if not len(memory):
+            return
+        gain = self._tried(held).gain()
+        if gain is not None:
+            memory.neighbours.fill_(gain.neighbours)
+            memory.taken.fill_(gain.low > 0)
+        self.remark = told(self.target.name, gain, memory)
+        if not (memory.taken or how.drafts):
+            memory.forget()
+
+    def _tried(self, held: Iterable[tuple[Tokens, Tensor]]) -> Trial:
+        """Validation rows with drafts of theirs."""
+        trial, rows = Trial(), 0
+        for tokens, truth in held:
+            known = (tokens.present & (truth > 0).flatten(1).any(1)).nonzero()[: JUDGED - rows, 0]
+            for some in known.split(AT_ONCE):
+                context, mask = self._context(tokens.select(some).cleared())
+                codes = self._compared(self._drafted(context, mask, self.how).ids)
+                worth = self.memory.worth(tokens.pooled[some], codes, NEIGHBOURS)
+                plain = self.codes(decode(self.decoder, context, mask, self.how).ids)
+                wanted = self.target.truth(truth[some].cpu().numpy())
+                trial.add(worth, self._words(codes), self._words(plain), wanted.reshape(len(some), -1))
+                rows += len(some)
+        return trial
+
+    def _words(self, codes: Tensor) -> np.ndarray:
+        """Texts of codes [..., L]."""
+        ids = codes.masked_fill(codes == END, PAD).flatten(0, -2).cpu().numpy()
+        return self.target.texts(ids).reshape(codes.shape[:-1])
 
     @final
     def likelihood(self, tokens: Tokens, ids: Tensor) -> Tensor:
@@ -199,6 +280,11 @@ class LinedHead(WritingHead):
             return super()._context(tokens)
         line = self.line([replace(tokens, x=self.drop(tokens.x), pooled=self.drop(tokens.pooled))])
         return torch.where(line.mask[..., None], line.x, 0.0), line.mask
+
+
+def _mean(ids: Tensor, logp: Tensor) -> Tensor:
+    """[...] the mean log-probability of a symbol of texts [..., L]."""
+    return logp.float().sum(-1) / (ids != PAD).sum(-1).clamp(min=1)
 
 
 def sought(truth: Tensor, words: int, most: int) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Any
 
 from polymodal.core.errors import require
 from polymodal.core.html import table_html
-from polymodal.core.shown import plain, some
+from polymodal.core.shown import many, plain, some
 
 SHOWN = 10  # rows that a notebook shows
 FEW = 3  # of each of the first columns, in a line
@@ -27,7 +27,7 @@ class Answers(dict[str, list[Any]]):
     def __repr__(self) -> str:
         cells = [", ".join([*map(_shown, column[:FEW]), *["…"] * (len(column) > FEW)]) for column in self.values()]
         columns = [f"{plain(name)}=[{said}]" for name, said in zip(self, cells)]
-        return f"Answers({self.rows:,} rows" + (f": {some(columns)})" if columns else ")")
+        return f"Answers({many(self.rows, 'row')}" + (f": {some(columns)})" if columns else ")")
 
     def _repr_html_(self) -> str:
         shown = zip(*(column[:SHOWN] for column in self.values()))

@@ -15,6 +15,7 @@ from polymodal.data.tables.source import Table
 from polymodal.explanation import draw
 from polymodal.inference.asked import Drawn, asked
 from polymodal.inference.explaining import LEAST, LEAST_WORD
+from polymodal.inference.keyed import names_of, place_of
 from polymodal.inference.looks import Cell, Look, Looking, framed, own_time
 from polymodal.inference.predictor import Predictor
 from polymodal.inference.run import Run
@@ -39,9 +40,11 @@ def write_explanation(run: Run, data: Any, found: Sequence[Mapping[str, Any]], p
     is empty.
     """
     table = run.read(data)
-    place = {name: i for i, name in enumerate(table.ids)}
+    schema = run.predictor.schema
+    place = {name: i for i, name in enumerate(names_of(table, schema))}
     predictor = run.predictor.beside(table).about(found[0]["target"] if found else None)
-    some = table.select([place[row["id"]] for row in found])
+    asked_for = [row["id"] for row in found]
+    some = table.select([place[name] if name in place else place_of(name, table, schema) for name in asked_for])
     cards = explained_cards(predictor, some, [str(row["answer"]) for row in found])
     return draw.write_explanation([{**row, "cells": cells} for row, cells in zip(found, cards)], path)
 

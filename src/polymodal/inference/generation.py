@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from polymodal.core.errors import BadArgument
@@ -63,11 +64,13 @@ def _written(
     hows = [head.chosen({**(head.decoding or {}), **options, "seed": seed}) for head in heads]
     if n > 1 and not all(how.temperature for how in hows):
         raise BadArgument(f"n={n} answers would be {n} times the same: give a temperature above 0, such as 0.7.")
-    said = []
-    for number in range(n):
-        with _writing(heads, [replace(how, seed=seed + number) for how in hows]):
-            said.append(predictor.predict(table, problems=None if number else problems))
-    return said
+    if any(how.drafts > 1 and not len(head.memory) for head, how in zip(heads, hows)):
+        raise BadArgument(
+            "This model remembers no training rows by which one of several drafts could be chosen: leave drafts out, "
+            "or fit with heads={TARGET: {name: writer, decoding: {drafts: 8}}}."
+        )
+    ways = [partial(_writing, heads, [replace(how, seed=seed + number) for how in hows]) for number in range(n)]
+    return predictor.predicted(table, ways, problems)
 
 
 def check_generates(predictor: Predictor) -> None:

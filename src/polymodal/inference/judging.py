@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from polymodal.core.shown import some
+from polymodal.core.shown import many, some
 from polymodal.data.answers import target_cells
 from polymodal.data.split import units
 from polymodal.data.tables.table import Table
@@ -120,7 +120,7 @@ def strict_scores(
 def strict_words(counts: Judged, metric: Metric, strict: Mapping[str, Mapping[str, float]]) -> list[str]:
     """The strict score of the metric judged by, or why there is none though training lacked some of the truth."""
     if (score := strict.get(metric.name)) is not None:
-        rows = f"{score['rows']:,} rows"
+        rows = many(int(score["rows"]), "row")
         return [f"With what training did not have counted as wrong, on {rows}: {told(metric.name, score)}"]
     if not counts.unseen or counts.form in ("text", *DRAWN):  # such cells hold no truth at all
         return []

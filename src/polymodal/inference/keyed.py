@@ -97,6 +97,15 @@ def keys_of(table: Table, schema: Schema | None, read: Collection[str] = ()) -> 
     return [*([named] if named else []), *(c for c in others if c in known or tell(table, c).kind == "id")]
 
 
+def names_of(table: Table, schema: Schema | None) -> list[str]:
+    """What rows are called: their ids, or where these are but numbers what the first key says that names every row."""
+    if table.ids == list(map(str, table.rows.tolist())):
+        for column in keys_of(table, schema):
+            if _names_each(table.data[column]):
+                return [label_of(value) for value in table.data[column]]
+    return table.ids
+
+
 def place_of(row: Any, table: Table, schema: Schema | None) -> int:
     """The position of the row of this id, else of the one row that a key names so. Raises `UnknownName`."""
     row = label_of(row)

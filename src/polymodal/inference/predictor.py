@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -56,6 +57,7 @@ LEARNED = "feedback.safetensors"  # in a run's folder: what its bandits learned 
 NOTHING = "has nothing that the model reads, so its answer is the same for all such rows"
 NOT_FINITE = "a cell holds values out of all bounds, or the model is damaged"
 NEIGHBOURS = "neighbours.safetensors"  # features of the fit's rows, where the model reads links between rows
+Way = Callable[[], AbstractContextManager[Any]]  # within which an answer is given: what is set for it, and set back
 
 
 @dataclass(frozen=True)
@@ -274,22 +276,28 @@ class Predictor:
         nor encoded; `work` counts those that were. Rows in which nothing is given are named in `problems` too, and so
         are answers that are not finite, which are None; raises `BadData` where all are.
         """
-        columns = Answers()
-        for target, decoded, odd in self._answers(data, problems):
+        return self.predicted(data, [nullcontext], problems)[0]
+
+    def predicted(self, data: Table, ways: Sequence[Way], problems: list[Problem] | None = None) -> list[Answers]:
+        """`predict` once in each of the `ways`; cells are decoded and encoded once for all. `problems` are those of the
+        first."""
+        said = [Answers() for _ in ways]
+        for way, target, decoded, odd in self._answers(data, problems, ways):
             for column, values in target.columns(decoded).items():
-                said = [None if o else v for o, v in zip(odd.tolist(), values)]
-                columns.setdefault(self.names[target.name].get(column, column), []).extend(said)
-        return columns
+                told = [None if o else v for o, v in zip(odd.tolist(), values)]
+                said[way].setdefault(self.names[target.name].get(column, column), []).extend(told)
+        return said
 
     def decoded(self, data: Table, target: Target) -> dict[str, np.ndarray]:
         """One target's human values of every row, as `decode` gives them."""
-        parts = [values for one, values, _ in self._answers(data, None) if one.name == target.name]
+        parts = [values for _, one, values, _ in self._answers(data, None) if one.name == target.name]
         return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
     def _answers(
-        self, data: Table, problems: list[Problem] | None
-    ) -> Iterator[tuple[Target, dict[str, np.ndarray], np.ndarray]]:
-        """Targets, their decoded values, and [n] bool which are not finite, a chunk of rows at a time."""
+        self, data: Table, problems: list[Problem] | None, ways: Sequence[Way] = (nullcontext,)
+    ) -> Iterator[tuple[int, Target, dict[str, np.ndarray], np.ndarray]]:
+        """In which of `ways`, targets, their decoded values, and [n] bool which are not finite, a chunk of rows at a
+        time."""
         self.work = dict.fromkeys(self.streams, 0)
         sound: set[str] = set()
         with self.ledger.watching(data.ids):
@@ -297,16 +305,19 @@ class Predictor:
                 bare = rows[~np.any(list(source.filled.values()), axis=0)]
                 if problems is not None:
                     problems.extend(Problem(data.ids[row], "", NOTHING) for row in bare)
-                self.answer.number(torch.from_numpy(data.rows[rows]))
-                for name, scores in self.respond(source).items():
-                    target = next(t for t in self.targets if t.name == name)
-                    decoded = self.decode(target, scores)
-                    odd = _not_finite(scores, decoded)
-                    if problems is not None:
-                        reason = f"the answer is not a finite number: {NOT_FINITE}"
-                        problems.extend(Problem(data.ids[i], name, reason) for i in rows[odd])
-                    sound |= set() if odd.all() else {name}
-                    yield target, decoded, odd
+                for place, way in enumerate(ways):
+                    with way():
+                        self.answer.number(torch.from_numpy(data.rows[rows]))
+                        said = self.respond(source)
+                    for name, scores in said.items():
+                        target = next(t for t in self.targets if t.name == name)
+                        decoded = self.decode(target, scores)
+                        odd = _not_finite(scores, decoded)
+                        if problems is not None and not place:
+                            reason = f"the answer is not a finite number: {NOT_FINITE}"
+                            problems.extend(Problem(data.ids[i], name, reason) for i in rows[odd])
+                        sound |= set() if odd.all() else {name}
+                        yield place, target, decoded, odd
                 for name, count in source.encoded.items():
                     self.work[name] += count
         if len(data) and (none := [target.name for target in self.targets if target.name not in sound]):

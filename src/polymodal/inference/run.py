@@ -18,6 +18,7 @@ from polymodal.core.registry import Spec
 from polymodal.core.runtime import device_of
 from polymodal.core.trust import reading
 from polymodal.core.values import read_written
+from polymodal.core.words import label_of
 from polymodal.data.answers import target_cells
 from polymodal.data.inputs import named, read_rows
 from polymodal.data.storage.dataset import process_table
@@ -25,7 +26,7 @@ from polymodal.data.storage.store import Store, default_store
 from polymodal.data.tables.source import Problem, Table
 from polymodal.inference.answers import Answers
 from polymodal.inference.judging import Judged
-from polymodal.inference.keyed import kept_columns, keyed, place_of, whole
+from polymodal.inference.keyed import kept_columns, keyed, names_of, place_of, whole
 from polymodal.inference.predictor import LEARNED, Predictor
 from polymodal.metrics.base import Metric
 from polymodal.metrics.build import by_target, directed, target_metrics, undefined
@@ -344,18 +345,19 @@ class Run:
         """What each stream was worth to each answer (Shapley values of the log-probability, or of the number), to
         `target`, by default the first.
 
-        `row` is an id, or what a key names one row by; without it the first `limit` rows are explained. Raises
-        `UnknownName` where neither names one row.
+        `row` is an id, or what a key names one row by; without it the first `limit` rows are explained. Each is called
+        as it was asked for. Raises `UnknownName` where neither names one row.
         """
         from polymodal.inference.explaining import explain_rows
 
         table = self.read(data)
         predictor = self.predictor.beside(table).about(target)
         if row is not None:
-            table = table.select([place_of(row, table, self.predictor.schema)])
+            table, names = table.select([place_of(row, table, self.predictor.schema)]), [label_of(row)]
         else:
             table = table.select(range(min(limit, len(table))))
-        return explain_rows(predictor, table)
+            names = names_of(table, self.predictor.schema)
+        return [{**one, "id": name} for one, name in zip(explain_rows(predictor, table), names)]
 
     def _labelled(self, data: Any, asked: Target) -> tuple[Table, dict[str, np.ndarray], np.ndarray, Judged]:
         """The table, what is known of every target, the rows where that of the one asked for is, and their counts."""

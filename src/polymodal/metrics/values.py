@@ -9,6 +9,7 @@ from numbers import Real
 import numpy as np
 
 from polymodal.core.errors import BadArgument, BadData
+from polymodal.core.shown import many
 from polymodal.metrics.base import Metric
 from polymodal.metrics.counts import means, medians, ratio
 from polymodal.metrics.ranks import midranks
@@ -115,7 +116,7 @@ class Pinball(Metric):
 
     def weighted(self, truth: np.ndarray, prediction: np.ndarray, weights: np.ndarray) -> np.ndarray:
         if prediction.shape[1:] != (len(self.levels),):
-            given = f"{prediction.shape[1]} quantile{'s' * (prediction.shape[1] > 1)}"
+            given = many(prediction.shape[1], "quantile")
             raise BadData(
                 f"pinball has {len(self.levels)} levels, and the answer gives {given}. Name the target's own levels, "
                 "as in {name: pinball, levels: [0.1, 0.5, 0.9]}."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -18,6 +18,7 @@ from polymodal.nn.layers.named import Named
 from polymodal.targets.base import MEANINGS
 from polymodal.targets.text import TextTarget
 
+AT_ONCE = 256  # rows that are fused at a time once trained
 BASELINE = "baseline"  # the level of answers that are there to be beaten
 
 
@@ -100,7 +101,7 @@ class Answer(nn.Module):
         return self.losses(self(streams), targets)
 
     def number(self, rows: Tensor) -> None:
-        """Hear the numbers [B] of the rows that are answered next (see `Head.number`)."""
+        """Hear the numbers [B] of the rows that are answered or judged next (see `Head.number`)."""
 
     def fused(self, streams: Mapping[str, Tokens]) -> Tokens:
         """The tokens that heads answer from. Raises `BadArgument` for an answer whose heads read no fused tokens."""
@@ -108,6 +109,10 @@ class Answer(nn.Module):
 
     def finalize(self, train: Labelled, valid: Labelled, seed: int) -> None:
         """Choose, once the weights are trained, what is not chosen by gradients; by default nothing."""
+
+    def remarks(self) -> list[str]:
+        """What the user should know of what `finalize` found."""
+        return [remark for part in self.modules() if isinstance(part, Head) and (remark := part.remark)]
 
 
 class Joint(Answer):
@@ -141,6 +146,19 @@ class Joint(Answer):
 
     def head(self, target: str) -> Head:
         return self.heads[target]  # type: ignore[return-value]
+
+    def finalize(self, train: Labelled, valid: Labelled, seed: int) -> None:
+        self.eval()
+        for name, head in self.heads.items():
+            head.conclude(self._parts(train, name), self._parts(valid, name))  # type: ignore[operator]
+
+    @torch.no_grad()
+    def _parts(self, rows: Labelled, target: str) -> Iterator[tuple[Tokens, Tensor]]:
+        """Fused tokens and truth, some rows at a time."""
+        truth = rows.targets[target]
+        for some in torch.arange(len(truth)).split(AT_ONCE):
+            fused = self.fusion({name: tokens.select(some) for name, tokens in rows.streams.items()})
+            yield fused.cleared(), truth[some]
 
 
 class Decisions(Answer):

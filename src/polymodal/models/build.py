@@ -6,7 +6,7 @@ the width of each stream, the targets, and `Parts`, which builds fusions, rules,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -41,19 +41,49 @@ from polymodal.targets.base import MEANINGS, ScoredTarget, Target
 
 
 @dataclass(frozen=True)
+class Heads:
+    """Specs of heads by target name; a target not named gets the head that it names itself."""
+
+    specs: Mapping[str, Spec] = field(default_factory=dict)
+
+    def build(self, width: int, target: Target) -> Head:
+        return HEADS.build(self.spec(target), width, target)
+
+    def planned(self, target: Target) -> Head:
+        """What can tell what the target's head asks for, without its weights (see `Head.planned`)."""
+        cls, options = HEADS.resolve(self.spec(target))
+        return cls.planned(target, options)  # type: ignore[attr-defined,no-any-return]
+
+    def spec(self, target: Target) -> Spec:
+        """What the target's head is. Raises `BadArgument` where none was named and it names none itself."""
+        if spec := self.specs.get(target.name, target.head):
+            return spec
+        raise BadArgument(f"No head answers {target.kind} unless one is named: heads={{{target.name!r}: ...}}.")
+
+    def recipe(self, targets: Sequence[Target]) -> dict[str, Any]:
+        """Training options that the heads of targets ask for; the first target's go before."""
+        each = [self.planned(target).recipe() for target in reversed(targets)]
+        return {name: value for recipe in each for name, value in recipe.items()}
+
+
+@dataclass(frozen=True)
 class Parts:
     """Builds the parts of an answer.
 
-    `dim` is the width of fused tokens; `build_head(width, target)` gives the target's head. `cost` is what each stream
-    takes to process and encode, in ms a row; empty where it was not measured. `budget_ms` is the most that a row may
-    take, None for no limit. `says` tells, by stream and target, where tokens carry an answer already.
+    `dim` is the width of fused tokens; `heads` are those of the targets. `cost` is what each stream takes to process
+    and encode, in ms a row; empty where it was not measured. `budget_ms` is the most that a row may take, None for no
+    limit. `says` tells, by stream and target, where tokens carry an answer already.
     """
 
     dim: int
-    build_head: Callable[[int, Target], Any]
+    heads: Heads
     cost: Mapping[str, float] = field(default_factory=dict)
     budget_ms: float | None = None
     says: Mapping[str, Mapping[str, Said]] = field(default_factory=dict)
+
+    def build_head(self, width: int, target: Target) -> Any:
+        """The target's head for tokens of `width`."""
+        return self.heads.build(width, target)
 
     def fusion(self, spec: Spec, widths: Mapping[str, int]) -> Fusion:
         """A fusion of streams of these widths."""
@@ -64,8 +94,8 @@ class Parts:
         return DECISIONS.build(spec, tuple(names), target.scores, target.width)
 
     def head(self, width: int, target: ScoredTarget) -> ScoringHead:
-        """The target's head for tokens of `width`, one that scores."""
-        return self.build_head(width, target)
+        """The same of a target that is scored."""
+        return self.build_head(width, target)  # type: ignore[no-any-return]
 
     def head_of(self, stream: str, width: int, target: ScoredTarget) -> ScoringHead:
         """The same for the tokens of `stream`: where these carry an answer already, it is read."""
@@ -99,32 +129,6 @@ class Parts:
         return replace(self, cost={}, budget_ms=None)
 
 
-@dataclass(frozen=True)
-class Heads:
-    """Specs of heads by target name; a target not named gets the head that it names itself."""
-
-    specs: Mapping[str, Spec] = field(default_factory=dict)
-
-    def build(self, width: int, target: Target) -> Head:
-        return HEADS.build(self.spec(target), width, target)
-
-    def planned(self, target: Target) -> Head:
-        """What can tell what the target's head asks for, without its weights (see `Head.planned`)."""
-        cls, options = HEADS.resolve(self.spec(target))
-        return cls.planned(target, options)  # type: ignore[attr-defined,no-any-return]
-
-    def spec(self, target: Target) -> Spec:
-        """What the target's head is. Raises `BadArgument` where none was named and it names none itself."""
-        if spec := self.specs.get(target.name, target.head):
-            return spec
-        raise BadArgument(f"No head answers {target.kind} unless one is named: heads={{{target.name!r}: ...}}.")
-
-    def recipe(self, targets: Sequence[Target]) -> dict[str, Any]:
-        """Training options that the heads of targets ask for; the first target's go before."""
-        each = [self.planned(target).recipe() for target in reversed(targets)]
-        return {name: value for recipe in each for name, value in recipe.items()}
-
-
 def build_answer(
     strategy: Strategy, widths: Mapping[str, int], targets: Sequence[Any], dim: int, heads: Heads,
     *, cost: Mapping[str, float] | None = None, budget_ms: float | None = None,
@@ -137,7 +141,7 @@ def build_answer(
         learners = {t.name: LEARNERS.build(strategy.spec, sizes.get(t.name)) for t in targets}
         return Fitted(learners, {t.name: heads.build(1, t) for t in targets})  # type: ignore[misc]
     plain = not (strategy.adapters or strategy.align)  # adapters change what tokens carry
-    parts = Parts(dim, heads.build, cost or {}, budget_ms, says or {} if plain else {})
+    parts = Parts(dim, heads, cost or {}, budget_ms, says or {} if plain else {})
     if strategy.family == "single":
         if serves(MEANINGS, targets):
             return parts.late("late_mean", widths, targets)

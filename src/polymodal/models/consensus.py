@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from polymodal.core.types import Output, Tokens
 from polymodal.heads.base import Head
 from polymodal.heads.writing import WritingHead
-from polymodal.metrics.consensus import ngram_vectors
+from polymodal.metrics.consensus import Likeness
 from polymodal.models.base import BASELINE, Answer, Labelled, texts_among
 from polymodal.nn.check import check_count
 from polymodal.nn.layers.named import module_name
@@ -112,7 +112,7 @@ class Consensus(Answer):
         if name not in self._likeness:
             owner, place = np.nonzero(codes[:, :, 0] > 0)
             each = [row[row > 0].tolist() for row in codes[owner, place]]
-            self._likeness[name] = ngram_vectors(each, owner), owner, place
+            self._likeness[name] = Likeness(each, owner).vectors(each), owner, place
         return self._likeness[name]
 
     def _joined(self, streams: Mapping[str, Tokens]) -> tuple[Tensor, Tensor]:

@@ -39,8 +39,8 @@ class PrefixAnswer(Joint):
         def head(target: Any) -> Head:
             if target.name not in texts:
                 return parts.build_head(units, target)  # type: ignore[no-any-return]
-            own = parts.build_head(1, target)
-            kept = {"smoothing": own.smoothing, "decoding": own.decoding} if isinstance(own, WritingHead) else {}
+            own = parts.heads.planned(target)  # without its weights, which may be a whole language model's
+            kept = {name: vars(own)[name] for name in ("smoothing", "decoding")} if isinstance(own, WritingHead) else {}
             return HEADS.build({"name": "writer_unified", **stack, **kept}, units, target)
 
         super().__init__(

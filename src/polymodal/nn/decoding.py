@@ -1,15 +1,18 @@
-"""From a decoder's scores to words: greedy, by beams, sampled, held to a set of answers; and how likely words are."""
+"""From a decoder's scores to words: greedy, by beams, sampled, held to a set of answers, in several drafts; and how
+likely words are."""
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from polymodal.core.errors import BadArgument, suggest
 from polymodal.core.values import check_range
@@ -34,6 +37,8 @@ class Decoding:
     - `no_repeat` n: no n words in a row are written twice (Paulus et al. 2018); 0 lets them.
     - `least` words before END, at most `most` ids with END among them.
     - `allowed`: nothing is written but one of these answers.
+    - `drafts` above 1: whoever has something to choose by does so among that many texts of a beam search (`drafts`); 1:
+      the first is what is written; 0: whoever has something to choose by knows what is best.
     - `seed`: of sampling; a row's words hang on it and on the row's number, not on what is decoded beside it.
 
     PAD, BEGIN and UNKNOWN are never written. Raises `BadArgument` for options that are out of range, that contradict
@@ -49,12 +54,13 @@ class Decoding:
     least: int = 0
     most: int = 32
     allowed: Trie | None = None
+    drafts: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
         for name in ("beams", "most"):
             check_count(name, getattr(self, name))
-        for name in ("top_k", "no_repeat", "least", "seed"):
+        for name in ("top_k", "no_repeat", "least", "drafts", "seed"):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 0:
                 raise BadArgument(f"{name} must be a whole number of at least 0; got {value!r}.")
@@ -66,6 +72,8 @@ class Decoding:
             raise BadArgument(
                 f"A beam search samples nothing: with beams={self.beams} leave temperature at 0, or sample by beams=1."
             )
+        if self.temperature and self.drafts > 1:
+            raise BadArgument(f"A sampled text is not chosen among drafts={self.drafts}: leave one of them out.")
         if self.least >= self.most:
             raise BadArgument(
                 f"least={self.least} words and END are more than most={self.most} ids: lower least or raise most."
@@ -98,21 +106,45 @@ def decode(
     meanwhile. Raises `BadArgument` where `how` asks for more ids than the decoder reads, or for ids that it has not.
     """
     how = how or Decoding()
+    _check_fits(decoder, how)
+    if not len(mask):
+        return Written(torch.empty(0, 1, dtype=torch.int64, device=mask.device), torch.empty(0, 1, device=mask.device))
+    with _at_rest(decoder):
+        state = decoder.start(context, mask)
+        if how.beams > 1:
+            return _first(_beams(decoder, state, how))
+        return _one(decoder, state, how, range(len(mask)) if rows is None else rows)
+
+
+@torch.no_grad()
+def drafts(decoder: Decoder, context: Tensor, mask: Tensor, how: Decoding) -> Written:
+    """The `how.drafts` best texts about each context that a beam search finds, with at least so many beams: ids and
+    their log-probabilities [B, K, L], the best first. Where fewer ended, what is left is PAD throughout.
+
+    The other arguments and errors are those of `decode`.
+    """
+    _check_fits(decoder, how)
+    with _at_rest(decoder):
+        search = replace(how, beams=max(how.beams, how.drafts))
+        return _beams(decoder, decoder.start(context, mask), search, how.drafts)
+
+
+def _check_fits(decoder: Decoder, how: Decoding) -> None:
     if decoder.longest is not None and how.most > decoder.longest:
         raise BadArgument(f"most={how.most} ids are asked for; this decoder writes at most {decoder.longest}.")
     if how.allowed is not None and how.allowed.words > decoder.words:
         raise BadArgument(
             f"An allowed answer has the id {how.allowed.words - 1}; this decoder's words end at {decoder.words - 1}."
         )
-    if not len(mask):
-        return Written(torch.empty(0, 1, dtype=torch.int64, device=mask.device), torch.empty(0, 1, device=mask.device))
+
+
+@contextmanager
+def _at_rest(decoder: Decoder) -> Iterator[None]:
+    """While the block runs, the decoder is in eval mode."""
     learning = decoder.training
     decoder.eval()
     try:
-        state = decoder.start(context, mask)
-        if how.beams > 1:
-            return _beams(decoder, state, how)
-        return _one(decoder, state, how, range(len(mask)) if rows is None else rows)
+        yield
     finally:
         decoder.train(learning)
 
@@ -141,16 +173,18 @@ def _one(decoder: Decoder, state: State, how: Decoding, rows: Sequence[int]) -> 
     return _cut(ids, logp)
 
 
-def _beams(decoder: Decoder, state: State, how: Decoding) -> Written:
-    """The best text a row that a beam search finds."""
-    device, count, words = state.seen[0].device, state.rows, decoder.words
-    best = Written(torch.full((count, how.most), PAD, device=device), torch.zeros(count, how.most, device=device))
-    open_, score = torch.arange(count, device=device), torch.full((count,), -math.inf, device=device)
+def _beams(decoder: Decoder, state: State, how: Decoding, count: int = 1) -> Written:
+    """The best `count` texts a row that a beam search finds, [B, count, L], the best first."""
+    device, rows, words = state.seen[0].device, state.rows, decoder.words
+    best = Written(
+        torch.full((rows, count, how.most), PAD, device=device), torch.zeros(rows, count, how.most, device=device)
+    )
+    open_, score = torch.arange(rows, device=device), torch.full((rows, count), -math.inf, device=device)
     ended = torch.zeros_like(open_)
     # Of the open rows and their beams, which are one at first: the sum, what was written, and where it led.
-    total = torch.zeros(count, 1, device=device)
-    ids, logp = torch.empty(count, 1, 0, dtype=torch.int64, device=device), torch.empty(count, 1, 0, device=device)
-    last, nodes = torch.full((count,), BEGIN, device=device), torch.zeros_like(open_)
+    total = torch.zeros(rows, 1, device=device)
+    ids, logp = torch.empty(rows, 1, 0, dtype=torch.int64, device=device), torch.empty(rows, 1, 0, device=device)
+    last, nodes = torch.full((rows,), BEGIN, device=device), torch.zeros_like(open_)
     for t in range(how.most):
         scores, state = decoder.step(last, state)
         told = scores.float().log_softmax(-1)
@@ -164,10 +198,9 @@ def _beams(decoder: Decoder, state: State, how: Decoding) -> Written:
 
         end = (word == END) & value.isfinite()
         end[:, how.beams :] = False
-        top, which = (value / (t + 1) ** how.length_penalty).masked_fill(~end, -math.inf).max(1)
-        better = (top > score[open_]).nonzero()[:, 0]
-        _note(best, open_[better], each[better, which[better]], told_each[better, which[better]])
-        score[open_[better]] = top[better]
+        worth = (value / (t + 1) ** how.length_penalty).masked_fill(~end, -math.inf)
+        better = (worth.amax(1) > score[open_, -1]).nonzero()[:, 0]
+        score[open_[better]] = _note(best, score, open_[better], worth[better], each[better], told_each[better])
         ended = ended + end.sum(1)
 
         total, order = value.masked_fill(word == END, -math.inf).topk(min(how.beams, value.shape[1]))
@@ -179,10 +212,10 @@ def _beams(decoder: Decoder, state: State, how: Decoding) -> Written:
         else:
             nodes = nodes[source]
         # What goes on only loses: at best it ends as long as may be, without losing any more.
-        done = (ended >= how.beams) | (score[open_] >= total[:, 0] / how.most**how.length_penalty)
+        done = (ended >= how.beams) | (score[open_, -1] >= total[:, 0] / how.most**how.length_penalty)
         if t + 1 == how.most:
-            cut = (score[open_] == -math.inf).nonzero()[:, 0]
-            _note(best, open_[cut], ids[cut, 0], logp[cut, 0])
+            cut = (score[open_, 0] == -math.inf).nonzero()[:, 0]
+            best.ids[open_[cut], 0], best.logp[open_[cut], 0] = ids[cut, 0], logp[cut, 0]
         going = (~done).nonzero()[:, 0]
         if not len(going):
             break
@@ -204,14 +237,24 @@ def _flat(beam: Tensor, beams: int) -> Tensor:
     return (torch.arange(len(beam), device=beam.device)[:, None] * beams + beam).flatten()
 
 
-def _note(best: Written, rows: Tensor, ids: Tensor, logp: Tensor) -> None:
-    """Write texts [K, t] down as those of `rows` [K]; they are longer than what stood there."""
-    best.ids[rows, : ids.shape[1]], best.logp[rows, : ids.shape[1]] = ids, logp
+def _note(best: Written, score: Tensor, rows: Tensor, worth: Tensor, ids: Tensor, logp: Tensor) -> Tensor:
+    """Write those texts [K, n, t] down, worth [K, n] each, that are among the best of `rows` [K]; their scores."""
+    count = score.shape[1]
+    all_of = torch.cat([score[rows], worth], 1)
+    order = all_of.argsort(dim=1, descending=True, stable=True)[:, :count]  # of two as good the earlier
+    room = best.ids.shape[2] - ids.shape[2]
+    for kept, new in ((best.ids, F.pad(ids, (0, room), value=PAD)), (best.logp, F.pad(logp, (0, room)))):
+        kept[rows] = _of(torch.cat([kept[rows], new], 1), order)
+    return all_of.gather(1, order)
+
+
+def _first(written: Written) -> Written:
+    return _cut(written.ids[:, 0], written.logp[:, 0])
 
 
 def _cut(ids: Tensor, logp: Tensor) -> Written:
-    length = int((ids != PAD).sum(1).max())
-    return Written(ids[:, :length], logp[:, :length])
+    length = int((ids != PAD).sum(-1).max())
+    return Written(ids[..., :length], logp[..., :length])
 
 
 def _forbidden(written: Tensor, nodes: Tensor, scores: Tensor, how: Decoding) -> Tensor:

@@ -30,12 +30,13 @@ def random_times(count: int, like: Tensor) -> Tensor:
     return torch.randn(count, device=like.device).sigmoid()
 
 
-def even_times(count: int, like: Tensor) -> Tensor:
-    """Times of the same distribution by which rows are judged: always the same, spread evenly over any number of them.
+def even_times(numbers: Tensor, like: Tensor) -> Tensor:
+    """Times of the same distribution by which rows are judged, always the same by their `numbers` [B]; those of rows
+    that follow one another are spread evenly.
 
-    The i-th is the quantile of the fractional part of (i + 1) times the golden ratio.
+    That of row i is the quantile of the fractional part of (i + 1) times the golden ratio.
     """
-    place = torch.arange(1, count + 1, dtype=torch.float64) * GOLDEN % 1
+    place = (numbers.to("cpu", torch.float64) + 1) * GOLDEN % 1
     return torch.special.ndtri(place).sigmoid().float().to(like.device)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.errors import BadCell, MissingExtra
+from polymodal.core.shown import many
 from polymodal.data.media.cell import MEDIA_KINDS, Media
 from polymodal.data.media.sound import Sound
 from polymodal.ops.clean.audio import FRAME, levels, loudness
@@ -172,7 +173,8 @@ def _sentinel(values: np.ndarray, column: str) -> Iterator[Candidate]:
         if count[place] >= 3 and high > low and away > 2 * (high - low):
             # halfway: rows that were not looked at may lie a little beyond those that were
             bound = {"least" if least else "most": float(f"{(distinct[place] + distinct[beside]) / 2:.3g}")}
-            told = f"{count[place]} cells are {distinct[place]:g}, far from all others: likely a mark for missing."
+            cells = many(count[place], "cell is", "cells are")
+            told = f"{cells} {distinct[place]:g}, far from all others: likely a mark for missing."
             yield Candidate("range", {"columns": [column], **bound, "keep_row": True}, why=told)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.files import writing
+from polymodal.core.shown import many
 from polymodal.data.media.cell import Media
 from polymodal.data.media.volume import Volume
 from polymodal.preparation.compare import SHORT, marked
@@ -126,7 +127,7 @@ def _video(content: bytes) -> dict[str, Any]:
 
 
 def _series(content: np.ndarray) -> dict[str, Any]:
-    return {"kind": "series", "picture": trace(content), "note": f"{len(content):,} steps"}
+    return {"kind": "series", "picture": trace(content), "note": many(len(content), "step")}
 
 
 _CARDS: dict[str, Callable[[Any], dict[str, Any]]] = {

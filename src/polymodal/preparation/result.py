@@ -16,6 +16,7 @@ import numpy as np
 from polymodal.core.files import read_json, write_json, writing
 from polymodal.core.limits import check_file
 from polymodal.core.registry import options_of
+from polymodal.core.shown import many
 from polymodal.data.kinds import KINDS
 from polymodal.data.media.cell import MEDIA_KINDS, Media
 from polymodal.data.media.remarks import summed
@@ -91,7 +92,7 @@ def finalize(
     shutil.rmtree(work)
     rows = report["rows"]
     added = f", {rows['added']} added" if rows["added"] else ""
-    progress.say(f"{rows['kept']} rows kept{added}, {rows['set_aside']} set aside of {rows['input']}: {path}")
+    progress.say(f"{many(rows['kept'], 'row')} kept{added}, {rows['set_aside']} set aside of {rows['input']}: {path}")
     return Prepared(folder, path, report)
 
 

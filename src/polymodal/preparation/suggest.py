@@ -14,6 +14,7 @@ import yaml
 
 from polymodal.core.errors import BadArgument, MissingExtra, PolymodalError
 from polymodal.core.errors import suggest as nearest
+from polymodal.core.shown import many
 from polymodal.core.values import check_range
 from polymodal.data.media.cell import MEDIA_KINDS, Media
 from polymodal.data.tables.table import noted
@@ -129,7 +130,7 @@ def _header(source: Source, look: _Look) -> list[str]:
     drawn = {name: len(rows) for name, rows in look.rows.items()}
     notes = [
         "Suggested by `polymodal prepare --suggest`: read it, change it, then `polymodal prepare DATA -r THIS -o OUT`.",
-        f"{count(len(table))} rows. Looked at: texts and numbers of {count(drawn['cells'])}, media of "
+        f"{many(len(table), 'row')}. Looked at: texts and numbers of {count(drawn['cells'])}, media of "
         f"{count(drawn['media'])}, duplicates among {count(drawn['pairs'])}.",
         "Columns: "
         + ", ".join(f"{name} ({kind})" for name, kind in source.kinds.items())
@@ -140,7 +141,8 @@ def _header(source: Source, look: _Look) -> list[str]:
     for column in table.columns:
         missing = sum(value is None for value in table.column(column))
         if missing:
-            notes.append(f"{column}: {count(missing)} cells are missing ({_percent(missing, len(table))}).")
+            cells = many(missing, "cell is", "cells are")
+            notes.append(f"{column}: {cells} missing ({_percent(missing, len(table))}).")
     return notes
 
 

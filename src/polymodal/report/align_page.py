@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from polymodal.core.shown import many
 from polymodal.metrics.random_order import NOT_ABOVE
 from polymodal.report.doctor_chart import doctor
 from polymodal.report.page import cards, page
@@ -114,7 +115,7 @@ def _way(values: Mapping[str, Mapping[str, float]], evidence: Mapping[str, Any])
 
 
 def _queries(number: int) -> str:
-    return f"{count(number)} {'query' if number == 1 else 'queries'}"
+    return many(number, "query", "queries")
 
 
 def _headline(metrics: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ from PIL import Image
 
 from polymodal.core.errors import BadArgument, suggest
 from polymodal.core.registry import import_path
+from polymodal.core.shown import many
 from polymodal.core.wav import wav_bytes
 from polymodal.data.kinds import KINDS
 from polymodal.data.media.sound import Sound
@@ -211,8 +212,8 @@ def _series_card(shown: Mapping[str, Any]) -> dict[str, Any]:
     array = np.asarray(shown["array"])
     steps, channels = len(array), array.shape[1] if array.ndim > 1 else 1
     rate = shown.get("rate")
-    length = duration(steps / rate) if rate else f"{steps:,} steps"
-    return {"picture": trace(array), "note": f"{length}, {channels} channel{'s' * (channels > 1)}"}
+    length = duration(steps / rate) if rate else many(steps, "step")
+    return {"picture": trace(array), "note": f"{length}, {many(channels, 'channel')}"}
 
 
 def _vector_card(shown: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.errors import BadArgument, BadData, UnknownName, suggest
+from polymodal.core.shown import many
 from polymodal.data.kinds import KINDS
 from polymodal.data.tables.source import Problem, Table
 from polymodal.inference.keyed import place_of
@@ -120,7 +121,7 @@ class Search:
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{count:,} {name}" for name, count in self.index.counts().items())
-        return f"Search({self.index.folder}: {len(self.index):,} rows, {counts})"
+        return f"Search({self.index.folder}: {many(len(self.index), 'row')}, {counts})"
 
     def __len__(self) -> int:
         return len(self.index)

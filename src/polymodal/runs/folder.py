@@ -16,7 +16,7 @@ from polymodal.core.errors import BadArgument, PolymodalError
 from polymodal.core.files import json_text, read_json, write_json, writing
 from polymodal.core.lock import Lock
 from polymodal.core.sealed import load_sealed, save_sealed
-from polymodal.core.shown import some
+from polymodal.core.shown import many, some
 from polymodal.data.tables.source import Problem
 
 BUSY = "Wait until it is done, or stop it; --resume then goes on."
@@ -93,7 +93,7 @@ def same_cells(
             old = known.get(f"cells/{name}")
             if old is not None and old.shape == now.shape and len(which := np.flatnonzero((old != now).any(axis=1))):
                 named = list(dict.fromkeys(rows[name][i] for i in which.tolist()))
-                count = f"{len(which)} cell{'s' if len(which) > 1 else ''} of {name}"
+                count = f"{many(len(which), 'cell')} of {name}"
                 changed.append(f"{count} (row{'s' if len(named) > 1 else ''} {some([*map(repr, named)])})")
         if changed:
             raise BadArgument(

@@ -16,7 +16,7 @@ from polymodal.core.errors import BadArgument, BadData, suggest
 from polymodal.core.registry import Spec
 from polymodal.core.shown import many
 from polymodal.core.words import label_of
-from polymodal.metrics.consensus import medoid, ngram_vectors
+from polymodal.metrics.consensus import Likeness, medoid
 from polymodal.targets.base import Target
 from polymodal.targets.labels import listed
 from polymodal.targets.words import PIECES, UNITS, Coder, learned_pieces, padded, spoken, symbols_of, unit_of
@@ -117,7 +117,8 @@ class TextTarget(Target):
         place = np.unique(np.linspace(0, len(texts) - 1, COMPARED).astype(int))
         owner = np.repeat(np.arange(len(rows)), [len(row) for row in rows])[place]
         flat = [codes for row in rows for codes in row]
-        return texts[place[medoid(ngram_vectors([flat[i] for i in place], owner))]]
+        some = [flat[i] for i in place]
+        return texts[place[medoid(Likeness(some, owner).vectors(some))]]
 
     @cached_property
     def coder(self) -> Coder:

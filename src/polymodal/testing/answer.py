@@ -81,7 +81,7 @@ def answer_subjects(spec: Spec, kind: str, dim: int = 16) -> tuple[Subject, Subj
 
 
 def _build(spec: Spec, widths: Mapping[str, int], target: ScoredTarget, dim: int) -> Answer:
-    return ANSWERS.build(spec, widths, [target], Parts(dim, Heads().build, COST))
+    return ANSWERS.build(spec, widths, [target], Parts(dim, Heads(), COST))
 
 
 def _settled(build: partial[Answer], target: ScoredTarget) -> Answer:

@@ -156,7 +156,7 @@ def _whole(
 
     def finished() -> Answer:
         cost = {name: float(width) for name, width in widths.items()}
-        answer = build(Parts(DIM, Heads().build, cost), widths, targets)
+        answer = build(Parts(DIM, Heads(), cost), widths, targets)
         rows = Labelled(random_streams(widths, full=True), {t.name: example_truth(t) for t in targets})
         answer.finalize(rows, rows, 0)
         return answer
@@ -184,7 +184,7 @@ def _model() -> Exported:
 
     def build() -> nn.Module:
         encoders = {"v": build_encoder("vector_mlp", spoken[0], DIM), "t": build_encoder("table_ft", table[0], DIM)}
-        return Model(encoders, Parts(DIM, Heads().build).answer("cross", dict.fromkeys(encoders, DIM), [target]))
+        return Model(encoders, Parts(DIM, Heads()).answer("cross", dict.fromkeys(encoders, DIM), [target]))
 
     present = {"v": torch.arange(ROWS) % 3 > 0, "t": torch.arange(ROWS) % 4 > 0}
     inputs = {name: {**arrays, "present": present[name]} for name, arrays in (("v", spoken[1]), ("t", table[1]))}

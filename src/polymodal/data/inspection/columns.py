@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from polymodal.core.registry import label
+from polymodal.core.registry import in_words
 from polymodal.data.infer import tell
 from polymodal.data.schema import Schema
 from polymodal.data.tables.table import Table
@@ -62,7 +62,7 @@ def columns_of(table: Table, schema: Schema, bad: Mapping[str, int] | None = Non
 def kind_of(table: Table, schema: Schema, name: str, read: Sequence[str]) -> tuple[str, str]:
     """The kind of a column, which these streams read, and why."""
     if name in schema.targets:
-        return label(schema.targets[name]), ""
+        return in_words(schema.targets[name]), ""
     field = schema.fields[read[0]] if read else None
     if field is not None and not field.about.is_record:
         return field.kind, schema.ignored.get(name, field.why)

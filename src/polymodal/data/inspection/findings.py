@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from polymodal.core.html import pre_html
-from polymodal.core.shown import some
+from polymodal.core.shown import many, some
 from polymodal.data.inspection.columns import Column
 from polymodal.data.inspection.proposals import Proposal
 from polymodal.data.kinds import KINDS
@@ -62,8 +62,8 @@ class Inspection:
 
     def __repr__(self) -> str:
         kinds = self.broken, self.misfits, self.problems, self.duplicates, self.leaks, self.warnings
-        said = f"{self.rows:,} rows, {len(self.fields)} fields, {sum(len(one) for one in kinds)} findings"
-        return f"Inspection({self.name}: {said})"
+        found = many(sum(len(one) for one in kinds), "finding")
+        return f"Inspection({self.name}: {many(self.rows, 'row')}, {many(len(self.fields), 'field')}, {found})"
 
     def _repr_html_(self) -> str:
         return pre_html(self.text())
@@ -74,7 +74,7 @@ class Inspection:
 
     def text(self, *, most: int = 5) -> str:
         """What was found, in words, with at most `most` examples of each thing."""
-        lines = [f"{self.name}: {self.rows:,} rows", *self._listed()]
+        lines = [f"{self.name}: {many(self.rows, 'row')}", *self._listed()]
         head = len(lines)
         contradictions = [f"{one.stream}: {some(one.ids, most)}" for one in self.contradictions[:most]]
         sections = (
@@ -108,7 +108,7 @@ class Inspection:
         for one in self.fields:
             read = reads[one["name"]]
             if KINDS[one["kind"]].is_record and read:
-                lines.append(f"  {one['name']}: {one['kind']}, {_counted(len(read), 'column')}")
+                lines.append(f"  {one['name']}: {one['kind']}, {many(len(read), 'column')}")
                 lines += [f"    {column.text()}" for column in read]
             else:
                 alone = len(read) == 1 and read[0].name == one["name"]
@@ -141,9 +141,9 @@ class Inspection:
         for (stream, likeness), sets in kinds.items():
             rows = sum(len(doubled.ids) for doubled in sets)
             said = "the same" if likeness == "same" else "nearly the same"
-            lines.append(f"{stream or 'whole rows'}: {rows:,} rows hold {said} in {_counted(len(sets), 'set')}")
+            lines.append(f"{stream or 'whole rows'}: {rows:,} rows hold {said} in {many(len(sets), 'set')}")
             lines += [f"  {some(doubled.ids, most)}" for doubled in sets[:most]]
-            lines += [f"  and {len(sets) - most:,} more sets"] if len(sets) > most else []
+            lines += [f"  and {many(len(sets) - most, 'more set')}"] if len(sets) > most else []
         return lines
 
     def _leaks(self, most: int) -> list[str]:
@@ -154,15 +154,11 @@ class Inspection:
         words = {"same": "equal across splits", "near": "nearly equal across splits", "group": "split apart"}
         for (stream, likeness), sets in kinds.items():
             are = "is" if len(sets) == 1 else "are"
-            lines.append(f"{stream or 'whole rows'}: {_counted(len(sets), 'set')} {are} {words[likeness]}")
+            lines.append(f"{stream or 'whole rows'}: {many(len(sets), 'set')} {are} {words[likeness]}")
             for leak in sets[:most]:
                 lines.append("  " + "; ".join(f"{part}: {some(ids, most)}" for part, ids in leak.parts.items()))
-            lines += [f"  and {len(sets) - most:,} more sets"] if len(sets) > most else []
+            lines += [f"  and {many(len(sets) - most, 'more set')}"] if len(sets) > most else []
         return lines
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def _balance(facts: dict[str, Any]) -> str:
@@ -170,7 +166,7 @@ def _balance(facts: dict[str, Any]) -> str:
     if "classes" in facts:
         counts = facts["classes"]
         shown = ", ".join(f"{label} {count:,}" for label, count in list(counts.items())[:12])
-        return f"{len(counts)} classes ({shown}{', ...' if len(counts) > 12 else ''}){missing}"
+        return f"{many(len(counts), 'class', 'classes')} ({shown}{', ...' if len(counts) > 12 else ''}){missing}"
     if "median" in facts:
         return f"number from {facts['least']:g} over {facts['median']:g} (median) to {facts['most']:g}{missing}"
     return f"{facts['kind']}{missing}"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from polymodal.core.shown import some
+from polymodal.core.shown import many, some
 from polymodal.data.tables.table import USED, Problem
 
 _SAID: ContextVar[list[str] | None] = ContextVar("said", default=None)
@@ -42,7 +42,7 @@ def summed(noted: Iterable[Problem]) -> list[str]:
     for one in noted:
         rows.setdefault((one.column, one.reason), []).append(one.row)
     return [
-        f"{column}: {len(ids):,} {'cells' if len(ids) > 1 else 'cell'} used all the same: {reason} "
+        f"{column}: {many(len(ids), 'cell')} used all the same: {reason} "
         f"({'rows' if len(ids) > 1 else 'row'} {some(ids)})."
         for (column, reason), ids in sorted(rows.items(), key=lambda one: -len(one[1]))
     ]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from polymodal.core.errors import BadData
 from polymodal.core.limits import open_table
+from polymodal.core.shown import many
 from polymodal.data.tables.table import Problem, Table, check_columns
 
 DELIMITERS = ",;\t|"
@@ -42,7 +43,9 @@ def read_delimited(path: Path, *, limit: int | None = None, delimiter: str | Non
     faults: list[tuple[int, str, str]] = []
     for number, (line, cells) in enumerate(islice(records, limit)):
         if isinstance(cells, str) or len(cells) != len(heads):
-            reason = cells if isinstance(cells, str) else f"has {len(cells)} cells where the header has {len(heads)}"
+            reason = (
+                cells if isinstance(cells, str) else f"has {many(len(cells), 'cell')} where the header has {len(heads)}"
+            )
             problems.append(Problem.of_record(f"{path.name}:{line}", reason, number))
             continue
         for name, column, cell in zip(heads, columns, cells):

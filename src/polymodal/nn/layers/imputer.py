@@ -201,6 +201,6 @@ class Guess(nn.Module):
         if self.training:
             t, noise = random_times(len(x), x), torch.randn_like(x)
         else:
-            t, noise = even_times(len(x), x), row_noise(range(len(x)), x.shape[1:], 0).to(x.device)
+            t, noise = even_times(torch.arange(len(x)), x), row_noise(range(len(x)), x.shape[1:], 0).to(x.device)
         z, wanted = on_path(x, noise, t)
         return (self.velocity(hint, z, t) - wanted).square().mean()

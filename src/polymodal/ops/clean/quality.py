@@ -11,6 +11,7 @@ import numpy as np
 
 from polymodal.core.errors import BadArgument
 from polymodal.core.scripts import UNSPACED
+from polymodal.core.shown import many
 from polymodal.core.values import check_range
 from polymodal.ops.base import CellOp, Sketch
 from polymodal.ops.ngram import count, merge, surprise
@@ -37,7 +38,9 @@ class Length(CellOp):
         words = count_words(value)
         if not self.least <= words <= self.most:
             few = words < self.least
-            raise SetAside(f"has {words} words, {'fewer' if few else 'more'} than {self.least if few else self.most}")
+            raise SetAside(
+                f"has {many(words, 'word')}, {'fewer' if few else 'more'} than {self.least if few else self.most}"
+            )
         return value
 
 
