@@ -76,8 +76,8 @@ def main() -> None:
     told = told / told.std()
     order = torch.randperm(len(told), generator=draw)
     held, train = order[:HELD], order[HELD:]
-    target = fitted("picture", {"name": "picture", "size": given.side}, data.pictures[:50])
-    truth = torch.from_numpy(np.array(target.encode(data.pictures)))
+    target = fitted("picture", {"name": "picture", "size": given.side}, data.cells[:50])
+    truth = torch.from_numpy(np.array(target.encode(data.cells)))
     learners = []
     for network in NETWORKS:
         torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""The flow that draws pictures: guidance, noise by rows, conditions that are missing, what it keeps in files."""
+"""The flow that draws pictures and sounds: guidance, noise by rows, missing conditions, what it keeps in files."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from polymodal.heads import HEADS
 from polymodal.heads.flow import Flow
 from polymodal.models.base import Joint
 from polymodal.nn.flow import even_times, guided, on_path, random_times, row_noise, walk
+from polymodal.nn.layers.unet import Look
 from polymodal.targets.base import Target, fitted
 from polymodal.testing import example_target
 from polymodal.testing.head import check_head
@@ -24,10 +25,13 @@ from polymodal.testing.target import CELLS
 WIDTH, ROWS = 6, 5
 
 
-def head(**options) -> Flow:
+DRAWN = pytest.mark.parametrize("kind", ["picture", "sound"])
+
+
+def head(kind: str = "picture", **options) -> Flow:
     """A small head whose weights are far from where they begin."""
     torch.manual_seed(0)
-    made = HEADS.build({"name": "flow", "channels": 8, "steps": 3, **options}, WIDTH, example_target("picture"))
+    made = HEADS.build({"name": "flow", "channels": 8, "steps": 3, **options}, WIDTH, example_target(kind))
     with torch.no_grad():
         for parameter in made.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -58,8 +62,9 @@ def test_it_keeps_the_laws_of_heads(options):
         check_head({"name": "flow", "channels": 8, "steps": 2}, example_target("picture"))
 
 
-def test_guidance_0_is_the_flow_without_a_condition_and_1_the_conditional_one():
-    made, given, numbers = head(), tokens(), torch.arange(ROWS)
+@DRAWN
+def test_guidance_0_is_the_flow_without_a_condition_and_1_the_conditional_one(kind):
+    made, given, numbers = head(kind), tokens(), torch.arange(ROWS)
     hidden = given.keep(torch.zeros(ROWS, dtype=torch.bool))
     assert torch.equal(made.draw(given, numbers, guidance=0.0), made.draw(hidden, numbers, guidance=1.0))
     plain = made.draw(given, numbers, guidance=1.0)
@@ -80,10 +85,12 @@ def test_guided_velocity_is_on_the_line_between_both():
         torch.testing.assert_close(guided(field, w)(z, t), 1 + w * (told_of - 1))
 
 
+@DRAWN
 @pytest.mark.parametrize("network", ["unet", "dit"])
 @pytest.mark.parametrize("attention", [False, True])
-def test_the_same_seed_draws_the_same_picture_whatever_is_beside_it(attention, network):
-    made, given, numbers = head(attention=attention, network=network), tokens(several=2), torch.arange(10, 10 + ROWS)
+def test_the_same_seed_draws_the_same_whatever_is_beside_it(attention, network, kind):
+    made, numbers = head(kind, attention=attention, network=network), torch.arange(10, 10 + ROWS)
+    given = tokens(several=2)
     whole = made.draw(given, numbers)
     for row in range(ROWS):
         alone = made.draw(given.select(slice(row, row + 1)), numbers[row : row + 1])
@@ -104,6 +111,15 @@ def test_more_padding_changes_nothing(network):
     assert near(made(padded)[:, 0], made(given)[:, 0])
 
 
+def test_the_order_of_tokens_counts_where_they_are_attended_to():
+    given, numbers = tokens(several=3), torch.arange(ROWS)
+    turned = Tokens(given.x.flip(1), given.mask, given.pooled)
+    assert not near(
+        head("sound", attention=True).draw(turned, numbers), head("sound", attention=True).draw(given, numbers)
+    )
+    assert torch.equal(head("sound").draw(turned, numbers), head("sound").draw(given, numbers))
+
+
 def test_an_answer_is_two_pictures_by_the_numbers_of_rows():
     made, given = head(), tokens()
     made.number(torch.arange(7, 7 + ROWS))
@@ -117,12 +133,13 @@ def test_an_answer_is_two_pictures_by_the_numbers_of_rows():
     assert made(given.select(slice(0, 0))).shape == (0, 2, 3, 8, 8)
 
 
-def test_a_row_without_a_token_is_finite_and_the_same_whatever_stood_there():
-    made = head(attention=True)
+@DRAWN
+def test_a_row_without_a_token_is_finite_and_the_same_whatever_stood_there(kind):
+    made = head(kind, attention=True)
     none = tokens().keep(torch.zeros(ROWS, dtype=torch.bool))
     odd = Tokens(torch.full_like(none.x, torch.nan), none.mask, torch.full_like(none.pooled, torch.nan))
     assert torch.equal(made(none), made(odd))
-    truth = torch.from_numpy(made.target.encode(CELLS["picture"][:ROWS]))
+    truth = torch.from_numpy(made.target.encode(CELLS[kind][:ROWS]))
     for training in (True, False):
         assert made.train(training).loss(odd.cleared(), truth).isfinite()
 
@@ -135,7 +152,7 @@ def test_loss_in_use_is_always_the_same_and_that_of_noise_without_training():
     assert made.loss(given, truth) != made.loss(given, truth)
     torch.manual_seed(0)
     fresh = Flow(WIDTH, made.target, channels=8).eval()  # whose velocity is 0
-    x = made.target.pixels(truth).float() / 127.5 - 1
+    x = made.target.fields(truth).float() / 127.5 - 1
     noise = row_noise(range(8), x.shape[1:], 0)
     torch.testing.assert_close(fresh.loss(given, truth), (noise - x).square().mean())
     assert fresh.loss(given, torch.from_numpy(made.target.encode([None] * 8))) == 0
@@ -218,6 +235,17 @@ def test_any_side_grey_and_in_colour(size, grey):
     torch.manual_seed(0)
     made = Flow(WIDTH, target, channels=4, steps=1, depth=3).eval()
     assert made(tokens()).shape == (ROWS, 2, 1 if grey else 3, size, size)
+
+
+def test_places_of_a_field_know_where_they_are_when_they_look_at_tokens():
+    torch.manual_seed(0)
+    look = Look(8, WIDTH, within=False).eval()
+    given = tokens(2, several=4)
+    seen = look(torch.ones(2, 8, 3, 5), given.x, given.mask).detach()
+    assert seen.shape == (2, 8, 3, 5)
+    apart = (seen.flatten(2)[..., None] - seen.flatten(2)[..., None, :]).abs().sum(1)
+    assert (apart + torch.eye(15) > 1e-5).all(), "of equal places no two see the same"
+    torch.testing.assert_close(look(torch.ones(2, 8, 3, 5), given.x, given.mask & False), torch.ones(2, 8, 3, 5))
 
 
 # --- the walk ---------------------------------------------------------------------------------------------------------

@@ -251,16 +251,16 @@ def test_a_row_is_drawn_alike_wherever_it_stands(draws):
     run, rows = draws
     table = run.read(rows[:6])
     [(places, streams)] = run.predictor.encode(table)
-    first = asked(run.predictor, table, places, streams).pictures
+    first = asked(run.predictor, table, places, streams).fields
     turned = table.select(range(5, -1, -1))
     [(places, streams)] = run.predictor.encode(turned)
-    assert (asked(run.predictor, turned, places, streams).pictures.flip(0) == first).all()
+    assert (asked(run.predictor, turned, places, streams).fields.flip(0) == first).all()
 
 
 def test_the_report_shows_pictures_and_the_verdict_what_they_are_worth(draws):
     run, _ = draws
     html = (run.folder / "report.html").read_text(encoding="utf-8")
-    assert '<section id="pictures">' in html
+    assert '<section id="drawings">' in html
     assert html.count('<div class="trio">') == 12
     said = json.loads((run.folder / "evaluation.json").read_text(encoding="utf-8"))["verdict"]["sentences"]
     assert sum(line.startswith("The drawn pictures (") for line in said) == 1

@@ -54,15 +54,16 @@ def test_why_nobody_looked_for_inventions_is_said():
     assert "Objects that no reference names were not looked for: install polymodal[language]" in said
 
 
-DRAWN = {"id": "d1", "drawn": picture(GREY), "real": picture(GREY), "cells": [FACTS]}
+EACH = [{"stream": name, "kind": "image", "image": picture(GREY)} for name in ("drawn", "true", "nearest")]
+DRAWN = {"id": "d1", "noun": "picture", "each": EACH[:2], "cells": [FACTS]}
 
 
 @pytest.mark.parametrize(("near", "copies"), [(0.2, True), (1.3, False)])
 def test_drawn_pictures_stand_beside_true_ones_and_the_nearest_of_training(near, copies):
-    row = {**DRAWN, "nearest": picture(GREY), "near": near, "copied": near < 0.5}
-    html = render({**BARE, "pictures": [row]})
+    row = {**DRAWN, "each": EACH, "near": near, "copied": near < 0.5}
+    html = render({**BARE, "drawings": [row]})
     page = Page(html)
-    assert page.sections == ["pictures"]
+    assert page.sections == ["drawings"]
     assert [one["alt"] for one in page.pictures] == ["drawn, row d1", "true, row d1", "nearest, row d1"]
     assert ("a copy" in html.split('class="trio"')[1]) == copies
     assert ('class="photo small copy"' in html) == copies
@@ -70,10 +71,10 @@ def test_drawn_pictures_stand_beside_true_ones_and_the_nearest_of_training(near,
 
 
 def test_without_training_pictures_there_is_no_nearest():
-    page = Page(render({**BARE, "pictures": [DRAWN]}))
+    page = Page(render({**BARE, "drawings": [DRAWN]}))
     assert [one["alt"] for one in page.pictures] == ["drawn, row d1", "true, row d1"]
 
 
 def test_a_picture_that_is_no_data_is_refused():
     with pytest.raises(BadData, match="begins with 'http://elsewhere'"):
-        render({**BARE, "pictures": [{**DRAWN, "real": "http://elsewhere"}]})
+        render({**BARE, "drawings": [{**DRAWN, "each": [{**EACH[0], "image": "http://elsewhere"}]}]})

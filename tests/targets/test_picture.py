@@ -40,7 +40,7 @@ def test_grey_stays_grey_and_one_coloured_picture_makes_all_of_them_so():
     red = np.dstack([shade(200), shade(0), shade(0)])
     both = small([shade(10), red])
     assert both.channels == 3
-    pixels = both.pixels(both.encode([shade(10), red]))
+    pixels = both.fields(both.encode([shade(10), red]))
     assert pixels.shape == (2, 3, 4, 4)
     assert pixels[:, :, 0, 0].tolist() == [[10, 10, 10], [200, 0, 0]]
     assert grey.truth(grey.encode([red])).shape == (1, 4, 4, 1)  # a coloured one, where training had none, in grey

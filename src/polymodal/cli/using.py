@@ -168,9 +168,7 @@ def predict(
 @app.command()
 def generate(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run; or of a pretrained model, or its hub name.")],
-    data: Annotated[
-        str | None, typer.Argument(help="Rows to write about; or one example by the options below.")
-    ] = None,
+    data: Annotated[str | None, typer.Argument(help="Rows to answer; or one example by the options below.")] = None,
     text: Annotated[list[str] | None, typer.Option(help="Words of the example: VALUE or COLUMN=VALUE.")] = None,
     image: Annotated[list[str] | None, typer.Option(help="Its picture.")] = None,
     audio: Annotated[list[str] | None, typer.Option(help="Its sound.")] = None,
@@ -206,7 +204,7 @@ def generate(
     from polymodal.generators.opening import is_model
     from polymodal.inference.answered import write_answers
     from polymodal.inference.examples import row_cards
-    from polymodal.inference.generation import check_writes, example, generated_columns
+    from polymodal.inference.generation import check_generates, example, generated_columns
     from polymodal.inference.keyed import of_rows
     from polymodal.inference.run import load
 
@@ -231,7 +229,9 @@ def generate(
         check_writable(out)
     say_device(device)
     finished = load(run, trust=trust or (), device=device)
-    check_writes(finished.predictor)
+    check_generates(finished.predictor)
+    if out is None and (drawn := next((one for one in finished.predictor.targets if one.drawn), None)):
+        raise BadArgument(f"{drawn.name} is a file a row, which needs a place: give --out FILE or a folder.")
     table = example(finished.predictor, given) if data is None else read_rows(finished, data)
     problems: list[Any] = []
     found = finished.generate(table, **how, keep=read_keep(keep, table.columns), problems=problems)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from polymodal.core.errors import BadCell
 from polymodal.data.cells import cells
 from polymodal.data.media.picture import read_picture
+from polymodal.data.media.sound import Sound, read_mono
 from polymodal.data.schema import Field
 from polymodal.data.storage.decode import Broken, guarded
 from polymodal.data.tables.table import Problem, Table
@@ -21,14 +21,18 @@ from polymodal.targets.base import Target
 def target_cells(table: Table, target: Target) -> list[Any]:
     """The cells [N] of a target's column, None where missing, as `Target.fit` and `Target.encode` take them.
 
-    Where it reads pictures (`Target.opened`) each is a uint8 array [H, W] or [H, W, 3], made no larger than it needs,
-    or the `BadCell` that says why it cannot be opened. Raises `UnknownName` for a column that the table lacks.
+    Where it reads files (`Target.opened`) each is what `OPENERS` makes of it, no larger than the target needs, or the
+    `BadCell` that says why it cannot be opened. Raises `UnknownName` for a column that the table lacks.
     """
     if not target.opened:
         return table.column(target.name)
     found = cells(table, Field(target.name, target.opened, (target.name,)))
-    read = partial(_opened, found, least=target.size)  # type: ignore[attr-defined]
-    opened = (guarded(read, row) for row in range(len(table)))
+    read = OPENERS[target.opened](target)
+
+    def of_row(row: int) -> Any:
+        return None if (cell := found[row]) is None else read(cell)
+
+    opened = (guarded(of_row, row) for row in range(len(table)))
     return [BadCell(one.reason) if isinstance(one, Broken) else one for one in opened]
 
 
@@ -39,8 +43,21 @@ def faults(table: Table, target: Target, values: Sequence[Any]) -> list[Problem]
     return [Problem(table.ids[row], target.name, reason) for row, reason in odd.items()]
 
 
-def _opened(found: Sequence[Any], row: int, least: int) -> np.ndarray | None:
-    cell = found[row]
-    if cell is None:
-        return None
-    return np.asarray(read_picture(cell if isinstance(cell, bytes | np.ndarray) else Path(cell), least))
+def _pictures(target: Any) -> Callable[[Any], np.ndarray]:
+    def read(cell: Any) -> np.ndarray:
+        return np.asarray(read_picture(cell if isinstance(cell, bytes | np.ndarray) else Path(cell), target.size))
+
+    return read
+
+
+def _sounds(target: Any) -> Callable[[Any], Sound]:
+    def read(cell: Any) -> Sound:
+        sound = read_mono(cell if isinstance(cell, bytes) else Path(cell), target.longest)
+        rate = min(sound.rate, target.fastest)
+        return Sound(sound.at(rate), rate)
+
+    return read
+
+
+# By the kind of the files: from a target to what opens a cell of it. Pictures are uint8 [H, W] or [H, W, 3].
+OPENERS: dict[str, Callable[[Any], Callable[[Any], Any]]] = {"image": _pictures, "audio": _sounds}

@@ -1,6 +1,6 @@
-"""What drawn pictures are worth as a set: how like real ones, how varied, and whether they are copies.
+"""What drawn pictures or sounds are worth as a set: how like real ones, how varied, and whether they are copies.
 
-Distances are in a space of features [N, F]: those of a classifier of such pictures, or `metrics.pictures.features`.
+Distances are in a space of features [N, F]: those of a classifier of such, or of `metrics.pictures` and `.sounds`.
 """
 
 from __future__ import annotations
@@ -103,28 +103,28 @@ class Drawing:
         """Plain values; without the distances of too few pictures."""
         return {name: value for name, value in asdict(self).items() if value == value}
 
-    def sentences(self) -> list[str]:
-        """The same in words."""
+    def sentences(self, noun: str = "picture") -> list[str]:
+        """The same in words; `noun` is what is drawn."""
         said = [
-            f"Of {self.count:,} pictures drawn for the test rows, {self.precision:.0%} lie among real ones and "
-            f"{self.recall:.0%} of the real ones among them (of training pictures {self.precision_of_real:.0%} and "
+            f"Of {self.count:,} {noun}s drawn for the test rows, {self.precision:.0%} lie among real ones and "
+            f"{self.recall:.0%} of the real ones among them (of training {noun}s {self.precision_of_real:.0%} and "
             f"{self.recall_of_real:.0%})."
         ]
         if self.frechet == self.frechet:
             said.append(
-                f"Their Fréchet distance to the test pictures, by hand-made features, is {self.frechet:.4g}; its "
-                f"floor, that of as many training pictures, {self.floor:.4g}."
+                f"Their Fréchet distance to the test {noun}s, by hand-made features, is {self.frechet:.4g}; its "
+                f"floor, that of as many training {noun}s, {self.floor:.4g}."
             )
         else:
-            said.append(f"No Fréchet distance: {self.count:,} pictures are too few, {LEAST:,} are needed.")
+            said.append(f"No Fréchet distance: {self.count:,} {noun}s are too few, {LEAST:,} are needed.")
         if self.distinct < COLLAPSED:
             said.append(
-                f"They lie near {self.distinct:.0%} as many different training pictures as real ones do: few pictures "
+                f"They lie near {self.distinct:.0%} as many different training {noun}s as real ones do: few {noun}s "
                 "are drawn again and again (a collapse), whatever the row says."
             )
-        copies = " They are copies of training pictures, or nearly." if self.nearest < COPIED else ""
+        copies = f" They are copies of training {noun}s, or nearly." if self.nearest < COPIED else ""
         said.append(
-            f"A drawn picture is {self.nearest:.2f} times as far from the nearest training picture as a real one of "
+            f"A drawn {noun} is {self.nearest:.2f} times as far from the nearest training {noun} as a real one of "
             f"the test rows.{copies}"
         )
         return said

@@ -200,7 +200,7 @@ def seeing(q: Question, wrote: Outcome, outcomes: Sequence[Outcome], *, seed: in
 
 
 def drawing(q: Question, drew: Outcome, others: Sequence[Outcome], *, seed: int) -> list[str]:
-    """Whether what `drew` beats the pictures that `others` take from training; nothing where none is drawn."""
+    """Whether what `drew` beats what `others` take from training; nothing where nothing is drawn."""
     if not q.target.drawn:
         return []
     test, said = Tests(q, seed), []
@@ -214,8 +214,8 @@ def drawing(q: Question, drew: Outcome, others: Sequence[Outcome], *, seed: int)
         what = usual(q) if other.level == "chance" else other.note or other.name
         better = "higher" if q.metric.greater_is_better else "lower"
         said.append(
-            f"The drawn pictures ({drew.name}) are {word} {what}: {q.metric.name} {mine} against {its} on test, "
-            f"{better} is better (by {signed(pair.difference, places)}{ends})."
+            f"The drawn {q.target.noun}s ({drew.name}) are {word} {what}: {q.metric.name} {mine} against {its} on "
+            f"test, {better} is better (by {signed(pair.difference, places)}{ends})."
         )
     return said
 

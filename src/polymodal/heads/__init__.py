@@ -13,7 +13,7 @@ HEADS = Catalogue(
         ),
         "flow": Entry(
             "polymodal.heads.flow:Flow",
-            "A picture, drawn from noise along a learned velocity, with classifier-free guidance.",
+            "A picture or a sound, drawn from noise along a learned velocity, with classifier-free guidance.",
             "Liu, Gong, Liu 2023; Esser et al. 2024 (times); Ho & Salimans 2021 (guidance)",
         ),
         "gan": Entry(

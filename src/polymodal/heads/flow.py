@@ -1,4 +1,4 @@
-"""A picture, drawn by a rectified flow."""
+"""A picture or a sound, drawn by a rectified flow."""
 
 from __future__ import annotations
 
@@ -10,26 +10,29 @@ from torch import Tensor, nn
 from polymodal.core.errors import BadArgument, suggest
 from polymodal.core.types import Tokens
 from polymodal.core.values import check_range
-from polymodal.heads.picture import PictureHead
+from polymodal.heads.drawn import DrawnHead
 from polymodal.nn.flow import SOLVERS, even_times, guided, on_path, random_times, row_noise, walk
 from polymodal.nn.layers.dit import DiT
+from polymodal.nn.layers.position import sinusoids
 from polymodal.nn.layers.unet import UNet
 from polymodal.nn.precision import at_least_float32
-from polymodal.targets.picture import PictureTarget
+from polymodal.targets.drawn import DrawnTarget
 
 NETWORKS = ("unet", "dit")
 PASSES = {"batch": 64, "steps": 2500, "epochs": 100}  # of a training: what pictures need is told in steps
 
 
-class Flow(PictureHead):
-    """Draws pictures from noise along a learned velocity: a rectified flow (Liu, Gong & Liu 2023; Esser et al. 2024).
+class Flow(DrawnHead):
+    """Draws a picture, or a sound's spectrogram, from noise along a learned velocity: a rectified flow (Liu, Gong & Liu
+    2023; Esser et al. 2024).
 
     The loss is the mean squared error of the velocity, told by a `network` that the pooled tokens turn: `unet`, a U-Net
     of `channels` channels and `depth` halvings, or `dit`, a Transformer of 4 · `channels` units and 2 · (`depth` + 1)
-    blocks over patches (`nn.layers.dit`). With `attention` it also attends to all tokens. In training the condition of
+    blocks over patches (`nn.layers.dit`). With `attention` it also attends to all tokens, in their
+    order. In training the condition of
     a share `drop` of the rows is hidden, so that the flow without one is learned too. That one draws rows without a
     token, and `guidance` w leaves it behind: v_u + w (v_c - v_u) (Ho & Salimans 2021; 1: as the condition says; more:
-    plainer and more alike, at twice the cost). `steps` of `solver`, euler or heun, lead from noise to a picture. `ema`
+    plainer and more alike, at twice the cost). `steps` of `solver`, euler or heun, lead from noise to a drawing. `ema`
     is the decay of the moving average of the weights that is kept; `seed` that of the noise.
 
     Raises `BadArgument` for a value out of range.
@@ -38,7 +41,7 @@ class Flow(PictureHead):
     def __init__(
         self,
         width: int,
-        target: PictureTarget,
+        target: DrawnTarget,
         *,
         network: str = "unet",
         channels: int = 32,
@@ -67,9 +70,7 @@ class Flow(PictureHead):
         self.nothing = nn.Parameter(torch.zeros(4 * channels))
         given: dict[str, Any] = {"depth": depth, "condition": 4 * channels, "context": width if attention else 0}
         self.velocity = (
-            UNet(target.channels, target.size, channels, **given)
-            if network == "unet"
-            else DiT(target.shape, channels, **given)
+            UNet(target.shape, channels, **given) if network == "unet" else DiT(target.shape, channels, **given)
         )
 
     @property
@@ -85,7 +86,7 @@ class Flow(PictureHead):
 
     def loss(self, tokens: Tokens, truth: Tensor) -> Tensor:
         """In training at random times and with random noise, in use at those that a row's number says."""
-        known, x = self.target.known(truth), self.pictures(truth)
+        known, x = self.target.known(truth), self.seen(truth)
         if self.training:
             t, noise = random_times(len(x), x), torch.randn_like(x)
             told = tokens.present & (torch.rand(len(x), device=x.device) >= self.drop)
@@ -115,7 +116,8 @@ class Flow(PictureHead):
         condition = torch.where(told[:, None], self.told(tokens.pooled), self.nothing)
         if not self.attention:
             return self.velocity(z, t, condition)
-        return self.velocity(z, t, condition, tokens.x, tokens.mask & told[:, None])
+        order = sinusoids(tokens.mask.cumsum(1) - 1, tokens.x.shape[2]).to(tokens.x.dtype)
+        return self.velocity(z, t, condition, tokens.x + order, tokens.mask & told[:, None])
 
 
 def check_drawing(steps: int, solver: str, guidance: float) -> None:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from polymodal.core.types import Tokens
 from polymodal.core.values import check_range
-from polymodal.heads.picture import PictureHead
+from polymodal.heads.drawn import DrawnHead
 from polymodal.nn.flow import row_noise
 from polymodal.nn.layers.adversary import Critic, Generator, Standardised
 from polymodal.nn.precision import at_least_float32
+from polymodal.targets.base import Target
 from polymodal.targets.picture import PictureTarget
 
 BETAS = (0.0, 0.99)  # of Adam, for both sides
 
 
-class Gan(PictureHead):
+class Gan(DrawnHead):
     """Draws pictures in one pass: a conditional generative adversarial network (Goodfellow et al. 2014).
 
     Generator and critic (`nn.layers.adversary`) learn by turns, each by its own hinge loss (Lim & Ye 2017) at its own
@@ -30,6 +31,8 @@ class Gan(PictureHead):
 
     Raises `BadArgument` for a value out of range.
     """
+
+    answers: ClassVar[tuple[type[Target], ...]] = (PictureTarget,)
 
     def __init__(
         self, width: int, target: PictureTarget, *,
@@ -60,7 +63,7 @@ class Gan(PictureHead):
         return {**super().recipe(), "optimizer": "adam", "lr": 2e-4, "betas": BETAS, "average": self.ema, **steady}
 
     def loss(self, tokens: Tokens, truth: Tensor) -> Tensor:
-        known, x = self.target.known(truth), self.pictures(truth)
+        known, x = self.target.known(truth), self.seen(truth)
         share = known / known.sum().clamp(min=1)
         if not self.training:
             each = 2 * self.numbered(len(x))

@@ -1,4 +1,4 @@
-"""What is explained of a finished model's answers: how decidedly it answers, each word of a text, a picture.
+"""What is explained of a finished model's answers: how decidedly it answers, each word of a text, a drawing.
 
 Each is values that a row's streams give, so that one mechanism explains all: gradients tell what tokens added to them,
 hidden parts and cleared masks what they lose.
@@ -20,15 +20,15 @@ from polymodal.data.tables.source import Table
 from polymodal.evaluation.robustness import subset_masks
 from polymodal.explanation.hiding import WORD
 from polymodal.explanation.modalities import row_worth
-from polymodal.heads.picture import PictureHead
+from polymodal.heads.drawn import DrawnHead
 from polymodal.heads.writing import WritingHead
 from polymodal.inference.predictor import Predictor
 from polymodal.nn.layers.state import END, PAD
 from polymodal.nn.place import CPU, at_rest, device_of_module, to_device
+from polymodal.targets.drawn import WHITE
 from polymodal.targets.words import padded
 
 Streams = Mapping[str, Tokens]
-BRIGHTEST = 255.0
 
 
 class Asked(ABC):
@@ -121,26 +121,26 @@ class Written(Asked):
 
 
 class Drawn(Asked):
-    """How much a picture drawn from the same noise is like the one that was drawn: 1 less the mean difference of
-    pixels. A drawing has no gradient."""
+    """How much what is drawn from the same noise is like what was drawn: 1 less the mean difference of bytes. A drawing
+    has no gradient."""
 
     meaning = (
-        "A stream speaks for a picture as far as the one drawn without it, from the same noise, is less like it. A "
-        "drawing has no gradient, so within a cell parts are hidden one by one and the picture is drawn again."
+        "A stream speaks for a drawing as far as the one drawn without it, from the same noise, is less like it. A "
+        "drawing has no gradient, so within a cell parts are hidden one by one and it is drawn again."
     )
 
-    def __init__(self, predictor: Predictor, head: PictureHead, streams: Streams, numbers: Tensor):
+    def __init__(self, predictor: Predictor, head: DrawnHead, streams: Streams, numbers: Tensor):
         self.head, self.numbers = head, numbers
         with torch.no_grad():
-            self.pictures = head.draw(_fused(predictor, streams), numbers)
-        super().__init__(predictor, head.decode(self.pictures[:, None]))
+            self.fields = head.draw(_fused(predictor, streams), numbers)
+        super().__init__(predictor, head.decode(self.fields[:, None]))
         self.unit = self.worth_unit = self.target.unit
 
     @torch.no_grad()
     def values(self, streams: Streams, rows: Tensor) -> Tensor:
         drawn = self.head.draw(_fused(self.predictor, streams), self.numbers[rows])
-        away = (drawn.float() - self.pictures[rows].float()).abs()
-        return 1 - away.flatten(1).mean(1, keepdim=True) / BRIGHTEST
+        away = (drawn.float() - self.fields[rows].float()).abs()
+        return 1 - away.flatten(1).mean(1, keepdim=True) / WHITE
 
 
 def asked(
@@ -153,9 +153,9 @@ def asked(
     """
     target = predictor.targets[0]
     head, numbers = predictor.answer.head(target.name), torch.from_numpy(table.rows[rows])
-    if not isinstance(head, WritingHead | PictureHead) or not _fuses(predictor, streams):
+    if not isinstance(head, WritingHead | DrawnHead) or not _fuses(predictor, streams):
         return Decision(predictor, streams)
-    if isinstance(head, PictureHead):
+    if isinstance(head, DrawnHead):
         return Drawn(predictor, head, streams, numbers)
     if texts is not None:
         return Written(predictor, head, {"label": np.array(texts)})

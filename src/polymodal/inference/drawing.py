@@ -1,4 +1,4 @@
-"""Pictures drawn by a finished model, as many a row as are asked for."""
+"""Pictures and sounds drawn by a finished model, as many a row as are asked for; where they lie among others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,16 @@ from polymodal.core.errors import BadArgument, suggest
 from polymodal.core.values import check_range
 from polymodal.data.tables.source import Problem, Table
 from polymodal.inference.predictor import Predictor
+from polymodal.metrics import pictures, sounds
 from polymodal.nn.place import at_rest, device_of_module, to_device
+from polymodal.targets.base import Target
+
+SPACES = {"picture": pictures.features, "sound": sounds.features}  # by the form of what is drawn
+
+
+def features(target: Target, fields: np.ndarray) -> np.ndarray:
+    """[N, F] of what is drawn [N, H, W, C], in the space in which its kind is compared."""
+    return SPACES[target.form](fields)
 
 
 @torch.no_grad()
@@ -20,10 +29,10 @@ def drawings(
     predictor: Predictor, table: Table, *, target: str | None = None, n: int = 1,
     problems: list[Problem] | None = None, **options: Any,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:  # fmt: skip
-    """Row numbers [b] of `table` and `n` pictures of each, uint8 [b, n, S, S, C], a chunk of rows at a time.
+    """Row numbers [b] of `table` and `n` drawings of each, uint8 [b, n, H, W, C], a chunk of rows at a time.
 
     `target` names one that is drawn, by default the first. Options (`seed`, and of a flow `guidance`, `steps` and
-    `solver`) are those of its head unless given. The k-th picture of a record of the source is the same whatever `n`
+    `solver`) are those of its head unless given. The k-th drawing of a record of the source is the same whatever `n`
     and whichever rows are beside it; `predict` gives the first. Cells that cannot be used are named in `problems`.
     Raises `BadArgument` where nothing is drawn, or for an option that cannot be.
     """

@@ -27,13 +27,13 @@ from polymodal.evaluation.robustness import (
 )
 from polymodal.evaluation.statistics import bootstrap
 from polymodal.explanation.modalities import sampled_worth, worth
-from polymodal.inference.examples import mistakes, pictures, words
+from polymodal.inference.drawing import features
+from polymodal.inference.examples import drawings, mistakes, words
 from polymodal.inference.judging import Judged, strict_scores, strict_words, told
 from polymodal.inference.noise import Noisy
 from polymodal.inference.predictor import Predictor
 from polymodal.metrics.base import Metric, labelled
 from polymodal.metrics.build import judged, measure, target_metrics
-from polymodal.metrics.pictures import features
 from polymodal.runs.progress import Progress
 from polymodal.targets.base import Target
 from polymodal.train.encode import store_tokens
@@ -58,8 +58,8 @@ class Evaluation:
     metrics: dict[str, float]
     score: dict[str, float]
     further: dict[str, dict[str, float]]  # scores by the metrics that are shown beside the one judged by
-    pictures: list[dict[str, Any]]  # of some rows: drawn, true, and the nearest of training
-    drawing: dict[str, Any]  # drawn pictures as a set, beside real ones
+    drawings: list[dict[str, Any]]  # of some rows: drawn, true, and the nearest of training
+    drawing: dict[str, Any]  # all that was drawn as a set, beside what is real
     said: list[str]  # what the report says of these
 
     def to_json(self) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def evaluate(
     target is judged by the first of `metrics`, by default that of its kind. `noise`: whether curves are drawn, of which
     each encodes up to 500 rows four times more; None leaves out pretrained towers, of which that may cost more than all
     else, and all where answers are drawn. `training` are the answers in words that training had, by which copies are
-    known; with the numbers of the `train` rows drawn pictures are compared with those.
+    known; with the numbers of the `train` rows what is drawn is compared with those.
     """
     judge = _Judge.of(predictor, table, truth, rows, groups, seed, metrics)
     stage = progress.stage("evaluating", 3)
@@ -102,7 +102,7 @@ def evaluate(
     tried = [name for name in predictor.streams if noise is not False and name not in spared]
     curves = _noise(judge, dataset, streams, rows, tried)
     stage.advance("noise")
-    seen = _pictures_seen(judge, truth[judge.target.name], train)
+    seen = _fields_seen(judge, truth[judge.target.name], train)
     drawing = _drawing(judge, full, seen)
     evaluation = Evaluation(
         subsets=subsets.to_json() if subsets else [],
@@ -117,9 +117,9 @@ def evaluate(
         metrics=measure(judge.metrics, judged(judge.target), judge.truth, full),
         score=judge.score(judge.metric, full),
         further={m.name: judge.score(m, full) for m in judge.metrics[1:]},
-        pictures=pictures(predictor, judge.truth, full, table, rows, seen) if dear else [],
+        drawings=drawings(predictor, judge.truth, full, table, rows, seen) if dear else [],
         drawing=drawing.to_json() if drawing else {},
-        said=drawing.sentences() if drawing else [],
+        said=drawing.sentences(judge.target.noun) if drawing else [],
     )
     stage.advance("mistakes")
     stage.end()
@@ -268,19 +268,19 @@ def _calibration(judge: _Judge, streams: Mapping[str, Tokens]) -> dict[str, Any]
     }
 
 
-def _pictures_seen(judge: _Judge, truth: np.ndarray, train: np.ndarray | None) -> np.ndarray | None:
-    """The pictures of training rows, where these are known and pictures are drawn."""
-    if judge.target.form != "picture" or train is None:
+def _fields_seen(judge: _Judge, truth: np.ndarray, train: np.ndarray | None) -> np.ndarray | None:
+    """What the training rows hold of it, where these are known and the answer is drawn."""
+    if not judge.target.drawn or train is None:
         return None
     return judge.target.truth(truth[train][np.asarray(judge.target.known(truth[train]))])
 
 
 def _drawing(judge: _Judge, predictions: np.ndarray, seen: np.ndarray | None) -> Drawing | None:
-    """What was drawn of a picture for each row, beside the true pictures and those of training rows."""
+    """What was drawn for each row, beside what is true and what training rows hold."""
     if seen is None:
         return None
     real = judge.truth[labelled(judge.truth)]
-    return Drawing.of(*map(features, (predictions[:, 0], real, seen)), seed=judge.seed)
+    return Drawing.of(*(features(judge.target, x) for x in (predictions[:, 0], real, seen)), seed=judge.seed)
 
 
 def _errors(judge: _Judge, decoded: Mapping[str, np.ndarray], predictions: np.ndarray) -> dict[str, Any]:

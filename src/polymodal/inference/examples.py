@@ -12,16 +12,16 @@ from polymodal.data.tables.source import Table
 from polymodal.evaluation.drawing import COPIED, nearest
 from polymodal.evaluation.hallucination import hallucinations, nouns
 from polymodal.evaluation.novelty import copied, distinct
+from polymodal.inference.drawing import features
 from polymodal.inference.predictor import Predictor
 from polymodal.metrics.base import labelled
-from polymodal.metrics.pictures import features
-from polymodal.report.cards import cell_card, picture
+from polymodal.report.cards import cell_card
 from polymodal.targets.text import TextTarget
 
 MISTAKES = 8
 BEST = 4
 MOST = 5  # objects that are named
-PICTURES = 12  # rows whose drawing is shown
+DRAWN = 12  # rows whose drawing is shown
 
 
 def mistakes(
@@ -69,30 +69,31 @@ def _invented(said: Sequence[str], truth: np.ndarray, training: Collection[str])
     return {"invented": {**vars(found.answers), "most": dict(list(found.most.items())[:MOST])}}
 
 
-def pictures(
+def drawings(
     predictor: Predictor, truth: np.ndarray, predictions: np.ndarray, table: Table, rows: np.ndarray,
     training: np.ndarray | None,
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """Some rows evenly from all: what was drawn [N, M, S, S, C], the true picture [N, S, S, C], and of the `training`
-    pictures, where these are known, the one nearest to the drawn one. `near` is its distance over the middle distance
-    of true pictures to theirs, `copied` whether it is so near that it is a copy."""
+    """Some rows evenly from all: of `each` the cards of what was drawn [N, M, H, W, C], of the truth [N, H, W, C], and
+    of what of the `training` rows, where these are known, is nearest to the drawn. `near` is its distance over the
+    middle distance of the truth to its own nearest, `copied` whether it is so near that it is a copy."""
+    target: Any = predictor.targets[0]
     known = np.flatnonzero(labelled(truth))
-    some = known[np.unique(np.linspace(0, len(known) - 1, PICTURES).round().astype(int))] if len(known) else known
+    some = known[np.unique(np.linspace(0, len(known) - 1, DRAWN).round().astype(int))] if len(known) else known
     away, place, usual = np.zeros(len(some)), np.zeros(len(some), int), float("nan")
     if training is not None and len(training):
-        seen = features(training)
-        away, place = nearest(features(predictions[some, 0]), seen)
-        usual = float(np.median(nearest(features(truth[known]), seen)[0]))
+        seen = features(target, training)
+        away, place = nearest(features(target, predictions[some, 0]), seen)
+        usual = float(np.median(nearest(features(target, truth[known]), seen)[0]))
     told = []
     for i, far, near in zip(some, away, place):
-        shown = {"drawn": predictions[i, 0], "real": truth[i].astype(np.uint8)}
-        one: dict[str, Any] = {"id": table.ids[rows[i]]}
+        shown = {"drawn": predictions[i, 0], "true": truth[i].astype(np.uint8)}
+        one: dict[str, Any] = {"id": table.ids[rows[i]], "noun": target.noun}
         if usual == usual:
             ratio = float(far / max(usual, 1e-12))
             one |= {"near": ratio, "copied": ratio < COPIED}
             shown["nearest"] = training[near]  # type: ignore[index]
-        told.append({**one, **{name: picture(array) for name, array in shown.items()},
-                     "cells": row_cards(predictor, table, int(rows[i]))})  # fmt: skip
+        each = [cell_card(name, target.show(field)) for name, field in shown.items()]
+        told.append({**one, "each": each, "cells": row_cards(predictor, table, int(rows[i]))})
     return told
 
 

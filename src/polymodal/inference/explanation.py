@@ -35,7 +35,7 @@ def write_explanation(run: Run, data: Any, found: Sequence[Mapping[str, Any]], p
 
     Pictures are bright where the answer came from; words and stretches of sound are blue where they speak for it and
     orange where against it (see `explanation.tokens`). Where no gradient tells, as with features by formula, trees and
-    drawn pictures, parts of the cell are hidden one by one instead (`explanation.hiding`), and so are a table's
+    drawings, parts of the cell are hidden one by one instead (`explanation.hiding`), and so are a table's
     columns. Of an answer in words this is shown of the words that a cell added most to. Raises `BadData` when `found`
     is empty.
     """
@@ -53,7 +53,7 @@ def explained_cards(
     predictor: Predictor, table: Table, texts: Sequence[str] | None = None
 ) -> list[list[dict[str, Any]]]:
     """The cards of every row, a stream each, with drawings of where its answer to the first target came from; first
-    what was drawn, where that is a picture. `texts` as in `asked`."""
+    what was drawn, where that is the answer. `texts` as in `asked`."""
     cards = []
     for rows, streams in predictor.encode(table):
         question = asked(predictor, table, rows, streams, None if texts is None else [texts[row] for row in rows])
@@ -68,7 +68,7 @@ def explained_cards(
 
 
 def _drawn_card(question: Drawn, row: int) -> dict[str, Any]:
-    card = cell_card(question.target.name, {"kind": "image", "array": question.answers["drawn"][row, 0]})
+    card = cell_card(question.target.name, question.target.show(question.answers["drawn"][row, 0]))
     return {**card, "note": "drawn"}
 
 

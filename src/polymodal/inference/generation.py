@@ -1,4 +1,4 @@
-"""Words on demand: a finished model's answers written as the caller says, of a table or of one example."""
+"""Answers on demand: a finished model's words, pictures or sounds as the caller says, of a table or of one example."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from polymodal.core.errors import BadArgument
 from polymodal.data.tables.table import Problem, Table
 from polymodal.heads.writing import WritingHead
 from polymodal.inference.answers import Answers
+from polymodal.inference.drawing import drawings
 from polymodal.inference.predictor import Predictor
 from polymodal.nn.check import check_count
 from polymodal.nn.decoding import Decoding
+from polymodal.targets.base import Target
 from polymodal.targets.columns import free
+from polymodal.targets.drawn import DrawnTarget
 from polymodal.targets.text import TextTarget
 
 
@@ -23,16 +26,34 @@ def generated(
     predictor: Predictor, table: Table, *, n: int = 1, seed: int = 0, problems: list[Problem] | None = None,
     **options: Any,
 ) -> Answers:  # fmt: skip
-    """`n` answers to every row: columns as `Predictor.predict` gives them, those to targets in words `n` times, as
-    `generated_columns` names them. A model that copies its answers gives these.
+    """`n` answers to every row: columns as `Predictor.predict` gives them, those in words or drawn `n` times, as
+    `generated_columns` names them. A model that copies its words gives these.
 
-    `options` are those of `nn.decoding.Decoding`; what is sampled goes by `seed` and the row's number, the next answer
-    by `seed` + 1. Cells that cannot be used count as missing and are appended to `problems`. Raises `BadArgument` for a
-    wrong option or any that a copy cannot follow, where several answers would be the same one, and where no target is
-    in words.
+    `options` are those of `nn.decoding.Decoding`, or of a model without words those of `drawings`; what is sampled goes
+    by `seed` and the row's number, the next words by `seed` + 1. Cells that cannot be used count as missing and are
+    appended to `problems`. Raises `BadArgument` for a wrong option or any that a copy cannot follow, where several
+    answers would be the same one, and where no target is in words or drawn.
     """
     check_count("n", n)
-    check_writes(predictor)
+    check_generates(predictor)
+    texts = any(isinstance(target, TextTarget) for target in predictor.targets)
+    rest: Sequence[Mapping[str, list[Any]]] = ()
+    if texts:
+        rest = _written(predictor, table, n=n, seed=seed, problems=problems, **options)
+    elif not all(target.drawn for target in predictor.targets):
+        rest = (predictor.predict(table, problems=problems),)
+    how = {} if texts else options
+    drawn = _drawn(predictor, table, n=n, seed=seed, problems=None if rest else problems, **how)
+    return Answers({
+        new: drawn[name][k] if name in drawn else rest[k][name]
+        for k, own in enumerate(generated_columns(predictor, n)) for name, new in own.items()
+    })  # fmt: skip
+
+
+def _written(
+    predictor: Predictor, table: Table, *, n: int, seed: int, problems: list[Problem] | None, **options: Any
+) -> list[Answers]:
+    """`n` times what `predict` says, each time in other words."""
     heads = [part for part in predictor.answer.modules() if isinstance(part, WritingHead)]
     if not heads and (asked := [*options, *(["n"] if n > 1 else []), *(["seed"] if seed else [])]):
         names = ", ".join(member.strategy.name for member in predictor.members)
@@ -49,16 +70,36 @@ def generated(
             "or fit with heads={TARGET: {name: writer, decoding: {drafts: 8}}}."
         )
     ways = [partial(_writing, heads, [replace(how, seed=seed + number) for how in hows]) for number in range(n)]
-    columns = Answers()
-    for said, names_of in zip(predictor.predicted(table, ways, problems), generated_columns(predictor, n)):
-        columns |= {new: said[name] for name, new in names_of.items()}
-    return columns
+    return predictor.predicted(table, ways, problems)
 
 
-def check_writes(predictor: Predictor) -> None:
-    """Raise `BadArgument` for a model without a target in words."""
-    if not any(isinstance(target, TextTarget) for target in predictor.targets):
-        raise BadArgument("No target of this model is answered in words (kind text): `predict` gives its answers.")
+def check_generates(predictor: Predictor) -> None:
+    """Raise `BadArgument` for a model without a target in words or one that is drawn."""
+    if not any(map(_several, predictor.targets)):
+        raise BadArgument(
+            "No target of this model is answered in words (kind text) or drawn (picture, sound): `predict` gives its "
+            "answers."
+        )
+
+
+def _several(target: Target) -> bool:
+    """Whether there may be several answers to it."""
+    return target.drawn or isinstance(target, TextTarget)
+
+
+def _drawn(
+    predictor: Predictor, table: Table, *, n: int, seed: int, problems: list[Problem] | None, **options: Any
+) -> dict[str, list[list[bytes]]]:
+    """By columns of drawn targets, `n` lists of a file a row."""
+    found: dict[str, list[list[bytes]]] = {}
+    for target in (one for one in predictor.targets if isinstance(one, DrawnTarget)):
+        (column,) = predictor.names[target.name].values()
+        chunks = drawings(
+            predictor, table, target=target.name, n=n, seed=seed, problems=None if found else problems, **options
+        )
+        rows = [[target.file(field) for field in fields] for _, many in chunks for fields in many]
+        found[column] = [[row[k] for row in rows] for k in range(n)]
+    return found
 
 
 @contextmanager
@@ -76,10 +117,10 @@ def _writing(heads: Sequence[WritingHead], hows: Sequence[Decoding]) -> Iterator
 
 def generated_columns(predictor: Predictor, n: int = 1) -> list[dict[str, str]]:
     """Of each of `n` answers, the columns of `Predictor.predict` that it has and what they are called: the first all
-    columns under their own names, the others those of targets in words, ending in `_2`, `_3`, …."""
+    columns under their own names, the others those of targets in words or drawn, ending in `_2`, `_3`, …."""
     first = {name: name for own in predictor.names.values() for name in own.values()}
-    texts = [target.name for target in predictor.targets if isinstance(target, TextTarget)]
-    words = [name for target in texts for name in predictor.names[target].values()]
+    several = [target.name for target in predictor.targets if _several(target)]
+    words = [name for target in several for name in predictor.names[target].values()]
     found, used = [first], set(first)
     for number in range(2, n + 1):
         found.append({name: free(used, f"{name}_{number}", f"{name}_answer_{number}") for name in words})

@@ -18,6 +18,7 @@ from polymodal.metrics.labels import QuadraticKappa
 from polymodal.targets.base import Target
 
 LEFT_OUT = "Left out while reading"
+DRAWN = ("picture", "sound")  # forms of what is opened
 MOST = 8  # labels and reasons that a sentence names; JSON has all
 
 
@@ -60,7 +61,7 @@ class Judged:
         if self.unseen and self.form == "labels":
             said.append(f"Labels of {self.target} that training did not have are left out of every figure: {labels}.")
         elif self.unseen:
-            told = {"number": "no number", "text": "no text", "picture": "what cannot be opened"}
+            told = {"number": "no number", "text": "no text", **dict.fromkeys(DRAWN, "what cannot be opened")}
             what = told.get(self.form, "what training did not have")
             said.append(f"Not judged, {self.rows_unseen:,}: {self.target} holds {what}: {labels}.")
         if self.rows_without:
@@ -121,7 +122,7 @@ def strict_words(counts: Judged, metric: Metric, strict: Mapping[str, Mapping[st
     if (score := strict.get(metric.name)) is not None:
         rows = many(int(score["rows"]), "row")
         return [f"With what training did not have counted as wrong, on {rows}: {told(metric.name, score)}"]
-    if not counts.unseen or counts.form in ("text", "picture"):  # such cells hold no truth at all
+    if not counts.unseen or counts.form in ("text", *DRAWN):  # such cells hold no truth at all
         return []
     far = "from what is no number" if counts.form == "number" else "from a class without a place in the order"
     return [f"No {metric.name} with what training did not have counted as wrong: there is no distance {far}."]

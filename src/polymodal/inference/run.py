@@ -136,12 +136,13 @@ class Run:
         problems: list[Problem] | None = None,
         **decoding: Any,
     ) -> Answers:
-        """`predict` for answers in words, `n` of each, written as `decoding` says: `beams`, `temperature`, `top_k`,
-        `top_p`, `length_penalty`, `no_repeat`, `least`, `most`, `allowed` (see `nn.decoding.Decoding`). A model that
-        copies its answers gives these. `keep` as in `predict`.
+        """`predict` for answers in words or drawn, `n` of each, written as `decoding` says: `beams`, `temperature`,
+        `top_k`, `top_p`, `length_penalty`, `no_repeat`, `least`, `most`, `allowed` (see `nn.decoding.Decoding`); a
+        model without words draws by `guidance`, `steps` and `solver`. One that copies its words gives these.
+        `keep` as in `predict`.
 
         Cells that cannot be used count as missing and are appended to `problems`. Raises `BadArgument` where no target
-        is in words, and for an option that is wrong or that a copy cannot follow.
+        is in words or drawn, and for an option that is wrong or that a copy cannot follow.
         """
         from polymodal.inference.generation import generated
 

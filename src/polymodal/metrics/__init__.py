@@ -82,6 +82,11 @@ METRICS = Catalogue(
             "CIDEr-D: n-grams shared with each reference, weighed by how few rows have them, from 0 to 10; 50 rows.",
             "Vedantam, Zitnick & Parikh 2015",
         ),
+        "duration": Entry(
+            "polymodal.metrics.sounds:Duration",
+            "How far drawn sounds are from as long as the true one, as a share of that.",
+            "folklore",
+        ),
         "ece": Entry(
             "polymodal.metrics.probabilities:Ece",
             "Mean distance of confidence from accuracy, 15 bins of equal mass.",
@@ -90,6 +95,11 @@ METRICS = Catalogue(
         "energy": Entry(
             "polymodal.metrics.pictures:Energy",
             "Energy score of drawn pictures: distance to the true one, less half of that between two drawn.",
+            "Gneiting & Raftery 2007",
+        ),
+        "energy_sound": Entry(
+            "polymodal.metrics.sounds:SoundEnergy",
+            "Energy score of drawn sounds: distance to the true one, less half of that between two drawn.",
             "Gneiting & Raftery 2007",
         ),
         "exact_match": Entry(
@@ -133,6 +143,11 @@ METRICS = Catalogue(
             "polymodal.metrics.labels:Mcc",
             "Correlation of the classes said with the true ones.",
             "Matthews 1975; Gorodkin 2004 (several classes)",
+        ),
+        "mel_cepstral": Entry(
+            "polymodal.metrics.sounds:MelCepstral",
+            "Mel-cepstral distance of drawn sounds to the true one in dB, along the best warping of time.",
+            "Kubichek 1993; Sakoe & Chiba 1978 (warping)",
         ),
         "median_ae": Entry(
             "polymodal.metrics.values:MedianAe", "Median absolute error, in the target's unit.", "folklore"

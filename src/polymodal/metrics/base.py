@@ -6,10 +6,11 @@ Truth by its form:
 - `number`: values [N], or [N, D] of several numbers, in the user's units, NaN where unlabelled.
 - `text`: words [N], or [N, R] of R references of which any is right, "" where a row has fewer; empty where unlabelled.
 - `picture`: pictures [N, H, W, C] of 0 to 255, NaN where unlabelled.
+- `sound`: spectrograms [N, bands, frames, 1] of 0 to 255 (`nn.signal.levels`), NaN where unlabelled.
 
 Predictions: `probabilities` [N, C]; `labels` alone (class numbers [N] or 0/1 [N, C], as whole numbers); `values` shaped
 as the truth; `quantiles` [N, Q] of a number, ascending, the median in the middle; `text` [N];
-`pictures` [N, M, H, W, C], M drawn for each row.
+`drawn` [N, M, H, W, C], M fields drawn for each row.
 
 Unlabelled rows do not count. A metric that the rows do not define (no row at all; one class only, for auroc) is NaN.
 """
@@ -34,7 +35,7 @@ class Metric(ABC):
     """One figure of merit. The constructor's keyword-only arguments are its options.
 
     `needs` says what of a prediction `weighted` reads: `labels` (the most probable class, or the labels of at least one
-    half), `probabilities`, `values`, `quantiles`, `text` or `pictures`; `truths` are the forms of truth that it fits.
+    half), `probabilities`, `values`, `quantiles`, `text` or `drawn`; `truths` are the forms of truth that it fits.
     `bounds` are the least and the greatest value that there can be; `chance` is what a constant answer gets whatever
     the rows, where that is known. `proportion` marks a mean of 0/1 outcomes, for which better intervals are known;
     `biased` an estimate whose bias on few rows is as large as its spread: no interval is given, since a bootstrap's
@@ -142,7 +143,7 @@ def check(truth: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.nda
         keep = labelled(truth)
         return truth[keep], prediction[keep]
     if truth.ndim == 4:
-        return _pictures(truth, prediction)
+        return _drawn(truth, prediction)
     is_class, said = np.issubdtype(truth.dtype, np.integer), _is_said(truth, prediction)
     expected = f"({len(truth)}, classes)" if is_class else str(truth.shape)
     depths = {truth.ndim + (is_class and not said)} | ({2} if truth.ndim == 1 and not said else set())
@@ -158,7 +159,7 @@ def check(truth: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.nda
     return truth, prediction
 
 
-def _pictures(truth: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _drawn(truth: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if prediction.ndim != 5 or prediction.shape[0] != len(truth) or prediction.shape[2:] != truth.shape[1:]:
         raise BadData(f"The truth has shape {truth.shape}; drawings are [rows, several, …]; got {prediction.shape}.")
     keep = labelled(truth)

@@ -21,7 +21,7 @@ class Energy(Metric):
     loses by what it lacks, and so does one picture that is always drawn; with one picture a row the second term is 0.
     """
 
-    needs = "pictures"
+    needs = "drawn"
     truths = ("picture",)
     greater_is_better = False
     bounds: ClassVar[tuple[float, float]] = (0.0, np.inf)
@@ -29,13 +29,17 @@ class Energy(Metric):
     def view(self, truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
         """[N] the score of each row, which resamples share, of pictures [N, H, W, C] and drawings [N, M, H, W, C]."""
         many = prediction.shape[1]
-        y = features(truth)
-        x = features(prediction.reshape(-1, *prediction.shape[2:])).reshape(len(y), many, y.shape[1])
+        y = self.space(truth)
+        x = self.space(prediction.reshape(-1, *prediction.shape[2:])).reshape(len(y), many, y.shape[1])
         missed = np.linalg.norm(x - y[:, None], axis=2).mean(1)
         if many == 1:
             return missed
         apart = [np.linalg.norm(x[:, i] - x[:, j], axis=1) for i in range(many) for j in range(i)]
         return missed - np.mean(apart, 0) / 2
+
+    def space(self, fields: np.ndarray) -> np.ndarray:
+        """[N, F] features of what is drawn [N, H, W, C]."""
+        return features(fields)
 
     def weighted(self, truth: np.ndarray, prediction: np.ndarray, weights: np.ndarray) -> np.ndarray:
         return prediction @ weights / weights.sum(0)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from polymodal.core.values import check_range
-from polymodal.data.media.sound import Sound, read_sound
+from polymodal.data.media.sound import Sound, read_mono
 from polymodal.data.media.stretch import Stretch, shorter
 from polymodal.process.base import Processor
 
@@ -47,9 +47,7 @@ class AudioProcessor(Processor):
         """A path or bytes, or a `Stretch` of them, to mono sound at the file's own rate. Raises `BadCell`."""
         whole = cell if isinstance(cell, Stretch) else Stretch(cell, 0.0, None)
         source = whole.source if isinstance(whole.source, bytes) else Path(whole.source)  # type: ignore[arg-type]
-        sound = read_sound(source, shorter(whole.seconds, self.seconds or LONGEST), whole.start)
-        mono = sound.mono()
-        return Sound(mono / max(1.0, float(np.abs(mono).max())), sound.rate)
+        return read_mono(source, shorter(whole.seconds, self.seconds or LONGEST), whole.start)
 
     def fit(self, cells: Iterable[Sound]) -> None:
         """Choose rate and length from decoded training sounds."""

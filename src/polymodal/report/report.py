@@ -56,7 +56,7 @@ def render(evaluation: Mapping[str, Any]) -> str:
         encodings=encodings(evaluation),
         training=model.training(evaluation),
         words=model.words(evaluation),
-        pictures=model.pictures(evaluation),
+        drawings=model.drawings(evaluation),
         mistakes=model.mistakes(evaluation),
         data=run.data(evaluation),
         timings=run.timings(evaluation),

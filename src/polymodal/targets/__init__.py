@@ -41,6 +41,11 @@ TARGETS = Catalogue(
             "A number, standardised; by its logarithm where it is positive and skewed; with an interval.",
             "Lei, G'Sell, Rinaldo, Tibshirani, Wasserman 2018 (interval)",
         ),
+        "sound": Entry(
+            "polymodal.targets.sound:SoundTarget",
+            "A sound of some seconds, such as a spoken word, drawn as a log-mel spectrogram.",
+            "Griffin & Lim 1984; Perraudin, Balazs, Søndergaard 2013 (phases)",
+        ),
         "text": Entry(
             "polymodal.targets.text:TextTarget",
             "Words that are written: a caption, an answer, a report; several references a row where there are.",

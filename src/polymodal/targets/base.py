@@ -46,6 +46,7 @@ class Target(ABC):
     # Whether its head draws answers at random, by many passes through a network: it is then trained until the loss of
     # validation rows is least, and drawn from when all is trained.
     drawn: ClassVar[bool] = False
+    noun: ClassVar[str] = ""  # what is drawn, in a word
     unseen_are: ClassVar[str] = "cells with no value known from training"
 
     # --- cells --------------------------------------------------------------------------------------------------------
@@ -114,7 +115,7 @@ class Target(ABC):
 
     # --- metrics ------------------------------------------------------------------------------------------------------
 
-    form: ClassVar[str] = "text"  # of the truth as metrics read it: `class`, `labels`, `number`, `picture` or `text`
+    form: ClassVar[str] = "text"  # of the truth as metrics read it (see `metrics.base`)
     gives: ClassVar[tuple[str, ...]] = ("text",)  # what of an answer metrics can read (see `metrics.base`)
     narrows: ClassVar[bool] = False  # whether its radius may be below 0, which moves an interval's ends in
     shown: ClassVar[int] = 1  # how many of `metrics` are shown, with intervals, where the user names none

@@ -95,7 +95,7 @@ class _Example:
             case "labels":
                 held = (draw.random((SIZE, CLASSES)) < 0.4).astype(float)
                 return cls(held, held.copy(), np.tile(held.mean(0), (SIZE, 1)))
-            case "picture":
+            case "picture" | "sound":
                 pictures = draw.integers(0, 256, (SIZE, 6, 6, 1)).astype(np.float32)
                 return cls(pictures, pictures[:, None].copy(), np.repeat(pictures.mean(0)[None, None], SIZE, 0))
             case _:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from polymodal.core.registry import Spec, options, options_of
+from polymodal.data.media.sound import Sound
 from polymodal.targets import TARGETS
 from polymodal.targets.base import MEANINGS, ScoredTarget, Target, fitted
 from polymodal.testing.subject import Violation, judge
@@ -25,11 +26,18 @@ CELLS: dict[str, list[Any]] = {
     "picture": [
         np.full((8, 10, 3), 20 * shade, np.uint8) + np.arange(30, dtype=np.uint8).reshape(10, 3) for shade in range(10)
     ],
+    "sound": [
+        Sound(np.sin(np.arange(2400 + 80 * row, dtype=np.float32) * (0.2 + 0.1 * row)) / (1 + row), 8000)
+        for row in range(10)
+    ],
     "quantiles": [1.0, 2.0, 3.0, 4.0, 5.0] * 2,
     "text": ["a dog", "a cat", ["a dog runs", "the dog"], "a cat sleeps", "the cat"] * 2,
 }
 
-SMALL: dict[str, dict[str, Any]] = {"picture": {"size": 8}}  # options of those kinds that would be large without
+SMALL: dict[str, dict[str, Any]] = {
+    "picture": {"size": 8},
+    "sound": {"mels": 8},
+}  # options of those kinds that would be large without
 
 
 def example_target(kind: str) -> Any:

@@ -61,6 +61,13 @@ class Sound:
         return resampled if len(resampled) else samples[:1]
 
 
+def read_mono(source: Path | bytes, seconds: float | None = None, start: float = 0.0) -> Sound:
+    """As `read_sound`, mixed to one channel within -1 to 1."""
+    sound = read_sound(source, seconds, start)
+    mono = sound.mono()
+    return Sound(mono / max(1.0, float(np.abs(mono).max())), sound.rate)
+
+
 def read_sound(source: Path | bytes, seconds: float | None = None, start: float = 0.0) -> Sound:
     """A sound as libsndfile reads it (wav, flac, ogg, mp3 …), else as PyAV does (m4a, aac, amr, wma; films' sound).
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from polymodal.nn.layers.attention import MultiHeadAttention
-from polymodal.nn.layers.position import sinusoids
+from polymodal.nn.layers.position import index_features, sinusoids
 
 GROUPS = 8  # of normalised channels, at most
 LEAST_SIDE = 4  # pixels; below, no level halves any more
@@ -18,19 +18,19 @@ WIDEST = 2  # times the width of the full side
 
 
 class UNet(nn.Module):
-    """Pictures [B, C, S, S] to pictures at times of a path, given a condition (Ronneberger et al. 2015).
+    """Fields [B, C, H, W] to such at times of a path, given a condition (Ronneberger et al. 2015).
 
-    `width` channels at the full side, twice as many at each of `depth` halvings, as far as the side allows. Blocks are
-    residual, with group normalisation (Wu & He 2018) turned by time and condition [B, `condition`]: FiLM (Perez et al.
-    2018). In the middle, places attend to one another and, where `context` is the width of the condition's tokens, to
-    these. The last map starts at zero.
+    `shape` is C, H and W; `width` channels at the full sides, twice as many at each of `depth` halvings, as far as
+    these allow. Blocks are residual, with group normalisation (Wu & He 2018) turned by time and condition
+    [B, `condition`]: FiLM (Perez et al. 2018). In the middle, places attend to one another and, where `context` is the
+    width of the condition's tokens, to these. The last map starts at zero.
     """
 
-    def __init__(self, channels: int, side: int, width: int, *, depth: int, condition: int, context: int = 0):
+    def __init__(self, shape: tuple[int, int, int], width: int, *, depth: int, condition: int, context: int = 0):
         super().__init__()
-        sides = [side]
-        while len(sides) <= depth and sides[-1] // 2 >= LEAST_SIDE:
-            sides.append(-(-sides[-1] // 2))
+        channels, sides = shape[0], [shape[1:]]
+        while len(sides) <= depth and min(sides[-1]) // 2 >= LEAST_SIDE:
+            sides.append((-(-sides[-1][0] // 2), -(-sides[-1][1] // 2)))
         widths = [width * min(2**level, WIDEST) for level in range(len(sides))]
         self.wave = 2 * width
         self.turn = nn.Sequential(nn.Linear(self.wave + condition, 4 * width), nn.SiLU())
@@ -43,7 +43,7 @@ class UNet(nn.Module):
         for own in widths[:-1]:
             self.shrink.append(nn.Conv2d(own, own, 3, stride=2, padding=1))
         self.middle = nn.ModuleList([Block(held, held, 4 * width), Block(held, held, 4 * width)])
-        self.look = Look(held, context, within=sides[-1] ** 2 <= ATTENDED)
+        self.look = Look(held, context, within=math.prod(sides[-1]) <= ATTENDED)
         for own in reversed(widths):
             self.up.append(Block(held + own, own, 4 * width))
             held = own
@@ -54,7 +54,7 @@ class UNet(nn.Module):
     def forward(
         self, z: Tensor, t: Tensor, condition: Tensor, context: Tensor | None = None, mask: Tensor | None = None
     ) -> Tensor:
-        """`z` [B, C, S, S] at times `t` [B], 0 to 1; `context` [B, T, D] with `mask` [B, T]: tokens to attend to."""
+        """`z` [B, C, H, W] at times `t` [B], 0 to 1; `context` [B, T, D] with `mask` [B, T]: tokens to attend to."""
         waves = sinusoids(t.float() * 1000, self.wave).to(condition.dtype)
         turn = self.turn(torch.cat([waves, condition], 1))
         x, kept = self.first(z), []
@@ -64,7 +64,7 @@ class UNet(nn.Module):
             x = self.shrink[level](x) if level < len(self.shrink) else x
         x = self.middle[1](self.look(self.middle[0](x, turn), context, mask), turn)
         for block, beside in zip(self.up, reversed(kept)):
-            if x.shape[-1] != beside.shape[-1]:
+            if x.shape[-2:] != beside.shape[-2:]:
                 x = F.interpolate(x, beside.shape[-2:], mode="nearest")
             x = block(torch.cat([x, beside], 1), turn)
         return self.last(x)
@@ -94,7 +94,8 @@ class Block(nn.Module):
 
 
 class Look(nn.Module):
-    """Places of a map [B, D, H, W] attend to one another (`within`), then to tokens of width `context` (0: to none)."""
+    """Places of a map [B, D, H, W] attend to one another (`within`), then to tokens of width `context` (0: to none), by
+    what they hold and where they are, so that the order of words can say what belongs where."""
 
     def __init__(self, width: int, context: int, *, within: bool):
         super().__init__()
@@ -108,7 +109,10 @@ class Look(nn.Module):
         if self.within is not None:
             places = places + self.within(self.norm(places))
         if self.outward is not None and context is not None:
-            places = places + self.outward(self.norm(places), mask, context)
+            high, wide, half = *x.shape[2:], x.shape[1] // 2
+            rows, columns = index_features(high, half, x.device), index_features(wide, x.shape[1] - half, x.device)
+            where = torch.cat([rows.repeat_interleave(wide, 0), columns.repeat(high, 1)], 1).to(places.dtype)
+            places = places + self.outward(self.norm(places) + where, mask, context)
         return places.transpose(1, 2).reshape(x.shape)
 
 

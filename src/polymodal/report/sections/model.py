@@ -143,29 +143,27 @@ def _with_ends(part: Mapping[str, Any]) -> str:
     return share(part["mean"]) + ends
 
 
-def pictures(evaluation: Evaluation) -> dict[str, Any] | None:
-    """Drawn pictures beside the true ones, and the training pictures that they are most like."""
-    if not (rows := evaluation.get("pictures") or []):
+def drawings(evaluation: Evaluation) -> dict[str, Any] | None:
+    """What was drawn beside what is true, and what of training it is most like."""
+    if not (rows := evaluation.get("drawings") or []):
         return None
-    copies = sum(bool(row.get("copied")) for row in rows)
-    said = "What was drawn for some test rows, and the picture that belongs to the row."
+    noun, copies = clean(rows[0].get("noun") or "picture"), sum(bool(row.get("copied")) for row in rows)
+    said = f"What was drawn for some test rows, and the {noun} that belongs to the row."
     if any(is_number(row.get("near")) for row in rows):
         found = "none" if not copies else f"{copies} of {len(rows)}"
         said += (
-            " Beside it the training picture that is most like the drawn one, and how far that is as a share of what "
-            f"is usual for true pictures; what is nearer than half as far is a copy, or nearly: {found} here."
+            f" Beside it the training {noun} that is most like the drawn one, and how far that is as a share of what "
+            f"is usual for true {noun}s; what is nearer than half as far is a copy, or nearly: {found} here."
         )
     shown = []
     for row in rows:
-        near = f"{plain(row['near'], 2)} × the usual" if is_number(row.get("near")) else ""
-        each = [("drawn", row["drawn"], ""), ("true", row["real"], "")]
-        if row.get("nearest"):
-            each.append(("nearest", row["nearest"], f"{near}: a copy" if row.get("copied") else near))
-        cells = cards([{"stream": name, "kind": "image", "image": uri, "small": True, "note": note}
-                       for name, uri, note in each], row.get("id"))  # fmt: skip
-        shown.append({"id": clean(row.get("id", "")), "copied": bool(row.get("copied")), "each": cells,
+        each = cards(row.get("each") or [], row.get("id"))
+        if is_number(row.get("near")) and each:
+            near = f"{plain(row['near'], 2)} × the usual"
+            each[-1]["note"] = f"{near}: a copy" if row.get("copied") else near
+        shown.append({"id": clean(row.get("id", "")), "copied": bool(row.get("copied")), "each": each,
                       "cells": cards(row.get("cells") or [], row.get("id"))})  # fmt: skip
-    return {"said": said, "rows": shown}
+    return {"title": f"{noun.capitalize()}s", "said": said, "rows": shown}
 
 
 def _told(examples: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
