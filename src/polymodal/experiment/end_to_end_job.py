@@ -154,7 +154,8 @@ def _recipe(encoders: Mapping[str, Encoder], rows: int) -> dict[str, Any]:
     least, most = EPOCHS
     epochs = min(most, max(least, round(STEPS * JOINT["batch"] / rows)))
     asked = (one for e in encoders.values() if (one := e.recipe().get("precision", "auto")) != "auto")
-    return {**JOINT, "epochs": epochs, "precision": next(asked, "auto")}
+    patience = max(8, epochs // 3)  # what both streams tell together is found late, after long stretches of no gain
+    return {**JOINT, "epochs": epochs, "patience": patience, "precision": next(asked, "auto")}
 
 
 def _together(work: Work, streams: Sequence[str], rows: np.ndarray, options: Training) -> Tensor | None:
