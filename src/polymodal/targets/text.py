@@ -208,8 +208,8 @@ class TextTarget(Target):
 
     @property
     def proposed(self) -> Spec:
-        # A few answers in a word or two are learned as classes are, which smoothing and much dropout hinder: of easy-VQA
-        # .92 were right with them, .986 without (validation rows, encoders trained with the answer).
+        # A few answers in a word or two are learned as classes are, which smoothing and much dropout hinder: easy-VQA,
+        # .92 right with them, .986 without (validation rows, encoders trained with the answer).
         if self.short:
             return {"name": self.head, "units": 128, "depth": 1, "dropout": 0.1, "smoothing": 0.0}
         # Of captions with several references two decoders' mean won some two points of CIDEr, for twice the cost.
