@@ -1,6 +1,9 @@
 """Questions about pictures, answered in words by one Transformer over the patches, the question and the answer.
 
-    python benchmarks/answers.py easy_vqa|clevr [--pictures N] [--epochs N] [--units 64] [--depth 2] [--grid N] [--json]
+    python benchmarks/answers.py easy_vqa|clevr [--by prefix_lm|FUSION] [--pictures N] [--epochs N] [--units 64]
+        [--depth 2] [--grid N] [--lr X] [--json]
+
+`--by mlb`, or another fusion, writes the answer from what a fusion makes of both instead.
 
 `easy_vqa`: all questions of the package `easy-vqa` (Zhou 2019, MIT; drawn shapes); a quarter of its test pictures
 is for validation. `clevr`: Sort-of-CLEVR (Santoro et al. 2017), drawn here: six shapes of six colours, questions in
@@ -146,7 +149,7 @@ def by_type(run: pm.Run, rows: list[Row]) -> list[Row]:
             right[kind].append(each)
     means = {kind: np.mean(each, axis=0) for kind, each in right.items()}
     return [
-        {"type": kind, "questions": len(right[kind]), "one_stack": float(ours), "question_only": float(blind)}
+        {"type": kind, "questions": len(right[kind]), "answered": float(ours), "question_only": float(blind)}
         for kind, (ours, blind) in means.items()
     ]
 
@@ -154,6 +157,7 @@ def by_type(run: pm.Run, rows: list[Row]) -> list[Row]:
 def main() -> None:
     options = parser(__doc__)
     options.add_argument("set", choices=("easy_vqa", "clevr"))
+    options.add_argument("--by", default="prefix_lm")
     options.add_argument("--pictures", type=int, default=4000)
     options.add_argument("--epochs", type=int, default=8)
     options.add_argument("--units", type=int, default=64)
@@ -163,7 +167,9 @@ def main() -> None:
     given = options.parse_args()
     rows = (easy_vqa if given.set == "easy_vqa" else clevr)(given.pictures)
     rows = list({one["id"]: one for one in rows}.values())
-    stack = {"name": "prefix_lm", "units": given.units, "depth": given.depth, "dropout": 0.0}
+    whole = given.by == "prefix_lm"
+    stack = {"name": "prefix_lm", "units": given.units, "depth": given.depth, "dropout": 0.0} if whole else given.by
+    words = {"name": "text_transformer", "layers": 1, "noise": 0.0, "dropout": 0.0}
     began = time.process_time()
     with tempfile.TemporaryDirectory() as scratch:
         run = pm.fit(
@@ -176,9 +182,10 @@ def main() -> None:
             encoders={
                 "picture": {"name": "image_resnet", "stride": 4 if given.grid < 5 else 2, "grid": given.grid,
                             "dropout": 0.0, **(STILL if given.set == "clevr" else {})},
-                "question": {"name": "text_transformer", "layers": 1, "noise": 0.0, "dropout": 0.0},
+                "question": words if whole else {"name": "text_tfidf", "noise": 0.0},
             },
-            heads={"answer": {"name": "writer", "units": given.units, "depth": 1, "dropout": 0.0, "smoothing": 0.0}},
+            heads={"answer": {"name": "writer", "units": given.units, "depth": 1, "dropout": 0.0, "smoothing": 0.0}}
+            if whole else {},
             fusion=[stack], joint=True, joint_on=[label(stack)], crossfit=0, pretrained=False, dim=given.units,
             encodings="trained", ensemble=False, noise=False,
             encoder_training={"epochs": 1}, answer_training={"epochs": 1},

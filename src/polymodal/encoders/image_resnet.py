@@ -19,12 +19,12 @@ from polymodal.nn.memory_format import channels_last
 from polymodal.nn.precision import training_precision
 
 STRIDES = (1, 2, 4)
-FINEST = 7  # cells a side of the last map, unless more are asked for
+FINEST = 7  # cells a side of the last map, unless a finer grid is asked for
 
 
 class ImageResNet(ImageEncoder):
     """Residual network (He et al. 2016) whose depth follows the picture's side: it halves until at most 7 x 7 are left,
-    or `grid` x `grid`.
+    and never below `grid` x `grid`.
 
     y = relu(x + bn(conv(relu(bn(conv(x)))))). `width` is the number of channels after the first convolution; it doubles
     with every halving up to four times. `stride` is how far the picture shrinks before the first block, by the strided
@@ -51,7 +51,7 @@ class ImageResNet(ImageEncoder):
         super().__init__(facts, dim, shift=shift, rotate=rotate, scale=scale, flip=flip, erase=erase)
         self.width, self.stride, self.dropout, self.grid = width, stride, dropout, check_count("grid", grid)
         channels, side = int(facts["channels"]), int(facts["size"])
-        self.stem, self.blocks, last = residual(channels, side, width, stride, max(FINEST, grid))
+        self.stem, self.blocks, last = residual(channels, side, width, stride, grid)
         self.drop = nn.Dropout(dropout)
         self.out = nn.Linear(last, dim)
 
@@ -68,16 +68,18 @@ class ImageResNet(ImageEncoder):
 
 
 def residual(
-    channels: int, side: int, width: int, stride: int | None, finest: int = FINEST
+    channels: int, side: int, width: int, stride: int | None, grid: int = LARGEST_GRID
 ) -> tuple[nn.Sequential, nn.Sequential, int]:
-    """Stem and blocks for pictures of `side` pixels, down to `finest` cells a side, and how many channels these have.
+    """Stem and blocks for pictures of `side` pixels, and how many channels their map has.
 
-    For `width` and `stride` see `ImageResNet`. Raises `BadArgument` for another stride than 1, 2 or 4.
+    For `width`, `stride` and `grid` see `ImageResNet`. Raises `BadArgument` for another stride than 1, 2 or 4.
     """
     first = (2 if side >= 64 else 1) if stride is None else stride
     if first not in STRIDES:
         raise BadArgument(f"stride must be one of {', '.join(map(str, STRIDES))}, or null; got {stride!r}.")
-    halvings = max(0, math.ceil(math.log2(side / first / finest)))
+    halvings = max(0, math.ceil(math.log2(side / first / FINEST)))
+    while halvings and math.ceil(side / first / 2**halvings) < grid:
+        halvings -= 1
     widths = [width] + [width * 2 ** min(i + 1, 2) for i in range(halvings)]
     stem = nn.Sequential(
         nn.Conv2d(channels, width, 3, stride=min(first, 2), padding=1, bias=False),
