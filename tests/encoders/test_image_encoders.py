@@ -80,7 +80,9 @@ def test_stride_is_how_far_a_picture_shrinks_before_the_blocks(size, stride, sid
     assert seen == [(side, side)]
 
 
-@pytest.mark.parametrize(("size", "grid", "side"), [(64, 4, 4), (64, 8, 8), (75, 6, 5), (28, 8, 7), (28, 2, 2)])
+@pytest.mark.parametrize(
+    ("size", "grid", "side"), [(64, 4, 4), (64, 8, 8), (75, 6, 6), (75, 8, 8), (28, 12, 12), (28, 2, 2)]
+)
 def test_a_grid_says_how_many_tokens_a_picture_has(size, grid, side):
     encoder = ENCODERS.build({"name": "image_resnet", "grid": grid}, {"channels": 3, "size": size}, 8).eval()
     tokens = encoder(pixels(2, 3, size))
@@ -91,9 +93,3 @@ def test_a_grid_says_how_many_tokens_a_picture_has(size, grid, side):
 def test_a_stride_that_no_picture_shrinks_by_is_refused():
     with pytest.raises(BadArgument, match="stride must be one of 1, 2, 4, or null; got 3"):
         ENCODERS.build({"name": "image_resnet", "stride": 3}, {"channels": 3, "size": 64}, 8)
-
-
-@pytest.mark.parametrize(("size", "grid"), [(75, 8), (75, 10), (64, 7), (28, 12), (224, 14)])
-def test_a_grid_that_is_asked_for_is_there(size, grid):
-    encoder = ENCODERS.build({"name": "image_resnet", "grid": grid}, {"channels": 3, "size": size}, 8).eval()
-    assert encoder(pixels(2, 3, size)).x.shape[1] == grid**2
