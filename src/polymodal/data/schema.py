@@ -277,7 +277,9 @@ def _described(
     """The fields that the schema lists; patterns pass over targets, group, id and split."""
     fields = {}
     for name, one in said.fields.items():
-        ignored |= {one.options[o]: f"says which stretch of {name} is read" for o in OPTIONS if o in one.options}
+        for column in (one.options[option] for option in OPTIONS if option in one.options):
+            alike = [other for other, its in said.fields.items() if column in map(its.options.get, OPTIONS)]
+            ignored[column] = f"says which stretch of {' and '.join(alike)} is read"
         if "array" in one.options:
             ignored |= dict.fromkeys(one.columns, "numbers the rows of an array")
         elif clash := sorted(one.named & {c for t, spec in targets.items() for c in (t, *references_of(spec))}):
