@@ -131,7 +131,7 @@ def _by_av(stream: BinaryIO, seconds: float | None, start: float, error: BaseExc
         sound = Sound(sound.samples[round(start * sound.rate) :], sound.rate)
     if sound is None:
         silent = BadCell("is a film without sound that can be decoded")
-        raise silent if KINDS.of_bytes(head) == "video" else unknown from error
+        raise silent if KINDS.of_bytes(head) in KINDS["audio"].also else unknown from error
     return sound
 
 
