@@ -8,10 +8,14 @@ import pytest
 from films import film, turned
 from PIL import Image
 
+from polymodal.core.digest import digest_cells
 from polymodal.core.errors import BadCell
-from polymodal.data.media.film import CUT, read_film
+from polymodal.core.wav import wav_bytes
+from polymodal.data.media.film import CUT, has_sound, read_film
 from polymodal.data.media.remarks import remarks
 from polymodal.data.media.sound import read_sound
+from polymodal.data.schema import Schema
+from polymodal.data.tables.table import Table
 
 pytest.importorskip("av")
 
@@ -66,6 +70,28 @@ def test_a_list_and_a_folder_of_pictures(tmp_path):
     for empty in ([], tmp_path / "none"):
         with pytest.raises(BadCell):
             read_film(empty, 3, 20)
+
+
+def test_a_stream_without_times_begins_at_0():
+    read = read_film(film(25, 25, form="h264", codec="libx264"), 5, 48)
+    assert read.times == pytest.approx([0.08, 0.28, 0.48, 0.68, 0.88], abs=0.05)
+    assert read.seconds == pytest.approx(1.0)
+
+
+def test_pictures_of_a_folder_are_counted(tmp_path):
+    for number in range(1, 13):
+        Image.new("RGB", (20, 20), (20 * number, 0, 0)).save(tmp_path / f"frame{number}.png")
+    assert read_film(tmp_path, 12, 20).frames[:, 0, 0, 0].tolist() == [20 * number for number in range(1, 13)]
+    before = digest_cells([tmp_path])
+    (tmp_path / "frame9.png").rename(tmp_path / "frame99.png")
+    assert (digest_cells([tmp_path]) != before).any(), "other frames come first"
+
+
+def test_the_window_of_an_animated_picture_ends_where_it_says():
+    pictures = [Image.new("RGB", (20, 20), (60 * i, 0, 0)) for i in range(4)]
+    stream = io.BytesIO()
+    pictures[0].save(stream, "PNG", save_all=True, append_images=pictures[1:], duration=1000)
+    assert read_film(stream.getvalue(), 2, 20, seconds=3.9).times.tolist() == [0.0, 2.0]
 
 
 def test_a_window():
@@ -145,3 +171,22 @@ def test_grey_films_have_one_channel():
 def test_a_silent_film_is_called_one_in_every_form(form, codec):
     with pytest.raises(BadCell, match="a film without sound"):
         read_sound(film(4, form=form, codec=codec))
+
+
+def test_what_is_heard_of_a_film_takes_no_other_columns_name(tmp_path):
+    (tmp_path / "a.mp4").write_bytes(film(10, sound=True))
+    (tmp_path / "b.wav").write_bytes(wav_bytes(np.zeros(800), 8000))
+    cells = {"clip_audio": ["b.wav"] * 6, "clip": ["a.mp4"] * 6}
+    for order in (cells, dict(reversed(cells.items()))):
+        found = Schema.infer(Table.build({**order, "label": list("ababab")}, base=tmp_path), "label").fields
+        assert {name: one.columns for name, one in found.items()} == {
+            "clip": ("clip",), "clip_audio": ("clip_audio",), "clip_audio_2": ("clip",),
+        }  # fmt: skip
+
+
+def test_sound_is_found_in_films_of_data_sets_too(tmp_path):
+    content = film(10, sound=True)
+    (tmp_path / "a.mp4").write_bytes(content)
+    for cell in ({"bytes": content, "path": "a.mp4"}, {"bytes": None, "path": "a.mp4"}):
+        assert has_sound(cell, tmp_path)
+    assert not has_sound({"bytes": None, "path": None}, tmp_path)

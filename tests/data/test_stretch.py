@@ -8,10 +8,11 @@ import soundfile
 from films import film
 
 from polymodal.core.digest import digest_cells
-from polymodal.core.errors import BadArgument, BadCell, UnknownName
+from polymodal.core.errors import BadArgument, BadCell, BadData, UnknownName
 from polymodal.data.cells import cells
 from polymodal.data.copies import held_together
 from polymodal.data.media.sound import read_sound
+from polymodal.data.media.stretch import Stretch
 from polymodal.data.schema import Schema
 from polymodal.data.tables.table import Table
 from polymodal.process.audio import AudioProcessor
@@ -90,3 +91,18 @@ def test_wrong_fields_are_refused(tmp_path):
         schema(given, lips={"kind": "image", "columns": "clip", "from": "begin"})
     with pytest.raises(UnknownName, match="begin"):
         schema(given).check(Table.build({"clip": ["a.mp4"], "end": [1.0]}))
+
+
+def test_a_stretch_does_not_begin_or_end_by_the_target(tmp_path):
+    given = table(tmp_path)
+    with pytest.raises(BadData, match="'begin', which is the target"):
+        Schema.infer(given, "begin", {"fields": FIELDS})
+
+
+def test_a_stretch_of_a_list_of_files_is_another_once_a_file_is(tmp_path):
+    frame = tmp_path / "a.png"
+    frame.write_bytes(b"one")
+    cell = Stretch([frame], 0.0, 1.0)
+    before = digest_cells([cell])
+    frame.write_bytes(b"two")
+    assert (digest_cells([cell]) != before).any()

@@ -216,6 +216,7 @@ def test_on_the_command_line(tiny, album, polymodal, tmp_path, monkeypatch):
         (["--image", album.photos[5]], "is no picture of a known form"),
         (["rows.csv", "--out", "said.png"], "the suffix '.png' is unknown"),
         (["rows.csv", "--set", "keep=a"], "it has an option of its own"),
+        (["rows.csv", "--set", "data=a"], "--data, or is none"),
     ]:
         refused = polymodal("generate", model, *arguments)
         assert refused.code == 2

@@ -127,3 +127,12 @@ def test_every_option_of_every_generator_is_documented():
         cls = GENERATORS.load(name)
         for option in options(cls):
             assert f"`{option}`" in cls.__doc__ or option == "batch", (name, option)
+
+
+def test_settings_of_odd_forms_are_refused_in_words(tmp_path):
+    for file, held in (
+        ("config.json", {"model_type": "vit", "architectures": 5}), ("model_index.json", {"_class_name": []}),
+    ):  # fmt: skip
+        (tmp_path / file).write_text(json.dumps(held))
+        with pytest.raises(BadArgument, match="which `generate` does not open"):
+            pm.generate(tmp_path, {"title": ["a"]})

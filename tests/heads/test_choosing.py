@@ -187,3 +187,16 @@ def test_it_is_settled_on_validation_rows():
     for never in ({"drafts": 1}, {"beams": 1}, {"temperature": 0.5}):
         head = concluded(60, decoding=never)
         assert (len(head.memory), head.remark) == (0, "")
+
+
+def test_a_part_without_a_row_to_judge_by_is_passed_over(monkeypatch):
+    """The rows behind those that are judged, and those that see nothing; and an answer of no row."""
+    monkeypatch.setattr("polymodal.heads.writing.JUDGED", 60)
+    head = built({"name": "writer", **SMALL, "decoding": {"drafts": 2}}, target=LONG)
+    x = torch.randn(60, 2, 6, generator=torch.Generator().manual_seed(1))
+    seen = Tokens(x, torch.ones(60, 2, dtype=torch.bool), x.mean(1))
+    truth = torch.from_numpy(LONG.encode([[f"a dog {i} runs over the grass"] for i in range(60)]))
+    nothing = seen.keep(torch.zeros(60, dtype=torch.bool)).cleared()
+    head.conclude([(seen, truth)], [(nothing, truth), (seen, truth), (seen, truth)])
+    assert "CIDEr-D" in head.remark
+    assert len(head(seen.select(slice(0, 0)))) == 0

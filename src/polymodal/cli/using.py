@@ -218,7 +218,8 @@ def generate(
     how: dict[str, Any] = {"n": n, "seed": seed, "beams": beams, "temperature": temperature, "top_p": top_p}
     how |= {"steps": steps, "guidance": guidance}
     how = {name: value for name, value in how.items() if value is not None} | read_sets(sets)
-    if taken := sorted({"columns", "device", "keep", "out", "page", "problems"} & set(how)):
+    own = {"columns", "data", "device", "given", "keep", "model", "out", "page", "problems"}
+    if taken := sorted(own & set(how)):
         raise BadArgument(f"--set {taken[0]}: it has an option of its own, --{taken[0]}, or is none.")
     if is_model(str(run)):
         places: dict[str, Any] = {"out": out, "page": page, "keep": keep, "device": device}

@@ -44,9 +44,9 @@ def digest_file(path: Path) -> bytes:
 def digest_cells(cells: Iterable[Any], salt: str = "") -> np.ndarray:
     """Digests uint8 [N, 16] of raw cells: strings, bytes, paths, arrays, lists, dicts of raw values; None is all zero.
 
-    A path stands for its file's bytes and its suffix, by which some readers tell the format, a folder for its files, a
-    list of paths for each of them; a path that cannot be read stands for its own name, so that the file is met as new
-    once it is there. `salt` keeps families of digests apart.
+    A path stands for its file's bytes and its suffix, by which some readers tell the format, a folder for its files and
+    their names, a list of paths for each of them; a path that cannot be read stands for its own name, so that the file
+    is met as new once it is there. `salt` keeps families of digests apart.
     """
     prefix = salt.encode()
     return np.frombuffer(b"".join(_of_cell(cell, prefix) for cell in cells), np.uint8).reshape(-1, SIZE)
@@ -68,8 +68,8 @@ def _of_cell(cell: Any, prefix: bytes) -> bytes:
     if cell is None:
         return bytes(SIZE)
     if isinstance(cell, Path) and cell.is_dir():
-        cell = sorted(path for path in cell.iterdir() if path.is_file())
-    if isinstance(cell, list | tuple) and any(isinstance(item, Path) for item in cell):
+        cell = [part for path in sorted(cell.iterdir()) if path.is_file() for part in (path.name, path)]
+    if isinstance(cell, list | tuple) and any(map(_names_a_file, cell)):
         return xxhash.xxh3_128(b"files" + b"".join(_of_cell(item, prefix) for item in cell)).digest()
     if isinstance(cell, Path):
         try:
@@ -84,6 +84,10 @@ def _of_cell(cell: Any, prefix: bytes) -> bytes:
     else:
         _feed(state, cell)
     return state.digest()
+
+
+def _names_a_file(cell: Any) -> bool:
+    return isinstance(cell, Path) or (isinstance(cell, list | tuple) and any(map(_names_a_file, cell)))
 
 
 def safe_name(name: str) -> str:

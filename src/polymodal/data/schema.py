@@ -24,6 +24,7 @@ from polymodal.data.split import SPLIT_NAMES
 from polymodal.data.tables.table import MISSING, Table
 from polymodal.data.unused import SAID, UNLISTED, dropped
 from polymodal.targets.base import CLASSES, NUMBER, asked
+from polymodal.targets.columns import free
 
 __all__ = ["Field", "Schema"]
 
@@ -276,13 +277,15 @@ def _described(
 ) -> dict[str, Field]:
     """The fields that the schema lists; patterns pass over targets, group, id and split."""
     fields = {}
+    asked_for = {c for t, spec in targets.items() for c in (t, *references_of(spec))}
     for name, one in said.fields.items():
-        for column in (one.options[option] for option in OPTIONS if option in one.options):
+        edges = {one.options[o] for o in OPTIONS if o in one.options}
+        for column in sorted(edges):
             alike = [other for other, its in said.fields.items() if column in map(its.options.get, OPTIONS)]
             ignored[column] = f"says which stretch of {' and '.join(alike)} is read"
         if "array" in one.options:
             ignored |= dict.fromkeys(one.columns, "numbers the rows of an array")
-        elif clash := sorted(one.named & {c for t, spec in targets.items() for c in (t, *references_of(spec))}):
+        elif clash := sorted((one.named | edges) & asked_for):
             raise BadData(f"Field {name!r} reads column {clash[0]!r}, which is the target.")
         columns = tuple(column for column in one.columns if column in one.named or column not in taken)
         options = dict(one.options)
@@ -324,7 +327,7 @@ def _inferred(
         elif about.trained:
             fields[column] = Field(column, guess.kind, (column,), dict(guess.options), guess.why)
             for other in _beside(table, column, about):
-                name = f"{column}_{other}"
+                name = free({*table.columns, *fields}, f"{column}_{other}")
                 fields[name] = Field(name, other, (column,), {}, f"the {other} of the same {guess.kind} files")
         else:
             said_so = SAID if fixed else guess.why

@@ -30,7 +30,8 @@ class About:
     @property
     def classes(self) -> list[str]:
         """The classes that its weights were saved of."""
-        return [str(one) for one in self.settings.get("architectures") or ()]
+        named = self.settings.get("architectures")
+        return [str(one) for one in named] if isinstance(named, list) else []
 
     def told(self) -> str:
         """What it is, in words."""
@@ -75,7 +76,8 @@ def _told(name: str, pipeline: Path | None, config: Path | None) -> About:
     if pipeline is not None and pipeline.is_file():
         settings = _settings(pipeline)
         called = settings.get("_class_name")
-        return About(name, pipeline=str(called[-1] if isinstance(called, list) else called), settings=settings)
+        pipeline_class = called[-1] if isinstance(called, list) and called else called
+        return About(name, pipeline=str(pipeline_class), settings=settings)
     settings = _settings(config) if config is not None and config.is_file() else {}
     if not settings.get("model_type"):
         raise BadArgument(

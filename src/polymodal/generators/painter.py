@@ -137,7 +137,7 @@ def _quiet() -> Iterator[None]:
 
 def _draws(pipeline: Any) -> bool:
     """Whether a class of diffusers draws pictures of a text and nothing else that must be given."""
-    if not isinstance(pipeline, type) or not callable(pipeline):
+    if not isinstance(pipeline, type):
         return False
     parameters = inspect.signature(pipeline.__call__).parameters
     must = [n for n, p in parameters.items() if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]

@@ -28,12 +28,11 @@ class Flow(DrawnHead):
 
     The loss is the mean squared error of the velocity, told by a `network` that the pooled tokens turn: `unet`, a U-Net
     of `channels` channels and `depth` halvings, or `dit`, a Transformer of 4 · `channels` units and 2 · (`depth` + 1)
-    blocks over patches (`nn.layers.dit`). With `attention` it also attends to all tokens, in their
-    order. In training the condition of
-    a share `drop` of the rows is hidden, so that the flow without one is learned too. That one draws rows without a
-    token, and `guidance` w leaves it behind: v_u + w (v_c - v_u) (Ho & Salimans 2021; 1: as the condition says; more:
-    plainer and more alike, at twice the cost). `steps` of `solver`, euler or heun, lead from noise to a drawing. `ema`
-    is the decay of the moving average of the weights that is kept; `seed` that of the noise.
+    blocks over patches (`nn.layers.dit`). With `attention` it also attends to all tokens, in their order. In training
+    the condition of a share `drop` of the rows is hidden, so that the flow without one is learned too. That one draws
+    rows without a token, and `guidance` w leaves it behind: v_u + w (v_c - v_u) (Ho & Salimans 2021; 1: as the
+    condition says; more: plainer and more alike, at twice the cost). `steps` of `solver`, euler or heun, lead from
+    noise to a drawing. `ema` is the decay of the moving average of the weights that is kept; `seed` that of the noise.
 
     Raises `BadArgument` for a value out of range.
     """

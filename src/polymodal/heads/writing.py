@@ -169,7 +169,7 @@ class WritingHead(Head):
         how = self.chosen({"beams": 1}) if self.quick else self.how
         answer = context.new_zeros(len(mask), 1 + self.room, dtype=torch.float32)
         numbers = self.numbered(len(mask))
-        for rows in torch.arange(len(mask), device=mask.device).split(AT_ONCE):
+        for rows in torch.arange(len(mask), device=mask.device).split(AT_ONCE) if len(mask) else ():
             some = context[rows], mask[rows], how
             if self.chooses(how):
                 said = self._chosen(tokens.select(rows), *some)
@@ -233,7 +233,7 @@ class WritingHead(Head):
         trial, rows = Trial(), 0
         for tokens, truth in held:
             known = (tokens.present & (truth > 0).flatten(1).any(1)).nonzero()[: JUDGED - rows, 0]
-            for some in known.split(AT_ONCE):
+            for some in known.split(AT_ONCE) if len(known) else ():
                 context, mask = self._context(tokens.select(some).cleared())
                 codes = self._compared(self._drafted(context, mask, self.how).ids)
                 worth = self.memory.worth(tokens.pooled[some], codes, NEIGHBOURS)

@@ -28,9 +28,8 @@ def network(loader: str, processor: str, name: str, **options: Any) -> tuple[Any
     """The processor (or tokenizer, or feature extractor) and the network, ready to be asked, on the device `DEVICE`.
 
     Whatever the device, tensors are given to it and come from it on the CPU. `options` (as `dtype`) are those of
-    loading the network. Raises `BadArgument` where the model
-    cannot be had or was saved for another task: transformers would draw the weights it lacks at random and say nothing
-    but noise.
+    loading the network. Raises `BadArgument` where the model cannot be had or was saved for another task: transformers
+    would draw the weights it lacks at random and say nothing but noise.
     """
     return _loaded(loader, processor, name, DEVICE.get(), **options)
 

@@ -6,6 +6,7 @@ list or a folder. What is kept in memory are the frames that were asked for, so 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ ABOVE, SHORTEST = 0.35, 0.3  # how far two frames differ where a shot ends, and 
 FOLDER_RATE = 1.0  # frames a second of a list or folder of pictures, whose times nobody knows
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
 
+_DIGITS = re.compile(r"(\d+)")
+
 # A frame's time in seconds, and what makes a picture of it whose shorter side has at most so many pixels.
 Still = tuple[float, Callable[[int], Image.Image]]
 
@@ -55,11 +58,11 @@ def read_film(
     Frames are those shown in the middle of equal stretches; of a film that has fewer in all, each once. They come from
     the `seconds` after `start` (None: all of them), and with `cuts` from the middle of the shots: of the longest where
     there are too many, several of the longer ones where there are too few. A folder's pictures are taken in the order
-    of their names. Raises `BadCell`, also where nothing lies in that window; `MissingExtra` without PyAV for a file
-    that needs it.
+    of their names, 2 before 10. Raises `BadCell`, also where nothing lies in that window; `MissingExtra` without PyAV
+    for a file that needs it.
     """
     if isinstance(source, Path) and source.is_dir():
-        names = sorted(path for path in source.iterdir() if path.suffix.lower() in PICTURES)
+        names = sorted((path for path in source.iterdir() if path.suffix.lower() in PICTURES), key=_counted)
         if not names:
             raise BadCell(f"{told(source)} is a folder that holds no picture")
         source = names
@@ -88,6 +91,8 @@ def has_sound(value: Any, base: Path) -> bool:
         return False
     try:
         source = value.load() if isinstance(value, Lazy) else value
+        if isinstance(source, dict):
+            source = source.get("bytes") or source.get("path")
         with opened(source if isinstance(source, bytes) else resolve(base, str(source))) as stream:
             head = head_of(stream)
             if _is_animation(head):
@@ -179,7 +184,7 @@ class _Coded(_Reel):
         if start >= FAR:
             with suppress(av.error.FFmpegError):  # of a form without an index: then from where it stands
                 held.seek(int((start - EARLIER + self.first) / film.time_base), stream=film)
-        last, gap = -1.0, 0.0
+        last, gap = -USUAL, 0.0
         try:
             for frame in held.decode(film):
                 if frame.width * frame.height > MOST_PIXELS:
@@ -249,16 +254,22 @@ def _chosen(reel: _Reel, count: int, least: int, start: float, seconds: float | 
     return Film(np.stack(frames), shown, max(float(reel.length or 0.0), float(shown[-1])))
 
 
+def _counted(path: Path) -> list[tuple[int, str]]:
+    """By what names sort as one counts: each run of digits by its number."""
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in _DIGITS.split(path.name)]
+
+
 def even(start: float, end: float, count: int) -> np.ndarray:
     """The middles of `count` equal stretches."""
     return start + (np.arange(count) + 0.5) * (end - start) / count
 
 
 def _ends(reel: _Reel, start: float, seconds: float | None) -> tuple[float, float]:
+    end = np.inf if seconds is None else start + seconds
     for time, _ in reel.run():
-        if seconds is not None and time >= start + seconds:
-            return start, start + seconds
-    return start, max(start, reel.length or 0.0)
+        if time >= end:
+            return start, end
+    return start, min(end, reel.length or 0.0)
 
 
 def _shown(stills: Iterable[Still], times: np.ndarray) -> Iterator[Still]:
