@@ -13,6 +13,7 @@ from polymodal.core.errors import BadCell
 from polymodal.core.wav import wav_bytes
 from polymodal.data.media.film import CUT, has_sound, read_film
 from polymodal.data.media.remarks import remarks
+from polymodal.data.media.sound import read_sound
 from polymodal.data.schema import Schema
 from polymodal.data.tables.table import Table
 
@@ -164,6 +165,12 @@ def test_grey_films_have_one_channel():
     stream = io.BytesIO()
     grey[0].save(stream, "PNG", save_all=True, append_images=grey[1:], duration=100)
     assert read_film(stream.getvalue(), 4, 20).frames.shape == (4, 20, 20, 1)
+
+
+@pytest.mark.parametrize(("form", "codec"), [("mp4", "libx264"), ("matroska", "libx264"), ("avi", "mpeg4")])
+def test_a_silent_film_is_called_one_in_every_form(form, codec):
+    with pytest.raises(BadCell, match="a film without sound"):
+        read_sound(film(4, form=form, codec=codec))
 
 
 def test_what_is_heard_of_a_film_takes_no_other_columns_name(tmp_path):

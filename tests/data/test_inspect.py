@@ -121,6 +121,19 @@ def test_every_way_a_file_can_be_broken_is_named(table, tmp_path):
     assert "and 5 more" in found.text(most=2)
 
 
+def test_a_folder_of_frames_is_a_film_and_no_sound(tmp_path):
+    (tmp_path / "frames").mkdir()
+    for number in range(3):
+        picture(number).save(tmp_path / "frames" / f"{number}.png")
+    listed = '["frames/0.png", "frames/1.png"]'
+    given = Table.build({"clip": ["frames", listed], "y": ["a", "b"]}, base=tmp_path)
+    fields = {"seen": {"kind": "video", "columns": "clip"}, "heard": {"kind": "audio", "columns": "clip"}}
+    found = inspect_table(given, Schema.infer(given, "y", {"fields": fields}))
+    assert [(one.row, one.column) for one in found.broken] == [("0", "heard"), ("1", "heard")]
+    assert "is a folder, where a file was expected" in found.broken[0].reason
+    assert "is a list ([" in found.broken[1].reason
+
+
 def test_a_file_that_may_not_be_opened_is_named(table, monkeypatch):
     def refuse(self, *args, **kwargs):
         raise PermissionError(13, "Permission denied")

@@ -40,7 +40,7 @@ def test_film_and_sound_are_cut_alike(tmp_path):
     given = table(tmp_path)
     found = schema(given)
     assert set(found.fields) == {"lips", "voice"}
-    assert found.ignored["begin"] == "says which stretch of voice is read"
+    assert found.ignored["begin"] == "says which stretch of lips and voice is read"
     seen, heard = (cells(given, found.fields[name]) for name in ("lips", "voice"))
     shown = [VideoProcessor(frames=4).read(cell) for cell in seen]
     assert shown[0].times == pytest.approx([0.1, 0.3, 0.6, 0.8], abs=0.06)
@@ -73,7 +73,7 @@ def test_rows_of_one_file_are_no_copies_unless_their_stretch_is_the_same(tmp_pat
 
 @pytest.mark.parametrize(
     ("begin", "end", "why"),
-    [("soon", 2.0, "'soon', where seconds were expected"), (-1.0, 2.0, "-1"), (3.0, 2.0, "before it begins at 3")],
+    [("soon", 2.0, "'soon', where seconds were expected"), (-1.0, 2.0, "-1"), (3.0, 2.0, "not after it begins at 3")],
 )
 def test_a_wrong_stretch_costs_its_cell(tmp_path, begin, end, why):
     given = table(tmp_path, begin=[begin, 3.0, 0.0, None], end=[end, 4.0, 1.0, None])

@@ -1,6 +1,7 @@
 """Films through every verb: a table of films with sound, of which one is broken."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +10,9 @@ from films import film
 
 import polymodal as pm
 from polymodal.data.examples import video
+from polymodal.data.tables.table import Table
 from polymodal.inference.explanation import write_explanation
+from polymodal.inference.run import Run
 
 pytest.importorskip("av")
 
@@ -57,3 +60,5 @@ def test_films_with_sound_give_two_streams(tmp_path):
     (tmp_path / "t.csv").write_text("\n".join(["clip,label", *rows]) + "\n")
     plan = pm.plan(tmp_path / "t.csv", target="label")
     assert {name: one.kind for name, one in plan.schema.fields.items()} == {"clip": "video", "clip_audio": "audio"}
+    deployed = SimpleNamespace(predictor=SimpleNamespace(schema=plan.schema, encoders=plan.schema.fields))
+    assert Run._absent(deployed, Table.build({"label": ["a"]})) == ["clip"], "a column of two streams is named once"

@@ -7,6 +7,7 @@ import io
 import json
 import sys
 import wave
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from polymodal.data.media.sound import Sound, read_sound
 from polymodal.data.tables.source import read_table
 from polymodal.data.tables.write import write_columns
 from polymodal.heads.flow import Flow
-from polymodal.inference.generation import generated
+from polymodal.inference.generation import example, generated
 from polymodal.nn.signal.levels import lengths
 from polymodal.targets.base import Target, asked, fitted
 
@@ -222,6 +223,18 @@ def test_from_words_to_sounds_to_files(tmp_path, monkeypatch, capsys):
     assert trio.count("<audio controls") == trio.count('src="data:audio/wav;base64,') == 3
     assert trio.count('src="data:image/png;base64,') == 3
     assert "<h2>Sounds</h2>" in html
+
+
+def test_a_word_that_was_taken_for_a_category_is_given_as_text(tmp_path):
+    words_and_sounds(tmp_path)
+    schema = pm.plan(tmp_path / "data.csv", target="sound").schema
+    assert [one.kind for one in schema.fields.values()] == ["table"]
+    predictor = SimpleNamespace(schema=schema, streams=tuple(schema.fields))
+    assert example(predictor, {"text": ["word=high"]}).data == {"word": ["high"]}
+    with pytest.raises(BadArgument, match="several: say COLUMN=VALUE, of word, number"):
+        example(predictor, {"text": ["high"]})
+    with pytest.raises(BadArgument, match="of streams of this kind the model reads none"):
+        example(predictor, {"image": ["a.png"]})
 
 
 def test_a_flow_learns_what_a_word_sounds_like_and_how_long_it_is():

@@ -109,6 +109,8 @@ def media(value: Any, base: Path) -> Any:
     path = resolve(base, text)
     if fault := fault_of(path):
         raise BadCell(fault)
+    if text.startswith("[") and listed(text) is not None and not path.exists():
+        raise BadCell(f"is a list ({text[:40]}…), where one file was expected")
     if is_foreign(text) and not path.exists():
         raise BadCell(f"names a Windows drive ({text[:2]}), which this machine does not have; make the path relative")
     return path
@@ -122,7 +124,7 @@ def _stretch(source: Any, start: Any, end: Any) -> Stretch:
             raise BadCell(f"has a stretch that begins or ends at {str(edge)[:40]!r}, where seconds were expected")
     first, last = edges[0] or 0.0, edges[1]
     if last is not None and last <= first:
-        raise BadCell(f"has a stretch that ends at {last:g} seconds, before it begins at {first:g}")
+        raise BadCell(f"has a stretch that ends at {last:g} seconds, not after it begins at {first:g}")
     return Stretch(source, first, last)
 
 

@@ -280,7 +280,9 @@ def _described(
     asked_for = {c for t, spec in targets.items() for c in (t, *references_of(spec))}
     for name, one in said.fields.items():
         edges = {one.options[o] for o in OPTIONS if o in one.options}
-        ignored |= dict.fromkeys(edges, f"says which stretch of {name} is read")
+        for column in sorted(edges):
+            alike = [other for other, its in said.fields.items() if column in map(its.options.get, OPTIONS)]
+            ignored[column] = f"says which stretch of {' and '.join(alike)} is read"
         if "array" in one.options:
             ignored |= dict.fromkeys(one.columns, "numbers the rows of an array")
         elif clash := sorted((one.named | edges) & asked_for):

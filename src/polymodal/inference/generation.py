@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from polymodal.core.errors import BadArgument
+from polymodal.data.kinds import KINDS
 from polymodal.data.tables.table import Problem, Table
 from polymodal.heads.writing import WritingHead
 from polymodal.inference.answers import Answers
@@ -130,11 +131,14 @@ def generated_columns(predictor: Predictor, n: int = 1) -> list[dict[str, str]]:
 
 def example(predictor: Predictor, given: Mapping[str, Sequence[str]]) -> Table:
     """A table of one row, from what is `given` of each kind of stream: `VALUE` where the model reads one stream of that
-    kind, else `COLUMN=VALUE`. Raises `BadArgument` for what no stream takes, or for what could be several."""
+    kind, else `COLUMN=VALUE`. Words go to a table's columns where no stream reads texts: few different ones were taken
+    for categories. Raises `BadArgument` for what no stream takes, or for what could be several."""
     cells: dict[str, Any] = {}
     fields = [predictor.schema.fields[name] for name in predictor.streams]
     for kind, values in given.items():
-        columns = [column for one in fields if one.kind == kind for column in one.columns]
+        fitting = [one for one in fields if one.kind == kind]
+        fitting = fitting or [one for one in fields if KINDS[kind].words and one.about.is_record]
+        columns = [column for one in fitting for column in one.columns]
         for value in values:
             column, equals, cell = value.partition("=")
             odd = ""

@@ -278,7 +278,8 @@ class Run:
     def _absent(self, table: Table) -> list[str]:
         """Columns that the deployed model reads and `table` has not."""
         fields = [self.predictor.schema.fields[name] for name in self.predictor.encoders]
-        return [column for one in fields for column in one.columns if column not in table.data]
+        read = dict.fromkeys(column for one in fields for column in one.columns)  # a film's, by two streams
+        return [column for column in read if column not in table.data]
 
     def evaluate(
         self,

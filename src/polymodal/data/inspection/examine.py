@@ -101,8 +101,9 @@ def _examine_cell(cell: Any, kind: Kind, reader: Reader | None, pictures: dict[b
 
 
 def _check_file(cell: Any, kind: Kind) -> None:
-    """Raise `BadCell` for a file that is absent, empty, or begins as another kind of file does."""
-    if not isinstance(cell, Path | bytes):
+    """Raise `BadCell` for a file that is absent, empty, or begins as another kind of file does. Of a kind that several
+    files make together a folder is left to its reader."""
+    if not isinstance(cell, Path | bytes) or (kind.cell == "files" and isinstance(cell, Path) and cell.is_dir()):
         return
     with opened(cell) as stream:
         head = stream.read(_HEAD)

@@ -12,8 +12,9 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from polymodal.core.errors import BadCell, MissingExtra, require
+from polymodal.data.kinds import KINDS
 from polymodal.data.media.containers import container
-from polymodal.data.media.files import AGAIN, DAMAGE, brands, head_of, looks_like, missing_bytes, opened
+from polymodal.data.media.files import AGAIN, DAMAGE, head_of, looks_like, missing_bytes, opened
 from polymodal.data.media.remarks import remark
 
 FASTEST = 1_000_000  # Hz: recorders of bats take half of it; beyond, a few kilobytes claim gigabytes
@@ -129,7 +130,8 @@ def _by_av(stream: BinaryIO, seconds: float | None, start: float, error: BaseExc
     if sound is not None and start:
         sound = Sound(sound.samples[round(start * sound.rate) :], sound.rate)
     if sound is None:
-        raise BadCell("is a film without sound that can be decoded") if brands(head) else unknown from error
+        silent = BadCell("is a film without sound that can be decoded")
+        raise silent if KINDS.of_bytes(head) in KINDS["audio"].also else unknown from error
     return sound
 
 
