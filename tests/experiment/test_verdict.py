@@ -515,7 +515,7 @@ def test_a_number_is_told_in_its_unit_beside_r2():
 @pytest.mark.parametrize(("noise", "word"), [(60, "worse than"), (2, "better than")])
 def test_whether_drawings_beat_what_training_holds_is_said(noise, word):
     rng = np.random.default_rng(0)
-    target = PictureTarget("label", 1, (90,) * 16, size=4)
+    target = PictureTarget("label", channels=1, mean=(90,) * 16, size=4)
     true = rng.integers(40, 160, (60, 4, 4, 1)).astype(np.uint8)
     q = Question(target, true, true, None, (METRICS.build("energy"),))
 

@@ -14,9 +14,23 @@ from polymodal.core.errors import BadArgument, MissingExtra
 from polymodal.core.registry import options
 from polymodal.generators import GENERATORS
 from polymodal.generators.base import Generator, Said
-from polymodal.generators.opening import is_model
+from polymodal.generators.opening import About, generator_of, is_model
 
 pytest.importorskip("transformers", reason="needs the extra hf")
+
+
+@pytest.mark.parametrize(
+    ("about", "name"),
+    [
+        (About("m", kind="blip", settings={"architectures": ["BlipForConditionalGeneration"]}), "assistant"),
+        (About("m", kind="vits", settings={"architectures": ["VitsModel"]}), "voice"),
+        (About("m", pipeline="StableDiffusionPipeline"), "painter"),
+    ],
+)
+def test_settings_say_which_generator_opens_a_model(about, name):
+    if name == "painter":
+        pytest.importorskip("diffusers", reason="needs the extra diffusion")
+    assert generator_of(about) == name
 
 
 @pytest.mark.parametrize(

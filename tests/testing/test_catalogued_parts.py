@@ -25,6 +25,7 @@ from polymodal.testing import (
 TESTS = Path(__file__).parents[1]
 # Families whose laws are tried part by part, and where. `learner` has a contract of their own.
 TRIED = {
+    "generator": "generators/test_opening.py",
     "fusion": "fusion/test_fusion_laws.py",
     "decision": "fusion/test_fusion_laws.py",
     "answer": "models/test_answer_laws.py",

@@ -15,6 +15,7 @@ from polymodal.core.errors import BadArgument, UnknownName, suggest
 from polymodal.core.words import label_of
 from polymodal.data.cells import cells, media
 from polymodal.data.infer import Guess, tell
+from polymodal.data.kinds import KINDS
 from polymodal.data.media.picture import flat, open_picture
 from polymodal.data.media.remarks import remarks
 from polymodal.data.schema import Field
@@ -34,6 +35,11 @@ class Column:
     name: str
     kind: str
     options: Mapping[str, Any]
+
+    @property
+    def words(self) -> bool:
+        """Whether its cells are texts; else they are pictures."""
+        return KINDS[self.kind].words
 
 
 def read_columns(table: Table, wanted: Sequence[str], generator: Generator) -> list[Column]:
@@ -64,7 +70,7 @@ def _tell(table: Table, name: str) -> Guess:
 
 
 def _named(name: str, guess: Guess, generator: Generator) -> Column:
-    kind = guess.kind if guess.kind in ("image", "audio", "video", "volume", "series", "vector") else "text"
+    kind = guess.kind if KINDS[guess.kind].media else "text"
     if kind not in generator.reads:
         said = f"{name!r} is a column of the kind {guess.kind} ({guess.why})"
         raise BadArgument(f"{said}; {_called(generator).lower()} reads {_said(generator.reads)}.")
@@ -72,7 +78,7 @@ def _named(name: str, guess: Guess, generator: Generator) -> Column:
 
 
 def _only(kind: str, told: Mapping[str, Guess], table: Table, generator: Generator) -> Column:
-    able = [[n for n, guess in told.items() if guess.kind == one] for one in (WORDS if kind == "text" else (kind,))]
+    able = [[n for n, guess in told.items() if guess.kind == one] for one in (WORDS if KINDS[kind].words else (kind,))]
     names = next((some for some in able if some), [])
     if len(names) == 1:
         return Column(names[0], kind, told[names[0]].options)
@@ -107,7 +113,7 @@ def row_cards(table: Table, columns: Sequence[Column], row: int) -> list[dict[st
             cards.append(cell_card(one.name, {"kind": "missing", "reason": reason}))
             continue
         for item in found:
-            shown = {"text": item} if one.kind == "text" else {"array": np.asarray(item)}
+            shown = {"text": item} if one.words else {"array": np.asarray(item)}
             cards.append(cell_card(one.name, {"kind": one.kind, **shown}))
     return cards
 
@@ -130,15 +136,15 @@ def asked(
                 why = f"{found.reason}; no answer" if isinstance(found, Broken) else "is missing; no answer"
                 problem = Problem(table.ids[row], one.name, why)
                 break
-            (texts if one.kind == "text" else pictures).extend(found)
+            (texts if one.words else pictures).extend(found)
         yield row, problem or Asked(int(table.rows[row]), tuple(texts), tuple(pictures)), noted
 
 
 def _reader(table: Table, column: Column) -> Callable[[int], list[Any]]:
     """What reads a row's cell: its texts, or its pictures."""
-    if column.kind == "image":
-        return partial(_pictures, table, column.name)
-    return partial(_texts, cells(table, Field(column.name, "text", (column.name,), column.options)))
+    if column.words:
+        return partial(_texts, cells(table, Field(column.name, column.kind, (column.name,), column.options)))
+    return partial(_pictures, table, column.name)
 
 
 def _texts(found: Sequence[Any], row: int) -> list[str]:

@@ -51,7 +51,10 @@ class Heads:
 
     def planned(self, target: Target) -> Head:
         """What can tell what the target's head asks for, without its weights (see `Head.planned`)."""
-        cls, options = HEADS.resolve(self.spec(target))
+        spec = self.spec(target)
+        if isinstance(spec, Head):
+            return spec
+        cls, options = HEADS.resolve(spec)
         return cls.planned(target, options)  # type: ignore[attr-defined,no-any-return]
 
     def spec(self, target: Target) -> Spec:

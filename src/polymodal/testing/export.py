@@ -43,6 +43,7 @@ EXCUSED: dict[str, str] = {
     "target": "says what is asked; it is no module",
     "objective": "is for training; nothing of it is left in use",
     "embedding": "is for training; the aligner `knowledge` needs nothing of it in use",
+    "generator": "asks a network of another library, row by row",
     "clean": "works on cells of a table",
     "annotate": "works on cells of a table",
     "augment": "works on cells of a table",
