@@ -46,6 +46,7 @@ def serve(runs: str, device: str, lines: IO[str] | None = None, channel: IO[str]
             torch.set_num_threads(1)
         while True:
             for event in run(json.loads(jobs.get()), device):
+                sys.stdout.flush()  # what a part printed: this process ends without emptying buffers
                 channel.write(json.dumps(finite(event.to_json())) + "\n")
                 channel.flush()
     except KeyboardInterrupt:
