@@ -41,9 +41,9 @@ def generate_by_model(
         raise BadArgument(f"This model gives {generator.suffix} files: say where they go (--out).")
     if out is not None and not single:
         check_writable(out)
-    table = example_of(given, generator.reads) if data is None else read_rows(data)
+    table = example_of(given, generator.reads()) if data is None else read_rows(data)
     wanted = [name for one in columns for name in ([one] if one in table.data else one.split(","))]
-    read = read_columns(table, wanted if data is not None else table.columns, generator)
+    read = read_columns(table, wanted if data is not None else table.columns, type(generator), generator.about.name)
     problems: list[Any] = []
     kept = read_keep(keep, table.columns)
     found = answered(generator, table, read, n=n, seed=seed, keep=kept, problems=problems, quiet=data is None)

@@ -15,7 +15,7 @@ from polymodal.generators.opening import about, generator_of
 from polymodal.inference.answers import Answers
 from polymodal.inference.keyed import kept_columns, keyed
 from polymodal.ops.networks import DEVICE
-from polymodal.runs.progress import Progress
+from polymodal.runs.progress import Progress, Stage
 
 CHUNK = 64  # rows whose pictures are open at a time
 
@@ -49,7 +49,9 @@ def generate(
     table = data if isinstance(data, Table) else read_rows(data)
     kept_columns(table, keep)
     generator = opened(str(model), device=device, **options)
-    read = read_columns(table, [columns] if isinstance(columns, str) else list(columns), generator)
+    read = read_columns(
+        table, [columns] if isinstance(columns, str) else list(columns), type(generator), generator.about.name
+    )
     return answered(generator, table, read, n=n, seed=seed, keep=keep, problems=problems, quiet=quiet)
 
 
@@ -76,34 +78,42 @@ def answered(
 ) -> Answers:
     """What `generate` gives, of a generator that is open and of columns that were chosen. Raises `BadArgument` where
     several answers would be the same, or an option asks for a column that is not read."""
-    generator.check_times(n)
     generator.check_reads({column.kind for column in read})
+    with Progress(quiet=quiet) as progress:
+        stage = progress.stage("generate", len(table))
+        answers, found = answer_rows(generator, table, read, n=n, seed=seed, stage=stage)
+        stage.end()
+    if problems is not None:
+        problems.extend(found)
+    return Answers(keyed(table, None, answers, keep=keep, problems=found, read=[column.name for column in read]))
+
+
+def answer_rows(
+    generator: Generator, table: Table, read: Sequence[Column], *, n: int, seed: int, stage: Stage
+) -> tuple[dict[str, list[Any]], list[Problem]]:
+    """`n` columns of answers to the rows of `table`, None where there is none, and why, row by row. Raises
+    `BadArgument` where several answers would be the same."""
+    generator.check_times(n)
     names = [generator.column, *(f"{generator.column}_{number}" for number in range(2, n + 1))]
     answers: dict[str, list[Any]] = {name: [None] * len(table) for name in names}
     found: list[Problem] = []
     blamed = read[0].name if len(read) == 1 else ""
-    with Progress(quiet=quiet) as progress:
-        stage = progress.stage("generate", len(table))
-        for start in range(0, len(table), CHUNK):
-            places, rows = [], []
-            part = range(start, min(start + CHUNK, len(table)))
-            for place, row, noted in asked(table, read, part):
-                found += noted
-                if isinstance(row, Problem):
-                    found.append(row)
-                else:
-                    places.append(place)
-                    rows.append(row)
-            for number, column in enumerate(answers.values()):
-                for place, said in generator.answers(rows, seed + number):
-                    column[places[place]] = said.answer
-                    if said.remark:
-                        reason = said.remark if said.answer is not None else f"{said.remark}; no answer"
-                        found.append(Problem(table.ids[places[place]], blamed, reason))
-            stage.advance(steps=len(part))
-        stage.end()
+    for start in range(0, len(table), CHUNK):
+        places, rows = [], []
+        part = range(start, min(start + CHUNK, len(table)))
+        for place, row, noted in asked(table, read, part):
+            found += noted
+            if isinstance(row, Problem):
+                found.append(row)
+            else:
+                places.append(place)
+                rows.append(row)
+        for number, column in enumerate(answers.values()):
+            for place, said in generator.answers(rows, seed + number):
+                column[places[place]] = said.answer
+                if said.remark:
+                    reason = said.remark if said.answer is not None else f"{said.remark}; no answer"
+                    found.append(Problem(table.ids[places[place]], blamed, reason))
+        stage.advance(steps=len(part))
     place_of = {name: place for place, name in enumerate(table.ids)}
-    found = sorted(dict.fromkeys(found), key=lambda problem: place_of[problem.row])
-    if problems is not None:
-        problems.extend(found)
-    return Answers(keyed(table, None, answers, keep=keep, problems=found, read=[column.name for column in read]))
+    return answers, sorted(dict.fromkeys(found), key=lambda problem: place_of[problem.row])

@@ -67,6 +67,7 @@ class Assistant(Generator):
         self.prompt = prompt
         self.samples = temperature > 0
         self.processor, self.model = network(LOADER, "AutoProcessor", about.name, dtype=dtype_of(precision))
+        self.networks = [self.model]
         if getattr(self.processor, "image_processor", None) is None:
             self.processor = _Pair(about.name)
         self.chats = bool(getattr(self.processor, "chat_template", None))

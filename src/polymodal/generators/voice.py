@@ -83,7 +83,7 @@ class Voice(Generator):
     def _opened(self) -> Callable[[str, int], Sound]:
         """What says a text by a seed."""
         if self.about.kind == "vits":
-            neural.voice(self.about.name)
+            self.networks = [neural.voice(self.about.name)[1]]
             return lambda text, seed: _told(lambda: neural.vits(self.about.name, text, seed, self.speed))
         return self._spectral() if self.about.kind == SPECTRAL else self._waveform()
 
@@ -101,6 +101,7 @@ class Voice(Generator):
                 f"The vocoder {self.vocoder!r} reads spectrograms of {heard.config.model_in_dim} bands, the voice "
                 f"{self.about.name!r} writes {model.config.num_mel_bins}: they do not belong together."
             )
+        self.networks = [model, heard]
         voice = _speaker(self.speaker, model.config.speaker_embedding_dim)
         most = model.config.max_text_positions
 
@@ -121,6 +122,7 @@ class Voice(Generator):
 
     def _waveform(self) -> Callable[[str, int], Sound]:
         reader, model = network("AutoModelForTextToWaveform", "AutoProcessor", self.about.name)
+        self.networks = [model]
         rate, given = _rate(model), {"voice_preset": self.preset} if self.preset else {}
 
         def say(text: str, seed: int) -> Sound:
