@@ -15,13 +15,14 @@ from polymodal.core.digest import fingerprint, safe_name
 from polymodal.core.errors import BadArgument, PolymodalError, UnknownName, suggest
 from polymodal.core.files import read_json, write_json
 from polymodal.core.shown import many
+from polymodal.core.words import named_columns
 from polymodal.data.answers import OPENERS
 from polymodal.data.schema import Schema
 from polymodal.data.storage.decode import Broken, guarded
 from polymodal.data.tables.table import Table
 from polymodal.experiment.outcome import Outcome, Question
 from polymodal.generators import GENERATORS
-from polymodal.generators.answering import answer_rows, opened
+from polymodal.generators.answering import Replies, answer_rows, opened
 from polymodal.generators.columns import Column, read_columns
 from polymodal.generators.opening import about, generator_of
 from polymodal.models.base import CONTENDER
@@ -76,9 +77,13 @@ def contenders_of(
 def _contender(spec: Any, table: Table, schema: Schema, target: Target) -> Contender:
     options = {"model": spec} if isinstance(spec, str) else dict(spec) if isinstance(spec, Mapping) else {}
     model, columns, called = options.pop("model", None), options.pop("columns", ()), options.pop("called", None)
-    if not isinstance(model, str) or not isinstance(called, str | None):
-        raise BadArgument(f"A contender is a model's folder or hub name, or a mapping with `model`; got {spec!r}.")
-    wanted = [columns] if isinstance(columns, str) else list(columns)
+    listed = columns if isinstance(columns, list | tuple) else [columns]
+    if not isinstance(model, str) or not all(isinstance(one, str) for one in (called or "", *listed)):
+        raise BadArgument(
+            "A contender is a model's folder or hub name, or a mapping with `model`, and names in `columns` and "
+            f"`called`; got {spec!r}."
+        )
+    wanted = named_columns(listed, table.data)
     told = about(model)
     name = generator_of(told)
     kind: Any = GENERATORS.resolve({"name": name, **options})[0]
@@ -156,16 +161,17 @@ def _asked(
     generator.check_reads({column.kind for column in one.read})
     stage, began = progress.stage(f"asking {one.name}", len(table)), time.perf_counter()
     n = EACH if target.drawn and generator.samples else 1
-    found, problems = answer_rows(generator, table, one.read, n=n, seed=seed, stage=stage)
+    said = Replies.none(generator, table, n)
+    answer_rows(generator, table, one.read, said, seed=seed, stage=stage)
     stage.end()
     told: dict[str, Any] = {
         "mark": mark, "parameters": generator.parameters,
         "ms": 1000 * (time.perf_counter() - began) / (n * max(1, len(table))),
-        "problems": [f"row {p.row}: {p.column} {p.reason}" for p in problems],
+        "problems": [f"row {p.row}: {p.column} {p.reason}" for p in said.problems_of(table)],
     }  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(path, {**told, "answers": [[_text(answer) for answer in each] for each in found.values()]})
-    return {**told, "answers": list(found.values())}
+    write_json(path, {**told, "answers": [[_text(answer) for answer in each] for each in said.answers.values()]})
+    return {**told, "answers": list(said.answers.values())}
 
 
 def _predictions(target: Target, answers: Sequence[Sequence[Any]]) -> np.ndarray:
