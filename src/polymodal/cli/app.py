@@ -15,8 +15,7 @@ import typer.core
 from polymodal.core.errors import BadArgument
 from polymodal.core.files import finite
 from polymodal.core.shown import many, tell
-from polymodal.core.values import read_yaml
-from polymodal.core.words import named_columns
+from polymodal.core.values import named_columns, read_yaml
 
 ORDER = (
     "demo", "inspect", "prepare", "plan", "pretrain", "fit", "tune", "evaluate", "predict", "generate", "explain",

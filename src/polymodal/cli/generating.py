@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from polymodal.cli.app import read_keep, say, say_counts, say_device, say_problems, show_result
 from polymodal.core.errors import BadArgument, BadData
 from polymodal.core.shown import many
-from polymodal.core.words import named_columns
+from polymodal.core.values import named_columns
 
 if TYPE_CHECKING:
     from polymodal.inference.answers import Stopped

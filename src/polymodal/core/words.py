@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Collection, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -48,10 +47,3 @@ def key_of(cell: Any) -> str:
         return label
     folded = label.lower()
     return folded if len(label) > 1 and folded in _TRUTHS else unicodedata.normalize("NFC", label)
-
-
-def named_columns(given: str | Sequence[str], columns: Collection[str]) -> list[str]:
-    """The columns that are named one by one, or with commas between them; what names one as a whole is not parted."""
-    each = [given] if isinstance(given, str) else given
-    parts = [part for one in each for part in ([one] if one in columns else one.split(","))]
-    return [name for part in parts if (name := part.strip())]

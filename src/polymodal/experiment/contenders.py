@@ -15,7 +15,7 @@ from polymodal.core.digest import fingerprint, safe_name
 from polymodal.core.errors import BadArgument, PolymodalError, UnknownName, suggest
 from polymodal.core.files import read_json, write_json
 from polymodal.core.shown import many
-from polymodal.core.words import named_columns
+from polymodal.core.values import named_columns
 from polymodal.data.answers import OPENERS
 from polymodal.data.schema import Schema
 from polymodal.data.storage.decode import Broken, guarded

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from polymodal.core.words import named_columns
+from polymodal.core.values import named_columns
 from polymodal.data.inputs import read_rows
 from polymodal.data.tables.table import Problem, Table
 from polymodal.generators import GENERATORS
