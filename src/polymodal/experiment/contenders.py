@@ -29,6 +29,7 @@ from polymodal.models.base import CONTENDER
 from polymodal.models.strategy import Strategy
 from polymodal.runs.progress import Progress
 from polymodal.targets.base import Target
+from polymodal.targets.drawn import DrawnTarget
 from polymodal.targets.text import TextTarget
 
 ANSWERS = {"text": "answer", "picture": "picture", "sound": "sound"}  # of generators, by the form of a target
@@ -62,7 +63,7 @@ def contenders_of(
     columns that it cannot read; `UnknownName` for those that are not there.
     """
     specs = [given] if isinstance(given, str | Mapping) else list(given)
-    if specs and (len(targets) > 1 or targets[0].form not in ANSWERS):
+    if specs and (len(targets) > 1 or not _answered(targets[0])):
         kinds = ", ".join(f"{target.name} ({target.kind})" for target in targets)
         raise BadArgument(
             f"Contenders answer one target, of the kind {', '.join(ANSWERS)}; this fit has {kinds}. Fit such a target "
@@ -72,6 +73,11 @@ def contenders_of(
     if twice := {one.name for one in found if sum(one.name == other.name for other in found) > 1}:
         raise BadArgument(f"Two contenders are called {min(twice)!r}: give one of them another name (called).")
     return tuple(found)
+
+
+def _answered(target: Target) -> bool:
+    """Whether generators give answers to such a target."""
+    return isinstance(target, TextTarget) or (isinstance(target, DrawnTarget) and target.form in ANSWERS)
 
 
 def _contender(spec: Any, table: Table, schema: Schema, target: Target) -> Contender:
