@@ -103,8 +103,10 @@ def test_resampling_keeps_the_mean_and_what_is_linear():
     assert np.allclose(np.diff(resampled(ramp, (8, 4, 16))[3, 1]), 2)
 
 
-@pytest.mark.parametrize("options", [{"window": "bright"}, {"window": [100, 0]}, {"window": [1]}, {"size": 2}, {"slices": 0},
-                                     {"spacing": 0.0}])  # fmt: skip
+@pytest.mark.parametrize(
+    "options",
+    [{"window": "bright"}, {"window": [100, 0]}, {"window": [1]}, {"size": 2}, {"slices": 0}, {"spacing": 0.0}],
+)
 def test_bad_options(options):
     with pytest.raises(BadArgument):
         VolumeProcessor(**options)

@@ -98,6 +98,8 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, before: int, after: int, stride: int | tuple[int, ...], *, axes: int = 2):
         super().__init__()
+        conv: Any
+        norm: Any
         conv, norm = (nn.Conv2d, nn.BatchNorm2d) if axes == 2 else (nn.Conv3d, nn.BatchNorm3d)
         strides = (stride,) * axes if isinstance(stride, int) else stride
         self.one = conv(before, after, 3, stride=strides, padding=1, bias=False)

@@ -26,7 +26,8 @@ FINEST = 6  # cells a side of the last map, at most
 class VolumeSlices(VideoFrames):
     """A network of pictures on every slice, and Transformer blocks along them: what is called 2.5-D.
 
-    Options as of `video_frames`. Tokens are at most 16 stretches of slices, `where` holds slice, row and column in 0..1.
+    Options as of `video_frames`. Tokens are at most 16 stretches of slices; `where` holds slice, row and column in
+    0..1.
     """
 
     processor = "volume"
@@ -103,10 +104,10 @@ class VolumeResNet(VideoEncoder):
         pixels = inputs["pixels"]
         volume = self.standardised(pixels.flatten(1, 2)).view(pixels.shape).transpose(1, 2)
         cells = self.blocks(self.stem(volume))
-        sides = [min(self.grid, side) for side in cells.shape[-3:]]
-        x = self.out(self.drop(F.adaptive_avg_pool3d(cells, sides).flatten(2).transpose(1, 2)))
-        places = [(torch.arange(side, device=x.device) + 0.5) / side for side in sides]
-        where = torch.cartesian_prod(*places).float()[None].expand(len(x), -1, -1)
+        deep, high, wide = (min(self.grid, side) for side in cells.shape[-3:])
+        x = self.out(self.drop(F.adaptive_avg_pool3d(cells, (deep, high, wide)).flatten(2).transpose(1, 2)))
+        places = [(torch.arange(side, device=x.device) + 0.5) / side for side in (deep, high, wide)]
+        where = torch.cartesian_prod(*places).float()[None].expand(x.shape[0], -1, -1)
         return Tokens(x, x.new_ones(x.shape[:2]).bool(), x.mean(1), where)
 
     def recipe(self) -> dict[str, Any]:

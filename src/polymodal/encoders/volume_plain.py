@@ -43,8 +43,10 @@ class VolumePlain(FeatureEncoder):
                 square = F.interpolate(shown[:, None], (size, size), mode="area")
                 views.append(self.picture.features({"pixels": (square * 255).round().to(torch.uint8)}))
         steep = sum((_steps(x, axis).square() for axis in (1, 2, 3)), torch.zeros_like(x)).sqrt()
-        blocks = [min(self.cells, side) for side in x.shape[1:]]
-        mean, square, edge = (F.adaptive_avg_pool3d(v[:, None], blocks).flatten(1) for v in (x, x * x, steep))
+        deep, high, wide = (min(self.cells, side) for side in x.shape[1:])
+        mean, square, edge = (
+            F.adaptive_avg_pool3d(v[:, None], (deep, high, wide)).flatten(1) for v in (x, x * x, steep)
+        )
         spread = (square - mean * mean).clamp(min=0).sqrt()
         return torch.cat([*views, _histogram(x), _histogram(steep), mean, spread, edge], 1)
 
@@ -58,7 +60,7 @@ def _histogram(x: Tensor) -> Tensor:
     """Shares of values in 0..1 that fall into 16 bins, and five quantiles: [B, 21]."""
     flat = x.flatten(1)
     bins = (flat * BINS).long().clamp(0, BINS - 1)
-    shares = torch.zeros(len(x), BINS, device=x.device).scatter_add_(1, bins, torch.ones_like(flat)) / flat.shape[1]
+    shares = torch.zeros(x.shape[0], BINS, device=x.device).scatter_add_(1, bins, torch.ones_like(flat)) / flat.shape[1]
     ordered = flat.sort(1).values
-    at = [int(share * (flat.shape[1] - 1)) for share in SHARES]
-    return torch.cat([shares, ordered[:, at]], 1)
+    quantiles = [ordered[:, int(share * (flat.shape[1] - 1))] for share in SHARES]
+    return torch.cat([shares, torch.stack(quantiles, 1)], 1)

@@ -101,7 +101,8 @@ class VolumeProcessor(ScanReader):
     """Reads scans as `data.media.scan` does and resamples them to one grid of voxels that are cubes.
 
     `spacing` is the side of a voxel in millimetres; None: such that the median training scan just fits, by its height
-    and width, into `size` x `size` voxels (None: 48, or 96 where scans have one slice). `slices` is how many there are
+    and width, into `size` x `size` voxels (None: the median shorter side of their slices, at most 48, or 96 where they
+    have one slice). `slices` is how many there are
     (None: as many as the median training scan then has, at most twice `size`). A scan's middle becomes the grid's:
     what lies outside is cut, what it lacks is black. For `window` see `ScanReader`.
 
@@ -135,7 +136,8 @@ class VolumeProcessor(ScanReader):
             return
         deep, high, wide = (statistics.median(each) for each in zip(*map(_extent, scans)))
         flat = statistics.median(len(scan.values) for scan in scans) == 1
-        self.size_ = self.size or (2 * SIDE if flat else SIDE)
+        native = int(statistics.median(min(scan.values.shape[1:]) for scan in scans))
+        self.size_ = self.size or max(4, min(native, 2 * SIDE if flat else SIDE))
         self.spacing_ = self.spacing or max(high, wide) / self.size_
         found = 1 if flat else min(max(1, round(deep / self.spacing_)), DEEPEST * self.size_)
         self.slices_ = self.slices or found
@@ -188,10 +190,10 @@ def shrunk(scan: Volume, sizes: Sequence[int]) -> Volume:
 def resampled(values: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
     """float32 [slices, H, W] to other sizes: means of what falls into a voxel where there are fewer, else linear."""
     x = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))[None, None]
-    fewer = [min(have, want) for have, want in zip(values.shape, sizes)]
-    if tuple(fewer) != values.shape:
-        x = F.adaptive_avg_pool3d(x, fewer)
-    if fewer != [*sizes]:
+    deep, high, wide = (min(have, want) for have, want in zip(values.shape, sizes))
+    if x.shape[2:] != (deep, high, wide):
+        x = F.adaptive_avg_pool3d(x, (deep, high, wide))
+    if x.shape[2:] != tuple(sizes):
         x = F.interpolate(x, tuple(sizes), mode="trilinear")
     return x[0, 0].numpy()
 

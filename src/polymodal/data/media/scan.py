@@ -10,6 +10,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,9 @@ def read_scan(source: Path | bytes | np.ndarray | Sequence[Any]) -> Volume:
     """A scan from a file (DICOM, NIfTI, NumPy, MetaImage, NRRD, pages of a TIFF, a picture), a folder or a list of
     slices (DICOM or pictures), or an array [slices, H, W] or [H, W].
 
-    Of a folder's DICOM files the series with most slices is read, in the order in which they lie in the body; a `remark`
-    says what else there was, and where slices are missing or broken. Pictures are taken in the order of their names.
-    Colours become grey. Raises `BadCell`; `MissingExtra` without what reads a form (extra `medical`).
+    Of a folder's DICOM files the series with most slices is read, in the order in which they lie in the body; a
+    `remark` says what else there was, and where slices are missing or broken. Pictures are taken in the order of their
+    names. Colours become grey. Raises `BadCell`; `MissingExtra` without what reads a form (extra `medical`).
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of tags that are not quite right: what matters is raised
@@ -122,11 +123,7 @@ def _of_slices(sources: list[Any], where: str) -> Volume:
     pictures = [one for one in sources if not isinstance(one, Path) or one.suffix.lower() in PICTURES]
     if not pictures:
         raise BadCell(f"{where} holds neither DICOM files nor pictures")
-    values = []
-    for one in pictures:
-        scan = _read(one)
-        values.extend(scan.values)
-    return _stacked(values)
+    return _stacked([page for one in pictures for page in _read(one).values])
 
 
 def _is_dicom(source: Any) -> bool:
@@ -157,7 +154,7 @@ def _series(sources: list[Any], held: int, where: str) -> Volume:
         return dicom_volume(slices[0])
     axes, places = _places(slices)
     order = np.argsort(places, kind="stable")
-    once = [order[0], *(b for a, b in zip(order, order[1:]) if places[b] - places[a] > 1e-3)]
+    once = [order[0], *(b for a, b in pairwise(order) if places[b] - places[a] > 1e-3)]
     if len(once) < len(order):
         remark("holds several slices of one place (times or echoes); the first of each is read")
     values, kept = [], []

@@ -85,8 +85,8 @@ def check_voxels(shape: Iterable[int]) -> None:
     voxels = math.prod(shape)
     if voxels > MOST_VOXELS:
         raise BadCell(
-            f"says that it has {voxels / 1e6:,.0f} million voxels, more than the {MOST_VOXELS // 10**6} million that are "
-            "opened: it is damaged, or to be made smaller first"
+            f"says that it has {voxels / 1e6:,.0f} million voxels, more than the {MOST_VOXELS // 10**6} million that "
+            "are opened: it is damaged, or to be made smaller first"
         )
 
 
