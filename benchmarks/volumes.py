@@ -26,8 +26,8 @@ from polymodal.data.media.volume import Volume
 SHAPES = ("ball", "cylinder", "spindle", "right", "left")
 EXTENT = (36.0, 32.0, 32.0)  # millimetres
 ENCODERS: dict[str, tuple[Any, dict[str, Any]]] = {
-    "volume_resnet": ("volume_resnet", {}), "volume_slices": ("volume_slices", {}),
-    "one slice": ("volume_slices", {"slices": 1}), "volume_plain": ("volume_plain", {}),
+    "volume_resnet": ("volume_resnet", {}), "volume_slices": ({"name": "volume_slices", "stride": 2}, {}),
+    "one slice": ({"name": "volume_slices", "stride": 2}, {"slices": 1}), "volume_plain": ("volume_plain", {}),
 }  # fmt: skip
 
 
