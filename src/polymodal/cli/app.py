@@ -62,7 +62,7 @@ app = App(
 )
 
 Data = Annotated[
-    str, typer.Argument(help="CSV, Parquet, JSONL, table.xlsx#sheet, a folder per class, Hugging Face dataset, shards.")
+    str, typer.Argument(help="CSV, Parquet, JSONL, table.xlsx#sheet, shop.db#table, a folder per class, shards …")
 ]
 TargetOption = Annotated[
     str | None,
@@ -258,8 +258,8 @@ def say_device(name: str) -> None:
     say(told(device_of(name)))
 
 
-def spare(data: str, out: Path) -> None:
-    if Path(data).resolve() == out.resolve():
+def spare(data: str, out: str | Path) -> None:
+    if Path(data).resolve() == Path(out).resolve():
         raise BadArgument(f"--out {out} is the data itself, which would be overwritten. Give another file.")
 
 

@@ -127,7 +127,9 @@ def _evaluate_captions(table: str, metric: list[str] | None, as_json: bool, out:
 def predict(
     run: RunFolder,
     data: Data,
-    out: Annotated[Path, typer.Option("--out", "-o", help="CSV, TSV, JSONL or Parquet file to write.")],
+    out: Annotated[
+        str, typer.Option("--out", "-o", help="CSV, TSV, JSONL or Parquet file, or new table of a database.")
+    ],
     keep: Keep = None,
     trust: Trust = None,
     device: DeviceOption = "auto",
@@ -137,6 +139,7 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """Label and probability, or number and interval, of every row, beside the keys of the data."""
+    from polymodal.core.files import without_password
     from polymodal.data.tables.write import check_writable, write_columns
     from polymodal.inference.keyed import PROBLEM, ROW
     from polymodal.inference.run import load
@@ -150,6 +153,7 @@ def predict(
     table = read_rows(finished, data)
     columns = finished.predict(table, keep=read_keep(keep, table.columns), problems=problems)
     write_columns(columns, out, files=True)
+    out = without_password(out)
     row, problem = (next((c for c in names if c in columns and c not in table.data), "") for names in (ROW, PROBLEM))
     where = f"the column {problem!r} of {out}"
     say(renamed(finished.predictor.names))
