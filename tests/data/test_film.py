@@ -11,11 +11,15 @@ from PIL import Image
 from polymodal.core.digest import digest_cells
 from polymodal.core.errors import BadCell
 from polymodal.core.wav import wav_bytes
-from polymodal.data.media.film import CUT, has_sound, read_film
+from polymodal.data.cells import cells
+from polymodal.data.media.film import CUT, read_film
 from polymodal.data.media.remarks import remarks
 from polymodal.data.media.sound import read_sound
+from polymodal.data.media.stretch import Stretch
 from polymodal.data.schema import Schema
 from polymodal.data.tables.table import Table
+from polymodal.process.audio import AudioProcessor
+from polymodal.process.video import VideoProcessor
 
 pytest.importorskip("av")
 
@@ -187,6 +191,41 @@ def test_what_is_heard_of_a_film_takes_no_other_columns_name(tmp_path):
 def test_sound_is_found_in_films_of_data_sets_too(tmp_path):
     content = film(10, sound=True)
     (tmp_path / "a.mp4").write_bytes(content)
-    for cell in ({"bytes": content, "path": "a.mp4"}, {"bytes": None, "path": "a.mp4"}):
-        assert has_sound(cell, tmp_path)
-    assert not has_sound({"bytes": None, "path": None}, tmp_path)
+    cells = [{"bytes": content, "path": "a.mp4"}, {"bytes": None, "path": "a.mp4"}]
+    found = Schema.infer(
+        Table.build({"clip": [*cells, {"bytes": None, "path": None}], "label": list("aba")}, base=tmp_path)
+    )
+    assert {name: field.kind for name, field in found.fields.items() if "clip" in name} == {
+        "clip": "video", "clip_audio": "audio",
+    }  # fmt: skip
+
+
+def test_an_array_of_frames_is_a_film():
+    frames = np.arange(6, dtype=np.uint8)[:, None, None, None] * np.full((1, 12, 16, 3), (20, 10, 5), np.uint8)
+    for given, shape in ((frames, (12, 16, 3)), (frames[..., 0], (12, 16, 1)), (frames[..., :1], (12, 16, 1))):
+        read = VideoProcessor(frames=3).read(given)
+        assert read.frames.shape == (3, *shape)
+        assert read.frames[:, 0, 0, 0].tolist() == [20, 60, 100]
+    assert len(VideoProcessor().read(frames[0]).frames) == 1, "a picture is a film of one frame"
+    assert VideoProcessor(frames=2).read(Stretch(frames, 2.0, 4.0)).frames[:, 0, 0, 0].tolist() == [40, 60]
+    for wrong in (frames.astype(np.float32), frames[0, :, 0, 0], frames[..., :2], frames[None]):
+        with pytest.raises(BadCell, match="where a film is uint8"):
+            VideoProcessor().read(wrong)
+
+
+def test_columns_of_frames_are_read_whatever_holds_them():
+    array = np.zeros((5, 8, 8, 3), np.uint8)
+    png = io.BytesIO()
+    Image.fromarray(array[0]).save(png, "PNG")
+    listed = [
+        [Image.fromarray(frame) for frame in array],
+        list(array),
+        [{"bytes": png.getvalue(), "path": "a.png"}] * 5,
+    ]
+    given = Table.build({"clip": [array] * 3, "listed": listed, "label": list("aba")})
+    found = Schema.infer(given, "label", {"kinds": {"listed": "video"}})
+    assert {name: field.kind for name, field in found.fields.items()} == {"clip": "video", "listed": "video"}
+    for name, field in found.fields.items():
+        assert [VideoProcessor().read(cell).frames.shape for cell in cells(given, field)] == [(5, 8, 8, 1)] * 3, name
+    with pytest.raises(BadCell, match="is numbers, not a file"):
+        AudioProcessor().read(np.zeros(800, np.float32))

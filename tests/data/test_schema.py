@@ -55,6 +55,9 @@ def test_media_are_told_by_their_suffix_though_some_cells_are_wrong(suffix, expe
     assert kind(values) == expected
 
 
+PATHS = ((".png", "image"), (".wav", "audio"), (".mp4", "video"), (".txt", "text"))
+
+
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
@@ -82,7 +85,9 @@ def test_media_are_told_by_their_suffix_though_some_cells_are_wrong(suffix, expe
         ([np.zeros((8, 8, 3), np.uint8)] * 20, "image"),
         ([np.zeros((2, 2, 2, 2))] * 20, "other"),
         ([b"\x89PNG...", b"\xff\xd8\xff.."] * 20, "image"),
+        ([np.zeros((4, 8, 8, 3), np.uint8)] * 20, "video"),
         ([{"bytes": b"OggS...", "path": None}] * 20, "audio"),
+        *([([{"bytes": None, "path": f"a{end}"}] * 20, kind) for end, kind in PATHS]),
         ([b"what"] * 20, "other"),
         ([["a", "b"], ["c"]] * 20, "other"),
         (["https://x.org/a.png"] * 20, "other"),

@@ -104,9 +104,6 @@ def media(value: Any, base: Path) -> Any:
         return value.load()
     if isinstance(value, bytes | np.ndarray):
         return value
-    if isinstance(value, dict):
-        content = value.get("bytes")
-        return content if content is not None else media(value.get("path") or "", base)
     if not isinstance(value, str | Path):
         raise BadCell(f"is {value!r}, where a file name was expected")
     text = str(value)

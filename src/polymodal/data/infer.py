@@ -172,11 +172,12 @@ def _of_files(kind: str | None, why: str) -> Guess:
 
 
 def _tell_bytes(sample: Sequence[Any]) -> Guess | None:
-    raw = [value.get("bytes") if isinstance(value, dict) else value for value in sample]
-    contents = [value for value in raw if isinstance(value, bytes)]
-    if len(contents) < MOST * len(sample):
+    contents = [value for value in sample if isinstance(value, bytes)]
+    named = [kind for value in sample if isinstance(value, str) and (kind := KINDS.of_file(value))] if contents else []
+    if len(contents) + len(named) < MOST * len(sample):
         return None
-    return _of_files(Counter(map(KINDS.of_bytes, contents)).most_common(1)[0][0], "bytes that begin as {} files do")
+    kinds = Counter([*map(KINDS.of_bytes, contents), *named])
+    return _of_files(kinds.most_common(1)[0][0], "bytes that begin as {} files do")
 
 
 def _tell_arrays(sample: Sequence[Any]) -> Guess | None:
@@ -185,6 +186,8 @@ def _tell_arrays(sample: Sequence[Any]) -> Guess | None:
         return None
     if all(a.dtype == np.uint8 and (a.ndim == 2 or (a.ndim == 3 and a.shape[-1] in (1, 3, 4))) for a in arrays):
         return Guess("image", "arrays of bytes with the shape of pictures")
+    if all(a.dtype == np.uint8 and a.ndim == 4 and a.shape[-1] in (1, 3, 4) for a in arrays):
+        return Guess("video", "arrays of bytes with the shape of films")
     return _of_shapes([array.shape for array in arrays], "arrays")
 
 

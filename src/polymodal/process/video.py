@@ -45,10 +45,10 @@ class FilmReader(Processor):
         self.count, self.sampling, self.start, self.seconds = frames, sampling, start, seconds
 
     def film(self, cell: Any, least: int) -> Film:
-        """A path, a folder's path, bytes or a list of pictures, or a `Stretch` of one, whose times count from its
-        beginning; frames with a shorter side of at most `least`."""
+        """A path, a folder's path, bytes, a list or an array of pictures, or a `Stretch` of one, whose times count from
+        its beginning; frames with a shorter side of at most `least`."""
         whole = cell if isinstance(cell, Stretch) else Stretch(cell, 0.0, None)
-        source = whole.source if isinstance(whole.source, bytes | list | tuple) else Path(whole.source)
+        source = Path(whole.source) if isinstance(whole.source, str) else whole.source
         start, cuts = whole.start + self.start, self.sampling == "cuts"
         seconds = shorter(whole.seconds and max(0.0, whole.seconds - self.start), self.seconds)
         film = read_film(source, self.count, least, start=start, seconds=seconds, cuts=cuts)

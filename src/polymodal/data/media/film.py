@@ -50,11 +50,12 @@ class Film:
 
 
 def read_film(
-    source: Path | bytes | Sequence[Any], count: int, least: int, *,
+    source: Path | bytes | np.ndarray | Sequence[Any], count: int, least: int, *,
     start: float = 0.0, seconds: float | None = None, cuts: bool = False,
 ) -> Film:  # fmt: skip
     """At most `count` frames, upright, their shorter side at most `least` pixels.
 
+    `source` is a file, a folder of pictures, a list of them, or the frames as one array (see `framed`).
     Frames are those shown in the middle of equal stretches; of a film that has fewer in all, each once. They come from
     the `seconds` after `start` (None: all of them), and with `cuts` from the middle of the shots: of the longest where
     there are too many, several of the longer ones where there are too few. A folder's pictures are taken in the order
@@ -66,10 +67,27 @@ def read_film(
         if not names:
             raise BadCell(f"{told(source)} is a folder that holds no picture")
         source = names
+    if isinstance(source, np.ndarray):
+        source = framed(source)
     if not isinstance(source, Path | bytes):
         return _chosen(_Listed(source), count, least, start, seconds, cuts)
     with opened(source) as stream, _reels(stream) as reel:
         return _chosen(reel, count, least, start, seconds, cuts)
+
+
+def framed(array: np.ndarray) -> list[np.ndarray]:
+    """The frames of a film that is uint8 [T, H, W] or [T, H, W, 1|3|4]; of a picture [H, W, 3|4], that alone.
+
+    Raises `BadCell` for any other array.
+    """
+    coloured = array.shape[-1] in (1, 3, 4) if array.ndim > 2 else False
+    if array.dtype != np.uint8 or not (array.ndim == 3 or (array.ndim == 4 and coloured)):
+        shape = " x ".join(map(str, array.shape))
+        raise BadCell(
+            f"is an array of {shape} values of {array.dtype.name}, where a film is uint8 [frames, height, width] or "
+            "[frames, height, width, 1, 3 or 4]"
+        )
+    return [array] if array.ndim == 3 and coloured else list(array)
 
 
 def read_shots(source: Path | bytes, above: float = ABOVE, shortest: float = SHORTEST) -> list[tuple[float, float]]:
@@ -91,9 +109,9 @@ def has_sound(value: Any, base: Path) -> bool:
         return False
     try:
         source = value.load() if isinstance(value, Lazy) else value
-        if isinstance(source, dict):
-            source = source.get("bytes") or source.get("path")
-        with opened(source if isinstance(source, bytes) else resolve(base, str(source))) as stream:
+        if not isinstance(source, bytes | str):
+            return False  # frames
+        with opened(source if isinstance(source, bytes) else resolve(base, source)) as stream:
             head = head_of(stream)
             if _is_animation(head):
                 return False

@@ -16,7 +16,7 @@ OPTIONS = ("from", "to")  # of a field: the columns that say where a row's stret
 class Stretch(NamedTuple):
     """`source` as a cell of its kind, from `start` to `end` seconds; None: to its end."""
 
-    source: Path | bytes | list[Any]
+    source: Path | bytes | list[Any] | np.ndarray
     start: float
     end: float | None
 
