@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.digest import digest_cells
-from polymodal.core.errors import BadCell
+from polymodal.core.errors import ABSENT, BadCell
 from polymodal.core.reading import Reading
 from polymodal.data.cells import cells
 from polymodal.data.inspection.columns import kind_of
@@ -70,8 +70,10 @@ def examine(table: Table, one: Field, reader: Reader | None = None) -> Examined:
         if isinstance(outcome, bytes):
             result.keys[row] = outcome
             result.noted += [Problem(table.ids[row], one.name, what) for what in said]
-        else:
-            result.broken.append(Problem(table.ids[row], one.name, outcome))
+            continue
+        absent = outcome.startswith(ABSENT)
+        (result.noted if absent else result.broken).append(Problem(table.ids[row], one.name, outcome))
+        result.missing += [row] if absent else []
     return result
 
 

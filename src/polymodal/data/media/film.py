@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from polymodal.core.errors import BadCell, MissingExtra, require
-from polymodal.data.media.containers import container
+from polymodal.data.media.containers import EARLIER, FAR, container
 from polymodal.data.media.files import AGAIN, DAMAGE, head_of, looks_like, opened, told
 from polymodal.data.media.picture import MOST_PIXELS, flat, read_picture
 from polymodal.data.media.remarks import remark
@@ -26,8 +26,6 @@ from polymodal.data.paths import resolve
 from polymodal.data.tables.table import Lazy
 
 CUT = "it is cut short or damaged: the frames that could be decoded are used"
-FAR = 8.0  # seconds between frames from which on the file is sought in, not decoded through
-EARLIER = 1.0  # seconds before a wanted frame to which is sought: some forms land behind what they are told
 USUAL = 1 / 25  # seconds a frame, where a file says nothing
 SMALL = 32  # pixels a side, at which shots are told apart
 ABOVE, SHORTEST = 0.35, 0.3  # how far two frames differ where a shot ends, and how many seconds it has at least
@@ -183,8 +181,12 @@ class _Coded(_Reel):
             yield from super().once(times)
             return
         with self._opened() as (held, film):
+            last = -np.inf
             for time in times.tolist():
-                yield from _shown(self._from(held, film, time), np.array([time]))
+                for still in _shown(self._from(held, film, time), np.array([time])):
+                    if still[0] > last:  # else one that is shown for so long
+                        yield still
+                    last = still[0]
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[Any, Any]]:

@@ -16,7 +16,7 @@ from uuid import UUID
 
 import numpy as np
 
-from polymodal.core.errors import BadData, UnknownName, suggest
+from polymodal.core.errors import ABSENT, BadData, UnknownName, suggest
 from polymodal.core.limits import excess
 from polymodal.core.shown import some
 
@@ -62,18 +62,18 @@ def problem_lines(
 ) -> list[str]:
     """A line for each of the first `most` problems, and one that counts the others: how every command tells them.
 
-    Rows of which the same is to be said of the same column share a line. What is used all the same comes last, not
-    called `what`. `complete` is where all reasons stand.
+    Rows of which the same is to be said of the same column share a line. What is no fault, used all the same or
+    missing, comes last, not called `what`. `complete` is where all reasons stand.
     """
     alike: dict[tuple[str, str], list[Problem]] = {}
-    for one in sorted(problems, key=lambda problem: problem.reason.startswith(USED)):
+    for one in sorted(problems, key=lambda problem: problem.reason.startswith((USED, ABSENT))):
         alike.setdefault((one.column, one.reason), []).append(one)
     lines: list[str] = []
     rest = list(alike.values())
     while rest and len(lines) < most:
         first, *others = rest.pop(0)
         told = replace(first, row=some([first.row, *(one.row for one in others)]))
-        lines.append(str(told) if first.reason.startswith(USED) else f"{what}: {told}")
+        lines.append(str(told) if first.reason.startswith((USED, ABSENT)) else f"{what}: {told}")
     if rest:
         lines.append(f"… and {sum(map(len, rest)):,} more ({what})" + (f"; all are in {complete}" if complete else ""))
     elif complete and len(lines) < len(problems):

@@ -58,7 +58,7 @@ class Frames(RowOp):
                 row.put(f"{column}_frame{i + 1}", Image.fromarray(frame[..., 0] if frame.shape[2] == 1 else frame))
             if self.sound:
                 track = soundtrack(io.BytesIO(content))
-                row.put(f"{column}_sound", None if track is None else Sound(track.mono(), track.rate))
+                row.put(f"{column}_sound", Sound(track.mono(), track.rate) if track and len(track.samples) else None)
 
 
 class Shots(RowOp):
