@@ -206,6 +206,15 @@ def test_grey_films_have_one_channel():
 def test_a_silent_film_is_called_one_in_every_form(form, codec):
     with pytest.raises(NoCell, match="is missing: a film without sound"):
         read_sound(film(4, form=form, codec=codec))
+    moving, still = io.BytesIO(), io.BytesIO()
+    frames = [Image.new("L", (8, 8), 60 * i) for i in range(3)]
+    frames[0].save(moving, "GIF", save_all=True, append_images=frames[1:])
+    frames[0].save(still, "GIF")
+    with pytest.raises(NoCell):
+        read_sound(moving.getvalue())
+    with pytest.raises(BadCell, match="is no sound") as fault:
+        read_sound(still.getvalue())
+    assert not isinstance(fault.value, NoCell)
 
 
 def test_the_sound_of_silent_films_is_missing_and_no_fault(tmp_path):

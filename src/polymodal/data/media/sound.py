@@ -15,6 +15,7 @@ from polymodal.core.errors import BadCell, MissingExtra, NoCell, require
 from polymodal.data.kinds import KINDS
 from polymodal.data.media.containers import EARLIER, FAR, container
 from polymodal.data.media.files import AGAIN, DAMAGE, head_of, looks_like, missing_bytes, opened
+from polymodal.data.media.picture import is_animated
 from polymodal.data.media.remarks import remark
 
 FASTEST = 1_000_000  # Hz: recorders of bats take half of it; beyond, a few kilobytes claim gigabytes
@@ -120,6 +121,8 @@ def _by_av(stream: BinaryIO, seconds: float | None, start: float, error: BaseExc
             "" if "polymodal[video]" in told else " (pip install 'polymodal[video]' for AAC, AMR, WMA and films' sound)"
         )
         raise BadCell(f"is no sound that libsndfile opens{also}, or is cut short{told}") from absent
+    if is_animated(stream):
+        raise NoCell("a film without sound")
     unknown = BadCell(f"is no sound of a known form, or is cut short{told}")
     try:
         sound = soundtrack(stream, seconds, start)
@@ -127,8 +130,10 @@ def _by_av(stream: BinaryIO, seconds: float | None, start: float, error: BaseExc
         raise
     except (av.error.FFmpegError, *DAMAGE):
         raise unknown from error
-    if sound is None:
-        raise NoCell("a film without sound") if KINDS.of_bytes(head) in KINDS["audio"].also else unknown from error
+    if sound is None and KINDS.of_bytes(head) in KINDS["audio"].also:
+        raise NoCell("a film without sound")
+    if sound is None or not (len(sound.samples) or start):
+        raise unknown from error
     return sound
 
 
