@@ -43,8 +43,8 @@ class Examined:
 def examine(table: Table, one: Field, reader: Reader | None = None) -> Examined:
     """Read every cell of a field; a file that several rows name is read once.
 
-    `reader` decodes a cell and raises `BadCell`; without one, files are checked for being there, being of the kind that
-    their name says and, for pictures, being decodable.
+    `reader` decodes a cell and raises `BadCell`, in the words of a fit; without one, files are checked for being there,
+    being of the kind that their name says and, for pictures, being decodable.
     """
     result = Examined([None] * len(table))
     seen: dict[Path, tuple[bytes | str, list[str]]] = {}
@@ -94,7 +94,8 @@ def misfits(table: Table, schema: Schema, one: Field) -> list[Problem]:
 
 def _examine_cell(cell: Any, kind: Kind, reader: Reader | None, pictures: dict[bytes, np.ndarray]) -> bytes:
     """The content's digest. Raises `BadCell`."""
-    _check_file(cell, kind)
+    if reader is None:
+        _check_file(cell, kind)
     key = digest_cells([cell])[0].tobytes()
     decoded = reader(cell) if reader else None
     if kind.copies == "picture" and key not in pictures:
