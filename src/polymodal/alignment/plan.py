@@ -136,7 +136,7 @@ def plan_align(
         towers,
         config,
         given.told(),
-        (*notes, *told),
+        (*notes, *told, *known.unread(chosen.fields.values())),
         start,
         started,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -171,6 +171,16 @@ class Schema:
         lines += [f"{column}: {self.notes[column]}" for column in (self.group, self.id, self.split) if column]
         lines += [f"{column}: not used, {reason}" for column, reason in self.ignored.items()]
         return "\n".join([*lines, *(f"Note: {warning}" for warning in self.warnings)])
+
+    def unread(self, fields: Iterable[Field]) -> list[str]:
+        """What to say of columns of words that these fields read as categories, which no sentence can ask for."""
+        names = [c for one in fields if one.about.is_record for c in one.columns]
+        return [
+            f"{name} was read as a {self.told[name][0]} ({self.told[name][1]}). To ask with words, read it as text: "
+            f"say in a schema `kinds: {{{name}: text}}`."
+            for name in names
+            if name in self.told and KINDS[self.told[name][0]].words
+        ]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; `from_json` restores them."""
