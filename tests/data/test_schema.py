@@ -539,3 +539,15 @@ def test_a_vector_of_columns_with_decimal_commas_remembers_them():
     alone = Table.build({"a": ["1,234"], "b": ["2"]})
     assert cells(alone, schema.fields["v"])[0].tolist() == pytest.approx([1.234, 2])
     assert schema.fields["v"].processor_options == {}
+
+
+@pytest.mark.parametrize("write", [list, json.dumps], ids=["list", "text"])
+def test_lists_of_frames_count_as_the_cells_that_they_are(write):
+    frames = write([f"{i}.png" for i in range(4)])
+    mixed = tell(Table.build({"clip": ["a.mp4"] * 46 + [frames] * 8}), "clip")
+    assert (mixed.kind, mixed.why) == ("video", "cells are paths that end in .mp4 or lists of frames")
+    some = tell(Table.build({"clip": ["a.mp4"] * 20 + [frames] * 26 + ["no film"] * 8}), "clip")
+    assert (some.kind, some.why) == ("video", "46 of 54 cells are paths that end in .mp4 or lists of frames")
+    assert tell(Table.build({"clip": ["a.png"] * 46 + [frames] * 8}), "clip").why.startswith("46 of 54 cells are paths")
+    alone = tell(Table.build({"clip": [frames] * 46 + ["a.gif"] * 8}), "clip")
+    assert (alone.kind, alone.why) == ("other", "cells are lists of image files; if each is a video, name that kind")
