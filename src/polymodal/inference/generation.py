@@ -11,6 +11,7 @@ from typing import Any
 from polymodal.core.errors import BadArgument
 from polymodal.data.kinds import KINDS
 from polymodal.data.tables.table import Problem, Table
+from polymodal.heads.drawn import DrawnHead
 from polymodal.heads.writing import WritingHead
 from polymodal.inference.answers import Answers
 from polymodal.inference.drawing import drawings
@@ -39,10 +40,11 @@ def generated(
     check_generates(predictor)
     texts = any(isinstance(target, TextTarget) for target in predictor.targets)
     rest: Sequence[Mapping[str, list[Any]]] = ()
-    if texts:
-        rest = _written(predictor, table, n=n, seed=seed, problems=problems, **options)
-    elif not all(target.drawn for target in predictor.targets):
-        rest = (predictor.predict(table, problems=problems),)
+    with _idle(predictor):
+        if texts:
+            rest = _written(predictor, table, n=n, seed=seed, problems=problems, **options)
+        elif not all(target.drawn for target in predictor.targets):
+            rest = (predictor.predict(table, problems=problems),)
     how = {} if texts else options
     drawn = _drawn(predictor, table, n=n, seed=seed, problems=None if rest else problems, **how)
     return Answers({
@@ -101,6 +103,19 @@ def _drawn(
         rows = [[target.file(field) for field in fields] for _, many in chunks for fields in many]
         found[column] = [[row[k] for row in rows] for k in range(n)]
     return found
+
+
+@contextmanager
+def _idle(predictor: Predictor) -> Iterator[None]:
+    """While the block runs, no head draws."""
+    heads = [part for part in predictor.answer.modules() if isinstance(part, DrawnHead)]
+    try:
+        for head in heads:
+            head.idle = True
+        yield
+    finally:
+        for head in heads:
+            head.idle = False
 
 
 @contextmanager
