@@ -282,7 +282,7 @@ def test_a_yaml_file_says_the_same_as_a_dict(tmp_path):
         "fields:\n  photo: image\n  ecg: {kind: series, columns: [price, brand], rate: 500}\n"
         "target: {label: classes}\ngroup: brand\nignore: review\n"
     )
-    schema = Schema.from_yaml(path, table())
+    schema = Schema.infer(table(), None, path)
     assert schema.fields["ecg"].processor_options == {"rate": 500}
     assert schema.group == "brand"
     assert schema.notes["brand"] == "group: rows that share it stay together"

@@ -145,11 +145,6 @@ class Schema:
         columns = roles["group"], roles["id"], roles["split"]
         return cls(fields, targets, *columns, ignored, notes, *lists, missing, told)
 
-    @classmethod
-    def from_yaml(cls, path: str | Path, table: Table, target: Any = None) -> Schema:
-        """The schema of `table` as a YAML file describes it. Raises as `infer` does."""
-        return cls.infer(table, target, path)
-
     def read(self, table: Table) -> Table:
         """The rows with every mark of absence taken as this schema takes it, and what targets gather in one column."""
         return gathered(table.read_as(self.missing) if self.missing else table, self.targets)

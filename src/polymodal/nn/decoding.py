@@ -14,14 +14,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from polymodal.core.errors import BadArgument, suggest
+from polymodal.core.errors import BadArgument
 from polymodal.core.values import check_range
 from polymodal.nn.check import check_count
 from polymodal.nn.layers.state import BEGIN, END, PAD, UNKNOWN, Decoder, State
 from polymodal.nn.trie import Trie
 
 NEVER = (PAD, BEGIN, UNKNOWN)  # are written by nobody
-RULES = ("sum", "mean", "pmi")
 
 
 @dataclass(frozen=True)
@@ -304,23 +303,3 @@ def likelihood(decoder: Decoder, ids: Tensor, context: Tensor, mask: Tensor) -> 
     """log p(word | words before, context) of texts `ids` as `Written` has them, [B, L] or [B, R, L] of R texts about
     one context: of that shape, 0 at PAD. In the mode that the decoder is in."""
     return -decoder.losses(ids, context, mask)
-
-
-def choice_scores(decoder: Decoder, choices: Tensor, context: Tensor, mask: Tensor, rule: str = "mean") -> Tensor:
-    """How well each of K answers fits each context, [B, K]: the greatest is the choice.
-
-    `choices` ids as `Written` has them, [K, L] for all rows or [B, K, L]; a choice of nothing but PAD scores -inf.
-    `rule`: the log-probability's "sum", its "mean" a word, or "pmi", the sum less that without the context
-    (Holtzman et al. 2021). Raises `BadArgument` for another rule.
-    """
-    if rule not in RULES:
-        raise BadArgument(f"Unknown rule {rule!r} of choosing by likelihood.{suggest(rule, RULES)}")
-    each = choices if choices.ndim == 3 else choices.expand(len(mask), *choices.shape)
-    told = likelihood(decoder, each, context, mask).sum(-1)
-    length = (each != PAD).sum(-1)
-    if rule == "mean":
-        told = told / length.clamp(min=1)
-    if rule == "pmi":
-        few = slice(None) if choices.ndim == 3 else slice(1)
-        told = told - likelihood(decoder, each[few], context[few], torch.zeros_like(mask[few])).sum(-1)
-    return told.masked_fill(length == 0, -math.inf)
