@@ -16,7 +16,7 @@ from polymodal.core.values import check_range
 from polymodal.data.media.film import Film, read_film
 from polymodal.data.media.stretch import Stretch, shorter
 from polymodal.process.base import Processor
-from polymodal.process.image import WORKING_SIDE, ImageProcessor
+from polymodal.process.image import WORKING_SIDE, ImageProcessor, noisy
 
 SAMPLINGS = ("even", "cuts")
 FRAMES = 16  # of a film, unless more or fewer are asked for
@@ -65,10 +65,7 @@ class FilmReader(Processor):
 
     def corrupt(self, inputs: dict[str, Tensor], level: float, generator: torch.Generator) -> dict[str, Tensor]:
         """White noise whose deviation is 2 · `level` times that of the film: SNR = -20 log10(2 · level) dB."""
-        pixels = inputs["pixels"].float()
-        spread = pixels.flatten(1).std(1).clamp(min=1.0).view(-1, 1, 1, 1, 1)
-        noise = torch.randn(pixels.shape, generator=generator)
-        return {**inputs, "pixels": (pixels + 2 * level * spread * noise).round().clamp(0, 255).to(torch.uint8)}
+        return {**inputs, "pixels": noisy(inputs["pixels"].float(), level, generator)}
 
     def show(self, cell: Film) -> dict[str, Any]:
         """Its frames, their times, and how long it is."""
