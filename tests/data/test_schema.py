@@ -169,10 +169,10 @@ def test_json_round_trip():
 
 
 def test_kinds_not_built_yet_are_set_aside_with_that_word():
-    schema = Schema.infer(table(clip=[f"{i}.nii" for i in range(ROWS)]), "label")
-    assert schema.ignored["clip"].startswith("volume is known but not built yet")
-    with pytest.raises(BadArgument, match=r"volume is known but not built yet"):
-        Schema.infer(table(clip=["a"] * ROWS), "label", {"fields": {"clip": "volume"}})
+    schema = Schema.infer(table(clip=[f"{i}.las" for i in range(ROWS)]), "label")
+    assert schema.ignored["clip"].startswith("points is known but not built yet")
+    with pytest.raises(BadArgument, match=r"points is known but not built yet"):
+        Schema.infer(table(clip=["a"] * ROWS), "label", {"fields": {"clip": "points"}})
 
 
 def test_a_media_column_may_be_called_table():
@@ -545,9 +545,14 @@ def test_a_vector_of_columns_with_decimal_commas_remembers_them():
 def test_lists_of_frames_count_as_the_cells_that_they_are(write):
     frames = write([f"{i}.png" for i in range(4)])
     mixed = tell(Table.build({"clip": ["a.mp4"] * 46 + [frames] * 8}), "clip")
-    assert (mixed.kind, mixed.why) == ("video", "cells are paths that end in .mp4 or lists of frames")
+    assert (mixed.kind, mixed.why) == ("video", "cells are paths that end in .mp4 or lists of files")
     some = tell(Table.build({"clip": ["a.mp4"] * 20 + [frames] * 26 + ["no film"] * 8}), "clip")
-    assert (some.kind, some.why) == ("video", "46 of 54 cells are paths that end in .mp4 or lists of frames")
+    assert (some.kind, some.why) == ("video", "46 of 54 cells are paths that end in .mp4 or lists of files")
     assert tell(Table.build({"clip": ["a.png"] * 46 + [frames] * 8}), "clip").why.startswith("46 of 54 cells are paths")
     alone = tell(Table.build({"clip": [frames] * 46 + ["a.gif"] * 8}), "clip")
-    assert (alone.kind, alone.why) == ("other", "cells are lists of image files; if each is a video, name that kind")
+    slices = tell(Table.build({"scan": [write(["1.dcm", "2.dcm"])] * 9}), "scan")
+    assert (slices.kind, slices.why) == ("volume", "cells are lists of volume files")
+    assert (alone.kind, alone.why) == (
+        "other",
+        "cells are lists of image files; if each is a video or volume, name that kind",
+    )

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from polymodal.core.errors import BadArgument
 from polymodal.nn import decoding
-from polymodal.nn.decoding import Decoding, Written, decode, drafts, likelihood
-from polymodal.nn.layers.decoder import TransformerDecoder
+from polymodal.nn.decoding import Decoding, Written, choice_scores, decode, drafts, likelihood
+from polymodal.nn.layers.decoder import PrefixLM, TransformerDecoder
 from polymodal.nn.layers.state import BEGIN, END, PAD, UNKNOWN, Decoder
 from polymodal.nn.trie import Trie
 
@@ -201,10 +201,15 @@ def test_allowed_answers_are_all_that_is_written(kind: type[Decoder]):
         assert texts(forced) == [[9, 4, 9, END]] * 40
     # As many beams as answers: the likeliest of them, by the decoder's own likelihood.
     choices = torch.tensor([[*a, END] + [PAD] * (3 - len(a)) for a in answers])
-    each = choices.expand(len(mask), *choices.shape)
-    best = likelihood(decoder, each, context, mask).sum(-1).argmax(1).tolist()
+    best = choice_scores(decoder, choices, context, mask, "sum").argmax(1).tolist()
     found = texts(decode(decoder, context, mask, Decoding(beams=4, most=4, length_penalty=0.0, allowed=Trie(answers))))
     assert found == [[*answers[i], END] for i in best]
+    # Or each of them scored: the sum agrees with the search, the gain over not seeing need not.
+    for rule in ("sum", "mean", "pmi"):
+        best = choice_scores(decoder, choices, context, mask, rule).argmax(1).tolist()
+        written = decode(decoder, context, mask, Decoding(most=4, allowed=Trie(answers), rule=rule))
+        assert texts(written) == [[*answers[i], END] for i in best]
+        torch.testing.assert_close(written.logp, likelihood(decoder, written.ids, context, mask))
 
 
 def test_words_are_sampled_as_often_as_they_are_likely():
@@ -240,6 +245,28 @@ def test_rows_and_seeds_have_noise_of_their_own():
     same = decode(Fixed(WORDS), context, mask, Decoding(temperature=1.0, most=8), [4, 4, 4, 2, 2, 2])
     assert len(set(map(tuple, texts(same)))) == 2
     assert texts(same)[0] == texts(drawn[0])[4]
+
+
+@pytest.mark.parametrize("kind", [TransformerDecoder, PrefixLM], ids=lambda kind: kind.__name__)
+def test_choices_are_scored_by_sum_mean_and_gain(kind: type[Decoder]):
+    decoder = built(kind)
+    _, context, mask = example(rows=3)
+    choices = torch.tensor([[5, END, PAD], [6, 7, END], [PAD, PAD, PAD]])
+    told = torch.stack([likelihood(decoder, choices[k].expand(3, -1), context, mask).sum(1) for k in range(2)], 1)
+    none = torch.zeros_like(mask)
+    alone = torch.stack([likelihood(decoder, choices[k].expand(3, -1), context, none).sum(1) for k in range(2)], 1)
+    wanted = {"sum": told, "mean": told / torch.tensor([2, 3]), "pmi": told - alone}
+    for rule, scores in wanted.items():
+        found = choice_scores(decoder, choices, context, mask, rule)
+        torch.testing.assert_close(found[:, :2], scores)
+        assert (found[:, 2] == -torch.inf).all()
+        torch.testing.assert_close(choice_scores(decoder, choices.expand(3, -1, -1), context, mask, rule), found)
+    assert choice_scores(decoder, choices[:2], context, mask, "pmi")[-1].abs().max() < 1e-5  # it saw nothing
+    with pytest.raises(BadArgument, match="Unknown rule 'pim'.*Did you mean 'pmi'"):
+        Decoding(allowed=Trie([[9]]), rule="pim")
+    for options in ({}, {"allowed": Trie([[9]]), "beams": 3}, {"allowed": Trie([[9]]), "temperature": 1.0}):
+        with pytest.raises(BadArgument, match="scores every `allowed` answer"):
+            Decoding(rule="pmi", **options)
 
 
 def test_no_row_gives_no_words_and_the_mode_is_given_back():

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from polymodal.core.errors import BadArgument
-from polymodal.nn.decoding import Decoding, decode, likelihood
+from polymodal.nn.decoding import Decoding, choice_scores, decode, likelihood
 from polymodal.nn.layers.language_model import FIRST, LanguageModel
 from polymodal.nn.layers.projector import PerceiverProjector, ShuffleProjector
 from polymodal.nn.layers.state import BEGIN, END, PAD, UNKNOWN
@@ -107,6 +107,8 @@ def test_decoding_of_every_kind(folders, way: dict):
             assert torch.equal(alone[alone != PAD], whole.ids[row][whole.ids[row] != PAD])
     closed = decode(decoder, context, mask, Decoding(most=6, temperature=9.0, allowed=Trie(answers)))
     assert {decoder.text(row) for row in closed.ids.tolist()} <= {"a red shoe", "blue dog"}
+    choices = torch.tensor([[*answers[0], END], [*answers[1], END, PAD]])
+    assert choice_scores(decoder, choices, context, mask, "pmi")[-1].abs().max() < 1e-4
     assert decoder.text([BEGIN, *answers[0], END, PAD]) == "a red shoe"
 
 

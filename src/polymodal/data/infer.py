@@ -20,7 +20,7 @@ from polymodal.core.shown import many
 from polymodal.core.words import key_of
 from polymodal.data.kinds import KINDS
 from polymodal.data.media.array import map_array
-from polymodal.data.paths import is_link, resolve
+from polymodal.data.paths import fault_of, is_link, resolve
 from polymodal.data.tables.table import Lazy, Table
 from polymodal.data.values import as_array
 from polymodal.targets.labels import labels_of, listed
@@ -196,6 +196,8 @@ def _of_shapes(shapes: Sequence[tuple[int, ...]], what: str) -> Guess:
         return Guess("vector", f"{what} of {shapes[0][0]} numbers each")
     if all(len(shape) in (1, 2) for shape in shapes):
         return Guess("series", f"{what} of {min(s[0] for s in shapes)} to {max(s[0] for s in shapes)} steps")
+    if all(len(shape) == 3 for shape in shapes):
+        return Guess("volume", f"{what} of {shapes[0][0]} slices of {shapes[0][1]} x {shapes[0][2]}")
     return Guess("other", f"{what} of shape {shapes[0]}, which no kind takes")
 
 
@@ -204,8 +206,10 @@ def _tell_paths(table: Table, column: str, sample: Sequence[str | list[Any]]) ->
     kinds = Counter(kind for value in names if (kind := KINDS.of_file(value)))
     lists = Counter(kind for value in sample if (kind := _kind_of_list(value)))
     kind, count = next(iter(kinds.most_common(1)), ("", 0))
-    frames = sum(lists[one] for one in _frames_of(kind)) if kind else 0
-    count += frames
+    several = sum(lists[one] for one in _parts(kind)) if kind else 0
+    count += several
+    if not kinds and not lists:
+        return _tell_folders(table, column)
     if count <= len(sample) / 2:  # half is enough: nobody writes file names by chance, and the rest are faults
         return _lists_of_files(lists) if 2 * lists.total() > len(sample) else None
     of = f"{count:,} of {len(sample):,} cells" if count < len(sample) else "cells"
@@ -213,25 +217,25 @@ def _tell_paths(table: Table, column: str, sample: Sequence[str | list[Any]]) ->
         return Guess("other", f"{of} are web addresses of {kind} files; download them and give their paths")
     suffixes = Counter(value.strip().lower().rpartition(".")[2] for value in names if KINDS.of_file(value) == kind)
     why = f"{of} are paths that end in {', '.join('.' + suffix for suffix, _ in suffixes.most_common(3))}"
-    why += " or lists of frames" if frames else ""
+    why += " or lists of files" if several else ""
     if kind == ARRAY:
         guess = _tell_npy(table, column)
         return Guess(guess.kind, f"{why}; {guess.why}")
     return Guess(kind, why, options=KINDS[kind].path_options)
 
 
-def _frames_of(kind: str) -> tuple[str, ...]:
+def _parts(kind: str) -> tuple[str, ...]:
     """The kinds of files of which several may make a cell of this kind."""
     return (kind, *KINDS[kind].also) if KINDS[kind].cell == "files" else ()
 
 
 def _lists_of_files(lists: Counter[str]) -> Guess:
-    """Of cells that list files of these kinds: nobody but the user knows what they are together."""
+    """Of cells that list files of these kinds: where several kinds take them, the user alone knows what they are."""
     kind = lists.most_common(1)[0][0]
-    films = ", ".join(name for name in KINDS.of(cell="files") if kind in _frames_of(name))
-    return Guess(
-        "other", f"cells are lists of {kind} files" + (f"; if each is a {films}, name that kind" if films else "")
-    )
+    why, fitting = f"cells are lists of {kind} files", [name for name in KINDS.of(cell="files") if kind in _parts(name)]
+    if len(fitting) == 1:
+        return Guess(fitting[0], why)
+    return Guess("other", why + (f"; if each is a {' or '.join(fitting)}, name that kind" if fitting else ""))
 
 
 def _kind_of_list(value: str | list[Any]) -> str | None:
@@ -239,6 +243,25 @@ def _kind_of_list(value: str | list[Any]) -> str | None:
     items = listed(value) if isinstance(value, list) or value.startswith("[") else None
     kinds = {KINDS.of_file(item) if isinstance(item, str) else None for item in items or ()}
     return kinds.pop() if len(kinds) == 1 else None
+
+
+def _tell_folders(table: Table, column: str) -> Guess | None:
+    """Folders of a scan's slices or of a film's frames, by the first file of some."""
+    named = [(base, value) for base, value in zip(table.bases, table.column(column)) if isinstance(value, str)]
+    found: Counter[str | None] = Counter()
+    for base, value in named[:: max(1, len(named) // PROBES)][:PROBES]:
+        path = resolve(base, value) if value and len(value) < 1024 else None
+        if path is None or fault_of(path) or not path.is_dir():
+            return None
+        first = next((file for file in sorted(path.rglob("*")) if file.is_file()), None)
+        if first is not None:
+            with first.open("rb") as file:
+                found[KINDS.of_bytes(file.read(512)) or KINDS.of_file(first.name)] += 1
+    if "volume" in found:
+        return Guess("volume", "cells are folders of a scan's slices")
+    if "image" in found:
+        return Guess("video", "cells are folders of pictures, taken for a film's frames")
+    return None
 
 
 def _tell_npy(table: Table, column: str) -> Guess:

@@ -19,7 +19,6 @@ from polymodal.core.registry import options_of
 from polymodal.core.shown import many
 from polymodal.data.kinds import KINDS
 from polymodal.data.media.cell import MEDIA_KINDS, Media
-from polymodal.data.media.film import PICTURES
 from polymodal.data.media.remarks import summed
 from polymodal.data.paths import resolve
 from polymodal.data.tables.source import Table
@@ -121,7 +120,7 @@ def _columns(
 
 
 class _Shelf:
-    """The media of one column, a file each, or a folder of frames: rows that named one name one again.
+    """The media of one column, a file each, or a folder of files: rows that named one name one again.
 
     With `keep_names` the files of the input's own rows lie beside the table as they lay beside the input, for their
     names are the ids of the rows.
@@ -142,7 +141,7 @@ class _Shelf:
             changed = (self.folder / ".work" / "source") not in cell.source.parents
             return np.load(cell.source, allow_pickle=False).tolist() if changed else given
         if KINDS[cell.kind].cell == "files" and cell.source.is_dir():
-            return self._place_frames(row, cell.source)
+            return self._place_folder(row, cell.source)
         return self._place(row, cell.source, given if self.keep_names and not row.copy else None)
 
     def along(self, row: Row, cell: Any, base: Path) -> Any:
@@ -172,13 +171,13 @@ class _Shelf:
         self._placed[source] = target.as_posix()
         return self._placed[source] if name is None else name
 
-    def _place_frames(self, row: Row, source: Path) -> str:
+    def _place_folder(self, row: Row, source: Path) -> str:
         if source not in self._placed:
             target = self.place / stem(row)
-            (self.folder / target).mkdir(parents=True, exist_ok=True)
-            for frame in source.iterdir():
-                if frame.suffix.lower() in PICTURES and frame.is_file():
-                    shutil.copyfile(frame, self.folder / target / frame.name)
+            try:
+                shutil.copytree(source, self.folder / target, dirs_exist_ok=True, ignore_dangling_symlinks=True)
+            except OSError:
+                return str(source)  # as broken as it was: no op asked for it
             self._placed[source] = target.as_posix()
         return self._placed[source]
 

@@ -19,8 +19,9 @@ from polymodal.data.media.film import SMALL, USUAL, Source, framed, read_film
 from polymodal.data.media.picture import open_picture
 from polymodal.data.media.prints import small_grey
 from polymodal.data.media.remarks import remarks
+from polymodal.data.media.scan import read_scan
 from polymodal.data.media.sound import Sound, read_sound
-from polymodal.data.media.volume import Volume, read_volume
+from polymodal.data.media.volume import Volume
 
 MEDIA_KINDS = tuple(kind.name for kind in BUILT_IN if kind.written)  # what recipes open
 
@@ -118,15 +119,15 @@ def _frames(value: np.ndarray | list[Any]) -> list[Any]:
     return [one if isinstance(one, np.ndarray) else Media("image", one).content() for one in framed(value)]
 
 
+def _slices(value: np.ndarray | list[Any]) -> Any:
+    """A scan as one array, or the slices that a list names, as of a film."""
+    return value if isinstance(value, np.ndarray) else _frames(value)
+
+
 def _film(source: Source) -> Source:
     """The film as it is, once a first frame was decoded from it."""
     read_film(source, 1, SMALL, seconds=USUAL)
     return source
-
-
-def _volume(source: Path | bytes) -> Volume:
-    with opened(source) as stream:
-        return read_volume(stream.read())
 
 
 def _write_sound(path: Path, sound: Sound) -> None:
@@ -145,6 +146,11 @@ _WRITERS: dict[str, Callable[[Path, Any], object]] = {
     "audio": _write_sound, "series": _write_array, "volume": _write_array,
 }  # fmt: skip
 _READERS: dict[str, Callable[[Path | bytes], Any]] = {
-    "image": open_picture, "audio": read_sound, "series": read_array, "video": _film, "volume": _volume,
+    "image": open_picture, "audio": read_sound, "series": read_array, "video": _film, "volume": read_scan,
 }  # fmt: skip
-_HELD: dict[str, Callable[[Any], Any]] = {"image": open_picture, "video": _frames, "series": np.asarray}
+_HELD: dict[str, Callable[[Any], Any]] = {
+    "image": open_picture,
+    "video": _frames,
+    "volume": _slices,
+    "series": np.asarray,
+}

@@ -86,7 +86,7 @@ def framed(array: np.ndarray | Sequence[Any]) -> Sequence[Any]:
 
 def pictures_in(folder: Path) -> list[Path]:
     """The frames of a film that is a folder of pictures, in order. Raises `BadCell` where it holds none."""
-    names = sorted((path for path in folder.iterdir() if path.suffix.lower() in PICTURES), key=_counted)
+    names = sorted((path for path in folder.iterdir() if path.suffix.lower() in PICTURES), key=counted)
     if not names:
         raise BadCell(f"{told(folder)} is a folder that holds no picture")
     return names
@@ -296,7 +296,7 @@ def _chosen(reel: _Reel, count: int, least: int, start: float, seconds: float | 
     return Film(np.stack(frames), shown, max(float(reel.length or 0.0), float(shown[-1])))
 
 
-def _counted(path: Path) -> list[tuple[int, str]]:
+def counted(path: Path) -> list[tuple[int, str]]:
     """By what names sort as one counts: each run of digits by its number."""
     return [(int(part), "") if part.isdecimal() else (0, part) for part in _DIGITS.split(path.name)]
 
