@@ -28,7 +28,7 @@ from polymodal.cli.app import (
     show_result,
     spare,
 )
-from polymodal.cli.generating import generate_by_model
+from polymodal.cli.generating import check_stopped, end_stopped, generate_by_model
 from polymodal.core.errors import BadArgument, BadData
 from polymodal.core.shown import many
 
@@ -203,6 +203,7 @@ def generate(
     from polymodal.data.tables.write import check_writable, write_columns
     from polymodal.generators.opening import is_model
     from polymodal.inference.answered import write_answers
+    from polymodal.inference.answers import Stopped
     from polymodal.inference.examples import row_cards
     from polymodal.inference.generation import check_generates, example, generated_columns
     from polymodal.inference.keyed import of_rows
@@ -235,7 +236,11 @@ def generate(
         raise BadArgument(f"{drawn.name} is a file a row, which needs a place: give --out FILE or a folder.")
     table = example(finished.predictor, given) if data is None else read_rows(finished, data)
     problems: list[Any] = []
-    found = finished.generate(table, **how, keep=read_keep(keep, table.columns), problems=problems)
+    stopped: Stopped | None = None
+    try:
+        found = finished.generate(table, **how, keep=read_keep(keep, table.columns), problems=problems)
+    except Stopped as early:
+        stopped, table, found = check_stopped(early), early.table, early.answers
     if data is None and problems:
         said = ", ".join(f"--{kind} {value}" for kind, values in given.items() for value in values)
         raise BadData(f"{problems[0].column} {problems[0].reason}. Given: {said}.".lstrip())
@@ -249,11 +254,12 @@ def generate(
     if out is not None:
         write_columns(found, out, files=True)
         show_result(f"{many(table.records, 'row')} written to {out}")
-        return
-    lines = ["\t".join(str(found[name][row]) for name in names) for row in range(len(table))]
-    if len(finished.predictor.targets) > 1:
-        lines.insert(0, "\t".join(names))
-    show_result("\n".join(lines))
+    else:
+        lines = ["\t".join(str(found[name][row]) for name in names) for row in range(len(table))]
+        if len(finished.predictor.targets) > 1:
+            lines.insert(0, "\t".join(names))
+        show_result("\n".join(lines))
+    end_stopped(stopped)
 
 
 @app.command()

@@ -8,15 +8,17 @@ from functools import partial
 from itertools import repeat
 from typing import Any
 
+import numpy as np
+
 from polymodal.core.errors import BadArgument
 from polymodal.data.kinds import KINDS
 from polymodal.data.tables.table import Problem, Table
 from polymodal.heads.base import meanwhile
 from polymodal.heads.drawn import DrawnHead
 from polymodal.heads.writing import WritingHead
-from polymodal.inference.answers import Answers
+from polymodal.inference.answers import Answers, Stopped
 from polymodal.inference.drawing import drawings
-from polymodal.inference.predictor import Predictor
+from polymodal.inference.predictor import CHUNK, Predictor
 from polymodal.nn.check import check_count
 from polymodal.targets.base import Target
 from polymodal.targets.columns import free
@@ -38,6 +40,21 @@ def generated(
     """
     check_count("n", n)
     check_generates(predictor)
+    found = Answers()
+    for start in range(0, max(1, len(table)), CHUNK):
+        rows = np.arange(start, min(start + CHUNK, len(table)))
+        try:
+            some = _generated(predictor, table.select(rows), n, seed, problems, options)
+        except KeyboardInterrupt:
+            raise Stopped(found, table.select(np.arange(start)), len(table) - start) from None
+        for name, column in some.items():
+            found.setdefault(name, []).extend(column)
+    return found
+
+
+def _generated(
+    predictor: Predictor, table: Table, n: int, seed: int, problems: list[Problem] | None, options: Mapping[str, Any]
+) -> Answers:
     texts = any(isinstance(target, TextTarget) for target in predictor.targets)
     rest: Sequence[Mapping[str, list[Any]]] = ()
     drawing = [part for part in predictor.answer.modules() if isinstance(part, DrawnHead)]
