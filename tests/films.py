@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import io
 import struct
+from fractions import Fraction
 
 import numpy as np
 
 
 def film(
-    frames: int = 50, rate: int = 10, *, size: tuple[int, int] = (64, 48), form: str = "mp4", codec: str = "libx264",
-    gop: int = 12, sound: bool = False,
+    frames: int = 50, rate: int | Fraction = 10, *, size: tuple[int, int] = (64, 48), form: str = "mp4",
+    codec: str = "libx264", gop: int = 12, sound: bool = False,
 ) -> bytes:  # fmt: skip
-    """Frame i of n is green by i / n, from the middle on red as well; blue in the left upper corner."""
+    """Frame i of n is green by i / n, from the middle on red as well; blue in the left upper corner. Its sound is a
+    tone that is higher with every second."""
     import av
 
     stream = io.BytesIO()
@@ -28,7 +30,8 @@ def film(
             held.mux(shown.encode(av.VideoFrame.from_ndarray(pixels, "rgb24")))
         held.mux(shown.encode())
         if heard is not None:
-            wave = 0.3 * np.sin(2 * np.pi * 440 * np.arange(16_000 * frames // rate) / 16_000)
+            seconds = np.arange(int(16_000 * frames / rate)) / 16_000
+            wave = 0.3 * np.sin(2 * np.pi * (300 + 5 * (seconds // 1)) * seconds)
             for start in range(0, len(wave) - 1024, 1024):
                 part = av.AudioFrame.from_ndarray(
                     wave[None, start : start + 1024].astype(np.float32), "fltp", layout="mono"

@@ -90,7 +90,7 @@ def test_version(polymodal):
 
 def test_inspect_names_every_faulty_cell(polymodal, shop):
     text = done(polymodal("inspect", shop.table, "--target", "category"))
-    assert f"r{BROKEN}: the file '{BROKEN}.png' is plain text, not image" in text
+    assert f"r{BROKEN}: the file '{BROKEN}.png' is no picture of a known form; it looks like plain text" in text
     assert f"r{ABSENT}: the file '{ABSENT}.png' does not exist" in text
     assert f"photo: 1 (r{EMPTY})" in text
     found = json.loads(done(polymodal("inspect", shop.table, "-t", "category", "--json")))

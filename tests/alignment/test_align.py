@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from polymodal.data.cells import cells
 from polymodal.data.items import items
 from polymodal.data.schema import Field, Schema
 from polymodal.data.tables.source import read_table
+from polymodal.retrieval.retrieve import Search
 from polymodal.runs.folder import Interrupted
 
 COLORS = {"red": (220, 40, 40), "green": (40, 200, 60), "blue": (50, 60, 230), "white": (240, 240, 240)}
@@ -306,6 +308,21 @@ def test_wrong_requests_say_what_to_do(streams, options, error, message):
         return
     with pytest.raises(error, match=message):
         plan_align(planted(), streams, **options)
+
+
+def test_words_that_were_read_as_a_category_are_told(tmp_path):
+    data = {**planted(), "note": [("red", "green", "blue")[i % 3] for i in range(240)]}
+    plan = plan_align(data, "a,note")
+    (told,) = (note for note in plan.notes if note.startswith("note was read as a category (few values: 3 different"))
+    assert told.endswith("read it as text: say in a schema `kinds: {note: text}`.")
+    assert not any("category" in note for note in plan_align(data, "a,note", schema={"kinds": {"note": "text"}}).notes)
+    assert not any("category" in note for note in plan_align(data, "a,b_*").notes)
+    with pytest.raises(BadArgument, match=r"'note' is table\. .* as in `kinds: \{note: text\}`"):
+        plan_align(data, "a,note", encoders={"note": "text_tfidf"})
+    space = SimpleNamespace(schema=plan.schema, streams={"a": "vector", "note": "table"}, field=plan.schema.fields.get)
+    asked = SimpleNamespace(space=space, _fitting=lambda kind: [])
+    with pytest.raises(BadArgument, match="no stream of kind text.* note was read as a category"):
+        Search.stream_for(asked, "text")
 
 
 def test_rows_of_one_photo_stay_in_one_part(tmp_path):

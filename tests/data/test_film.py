@@ -2,6 +2,7 @@
 
 import io
 import tracemalloc
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -9,13 +10,21 @@ from films import film, turned
 from PIL import Image
 
 from polymodal.core.digest import digest_cells
-from polymodal.core.errors import BadCell
+from polymodal.core.errors import BadCell, NoCell
 from polymodal.core.wav import wav_bytes
-from polymodal.data.media.film import CUT, has_sound, read_film
-from polymodal.data.media.remarks import remarks
+from polymodal.data.cells import cells
+from polymodal.data.inspection.inspect import inspect_table
+from polymodal.data.media import sound
+from polymodal.data.media.film import CUT, read_film
+from polymodal.data.media.remarks import all_the_same, remarks, summed
 from polymodal.data.media.sound import read_sound
+from polymodal.data.media.stretch import Stretch
 from polymodal.data.schema import Schema
-from polymodal.data.tables.table import Table
+from polymodal.data.storage.dataset import process_table, read_cells
+from polymodal.data.storage.store import Store
+from polymodal.data.tables.table import Problem, Table, problem_lines
+from polymodal.process.audio import AudioProcessor
+from polymodal.process.video import VideoProcessor
 
 pytest.importorskip("av")
 
@@ -145,6 +154,32 @@ def test_a_long_film_is_sought_in_and_takes_no_more_memory():
     assert many < 2 * few + 1e6
 
 
+def test_a_frame_that_is_shown_for_long_comes_once():
+    read = read_film(film(3, Fraction(1, 40)), 8, 48)
+    assert read.times == pytest.approx([0.0, 40.0, 80.0])
+    assert greens(read) == pytest.approx([0, 85, 170], abs=5)
+
+
+@pytest.mark.parametrize(
+    ("form", "codec", "rate", "sought"),
+    [("mp4", "libx264", 10, True), ("matroska", "libx264", 10, True), ("mpegts", "mpeg2video", 25, False)],
+)
+def test_the_sound_of_a_stretch_far_into_a_film_is_sought(form, codec, rate, sought, monkeypatch):
+    content = film(60 * rate, rate, form=form, codec=codec, sound=True)
+    decoded = []
+    monkeypatch.setattr(sound, "_values", lambda frame, values=sound._values: decoded.append(frame) or values(frame))
+    whole = read_sound(content)
+    assert (whole.rate, whole.seconds) == (16_000, pytest.approx(60, abs=0.1))
+    for start in (30.25, 55.0):
+        decoded.clear()
+        part = read_sound(content, 2.0, start)
+        assert len(decoded) < 64 or not sought, "frames of 64 ms: three seconds, and what lies before in a packet"
+        want = whole.samples[round(start * 16_000) : round((start + 2) * 16_000)]
+        assert part.samples == pytest.approx(want, abs=1e-3)
+    with pytest.raises(BadCell, match="no sample after 90 seconds"):
+        read_sound(content, 2.0, 90.0)
+
+
 @pytest.mark.parametrize("content", [b"", b"hello", b"GIF89a....", b"\0\0\0\x18ftypisom" + bytes(200)])
 def test_broken_files_are_refused_with_a_reason(content):
     with pytest.raises(BadCell) as error:
@@ -169,8 +204,47 @@ def test_grey_films_have_one_channel():
 
 @pytest.mark.parametrize(("form", "codec"), [("mp4", "libx264"), ("matroska", "libx264"), ("avi", "mpeg4")])
 def test_a_silent_film_is_called_one_in_every_form(form, codec):
-    with pytest.raises(BadCell, match="a film without sound"):
+    with pytest.raises(NoCell, match="is missing: a film without sound"):
         read_sound(film(4, form=form, codec=codec))
+    moving, still = io.BytesIO(), io.BytesIO()
+    frames = [Image.new("L", (8, 8), 60 * i) for i in range(3)]
+    frames[0].save(moving, "GIF", save_all=True, append_images=frames[1:])
+    frames[0].save(still, "GIF")
+    with pytest.raises(NoCell):
+        read_sound(moving.getvalue())
+    with pytest.raises(BadCell, match="is no sound") as fault:
+        read_sound(still.getvalue())
+    assert not isinstance(fault.value, NoCell)
+
+
+def test_the_sound_of_silent_films_is_missing_and_no_fault(tmp_path):
+    for name, heard in (("a", True), ("b", False), ("c", False)):
+        (tmp_path / f"{name}.mp4").write_bytes(film(10, sound=heard))
+    (tmp_path / "d.mp4").write_bytes(b"<html>not found</html>")
+    table = Table.build({"clip": [f"{name}.mp4" for name in "abcd"], "label": list("xyxy")}, base=tmp_path)
+    schema = Schema.infer(table, "label", {"fields": {"voice": {"kind": "audio", "columns": "clip"}}})
+    column, said = cells(table, schema.fields["voice"]), "voice: 2 cells missing: a film without sound (rows 1, 2)."
+    for _ in range(2):  # the second time what the store remembers
+        found = process_table(
+            {"voice": column},
+            {"voice": AudioProcessor()},
+            Store(tmp_path / "store"),
+            ids=table.ids,
+            fit_rows=np.arange(4),
+        )
+        assert found.present["voice"].tolist() == [True, False, False, False]
+        assert [problem.row for problem in found.bad] == ["3"]
+        assert summed(found.noted) == [said]
+    noted: dict[int, str] = {}
+    _, present, bad = read_cells(AudioProcessor(), column, noted=noted)
+    assert (present.sum(), [place for place, _ in bad], [*noted]) == (1, [3], [1, 2])
+    assert all_the_same(noted)[0] == (1, "is missing: a film without sound")
+    lines = problem_lines([Problem(table.ids[i], "voice", why) for i, why in [*bad, *all_the_same(noted)]])
+    assert lines[1] == "1, 2 [voice]: is missing: a film without sound"
+    looked = inspect_table(table, schema, readers={"voice": AudioProcessor().read})
+    assert [problem.row for problem in looked.broken] == ["3"]
+    assert said in looked.warnings
+    assert looked.fields[0]["missing"] == 2
 
 
 def test_what_is_heard_of_a_film_takes_no_other_columns_name(tmp_path):
@@ -187,6 +261,41 @@ def test_what_is_heard_of_a_film_takes_no_other_columns_name(tmp_path):
 def test_sound_is_found_in_films_of_data_sets_too(tmp_path):
     content = film(10, sound=True)
     (tmp_path / "a.mp4").write_bytes(content)
-    for cell in ({"bytes": content, "path": "a.mp4"}, {"bytes": None, "path": "a.mp4"}):
-        assert has_sound(cell, tmp_path)
-    assert not has_sound({"bytes": None, "path": None}, tmp_path)
+    cells = [{"bytes": content, "path": "a.mp4"}, {"bytes": None, "path": "a.mp4"}]
+    found = Schema.infer(
+        Table.build({"clip": [*cells, {"bytes": None, "path": None}], "label": list("aba")}, base=tmp_path)
+    )
+    assert {name: field.kind for name, field in found.fields.items() if "clip" in name} == {
+        "clip": "video", "clip_audio": "audio",
+    }  # fmt: skip
+
+
+def test_an_array_of_frames_is_a_film():
+    frames = np.arange(6, dtype=np.uint8)[:, None, None, None] * np.full((1, 12, 16, 3), (20, 10, 5), np.uint8)
+    for given, shape in ((frames, (12, 16, 3)), (frames[..., 0], (12, 16, 1)), (frames[..., :1], (12, 16, 1))):
+        read = VideoProcessor(frames=3).read(given)
+        assert read.frames.shape == (3, *shape)
+        assert read.frames[:, 0, 0, 0].tolist() == [20, 60, 100]
+    assert len(VideoProcessor().read(frames[0]).frames) == 1, "a picture is a film of one frame"
+    assert VideoProcessor(frames=2).read(Stretch(frames, 2.0, 4.0)).frames[:, 0, 0, 0].tolist() == [40, 60]
+    for wrong in (frames.astype(np.float32), frames[0, :, 0, 0], frames[..., :2], frames[None]):
+        with pytest.raises(BadCell, match="where a film is uint8"):
+            VideoProcessor().read(wrong)
+
+
+def test_columns_of_frames_are_read_whatever_holds_them():
+    array = np.zeros((5, 8, 8, 3), np.uint8)
+    png = io.BytesIO()
+    Image.fromarray(array[0]).save(png, "PNG")
+    listed = [
+        [Image.fromarray(frame) for frame in array],
+        list(array),
+        [{"bytes": png.getvalue(), "path": "a.png"}] * 5,
+    ]
+    given = Table.build({"clip": [array] * 3, "listed": listed, "label": list("aba")})
+    found = Schema.infer(given, "label", {"kinds": {"listed": "video"}})
+    assert {name: field.kind for name, field in found.fields.items()} == {"clip": "video", "listed": "video"}
+    for name, field in found.fields.items():
+        assert [VideoProcessor().read(cell).frames.shape for cell in cells(given, field)] == [(5, 8, 8, 1)] * 3, name
+    with pytest.raises(BadCell, match="is numbers, not a file"):
+        AudioProcessor().read(np.zeros(800, np.float32))

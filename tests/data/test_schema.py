@@ -55,6 +55,9 @@ def test_media_are_told_by_their_suffix_though_some_cells_are_wrong(suffix, expe
     assert kind(values) == expected
 
 
+PATHS = ((".png", "image"), (".wav", "audio"), (".mp4", "video"), (".txt", "text"))
+
+
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
@@ -82,7 +85,9 @@ def test_media_are_told_by_their_suffix_though_some_cells_are_wrong(suffix, expe
         ([np.zeros((8, 8, 3), np.uint8)] * 20, "image"),
         ([np.zeros((2, 2, 2, 2))] * 20, "other"),
         ([b"\x89PNG...", b"\xff\xd8\xff.."] * 20, "image"),
+        ([np.zeros((4, 8, 8, 3), np.uint8)] * 20, "video"),
         ([{"bytes": b"OggS...", "path": None}] * 20, "audio"),
+        *([([{"bytes": None, "path": f"a{end}"}] * 20, kind) for end, kind in PATHS]),
         ([b"what"] * 20, "other"),
         ([["a", "b"], ["c"]] * 20, "other"),
         (["https://x.org/a.png"] * 20, "other"),
@@ -277,7 +282,7 @@ def test_a_yaml_file_says_the_same_as_a_dict(tmp_path):
         "fields:\n  photo: image\n  ecg: {kind: series, columns: [price, brand], rate: 500}\n"
         "target: {label: classes}\ngroup: brand\nignore: review\n"
     )
-    schema = Schema.from_yaml(path, table())
+    schema = Schema.infer(table(), None, path)
     assert schema.fields["ecg"].processor_options == {"rate": 500}
     assert schema.group == "brand"
     assert schema.notes["brand"] == "group: rows that share it stay together"
@@ -534,3 +539,20 @@ def test_a_vector_of_columns_with_decimal_commas_remembers_them():
     alone = Table.build({"a": ["1,234"], "b": ["2"]})
     assert cells(alone, schema.fields["v"])[0].tolist() == pytest.approx([1.234, 2])
     assert schema.fields["v"].processor_options == {}
+
+
+@pytest.mark.parametrize("write", [list, json.dumps], ids=["list", "text"])
+def test_lists_of_frames_count_as_the_cells_that_they_are(write):
+    frames = write([f"{i}.png" for i in range(4)])
+    mixed = tell(Table.build({"clip": ["a.mp4"] * 46 + [frames] * 8}), "clip")
+    assert (mixed.kind, mixed.why) == ("video", "cells are paths that end in .mp4 or lists of files")
+    some = tell(Table.build({"clip": ["a.mp4"] * 20 + [frames] * 26 + ["no film"] * 8}), "clip")
+    assert (some.kind, some.why) == ("video", "46 of 54 cells are paths that end in .mp4 or lists of files")
+    assert tell(Table.build({"clip": ["a.png"] * 46 + [frames] * 8}), "clip").why.startswith("46 of 54 cells are paths")
+    alone = tell(Table.build({"clip": [frames] * 46 + ["a.gif"] * 8}), "clip")
+    slices = tell(Table.build({"scan": [write(["1.dcm", "2.dcm"])] * 9}), "scan")
+    assert (slices.kind, slices.why) == ("volume", "cells are lists of volume files")
+    assert (alone.kind, alone.why) == (
+        "other",
+        "cells are lists of image files; if each is a video or volume, name that kind",
+    )

@@ -5,12 +5,14 @@ import io
 import numpy as np
 import pytest
 import soundfile
+import yaml
 from films import film
 
 from polymodal.core.digest import digest_cells
 from polymodal.core.errors import BadArgument, BadCell, BadData, UnknownName
 from polymodal.data.cells import cells
 from polymodal.data.copies import held_together
+from polymodal.data.inspection.proposals import weighty
 from polymodal.data.media.sound import read_sound
 from polymodal.data.media.stretch import Stretch
 from polymodal.data.schema import Schema
@@ -64,11 +66,35 @@ def test_rows_of_one_file_are_no_copies_unless_their_stretch_is_the_same(tmp_pat
     given = table(tmp_path)
     digests = digest_cells(cells(given, schema(given).fields["lips"]))
     assert len({bytes(one) for one in digests}) == 4
-    assert held_together(given, schema(given)) is None
+    apart = table(tmp_path, begin=[1.0, 3.0, 0.0, 4.0], end=[2.0, 4.0, 1.0, None])
+    assert held_together(apart, schema(apart)) is None
     again = table(tmp_path, begin=[1.0, 1.0, 2.0, 3.0], end=[2.0, 2.0, 3.0, 4.0])
-    keys = held_together(again, schema(again))
-    assert keys[0] == keys[1]
-    assert keys[1] != keys[2]
+    assert held_together(again, schema(again)) == [0, 0, 2, 3]
+
+
+def test_rows_whose_stretches_overlap_stay_together_directly_or_through_others(tmp_path):
+    given = table(tmp_path, begin=[3.0, 0.0, 1.5, 4.0], end=[3.5, 2.0, 3.2, None])
+    assert held_together(given, schema(given)) == [0, 0, 0, 3]
+    apart = table(tmp_path, clip=["a.mp4", "b.mp4", "a.mp4", "b.mp4"], begin=[0.0, 1.0, 1.0, 0.0], end=[2.0] * 4)
+    assert held_together(apart, schema(apart)) == [0, 1, 0, 1]
+    long = table(tmp_path, begin=[0.0, 1.0, 5.0, 3.0], end=[9.0, 2.0, 6.0, "soon"])  # one within another; one broken
+    assert held_together(long, schema(long)) == [0, 0, 0, 3]
+
+
+def test_rows_of_one_recording_are_proposed_as_a_group(tmp_path):
+    ends = {"begin": [0.0, 1.0] * 3, "end": [1.0, 2.0] * 3, "label": list("abcabc")}
+    given = Table.build({"clip": [f"{name}.mp4" for name in "aabbcc"], **ends}, base=tmp_path)
+    (found,) = weighty(given, schema(given))
+    assert found.schema == "group: clip"
+    assert "6 rows read stretches of 3 recordings" in found.why
+    assert not weighty(given, schema(given), ["train"] * 4 + ["test"] * 2)
+    assert weighty(given, schema(given), ["train", "test"] * 3)
+    grouped = Schema.infer(given, "label", {"fields": FIELDS, **yaml.safe_load(found.schema)})
+    assert set(grouped.fields) == set(FIELDS)
+    assert held_together(given, grouped) == given.column("clip")
+    assert not weighty(given, grouped)
+    single = Table.build({"clip": [f"{name}.mp4" for name in "abcdef"], **ends}, base=tmp_path)
+    assert not weighty(single, schema(single))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ from PIL import Image
 
 from polymodal.core.errors import BadArgument, BadCell
 from polymodal.encoders import ENCODERS
-from polymodal.nn.layers.adapt import merge_lora
 from polymodal.process import PROCESSORS
 
 pytest.importorskip("transformers")
@@ -268,18 +267,12 @@ def test_files_that_lack_weights_are_refused(folders, tmp_path):
 
 
 @pytest.mark.parametrize("which", ["text", "vit"])
-def test_lora_starts_as_the_frozen_tower_and_merges(folders, which):
+def test_lora_starts_as_the_frozen_tower(folders, which):
     frozen, inputs = built(folders, which)
     adapted, _ = built(folders, which, tune="lora", rank=3)
     adapted.eval()
     states = adapted.tower(**adapted.arguments(inputs)).last_hidden_state
     assert torch.allclose(states, frozen.tower(**frozen.arguments(inputs)).last_hidden_state, atol=1e-6)
-    for name, parameter in adapted.named_parameters():
-        if name.endswith(".up"):
-            torch.nn.init.normal_(parameter)
-    before = adapted(inputs).pooled
-    assert len(merge_lora(adapted)) == 4
-    assert torch.allclose(adapted(inputs).pooled, before, atol=1e-5)
 
 
 @pytest.mark.parametrize("tune", ["frozen", "lora"])

@@ -10,7 +10,6 @@ from polymodal.evaluation.calibration import (
     expected_calibration_error,
     fit_temperature,
     reliability_bins,
-    scores_of,
 )
 from polymodal.nn.calibrate import probability_of
 
@@ -59,9 +58,7 @@ def test_tempering_lowers_the_calibration_error_on_other_rows(multilabel):
 
 
 @pytest.mark.parametrize("multilabel", [False, True])
-def test_scores_and_probabilities_are_inverse(multilabel):
-    p = np.array([[0.0, 1.0], [0.25, 0.75]])
-    np.testing.assert_allclose(probability_of(scores_of(p, multilabel), multilabel), p, atol=1e-6)
+def test_scores_of_any_size_are_probabilities(multilabel):
     assert np.isfinite(probability_of(np.array([[1e4, -1e4]]), multilabel)).all()
 
 

@@ -7,7 +7,7 @@ import pytest
 from scipy.linalg import sqrtm
 
 from polymodal.core.errors import BadData
-from polymodal.evaluation.drawing import Drawing, frechet_distance, nearest_distance, precision_recall
+from polymodal.evaluation.drawing import Drawing, frechet_distance, nearest, precision_recall
 from polymodal.metrics import METRICS
 from polymodal.metrics.base import labelled
 from polymodal.metrics.pictures import Energy, features
@@ -58,7 +58,7 @@ def test_precision_and_recall_tell_what_is_wrong():
 def test_distances_to_the_nearest():
     a, b = cloud(30), cloud(1500, seed=1)
     expected = np.sqrt(((a[:, None] - b) ** 2).sum(2)).min(1)
-    np.testing.assert_allclose(nearest_distance(a, b), expected, atol=1e-9)
+    np.testing.assert_allclose(nearest(a, b)[0], expected, atol=1e-9)
 
 
 def test_a_drawing_tells_copies_and_collapse():

@@ -41,6 +41,8 @@ def test_a_table_of_films(data, tmp_path, monkeypatch):
     pm.fit(data / "table.csv", target="way", out=tmp_path / "run", schema=schema, **QUICK)
     aside = [json.loads(line) for line in (tmp_path / "run" / "set_aside.jsonl").read_text().splitlines()]
     assert ["broken.mp4" in one["reason"] and "web page" in one["reason"] for one in aside] == [True]
+    told = pm.inspect(data / "table.csv", "way", schema=schema).broken
+    assert [one.reason for one in told] == [one["reason"] for one in aside]
     assert "video_" in (tmp_path / "run" / "evaluation.json").read_text()
 
     again = pm.load(tmp_path / "run")

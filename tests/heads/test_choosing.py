@@ -10,6 +10,7 @@ import torch
 from tiny_writers import SMALL, TARGET, built, learned, tokens
 from torch import Tensor
 
+from polymodal.core.errors import BadData
 from polymodal.core.types import Tokens
 from polymodal.heads.choosing import NEIGHBOURS, Memory, Trial
 from polymodal.metrics.captions import Cider
@@ -200,3 +201,14 @@ def test_a_part_without_a_row_to_judge_by_is_passed_over(monkeypatch):
     head.conclude([(seen, truth)], [(nothing, truth), (seen, truth), (seen, truth)])
     assert "CIDEr-D" in head.remark
     assert len(head(seen.select(slice(0, 0)))) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"), [("vectors", (4, 2)), ("vectors", (5, 3)), ("texts", (4, 6)), ("vectors", (12,))]
+)
+def test_a_memory_whose_sizes_do_not_fit_is_refused(name, shape):
+    kept = Memory(3)
+    kept.remember(torch.randn(4, 3), torch.full((4, 1, 6), 5))
+    Memory(3).load_state_dict(kept.state_dict())
+    with pytest.raises(BadData, match=rf"{name} \[{', '.join(map(str, shape))}\].* no memory of a head of width 3"):
+        Memory(3).load_state_dict({**kept.state_dict(), name: torch.zeros(shape)})

@@ -94,7 +94,7 @@ def test_films_that_are_none_are_named():
     aside = run("readable", [cell(FILM), cell(only_sound()), cell(b"no film"), cell(FILM[:200]), cell(b"")], "video")[1]
     assert set(aside) == {1, 2, 3, 4}
     assert aside[1].startswith("x: holds no video stream")
-    assert aside[2].startswith("x: is no video of a known form, or is cut short")
+    assert aside[2].startswith("x: is no film of a known form, or is cut short")
 
 
 def test_frames_and_sound_become_columns():

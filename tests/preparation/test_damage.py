@@ -478,11 +478,11 @@ def film(path: Path, kind: str = "video") -> bytes:
 
 FILMS = {
     "mute.mp4": "holds no video stream, only sound or data: give its column the kind audio, or leave it out",
-    "frames.mp4": "is no video of a known form, or is cut short",
-    "cut.mp4": "is no video of a known form, or is cut short; it looks like an MP4 or QuickTime file",
-    "index.mp4": "is no video of a known form, or is cut short; it looks like an MP4 or QuickTime file",
+    "frames.mp4": "is no film of a known form, or is cut short",
+    "cut.mp4": "is no film of a known form, or is cut short; it looks like an MP4 or QuickTime file",
+    "index.mp4": "is no film of a known form, or is cut short; it looks like an MP4 or QuickTime file",
     "empty.mp4": "is empty (0 bytes)",
-    "words.mp4": "is no video of a known form, or is cut short; it looks like plain text",
+    "words.mp4": "is no film of a known form, or is cut short; it looks like plain text",
 }
 
 

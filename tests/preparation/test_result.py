@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 from polymodal.core.errors import BadArgument, PolymodalError, UnknownName
+from polymodal.data.media.film import read_film
 from polymodal.data.tables.source import read_table
 from polymodal.data.tables.table import Problem
 from polymodal.preparation import work
@@ -291,3 +292,46 @@ def test_another_fault_of_the_system_keeps_its_trace(monkeypatch):
     job = work.PartJob(task="apply", places=(0,), number=0, part="", out="", work="", media="")
     (event,) = work.run_part(job.to_json())
     assert event.trace.startswith("Traceback")
+
+
+def test_films_of_every_form_are_opened_as_a_fit_opens_them(tmp_path):
+    frames = [Image.new("L", (32, 24), 60 * i) for i in range(4)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], duration=100)
+    for i, frame in enumerate(frames):
+        (tmp_path / "folder").mkdir(exist_ok=True)
+        frame.save(tmp_path / "folder" / f"{i}.png")
+    array = np.stack([np.asarray(frame) for frame in frames])
+    listed = [str(tmp_path / "folder" / f"{i}.png") for i in range(4)]
+    (tmp_path / "empty").mkdir()
+    gif, folder, empty = (str(tmp_path / name) for name in ("a.gif", "folder", "empty"))
+    cells = [gif, folder, listed, array, [*listed, "absent.png"], [], empty]
+    data = {"film": cells, "words": list("abcdefg")}
+    schema = {"kinds": {"film": "video"}}
+    result = done(data, ["readable", {"frames": {"count": 4}}], tmp_path, schema=schema)
+    aside = {int(row["id"]): row["reason"] for row in pq.read_table(result.folder / "set_aside.parquet").to_pylist()}
+    assert set(aside) == {4, 5, 6}
+    assert "'absent.png' does not exist" in aside[4]
+    assert "is an empty list" in aside[5]
+    assert "holds no picture" in aside[6]
+    kept = read_table(result.table)
+    assert [Path(cell).suffix for cell in kept.column("film")] == [".gif", "", "", ""]
+    for row in range(4):
+        film = read_film(result.folder / kept.column("film")[row], 4, 24)
+        assert film.frames[:, 0, 0, 0].tolist() == [0, 60, 120, 180]
+        shown = [Image.open(result.folder / kept.column(f"film_frame{i + 1}")[row]) for i in range(4)]
+        assert [np.asarray(picture)[0, 0] for picture in shown] == [0, 60, 120, 180]
+    assert kept.column("film_sound") == [None] * 4
+
+
+def test_pictures_given_as_arrays_become_files_and_sound_as_numbers_is_refused(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 255, (8, 8, 3), np.uint8)
+    schema = {"kinds": {"voice": "audio"}}
+    result = done(
+        {"photo": [pixels, pixels], "voice": [np.zeros(9), np.zeros(9)]}, ["upright"], tmp_path, schema=schema
+    )
+    photos = read_table(result.table).column("photo")
+    assert (np.asarray(Image.open(result.folder / photos[0])) == pixels).all()
+    refused = prepare(
+        {"voice": [np.zeros(9)] * 2}, ["readable"], out=tmp_path / "b", schema=schema, workers=0, quiet=True
+    )
+    assert "is numbers, where a file was expected" in refused.report["reasons"][0]["reason"]

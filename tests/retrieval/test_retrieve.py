@@ -22,6 +22,7 @@ from polymodal.data.schema import Field
 from polymodal.data.tables.source import Table
 from polymodal.inference.space import Space
 from polymodal.retrieval import build
+from polymodal.retrieval.retrieve import kind_of
 
 
 @pytest.fixture
@@ -141,7 +142,7 @@ def test_an_index_of_another_space_or_streams_is_not_written_to(things, tmp_path
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
-        ({}, BadArgument, "Ask one thing: image, audio, video, text, row, vector; got nothing"),
+        ({}, BadArgument, "Ask one thing: image, audio, video, volume, text, row, vector; got nothing"),
         ({"text": "red", "row": "t1"}, BadArgument, "got text, row"),
         ({"audio": "x.wav"}, BadArgument, r"no stream of kind audio.*photo \(image\), title \(text\)"),
         ({"pictures": "x.png"}, BadArgument, "no option 'pictures' and is not asked with one. Allowed: "),
@@ -548,3 +549,21 @@ def test_in_a_space_that_align_made(tmp_path, monkeypatch):
     queries, _ = found.space.embed("left", data["left"][:50])
     first = [found.search(vector=q, by="left", k=1)[0].id for q in queries]
     assert np.mean([a == f"v{i}" for i, a in enumerate(first)]) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("name", "streams", "by", "kind"),
+    [
+        ("a.gif", {"clip": "video", "note": "text"}, None, "video"),
+        ("a.gif", {"clip": "video", "photo": "image"}, None, "image"),
+        ("a.gif", {"clip": "video", "photo": "image"}, "clip", "video"),
+        ("a.mp4", {"voice": "audio"}, None, "audio"),
+        ("a.png", {"note": "text"}, None, "image"),
+        ("frames", {"note": "text", "clip": "video"}, None, "video"),
+        ("frames", {"photo": "image"}, None, None),
+        ("a.what", {"photo": "image"}, None, None),
+    ],
+)
+def test_a_file_is_asked_as_what_a_stream_of_the_run_reads(tmp_path, name, streams, by, kind):
+    (tmp_path / "frames").mkdir()
+    assert kind_of(tmp_path / name, streams, by) == kind

@@ -16,6 +16,7 @@ from polymodal.core.errors import BadArgument, BadCell, BadData
 from polymodal.data.answers import faults, target_cells
 from polymodal.data.tables.source import read_table
 from polymodal.data.tables.write import write_columns
+from polymodal.heads.drawn import DrawnHead
 from polymodal.inference.drawing import drawings
 from polymodal.targets.base import Target, asked, fitted
 
@@ -158,6 +159,21 @@ def test_from_words_to_pictures_to_files(tmp_path, monkeypatch):
     assert told[0]["unit"] == "likeness of the picture"
     assert (tmp_path / "run" / "report.html").exists()
     assert (tmp_path / "report" / "report.html").exists()
+
+
+def test_what_a_run_draws_beside_other_answers_is_drawn_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("POLYMODAL_STORE", str(tmp_path / "store"))
+    words_and_pictures(tmp_path)
+    targets = {"picture": {"kind": "picture", "size": 8}, "number": "classes"}
+    asked_for = {"target": targets, "kinds": {"word": "text"}}
+    run = pm.fit(tmp_path / "data.csv", schema=asked_for, out=tmp_path / "run", deploy="word alone", **QUICK)
+    data, drawn, draw = {"word": ["day", "night"]}, [], DrawnHead.draw
+    plain = run.predict(data)
+    monkeypatch.setattr(DrawnHead, "draw", lambda *given, **how: drawn.append(how) or draw(*given, **how))
+    several = run.generate(data, n=3)
+    assert [how["copy"] for how in drawn] == [0, 1, 2]
+    assert (several["picture"], several["number"]) == (plain["picture"], plain["number"])
+    assert run.predict(data)["picture"] == plain["picture"], "heads draw again"
 
 
 def test_a_fit_by_turns_draws_what_the_word_says(tmp_path, monkeypatch):

@@ -16,6 +16,7 @@ from polymodal.core.errors import BadArgument, BadData, UnknownName, suggest
 from polymodal.core.registry import Spec, label
 from polymodal.data.inputs import Inputs
 from polymodal.data.kinds import KINDS
+from polymodal.data.media.clusters import joined
 from polymodal.data.schema import Field, Schema
 from polymodal.data.split import PARTS
 from polymodal.data.tables.source import Table
@@ -135,7 +136,7 @@ def plan_align(
         towers,
         config,
         given.told(),
-        (*notes, *told),
+        (*notes, *told, *known.unread(chosen.fields.values())),
         start,
         started,
     )
@@ -257,18 +258,11 @@ def _together(table: Table, schema: Schema) -> list[Hashable]:
     """A group a row: that of the schema, else rows joined by equal cells of media."""
     if schema.group:
         return table.column(schema.group)
-    leader = list(range(len(table)))
-
-    def find(row: int) -> int:
-        while leader[row] != row:
-            leader[row] = leader[leader[row]]
-            row = leader[row]
-        return row
-
     columns = [c for f in schema.fields.values() if f.about.media for c in f.columns]
+    pairs: list[tuple[int, int]] = []
     for column in columns:
-        first: dict[Any, int] = {}
-        for row, value in enumerate(table.column(column)):
-            if isinstance(value, str):
-                leader[find(row)] = find(first.setdefault(value, row))
-    return [find(row) for row in range(len(table))]
+        first: dict[str, int] = {}
+        values = enumerate(table.column(column))
+        pairs += [(first.setdefault(value, row), row) for row, value in values if isinstance(value, str)]
+    first_rows, rows = np.array(pairs, np.int64).reshape(-1, 2).T
+    return joined(first_rows, rows, len(table)).tolist()

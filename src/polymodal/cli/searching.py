@@ -74,7 +74,8 @@ def search(
     image: Annotated[Path | None, typer.Option(help="A picture.")] = None,
     audio: Annotated[Path | None, typer.Option(help="A sound.")] = None,
     file: Annotated[
-        Path | None, typer.Option(help="A file of any kind of the run's streams, told by its suffix.")
+        Path | None,
+        typer.Option(help="A file of any kind of the run's streams, by its suffix; a folder of frames."),
     ] = None,
     row: Annotated[str | None, typer.Option(help="Id or key of a row, to find others like it.")] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many rows.")] = 10,
@@ -94,17 +95,19 @@ def search(
     as_json: AsJson = False,
 ) -> None:
     """Find rows by words, a picture, a sound, or another row."""
-    from polymodal.data.kinds import KINDS
-    from polymodal.retrieval.retrieve import open_index
+    from polymodal.retrieval.retrieve import kind_of, open_index
 
+    found = open_index(folder, run, salvage=salvage, trust=trust or (), device=device)
     asked: dict[str, Any] = {"image": image, "audio": audio}
     if file is not None:
-        kind = KINDS.of_file(file.name)
+        kind = kind_of(file, found.space.streams, by)
         if kind is None or asked.get(kind) is not None:
-            why = "its suffix tells no kind" if kind is None else f"--{kind} is given too"
+            why = f"--{kind} is given too"
+            if kind is None:
+                why = "no stream of the run reads folders" if file.is_dir() else "its suffix tells no kind"
             raise BadArgument(f"--file {file} cannot be asked with: {why}.")
         asked[kind] = file
-    hits = open_index(folder, run, salvage=salvage, trust=trust or (), device=device).search(
+    hits = found.search(
         text,
         row=row,
         k=k,

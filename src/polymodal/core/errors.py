@@ -6,6 +6,7 @@ import difflib
 import errno
 from collections.abc import Iterable
 
+ABSENT = "is missing: "  # begins the reason of a cell that is missing, by which reasons tell it from a fault
 FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
@@ -36,6 +37,16 @@ class BadCell(PolymodalError, ValueError):
     def __init__(self, reason: str):
         super().__init__(reason)
         self.reason = reason
+
+
+class NoCell(BadCell):
+    """What a cell names has nothing of its stream, as a silent film has no sound: the cell is missing, and no fault.
+
+    `what` it is, is said in the same words of each such cell, so that they can be counted.
+    """
+
+    def __init__(self, what: str):
+        super().__init__(ABSENT + what)
 
 
 class DiskFull(PolymodalError):

@@ -14,7 +14,7 @@ from polymodal.data.kinds import KINDS
 from polymodal.data.links import link_cells
 from polymodal.data.media.array import map_array, read_array
 from polymodal.data.media.files import opened
-from polymodal.data.media.stretch import OPTIONS, Stretch
+from polymodal.data.media.stretch import OPTIONS, Stretch, edges
 from polymodal.data.paths import fault_of, is_foreign, is_link, resolve
 from polymodal.data.schema import Field
 from polymodal.data.tables.table import Lazy, Table
@@ -81,11 +81,17 @@ def cells(table: Table, field: Field) -> Cells:
     text = _text_file if field.options.get("files") else _text
     read = {"text": text, "numbers": _numbers, "file": media, "files": _several}
     one = read[field.about.cell]
-    if edges := {option: table.column(field.options[option]) for option in OPTIONS if option in field.options}:
-        return Cells(len(table), lambda row: None if values[row] is None else _stretch(
-            one(values[row], table.bases[row]), *(edges[option][row] if option in edges else None for option in OPTIONS)
+    if any(option in field.options for option in OPTIONS):
+        ends = edge_columns(table, field)
+        return Cells(len(table), lambda row: None if values[row] is None else Stretch(
+            one(values[row], table.bases[row]), *edges(*(end[row] for end in ends))
         ))  # fmt: skip
     return Cells(len(table), lambda row: None if values[row] is None else one(values[row], table.bases[row]))
+
+
+def edge_columns(table: Table, field: Field) -> list[list[Any]]:
+    """The cells that say where each row's stretch begins, and where it ends; None where the field names no column."""
+    return [table.column(field.options[o]) if o in field.options else [None] * len(table) for o in OPTIONS]
 
 
 def _record(record: dict[str, Any]) -> dict[str, Any] | None:
@@ -98,9 +104,6 @@ def media(value: Any, base: Path) -> Any:
         return value.load()
     if isinstance(value, bytes | np.ndarray):
         return value
-    if isinstance(value, dict):
-        content = value.get("bytes")
-        return content if content is not None else media(value.get("path") or "", base)
     if not isinstance(value, str | Path):
         raise BadCell(f"is {value!r}, where a file name was expected")
     text = str(value)
@@ -114,18 +117,6 @@ def media(value: Any, base: Path) -> Any:
     if is_foreign(text) and not path.exists():
         raise BadCell(f"names a Windows drive ({text[:2]}), which this machine does not have; make the path relative")
     return path
-
-
-def _stretch(source: Any, start: Any, end: Any) -> Stretch:
-    """Raises `BadCell` for ends that are no seconds, or none after the beginning; without one it is the file's own."""
-    edges = [None if edge is None else as_number(edge) for edge in (start, end)]
-    for edge, number in zip((start, end), edges):
-        if edge is not None and (number is None or not 0 <= number < np.inf):
-            raise BadCell(f"has a stretch that begins or ends at {str(edge)[:40]!r}, where seconds were expected")
-    first, last = edges[0] or 0.0, edges[1]
-    if last is not None and last <= first:
-        raise BadCell(f"has a stretch that ends at {last:g} seconds, not after it begins at {first:g}")
-    return Stretch(source, first, last)
 
 
 def _several(value: Any, base: Path) -> Any:

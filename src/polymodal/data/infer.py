@@ -83,7 +83,7 @@ def tell(table: Table, column: str, written: str = "") -> Guess:
         guess = judge(sample)
         if guess:
             return guess
-    if all(isinstance(value, str) for value in sample):
+    if all(isinstance(value, str | list) for value in sample):
         guess = _tell_paths(table, column, sample)
         if guess:
             return guess
@@ -172,11 +172,12 @@ def _of_files(kind: str | None, why: str) -> Guess:
 
 
 def _tell_bytes(sample: Sequence[Any]) -> Guess | None:
-    raw = [value.get("bytes") if isinstance(value, dict) else value for value in sample]
-    contents = [value for value in raw if isinstance(value, bytes)]
-    if len(contents) < MOST * len(sample):
+    contents = [value for value in sample if isinstance(value, bytes)]
+    named = [kind for value in sample if isinstance(value, str) and (kind := KINDS.of_file(value))] if contents else []
+    if len(contents) + len(named) < MOST * len(sample):
         return None
-    return _of_files(Counter(map(KINDS.of_bytes, contents)).most_common(1)[0][0], "bytes that begin as {} files do")
+    kinds = Counter([*map(KINDS.of_bytes, contents), *named])
+    return _of_files(kinds.most_common(1)[0][0], "bytes that begin as {} files do")
 
 
 def _tell_arrays(sample: Sequence[Any]) -> Guess | None:
@@ -185,6 +186,8 @@ def _tell_arrays(sample: Sequence[Any]) -> Guess | None:
         return None
     if all(a.dtype == np.uint8 and (a.ndim == 2 or (a.ndim == 3 and a.shape[-1] in (1, 3, 4))) for a in arrays):
         return Guess("image", "arrays of bytes with the shape of pictures")
+    if all(a.dtype == np.uint8 and a.ndim == 4 and a.shape[-1] in (1, 3, 4) for a in arrays):
+        return Guess("video", "arrays of bytes with the shape of films")
     return _of_shapes([array.shape for array in arrays], "arrays")
 
 
@@ -198,22 +201,48 @@ def _of_shapes(shapes: Sequence[tuple[int, ...]], what: str) -> Guess:
     return Guess("other", f"{what} of shape {shapes[0]}, which no kind takes")
 
 
-def _tell_paths(table: Table, column: str, sample: Sequence[str]) -> Guess | None:
-    kinds = Counter(kind for value in sample if (kind := KINDS.of_file(value)) and len(value) < 1024)
-    if not kinds:
+def _tell_paths(table: Table, column: str, sample: Sequence[str | list[Any]]) -> Guess | None:
+    names = [value for value in sample if isinstance(value, str) and len(value) < 1024]
+    kinds = Counter(kind for value in names if (kind := KINDS.of_file(value)))
+    lists = Counter(kind for value in sample if (kind := _kind_of_list(value)))
+    kind, count = next(iter(kinds.most_common(1)), ("", 0))
+    several = sum(lists[one] for one in _parts(kind)) if kind else 0
+    count += several
+    if not kinds and not lists:
         return _tell_folders(table, column)
-    kind, count = kinds.most_common(1)[0]
     if count <= len(sample) / 2:  # half is enough: nobody writes file names by chance, and the rest are faults
-        return None
+        return _lists_of_files(lists) if 2 * lists.total() > len(sample) else None
     of = f"{count:,} of {len(sample):,} cells" if count < len(sample) else "cells"
-    if sum(map(is_link, sample)) > len(sample) / 2:
+    if sum(map(is_link, names)) > len(sample) / 2:
         return Guess("other", f"{of} are web addresses of {kind} files; download them and give their paths")
-    suffixes = Counter(value.strip().lower().rpartition(".")[2] for value in sample if KINDS.of_file(value) == kind)
+    suffixes = Counter(value.strip().lower().rpartition(".")[2] for value in names if KINDS.of_file(value) == kind)
     why = f"{of} are paths that end in {', '.join('.' + suffix for suffix, _ in suffixes.most_common(3))}"
+    why += " or lists of files" if several else ""
     if kind == ARRAY:
         guess = _tell_npy(table, column)
         return Guess(guess.kind, f"{why}; {guess.why}")
     return Guess(kind, why, options=KINDS[kind].path_options)
+
+
+def _parts(kind: str) -> tuple[str, ...]:
+    """The kinds of files of which several may make a cell of this kind."""
+    return (kind, *KINDS[kind].also) if KINDS[kind].cell == "files" else ()
+
+
+def _lists_of_files(lists: Counter[str]) -> Guess:
+    """Of cells that list files of these kinds: where several kinds take them, the user alone knows what they are."""
+    kind = lists.most_common(1)[0][0]
+    why, fitting = f"cells are lists of {kind} files", [name for name in KINDS.of(cell="files") if kind in _parts(name)]
+    if len(fitting) == 1:
+        return Guess(fitting[0], why)
+    return Guess("other", why + (f"; if each is a {' or '.join(fitting)}, name that kind" if fitting else ""))
+
+
+def _kind_of_list(value: str | list[Any]) -> str | None:
+    """The kind of the files that a cell lists; None where it lists none, or others too."""
+    items = listed(value) if isinstance(value, list) or value.startswith("[") else None
+    kinds = {KINDS.of_file(item) if isinstance(item, str) else None for item in items or ()}
+    return kinds.pop() if len(kinds) == 1 else None
 
 
 def _tell_folders(table: Table, column: str) -> Guess | None:

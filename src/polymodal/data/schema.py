@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -145,11 +145,6 @@ class Schema:
         columns = roles["group"], roles["id"], roles["split"]
         return cls(fields, targets, *columns, ignored, notes, *lists, missing, told)
 
-    @classmethod
-    def from_yaml(cls, path: str | Path, table: Table, target: Any = None) -> Schema:
-        """The schema of `table` as a YAML file describes it. Raises as `infer` does."""
-        return cls.infer(table, target, path)
-
     def read(self, table: Table) -> Table:
         """The rows with every mark of absence taken as this schema takes it, and what targets gather in one column."""
         return gathered(table.read_as(self.missing) if self.missing else table, self.targets)
@@ -171,6 +166,16 @@ class Schema:
         lines += [f"{column}: {self.notes[column]}" for column in (self.group, self.id, self.split) if column]
         lines += [f"{column}: not used, {reason}" for column, reason in self.ignored.items()]
         return "\n".join([*lines, *(f"Note: {warning}" for warning in self.warnings)])
+
+    def unread(self, fields: Iterable[Field]) -> list[str]:
+        """What to say of columns of words that these fields read as categories, which no sentence can ask for."""
+        names = [c for one in fields if one.about.is_record for c in one.columns]
+        return [
+            f"{name} was read as a {self.told[name][0]} ({self.told[name][1]}). To ask with words, read it as text: "
+            f"say in a schema `kinds: {{{name}: text}}`."
+            for name in names
+            if name in self.told and KINDS[self.told[name][0]].words
+        ]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; `from_json` restores them."""

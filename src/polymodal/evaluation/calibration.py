@@ -35,15 +35,6 @@ def reliability_bins(probability: np.ndarray, truth: np.ndarray, *, bins: int = 
     return [{"confidence": float(c.mean()), "accuracy": float(r.mean()), "count": len(c)} for c, r in binned if len(c)]
 
 
-def scores_of(probability: np.ndarray, multilabel: bool = False) -> np.ndarray:
-    """Logits whose `probability_of` is `probability` [..., C]; a probability of 0 is read as the least that can be."""
-    p = np.asarray(probability, dtype=np.float64)
-    if not multilabel:
-        return np.log(p.clip(min=LEAST))
-    p = p.clip(LEAST, 1 - RESOLUTION)
-    return np.log(p) - np.log1p(-p)
-
-
 def conformal_interval(prediction: np.ndarray, radius: float, *, log: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Lower and upper ends, [N] each, of the intervals of `radius` around `prediction` [N]."""
     if log:

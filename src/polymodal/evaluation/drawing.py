@@ -51,11 +51,6 @@ def precision_recall(real: np.ndarray, drawn: np.ndarray, *, k: int = NEIGHBOURS
     return _among(drawn, real, k), _among(real, drawn, k)
 
 
-def nearest_distance(x: np.ndarray, to: np.ndarray) -> np.ndarray:
-    """[N] the distance of each of `x` to the nearest of `to`."""
-    return nearest(x, to)[0]
-
-
 @dataclass(frozen=True)
 class Drawing:
     """How drawn pictures compare with as many real ones that nothing was learned from.

@@ -16,7 +16,7 @@ from polymodal.core.html import pre_html
 from polymodal.core.registry import Spec, label, plain
 from polymodal.core.shown import many
 from polymodal.data.answers import faults, target_cells
-from polymodal.data.copies import held_together
+from polymodal.data.copies import held_together, stretched
 from polymodal.data.inputs import Inputs
 from polymodal.data.inspection.proposals import weighty
 from polymodal.data.kinds import KINDS
@@ -337,7 +337,8 @@ def plan(
     apart = linked or bool(objectives) or not all(target.scores for target in targets)
     folds = Folds(targets[0].strata(truth[targets[0].name]), held_together(table, resolved), config.seed)
     if folds.groups and not resolved.group:
-        notes.append(f"{folds.tied()} rows are copies of others, cell by cell: copies stay in one part.")
+        shared = " or overlap them within one recording" if stretched(resolved) else ""
+        notes.append(f"{folds.tied()} rows are copies of others, cell by cell{shared}: such rows stay in one part.")
     bag = folds.evidence(split, config, apart)
     learned = (bag > 0) if bag.any() else split == 0
     finer = folds.crossfit(learned, parts_of_fitted(int(learned.sum())))

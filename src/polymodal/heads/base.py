@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar, Self, final
 
 import numpy as np
@@ -131,3 +132,16 @@ class ScoringHead(Head):
 
     def decode(self, answer: Tensor) -> dict[str, np.ndarray]:
         return self.target.decode(answer)
+
+
+@contextmanager
+def meanwhile(heads: Sequence[Head], name: str, values: Iterable[Any]) -> Iterator[None]:
+    """While the block runs, the attribute `name` of each of the heads is the one of `values` in its place."""
+    before = [getattr(head, name) for head in heads]
+    try:
+        for head, value in zip(heads, values):
+            setattr(head, name, value)
+        yield
+    finally:
+        for head, value in zip(heads, before):
+            setattr(head, name, value)

@@ -12,6 +12,7 @@ from scipy import sparse
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from polymodal.core.errors import BadData
 from polymodal.metrics.captions import LEAST_ROWS, Cider
 from polymodal.metrics.consensus import Likeness, likeness_to
 from polymodal.nn.layers.state import PAD
@@ -105,6 +106,14 @@ class Memory(nn.Module):
     def _load_from_state_dict(self, state: Mapping[str, Tensor], prefix: str, *rest: Any) -> None:
         own = {prefix + name: value for name, value in self.state_dict().items()}
         state = {**own, **state}  # a bundle from before heads remembered has nothing of it
+        vectors, texts = (state[prefix + name] for name in KEPT)
+        width = self.middle.shape[0]
+        if vectors.ndim != 2 or vectors.shape[1] != width or texts.ndim != 3 or len(texts) != len(vectors):
+            sizes = " and ".join(f"{prefix}{name} {list(state[prefix + name].shape)}" for name in KEPT)
+            raise BadData(
+                f"{sizes} are no memory of a head of width {width}: [rows, {width}] and [rows, texts, symbols] of as "
+                "many rows were expected. The weights are of another model, or were changed."
+            )
         for name in KEPT:  # as many rows as were remembered
             setattr(self, name, torch.empty_like(state[prefix + name], device=self.middle.device))
         self._known = None

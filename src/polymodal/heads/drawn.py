@@ -32,6 +32,7 @@ class DrawnHead(Head):
     answers: ClassVar[tuple[type[Target], ...]] = (DrawnTarget,)
     target: DrawnTarget
     seed: int
+    idle: bool = False  # while a caller who draws by itself asks for the other answers: fields are blank then
 
     @abstractmethod
     def sample(self, tokens: Tokens, noise: Tensor) -> Tensor:
@@ -45,6 +46,8 @@ class DrawnHead(Head):
 
     @torch.no_grad()
     def answer(self, tokens: Tokens) -> Tensor:
+        if self.idle:
+            return torch.zeros(len(tokens), EACH, *self.target.shape, dtype=torch.uint8)
         numbers = self.numbered(len(tokens))
         return torch.stack([self.draw(tokens, numbers, copy=k) for k in range(EACH)], 1)
 

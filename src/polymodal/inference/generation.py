@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,13 @@ import numpy as np
 from polymodal.core.errors import BadArgument
 from polymodal.data.kinds import KINDS
 from polymodal.data.tables.table import Problem, Table
+from polymodal.heads.base import meanwhile
+from polymodal.heads.drawn import DrawnHead
 from polymodal.heads.writing import WritingHead
 from polymodal.inference.answers import Answers, Stopped
 from polymodal.inference.drawing import drawings
 from polymodal.inference.predictor import CHUNK, Predictor
 from polymodal.nn.check import check_count
-from polymodal.nn.decoding import Decoding
 from polymodal.targets.base import Target
 from polymodal.targets.columns import free
 from polymodal.targets.drawn import DrawnTarget
@@ -56,10 +57,12 @@ def _generated(
 ) -> Answers:
     texts = any(isinstance(target, TextTarget) for target in predictor.targets)
     rest: Sequence[Mapping[str, list[Any]]] = ()
-    if texts:
-        rest = _written(predictor, table, n=n, seed=seed, problems=problems, **options)
-    elif not all(target.drawn for target in predictor.targets):
-        rest = (predictor.predict(table, problems=problems),)
+    drawing = [part for part in predictor.answer.modules() if isinstance(part, DrawnHead)]
+    with meanwhile(drawing, "idle", repeat(True)):  # they draw below
+        if texts:
+            rest = _written(predictor, table, n=n, seed=seed, problems=problems, **options)
+        elif not all(target.drawn for target in predictor.targets):
+            rest = (predictor.predict(table, problems=problems),)
     how = {} if texts else options
     drawn = _drawn(predictor, table, n=n, seed=seed, problems=None if rest else problems, **how)
     return Answers({
@@ -87,7 +90,7 @@ def _written(
             "This model remembers no training rows by which one of several drafts could be chosen: leave drafts out, "
             "or fit with heads={TARGET: {name: writer, decoding: {drafts: 8}}}."
         )
-    ways = [partial(_writing, heads, [replace(how, seed=seed + number) for how in hows]) for number in range(n)]
+    ways = [partial(meanwhile, heads, "how", [replace(how, seed=seed + number) for how in hows]) for number in range(n)]
     return predictor.predicted(table, ways, problems)
 
 
@@ -118,19 +121,6 @@ def _drawn(
         rows = [[target.file(field) for field in fields] for _, many in chunks for fields in many]
         found[column] = [[row[k] for row in rows] for k in range(n)]
     return found
-
-
-@contextmanager
-def _writing(heads: Sequence[WritingHead], hows: Sequence[Decoding]) -> Iterator[None]:
-    """While the block runs, each of the heads writes in the way given."""
-    before = [head.how for head in heads]
-    try:
-        for head, how in zip(heads, hows):
-            head.how = how
-        yield
-    finally:
-        for head, how in zip(heads, before):
-            head.how = how
 
 
 def generated_columns(predictor: Predictor, n: int = 1) -> list[dict[str, str]]:

@@ -167,6 +167,4 @@ def _reasons(table: Table, problems: Iterable[Problem]) -> dict[int, str]:
 
 
 def _is_media(value: Any) -> bool:
-    return isinstance(value, bytes | bytearray | Lazy | np.ndarray) or (
-        isinstance(value, dict) and isinstance(value.get("bytes"), bytes)
-    )
+    return isinstance(value, bytes | bytearray | Lazy | np.ndarray)

@@ -114,7 +114,7 @@ def processor_spec(field: Field, encoder: Spec, asked: Mapping[str, Spec]) -> Sp
     if reads and reads != field.kind:
         raise BadArgument(
             f"{label(encoder)} reads {reads}, but the stream {field.name!r} is {field.kind}. Name another encoder, or "
-            "correct the kind in a schema."
+            f"correct the kind in a schema, as in `kinds: {{{field.columns[0]}: {reads}}}`."
         )
     return spec
 

@@ -122,8 +122,8 @@ def _volume(content: Volume) -> dict[str, Any]:
     return {"kind": "image", "image": picture(_slice(content)), "small": False}
 
 
-def _video(content: bytes) -> dict[str, Any]:
-    return {"kind": "text", "text": f"a film of {count(len(content))} bytes"}
+def _video(content: Any) -> dict[str, Any]:
+    return {"kind": "text", "text": "a film"}
 
 
 def _series(content: np.ndarray) -> dict[str, Any]:

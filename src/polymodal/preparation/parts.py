@@ -16,14 +16,13 @@ import numpy as np
 from polymodal.core.files import writing
 from polymodal.core.numbers import Notation
 from polymodal.core.shown import legible
-from polymodal.data.kinds import KINDS
 from polymodal.data.media.cell import Media
 from polymodal.ops.rows import Refused, Row
 
 
 @dataclass(frozen=True)
 class MediaFolder:
-    """Where changed media are written: a file a cell, named after the row's number."""
+    """Where changed media are written: a file a cell, or a folder of a film's frames, named after the row's number."""
 
     folder: Path
     columns: tuple[str, ...]
@@ -36,8 +35,7 @@ class MediaFolder:
                 cell.forget()
             if not isinstance(cell, Media) or (cell.decoded is None and (cell.fault or isinstance(cell.source, Path))):
                 continue
-            suffix = cell.suffix if cell.decoded is not None else _suffix(cell)
-            path = self.folder / f"{self.columns.index(column)}" / f"{stem(row)}{suffix}"
+            path = self.folder / f"{self.columns.index(column)}" / f"{stem(row)}{cell.suffix}"
             if cell.decoded is None and isinstance(cell.source, bytes):  # as it came, were it empty
                 with writing(path) as temporary:
                     temporary.write_bytes(cell.source)
@@ -138,8 +136,3 @@ def _value(told: Any) -> Any:
     if "$date" in told:
         return getattr(datetime, told["type"]).fromisoformat(told["$date"])
     return {k: _value(v) for k, v in told.items()}
-
-
-def _suffix(cell: Media) -> str:
-    """The suffix of bytes, by what they begin with."""
-    return (KINDS.suffix_of(cell.source[:512]) if isinstance(cell.source, bytes) else None) or cell.suffix

@@ -120,7 +120,7 @@ def _columns(
 
 
 class _Shelf:
-    """The media of one column, a file each: rows that named one file name one file again.
+    """The media of one column, a file each, or a folder of files: rows that named one name one again.
 
     With `keep_names` the files of the input's own rows lie beside the table as they lay beside the input, for their
     names are the ids of the rows.
@@ -136,10 +136,12 @@ class _Shelf:
             return None
         if not isinstance(cell.source, Path):  # a web address, say: as it was, for no op asked for it
             return given if cell.fault and isinstance(given, str) else None
-        if isinstance(given, list | tuple | np.ndarray):
+        if isinstance(given, list | tuple | np.ndarray) and KINDS[cell.kind].takes_array:
             # numbers in the table stay in the table; as they were, not as float32, unless an op changed them
             changed = (self.folder / ".work" / "source") not in cell.source.parents
             return np.load(cell.source, allow_pickle=False).tolist() if changed else given
+        if KINDS[cell.kind].cell == "files" and cell.source.is_dir():
+            return self._place_folder(row, cell.source)
         return self._place(row, cell.source, given if self.keep_names and not row.copy else None)
 
     def along(self, row: Row, cell: Any, base: Path) -> Any:
@@ -168,6 +170,16 @@ class _Shelf:
             shutil.copyfile(source, self.folder / target)
         self._placed[source] = target.as_posix()
         return self._placed[source] if name is None else name
+
+    def _place_folder(self, row: Row, source: Path) -> str:
+        if source not in self._placed:
+            target = self.place / stem(row)
+            try:
+                shutil.copytree(source, self.folder / target, dirs_exist_ok=True, ignore_dangling_symlinks=True)
+            except OSError:
+                return str(source)  # as broken as it was: no op asked for it
+            self._placed[source] = target.as_posix()
+        return self._placed[source]
 
 
 def _safe(name: str, number: int) -> str:

@@ -23,7 +23,7 @@ from polymodal.data.absence import read_absence
 from polymodal.data.cells import cells
 from polymodal.data.infer import tell
 from polymodal.data.kinds import KINDS
-from polymodal.data.media.cell import MEDIA_KINDS, Media
+from polymodal.data.media.cell import MEDIA_KINDS, Media, media_of
 from polymodal.data.overrides import Overrides, read_overrides
 from polymodal.data.schema import Field
 from polymodal.data.split import SPLIT_NAMES
@@ -338,10 +338,8 @@ def column_cells(table: Table, column: str, kind: str) -> Callable[[int], Any]:
     def cell(i: int) -> Any:
         try:
             value = source[i]
+            return None if value is None else media_of(kind, value)
         except BadCell as error:
             return Media(kind, b"", fault=error.reason)
-        if value is None or isinstance(value, Path | bytes):
-            return None if value is None else Media(kind, value)
-        return Media(kind, b"", decoded=np.asarray(value))
 
     return cell

@@ -290,8 +290,9 @@ def _files(row: Row) -> list[Path]:
 
 
 def _unopenable(row: Row) -> bool:
-    """Whether a file of the row is absent, no file, or empty."""
-    return any(not os.path.isfile(path) or not os.path.getsize(path) for path in _files(row))
+    """Whether a file of the row is absent or empty; a folder may hold a film's frames."""
+    usable = (os.path.isdir(path) or (os.path.isfile(path) and os.path.getsize(path)) for path in _files(row))
+    return not all(usable)
 
 
 def _opened(rows: Sequence[Row]) -> int:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from polymodal.core.errors import BadCell
 from polymodal.core.values import check_range
 from polymodal.data.media.sound import Sound, read_mono
 from polymodal.data.media.stretch import Stretch, shorter
@@ -46,7 +47,11 @@ class AudioProcessor(Processor):
     def read(self, cell: Any) -> Sound:
         """A path or bytes, or a `Stretch` of them, to mono sound at the file's own rate. Raises `BadCell`."""
         whole = cell if isinstance(cell, Stretch) else Stretch(cell, 0.0, None)
-        source = whole.source if isinstance(whole.source, bytes) else Path(whole.source)  # type: ignore[arg-type]
+        if not isinstance(whole.source, str | bytes | Path):
+            raise BadCell(
+                "is numbers, not a file, so that nobody knows its rate: write a file, or give the kind series"
+            )
+        source = Path(whole.source) if isinstance(whole.source, str) else whole.source
         return read_mono(source, shorter(whole.seconds, self.seconds or LONGEST), whole.start)
 
     def fit(self, cells: Iterable[Sound]) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from polymodal.core.errors import BadArgument
+
 Decoded = Any
+T = TypeVar("T")
 
 
 class Processor(ABC):
@@ -54,6 +57,12 @@ class Processor(ABC):
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore what `state` returned."""
         return
+
+    def fitted(self, learned: T | None) -> T:
+        """What was learned. Raises `BadArgument` where nothing was so far."""
+        if learned is None:
+            raise BadArgument(f"This {self.kind} processor is not fitted: call fit(cells) or load_state(state) first.")
+        return learned
 
     def corrupt(self, inputs: dict[str, Tensor], level: float, generator: torch.Generator) -> dict[str, Tensor]:
         """The same inputs with noise of strength `level` in 0..1, for robustness curves.

@@ -85,10 +85,7 @@ class ImageProcessor(Processor):
 
         0 is clean, 0.5 is 0 dB, 1 is -6 dB.
         """
-        pixels = inputs["pixels"].float()
-        spread = pixels.flatten(1).std(1).clamp(min=1.0)[:, None, None, None]
-        noise = torch.randn(pixels.shape, generator=generator)
-        return {**inputs, "pixels": (pixels + 2 * level * spread * noise).round().clamp(0, 255).to(torch.uint8)}
+        return {**inputs, "pixels": noisy(inputs["pixels"].float(), level, generator)}
 
     def show(self, cell: np.ndarray) -> dict[str, Any]:
         """The picture at working size."""
@@ -109,3 +106,10 @@ class ImageProcessor(Processor):
                     image = ImageOps.pad(image, side, Image.Resampling.BILINEAR)
         array = np.asarray(image)
         return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
+
+
+def noisy(pixels: Tensor, level: float, generator: torch.Generator) -> Tensor:
+    """uint8 of pixels [N, ...] with white noise whose deviation is 2 · `level` times that of the row."""
+    spread = pixels.flatten(1).std(1).clamp(min=1.0).view(-1, *[1] * (pixels.ndim - 1))
+    noise = torch.randn(pixels.shape, generator=generator)
+    return (pixels + 2 * level * spread * noise).round().clamp(0, 255).to(torch.uint8)

@@ -166,7 +166,7 @@ class TableProcessor(Processor):
         """`numbers`, `known` and `categories`; see the class."""
         arrays = {}
         if self.edges_:
-            arrays["numbers"], arrays["known"] = self._fitted().apply(self._raw(cells))
+            arrays["numbers"], arrays["known"] = self.fitted(self.scaler_).apply(self._raw(cells))
         words = [c.ids([row.get(c.name) for row in cells]) for c in self.columns_ if c.type == "category"]
         if words:
             arrays["categories"] = np.stack(words, axis=1)
@@ -176,7 +176,7 @@ class TableProcessor(Processor):
         """`numbers`: names of the C numbers; `edges`: of their bins, quantiles of the standardised training values;
         `categories`: number of ids of each of the K columns; `category_names`; `columns`: all columns' names, in order.
         """
-        self._fitted()
+        self.fitted(self.scaler_)
         words = [column for column in self.columns_ if column.type == "category"]
         return {
             "numbers": [feature for column in self.columns_ for feature in column.features],
@@ -189,7 +189,7 @@ class TableProcessor(Processor):
     def state(self) -> dict[str, Any]:
         return {
             "columns": [column.told() for column in self.columns_],
-            "scaler": self._fitted().state(),
+            "scaler": self.fitted(self.scaler_).state(),
             "edges": self.edges_,
             "unreadable": self.unreadable_,
         }
@@ -219,11 +219,6 @@ class TableProcessor(Processor):
 
     def show(self, cell: Row) -> dict[str, Any]:
         return {"kind": "table", "values": dict(cell)}
-
-    def _fitted(self) -> Scaler:
-        if self.scaler_ is None:
-            raise BadArgument("This table processor is not fitted: call fit(cells) or load_state(state) first.")
-        return self.scaler_
 
     def _raw(self, rows: Sequence[Row]) -> np.ndarray:
         blocks = [c.numbers([row.get(c.name) for row in rows]) for c in self.columns_ if c.features]

@@ -96,7 +96,7 @@ class TextProcessor(Processor):
 
     def facts(self) -> dict[str, Any]:
         """`level`, `vocabulary` (size), `length` (L) and `space`: the id of the blank among characters, else None."""
-        tokenizer = self._fitted()
+        tokenizer = self.fitted(self.tokenizer_)
         space = tokenizer.token_to_id(" ") if self.level_ == "characters" else None
         return {
             "level": self.level_,
@@ -106,7 +106,7 @@ class TextProcessor(Processor):
         }
 
     def state(self) -> dict[str, Any]:
-        tokenizer = json.loads(self._fitted().to_str())
+        tokenizer = json.loads(self.fitted(self.tokenizer_).to_str())
         return {"level": self.level_, "length": self.length_, "spans": self.spans_, "tokenizer": tokenizer}
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -139,13 +139,8 @@ class TextProcessor(Processor):
     def show(self, cell: str) -> dict[str, Any]:
         return {"kind": "text", "text": cell}
 
-    def _fitted(self) -> Tokenizer:
-        if self.tokenizer_ is None:
-            raise BadArgument("This text processor is not fitted: call fit(cells) or load_state(state) first.")
-        return self.tokenizer_
-
     def _encode(self, text: str) -> Any:
-        return self._fitted().encode(text, add_special_tokens=False)
+        return self.fitted(self.tokenizer_).encode(text, add_special_tokens=False)
 
     def _normalizer(self) -> normalizers.Normalizer:
         steps: list[normalizers.Normalizer] = [normalizers.NFKC()]

@@ -65,7 +65,7 @@ class VectorProcessor(Processor):
 
     def process(self, cells: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         """`vector`; raises `BadCell` for a vector of another width, which `read` refuses once fitted."""
-        scaler = self._fitted()
+        scaler = self.fitted(self.scaler_)
         for vector in cells:
             if len(vector) != self.width_:
                 raise BadCell(f"the vector has {len(vector)} numbers; {self.width_} are expected")
@@ -77,11 +77,11 @@ class VectorProcessor(Processor):
 
     def facts(self) -> dict[str, Any]:
         """`width`: W."""
-        self._fitted()
+        self.fitted(self.scaler_)
         return {"width": self.width_}
 
     def state(self) -> dict[str, Any]:
-        return {"width": self.width_, "scaler": self._fitted().state()}
+        return {"width": self.width_, "scaler": self.fitted(self.scaler_).state()}
 
     def load_state(self, state: dict[str, Any]) -> None:
         self.width_ = state["width"]
@@ -92,14 +92,9 @@ class VectorProcessor(Processor):
         vector = inputs["vector"]
         noise = torch.randn(vector.shape, generator=generator).to(vector)
         if not self.standardize:
-            fitted = self._fitted()
+            fitted = self.fitted(self.scaler_)
             noise = torch.from_numpy(fitted.mean).to(vector) + noise * torch.from_numpy(fitted.spread).to(vector)
         return {**inputs, "vector": (1 - level**2) ** 0.5 * vector + level * noise}
 
     def show(self, cell: np.ndarray) -> dict[str, Any]:
         return {"kind": "vector", "array": cell}
-
-    def _fitted(self) -> Scaler:
-        if self.scaler_ is None:
-            raise BadArgument("This vector processor is not fitted: call fit(cells) or load_state(state) first.")
-        return self.scaler_

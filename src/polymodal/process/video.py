@@ -16,7 +16,7 @@ from polymodal.core.values import check_range
 from polymodal.data.media.film import Film, read_film
 from polymodal.data.media.stretch import Stretch, shorter
 from polymodal.process.base import Processor
-from polymodal.process.image import WORKING_SIDE, ImageProcessor
+from polymodal.process.image import WORKING_SIDE, ImageProcessor, noisy
 
 SAMPLINGS = ("even", "cuts")
 FRAMES = 16  # of a film, unless more or fewer are asked for
@@ -45,10 +45,10 @@ class FilmReader(Processor):
         self.count, self.sampling, self.start, self.seconds = frames, sampling, start, seconds
 
     def film(self, cell: Any, least: int) -> Film:
-        """A path, a folder's path, bytes or a list of pictures, or a `Stretch` of one, whose times count from its
-        beginning; frames with a shorter side of at most `least`."""
+        """A path, a folder's path, bytes, a list or an array of pictures, or a `Stretch` of one, whose times count from
+        its beginning; frames with a shorter side of at most `least`."""
         whole = cell if isinstance(cell, Stretch) else Stretch(cell, 0.0, None)
-        source = whole.source if isinstance(whole.source, bytes | list | tuple) else Path(whole.source)
+        source = Path(whole.source) if isinstance(whole.source, str) else whole.source
         start, cuts = whole.start + self.start, self.sampling == "cuts"
         seconds = shorter(whole.seconds and max(0.0, whole.seconds - self.start), self.seconds)
         film = read_film(source, self.count, least, start=start, seconds=seconds, cuts=cuts)
@@ -65,10 +65,7 @@ class FilmReader(Processor):
 
     def corrupt(self, inputs: dict[str, Tensor], level: float, generator: torch.Generator) -> dict[str, Tensor]:
         """White noise whose deviation is 2 · `level` times that of the film: SNR = -20 log10(2 · level) dB."""
-        pixels = inputs["pixels"].float()
-        spread = pixels.flatten(1).std(1).clamp(min=1.0).view(-1, 1, 1, 1, 1)
-        noise = torch.randn(pixels.shape, generator=generator)
-        return {**inputs, "pixels": (pixels + 2 * level * spread * noise).round().clamp(0, 255).to(torch.uint8)}
+        return {**inputs, "pixels": noisy(inputs["pixels"].float(), level, generator)}
 
     def show(self, cell: Film) -> dict[str, Any]:
         """Its frames, their times, and how long it is."""

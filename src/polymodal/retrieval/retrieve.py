@@ -211,7 +211,9 @@ class Search:
         fitting = self._fitting(kind)
         if not fitting:
             there = ", ".join(f"{name} ({k})" for name, k in self.space.streams.items())
-            raise BadArgument(f"The run has no stream of kind {kind}, so it cannot be asked with one. It has {there}.")
+            said = f"The run has no stream of kind {kind}, so it cannot be asked with one. It has {there}."
+            unread = self.space.schema.unread(map(self.space.field, self.space.streams)) if KINDS[kind].words else []
+            raise BadArgument(" ".join([said, *unread]))
         return fitting[0]
 
     def _fitting(self, kind: str) -> list[str]:
@@ -291,6 +293,20 @@ def open_index(
             raise BadArgument(f"{folder} {lost}. Name the run's folder (--run, or the second argument).")
     space = load_space(run, trust=trust, device=device) if isinstance(run, str | Path) else getattr(run, "space", run)
     return Search(index, space, folder=run if isinstance(run, str | Path) else getattr(run, "folder", None))
+
+
+def kind_of(path: Path, streams: Mapping[str, str], by: str | None = None) -> str | None:
+    """The kind that a file, or a folder of a film's frames, is asked as; None where nothing tells it.
+
+    Of `streams`, the run's and their kinds, it is that of `by`; else the one that the suffix tells, or where there is
+    no such stream, one that reads such files too, as films are animated pictures.
+    """
+    if by is not None and by in streams:
+        return streams[by]
+    told = KINDS.of_file(path.name)
+    if path.is_dir():
+        return next((kind for kind in streams.values() if KINDS[kind].cell == "files"), None)
+    return next((kind for kind in streams.values() if told in KINDS[kind].also and told not in streams.values()), told)
 
 
 def _short(value: Any) -> str:

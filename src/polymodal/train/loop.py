@@ -6,9 +6,10 @@ import io
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import reduce
+from itertools import repeat
 from operator import add
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,7 +21,7 @@ from polymodal.config import Training
 from polymodal.core.errors import PolymodalError
 from polymodal.core.files import writing
 from polymodal.core.runtime import autocast
-from polymodal.heads.base import Head
+from polymodal.heads.base import Head, meanwhile
 from polymodal.nn.place import device_of_module, random_state, release, set_random_state
 from polymodal.train.optim import Adam, Schedule, clip_gradients, make_optimizer
 from polymodal.train.turns import Turns
@@ -351,17 +352,9 @@ def _copy(module: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in module.state_dict().items()}
 
 
-@contextmanager
-def in_haste(module: nn.Module) -> Iterator[None]:
+def in_haste(module: nn.Module) -> AbstractContextManager[None]:
     """While the block runs, heads that write do so by their cheapest way."""
-    heads = [part for part in module.modules() if isinstance(part, Head)]
-    for head in heads:
-        head.quick = True
-    try:
-        yield
-    finally:
-        for head in heads:
-            head.quick = False
+    return meanwhile([part for part in module.modules() if isinstance(part, Head)], "quick", repeat(True))
 
 
 def total(losses: Mapping[str, Tensor]) -> Tensor:

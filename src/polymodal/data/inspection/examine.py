@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.digest import digest_cells
-from polymodal.core.errors import BadCell
+from polymodal.core.errors import ABSENT, BadCell
 from polymodal.core.reading import Reading
 from polymodal.data.cells import cells
 from polymodal.data.inspection.columns import kind_of
@@ -43,8 +43,8 @@ class Examined:
 def examine(table: Table, one: Field, reader: Reader | None = None) -> Examined:
     """Read every cell of a field; a file that several rows name is read once.
 
-    `reader` decodes a cell and raises `BadCell`; without one, files are checked for being there, being of the kind that
-    their name says and, for pictures, being decodable.
+    `reader` decodes a cell and raises `BadCell`, in the words of a fit; without one, files are checked for being there,
+    being of the kind that their name says and, for pictures, being decodable.
     """
     result = Examined([None] * len(table))
     seen: dict[Path, tuple[bytes | str, list[str]]] = {}
@@ -70,8 +70,10 @@ def examine(table: Table, one: Field, reader: Reader | None = None) -> Examined:
         if isinstance(outcome, bytes):
             result.keys[row] = outcome
             result.noted += [Problem(table.ids[row], one.name, what) for what in said]
-        else:
-            result.broken.append(Problem(table.ids[row], one.name, outcome))
+            continue
+        absent = outcome.startswith(ABSENT)
+        (result.noted if absent else result.broken).append(Problem(table.ids[row], one.name, outcome))
+        result.missing += [row] if absent else []
     return result
 
 
@@ -92,7 +94,8 @@ def misfits(table: Table, schema: Schema, one: Field) -> list[Problem]:
 
 def _examine_cell(cell: Any, kind: Kind, reader: Reader | None, pictures: dict[bytes, np.ndarray]) -> bytes:
     """The content's digest. Raises `BadCell`."""
-    _check_file(cell, kind)
+    if reader is None:
+        _check_file(cell, kind)
     key = digest_cells([cell])[0].tobytes()
     decoded = reader(cell) if reader else None
     if kind.copies == "picture" and key not in pictures:

@@ -17,6 +17,7 @@ from polymodal.core.errors import BadCell, PolymodalError
 from polymodal.core.numbers import Notation
 from polymodal.core.registry import plain
 from polymodal.data.cells import cells
+from polymodal.data.copies import stretched
 from polymodal.data.inspection.columns import STREAM, UNUSED, Column, columns_of
 from polymodal.data.kinds import KINDS
 from polymodal.data.leaks import leak_by_name
@@ -85,8 +86,8 @@ def weighty(
 ) -> list[Proposal]:
     """Those that change a figure: lists, groups, streams beside the table, scores. No picture is opened."""
     every = columns_of(table, schema) if every is None else every
-    found = [*_lists(table, schema), *_groups(table, schema, every, part_of), *_beside(table, schema)]
-    return [*found, *_scores(table, schema, every)]
+    groups = [*_groups(table, schema, every, part_of), *_recordings(table, schema, part_of)]
+    return [*_lists(table, schema), *groups, *_beside(table, schema), *_scores(table, schema, every)]
 
 
 def _masks(table: Table, schema: Schema) -> Iterator[Proposal]:
@@ -176,6 +177,24 @@ def _groups(table: Table, schema: Schema, every: Sequence[Column], part_of: Sequ
                 "rows will, they must not straddle the split."
             )
             yield Proposal(column.name, why, f"group: {_word(column.name)}")
+
+
+def _recordings(table: Table, schema: Schema, part_of: Sequence[str] | None) -> Iterator[Proposal]:
+    """Columns of recordings of which several rows read stretches, unless the data's own split keeps each whole."""
+    for column in dict.fromkeys(field.columns[0] for field in stretched(schema) if schema.group is None):
+        rows: dict[Any, list[int]] = {}
+        for row, value in enumerate(table.column(column)):
+            if isinstance(value, str):
+                rows.setdefault((table.bases[row], value), []).append(row)
+        shared = [some for some in rows.values() if len(some) > 1]
+        parts = part_of if part_of is not None and len(set(part_of)) > 1 else None
+        apart = parts is not None and all(len({parts[row] for row in some}) == 1 for some in shared)
+        if shared and len(rows) > 2 and not apart:
+            why = (
+                f"{column}: {sum(map(len, shared)):,} rows read stretches of {len(shared):,} recordings that others "
+                "read too. Those of one have its voices, place and light in common, by which test rows may be answered."
+            )
+            yield Proposal(column, why, f"group: {_word(column)}")
 
 
 def _is_content(kind: str) -> bool:

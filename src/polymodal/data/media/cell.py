@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from polymodal.core.errors import BadCell, require
+from polymodal.core.errors import BadCell
 from polymodal.core.files import writing
 from polymodal.data.kinds import BUILT_IN, KINDS
 from polymodal.data.media.array import read_array
-from polymodal.data.media.containers import container
-from polymodal.data.media.files import AGAIN, DAMAGE, looks_like, opened
+from polymodal.data.media.files import opened
+from polymodal.data.media.film import SMALL, USUAL, Source, framed, read_film
 from polymodal.data.media.picture import open_picture
 from polymodal.data.media.prints import small_grey
 from polymodal.data.media.remarks import remarks
@@ -43,7 +42,8 @@ class Media:
     _seen: list[Any] = field(default_factory=list, repr=False)  # the source decoded, until `forget`
 
     def value(self) -> Any:
-        """A PIL image as it is stored, a `Sound`, an array [n] or [n, channels]; a `Volume`; of a video, its bytes.
+        """A PIL image as it is stored, a `Sound`, an array [n] or [n, channels]; a `Volume`; a film as `read_film`
+        takes it.
 
         Raises `BadCell` when it is broken.
         """
@@ -86,10 +86,18 @@ class Media:
         """How the file that this becomes is to end."""
         if self.decoded is None and isinstance(self.source, Path):
             return self.source.suffix.lower()
-        return KINDS[self.kind].written
+        if isinstance(self.decoded, list):
+            return ""
+        told = KINDS.suffix_of(self.source[:512]) if self.decoded is None and isinstance(self.source, bytes) else None
+        return told or KINDS[self.kind].written
 
     def write(self, path: Path) -> None:
-        """Write the decoded value losslessly, or the source as it is."""
+        """Write the decoded value losslessly, or the source as it is; of a film that is frames, a folder of them."""
+        if isinstance(self.decoded, list):
+            for place, frame in enumerate(self.decoded):
+                one = media_of("image", frame)
+                one.write(path / f"{place:06}{one.suffix}")
+            return
         with writing(path) as temporary:
             if self.decoded is None:
                 temporary.write_bytes(self.content())
@@ -97,21 +105,29 @@ class Media:
                 _WRITERS[self.kind](temporary, self.decoded)
 
 
-def _video(source: Path | bytes) -> bytes:
-    """The bytes, once a first frame was decoded from them."""
-    av = require("av", "video")
-    with opened(source) as stream:
-        content = stream.read()
-        try:
-            with container(io.BytesIO(content)) as held:
-                first = held.streams.video and next(held.decode(video=0), None)
-        except (av.error.FFmpegError, *DAMAGE) as error:
-            raise BadCell(f"is no video of a known form, or is cut short{looks_like(content)}") from error
-        if first is None:
-            raise BadCell(f"is a video that holds no frame that can be decoded: {AGAIN}")
-        if not first:
-            raise BadCell("holds no video stream, only sound or data: give its column the kind audio, or leave it out")
-    return content
+def media_of(kind: str, value: Any) -> Media:
+    """A cell of media as a table hands it over: a path, bytes, a list of frames, an array. Raises `BadCell`."""
+    if isinstance(value, Path | bytes):
+        return Media(kind, value)
+    if kind not in _HELD:
+        raise BadCell("is numbers, where a file was expected")
+    return Media(kind, b"", _HELD[kind](value))
+
+
+def _frames(value: np.ndarray | list[Any]) -> list[Any]:
+    """A film's frames, each an array or the bytes of a file."""
+    return [one if isinstance(one, np.ndarray) else Media("image", one).content() for one in framed(value)]
+
+
+def _slices(value: np.ndarray | list[Any]) -> Any:
+    """A scan as one array, or the slices that a list names, as of a film."""
+    return value if isinstance(value, np.ndarray) else _frames(value)
+
+
+def _film(source: Source) -> Source:
+    """The film as it is, once a first frame was decoded from it."""
+    read_film(source, 1, SMALL, seconds=USUAL)
+    return source
 
 
 def _write_sound(path: Path, sound: Sound) -> None:
@@ -127,8 +143,14 @@ def _write_array(path: Path, values: np.ndarray | Volume) -> None:
 
 _WRITERS: dict[str, Callable[[Path, Any], object]] = {
     "image": lambda path, picture: picture.save(path, format="PNG", compress_level=3),
-    "audio": _write_sound, "video": Path.write_bytes, "series": _write_array, "volume": _write_array,
+    "audio": _write_sound, "series": _write_array, "volume": _write_array,
 }  # fmt: skip
 _READERS: dict[str, Callable[[Path | bytes], Any]] = {
-    "image": open_picture, "audio": read_sound, "series": read_array, "video": _video, "volume": read_scan,
+    "image": open_picture, "audio": read_sound, "series": read_array, "video": _film, "volume": read_scan,
 }  # fmt: skip
+_HELD: dict[str, Callable[[Any], Any]] = {
+    "image": open_picture,
+    "video": _frames,
+    "volume": _slices,
+    "series": np.asarray,
+}

@@ -14,6 +14,8 @@ FORMS = (
     "3g2,3gp,aac,ac3,aiff,amr,amrnb,amrwb,asf,au,avi,caf,dv,eac3,f4v,flac,flv,h264,hevc,m4a,m4v,matroska,mj2,mov,mp3,"
     "mp4,mpeg,mpegts,mpegvideo,mxf,nut,ogg,tta,w64,wav,webm,wv"
 )
+FAR = 8.0  # seconds from which on a file is sought in, not decoded through
+EARLIER = 1.0  # seconds before what is wanted to which is sought: some forms land behind what they are told
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from polymodal.core.errors import BadCell
+from polymodal.core.errors import BadCell, NoCell
 from polymodal.core.limits import Refused, check_file
 
 # What decoders raise on damaged files, as thousands of files damaged at random have shown.
@@ -73,6 +73,8 @@ def opened(source: Path | bytes, what: str = "cell") -> Iterator[BinaryIO]:
     try:
         with _regular(source, what) as stream:
             yield stream
+    except NoCell:
+        raise
     except BadCell as error:
         raise BadCell(f"{told(source)} {error.reason}") from error
 

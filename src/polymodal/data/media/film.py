@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from polymodal.core.errors import BadCell, MissingExtra, require
-from polymodal.data.media.containers import container
+from polymodal.data.media.containers import EARLIER, FAR, container
 from polymodal.data.media.files import AGAIN, DAMAGE, head_of, looks_like, opened, told
 from polymodal.data.media.picture import MOST_PIXELS, flat, read_picture
 from polymodal.data.media.remarks import remark
@@ -26,8 +26,6 @@ from polymodal.data.paths import resolve
 from polymodal.data.tables.table import Lazy
 
 CUT = "it is cut short or damaged: the frames that could be decoded are used"
-FAR = 8.0  # seconds between frames from which on the file is sought in, not decoded through
-EARLIER = 1.0  # seconds before a wanted frame to which is sought: some forms land behind what they are told
 USUAL = 1 / 25  # seconds a frame, where a file says nothing
 SMALL = 32  # pixels a side, at which shots are told apart
 ABOVE, SHORTEST = 0.35, 0.3  # how far two frames differ where a shot ends, and how many seconds it has at least
@@ -38,6 +36,7 @@ _DIGITS = re.compile(r"(\d+)")
 
 # A frame's time in seconds, and what makes a picture of it whose shorter side has at most so many pixels.
 Still = tuple[float, Callable[[int], Image.Image]]
+Source = Path | bytes | np.ndarray | Sequence[Any]  # a file, a folder of pictures, or the frames themselves
 
 
 @dataclass(frozen=True)
@@ -50,50 +49,80 @@ class Film:
 
 
 def read_film(
-    source: Path | bytes | Sequence[Any], count: int, least: int, *,
+    source: Source, count: int, least: int, *,
     start: float = 0.0, seconds: float | None = None, cuts: bool = False,
 ) -> Film:  # fmt: skip
     """At most `count` frames, upright, their shorter side at most `least` pixels.
 
+    `source` is a file, a folder of pictures, a list of them, or the frames as one array (see `framed`).
     Frames are those shown in the middle of equal stretches; of a film that has fewer in all, each once. They come from
     the `seconds` after `start` (None: all of them), and with `cuts` from the middle of the shots: of the longest where
     there are too many, several of the longer ones where there are too few. A folder's pictures are taken in the order
     of their names, 2 before 10. Raises `BadCell`, also where nothing lies in that window; `MissingExtra` without PyAV
     for a file that needs it.
     """
-    if isinstance(source, Path) and source.is_dir():
-        names = sorted((path for path in source.iterdir() if path.suffix.lower() in PICTURES), key=counted)
-        if not names:
-            raise BadCell(f"{told(source)} is a folder that holds no picture")
-        source = names
-    if not isinstance(source, Path | bytes):
-        return _chosen(_Listed(source), count, least, start, seconds, cuts)
-    with opened(source) as stream, _reels(stream) as reel:
+    with _reel(source) as reel:
         return _chosen(reel, count, least, start, seconds, cuts)
 
 
-def read_shots(source: Path | bytes, above: float = ABOVE, shortest: float = SHORTEST) -> list[tuple[float, float]]:
+def framed(array: np.ndarray | Sequence[Any]) -> Sequence[Any]:
+    """The frames of a film that is uint8 [T, H, W] or [T, H, W, 1|3|4]; of a picture [H, W, 3|4], that alone.
+
+    A list of frames is itself. Raises `BadCell` for any other array, and for an empty list.
+    """
+    if not isinstance(array, np.ndarray):
+        if not array:
+            raise BadCell("is an empty list, where the frames of a film were expected")
+        return array
+    coloured = array.shape[-1] in (1, 3, 4) if array.ndim > 2 else False
+    if array.dtype != np.uint8 or not (array.ndim == 3 or (array.ndim == 4 and coloured)):
+        shape = " x ".join(map(str, array.shape))
+        raise BadCell(
+            f"is an array of {shape} values of {array.dtype.name}, where a film is uint8 [frames, height, width] or "
+            "[frames, height, width, 1, 3 or 4]"
+        )
+    return [array] if array.ndim == 3 and coloured else list(array)
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """The frames of a film that is a folder of pictures, in order. Raises `BadCell` where it holds none."""
+    names = sorted((path for path in folder.iterdir() if path.suffix.lower() in PICTURES), key=counted)
+    if not names:
+        raise BadCell(f"{told(folder)} is a folder that holds no picture")
+    return names
+
+
+def read_shots(source: Source, above: float = ABOVE, shortest: float = SHORTEST) -> list[tuple[float, float]]:
     """Beginning and end of each shot, in seconds.
 
     One ends where the colour histogram of a frame (8 x 8 x 8 bins, at 32 x 32 pixels) differs from that of the one
     before by more than `above` (half the sum of absolute differences, 0..1; Zhang, Kankanhalli & Smoliar 1993) and by
-    three times the median of the frames around it; shots shorter than `shortest` seconds are none. Raises `BadCell`.
+    three times the median of the frames around it; shots shorter than `shortest` seconds are none. `source` as in
+    `read_film`. Raises `BadCell`.
     """
-    with opened(source) as stream, _reels(stream) as reel:
+    with _reel(source) as reel:
         return _shots(reel, above=above, shortest=shortest)
 
 
 def has_sound(value: Any, base: Path) -> bool:
     """Whether the film that a table's cell holds or names, relative to `base`, has sound; False where none opens."""
     try:
+        held = value.load() if isinstance(value, Lazy) else value
+        return sounds(resolve(base, held) if isinstance(held, str) else held)
+    except DAMAGE:
+        return False
+
+
+def sounds(source: Source) -> bool:
+    """Whether a film has sound; False where none opens, and of frames and animated pictures."""
+    if not isinstance(source, Path | bytes):
+        return False
+    try:
         av = require("av", "video")
     except MissingExtra:
         return False
     try:
-        source = value.load() if isinstance(value, Lazy) else value
-        if isinstance(source, dict):
-            source = source.get("bytes") or source.get("path")
-        with opened(source if isinstance(source, bytes) else resolve(base, str(source))) as stream:
+        with opened(source) as stream:
             head = head_of(stream)
             if _is_animation(head):
                 return False
@@ -119,8 +148,6 @@ class _Reel:
 
 class _Listed(_Reel):
     def __init__(self, pictures: Sequence[Any]):
-        if not pictures:
-            raise BadCell("is an empty list, where the frames of a film were expected")
         self.pictures = pictures
         self.length = len(pictures) / FOLDER_RATE
 
@@ -165,8 +192,12 @@ class _Coded(_Reel):
             yield from super().once(times)
             return
         with self._opened() as (held, film):
+            last = -np.inf
             for time in times.tolist():
-                yield from _shown(self._from(held, film, time), np.array([time]))
+                for still in _shown(self._from(held, film, time), np.array([time])):
+                    if still[0] > last:  # else one that is shown for so long
+                        yield still
+                    last = still[0]
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[Any, Any]]:
@@ -207,7 +238,18 @@ class _Coded(_Reel):
 
 
 @contextmanager
-def _reels(stream: BinaryIO) -> Iterator[_Reel]:
+def _reel(source: Source) -> Iterator[_Reel]:
+    if isinstance(source, Path) and source.is_dir():
+        source = pictures_in(source)
+    if isinstance(source, Path | bytes):
+        with opened(source) as stream, _unreeled(stream) as reel:
+            yield reel
+    else:
+        yield _Listed(framed(source))
+
+
+@contextmanager
+def _unreeled(stream: BinaryIO) -> Iterator[_Reel]:
     head = head_of(stream)
     if _is_animation(head):
         try:

@@ -68,6 +68,15 @@ def read_picture(source: Path | bytes | np.ndarray, least: int) -> Image.Image:
             return flat(_loaded(stream, image), partial(_thumbnail, size=size))
 
 
+def is_animated(stream: BinaryIO) -> bool:
+    """Whether a file is a picture that moves: a GIF, PNG or WebP of several frames."""
+    try:
+        with Image.open(stream, formats=("GIF", "PNG", "WEBP")) as image:
+            return _is_animated(image)
+    except DAMAGE:
+        return False
+
+
 def flat(image: Image.Image, smaller: Callable[[Image.Image], Image.Image] | None = None) -> Image.Image:
     """Eight bits, grey (L) or RGB, upright as EXIF says, and with what was transparent on white.
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from polymodal.core.errors import ABSENT
 from polymodal.core.shown import many, some
 from polymodal.data.tables.table import USED, Problem
 
@@ -33,7 +34,7 @@ def remarks() -> Iterator[list[str]]:
 
 def all_the_same(noted: Mapping[int, str]) -> list[tuple[int, str]]:
     """Remarks by place, in words that tell them from reasons for which a cell was not used."""
-    return [(place, USED + said) for place, said in sorted(noted.items())]
+    return [(place, said if said.startswith(ABSENT) else USED + said) for place, said in sorted(noted.items())]
 
 
 def summed(noted: Iterable[Problem]) -> list[str]:
@@ -41,8 +42,9 @@ def summed(noted: Iterable[Problem]) -> list[str]:
     rows: dict[tuple[str, str], list[str]] = {}
     for one in noted:
         rows.setdefault((one.column, one.reason), []).append(one.row)
-    return [
-        f"{column}: {many(len(ids), 'cell')} used all the same: {reason} "
-        f"({'rows' if len(ids) > 1 else 'row'} {some(ids)})."
-        for (column, reason), ids in sorted(rows.items(), key=lambda one: -len(one[1]))
-    ]
+    lines = []
+    for (column, reason), ids in sorted(rows.items(), key=lambda one: -len(one[1])):
+        missing = reason.startswith(ABSENT)
+        told = f"missing: {reason.removeprefix(ABSENT)}" if missing else f"used all the same: {reason}"
+        lines.append(f"{column}: {many(len(ids), 'cell')} {told} ({'rows' if len(ids) > 1 else 'row'} {some(ids)}).")
+    return lines

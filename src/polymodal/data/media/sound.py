@@ -11,10 +11,11 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from polymodal.core.errors import BadCell, MissingExtra, require
+from polymodal.core.errors import BadCell, MissingExtra, NoCell, require
 from polymodal.data.kinds import KINDS
-from polymodal.data.media.containers import container
+from polymodal.data.media.containers import EARLIER, FAR, container
 from polymodal.data.media.files import AGAIN, DAMAGE, head_of, looks_like, missing_bytes, opened
+from polymodal.data.media.picture import is_animated
 from polymodal.data.media.remarks import remark
 
 FASTEST = 1_000_000  # Hz: recorders of bats take half of it; beyond, a few kilobytes claim gigabytes
@@ -120,59 +121,92 @@ def _by_av(stream: BinaryIO, seconds: float | None, start: float, error: BaseExc
             "" if "polymodal[video]" in told else " (pip install 'polymodal[video]' for AAC, AMR, WMA and films' sound)"
         )
         raise BadCell(f"is no sound that libsndfile opens{also}, or is cut short{told}") from absent
+    if is_animated(stream):
+        raise NoCell("a film without sound")
     unknown = BadCell(f"is no sound of a known form, or is cut short{told}")
     try:
-        sound = soundtrack(stream, None if seconds is None else start + seconds)
+        sound = soundtrack(stream, seconds, start)
     except BadCell:
         raise
     except (av.error.FFmpegError, *DAMAGE):
         raise unknown from error
-    if sound is not None and start:
-        sound = Sound(sound.samples[round(start * sound.rate) :], sound.rate)
-    if sound is None:
-        silent = BadCell("is a film without sound that can be decoded")
-        raise silent if KINDS.of_bytes(head) in KINDS["audio"].also else unknown from error
+    if sound is None and KINDS.of_bytes(head) in KINDS["audio"].also:
+        raise NoCell("a film without sound")
+    if sound is None or not (len(sound.samples) or start):
+        raise unknown from error
     return sound
 
 
-def soundtrack(stream: BinaryIO, seconds: float | None = None) -> Sound | None:
+def soundtrack(stream: BinaryIO, seconds: float | None = None, start: float = 0.0) -> Sound | None:
     """The first audio stream of a film or an m4a, as far as it can be decoded; None where there is none.
 
+    No more than `seconds` after `start` are kept, and where a film's times tell the place, little more is decoded.
     Raises `BadCell` for one that claims too much, `MissingExtra` without PyAV (extra `video`), and PyAV's own errors
     for what is no such file.
     """
+    if not (rate := _rate(stream)):
+        return None
+    stream.seek(0)
+    with container(stream) as held:
+        first, last = round(start * rate), math.inf if seconds is None else math.ceil((start + seconds) * rate)
+        parts, count = [], 0
+        for place, part in _decoded(held, rate, _sought(held, start)):
+            parts.append(part[max(0, first - place) : max(0, min(last, place + len(part)) - place)])
+            count += len(parts[-1])
+            if place + len(part) >= last:
+                break
+            if count * part.shape[1] > MOST_VALUES:
+                raise BadCell(_too_long(f"has more than {count / rate:,.0f} seconds of {part.shape[1]} channels"))
+    samples = np.concatenate(parts or [np.zeros((0, 1), np.float32)])
+    return Sound(samples[:, 0] if samples.shape[1] == 1 else samples, rate)
+
+
+def _rate(stream: BinaryIO) -> int | None:
+    """Samples a second of the first audio stream, as its first frame has them where the file does not say; None where
+    there is no such stream. Raises `BadCell` for more than are opened, and where nothing can be decoded."""
     stream.seek(0)
     with container(stream) as held:
         if not held.streams.audio:
             return None
-        rate = held.streams.audio[0].rate
-        _check_rate(rate)
-        most = None if seconds is None else math.ceil(seconds * rate)
-        parts, count = [], 0
-        for part in _decoded(held):
-            parts.append(part)
-            count += len(part)
-            if most is not None and count >= most:
-                break
-            if count * part.shape[1] > MOST_VALUES:
-                raise BadCell(_too_long(f"has more than {count / rate:,.0f} seconds of {part.shape[1]} channels"))
-    if not parts:
-        return None
-    samples = np.concatenate(parts)[:most]
-    return Sound(samples[:, 0] if samples.shape[1] == 1 else samples, rate)
+        rate = held.streams.audio[0].rate or next((frame.sample_rate for frame in held.decode(audio=0)), 0)
+    if not rate:
+        raise BadCell(f"has a sound of which nothing can be decoded: {AGAIN}")
+    _check_rate(rate)
+    return rate
 
 
-def _decoded(held: Any) -> Iterator[np.ndarray]:
-    """float32 [n, channels], a frame at a time."""
-    av = require("av", "video")
-    turn = av.AudioResampler(format="flt", rate=held.streams.audio[0].rate)
+def _sought(held: Any, start: float) -> bool:
+    """Whether decoding now begins before `start` seconds, but not at the beginning: where it is far, in a form whose
+    times can be trusted. Raw AAC, MP3 and AMR have none, and those of MPEG's streams may begin anew on the way."""
+    av, track = require("av", "video"), held.streams.audio[0]
+    guessed = av.format.Flags.generic_index | av.format.Flags.ts_discont
+    if start < FAR or held.format.flags & guessed.value:
+        return False
+    with suppress(av.error.FFmpegError):
+        held.seek(int((start - EARLIER) / track.time_base) + (track.start_time or 0), stream=track)
+        return True
+    return False
+
+
+def _decoded(held: Any, rate: int, sought: bool) -> Iterator[tuple[int, np.ndarray]]:
+    """float32 [n, channels], a frame at a time, and the place of its first sample; of what was `sought` by its time."""
+    av, track = require("av", "video"), held.streams.audio[0]
+    turn = av.AudioResampler(format="flt", rate=rate)
+    place = None if sought else 0
     try:
-        for frame in held.decode(audio=0):
-            yield from map(_values, turn.resample(frame))
+        for frame in held.decode(track):
+            if place is None and frame.pts is None:
+                continue
+            if place is None:
+                place = round((frame.pts - (track.start_time or 0)) * frame.time_base * rate)
+            for part in map(_values, turn.resample(frame)):
+                yield place, part
+                place += len(part)
     except av.error.FFmpegError:
         remark(CUT)
     with suppress(ValueError, av.error.FFmpegError):  # of no frame there is no rest
-        yield from map(_values, turn.resample(None))
+        for part in map(_values, turn.resample(None)):
+            yield place or 0, part
 
 
 def _values(frame: Any) -> np.ndarray:

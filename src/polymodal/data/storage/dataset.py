@@ -52,8 +52,8 @@ def process_table(
     bytes; None takes one a core, at most four.
 
     A cell that cannot be used is missing in the result and listed in its `bad`; `noted` says what its user should know
-    of one that is used all the same, as of a picture that is cut short. Raises `BadData` when rows do not match
-    or when no training cell of a stream is usable.
+    of one that is used all the same, as of a picture that is cut short, or that has no value, as a silent film of its
+    sound. Raises `BadData` when rows do not match or when no training cell of a stream is usable.
     """
     _check_rows(cells, processors, ids, targets or {})
     threads = min(MOST_THREADS, os.cpu_count() or 1) if workers is None else workers

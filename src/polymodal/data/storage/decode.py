@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from polymodal.core.errors import BadArgument, BadCell, MissingExtra, PolymodalError
+from polymodal.core.errors import ABSENT, BadArgument, BadCell, MissingExtra, PolymodalError
 from polymodal.data.media.remarks import remarks
 
 log = logging.getLogger(__name__)
@@ -41,6 +41,11 @@ class Broken:
     reason: str
     lasting: bool
 
+    @property
+    def absent(self) -> bool:
+        """It is missing rather than broken, as the sound of a silent film."""
+        return self.reason.startswith(ABSENT)
+
 
 @dataclass(frozen=True)
 class Chunk:
@@ -65,21 +70,21 @@ def read_cells(
 
     Returns arrays of len(rows) rows, zero where a cell is absent (no array at all where every cell is); `present` bool;
     and, a broken cell each, its place among `rows` and the reason. What is to be said of cells that are used all the
-    same goes to `noted`, by their place among `rows`.
+    same, or missing, goes to `noted`, by their place among `rows`.
     """
     wanted = range(len(cells)) if rows is None else list(rows)
     fetched = [fetch(cells, position) for position in wanted]
     there = [place for place, cell in enumerate(fetched) if cell is not None]
     chunk = process_chunk(processor, fetched, there)
     if noted is not None:
-        noted |= chunk.noted
+        noted |= chunk.noted | {place: one.reason for place, one in chunk.broken.items() if one.absent}
     present = np.zeros(len(fetched), dtype=bool)
     present[chunk.rows] = True
     arrays = {}
     for name, array in chunk.arrays.items():
         arrays[name] = np.zeros((len(fetched), *array.shape[1:]), array.dtype)
         arrays[name][chunk.rows] = array
-    return arrays, present, [(place, broken.reason) for place, broken in sorted(chunk.broken.items())]
+    return arrays, present, [(place, one.reason) for place, one in sorted(chunk.broken.items()) if not one.absent]
 
 
 def process_chunk(

@@ -46,7 +46,7 @@ class StreamWork:
     """Takes one stream's cells through a processor: `run` does all of it once.
 
     `tell` is called with a number of cells whenever so many more are settled; `pool` decodes beside the writing thread.
-    `noted` is then what readers said of cells that are used all the same, by row.
+    `noted` is then what readers said of cells that are used all the same, or are missing, by row.
     """
 
     def __init__(
@@ -78,7 +78,9 @@ class StreamWork:
         present = given.copy()
         present[list(self.broken)] = False
         layout = self.store.layout(group) or layout_of(self.processor.process([]))
-        return Stream(group, digests, present, layout), {row: b.reason for row, b in sorted(self.broken.items())}
+        self.noted |= {row: one.reason for row, one in self.broken.items() if one.absent}
+        bad = {row: one.reason for row, one in sorted(self.broken.items()) if not one.absent}
+        return Stream(group, digests, present, layout), bad
 
     # --- content ---
 

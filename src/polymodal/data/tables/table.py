@@ -16,7 +16,7 @@ from uuid import UUID
 
 import numpy as np
 
-from polymodal.core.errors import BadData, UnknownName, suggest
+from polymodal.core.errors import ABSENT, BadData, UnknownName, suggest
 from polymodal.core.limits import excess
 from polymodal.core.shown import some
 
@@ -62,18 +62,18 @@ def problem_lines(
 ) -> list[str]:
     """A line for each of the first `most` problems, and one that counts the others: how every command tells them.
 
-    Rows of which the same is to be said of the same column share a line. What is used all the same comes last, not
-    called `what`. `complete` is where all reasons stand.
+    Rows of which the same is to be said of the same column share a line. What is no fault, used all the same or
+    missing, comes last, not called `what`. `complete` is where all reasons stand.
     """
     alike: dict[tuple[str, str], list[Problem]] = {}
-    for one in sorted(problems, key=lambda problem: problem.reason.startswith(USED)):
+    for one in sorted(problems, key=lambda problem: problem.reason.startswith((USED, ABSENT))):
         alike.setdefault((one.column, one.reason), []).append(one)
     lines: list[str] = []
     rest = list(alike.values())
     while rest and len(lines) < most:
         first, *others = rest.pop(0)
         told = replace(first, row=some([first.row, *(one.row for one in others)]))
-        lines.append(str(told) if first.reason.startswith(USED) else f"{what}: {told}")
+        lines.append(str(told) if first.reason.startswith((USED, ABSENT)) else f"{what}: {told}")
     if rest:
         lines.append(f"… and {sum(map(len, rest)):,} more ({what})" + (f"; all are in {complete}" if complete else ""))
     elif complete and len(lines) < len(problems):
@@ -107,8 +107,8 @@ class Lazy(ABC):
 
 def clean(value: Any) -> Any:
     """A raw value with every mark of absence turned into None, NumPy scalars into Python's own, fractions into
-    numbers, paths into text, sets and arrays of anything but numbers into lists, and pictures of Pillow into the bytes
-    of a file."""
+    numbers, paths into text, sets and arrays of anything but numbers into lists; pictures of Pillow, and files as
+    Hugging Face writes them before they are decoded (`bytes`, `path`), into the bytes or the path of a file."""
     if value is None:
         return None
     if isinstance(value, str):
@@ -128,18 +128,28 @@ def clean(value: Any) -> Any:
         return None
     if isinstance(value, np.ndarray) and (value.dtype.kind not in "fiub" or not value.ndim):
         return clean(value.tolist())
-    if isinstance(value, list) and any(isinstance(item, np.ndarray) for item in value):
-        return [item.tolist() if isinstance(item, np.ndarray) else item for item in value]
+    if isinstance(value, list) and not _SAFE.issuperset(map(type, value)):
+        return [item.tolist() if isinstance(item, np.ndarray) and item.ndim < 2 else _as_file(item) for item in value]
     if isinstance(value, set | frozenset):
         return sorted(value, key=str)
     if isinstance(value, bytearray | memoryview):
         return bytes(value)
     if isinstance(value, UUID):
         return str(value)
-    if type(value).__module__.startswith("PIL.") and hasattr(value, "save"):
-        return _picture_bytes(value)
     if type(value).__name__ in ("NaTType", "NAType"):  # pandas' own marks, told without importing pandas
         return None
+    return _as_file(value)
+
+
+def _as_file(value: Any) -> Any:
+    """The bytes or the path of what stands for a file; anything else as it is."""
+    if isinstance(value, dict) and "bytes" in value:
+        content, path = clean(value["bytes"]), clean(value.get("path"))
+        if isinstance(content, bytes):
+            return content
+        return path if content is None and value.keys() == {"bytes", "path"} else value
+    if type(value).__module__.startswith("PIL.") and hasattr(value, "save"):
+        return _picture_bytes(value)
     return value
 
 

@@ -6,7 +6,6 @@ import math
 import re
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -32,17 +31,6 @@ class LoRALinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.base(x) + F.linear(F.linear(x, self.down), self.up) * (self.alpha / self.rank)
 
-    @torch.no_grad()
-    def merged(self) -> nn.Linear:
-        """A plain linear layer that computes the same, at no extra cost."""
-        base = self.base
-        layer = nn.Linear(base.in_features, base.out_features, bias=base.bias is not None)
-        layer = layer.to(base.weight)
-        layer.weight.copy_(base.weight + (self.alpha / self.rank) * self.up @ self.down)
-        if base.bias is not None:
-            layer.bias.copy_(base.bias)
-        return layer
-
 
 def add_lora(module: nn.Module, wanted: Callable[[str], bool], *, rank: int = 8, alpha: float = 16.0) -> list[str]:
     """Freeze `module` and give an adapter to every linear layer whose dotted name is `wanted`; their names.
@@ -56,19 +44,7 @@ def add_lora(module: nn.Module, wanted: Callable[[str], bool], *, rank: int = 8,
             f"{type(module).__name__} has no linear layer that LoRA was asked to adapt; tune it another way."
         )
     for name in names:
-        _replace(module, name, lambda layer: LoRALinear(layer, rank=rank, alpha=alpha))
+        path, _, last = name.rpartition(".")
+        parent = module.get_submodule(path)
+        setattr(parent, last, LoRALinear(getattr(parent, last), rank=rank, alpha=alpha))
     return names
-
-
-def merge_lora(module: nn.Module) -> list[str]:
-    """Replace every adapter within `module` by the plain linear layer that it equals; their names."""
-    names = [name for name, layer in module.named_modules() if isinstance(layer, LoRALinear)]
-    for name in names:
-        _replace(module, name, lambda layer: layer.merged())
-    return names
-
-
-def _replace(module: nn.Module, name: str, change: Callable[..., nn.Module]) -> None:
-    path, _, last = name.rpartition(".")
-    parent = module.get_submodule(path)
-    setattr(parent, last, change(getattr(parent, last)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,8 +9,8 @@ from PIL import Image
 
 from polymodal.core.errors import require
 from polymodal.core.values import check_range
-from polymodal.data.media.film import even, read_film, read_shots
-from polymodal.data.media.sound import Sound, soundtrack
+from polymodal.data.media.film import even, read_film, read_shots, sounds
+from polymodal.data.media.sound import Sound, read_sound
 from polymodal.ops.base import RowOp
 from polymodal.ops.rows import Row
 
@@ -57,8 +56,8 @@ class Frames(RowOp):
                 frame = film.frames[place]
                 row.put(f"{column}_frame{i + 1}", Image.fromarray(frame[..., 0] if frame.shape[2] == 1 else frame))
             if self.sound:
-                track = soundtrack(io.BytesIO(content))
-                row.put(f"{column}_sound", None if track is None else Sound(track.mono(), track.rate))
+                track = read_sound(content) if sounds(content) else None
+                row.put(f"{column}_sound", track and Sound(track.mono(), track.rate))
 
 
 class Shots(RowOp):
