@@ -147,7 +147,7 @@ def predict(
     say_device(device)
     finished = load(run, trust=trust or (), device=device, precision=precision)
     problems: list[Any] = []
-    table = read_rows(finished, data)
+    table = read_rows(finished, data, last=True)
     columns = finished.predict(table, keep=read_keep(keep, table.columns), problems=problems)
     write_columns(columns, out, files=True)
     row, problem = (next((c for c in names if c in columns and c not in table.data), "") for names in (ROW, PROBLEM))
@@ -233,7 +233,7 @@ def generate(
     check_generates(finished.predictor)
     if out is None and (drawn := next((one for one in finished.predictor.targets if one.drawn), None)):
         raise BadArgument(f"{drawn.name} is a file a row, which needs a place: give --out FILE or a folder.")
-    table = example(finished.predictor, given) if data is None else read_rows(finished, data)
+    table = example(finished.predictor, given) if data is None else read_rows(finished, data, last=True)
     problems: list[Any] = []
     found = finished.generate(table, **how, keep=read_keep(keep, table.columns), problems=problems)
     if data is None and problems:
