@@ -164,10 +164,10 @@ def test_json_round_trip():
 
 
 def test_kinds_not_built_yet_are_set_aside_with_that_word():
-    schema = Schema.infer(table(clip=[f"{i}.nii" for i in range(ROWS)]), "label")
-    assert schema.ignored["clip"].startswith("volume is known but not built yet")
-    with pytest.raises(BadArgument, match=r"volume is known but not built yet"):
-        Schema.infer(table(clip=["a"] * ROWS), "label", {"fields": {"clip": "volume"}})
+    schema = Schema.infer(table(clip=[f"{i}.las" for i in range(ROWS)]), "label")
+    assert schema.ignored["clip"].startswith("points is known but not built yet")
+    with pytest.raises(BadArgument, match=r"points is known but not built yet"):
+        Schema.infer(table(clip=["a"] * ROWS), "label", {"fields": {"clip": "points"}})
 
 
 def test_a_media_column_may_be_called_table():

@@ -204,6 +204,12 @@ def test_allowed_answers_are_all_that_is_written(kind: type[Decoder]):
     best = choice_scores(decoder, choices, context, mask, "sum").argmax(1).tolist()
     found = texts(decode(decoder, context, mask, Decoding(beams=4, most=4, length_penalty=0.0, allowed=Trie(answers))))
     assert found == [[*answers[i], END] for i in best]
+    # Or each of them scored: the sum agrees with the search, the gain over not seeing need not.
+    for rule in ("sum", "mean", "pmi"):
+        best = choice_scores(decoder, choices, context, mask, rule).argmax(1).tolist()
+        written = decode(decoder, context, mask, Decoding(most=4, allowed=Trie(answers), rule=rule))
+        assert texts(written) == [[*answers[i], END] for i in best]
+        torch.testing.assert_close(written.logp, likelihood(decoder, written.ids, context, mask))
 
 
 def test_words_are_sampled_as_often_as_they_are_likely():
@@ -257,7 +263,10 @@ def test_choices_are_scored_by_sum_mean_and_gain(kind: type[Decoder]):
         torch.testing.assert_close(choice_scores(decoder, choices.expand(3, -1, -1), context, mask, rule), found)
     assert choice_scores(decoder, choices[:2], context, mask, "pmi")[-1].abs().max() < 1e-5  # it saw nothing
     with pytest.raises(BadArgument, match="Unknown rule 'pim'.*Did you mean 'pmi'"):
-        choice_scores(decoder, choices, context, mask, "pim")
+        Decoding(allowed=Trie([[9]]), rule="pim")
+    for options in ({}, {"allowed": Trie([[9]]), "beams": 3}, {"allowed": Trie([[9]]), "temperature": 1.0}):
+        with pytest.raises(BadArgument, match="scores every `allowed` answer"):
+            Decoding(rule="pmi", **options)
 
 
 def test_no_row_gives_no_words_and_the_mode_is_given_back():

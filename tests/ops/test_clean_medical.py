@@ -100,7 +100,7 @@ def test_broken_scans_are_named():
     aside = run("readable", cells, "volume")[1]
     assert set(aside) == {0, 1, 2, 3, 4}
     assert aside[0].startswith("x: is a DICOM file without pixels (modality CT): a report or a plan")
-    assert aside[2].startswith("x: is neither DICOM nor NIfTI")
+    assert aside[2].startswith("x: is no scan of a known form (DICOM, NIfTI,")
     assert aside[3].startswith("x: is a NIfTI file that is cut short or damaged")
     assert "names no window" in run({"scan": {"window": "file"}}, [cell(CT)], "volume")[1][0]
 

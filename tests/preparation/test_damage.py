@@ -421,7 +421,10 @@ SCANS = {
     "header.dcm": (lambda: dicom()[:400], "is a DICOM file without pixels (modality CT): "),
     "short.dcm": (lambda: dicom(PixelData=b"\0" * 8), "holds pixels that cannot be decoded"),
     "squeezed.dcm": (compressed, "holds pixels compressed as JPEG-LS"),
-    "words.dcm": (lambda: b"no scan", "is neither DICOM nor NIfTI; it looks like plain text"),
+    "words.dcm": (
+        lambda: b"no scan",
+        "is no scan of a known form (DICOM, NIfTI, MetaImage, NRRD, NumPy, TIFF); it looks like plain text",
+    ),
 }
 
 

@@ -68,7 +68,12 @@ def _of_cell(cell: Any, prefix: bytes) -> bytes:
     if cell is None:
         return bytes(SIZE)
     if isinstance(cell, Path) and cell.is_dir():
-        cell = [part for path in sorted(cell.iterdir()) if path.is_file() for part in (path.name, path)]
+        cell = [
+            part
+            for path in sorted(cell.rglob("*"))
+            if path.is_file()
+            for part in (path.relative_to(cell).as_posix(), path)
+        ]
     if isinstance(cell, list | tuple) and any(map(_names_a_file, cell)):
         return xxhash.xxh3_128(b"files" + b"".join(_of_cell(item, prefix) for item in cell)).digest()
     if isinstance(cell, Path):

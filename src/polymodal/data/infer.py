@@ -20,7 +20,7 @@ from polymodal.core.shown import many
 from polymodal.core.words import key_of
 from polymodal.data.kinds import KINDS
 from polymodal.data.media.array import map_array
-from polymodal.data.paths import is_link, resolve
+from polymodal.data.paths import fault_of, is_link, resolve
 from polymodal.data.tables.table import Lazy, Table
 from polymodal.data.values import as_array
 from polymodal.targets.labels import labels_of, listed
@@ -193,13 +193,15 @@ def _of_shapes(shapes: Sequence[tuple[int, ...]], what: str) -> Guess:
         return Guess("vector", f"{what} of {shapes[0][0]} numbers each")
     if all(len(shape) in (1, 2) for shape in shapes):
         return Guess("series", f"{what} of {min(s[0] for s in shapes)} to {max(s[0] for s in shapes)} steps")
+    if all(len(shape) == 3 for shape in shapes):
+        return Guess("volume", f"{what} of {shapes[0][0]} slices of {shapes[0][1]} x {shapes[0][2]}")
     return Guess("other", f"{what} of shape {shapes[0]}, which no kind takes")
 
 
 def _tell_paths(table: Table, column: str, sample: Sequence[str]) -> Guess | None:
     kinds = Counter(kind for value in sample if (kind := KINDS.of_file(value)) and len(value) < 1024)
     if not kinds:
-        return None
+        return _tell_folders(table, column)
     kind, count = kinds.most_common(1)[0]
     if count <= len(sample) / 2:  # half is enough: nobody writes file names by chance, and the rest are faults
         return None
@@ -212,6 +214,25 @@ def _tell_paths(table: Table, column: str, sample: Sequence[str]) -> Guess | Non
         guess = _tell_npy(table, column)
         return Guess(guess.kind, f"{why}; {guess.why}")
     return Guess(kind, why, options=KINDS[kind].path_options)
+
+
+def _tell_folders(table: Table, column: str) -> Guess | None:
+    """Folders of a scan's slices or of a film's frames, by the first file of some."""
+    named = [(base, value) for base, value in zip(table.bases, table.column(column)) if isinstance(value, str)]
+    found: Counter[str | None] = Counter()
+    for base, value in named[:: max(1, len(named) // PROBES)][:PROBES]:
+        path = resolve(base, value) if value and len(value) < 1024 else None
+        if path is None or fault_of(path) or not path.is_dir():
+            return None
+        first = next((file for file in sorted(path.rglob("*")) if file.is_file()), None)
+        if first is not None:
+            with first.open("rb") as file:
+                found[KINDS.of_bytes(file.read(512)) or KINDS.of_file(first.name)] += 1
+    if "volume" in found:
+        return Guess("volume", "cells are folders of a scan's slices")
+    if "image" in found:
+        return Guess("video", "cells are folders of pictures, taken for a film's frames")
+    return None
 
 
 def _tell_npy(table: Table, column: str) -> Guess:

@@ -334,10 +334,13 @@ BUILT_IN = (
         phrases=("{}", "a video of {}", "a film of {}", "one sees {}"),
     ),
     Kind(
-        "volume", learnt=False,
+        "volume", cell="files",
         suffixes=(".nii", ".nii.gz", ".dcm", ".mha", ".nrrd"),
-        magic={rb".{128}DICM": ".dcm"},
-        written=".npy",
+        magic={rb".{128}DICM": ".dcm", rb"NRRD000": ".nrrd", rb"ObjectType *=": ".mha"},
+        also=("image",),
+        processor="volume", encoder="volume_resnet", features=("volume_plain",), tower="pretrained_volume",
+        cost=96, card="volume", drawing="volume", example="polymodal.data.examples:volume", written=".npy",
+        noun="a scan", phrases=("{}", "a scan of {}", "a scan that shows {}"),
     ),
     Kind("points", learnt=False, suffixes=(".ply", ".pcd", ".las", ".xyz", ".obj", ".stl")),
     Kind(

@@ -48,6 +48,19 @@ ENCODERS = Catalogue(
             "Statistics of frames' gradients, colour and movement; nothing is trained",
             "Dalal & Triggs 2005; Bobick & Davis 2001",
         ),
+        "volume_plain": Entry(
+            "polymodal.encoders.volume_plain:VolumePlain",
+            "Statistics of a scan's values, edges and views; nothing is trained",
+            "Dalal & Triggs 2005; Wallis et al. 1989",
+        ),
+        "volume_resnet": Entry(
+            "polymodal.encoders.volume:VolumeResNet", "Small residual network of 3-D convolutions", "He et al. 2016"
+        ),
+        "volume_slices": Entry(
+            "polymodal.encoders.volume:VolumeSlices",
+            "A residual network on each slice, attention along them",
+            "He et al. 2016; Arnab et al. 2021",
+        ),
         "series_gru": Entry("polymodal.encoders.series_gru:SeriesGRU", "Gated recurrent units", "Cho et al. 2014"),
         "series_patch": Entry("polymodal.encoders.series_patch:SeriesPatch", "Patch Transformer", "Nie et al. 2023"),
         "series_plain": Entry(
@@ -119,6 +132,12 @@ ENCODERS = Catalogue(
         "pretrained_video": Entry(
             "polymodal.encoders.pretrained_video:PretrainedVideo",
             "Hugging Face picture tower on each frame, or a film's tower",
+            "Wolf et al. 2020",
+            "hf",
+        ),
+        "pretrained_volume": Entry(
+            "polymodal.encoders.volume:PretrainedVolume",
+            "Hugging Face picture tower on each slice of a scan",
             "Wolf et al. 2020",
             "hf",
         ),

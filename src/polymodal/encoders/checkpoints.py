@@ -280,7 +280,7 @@ def _modalities(path: Path) -> list[str]:
     if "num_frames" in config:
         found.append("video")
     elif framing:
-        found += ["audio"] if "sampling_rate" in framing else ["vision", "video"]
+        found += ["audio"] if "sampling_rate" in framing else ["vision", "video", "volume"]
     words = any((path / file).is_file() for file in ("tokenizer.json", "tokenizer_config.json"))
     if words and (not framing or "text_config" in config):
         found.append("text")

@@ -87,23 +87,28 @@ def residual(
         nn.ReLU(),
         *([nn.MaxPool2d(3, stride=2, padding=1)] if first == 4 else []),
     )
-    blocks = nn.Sequential(_Block(width, width, 1), *(_Block(a, b, 2) for a, b in pairwise(widths)))
+    blocks = nn.Sequential(ResidualBlock(width, width, 1), *(ResidualBlock(a, b, 2) for a, b in pairwise(widths)))
     channels_last(stem, blocks)
     return stem, blocks, widths[-1]
 
 
-class _Block(nn.Module):
-    """Two convolutions and a shortcut, which is a strided 1 x 1 convolution where the shape changes."""
+class ResidualBlock(nn.Module):
+    """Two convolutions over 2 or 3 `axes` and a shortcut, which is a strided convolution of one cell where the shape
+    changes."""
 
-    def __init__(self, before: int, after: int, stride: int):
+    def __init__(self, before: int, after: int, stride: int | tuple[int, ...], *, axes: int = 2):
         super().__init__()
-        self.one = nn.Conv2d(before, after, 3, stride=stride, padding=1, bias=False)
-        self.one_norm = nn.BatchNorm2d(after)
-        self.two = nn.Conv2d(after, after, 3, padding=1, bias=False)
-        self.two_norm = nn.BatchNorm2d(after)
+        conv: Any
+        norm: Any
+        conv, norm = (nn.Conv2d, nn.BatchNorm2d) if axes == 2 else (nn.Conv3d, nn.BatchNorm3d)
+        strides = (stride,) * axes if isinstance(stride, int) else stride
+        self.one = conv(before, after, 3, stride=strides, padding=1, bias=False)
+        self.one_norm = norm(after)
+        self.two = conv(after, after, 3, padding=1, bias=False)
+        self.two_norm = norm(after)
         self.short: nn.Module = nn.Identity()
-        if stride > 1 or before != after:
-            self.short = nn.Sequential(nn.Conv2d(before, after, 1, stride=stride, bias=False), nn.BatchNorm2d(after))
+        if max(strides) > 1 or before != after:
+            self.short = nn.Sequential(conv(before, after, 1, stride=strides, bias=False), norm(after))
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.relu(self.one_norm(self.one(x)))

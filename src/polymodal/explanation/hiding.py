@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,11 @@ import numpy as np
 from polymodal.core.scripts import CHARACTER, UNSPACED
 from polymodal.data.media.film import Film
 from polymodal.data.media.sound import Sound
+from polymodal.data.media.volume import Volume
 
 SIDE = 7  # parts along each side of a picture
 STRETCHES = 16  # of a sound, a film or a series
+BLOCKS = (4, 4, 4)  # of a scan: of slices, rows and columns
 WORDS = 48  # of a text; of longer ones neighbouring words are hidden together
 WORD = re.compile(rf"{CHARACTER}|[^\s{UNSPACED}]+")  # or sign
 
@@ -59,6 +61,19 @@ def of_film(film: Film) -> Parts:
     return parts, np.array(where)
 
 
+def of_scan(scan: Volume) -> Parts:
+    """Blocks of a grid in the scan's lowest value; slice, row and column of their centres, in 0..1."""
+    edges = [_edges(size, most) for size, most in zip(scan.values.shape, BLOCKS)]
+    low = scan.values.max() if scan.inverted else scan.values.min()
+    parts, where = [], []
+    for block in product(*map(pairwise, edges)):
+        values = scan.values.copy()
+        values[tuple(slice(start, end) for start, end in block)] = low
+        parts.append(replace(scan, values=values))
+        where.append([(start + end) / 2 / size for (start, end), size in zip(block, values.shape)])
+    return parts, np.array(where)
+
+
 def of_series(series: np.ndarray) -> Parts:
     """[T, C]: stretches not measured; their centres in steps."""
     edges = _edges(len(series), STRETCHES)
@@ -81,7 +96,7 @@ def of_text(text: str) -> Parts:
 
 
 HIDING: dict[str, Callable[[Any], Parts]] = {
-    "image": of_picture, "audio": of_sound, "video": of_film, "series": of_series, "text": of_text,
+    "image": of_picture, "audio": of_sound, "video": of_film, "volume": of_scan, "series": of_series, "text": of_text,
 }  # fmt: skip
 
 

@@ -117,7 +117,8 @@ class WritingHead(Head):
             if name not in known:
                 raise BadArgument(f"Unknown option {name!r} of decoding.{suggest(name, known)}")
         sampled = bool(options.get("temperature"))
-        usual = {"beams": 1 if sampled or self.target.short else BEAMS, "most": self.most}
+        plain = sampled or self.target.short or bool(options.get("rule"))
+        usual = {"beams": 1 if plain else BEAMS, "most": self.most}
         given = {**usual, **options}
         if not isinstance(given["most"], int) or not 0 < given["most"] <= self.most:
             raise BadArgument(f"most is from 1 to {self.most}, the longest answer in training; got {given['most']!r}.")

@@ -81,6 +81,9 @@ def place_of(looking: Looking, name: str, cell: Cell, look: Look) -> str:
         case "image":
             down, across = (f"{value:.0%}" for value in look.where[best, :2])
             return f"{across} from the left, {down} from the top"
+        case "volume":
+            deep, down, across = (f"{value:.0%}" for value in look.where[best])
+            return f"{deep} from the first slice, {down} from the top, {across} from the left"
         case "text":
             spans = [match.span() for match in WORD.finditer(cell.shown["text"])]
             middle = look.where[:, :2].mean(1)

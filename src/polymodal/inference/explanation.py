@@ -183,8 +183,27 @@ def _video(predictor: Predictor, name: str, decoded: Any, shown: Mapping[str, An
     return {"image": strip, "note": "the longer the bar, the more of the answer came from there"}
 
 
+def _volume(predictor: Predictor, name: str, decoded: Any, shown: Mapping[str, Any], look: Look) -> dict[str, Any]:
+    """The slice from which most of the answer came, bright where in it; where it looked at slices whole, those."""
+    scan, strength = np.asarray(shown["array"]), np.abs(look.weights)
+    depths, slices = np.unique(look.where[:, 0], return_inverse=True)
+    if len(depths) == len(look.where) > 1:
+        at = (depths * len(scan)).astype(int).clip(0, len(scan) - 1)
+        strip = film_strip(scan[at][..., None], at + 1, strength / strength.max())
+        return {"image": strip, "note": "slices; the longer the bar, the more of the answer came from there"}
+    best = int(np.bincount(slices, strength).argmax())
+    here = slices == best
+    rows, row = np.unique(look.where[here, 1], return_inverse=True)
+    columns, column = np.unique(look.where[here, 2], return_inverse=True)
+    grid = np.zeros((len(rows), len(columns)), np.float32)
+    grid[row, column] = strength[here]
+    number = int(depths[best] * len(scan))
+    note = f"slice {number + 1} of {len(scan)}, bright where the answer came from"
+    return {"image": draw.saliency(scan[number], grid), "note": note}
+
+
 DRAWINGS: dict[str, Callable[[Predictor, str, Any, Mapping[str, Any], Look], dict[str, Any]]] = {
-    "image": _image, "text": _text, "audio": _audio, "video": _video, "series": _series,
+    "image": _image, "text": _text, "audio": _audio, "video": _video, "volume": _volume, "series": _series,
 }  # fmt: skip
 
 

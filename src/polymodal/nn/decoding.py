@@ -22,6 +22,7 @@ from polymodal.nn.trie import Trie
 
 NEVER = (PAD, BEGIN, UNKNOWN)  # are written by nobody
 RULES = ("sum", "mean", "pmi")
+SCORED = 1 << 24  # numbers that scores of answers take at once
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,9 @@ class Decoding:
     - `no_repeat` n: no n words in a row are written twice (Paulus et al. 2018); 0 lets them.
     - `least` words before END, at most `most` ids with END among them.
     - `allowed`: nothing is written but one of these answers.
+    - `rule`: all `allowed` answers are scored, and the best is the answer, by the "sum" of its words'
+      log-probabilities, their "mean", or "pmi", their sum less what it is without the context (Holtzman et al. 2021);
+      "": word by word.
     - `drafts` above 1: whoever has something to choose by does so among that many texts of a beam search (`drafts`); 1:
       the first is what is written; 0: whoever has something to choose by knows what is best.
     - `seed`: of sampling; a row's words hang on it and on the row's number, not on what is decoded beside it.
@@ -54,6 +58,7 @@ class Decoding:
     least: int = 0
     most: int = 32
     allowed: Trie | None = None
+    rule: str = ""
     drafts: int = 0
     seed: int = 0
 
@@ -78,6 +83,14 @@ class Decoding:
             raise BadArgument(
                 f"least={self.least} words and END are more than most={self.most} ids: lower least or raise most."
             )
+        if self.rule:
+            if self.rule not in RULES:
+                raise BadArgument(f"Unknown rule {self.rule!r} of choosing by likelihood.{suggest(self.rule, RULES)}")
+            if self.allowed is None or self.temperature or self.beams > 1 or self.drafts > 1:
+                raise BadArgument(
+                    f"rule={self.rule!r} scores every `allowed` answer: give these, and leave temperature, beams and "
+                    "drafts out."
+                )
         if self.allowed is not None:
             if self.no_repeat or self.least:
                 raise BadArgument("`allowed` says what may be written: leave no_repeat and least at 0 beside it.")
@@ -110,6 +123,8 @@ def decode(
     if not len(mask):
         return Written(torch.empty(0, 1, dtype=torch.int64, device=mask.device), torch.empty(0, 1, device=mask.device))
     with _at_rest(decoder):
+        if how.rule:
+            return _likeliest(decoder, context, mask, how)
         state = decoder.start(context, mask)
         if how.beams > 1:
             return _first(_beams(decoder, state, how))
@@ -306,15 +321,22 @@ def likelihood(decoder: Decoder, ids: Tensor, context: Tensor, mask: Tensor) -> 
     return -decoder.losses(ids, context, mask)
 
 
+def _likeliest(decoder: Decoder, context: Tensor, mask: Tensor, how: Decoding) -> Written:
+    """Of the allowed answers the one with the highest score."""
+    assert how.allowed is not None
+    choices = how.allowed.answers.to(mask.device)
+    few = max(1, SCORED // (len(mask) * choices.shape[1] * decoder.words))
+    each = [choice_scores(decoder, part, context, mask, how.rule) for part in choices.split(few)]
+    ids = choices[torch.cat(each, 1).argmax(1)]
+    return _cut(ids, likelihood(decoder, ids, context, mask))
+
+
 def choice_scores(decoder: Decoder, choices: Tensor, context: Tensor, mask: Tensor, rule: str = "mean") -> Tensor:
     """How well each of K answers fits each context, [B, K]: the greatest is the choice.
 
     `choices` ids as `Written` has them, [K, L] for all rows or [B, K, L]; a choice of nothing but PAD scores -inf.
-    `rule`: the log-probability's "sum", its "mean" a word, or "pmi", the sum less that without the context
-    (Holtzman et al. 2021). Raises `BadArgument` for another rule.
+    For `rule` see `Decoding`.
     """
-    if rule not in RULES:
-        raise BadArgument(f"Unknown rule {rule!r} of choosing by likelihood.{suggest(rule, RULES)}")
     each = choices if choices.ndim == 3 else choices.expand(len(mask), *choices.shape)
     told = likelihood(decoder, each, context, mask).sum(-1)
     length = (each != PAD).sum(-1)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from polymodal.core.errors import BadArgument
-from polymodal.nn.layers.state import END, UNKNOWN
+from polymodal.nn.layers.state import END, PAD, UNKNOWN
 
 
 class Trie:
@@ -16,12 +16,13 @@ class Trie:
 
     The ids are of words: END is added where it does not close a sequence already. Raises `BadArgument` for no sequence,
     for one without a word and for PAD, BEGIN, UNKNOWN or an END within. `longest`: the most ids of a sequence, END
-    among them; `words`: one more than the greatest id.
+    among them; `words`: one more than the greatest id; `answers` [K, longest]: the sequences, padded.
     """
 
     def __init__(self, sequences: Iterable[Sequence[int]]):
         edges: dict[tuple[int, int], int] = {}
         self.longest = 0
+        held = []
         for i, given in enumerate(sequences):
             sequence = [int(word) for word in given]
             sequence = sequence if sequence[-1:] == [END] else [*sequence, END]
@@ -31,11 +32,13 @@ class Trie:
                     f"more ids above {UNKNOWN}: a word that the vocabulary has not is no part of one."
                 )
             self.longest = max(self.longest, len(sequence))
+            held.append(torch.tensor(sequence))
             node = 0
             for word in sequence:
                 node = edges.setdefault((node, word), len(edges) + 1)
         if not edges:
             raise BadArgument("Answers are to be held to a set, and the set is empty: give at least one.")
+        self.answers = torch.nn.utils.rnn.pad_sequence(held, batch_first=True, padding_value=PAD)
         self.words = max(word for _, word in edges) + 1
         keys = sorted(edges)
         self._keys = torch.tensor([node * self.words + word for node, word in keys])

@@ -9,6 +9,9 @@ PROCESSORS = Catalogue(
         "image": Entry("polymodal.process.image:ImageProcessor", "Pictures to upright uint8 squares", "folklore"),
         "audio": Entry("polymodal.process.audio:AudioProcessor", "Sounds to mono int16 of one rate", "folklore"),
         "video": Entry("polymodal.process.video:VideoProcessor", "Films to a few square frames each", "folklore"),
+        "volume": Entry(
+            "polymodal.process.volume:VolumeProcessor", "Scans to equal voxels, under a window", "folklore"
+        ),
         "series": Entry("polymodal.process.series:SeriesProcessor", "Measurements over time, gaps marked", "folklore"),
         "text": Entry(
             "polymodal.process.text:TextProcessor", "Characters or byte-pair subwords, learned", "Sennrich 2016"
@@ -28,6 +31,12 @@ PROCESSORS = Catalogue(
         "pretrained_video": Entry(
             "polymodal.process.pretrained:PretrainedVideoProcessor",
             "Frames, framed by a checkpoint",
+            "Wolf et al. 2020",
+            "hf",
+        ),
+        "pretrained_volume": Entry(
+            "polymodal.process.pretrained:PretrainedVolumeProcessor",
+            "Slices of scans, framed by a checkpoint",
             "Wolf et al. 2020",
             "hf",
         ),

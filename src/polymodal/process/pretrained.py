@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from polymodal.core.errors import BadArgument
+from polymodal.core.values import check_range
 from polymodal.data.media.film import Film
 from polymodal.data.media.sound import Sound
+from polymodal.data.media.volume import Volume
 from polymodal.nn.check import check_count
 from polymodal.nn.hub import load_pretrained
 from polymodal.process.audio import AudioProcessor
@@ -19,6 +21,7 @@ from polymodal.process.base import Processor
 from polymodal.process.image import WORKING_SIDE, ImageProcessor
 from polymodal.process.text import TextProcessor, strange_words
 from polymodal.process.video import FRAMES, FilmReader
+from polymodal.process.volume import ScanReader, resampled
 
 
 class PretrainedTextProcessor(Processor):
@@ -185,6 +188,38 @@ class PretrainedVideoProcessor(FilmReader):
     def facts(self) -> dict[str, Any]:
         """`model`, `mean` and `spread` as of pictures; `frames`."""
         return {**self.picture.facts(), "frames": self.count}
+
+
+class PretrainedVolumeProcessor(ScanReader):
+    """Slices of a scan, evenly spaced and with square pixels, each framed as a checkpoint does (Wolf et al. 2020).
+
+    `process` gives `pixels` uint8 [N, slices, 3, H, W]. Options: `model`, a hub name or a folder; `slices`, how many;
+    for `window` see `ScanReader`.
+    """
+
+    def __init__(self, *, model: str = "", slices: int = 16, window: str | Sequence[float] = "auto"):
+        super().__init__(window)
+        check_range("[1, 256]", slices=slices)
+        self.model, self.slices = model, slices
+        self.picture = PretrainedVisionProcessor(model=model)
+
+    def read(self, cell: Any) -> Volume:
+        """A path, bytes, an array or a list of slices to the scan. Raises `BadCell`."""
+        return self.scan(cell, max(WORKING_SIDE, self.slices))
+
+    def process(self, cells: Sequence[Volume]) -> dict[str, np.ndarray]:
+        """`pixels`; see the class."""
+        return {"pixels": np.stack([self._framed(cell) for cell in cells])}
+
+    def facts(self) -> dict[str, Any]:
+        """`model`, `mean` and `spread` as of pictures; `frames`, how many slices."""
+        return {**self.picture.facts(), "frames": self.slices}
+
+    def _framed(self, scan: Volume) -> np.ndarray:
+        high, wide = (size * step for size, step in zip(scan.values.shape[1:], scan.spacing[1:]))
+        sides = [max(1, round(extent * WORKING_SIDE / max(high, wide))) for extent in (high, wide)]
+        grey = resampled(self.seen(scan), (self.slices, *sides))
+        return self.picture.process(list(grey.round().clip(0, 255).astype(np.uint8)[..., None]))["pixels"]
 
 
 class PretrainedAudioProcessor(Processor):

@@ -22,6 +22,7 @@ from polymodal.data.media.sound import Sound
 from polymodal.report.wording import clean, duration, is_number, joined, plain
 
 MISSING = "missing"  # what is shown of a cell that is not there, whatever its kind
+_PLANE_SIDE = 128  # pixels: how high the three planes of a scan are that a card shows
 _FRAMES, _FRAME_SIDE = 6, 96  # of a film that a card shows, and how high they are in pixels
 _TEXT_LIMIT = 700  # characters of a text that a card shows
 _COLORS = ("#3b82c4", "#d9822b", "#2a9d74", "#b5599a", "#8a8f98", "#c2a500")  # readable on white and on black
@@ -174,6 +175,21 @@ def _video_card(shown: Mapping[str, Any]) -> dict[str, Any]:
     return {"image": film_strip(frames[some], times[some]), "note": note}
 
 
+def _volume_card(shown: Mapping[str, Any]) -> dict[str, Any]:
+    scan, spacing = np.asarray(shown["array"]), shown["spacing"]
+    if len(scan) == 1:
+        return {"image": picture(scan[0]), "note": f"{scan.shape[2]} × {scan.shape[1]} pixels"}
+    size = [count * step for count, step in zip(scan.shape, spacing)]
+    planes = []
+    for axis in range(3):  # a slice; what lies behind a row, and beside a column, the head above
+        plane = scan.take(scan.shape[axis] // 2, axis)
+        high, wide = (extent for other, extent in enumerate(size) if other != axis)
+        width = min(3 * _PLANE_SIDE, max(1, round(_PLANE_SIDE * wide / high)))
+        planes.append(np.asarray(Image.fromarray(plane if axis == 0 else plane[::-1]).resize((width, _PLANE_SIDE))))
+    note = f"{shown.get('made', '')} {' × '.join(f'{extent:.0f}' for extent in size)} mm, {len(scan)} slices".strip()
+    return {"image": picture(np.hstack(planes), longest=sum(plane.shape[1] for plane in planes)), "note": note}
+
+
 def film_strip(frames: np.ndarray, times: np.ndarray, shades: np.ndarray | None = None) -> str:
     """Data URI of frames uint8 [T, H, W, 1|3] side by side, each with its time in seconds, and with `shades` [T] in
     0..1 a bar beneath, as long as the shade."""
@@ -230,6 +246,7 @@ CARDS: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "image": _image_card,
     "audio": _audio_card,
     "video": _video_card,
+    "volume": _volume_card,
     "text": _text_card,
     "table": _table_card,
     "series": _series_card,

@@ -20,8 +20,9 @@ from polymodal.data.media.files import AGAIN, DAMAGE, looks_like, opened
 from polymodal.data.media.picture import open_picture
 from polymodal.data.media.prints import small_grey
 from polymodal.data.media.remarks import remarks
+from polymodal.data.media.scan import read_scan
 from polymodal.data.media.sound import Sound, read_sound
-from polymodal.data.media.volume import Volume, read_volume
+from polymodal.data.media.volume import Volume
 
 MEDIA_KINDS = tuple(kind.name for kind in BUILT_IN if kind.written)  # what recipes open
 
@@ -113,11 +114,6 @@ def _video(source: Path | bytes) -> bytes:
     return content
 
 
-def _volume(source: Path | bytes) -> Volume:
-    with opened(source) as stream:
-        return read_volume(stream.read())
-
-
 def _write_sound(path: Path, sound: Sound) -> None:
     import soundfile
 
@@ -134,5 +130,5 @@ _WRITERS: dict[str, Callable[[Path, Any], object]] = {
     "audio": _write_sound, "video": Path.write_bytes, "series": _write_array, "volume": _write_array,
 }  # fmt: skip
 _READERS: dict[str, Callable[[Path | bytes], Any]] = {
-    "image": open_picture, "audio": read_sound, "series": read_array, "video": _video, "volume": _volume,
+    "image": open_picture, "audio": read_sound, "series": read_array, "video": _video, "volume": read_scan,
 }  # fmt: skip

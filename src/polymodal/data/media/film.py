@@ -62,7 +62,7 @@ def read_film(
     for a file that needs it.
     """
     if isinstance(source, Path) and source.is_dir():
-        names = sorted((path for path in source.iterdir() if path.suffix.lower() in PICTURES), key=_counted)
+        names = sorted((path for path in source.iterdir() if path.suffix.lower() in PICTURES), key=counted)
         if not names:
             raise BadCell(f"{told(source)} is a folder that holds no picture")
         source = names
@@ -254,7 +254,7 @@ def _chosen(reel: _Reel, count: int, least: int, start: float, seconds: float | 
     return Film(np.stack(frames), shown, max(float(reel.length or 0.0), float(shown[-1])))
 
 
-def _counted(path: Path) -> list[tuple[int, str]]:
+def counted(path: Path) -> list[tuple[int, str]]:
     """By what names sort as one counts: each run of digits by its number."""
     return [(int(part), "") if part.isdecimal() else (0, part) for part in _DIGITS.split(path.name)]
 

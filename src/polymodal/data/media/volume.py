@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import math
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -70,19 +71,35 @@ def read_volume(content: bytes) -> Volume:
     Values are in the scanner's units (slope and intercept applied). Raises `BadCell` for anything else, and for a file
     without pixels; `MissingExtra` without pydicom or nibabel (extra `medical`).
     """
-    if content[128:132] == b"DICM":
+    if is_dicom(content):
         return _dicom(content)
     if content[:6] == b"\x93NUMPY":
         return _stored(content)
     if known(content):
         return _nifti(content)
-    raise BadCell(f"is neither DICOM nor NIfTI{looks_like(content)}")
+    raise BadCell(f"is no scan of a known form (DICOM, NIfTI, MetaImage, NRRD, NumPy, TIFF){looks_like(content)}")
+
+
+def check_voxels(shape: Iterable[int]) -> None:
+    """Raises `BadCell` for more voxels than are opened."""
+    voxels = math.prod(shape)
+    if voxels > MOST_VOXELS:
+        raise BadCell(
+            f"says that it has {voxels / 1e6:,.0f} million voxels, more than the {MOST_VOXELS // 10**6} million that "
+            "are opened: it is damaged, or to be made smaller first"
+        )
+
+
+def is_dicom(head: bytes) -> bool:
+    """By the mark behind the first 128 bytes; old files without one begin with an element of group 2 or 8."""
+    old = head[:2] in (b"\x02\0", b"\x08\0") and (head[4:6].isalpha() or head[6:8] == b"\0\0")
+    return head[128:132] == b"DICM" or old
 
 
 def known(content: bytes) -> bool:
     """Whether the bytes begin as those of a scan do."""
     return (
-        content[128:132] == b"DICM"
+        is_dicom(content)
         or content[:6] == b"\x93NUMPY"
         or content[:2] == b"\x1f\x8b"  # NIfTI is often compressed
         or content[:4] in NIFTI
@@ -90,9 +107,24 @@ def known(content: bytes) -> bool:
 
 
 def _dicom(content: bytes) -> Volume:
+    return dicom_volume(dicom_file(io.BytesIO(content)))
+
+
+def dicom_file(stream: BinaryIO) -> Any:
+    """One DICOM file as pydicom reads it, also without the mark that old ones lack. Raises `BadCell`."""
     pydicom = require("pydicom", "medical")
     try:
-        data = pydicom.dcmread(io.BytesIO(content))
+        data = pydicom.dcmread(stream, force=True)
+        data.file_meta = getattr(data, "file_meta", None) or pydicom.dataset.FileMetaDataset()
+    except (pydicom.errors.InvalidDicomError, pydicom.errors.BytesLengthException, *DAMAGE) as error:
+        raise BadCell(f"is a DICOM file that is cut short or damaged ({said(error)}): {AGAIN}") from error
+    return data
+
+
+def dicom_volume(data: Any) -> Volume:
+    """The scan of one DICOM file, as pydicom reads it. Raises `BadCell`."""
+    pydicom = require("pydicom", "medical")
+    try:
         told = {
             e.keyword: str(e.value)[:200]
             for e in data
@@ -117,6 +149,10 @@ def _dicom(content: bytes) -> Volume:
 def _pixels(data: Any) -> np.ndarray:
     """float32 [slices, H, W] in the scanner's units. Raises `BadCell`."""
     pydicom = require("pydicom", "medical")
+    if "TransferSyntaxUID" not in data.file_meta:  # old files, and those of machines, do not always say it
+        implicit, little = data.original_encoding
+        order = f"VR{'Little' if little else 'Big'}Endian"
+        data.file_meta.TransferSyntaxUID = getattr(pydicom.uid, f"{'Implicit' if implicit else 'Explicit'}{order}")
     try:
         if data.get("PhotometricInterpretation") == "PALETTE COLOR":
             pixels = pydicom.pixels.apply_color_lut(data.pixel_array, data).astype(np.float32)
@@ -180,12 +216,7 @@ def _nifti(content: bytes) -> Volume:
         try:
             with nibabel.imageglobals.LoggingOutputSuppressor():  # it would say on the screen what is raised anyway
                 image = nibabel.load(path)
-            voxels = math.prod(image.shape)
-            if voxels > MOST_VOXELS:
-                raise BadCell(
-                    f"says that it has {voxels / 1e6:,.0f} million voxels, more than the {MOST_VOXELS // 10**6} "
-                    "million that are opened: it is damaged, or to be made smaller first"
-                )
+            check_voxels(image.shape)
             if len(image.shape) not in (3, 4):
                 raise BadCell(f"is a NIfTI file of {len(image.shape)} dimensions, where 3 were expected")
             image = nibabel.as_closest_canonical(image)
