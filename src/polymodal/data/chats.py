@@ -156,14 +156,14 @@ def _read(content: Any, pictures: list[Any], number: int) -> str:
         if part is None or isinstance(part, str):
             said.append((part or "").strip())
             continue
-        kind = part.get("type") if isinstance(part, Mapping) else type(part).__name__
-        if kind == "text" and isinstance(part.get("text"), str):
+        form = part.get("type") if isinstance(part, Mapping) else type(part).__name__
+        if form == "text" and isinstance(part.get("text"), str):
             said.append(part["text"].strip())
-        elif kind in ("image", "image_url"):
+        elif form in ("image", "image_url"):
             pictures.append(_picture(part, number))
             said.append(f"[picture {len(pictures)}]")
         else:
-            raise BadCell(f"message {number} holds a part of the type {str(kind)[:40]!r}; read are text and image")
+            raise BadCell(f"message {number} holds a part of the type {str(form)[:40]!r}; read are text and image")
     return " ".join(filter(None, said))
 
 
