@@ -226,6 +226,34 @@ def save_speecht5(folder: Path, vocoder: Path, speaker: Path, *, bands: int = 8)
     return str(folder)
 
 
+def save_vocoder(folder: Path, *, kind: str = "SpeechT5HifiGan", told: bool = True, **changed) -> str:
+    """Of 16 bands at 8 kHz, windows of 256 samples, 64 apart; `told` beside it, with what of that is `changed`."""
+    import transformers
+
+    if kind == "UnivNetModel":
+        config = transformers.UnivNetConfig(
+            model_in_channels=4, model_hidden_channels=4, num_mel_bins=16, kernel_predictor_hidden_channels=4,
+            resblock_kernel_sizes=[3, 3], resblock_stride_sizes=[8, 8], resblock_dilation_sizes=[[1], [1]],
+        )  # fmt: skip
+        spectral = transformers.UnivNetFeatureExtractor(
+            **{"sampling_rate": 8000, "num_mel_bins": 16, "hop_length": 64, "win_length": 256, "filter_length": 256}
+            | changed
+        )
+    else:
+        config = getattr(transformers, f"{kind}Config")(
+            **LOUD, model_in_dim=16, upsample_initial_channel=8, upsample_rates=[8, 8], upsample_kernel_sizes=[16, 16],
+            resblock_kernel_sizes=[3], resblock_dilation_sizes=[[1]],
+            **({"sampling_rate": 8000} if kind == "SpeechT5HifiGan" else {}),
+        )  # fmt: skip
+        spectral = transformers.SpeechT5FeatureExtractor(
+            **{"sampling_rate": 8000, "num_mel_bins": 16, "hop_length": 8, "win_length": 32, "fmax": 3800} | changed
+        )
+    getattr(transformers, kind)(config).save_pretrained(folder)
+    if told:
+        spectral.save_pretrained(folder)
+    return str(folder)
+
+
 def save_diffusion(folder: Path, **parts) -> str:
     """Stable Diffusion of 16 x 16 pixels."""
     from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel

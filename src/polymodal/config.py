@@ -219,6 +219,11 @@ class Config(Options):
     something to be learned together. `joint_on`: which fusions (`auto`: the best by validation, and a product);
     `joint_training` is for it alone.
 
+    `contenders`: pretrained models that write, draw or speak, by folder or hub, each a row of the leaderboard: as it
+    is, it answers the rows of choice and of the test; or mappings, as in `{model: FOLDER, columns: [photo], called:
+    blip, most: 20}`, of the columns that it reads, what it is called and the options of its generator. None is
+    deployed: `generate MODEL` answers by one.
+
     `start`: the folder of a `pretrain` run, whose weights encoders from scratch of the same spec start from, parts of
     cross-fitting too; where evidence says that from scratch is better, they do not.
 
@@ -259,6 +264,7 @@ class Config(Options):
     finetune: bool = False
     joint: bool | str = "auto"
     joint_on: str | Sequence[str] = "auto"
+    contenders: str | Mapping[str, Any] | Sequence[Any] = ()
     start: str | None = None
     workers: int | None = None
 

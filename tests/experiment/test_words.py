@@ -17,6 +17,8 @@ from polymodal.core.errors import BadArgument, UnknownName
 from polymodal.core.files import read_json
 from polymodal.core.sealed import load_sealed
 from polymodal.data.inspection.columns import columns_of
+from polymodal.inference import generation
+from polymodal.inference.answers import Stopped
 from polymodal.inference.predictor import Predictor
 
 ROWS = 240
@@ -400,3 +402,27 @@ def test_one_stack_learns_with_its_encoders_and_knows_what_is_usual(tmp_path):
         assert set(said["says"]) <= {"yes", "not at all"}
         assert np.isfinite(said["says_logp"]).all()
         assert said["says"].count("yes") > 100
+
+
+def test_generate_keeps_the_rows_that_were_done_where_it_is_stopped(run, tmp_path, monkeypatch, polymodal):
+    whole, calls = told(600, seed=3), []
+    answers = run.generate(whole)
+    part = generation._generated
+
+    def stopping(predictor, table, *args):
+        calls.append(len(table))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return part(predictor, table, *args)
+
+    monkeypatch.setattr(generation, "_generated", stopping)
+    with pytest.raises(Stopped, match="512 of 600 rows are answered, 88 are missing") as caught:
+        run.generate(whole)
+    assert calls == [256, 256, 88]
+    assert caught.value.answers == {name: column[:512] for name, column in answers.items()}
+    calls.clear()
+    done = polymodal("generate", run.folder, in_file(whole, tmp_path), "--out", tmp_path / "said.csv")
+    assert done.code == 130
+    assert "512 of 600 rows are answered, 88 are missing. Give the others as a table of their own" in done.err
+    assert "512 rows written to" in done.out
+    assert pm.read_table(tmp_path / "said.csv").column("says") == answers["says"][:512]

@@ -94,6 +94,18 @@ def test_several_pictures_and_turns_of_a_row(tiny, album):
     assert "no template of a chat" in said["problem"][0]
 
 
+@pytest.mark.parametrize("kind", ["paligemma", "llava"])
+def test_rows_of_other_counts_of_pictures_are_read_each_as_alone(kind, tiny, album):
+    """Whether a processor puts places of pictures before a text is told for each count of them."""
+    model = tiny(kind, **({"chats": False} if kind == "llava" else {}))
+    photos = [album.photos[0], album.photos[:2], album.photos[:3], album.photos[4]]
+    for order in ((0, 1, 2, 3), (2, 3, 0, 1)):
+        said = pm.generate(model, {"photo": [photos[k] for k in order]}, **SHORT)
+        alone = [pm.generate(model, {"photo": [photos[k]]}, **SHORT)["answer"][0] for k in order]
+        assert said["answer"] == alone
+        assert None not in alone, said.get("problem")
+
+
 def test_one_broken_picture_of_several_leaves_the_row_without_an_answer(tiny, album):
     table = {"photo": [album.photos[:2], [album.photos[0], album.photos[5]]]}
     said = pm.generate(tiny("llava"), table, **SHORT)

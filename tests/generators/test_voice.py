@@ -14,6 +14,7 @@ from polymodal.core.errors import BadArgument
 from polymodal.core.wav import wav_bytes
 from polymodal.data.media.sound import read_sound
 from polymodal.nn.flow import row_seed
+from polymodal.ops.networks import network
 
 pytest.importorskip("transformers", reason="needs the extra hf")
 TITLES = ["a red shoe", "hello", None, "a red shoe", "42"]
@@ -100,6 +101,33 @@ def test_a_waveform_model_by_its_own_call(tiny):
     assert said[0] != said[1]
     assert said[2] is None
     assert pm.generate(model, {"title": ["a b"]}, columns="title")["sound"] == said[:1]
+
+
+def test_how_long_music_is(tiny):
+    model, row = tiny("musicgen"), {"title": ["a b"]}
+    for seconds in (0.01, 0.0204):
+        said = read_sound(pm.generate(model, row, columns="title", seconds=seconds)["sound"][0])
+        assert len(said.samples) == round(seconds * 8000)
+    for seconds, message in ((0.5, "plays at most 0.062 s"), (0.0, "seconds must be above 0 and at most 3,600")):
+        with pytest.raises(BadArgument, match=message):
+            pm.generate(model, row, columns="title", seconds=seconds)
+    with pytest.raises(BadArgument, match="takes no 'seconds'"):
+        pm.generate(tiny("vits"), row, columns="title", seconds=1.0)
+
+
+def test_a_text_that_is_cut_is_told(tiny, monkeypatch):
+    model, problems = tiny("musicgen"), []
+    tokenizer = type(network("AutoModelForTextToWaveform", "AutoProcessor", model)[0].tokenizer)
+    short = tokenizer.__call__
+
+    def cut(self, *args, **options):
+        return short(self, *args, **(options if "add_special_tokens" in options else {**options, "max_length": 3,
+                                                                                      "truncation": True}))  # fmt: skip
+
+    monkeypatch.setattr(tokenizer, "__call__", cut)
+    said = pm.generate(model, {"title": ["abcdef", "ab"]}, columns="title", problems=problems)["sound"]
+    assert None not in said
+    assert [(p.row, p.reason) for p in problems] == [("0", "is 6 tokens long, of which the model reads the first 3")]
 
 
 def test_on_the_command_line(tiny, polymodal, tmp_path, monkeypatch):

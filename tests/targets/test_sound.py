@@ -7,11 +7,13 @@ import io
 import json
 import sys
 import wave
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from tiny_generators import save_vocoder
 
 import polymodal as pm
 from polymodal import cli
@@ -23,7 +25,8 @@ from polymodal.data.tables.source import read_table
 from polymodal.data.tables.write import write_columns
 from polymodal.heads.flow import Flow
 from polymodal.inference.generation import example, generated
-from polymodal.nn.signal.levels import lengths
+from polymodal.nn.signal.levels import decibels_of, lengths
+from polymodal.nn.signal.vocoder import vocoder_of
 from polymodal.targets.base import Target, asked, fitted
 
 RATE = 8000
@@ -223,6 +226,79 @@ def test_from_words_to_sounds_to_files(tmp_path, monkeypatch, capsys):
     assert trio.count("<audio controls") == trio.count('src="data:audio/wav;base64,') == 3
     assert trio.count('src="data:image/png;base64,') == 3
     assert "<h2>Sounds</h2>" in html
+
+
+@pytest.fixture
+def spoken(tmp_path):
+    """The folder of a tiny vocoder of 16 bands at 8 kHz, 64 samples a frame."""
+    pytest.importorskip("transformers", reason="needs the extra hf")
+    torch.manual_seed(0)
+    return save_vocoder(tmp_path / "vocoder")
+
+
+def test_a_vocoder_decides_what_is_drawn(spoken):
+    target = fitted("sound", {"name": "sound", "vocoder": spoken}, [tone(), tone(rate=16000), BadCell("is cut short")])
+    assert (target.hertz, target.bands, target.window, target.hop) == (8000, 16, 256, 64)
+    assert target.shape == (1, 16, 38)
+    assert target.summary == "sounds of up to 0.304 s at 8,000 Hz, by the vocoder vocoder"
+    assert asked("sound", {"name": "sound", "vocoder": spoken}).fastest == 8000, "before it is fitted too"
+    again = Target.from_json(json.loads(json.dumps(target.to_json())))
+    assert again == target
+    silent = Sound(np.zeros(2400, np.float32), RATE)
+    fields = target.truth(target.encode([tone(), silent, tone(seconds=0.1)]))
+    waves = [target.wave(one) for one in fields]
+    assert [len(one) for one in waves] == [38 * 64, 38 * 64, 13 * 64], "as long as the field says"
+    assert all(np.array_equal(again.wave(one), wave) for one, wave in zip(fields, waves)), "one by one, and read back"
+    assert read_sound(target.file(fields[0])).rate == 8000
+    alike = vocoder_of(spoken).wave(torch.from_numpy(10 ** (decibels_of(fields[0, ..., 0], target.top) / 20)))
+    assert np.array_equal(waves[0], alike.numpy()), "the vocoder's own wave"
+    (said,) = target.remarks([tone()])
+    assert "was saved without statistics (mean 0, scale 1)" in said
+    with pytest.raises(BadData, match="every training sound is silent"):
+        fitted("sound", {"name": "sound", "vocoder": spoken}, [silent])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rate": 16000}, "rate=16000, and the vocoder .* was trained on 8000: leave rate out"),
+        ({"mels": 48}, "mels=48, and the vocoder .* was trained on 16: leave mels out"),
+        ({"vocoder": "/nowhere/v"}, "The model's folder '/nowhere/v' is not there"),
+    ],
+)
+def test_what_a_vocoder_does_not_fit(spoken, options, message):
+    with pytest.raises(BadArgument, match=message):
+        fitted("sound", {"name": "sound", "vocoder": spoken, **options}, [tone()])
+
+
+def test_another_vocoder_in_its_place_is_told(spoken, tmp_path):
+    target = fitted("sound", {"name": "sound", "vocoder": spoken}, [tone()])
+    torch.manual_seed(1)
+    other = replace(target, vocoder=save_vocoder(tmp_path / "other"))
+    with pytest.raises(BadData, match="is not the one that the target 'sound' was fitted for: its weights"):
+        other.wave(target.truth(target.encode([tone()]))[0])
+
+
+def test_a_run_speaks_by_its_vocoder(spoken, tmp_path, monkeypatch):
+    monkeypatch.setenv("POLYMODAL_STORE", str(tmp_path / "store"))
+    words_and_sounds(tmp_path)
+    asked_for = {"target": {"sound": {"kind": "sound", "vocoder": spoken}}, "kinds": {"word": "text"}}
+    run = pm.fit(tmp_path / "data.csv", schema=asked_for, out=tmp_path / "run", deploy="concat", **QUICK)
+    rows = {"word": ["high", "low", None], "number": ["1", None, None]}
+    together = run.predict(rows)["sound"]
+    assert len(set(together)) == 3
+    for count in (1, 2):
+        assert run.predict({name: cells[:count] for name, cells in rows.items()})["sound"] == together[:count]
+    assert read_sound(together[0]).rate == 8000
+    assert np.isfinite(run.evaluate(tmp_path / "data.csv", quiet=True)["metrics"]["mel_cepstral"])
+    (tmp_path / "vocoder").rename(tmp_path / "moved")
+    vocoder_of.cache_clear()
+    with pytest.raises(BadArgument, match="Put it back, or let POLYMODAL_MODELS name the folder"):
+        pm.load(tmp_path / "run").predict(rows)
+    monkeypatch.setenv("POLYMODAL_MODELS", str(tmp_path / "shelf"))
+    (tmp_path / "shelf").mkdir()
+    (tmp_path / "moved").rename(tmp_path / "shelf" / "vocoder")
+    assert pm.load(tmp_path / "run").predict(rows)["sound"] == together
 
 
 def test_a_word_that_was_taken_for_a_category_is_given_as_text(tmp_path):

@@ -1,6 +1,7 @@
 """The command line. Nothing heavy is imported before a command runs.
 
-Exit codes: 0 when done, 2 for what the user can mend (one message says what), 130 when stopped too early to be of use.
+Exit codes: 0 when done, 2 for what the user can mend (one message says what), 130 when stopped too early to be of use,
+or, by `generate`, before every row was answered.
 """
 
 from __future__ import annotations

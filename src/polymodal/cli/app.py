@@ -15,7 +15,7 @@ import typer.core
 from polymodal.core.errors import BadArgument
 from polymodal.core.files import finite
 from polymodal.core.shown import many, tell
-from polymodal.core.values import read_yaml
+from polymodal.core.values import named_columns, read_yaml
 
 ORDER = (
     "demo", "inspect", "prepare", "plan", "pretrain", "fit", "tune", "evaluate", "predict", "generate", "explain",
@@ -62,7 +62,7 @@ app = App(
 )
 
 Data = Annotated[
-    str, typer.Argument(help="CSV, Parquet, JSONL, table.xlsx#sheet, a folder per class, Hugging Face dataset, shards.")
+    str, typer.Argument(help="CSV, Parquet, JSONL, table.xlsx#sheet, shop.db#table, a folder per class, shards …")
 ]
 TargetOption = Annotated[
     str | None,
@@ -187,8 +187,7 @@ def read_spec(word: str, what: str) -> Any:
 
 def read_keep(given: list[str] | None, columns: Sequence[str]) -> str | list[str]:
     """The columns to keep: names, or `all`. What names a column as a whole is not parted by commas."""
-    parts = [part for one in given or [] for part in ([one] if one in columns else one.split(","))]
-    names = [name for part in parts if (name := part.strip())]
+    names = named_columns(given or [], columns)
     return "all" if "all" in names else names
 
 
@@ -260,8 +259,8 @@ def say_device(name: str) -> None:
     say(told(device_of(name)))
 
 
-def spare(data: str, out: Path) -> None:
-    if Path(data).resolve() == out.resolve():
+def spare(data: str, out: str | Path) -> None:
+    if Path(data).resolve() == Path(out).resolve():
         raise BadArgument(f"--out {out} is the data itself, which would be overwritten. Give another file.")
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from polymodal.cli.app import read_keep, say, say_counts, say_device, say_problems, show_result
 from polymodal.core.errors import BadArgument, BadData
 from polymodal.core.shown import many
+from polymodal.core.values import named_columns
+
+if TYPE_CHECKING:
+    from polymodal.inference.answers import Stopped
 
 
 def generate_by_model(
@@ -32,6 +36,7 @@ def generate_by_model(
     from polymodal.generators.answering import answered, opened
     from polymodal.generators.columns import read_columns, row_cards
     from polymodal.inference.answered import write_answers
+    from polymodal.inference.answers import Stopped
     from polymodal.inference.keyed import of_rows
 
     say_device(device)
@@ -41,12 +46,16 @@ def generate_by_model(
         raise BadArgument(f"This model gives {generator.suffix} files: say where they go (--out).")
     if out is not None and not single:
         check_writable(out)
-    table = example_of(given, generator.reads) if data is None else read_rows(data)
-    wanted = [name for one in columns for name in ([one] if one in table.data else one.split(","))]
-    read = read_columns(table, wanted if data is not None else table.columns, generator)
+    table = example_of(given, generator.reads()) if data is None else read_rows(data)
+    wanted = named_columns(columns, table.data)
+    read = read_columns(table, wanted if data is not None else table.columns, type(generator), generator.about.name)
     problems: list[Any] = []
     kept = read_keep(keep, table.columns)
-    found = answered(generator, table, read, n=n, seed=seed, keep=kept, problems=problems, quiet=data is None)
+    stopped: Stopped | None = None
+    try:
+        found = answered(generator, table, read, n=n, seed=seed, keep=kept, problems=problems, quiet=data is None)
+    except Stopped as early:
+        stopped, table, found = check_stopped(early), early.table, early.answers
     names = [generator.column, *(f"{generator.column}_{k}" for k in range(2, n + 1))]
     if data is None and found[generator.column][0] is None:
         raise BadData(f"{problems[0].column} {problems[0].reason}.".lstrip())
@@ -67,6 +76,24 @@ def generate_by_model(
         show_result(f"{many(table.records, 'row')} written to {out}")
     elif not generator.suffix:
         show_result("\n".join("\t".join(found[name][row] or "" for name in names) for row in range(len(table))))
+    end_stopped(stopped)
+
+
+def check_stopped(stopped: Stopped) -> Stopped:
+    """One that has answers. Raises `Interrupted` where there is none to be kept."""
+    from polymodal.runs.folder import Interrupted
+
+    if not len(stopped.table):
+        raise Interrupted(f"{stopped} Nothing is written.") from None
+    return stopped
+
+
+def end_stopped(stopped: Stopped | None) -> None:
+    """Raise `Interrupted` where answers are not all, now that those that are there were shown or written."""
+    from polymodal.runs.folder import Interrupted
+
+    if stopped is not None:
+        raise Interrupted(f"{stopped} Give the others as a table of their own: `generate` has no --resume.")
 
 
 def example_of(given: Mapping[str, Sequence[str]], reads: Sequence[str]) -> Any:

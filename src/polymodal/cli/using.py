@@ -28,7 +28,7 @@ from polymodal.cli.app import (
     show_result,
     spare,
 )
-from polymodal.cli.generating import generate_by_model
+from polymodal.cli.generating import check_stopped, end_stopped, generate_by_model
 from polymodal.core.errors import BadArgument, BadData
 from polymodal.core.shown import many
 
@@ -127,7 +127,9 @@ def _evaluate_captions(table: str, metric: list[str] | None, as_json: bool, out:
 def predict(
     run: RunFolder,
     data: Data,
-    out: Annotated[Path, typer.Option("--out", "-o", help="CSV, TSV, JSONL or Parquet file to write.")],
+    out: Annotated[
+        str, typer.Option("--out", "-o", help="CSV, TSV, JSONL or Parquet file, or new table of a database.")
+    ],
     keep: Keep = None,
     trust: Trust = None,
     device: DeviceOption = "auto",
@@ -137,6 +139,7 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """Label and probability, or number and interval, of every row, beside the keys of the data."""
+    from polymodal.core.files import without_password
     from polymodal.data.tables.write import check_writable, write_columns
     from polymodal.inference.keyed import PROBLEM, ROW
     from polymodal.inference.run import load
@@ -150,6 +153,7 @@ def predict(
     table = read_rows(finished, data, last=True)
     columns = finished.predict(table, keep=read_keep(keep, table.columns), problems=problems)
     write_columns(columns, out, files=True)
+    out = without_password(out)
     row, problem = (next((c for c in names if c in columns and c not in table.data), "") for names in (ROW, PROBLEM))
     where = f"the column {problem!r} of {out}"
     say(renamed(finished.predictor.names))
@@ -203,6 +207,7 @@ def generate(
     from polymodal.data.tables.write import check_writable, write_columns
     from polymodal.generators.opening import is_model
     from polymodal.inference.answered import write_answers
+    from polymodal.inference.answers import Stopped
     from polymodal.inference.examples import row_cards
     from polymodal.inference.generation import check_generates, example, generated_columns
     from polymodal.inference.keyed import of_rows
@@ -235,7 +240,11 @@ def generate(
         raise BadArgument(f"{drawn.name} is a file a row, which needs a place: give --out FILE or a folder.")
     table = example(finished.predictor, given) if data is None else read_rows(finished, data, last=True)
     problems: list[Any] = []
-    found = finished.generate(table, **how, keep=read_keep(keep, table.columns), problems=problems)
+    stopped: Stopped | None = None
+    try:
+        found = finished.generate(table, **how, keep=read_keep(keep, table.columns), problems=problems)
+    except Stopped as early:
+        stopped, table, found = check_stopped(early), early.table, early.answers
     if data is None and problems:
         said = ", ".join(f"--{kind} {value}" for kind, values in given.items() for value in values)
         raise BadData(f"{problems[0].column} {problems[0].reason}. Given: {said}.".lstrip())
@@ -249,11 +258,12 @@ def generate(
     if out is not None:
         write_columns(found, out, files=True)
         show_result(f"{many(table.records, 'row')} written to {out}")
-        return
-    lines = ["\t".join(str(found[name][row]) for name in names) for row in range(len(table))]
-    if len(finished.predictor.targets) > 1:
-        lines.insert(0, "\t".join(names))
-    show_result("\n".join(lines))
+    else:
+        lines = ["\t".join(str(found[name][row]) for name in names) for row in range(len(table))]
+        if len(finished.predictor.targets) > 1:
+            lines.insert(0, "\t".join(names))
+        show_result("\n".join(lines))
+    end_stopped(stopped)
 
 
 @app.command()

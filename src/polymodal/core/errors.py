@@ -48,7 +48,7 @@ def refused(error: OSError) -> PolymodalError:
     if error.errno in FULL:
         return DiskFull(
             f"{where}the disk is full. Free some space (`polymodal store --clear all` empties the store), then give "
-            "the same command again; with --resume fit, tune and align go on where they stopped."
+            "the same command again: with --resume, those that have it go on where they stopped; others begin anew."
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         kind = DiskFull if error.errno == errno.EROFS else PolymodalError

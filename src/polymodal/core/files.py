@@ -58,11 +58,19 @@ def sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
+def without_password(text: str) -> str:
+    """A text, as the address of a database, with three stars for each password in it."""
+    text = re.sub(r"(://[^/@:\s]*:)[^/\s#]+@", r"\1***@", text)
+    return re.sub(r"(password=)[^&\s#]+", r"\1***", text)
+
+
 def told_path(path: str | Path) -> str:
     """A path as files that are handed on tell it: an absolute one from the working folder, or else its name alone.
 
-    So nothing in them tells of the machine and the user that they come from.
+    So nothing in them tells of the machine and the user that they come from; of an address, not the password.
     """
+    if "://" in str(path):
+        return without_password(str(path))
     whole = Path(path)
     if not whole.is_absolute():
         return str(path)

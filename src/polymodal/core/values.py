@@ -7,7 +7,7 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields
 from functools import cache
 from numbers import Integral, Real
@@ -176,3 +176,10 @@ def _words(hint: Any) -> list[str]:
     if origin in (Sequence, list, tuple):
         return [_WORDS[Sequence] + _OF.get(inner[0], "")]
     return [_WORDS.get(origin or hint, getattr(hint, "__name__", str(hint)))]
+
+
+def named_columns(given: str | Sequence[str], columns: Collection[str]) -> list[str]:
+    """The columns that are named one by one, or with commas between them; what names one as a whole is not parted."""
+    each = [given] if isinstance(given, str) else given
+    parts = [part for one in each for part in ([one] if one in columns else one.split(","))]
+    return [name for part in parts if (name := part.strip())]

@@ -27,7 +27,7 @@ from polymodal.experiment.verdict import (
     seeing,
 )
 from polymodal.metrics.base import Metric
-from polymodal.models.base import BASELINE
+from polymodal.models.base import BASELINE, CONTENDER
 from polymodal.models.strategy import Strategy
 from polymodal.report.wording import decimals, plain
 
@@ -145,7 +145,8 @@ def compare(
     wrote = fusion if fusion is not None and score_of(fusion, questions) > score_of(single, questions) else single
     wrote = wrote if chosen.level in ("chance", BASELINE) else chosen  # what copies has looked at nothing
     names = [q.target.name if len(questions) > 1 else "" for q in questions]
-    seen = [line for q, of in zip(questions, names) for line in seeing(q, wrote, outcomes, seed=seed, of=of)]
+    rivals = [*outcomes, *beside]
+    seen = [line for q, of in zip(questions, names) for line in seeing(q, wrote, rivals, seed=seed, of=of)]
     there = [*beside, *([] if fusion is not None else [o for o in outcomes if o.level == "chance"])]
     seen += [line for q in questions for line in drawing(q, wrote, there, seed=seed)]
     verdicts: list[Verdict] = []
@@ -185,7 +186,7 @@ def compare(
     for other in (o for o in beside if _as_good(o, chosen, questions)):
         sentences.append(
             f"On {questions[0].held} rows {chosen.name} is not better than {other.name}, {other.note} "
-            f"({_against(chosen, other, questions)}); that is no model, so it cannot be deployed."
+            f"({_against(chosen, other, questions)}); {_kept_out(other)}."
         )
     sentences += _flattered(chosen, rows, questions[0])
     if budget_ms is not None and fusion is not None:
@@ -214,6 +215,13 @@ def _as_good(one: Outcome, other: Outcome, questions: Sequence[Question]) -> boo
     return all(score_of(one, [q]) >= score_of(other, [q]) for q in questions)
 
 
+def _kept_out(other: Outcome) -> str:
+    """Why one that is shown beside what was trained is not deployed."""
+    if other.level == CONTENDER:
+        return "it was not trained here and is not deployed: `polymodal generate` answers by it"
+    return "that is no model, so it cannot be deployed"
+
+
 def _against(one: Outcome, other: Outcome, questions: Sequence[Question]) -> str:
     """The scores of both on the rows of choice, a target each."""
     said = []
@@ -226,7 +234,7 @@ def _against(one: Outcome, other: Outcome, questions: Sequence[Question]) -> str
 
 
 def _in_order(outcomes: Sequence[Outcome], questions: Sequence[Question]) -> list[Outcome]:
-    place = {"chance": 3, BASELINE: 2, "single": 1}
+    place = {"chance": 4, BASELINE: 3, CONTENDER: 2, "single": 1}
     return sorted(outcomes, key=lambda o: (place.get(o.level, 0), -score_of(o, questions)))
 
 

@@ -21,6 +21,7 @@ from polymodal.data.storage.dataset import Dataset
 from polymodal.data.tables.write import write_columns
 from polymodal.experiment.balance import balance
 from polymodal.experiment.compare import Comparison, beside, compare, ensemble, write_leaderboard
+from polymodal.experiment.contenders import contending
 from polymodal.experiment.nearest import nearest
 from polymodal.experiment.outcome import Outcome, Question, chance
 from polymodal.experiment.plan import Plan
@@ -66,11 +67,17 @@ def finalize(
     outcomes.append(chance(questions, max(o.seeds for o in outcomes)))
     config = plan.config
     alike = nearest(plan, folder / "work", dataset.store, questions, max(o.seeds for o in outcomes))
-    comparison = compare(
-        outcomes, questions, budget_ms=config.budget_ms, deploy=config.deploy, seed=config.seed,
-        beside=[alike] if alike else [],
+    as_they_are, left_out = contending(
+        plan.contenders, plan.table, questions[0], (finished.evidence, plan.rows("test")), seed=config.seed,
+        seeds=max(o.seeds for o in outcomes), device=config.device, folder=folder / "work" / "contenders",
+        progress=progress,
     )  # fmt: skip
-    outcomes += [alike] if alike else []
+    notes = [*notes, *left_out]
+    shown = [*([alike] if alike else []), *as_they_are]
+    comparison = compare(
+        outcomes, questions, budget_ms=config.budget_ms, deploy=config.deploy, seed=config.seed, beside=shown
+    )
+    outcomes += shown
     write_leaderboard(comparison.rows, folder / "leaderboard.csv")
     stage.end()
     chosen = next(o for o in outcomes if o.name == comparison.chosen)

@@ -25,6 +25,7 @@ from polymodal.data.schema import Schema
 from polymodal.data.split import PARTS
 from polymodal.data.tables.source import Table
 from polymodal.data.tables.table import noted
+from polymodal.experiment.contenders import Contender, check_deploy, contenders_of
 from polymodal.experiment.encodings import Towers, encoder_of, features_by_formula, find_towers
 from polymodal.experiment.folds import MANY, Folds, parts_of_fitted, split_by
 from polymodal.experiment.outcome import judges
@@ -87,6 +88,7 @@ class Plan:
     notes: tuple[str, ...] = ()
     start: Start | None = None  # where encoders from scratch start from …
     started: tuple[str, ...] = ()  # … those of these streams
+    contenders: tuple[Contender, ...] = ()  # pretrained models as they are, beside the strategies
 
     def __repr__(self) -> str:
         counts = "/".join(str(len(self.rows(part))) for part in PARTS)
@@ -253,6 +255,8 @@ class Plan:
             named = named if c.joint_on == "auto" else listed(c.joint_on)
             which = ", ".join([*dict.fromkeys([*named, "concat"]), "every single modality"])
             lines.append(f"Stage 3: train encoders and answer together{when}: {which}.")
+        asked = f"{len(self.evidence()) + len(self.rows('test')):,} rows of choice and of the test"
+        lines += [f"Beside them, for the {asked}: {one.line}." for one in self.contenders]
         if c.finetune:
             lines.append("Last: fine-tune the best fusion and its encoders together.")
         by = "validation score"
@@ -337,7 +341,8 @@ def plan(
     bag = folds.evidence(split, config, apart)
     learned = (bag > 0) if bag.any() else split == 0
     finer = folds.crossfit(learned, parts_of_fitted(int(learned.sum())))
-    _check_deploy(config, [s.name for s in (*candidates, *joint)])
+    contenders = contenders_of(config.contenders, table, resolved, targets)
+    check_deploy(config.deploy, [s.name for s in (*candidates, *joint)], contenders)
     _check_options(candidates, targets, config)
     return Plan(
         table=table,
@@ -361,6 +366,7 @@ def plan(
         digests=given.digests(),
         start=start,
         started=started,
+        contenders=contenders,
         notes=(
             *noted(read),
             *notes,
@@ -474,12 +480,6 @@ def _endless(targets: Sequence[Target], truth: Mapping[str, np.ndarray], split: 
         for name, (target, rows) in numbers.items()
         if target.radius(np.zeros((len(rows), target.width)), rows) == float("inf")
     ]
-
-
-def _check_deploy(config: Config, names: Sequence[str]) -> None:
-    known, asked = (*names, "ensemble", "best"), config.deploy
-    if asked is not None and asked not in known:
-        raise UnknownName(f"deploy names {asked!r}, which is not compared here.{suggest(asked, known)}")
 
 
 def _objectives(config: Config, targets: Sequence[Target], notes: list[str]) -> list[Spec | Sequence[Spec]]:

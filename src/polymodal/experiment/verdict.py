@@ -12,7 +12,7 @@ from polymodal.core.shown import many
 from polymodal.evaluation.statistics import Draws, Interval, Paired, compare_draws, holm, resample
 from polymodal.experiment.outcome import Outcome, Question, oriented, score_of
 from polymodal.metrics.base import Metric, labelled
-from polymodal.models.base import BASELINE
+from polymodal.models.base import BASELINE, CONTENDER
 from polymodal.models.strategy import TRAINED
 from polymodal.report.wording import decimals, is_number, plain, signed
 
@@ -170,7 +170,7 @@ def like_with_like(
 def seeing(q: Question, wrote: Outcome, outcomes: Sequence[Outcome], *, seed: int, of: str = "") -> list[str]:
     """Whether what `wrote` saw anything, and wrote better than can be copied; nothing where answers are not written.
     `of` names the target where there are several."""
-    others = [o for o in outcomes if o.level == BASELINE]
+    others = [o for o in outcomes if o.level in (BASELINE, CONTENDER)]
     if not others or q.target.form != "text":
         return []
     test, name, place = Tests(q, seed), q.metric.name, f" for {of}" if of else ""
@@ -193,9 +193,8 @@ def seeing(q: Question, wrote: Outcome, outcomes: Sequence[Outcome], *, seed: in
             )
         else:
             than = ("not told from", "better than", "worse than")[way]
-            said.append(
-                f"{wrote.name} is {than} {other.name}{place}, whose words are copied from training, {its}: {gap}."
-            )
+            what = other.note if other.level == CONTENDER else "whose words are copied from training"
+            said.append(f"{wrote.name} is {than} {other.name}{place}, {what}, {its}: {gap}.")
     return said
 
 

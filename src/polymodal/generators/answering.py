@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from polymodal.core.values import named_columns
 from polymodal.data.inputs import read_rows
 from polymodal.data.tables.table import Problem, Table
 from polymodal.generators import GENERATORS
 from polymodal.generators.base import Generator
 from polymodal.generators.columns import Column, asked, read_columns
 from polymodal.generators.opening import about, generator_of
-from polymodal.inference.answers import Answers
+from polymodal.inference.answers import Answers, Stopped
 from polymodal.inference.keyed import kept_columns, keyed
 from polymodal.ops.networks import DEVICE
-from polymodal.runs.progress import Progress
+from polymodal.runs.progress import Progress, Stage
 
 CHUNK = 64  # rows whose pictures are open at a time
 
@@ -44,12 +48,13 @@ def generate(
 
     What is drawn goes by `seed` and the number of the record, the next answer by `seed` + 1. Raises `BadArgument` for a
     model that cannot be had or that generates nothing, for a wrong option, and where several answers would be the same;
-    `MissingExtra` without the library that opens the model.
+    `MissingExtra` without the library that opens the model; and, where it is interrupted, `Stopped`, which is a
+    `KeyboardInterrupt` that holds the answers so far.
     """
     table = data if isinstance(data, Table) else read_rows(data)
     kept_columns(table, keep)
     generator = opened(str(model), device=device, **options)
-    read = read_columns(table, [columns] if isinstance(columns, str) else list(columns), generator)
+    read = read_columns(table, named_columns(columns, table.data), type(generator), generator.about.name)
     return answered(generator, table, read, n=n, seed=seed, keep=keep, problems=problems, quiet=quiet)
 
 
@@ -75,35 +80,74 @@ def answered(
     quiet: bool = True,
 ) -> Answers:
     """What `generate` gives, of a generator that is open and of columns that were chosen. Raises `BadArgument` where
-    several answers would be the same, or an option asks for a column that is not read."""
-    generator.check_times(n)
+    several answers would be the same, or an option asks for a column that is not read, and `Stopped`."""
     generator.check_reads({column.kind for column in read})
-    names = [generator.column, *(f"{generator.column}_{number}" for number in range(2, n + 1))]
-    answers: dict[str, list[Any]] = {name: [None] * len(table) for name in names}
-    found: list[Problem] = []
-    blamed = read[0].name if len(read) == 1 else ""
+    said, stopped = Replies.none(generator, table, n), False
     with Progress(quiet=quiet) as progress:
         stage = progress.stage("generate", len(table))
-        for start in range(0, len(table), CHUNK):
-            places, rows = [], []
-            part = range(start, min(start + CHUNK, len(table)))
-            for place, row, noted in asked(table, read, part):
-                found += noted
-                if isinstance(row, Problem):
-                    found.append(row)
-                else:
-                    places.append(place)
-                    rows.append(row)
-            for number, column in enumerate(answers.values()):
-                for place, said in generator.answers(rows, seed + number):
-                    column[places[place]] = said.answer
-                    if said.remark:
-                        reason = said.remark if said.answer is not None else f"{said.remark}; no answer"
-                        found.append(Problem(table.ids[places[place]], blamed, reason))
-            stage.advance(steps=len(part))
-        stage.end()
-    place_of = {name: place for place, name in enumerate(table.ids)}
-    found = sorted(dict.fromkeys(found), key=lambda problem: place_of[problem.row])
+        try:
+            answer_rows(generator, table, read, said, seed=seed, stage=stage)
+        except KeyboardInterrupt:
+            stopped = True
+        stage.end("stopped" if stopped else "")
+    done = np.flatnonzero(said.times == n)
     if problems is not None:
-        problems.extend(found)
-    return Answers(keyed(table, None, answers, keep=keep, problems=found, read=[column.name for column in read]))
+        problems.extend(said.problems_of(table))
+
+    def told(some: Table, answers: Mapping[str, list[Any]]) -> Answers:
+        names = [column.name for column in read]
+        return Answers(keyed(some, None, answers, keep=keep, problems=said.problems_of(some), read=names))
+
+    if stopped:
+        some = {name: [column[place] for place in done] for name, column in said.answers.items()}
+        raise Stopped(told(table.select(done), some), table.select(done), len(table) - len(done))
+    return told(table, said.answers)
+
+
+@dataclass
+class Replies:
+    """What was said so far: `answers` [n][N], None where there is none, how many `times` a row has been asked, and what
+    is to be said of rows."""
+
+    answers: dict[str, list[Any]]
+    times: np.ndarray
+    problems: list[Problem] = field(default_factory=list)
+
+    @classmethod
+    def none(cls, generator: Generator, table: Table, n: int) -> Replies:
+        """Nothing yet. Raises `BadArgument` where `n` answers would be the same."""
+        generator.check_times(n)
+        names = [generator.column, *(f"{generator.column}_{number}" for number in range(2, n + 1))]
+        return cls({name: [None] * len(table) for name in names}, np.zeros(len(table), np.int64))
+
+    def problems_of(self, table: Table) -> list[Problem]:
+        """Those of its rows, each once, in their order."""
+        place = {name: k for k, name in enumerate(table.ids)}
+        there = [problem for problem in dict.fromkeys(self.problems) if problem.row in place]
+        return sorted(there, key=lambda problem: place[problem.row])
+
+
+def answer_rows(
+    generator: Generator, table: Table, read: Sequence[Column], said: Replies, *, seed: int, stage: Stage
+) -> None:
+    """Fill in what a generator says of the rows of `table`, as it says it."""
+    blamed = read[0].name if len(read) == 1 else ""
+    for start in range(0, len(table), CHUNK):
+        places, rows = [], []
+        part = range(start, min(start + CHUNK, len(table)))
+        for place, row, noted in asked(table, read, part):
+            said.problems += noted
+            if isinstance(row, Problem):
+                said.problems.append(row)
+                said.times[place] = len(said.answers)
+            else:
+                places.append(place)
+                rows.append(row)
+        for number, column in enumerate(said.answers.values()):
+            for k, found in generator.answers(rows, seed + number):
+                column[places[k]] = found.answer
+                if found.remark:
+                    reason = found.remark if found.answer is not None else f"{found.remark}; no answer"
+                    said.problems.append(Problem(table.ids[places[k]], blamed, reason))
+                said.times[places[k]] += 1
+        stage.advance(steps=len(part))

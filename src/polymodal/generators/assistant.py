@@ -67,10 +67,11 @@ class Assistant(Generator):
         self.prompt = prompt
         self.samples = temperature > 0
         self.processor, self.model = network(LOADER, "AutoProcessor", about.name, dtype=dtype_of(precision))
+        self.networks = [self.model]
         if getattr(self.processor, "image_processor", None) is None:
             self.processor = _Pair(about.name)
         self.chats = bool(getattr(self.processor, "chat_template", None))
-        self._marks: bool | None = None  # whether the prompt holds places of pictures; not known before the first row
+        self._marks: dict[int, bool] = {}  # by a row's pictures, whether the prompt must hold their places
 
     @classmethod
     def can(cls, about: About) -> bool:
@@ -129,18 +130,28 @@ class Assistant(Generator):
         text, pictures = "".join(turns), list(row.pictures)
         mark = getattr(self.processor, "image_token", None)
         mark = str(getattr(mark, "content", mark)) if mark is not None else ""
-        if mark and mark not in text and self._marks is None:
-            self._marks = not self._marks_itself(text, row, mark)
-        if mark and mark not in text and self._marks:
+        places = bool(mark) and mark not in text and self._places(text, row, mark)
+        if places:
             text = mark * len(pictures) + ("\n" if text else "") + text
-        read = [text] if text or self._marks is False else None  # what puts places before a text wants one, if empty
+        # What puts places before a text by itself wants one, be it empty.
+        read = [text] if text or (mark and not places) else None
         return self.processor(images=pictures, text=read, return_tensors="pt")
 
-    def _marks_itself(self, text: str, row: Asked, mark: str) -> bool:
-        """Whether the processor puts places of pictures before a text by itself, as PaliGemma's and BLIP-2's do."""
-        found = guarded(lambda one: self.processor(images=list(row.pictures), text=[one], return_tensors="pt"), text)
-        ids = None if isinstance(found, Broken) else found.get("input_ids")
-        return ids is not None and bool((ids == self.processor.tokenizer.convert_tokens_to_ids(mark)).any())
+    def _places(self, text: str, row: Asked, mark: str) -> bool:
+        """Whether the prompt must hold places of the row's pictures: a processor, as PaliGemma's and BLIP-2's, may put
+        as many as it needs before a text by itself. Tried once for each number of pictures; a row that cannot be read
+        so says nothing of others."""
+        count = len(row.pictures)
+        if count not in self._marks:
+            found = guarded(
+                lambda one: self.processor(images=list(row.pictures), text=[one], return_tensors="pt"), text
+            )
+            if isinstance(found, Broken):
+                return True
+            ids = found.get("input_ids")
+            itself = ids is not None and bool((ids == self.processor.tokenizer.convert_tokens_to_ids(mark)).any())
+            self._marks[count] = not itself
+        return self._marks[count]
 
     def _written(
         self, rows: Sequence[Asked], ready: Mapping[int, Mapping[str, Tensor]], seed: int, places: Sequence[int]

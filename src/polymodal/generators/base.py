@@ -34,8 +34,8 @@ class Said(NamedTuple):
 class Generator(ABC):
     """A pretrained model that answers. The constructor's keyword-only arguments are what a user may set.
 
-    An author writes `can` and `answers`, and says which kinds of columns the model `needs`, which it `takes` besides,
-    and how the `column` of its answers is called.
+    An author writes `can` and `answers`, says which kinds of columns the model `needs`, which it `takes` besides and
+    how the `column` of its answers is called, and keeps its `networks`.
 
     Its networks lie on the device that `ops.networks.DEVICE` names while it is made (see `answering.opened`). Raises
     `BadArgument` where the model cannot be had or an option is not allowed.
@@ -46,15 +46,21 @@ class Generator(ABC):
     column: ClassVar[str]
     suffix: ClassVar[str] = ""  # of the files that it gives; none where it gives words
     samples: bool = True  # whether another seed gives another answer
+    networks: Sequence[Any] = ()
 
     def __init__(self, about: About, *, batch: int = 8):
         self.about = about
         self.batch = check_count("batch", batch)
 
-    @property
-    def reads(self) -> tuple[str, ...]:
+    @classmethod
+    def reads(cls) -> tuple[str, ...]:
         """The kinds of columns that it reads."""
-        return (*self.needs, *self.takes)
+        return (*cls.needs, *cls.takes)
+
+    @property
+    def parameters(self) -> int:
+        """How many its networks have."""
+        return sum(parameter.numel() for network in self.networks for parameter in network.parameters())
 
     @classmethod
     @abstractmethod

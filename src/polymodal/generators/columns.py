@@ -42,9 +42,9 @@ class Column:
         return KINDS[self.kind].words
 
 
-def read_columns(table: Table, wanted: Sequence[str], generator: Generator) -> list[Column]:
-    """The columns that a generator reads: those `wanted`, and of a kind that it needs and that none of these has, the
-    only one there is.
+def read_columns(table: Table, wanted: Sequence[str], kind: type[Generator], model: str) -> list[Column]:
+    """The columns that a `model`, a generator of a `kind`, reads: those `wanted`, and of a kind of columns that it
+    needs and that none of these has, the only one there is.
 
     Raises `UnknownName` for a column that is not there, `BadArgument` for one of a kind that the generator does not
     read, and where one that it needs cannot be told.
@@ -53,10 +53,11 @@ def read_columns(table: Table, wanted: Sequence[str], generator: Generator) -> l
         if name not in table.data:
             raise UnknownName(f"{table.name} has no column {name!r}.{suggest(name, table.columns)}")
     told = {name: _tell(table, name) for name in table.columns}
-    found = [_named(name, told[name], generator) for name in dict.fromkeys(wanted)]
-    for kind in generator.needs:
-        if not any(column.kind == kind for column in found):
-            found.append(_only(kind, told, table, generator))
+    called = f"The model {model!r}"
+    found = [_named(name, told[name], kind.reads(), called) for name in dict.fromkeys(wanted)]
+    for one in kind.needs:
+        if not any(column.kind == one for column in found):
+            found.append(_only(one, told, table, called))
     return found
 
 
@@ -69,33 +70,29 @@ def _tell(table: Table, name: str) -> Guess:
     return tell(Table.build({name: each}, base=table.bases[0], name=table.name), name)
 
 
-def _named(name: str, guess: Guess, generator: Generator) -> Column:
+def _named(name: str, guess: Guess, reads: Sequence[str], called: str) -> Column:
     kind = guess.kind if KINDS[guess.kind].media else "text"
-    if kind not in generator.reads:
+    if kind not in reads:
         said = f"{name!r} is a column of the kind {guess.kind} ({guess.why})"
-        raise BadArgument(f"{said}; {_called(generator).lower()} reads {_said(generator.reads)}.")
+        raise BadArgument(f"{said}; t{called[1:]} reads {_said(reads)}.")
     return Column(name, kind, guess.options if guess.kind == kind else {})
 
 
-def _only(kind: str, told: Mapping[str, Guess], table: Table, generator: Generator) -> Column:
+def _only(kind: str, told: Mapping[str, Guess], table: Table, called: str) -> Column:
     able = [[n for n, guess in told.items() if guess.kind == one] for one in (WORDS if KINDS[kind].words else (kind,))]
     names = next((some for some in able if some), [])
     if len(names) == 1:
         return Column(names[0], kind, told[names[0]].options)
     if names:
         raise BadArgument(
-            f"{_called(generator)} reads one {kind} a row, and {table.name} has {len(names)} such columns: name those "
-            f"to read by columns (--columns), of {', '.join(names)}."
+            f"{called} reads one {kind} a row, and {table.name} has {len(names)} such columns: name those to read by "
+            f"columns (--columns), of {', '.join(names)}."
         )
     kinds = ", ".join(f"{name} ({guess.kind})" for name, guess in told.items())
     raise BadArgument(
-        f"{_called(generator)} reads {_said([kind])}, and no column of {table.name} was taken for such: {kinds}. Name "
-        "the column by columns (--columns)."
+        f"{called} reads {_said([kind])}, and no column of {table.name} was taken for such: {kinds}. Name the column "
+        "by columns (--columns)."
     )
-
-
-def _called(generator: Generator) -> str:
-    return f"The model {generator.about.name!r}"
 
 
 def _said(kinds: Sequence[str]) -> str:

@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from polymodal.core.errors import BadArgument, BadData, require
-from polymodal.core.files import read_json
+from polymodal.core.errors import BadArgument
 from polymodal.generators import GENERATORS
-from polymodal.nn.hub import located
+from polymodal.nn.hub import CONFIG, located, model_files, read_settings
 
-CONFIG, PIPELINE, RUN = "config.json", "model_index.json", "schema.json"
+PIPELINE, RUN = "model_index.json", "schema.json"
 _NAME = re.compile(r"\w[\w.-]*(?P<hub>/\w[\w.-]*(@[\w./-]+)?)?")
 
 
@@ -53,45 +52,22 @@ def is_model(name: str) -> bool:
 def about(name: str) -> About:
     """What a model is. Raises `BadArgument` where there is none of this name, or its settings tell nothing."""
     name = located(name)
-    if Path(name).is_dir():
-        return _told(name, Path(name) / PIPELINE, Path(name) / CONFIG)
-    hub = require("huggingface_hub", "hf")
-    repository, _, revision = name.partition("@")
-    found, why = {}, ""
-    for file in (PIPELINE, CONFIG):
-        try:
-            found[file] = Path(hub.hf_hub_download(repository, file, revision=revision or None))
-        except (OSError, ValueError, hub.errors.HfHubHTTPError) as error:  # not there, offline, refused
-            why = why or str(error).strip().split("\n")[0].rstrip(".")
-    if not found:
-        raise BadArgument(
-            f"{name!r} is no folder here, and no model of this name can be had: {why}. Where the hub cannot be "
-            f"reached, download it on a machine that reaches it (hf download {repository} --local-dir FOLDER), copy "
-            "the folder and give FOLDER; a run is given by its folder."
-        )
+    found = model_files(name, PIPELINE, CONFIG)
     return _told(name, found.get(PIPELINE), found.get(CONFIG))
 
 
 def _told(name: str, pipeline: Path | None, config: Path | None) -> About:
-    if pipeline is not None and pipeline.is_file():
-        settings = _settings(pipeline)
+    if pipeline is not None:
+        settings = read_settings(pipeline)
         called = settings.get("_class_name")
         pipeline_class = called[-1] if isinstance(called, list) and called else called
         return About(name, pipeline=str(pipeline_class), settings=settings)
-    settings = _settings(config) if config is not None and config.is_file() else {}
+    settings = read_settings(config) if config is not None else {}
     if not settings.get("model_type"):
         raise BadArgument(
             f"{name!r} tells no kind of model: its {CONFIG} names no model_type, and no {PIPELINE} is there."
         )
     return About(name, kind=str(settings["model_type"]), settings=settings)
-
-
-def _settings(file: Path) -> dict[str, Any]:
-    try:
-        found = read_json(file)
-    except (OSError, BadData) as error:
-        raise BadArgument(f"{file} cannot be read: {error}. Copy the model again.") from error
-    return found if isinstance(found, dict) else {}
 
 
 def generator_of(model: About) -> str:

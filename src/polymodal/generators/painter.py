@@ -58,6 +58,7 @@ class Painter(Generator):
             check_range("[0, inf)", guidance=guidance)
         self.pipeline = _opened(about.name, precision).to(device_of(DEVICE.get()))
         self.pipeline.set_progress_bar_config(disable=True)
+        self.networks = [part for part in self.pipeline.components.values() if isinstance(part, torch.nn.Module)]
         options = {"num_inference_steps": steps, "guidance_scale": guidance, "width": width, "height": height}
         self.given = {name: value for name, value in options.items() if value is not None}
         self.negative = negative

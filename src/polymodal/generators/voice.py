@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,15 +24,20 @@ from polymodal.ops.networks import Placed, in_parts, network, quiet
 from polymodal.ops.speech import neural
 
 SPECTRAL = "speecht5"  # writes a spectrogram, which a vocoder makes heard
+TAKES = {  # the options of a kind of models
+    "vits": ("speed",), SPECTRAL: ("vocoder", "speaker"), "bark": ("preset",), "musicgen": ("seconds",),
+    "musicgen_melody": ("seconds",),
+}  # fmt: skip
 
 
 class Voice(Generator):
     """Any model of transformers that says a text: VITS (MMS), SpeechT5, Bark, MusicGen, SeamlessM4T ….
 
     SpeechT5 needs `vocoder`, the folder or name of its HiFi-GAN, and `speaker`, a .npy file of the voice's vector;
-    other voices take what of these they have a use for: none. `speed` is of VITS; `preset` a speaker of Bark
-    (`v2/en_speaker_6`). Texts longer than a model reads are said in parts, cut between sentences. Whatever is drawn
-    follows from the seed and the row's number. Sounds have the model's own rate.
+    no other takes them. `speed` is of VITS; `preset` a speaker of Bark (`v2/en_speaker_6`); `seconds` the most that
+    MusicGen plays (None: what its settings say). VITS and SpeechT5 say texts longer than they read at once in parts,
+    cut between sentences; of what another cuts off the row's `problem` tells. Whatever is drawn follows from the seed
+    and the row's number. Sounds have the model's own rate.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("text",)
@@ -46,15 +52,18 @@ class Voice(Generator):
         speaker: str = "",
         preset: str = "",
         speed: float = 1.0,
+        seconds: float | None = None,
     ):
         super().__init__(about, batch=1)
         check_range("[0.3, 3]", speed=speed)
-        own = {"vocoder": vocoder, "speaker": speaker, "preset": preset, "speed": speed != 1}
-        takes = {"vits": {"speed"}, SPECTRAL: {"vocoder", "speaker"}, "bark": {"preset"}}.get(about.kind, set())
+        check_range("(0, 3600]", "seconds", seconds=seconds)
+        own = {"vocoder": vocoder, "speaker": speaker, "preset": preset, "speed": speed != 1, "seconds": seconds}
+        takes = TAKES.get(about.kind, ())
         for name, given in own.items():
             if given and name not in takes:
                 raise BadArgument(f"{about.name!r} is {about.told()}, which takes no {name!r}: leave it out.")
-        self.vocoder, self.speaker, self.preset, self.speed = vocoder, speaker, preset, speed
+        self.vocoder, self.speaker, self.preset, self.speed, self.seconds = vocoder, speaker, preset, speed, seconds
+        self.cut = ""  # what is to be said of the text that is being said
         self.say = self._opened()
 
     @classmethod
@@ -70,20 +79,21 @@ class Voice(Generator):
     def answers(self, rows: Sequence[Asked], seed: int) -> Iterator[tuple[int, Said]]:
         for place, row in enumerate(rows):
             said = guarded(lambda one: self._said(" ".join(one.texts), row_seed(one.number, seed)), row)
-            yield place, Said(None, said.reason) if isinstance(said, Broken) else Said(said)
+            yield place, Said(None, said.reason) if isinstance(said, Broken) else said
 
-    def _said(self, text: str, seed: int) -> bytes:
+    def _said(self, text: str, seed: int) -> Said:
+        self.cut = ""
         with torch.random.fork_rng(), torch.no_grad(), quiet():
             torch.manual_seed(seed)
             sound = self.say(text, seed)
         if not len(sound.samples) or not np.isfinite(sound.samples).all():
             raise BadCell("the model gave no sound of it")
-        return wav_bytes(sound.samples, sound.rate)
+        return Said(wav_bytes(sound.samples, sound.rate), self.cut)
 
     def _opened(self) -> Callable[[str, int], Sound]:
         """What says a text by a seed."""
         if self.about.kind == "vits":
-            neural.voice(self.about.name)
+            self.networks = [neural.voice(self.about.name)[1]]
             return lambda text, seed: _told(lambda: neural.vits(self.about.name, text, seed, self.speed))
         return self._spectral() if self.about.kind == SPECTRAL else self._waveform()
 
@@ -101,6 +111,7 @@ class Voice(Generator):
                 f"The vocoder {self.vocoder!r} reads spectrograms of {heard.config.model_in_dim} bands, the voice "
                 f"{self.about.name!r} writes {model.config.num_mel_bins}: they do not belong together."
             )
+        self.networks = [model, heard]
         voice = _speaker(self.speaker, model.config.speaker_embedding_dim)
         most = model.config.max_text_positions
 
@@ -121,15 +132,39 @@ class Voice(Generator):
 
     def _waveform(self) -> Callable[[str, int], Sound]:
         reader, model = network("AutoModelForTextToWaveform", "AutoProcessor", self.about.name)
+        self.networks = [model]
         rate, given = _rate(model), {"voice_preset": self.preset} if self.preset else {}
+        long = {} if self.seconds is None else {"max_new_tokens": _tokens(model, self.seconds)}
 
         def say(text: str, seed: int) -> Sound:
             inputs = reader(text=text, return_tensors="pt", **given)
-            found = model.generate(**inputs) if model.can_generate() else model(**inputs).waveform
+            self.cut = _cut(reader, text, inputs)
+            found = model.generate(**inputs, **long) if model.can_generate() else model(**inputs).waveform
             found = found[0] if isinstance(found, tuple | list) else found
-            return Sound(found.float().reshape(-1).numpy(), rate)
+            most = None if self.seconds is None else max(1, round(self.seconds * rate))
+            return Sound(found.float().reshape(-1, found.shape[-1]).mean(0)[:most].numpy(), rate)  # of all channels
 
         return say
+
+
+def _tokens(model: Any, seconds: float) -> int:
+    """How many tokens MusicGen writes of so many seconds: one a frame, and its further codebooks each lag one behind.
+    Raises `BadArgument` where that is more than it can."""
+    decoder, frames = model.config.decoder, model.config.audio_encoder.frame_rate
+    lag = decoder.num_codebooks - 1
+    count, most = math.ceil(seconds * frames) + lag, decoder.max_position_embeddings - 1
+    if count > most:
+        raise BadArgument(f"seconds={seconds:g}: the model plays at most {(most - lag) / frames:.3g} s.")
+    return count
+
+
+def _cut(reader: Any, text: str, inputs: Mapping[str, Any]) -> str:
+    """What to say of a text of which the reader gave the model only the beginning."""
+    tokenizer, mask = getattr(reader, "tokenizer", reader), inputs.get("attention_mask")
+    if mask is None:
+        return ""
+    whole, read = len(tokenizer(text, add_special_tokens=False)["input_ids"]), int(mask.sum())
+    return f"is {whole} tokens long, of which the model reads the first {read}" if whole > read else ""
 
 
 def _told(say: Callable[[], Sound]) -> Sound:

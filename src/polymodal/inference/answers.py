@@ -34,6 +34,16 @@ class Answers(dict[str, list[Any]]):
         return table_html(list(self), shown, more=max(0, self.rows - SHOWN))
 
 
+class Stopped(KeyboardInterrupt):
+    """Stopped by the user while rows were answered: `answers` to those that were done, `table`, and how many are
+    `missing`."""
+
+    def __init__(self, answers: Answers, table: Any, missing: int):
+        done = len(table)
+        super().__init__(f"Stopped: {done:,} of {many(done + missing, 'row')} are answered, {missing:,} are missing.")
+        self.answers, self.table, self.missing = answers, table, missing
+
+
 def _shown(value: Any) -> str:
     said = plain(f"{value:.4g}" if isinstance(value, float) else repr(value))
     return said if len(said) <= 24 else f"{said[:23]}…"

@@ -8,13 +8,15 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from polymodal.core.errors import BadArgument
 from polymodal.data.kinds import KINDS
 from polymodal.data.tables.table import Problem, Table
 from polymodal.heads.writing import WritingHead
-from polymodal.inference.answers import Answers
+from polymodal.inference.answers import Answers, Stopped
 from polymodal.inference.drawing import drawings
-from polymodal.inference.predictor import Predictor
+from polymodal.inference.predictor import CHUNK, Predictor
 from polymodal.nn.check import check_count
 from polymodal.nn.decoding import Decoding
 from polymodal.targets.base import Target
@@ -37,6 +39,21 @@ def generated(
     """
     check_count("n", n)
     check_generates(predictor)
+    found = Answers()
+    for start in range(0, max(1, len(table)), CHUNK):
+        rows = np.arange(start, min(start + CHUNK, len(table)))
+        try:
+            some = _generated(predictor, table.select(rows), n, seed, problems, options)
+        except KeyboardInterrupt:
+            raise Stopped(found, table.select(np.arange(start)), len(table) - start) from None
+        for name, column in some.items():
+            found.setdefault(name, []).extend(column)
+    return found
+
+
+def _generated(
+    predictor: Predictor, table: Table, n: int, seed: int, problems: list[Problem] | None, options: Mapping[str, Any]
+) -> Answers:
     texts = any(isinstance(target, TextTarget) for target in predictor.targets)
     rest: Sequence[Mapping[str, list[Any]]] = ()
     if texts:

@@ -24,7 +24,7 @@ from polymodal.data.inputs import asked_rows
 from polymodal.data.storage.dataset import process_table
 from polymodal.data.storage.store import Store, default_store
 from polymodal.data.tables.source import Problem, Table
-from polymodal.inference.answers import Answers
+from polymodal.inference.answers import Answers, Stopped
 from polymodal.inference.judging import Judged
 from polymodal.inference.keyed import kept_columns, keyed, names_of, place_of, whole
 from polymodal.inference.predictor import LEARNED, Predictor
@@ -142,17 +142,26 @@ class Run:
         `keep` as in `predict`.
 
         Cells that cannot be used count as missing and are appended to `problems`. Raises `BadArgument` where no target
-        is in words or drawn, and for an option that is wrong or that a copy cannot follow.
+        is in words or drawn, and for an option that is wrong or that a copy cannot follow; and, where it is
+        interrupted, `Stopped`, which is a `KeyboardInterrupt` that holds the answers so far.
         """
         from polymodal.inference.generation import generated
 
         table = self.read(data, last=True)
         kept_columns(table, keep)
         found: list[Problem] = []
-        said = generated(self.predictor, table, n=n, seed=seed, problems=found, **decoding)
+        stopped: Stopped | None = None
+        try:
+            said = generated(self.predictor, table, n=n, seed=seed, problems=found, **decoding)
+        except Stopped as early:
+            stopped, said, table = early, early.answers, early.table
+            found = [problem for problem in found if problem.row in set(table.ids)]
         if problems is not None:
             problems.extend(found)
-        return Answers(keyed(table, self.predictor.schema, said, keep=keep, problems=found))
+        answers = Answers(keyed(table, self.predictor.schema, said, keep=keep, problems=found))
+        if stopped:
+            raise Stopped(answers, table, stopped.missing)
+        return answers
 
     def classes(self, target: str | None = None) -> tuple[str, ...]:
         """The classes or labels of a target (default: the first), in the order of `predict_proba`; none of a number."""

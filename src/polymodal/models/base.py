@@ -20,6 +20,7 @@ from polymodal.targets.text import TextTarget
 
 AT_ONCE = 256  # rows that are fused at a time once trained
 BASELINE = "baseline"  # the level of answers that are there to be beaten
+CONTENDER = "pretrained"  # that of models as they are, which were trained elsewhere
 
 
 class TokenSource:

@@ -6,8 +6,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from polymodal.core.errors import BadArgument, require
+from polymodal.core.errors import BadArgument, BadData, require
+from polymodal.core.files import read_json
 
+CONFIG = "config.json"
 LACKING = 0.1  # of the weights that may be missing: a pooling that was trained for no task
 
 
@@ -77,6 +79,38 @@ def located(model: str) -> str:
             f"{path.name!r} lies."
         )
     return model
+
+
+def model_files(model: str, *names: str) -> dict[str, Path]:
+    """Those of the files `names` that a model has, a folder or of a hub. Raises `BadArgument` where a hub gives none of
+    them, or no such model can be had."""
+    model = located(str(model))
+    if Path(model).is_dir():
+        return {name: Path(model) / name for name in names if (Path(model) / name).is_file()}
+    hub = require("huggingface_hub", "hf")
+    repository, _, revision = model.partition("@")
+    found, why = {}, ""
+    for name in names:
+        try:
+            found[name] = Path(hub.hf_hub_download(repository, name, revision=revision or None))
+        except (OSError, ValueError, hub.errors.HfHubHTTPError) as error:  # not there, offline, refused
+            why = why or str(error).strip().split("\n")[0].rstrip(".")
+    if not found:
+        raise BadArgument(
+            f"{model!r} is no folder here, and no model of this name can be had: {why}. Where the hub cannot be "
+            f"reached, download it on a machine that reaches it (hf download {repository} --local-dir FOLDER), copy "
+            "the folder and give FOLDER; a run is given by its folder."
+        )
+    return found
+
+
+def read_settings(file: Path) -> dict[str, Any]:
+    """What a model's file of settings says. Raises `BadArgument` where it cannot be read."""
+    try:
+        found = read_json(file)
+    except (OSError, BadData) as error:
+        raise BadArgument(f"{file} cannot be read: {error}. Copy the model again.") from error
+    return found if isinstance(found, dict) else {}
 
 
 def _whole(network: Any, info: dict[str, Any], model: str, loader: str, spare: float) -> Any:

@@ -31,6 +31,7 @@ TERMS: Mapping[str, str] = {
     "single": "One modality, with nothing beside it.",
     "ensemble": "A blend of fusions, chosen greedily by rows that they did not see (Caruana et al. 2004).",
     "baseline": "There to be beaten: answers copied from training rows, or given without a look at the row.",
+    "pretrained": "A model from elsewhere as it is, asked for the same rows: it is neither trained nor deployed here.",
     "chance": "The answer of someone who knows how often each answer comes and sees nothing of the row.",
     # worth and balance
     "Worth of each modality": "The score's gain when it joins, averaged over all orders of joining (Shapley value).",

@@ -44,7 +44,7 @@ TARGETS = Catalogue(
         "sound": Entry(
             "polymodal.targets.sound:SoundTarget",
             "A sound of some seconds, such as a spoken word, drawn as a log-mel spectrogram.",
-            "Griffin & Lim 1984; Perraudin, Balazs, Søndergaard 2013 (phases)",
+            "Griffin & Lim 1984; Perraudin, Balazs, Søndergaard 2013 (phases); Kong, Kim, Bae 2020 (vocoder)",
         ),
         "text": Entry(
             "polymodal.targets.text:TextTarget",

@@ -7,28 +7,31 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from polymodal.core.errors import BadCell, BadData
+from polymodal.core.errors import BadArgument, BadCell, BadData
 from polymodal.core.registry import Spec
 from polymodal.core.values import check_range
 from polymodal.core.wav import wav_bytes
 from polymodal.nn.signal.levels import decibels_of, lengths, levels_of
 from polymodal.nn.signal.phase import bins_of, griffin_lim
 from polymodal.nn.signal.spectral import LogMel
+from polymodal.nn.signal.vocoder import MelForm, Vocoder, form_of, vocoder_of
 from polymodal.targets.drawn import DrawnTarget
 
 HIGHEST_RATE = 16_000  # Hz, where the rate is chosen: speech lies below 8 kHz
 LONGEST = 4.0  # seconds, where the length is chosen
 MARGIN = 0.1  # seconds more are opened, so that a longer sound is known to be one
+BANDS = 48  # where the number is chosen
 WINDOW = 0.05  # seconds, about: a voice's pitch shows in it
 OVERLAP = 4  # frames that hold a sample: phases are found from what they share
 LEAST_FRAMES = 4
-QUIETEST = 1e-20  # of power, so that silence has a logarithm
+QUIETEST = -200.0  # dB, so that silence has a logarithm
 
 
 class Recording(Protocol):
@@ -54,9 +57,15 @@ class SoundTarget(DrawnTarget):
     levels`, so that a sound's end is learned and drawn with it. A second at 16 kHz takes 63 frames, about 3 KB; while a
     table is read, all sounds are in memory as floats, at their own rate or, if that is less, 16 kHz.
 
-    Found by fit: `hertz`, the rate; `frames`; `top`, the loudest in dB; `middle` and `spread` of the bytes.
+    `mels`: None takes 48. `vocoder` is the folder or the hub's name of a neural vocoder, which makes the wave instead
+    (`nn.signal.vocoder`): then rate, bands, window, hop and the range of the bands are those that it was trained on,
+    and metrics compare such spectrograms. It stays where it is, as other pretrained parts do, known again by a mark.
 
-    Raises `BadArgument` for a rate outside 4,000 to 48,000 Hz, seconds outside 0.1 to 20, bands outside 8 to 128.
+    Found by fit: `hertz`, the rate; `frames`; `top`, the loudest in dB; `middle` and `spread` of the bytes; `heard` and
+    `mark` of the vocoder.
+
+    Raises `BadArgument` for a rate outside 4,000 to 48,000 Hz, seconds outside 0.1 to 20, bands outside 8 to 128, for a
+    vocoder that cannot be had, and for a rate or bands that are not its own.
     """
 
     hertz: int = HIGHEST_RATE
@@ -64,9 +73,12 @@ class SoundTarget(DrawnTarget):
     top: float = 0.0
     middle: float = 128.0
     spread: float = 64.0
+    heard: tuple[tuple[str, Any], ...] = ()
+    mark: str = ""
     rate: int | None = field(default=None, kw_only=True)
     seconds: float | None = field(default=None, kw_only=True)
-    mels: int = field(default=48, kw_only=True)
+    mels: int | None = field(default=None, kw_only=True)
+    vocoder: str = field(default="", kw_only=True)
 
     form: ClassVar[str] = "sound"
     opened: ClassVar[str] = "audio"
@@ -83,9 +95,21 @@ class SoundTarget(DrawnTarget):
         return {"name": "flow", "attention": True}
 
     @property
+    def reads(self) -> MelForm | None:
+        """The spectrogram that the vocoder reads, where there is one."""
+        if self.heard:
+            return MelForm(**dict(self.heard))
+        return form_of(self.vocoder) if self.vocoder else None
+
+    @property
+    def bands(self) -> int:
+        """How many there are in a spectrogram."""
+        return self.reads.bands if self.reads else self.mels or BANDS
+
+    @property
     def fastest(self) -> int:
         """Hz that cells need at most be opened at."""
-        return self.rate or HIGHEST_RATE
+        return self.reads.rate if self.reads else self.rate or HIGHEST_RATE
 
     @property
     def longest(self) -> float:
@@ -94,13 +118,17 @@ class SoundTarget(DrawnTarget):
 
     def fit(self, values: Sequence[Recording | BadCell]) -> Self:
         known: list[Recording] = self.openable(values)
-        rates = Counter(min(one.rate, self.fastest) for one in known)
-        hertz = self.rate or min(rates, key=lambda rate: (-rates[rate], rate))
+        if self.vocoder:
+            spoken = self._spoken()
+            hertz = spoken.fastest
+        else:
+            spoken, rates = self, Counter(min(one.rate, self.fastest) for one in known)
+            hertz = self.rate or min(rates, key=lambda rate: (-rates[rate], rate))
         seconds = self.seconds or min(LONGEST, float(np.quantile([one.seconds for one in known], 0.95)))
-        found = replace(self, hertz=hertz, frames=1)
+        found = replace(spoken, hertz=hertz, frames=1)
         found = replace(found, frames=max(LEAST_FRAMES, math.ceil(seconds * hertz / found.hop)))
         loudest = [float(found._decibels(one).max()) for one in known]
-        if max(loudest) <= 10 * math.log10(QUIETEST):
+        if max(loudest) <= QUIETEST + 1e-3:
             raise BadData(f"Target {self.name!r}: every training sound is silent, so there is nothing to learn.")
         found = replace(found, top=round(float(np.quantile(loudest, 0.99)), 2))
         total, squares = np.zeros((2, found.width))
@@ -115,7 +143,7 @@ class SoundTarget(DrawnTarget):
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        return 1, self.mels, self.frames
+        return 1, self.bands, self.frames
 
     @property
     def scale(self) -> tuple[float, float]:
@@ -124,12 +152,12 @@ class SoundTarget(DrawnTarget):
     @property
     def window(self) -> int:
         """Samples of a frame."""
-        return 2 ** round(math.log2(WINDOW * self.hertz))
+        return self.reads.window if self.reads else 2 ** round(math.log2(WINDOW * self.hertz))
 
     @property
     def hop(self) -> int:
         """Samples from frame to frame."""
-        return self.window // OVERLAP
+        return self.reads.hop if self.reads else self.window // OVERLAP
 
     @property
     def length(self) -> float:
@@ -138,7 +166,8 @@ class SoundTarget(DrawnTarget):
 
     @property
     def summary(self) -> str:
-        return f"sounds of up to {self.length:.3g} s at {self.hertz:,} Hz"
+        said = f", by the vocoder {Path(self.vocoder).name}" if self.vocoder else ""
+        return f"sounds of up to {self.length:.3g} s at {self.hertz:,} Hz{said}"
 
     @property
     def task(self) -> str:
@@ -150,16 +179,22 @@ class SoundTarget(DrawnTarget):
 
     def remarks(self, values: Sequence[Any]) -> list[str]:
         cut = [v for v in values if v is not None and not isinstance(v, BadCell) and v.seconds > self.length]
-        if not cut:
-            return []
-        return [
-            f"{self.name}: {len(cut):,} of {len(values):,} sounds are longer than {self.length:.3g} s: only their "
-            "beginning is learned from and judged by. Give `seconds` to keep more."
-        ]
+        said = []
+        if cut:
+            said.append(
+                f"{self.name}: {len(cut):,} of {len(values):,} sounds are longer than {self.length:.3g} s: only their "
+                "beginning is learned from and judged by. Give `seconds` to keep more."
+            )
+        if self.vocoder and self._vocoder().bare:
+            said.append(
+                f"{self.name}: the vocoder {self.vocoder} was saved without statistics (mean 0, scale 1), so it is "
+                "given log-mels as they are. Where it was trained on normalised ones, its sounds will be wrong."
+            )
+        return said
 
     def bytes_of(self, cell: Recording) -> np.ndarray:
         loud = self._decibels(cell)
-        found = np.zeros((self.mels, self.frames), np.uint8)
+        found = np.zeros((self.bands, self.frames), np.uint8)
         found[:, : loud.shape[1]] = levels_of(loud, self.top)
         return found.reshape(-1)
 
@@ -167,9 +202,11 @@ class SoundTarget(DrawnTarget):
         """float32 [n], within -1 to 1, of a spectrogram uint8 [mels, frames, 1], as long as that says."""
         levels = drawn[..., 0]
         loud = decibels_of(levels[:, : lengths(levels[None])[0]], self.top)
+        if self.vocoder:
+            return self._vocoder().wave(torch.from_numpy(10 ** (loud / 20))).numpy()
         loud = np.pad(loud, [(0, 0), (0, 1)], mode="edge")  # a frame more is centred at the end
         power = 10 ** (torch.from_numpy(loud.T.copy()) / 10)
-        amplitude = bins_of(power, _bank(self.hertz, self.window, self.mels)).sqrt()
+        amplitude = bins_of(power, _bank(self.hertz, self.window, self.bands)).sqrt()
         samples = griffin_lim(amplitude, window=self.window, hop=self.hop).numpy()
         return samples / max(1.0, float(np.abs(samples).max()))
 
@@ -180,12 +217,35 @@ class SoundTarget(DrawnTarget):
         return {"kind": "audio", "array": self.wave(drawn), "rate": self.hertz}
 
     def _decibels(self, cell: Recording) -> np.ndarray:
-        """float32 [mels, T] of a sound's beginning, T at most `frames`."""
-        log_mel = _log_mel(self.hertz, self.window, self.mels)
+        """float32 [bands, T] of a sound's beginning, T at most `frames`."""
         samples = torch.from_numpy(cell.at(self.hertz)[: self.frames * self.hop].copy())
-        count = int(log_mel.frames(torch.tensor(len(samples))))
-        power = log_mel.power(samples[None])[0, :, :count].clamp(min=QUIETEST)
-        return (10 * power.log10()).numpy()
+        if self.reads:
+            power = self.reads.amplitude(samples).square()
+        else:
+            log_mel = _log_mel(self.hertz, self.window, self.bands)
+            power = log_mel.power(samples[None])[0, :, : int(log_mel.frames(torch.tensor(len(samples))))]
+        return (10 * power.clamp(min=10 ** (QUIETEST / 10)).log10()).numpy()
+
+    def _spoken(self) -> Self:
+        """With what the vocoder reads, and its mark. Raises `BadArgument` where options say otherwise."""
+        found = vocoder_of(self.vocoder)
+        for name, given, own in (("rate", self.rate, found.form.rate), ("mels", self.mels, found.form.bands)):
+            if given not in (None, own):
+                raise BadArgument(
+                    f"Target {self.name!r}: {name}={given}, and the vocoder {self.vocoder!r} was trained on {own}: "
+                    f"leave {name} out."
+                )
+        return replace(self, heard=tuple(vars(found.form).items()), mark=found.mark)
+
+    def _vocoder(self) -> Vocoder:
+        """The one that the target was fitted for. Raises `BadData` where another lies in its place."""
+        found = vocoder_of(self.vocoder)
+        if found.mark != self.mark:
+            raise BadData(
+                f"The vocoder {self.vocoder!r} is not the one that the target {self.name!r} was fitted for: its "
+                "weights or settings are others. Put that one back, or let POLYMODAL_MODELS name the folder it is in."
+            )
+        return found
 
 
 @lru_cache(maxsize=8)

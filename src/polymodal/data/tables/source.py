@@ -17,6 +17,7 @@ from polymodal.core.limits import open_table, read_json_text
 from polymodal.data.cells import cells
 from polymodal.data.paths import is_link
 from polymodal.data.tables import arrow, hugging_face, workbook
+from polymodal.data.tables.database import Database
 from polymodal.data.tables.delimited import read_delimited
 from polymodal.data.tables.folder import read_classes
 from polymodal.data.tables.parquet import read_parquet
@@ -32,12 +33,14 @@ def read_table(source: Any, *, limit: int | None = None) -> Table:
     """Rows and raw cells of `source`; media are left where they are.
 
     `source` is one of: a CSV, TSV, Parquet, JSONL, Feather, Arrow or ORC file; a workbook of Excel or LibreOffice, or
-    one sheet of it as `table.xlsx#name` (extra `office`); a folder with one folder per class (optionally under
-    train/valid/test); a folder saved by Hugging Face datasets, or `hf:name` or `hf:name:configuration` of a hub
-    dataset (extra `hf`); WebDataset shards (`data.tar`, `shards-{000..009}.tar`, or a folder of them); in memory a
-    pandas DataFrame, of which a named index is a column too (and names the rows), a Hugging Face dataset, whatever
-    hands over an Arrow table (Polars, PyArrow, DuckDB …), a NumPy array of records, a dict of lists, a list of dicts,
-    or one dict, which is one row where any of its values is a single cell; or a `Table`, which is returned as it is.
+    one sheet of it as `table.xlsx#name` (extra `office`); a table or a query of a database, as
+    `postgresql://user@host/name#orders` or `shop.db#SELECT …` (extra `sql`; see `data.tables.database`); a folder with
+    one folder per class (optionally under train/valid/test); a folder saved by Hugging Face datasets, or `hf:name` or
+    `hf:name:configuration` of a hub dataset (extra `hf`); WebDataset shards (`data.tar`, `shards-{000..009}.tar`, or a
+    folder of them); in memory a pandas DataFrame, of which a named index is a column too (and names the rows), a
+    Hugging Face dataset, whatever hands over an Arrow table (Polars, PyArrow, DuckDB …), a NumPy array of records, a
+    dict of lists, a list of dicts, or one dict, which is one row where any of its values is a single cell; or a
+    `Table`, which is returned as it is.
     Paths in cells are relative to the file, or to the working folder for rows in memory. `limit` reads that many
     records at most.
 
@@ -110,6 +113,8 @@ def _from_array(records: np.ndarray) -> Table:
 def _read_path(source: str, limit: int | None) -> Table:
     if source.startswith("hf:"):
         return hugging_face.read_hub(source.removeprefix("hf:"), limit=limit)
+    if (database := Database.of(source)) is not None:
+        return database.read(limit=limit)
     source, sheet = workbook.split_sheet(source)
     path = Path(source).expanduser()
     if source.endswith(".tar") and not path.exists() and any(sign in source for sign in "{*?"):

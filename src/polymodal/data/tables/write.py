@@ -7,7 +7,7 @@ import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from polymodal.core.digest import safe_name
 from polymodal.core.errors import BadArgument
@@ -15,6 +15,10 @@ from polymodal.core.files import finite, json_text, writing
 from polymodal.core.shown import legible
 from polymodal.core.words import label_of
 from polymodal.data.kinds import KINDS
+from polymodal.data.tables.database import Database
+
+if TYPE_CHECKING:
+    import pyarrow
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 FORMS = (*_SEPARATORS, ".jsonl", ".parquet")
@@ -25,6 +29,8 @@ def check_writable(path: str | Path) -> None:
 
     Worth asking beforehand.
     """
+    if (database := Database.of(str(path))) is not None:
+        return database.check_writable()
     path = Path(path)
     if path.suffix.lower() not in FORMS:
         raise BadArgument(f"Cannot write {path.name}: the suffix {path.suffix!r} is unknown. Use {', '.join(FORMS)}.")
@@ -33,7 +39,7 @@ def check_writable(path: str | Path) -> None:
 
 
 def write_columns(columns: Mapping[str, Sequence[Any]], path: str | Path, *, files: bool = False) -> None:
-    """Write columns of equal length as CSV, TSV, JSONL or Parquet: the whole file or none.
+    """Write columns of equal length as CSV, TSV, JSONL or Parquet, or as a new table of a database: all or nothing.
 
     In CSV and TSV the labels of a list stand between `|`, as `read_table` takes them. A Parquet column whose cells are
     of several types is written as text, numbers as labels are; text that UTF-8 cannot hold (half a surrogate pair) is
@@ -41,6 +47,8 @@ def write_columns(columns: Mapping[str, Sequence[Any]], path: str | Path, *, fil
     column their paths. Raises as `check_writable`.
     """
     check_writable(path)
+    if (database := Database.of(str(path))) is not None:
+        return database.write(_columns(columns))
     path = Path(path)
     if files:
         columns = {name: _filed(name, values, path) for name, values in columns.items()}
@@ -48,10 +56,9 @@ def write_columns(columns: Mapping[str, Sequence[Any]], path: str | Path, *, fil
     rows = zip(*columns.values())
     with writing(path) as temporary:
         if suffix == ".parquet":
-            import pyarrow as pa
             import pyarrow.parquet as pq
 
-            pq.write_table(pa.table({_text(name): _arrow(values) for name, values in columns.items()}), temporary)
+            pq.write_table(_columns(columns), temporary)
             return
         with open(temporary, "w", newline="", encoding="utf-8", errors="backslashreplace") as file:
             if suffix == ".jsonl":
@@ -82,6 +89,12 @@ def _filed(name: str, values: Sequence[Any], path: Path) -> Sequence[Any]:
             temporary.write_bytes(value)
         paths.append(f"{folder.name}/{file.name}")
     return paths
+
+
+def _columns(columns: Mapping[str, Sequence[Any]]) -> pyarrow.Table:
+    import pyarrow as pa
+
+    return pa.table({_text(name): _arrow(values) for name, values in columns.items()})
 
 
 def _arrow(values: Sequence[Any]) -> Any:
