@@ -9,10 +9,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 import polymodal as pm
 from polymodal import cli
 from polymodal.core.errors import BadArgument, UnknownName
+from polymodal.core.files import read_json
+from polymodal.core.sealed import load_sealed
 from polymodal.data.inspection.columns import columns_of
 from polymodal.inference import generation
 from polymodal.inference.answers import Stopped
@@ -169,6 +172,32 @@ def test_encoders_and_words_are_trained_together(tmp_path):
            "joint_training": {"epochs": 2}, "finetune_training": {"epochs": 1}},
     )  # fmt: skip
     assert {"concat joint", "left alone joint", "concat fine-tuned"} <= {row["strategy"] for row in run.leaderboard}
+
+
+def test_drafts_of_encoders_trained_with_the_answer_go_by_their_own_tokens(tmp_path):
+    """What is remembered of training rows are the fused vectors of the encoders as they end, and drafts go by them."""
+    data = told(400)
+    data["split"] = ["train"] * 280 + ["valid"] * 60 + ["test"] * 60
+    run = pm.fit(
+        data, "says=says_*", out=tmp_path / "run", store=tmp_path / "store", quiet=True, deploy="concat joint",
+        **{**QUICK, "joint": True, "joint_on": ["concat"], "fusion": ["concat"], "training": {"epochs": 3},
+           "joint_training": {"epochs": 3}, "finetune": True, "finetune_training": {"epochs": 5, "lr": 0.004},
+           "heads": {"says": {"name": "writer", "units": 32, "depth": 1, "decoding": {"drafts": 4}}}},
+    )  # fmt: skip
+    memory = run.predictor.answer.head("says").memory
+    table = run.read(data).select(range(280))
+    chunks = [run.predictor.answer.fused(streams).pooled for _, streams in run.predictor.encode(table)]
+    assert len(memory) == 280
+    torch.testing.assert_close(memory.vectors, memory._normal(torch.cat(chunks)), atol=1e-4, rtol=1e-4)
+    assert len(set(run.predict(data)["says"])) > 1
+    remembered, notes = {}, {}
+    for kind in ("answers", "joint", "finetuned"):
+        path = run.folder / "work" / kind / "concat-0.json"
+        kept = load_sealed(path.with_suffix(".safetensors"), tensors=True)[0]
+        (remembered[kind],) = (value for name, value in kept.items() if name.endswith("memory.vectors"))
+        notes[kind] = " ".join(read_json(path)["notes"])
+    assert all("drafts" in note and "CIDEr-D" in note for note in notes.values())
+    assert not torch.allclose(remembered["finetuned"], remembered["answers"], atol=1e-3)  # taken anew
 
 
 def several(rows: int = 72) -> dict[str, list]:

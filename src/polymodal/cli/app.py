@@ -202,11 +202,12 @@ def read_sets(sets: list[str] | None) -> dict[str, Any]:
     return options
 
 
-def read_rows(run: Any, data: str) -> Any:
-    """The rows of `data` for a finished run; columns that the model reads and the data lack are said or refused."""
+def read_rows(run: Any, data: str, *, last: bool = False) -> Any:
+    """The rows of `data` for a finished run, of conversations the `last` turns alone; columns that the model reads and
+    the data lack are said or refused."""
     from polymodal.data.tables.source import read_table
 
-    table = run.read(read_table(data))
+    table = run.read(read_table(data), last=last)
     lacking = run.lacking(table)
     say([f"not in {data}: {', '.join(lacking)}; missing in every row"] if lacking else [])
     say(run.misnamed(table))

@@ -107,7 +107,7 @@ def pretrain(
         str | None, typer.Option("--streams", "-s", help="Fields, with commas.", show_default="all")
     ] = None,
     objective: Annotated[
-        str | None, typer.Option(help="auto, masked, contrastive or both.", show_default="auto")
+        str | None, typer.Option(help="auto, masked, contrastive, both, captioning or mix.", show_default="auto")
     ] = None,
     valid: Valid = None,
     test: Test = None,

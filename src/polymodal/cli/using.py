@@ -150,7 +150,7 @@ def predict(
     say_device(device)
     finished = load(run, trust=trust or (), device=device, precision=precision)
     problems: list[Any] = []
-    table = read_rows(finished, data)
+    table = read_rows(finished, data, last=True)
     columns = finished.predict(table, keep=read_keep(keep, table.columns), problems=problems)
     write_columns(columns, out, files=True)
     out = without_password(out)
@@ -238,7 +238,7 @@ def generate(
     check_generates(finished.predictor)
     if out is None and (drawn := next((one for one in finished.predictor.targets if one.drawn), None)):
         raise BadArgument(f"{drawn.name} is a file a row, which needs a place: give --out FILE or a folder.")
-    table = example(finished.predictor, given) if data is None else read_rows(finished, data)
+    table = example(finished.predictor, given) if data is None else read_rows(finished, data, last=True)
     problems: list[Any] = []
     stopped: Stopped | None = None
     try:

@@ -12,9 +12,13 @@ import numpy as np
 from polymodal.core.digest import digest_file
 from polymodal.core.errors import BadArgument, BadData, nearest
 from polymodal.core.files import read_json, told_path
+from polymodal.data.chats import is_chat, last_turns, of_column, pictures_of, unfolded
+from polymodal.data.overrides import read_targets, said_of
 from polymodal.data.schema import Schema
 from polymodal.data.split import PARTS, split_of_column, split_rows
 from polymodal.data.tables.source import Table, read_table
+
+SchemaGiven = Schema | str | Path | Mapping[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -25,8 +29,14 @@ class Inputs:
     tables: Mapping[str, Table]
 
     @classmethod
-    def read(cls, train: Any, valid: Any = None, test: Any = None) -> Inputs:
-        """Raises `BadArgument` when two of them are the same file, `BadData` when one has no row that can be used."""
+    def read(
+        cls, train: Any, valid: Any = None, test: Any = None, *, target: Any = None, schema: SchemaGiven = None
+    ) -> Inputs:  # fmt: skip
+        """`target` and `schema` as they are given to `schema`: a target that holds conversations is unfolded to a row
+        for each of its answers.
+
+        Raises `BadArgument` when two of them are the same file, `BadData` when one has no row that can be used.
+        """
         sources = {name: source for name, source in zip(PARTS, (train, valid, test)) if source is not None}
         seen: dict[Path, str] = {}
         for name, source in sources.items():
@@ -34,11 +44,10 @@ class Inputs:
                 raise BadArgument(
                     f"{other} and {name} are the same file, {source}: no row may be both learned and judged."
                 )
-        return cls(sources, {name: read_rows(source) for name, source in sources.items()})
+        tables = {name: read_rows(source) for name, source in sources.items()}
+        return cls(sources, _conversing(tables, target, schema))
 
-    def schema(
-        self, target: Any, schema: Schema | str | Path | Mapping[str, Any] | None, *, bare: bool = False
-    ) -> Schema:
+    def schema(self, target: Any, schema: SchemaGiven, *, bare: bool = False) -> Schema:
         """The schema as it is, or that of a finished run (its `schema.json`), or inferred from the training rows with
         these corrections, `bare` as in `Schema.infer`.
 
@@ -56,7 +65,8 @@ class Inputs:
 
     def joined(self, schema: Schema) -> Table:
         """All rows in one table, by their names."""
-        return schema.read(Table.concat([named(table, schema.id) for table in self.tables.values()]))
+        column = None if schema.chat else schema.id  # several rows are of one conversation
+        return schema.read(Table.concat([named(table, column) for table in self.tables.values()]))
 
     def lacking(self, schema: Schema) -> list[str]:
         """What to say of columns of streams that a table has not, as the training rows do."""
@@ -117,6 +127,44 @@ class Inputs:
         return {name: digest_file(path).hex() for name, path in files.items() if path.is_file()}
 
 
+def _conversing(tables: Mapping[str, Table], target: Any, schema: SchemaGiven) -> Mapping[str, Table]:
+    """The tables, with a row for each answer where the target is a column of conversations."""
+    train = tables["train"]
+    kept = schema if isinstance(schema, Schema) else _kept(schema)
+    if kept is not None:
+        chat, column, most = kept.chat, kept.id, _pictures(kept)
+    else:
+        said = {key: said_of(schema, key) for key in ("target", "id")}
+        asked = read_targets(said["target"] if target is None else target, train.columns)
+        chat = next((name for name in asked if name in train.data and is_chat(train.data[name])), None)
+        column, most = said["id"], None
+    if chat is None:
+        return tables
+    found: dict[str, Table] = {}
+    for name, table in tables.items():
+        found[name] = with_rows(unfolded(named(table, column), chat, most=most))
+        most = len(pictures_of(chat, found[name].columns))
+    return found
+
+
+def _pictures(schema: Schema) -> int | None:
+    """How many pictures of a conversation a schema reads; None where it has none."""
+    columns = [column for field in schema.fields.values() for column in field.columns]
+    return len(pictures_of(schema.chat, columns)) if schema.chat else None
+
+
+def asked_rows(source: Any, schema: Schema, *, last: bool = False) -> Table:
+    """The rows of `source` for a model of `schema`, named and unfolded as those that it learned from; `last`: of a
+    conversation the last turn alone, which is what is to be answered. Raises `BadData` when there is none."""
+    table = read_rows(source)
+    if schema.chat is None or of_column(schema.chat) not in table.data:
+        table = named(table, schema.id, strict=False)
+    if schema.chat is None:
+        return schema.read(table)
+    each = with_rows(unfolded(table, schema.chat, most=_pictures(schema)))
+    return schema.read(last_turns(each, schema.chat) if last else each)
+
+
 def _kept(schema: Any) -> Schema | None:
     """The schema in the `schema.json` of a run, None where `schema` names no such file."""
     if not isinstance(schema, str | Path) or Path(schema).suffix != ".json" or not Path(schema).is_file():
@@ -127,7 +175,11 @@ def _kept(schema: Any) -> Schema | None:
 
 def read_rows(source: Any) -> Table:
     """The table of `source`. Raises `BadData` when no row of it can be used, with the reasons."""
-    table = read_table(source)
+    return with_rows(read_table(source))
+
+
+def with_rows(table: Table) -> Table:
+    """The table. Raises `BadData` when it has no row, with the reasons."""
     if not len(table):
         reasons = "; ".join(str(problem) for problem in table.problems[:3])
         raise BadData(f"{table.name} holds no row that can be used.{f' {reasons}.' if reasons else ''}")

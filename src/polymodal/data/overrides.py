@@ -93,6 +93,11 @@ def read_overrides(
     )
 
 
+def said_of(source: Any, key: str) -> Any:
+    """What a description, as `read_overrides` takes it, or None says of one key, unchecked."""
+    return None if source is None else _load(source).get(key)
+
+
 def read_targets(given: Any, columns: Collection[str]) -> dict[str, Spec | None]:
     """Targets given as a name, several names, or a mapping from name to kind.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from polymodal.core.errors import BadData, UnknownName, suggest
 from polymodal.core.numbers import Notation
 from polymodal.core.registry import Spec, import_path, in_words, options
 from polymodal.core.shown import some
+from polymodal.data import chats
 from polymodal.data.absence import read_absence
 from polymodal.data.infer import Guess, tell, tell_target
 from polymodal.data.kinds import KINDS, Kind
@@ -74,7 +75,8 @@ class Schema:
     for targets, group, id and split; `warnings` are what the user should look at. `keys` are those of the ignored that
     evidently name the rows or what they belong to, as an order number does: answers keep them. `missing` maps a column
     to the marks that stand for a missing value in it, where these are not the usual ones; `read` obeys it. `told` maps
-    each column that was judged by its cells to its kind and why.
+    each column that was judged by its cells to its kind and why. `chat` is the column whose conversations are rows
+    for each answer (see `data.chats`).
     """
 
     fields: Mapping[str, Field]
@@ -88,6 +90,7 @@ class Schema:
     keys: tuple[str, ...] = ()
     missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     told: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    chat: str | None = None
 
     @classmethod
     def infer(
@@ -109,10 +112,14 @@ class Schema:
         said = Overrides() if overrides is None else read_overrides(overrides, table.columns)
         named = read_targets(target, table.columns) or dict(said.targets)
         named = {name: said.targets.get(name) if kind is None else kind for name, kind in named.items()}
+        chat = next((name for name in named if chats.of_column(name) in table.data), None)
+        if chat is not None:
+            said, named = _conversing(chat, said, named, table)
         warnings: list[str] = []
         table = gathered(table, named)
         missing, table = read_absence(table, named, said, warnings)
         targets, notes = _targets(table, named, said, missing, warnings)
+        notes |= {} if chat is None else {chat: "what the assistant of a conversation says, a row for each answer"}
         roles = _roles(table, said, targets, notes)
         references = {column: name for name, spec in targets.items() for column in references_of(spec)}
         taken = {column for column in roles.values() if column} | set(targets) | set(references)
@@ -143,7 +150,7 @@ class Schema:
         warnings += _leaks(table, fields, targets)
         lists = tuple(warnings), tuple(column for column in ignored if told[column][0] == "id")
         columns = roles["group"], roles["id"], roles["split"]
-        return cls(fields, targets, *columns, ignored, notes, *lists, missing, told)
+        return cls(fields, targets, *columns, ignored, notes, *lists, missing, told, chat)
 
     def read(self, table: Table) -> Table:
         """The rows with every mark of absence taken as this schema takes it, and what targets gather in one column."""
@@ -201,6 +208,17 @@ class Schema:
         missing = {column: tuple(marks) for column, marks in values.get("missing", {}).items()}
         told = {column: tuple(guess) for column, guess in values.get("told", {}).items()}
         return cls(**{**own, "fields": fields, **lists, "missing": missing, "told": told})
+
+
+def _conversing(
+    chat: str, said: Overrides, named: Mapping[str, Spec | None], table: Table
+) -> tuple[Overrides, dict[str, Spec | None]]:
+    """What the columns of an unfolded conversation are, unless the user says otherwise, and its answer."""
+    own = chats.of_column(chat)
+    kinds = {**chats.roles_of(chat, table.columns), **said.kinds}
+    held: dict[str, Any] = {"group": own} if said.group in (None, own) else {"ignore": (*said.ignore, own)}
+    targets = {name: kind or ("text" if name == chat else None) for name, kind in named.items()}
+    return replace(said, kinds=kinds, **held), targets
 
 
 def _apart(columns: Sequence[Sequence[Any]]) -> bool:

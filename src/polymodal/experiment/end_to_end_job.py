@@ -7,8 +7,9 @@ tokens can mend that: a question about a picture is answered by neither. Togethe
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,7 @@ from polymodal.experiment.work import (
     save_trained,
     settled_out,
 )  # fmt: skip
-from polymodal.heads.choosing import Memory
-from polymodal.models.base import Model
+from polymodal.models.base import AT_ONCE, Joint, Labelled, Model
 from polymodal.models.build import build_answer, build_encoder, build_objectives, parameters, said_by
 from polymodal.nn.mask_streams import drop_streams
 from polymodal.nn.place import in_use
@@ -84,9 +84,6 @@ def end_to_end_job(work: Work, job: EndToEndJob, out: Path) -> Epochs:
     if tuning:
         before = replace(strategy, encoders="apart")
         answer.load_state_dict(load_trained(answer_out(work.folder, before, job.seed)))
-        for part in answer.modules():
-            if isinstance(part, Memory):
-                part.forget()  # of vectors that are others now
     model = Model(encoders, answer).to(work.device)
     options = Training().with_({**(GENTLE if tuning else _recipe(encoders, len(rows))), **job.training})
     torch.manual_seed(job.seed)
@@ -134,6 +131,10 @@ def end_to_end_job(work: Work, job: EndToEndJob, out: Path) -> Epochs:
     if untouched and score_before >= max(e.valid for e in curve):
         model.load_state_dict(untouched)
     model.eval()
+    if isinstance(answer, Joint):  # what heads remember of rows are the tokens of encoders as they are now
+        parts = partial(_encoded, work, model, {name: one.tensors for name, one in read.items()})
+        answer.cpu().conclude(partial(parts, rows), partial(parts, valid))
+        answer.to(work.device)
     started = time.perf_counter()
     with torch.no_grad():
         scores = held_out(work, lambda rows: _scores(work, model, work.dataset.tensors, rows))
@@ -145,7 +146,8 @@ def end_to_end_job(work: Work, job: EndToEndJob, out: Path) -> Epochs:
         "level": strategy.level,
         "parameters": parameters(model),
         **({"before": score_before} if tuning else {"ms_per_row": 1000 * took / int((work.split != TRAIN).sum())}),
-        **curve_of(curve),
+        **(told := curve_of(curve)),
+        "notes": [*told["notes"], *answer.remarks()],
     }
 
 
@@ -165,6 +167,16 @@ def _together(work: Work, streams: Sequence[str], rows: np.ndarray, options: Tra
         cost = read_json(settled_out(work.folder, name))["ms_per_row"]
         saved[name] = cost * spared(work.dataset, name, rows, batch)
     return drawn_together(work.dataset, max(saved, key=lambda name: saved[name]), rows, batch)
+
+
+def _encoded(
+    work: Work, model: Model, read: Mapping[str, Callable[[np.ndarray], dict[str, Tensor]]], rows: np.ndarray
+) -> Iterator[Labelled]:
+    """Tokens and targets of rows as the encoders are now, some at a time, on the CPU."""
+    for some in torch.from_numpy(rows).split(AT_ONCE):
+        inputs = {name: of(some.numpy()) for name, of in read.items()}
+        streams = in_use(lambda given: model.encode(Batch(given)), inputs, work.device)
+        yield Labelled(streams, {name: values[some] for name, values in work.labels.items()})
 
 
 def _scores(

@@ -15,7 +15,7 @@ def inspect(data: Any, target: Any = None, *, valid: Any = None, test: Any = Non
     Arguments as in `polymodal.plan`. Every media cell is opened once. Raises as `plan` does, but not where no column
     can be used as a stream: then it says why.
     """
-    given = Inputs.read(data, valid, test)
+    given = Inputs.read(data, valid, test, target=target, schema=schema)
     resolved = given.schema(target, schema, bare=True)
     table = given.joined(resolved)
     readers = {

@@ -20,7 +20,7 @@ from polymodal.core.trust import reading
 from polymodal.core.values import read_written
 from polymodal.core.words import label_of
 from polymodal.data.answers import target_cells
-from polymodal.data.inputs import named, read_rows
+from polymodal.data.inputs import asked_rows
 from polymodal.data.storage.dataset import process_table
 from polymodal.data.storage.store import Store, default_store
 from polymodal.data.tables.source import Problem, Table
@@ -115,7 +115,7 @@ class Run:
         Cells that cannot be used count as missing and are appended to `problems`. A model that learns from feedback
         remembers in the run's folder what it said. Raises `UnknownName` for a column to keep that is not there.
         """
-        table = self.read(data)
+        table = self.read(data, last=True)
         kept_columns(table, keep)
         found: list[Problem] = []
         answers = self.predictor.predict(table, found)
@@ -147,7 +147,7 @@ class Run:
         """
         from polymodal.inference.generation import generated
 
-        table = self.read(data)
+        table = self.read(data, last=True)
         kept_columns(table, keep)
         found: list[Problem] = []
         stopped: Stopped | None = None
@@ -252,14 +252,14 @@ class Run:
             raise BadData(" ".join([none, *self.misnamed(table)]))
         return [*self._absent(table), *self.predictor.lacking_edges(table)]
 
-    def read(self, data: Any) -> Table:
-        """The rows of `data`, named as those of the fit were. Raises `BadData` when there is none.
+    def read(self, data: Any, *, last: bool = False) -> Table:
+        """The rows of `data`, named as those of the fit were; of conversations a row for each answer, or the `last`
+        turn of each alone. Raises `BadData` when there is none.
 
         Warns where `data` has nothing that the model reads, or something under a similar name only; of a `Table`
         already read, `lacking` and `misnamed` say so.
         """
-        schema = self.predictor.schema
-        table = schema.read(named(read_rows(data), schema.id, strict=False))
+        table = asked_rows(data, self.predictor.schema, last=last)
         if not isinstance(data, Table):
             for line in filter(None, [self._nothing(table), *self.misnamed(table)]):
                 warnings.warn(line, stacklevel=3)

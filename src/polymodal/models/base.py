@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -51,6 +51,15 @@ class Labelled:
 
     streams: Mapping[str, Tokens]
     targets: Mapping[str, Tensor]
+
+    def parts(self) -> Iterator[Labelled]:
+        """Some rows at a time."""
+        for rows in torch.arange(len(next(iter(self.targets.values())))).split(AT_ONCE):
+            streams = {name: tokens.select(rows) for name, tokens in self.streams.items()}
+            yield Labelled(streams, {name: values[rows] for name, values in self.targets.items()})
+
+
+Parts = Callable[[], Iterable[Labelled]]  # rows, some at a time, that are made when they are asked for
 
 
 class Answer(nn.Module):
@@ -149,17 +158,19 @@ class Joint(Answer):
         return self.heads[target]  # type: ignore[return-value]
 
     def finalize(self, train: Labelled, valid: Labelled, seed: int) -> None:
+        self.conclude(train.parts, valid.parts)
+
+    def conclude(self, train: Parts, valid: Parts) -> None:
+        """What heads choose once the weights are trained (`Head.conclude`)."""
         self.eval()
         for name, head in self.heads.items():
-            head.conclude(self._parts(train, name), self._parts(valid, name))  # type: ignore[operator]
+            head.conclude(self._fused(train, name), self._fused(valid, name))  # type: ignore[operator]
 
     @torch.no_grad()
-    def _parts(self, rows: Labelled, target: str) -> Iterator[tuple[Tokens, Tensor]]:
-        """Fused tokens and truth, some rows at a time."""
-        truth = rows.targets[target]
-        for some in torch.arange(len(truth)).split(AT_ONCE):
-            fused = self.fusion({name: tokens.select(some) for name, tokens in rows.streams.items()})
-            yield fused.cleared(), truth[some]
+    def _fused(self, rows: Parts, target: str) -> Iterator[tuple[Tokens, Tensor]]:
+        """Fused tokens and truth."""
+        for some in rows():
+            yield self.fusion(some.streams).cleared(), some.targets[target]
 
 
 class Decisions(Answer):

@@ -1,97 +1,34 @@
-"""What encoders learn without labels: to tell hidden parts from what is left, and which cells stand in one row."""
+"""What encoders learn without labels: to tell hidden parts from what is left, which cells stand in one row, and what is
+said of it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from polymodal.aligners.base import Aligner
 from polymodal.core.types import Tokens
 from polymodal.data.split import SAMPLE, some_of
 from polymodal.data.storage.dataset import Dataset
-from polymodal.encoders.base import Encoder, Held
-from polymodal.nn.layers.block import TransformerBlock
+from polymodal.encoders.base import Encoder
 from polymodal.nn.layers.named import Named
 from polymodal.nn.place import device_of_module, to_device
+from polymodal.pretraining.captioning import Captioner
+from polymodal.pretraining.rebuilding import Memory, Rebuilder
 from polymodal.train.loop import total
 from polymodal.train.once import Inputs
 
 AT_ONCE = 256  # rows measured at a time
-HEAD = 32  # channels of an attention head
-MOST_PLACES = 64  # tokens, and words, whose places are told apart
-
-
-class Rebuilder(nn.Module):
-    """What the hidden parts of a stream held, from tokens (masked autoencoders; He et al. 2022).
-
-    A query a part attends to the tokens, in one block: a larger decoder does the encoder's work on small data. `held`
-    is what parts of sample cells hold, all hidden: the losses are in units of what knowing only each part's mean, or
-    how frequent words are, would cost.
-    """
-
-    usual: Tensor
-
-    def __init__(self, dim: int, held: Sequence[Held]):
-        super().__init__()
-        places = [max(MOST_PLACES if one.words else 0, one.values.shape[1]) for one in held]
-        self.queries = nn.ParameterList(0.02 * torch.randn(count, dim) for count in places)
-        self.block = TransformerBlock(dim, max(1, dim // HEAD) if dim % HEAD == 0 else 1)
-        self.out = nn.ModuleList(nn.Linear(dim, one.words or one.values.shape[2]) for one in held)
-        self.register_buffer("usual", torch.stack([_usual(one) for one in held]))
-
-    def forward(self, tokens: Tensor, mask: Tensor, held: Sequence[Held]) -> Tensor | None:
-        """The mean loss of the hidden parts by `tokens` [B, S, dim] with `mask` [B, S]; None where none is hidden."""
-        losses = []
-        for query, out, usual, one in zip(self.queries, self.out, self.usual, held):
-            hidden = one.hidden if one.hidden.ndim == 2 else one.hidden.any(2)
-            if not hidden.any():
-                continue
-            places = torch.arange(hidden.shape[1], device=query.device).clamp(max=len(query) - 1)
-            states = self.block(query[places].expand(len(tokens), -1, -1), mask, tokens)[hidden]
-            said, truth = out(states).float(), one.values[hidden]
-            if one.words:
-                value = F.cross_entropy(said, truth)
-            else:
-                known = one.hidden[hidden].view(len(truth), -1)
-                value = ((said - truth).square() * known).sum() / known.expand_as(truth).sum()
-            losses.append(value / usual)
-        return torch.stack(losses).mean() if losses else None
-
-
-def _usual(held: Held) -> Tensor:
-    """What it costs to say always the same of each part: the variance, or the entropy of how frequent words are."""
-    known = held.hidden.float()
-    if held.words:
-        share = held.values[held.hidden].bincount(minlength=held.words).float()
-        share = share / share.sum().clamp(min=1)
-        usual = -(share * share.clamp(min=1e-9).log()).sum()
-    else:
-        known = known if known.ndim == 3 else known[..., None].expand_as(held.values)
-        mean = (held.values * known).sum(0) / known.sum(0).clamp(min=1)
-        usual = ((held.values - mean).square() * known).sum() / known.sum().clamp(min=1)
-    return usual if usual > 1e-3 else torch.ones_like(usual)
-
-
-class Memory(nn.Module):
-    """Tokens of a stream as decoders read them: of one width, with their places."""
-
-    def __init__(self, width: int, dim: int):
-        super().__init__()
-        self.map = nn.Linear(width, dim)
-        self.places = nn.Parameter(0.02 * torch.randn(MOST_PLACES, dim))
-
-    def forward(self, tokens: Tokens) -> Tensor:
-        places = torch.arange(tokens.x.shape[1], device=tokens.x.device).clamp(max=MOST_PLACES - 1)
-        return self.map(tokens.x) + self.places[places]
 
 
 class Learning(nn.Module):
-    """Encoders and what they learn by: `masked`, the streams whose hidden parts are rebuilt, and an aligner or None.
+    """Encoders and what they learn by: `masked`, the streams whose hidden parts are rebuilt, `captioners`, what writes
+    streams of text from those that have none, and an aligner or None. `weight` is what the former count for beside it.
 
     `rows` [n] are those that are learned from and judged by; no others are read. Of the former, `learned` [m], some
     tell what hidden parts usually hold.
@@ -100,11 +37,14 @@ class Learning(nn.Module):
     def __init__(
         self, encoders: Mapping[str, Encoder], aligner: Aligner | None, masked: Sequence[str], dataset: Dataset,
         rows: np.ndarray, learned: np.ndarray, *, dim: int, hidden: float | None = None, across: bool = True,
+        captioners: Mapping[str, Captioner] | None = None, weight: float = 1.0,
     ):  # fmt: skip
         super().__init__()
         self.encoders, self.aligner = Named(encoders), aligner
         self.dataset, self.hidden, self.across = dataset, hidden, across
-        self.memories = Named({name: Memory(encoder.dim, dim) for name, encoder in encoders.items()} if masked else {})
+        self.captioners, self.weight = Named(captioners or {}), weight
+        read = encoders if masked else [name for name in encoders if captioners and name not in captioners]
+        self.memories = Named({name: Memory(encoders[name].dim, dim) for name in read})
         self.read = {name: Inputs(encoder, dataset, name, rows) for name, encoder in encoders.items()}
         found = {}
         for name in masked:
@@ -112,30 +52,41 @@ class Learning(nn.Module):
             found[name] = Rebuilder(dim, encoders[name].hide(inputs, _all_parts(encoders[name], inputs))[1])
         self.rebuilders = Named(found)
 
-    def losses(self, rows: np.ndarray, draw: torch.Generator | None = None) -> dict[str, Tensor]:
-        """Of a batch of `rows`: by stream what it costs to rebuild its hidden parts, and `contrast`; each is 1 for
-        knowing nothing. What is hidden is drawn from `draw`, by default from torch's global generator."""
+    def losses(
+        self, rows: np.ndarray, draw: torch.Generator | None = None, *, blind: bool = False
+    ) -> dict[str, Tensor]:  # fmt: skip
+        """Of a batch of `rows`: by stream what it costs to rebuild its hidden parts, or to write its words, and
+        `contrast`; each is 1 for knowing nothing. What is hidden is drawn from `draw`, by default from torch's global
+        generator. `blind`: words are written by the words before alone."""
         found = self._masked(rows, draw) if len(self.rebuilders) else {}
-        if self.aligner is not None and (contrast := self._contrast(rows)) is not None:
-            found["contrast"] = contrast
+        if self.aligner is not None or len(self.captioners):
+            encoded = {n: one for n in self.encoders if (one := self._encoded(n, rows)) is not None}
+            found |= self._written(rows, encoded, blind)
+            if self.aligner is not None and (contrast := self._contrast(encoded)) is not None:
+                found["contrast"] = contrast
         return found
 
     def loss(self, rows: Tensor) -> Tensor:
-        """The mean over streams of what rebuilding costs, and the contrast."""
+        """The mean over streams of what rebuilding or writing costs, and the contrast."""
         found = self.losses(rows.numpy())
         contrast = found.pop("contrast", None)
-        parts = [torch.stack([*found.values()]).mean()] if found else []
+        parts = [self.weight * torch.stack([*found.values()]).mean()] if found else []
         parts += [] if contrast is None else [contrast]
         return torch.stack(parts).sum() if parts else 0.0 * next(self.parameters()).sum()
 
+    def score(self, rows: np.ndarray, seed: int) -> float:
+        """What `measure` says of `rows` in one number, of which more is better."""
+        found = self.measure(rows, seed)
+        return -sum(value * (1.0 if name == "contrast" else self.weight) for name, value in found.items())
+
     @torch.no_grad()
-    def measure(self, rows: np.ndarray, seed: int) -> dict[str, float]:
+    def measure(self, rows: np.ndarray, seed: int, *, blind: bool = False) -> dict[str, float]:
         """`losses` of `rows`, some at a time, with the same parts hidden whenever it is asked."""
         draw = torch.Generator().manual_seed(seed)
         summed: dict[str, float] = {}
         counted: dict[str, int] = {}
         for some in np.array_split(rows, max(1, -(-len(rows) // AT_ONCE))):
-            for name, value in self.losses(some, draw).items():
+            for name, value in self.losses(some, draw, blind=blind).items():
                 summed[name] = summed.get(name, 0.0) + float(value) * len(some)
                 counted[name] = counted.get(name, 0) + len(some)
         return {name: summed[name] / counted[name] for name in summed}
@@ -168,24 +119,55 @@ class Learning(nn.Module):
         lot = torch.rand(there.shape, generator=draw).to(there.device).masked_fill(~there, 2.0)
         return (lot.argsort(1).argsort(1) < most) & there
 
-    def _contrast(self, rows: np.ndarray) -> Tensor | None:
-        """Every different cell of the batch once; cells of a row belong together."""
-        device = device_of_module(self)
-        aligned: dict[str, Tokens] = {}
-        theirs: dict[str, Tensor] = {}
-        assert self.aligner is not None
-        for name, encoder in self.encoders.items():
-            there = np.flatnonzero(self.dataset.present[name][rows])
-            _, first, item = np.unique(self.dataset.cells(name)[rows[there]], return_index=True, return_inverse=True)
-            if not len(first):
-                continue
-            inputs = to_device(self.read[name].tensors(rows[there[first]]), device)
-            aligned |= self.aligner({name: encoder(inputs)})
-            theirs[name] = to_device(_standing_in(item, there), device)
-        if len(aligned) < 2:
+    def _encoded(self, name: str, rows: np.ndarray) -> _Encoded | None:
+        """Every different cell of a stream in the batch once; None where no row has one, or nothing asks for it."""
+        if self.aligner is None and name not in self.memories:
             return None
+        there = np.flatnonzero(self.dataset.present[name][rows])
+        _, first, item = np.unique(self.dataset.cells(name)[rows[there]], return_index=True, return_inverse=True)
+        if not len(first):
+            return None
+        inputs = to_device(self.read[name].tensors(rows[there[first]]), device_of_module(self))
+        return _Encoded(self.encoders[name](inputs), item, there)
+
+    def _contrast(self, encoded: Mapping[str, _Encoded]) -> Tensor | None:
+        """Cells of a row belong together."""
+        if len(encoded) < 2:
+            return None
+        assert self.aligner is not None
+        aligned = self.aligner({name: one.tokens for name, one in encoded.items()})
+        device = device_of_module(self)
+        theirs = {name: to_device(_standing_in(one.item, one.there), device) for name, one in encoded.items()}
         size = max(2.0, sum(len(tokens) for tokens in aligned.values()) / len(aligned))
         return total(self.aligner.loss(aligned, theirs)) / math.log(size)
+
+    def _written(self, rows: np.ndarray, encoded: Mapping[str, _Encoded], blind: bool) -> dict[str, Tensor]:
+        """What the words of each stream that is written cost, from the tokens of those that are read."""
+        read = [encoded[name].of_rows(len(rows)) for name in self.memories if name in encoded]
+        if not len(self.captioners) or not read:
+            return {}
+        memories = [self.memories[name] for name in self.memories if name in encoded]
+        x = torch.cat([memory(tokens) for memory, tokens in zip(memories, read)], 1)
+        mask = torch.cat([tokens.mask for tokens in read], 1)
+        found = {name: captioner(rows, x, mask, blind=blind) for name, captioner in self.captioners.items()}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+@dataclass(frozen=True, eq=False)
+class _Encoded:
+    """Tokens of different cells; `item` [n] says which of them each of the rows `there` [n] of the batch holds."""
+
+    tokens: Tokens
+    item: np.ndarray
+    there: np.ndarray
+
+    def of_rows(self, count: int) -> Tokens:
+        """Tokens of all `count` rows of the batch, masked where a row has none."""
+        at, there = np.zeros(count, np.int64), np.zeros(count, bool)
+        at[self.there], there[self.there] = self.item, True
+        device = self.tokens.x.device
+        rows = self.tokens.select(to_device(torch.from_numpy(at), device))
+        return rows.keep(to_device(torch.from_numpy(there), device))
 
 
 def _all_parts(encoder: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from polymodal.config import Config
-from polymodal.core.errors import BadData, UnknownName, suggest
+from polymodal.core.errors import BadArgument, BadData, UnknownName, suggest
 from polymodal.core.registry import Spec, plain
 from polymodal.data.copies import held_together
 from polymodal.data.inputs import Inputs
 from polymodal.data.kinds import KINDS
-from polymodal.data.schema import Schema
+from polymodal.data.schema import Field, Schema
 from polymodal.data.split import PARTS
 from polymodal.data.tables.source import Table
 from polymodal.experiment.encodings import encoder_of, features_by_formula
@@ -37,6 +37,7 @@ class PretrainPlan:
     sources: Mapping[str, str]
     notes: tuple[str, ...]
     targets: Mapping[str, Spec] = field(default_factory=dict)  # by which rows were cut
+    written: tuple[str, ...] = ()  # streams of text whose words are written
 
     @property
     def learned(self) -> np.ndarray:
@@ -56,6 +57,7 @@ class PretrainPlan:
             "fields": {n: {"kind": f.kind, "columns": list(f.columns)} for n, f in self.schema.fields.items()},
             "processors": plain(dict(self.processors)),
             "encoders": dict(self.encoders),
+            "written": list(self.written),
             "config": self.config.to_dict(),
             "notes": list(self.notes),
         }
@@ -78,7 +80,7 @@ def plan_pretrain(
     Raises `BadData`, `BadArgument` or `UnknownName`, naming what to do.
     """
     config = PretrainConfig.given(config, options)
-    given = Inputs.read(data, valid, test)
+    given = Inputs.read(data, valid, test, target=target, schema=schema)
     known = given.schema(target, schema)
     table = given.joined(known)
     notes: list[str] = []
@@ -91,13 +93,21 @@ def plan_pretrain(
             raise UnknownName(
                 f"encoders or processors name {name!r}, which is neither a stream nor a kind.{suggest(name, allowed)}"
             )
+    written = _written(fields, config) if config.writes else ()
     usual = Config(encoders=config.encoders)
     encoders = {name: encoder_of(name, f.kind, usual) for name, f in fields.items()}
     for name, spec in [*encoders.items()]:
-        if why := _unfit(spec, fields[name].about.reads_neighbours):
-            notes.append(f"{name} is left out: {why}.")
-            del encoders[name], fields[name]
-    if not fields:
+        if config.objective == "captioning" and name in written:
+            notes.append(f"{name} is written, which teaches its own encoder nothing: none is kept of it.")
+            del encoders[name]
+        elif why := _unfit(spec, fields[name].about.reads_neighbours):
+            del encoders[name]
+            if name in written:
+                notes.append(f"{name} is written, and not read: {why}.")
+            else:
+                notes.append(f"{name} is left out: {why}.")
+                del fields[name]
+    if not encoders:
         raise BadData(f"No stream has an encoder that could learn here. {' '.join(notes)}".strip())
 
     def held(rows: np.ndarray) -> dict[str, Any]:
@@ -109,7 +119,8 @@ def plan_pretrain(
         told.append(
             "No target was named, so a fit may cut other test rows: name it (--target), or give a split column."
         )
-    reads = {n: (*features_by_formula(n, f.kind, encoders[n], usual), encoders[n])[0] for n, f in fields.items()}
+    specs = {n: encoders.get(n, f.about.encoder) for n, f in fields.items()}
+    reads = {n: (*features_by_formula(n, f.kind, specs[n], usual), specs[n])[0] for n, f in fields.items()}
     return PretrainPlan(
         table,
         replace(known, fields=fields, targets={}),
@@ -120,7 +131,29 @@ def plan_pretrain(
         given.told(),
         (*told, *notes),
         known.targets,
+        written,
     )
+
+
+def _written(fields: Mapping[str, Field], config: PretrainConfig) -> tuple[str, ...]:
+    """The streams whose words are written. Raises `BadData` or `BadArgument` where there is none, or none to read."""
+    texts = [name for name, field in fields.items() if field.about.cell == "text"]
+    for name in config.captioned:
+        if name not in texts:
+            what = f"is of the kind {fields[name].kind!r}" if name in fields else "is no stream"
+            raise BadArgument(f"captions names {name!r}, which {what}; text is written.{suggest(name, texts)}")
+    written = tuple(config.captioned or texts)
+    if not written:
+        raise BadData(
+            f"objective={config.objective} writes text, and none of {', '.join(fields)} is of the kind text. Give a "
+            "column of text, say by --schema with `kinds` that it is one, or use another objective."
+        )
+    if len(written) == len(fields):
+        raise BadData(
+            f"objective={config.objective} writes {', '.join(written)} from other streams, and there is none. Give "
+            "another, or name in captions those that are written; the others are read."
+        )
+    return written
 
 
 def _unfit(encoder: Spec, linked: bool) -> str:

@@ -25,6 +25,7 @@ from polymodal.data.tables.table import problem_lines
 from polymodal.encoders.base import Encoder
 from polymodal.inference.start import Start, named
 from polymodal.models.build import build_encoder, parameters
+from polymodal.pretraining.captioning import Captioner
 from polymodal.pretraining.learning import Learning
 from polymodal.pretraining.plan import PretrainPlan, plan_pretrain
 from polymodal.process import PROCESSORS
@@ -136,10 +137,11 @@ class _Session:
         plan, config = self.plan, self.plan.config
         torch.manual_seed(config.seed)
         encoders: dict[str, Encoder] = {}
+        for name in plan.schema.fields:
+            if not dataset.present[name][self.rows].any():
+                raise BadData(f"No row that is learned from has a usable cell of {name!r}: leave it out (--streams).")
         for name, spec in plan.encoders.items():
             there = self.rows[dataset.present[name][self.rows]]
-            if not len(there):
-                raise BadData(f"No row that is learned from has a usable cell of {name!r}: leave it out (--streams).")
             encoder = build_encoder(spec, self.processors[name].facts(), config.dim)
             if not any(p.requires_grad for p in encoder.parameters()):
                 self._note(f"{name} is left out: its encoder has nothing to learn.")
@@ -148,26 +150,57 @@ class _Session:
             encoders[name] = encoder
         masked = [n for n, e in encoders.items() if e.hideable(dataset.tensors(n, self.rows[:2])) is not None]
         objective = self._objective(dataset, [*encoders], masked)
-        masked = [] if objective == "contrastive" else masked
+        masked = masked if objective in ("masked", "both") else []
         if silent := [n for n in encoders if n not in masked and objective == "masked" and not config.across]:
             self._note(f"{', '.join(silent)}: has no parts to hide, and learns nothing.")
         widths = {name: encoder.dim for name, encoder in encoders.items()}
-        aligner = None if objective == "masked" else ALIGNERS.build("infonce", widths, config.dim)
+        aligner = None if objective in ("masked", "captioning") else ALIGNERS.build("infonce", widths, config.dim)
+        captioners = self._captioners(dataset, [name for name in encoders if name not in plan.written])
         every = np.concatenate([self.rows, self.judges])
         return Learning(
             encoders, aligner, masked, dataset, every, self.rows,
-            dim=config.dim, hidden=config.hidden, across=config.across,
+            dim=config.dim, hidden=config.hidden, across=config.across, captioners=captioners,
+            weight=config.weight if objective == "mix" else 1.0,
         ), objective  # fmt: skip
+
+    def _captioners(self, dataset: Dataset, read: Sequence[str]) -> dict[str, Captioner]:
+        """What writes each stream of text that is written. Raises `BadData` where no row has words and more."""
+        found = {}
+        seen = np.any([dataset.present[name] for name in read], axis=0)
+        for name in self.plan.written:
+            every, there = cells(self.table, self.plan.schema.fields[name]), dataset.present[name]
+            texts = [every[row] if there[row] else None for row in range(len(every))]
+            found[name] = captioner = Captioner(name, self.plan.config.dim, texts, self.rows)
+            words = int(captioner.has_words[self.rows].sum())
+            both = int((captioner.has_words & seen)[self.rows].sum())
+            if not both:
+                raise BadData(
+                    f"No row that is learned from has words in {name!r} and a usable cell of {', '.join(read)}, from "
+                    "which they are written: leave it out of captions."
+                )
+            if both < words:
+                self._note(
+                    f"{name} is written in {many(both, 'row')}; {words - both:,} more hold words and nothing to read."
+                )
+            for line in captioner.remarks():
+                self._note(line)
+        return found
 
     def _objective(self, dataset: Dataset, streams: Sequence[str], masked: Sequence[str]) -> str:
         """The objective that was asked for, or that these data let be. Raises `BadData` where it cannot be."""
         asked = self.plan.config.objective
         there = np.stack([dataset.present[name][self.rows] for name in streams]) if streams else np.zeros((0, 1), bool)
         shared = int((there.sum(0) > 1).sum())
-        if asked in ("contrastive", "both") and shared < 2:
+        if asked in ("contrastive", "both", "mix") and shared < 2:
+            other = "captioning" if asked == "mix" else "masked"
             raise BadData(
                 f"objective={asked} contrasts streams that stand in one row, and {shared} rows that are learned from "
-                f"have two of {', '.join(streams)}. Use objective=masked, or give rows in which both are filled in."
+                f"have two of {', '.join(streams)}. Use objective={other}, or give rows in which both are filled in."
+            )
+        if self.plan.written and not {*streams}.difference(self.plan.written):
+            raise BadData(
+                f"objective={asked} writes {', '.join(self.plan.written)} from other streams, and none of them has an "
+                "encoder that could learn. Give another stream, or name in captions those that are written."
             )
         if asked in ("masked", "both") and not masked:
             raise BadData(f"objective={asked}: no encoder of {', '.join(streams)} has parts that can be hidden.")
@@ -197,7 +230,7 @@ class _Session:
         for epoch in train(
             learning.to(self.device),
             learning.loss,
-            lambda: -sum(learning.measure(self.judges, plan.config.seed).values()),
+            lambda: learning.score(self.judges, plan.config.seed),
             torch.from_numpy(self.rows),
             options,
             seed=plan.config.seed,
@@ -222,6 +255,7 @@ class _Session:
         """Write the files of the run."""
         plan, config = self.plan, self.plan.config
         found = learning.measure(self.judges, config.seed)
+        blind = learning.measure(self.judges, config.seed, blind=True) if plan.written else {}
         encoders = {name: encoder.cpu() for name, encoder in learning.encoders.items()}
         rows = {"learned": len(self.rows), "judged": len(self.judges), "test": self.tested}
         about = {
@@ -241,7 +275,9 @@ class _Session:
             "rows": rows,
             "valid": found,
             "epochs": len(curve["epoch"]),
+            "blind": {name: blind[name] for name in plan.written if name in blind},
             "parameters": parameters(*encoders.values()),
+            "left_behind": parameters(learning) - parameters(*encoders.values()),
             "set_aside": self.set_aside,
             "notes": self.notes,
             "timings": self.timings,

@@ -16,6 +16,7 @@ def render(metrics: Mapping[str, Any], curve: Mapping[str, list[float]]) -> str:
     facts = [
         ("Streams", ", ".join(f"{clean(name)} ({kind})" for name, kind in metrics["streams"].items())),
         ("Parameters of the encoders", count(metrics["parameters"])),
+        ("Parameters they learned by, not kept", count(metrics["left_behind"])),
         ("Cells set aside", count(metrics["set_aside"])),
         *((clean(t["what"]).capitalize(), duration(t["seconds"])) for t in metrics["timings"]),
     ]
@@ -40,7 +41,13 @@ def sentences(metrics: Mapping[str, Any]) -> list[str]:
     test = f", {count(rows['test'])} of them test rows, as was asked" if rows["test"] else "; no test row was read"
     said = [f"Learned without labels from {count(rows['learned'])} rows{test}, chosen by {count(rows['judged'])}."]
     for name, value in found.items():
-        if name != "contrast":
+        if name in metrics["blind"]:
+            blind = share(metrics["blind"][name])
+            said.append(
+                f"{clean(name)}: a word costs {share(value)} of what it costs to know only how frequent words are; "
+                f"{blind} where the row's other streams are not seen."
+            )
+        elif name != "contrast":
             told = share(1 - value) if value < 1 else "nothing"
             said.append(f"{clean(name)}: {told} of what was hidden is told from what is left.")
     if "contrast" in found:
