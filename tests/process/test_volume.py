@@ -110,3 +110,13 @@ def test_resampling_keeps_the_mean_and_what_is_linear():
 def test_bad_options(options):
     with pytest.raises(BadArgument):
         VolumeProcessor(**options)
+
+
+def test_a_slice_of_metres_fills_no_more_than_the_grid():
+    import time
+
+    processor = VolumeProcessor(size=16, slices=8, spacing=0.001)
+    began = time.perf_counter()
+    scan = Volume(np.arange(75, dtype=np.float32).reshape(3, 5, 5), (2000.0, 1.0, 1.0))
+    assert processor.process([scan])["pixels"].shape == (1, 8, 1, 16, 16)
+    assert time.perf_counter() - began < 5  # else 2 million slices are made of one

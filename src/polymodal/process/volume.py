@@ -64,7 +64,7 @@ class ScanReader(Processor):
         """Choose what is black and white."""
         scans = list(cells)
         if isinstance(self.window, str):
-            same = self.window == "training" or (self.window == "auto" and scans and all(map(_absolute, scans)))
+            same = scans and (self.window == "training" or (self.window == "auto" and all(map(_absolute, scans))))
             self.ends_ = np.median([_ends(one) for one in scans], axis=0).tolist() if same else None
         else:
             centre, width = map(float, self.window)
@@ -172,6 +172,7 @@ class VolumeProcessor(ScanReader):
             spared.append(slice((size - keep) // 2, (size - keep) // 2 + keep))
         scan = replace(scan, values=scan.values[tuple(spared)])
         target = [max(1, round(extent / self.spacing_)) for extent in _extent(scan)]
+        target = [min(goal, most) if size == 1 else goal for goal, size, most in zip(target, scan.values.shape, want)]
         values = resampled(scan.values, target)
         made = np.zeros(want, np.float32)
         source, goal = zip(*(_middles(have, most) for have, most in zip(values.shape, want)))
