@@ -120,3 +120,23 @@ def test_a_slice_of_metres_fills_no_more_than_the_grid():
     scan = Volume(np.arange(75, dtype=np.float32).reshape(3, 5, 5), (2000.0, 1.0, 1.0))
     assert processor.process([scan])["pixels"].shape == (1, 8, 1, 16, 16)
     assert time.perf_counter() - began < 5  # else 2 million slices are made of one
+
+
+def test_training_scans_are_held_one_at_a_time():
+    import gc
+    import weakref
+
+    held, most = weakref.WeakSet(), 0
+
+    def scans():
+        nonlocal most
+        for number in range(6):
+            gc.collect()
+            made = ball((1.0, 1.0, 1.0), light=100.0 + number)
+            held.add(made)
+            most = max(most, len(held))
+            yield made
+
+    for processor in (VolumeProcessor(), VolumeProcessor(window="training")):
+        processor.fit(scans())
+    assert most <= 2
