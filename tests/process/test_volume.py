@@ -5,6 +5,7 @@ import pytest
 
 from polymodal.core.errors import BadArgument, BadCell
 from polymodal.data.media.volume import Volume
+from polymodal.data.storage.decode import read_cells
 from polymodal.process.volume import VolumeProcessor, resampled
 
 
@@ -140,3 +141,23 @@ def test_training_scans_are_held_one_at_a_time():
     for processor in (VolumeProcessor(), VolumeProcessor(window="training")):
         processor.fit(scans())
     assert most <= 2
+
+
+def test_few_scans_are_held_together_and_all_are_made():
+    class Watched(VolumeProcessor):
+        most = 0
+
+        def process(self, cells):
+            self.most = max(self.most, len(cells))
+            return super().process(cells)
+
+    processor = Watched(size=4, slices=2)
+    scans = [np.full((2, 4, 4), float(number)) for number in range(10)]
+    scans[5] = None
+    scans[7] = np.zeros((2, 2, 2, 2))
+    processor.fit([processor.read(np.zeros((2, 4, 4)) + np.arange(4.0))])
+    arrays, present, bad = read_cells(processor, scans)
+    assert arrays["pixels"].shape == (10, 2, 1, 4, 4)
+    assert np.flatnonzero(~present).tolist() == [5, 7]
+    assert [place for place, _ in bad] == [7]
+    assert processor.most == 4

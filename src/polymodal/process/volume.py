@@ -48,6 +48,7 @@ class ScanReader(Processor):
     """
 
     kind = "volume"
+    at_once = 4  # 16 MB each, and more where a finer grid is asked for
 
     def __init__(self, window: str | Sequence[float]):
         if isinstance(window, str):
