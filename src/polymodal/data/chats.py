@@ -6,8 +6,8 @@ A cell is a list of messages, as JSON too, in the form of the chat templates of 
 Of the column `chat` such rows have these columns:
 
 - `chat`: what the assistant says, None where the last word is the user's.
-- `chat_asked`: what it answers, the user's messages since the assistant's last; `chat_before`: the system's messages and
-  all exchanges before, as in `user: … assistant: …`, the newest first. `[picture 1]` stands where a picture does.
+- `chat_asked`: what it answers, the user's messages since the assistant's last; `chat_before`: the system's messages
+  and all exchanges before, as in `user: … assistant: …`, the newest first. `[picture 1]` stands where a picture does.
 - `chat_picture_1`, …: the conversation's pictures up to here, in their order.
 - `chat_of`: which conversation it is, so that its rows are held in one split.
 """
