@@ -49,8 +49,8 @@ def test_each_answer_is_a_row_with_all_that_was_said_and_shown_before():
         "messages_before": [
             "system: Be brief.",
             "system: Be brief. user: [picture 1] Who is it? assistant: A dog.",
-            "system: Be brief. user: [picture 1] Who is it? assistant: A dog. user: And [picture 2] this one? "
-            "assistant: A cat.",
+            "system: Be brief. user: And [picture 2] this one? assistant: A cat. user: [picture 1] Who is it? "
+            "assistant: A dog.",
         ],
         "messages_picture_1": ["a.png"] * 3,
         "messages_picture_2": [None, "b.png", "b.png"],

@@ -6,8 +6,8 @@ A cell is a list of messages, as JSON too, in the form of the chat templates of 
 Of the column `chat` such rows have these columns:
 
 - `chat`: what the assistant says, None where the last word is the user's.
-- `chat_asked`: what it answers, the user's messages since the assistant's last; `chat_before`: all before them, as in
-  `user: … assistant: …`. `[picture 1]` stands in the text where a picture does.
+- `chat_asked`: what it answers, the user's messages since the assistant's last; `chat_before`: the system's messages
+  and all exchanges before, as in `user: … assistant: …`, the newest first. `[picture 1]` stands where a picture does.
 - `chat_picture_1`, …: the conversation's pictures up to here, in their order.
 - `chat_of`: which conversation it is, so that its rows are held in one split.
 """
@@ -124,7 +124,8 @@ def turns_of(cell: Any) -> tuple[list[Turn], list[str]]:
     if messages is None:
         raise BadCell(f"is {str(cell)[:40]!r}, where a list of messages, each with a role, was expected")
     turns, remarks = [], []
-    before: list[str] = []
+    told: list[str] = []
+    before: list[str] = []  # the newest exchange first: what is too long to be read whole loses the oldest
     asked: list[str] = []
     pictures: list[Any] = []
     for number, message in enumerate(messages, start=1):
@@ -132,19 +133,20 @@ def turns_of(cell: Any) -> tuple[list[Turn], list[str]]:
         text = _read(message.get("content"), pictures, number)
         if role == ANSWERS:
             if text:
-                turns.append(Turn(text, " ".join(asked), " ".join(before), shown))
+                turns.append(Turn(text, " ".join(asked), " ".join([*told, *before]), shown))
             else:
                 remarks.append(f"message {number}: the assistant says nothing, so nothing is learned from it")
-            before += [f"{ASKS}: {' '.join(asked)}"] * bool(asked) + [f"{role}: {text}"] * bool(text)
+            exchange = [f"{ASKS}: {' '.join(asked)}"] * bool(asked) + [f"{role}: {text}"] * bool(text)
+            before[:0] = [" ".join(exchange)] * bool(exchange)
             asked = []
         elif role == ASKS:
             asked += [text] * bool(text)
         elif role == TELLS:
-            before += [f"{role}: {text}"] * bool(text)
+            told += [f"{role}: {text}"] * bool(text)
         else:
             raise BadCell(f"message {number} has the role {str(role)[:40]!r}; read are {TELLS}, {ASKS} and {ANSWERS}")
     if asked:
-        turns.append(Turn("", " ".join(asked), " ".join(before), tuple(pictures)))
+        turns.append(Turn("", " ".join(asked), " ".join([*told, *before]), tuple(pictures)))
     if not turns:
         raise BadCell("holds no message of the user's nor any answer")
     return turns, remarks
