@@ -2,6 +2,8 @@
 
 import datetime as dt
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 
@@ -269,3 +271,14 @@ def test_schemas_of_duckdb(tmp_path):
         connection.commit()
     assert pm.read_table(f"{path}#own.kept").column("x") == [8]
     assert pm.read_table(f"{path}#plain").column("x") == [7]
+
+
+def test_another_writer_is_waited_for(shop):
+    writing = "import sqlite3, sys; held = sqlite3.connect(sys.argv[1], isolation_level=None); "
+    writing += "held.execute('BEGIN EXCLUSIVE'); print('now', flush=True); sys.stdin.readline(); held.execute('COMMIT')"
+    command = [sys.executable, "-c", writing, str(shop)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"now\n"
+        threading.Timer(0.5, other.communicate, [b"\n"]).start()
+        write_columns({"x": [7]}, f"{shop}#answers")
+    assert pm.read_table(f"{shop}#answers").column("x") == [7]

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 SCHEMES = {"postgresql": "postgresql", "postgres": "postgresql", "sqlite": "sqlite", "duckdb": "duckdb"}
 SUFFIXES = {".sqlite": "sqlite", ".sqlite3": "sqlite", ".db": "sqlite", ".duckdb": "duckdb"}
+PATIENCE = 10_000  # milliseconds for which another writer of a SQLite file is waited for
 WAITS = (1.0, 3.0)  # seconds before a server that does not answer is asked again
 WHOLE = 2**30  # rows of a batch
 # Names of tables and views as they are asked for, and as SQL has them.
@@ -167,6 +168,7 @@ class Database:
         if self.kind == "sqlite":
             driver = require("adbc_driver_sqlite.dbapi", "sql")
             with driver.connect(f"{path.as_uri()}?mode={'ro' if reads else 'rwc'}") as connection:
+                _fetched(connection, f"PRAGMA busy_timeout = {PATIENCE}", None)
                 yield connection
             return
         manager, driver = require("adbc_driver_manager", "sql"), require("adbc_driver_duckdb", "sql")
