@@ -15,6 +15,7 @@ import polymodal as pm
 from polymodal.cli import app
 from polymodal.core.errors import BadArgument, BadData, UnknownName
 from polymodal.core.files import told_path, without_password
+from polymodal.data.inputs import Inputs
 from polymodal.data.tables.database import Database
 from polymodal.data.tables.write import check_writable, write_columns
 
@@ -282,3 +283,8 @@ def test_another_writer_is_waited_for(shop):
         threading.Timer(0.5, other.communicate, [b"\n"]).start()
         write_columns({"x": [7]}, f"{shop}#answers")
     assert pm.read_table(f"{shop}#answers").column("x") == [7]
+
+
+def test_a_query_is_told_whole(shop):
+    query = "SELECT price / 2 AS half FROM pets"
+    assert Inputs.read(f"{shop}#{query}").told() == {"train": f"shop.db#{query}"}
