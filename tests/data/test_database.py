@@ -288,3 +288,19 @@ def test_another_writer_is_waited_for(shop):
 def test_a_query_is_told_whole(shop):
     query = "SELECT price / 2 AS half FROM pets"
     assert Inputs.read(f"{shop}#{query}").told() == {"train": f"shop.db#{query}"}
+
+
+@pytest.mark.parametrize("name", ["held.duckdb", "held.db"])
+def test_of_several_statements_none_is_run(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_columns({"x": [7]}, f"{name}#t")
+    for second in ("COPY (SELECT 1) TO 'out.csv'", "SELECT 2 AS x"):
+        with pytest.raises(BadArgument, match="several statements"):
+            pm.read_table(f"{name}#SELECT x FROM t; {second}")
+    assert not (tmp_path / "out.csv").exists()
+    for one in (
+        "SELECT x FROM t;",
+        "SELECT x FROM t; -- all; of it\n",
+        "SELECT x FROM t WHERE 'a;b' != 'it''s;' /* ; c */",
+    ):
+        assert pm.read_table(f"{name}#{one}").column("x") == [7], one

@@ -53,6 +53,9 @@ REFUSED = ("authentication", "does not exist", "no password", "could not transla
 _QUERY = re.compile(  # after remarks and brackets a word that begins one, and more: `values` alone may name a table
     r"(?:\s|\(|--[^\n]*\n|/\*.*?\*/)*(select|with|values|table|from)(\s*[(*'\"\[]|\s+\S)", re.IGNORECASE | re.DOTALL
 )
+_PIECES = re.compile(  # of a query: words in quotes, remarks, signs
+    r"""'[^']*'|"[^"]*"|(?P<dollar>\$\w*\$).*?(?P=dollar)|(?P<remark>--[^\n]*|/\*.*?\*/|\s+)|.""", re.DOTALL
+)
 _PARTED = re.compile(r"[^/?@\[]*:(?!\d*[,/?]|\d*$)[^@/?]*(?:[/?]|$)")  # by a sign of the password's
 _URL = re.compile(rf"({'|'.join(SCHEMES)})://([^#]*)(?:#(.*))?", re.DOTALL)
 _FILE = re.compile(rf"(.+?(?:{'|'.join(map(re.escape, SUFFIXES))}))(?:#(.*))?", re.DOTALL | re.IGNORECASE)
@@ -100,8 +103,11 @@ class Database:
         A query can change nothing: it is run in a transaction, or on a file, for reading alone. A server that does not
         answer, or breaks off, is asked three times. Paths in cells are relative to a database's file, or to the working
         folder where it is a server. Raises `MissingExtra`; `UnknownName` for a table that is not there, with those that
-        are; `BadData` where the database does not exist or answer, or the query fails.
+        are; `BadArgument` for several statements at once, of which a database runs or reads only some; `BadData` where
+        the database does not exist or answer, or the query fails.
         """
+        if self.query and _several(self.asked):
+            raise BadArgument(f"{self} holds several statements: give one query, of which the rows are read.")
         for wait in (*WAITS, None):
             try:
                 with self._connected(reads=True) as connection:
@@ -250,6 +256,17 @@ def _batched(connection: Any, query: str, limit: int | None, **options: str) -> 
             batches.append(batch)
             count += len(batch)
         return pa.Table.from_batches(batches, reader.schema).slice(0, limit)
+
+
+def _several(query: str) -> bool:
+    """Whether anything but remarks stands behind a semicolon that ends a statement."""
+    ended = False
+    for piece in _PIECES.finditer(query):
+        if piece["remark"] is None:
+            if ended and piece[0] != ";":
+                return True
+            ended |= piece[0] == ";"
+    return False
 
 
 def _as_json(column: pyarrow.ChunkedArray) -> pyarrow.Array:
