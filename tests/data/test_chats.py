@@ -205,3 +205,14 @@ def test_rows_are_aligned_with_arrays_beside_the_table(tmp_path):
     found = unfolded(read_table(tmp_path / "talks.jsonl"), "messages")
     assert found.rows.tolist() == [i // 2 for i in range(24)]
     assert set(found.bases) == {tmp_path}
+
+
+def test_a_picture_within_an_answer_is_not_what_it_is_answered_by():
+    shown = [{"type": "text", "text": "here"}, {"type": "image", "path": "answer.png"}]
+    chat = [
+        {"role": "user", "content": [{"type": "image", "path": "asked.png"}]}, {"role": "assistant", "content": shown},
+        {"role": "user", "content": "again"},
+    ]  # fmt: skip
+    first, last = turns_of(chat)[0]
+    assert first.pictures == ("asked.png",)
+    assert last.pictures == ("asked.png", "answer.png")

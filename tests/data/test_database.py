@@ -2,6 +2,8 @@
 
 import datetime as dt
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 
@@ -13,6 +15,7 @@ import polymodal as pm
 from polymodal.cli import app
 from polymodal.core.errors import BadArgument, BadData, UnknownName
 from polymodal.core.files import told_path, without_password
+from polymodal.data.inputs import Inputs
 from polymodal.data.tables.database import Database
 from polymodal.data.tables.write import check_writable, write_columns
 
@@ -201,3 +204,103 @@ def test_a_fit_reads_a_query_and_writes_its_answers(tmp_path, monkeypatch):
     again = CliRunner().invoke(app, ["predict", str(tmp_path / "run"), source, "--out", out])
     assert isinstance(again.exception, BadArgument)
     assert "there is such a table" in str(again.exception)
+
+
+def test_cells_of_a_later_type_are_read_all_the_same(tmp_path):
+    path = tmp_path / "late.db"
+    with sqlite3.connect(path) as held:
+        held.execute("CREATE TABLE late (a, b)")
+        held.executemany("INSERT INTO late VALUES (?, ?)", [(None, 1)] * 1500 + [("word", 2.5)])
+    held.close()
+    table = pm.read_table(f"{path}#late")
+    assert (len(table), table.column("a")[-1], table.column("b")[-1]) == (1501, "word", 2.5)
+
+
+def test_strange_names_and_queries(tmp_path):
+    path = tmp_path / "strange.db"
+    with sqlite3.connect(path) as held:
+        for name in ("values", "a.b", 'q"x é #1', "db", "sqliteer"):
+            quoted = name.replace('"', '""')
+            held.execute(f'CREATE TABLE "{quoted}" (x)')
+            held.execute(f'INSERT INTO "{quoted}" VALUES (7)')
+    held.close()
+    asked = ("values", "a.b", 'q"x é #1', "sqliteer", "SELECT * FROM main.db", "-- all of it\nSELECT * FROM db;")
+    for one in asked:
+        assert pm.read_table(f"{path}#{one}").column("x") == [7], one
+    assert pm.read_table(f"{path}#SELECT 'b.db#c' AS x").column("x") == ["b.db#c"]
+    with pytest.raises(BadArgument, match="there is such a table"):
+        check_writable(f"{path}#VALUES")
+
+
+def test_lists_are_json_in_sqlite_and_folders_are_made(tmp_path):
+    out = f"{tmp_path}/new/answers.db#of.today"
+    check_writable(out)
+    write_columns({"row": [1, 2], "labels": [["a", "ü"], None]}, out)
+    assert pm.read_table(out).column("labels") == ['["a", "ü"]', None]
+
+
+@pytest.mark.parametrize("sign", "#/?")
+def test_a_password_that_parts_its_address_is_refused_and_not_told(sign):
+    with pytest.raises(BadArgument, match="%23") as told:
+        pm.read_table(f"postgresql://me:se{sign}cret@127.0.0.1:1/shop#orders")
+    assert "cret" not in str(told.value)
+    assert "secret" not in without_password("postgresql://me:a/secret@host/db")
+    for whole in ("h1:1,h2:2/db#t", "[::1]:5432/db#t", "localhost:/db#t", "me:a@host:1/db?x=y:z#t", "/db?host=/a:b#t"):
+        assert Database.of(f"postgresql://{whole}").asked == "t"
+
+
+def test_views_and_schemas_of_a_server(server):
+    import adbc_driver_postgresql.dbapi as driver
+
+    with driver.connect(server) as connection, connection.cursor() as cursor:
+        for line in (
+            'CREATE SCHEMA "my own"', 'CREATE TABLE "my own"."a.b" (x int)', 'INSERT INTO "my own"."a.b" VALUES (7)',
+            'CREATE VIEW seen AS SELECT * FROM "my own"."a.b"',
+        ):  # fmt: skip
+            cursor.execute(line)
+        connection.commit()
+    assert pm.read_table(f"{server}#my own.a.b").column("x") == [7]
+    assert pm.read_table(f"{server}#seen").column("x") == [7]
+
+
+def test_schemas_of_duckdb(tmp_path):
+    path = tmp_path / "kept.duckdb"
+    write_columns({"x": [7]}, f"{path}#plain")
+    with Database.of(str(path))._connected(reads=False) as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE SCHEMA own")
+        cursor.execute("CREATE TABLE own.kept AS SELECT 8 AS x")
+        connection.commit()
+    assert pm.read_table(f"{path}#own.kept").column("x") == [8]
+    assert pm.read_table(f"{path}#plain").column("x") == [7]
+
+
+def test_another_writer_is_waited_for(shop):
+    writing = "import sqlite3, sys; held = sqlite3.connect(sys.argv[1], isolation_level=None); "
+    writing += "held.execute('BEGIN EXCLUSIVE'); print('now', flush=True); sys.stdin.readline(); held.execute('COMMIT')"
+    command = [sys.executable, "-c", writing, str(shop)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"now\n"
+        threading.Timer(0.5, other.communicate, [b"\n"]).start()
+        write_columns({"x": [7]}, f"{shop}#answers")
+    assert pm.read_table(f"{shop}#answers").column("x") == [7]
+
+
+def test_a_query_is_told_whole(shop):
+    query = "SELECT price / 2 AS half FROM pets"
+    assert Inputs.read(f"{shop}#{query}").told() == {"train": f"shop.db#{query}"}
+
+
+@pytest.mark.parametrize("name", ["held.duckdb", "held.db"])
+def test_of_several_statements_none_is_run(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_columns({"x": [7]}, f"{name}#t")
+    for second in ("COPY (SELECT 1) TO 'out.csv'", "SELECT 2 AS x"):
+        with pytest.raises(BadArgument, match="several statements"):
+            pm.read_table(f"{name}#SELECT x FROM t; {second}")
+    assert not (tmp_path / "out.csv").exists()
+    for one in (
+        "SELECT x FROM t;",
+        "SELECT x FROM t; -- all; of it\n",
+        "SELECT x FROM t WHERE 'a;b' != 'it''s;' /* ; c */",
+    ):
+        assert pm.read_table(f"{name}#{one}").column("x") == [7], one

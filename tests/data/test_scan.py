@@ -6,7 +6,7 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.data import get_testdata_file
-from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from polymodal.core.errors import BadCell
@@ -176,3 +176,98 @@ def test_a_slanted_scan_is_turned_to_what_lies_nearest():
     turned = upright(Volume(BODY[:, :, ::-1], (2.0, 0.5, 0.25)), axes)
     assert np.array_equal(turned.values, BODY)
     assert turned.spacing == (2.0, 0.5, 0.25)
+
+
+def write_frames(path, frames, places, lies, *, series="1.2.3"):
+    """One file of many frames that says where each lies (an enhanced CT's)."""
+    each = []
+    for place in places:
+        where = Dataset()
+        where.ImagePositionPatient = list(map(float, place))
+        one = Dataset()
+        one.PlanePositionSequence = [where]
+        each.append(one)
+    turn, shared = Dataset(), Dataset()
+    turn.ImageOrientationPatient = list(map(float, lies))
+    shared.PlaneOrientationSequence = [turn]
+    write_slice(
+        path, frames[0], place=(0, 0, 0), series=series, NumberOfFrames=len(frames), ImagePositionPatient=None,
+        ImageOrientationPatient=None, PerFrameFunctionalGroupsSequence=each, SharedFunctionalGroupsSequence=[shared],
+        PixelData=np.stack(frames).astype("<u2").tobytes(),
+    )  # fmt: skip
+
+
+def test_frames_of_one_file_lie_in_the_body_as_slices_do(tmp_path):
+    order = [2, 0, 1, 5, 3, 4]
+    frames = [BODY[::-1, :, column] for column in order]
+    write_frames(tmp_path / "a.dcm", frames, [(-3.0 * column, 0, 0) for column in order], (0, 1, 0, 0, 0, -1))
+    for source in (tmp_path / "a.dcm", tmp_path):
+        scan = read_scan(source)
+        assert np.array_equal(scan.values, BODY)
+        assert scan.spacing == (0.5, 0.5, 3.0)
+
+
+def test_files_of_many_frames_lose_none_to_scouts_or_to_each_other(tmp_path):
+    places, lies = [(0, 0, 2.0 * at) for at in range(4)], (1, 0, 0, 0, 1, 0)
+    write_frames(tmp_path / "many", [page[:, ::-1] for page in BODY], places, lies)
+    write_frames(tmp_path / "fewer", [page[:, ::-1] for page in BODY[:2]], places[:2], lies)
+    for number in range(3):
+        write_slice(tmp_path / f"scout{number}", BODY[0], place=(0, 0, number), series="1.9")
+    with remarks() as said:
+        assert np.array_equal(read_scan(tmp_path).values, BODY)
+    assert said == ["holds 3 series; that with most slices is read"]
+
+
+def test_of_few_slices_one_that_lacks_is_noticed(tmp_path):
+    folder = axial(tmp_path / "few")
+    head = next(path for path in folder.iterdir() if pydicom.dcmread(path).ImagePositionPatient[2] == 4.0)
+    head.write_bytes(b"")
+    with remarks() as said:
+        scan = read_scan(folder)
+    assert scan.spacing[0] == 2.0
+    assert any("lacks slices between others" in line for line in said)
+
+
+def test_the_first_of_several_volumes_is_read_and_said_to_be(tmp_path):
+    import nibabel
+
+    values = np.random.default_rng(0).random((4, 5, 6, 3), np.float32)
+    nibabel.Nifti1Image(values, np.eye(4)).to_filename(tmp_path / "times.nii.gz")
+    with remarks() as said:
+        scan = read_scan(tmp_path / "times.nii.gz")
+    assert np.array_equal(scan.values, values[..., 0].transpose(2, 1, 0)[:, ::-1])
+    assert said == ["holds 3 volumes (times or directions); the first is read"]
+
+
+def test_colours_become_grey_and_complex_numbers_are_refused(tmp_path):
+    import nibabel
+    from PIL import Image
+
+    coloured = np.zeros((4, 4, 4), [("R", "u1"), ("G", "u1"), ("B", "u1")])
+    coloured["R"] = 90
+    nibabel.Nifti1Image(coloured, np.eye(4)).to_filename(tmp_path / "coloured.nii")
+    assert np.array_equal(read_scan(tmp_path / "coloured.nii").values, np.full((4, 4, 4), 30, np.float32))
+    nibabel.Nifti1Image(np.ones((4, 4, 4), np.complex64), np.eye(4)).to_filename(tmp_path / "complex.nii")
+    with pytest.raises(BadCell, match="complex numbers"):
+        read_scan(tmp_path / "complex.nii")
+    Image.fromarray(np.full((8, 8, 2), [100, 255], np.uint8), "LA").save(tmp_path / "through.png")
+    assert read_scan(tmp_path / "through.png").values.max() == 100
+
+
+def test_sizes_of_voxels_that_cannot_be_are_said(tmp_path):
+    write_slice(tmp_path / "flat.dcm", BODY[0], place=(0, 0, 0), PixelSpacing=[0.0, 0.5])
+    with remarks() as said:
+        assert read_scan(tmp_path / "flat.dcm").spacing == (9.0, 1.0, 0.5)
+    assert said == ["says that its voxels are 9 x 0 x 0.5 mm; 1 mm is taken for what cannot be"]
+
+
+def test_a_list_of_what_is_no_slice_is_refused():
+    for wrong in ([1, 2], ["a.dcm"], [None, np.zeros((3, 3))]):
+        with pytest.raises(BadCell, match="where slices were expected"):
+            read_scan(wrong)
+
+
+def test_how_a_slice_lies_is_not_told_by_five_numbers(tmp_path):
+    for number in range(3):
+        write_slice(tmp_path / f"{number}", BODY[number], place=(0, 0, number), lies=(1, 0, 0, 0, 1), number=number)
+    assert np.array_equal(read_scan(tmp_path).values, BODY[:3])

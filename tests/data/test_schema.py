@@ -556,3 +556,19 @@ def test_lists_of_frames_count_as_the_cells_that_they_are(write):
         "other",
         "cells are lists of image files; if each is a video or volume, name that kind",
     )
+
+
+def test_classes_that_name_the_folders_of_their_pictures_are_no_films(tmp_path):
+    from PIL import Image
+
+    names = [f"{place}/{number}.png" for place in ("paris", "rome") for number in range(20)]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / name)
+    (tmp_path / "rome" / ".hidden").write_text("no picture")
+    rows = {"pic": names, "city": [name.split("/")[0] for name in names], "y": [0, 1] * 20}
+    schema = Schema.infer(Table.build(rows, base=tmp_path), "y")
+    assert schema.told["city"][0] == "category"
+    assert any("names of folders too" in warning for warning in schema.warnings)
+    two = Table.build({"film": ["paris", "rome"], "y": [0, 1]}, base=tmp_path)
+    assert Schema.infer(two, "y").told["film"][0] == "video"

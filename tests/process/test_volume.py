@@ -5,6 +5,7 @@ import pytest
 
 from polymodal.core.errors import BadArgument, BadCell
 from polymodal.data.media.volume import Volume
+from polymodal.data.storage.decode import read_cells
 from polymodal.process.volume import VolumeProcessor, resampled
 
 
@@ -110,3 +111,53 @@ def test_resampling_keeps_the_mean_and_what_is_linear():
 def test_bad_options(options):
     with pytest.raises(BadArgument):
         VolumeProcessor(**options)
+
+
+def test_a_slice_of_metres_fills_no_more_than_the_grid():
+    import time
+
+    processor = VolumeProcessor(size=16, slices=8, spacing=0.001)
+    began = time.perf_counter()
+    scan = Volume(np.arange(75, dtype=np.float32).reshape(3, 5, 5), (2000.0, 1.0, 1.0))
+    assert processor.process([scan])["pixels"].shape == (1, 8, 1, 16, 16)
+    assert time.perf_counter() - began < 5  # else 2 million slices are made of one
+
+
+def test_training_scans_are_held_one_at_a_time():
+    import gc
+    import weakref
+
+    held, most = weakref.WeakSet(), 0
+
+    def scans():
+        nonlocal most
+        for number in range(6):
+            gc.collect()
+            made = ball((1.0, 1.0, 1.0), light=100.0 + number)
+            held.add(made)
+            most = max(most, len(held))
+            yield made
+
+    for processor in (VolumeProcessor(), VolumeProcessor(window="training")):
+        processor.fit(scans())
+    assert most <= 2
+
+
+def test_few_scans_are_held_together_and_all_are_made():
+    class Watched(VolumeProcessor):
+        most = 0
+
+        def process(self, cells):
+            self.most = max(self.most, len(cells))
+            return super().process(cells)
+
+    processor = Watched(size=4, slices=2)
+    scans = [np.full((2, 4, 4), float(number)) for number in range(10)]
+    scans[5] = None
+    scans[7] = np.zeros((2, 2, 2, 2))
+    processor.fit([processor.read(np.zeros((2, 4, 4)) + np.arange(4.0))])
+    arrays, present, bad = read_cells(processor, scans)
+    assert arrays["pixels"].shape == (10, 2, 1, 4, 4)
+    assert np.flatnonzero(~present).tolist() == [5, 7]
+    assert [place for place, _ in bad] == [7]
+    assert processor.most == 4

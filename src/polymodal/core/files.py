@@ -60,7 +60,7 @@ def sync_folder(folder: Path) -> None:
 
 def without_password(text: str) -> str:
     """A text, as the address of a database, with three stars for each password in it."""
-    text = re.sub(r"(://[^/@:\s]*:)[^/\s#]+@", r"\1***@", text)
+    text = re.sub(r"(://[^/@:\s]*:)[^\s#]+@", r"\1***@", text)
     return re.sub(r"(password=)[^&\s#]+", r"\1***", text)
 
 

@@ -129,10 +129,11 @@ def turns_of(cell: Any) -> tuple[list[Turn], list[str]]:
     asked: list[str] = []
     pictures: list[Any] = []
     for number, message in enumerate(messages, start=1):
-        role, text = message["role"], _read(message.get("content"), pictures, number)
+        role, shown = message["role"], tuple(pictures)  # before: what an answer shows is not what it answers by
+        text = _read(message.get("content"), pictures, number)
         if role == ANSWERS:
             if text:
-                turns.append(Turn(text, " ".join(asked), " ".join([*told, *before]), tuple(pictures)))
+                turns.append(Turn(text, " ".join(asked), " ".join([*told, *before]), shown))
             else:
                 remarks.append(f"message {number}: the assistant says nothing, so nothing is learned from it")
             exchange = [f"{ASKS}: {' '.join(asked)}"] * bool(asked) + [f"{role}: {text}"] * bool(text)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -88,6 +90,19 @@ def tell(table: Table, column: str, written: str = "") -> Guess:
         if guess:
             return guess
     distinct = len(set(map(_hashable, present)))
+    folders = _tell_folders(table, column) if all(isinstance(value, str) for value in sample) else None
+    if folders and 2 * distinct > len(present):
+        return folders
+    guess = _tell_rest(column, values, sample, distinct, written)
+    if folders and not guess.warning:  # what names classes, or places, may name the folders of their files too
+        said = f"{column}: its few values are names of folders too. If each is a {folders.kind}, say so by kinds."
+        return replace(guess, warning=said)
+    return guess
+
+
+def _tell_rest(column: str, values: Sequence[Any], sample: Sequence[Any], distinct: int, written: str) -> Guess:
+    """What holds neither files nor arrays."""
+    present = [value for value in values if value is not None]
     if distinct == 1 and len(values) > 1:
         return Guess("constant", f"every cell is {_short(present[0])}")
     return _tell_lists(sample) or _tell_values(column, present, distinct, written)
@@ -209,7 +224,7 @@ def _tell_paths(table: Table, column: str, sample: Sequence[str | list[Any]]) ->
     several = sum(lists[one] for one in _parts(kind)) if kind else 0
     count += several
     if not kinds and not lists:
-        return _tell_folders(table, column)
+        return None
     if count <= len(sample) / 2:  # half is enough: nobody writes file names by chance, and the rest are faults
         return _lists_of_files(lists) if 2 * lists.total() > len(sample) else None
     of = f"{count:,} of {len(sample):,} cells" if count < len(sample) else "cells"
@@ -253,7 +268,7 @@ def _tell_folders(table: Table, column: str) -> Guess | None:
         path = resolve(base, value) if value and len(value) < 1024 else None
         if path is None or fault_of(path) or not path.is_dir():
             return None
-        first = next((file for file in sorted(path.rglob("*")) if file.is_file()), None)
+        first = _first_file(path)
         if first is not None:
             with first.open("rb") as file:
                 found[KINDS.of_bytes(file.read(512)) or KINDS.of_file(first.name)] += 1
@@ -261,6 +276,15 @@ def _tell_folders(table: Table, column: str) -> Guess | None:
         return Guess("volume", "cells are folders of a scan's slices")
     if "image" in found:
         return Guess("video", "cells are folders of pictures, taken for a film's frames")
+    return None
+
+
+def _first_file(folder: Path) -> Path | None:
+    """A file in it, however deep, without looking at all that it holds; none that is hidden."""
+    for where, folders, files in os.walk(folder):
+        folders.sort()
+        if seen := [name for name in files if not name.startswith(".")]:
+            return Path(where) / min(seen)
     return None
 
 

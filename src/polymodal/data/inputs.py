@@ -16,6 +16,7 @@ from polymodal.data.chats import is_chat, last_turns, of_column, pictures_of, un
 from polymodal.data.overrides import read_targets, said_of
 from polymodal.data.schema import Schema
 from polymodal.data.split import PARTS, split_of_column, split_rows
+from polymodal.data.tables.database import Database
 from polymodal.data.tables.source import Table, read_table
 
 SchemaGiven = Schema | str | Path | Mapping[str, Any] | None
@@ -117,9 +118,7 @@ class Inputs:
 
     def told(self) -> dict[str, str]:
         """The sources as a plan shows them."""
-        return {
-            n: told_path(s) if isinstance(s, str | Path) else f"<{type(s).__name__}>" for n, s in self.sources.items()
-        }
+        return {n: _told(s) if isinstance(s, str | Path) else f"<{type(s).__name__}>" for n, s in self.sources.items()}
 
     def digests(self) -> dict[str, str]:
         """The digests of the sources that are files, by which the same rows are known again wherever they lie."""
@@ -163,6 +162,13 @@ def asked_rows(source: Any, schema: Schema, *, last: bool = False) -> Table:
         return schema.read(table)
     each = with_rows(unfolded(table, schema.chat, most=_pictures(schema)))
     return schema.read(last_turns(each, schema.chat) if last else each)
+
+
+def _told(source: str | Path) -> str:
+    """A path as `told_path` tells it; strokes in the query of a database's file are none of its path."""
+    file, sign, asked = str(source).partition("#")
+    whole = "://" in file or not sign or Database.of(str(source)) is None
+    return told_path(source) if whole else f"{told_path(file)}#{asked}"
 
 
 def _kept(schema: Any) -> Schema | None:

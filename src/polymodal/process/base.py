@@ -29,10 +29,12 @@ class Processor(ABC):
       (uint8 pictures, int16 sound): the encoder casts.
 
     Options are keyword-only constructor arguments, stored under their own names. What is learned is kept in attributes
-    ending in `_` and returned by `state`, so that a processor is saved without pickling.
+    ending in `_` and returned by `state`, so that a processor is saved without pickling. `at_once` says how many
+    decoded cells are held together: few of those that are large.
     """
 
     kind: str = ""
+    at_once: int = 64
 
     @abstractmethod
     def read(self, cell: Any) -> Decoded:

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -27,6 +27,16 @@ AIR = -500.0  # what lies below is on Hounsfield's scale: no other scanner's val
 ENDS = (0.5, 99.5)  # percentiles that a window keeps
 
 
+class _Looks(NamedTuple):
+    """What is chosen by, of a training scan: its voxels and millimetres along the axes, its percentiles, and whether
+    its values are Hounsfield's."""
+
+    shape: tuple[int, ...]
+    extent: list[float]
+    ends: list[float]
+    same: bool
+
+
 class ScanReader(Processor):
     """Abstract: what processors of scans share, reading them and seeing them through a window.
 
@@ -38,6 +48,7 @@ class ScanReader(Processor):
     """
 
     kind = "volume"
+    at_once = 4  # 16 MB each, and more where a finer grid is asked for
 
     def __init__(self, window: str | Sequence[float]):
         if isinstance(window, str):
@@ -61,11 +72,13 @@ class ScanReader(Processor):
         return shrunk(scan, [min(size, least) for size in scan.values.shape])
 
     def fit(self, cells: Iterable[Volume]) -> None:
-        """Choose what is black and white."""
-        scans = list(cells)
+        """Choose what is black and white, and more, from decoded training scans, of which one at a time is held."""
+        self._settle([_Looks(one.values.shape, _extent(one), _ends(one), _absolute(one)) for one in cells])
+
+    def _settle(self, scans: Sequence[_Looks]) -> None:
         if isinstance(self.window, str):
-            same = self.window == "training" or (self.window == "auto" and scans and all(map(_absolute, scans)))
-            self.ends_ = np.median([_ends(one) for one in scans], axis=0).tolist() if same else None
+            same = scans and (self.window == "training" or (self.window == "auto" and all(one.same for one in scans)))
+            self.ends_ = np.median([one.ends for one in scans], axis=0).tolist() if same else None
         else:
             centre, width = map(float, self.window)
             self.ends_ = [centre - width / 2, centre + width / 2]
@@ -128,15 +141,14 @@ class VolumeProcessor(ScanReader):
         """A path, bytes, an array or a list of slices to the scan, at working size. Raises `BadCell`."""
         return self.scan(cell, max(WORKING, 2 * (self.size or 0), self.slices or 0))
 
-    def fit(self, cells: Iterable[Volume]) -> None:
-        """Choose the grid and the window from decoded training scans."""
-        scans = list(cells)
-        super().fit(scans)
+    def _settle(self, scans: Sequence[_Looks]) -> None:
+        """The grid too."""
+        super()._settle(scans)
         if not scans:
             return
-        deep, high, wide = (statistics.median(each) for each in zip(*map(_extent, scans)))
-        flat = statistics.median(len(scan.values) for scan in scans) == 1
-        native = int(statistics.median(min(scan.values.shape[1:]) for scan in scans))
+        deep, high, wide = (statistics.median(each) for each in zip(*(scan.extent for scan in scans)))
+        flat = statistics.median(scan.shape[0] for scan in scans) == 1
+        native = int(statistics.median(min(scan.shape[1:]) for scan in scans))
         self.size_ = self.size or max(4, min(native, 2 * SIDE if flat else SIDE))
         self.spacing_ = self.spacing or max(high, wide) / self.size_
         found = 1 if flat else min(max(1, round(deep / self.spacing_)), DEEPEST * self.size_)
@@ -172,6 +184,7 @@ class VolumeProcessor(ScanReader):
             spared.append(slice((size - keep) // 2, (size - keep) // 2 + keep))
         scan = replace(scan, values=scan.values[tuple(spared)])
         target = [max(1, round(extent / self.spacing_)) for extent in _extent(scan)]
+        target = [min(goal, most) if size == 1 else goal for goal, size, most in zip(target, scan.values.shape, want)]
         values = resampled(scan.values, target)
         made = np.zeros(want, np.float32)
         source, goal = zip(*(_middles(have, most) for have, most in zip(values.shape, want)))

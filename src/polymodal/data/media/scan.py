@@ -5,6 +5,7 @@ Whatever its form, slices run from the feet, rows from the front and columns fro
 
 from __future__ import annotations
 
+import io
 import tempfile
 import warnings
 from collections import defaultdict
@@ -23,9 +24,10 @@ from polymodal.data.media.files import AGAIN, DAMAGE, opened, told
 from polymodal.data.media.film import PICTURES, counted
 from polymodal.data.media.picture import open_picture
 from polymodal.data.media.remarks import remark
-from polymodal.data.media.volume import Volume, check_voxels, dicom_file, dicom_volume, is_dicom, read_volume
+from polymodal.data.media.volume import Volume, check_voxels, dicom_file, dicom_volume, is_dicom, of_frames, read_volume
 
 TOWARDS = np.array([[0, 0, 1], [0, 1, 0], [-1, 0, 0]])  # slices, rows, columns; DICOM's axes run left, back, up
+FARTHEST = 1e4  # millimetres between voxels of anything that is scanned
 GAP = 1.5  # steps between slices from which on one is missing
 ITK = {".mha": b"ObjectType", ".nrrd": b"NRRD"}  # forms that SimpleITK reads, and how they begin
 
@@ -40,7 +42,16 @@ def read_scan(source: Path | bytes | np.ndarray | Sequence[Any]) -> Volume:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of tags that are not quite right: what matters is raised
-        return _read(source)
+        return _spaced(_read(source))
+
+
+def _spaced(scan: Volume) -> Volume:
+    """The scan, voxels that cannot be of the size that they are said to have being 1 mm long there."""
+    deep, high, wide = (abs(step) if 0 < abs(step) < FARTHEST else 1.0 for step in scan.spacing)
+    if not all(0 < abs(step) < FARTHEST for step in scan.spacing):  # one that is no number is not either
+        told = " x ".join(f"{step:g}" for step in scan.spacing)
+        remark(f"says that its voxels are {told} mm; 1 mm is taken for what cannot be")
+    return replace(scan, spacing=(deep, high, wide))
 
 
 def _read(source: Path | bytes | np.ndarray | Sequence[Any]) -> Volume:
@@ -56,6 +67,8 @@ def _read(source: Path | bytes | np.ndarray | Sequence[Any]) -> Volume:
         for suffix, start in ITK.items():
             if content.startswith(start):
                 return _by_itk(content, suffix)
+        if is_dicom(content):
+            return _upright_frames(dicom_file(io.BytesIO(content)))
         return _of_pages(content) if KINDS.of_bytes(content[:512]) == "image" else read_volume(content)
 
 
@@ -78,7 +91,8 @@ def _of_pages(content: bytes) -> Volume:
 
 
 def _grey(page: np.ndarray) -> np.ndarray:
-    return (page if page.ndim == 2 else page[..., : min(3, page.shape[2])].mean(2)).astype(np.float32)
+    """The mean of its colours, without what it says of how much shines through."""
+    return (page if page.ndim == 2 else page[..., : 3 if page.shape[2] > 2 else 1].mean(2)).astype(np.float32)
 
 
 def _stacked(slices: Sequence[np.ndarray]) -> Volume:
@@ -116,10 +130,13 @@ def _by_itk(content: bytes, suffix: str) -> Volume:
 
 def _of_slices(sources: list[Any], where: str) -> Volume:
     if not sources:
-        raise BadCell(f"{where} is a folder without a file in it")
+        raise BadCell(f"{where} is empty, without a file in it")
     scans = [source for source in sources if _is_dicom(source)]
     if scans:
         return _series(scans, len(sources), where)
+    for one in sources:
+        if not isinstance(one, Path | bytes | np.ndarray):
+            raise BadCell(f"{where} holds {str(one)[:40]!r}, where slices were expected: files or arrays")
     pictures = [one for one in sources if not isinstance(one, Path) or one.suffix.lower() in PICTURES]
     if not pictures:
         raise BadCell(f"{where} holds neither DICOM files nor pictures")
@@ -134,7 +151,8 @@ def _is_dicom(source: Any) -> bool:
 
 
 def _series(sources: list[Any], held: int, where: str) -> Volume:
-    """The series of DICOM files with most slices, in the order of their places along the line across them."""
+    """The series of DICOM files with most slices, in the order of their places along the line across them; a file of
+    many frames is one by itself."""
     groups: dict[Any, list[Any]] = defaultdict(list)
     broken = 0
     for source in sources:
@@ -147,11 +165,11 @@ def _series(sources: list[Any], held: int, where: str) -> Volume:
             broken += 1
     if not groups:
         raise BadCell(f"{where} holds {many(held, 'file')}, but no DICOM picture that can be read")
-    slices = max(groups.values(), key=len)
+    slices = max(groups.values(), key=lambda heads: sum(map(_frames, heads)))
     if len(groups) > 1:
         remark(f"holds {many(len(groups), 'series', 'series')}; that with most slices is read")
     if len(slices) == 1:
-        return dicom_volume(slices[0])
+        return _upright_frames(slices[0])
     axes, places = _places(slices)
     order = np.argsort(places, kind="stable")
     once = [order[0], *(b for a, b in pairwise(order) if places[b] - places[a] > 1e-3)]
@@ -167,7 +185,8 @@ def _series(sources: list[Any], held: int, where: str) -> Volume:
     if not values:
         raise BadCell(f"{where} holds no slice whose pixels can be decoded: {AGAIN}")
     steps = np.diff(kept)
-    step = float(np.median(steps)) if len(steps) else values[0].spacing[0]
+    # The lower of two in the middle: of few slices one that lacks would else make the step itself longer.
+    step = float(np.percentile(steps, 50, method="lower")) if len(steps) else values[0].spacing[0]
     if broken:
         remark(f"lacks {many(broken, 'slice')} that cannot be read")
     if (steps > GAP * step).any():
@@ -180,8 +199,44 @@ def _series(sources: list[Any], held: int, where: str) -> Volume:
 
 def _belongs(head: Any) -> tuple[Any, ...]:
     """What slices of one volume share: the series, the size, and how they lie (a scout lies across)."""
+    if _frames(head) > 1:
+        return (id(head),)
     lies = head.get("ImageOrientationPatient") or ()
     return str(head.get("SeriesInstanceUID")), head.Rows, head.Columns, tuple(round(float(x), 2) for x in lies)
+
+
+def _frames(head: Any) -> int:
+    return int(head.get("NumberOfFrames") or 1)
+
+
+def _upright_frames(head: Any) -> Volume:
+    """The scan of one DICOM file; the frames of one that says where each lies are put in order and upright."""
+    scan = dicom_volume(head)
+    lies = of_frames(head, "PlaneOrientationSequence", "ImageOrientationPatient")
+    at = of_frames(head, "PlanePositionSequence", "ImagePositionPatient")
+    if len(scan.values) == 1 or len(at) != len(scan.values) or not _known(lies, 6) or not _known(at, 3):
+        return scan
+    if np.ptp(np.array(lies, float), axis=0).max() > 0.01:
+        return scan  # pictures that lie in several ways are no volume
+    axes, places = _across(lies[0], at)
+    order = np.argsort(places, kind="stable")
+    steps = np.diff(places[order])
+    if (steps < 1e-3).any():
+        return scan  # of several times or echoes
+    step = float(np.percentile(steps, 50, method="lower"))
+    return upright(replace(scan, values=scan.values[order], spacing=(step, *scan.spacing[1:])), axes)
+
+
+def _known(each: Sequence[Any], count: int) -> bool:
+    """Whether all of them are so many numbers."""
+    return all(one is not None and not isinstance(one, str | float) and len(one) == count for one in each)
+
+
+def _across(lies: Any, at: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Directions of slices, rows and columns [3, 3], and each slice's place across them, in millimetres."""
+    across, down = np.array(lies, float).reshape(2, 3)
+    normal = np.cross(across, down)
+    return np.stack([normal, down, across]), np.array(at, float) @ normal
 
 
 def _places(slices: Sequence[Any]) -> tuple[np.ndarray | None, np.ndarray]:
@@ -189,10 +244,8 @@ def _places(slices: Sequence[Any]) -> tuple[np.ndarray | None, np.ndarray]:
     millimetres; else the places, or at least the numbers, that the files give (DICOM PS3.3 C.7.6.2)."""
     lies = slices[0].get("ImageOrientationPatient")
     at = [one.get("ImagePositionPatient") for one in slices]
-    if lies and all(at):
-        across, down = np.array(lies, float).reshape(2, 3)
-        normal = np.cross(across, down)
-        return np.stack([normal, down, across]), np.array(at, float) @ normal
+    if _known([lies], 6) and _known(at, 3):
+        return _across(lies, at)
     for name in ("SliceLocation", "InstanceNumber"):
         found = [one.get(name) for one in slices]
         if all(value is not None for value in found):

@@ -15,6 +15,7 @@ import numpy as np
 from polymodal.core.errors import BadCell, require
 from polymodal.data.media.array import read_array
 from polymodal.data.media.files import AGAIN, DAMAGE, looks_like, said
+from polymodal.data.media.remarks import remark
 
 NIFTI = (b"\x5c\x01\x00\x00", b"\x00\x00\x01\x5c", b"\x1c\x02\x00\x00", b"\x00\x00\x02\x1c")  # sizes of the header
 MOST_VOXELS = 1_000_000_000  # 4 GB as they are worked on
@@ -130,8 +131,8 @@ def dicom_volume(data: Any) -> Volume:
             for e in data
             if e.keyword and e.VR not in ("SQ", "OB", "OW", "UN") and e.keyword != "PixelData"
         }
-        spacing = [float(x) for x in _of_frames(data, "PixelMeasuresSequence", "PixelSpacing")[0] or (1, 1)]
-        thick = float(_of_frames(data, "PixelMeasuresSequence", "SliceThickness")[0] or 1)
+        spacing = [float(x) for x in of_frames(data, "PixelMeasuresSequence", "PixelSpacing")[0] or (1, 1)]
+        thick = float(of_frames(data, "PixelMeasuresSequence", "SliceThickness")[0] or 1)
         window = _window(data)
     except (pydicom.errors.InvalidDicomError, pydicom.errors.BytesLengthException, *DAMAGE) as error:
         raise BadCell(f"is a DICOM file that is cut short or damaged ({said(error)}): {AGAIN}") from error
@@ -140,6 +141,10 @@ def dicom_volume(data: Any) -> Volume:
         raise BadCell(
             f"is a DICOM file without pixels (modality {kind}): a report or a plan, which is no scan, or cut short"
         )
+    try:
+        check_voxels((int(data.get("NumberOfFrames") or 1), data.Rows, data.Columns))
+    except (AttributeError, TypeError, ValueError) as error:
+        raise BadCell(f"is a DICOM file that does not say how large its pictures are: {AGAIN}") from error
     return Volume(
         _pixels(data), (thick, spacing[0], spacing[1]), window, told,
         data.get("PhotometricInterpretation") == "MONOCHROME1",
@@ -160,7 +165,7 @@ def _pixels(data: Any) -> np.ndarray:
         pixels = pydicom.pixels.apply_rescale(data.pixel_array, data).astype(np.float32)
         if "RescaleSlope" not in data and "ModalityLUTSequence" not in data:  # files of many frames say it by frame
             slope, intercept = (
-                [1 - i if value is None else float(value) for value in _of_frames(data, _RESCALE, name)]
+                [1 - i if value is None else float(value) for value in of_frames(data, _RESCALE, name)]
                 for i, name in enumerate(("RescaleSlope", "RescaleIntercept"))
             )
             pixels = _by_frame(pixels, slope) * pixels + _by_frame(pixels, intercept)
@@ -180,7 +185,7 @@ def _pixels(data: Any) -> np.ndarray:
 _RESCALE = "PixelValueTransformationSequence"
 
 
-def _of_frames(data: Any, sequence: str, name: str) -> list[Any]:
+def of_frames(data: Any, sequence: str, name: str) -> list[Any]:
     """What the file says of itself, of all its frames or of each; [None] where it does not (DICOM PS3.3 C.7.6.16)."""
     if data.get(name) is not None:
         return [data.get(name)]
@@ -200,7 +205,7 @@ def _by_frame(pixels: np.ndarray, values: list[float]) -> np.ndarray:
 
 
 def _window(data: Any) -> tuple[float, float] | None:
-    centre, width = (_of_frames(data, "FrameVOILUTSequence", name)[0] for name in ("WindowCenter", "WindowWidth"))
+    centre, width = (of_frames(data, "FrameVOILUTSequence", name)[0] for name in ("WindowCenter", "WindowWidth"))
     if centre is None or width is None:
         return None
     first = [float(x[0] if isinstance(x, list | tuple) or hasattr(x, "append") else x) for x in (centre, width)]
@@ -216,11 +221,15 @@ def _nifti(content: bytes) -> Volume:
         try:
             with nibabel.imageglobals.LoggingOutputSuppressor():  # it would say on the screen what is raised anyway
                 image = nibabel.load(path)
-            check_voxels(image.shape)
             if len(image.shape) not in (3, 4):
                 raise BadCell(f"is a NIfTI file of {len(image.shape)} dimensions, where 3 were expected")
+            if len(image.shape) == 4:
+                if image.shape[3] > 1:
+                    remark(f"holds {image.shape[3]:,} volumes (times or directions); the first is read")
+                image = image.slicer[..., 0]
+            check_voxels(image.shape)
             image = nibabel.as_closest_canonical(image)
-            values = np.asarray(image.dataobj, dtype=np.float32)
+            values = _numbers(np.asanyarray(image.dataobj))
         except BadCell:
             raise
         except (
@@ -232,13 +241,20 @@ def _nifti(content: bytes) -> Volume:
             raise BadCell(
                 f"is a NIfTI file that is cut short or damaged ({said(error).replace(str(path), 'the file')}): {AGAIN}"
             ) from error
-    if values.ndim == 4:
-        values = values[..., 0]
     if not values.size:
         raise BadCell(f"is a NIfTI file without a voxel (its shape is {image.shape}): {AGAIN}")
     zooms = [float(z) for z in image.header.get_zooms()[:3]]
     # canonical axes run right, forward, up: slices from the feet, rows from the front, columns from the left
     return Volume(values.transpose(2, 1, 0)[:, ::-1], (zooms[2], zooms[1], zooms[0]), None, {"Modality": "NIfTI"})
+
+
+def _numbers(values: np.ndarray) -> np.ndarray:
+    """float32; colours grey. Raises `BadCell`."""
+    if values.dtype.names:
+        return np.stack([values[name] for name in values.dtype.names[:3]]).mean(0, dtype=np.float32)
+    if values.dtype.kind == "c":
+        raise BadCell("holds complex numbers: save their magnitude, or their phase")
+    return values.astype(np.float32)
 
 
 def _stored(content: bytes) -> Volume:

@@ -93,15 +93,35 @@ def process_chunk(
     rows: Iterable[int],
     decoded: MutableMapping[int, Any] | None = None,
 ) -> Chunk:
-    """Read and process the cells at positions `rows`; those that `decoded` holds by position are taken out of there."""
-    good: dict[int, Any] = {}
+    """Read and process the cells at positions `rows`, as many together as the processor holds `at_once`; those that
+    `decoded` holds by position are taken out of there."""
+    done: list[int] = []
+    parts: list[dict[str, np.ndarray]] = []
     broken: dict[int, Broken] = {}
     noted: dict[int, str] = {}
-    for row in rows:
-        value = decoded.pop(row) if decoded and row in decoded else read(processor, cells, row, noted)
-        (broken if isinstance(value, Broken) else good)[row] = value
-    arrays = _processed(processor, good, broken)
-    return Chunk(np.array(list(good), np.int64), arrays, broken, {r: said for r, said in noted.items() if r in good})
+    for some in in_chunks(list(rows), at_once(processor)):
+        good: dict[int, Any] = {}
+        for row in some:
+            value = decoded.pop(row) if decoded and row in decoded else read(processor, cells, row, noted)
+            (broken if isinstance(value, Broken) else good)[row] = value
+        if arrays := _processed(processor, good, broken):
+            parts.append(arrays)
+            done += good
+    arrays = parts[0] if len(parts) == 1 else {}
+    if len(parts) > 1:
+        arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    used = set(done)
+    return Chunk(np.array(done, np.int64), arrays, broken, {r: said for r, said in noted.items() if r in used})
+
+
+def at_once(processor: CellProcessor) -> int:
+    """How many decoded cells are held together."""
+    return getattr(processor, "at_once", CHUNK)
+
+
+def in_chunks(rows: Any, size: int) -> Iterator[Any]:
+    """`size` at a time."""
+    return (rows[start : start + size] for start in range(0, len(rows), size))
 
 
 def read(processor: CellProcessor, cells: Sequence[Any], row: int, noted: dict[int, str]) -> Any:

@@ -14,7 +14,18 @@ import numpy as np
 from polymodal.core.digest import SIZE, digest_cells, fingerprint
 from polymodal.core.errors import BadData
 from polymodal.core.registry import options_of
-from polymodal.data.storage.decode import CHUNK, Broken, CellProcessor, Chunk, fetch, in_order, process_chunk, read
+from polymodal.data.storage.decode import (
+    CHUNK,
+    Broken,
+    CellProcessor,
+    Chunk,
+    at_once,
+    fetch,
+    in_chunks,
+    in_order,
+    process_chunk,
+    read,
+)
 from polymodal.data.storage.segment import Layout, layout_of
 from polymodal.data.storage.store import Store
 
@@ -24,7 +35,7 @@ SEGMENT = 32 << 20  # bytes of arrays written at a time …
 PATIENCE = 20.0  # … or seconds of work: the less of both is what a kill can lose
 REASON = 512  # bytes of a reason that are remembered
 AHEAD = 8  # chunks that threads may be ahead of the writer
-READERS = 2  # what decoders can open; one more when they learn a form, so that cells broken until then are tried anew
+READERS = 3  # what decoders can open; one more when they learn a form, so that cells broken until then are tried anew
 _STATE = np.zeros((1, SIZE), np.uint8)  # the one key of a group that holds a fitted state
 
 
@@ -87,7 +98,7 @@ class StreamWork:
     def _digests(self) -> tuple[np.ndarray, np.ndarray]:
         """Digests [N, 16] and whether there is a cell [N]; no more than a few chunks of cells are held."""
         rows = np.arange(len(self.cells))
-        parts = list(in_order(self.pool, self._digest_chunk, _chunks(rows), AHEAD))
+        parts = list(in_order(self.pool, self._digest_chunk, in_chunks(rows, CHUNK), AHEAD))
         digests = np.concatenate([np.zeros((0, SIZE), np.uint8), *(part for part, _ in parts)])
         for _, broken in parts:
             self.broken.update(broken)
@@ -135,7 +146,7 @@ class StreamWork:
         self.tell(int(given.sum()) - len(lacking))
         arrays, reasons = _Writer(self.store, group), _Writer(self.store, memory)
         broken: dict[bytes, Broken] = {}
-        for chunk in in_order(self.pool, self._process_chunk, _chunks(lacking), AHEAD):
+        for chunk in in_order(self.pool, self._process_chunk, in_chunks(lacking, CHUNK), AHEAD):
             if len(chunk.rows):
                 arrays.add(digests[chunk.rows], chunk.arrays)
             for row, fault in chunk.broken.items():
@@ -185,7 +196,8 @@ class _TrainingCells:
 
     def __iter__(self) -> Iterator[Any]:
         usable, reason = 0, ""
-        for chunk in in_order(self.work.pool, self._read, _chunks(self.rows), AHEAD):
+        some = in_chunks(self.rows, at_once(self.work.processor))
+        for chunk in in_order(self.work.pool, self._read, some, AHEAD):
             for row, value in chunk:
                 self._keep(row, value)
                 if isinstance(value, Broken):
@@ -241,10 +253,6 @@ class _Writer:
         self.store.write(self.group, np.concatenate(self._keys), arrays)
         self._keys, self._arrays = [], []
         self._bytes, self._since, self._wrote = 0, time.monotonic(), True
-
-
-def _chunks(rows: np.ndarray) -> Iterator[np.ndarray]:
-    return (rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK))
 
 
 def _packed(reason: str) -> np.ndarray:
