@@ -25,7 +25,7 @@ from polymodal.learners.tabicl import checkpoint
 
 ENCODERS_OF = {
     "text": "pretrained_text", "vision": "pretrained_vision", "audio": "pretrained_audio",
-    "series": "pretrained_series", "video": "pretrained_video",
+    "series": "pretrained_series", "video": "pretrained_video", "volume": "pretrained_volume",
 }  # fmt: skip
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 BOLT = "ChronosBoltPipeline"
