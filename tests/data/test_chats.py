@@ -87,6 +87,7 @@ def test_the_last_turn_is_what_is_to_be_answered():
         ([said("user", [{"type": "video", "path": "x"}])], "message 1 holds a part of the type 'video'"),
         ([said("user", [{"type": "image"}])], "message 1 has a picture without a file"),
         ([said("user", [{"type": "image", "path": "data:image/png;base64,?"}])], "base64 is broken"),
+        ([said("user", [{"type": "image", "base64": "?"}])], "base64 is broken"),
         ([said("system", "be brief")], "holds no message of the user's nor any answer"),
         ([said("user", ""), said("assistant", " ")], "holds no message of the user's nor any answer"),
     ],
@@ -123,13 +124,14 @@ def test_pictures_are_given_in_the_ways_that_are_usual():
         {"type": "image", "url": "file:///b.png"},
         {"type": "image_url", "image_url": {"url": "c.png"}},
         {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{content}"}},
+        {"type": "image", "base64": content},
         {"type": "image", "image": Image.new("RGB", (2, 2))},
     ]
     (turn,) = turns_of([said("user", parts)])[0]
     *files, drawn = turn.pictures
-    assert files == ["a.png", "/b.png", "c.png", b"bytes of a file"]
+    assert files == ["a.png", "/b.png", "c.png", b"bytes of a file", b"bytes of a file"]
     assert drawn.startswith(b"\x89PNG")
-    assert turn.asked == " ".join(f"[picture {n}]" for n in range(1, 6))
+    assert turn.asked == " ".join(f"[picture {n}]" for n in range(1, 7))
 
 
 def test_what_is_no_conversation_stays_as_it_is():

@@ -51,6 +51,7 @@ def test_rows_of_a_table_and_of_a_query(shop, monkeypatch):
     assert table.column("price")[:3] == [0.5, None, 1.5]
     assert table.column("photo")[0] == b"\x89PNG"
     assert table.base == shop.parent
+    assert table.name == "pets"
     assert pm.read_table(f"sqlite:///{shop}#odd name").column("x") == [7]
     asked = pm.read_table(f"{shop}#SELECT name, price * 2 AS twice FROM pets WHERE id > 3 ORDER BY id DESC")
     assert asked.column("name") == ["pet 5", "pet 4"]
@@ -75,6 +76,22 @@ def test_what_cannot_be_read_is_said(shop, tmp_path):
     with pytest.raises(BadData, match="readonly"):
         pm.read_table(f"{shop}#WITH a AS (SELECT 1) DELETE FROM pets")
     assert len(pm.read_table(f"{shop}#pets")) == 5
+
+
+def test_of_a_single_table_no_name_is_needed(tmp_path):
+    with sqlite3.connect(tmp_path / "one.db") as held:
+        held.executescript("CREATE TABLE things (x INTEGER); INSERT INTO things VALUES (7);")
+    held.close()
+    table = pm.read_table(tmp_path / "one.db")
+    assert table.column("x") == [7]
+    assert table.name == "one"  # it is no query
+
+
+def test_other_databases_are_refused_without_their_passwords():
+    with pytest.raises(
+        BadData, match=r"mysql://ann:\*\*\*@host/shop#pets names nothing that is read; databases .*SQLite"
+    ):
+        pm.read_table("mysql://ann:secret@host/shop#pets")
 
 
 def test_a_file_with_such_a_name_is_a_file(tmp_path):

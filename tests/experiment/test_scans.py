@@ -59,12 +59,17 @@ def test_a_table_of_scans(data, tmp_path, monkeypatch):
     write_explanation(again, data / "table.csv", again.explain(data / "table.csv", limit=3), page)
     text = page.read_text()
     assert text.count("data:image/") >= 3
+    assert text.count('class="photo small"') >= 3  # slices of few pixels are enlarged, not drawn as stamps
     assert "bright where the answer came from" in text
     assert again.predict({"scan": [volume(np.random.default_rng(5), 1)], "age": [0.0]})["shape"] == ["ball"]
 
 
 def test_columns_of_scans_are_told(data):
     told = Schema.infer(Table.build({"scan": [np.zeros((4, 5, 6))] * 40, "y": ["a", "b"] * 20}), "y")
+    assert told.fields["scan"].kind == "volume"
+    for row in range(40):
+        np.save(data / f"{row}.npy", np.zeros((5, 6) if row == 3 else (4, 5, 6)))  # one slice alone is a fault
+    told = Schema.infer(Table.build({"scan": [f"{n}.npy" for n in range(40)], "y": ["a", "b"] * 20}, base=data), "y")
     assert told.fields["scan"].kind == "volume"
     folders = Table.build({"scan": [f"slices{10 * row}" for row in range(6)], "y": ["a", "b"] * 3}, base=data)
     assert Schema.infer(folders, "y").fields["scan"].kind == "video"  # pictures in folders are a film, unless told

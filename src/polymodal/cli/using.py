@@ -197,7 +197,8 @@ def generate(
     sets: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", help="How else, as no_repeat=3; see `polymodal show writer`, of models `show generators`."
+            "--set",
+            help="How else, as no_repeat=3; one that is unknown names all; of models `polymodal show assistant`.",
         ),
     ] = None,
     trust: Trust = None,
@@ -247,7 +248,7 @@ def generate(
         stopped, table, found = check_stopped(early), early.table, early.answers
     if data is None and problems:
         said = ", ".join(f"--{kind} {value}" for kind, values in given.items() for value in values)
-        raise BadData(f"{problems[0].column} {problems[0].reason}. Given: {said}.".lstrip())
+        raise BadData(f"{': '.join(filter(None, (problems[0].column, problems[0].reason)))}. Given: {said}.")
     say_counts(table.records, table.problems, "answered")
     say_problems(problems)
     names = [name for own in generated_columns(finished.predictor, how["n"]) for name in own.values()]

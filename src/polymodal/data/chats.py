@@ -25,7 +25,7 @@ from polymodal.data.tables.table import Problem, Table, clean
 from polymodal.targets.labels import listed
 
 ANSWERS, ASKS, TELLS = "assistant", "user", "system"
-PICTURES = ("image", "image_url", "path", "url")  # where a part keeps its picture
+PICTURES = ("image", "image_url", "path", "url", "base64")  # where a part keeps its picture
 LOOKED_AT = 20  # cells by which it is told whether a column holds conversations
 
 
@@ -177,9 +177,9 @@ def _picture(part: Mapping[str, Any], number: int) -> Any:
         given = given["url"]
     if given is None or given == "":
         raise BadCell(f'message {number} has a picture without a file; give {{"type": "image", "path": …}}')
-    if isinstance(given, str) and given.startswith("data:"):
+    if isinstance(given, str) and (given == part.get("base64") or given.startswith("data:")):
         try:
-            return base64.b64decode(given.partition(",")[2], validate=True)
+            return base64.b64decode(given.rpartition(",")[2], validate=True)
         except binascii.Error as error:
             raise BadCell(f"message {number} has a picture whose base64 is broken ({error})") from error
     return clean(given.removeprefix("file://") if isinstance(given, str) else given)

@@ -211,8 +211,9 @@ def _of_shapes(shapes: Sequence[tuple[int, ...]], what: str) -> Guess:
         return Guess("vector", f"{what} of {shapes[0][0]} numbers each")
     if all(len(shape) in (1, 2) for shape in shapes):
         return Guess("series", f"{what} of {min(s[0] for s in shapes)} to {max(s[0] for s in shapes)} steps")
-    if all(len(shape) == 3 for shape in shapes):
-        return Guess("volume", f"{what} of {shapes[0][0]} slices of {shapes[0][1]} x {shapes[0][2]}")
+    deep = [shape for shape in shapes if len(shape) == 3]
+    if len(deep) >= MOST * len(shapes):  # one that is flat does not hide what the column holds; reading it will name it
+        return Guess("volume", f"{what} of {deep[0][0]} slices of {deep[0][1]} x {deep[0][2]}")
     return Guess("other", f"{what} of shape {shapes[0]}, which no kind takes")
 
 

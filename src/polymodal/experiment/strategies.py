@@ -13,6 +13,7 @@ from polymodal.models.base import Joint
 from polymodal.models.specs import CATALOGUES, listed, portable, resolved, serves
 from polymodal.models.strategy import Strategy
 from polymodal.objectives import OBJECTIVES
+from polymodal.presets import PRESETS
 from polymodal.targets.base import Target
 from polymodal.targets.text import TextTarget
 
@@ -139,7 +140,8 @@ def strategies(
         specs = list(SHORT_ANSWERS if short else WORDS if words else AUTO)
     else:
         specs = listed(fusion)
-    named = [spec for spec in specs if fusion not in ("all", "auto")]
+    by_preset = any(specs == one.get("fusion") for one in PRESETS.values())  # nobody has named each of these
+    named = [] if fusion in ("all", "auto") or by_preset else list(specs)
     specs += [name for name in ALWAYS if name not in specs]
     names: set[str] = set()
     there = {strategy.name for strategy in kept}

@@ -199,7 +199,7 @@ def _volume(predictor: Predictor, name: str, decoded: Any, shown: Mapping[str, A
     grid[row, column] = strength[here]
     number = int(depths[best] * len(scan))
     note = f"slice {number + 1} of {len(scan)}, bright where the answer came from"
-    return {"image": draw.saliency(scan[number], grid), "note": note}
+    return {"image": draw.saliency(scan[number], grid), "small": max(scan.shape[1:]) <= 96, "note": note}
 
 
 DRAWINGS: dict[str, Callable[[Predictor, str, Any, Mapping[str, Any], Look], dict[str, Any]]] = {

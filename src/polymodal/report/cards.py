@@ -178,7 +178,7 @@ def _video_card(shown: Mapping[str, Any]) -> dict[str, Any]:
 def _volume_card(shown: Mapping[str, Any]) -> dict[str, Any]:
     scan, spacing = np.asarray(shown["array"]), shown["spacing"]
     if len(scan) == 1:
-        return {"image": picture(scan[0]), "note": f"{scan.shape[2]} × {scan.shape[1]} pixels"}
+        return _image_card({"array": scan[0]})
     size = [count * step for count, step in zip(scan.shape, spacing)]
     planes = []
     for axis in range(3):  # a slice; what lies behind a row, and beside a column, the head above

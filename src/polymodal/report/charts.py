@@ -41,7 +41,7 @@ _ROW = 23.0  # pixels from one row of a chart to the next
 def role(row: Row) -> str:
     """What a leaderboard row is: `chance` (and what else must be beaten), `single` (one modality) or `fusion`."""
     words = {str(row.get("level", "")).lower(), str(row.get("strategy", "")).lower()}
-    if words & {"chance", "baseline"}:
+    if words & {"chance", "baseline", "pretrained"}:
         return "chance"
     return "single" if words & {"single", "unimodal"} else "fusion"
 

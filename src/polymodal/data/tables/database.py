@@ -218,7 +218,7 @@ class Database:
             cells = values_of(column, name, faults)
             strange = any(hasattr(cell, "months") or isinstance(cell, uuid.UUID) for cell in cells[:1000])
             data[name] = [None if cell is None else _plain(cell) for cell in cells] if strange else cells
-        name = "query" if self.query or not self.asked else self.asked
+        name = "query" if self.query else self.asked or Path(self.where.partition("?")[0]).stem
         return Table.build(data, base=self.base, name=name, faults=faults)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.errors import BadData, suggest
+from polymodal.core.files import without_password
 from polymodal.core.limits import open_table, read_json_text
 from polymodal.data.cells import cells
 from polymodal.data.paths import is_link
@@ -124,6 +125,9 @@ def _read_path(source: str, limit: int | None) -> Table:
     if not path.exists():
         if is_link(source):
             raise BadData(f"{source} is a web address; only local files are read. Download it first.")
+        if "://" in source:
+            told = "PostgreSQL (postgresql://), SQLite and DuckDB"
+            raise BadData(f"{without_password(source)} names nothing that is read; databases are read of {told}.")
         near = suggest(path.name, [p.name for p in path.parent.iterdir()], most=8) if path.parent.is_dir() else ""
         raise BadData(f"{source} does not exist.{near}")
     return _read_file(path, limit, sheet)

@@ -107,7 +107,8 @@ def leaderboard(evaluation: Evaluation) -> dict[str, Any] | None:
             for width in (WIDE, NARROW)
         )
         roles = {charts.role(r) for r in rows}
-        legend = [Key("dot fusion", "fusion"), Key("square single", "one modality"), Key("diamond chance", "chance")]
+        beside = "for comparison" if {r.get("level") for r in rows} & {"baseline", "pretrained"} else "chance"
+        legend = [Key("dot fusion", "fusion"), Key("square single", "one modality"), Key("diamond chance", beside)]
         keys = [k for k in legend if k.mark.split()[1] in roles]
         if any(r["strategy"] == chosen for r in rows):
             keys.append(Key("bar band", "chosen, without the test rows"))
