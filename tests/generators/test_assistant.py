@@ -225,7 +225,7 @@ def test_on_the_command_line(tiny, album, polymodal, tmp_path, monkeypatch):
     assert (one.code, one.out.strip()) == (0, wanted)
     for arguments, why in [
         (["--audio", "x.wav"], "--audio x.wav: this model reads image and text"),
-        (["--image", album.photos[5]], "is no picture of a known form"),
+        (["--image", album.photos[5]], "image: the file 'broken.png' is no picture of a known form"),
         (["rows.csv", "--out", "said.png"], "the suffix '.png' is unknown"),
         (["rows.csv", "--set", "keep=a"], "it has an option of its own"),
         (["rows.csv", "--set", "data=a"], "--data, or is none"),

@@ -27,6 +27,16 @@ def told(html: str) -> str:
     return " ".join(re.sub(r"<[^>]*>", " ", html[html.index('id="words"') :]).split())
 
 
+def test_a_model_as_it_is_and_what_is_copied_are_no_fusions():
+    scores = {"test_mean": 0.5, "test_low": 0.4, "test_high": 0.6}
+    board = [{"strategy": name, "level": level, "streams": ["photo"], **scores} for name, level in
+             (("blip", "pretrained"), ("consensus", "baseline"), ("photo alone", "single"))]  # fmt: skip
+    html = render({**BARE, "leaderboard": board})
+    assert "dot fusion" not in html
+    assert html.count('class="mark diamond chance"') == 3  # in the legend, and before each of the two
+    assert "for comparison" in html
+
+
 def test_words_are_told_with_novelty_inventions_and_best_rows_beside_their_pictures():
     html = render({**BARE, "words": WORDS, "mistakes": [{**BEST, "id": "r2", "prediction": "a cat"}]})
     page = Page(html)

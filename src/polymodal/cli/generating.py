@@ -58,7 +58,7 @@ def generate_by_model(
         stopped, table, found = check_stopped(early), early.table, early.answers
     names = [generator.column, *(f"{generator.column}_{k}" for k in range(2, n + 1))]
     if data is None and found[generator.column][0] is None:
-        raise BadData(f"{problems[0].column} {problems[0].reason}.".lstrip())
+        raise BadData(f"{': '.join(filter(None, (problems[0].column, problems[0].reason)))}.")
     say_counts(table.records, table.problems, "answered", sum(one is not None for one in found[generator.column]))
     say_problems(problems)
     if page is not None:
