@@ -3,7 +3,18 @@
 import numpy as np
 
 from polymodal.data.media.sound import Sound
-from polymodal.explanation.hiding import SIDE, STRETCHES, WORDS, of_picture, of_series, of_sound, of_text
+from polymodal.data.media.volume import Volume
+from polymodal.explanation.hiding import (
+    BLOCKS,
+    SIDE,
+    STRETCHES,
+    WORDS,
+    of_picture,
+    of_scan,
+    of_series,
+    of_sound,
+    of_text,
+)
 
 
 def test_each_cell_of_a_picture_is_hidden_once():
@@ -22,6 +33,18 @@ def test_pictures_smaller_than_the_grid_have_a_cell_a_pixel():
     parts, where = of_picture(np.zeros((2, 3, 1), np.uint8))
     assert len(parts) == 6
     np.testing.assert_allclose(where[0], [0.25, 1 / 6])
+
+
+def test_each_block_of_a_scan_is_hidden_once():
+    scan = Volume(np.random.default_rng(0).normal(50, 9, (3, 9, 10)).astype(np.float32), (2.0, 1.0, 1.0))
+    parts, where = of_scan(scan)
+    assert len(parts) == len(where) == 3 * BLOCKS[1] * BLOCKS[2]
+    changed = np.stack([part.values != scan.values for part in parts])
+    assert changed.sum(0).max() == 1, "no voxel belongs to two blocks"
+    assert changed.any(0).sum() >= scan.values.size - 1, "all but the lowest are hidden once"
+    assert all((part.values[some] == scan.values.min()).all() for part, some in zip(parts, changed))
+    for some, place in zip(changed, where):
+        assert np.abs((np.argwhere(some).mean(0) + 0.5) / scan.values.shape - place).max() < 0.1
 
 
 def test_stretches_of_sound_are_silenced():

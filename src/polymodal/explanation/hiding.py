@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise, product
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from polymodal.core.scripts import CHARACTER, UNSPACED
+from polymodal.data.cells import Cells
 from polymodal.data.media.film import Film
 from polymodal.data.media.sound import Sound
 from polymodal.data.media.volume import Volume
@@ -21,7 +22,7 @@ BLOCKS = (4, 4, 4)  # of a scan: of slices, rows and columns
 WORDS = 48  # of a text; of longer ones neighbouring words are hidden together
 WORD = re.compile(rf"{CHARACTER}|[^\s{UNSPACED}]+")  # or sign
 
-Parts = tuple[list[Any], np.ndarray]  # cells as decoded, each with a part hidden, and where the parts lie [T, K]
+Parts = tuple[Sequence[Any], np.ndarray]  # cells as decoded, each with a part hidden, and where the parts lie [T, K]
 
 
 def of_picture(picture: np.ndarray) -> Parts:
@@ -65,13 +66,14 @@ def of_scan(scan: Volume) -> Parts:
     """Blocks of a grid in the scan's lowest value; slice, row and column of their centres, in 0..1."""
     edges = [_edges(size, most) for size, most in zip(scan.values.shape, BLOCKS)]
     low = scan.values.max() if scan.inverted else scan.values.min()
-    parts, where = [], []
-    for block in product(*map(pairwise, edges)):
+    blocks = list(product(*map(pairwise, edges)))
+
+    def hidden(number: int) -> Volume:  # made when it is asked for: all together would be a gigabyte
         values = scan.values.copy()
-        values[tuple(slice(start, end) for start, end in block)] = low
-        parts.append(replace(scan, values=values))
-        where.append([(start + end) / 2 / size for (start, end), size in zip(block, values.shape)])
-    return parts, np.array(where)
+        values[tuple(slice(*ends) for ends in blocks[number])] = low
+        return replace(scan, values=values)
+
+    return Cells(len(blocks), hidden), np.array(blocks).mean(2) / scan.values.shape
 
 
 def of_series(series: np.ndarray) -> Parts:

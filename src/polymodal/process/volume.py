@@ -18,6 +18,7 @@ from polymodal.core.values import check_range
 from polymodal.data.media.scan import read_scan
 from polymodal.data.media.volume import Volume
 from polymodal.process.base import Processor
+from polymodal.process.image import noisy
 
 WINDOWS = ("auto", "scan", "training", "file")
 SIDE = 48  # voxels, when the side is chosen; of scans of one slice, which are pictures, twice as many
@@ -99,10 +100,7 @@ class ScanReader(Processor):
 
     def corrupt(self, inputs: dict[str, Tensor], level: float, generator: torch.Generator) -> dict[str, Tensor]:
         """White noise whose deviation is 2 · `level` times that of the scan: SNR = -20 log10(2 · level) dB."""
-        pixels = inputs["pixels"].float()
-        spread = pixels.flatten(1).std(1).clamp(min=1.0).view(-1, 1, 1, 1, 1)
-        noise = torch.randn(pixels.shape, generator=generator)
-        return {**inputs, "pixels": (pixels + 2 * level * spread * noise).round().clamp(0, 255).to(torch.uint8)}
+        return {**inputs, "pixels": noisy(inputs["pixels"].float(), level, generator)}
 
     def show(self, cell: Volume) -> dict[str, Any]:
         """Its grey values uint8 [slices, H, W], the spacing of the three axes in millimetres, and what made it."""
