@@ -37,12 +37,17 @@ Named = Annotated[str, typer.Argument(help="A name of `polymodal recipe list`, o
 
 
 @recipe.command("list")
-def list_recipes(as_json: AsJson = False) -> None:
+def list_recipes(
+    as_json: AsJson = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table of the documentation.")] = False,
+) -> None:
     """What is asked, of which streams, and how rows must be split."""
-    from polymodal.recipes.recipe import listed
+    from polymodal.recipes import recipe as recipes
 
-    rows = listed()
-    show_result(rows if as_json else "\n".join(_lines(rows)))
+    if as_json and markdown:
+        raise BadArgument("--json and --markdown are two forms of the same list; give one of them.")
+    rows = recipes.listed()
+    show_result(recipes.markdown() if markdown else rows if as_json else "\n".join(_lines(rows)))
 
 
 def _lines(rows: list[dict[str, Any]]) -> list[str]:

@@ -71,9 +71,7 @@ def number(shown: Shown, *, mean: float = 0.0, sd: float = 1.0, apart: float = 1
     return [round(float(one), digits) if digits else int(round(float(one))) for one in values]
 
 
-def text(
-    shown: Shown, *, templates: Sequence[str], words: Mapping[str, Any] | None = None
-) -> list[str]:
+def text(shown: Shown, *, templates: Sequence[str], words: Mapping[str, Any] | None = None) -> list[str]:
     """A template a row, whose `{factor}` is told by one of the `words` of its value, and `{other}` by any of them.
 
     A factor without words is told by the name of its value.
@@ -90,9 +88,7 @@ def text(
         return str(shown.draw.choice(told[slot][known])) if slot in told else known
 
     chosen = shown.draw.choice(len(templates), len(shown))
-    return [
-        _SLOT.sub(lambda found, row=row: said(found[1], row), templates[which]) for row, which in enumerate(chosen)
-    ]
+    return [_SLOT.sub(lambda found, row=row: said(found[1], row), templates[which]) for row, which in enumerate(chosen)]
 
 
 def dialogue(

@@ -94,7 +94,9 @@ class Recipe:
             )
         lacking = [file for file in FILES if not (folder / file).is_file()]
         if lacking:
-            raise BadData(f"{folder} lacks {', '.join(lacking)}, which a recipe has (`polymodal recipe new` makes one).")
+            raise BadData(
+                f"{folder} lacks {', '.join(lacking)}, which a recipe has (`polymodal recipe new` makes one)."
+            )
         values = _read(folder / "recipe.yaml")
         known = {one.name for one in fields(cls)} - {"folder"}
         for key in values:
@@ -121,6 +123,20 @@ def listed() -> list[dict[str, Any]]:
         }
         for one in recipes
     ]  # fmt: skip
+
+
+def markdown() -> str:
+    """The table of `docs/recipes.md`: every recipe with what was measured on real data."""
+    heads = ["recipe", "question", "split", "metric", "here (95 %)", "by hand", "published", "verdict to expect"]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for one in map(Recipe.open, names()):
+        figures, real = one.figures, one.figures.get("real") or {}
+        ours = "{mean:.3f} ({low:.3f} to {high:.3f})".format(**real) if real else "not measured"
+        verdict = real.get("verdict", "")
+        said = " or ".join(verdict) if isinstance(verdict, list) else verdict
+        cells = [f"`{one.name}`", one.question, one.split, figures["metric"], ours]
+        lines.append(f"| {' | '.join([*cells, real.get('by_hand', ''), real.get('published', ''), said])} |")
+    return "\n".join(lines)
 
 
 def copied(recipe: Recipe, folder: Path) -> list[tuple[str, int, str]]:

@@ -115,7 +115,7 @@ def run_recipe(
     else:
         fitted = Config.from_options({**QUICK, **config} if made_up else config)
         run = fit(tables["train"], config=fitted, resume=resume, quiet=quiet, **given)
-    metric, found = _score(recipe, run)
+    metric, found = _score(recipe, run, made_up)
     return Done(run, recipe, made_up, metric, **_ends(found, "score"), verdict=_verdict(recipe, run))
 
 
@@ -157,7 +157,9 @@ def _check_files(path: Path, table: Table, schema: Schema, about: str) -> None:
         held = field.options.get("array") or (field.options.get("path") if field.about.reads_neighbours else None)
         if held is not None:
             if not (table.base / held).is_file():
-                raise BadData(f"{path}: there is no {table.base / held}, which the stream {field.name!r} reads. {about}")
+                raise BadData(
+                    f"{path}: there is no {table.base / held}, which the stream {field.name!r} reads. {about}"
+                )
             continue
         if not field.about.media:
             continue
@@ -169,10 +171,12 @@ def _check_files(path: Path, table: Table, schema: Schema, about: str) -> None:
             )
 
 
-def _score(recipe: Recipe, run: Any) -> tuple[str, Mapping[str, Any]]:
-    """What is judged by, in words, and its score on the test rows with its ends."""
-    metrics = run.metrics
-    metric = recipe.figures.get("metric") or metrics.get("primary")
+def _score(recipe: Recipe, run: Any, made_up: bool) -> tuple[str, Mapping[str, Any]]:
+    """What is judged by, in words, and its score on the test rows with its ends; a sample may say another metric, as
+    some want many rows."""
+    metrics, figures = run.metrics, recipe.figures
+    own = (figures.get("sample") or {}).get("metric") if made_up else None
+    metric = own or figures.get("metric") or metrics.get("primary")
     if recipe.command == "align":
         way, _, measure = (metric or f"{next(iter(metrics['test']))}, recall@1").rpartition(", ")
         return f"{way}, {measure}", metrics["test"][way][measure]

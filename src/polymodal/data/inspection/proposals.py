@@ -91,7 +91,13 @@ def weighty(
     """Those that change a figure: lists, groups, times, streams beside the table, scores. No picture is opened."""
     every = columns_of(table, schema) if every is None else every
     groups = [*_groups(table, schema, every, part_of), *_recordings(table, schema, part_of)]
-    return [*_lists(table, schema), *groups, *_times(table, schema, every, part_of), *_beside(table, schema), *_scores(table, schema, every)]
+    return [
+        *_lists(table, schema),
+        *groups,
+        *_times(table, schema, every, part_of),
+        *_beside(table, schema),
+        *_scores(table, schema, every),
+    ]
 
 
 def _masks(table: Table, schema: Schema) -> Iterator[Proposal]:
@@ -220,7 +226,9 @@ def _times(table: Table, schema: Schema, every: Sequence[Column], part_of: Seque
         return
     known = np.flatnonzero(np.isfinite(moments))
     order = known[np.argsort(moments[known], kind="stable")]
-    said = [f"rows stand in its order, as they came ({len(known):,} dates)"] * bool((np.diff(moments[known]) >= 0).all())
+    said = [f"rows stand in its order, as they came ({len(known):,} dates)"] * bool(
+        (np.diff(moments[known]) >= 0).all()
+    )
     same, chance = _neighbours(table, schema, order)
     if same - chance > max(4 * np.sqrt(chance * (1 - chance) / len(order)), ALIKE):
         said.append(f"rows next to each other in time have the same answer in {same:.0%}, any two rows in {chance:.0%}")
