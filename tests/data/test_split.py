@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -186,7 +188,7 @@ def test_a_split_in_time_looks_never_ahead(moments, valid, grouped):
     ends = [
         (np.nanmin(latest[rows]), np.nanmax(latest[rows])) for rows in parts.values() if np.isfinite(latest[rows]).any()
     ]
-    assert all(before[1] < after[0] for before, after in zip(ends, ends[1:]))
+    assert all(before[1] < after[0] for before, after in pairwise(ends))
     assert np.isfinite(latest[parts["test"]]).all()
 
 

@@ -44,7 +44,7 @@ def sample(tmp_path_factory):
     return write
 
 
-# --- every recipe -----------------------------------------------------------------------------------------------------
+# --- every recipe ---------------------------------------------------------------------------------------------------
 
 
 def test_the_applications_of_the_plan_are_there():
@@ -102,13 +102,12 @@ def test_figures_say_where_they_come_from(name):
     assert figures["sample"]["low"] < figures["sample"]["high"]
     real = figures.get("real")
     if real is None:
-        assert re.search(r"not measured|Nothing real was measured|figure", Recipe.open(name).readme)
+        assert re.search(r"not measured|Nothing real was measured", Recipe.open(name).readme)
         return
     assert real["low"] <= real["mean"] <= real["high"]
     assert {"command", "date", "by_hand"} <= set(real)
-    verdicts = real["verdict"] if isinstance(real["verdict"], list) else [real["verdict"]]
-    assert verdicts
-    assert set(verdicts) <= WORDS
+    verdicts = real["verdict"] if isinstance(real.get("verdict"), list) else [real.get("verdict")]
+    assert set(verdicts) <= (WORDS if Recipe.open(name).command == "fit" else {None})
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -149,7 +148,7 @@ def test_the_page_shows_the_figures_of_the_recipes():
     assert markdown() in page, "polymodal recipe list --markdown"
 
 
-# --- run ---------------------------------------------------------------------------------------------------------------
+# --- run ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -221,7 +220,7 @@ def test_a_copy_runs_as_its_owner_changed_it(shop, tmp_path, monkeypatch):
         copied(Recipe.open("skin"), mine)
 
 
-# --- the command line ---------------------------------------------------------------------------------------------------
+# --- the command line -----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -269,7 +268,7 @@ def test_faults_are_one_message(polymodal, tmp_path):
     assert "no --seeds" in err
 
 
-# --- folders and files that are not as they should be --------------------------------------------------------------------
+# --- folders and files that are not as they should be ---------------------------------------------------------------
 
 
 @pytest.fixture
@@ -365,7 +364,7 @@ def test_nothing_of_a_folder_is_written_over(tmp_path):
         write_sample(Recipe.open("waimai").sample, first)
 
 
-# --- how a sample is said -------------------------------------------------------------------------------------------------
+# --- how a sample is said -------------------------------------------------------------------------------------------
 
 
 def made(tmp_path: Path, columns: dict, rows: int = 300, hidden=None) -> dict[str, list]:

@@ -19,9 +19,8 @@ from polymodal.core.shown import many, tell
 from polymodal.core.values import named_columns, read_yaml
 
 ORDER = (
-    "demo", "recipe", "inspect", "prepare", "plan", "pretrain", "fit", "tune", "evaluate", "predict", "generate", "explain",
-    "align", "index",
-    "search", "classify", "list", "show", "store",
+    "demo", "recipe", "inspect", "prepare", "plan", "pretrain", "fit", "tune", "evaluate", "predict", "generate",
+    "explain", "align", "index", "search", "classify", "list", "show", "store",
 )  # fmt: skip
 
 

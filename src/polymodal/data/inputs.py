@@ -139,7 +139,7 @@ class Inputs:
 
 def _order(table: Table, schema: Schema, moments: np.ndarray, part: np.ndarray) -> Iterator[str]:
     """Where each part begins and ends in time, and what of that is not as `time` promises."""
-    cells, spans = table.column(schema.time), {}
+    cells, spans = table.column(str(schema.time)), {}
     for number, name in enumerate(PARTS):
         rows = np.flatnonzero((part == number) & np.isfinite(moments))
         if len(rows):

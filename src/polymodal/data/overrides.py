@@ -60,10 +60,10 @@ def read_overrides(
 
     Keys: `fields` (all streams: `name: kind` or `name: {kind, columns, ...options}`; columns may be patterns such as
     "dim_*"), `kinds` (column: kind, to correct single guesses), `target` (a name, a list, or name: kind), `group`,
-    `id`, `split`, `time` (a column each), `ignore` (columns), `missing` (column: what stands for a missing value in it, beside
-    empty cells, `[]` where "NA" and the like are values), `written` (column: "," or "." before decimals, or the format
-    of dates, as in "%d/%m/%Y") and `register` (modules with kinds from outside, which are then
-    told by their suffixes). A kind is a name or `module:NAME`. Kinds that are not learnt from yet are refused, unless
+    `id`, `split`, `time` (a column each), `ignore` (columns), `missing` (column: what stands for a missing value in it,
+    beside empty cells, `[]` where "NA" and the like are values), `written` (column: "," or "." before decimals, or the
+    format of dates, as in "%d/%m/%Y") and `register` (modules with kinds from outside, which are then told by their
+    suffixes). A kind is a name or `module:NAME`. Kinds that are not learnt from yet are refused, unless
     a recipe opens them and the table is to be `prepared`. Raises `UnknownName` or `BadArgument` with the nearest match.
     """
     columns = dict.fromkeys(columns)  # in order, and found at once however many they are

@@ -70,9 +70,9 @@ class Field:
 class Schema:
     """What a table's columns are.
 
-    `fields` are the streams by name; `targets` map a column to its kind of target; `group`, `id`,
-    `split` and `time` name columns; `ignored` maps every other column to the reason why it is not used; `notes` give the reasons
-    for targets, group, id and split; `warnings` are what the user should look at. `keys` are those of the ignored that
+    `fields` are the streams by name; `targets` map a column to its kind of target; `group`, `id`, `split` and `time`
+    name columns; `ignored` maps every other column to the reason why it is not used; `notes` give the reasons for
+    targets and those columns; `warnings` are what the user should look at. `keys` are those of the ignored that
     evidently name the rows or what they belong to, as an order number does: answers keep them. `missing` maps a column
     to the marks that stand for a missing value in it, where these are not the usual ones; `read` obeys it. `told` maps
     each column that was judged by its cells to its kind and why. `chat` is the column whose conversations are rows

@@ -53,7 +53,7 @@ def split_rows(
 
 
 def moments_of(cells: Sequence[Any]) -> np.ndarray:
-    """float64 [n] when each cell is, in seconds where they are dates, else as they count; NaN where that is not told."""
+    """float64 [n] when each cell is, in seconds where they are dates, else as they count; NaN where it is not told."""
     formats, _ = date_formats(cells)
     dates = [as_date(cell, formats) for cell in cells]
     if any(dates):

@@ -68,7 +68,7 @@ def number(shown: Shown, *, mean: float = 0.0, sd: float = 1.0, apart: float = 1
     """Numbers around `mean` with a deviation of `sd`, in which combinations lie `apart` deviations from the next."""
     place = shown.code - (shown.kinds - 1) / 2
     values = mean + sd * (apart * place + shown.draw.standard_normal(len(shown)))
-    return [round(float(one), digits) if digits else int(round(float(one))) for one in values]
+    return [round(one, digits or None) for one in values.tolist()]
 
 
 def text(shown: Shown, *, templates: Sequence[str], words: Mapping[str, Any] | None = None) -> list[str]:
@@ -87,8 +87,10 @@ def text(shown: Shown, *, templates: Sequence[str], words: Mapping[str, Any] | N
         known = shown.names[slot][shown.codes[slot][row]]
         return str(shown.draw.choice(told[slot][known])) if slot in told else known
 
-    chosen = shown.draw.choice(len(templates), len(shown))
-    return [_SLOT.sub(lambda found, row=row: said(found[1], row), templates[which]) for row, which in enumerate(chosen)]
+    def written(row: int, template: str) -> str:
+        return _SLOT.sub(lambda found: said(found[1], row), template)
+
+    return [written(row, templates[which]) for row, which in enumerate(shown.draw.choice(len(templates), len(shown)))]
 
 
 def dialogue(

@@ -107,14 +107,17 @@ def run_recipe(
     folder = write_sample(recipe.sample, out.with_name(f"{out.name}-data")) if data is None else Path(data)
     tables = check_folder(recipe, folder)
     config = {**recipe.config, **((recipe.sample.get("config") or {}) if made_up else {}), **options}
-    given = dict(zip(("valid", "test"), (tables["valid"], tables["test"])), schema=str(recipe.schema), out=out)
+    given: dict[str, Any] = {
+        "valid": tables["valid"], "test": tables["test"], "schema": recipe.schema, "out": out, "resume": resume,
+        "quiet": quiet,
+    }  # fmt: skip
     run: Any
     if recipe.command == "align":
         settings = AlignConfig.from_options(config)
-        run = align(tables["train"], recipe.over, config=settings, resume=resume, quiet=quiet, **given)
+        run = align(tables["train"], recipe.over, config=settings, **given)
     else:
         fitted = Config.from_options({**QUICK, **config} if made_up else config)
-        run = fit(tables["train"], config=fitted, resume=resume, quiet=quiet, **given)
+        run = fit(tables["train"], config=fitted, **given)
     metric, found = _score(recipe, run, made_up)
     return Done(run, recipe, made_up, metric, **_ends(found, "score"), verdict=_verdict(recipe, run))
 

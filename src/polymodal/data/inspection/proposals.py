@@ -234,8 +234,8 @@ def _times(table: Table, schema: Schema, every: Sequence[Column], part_of: Seque
         said.append(f"rows next to each other in time have the same answer in {same:.0%}, any two rows in {chance:.0%}")
     if said:
         why = (
-            f"{name}: {'; '.join(said)}. New rows come later than these: a random split puts rows from before and after "
-            "each test row into training. In time, the latest rows judge."
+            f"{name}: {'; '.join(said)}. New rows come later than these: a random split puts rows from before and "
+            "after each test row into training. In time, the latest rows judge."
         )
         yield Proposal(name, why, f"time: {_word(name)}")
 
