@@ -479,6 +479,7 @@ def test_ctrl_c_says_how_to_go_on_then_concludes_with_what_is_finished(polymodal
         said = polymodal(*command)
     assert said.code == 130
     assert "The same command with --resume goes on where run stopped." in said.err
+    assert "before it was done" not in said.err
     assert not (tmp_path / "run" / "metrics.json").exists()
 
     with monkeypatch.context() as patch:
@@ -492,6 +493,16 @@ def test_ctrl_c_says_how_to_go_on_then_concludes_with_what_is_finished(polymodal
 
     done(polymodal(*command, "--resume"))
     assert "mlp" in (tmp_path / "run" / "leaderboard.csv").read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("heeds_ctrl_c")
+def test_ctrl_c_where_a_command_has_nothing_of_its_own_to_say(polymodal, shop, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "polymodal.inference.predictor.Predictor.load", lambda *a, **o: signal.raise_signal(signal.SIGINT)
+    )
+    said = polymodal("predict", shop.run, shop.table, "-o", "answers.csv")
+    assert (said.code, said.out, said.err) == (130, "", "polymodal: stopped before it was done.\n")
+    assert not (tmp_path / "answers.csv").exists()
 
 
 @pytest.mark.usefixtures("heeds_ctrl_c")
