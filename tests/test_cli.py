@@ -17,6 +17,9 @@ import yaml
 from small_table import ABSENT, BROKEN, EMPTY, QUICK, SHOP
 
 from polymodal import cli
+from polymodal.cli.app import read_metrics, read_spec
+from polymodal.core.errors import BadArgument
+from polymodal.core.registry import label
 from polymodal.runs.progress import Stage
 
 COMMANDS = ("demo", "inspect", "plan", "fit", "evaluate", "predict", "explain", "list", "show", "store")
@@ -562,3 +565,22 @@ def test_new_rows_are_judged_by_the_metric_that_is_asked_for(polymodal, shop, tm
     assert (evaluation["primary"], list(evaluation["further"])) == ("log_loss", ["mcc"])
     assert "MCC" in (out / "report.html").read_text(encoding="utf-8")
     assert "mae reads values" in refused(polymodal("evaluate", shop.run, shop.table, "--metric", "mae", "--out", out))
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        (["top_k(k=2)"], [{"name": "top_k", "k": 2}]),
+        (["y=top_k(k=2),accuracy"], {"y": [{"name": "top_k", "k": 2}, "accuracy"]}),
+        (["{name: top_k, k: 2}", "brier"], [{"name": "top_k", "k": 2}, "brier"]),
+    ],
+)
+def test_a_metric_may_be_written_as_the_board_writes_it(given, read):
+    assert read_metrics(given) == read
+
+
+def test_a_fusion_may_be_written_as_the_board_writes_it():
+    for spec in ({"name": "unified", "tokens": 64, "layers": 0}, {"name": "weighted", "alpha": [0.1, 0.9]}, "concat"):
+        assert read_spec(label(spec), "--fusion") == spec
+    with pytest.raises(BadArgument, match=r"--fusion"):
+        read_spec("{name: [}", "--fusion")
