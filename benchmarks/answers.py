@@ -180,7 +180,7 @@ def main() -> None:
                 "split": "split",
             },
             encoders={
-                "picture": {"name": "image_resnet", "stride": 4 if given.grid < 5 else 2, "grid": given.grid,
+                "picture": {"name": "image_resnet", "stride": 4 if given.grid < 6 else 2, "grid": given.grid,
                             "dropout": 0.0, **(STILL if given.set == "clevr" else {})},
                 "question": words if whole else {"name": "text_tfidf", "noise": 0.0},
             },
