@@ -64,15 +64,16 @@ class Done:
         """The figures side by side, and what the report says, line by line."""
         where = "made-up data: they show how it works, and nothing of the world" if self.made_up else "real data"
         lines = [f"{self.recipe.name}, {self.metric} on test rows ({where})"]
-        lines.append(f"  here       {_figure(self.score, self.low, self.high)}")
+        by = f", by {self.run.metrics['chosen']}" if self.verdict is not None else ""
+        lines.append(f"  here       {_figure(self.score, self.low, self.high)}{by}")
         ours = self.expected
         if ours is None:
             lines.append("  expected   nothing yet: write what you measured into figures.yaml")
         else:
             fits = "as expected" if self.as_expected else "NOT as expected"
             said = f"between {ours['low']:.3f} and {ours['high']:.3f}" if self.made_up else _figure(**_ends(ours))
-            by = f"  [{ours['command']}, {ours['date']}]" if "command" in ours else ""
-            lines.append(f"  expected   {said}: {fits}{by}")
+            how = f"  [{ours['command']}, {ours['date']}]" if "command" in ours else ""
+            lines.append(f"  expected   {said}: {fits}{how}")
             if "by_hand" in ours:
                 lines.append(f"  by hand    {ours['by_hand']}")
             if "published" in ours:
