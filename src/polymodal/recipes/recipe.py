@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -15,6 +14,7 @@ from polymodal.core.values import check_types, read_yaml
 SHIPPED = Path(__file__).parent
 FILES = ("README.md", "recipe.yaml", "schema.yaml", "config.yaml", "figures.yaml")
 DOES = ("fit", "align")
+HEAD = "# CHANGE: question, source, licence, split and why are yours to say; `sample` makes the table to try.\n"
 OWN = """# What to expect of your own table. Of the recipe's figures none holds for it, so none was copied.
 #
 # metric: accuracy                  # CHANGE: as in metrics.json of a run
@@ -149,10 +149,9 @@ def copied(recipe: Recipe, folder: Path) -> list[tuple[str, int, str]]:
         raise BadArgument(f"{folder} exists and is not empty; nothing is written over. Name another folder.")
     folder.mkdir(parents=True, exist_ok=True)
     for file in FILES:
-        if file == "figures.yaml":
-            (folder / file).write_text(OWN, encoding="utf-8")
-        else:
-            shutil.copyfile(recipe.folder / file, folder / file)
+        content = (recipe.folder / file).read_text(encoding="utf-8").removeprefix(HEAD)
+        content = OWN if file == "figures.yaml" else HEAD + content if file == "recipe.yaml" else content
+        (folder / file).write_text(content, encoding="utf-8")
     return [
         (file, number, line.strip())
         for file in FILES
