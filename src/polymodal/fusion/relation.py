@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -15,6 +16,7 @@ from polymodal.nn.check import check_count, check_dropout
 from polymodal.nn.layers.pool import masked_mean
 from polymodal.nn.layers.position import place_features
 from polymodal.nn.layers.streams import Join
+from polymodal.nn.precision import at_least_float32, autocast_type
 
 PLACE = 64  # channels that tell a token's place; fewer leave out wavelengths that a picture needs
 
@@ -58,6 +60,10 @@ class Relation(Fusion):
 
     def fuse(self, streams: dict[str, Tokens]) -> Tokens:
         given = list(streams.values())
+        with torch.autocast(autocast_type(given[0].x), enabled=False):  # in bfloat16 questions hardly differ
+            return self._fused([replace(s, x=at_least_float32(s.x), pooled=at_least_float32(s.pooled)) for s in given])
+
+    def _fused(self, given: list[Tokens]) -> Tokens:
         present = presence(given)
         asked = self._asked([self.drop(s.pooled) for s in given], present)
         placed = [_placed(s) for s in given]
