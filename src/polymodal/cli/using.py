@@ -69,9 +69,6 @@ def evaluate(
     space: Annotated[
         Path | None, typer.Option(help="A run of align: how near answers lie to what their rows show.")
     ] = None,
-    seen: Annotated[
-        str | None, typer.Option(help="Its stream of what is shown.", show_default="as the table has")
-    ] = None,
     trust: Trust = None,
     device: DeviceOption = "auto",
     as_json: AsJson = False,
@@ -93,14 +90,13 @@ def evaluate(
             from polymodal.inference.space import load_space
 
             options["space"] = load_space(space, trust=trust or (), device=device)
-        options["seen"] = seen
         _evaluate_captions(captions, metric, as_json, out, answer=answer, references=references, **options)
         return
     if run is None or data is None:
         raise BadArgument("evaluate takes RUN and DATA, or --captions TABLE --answer COLUMN --references COLUMN,….")
-    if answer or references or documents or training or objects or group or space or seen:
+    if answer or references or documents or training or objects or group or space:
         raise BadArgument(
-            "--answer, --references, --documents, --training, --objects, --group, --space and --seen go with "
+            "--answer, --references, --documents, --training, --objects, --group and --space go with "
             "--captions TABLE, without a run."
         )
     from polymodal.data.tables.source import Problem

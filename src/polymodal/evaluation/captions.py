@@ -51,7 +51,6 @@ def evaluate_captions(
     objects: str | Path | None = None,
     group: str | None = None,
     space: Space | None = None,
-    seen: str | None = None,
     out: str | Path | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -65,19 +64,17 @@ def evaluate_captions(
     says how many are copied from them, and what objects there are, unless the file `objects` does; then objects named
     that no reference names are counted (see `hallucination`). Rows with the same cell of the column `group` are of one
     thing, as a photo: what is right for one is right for all. Intervals are 95%, by resampling rows, or these things.
-    `space` of an `align` run says how near the answers lie to what the rows show, its stream `seen`, beside answers of
+    `space` of an `align` run says how near the answers lie to what the rows show in its other stream, beside answers of
     other rows and beside each row's first reference (see `likeness`).
 
     A row without a reference is set aside; a missing answer counts as an empty one. With `out`, a folder is written:
     `evaluation.json`, and `answers.csv` with what each answer got by the metrics that are means over rows.
 
     Raises `UnknownName` for a column that is not there, `BadArgument` for the answers among the references and for the
-    folder of a fit as `out` and for `seen` without `space`, `BadData` where no row has a reference.
+    folder of a fit as `out`, `BadData` where no row has a reference.
     """
     check_segment(segment, "evaluate_captions")
     table = read_table(source)
-    if seen is not None and space is None:
-        raise BadArgument("`seen` names a stream of `space`: give both.")
     if out is not None and (Path(out) / "config.yaml").exists():
         raise BadArgument(f"{out} holds a run, whose own evaluation.json this would replace: name another folder.")
     said = [texts_of(cell) for cell in table.column(answer)]
@@ -130,9 +127,7 @@ def evaluate_captions(
     }  # fmt: skip
     if space is not None:
         rows, first, noted = table.select(kept), [right[i][0] for i in kept], list[Problem]()
-        result["likeness"] = likeness(
-            space, rows, answers.tolist(), first, seen=seen, groups=groups, seed=seed, problems=noted
-        )
+        result["likeness"] = likeness(space, rows, answers.tolist(), first, groups=groups, seed=seed, problems=noted)
         result["data"]["set_aside"] += [vars(problem) for problem in noted]
     if out is not None:
         folder = Path(out)

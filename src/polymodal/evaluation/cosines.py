@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from polymodal.core.errors import BadArgument, BadData
-from polymodal.core.shown import many, some
+from polymodal.core.shown import some
 from polymodal.data.tables.table import Problem, Table
 from polymodal.evaluation.statistics import Interval, bootstrap
 from polymodal.metrics.counts import ratio
@@ -58,22 +58,21 @@ def cosine_score(a: Any, b: Any, *, groups: Any = None, seed: int = 0, level: fl
 
 
 def likeness(
-    space: Space, table: Table, answers: Sequence[str], right: Sequence[str], *, seen: str | None = None,
-    said: str | None = None, groups: Any = None, seed: int = 0, problems: list[Problem] | None = None,
+    space: Space, table: Table, answers: Sequence[str], right: Sequence[str], *, groups: Any = None, seed: int = 0,
+    problems: list[Problem] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """`cosine_score` of `answers` and what the rows of `table` show, in an aligned space, and of `right` ones beside.
 
-    `seen` names the space's stream that tells what the answers are about, by default the one whose columns the table
-    has; `said` the one that reads them, by default its stream of text. A row without either vector is left out of both
-    scores; cells that cannot be used are appended to `problems`.
+    The space's stream of text reads the answers, and the one whose columns the table has what they are about. A row
+    without either vector is left out of both scores; cells that cannot be used are appended to `problems`.
 
-    Raises `UnknownName` for a stream that the space lacks, `BadArgument` where it has to be told which is meant,
-    `BadData` for fewer than two rows, or things, with both.
+    Raises `BadArgument` where these are not one stream each, or a row has several cells of what is shown; `BadData` for
+    fewer than two rows, or things, with both.
     """
     words = [name for name, kind in space.streams.items() if kind == "text"]
-    said = said or _only(words, "text that could read the answers", "said")
+    said = _only(words, "text that could read the answers")
     there = [n for n in space.streams if n != said and set(space.field(n).columns) & set(table.data)]
-    seen = seen or _only(there, f"which {table.name} has a column, beside {said!r}", "seen")
+    seen = _only(there, f"which {table.name} has a column, beside {said!r}")
     if space.field(seen).options.get("many"):
         raise BadArgument(f"{seen!r} has several cells a row; a cosine is that of an answer and of one cell.")
     shown, has = space.embed(seen, table, problems=problems)
@@ -86,12 +85,10 @@ def likeness(
     return {"seen": seen, "said": said, "rows": len(rows), **scores}
 
 
-def _only(names: Sequence[str], what: str, option: str) -> str:
+def _only(names: Sequence[str], what: str) -> str:
     if len(names) != 1:
         have = some(names) if names else "none"
-        raise BadArgument(
-            f"The space has {many(len(names), 'stream')} of {what} ({have}); `{option}` names the one meant."
-        )
+        raise BadArgument(f"One stream of the space is needed of {what}; it has {have}. Leave others out of the table.")
     return names[0]
 
 

@@ -82,13 +82,13 @@ class Relation(Fusion):
             join([pooled[j] for j in some], torch.stack([there[j] for j in some], 1))
             for join, some in zip(self.given, chosen)
         ]
-        return [self._evened(even, c) for even, c in zip(self.even, joined)]
+        return [self._evened(even, c) for even, c in zip(self.even, joined)]  # type: ignore[arg-type]
 
     @staticmethod
-    def _evened(even: nn.Module, asked: Tensor) -> Tensor:
+    def _evened(even: nn.BatchNorm1d, asked: Tensor) -> Tensor:
         """What distinguishes rows at the same scale as what all share; a single row has nothing to be told from."""
-        if len(asked) > 1 or not even.training:
-            return even(asked)
+        if asked.shape[0] > 1 or not even.training:
+            return even(asked)  # type: ignore[no-any-return]
         return F.batch_norm(asked, even.running_mean, even.running_var, eps=even.eps)
 
     def _found(self, k: int, asked: Tensor, stream: Tokens, placed: Tensor) -> Tensor:
