@@ -1,13 +1,16 @@
 """Servers on this machine that tests start: one of web pages that can be made to fail, and one of S3."""
 
 import http.server
+import logging
 import threading
 import time
 from collections import Counter
 from contextlib import contextmanager
 from email.utils import formatdate
 from hashlib import md5
+from urllib.request import urlopen
 
+SECRET = "not-to-be-told"
 PAGE = b"<!doctype html><html><body>Please log in</body></html>"
 
 
@@ -109,13 +112,15 @@ def s3(monkeypatch):
     """The address of an S3 server, to which the environment points; `stop` of what is yielded ends it."""
     from moto.server import ThreadedMotoServer
 
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
+    urlopen(f"http://{host}:{port}/moto-api/reset", data=b"").close()  # what it holds is the process's
     given = {
         "AWS_ENDPOINT_URL": f"http://{host}:{port}",
         "AWS_ACCESS_KEY_ID": "anyone",
-        "AWS_SECRET_ACCESS_KEY": "hidden",
+        "AWS_SECRET_ACCESS_KEY": SECRET,
     }
     for name, value in {**given, "AWS_DEFAULT_REGION": "us-east-1"}.items():
         monkeypatch.setenv(name, value)

@@ -25,7 +25,7 @@ from polymodal.core.errors import BadArgument, BadCell, refused
 from polymodal.core.limits import most
 from polymodal.core.shown import many
 from polymodal.data.remote.cache import About, Cache, default_cache
-from polymodal.data.remote.transfer import Failed, Got, fetch
+from polymodal.data.remote.transfer import Failed, Got, fetch, file_system
 
 THREADS = 32  # objects that are fetched at a time
 REACH = 64  # rows that are fetched ahead of whoever reads in order
@@ -98,6 +98,8 @@ class Remote:
         self._failed: dict[str, tuple[float, Failed]] = {}  # key -> until when it is not asked for again, and why
         self._silent: dict[str, tuple[int, float]] = {}  # server -> failures in a row, until when it is left alone
         self._warned: set[str] = set()
+        self._systems: dict[str, Any] = {}  # of fsspec, by scheme
+        self._opening = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Remote, (self.options, self.cache.root)
@@ -176,11 +178,10 @@ class Remote:
             if (known := self._young(path)) is not None:  # another process fetched it meanwhile
                 return known.asked
             known, resting = self.cache.about(path), self._resting(server)
-            options, tag = self.options.get(scheme_of(address), {}), known.tag if known else ""
             try:
                 if resting is not None:
                     raise resting
-                got = fetch(address, options, part, tag=tag, what=what)
+                got = fetch(self._system(scheme_of(address)), address, part, tag=known.tag if known else "", what=what)
             except Failed as error:
                 if error is not resting:
                     self._note(server, error)
@@ -195,6 +196,12 @@ class Remote:
             self.cache.keep(path, About(got.tag, path.stat().st_size, now))
         self._count(got)
         return now
+
+    def _system(self, scheme: str) -> Any:
+        with self._opening:
+            if scheme not in self._systems:
+                self._systems[scheme] = file_system(scheme, self.options.get(scheme, {}))
+            return self._systems[scheme]
 
     def _count(self, got: Got) -> None:
         with self._lock:

@@ -43,15 +43,14 @@ class Got:
     size: int
 
 
-def fetch(address: str, options: Mapping[str, Any], path: Path, *, tag: str = "", what: str = "cell") -> Got:
+def fetch(system: Any, address: str, path: Path, *, tag: str = "", what: str = "cell") -> Got:
     """Write the object to `path`, unless its tag is still `tag`; a server that fails is asked again.
 
-    `options` are those of the file system of fsspec, `what` as in `core.limits`. Raises `Failed`; `MissingExtra` where
-    a package is missing; `PolymodalError` where the disk does not take the file.
+    `system` is a `file_system`, `what` as in `core.limits`. Raises `Failed`; `MissingExtra`; `PolymodalError` where the
+    disk does not take the file.
     """
     if has_password(address) and scheme_of(address) not in WEB:
         raise Failed("has a key in its address: take it out, and give it by the environment, as AWS_ACCESS_KEY_ID")
-    system = file_system(address, options)
     for count, wait in enumerate((*WAITS, None), start=1):
         try:
             return _fetch_once(system, address, path, tag, what)
@@ -64,9 +63,8 @@ def fetch(address: str, options: Mapping[str, Any], path: Path, *, tag: str = ""
     raise AssertionError("unreachable: the last wait is None")
 
 
-def file_system(address: str, options: Mapping[str, Any]) -> Any:
-    """fsspec's file system for the scheme of an address. Raises `MissingExtra`, which names what to install."""
-    scheme = scheme_of(address)
+def file_system(scheme: str, options: Mapping[str, Any]) -> Any:
+    """fsspec's file system for a scheme, with these options. Raises `MissingExtra`, which names what to install."""
     module, package = PACKAGES[scheme]
     wait = most("remote wait")
     try:
@@ -84,11 +82,10 @@ def file_system(address: str, options: Mapping[str, Any]) -> Any:
 
         patience = aiohttp.ClientTimeout(total=None, sock_connect=wait, sock_read=wait)
         given["client_kwargs"] = {"timeout": patience, **given.get("client_kwargs", {})}
-        given["encoded"] = address.isascii() and " " not in address.strip()
     elif module == "s3fs":
         own = {"connect_timeout": wait, "read_timeout": wait, "max_pool_connections": CONNECTIONS}
         given["config_kwargs"] = {**own, "retries": {"total_max_attempts": 1}, **given.get("config_kwargs", {})}
-    system = fsspec.filesystem(scheme, **{"use_listings_cache": False, **given})
+    system = fsspec.filesystem(scheme, **{"use_listings_cache": False, "skip_instance_cache": True, **given})
     if module == "s3fs":
         system.retries = 1  # they are counted here
     return system
@@ -123,11 +120,14 @@ def _tag_of(info: Mapping[str, Any]) -> str:
 
 async def _fetch_web(system: Any, address: str, path: Path, tag: str, what: str) -> Got:
     """By one request, which a server answers briefly where nothing changed."""
+    from yarl import URL
+
     kind, _, value = tag.partition(" ")
     asked = {"ETag": "If-None-Match", "Last-Modified": "If-Modified-Since"}
     headers = {asked[kind]: value} if kind in asked else {}
     session = await system.set_session()
-    async with session.get(system.encode_url(address), headers={"Accept-Encoding": "identity", **headers}) as answer:
+    quoted = URL(address, encoded=address.isascii() and " " not in address)  # a signature is of the very letters
+    async with session.get(quoted, headers={"Accept-Encoding": "identity", **headers}) as answer:
         if answer.status == http.HTTPStatus.NOT_MODIFIED:
             return Got(False, tag, 0)
         answer.raise_for_status()
