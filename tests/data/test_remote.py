@@ -203,9 +203,20 @@ def test_copies_outlive_their_server_and_that_is_said(web, age):
     web.stop()
     assert Remote().local(f"{web.url}/1.png") == paths[1]  # young enough not to be asked for
     age()
-    with pytest.warns(UserWarning, match="http://127.0.0.1:.* does not answer: copies of before are used") as said:
+    with pytest.warns(
+        UserWarning, match="http://127.0.0.1:.* does not say whether its objects have changed. The first "
+    ) as said:
         assert [remote.local(f"{web.url}/{n}.png") for n in range(3)] == paths
     assert len(said) == 1
+
+
+def test_an_address_that_has_expired_leaves_its_copy(web, age):
+    remote = Remote()
+    path = remote.local(f"{web.url}/1.png?X-Amz-Signature=old")
+    web.faults["/1.png"] = [403]
+    age()
+    with pytest.warns(UserWarning, match=r"may not be read \(403\).* Copies of before are used"):
+        assert remote.local(f"{web.url}/1.png?X-Amz-Signature=old") == path
 
 
 def test_a_copy_that_was_cut_short_is_fetched_again(web):

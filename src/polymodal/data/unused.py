@@ -57,7 +57,7 @@ def _looks_like(table: Table, column: str, kind: str) -> str:
     if 2 * len(texts) <= len(sample):
         return "" if kind == "id" else f"data (cells of type {type(sample[0]).__name__})"
     if 2 * sum(map(is_link, texts)) > len(texts):
-        return "web addresses"
+        return f"web addresses (of files? then say of which kind, as `kinds: {{{column}: image}}`)"
     words = sum(len(_WORDS.findall(text)) for text in texts) / len(texts)
     return _names_of_files(table, column) or ("free text" if words >= 3 else "")
 

@@ -94,6 +94,7 @@ class Cache:
             except PolymodalError as error:
                 raise BadCell("is being fetched by another process, which does not come to an end") from error
             try:
+                path.parent.mkdir(exist_ok=True)  # had another process removed it meanwhile
                 part.touch()
                 yield part
             finally:

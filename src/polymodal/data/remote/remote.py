@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from polymodal.core.addresses import canonical, has_password, name_of, scheme_of, told_address
 from polymodal.core.digest import digest_text
@@ -95,7 +94,7 @@ class Remote:
         self._lock = threading.Lock()
         self._flying: dict[str, Future[Path]] = {}
         self._checked: dict[str, float] = {}  # key -> when its server was last asked
-        self._failed: dict[str, tuple[float, Failed]] = {}  # key -> until when it is not asked for again, and why
+        self._failed: dict[str, tuple[float, str]] = {}  # key -> until when it is not asked for again, and why
         self._silent: dict[str, tuple[int, float]] = {}  # server -> failures in a row, until when it is left alone
         self._warned: set[str] = set()
         self._systems: dict[str, Any] = {}  # of fsspec, by scheme
@@ -153,16 +152,16 @@ class Remote:
 
     def _settle(self, key: str, path: Path, address: str, what: str) -> Path:
         try:
-            until, failed = self._failed.get(key, (0.0, None))
-            if failed is not None and time.time() < until:
-                raise failed
-            asked = self._copied(path, address, what)
-            self._checked[key] = asked
+            until, reason = self._failed.get(key, (0.0, ""))
+            if time.time() < until:
+                raise BadCell(reason)
+            try:
+                self._checked[key] = self._copied(path, address, what)
+            except Failed as error:
+                self._failed[key] = time.time() + REST, error.reason
+                raise
             self.cache.use(path, pin=what == "table")
             return path
-        except Failed as error:
-            self._failed[key] = time.time() + REST, error
-            raise
         except OSError as error:  # of the cache
             raise refused(error) from error
         finally:
@@ -185,8 +184,8 @@ class Remote:
             except Failed as error:
                 if error is not resting:
                     self._note(server, error)
-                if error.fleeting and known is not None:
-                    return self._as_it_was(server, known)
+                if known is not None and not error.absent:
+                    return self._as_it_was(server, error, known)
                 self.cache.drop(path)
                 raise
             self._note(server, None)
@@ -219,13 +218,13 @@ class Remote:
 
     # --- servers that do not answer ---
 
-    def _as_it_was(self, server: str, known: About) -> float:
+    def _as_it_was(self, server: str, error: Failed, known: About) -> float:
         """Take the copy of before, and say so once."""
         if server not in self._warned:
             self._warned.add(server)
             day = time.strftime("%Y-%m-%d %H:%M", time.localtime(known.asked))
-            said = f"{server} does not answer: copies of before are used (the first of {day}), though they may be old."
-            warnings.warn(said, stacklevel=2)
+            said = f"{server} does not say whether its objects have changed. The first {error.reason}."
+            warnings.warn(f"{said} Copies of before are used, that one of {day}.", stacklevel=2)
         return time.time() - most("remote age") + REST
 
     def _resting(self, server: str) -> Failed | None:
@@ -243,7 +242,7 @@ class Remote:
 
 def _server(address: str) -> str:
     """What answers for an address: a host, or a bucket."""
-    return f"{scheme_of(address)}://{urlsplit(told_address(address)).netloc}"
+    return "/".join(told_address(address).split("/", 3)[:3])
 
 
 class ReadAhead:

@@ -6,14 +6,14 @@ import errno
 import http
 import random
 import socket
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from polymodal.core.addresses import PACKAGES, WEB, has_password, scheme_of
+from polymodal.core.addresses import PACKAGES, WEB, has_password, scheme_of, told_address
 from polymodal.core.errors import FULL, BadCell, MissingExtra, refused
 from polymodal.core.limits import Refused, check_size, most
 
@@ -26,11 +26,12 @@ _BUSY = (getattr(errno, "EREMOTEIO", errno.EIO), errno.EBUSY, errno.EIO)  # what
 
 
 class Failed(BadCell):
-    """An object that could not be fetched. `fleeting`: another time it may be; `silent`: its server did not answer."""
+    """An object that could not be fetched. `fleeting`: another time it may be; `silent`: its server did not answer;
+    `absent`: there is none."""
 
-    def __init__(self, reason: str, *, fleeting: bool = False, silent: bool = False):
+    def __init__(self, reason: str, *, fleeting: bool = False, silent: bool = False, absent: bool = False):
         super().__init__(reason)
-        self.fleeting, self.silent = fleeting or silent, silent
+        self.fleeting, self.silent, self.absent = fleeting or silent, silent, absent
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,9 @@ def fetch(system: Any, address: str, path: Path, *, tag: str = "", what: str = "
             return _fetch_once(system, address, path, tag, what)
         except Exception as error:
             failed = why(error, address)
-            if wait is None or not failed.fleeting:
-                again = f", asked {count} times" if count > 1 else ""
-                raise Failed(failed.reason + again, fleeting=failed.fleeting, silent=failed.silent) from error
+            if wait is None or not failed.fleeting or not threading.main_thread().is_alive():  # the program ends
+                failed.reason += f", asked {count} times" if count > 1 else ""
+                raise failed from error
             time.sleep(wait * random.uniform(0.5, 1.0))
     raise AssertionError("unreachable: the last wait is None")
 
@@ -207,7 +208,7 @@ def why(error: BaseException, address: str) -> Failed:
 def _answered(status: int) -> Failed:
     """Of the number that a server answered with."""
     if status in (http.HTTPStatus.NOT_FOUND, http.HTTPStatus.GONE):
-        return Failed(f"does not exist ({status:d}): correct the address, or put the object there")
+        return Failed(f"does not exist ({status:d}): correct the address, or put the object there", absent=True)
     if status in (http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN):
         needed = "credentials that may, or an address that has not expired"
         return Failed(f"may not be read ({status:d}): give this machine {needed}")
@@ -236,4 +237,4 @@ def _status(error: BaseException) -> int:
 
 
 def _host(address: str) -> str:
-    return f" {urlsplit(address.strip()).hostname}" if scheme_of(address) in WEB else ""
+    return f" {told_address(address).split('/')[2].partition(':')[0]}" if scheme_of(address) in WEB else ""
