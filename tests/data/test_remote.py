@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from films import film
 from PIL import Image
 from servers import Web, fetched_there
 
@@ -397,6 +398,14 @@ def test_lists_of_objects_arrays_texts_and_vectors(web, tmp_path):
     assert Schema.infer(table, "y").fields["v"].kind == "vector"  # by the shape of some
     assert cells(table, Field("t", "text", ("t",), {"files": True}))[0] == "words of a text"
     assert cells(table, Field("t", "text", ("t",)))[0] == f"{at}/t.txt"  # no file, no look
+
+
+def test_a_film_by_address_has_its_sound(web):
+    pytest.importorskip("av")
+    web.objects |= {"/d/film.mp4": film(12, sound=True), "/d/t.csv": b"clip,y\n" + b"film.mp4,a\nfilm.mp4,b\n" * 20}
+    with allow_remote():
+        schema = Schema.infer(pm.read_table(f"{web.url}/d/t.csv"), "y")
+    assert {name: one.kind for name, one in schema.fields.items()} == {"clip": "video", "clip_audio": "audio"}
 
 
 def test_addresses_in_texts_and_categories_are_left_alone(web):

@@ -18,8 +18,11 @@ from polymodal.data.remote import transfer
 pytest.importorskip("s3fs")
 pytest.importorskip("moto")
 pytest.importorskip("adbc_driver_manager")
-QUICK = {"trackers": "none", "workers": 0, "quiet": True, "dim": 8, "seeds": 1, "joint": False, "fusion": ["concat"],
-         "encoders": {"photo": "image_hog", "title": "text_linear"}, "training": {"epochs": 3}, "evidence": "validation", "noise": False, "ensemble": False}  # fmt: skip
+QUICK = {
+    "trackers": "none", "workers": 0, "quiet": True, "dim": 8, "seeds": 1, "joint": False, "fusion": ["concat"],
+    "encoders": {"photo": "image_hog", "title": "text_linear"}, "training": {"epochs": 3}, "evidence": "validation",
+    "noise": False, "ensemble": False,
+}  # fmt: skip
 ROWS = 60
 COLUMNS = ("id", "photo", "title", "price", "weight", "category")
 

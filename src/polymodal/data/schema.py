@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
@@ -370,19 +371,18 @@ def _inferred(
 def _beside(table: Table, column: str, about: Kind) -> list[str]:
     """Kinds of further streams that a column gives, as most of its first cells tell."""
     some = zip(table.column(column)[:LOOKED], table.bases)
-    cells = [(_fetched(table, v, base), base) for v, base in some if v is not None]
+    cells = [_fetched(table, v, base) for v, base in some if v is not None]
     told = {other: import_path(tells) for other, tells in about.beside.items()}
     return [other for other, tells in told.items() if sum(tells(*cell) for cell in cells) > len(cells) / 2]
 
 
-def _fetched(table: Table, value: Any, base: Base) -> Any:
-    """A cell, or the path of its copy where it is an address that may be fetched."""
-    if table.remote is None or not isinstance(value, str):
-        return value
-    try:
-        return str(placed(base, value, table.remote))
-    except BadCell:
-        return value  # reading it says why
+def _fetched(table: Table, value: Any, base: Base) -> tuple[Any, Path]:
+    """A cell and its folder, or those of its copy where it is an address that may be fetched."""
+    if isinstance(value, str) and table.remote is not None:
+        with suppress(BadCell):  # reading it says why
+            path = placed(base, value, table.remote)
+            return str(path), path.parent
+    return value, base if isinstance(base, Path) else Path.cwd()
 
 
 _NUMBERED = re.compile(r"(.+?)[_\s.-]?\d+")
