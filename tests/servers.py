@@ -5,7 +5,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from email.utils import formatdate
 from hashlib import md5
 from urllib.request import urlopen
@@ -41,7 +41,8 @@ class Web:
                 pass
 
             def do_GET(self):
-                web._answer(self)
+                with suppress(ConnectionError):  # whoever asked has gone
+                    web._answer(self)
 
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         server.daemon_threads = True
