@@ -300,7 +300,10 @@ FAULTS = [
     ("inspect twice.csv", "twice.csv has more than one column called 'a'. Rename one of them."),
     ("inspect bad.json", "bad.json is not valid JSON"),
     ("inspect .", "is a folder that holds"),
-    ("inspect https://example.com/a.csv", "is a web address; only local files are read. Download it first."),
+    (
+        "inspect https://example.com/a.csv",
+        "is a web address; only local files are read. Download it first, or let it be fetched: --allow-remote",
+    ),
     ("inspect SHOP -t categry", "no column 'categry', named as the target. Did you mean 'category'?"),
     ("inspect SHOP --schema no.yaml", "The schema file 'no.yaml' does not exist."),
     ("inspect SHOP --schema typo.yaml", "Unknown key 'feilds' in the schema. Did you mean 'fields'?"),

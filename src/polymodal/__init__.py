@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 
 _LAZY = {
     "read_table": "polymodal.data.tables.source",
+    "allow_remote": "polymodal.data.remote.remote",
     "Schema": "polymodal.data.schema",
     "Config": "polymodal.config",
     "Training": "polymodal.config",
@@ -90,6 +91,7 @@ if TYPE_CHECKING:
     from polymodal.core.types import Batch as Batch
     from polymodal.core.types import Output as Output
     from polymodal.core.types import Tokens as Tokens
+    from polymodal.data.remote.remote import allow_remote as allow_remote
     from polymodal.data.schema import Schema as Schema
     from polymodal.data.storage.store import Store as Store
     from polymodal.data.tables.source import read_table as read_table

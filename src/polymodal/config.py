@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self
@@ -16,6 +17,7 @@ from polymodal.core.limits import read_settings
 from polymodal.core.registry import Spec, plain
 from polymodal.core.runtime import PRECISIONS, check_device
 from polymodal.core.values import check_range, check_types, read_yaml
+from polymodal.data.remote.remote import allow_remote, check_options
 from polymodal.presets import preset
 
 TRACKERS = ("auto", "tensorboard", "csv", "wandb", "none")
@@ -97,7 +99,9 @@ class Training:
 class Options:
     """Options that every kind of run has; all are read, checked and written alike.
 
-    `device`: `auto` (the accelerator there is, else the CPU), `cpu`, `cuda`, `cuda:1`, `mps`.
+    `device`: `auto` (the accelerator there is, else the CPU), `cpu`, `cuda`, `cuda:1`, `mps`. `allow_remote`: let
+    tables and what their cells name be fetched by address; `storage_options`: how, by scheme, as in
+    `{s3: {endpoint_url: "http://…"}}` (see `polymodal.allow_remote`).
     """
 
     seed: int = 0
@@ -105,15 +109,22 @@ class Options:
     fractions: tuple[float, float, float] = (0.7, 0.15, 0.15)
     trackers: str = "auto"
     store: str | None = None
+    allow_remote: bool = False
+    storage_options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_types(self)
         check_device(self.device)
+        check_options(self.storage_options)
         check_range("[0, 4294967295]", seed=self.seed)
         if min(self.fractions) <= 0 or abs(sum(self.fractions) - 1) > 1e-6:
             raise BadArgument(f"fractions must be three positive shares that add up to 1; got {self.fractions}.")
         if self.trackers not in TRACKERS:
             raise BadArgument(f"Unknown trackers {self.trackers!r}.{suggest(self.trackers, TRACKERS)}")
+
+    def fetching(self) -> AbstractContextManager[None]:
+        """While tables are read: what may be fetched."""
+        return allow_remote(self.allow_remote, self.storage_options)
 
     @classmethod
     def given(cls, config: Any, options: Mapping[str, Any]) -> Self:

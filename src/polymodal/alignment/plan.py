@@ -93,7 +93,8 @@ def plan_align(
     columns become one stream with several items a row, called `caption`. None takes all fields.
     """
     config = AlignConfig.given(config, options)
-    given = Inputs.read(data, valid, test)
+    with config.fetching():
+        given = Inputs.read(data, valid, test)
     known = given.schema(None, schema)
     chosen = replace(known, fields=chosen_fields(known, given.tables["train"], streams), targets={})
     for source in given.tables.values():

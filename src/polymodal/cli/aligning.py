@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from polymodal.cli.app import (
+    AllowRemote,
     ConfigOption,
     Data,
     DeviceChoice,
@@ -49,6 +50,7 @@ def align(
     seed: Annotated[int | None, typer.Option(min=0, help="Of heads, towers, batches and splits.")] = None,
     device: DeviceChoice = None,
     resume: Resume = False,
+    allow_remote: AllowRemote = False,
     quiet: Quiet = False,
 ) -> None:
     """Bring two streams or more into one space, in which each finds the other."""
@@ -57,7 +59,7 @@ def align(
 
     spec = method and read_spec(method, "--method")
     given = {"method": spec, "towers": towers, "models": models, "start": start, "seed": seed, "device": device}
-    given["matching"] = True if matching else None
+    given |= {"matching": matching or None, "allow_remote": allow_remote or None}
     changes = {**{name: value for name, value in given.items() if value is not None}, **read_sets(sets)}
     settings = AlignConfig.given(config, changes)
     run_align(

@@ -14,7 +14,7 @@ import typer
 import typer.core
 
 from polymodal.core.errors import BadArgument
-from polymodal.core.files import finite
+from polymodal.core.files import finite, told_path
 from polymodal.core.shown import many, tell
 from polymodal.core.values import named_columns, read_yaml
 
@@ -119,6 +119,23 @@ Trust = Annotated[
 ]
 
 
+def _allow(ctx: typer.Context, allowed: bool) -> bool:
+    """For as long as the command runs."""
+    if allowed:
+        from polymodal.data.remote.remote import allow_remote
+
+        ctx.with_resource(allow_remote())
+    return allowed
+
+
+AllowRemote = Annotated[
+    bool,
+    typer.Option(
+        "--allow-remote", callback=_allow, help="Fetch tables and cells by address: s3://, gs://, hf://, https://."
+    ),
+]
+
+
 def _version(asked: bool) -> None:
     if asked:
         import polymodal
@@ -216,7 +233,7 @@ def read_rows(run: Any, data: str, *, last: bool = False) -> Any:
 
     table = run.read(read_table(data), last=last)
     lacking = run.lacking(table)
-    say([f"not in {data}: {', '.join(lacking)}; missing in every row"] if lacking else [])
+    say([f"not in {told_path(data)}: {', '.join(lacking)}; missing in every row"] if lacking else [])
     say(run.misnamed(table))
     return table
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from polymodal.cli.app import (
+    AllowRemote,
     AsJson,
     Data,
     DeviceOption,
@@ -40,6 +41,7 @@ def prepare(
     workers: Annotated[int | None, typer.Option(min=0, help="Processes, else one a core; 0 works in this one.")] = None,
     device: DeviceOption = "auto",
     resume: Resume = False,
+    allow_remote: AllowRemote = False,
     trust: Trust = None,
     quiet: Quiet = False,
     as_json: AsJson = False,

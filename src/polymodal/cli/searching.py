@@ -9,6 +9,7 @@ import typer
 
 from polymodal.cli.app import (
     INSPECT,
+    AllowRemote,
     AsJson,
     Data,
     DeviceOption,
@@ -48,6 +49,7 @@ def index(
     calibrate: Annotated[
         str, typer.Option(help="auto, on or off: take out the gap between streams where several are searched.")
     ] = "auto",
+    allow_remote: AllowRemote = False,
     trust: Trust = None,
     device: DeviceOption = "auto",
     quiet: Quiet = False,
@@ -88,6 +90,7 @@ def search(
         typer.Option(help="How many first hits the run's matching model puts in order; 50 is a good number."),
     ] = None,
     run: Annotated[Path | None, typer.Option(help="The run, if it was moved since indexing.")] = None,
+    allow_remote: AllowRemote = False,
     trust: Trust = None,
     salvage: Annotated[bool, typer.Option("--salvage", help="Leave damaged records out.")] = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="HTML page with pictures and players.")] = None,
@@ -138,6 +141,7 @@ def classify(
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="CSV, TSV, JSONL or Parquet of the labels.")] = None,
     keep: Keep = None,
+    allow_remote: AllowRemote = False,
     trust: Trust = None,
     device: DeviceOption = "auto",
     as_json: AsJson = False,

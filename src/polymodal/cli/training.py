@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from polymodal.cli.app import (
+    AllowRemote,
     AsJson,
     ConfigOption,
     Data,
@@ -52,6 +53,7 @@ def inspect(
     valid: Valid = None,
     test: Test = None,
     schema: SchemaOption = None,
+    allow_remote: AllowRemote = False,
     as_json: AsJson = False,
 ) -> None:
     """Fields, kinds, missing cells, broken files, duplicates, leaks between splits."""
@@ -68,6 +70,7 @@ def plan(
     valid: Valid = None,
     test: Test = None,
     schema: SchemaOption = None,
+    allow_remote: AllowRemote = False,
     config: ConfigOption = None,
     preset: PresetOption = None,
     models: ModelsOption = None,
@@ -83,8 +86,9 @@ def plan(
     from polymodal.experiment.plan import plan as make_plan
 
     settings = read_config(
-        config, sets, preset=preset, models=models, start=start, fusion=fusion, metric=metric, seeds=seeds
-    )
+        config, sets, preset=preset, models=models, start=start, fusion=fusion, metric=metric, seeds=seeds,
+        allow_remote=allow_remote or None,
+    )  # fmt: skip
     plan = make_plan(data, target, valid=valid, test=test, schema=schema, config=settings)
     if not probe:
         show_result(plan.to_json() if as_json else plan.text())
@@ -115,6 +119,7 @@ def pretrain(
     seed: Annotated[int | None, typer.Option(min=0, help="Of encoders, batches and splits.")] = None,
     device: DeviceChoice = None,
     resume: Resume = False,
+    allow_remote: AllowRemote = False,
     sets: SetOption = None,
     quiet: Quiet = False,
 ) -> None:
@@ -122,7 +127,7 @@ def pretrain(
     from polymodal.pretraining.config import PretrainConfig
     from polymodal.pretraining.run import pretrain as run_pretrain
 
-    given = {"objective": objective, "seed": seed, "device": device}
+    given = {"objective": objective, "seed": seed, "device": device, "allow_remote": allow_remote or None}
     changes = {**{name: value for name, value in given.items() if value is not None}, **read_sets(sets)}
     settings = PretrainConfig.given(config, changes)
     run_pretrain(
@@ -152,6 +157,7 @@ def fit(
     time_limit: Annotated[float | None, typer.Option(help="Seconds; what is cut short is said.")] = None,
     device: DeviceChoice = None,
     resume: Resume = False,
+    allow_remote: AllowRemote = False,
     sets: SetOption = None,
     quiet: Quiet = False,
 ) -> None:
@@ -161,7 +167,7 @@ def fit(
 
     settings = read_config(
         config, sets, preset=preset, models=models, start=start, fusion=fusion, metric=metric, seeds=seeds,
-        budget_ms=budget_ms, time_limit=time_limit, device=device,
+        budget_ms=budget_ms, time_limit=time_limit, device=device, allow_remote=allow_remote or None,
     )  # fmt: skip
     run_fit(data, target, out=out, valid=valid, test=test, schema=schema, config=settings, resume=resume, quiet=quiet)
     if quiet:
@@ -189,6 +195,7 @@ def tune(
     time_limit: Annotated[float | None, typer.Option(help="Seconds after which no further trial starts.")] = None,
     device: DeviceChoice = None,
     resume: Resume = False,
+    allow_remote: AllowRemote = False,
     sets: SetOption = None,
     quiet: Quiet = False,
 ) -> None:
@@ -199,6 +206,7 @@ def tune(
     settings = read_config(
         config, sets, kind=TuneConfig, preset=preset, models=models, fusion=fusion, metric=metric, trials=trials,
         sampler=sampler, pruner=pruner, storage=storage, workers=workers, time_limit=time_limit, device=device,
+        allow_remote=allow_remote or None,
     )  # fmt: skip
     run_tune(data, target, out=out, valid=valid, test=test, schema=schema, config=settings, resume=resume, quiet=quiet)
     if quiet:

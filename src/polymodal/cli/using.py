@@ -9,6 +9,7 @@ import typer
 
 from polymodal.cli.app import (
     INSPECT,
+    AllowRemote,
     AsJson,
     Data,
     DeviceOption,
@@ -69,6 +70,7 @@ def evaluate(
     space: Annotated[
         Path | None, typer.Option(help="A run of align: how near answers lie to what their rows show.")
     ] = None,
+    allow_remote: AllowRemote = False,
     trust: Trust = None,
     device: DeviceOption = "auto",
     as_json: AsJson = False,
@@ -144,6 +146,7 @@ def predict(
         str, typer.Option("--out", "-o", help="CSV, TSV, JSONL or Parquet file, or new table of a database.")
     ],
     keep: Keep = None,
+    allow_remote: AllowRemote = False,
     trust: Trust = None,
     device: DeviceOption = "auto",
     precision: Annotated[
@@ -152,7 +155,7 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """Label and probability, or number and interval, of every row, beside the keys of the data."""
-    from polymodal.core.files import without_password
+    from polymodal.core.files import told_path, without_password
     from polymodal.data.tables.write import check_writable, write_columns
     from polymodal.inference.keyed import PROBLEM, ROW
     from polymodal.inference.run import load
@@ -173,7 +176,8 @@ def predict(
     say_counts(table.records, table.problems, "answered", complete=where)
     say_problems(problems, complete=where)
     if row:
-        say([f"no column of {data} is known to name its rows: {row!r} is the row's number, from 0 (see --keep)"])
+        unnamed = f"no column of {told_path(data)} is known to name its rows"
+        say([f"{unnamed}: {row!r} is the row's number, from 0 (see --keep)"])
     if as_json:
         said = [vars(problem) for problem in (*table.problems, *problems)]
         counts = {"rows": table.records, "answered": len(table), "left_out": len(table.left_out)}
@@ -214,6 +218,7 @@ def generate(
             help="How else, as no_repeat=3; one that is unknown names all; of models `polymodal show assistant`.",
         ),
     ] = None,
+    allow_remote: AllowRemote = False,
     trust: Trust = None,
     device: DeviceOption = "auto",
 ) -> None:
@@ -288,6 +293,7 @@ def explain(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="HTML page with pictures to write.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="Rows to explain when no id is given.")] = 20,
     target: AnswerOption = None,
+    allow_remote: AllowRemote = False,
     trust: Trust = None,
     device: DeviceOption = "auto",
     as_json: AsJson = False,

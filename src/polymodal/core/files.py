@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from polymodal.core.addresses import is_link, told_address
 from polymodal.core.errors import BadData
 from polymodal.core.limits import open_file, read_json_text
 from polymodal.core.shown import legible
@@ -69,6 +70,8 @@ def told_path(path: str | Path) -> str:
 
     So nothing in them tells of the machine and the user that they come from; of an address, not the password.
     """
+    if is_link(str(path)):
+        return told_address(str(path))
     if "://" in str(path):
         return without_password(str(path))
     whole = Path(path)

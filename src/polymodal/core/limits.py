@@ -23,6 +23,10 @@ LIMITS = {  # what is read -> the variable, its default
     "cell": ("POLYMODAL_MAX_CELL_MB", 2_000),  # a file of media or numbers
     "text": ("POLYMODAL_MAX_TEXT_MB", 50),  # a text in a file; a schema, a recipe, a configuration
     "table": ("POLYMODAL_MAX_TABLE_MB", 20_000),
+    # of objects that are fetched
+    "remote cache": ("POLYMODAL_REMOTE_CACHE_MB", 50_000),
+    "remote wait": ("POLYMODAL_REMOTE_WAIT_SECONDS", 30),  # for an answer, and for the next bytes
+    "remote age": ("POLYMODAL_REMOTE_AGE_SECONDS", 3_600),  # of a copy, before its server is asked whether it changed
     # of work in a process of its own
     "drawing memory": ("POLYMODAL_MAX_DRAWING_MB", 1_000),
     "drawing time": ("POLYMODAL_MAX_DRAWING_SECONDS", 10),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
 
+from polymodal.core.addresses import Address, is_link
 from polymodal.core.errors import BadCell, BadData, UnknownName, suggest
 from polymodal.core.numbers import as_number
 from polymodal.data.kinds import KINDS
@@ -15,7 +17,8 @@ from polymodal.data.links import link_cells
 from polymodal.data.media.array import map_array, read_array
 from polymodal.data.media.files import opened
 from polymodal.data.media.stretch import OPTIONS, Stretch, edges
-from polymodal.data.paths import fault_of, is_foreign, is_link, resolve
+from polymodal.data.paths import Base, fault_of, is_foreign, placed
+from polymodal.data.remote.remote import ReadAhead, Remote
 from polymodal.data.schema import Field
 from polymodal.data.tables.table import Lazy, Table
 from polymodal.data.values import as_array
@@ -29,9 +32,17 @@ class Cells(Sequence[Any]):
     callers meet it in the same place as `Processor.read`'s.
     """
 
-    def __init__(self, count: int, cell: Callable[[int], Any]):
+    def __init__(self, count: int, cell: Callable[[int], Any], ahead: ReadAhead | None = None):
         self._count = count
-        self._cell = cell
+        self._cell = cell if ahead is None else self._reading(cell, ahead)
+
+    @staticmethod
+    def _reading(cell: Callable[[int], Any], ahead: ReadAhead) -> Callable[[int], Any]:
+        def read(row: int) -> Any:
+            ahead(row)
+            return cell(row)
+
+        return read
 
     def __len__(self) -> int:
         return self._count
@@ -80,13 +91,15 @@ def cells(table: Table, field: Field) -> Cells:
     values = table.column(field.columns[0])
     text = _text_file if field.options.get("files") else _text
     read = {"text": text, "numbers": _numbers, "file": media, "files": _several}
-    one = read[field.about.cell]
+    one = partial(read[field.about.cell], remote=table.remote)
+    named = partial(_addresses, values, table.bases)
+    ahead = None if table.remote is None or one.func is _text else ReadAhead(table.remote, named, len(table))
     if any(option in field.options for option in OPTIONS):
         ends = edge_columns(table, field)
         return Cells(len(table), lambda row: None if values[row] is None else Stretch(
             one(values[row], table.bases[row]), *edges(*(end[row] for end in ends))
-        ))  # fmt: skip
-    return Cells(len(table), lambda row: None if values[row] is None else one(values[row], table.bases[row]))
+        ), ahead)  # fmt: skip
+    return Cells(len(table), lambda row: None if values[row] is None else one(values[row], table.bases[row]), ahead)
 
 
 def edge_columns(table: Table, field: Field) -> list[list[Any]]:
@@ -98,7 +111,16 @@ def _record(record: dict[str, Any]) -> dict[str, Any] | None:
     return record if any(value is not None for value in record.values()) else None
 
 
-def media(value: Any, base: Path) -> Any:
+def _addresses(values: Sequence[Any], bases: Sequence[Base], row: int) -> list[str]:
+    """The addresses that a cell of files names."""
+    value, base = values[row], bases[row]
+    items = (listed(value) if isinstance(value, str | list | tuple) else None) or [value]
+    if isinstance(base, Address):
+        items = [base.joined(one) if isinstance(one, str) and KINDS.of_file(one) else one for one in items]
+    return [one for one in items if isinstance(one, str) and is_link(one)]
+
+
+def media(value: Any, base: Base, remote: Remote | None = None) -> Any:
     """What a cell that names or holds a file hands over: an absolute path, bytes or an array. Raises `BadCell`."""
     if isinstance(value, Lazy):
         return value.load()
@@ -107,9 +129,7 @@ def media(value: Any, base: Path) -> Any:
     if not isinstance(value, str | Path):
         raise BadCell(f"is {value!r}, where a file name was expected")
     text = str(value)
-    if is_link(text):
-        raise BadCell("is a web address; download the file and give its path")
-    path = resolve(base, text)
+    path = placed(base, text, remote)
     if fault := fault_of(path):
         raise BadCell(fault)
     if text.startswith("[") and listed(text) is not None and not path.exists():
@@ -119,23 +139,25 @@ def media(value: Any, base: Path) -> Any:
     return path
 
 
-def _several(value: Any, base: Path) -> Any:
+def _several(value: Any, base: Base, remote: Remote | None) -> Any:
     """One file, or a list of them; what a list lacks is passed over."""
     items = listed(value) if isinstance(value, str | list | tuple) else None
-    return media(value, base) if items is None else [media(item, base) for item in items if item is not None]
+    if items is None:
+        return media(value, base, remote)
+    return [media(item, base, remote) for item in items if item is not None]
 
 
-def _text(value: Any, base: Path) -> str:
+def _text(value: Any, base: Base, remote: Remote | None) -> str:
     if isinstance(value, Lazy):
         value = value.load()
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-def _text_file(value: Any, base: Path) -> str:
+def _text_file(value: Any, base: Base, remote: Remote | None) -> str:
     if isinstance(value, str) and KINDS.of_file(value) != "text":
         return value
     try:
-        with opened(media(value, base), "text") as file:
+        with opened(media(value, base, remote), "text") as file:
             return file.read().decode("utf-8-sig")
     except BadCell:
         raise
@@ -143,11 +165,11 @@ def _text_file(value: Any, base: Path) -> str:
         raise BadCell(f"cannot be read as text: {error}") from error
 
 
-def _numbers(value: Any, base: Path) -> Any:
+def _numbers(value: Any, base: Base, remote: Remote | None) -> Any:
     if isinstance(value, Lazy | bytes):
         return read_array(value.load() if isinstance(value, Lazy) else value)
     if isinstance(value, str) and KINDS.of_file(value):
-        return media(value, base)
+        return media(value, base, remote)
     array = as_array(value)
     if array is None:
         number = as_number(value)
@@ -177,7 +199,7 @@ def _from_array(table: Table, field: Field) -> Cells:
             "array is meant. Name the column that does: `row: COLUMN`."
         )
     numbers = table.column(row) if row is not None else table.rows.tolist()
-    arrays = {base: _opened(base, field) for base in dict.fromkeys(table.bases)}
+    arrays = {base: _opened(base, field, table.remote) for base in dict.fromkeys(table.bases)}
 
     def cell(position: int) -> np.ndarray | None:
         if numbers[position] is None:
@@ -192,8 +214,11 @@ def _from_array(table: Table, field: Field) -> Cells:
     return Cells(len(table), cell)
 
 
-def _opened(base: Path, field: Field) -> Any:
-    path = resolve(base, str(field.options["array"]))
+def _opened(base: Base, field: Field, remote: Remote | None) -> Any:
+    try:
+        path = placed(base, str(field.options["array"]), remote)
+    except BadCell as error:
+        raise BadData(f"Field {field.name!r}: the array {field.options['array']}: {error.reason}.") from error
     if not path.is_file():
         raise BadData(f"Field {field.name!r}: the array {path} does not exist; it is sought from the table's folder.")
     key = field.options.get("key")

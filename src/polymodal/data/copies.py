@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Hashable, Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from polymodal.core.errors import BadCell
 from polymodal.data.cells import edge_columns
 from polymodal.data.media.clusters import joined
 from polymodal.data.media.stretch import OPTIONS, edges
+from polymodal.data.paths import Base
 from polymodal.data.schema import Field, Schema
 from polymodal.data.tables.table import Table
 
@@ -80,7 +80,7 @@ def _columns(field: Field) -> tuple[str, ...]:
     return field.needed
 
 
-def _name(cell: Any, base: Path) -> Hashable:
+def _name(cell: Any, base: Base) -> Hashable:
     """What tells a cell from others."""
     if isinstance(cell, dict):
         return tuple(sorted((key, _name(value, base)) for key, value in cell.items()))

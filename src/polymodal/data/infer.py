@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from polymodal.core.addresses import is_link
 from polymodal.core.dates import DAY_FIRST, MONTH_FIRST, is_clock
 from polymodal.core.errors import BadCell
 from polymodal.core.numbers import Notation, read_number
@@ -22,7 +23,8 @@ from polymodal.core.shown import many
 from polymodal.core.words import key_of
 from polymodal.data.kinds import KINDS
 from polymodal.data.media.array import map_array
-from polymodal.data.paths import fault_of, is_link, resolve
+from polymodal.data.paths import fault_of, placed, resolve
+from polymodal.data.remote.remote import ALLOW
 from polymodal.data.tables.table import Lazy, Table
 from polymodal.data.values import as_array
 from polymodal.targets.labels import labels_of, listed
@@ -229,9 +231,13 @@ def _tell_paths(table: Table, column: str, sample: Sequence[str | list[Any]]) ->
     if count <= len(sample) / 2:  # half is enough: nobody writes file names by chance, and the rest are faults
         return _lists_of_files(lists) if 2 * lists.total() > len(sample) else None
     of = f"{count:,} of {len(sample):,} cells" if count < len(sample) else "cells"
-    if sum(map(is_link, names)) > len(sample) / 2:
-        return Guess("other", f"{of} are web addresses of {kind} files; download them and give their paths")
-    suffixes = Counter(value.strip().lower().rpartition(".")[2] for value in names if KINDS.of_file(value) == kind)
+    if table.remote is None and sum(map(is_link, names)) > len(sample) / 2:
+        count = sum(isinstance(value, str) and is_link(value) for value in table.column(column))
+        said = f"{count:,} of {many(len(table), 'cell')} are web addresses of {kind} files"
+        return Guess("other", f"{said}; download them and give their paths, or let them be fetched: {ALLOW}")
+    suffixes = Counter(
+        value.strip().lower().partition("?")[0].rpartition(".")[2] for value in names if KINDS.of_file(value) == kind
+    )
     why = f"{of} are paths that end in {', '.join('.' + suffix for suffix, _ in suffixes.most_common(3))}"
     why += " or lists of files" if several else ""
     if kind == ARRAY:
@@ -266,7 +272,7 @@ def _tell_folders(table: Table, column: str) -> Guess | None:
     named = [(base, value) for base, value in zip(table.bases, table.column(column)) if isinstance(value, str)]
     found: Counter[str | None] = Counter()
     for base, value in named[:: max(1, len(named) // PROBES)][:PROBES]:
-        path = resolve(base, value) if value and len(value) < 1024 else None
+        path = resolve(base, value) if isinstance(base, Path) and value and len(value) < 1024 else None
         if path is None or fault_of(path) or not path.is_dir():
             return None
         first = _first_file(path)
@@ -294,7 +300,7 @@ def _tell_npy(table: Table, column: str) -> Guess:
     named = [(base, value) for base, value in zip(table.bases, table.column(column)) if isinstance(value, str)]
     for base, value in [pair for pair in named if KINDS.of_file(pair[1]) == ARRAY][:PROBES]:
         try:
-            shapes.append(map_array(resolve(base, value)).shape)
+            shapes.append(map_array(placed(base, value, table.remote)).shape)
         except BadCell:
             continue  # a broken file tells nothing here; reading it will name it
     if not shapes:

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
+from polymodal.core.addresses import is_link, name_of
 from polymodal.core.errors import BadArgument, PolymodalError, UnknownName, suggest
 from polymodal.core.registry import import_path
 from polymodal.core.trust import check_path
@@ -226,7 +227,7 @@ class Kinds(Mapping[str, Kind]):
 
     def of_file(self, name: str) -> str | None:
         """The kind that a file name's suffix tells (`array` for .npy and .npz), or None."""
-        lower = name.strip().lower()
+        lower = (name_of(name) if is_link(name) else name).strip().lower()
         dot = lower.rfind(".")
         if dot <= 0:
             return None

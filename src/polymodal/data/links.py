@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from polymodal.core.errors import BadArgument, BadData, UnknownName, suggest
+from polymodal.core.errors import BadArgument, BadCell, BadData, UnknownName, suggest
 from polymodal.core.numbers import as_number
 from polymodal.core.shown import many, some
-from polymodal.data.paths import resolve
+from polymodal.data.paths import placed
 from polymodal.data.tables.delimited import read_delimited
 from polymodal.data.tables.table import Table
 
@@ -85,8 +85,11 @@ class Links:
 
 
 def edge_path(table: Table, options: LinkOptions) -> Path:
-    """The edge list of this table."""
-    return resolve(table.base, options.path)
+    """The edge list of this table. Raises `BadData` where it lies elsewhere and cannot be fetched."""
+    try:
+        return placed(table.base, options.path, table.remote)
+    except BadCell as error:
+        raise BadData(f"The edge list {options.path}: {error.reason}.") from error
 
 
 def read_links(table: Table, name: str, options: LinkOptions) -> Links:

@@ -6,9 +6,27 @@ import os
 import re
 import unicodedata
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from polymodal.core.addresses import Address, is_link
+from polymodal.core.errors import BadCell
+from polymodal.data.remote.remote import ALLOW, Remote
+
+Base = Path | Address  # of a table: the folder to which its cells are relative
+LOCAL = "file://"
 
 LONGEST_NAME, LONGEST_PATH = 255, 4095  # bytes of a file name and of a whole path: the limits of most file systems
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
+
+
+def placed(base: Base, text: str, remote: Remote | None) -> Path:
+    """The file that a cell's text names, relative to `base`: the copy of an object where it is an address, which
+    `remote` may fetch. Raises `BadCell` where nothing may be fetched, or it cannot be."""
+    if isinstance(base, Path) and not is_link(text):
+        return resolve(base, text)
+    if remote is None:
+        raise BadCell(f"is a web address; download the file and give its path, or let it be fetched: {ALLOW}")
+    return remote.local(base.joined(text) if isinstance(base, Address) else text)
 
 
 def resolve(base: Path, text: str) -> Path:
@@ -19,6 +37,8 @@ def resolve(base: Path, text: str) -> Path:
     leave on a disk; only such names cost a look at it.
     """
     text = text.strip()
+    if text.startswith(LOCAL):
+        text = unquote(urlsplit(text).path)
     if "\\" in text and os.sep == "/":
         text = text.replace("\\", "/")
     path = Path(os.path.normpath(base / text))
@@ -52,11 +72,6 @@ def fault_of(path: Path) -> str:
         told = f"{longest:,} bytes" if longest > LONGEST_NAME else f"a path of {len(raw):,} bytes"
         return f"is longer than a file name may be ({told}): is it another column's cell? Correct the path"
     return ""
-
-
-def is_link(text: str) -> bool:
-    """Whether a cell is a web address rather than a path."""
-    return text.strip().lower().startswith(("http://", "https://", "s3://", "gs://"))
 
 
 def is_foreign(text: str) -> bool:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from polymodal.core.errors import BadData, UnknownName, suggest
+from polymodal.core.errors import BadCell, BadData, UnknownName, suggest
 from polymodal.core.numbers import Notation
 from polymodal.core.registry import Spec, import_path, in_words, options
 from polymodal.core.shown import some
@@ -20,6 +21,7 @@ from polymodal.data.kinds import KINDS, Kind
 from polymodal.data.leaks import leak, leak_by_name
 from polymodal.data.media.stretch import OPTIONS
 from polymodal.data.overrides import Overrides, read_overrides, read_targets, stem
+from polymodal.data.paths import Base, placed
 from polymodal.data.references import columns_of_target, gathered, references_of
 from polymodal.data.split import SPLIT_NAMES
 from polymodal.data.tables.table import MISSING, Table
@@ -378,9 +380,19 @@ def _inferred(
 
 def _beside(table: Table, column: str, about: Kind) -> list[str]:
     """Kinds of further streams that a column gives, as most of its first cells tell."""
-    cells = [(v, base) for v, base in zip(table.column(column)[:LOOKED], table.bases) if v is not None]
+    some = zip(table.column(column)[:LOOKED], table.bases)
+    cells = [_fetched(table, v, base) for v, base in some if v is not None]
     told = {other: import_path(tells) for other, tells in about.beside.items()}
     return [other for other, tells in told.items() if sum(tells(*cell) for cell in cells) > len(cells) / 2]
+
+
+def _fetched(table: Table, value: Any, base: Base) -> tuple[Any, Path]:
+    """A cell and its folder, or those of its copy where it is an address that may be fetched."""
+    if isinstance(value, str) and table.remote is not None:
+        with suppress(BadCell):  # reading it says why
+            path = placed(base, value, table.remote)
+            return str(path), path.parent
+    return value, base if isinstance(base, Path) else Path.cwd()
 
 
 _NUMBERED = re.compile(r"(.+?)[_\s.-]?\d+")

@@ -6,10 +6,12 @@ import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from polymodal.core.addresses import is_link
 from polymodal.data.kinds import KINDS
-from polymodal.data.paths import is_link, resolve
+from polymodal.data.paths import resolve
 from polymodal.data.tables.table import Table
 
 SAID, UNLISTED = "the schema says ignore", "not among the fields of the schema"  # why a column is not used
@@ -55,7 +57,7 @@ def _looks_like(table: Table, column: str, kind: str) -> str:
     if 2 * len(texts) <= len(sample):
         return "" if kind == "id" else f"data (cells of type {type(sample[0]).__name__})"
     if 2 * sum(map(is_link, texts)) > len(texts):
-        return "web addresses"
+        return f"web addresses (of files? then say of which kind, as `kinds: {{{column}: image}}`)"
     words = sum(len(_WORDS.findall(text)) for text in texts) / len(texts)
     return _names_of_files(table, column) or ("free text" if words >= 3 else "")
 
@@ -66,8 +68,8 @@ def _names_of_files(table: Table, column: str) -> str:
     ends = Counter(found[1].lower() for text in texts if (found := _FILE.fullmatch(text)))
     if 2 * sum(ends.values()) > len(texts):
         return f"names of files ({', '.join(end for end, _ in ends.most_common(3))})"
-    first = texts[:OPENED]
-    there = sum(os.path.isfile(resolve(table.base, text)) for text in first if "\n" not in text)
+    first, base = texts[:OPENED] if isinstance(table.base, Path) else [], Path(table.base)
+    there = sum(os.path.isfile(resolve(base, text)) for text in first if "\n" not in text)
     return "names of files" if 2 * there > len(first) else ""
 
 

@@ -283,7 +283,8 @@ def plan(
     `BadData`, `BadArgument` or `UnknownName`, naming what to do.
     """
     config = Config.given(config, options)
-    given = Inputs.read(data, valid, test, target=target, schema=schema)
+    with config.fetching():
+        given = Inputs.read(data, valid, test, target=target, schema=schema)
     resolved = given.schema(target, schema)
     table = read = given.joined(resolved)
     if not resolved.targets:

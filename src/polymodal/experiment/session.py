@@ -124,7 +124,8 @@ class Session:
         self.write(dataset, processors, self._processing_ms(dataset, raw, processors))
         wrong = [p for one in plan.schema.fields.values() for p in misfits(plan.table, plan.schema, one)]
         set_aside(self.folder, [*plan.table.problems, *dataset.bad, *wrong], dataset.noted)
-        self.note(summed(dataset.noted))
+        remote = plan.table.remote
+        self.note([*summed(dataset.noted), *(remote.told() if remote else ())])
         return dataset, processors
 
     def write(self, dataset: Dataset, processors: Mapping[str, Processor], processing_ms: Mapping[str, float]) -> None:

@@ -155,5 +155,5 @@ def _pictures(table: Table, name: str, row: int) -> list[Image.Image]:
     """The pictures of a cell, a file or a list of files."""
     cell = table.data[name][row]
     items = [] if cell is None else listed(cell)
-    opened = (media(item, table.bases[row]) for item in ([cell] if items is None else items))
+    opened = (media(item, table.bases[row], table.remote) for item in ([cell] if items is None else items))
     return [flat(open_picture(Path(one) if isinstance(one, str) else one)).convert("RGB") for one in opened]

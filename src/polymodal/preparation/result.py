@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from polymodal.core.errors import BadCell
 from polymodal.core.files import read_json, write_json, writing
 from polymodal.core.limits import check_file
 from polymodal.core.registry import options_of
@@ -20,7 +21,7 @@ from polymodal.core.shown import many
 from polymodal.data.kinds import KINDS
 from polymodal.data.media.cell import MEDIA_KINDS, Media
 from polymodal.data.media.remarks import summed
-from polymodal.data.paths import resolve
+from polymodal.data.paths import placed
 from polymodal.data.tables.source import Table
 from polymodal.data.tables.table import Problem
 from polymodal.data.tables.write import write_columns
@@ -113,7 +114,7 @@ def _columns(
         elif kinds.get(name) in KINDS.of(cell="value"):  # never the name of a file
             columns[name] = [row.cells.get(name) for row in rows]
         else:
-            columns[name] = [shelf.along(row, row.cells.get(name), table.bases[row.number]) for row in rows]
+            columns[name] = [shelf.along(row, row.cells.get(name), table) for row in rows]
     if key is not None and kinds.get(key) not in MEDIA_KINDS:
         columns[key] = [row.id if row.copy else row.cells[key] for row in rows]
     return columns
@@ -144,11 +145,14 @@ class _Shelf:
             return self._place_folder(row, cell.source)
         return self._place(row, cell.source, given if self.keep_names and not row.copy else None)
 
-    def along(self, row: Row, cell: Any, base: Path) -> Any:
+    def along(self, row: Row, cell: Any, table: Table) -> Any:
         """A cell of any other column: where it names a file of data (an array, a text) that file comes along."""
         if not isinstance(cell, str) or KINDS.of_file(cell) is None or "\n" in cell:
             return cell
-        source = resolve(base, cell)
+        try:
+            source = placed(table.bases[row.number], cell, table.remote)
+        except BadCell:
+            return cell  # an address that is not, or cannot be, fetched
         return self._place(row, source) if os.path.isfile(source) else cell
 
     def _place(self, row: Row, source: Path, name: Any = None) -> str:

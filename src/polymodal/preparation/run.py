@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 
 from polymodal.core.digest import digest_cells, fingerprint
 from polymodal.core.errors import BadArgument, BadCell, DiskFull, PolymodalError, refused
-from polymodal.core.files import clear_unfinished, read_json, write_json
+from polymodal.core.files import clear_unfinished, read_json, write_json, writing
 from polymodal.core.numbers import Notation
 from polymodal.core.registry import plain
 from polymodal.core.runtime import check_device, device_of, told
@@ -253,11 +253,24 @@ class _Session:
             first = number * self.recipe.batch
             rows = []
             for i in range(first, min(first + self.recipe.batch, len(table))):
-                held = {column: cell(i) for column, cell in columns.items()}
+                held = {column: self._lasting(cell(i)) for column, cell in columns.items()}
                 row = Row(table.ids[i], i, held, kinds, self.source.parts[i])
                 media.keep(row)
                 rows.append(row)
             write_rows(rows, path)
+
+    def _lasting(self, cell: Any) -> Any:
+        """A cell whose file stays as long as the work does; the copy of an object may be cleared away before."""
+        remote = self.source.table.remote
+        if remote is None or not isinstance(cell, Media) or not isinstance(cell.source, Path) or cell.fault:
+            return cell
+        if not cell.source.is_relative_to(remote.cache.root):
+            return cell
+        path = self.work / "source" / "fetched" / cell.source.relative_to(remote.cache.root)
+        if not path.exists():
+            with writing(path) as temporary:
+                shutil.copyfile(cell.source, temporary)
+        return replace(cell, source=path)
 
     def carry_out(self, engine: Engine) -> list[list[int]]:
         """Every stage of the recipe; returns the places of each stage's ops."""

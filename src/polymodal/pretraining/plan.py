@@ -80,7 +80,8 @@ def plan_pretrain(
     Raises `BadData`, `BadArgument` or `UnknownName`, naming what to do.
     """
     config = PretrainConfig.given(config, options)
-    given = Inputs.read(data, valid, test, target=target, schema=schema)
+    with config.fetching():
+        given = Inputs.read(data, valid, test, target=target, schema=schema)
     known = given.schema(target, schema)
     table = given.joined(known)
     notes: list[str] = []

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from polymodal.core.addresses import is_link, told_address
+
 # Columns of ours beside the table's: the folder of a row's files, its number there, what it was made of, what was amiss
 BASE, NUMBER, DIGEST, ASIDE = ":base", ":number", ":digest", ":set aside"
 _SIZE = struct.Struct("<I")
@@ -104,7 +106,10 @@ def storable(value: Any) -> Any:
 
 
 def told_from(folder: Path, path: str | Path) -> str:
-    """A path as an index in `folder` keeps it: from there, so that all may be moved, if both lie on one drive."""
+    """A path as an index in `folder` keeps it: from there, so that all may be moved, if both lie on one drive; an
+    address as it may be told."""
+    if is_link(str(path)):
+        return told_address(str(path))
     whole = Path(path).resolve()
     try:
         return Path(os.path.relpath(whole, folder.resolve())).as_posix()

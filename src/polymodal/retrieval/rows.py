@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from polymodal.core.addresses import Address, is_link
+from polymodal.data.paths import Base
 from polymodal.data.tables.source import Table, read_table
 from polymodal.inference.space import Space
 from polymodal.retrieval.changes import BASE, NUMBER, place_from
@@ -28,5 +30,9 @@ def rows_again(index: Index, space: Space, ids: Sequence[str]) -> Table:
             return table.select([place[identifier] for identifier in ids])
     columns = [name for name in index.corpus.columns if not name.startswith(":")]
     table = Table.build({name: [row.get(name) for row in rows] for name in columns}, ids=ids)
-    bases = [place_from(index.folder, row[BASE]) if BASE in row else Path.cwd() for row in rows]
+    bases = [_base(index, row[BASE]) if BASE in row else Path.cwd() for row in rows]
     return replace(table, ids=list(ids), bases=bases, rows=np.array([row.get(NUMBER, -1) for row in rows], np.int64))
+
+
+def _base(index: Index, told: str) -> Base:
+    return Address(told) if is_link(told) else place_from(index.folder, told)

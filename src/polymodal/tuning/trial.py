@@ -75,10 +75,11 @@ class Trials:
         read = {"valid": self.valid, "test": self.test}
         given: dict[str, Any] = {"target": self.target, "schema": self.schema, **read}
         self.base, self.note = self._judged_by(lambda **more: make_plan(self.data, config=self._fit(**more), **given))
-        self._given: dict[str, Any] = {
-            "data": read_table(self.data), "schema": self.base.schema,
-            **{name: read_table(rows) for name, rows in read.items() if rows is not None},
-        }  # fmt: skip
+        with self.config.fetching():
+            self._given: dict[str, Any] = {
+                "data": read_table(self.data), "schema": self.base.schema,
+                **{name: read_table(rows) for name, rows in read.items() if rows is not None},
+            }  # fmt: skip
         self.processed: dict[str, tuple[Dataset, dict[str, Processor], dict[str, float]]] = {}
         self.stopping = False
 

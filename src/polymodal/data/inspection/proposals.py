@@ -287,6 +287,8 @@ def _beside(table: Table, schema: Schema) -> Iterator[Proposal]:
 
 def _files(table: Table, suffixes: tuple[str, ...]) -> list[tuple[Path, str]]:
     """Files of the table's folder and of its folder `arrays`, with their names from there."""
+    if not isinstance(table.base, Path):
+        return []  # of an address: what else lies there is not listed
     folders = [table.base, table.base / "arrays"]
     try:
         found = sorted(p for folder in folders if folder.is_dir() for p in folder.iterdir() if p.suffix in suffixes)

@@ -116,7 +116,9 @@ class StreamWork:
     def _fit(self, digests: np.ndarray, rows: np.ndarray, seed: int) -> None:
         """Fit on training cells, or recall the state that the same processor learned from the same cells before."""
         if not len(rows):
-            raise BadData(f"No training row has a cell of {self.name!r}: all are missing. Leave the field out.")
+            first = next((one.reason for one in self.broken.values()), "")
+            why = f"none can be had; the first: {first}" if first else "all are missing"
+            raise BadData(f"No training row has a cell of {self.name!r}: {why}. Leave the field out.")
         if len(rows) > FIT_CELLS:
             rows = np.sort(np.random.default_rng(seed).choice(rows, FIT_CELLS, replace=False))
         learned = {"fit": type(self.processor), "options": options_of(self.processor), "cells": digests[rows]}

@@ -6,17 +6,20 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from polymodal.core.errors import BadData, suggest
+from polymodal.core.addresses import Address, is_link, told_address
+from polymodal.core.errors import BadCell, BadData, suggest
 from polymodal.core.files import without_password
 from polymodal.core.limits import open_table, read_json_text
 from polymodal.data.cells import cells
-from polymodal.data.paths import is_link
+from polymodal.data.paths import LOCAL, resolve
+from polymodal.data.remote.remote import ALLOW, granted
 from polymodal.data.tables import arrow, hugging_face, workbook
 from polymodal.data.tables.database import Database
 from polymodal.data.tables.delimited import read_delimited
@@ -43,13 +46,15 @@ def read_table(source: Any, *, limit: int | None = None) -> Table:
     dict of lists, a list of dicts, or one dict, which is one row where any of its values is a single cell; or a
     `Table`, which is returned as it is.
     Paths in cells are relative to the file, or to the working folder for rows in memory. `limit` reads that many
-    records at most.
+    records at most. Where `allow_remote` lets objects be fetched, a file may be an address (`s3://bucket/table.csv`;
+    extra `remote`), to which paths in its cells are relative, and cells of media may be addresses.
 
     Raises `BadData` for a source that does not exist or is of no known kind. Rows that cannot be used are set aside and
     named in the table's `problems`.
     """
     if isinstance(source, Table):
-        return source if limit is None else source.select(range(min(limit, len(source))))
+        rows = source if limit is None else source.select(range(min(limit, len(source))))
+        return rows if rows.remote or not granted() else replace(rows, remote=granted())
     if isinstance(source, str | Path):
         return _read_path(str(source), limit)
     pandas = sys.modules.get("pandas")
@@ -112,6 +117,10 @@ def _from_array(records: np.ndarray) -> Table:
 
 
 def _read_path(source: str, limit: int | None) -> Table:
+    if is_link(source):
+        return _read_address(source, limit)
+    if source.startswith(LOCAL):
+        source = str(resolve(Path.cwd(), source))
     if source.startswith("hf:"):
         return hugging_face.read_hub(source.removeprefix("hf:"), limit=limit)
     if (database := Database.of(source)) is not None:
@@ -123,14 +132,27 @@ def _read_path(source: str, limit: int | None) -> Table:
     if path.is_dir():
         return _read_folder(path, limit)
     if not path.exists():
-        if is_link(source):
-            raise BadData(f"{source} is a web address; only local files are read. Download it first.")
         if "://" in source:
             told = "PostgreSQL (postgresql://), SQLite and DuckDB"
             raise BadData(f"{without_password(source)} names nothing that is read; databases are read of {told}.")
         near = suggest(path.name, [p.name for p in path.parent.iterdir()], most=8) if path.parent.is_dir() else ""
         raise BadData(f"{source} does not exist.{near}")
     return _read_file(path, limit, sheet)
+
+
+def _read_address(source: str, limit: int | None) -> Table:
+    told, remote = told_address(source), granted()
+    if remote is None:
+        raise BadData(
+            f"{told} is a web address; only local files are read. Download it first, or let it be fetched: {ALLOW}."
+        )
+    address, sheet = workbook.split_sheet(source)
+    try:
+        path = remote.local(address, "table")
+    except BadCell as error:
+        raise BadData(f"{error.reason[:1].upper()}{error.reason[1:]}.") from error
+    table = _read_file(path, limit, sheet)
+    return replace(table, bases=[Address.of_folder(address)] * len(table))
 
 
 def _read_file(path: Path, limit: int | None, sheet: str) -> Table:

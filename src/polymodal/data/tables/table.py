@@ -16,9 +16,12 @@ from uuid import UUID
 
 import numpy as np
 
+from polymodal.core.addresses import Address
 from polymodal.core.errors import ABSENT, BadData, UnknownName, suggest
 from polymodal.core.limits import excess
 from polymodal.core.shown import some
+from polymodal.data.paths import Base
+from polymodal.data.remote.remote import Remote, granted
 
 MISSING = frozenset(
     ["", "NA", "na", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NAN", "-nan", "null", "Null", "NULL", "None", "NaT"]
@@ -173,26 +176,28 @@ class Table:
     `spelt` keeps the words of a column that were taken for a missing value ("NA", "None"), by row, so that a column in
     which they are values gets them back (`read_as`).
 
-    `bases` and `rows` have one entry a row: the folder that relative paths start from, and the record's number in its
-    source (records set aside are counted, so that arrays stored beside the table stay aligned). `joined` says that the
-    rows come from several sources.
+    `bases` and `rows` have one entry a row: the folder (or its address) that relative paths start from, and the
+    record's number in its source (records set aside are counted, so that arrays stored beside the table stay aligned).
+    `joined` says that the rows come from several sources. `remote` fetches what cells name by address; None where the
+    user did not allow it when the table was made.
     """
 
     data: Mapping[str, list[Any]]
     ids: list[str]
-    bases: list[Path]
+    bases: list[Base]
     rows: np.ndarray
     problems: list[Problem]
     name: str = "table"
     joined: bool = False
     spelt: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+    remote: Remote | None = field(default_factory=granted, repr=False)
 
     @classmethod
     def build(
         cls,
         data: Mapping[str, Sequence[Any]],
         *,
-        base: Path | None = None,
+        base: Base | None = None,
         name: str = "table",
         rows: Sequence[int] | None = None,
         ids: Sequence[str] | None = None,
@@ -220,7 +225,7 @@ class Table:
         if ids is None:
             ids = _ids(columns, numbers, name, problems)
         problems.extend(Problem.of_cell(ids[row], column, why) for row, column, why in faults)
-        folder = (base or Path.cwd()).absolute()
+        folder = base if isinstance(base, Address) else (base or Path.cwd()).absolute()
         words = ((column, _words(values, columns[str(column)])) for column, values in data.items())
         spelt = {str(column): said for column, said in words if said}
         return cls(columns, list(ids), [folder] * count, numbers, problems, name, spelt=spelt)
@@ -231,7 +236,7 @@ class Table:
         return list(self.data)
 
     @property
-    def base(self) -> Path:
+    def base(self) -> Base:
         """The folder that relative paths of the first row start from."""
         return self.bases[0] if self.bases else Path.cwd()
 
@@ -320,7 +325,8 @@ class Table:
         for start, table in zip(np.cumsum([0, *map(len, tables)]).tolist(), tables):
             for column, words in table.spelt.items():
                 spelt.setdefault(column, {}).update({start + row: word for row, word in words.items()})
-        return Table(data, named, bases, rows, problems, "+".join(table.name for table in tables), True, spelt)
+        remote = next((table.remote for table in tables if table.remote), None)
+        return Table(data, named, bases, rows, problems, "+".join(table.name for table in tables), True, spelt, remote)
 
 
 def _said(cell: Any) -> str:
