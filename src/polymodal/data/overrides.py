@@ -15,6 +15,7 @@ from polymodal.core.registry import Spec, options, plain
 from polymodal.core.values import read_yaml
 from polymodal.data.kinds import KINDS
 from polymodal.data.links import LinkOptions
+from polymodal.data.media.calibration import CALIBRATION
 from polymodal.data.media.stretch import OPTIONS
 from polymodal.data.references import KEY
 from polymodal.targets.base import asked
@@ -275,6 +276,11 @@ def _field(name: str, spec: Any, columns: Collection[str], prepared: bool) -> De
         elif option in options:
             able = " or ".join(KINDS.of(timed=True))
             raise BadArgument(f"Field {name!r}: `{option}` is for a stretch of a recording ({able}), not of {kind}.")
+    for option in CALIBRATION:
+        if option in options and KINDS[kind].calibrated:
+            known(options[option], columns, f"`{option}` of field {name!r}")
+    if "camera" in options and "projection" not in options and KINDS[kind].calibrated:
+        raise BadArgument(f"Field {name!r}: `camera` needs `projection`, the column of the 3 x 4 matrix onto it.")
     many = options.get("many", False)
     if not isinstance(many, bool):
         raise BadArgument(f"Field {name!r}: many is true (each column is an item of its own) or false; got {many!r}.")
