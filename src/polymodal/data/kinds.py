@@ -85,11 +85,6 @@ class Kind:
     phrases: tuple[str, ...] = ("{}",)
 
     @property
-    def later(self) -> bool:
-        """Known, but no stream is learnt from it yet."""
-        return self.stream and not self.learnt
-
-    @property
     def trained(self) -> bool:
         """A stream may be of it, and is learnt from."""
         return self.stream and self.learnt
@@ -348,7 +343,7 @@ BUILT_IN = (
         "points", cell="files", calibrated=True,
         suffixes=(".ply", ".pcd", ".las", ".laz", ".xyz", ".obj", ".stl"),
         magic={rb"ply\r?\n": ".ply", rb"# ?\.PCD": ".pcd", rb"LASF": ".las"},
-        processor="points", encoder="points_set", features=("points_plain",),
+        processor="points", encoder="points_set", features=("points_shape", "points_plain"),
         cost=94, card="points", drawing="points", example="polymodal.data.examples:points", written=".npy",
         noun="a cloud of points", phrases=("{}", "a scan of {}", "points that lie on {}"),
     ),

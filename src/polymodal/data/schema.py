@@ -358,8 +358,7 @@ def _inferred(
                 name = free({*table.columns, *fields}, f"{column}_{other}")
                 fields[name] = Field(name, other, (column,), {}, f"the {other} of the same {guess.kind} files")
         else:
-            said_so = SAID if fixed else guess.why
-            ignored[column] = f"{guess.kind} is known but not built yet; {guess.why}" if about.later else said_so
+            ignored[column] = SAID if fixed else guess.why
     for kind, columns_of in gathered.items():
         name = kind if kind not in fields else f"{kind}_columns"
         given = {

@@ -68,7 +68,12 @@ ENCODERS = Catalogue(
         ),
         "points_plain": Entry(
             "polymodal.encoders.points_plain:PointsPlain",
-            "Extent, shape and spread of points; nothing is trained",
+            "Where points lie and how they extend; nothing is trained",
+            "Weinmann et al. 2015",
+        ),
+        "points_shape": Entry(
+            "polymodal.encoders.points_plain:PointsShape",
+            "Histograms of distances and angles among points, too; nothing is trained",
             "Osada et al. 2002; Weinmann et al. 2015",
         ),
         "points_set": Entry(

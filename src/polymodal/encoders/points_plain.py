@@ -1,4 +1,4 @@
-"""Hand-made features of clouds: where they lie, how they extend, and how far apart their points are."""
+"""Hand-made features of clouds: where their points lie, how they extend, and which shape they make."""
 
 from __future__ import annotations
 
@@ -18,20 +18,17 @@ ROTATION = ("none", "up", "any")
 SHARES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 BINS = 12  # of each histogram
 STEPS = (1, 2, 3, 5, 7, 11, 13, 17)  # from each point to its partners: the points come in an order of chance
-SIDE = 4  # blocks of the cloud's own box, along each axis
 
 
 class PointsPlain(FeatureEncoder):
-    """Statistics of the points' places and features, and of how they lie to one another.
+    """Where the points lie, how they extend, and what is known of them.
 
-    Of places: distance from the sensor; moments and quantiles along each axis; shares of the points in 4 x 4 x 4
-    blocks of the cloud's own box. Of shape: the roots of the eigenvalues of its covariance, and how linear, flat or
-    round they are (Weinmann et al. 2015); histograms of distances from the middle, of distances between two points and
-    of angles at one of three, drawn by chance (Osada et al. 2002). Of features: moments, quantiles, and how they
-    change with distance. And how many points there are.
+    Of places: distances from the sensor; moments and quantiles along each axis; the roots of the eigenvalues of their
+    covariance, and how linear, flat or round they are (Weinmann et al. 2015). Of features: moments, quantiles, and how
+    they change with the distance from the middle. And how many points there are.
 
-    `rotation` says which turns change nothing: `none` keeps all features; `up` only those that a turn about the
-    upright axis leaves as they are; `any` those that every turn does.
+    `rotation` says which turns change nothing: `none` keeps all; `up` only what a turn about the upright axis leaves
+    as it is; `any` what every turn does.
     """
 
     processor = "points"
@@ -53,26 +50,44 @@ class PointsPlain(FeatureEncoder):
         away = (places - middle[:, None]) * real[..., None]
         far = away.norm(dim=-1, keepdim=True)
         size = moments(far, real)[0].clamp(min=1e-9)
-        from_origin = places.norm(dim=-1, keepdim=True)
         told = [
             inputs["total"].float().log1p()[:, None], size.log(), frame[:, 3:].clamp(min=1e-9).log(),
-            frame[:, :3].norm(dim=-1, keepdim=True), quantiles(from_origin, real, SHARES).flatten(1),
-            *_eigen(away, real), _histogram(far / size[:, None] / 3, real), *_partners(places, inputs["length"], size),
+            frame[:, :3].norm(dim=-1, keepdim=True), _quantiles(places.norm(dim=-1, keepdim=True), real),
+            *_eigen(away, real),
         ]  # fmt: skip
         if self.rotation != "any":
-            level = places[..., :2].norm(dim=-1, keepdim=True)
-            told += [middle[:, 2:], spread[:, 2:], skew[:, 2:], quantiles(level, real, SHARES).flatten(1)]
-            told += [quantiles(places[..., 2:], real, SHARES).flatten(1), frame[:, 2:3]]
-            told += [_histogram(away[..., 2:] / size[:, None] / 4 + 0.5, real)]
+            told += [middle[:, 2:], spread[:, 2:], skew[:, 2:], frame[:, 2:3], _quantiles(places[..., 2:], real)]
+            told += [_quantiles(places[..., :2].norm(dim=-1, keepdim=True), real)]
         if self.rotation == "none":
-            told += [middle[:, :2], spread[:, :2], skew[:, :2], frame[:, :2]]
-            told += [quantiles(places[..., :2], real, SHARES).flatten(1), _blocks(places, real)]
+            told += [middle[:, :2], spread[:, :2], skew[:, :2], frame[:, :2], _quantiles(places[..., :2], real)]
         if points.shape[2] > 3:
             own = points[..., 3:]
             ratio = ((own - moments(own, real)[0][:, None]) * (far - size[:, None]) * real[..., None]).sum(1)
-            told += [*moments(own, real), quantiles(own, real, SHARES).flatten(1)]
+            told += [*moments(own, real), _quantiles(own, real)]
             told += [ratio / size / real.sum(1, keepdim=True).clamp(min=1)]
-        return torch.cat(told, 1)
+        return torch.cat([*told, *self.shape(away, far, size, inputs["length"])], 1)
+
+    def shape(self, away: Tensor, far: Tensor, size: Tensor, length: Tensor) -> list[Tensor]:
+        """More features [B, F] of where points lie from the middle, [B, N, 3]; how far, [B, N, 1], on average `size`
+        [B, 1]; `length` [B] are real. Here none."""
+        return []
+
+
+class PointsShape(PointsPlain):
+    """The features of `points_plain`, and of the shape, whatever its size: histograms of distances from the middle, of
+    distances between two points and of angles at one of three, drawn by chance (Osada, Funkhouser, Chazelle & Dobkin
+    2002); and, unless `rotation` is `any`, of heights.
+    """
+
+    def shape(self, away: Tensor, far: Tensor, size: Tensor, length: Tensor) -> list[Tensor]:
+        real = torch.arange(away.shape[1], device=away.device) < length[:, None]
+        told = [_histogram(far / size[:, None] / 3, real), *_partners(away, length, size)]
+        return told if self.rotation == "any" else [*told, _histogram(away[..., 2:] / size[:, None] / 4 + 0.5, real)]
+
+
+def _quantiles(x: Tensor, real: Tensor) -> Tensor:
+    """[B, 7 * K] of the real x [B, N, K]."""
+    return quantiles(x, real, SHARES).flatten(1)
 
 
 def _eigen(away: Tensor, real: Tensor) -> list[Tensor]:
@@ -119,19 +134,7 @@ def _partners(places: Tensor, length: Tensor, size: Tensor) -> list[Tensor]:
 def _histogram(x: Tensor, real: Tensor) -> Tensor:
     """Shares of the real x [B, N, 1] in 0..1 that fall into each of the bins: [B, BINS]; what lies outside counts to
     the last at that end."""
-    return _shares(binned(x[..., 0], BINS), real, BINS)
-
-
-def _blocks(places: Tensor, real: Tensor) -> Tensor:
-    """Shares of the points in 4 x 4 x 4 blocks of the cloud's own box: [B, 64]."""
-    low = places.masked_fill(~real[..., None], torch.inf).amin(1, keepdim=True)
-    high = places.masked_fill(~real[..., None], -torch.inf).amax(1, keepdim=True)
-    across = binned((places - low) / (high - low).clamp(min=1e-9), SIDE)
-    return _shares((across[..., 0] * SIDE + across[..., 1]) * SIDE + across[..., 2], real, SIDE**3)
-
-
-def _shares(at: Tensor, real: Tensor, bins: int) -> Tensor:
-    """Shares of the real points that fall into each of the bins that `at` [B, N] numbers: [B, bins]."""
+    at = binned(x[..., 0], BINS)
     weight = real.float()
-    shares = weight.new_zeros(at.shape[0], bins).scatter_add_(1, at, weight)
+    shares = weight.new_zeros(at.shape[0], BINS).scatter_add_(1, at, weight)
     return shares / weight.sum(1, keepdim=True).clamp(min=1)

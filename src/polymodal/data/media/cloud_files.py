@@ -45,7 +45,7 @@ def columns_of(content: bytes, names: Sequence[str] | None, suffix: str = "") ->
         return of_array(load_array(io.BytesIO(content), None), names)
     if suffix == ".stl" or (len(content) >= 84 and len(content) == 84 + 50 * int.from_bytes(content[80:84], "little")):
         return _stl(content)
-    if b"\0" not in content[:4096] and (suffix != ".bin" or _is_text(content[:4096])):
+    if suffix != ".bin" or _is_text(content[:4096]):
         return _obj(content) if re.search(rb"(?m)^v[ \t]", content) else _lines(content, names)
     return _rows(content, names or USUAL)
 
@@ -336,4 +336,9 @@ def _is_number(word: str) -> bool:
 
 
 def _is_text(content: bytes) -> bool:
-    return not content.translate(None, bytes(range(32, 127)) + b"\t\r\n")
+    """Whether bytes are a text's, of which the last letter may be cut."""
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        return error.start > len(content) - 4 and _is_text(content[: error.start])
+    return all(letter.isprintable() or letter in "\t\r\n" for letter in text)
