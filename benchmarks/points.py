@@ -39,11 +39,15 @@ from tools import parser, show
 import polymodal as pm
 
 SHAPES = ("ball", "box", "cylinder", "cone", "ring", "helix")
+TURNED = {"rotate": 180.0}  # things that lie in any way
 ENCODERS: dict[str, Any] = {
-    "points_set": "points_set", "attention": {"name": "points_set", "mixing": "attention"},
-    "points_pillars": "points_pillars", "points_plain": "points_plain", "points_shape": "points_shape",
-    "shape, turned": {"name": "points_shape", "rotation": "any"},
-}  # fmt: skip
+    "points_set": {"name": "points_set", **TURNED},
+    "attention": {"name": "points_set", "mixing": "attention", **TURNED},
+    "points_pillars": {"name": "points_pillars", **TURNED},
+    "points_plain": {"name": "scored", "of": "points_plain"},
+    "points_shape": {"name": "scored", "of": "points_shape"},
+    "shape, turned": {"name": "scored", "of": {"name": "points_shape", "rotation": "any"}},
+}
 BY_HAND = {"camera": 4.69, "lidar": 3.50, "both": 3.37}
 FORMS = ("ply", "ply_ascii", "pcd", "pcd_compressed", "bin", "npy", "xyz", "las", "laz")
 
@@ -108,7 +112,7 @@ def shapes(given: Any) -> list[dict[str, Any]]:
                     trackers="none", quiet=True, noise=False, crossfit=0, evidence="validation", joint=False,
                     schema={"fields": {"scan": {"kind": "points", "normalize": "unit", "count": 512}},
                             "target": "shape", "split": "split"},
-                    encoders={"scan": _turned(ENCODERS[name])}, encodings="trained", pretrained=False,
+                    encoders={"scan": ENCODERS[name]}, encodings="trained", pretrained=False,
                     encoder_training={"epochs": given.epochs},
                 )  # fmt: skip
                 said = run.predict(asked)["shape"]
@@ -120,13 +124,6 @@ def shapes(given: Any) -> list[dict[str, Any]]:
                 {"encoder": name, "accuracy": mean, "low": mean - far, "high": mean + far, "cpu_seconds": took}
             )
     return lines
-
-
-def _turned(spec: Any) -> Any:
-    """Things that lie in any way: trained encoders see them turned about the upright axis."""
-    name = spec if isinstance(spec, str) else spec["name"]
-    own = {} if isinstance(spec, str) else spec
-    return spec if name in ("points_plain", "points_shape") else {"name": name, **own, "rotate": 180.0}
 
 
 # --- driving ---

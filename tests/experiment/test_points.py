@@ -8,6 +8,7 @@ from PIL import Image
 
 import polymodal as pm
 from polymodal.inference.explanation import write_explanation
+from polymodal.report.cards import cell_card, cloud_views, on_picture
 
 QUICK = {"trackers": "none", "workers": 0, "quiet": True, "dim": 8, "seeds": 1, "joint": False, "fusion": ["concat"],
          "encoders": {"lidar": "points_plain"}}  # fmt: skip
@@ -83,3 +84,19 @@ def test_inspect_and_prepare(data, tmp_path):
     done = pm.prepare(data / "table.csv", recipe, out=tmp_path / "clean", schema={"kinds": {"lidar": "points"}})
     assert (done.kept, done.set_aside) == (ROWS, 1)
     assert "no rows of 4 numbers" in done.report["reasons"][0]["reason"]
+
+
+def test_points_are_drawn_where_they_lie():
+    picture = np.full((60, 80, 3), 100, np.uint8)
+    drawn = on_picture(picture, np.array([[10.0, 20], [np.nan, np.nan], [70, 50]]), np.array([1.0, 2.0, 3.0]))
+    off = np.abs(drawn.astype(int) - 60).max(2) > 0
+    assert off.sum() == 8  # two squares of 2 x 2
+    assert off[20:22, 10:12].all()
+    assert off[50:52, 70:72].all()
+    assert drawn[50, 70].sum() > drawn[20, 10].sum()  # the largest is brightest
+    places = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
+    shown = {"kind": "points", "array": places, "made": "50 points", "picture": picture}
+    card = cell_card("lidar", {**shown, "pixels": np.full((50, 2), np.nan)})
+    assert "0 of the 50 shown lie in the picture" in card["note"]
+    assert card["picture"].startswith("data:image/")
+    assert cloud_views(places[:1]).startswith("data:image/")  # no extent at all
