@@ -15,8 +15,8 @@ answered by a fit to the others with default options, every fourth of their rows
 to be cut by drive again; its 95 % interval over objects, and over drives, by bootstrap. Beside what a ridge regression
 by hand reaches (README of the data).
 
-`reading`: seconds to read a cloud and to keep 8,192 points of it, and the memory that the process needed at most, in
-a process of its own for each form.
+`reading`: CPU seconds to read a cloud and to keep 8,192 points of it, and the memory that the process needed at most,
+in a process of its own for each form.
 """
 
 from __future__ import annotations
@@ -196,27 +196,30 @@ def reading(given: Any) -> list[dict[str, Any]]:
             )
             read, kept, before, most = map(float, done.stdout.split())
             lines.append({
-                "form": form, "megabytes": path.stat().st_size / 1e6, "read_seconds": read, "keep_seconds": kept,
-                "more_memory_mb": most - before,
+                "form": form, "megabytes": path.stat().st_size / 1e6, "read_cpu_seconds": read,
+                "keep_cpu_seconds": kept, "more_memory_mb": most - before,
             })  # fmt: skip
             path.unlink()
     return lines
 
 
 def one(path: str) -> None:
-    """Read a cloud: seconds of it and of keeping some points, and the process's memory before and at most."""
-    import resource
-
+    """Read a cloud: CPU seconds of it and of keeping some points, and the process's memory before and at most."""
     from polymodal.data.media.cloud import read_cloud, thinned
 
     if path.endswith(("las", "laz")):
         import laspy  # noqa: F401 - its import is not measured
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
-    began = time.perf_counter()
+    before, began = _memory("VmRSS"), time.process_time()
     made = read_cloud(Path(path))
-    read = time.perf_counter()
+    read = time.process_time()
     thinned(made, 8192)
-    print(read - began, time.perf_counter() - read, before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000)
+    print(read - began, time.process_time() - read, before, _memory("VmHWM"))
+
+
+def _memory(which: str) -> float:
+    """Megabytes of this process (Linux): VmRSS now, VmHWM at most."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(which))
+    return int(line.split()[1]) / 1000
 
 
 def write(path: Path, form: str, count: int) -> None:
