@@ -27,7 +27,7 @@ FLOORS = (  # each stands on those before it
     ("preparation", "generators"),
     ("experiment", "alignment", "retrieval"),
     ("tuning", "pretraining"),
-    ("catalogues", "testing", "sklearn"),
+    ("catalogues", "testing", "sklearn", "recipes"),
     ("cli",),
     ("__init__",),
 )
@@ -110,8 +110,9 @@ def test_no_package_bears_a_command_s_name():
     from polymodal.cli import app
 
     commands = {command.name or command.callback.__name__ for command in app.registered_commands}
+    commands |= {group.name for group in app.registered_groups}
     packages = {name.split(".")[0] for name in MODULES}
-    assert commands & {"fit", "align", "prepare"} == {"fit", "align", "prepare"}
+    assert commands & {"fit", "align", "recipe"} == {"fit", "align", "recipe"}
     assert not commands & packages
 
 

@@ -172,6 +172,7 @@ def test_links_and_named_commands_exist(page):
             assert not path or (ROOT / page).parent.joinpath(path).exists(), target
             assert path or anchor in anchors, target
     known = {c.name or c.callback.__name__ for c in cli.app.registered_commands}
+    known |= {group.name for group in cli.app.registered_groups}
     for command in re.findall(r"`polymodal (\w+)", text):
         assert command in known, f"{page} names `polymodal {command}`"
 

@@ -171,6 +171,25 @@ def test_without_a_split_the_name_alone_proposes_a_group():
     people = [f"p{i % 9}" for i in range(ROWS)]
     assert proposed(table(patient=people)) == {"patient": "group: patient"}
     assert proposed(table(brand=people)) == {}
+    assert proposed(table(tweets_of_author=[i % 9 for i in range(ROWS)])) == {}
+    writers = [f"w{i if i % 3 else i // 12}" for i in range(ROWS)]  # most have one row, and a third shares theirs
+    assert proposed(table(author=writers)) == {}
+    found = proposals(given := table(author=[f"w{i // 2}" for i in range(ROWS)]), Schema.infer(given, "label"))
+    assert "100% of the rows share theirs with others, so that a random split puts the same author" in found[0].why
+
+
+def test_a_time_is_proposed_where_rows_came_in_order_or_neighbours_agree():
+    days = [f"2021-{1 + i // 28:02}-{1 + i % 28:02}" for i in range(ROWS)]
+    mixed = [days[i] for i in np.random.default_rng(0).permutation(ROWS)]
+    halves = ["cat" if day < days[ROWS // 2] else "dog" for day in mixed]
+    assert proposed(table(sold=days)) == {"sold": "time: sold"}
+    assert proposed(table(sold=mixed)) == {}  # a date of birth is no order in which rows came
+    assert proposed(Table.build({**table(sold=mixed).data, "label": halves})) == {"sold": "time: sold"}
+    assert proposed(table(sold=days), PARTS) == {}
+    assert proposed(table(sold=days, shop=["n", "s"] * (ROWS // 2)), group="shop") == {}
+    assert proposed(table(sold=days), time="sold") == {}
+    assert proposed(table(sold=["2021-01-01", "2021-01-02"] * (ROWS // 2))) == {}
+    assert proposed(table(clock=[f"{i // 60 + 8:02}:{i % 60:02}" for i in range(ROWS)])) == {}
 
 
 @pytest.mark.parametrize("name", ["saps_1", "risk_score", "pred_dog", "modelProb", "prob", "SOFA 24h"])

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import polymodal as pm
 from polymodal.core.errors import BadArgument, BadData
-from polymodal.data.split import PARTS, fold_ids, some_of, split_of_column, split_rows, strata
+from polymodal.data.split import (
+    PARTS,
+    fold_ids,
+    moments_of,
+    some_of,
+    split_in_time,
+    split_of_column,
+    split_rows,
+    strata,
+)
 
 
 @settings(max_examples=80, deadline=None)
@@ -153,3 +165,79 @@ def test_the_split_column_is_obeyed():
 def test_what_cannot_be_split_is_refused(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    moments=st.lists(st.one_of(st.integers(0, 30).map(float), st.just(float("nan"))), min_size=8, max_size=80),
+    valid=st.sampled_from([0.0, 0.1, 0.3]),
+    grouped=st.booleans(),
+)
+def test_a_split_in_time_looks_never_ahead(moments, valid, grouped):
+    when = np.array(moments)
+    groups = [row // 3 for row in range(len(when))] if grouped else None
+    try:
+        parts = split_in_time(when, valid=valid, test=0.2, groups=groups)
+    except BadData:
+        return
+    assert sorted(np.concatenate(list(parts.values())).tolist()) == list(range(len(when)))
+    assert len(parts["train"])
+    assert len(parts["test"])
+    assert bool(len(parts["valid"])) == (valid > 0)
+    latest = when if groups is None else np.array([np.fmax.reduce(when[np.array(groups) == g]) for g in groups])
+    ends = [
+        (np.nanmin(latest[rows]), np.nanmax(latest[rows])) for rows in parts.values() if np.isfinite(latest[rows]).any()
+    ]
+    assert all(before[1] < after[0] for before, after in pairwise(ends))
+    assert np.isfinite(latest[parts["test"]]).all()
+
+
+def test_a_split_in_time_meets_its_shares_where_moments_allow():
+    when = np.random.default_rng(0).permutation(100).astype(float)
+    parts = split_in_time(when, valid=0.15, test=0.15)
+    assert [len(parts[name]) for name in PARTS] == [70, 15, 15]
+    assert when[parts["test"]].min() == 85
+    with pytest.raises(BadData, match=r"2 moments cannot be shared among 3 parts, one after the other"):
+        split_in_time(np.array([1.0, 2.0, 2.0]), valid=0.1, test=0.1)
+    with pytest.raises(BadArgument, match=r"leave a share for training"):
+        split_in_time(when, valid=0.5, test=0.5)
+
+
+def test_moments_are_read_as_their_column_writes_them():
+    days = moments_of(["31/12/2019", "1/1/2020", None, "soon"])
+    assert days[1] - days[0] == 86_400
+    assert np.isnan(days[2:]).all()
+    assert moments_of(["7", "8.5", "x"])[:2].tolist() == [7.0, 8.5]
+
+
+def test_a_time_in_the_schema_cuts_a_fit(tmp_path):
+    rows = 120
+    table = {
+        "day": [f"2020-{1 + i // 28:02}-{1 + i % 28:02}" for i in range(rows)],
+        "x": np.random.default_rng(0).normal(size=rows).tolist(),
+        "label": ["a", "b"] * (rows // 2),
+    }
+    order = np.random.default_rng(1).permutation(rows)
+    shuffled = {name: [values[i] for i in order] for name, values in table.items()}
+    shuffled["day"][5] = None
+    plan = pm.plan(shuffled, "label", schema={"time": "day"})
+    assert list(plan.schema.fields["table"].columns) == ["x"]
+    days = np.array([day or "" for day in plan.table.column("day")])
+    assert (
+        max(days[plan.split == 0])
+        < min(days[plan.split == 1])
+        <= max(days[plan.split == 1])
+        < min(days[plan.split == 2])
+    )
+    assert not plan.bagged  # parts drawn from all rows would judge the past by the future
+    assert any("the latest by 'day'" in note for note in plan.notes)
+    assert any("Kept in train: 1 row whose 'day' tells no moment (row 5: None)." in note for note in plan.notes)
+    early, late = ({n: v[a:b] for n, v in table.items()} for a, b in ((0, 60), (60, 120)))
+    notes = pm.plan(late, "label", test=early, schema={"time": "day"}).notes
+    assert any("that is a look ahead" in note for note in notes), notes
+    with pytest.raises(BadData, match=r"'label' cannot be both the target and the time"):
+        pm.plan(table, "label", schema={"time": "label"})
+    with pytest.raises(BadData, match=r"'word', named as the time, holds neither dates nor numbers, as 'soon'"):
+        pm.plan({**table, "word": ["soon"] * rows}, "label", schema={"time": "word"})
+    with pytest.raises(BadArgument, match=r"the later validation rows decide"):
+        pm.plan(table, "label", schema={"time": "day"}, config={"evidence": "folds"})

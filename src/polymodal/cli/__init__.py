@@ -12,7 +12,15 @@ import threading
 import traceback
 from typing import NoReturn
 
-from polymodal.cli import aligning, parts, preparing, searching, training, using  # noqa: F401  (they add their commands)
+from polymodal.cli import (  # noqa: F401  (they add their commands)
+    aligning,
+    parts,
+    preparing,
+    recipes,
+    searching,
+    training,
+    using,
+)
 from polymodal.cli.app import app, say
 from polymodal.core.errors import PolymodalError, refused
 

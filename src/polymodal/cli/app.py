@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -18,9 +19,8 @@ from polymodal.core.shown import many, tell
 from polymodal.core.values import named_columns, read_yaml
 
 ORDER = (
-    "demo", "inspect", "prepare", "plan", "pretrain", "fit", "tune", "evaluate", "predict", "generate", "explain",
-    "align", "index",
-    "search", "classify", "list", "show", "store",
+    "demo", "recipe", "inspect", "prepare", "plan", "pretrain", "fit", "tune", "evaluate", "predict", "generate",
+    "explain", "align", "index", "search", "classify", "list", "show", "store",
 )  # fmt: skip
 
 
@@ -264,6 +264,17 @@ def say_device(name: str) -> None:
     from polymodal.core.runtime import device_of, told
 
     say(told(device_of(name)))
+
+
+def forked(command: str) -> None:
+    """Fork the workers of a fit ahead, where this process is the `command`'s alone; to be called before it computes."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # or its threads would be there when workers are forked
+    from polymodal.experiment import jobs  # noqa: F401 - what workers need
+    from polymodal.experiment.fit import RUNS
+    from polymodal.runs.processes import fork_ahead
+
+    if sys.argv[1:2] == [command]:
+        fork_ahead(RUNS)
 
 
 def spare(data: str, out: str | Path) -> None:

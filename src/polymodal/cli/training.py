@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +26,7 @@ from polymodal.cli.app import (
     Test,
     Valid,
     app,
+    forked,
     read_config,
     read_sets,
     say_aside,
@@ -157,14 +156,9 @@ def fit(
     quiet: Quiet = False,
 ) -> None:
     """Train, compare every way to fuse, keep the best, and say whether fusing helped."""
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # or its threads would be there when workers are forked
-    from polymodal.experiment import jobs  # noqa: F401 - what workers need
-    from polymodal.experiment.fit import RUNS
+    forked("fit")
     from polymodal.experiment.fit import fit as run_fit
-    from polymodal.runs.processes import fork_ahead
 
-    if sys.argv[1:2] == ["fit"]:  # this process is the command's alone
-        fork_ahead(RUNS)
     settings = read_config(
         config, sets, preset=preset, models=models, start=start, fusion=fusion, metric=metric, seeds=seeds,
         budget_ms=budget_ms, time_limit=time_limit, device=device,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ import numpy as np
 from polymodal.core.digest import digest_file
 from polymodal.core.errors import BadArgument, BadData, nearest
 from polymodal.core.files import read_json, told_path
+from polymodal.core.shown import many
 from polymodal.data.chats import is_chat, last_turns, of_column, pictures_of, unfolded
 from polymodal.data.overrides import read_targets, said_of
 from polymodal.data.schema import Schema
-from polymodal.data.split import PARTS, split_of_column, split_rows
+from polymodal.data.split import PARTS, moments_of, split_in_time, split_of_column, split_rows
 from polymodal.data.tables.database import Database
 from polymodal.data.tables.source import Table, read_table
 
@@ -97,24 +99,33 @@ class Inputs:
     ) -> tuple[np.ndarray, list[str]]:
         """[N] part of each row of the joined `table`, and notes for the user.
 
-        Tables of their own first, then a split column, then a seeded split of what is left; `held(rows)` says by which
-        `labels` and `groups` of these rows (see `split_rows`).
+        Tables of their own first, then a split column, then what is left is cut: in order, where the schema names the
+        `time`, else seeded; `held(rows)` says by which `labels` and `groups` of these rows (see `split_rows`).
         """
         part = np.array([PARTS.index(name) for name in self.parts(schema) or ["train"] * len(table)], np.int8)
         own = schema.split is not None and len(self.tables) == 1
         notes = [f"The split is the data's own, from the column {schema.split!r}."] if own else []
         missing = [name for name in ("valid", "test") if not (part == PARTS.index(name)).any()]
+        moments = moments_of(table.column(schema.time)) if schema.time else None
+        if moments is not None and not np.isfinite(moments).any():
+            shown = next((cell for cell in table.column(str(schema.time)) if cell is not None), None)
+            raise BadData(f"Column {schema.time!r}, named as the time, holds neither dates nor numbers, as {shown!r}.")
         if not missing:
-            return part, notes
+            return part, notes if moments is None else [*notes, *_order(table, schema, moments, part)]
         train = np.flatnonzero(part == 0)
         share = {name: fraction for name, fraction in zip(PARTS, fractions) if name == "train" or name in missing}
         total = sum(share.values())
         valid, test = (share.get(name, 0.0) / total for name in ("valid", "test"))
-        cut = split_rows(len(train), valid=valid, test=test, seed=seed, **held(train))
+        by = held(train)
+        if moments is None:
+            cut, how = split_rows(len(train), valid=valid, test=test, seed=seed, **by), f"seed {seed}"
+        else:
+            cut = split_in_time(moments[train], valid=valid, test=test, groups=by["groups"])
+            how = f"the latest by {schema.time!r}"
         for name in missing:
             part[train[cut[name]]] = PARTS.index(name)
-        notes.append(f"No {' and no '.join(missing)} rows were given: cut from the training rows (seed {seed}).")
-        return part, notes
+        notes.append(f"No {' and no '.join(missing)} rows were given: cut from the training rows ({how}).")
+        return part, notes if moments is None else [*notes, *_order(table, schema, moments, part)]
 
     def told(self) -> dict[str, str]:
         """The sources as a plan shows them."""
@@ -124,6 +135,24 @@ class Inputs:
         """The digests of the sources that are files, by which the same rows are known again wherever they lie."""
         files = {n: Path(s).expanduser() for n, s in self.sources.items() if isinstance(s, str | Path)}
         return {name: digest_file(path).hex() for name, path in files.items() if path.is_file()}
+
+
+def _order(table: Table, schema: Schema, moments: np.ndarray, part: np.ndarray) -> Iterator[str]:
+    """Where each part begins and ends in time, and what of that is not as `time` promises."""
+    cells, spans = table.column(str(schema.time)), {}
+    for number, name in enumerate(PARTS):
+        rows = np.flatnonzero((part == number) & np.isfinite(moments))
+        if len(rows):
+            spans[name] = rows[moments[rows].argmin()], rows[moments[rows].argmax()]
+    yield f"By {schema.time!r}: {'; '.join(f'{n} {cells[a]} to {cells[b]}' for n, (a, b) in spans.items())}."
+    for before, after in pairwise(spans):
+        if moments[spans[before][1]] > moments[spans[after][0]]:
+            late, early = cells[spans[before][1]], cells[spans[after][0]]
+            yield f"The {before} rows reach to {late}, the {after} rows begin with {early}: that is a look ahead."
+    if len(lost := np.flatnonzero(~np.isfinite(moments))):
+        shown = f"row {table.ids[lost[0]]}: {cells[lost[0]]!r}"
+        held = " and ".join(name for number, name in enumerate(PARTS) if (part[lost] == number).any())
+        yield f"Kept in {held}: {many(len(lost), 'row')} whose {schema.time!r} tells no moment ({shown})."
 
 
 def _conversing(tables: Mapping[str, Table], target: Any, schema: SchemaGiven) -> Mapping[str, Table]:

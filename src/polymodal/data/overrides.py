@@ -20,7 +20,7 @@ from polymodal.data.media.stretch import OPTIONS
 from polymodal.data.references import KEY
 from polymodal.targets.base import asked
 
-_KEYS = ("register", "fields", "kinds", "target", "group", "id", "split", "ignore", "missing", "written")
+_KEYS = ("register", "fields", "kinds", "target", "group", "id", "split", "time", "ignore", "missing", "written")
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class Overrides:
     group: str | None = None
     id: str | None = None
     split: str | None = None
+    time: str | None = None
     ignore: tuple[str, ...] = ()
     missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     written: Mapping[str, str] = field(default_factory=dict)
@@ -58,10 +59,10 @@ def read_overrides(source: str | Path | Mapping[str, Any], columns: Iterable[str
 
     Keys: `fields` (all streams: `name: kind` or `name: {kind, columns, ...options}`; columns may be patterns such as
     "dim_*"), `kinds` (column: kind, to correct single guesses), `target` (a name, a list, or name: kind), `group`,
-    `id`, `split` (a column each), `ignore` (columns), `missing` (column: what stands for a missing value in it, beside
-    empty cells, `[]` where "NA" and the like are values), `written` (column: "," or "." before decimals, or the format
-    of dates, as in "%d/%m/%Y") and `register` (modules with kinds from outside, which are then
-    told by their suffixes). A kind is a name or `module:NAME`. Raises `UnknownName` or `BadArgument` with the nearest
+    `id`, `split`, `time` (a column each), `ignore` (columns), `missing` (column: what stands for a missing value in it,
+    beside empty cells, `[]` where "NA" and the like are values), `written` (column: "," or "." before decimals, or the
+    format of dates, as in "%d/%m/%Y") and `register` (modules with kinds from outside, which are then told by their
+    suffixes). A kind is a name or `module:NAME`. Raises `UnknownName` or `BadArgument` with the nearest
     match.
     """
     columns = dict.fromkeys(columns)  # in order, and found at once however many they are
@@ -71,7 +72,7 @@ def read_overrides(source: str | Path | Mapping[str, Any], columns: Iterable[str
             raise BadArgument(f"Unknown key {key!r} in the schema.{suggest(key, _KEYS)}")
     for module in _names(given.get("register"), "`register` in the schema"):
         KINDS.register(module)
-    single = {key: given.get(key) for key in ("group", "id", "split")}
+    single = {key: given.get(key) for key in ("group", "id", "split", "time")}
     for key, column in single.items():
         if column is not None:
             known(column, columns, f"`{key}` in the schema")

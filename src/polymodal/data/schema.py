@@ -72,9 +72,9 @@ class Field:
 class Schema:
     """What a table's columns are.
 
-    `fields` are the streams by name; `targets` map a column to its kind of target; `group`, `id` and
-    `split` name columns; `ignored` maps every other column to the reason why it is not used; `notes` give the reasons
-    for targets, group, id and split; `warnings` are what the user should look at. `keys` are those of the ignored that
+    `fields` are the streams by name; `targets` map a column to its kind of target; `group`, `id`, `split` and `time`
+    name columns; `ignored` maps every other column to the reason why it is not used; `notes` give the reasons for
+    targets and those columns; `warnings` are what the user should look at. `keys` are those of the ignored that
     evidently name the rows or what they belong to, as an order number does: answers keep them. `missing` maps a column
     to the marks that stand for a missing value in it, where these are not the usual ones; `read` obeys it. `told` maps
     each column that was judged by its cells to its kind and why. `chat` is the column whose conversations are rows
@@ -86,6 +86,7 @@ class Schema:
     group: str | None = None
     id: str | None = None
     split: str | None = None
+    time: str | None = None
     ignored: Mapping[str, str] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
@@ -151,8 +152,13 @@ class Schema:
         told |= {column: ("text", ignored[column]) for column in references}
         warnings += _leaks(table, fields, targets)
         lists = tuple(warnings), tuple(column for column in ignored if told[column][0] == "id")
-        columns = roles["group"], roles["id"], roles["split"]
+        columns = roles["group"], roles["id"], roles["split"], roles["time"]
         return cls(fields, targets, *columns, ignored, notes, *lists, missing, told, chat)
+
+    @property
+    def roles(self) -> dict[str, str]:
+        """The column of each role that has one: `group`, `id`, `split`, `time`."""
+        return {role: column for role in ("group", "id", "split", "time") if (column := getattr(self, role))}
 
     def read(self, table: Table) -> Table:
         """The rows with every mark of absence taken as this schema takes it, and what targets gather in one column."""
@@ -172,7 +178,7 @@ class Schema:
         """One line a column: what it is and why."""
         lines = [f"{one.name}: {one.kind}, {one.why}" for one in self.fields.values()]
         lines += [f"{name}: target ({in_words(kind)}), {self.notes[name]}" for name, kind in self.targets.items()]
-        lines += [f"{column}: {self.notes[column]}" for column in (self.group, self.id, self.split) if column]
+        lines += [f"{column}: {self.notes[column]}" for column in dict.fromkeys(self.roles.values())]
         lines += [f"{column}: not used, {reason}" for column, reason in self.ignored.items()]
         return "\n".join([*lines, *(f"Note: {warning}" for warning in self.warnings)])
 
@@ -280,27 +286,31 @@ def _targets(
 
 
 def _roles(table: Table, said: Overrides, targets: Mapping[str, Spec], notes: dict[str, str]) -> dict[str, str | None]:
-    """The columns of group, id and split."""
+    """The columns of group, id, split and time."""
     lower = {column.lower(): column for column in reversed(table.columns)}
     split = said.split
     if split is None and "split" in lower:
         cells = {str(value).strip().lower() for value in table.column(lower["split"]) if value is not None}
         if cells and cells <= set(SPLIT_NAMES):
             split = lower["split"]
-    roles = {"group": said.group, "id": said.id or lower.get("id"), "split": split}
-    words = {"group": "rows that share it stay together", "id": "names the rows", "split": "says what each row is for"}
+    roles = {"group": said.group, "id": said.id or lower.get("id"), "split": split, "time": said.time}
+    words = {
+        "group": "rows that share it stay together", "id": "names the rows", "split": "says what each row is for",
+        "time": "later rows are for validation and test",
+    }  # fmt: skip
     for role, column in roles.items():
         if column in targets:
             raise BadData(f"Column {column!r} cannot be both the target and the {role}.")
         if column:
-            notes[column] = f"{role}: {words[role]}"
+            before = f"{notes[column]}; " if column in notes else ""
+            notes[column] = f"{before}{role}: {words[role]}"
     return roles
 
 
 def _described(
     table: Table, said: Overrides, taken: set[str], targets: Mapping[str, Spec], ignored: dict[str, str]
 ) -> dict[str, Field]:
-    """The fields that the schema lists; patterns pass over targets, group, id and split."""
+    """The fields that the schema lists; patterns pass over targets and roles."""
     fields = {}
     asked_for = {c for t, spec in targets.items() for c in (t, *references_of(spec))}
     for name, one in said.fields.items():

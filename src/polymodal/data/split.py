@@ -1,13 +1,16 @@
-"""Splits and folds: grouped, stratified, seeded."""
+"""Splits and folds: grouped, stratified, seeded; or before and after."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 
+from polymodal.core.dates import as_date, date_formats
 from polymodal.core.errors import BadArgument, BadData, suggest
+from polymodal.core.numbers import Notation
 
 SPLIT_NAMES = {
     "train": "train",
@@ -19,6 +22,7 @@ SPLIT_NAMES = {
     "test": "test",
     "testing": "test",
 }
+EPOCH = datetime(1970, 1, 1)
 SAMPLE = 2048  # training rows by which a network's inputs are standardised
 PARTS = ("train", "valid", "test")
 
@@ -46,6 +50,45 @@ def split_rows(
         raise BadArgument(f"valid={valid} and test={test} must be 0 or more and leave a share for training.")
     part = _assign(n, shares, labels, groups, seed)
     return {name: np.flatnonzero(part == number) for number, name in enumerate(PARTS)}
+
+
+def moments_of(cells: Sequence[Any]) -> np.ndarray:
+    """float64 [n] when each cell is, in seconds where they are dates, else as they count; NaN where it is not told."""
+    formats, _ = date_formats(cells)
+    dates = [as_date(cell, formats) for cell in cells]
+    if any(dates):
+        return np.array([np.nan if date is None else (date - EPOCH).total_seconds() for date in dates])
+    return Notation.of(cells).numbers(cells).astype(np.float64)
+
+
+def split_in_time(
+    moments: np.ndarray, *, valid: float = 0.1, test: float = 0.2, groups: Sequence[Hashable] | None = None
+) -> dict[str, np.ndarray]:
+    """As `split_rows`, but in order: no row of `train` is later than one of `valid`, and none of these than of `test`.
+
+    `moments` [n] float64 say when; NaN is not known, and such rows are trained on. Rows of one moment, and of one
+    group, stay together; a group is as late as its latest row. The shares are met as nearly as that allows.
+
+    Raises `BadArgument` as `split_rows` does, `BadData` where there are fewer moments than parts.
+    """
+    if valid < 0 or test < 0 or valid + test >= 1:
+        raise BadArgument(f"valid={valid} and test={test} must be 0 or more and leave a share for training.")
+    unit = units(groups, len(moments))
+    latest = np.full(int(unit.max()) + 1 if len(unit) else 0, -np.inf)
+    np.fmax.at(latest, unit, moments)
+    when = latest[unit]
+    steps, place = np.unique(when, return_inverse=True)
+    wanted = [share for share in (valid, test) if share]
+    if len(steps) <= len(wanted):
+        raise BadData(f"{len(steps)} moments cannot be shared among {len(wanted) + 1} parts, one after the other.")
+    before = np.r_[0, np.bincount(place).cumsum()]  # rows before each step
+    part, end = np.zeros(len(steps), int), len(steps)
+    for number, share in ((2, test), (1, valid)):
+        if share:
+            least = 1 + (number == 2 and valid > 0)  # steps that must be left before
+            begin = int(np.abs(before[least:end] - (before[end] - share * len(when))).argmin()) + least
+            part[begin:end], end = number, begin
+    return {name: np.flatnonzero(part[place] == number) for number, name in enumerate(PARTS)}
 
 
 def fold_ids(

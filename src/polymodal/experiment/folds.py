@@ -40,11 +40,15 @@ def split_by(table: Table, schema: Schema) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Folds:
-    """Cuts rows: stratified by `labels` [N], and whole by `groups` [N]; None of either is no such demand."""
+    """Cuts rows: stratified by `labels` [N], and whole by `groups` [N]; None of either is no such demand.
+
+    `timed`: what is judged must come after what is learned, which no parts of all rows respect.
+    """
 
     labels: np.ndarray | None
     groups: Sequence[Hashable] | None
     seed: int
+    timed: bool = False
 
     def crossfit(self, learned: np.ndarray, parts: int) -> np.ndarray:
         """[N] the part of the rows `learned` [N] bool each belongs to; 0 for others, and where they are too few."""
@@ -65,7 +69,8 @@ class Folds:
         none, rows = np.zeros(len(split), np.int8), np.flatnonzero(split < 2)
         parts = max(LEAST_PARTS, config.seeds)
         why = (
-            "links, objectives and written answers go by validation rows" if apart
+            "the later validation rows decide, where there is a time" if self.timed
+            else "links, objectives and written answers go by validation rows" if apart
             else "copies of rows" if config.augment
             else "fine-tuning goes by validation rows" if config.finetune
             else "cross-fitting is off" if not config.crossfit

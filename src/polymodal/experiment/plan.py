@@ -335,7 +335,8 @@ def plan(
         held = f"{int((split > 0).sum()):,} validation and test rows"
         notes.append(f"Every strategy draws for {held} once it is trained; where that takes long, give fewer of them.")
     apart = linked or bool(objectives) or not all(target.scores for target in targets)
-    folds = Folds(targets[0].strata(truth[targets[0].name]), held_together(table, resolved), config.seed)
+    strata = targets[0].strata(truth[targets[0].name])
+    folds = Folds(strata, held_together(table, resolved), config.seed, resolved.time is not None)
     if folds.groups and not resolved.group:
         shared = " or overlap them within one recording" if stretched(resolved) else ""
         notes.append(f"{folds.tied()} rows are copies of others, cell by cell{shared}: such rows stay in one part.")

@@ -115,7 +115,7 @@ def plan_pretrain(
         return split_by(some, known) if known.targets else {"groups": held_together(some, known)}
 
     split, told = given.split(table, known, config.fractions, config.seed, held)
-    if told and not known.targets and "cut" in told[-1]:
+    if not known.targets and any("cut from" in line for line in told):
         told.append(
             "No target was named, so a fit may cut other test rows: name it (--target), or give a split column."
         )

@@ -15,9 +15,9 @@ STREAM, UNUSED = "stream", "not used"
 
 @dataclass(frozen=True)
 class Column:
-    """One column. `use` is `stream`, `target`, `group`, `id`, `split` or `not used`; `stream` names those that read it.
+    """One column. `use` is `stream`, `target`, `group`, `id`, `split`, `time` or `not used`.
 
-    `missing` and `bad` count its empty cells and those that cannot be used.
+    `stream` names those that read it; `missing` and `bad` count its empty cells and those that cannot be used.
     """
 
     name: str
@@ -45,7 +45,7 @@ def columns_of(table: Table, schema: Schema, bad: Mapping[str, int] | None = Non
     for one in schema.fields.values():
         for column in one.columns:
             streams.setdefault(column, []).append(one.name)
-    roles = {column: role for role in ("group", "id", "split") if (column := getattr(schema, role))}
+    roles = {column: role for role, column in reversed(schema.roles.items())}  # `id` goes before `time`
     found = []
     for name in table.columns:
         read = streams.get(name, [])

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from polymodal.core.dates import as_date, is_clock
 from polymodal.core.errors import BadCell, PolymodalError
 from polymodal.core.numbers import Notation
 from polymodal.core.registry import plain
@@ -24,6 +25,7 @@ from polymodal.data.leaks import leak_by_name
 from polymodal.data.media.array import map_array
 from polymodal.data.media.picture import open_picture
 from polymodal.data.schema import Field, Schema
+from polymodal.data.split import moments_of, strata
 from polymodal.data.tables.delimited import read_delimited
 from polymodal.data.tables.table import Table
 from polymodal.data.unused import SAID
@@ -33,6 +35,7 @@ from polymodal.targets.labels import SEPARATORS, label_of, labels_of, listed
 
 SHARED = 0.2  # of the rows, that share a value with another, below which a column groups nothing
 TESTED = 5  # test rows whose group has other rows, below which an unseen group is no surprise
+TICKS, ALIKE = 20, 0.05  # different dates that make a time; above chance, by which neighbours must agree
 RANKS = 0.85  # area under the ROC curve, or rank correlation, above which a share ranks the target well
 ROWS = 20_000  # rows that are ranked
 FILES, LINES = 64, 2000  # beside the table: files that are looked at; lines of an edge list
@@ -43,6 +46,7 @@ _WHO = re.compile(
     r"reviewer|rater|annotator|session|household|player|student|driver)s?([_\s.-]?(id|name|no|nr|number|code))?$",
     re.IGNORECASE,
 )
+_COUNTED = re.compile(r"(?<!name)(?<!id)(?<!number)[_\s.-]of[_\s.-]", re.IGNORECASE)  # tweets_of_author is no author
 _ROW = re.compile(r"(^|[_\s.-])(row|index|idx|line)$", re.IGNORECASE)
 _EDGES = re.compile(r"edge|link|graph|network|relation|neighbo|friend|follow|citation", re.IGNORECASE)
 _ENDS = (("source", "target"), ("from", "to"), ("src", "dst"), ("head", "tail"), ("a", "b"))
@@ -84,10 +88,16 @@ def proposals(
 def weighty(
     table: Table, schema: Schema, part_of: Sequence[str] | None = None, every: Sequence[Column] | None = None
 ) -> list[Proposal]:
-    """Those that change a figure: lists, groups, streams beside the table, scores. No picture is opened."""
+    """Those that change a figure: lists, groups, times, streams beside the table, scores. No picture is opened."""
     every = columns_of(table, schema) if every is None else every
     groups = [*_groups(table, schema, every, part_of), *_recordings(table, schema, part_of)]
-    return [*_lists(table, schema), *groups, *_beside(table, schema), *_scores(table, schema, every)]
+    return [
+        *_lists(table, schema),
+        *groups,
+        *_times(table, schema, every, part_of),
+        *_beside(table, schema),
+        *_scores(table, schema, every),
+    ]
 
 
 def _masks(table: Table, schema: Schema) -> Iterator[Proposal]:
@@ -159,7 +169,7 @@ def _groups(table: Table, schema: Schema, every: Sequence[Column], part_of: Sequ
         shared = sum(n for n in count.values() if n > 1)
         if len(count) < 3 or shared < SHARED * len(values) or (column.kind == "number" and not len(_whole(values))):
             continue
-        named = bool(_WHO.search(column.name))
+        named = bool(_WHO.search(column.name)) and not _COUNTED.search(column.name)
         if part_of is not None and not _YEAR.search(column.name):
             parts = {part: {v for v, p in zip(values, part_of) if p == part and v} for part in ("train", "test")}
             tested = sum(count[v] > 1 for v, p in zip(values, part_of) if p == "test" and v)
@@ -171,10 +181,11 @@ def _groups(table: Table, schema: Schema, every: Sequence[Column], part_of: Sequ
                 )
                 yield Proposal(column.name, why, f"group: {_word(column.name)}")
                 continue
-        if named and 2 * len(count) <= len(values) and (part_of is None or len(set(part_of)) == 1):
+        if named and 2 * shared >= len(values) and (part_of is None or len(set(part_of)) == 1):
             why = (
-                f"{column.name}: {len(count):,} values in {len(values):,} rows. Where rows of one share more than new "
-                "rows will, they must not straddle the split."
+                f"{column.name}: {len(count):,} values in {len(values):,} rows; {shared / len(values):.0%} of the rows "
+                f"share theirs with others, so that a random split puts the same {column.name} into both parts. Where "
+                "rows of one share more than new rows will, they must not straddle the split."
             )
             yield Proposal(column.name, why, f"group: {_word(column.name)}")
 
@@ -195,6 +206,51 @@ def _recordings(table: Table, schema: Schema, part_of: Sequence[str] | None) -> 
                 "read too. Those of one have its voices, place and light in common, by which test rows may be answered."
             )
             yield Proposal(column, why, f"group: {_word(column)}")
+
+
+def _times(table: Table, schema: Schema, every: Sequence[Column], part_of: Sequence[str] | None) -> Iterator[Proposal]:
+    """The column of dates in whose order the rows came, or whose neighbours in time have the same answer."""
+    if schema.time or schema.group or (part_of is not None and len(set(part_of)) > 1):
+        return
+    best: tuple[int, str, np.ndarray] = (TICKS - 1, "", np.zeros(0))
+    for column in every:
+        if column.kind == "date" or column.use == "id":
+            cells_ = table.column(column.name)
+            dated = sum(as_date(cell) is not None and not is_clock(cell) for cell in cells_[:TICKS])
+            if dated >= 0.9 * len(cells_[:TICKS]):
+                moments = moments_of(cells_)
+                if (ticks := len(np.unique(moments[np.isfinite(moments)]))) > best[0]:
+                    best = ticks, column.name, moments
+    _, name, moments = best
+    if not name:
+        return
+    known = np.flatnonzero(np.isfinite(moments))
+    order = known[np.argsort(moments[known], kind="stable")]
+    said = [f"rows stand in its order, as they came ({len(known):,} dates)"] * bool(
+        (np.diff(moments[known]) >= 0).all()
+    )
+    same, chance = _neighbours(table, schema, order)
+    if same - chance > max(4 * np.sqrt(chance * (1 - chance) / len(order)), ALIKE):
+        said.append(f"rows next to each other in time have the same answer in {same:.0%}, any two rows in {chance:.0%}")
+    if said:
+        why = (
+            f"{name}: {'; '.join(said)}. New rows come later than these: a random split puts rows from before and "
+            "after each test row into training. In time, the latest rows judge."
+        )
+        yield Proposal(name, why, f"time: {_word(name)}")
+
+
+def _neighbours(table: Table, schema: Schema, order: np.ndarray) -> tuple[float, float]:
+    """In which share of neighbours by `order` the first target is the same, and of any two rows; numbers by tenths."""
+    for target, kind in schema.targets.items():
+        scores, cells_ = asked(target, kind).scores, table.column(target)
+        if scores in (NUMBER, CLASSES):
+            numbers = scores == NUMBER
+            given = Notation.of(cells_).numbers(cells_).astype(float) if numbers else list(map(label_of, cells_))
+            code = strata(given, len(table))[order]
+            shares = np.bincount(code) / max(1, len(code))
+            return float((code[1:] == code[:-1]).mean()) if len(code) > 1 else 0.0, float((shares**2).sum())
+    return 0.0, 0.0
 
 
 def _is_content(kind: str) -> bool:
