@@ -135,7 +135,7 @@ def test_a_kind_from_outside_is_told_by_its_files(kinds):
 def test_the_same_kind_again_changes_nothing(kinds):
     kinds.add(MORSE, "own_kinds")
     kinds.add(replace(MORSE), "elsewhere")
-    kinds.add(KINDS["points"], "elsewhere")
+    kinds.add(KINDS["vector"], "elsewhere")
     assert kinds.modules(kinds) == {"morse": "own_kinds"}
 
 

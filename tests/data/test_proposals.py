@@ -51,7 +51,7 @@ def used() -> Table:
         code=[f"a{i:04}x" for i in range(ROWS)],
         blank=[None] * ROWS,
         unit=["kg"] * ROWS,
-        scan=[f"scan{i}.las" for i in range(ROWS)],
+        scan=[f"scan{i}.wibble" for i in range(ROWS)],
         link=[f"https://example.org/{i}" for i in range(ROWS)],
         shop=["north", "south"] * (ROWS // 2),
         left=["unwanted"] * 40 + ["columns"] * 40,
@@ -66,7 +66,7 @@ def test_every_column_is_listed_with_kind_use_and_reason():
     assert list(told) == given.columns
     assert {name: (one.use, one.kind) for name, one in told.items()} == {
         "price": ("stream", "number"), "photo": ("stream", "image"), "code": ("not used", "id"),
-        "blank": ("not used", "empty"), "unit": ("not used", "constant"), "scan": ("not used", "points"),
+        "blank": ("not used", "empty"), "unit": ("not used", "constant"), "scan": ("not used", "id"),
         "link": ("not used", "id"), "shop": ("group", "category"), "left": ("not used", "category"),
         "tags": ("not used", "other"), "label": ("target", "classes"),
     }  # fmt: skip
@@ -94,7 +94,6 @@ def test_columns_beside_listed_fields_are_listed_too():
 @pytest.mark.parametrize(
     ("cells", "what"),
     [
-        ([f"scan{i}.las" for i in range(ROWS)], "points files"),
         ([f"https://example.org/pictures/{i}.jpg" for i in range(ROWS)], "web addresses"),
         ([f"https://example.org/{i}7" for i in range(ROWS)], "web addresses"),
         ([f"scan_{i}.wibble" for i in range(ROWS)], "names of files (.wibble)"),
@@ -344,11 +343,13 @@ def test_of_many_columns_that_give_no_stream_the_first_are_named():
 
 
 def test_a_table_without_any_stream_is_still_listed():
-    given = Table.build({"clip": [f"a{i}.las" for i in range(ROWS)], "unit": ["kg"] * ROWS, "label": LABELS})
+    given = Table.build(
+        {"clip": [f"https://example.org/{i}.jpg" for i in range(ROWS)], "unit": ["kg"] * ROWS, "label": LABELS}
+    )
     found = inspect({name: given.column(name) for name in given.columns}, "label")
     assert [(one.name, one.use) for one in found.columns] == [
         ("clip", "not used"), ("unit", "not used"), ("label", "target"),
     ]  # fmt: skip
-    assert "clip is not used although its cells look like points files" in found.text()
+    assert "clip is not used although its cells look like web addresses" in found.text()
     with pytest.raises(BadData, match="No column of table can be used as a stream"):
         Schema.infer(given, "label")

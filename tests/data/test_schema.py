@@ -168,13 +168,6 @@ def test_json_round_trip():
     assert Schema.from_json(json.loads(json.dumps(schema.to_json()))) == schema
 
 
-def test_kinds_not_built_yet_are_set_aside_with_that_word():
-    schema = Schema.infer(table(clip=[f"{i}.las" for i in range(ROWS)]), "label")
-    assert schema.ignored["clip"].startswith("points is known but not built yet")
-    with pytest.raises(BadArgument, match=r"points is known but not built yet"):
-        Schema.infer(table(clip=["a"] * ROWS), "label", {"fields": {"clip": "points"}})
-
-
 def test_a_media_column_may_be_called_table():
     schema = Schema.infer(table(table=[f"{i}.png" for i in range(ROWS)]), "label")
     assert schema.fields["table"].kind == "image"

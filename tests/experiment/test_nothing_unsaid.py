@@ -24,7 +24,7 @@ def notes(tmp_path, monkeypatch):
     for i in range(60):
         pet = ("cat", "dog")[i % 2]
         said = f"a {words[i % 5]} animal that {'meows' if pet == 'cat' else 'barks'} {words[i % 3]}"
-        lines.append(f"{said},{10 + i * 7 % 13}.5,{pet},a{i:04}x,clip{i}.las,")
+        lines.append(f"{said},{10 + i * 7 % 13}.5,{pet},a{i:04}x,https://example.org/clip{i}.mp4,")
     lines.insert(4, "one,2,cat,too few")
     (tmp_path / "notes.csv").write_text("\n".join(lines) + "\n")
     return tmp_path / "notes.csv"
@@ -59,11 +59,11 @@ def test_fit_says_it_and_its_report_lists_every_column(notes, run, tmp_path):
     options = [f"--set={name}={json.dumps(value)}" for name, value in {**QUICK, "fusion": ["concat"]}.items()]
     _, said = run("fit", notes, "--target", "label", "--out", tmp_path / "run", *options)
     assert RAGGED in said
-    assert "clip is not used although its cells look like points files" in said
+    assert "clip is not used although its cells look like web addresses" in said
     data = json.loads((tmp_path / "run" / "evaluation.json").read_text())["data"]
     assert {one["name"]: (one["use"], one["kind"]) for one in data["columns"]} == {
         "note": ("stream", "text"), "price": ("stream", "number"), "label": ("target", "classes"),
-        "code": ("not used", "id"), "clip": ("not used", "points"), "blank": ("not used", "empty"),
+        "code": ("not used", "id"), "clip": ("not used", "other"), "blank": ("not used", "empty"),
     }  # fmt: skip
     page = (tmp_path / "run" / "report.html").read_text()
     assert RAGGED in page

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from polymodal.data.media.cloud import Cloud
 from polymodal.data.media.sound import Sound
 from polymodal.data.media.volume import Volume
 from polymodal.explanation.hiding import (
@@ -9,6 +10,7 @@ from polymodal.explanation.hiding import (
     SIDE,
     STRETCHES,
     WORDS,
+    of_cloud,
     of_picture,
     of_scan,
     of_series,
@@ -72,3 +74,16 @@ def test_words_are_taken_out():
     many, where = of_text("word " * 500)
     assert len(many) == WORDS
     assert (where[1:, 0] > where[:-1, 1]).all()
+
+
+def test_each_point_of_a_cloud_is_hidden_once():
+    draw = np.random.default_rng(0)
+    cloud = Cloud(draw.normal(size=(300, 3)).astype(np.float32), draw.random((300, 1), np.float32), ("i",), 300)
+    parts, where = of_cloud(cloud)
+    assert len(parts) == len(where)
+    assert 8 < len(parts) <= np.prod(BLOCKS)
+    assert sum(300 - len(part) for part in parts) == 300
+    kept = {tuple(place) for place in parts[0].places.tolist()}
+    gone = np.array([place for place in cloud.places.tolist() if tuple(place) not in kept])
+    assert np.allclose(gone.mean(0), where[0], atol=1e-5)
+    assert of_cloud(cloud.keep(np.array([0])))[0] == []

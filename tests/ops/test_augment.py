@@ -10,7 +10,9 @@ from test_clean_image import PHOTOS, photo
 
 from polymodal.core.errors import BadArgument
 from polymodal.core.registry import options
+from polymodal.data.examples import points
 from polymodal.data.media.cell import Media
+from polymodal.data.media.cloud import Cloud, read_cloud
 from polymodal.data.media.sound import Sound
 from polymodal.ops import AUGMENT
 from polymodal.ops.augment.audio import add_noise, moved_times, stretch
@@ -22,7 +24,8 @@ from polymodal.preparation.recipe import Recipe
 
 TEXT = "The quick brown dog jumps over the lazy cat near the old wooden house"
 SERIES = np.stack([np.sin(np.linspace(0, 20, 200)), np.linspace(0, 1, 200)], 1).astype(np.float32)
-CELLS = {"image": PHOTOS[0], "text": TEXT, "audio": VOICES[0], "series": SERIES, "number": 3.5, "category": "red"}
+CELLS = {"image": PHOTOS[0], "text": TEXT, "audio": VOICES[0], "series": SERIES, "number": 3.5, "category": "red",
+         "points": read_cloud(points(np.random.default_rng(0), 0))}  # fmt: skip
 NEEDS = {  # options that have no default, and what else a row needs
     "mixup": {"label": "y"}, "cutmix": {"label": "y"}, "smote": {"label": "y"},
     "synonyms": {"source": "LIST"}, "insert_words": {"source": "LIST"},
@@ -39,7 +42,7 @@ OTHER = {
     "spec_augment": {"bands": 5, "high": 0.5, "times": 6, "long": 0.5},
     "series_jitter": {"amount": 0.5}, "series_scale": {"amount": 0.9}, "series_warp": {"amount": 0.6, "knots": 9},
     "series_window": {"least": 0.1}, "jitter": {"amount": 0.9}, "smote": {"neighbours": 1, "balance": False},
-    "drop_streams": {"chance": 0.9},
+    "drop_streams": {"chance": 0.9}, "turn_points": {"degrees": 170.0, "jitter": 0.5, "drop": 0.9},
 }  # fmt: skip
 HERE = [name for name in AUGMENT if not AUGMENT.entry(name).extra]
 TABLE = {"y": ["a", "b"] * 4}
@@ -79,6 +82,8 @@ def outcome(rows: Rows) -> list[object]:
 def plain(value: object) -> object:
     if isinstance(value, Sound):
         return value.samples.tobytes()
+    if isinstance(value, Cloud):
+        return value.table().tobytes()
     return value.tobytes() if hasattr(value, "tobytes") else value
 
 

@@ -12,7 +12,9 @@ from test_clean_medical import CT
 from test_clean_video import FILM
 
 from polymodal.core.errors import MissingExtra
+from polymodal.data.examples import points
 from polymodal.data.media.cell import Media
+from polymodal.data.media.cloud import read_cloud
 from polymodal.ops import ANNOTATE, AUGMENT, CLEAN
 from polymodal.ops.base import BatchOp
 from polymodal.ops.rows import Row, Rows
@@ -36,6 +38,7 @@ CELLS: dict[str, list[Any]] = {
     "series": [SERIES, HOLES, None, SERIES * 2, SERIES, SERIES + 1, HOLES, SERIES],
     "video": [Media("video", FILM)] * 4 + [None] * 4,
     "volume": [Media("volume", CT)] * 4 + [None] * 4,
+    "points": [*(Media("points", b"", read_cloud(points(np.random.default_rng(i), i))) for i in range(4)), *[None] * 4],
 }
 # Options that have no default. LIST is a file of synonyms.
 NEEDS: dict[str, dict[str, Any]] = {

@@ -15,6 +15,7 @@ from polymodal.core.numbers import as_number
 from polymodal.data.kinds import KINDS
 from polymodal.data.links import link_cells
 from polymodal.data.media.array import map_array, read_array
+from polymodal.data.media.calibration import CALIBRATION, Calibrated, projection_of
 from polymodal.data.media.files import opened
 from polymodal.data.media.stretch import OPTIONS, Stretch, edges
 from polymodal.data.paths import Base, fault_of, is_foreign, placed
@@ -65,7 +66,8 @@ def cells(table: Table, field: Field) -> Cells:
     """What `Processor.read` gets for each row of `field`; None where the cell is missing.
 
     It is what the field's kind says of a `cell`. A file: an absolute path (which need not exist), bytes or uint8 array.
-    Files: one, or a list of them. Either is a `Stretch` of it where the field says `from` or `to`.
+    Files: one, or a list of them, or the array of a list of numbers. Either is a `Stretch` of it where the field says
+    `from` or `to`, and `Calibrated` where it says `projection`.
     Text: a string. A record: a dict from column to raw cell. Numbers: an absolute path or a float32 array [n] or
     [n, channels]. Links: `ids` and `weights` of the row's neighbours.
 
@@ -99,12 +101,23 @@ def cells(table: Table, field: Field) -> Cells:
         return Cells(len(table), lambda row: None if values[row] is None else Stretch(
             one(values[row], table.bases[row]), *edges(*(end[row] for end in ends))
         ), ahead)  # fmt: skip
+    if any(option in field.options for option in CALIBRATION):
+        matrices, cameras = _columns(table, field, CALIBRATION)
+        return Cells(len(table), lambda row: None if values[row] is None else Calibrated(
+            one(values[row], table.bases[row]), projection_of(matrices[row]),
+            None if cameras[row] is None else media(cameras[row], table.bases[row], table.remote),
+        ), ahead)  # fmt: skip
     return Cells(len(table), lambda row: None if values[row] is None else one(values[row], table.bases[row]), ahead)
 
 
 def edge_columns(table: Table, field: Field) -> list[list[Any]]:
     """The cells that say where each row's stretch begins, and where it ends; None where the field names no column."""
-    return [table.column(field.options[o]) if o in field.options else [None] * len(table) for o in OPTIONS]
+    return _columns(table, field, OPTIONS)
+
+
+def _columns(table: Table, field: Field, options: Sequence[str]) -> list[list[Any]]:
+    """The cells of the columns that the field's `options` name; None where it names no column."""
+    return [table.column(field.options[o]) if o in field.options else [None] * len(table) for o in options]
 
 
 def _record(record: dict[str, Any]) -> dict[str, Any] | None:
@@ -140,10 +153,12 @@ def media(value: Any, base: Base, remote: Remote | None = None) -> Any:
 
 
 def _several(value: Any, base: Base, remote: Remote | None) -> Any:
-    """One file, or a list of them; what a list lacks is passed over."""
+    """One file, or a list of them, what it lacks passed over; a list of numbers is an array."""
     items = listed(value) if isinstance(value, str | list | tuple) else None
     if items is None:
         return media(value, base, remote)
+    if items and not isinstance(items[0], str | bytes | Path) and (array := as_array(items)) is not None:
+        return array
     return [media(item, base, remote) for item in items if item is not None]
 
 

@@ -55,6 +55,14 @@ def volume(draw: np.random.Generator, row: int) -> np.ndarray:
     return np.where(far < 4, 100 + values, values)
 
 
+def points(draw: np.random.Generator, row: int) -> np.ndarray:
+    """The surface of a ball or of a box, some metres away, with a fourth value, as lidar has."""
+    count = 40 + 5 * (row % 3)
+    towards = draw.normal(size=(count, 3))
+    towards /= (np.linalg.norm(towards, axis=1) if row % 2 else np.abs(towards).max(1))[:, None]
+    return np.c_[towards + np.array([5 + row % 4, 0, 1]), draw.random(count)].astype(np.float32)
+
+
 def text(draw: np.random.Generator, row: int) -> str:
     return " ".join(draw.choice(WORDS, 3 + row % 4))
 

@@ -51,6 +51,8 @@ SENTENCE = 3.0  # words of a mean text from which it is written rather than chos
 PHRASE = 2.0  # words of a mean label from which it may be a text
 _DIGITS = re.compile(r"\d+")
 _PARTED = re.compile(r"[\s,;|]+")
+_CLOUD_NAME = re.compile(r"(^|[_\s.-])(points|cloud|pointcloud|lidar|radar|velodyne)($|[_\s.-])", re.IGNORECASE)
+_WIDEST = 8  # columns of an array of points: places, and what is known of each
 _CODE_NAME = re.compile(r"zip|postal|postcode|plz|code$", re.IGNORECASE)
 
 
@@ -83,8 +85,7 @@ def tell(table: Table, column: str, written: str = "") -> Guess:
     if not present:
         return Guess("empty", "every cell is missing")
     sample = present[:: max(1, len(present) // SAMPLE)]
-    for judge in (_tell_archive, _tell_bytes, _tell_arrays):
-        guess = judge(sample)
+    for guess in (_tell_archive(sample), _tell_bytes(sample), _tell_arrays(sample, column)):
         if guess:
             return guess
     if all(isinstance(value, str | list) for value in sample):
@@ -107,7 +108,7 @@ def _tell_rest(column: str, values: Sequence[Any], sample: Sequence[Any], distin
     present = [value for value in values if value is not None]
     if distinct == 1 and len(values) > 1:
         return Guess("constant", f"every cell is {_short(present[0])}")
-    return _tell_lists(sample) or _tell_values(column, present, distinct, written)
+    return _tell_lists(sample, column) or _tell_values(column, present, distinct, written)
 
 
 def tell_target(values: Sequence[Any], column: str = "the target", written: str = "") -> Guess:
@@ -197,7 +198,7 @@ def _tell_bytes(sample: Sequence[Any]) -> Guess | None:
     return _of_files(kinds.most_common(1)[0][0], "bytes that begin as {} files do")
 
 
-def _tell_arrays(sample: Sequence[Any]) -> Guess | None:
+def _tell_arrays(sample: Sequence[Any], column: str) -> Guess | None:
     arrays = [value for value in sample if isinstance(value, np.ndarray)]
     if len(arrays) < MOST * len(sample):
         return None
@@ -205,10 +206,13 @@ def _tell_arrays(sample: Sequence[Any]) -> Guess | None:
         return Guess("image", "arrays of bytes with the shape of pictures")
     if all(a.dtype == np.uint8 and a.ndim == 4 and a.shape[-1] in (1, 3, 4) for a in arrays):
         return Guess("video", "arrays of bytes with the shape of films")
-    return _of_shapes([array.shape for array in arrays], "arrays")
+    return _of_shapes([array.shape for array in arrays], "arrays", column)
 
 
-def _of_shapes(shapes: Sequence[tuple[int, ...]], what: str) -> Guess:
+def _of_shapes(shapes: Sequence[tuple[int, ...]], what: str, column: str) -> Guess:
+    # [n, 4] may as well be four channels over time: the column's name alone can tell.
+    if _CLOUD_NAME.search(column) and all(len(s) == 2 and 3 <= s[1] <= _WIDEST for s in shapes):
+        return Guess("points", f"{what} of {min(s[0] for s in shapes)} to {max(s[0] for s in shapes)} points")
     if all(len(shape) == 1 for shape in shapes) and len(set(shapes)) == 1:
         return Guess("vector", f"{what} of {shapes[0][0]} numbers each")
     if all(len(shape) in (1, 2) for shape in shapes):
@@ -305,10 +309,10 @@ def _tell_npy(table: Table, column: str) -> Guess:
             continue  # a broken file tells nothing here; reading it will name it
     if not shapes:
         return Guess("vector", f"none of the first {PROBES} could be opened, so vectors are assumed")
-    return _of_shapes(shapes, "arrays")
+    return _of_shapes(shapes, "arrays", column)
 
 
-def _tell_lists(sample: Sequence[Any]) -> Guess | None:
+def _tell_lists(sample: Sequence[Any], column: str) -> Guess | None:
     lists = [value for value in sample if _may_be_list(value)]
     if 2 * sum(isinstance(value, str) and read_number(value) is not None for value in lists) > len(lists):
         return None  # 1,234,567
@@ -318,7 +322,7 @@ def _tell_lists(sample: Sequence[Any]) -> Guess | None:
             kind = next(type(value).__name__ for value in sample if isinstance(value, list | tuple | dict))
             return Guess("other", f"cells of type {kind} that are no lists of numbers")
         return None
-    return _of_shapes([array.shape for array in judged], "lists")
+    return _of_shapes([array.shape for array in judged], "lists", column)
 
 
 def _may_be_list(value: Any) -> bool:

@@ -34,7 +34,8 @@ class Kind:
 
     `cell` is what a processor reads: a `file` (path, bytes or uint8 pixels), `files` (one, or a list of them), `text`,
     `numbers` (an array, or the file of one), a `record` of columns, `links` to other rows; a `value` is part of a
-    record; nothing: never read. A row may have a stretch of its own of a file that is `timed`.
+    record; nothing: never read. A row may have a stretch of its own of a file that is `timed`,
+    and a camera's picture beside one that is `calibrated`.
     `suffixes` end its files' names; `magic` maps patterns of their first bytes (regular expressions) to the suffix that
     such files usually have; `files` is the kind that those bytes tell, if it is another, and `also` names kinds whose
     files it reads too, as a film's sound. `path_options` go to a field whose cells were told to be paths. `beside`
@@ -59,6 +60,7 @@ class Kind:
     within: str = ""
     cell: str = "file"
     timed: bool = False  # a row may have a stretch of its own of a file
+    calibrated: bool = False  # a row may say where in a camera's picture its places lie
     words: bool = False  # cells are words: bytes are decoded, and a class can be named by one
     suffixes: tuple[str, ...] = ()
     magic: Mapping[bytes, str] = field(default_factory=dict, hash=False)
@@ -82,11 +84,6 @@ class Kind:
     written: str = ""
     noun: str = ""
     phrases: tuple[str, ...] = ("{}",)
-
-    @property
-    def later(self) -> bool:
-        """Known, but no stream is learnt from it yet."""
-        return self.stream and not self.learnt
 
     @property
     def trained(self) -> bool:
@@ -343,7 +340,14 @@ BUILT_IN = (
         cost=96, card="volume", drawing="volume", example="polymodal.data.examples:volume", written=".npy",
         noun="a scan", phrases=("{}", "a scan of {}", "a scan that shows {}"),
     ),
-    Kind("points", learnt=False, suffixes=(".ply", ".pcd", ".las", ".xyz", ".obj", ".stl")),
+    Kind(
+        "points", cell="files", calibrated=True,
+        suffixes=(".ply", ".pcd", ".las", ".laz", ".xyz", ".obj", ".stl"),
+        magic={rb"ply\r?\n": ".ply", rb"# ?\.PCD": ".pcd", rb"LASF": ".las"},
+        processor="points", encoder="points_set", features=("points_shape", "points_plain"),
+        cost=94, card="points", drawing="points", example="polymodal.data.examples:points", written=".npy",
+        noun="a cloud of points", phrases=("{}", "a scan of {}", "points that lie on {}"),
+    ),
     Kind(
         "series", cell="numbers", suffixes=(".csv", ".tsv"), files="array",
         processor="series", encoder="series_tcn", features=("series_rocket", "series_plain"),

@@ -15,6 +15,7 @@ from polymodal.core.registry import Spec, options, plain
 from polymodal.core.values import read_yaml
 from polymodal.data.kinds import KINDS
 from polymodal.data.links import LinkOptions
+from polymodal.data.media.calibration import CALIBRATION
 from polymodal.data.media.stretch import OPTIONS
 from polymodal.data.references import KEY
 from polymodal.targets.base import asked
@@ -53,9 +54,7 @@ class Overrides:
     written: Mapping[str, str] = field(default_factory=dict)
 
 
-def read_overrides(
-    source: str | Path | Mapping[str, Any], columns: Iterable[str], *, prepared: bool = False
-) -> Overrides:
+def read_overrides(source: str | Path | Mapping[str, Any], columns: Iterable[str]) -> Overrides:
     """A description from a YAML file or a dict, checked against the table's columns.
 
     Keys: `fields` (all streams: `name: kind` or `name: {kind, columns, ...options}`; columns may be patterns such as
@@ -63,8 +62,8 @@ def read_overrides(
     `id`, `split`, `time` (a column each), `ignore` (columns), `missing` (column: what stands for a missing value in it,
     beside empty cells, `[]` where "NA" and the like are values), `written` (column: "," or "." before decimals, or the
     format of dates, as in "%d/%m/%Y") and `register` (modules with kinds from outside, which are then told by their
-    suffixes). A kind is a name or `module:NAME`. Kinds that are not learnt from yet are refused, unless
-    a recipe opens them and the table is to be `prepared`. Raises `UnknownName` or `BadArgument` with the nearest match.
+    suffixes). A kind is a name or `module:NAME`. Raises `UnknownName` or `BadArgument` with the nearest
+    match.
     """
     columns = dict.fromkeys(columns)  # in order, and found at once however many they are
     given = _load(source)
@@ -79,10 +78,8 @@ def read_overrides(
             known(column, columns, f"`{key}` in the schema")
     patterns = _names(given.get("ignore"), "`ignore` in the schema")
     return Overrides(
-        fields={
-            str(name): _field(str(name), spec, columns, prepared) for name, spec in _mapping(given, "fields").items()
-        },
-        kinds={str(name): _kind(str(name), kind, columns, prepared) for name, kind in _mapping(given, "kinds").items()},
+        fields={str(name): _field(str(name), spec, columns) for name, spec in _mapping(given, "fields").items()},
+        kinds={str(name): _kind(str(name), kind, columns) for name, kind in _mapping(given, "kinds").items()},
         targets=read_targets(given.get("target"), columns),
         missing={
             column: tuple(str(mark).strip() for mark in ([marks] if isinstance(marks, str) else marks or ()))
@@ -170,18 +167,14 @@ def known(column: Any, columns: Collection[str], what: str) -> None:
         raise UnknownName(f"The table has no column {column!r}, named as {what}.{suggest(str(column), columns)}")
 
 
-def check_kind(name: str, kind: Any, *, column: bool = False, prepared: bool = False) -> str:
-    """The name of a kind of fields, or of single columns; `prepared` allows those that only recipes open.
-
-    Raises `BadArgument` with the nearest match, or saying that it is not built yet, and as `Kinds.find`.
+def check_kind(name: str, kind: Any, *, column: bool = False) -> str:
+    """The name of a kind of fields, or of single columns. Raises `BadArgument` with the nearest match, and as
+    `Kinds.find`.
     """
     if not isinstance(kind, str):
         raise BadArgument(f"Field {name!r}: a kind is named, as in `{name}: text`; got {kind!r}.")
     kind = KINDS.find(kind)
-    known = {n: one for n, one in KINDS.items() if (one.column if column else one.stream)}
-    allowed = [n for n, one in known.items() if not one.later or (prepared and one.written)]
-    if kind in known and kind not in allowed:
-        raise BadArgument(f"Field {name!r}: {kind} is known but not built yet. Leave it out for now.")
+    allowed = [n for n, one in KINDS.items() if (one.column if column else one.stream)]
     if kind not in allowed:
         raise BadArgument(f"Field {name!r} cannot be of kind {kind!r}.{suggest(str(kind), allowed)}")
     return kind
@@ -244,16 +237,16 @@ def _written(column: str, way: Any) -> str:
     return way
 
 
-def _kind(column: str, kind: Any, columns: Collection[str], prepared: bool) -> str:
+def _kind(column: str, kind: Any, columns: Collection[str]) -> str:
     known(column, columns, "`kinds` in the schema")
-    return check_kind(column, kind, column=True, prepared=prepared)
+    return check_kind(column, kind, column=True)
 
 
-def _field(name: str, spec: Any, columns: Collection[str], prepared: bool) -> Described:
+def _field(name: str, spec: Any, columns: Collection[str]) -> Described:
     options = dict(spec) if isinstance(spec, Mapping) else {"kind": spec}
     if "kind" not in options:
         raise BadArgument(f"Field {name!r} in the schema needs a kind.{suggest('', KINDS.of(trained=True))}")
-    kind = check_kind(name, options.pop("kind"), prepared=prepared)
+    kind = check_kind(name, options.pop("kind"))
     if KINDS[kind].reads_neighbours:
         LinkOptions.of(name, options)
         return Described(kind, (), options)
@@ -276,6 +269,11 @@ def _field(name: str, spec: Any, columns: Collection[str], prepared: bool) -> De
         elif option in options:
             able = " or ".join(KINDS.of(timed=True))
             raise BadArgument(f"Field {name!r}: `{option}` is for a stretch of a recording ({able}), not of {kind}.")
+    for option in CALIBRATION:
+        if option in options and KINDS[kind].calibrated:
+            known(options[option], columns, f"`{option}` of field {name!r}")
+    if "camera" in options and "projection" not in options and KINDS[kind].calibrated:
+        raise BadArgument(f"Field {name!r}: `camera` needs `projection`, the column of the 3 x 4 matrix onto it.")
     many = options.get("many", False)
     if not isinstance(many, bool):
         raise BadArgument(f"Field {name!r}: many is true (each column is an item of its own) or false; got {many!r}.")

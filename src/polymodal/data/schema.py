@@ -19,6 +19,7 @@ from polymodal.data.absence import read_absence
 from polymodal.data.infer import Guess, tell, tell_target
 from polymodal.data.kinds import KINDS, Kind
 from polymodal.data.leaks import leak, leak_by_name
+from polymodal.data.media.calibration import CALIBRATION
 from polymodal.data.media.stretch import OPTIONS
 from polymodal.data.overrides import Overrides, read_overrides, read_targets, stem
 from polymodal.data.paths import Base, placed
@@ -32,7 +33,7 @@ from polymodal.targets.columns import free
 __all__ = ["Field", "Schema"]
 
 LOOKED = 5  # cells of a column that are opened to tell whether they give another stream
-DATA_OPTIONS = ("array", "row", "key", "files", "many", "decimal", *OPTIONS)
+DATA_OPTIONS = ("array", "row", "key", "files", "many", "decimal", *OPTIONS, *CALIBRATION)
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,9 @@ class Field:
 
     @property
     def needed(self) -> tuple[str, ...]:
-        """The columns that a cell is read from, with those that say which stretch of it."""
-        return (*self.columns, *(self.options[option] for option in OPTIONS if option in self.options))
+        """The columns that a cell is read from, with those that say which stretch of it, or what a camera saw."""
+        beside = (*OPTIONS, *CALIBRATION)
+        return (*self.columns, *(self.options[option] for option in beside if option in self.options))
 
     @property
     def processor_options(self) -> dict[str, Any]:
@@ -315,12 +317,15 @@ def _described(
     asked_for = {c for t, spec in targets.items() for c in (t, *references_of(spec))}
     for name, one in said.fields.items():
         edges = {one.options[o] for o in OPTIONS if o in one.options}
+        seen = {one.options[o] for o in CALIBRATION if o in one.options}
+        read = {column for other in said.fields.values() for column in other.columns}
+        ignored |= dict.fromkeys(sorted(seen - read), f"says where the points of {name} lie in a picture")
         for column in sorted(edges):
             alike = [other for other, its in said.fields.items() if column in map(its.options.get, OPTIONS)]
             ignored[column] = f"says which stretch of {' and '.join(alike)} is read"
         if "array" in one.options:
             ignored |= dict.fromkeys(one.columns, "numbers the rows of an array")
-        elif clash := sorted((one.named | edges) & asked_for):
+        elif clash := sorted((one.named | edges | seen) & asked_for):
             raise BadData(f"Field {name!r} reads column {clash[0]!r}, which is the target.")
         columns = tuple(column for column in one.columns if column in one.named or column not in taken)
         options = dict(one.options)
@@ -365,8 +370,7 @@ def _inferred(
                 name = free({*table.columns, *fields}, f"{column}_{other}")
                 fields[name] = Field(name, other, (column,), {}, f"the {other} of the same {guess.kind} files")
         else:
-            said_so = SAID if fixed else guess.why
-            ignored[column] = f"{guess.kind} is known but not built yet; {guess.why}" if about.later else said_so
+            ignored[column] = SAID if fixed else guess.why
     for kind, columns_of in gathered.items():
         name = kind if kind not in fields else f"{kind}_columns"
         given = {

@@ -61,6 +61,26 @@ ENCODERS = Catalogue(
             "A residual network on each slice, attention along them",
             "He et al. 2016; Arnab et al. 2021",
         ),
+        "points_pillars": Entry(
+            "polymodal.encoders.points_pillars:PointsPillars",
+            "Columns of points seen from above, then convolutions",
+            "Lang et al. 2019",
+        ),
+        "points_plain": Entry(
+            "polymodal.encoders.points_plain:PointsPlain",
+            "Where points lie and how they extend; nothing is trained",
+            "Weinmann et al. 2015",
+        ),
+        "points_shape": Entry(
+            "polymodal.encoders.points_plain:PointsShape",
+            "Histograms of distances and angles among points, too; nothing is trained",
+            "Osada et al. 2002; Weinmann et al. 2015",
+        ),
+        "points_set": Entry(
+            "polymodal.encoders.points_set:PointsSet",
+            "Groups of neighbouring points, and groups of these",
+            "Qi et al. 2017; Zhao et al. 2021",
+        ),
         "series_gru": Entry("polymodal.encoders.series_gru:SeriesGRU", "Gated recurrent units", "Cho et al. 2014"),
         "series_patch": Entry("polymodal.encoders.series_patch:SeriesPatch", "Patch Transformer", "Nie et al. 2023"),
         "series_plain": Entry(

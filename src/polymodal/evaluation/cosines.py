@@ -69,7 +69,7 @@ def likeness(
     Raises `BadArgument` where these are not one stream each, or a row has several cells of what is shown; `BadData` for
     fewer than two rows, or things, with both.
     """
-    words = [name for name, kind in space.streams.items() if kind == "text"]
+    words = [name for name in space.streams if space.field(name).about.words]
     said = _only(words, "text that could read the answers")
     there = [n for n in space.streams if n != said and set(space.field(n).columns) & set(table.data)]
     seen = _only(there, f"which {table.name} has a column, beside {said!r}")

@@ -12,13 +12,14 @@ import numpy as np
 
 from polymodal.core.scripts import CHARACTER, UNSPACED
 from polymodal.data.cells import Cells
+from polymodal.data.media.cloud import Cloud
 from polymodal.data.media.film import Film
 from polymodal.data.media.sound import Sound
 from polymodal.data.media.volume import Volume
 
 SIDE = 7  # parts along each side of a picture
 STRETCHES = 16  # of a sound, a film or a series
-BLOCKS = (4, 4, 4)  # of a scan: of slices, rows and columns
+BLOCKS = (4, 4, 4)  # of a scan: of slices, rows and columns; of a cloud: ahead, to the left and up
 WORDS = 48  # of a text; of longer ones neighbouring words are hidden together
 WORD = re.compile(rf"{CHARACTER}|[^\s{UNSPACED}]+")  # or sign
 
@@ -76,6 +77,17 @@ def of_scan(scan: Volume) -> Parts:
     return Cells(len(blocks), hidden), np.array(blocks).mean(2) / scan.values.shape
 
 
+def of_cloud(cloud: Cloud) -> Parts:
+    """Points of blocks of its own box taken out; where these lay on average, in metres. None where all lie in one."""
+    low, size = cloud.places.min(0), np.maximum(np.ptp(cloud.places, axis=0), 1e-6)
+    across = ((cloud.places - low) / size * BLOCKS).astype(int).clip(0, np.array(BLOCKS) - 1)
+    blocks, number = np.unique(across @ (16, 4, 1), return_inverse=True)
+    if len(blocks) < 2:
+        return [], np.zeros((0, 3))
+    where = [cloud.places[number == at].mean(0) for at in range(len(blocks))]
+    return [cloud.keep(number != at) for at in range(len(blocks))], np.array(where)
+
+
 def of_series(series: np.ndarray) -> Parts:
     """[T, C]: stretches not measured; their centres in steps."""
     edges = _edges(len(series), STRETCHES)
@@ -98,7 +110,8 @@ def of_text(text: str) -> Parts:
 
 
 HIDING: dict[str, Callable[[Any], Parts]] = {
-    "image": of_picture, "audio": of_sound, "video": of_film, "volume": of_scan, "series": of_series, "text": of_text,
+    "image": of_picture, "audio": of_sound, "video": of_film, "volume": of_scan, "points": of_cloud,
+    "series": of_series, "text": of_text,
 }  # fmt: skip
 
 

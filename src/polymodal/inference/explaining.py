@@ -84,6 +84,9 @@ def place_of(looking: Looking, name: str, cell: Cell, look: Look) -> str:
         case "volume":
             deep, down, across = (f"{value:.0%}" for value in look.where[best])
             return f"{deep} from the first slice, {down} from the top, {across} from the left"
+        case "points":
+            ahead, left, up = (f"{value:.3g}" for value in look.where[best, :3])
+            return f"{ahead} m ahead, {left} m to the left, {up} m up"
         case "text":
             spans = [match.span() for match in WORD.finditer(cell.shown["text"])]
             middle = look.where[:, :2].mean(1)

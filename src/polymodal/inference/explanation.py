@@ -19,7 +19,7 @@ from polymodal.inference.keyed import names_of, place_of
 from polymodal.inference.looks import Cell, Look, Looking, framed, own_time
 from polymodal.inference.predictor import Predictor
 from polymodal.inference.run import Run
-from polymodal.report.cards import cell_card, film_strip
+from polymodal.report.cards import cell_card, cloud_views, film_strip, on_picture, picture
 from polymodal.targets.base import NUMBER
 from polymodal.targets.text import TextTarget
 
@@ -202,8 +202,22 @@ def _volume(predictor: Predictor, name: str, decoded: Any, shown: Mapping[str, A
     return {"image": draw.saliency(scan[number], grid), "small": max(scan.shape[1:]) <= 96, "note": note}
 
 
+def _points(predictor: Predictor, name: str, decoded: Any, shown: Mapping[str, Any], look: Look) -> dict[str, Any]:
+    """Its points, each as bright as what is looked at nearest to it."""
+    places, strength = np.asarray(shown["array"]), np.abs(look.weights)
+    nearest = np.linalg.norm(places[:, None] - look.where[None, :, :3], axis=2).argmin(1)
+    shades = strength[nearest] / strength.max()
+    if "picture" in shown:
+        seen = on_picture(shown["picture"], shown["pixels"], shades)
+        own = {"image": picture(seen, longest=max(seen.shape[:2])), "picture": cloud_views(places, shades)}
+    else:
+        own = {"image": cloud_views(places, shades)}
+    return {**own, "note": "bright where the answer came from"}
+
+
 DRAWINGS: dict[str, Callable[[Predictor, str, Any, Mapping[str, Any], Look], dict[str, Any]]] = {
-    "image": _image, "text": _text, "audio": _audio, "video": _video, "volume": _volume, "series": _series,
+    "image": _image, "text": _text, "audio": _audio, "video": _video, "volume": _volume, "points": _points,
+    "series": _series,
 }  # fmt: skip
 
 

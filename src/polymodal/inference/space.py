@@ -23,6 +23,7 @@ from polymodal.core.registry import Spec
 from polymodal.core.runtime import device_of
 from polymodal.core.types import Tokens
 from polymodal.data.items import Items, items
+from polymodal.data.media.calibration import CALIBRATION
 from polymodal.data.media.remarks import all_the_same
 from polymodal.data.media.stretch import OPTIONS
 from polymodal.data.schema import Field, Schema
@@ -342,7 +343,8 @@ def _spread(tokens: Tokens, part: slice) -> Tokens:
 
 def _single(field: Field) -> Field:
     """The field as it reads cells given one by one."""
-    options = {k: v for k, v in field.options.items() if k not in ("many", "array", "row", "key", *OPTIONS)}
+    left = ("many", "array", "row", "key", *OPTIONS, *CALIBRATION)
+    options = {k: v for k, v in field.options.items() if k not in left}
     columns = field.columns if field.about.is_record else (field.name,)
     return replace(field, columns=columns, options=options)
 

@@ -11,9 +11,10 @@ import numpy as np
 from polymodal.core.files import writing
 from polymodal.core.shown import many
 from polymodal.data.media.cell import Media
+from polymodal.data.media.cloud import Cloud, in_words
 from polymodal.data.media.volume import Volume
 from polymodal.preparation.compare import SHORT, marked
-from polymodal.report.cards import picture, sound, span_of, spectrogram, trace
+from polymodal.report.cards import cloud_views, picture, sound, span_of, spectrogram, trace
 from polymodal.report.page import cards, page
 from polymodal.report.wording import count, duration, joined, plain
 
@@ -126,12 +127,17 @@ def _video(content: Any) -> dict[str, Any]:
     return {"kind": "text", "text": "a film"}
 
 
+def _points(content: Cloud) -> dict[str, Any]:
+    return {"kind": "image", "image": cloud_views(content.places), "small": False, "note": in_words(content)}
+
+
 def _series(content: np.ndarray) -> dict[str, Any]:
     return {"kind": "series", "picture": trace(content), "note": many(len(content), "step")}
 
 
 _CARDS: dict[str, Callable[[Any], dict[str, Any]]] = {
-    "image": _image, "audio": _audio, "video": _video, "volume": _volume, "series": _series,
+    "image": _image, "audio": _audio, "video": _video, "volume": _volume, "points": _points,
+    "series": _series,
 }  # fmt: skip
 
 

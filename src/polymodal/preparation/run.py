@@ -124,7 +124,7 @@ class Source:
         or the one that the schema names, tells the parts.
         """
         table = read_table(data)
-        said = Overrides() if schema is None else read_overrides(schema, table.columns, prepared=True)
+        said = Overrides() if schema is None else read_overrides(schema, table.columns)
         table = read_absence(table, (), said, [])[1]
         kinds = kinds_of(table, said.written)
         for field in said.fields.values():

@@ -12,6 +12,7 @@ PROCESSORS = Catalogue(
         "volume": Entry(
             "polymodal.process.volume:VolumeProcessor", "Scans to equal voxels, under a window", "folklore"
         ),
+        "points": Entry("polymodal.process.points:PointsProcessor", "Clouds to so many points in metres", "folklore"),
         "series": Entry("polymodal.process.series:SeriesProcessor", "Measurements over time, gaps marked", "folklore"),
         "text": Entry(
             "polymodal.process.text:TextProcessor", "Characters or byte-pair subwords, learned", "Sennrich 2016"

@@ -23,6 +23,7 @@ from polymodal.report.wording import clean, duration, is_number, joined, plain
 
 MISSING = "missing"  # what is shown of a cell that is not there, whatever its kind
 _PLANE_SIDE = 128  # pixels: how high the three planes of a scan are that a card shows
+_CLOUD_SIDE = 200  # pixels: how high the two views of a cloud are that a card shows
 _FRAMES, _FRAME_SIDE = 6, 96  # of a film that a card shows, and how high they are in pixels
 _TEXT_LIMIT = 700  # characters of a text that a card shows
 _COLORS = ("#3b82c4", "#d9822b", "#2a9d74", "#b5599a", "#8a8f98", "#c2a500")  # readable on white and on black
@@ -190,6 +191,66 @@ def _volume_card(shown: Mapping[str, Any]) -> dict[str, Any]:
     return {"image": picture(np.hstack(planes), longest=sum(plane.shape[1] for plane in planes)), "note": note}
 
 
+def _points_card(shown: Mapping[str, Any]) -> dict[str, Any]:
+    places = np.asarray(shown["array"])
+    note = f"{shown['made']}; from above and from the side"
+    if "picture" not in shown:
+        return {"image": cloud_views(places), "note": note}
+    inside = int(np.isfinite(shown["pixels"]).all(1).sum())
+    nearness = -np.log(np.maximum(np.linalg.norm(places, axis=1), 1e-3))
+    image = on_picture(shown["picture"], shown["pixels"], nearness)
+    note = f"{shown['made']}; {inside:,} of the {len(places):,} shown lie in the picture, near ones bright"
+    return {"image": picture(image, longest=max(image.shape[:2])), "picture": cloud_views(places), "note": note}
+
+
+def cloud_views(places: np.ndarray, shades: np.ndarray | None = None) -> str:
+    """Data URI of places [n, 3] (ahead, left, up) in metres from above, ahead being upwards, and from the side, ahead
+    being to the right; bright where they are high, or where `shades` [n] in 0..1 are."""
+    high = places[:, 2]
+    shades = (high - high.min()) / (np.ptp(high) or 1.0) if shades is None else shades
+    order = np.argsort(shades, kind="stable")  # the brightest on top
+    above, beside = places[order][:, [1, 0]] * (-1, -1), places[order][:, [0, 2]] * (1, -1)
+    gap = np.full((_CLOUD_SIDE, 6, 3), 255, np.uint8)
+    both = np.hstack([_scattered(above, shades[order]), gap, _scattered(beside, shades[order])])
+    return picture(both, longest=both.shape[1])
+
+
+def _scattered(at: np.ndarray, shades: np.ndarray) -> np.ndarray:
+    """uint8 [_CLOUD_SIDE, W, 3] of dots at [n, 2] (right, down) on dark ground, one scale for both axes."""
+    low, size = at.min(0), np.maximum(np.ptp(at, 0), 1e-6)
+    inner = _CLOUD_SIDE - 9
+    scale = min(inner / size[1], 2 * inner / size[0])
+    wide = int(size[0] * scale) + 9
+    canvas = np.full((_CLOUD_SIDE, wide, 3), 24, np.uint8)
+    place = np.floor((at - low) * scale + (4, 4 + (inner - size[1] * scale) / 2)).astype(int)
+    _dots(canvas, place, shades, 1 if len(at) > 500 else 2)
+    return canvas
+
+
+def on_picture(array: np.ndarray, pixels: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """A picture uint8 [H, W, 3], dimmed, with dots at `pixels` [n, 2] from left and top, NaN outside; those of the
+    largest `values` [n] are brightest, and lie on top."""
+    canvas = (np.asarray(array) * 0.6).astype(np.uint8)
+    inside = np.isfinite(pixels).all(1)
+    if inside.any():
+        at, values = pixels[inside], values[inside]
+        order = np.argsort(values, kind="stable")
+        shades = (values[order] - values.min()) / (np.ptp(values) or 1.0)
+        _dots(canvas, np.floor(at[order]).astype(int), shades, 2)
+    return canvas
+
+
+def _dots(canvas: np.ndarray, at: np.ndarray, shades: np.ndarray, side: int) -> None:
+    """Paint squares of `side` pixels at [n, 2] (right, down) onto a picture, in their order."""
+    from matplotlib import colormaps
+
+    colors = (colormaps["plasma"](0.1 + 0.9 * shades)[:, :3] * 255).astype(np.uint8)
+    for down in range(side):
+        for right in range(side):
+            rows = (at[:, 1] + down).clip(0, canvas.shape[0] - 1)
+            canvas[rows, (at[:, 0] + right).clip(0, canvas.shape[1] - 1)] = colors
+
+
 def film_strip(frames: np.ndarray, times: np.ndarray, shades: np.ndarray | None = None) -> str:
     """Data URI of frames uint8 [T, H, W, 1|3] side by side, each with its time in seconds, and with `shades` [T] in
     0..1 a bar beneath, as long as the shade."""
@@ -247,6 +308,7 @@ CARDS: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "audio": _audio_card,
     "video": _video_card,
     "volume": _volume_card,
+    "points": _points_card,
     "text": _text_card,
     "table": _table_card,
     "series": _series_card,

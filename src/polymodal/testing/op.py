@@ -12,6 +12,7 @@ import numpy as np
 
 from polymodal.core.registry import options_of
 from polymodal.data.media.cell import MEDIA_KINDS, Media
+from polymodal.data.media.cloud import Cloud
 from polymodal.data.media.sound import Sound
 from polymodal.data.media.volume import Volume
 from polymodal.ops.base import Op
@@ -184,6 +185,8 @@ def _plain(value: Any) -> Any:
         return value.rate, value.samples.tobytes()
     if isinstance(value, Volume):
         return value.values.tobytes()
+    if isinstance(value, Cloud):
+        return value.table().tobytes()
     return value.tobytes() if hasattr(value, "tobytes") else repr(value)
 
 

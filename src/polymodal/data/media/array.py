@@ -25,7 +25,7 @@ def read_array(source: Path | bytes) -> np.ndarray:
         content = stream.read()
         stream.seek(0)
         if content.startswith((_NPY, _NPZ)):
-            values = _loaded(stream, None)
+            values = load_array(stream, None)
         else:
             try:
                 values = _lines(content.decode("utf-8-sig"))
@@ -52,10 +52,14 @@ def map_array(path: Path, key: str | None = None) -> np.ndarray:
     with opened(path) as stream:
         if not (head := head_of(stream)).startswith((_NPY, _NPZ)):
             raise BadCell(f"is no array in .npy or .npz form{looks_like(head)}")
-        return _loaded(path, key)
+        return load_array(path, key)
 
 
-def _loaded(source: Any, key: str | None) -> np.ndarray:
+def load_array(source: Any, key: str | None) -> np.ndarray:
+    """The array of an opened .npy or .npz file, or of one at a path, by its key where it holds several.
+
+    Raises `BadCell`; `KeyError` as `map_array` does.
+    """
     try:
         held = np.load(source, mmap_mode="r" if isinstance(source, Path) else None, allow_pickle=False)
         if isinstance(held, np.ndarray):

@@ -14,6 +14,7 @@ from polymodal.core.errors import BadCell
 from polymodal.core.files import writing
 from polymodal.data.kinds import BUILT_IN, KINDS
 from polymodal.data.media.array import read_array
+from polymodal.data.media.cloud import Cloud, read_cloud
 from polymodal.data.media.files import opened
 from polymodal.data.media.film import SMALL, USUAL, Source, framed, read_film
 from polymodal.data.media.picture import open_picture
@@ -136,7 +137,9 @@ def _write_sound(path: Path, sound: Sound) -> None:
     soundfile.write(path, sound.samples, sound.rate, format="FLAC", subtype="PCM_16")
 
 
-def _write_array(path: Path, values: np.ndarray | Volume) -> None:
+def _write_array(path: Path, values: np.ndarray | Volume | Cloud) -> None:
+    if isinstance(values, Cloud):
+        values = values.table()
     with open(path, "wb") as file:
         np.save(file, values.values if isinstance(values, Volume) else values, allow_pickle=False)
 
@@ -144,13 +147,16 @@ def _write_array(path: Path, values: np.ndarray | Volume) -> None:
 _WRITERS: dict[str, Callable[[Path, Any], object]] = {
     "image": lambda path, picture: picture.save(path, format="PNG", compress_level=3),
     "audio": _write_sound, "series": _write_array, "volume": _write_array,
+    "points": _write_array,
 }  # fmt: skip
 _READERS: dict[str, Callable[[Path | bytes], Any]] = {
     "image": open_picture, "audio": read_sound, "series": read_array, "video": _film, "volume": read_scan,
+    "points": read_cloud,
 }  # fmt: skip
 _HELD: dict[str, Callable[[Any], Any]] = {
     "image": open_picture,
     "video": _frames,
     "volume": _slices,
     "series": np.asarray,
+    "points": read_cloud,
 }

@@ -100,6 +100,12 @@ AUGMENT = Catalogue(
             engines=(engines.TRANSFORMERS,),
         ),
         # sound
+        "turn_points": Entry(
+            "polymodal.ops.augment.points:TurnPoints",
+            "Clouds turned about the upright axis, shaken, with points left out.",
+            "Qi et al. 2017",
+            engines=(engines.OURS,),
+        ),
         "volume": Entry("polymodal.ops.augment.audio:Volume", "Louder or softer.", "folklore", engines=(engines.OURS,)),
         "speed": Entry(
             "polymodal.ops.augment.audio:Speed",

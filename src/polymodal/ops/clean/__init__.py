@@ -203,6 +203,12 @@ CLEAN = Catalogue(
             "Savitzky & Golay 1964; Hampel 1974",
             engines=(engines.SCIPY,),
         ),
+        "stray_points": Entry(
+            "polymodal.ops.clean.points:StrayPoints",
+            "Points of clouds that lie far from all others.",
+            "Rusu et al. 2008",
+            engines=(engines.SCIPY,),
+        ),
         "scan": Entry(
             "polymodal.ops.clean.medical:Scan",
             "DICOM and NIfTI scans to pictures under a window and level.",
