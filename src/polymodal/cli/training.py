@@ -15,10 +15,12 @@ from polymodal.cli.app import (
     Data,
     DeviceChoice,
     FusionOption,
+    ItemOption,
     MetricOption,
     ModelsOption,
     PresetOption,
     Quiet,
+    RankOption,
     Resume,
     SchemaOption,
     SeedsOption,
@@ -29,6 +31,7 @@ from polymodal.cli.app import (
     Valid,
     app,
     read_config,
+    read_rank,
     read_sets,
     say_aside,
     show_result,
@@ -75,6 +78,8 @@ def plan(
     start: StartOption = None,
     fusion: FusionOption = None,
     metric: MetricOption = None,
+    rank_by: RankOption = None,
+    rank_item: ItemOption = None,
     seeds: SeedsOption = None,
     sets: SetOption = None,
     probe: Annotated[bool, typer.Option("--estimate", help="Try a few rows; say how long it will take.")] = False,
@@ -84,7 +89,15 @@ def plan(
     from polymodal.experiment.plan import plan as make_plan
 
     settings = read_config(
-        config, sets, preset=preset, models=models, start=start, fusion=fusion, metric=metric, seeds=seeds
+        config,
+        sets,
+        preset=preset,
+        models=models,
+        start=start,
+        fusion=fusion,
+        metric=metric,
+        seeds=seeds,
+        rank=read_rank(rank_by, rank_item),
     )
     plan = make_plan(data, target, valid=valid, test=test, schema=schema, config=settings)
     if not probe:
@@ -148,6 +161,8 @@ def fit(
     start: StartOption = None,
     fusion: FusionOption = None,
     metric: MetricOption = None,
+    rank_by: RankOption = None,
+    rank_item: ItemOption = None,
     seeds: SeedsOption = None,
     budget_ms: Annotated[float | None, typer.Option(help="Choose only what answers a row within it.")] = None,
     time_limit: Annotated[float | None, typer.Option(help="Seconds; what is cut short is said.")] = None,
@@ -168,6 +183,7 @@ def fit(
     settings = read_config(
         config, sets, preset=preset, models=models, start=start, fusion=fusion, metric=metric, seeds=seeds,
         budget_ms=budget_ms, time_limit=time_limit, device=device,
+        rank=read_rank(rank_by, rank_item),
     )  # fmt: skip
     run_fit(data, target, out=out, valid=valid, test=test, schema=schema, config=settings, resume=resume, quiet=quiet)
     if quiet:

@@ -19,7 +19,7 @@ from polymodal.data.media.stretch import OPTIONS
 from polymodal.data.references import KEY
 from polymodal.targets.base import asked
 
-_KEYS = ("register", "fields", "kinds", "target", "group", "id", "split", "ignore", "missing", "written")
+_KEYS = ("register", "fields", "kinds", "target", "group", "id", "split", "ignore", "missing", "written", "rank")
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ class Overrides:
     ignore: tuple[str, ...] = ()
     missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     written: Mapping[str, str] = field(default_factory=dict)
+    rank: Any = None  # as `data.ranked.read_rank` takes it
 
 
 def read_overrides(
@@ -61,9 +62,11 @@ def read_overrides(
     "dim_*"), `kinds` (column: kind, to correct single guesses), `target` (a name, a list, or name: kind), `group`,
     `id`, `split` (a column each), `ignore` (columns), `missing` (column: what stands for a missing value in it, beside
     empty cells, `[]` where "NA" and the like are values), `written` (column: "," or "." before decimals, or the format
-    of dates, as in "%d/%m/%Y") and `register` (modules with kinds from outside, which are then
-    told by their suffixes). A kind is a name or `module:NAME`. Kinds that are not learnt from yet are refused, unless
-    a recipe opens them and the table is to be `prepared`. Raises `UnknownName` or `BadArgument` with the nearest match.
+    of dates, as in "%d/%m/%Y"), `rank` (the column
+    within whose values rows are put in order, or `{by, item}`) and `register` (modules with kinds from outside, which
+    are then told by their suffixes). A kind is a name or `module:NAME`. Kinds that are not learnt from yet are refused,
+    unless a recipe opens them and the table is to be `prepared`. Raises `UnknownName` or `BadArgument` with the nearest
+    match.
     """
     columns = dict.fromkeys(columns)  # in order, and found at once however many they are
     given = _load(source)
@@ -89,6 +92,7 @@ def read_overrides(
         },
         written={column: _written(column, way) for column, way in _by_column(given, "written", columns).items()},
         ignore=tuple(column for pattern in patterns for column in _matches(pattern, columns, "`ignore`")),
+        rank=given.get("rank"),
         **single,
     )
 

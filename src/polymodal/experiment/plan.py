@@ -21,8 +21,9 @@ from polymodal.data.inputs import Inputs
 from polymodal.data.inspection.proposals import weighty
 from polymodal.data.kinds import KINDS
 from polymodal.data.links import link_notes
+from polymodal.data.ranked import ENTITY
 from polymodal.data.schema import Schema
-from polymodal.data.split import PARTS
+from polymodal.data.split import PARTS, units
 from polymodal.data.tables.source import Table
 from polymodal.data.tables.table import noted
 from polymodal.experiment.contenders import Contender, check_deploy, contenders_of
@@ -155,8 +156,14 @@ class Plan:
         return range(self.config.seed, self.config.seed + (self.bagged or self.config.seeds))
 
     def groups(self) -> list[Any] | None:
-        """What rows share that are no independent evidence: their group, or all their cells; None: nothing."""
-        return held_together(self.table, self.schema)
+        """What rows share that are no independent evidence: the group within which they are put in order, their group,
+        or all their cells; None: nothing."""
+        return list(self.schema.rank.values(self.table)) if self.schema.rank else held_together(self.table, self.schema)
+
+    @property
+    def ranked(self) -> np.ndarray | None:
+        """[N] numbers of the groups within which rows are put in order; None where they are not."""
+        return units(self.schema.rank.values(self.table), len(self.table)) if self.schema.rank else None
 
     @property
     def encoder_fits(self) -> int:
@@ -284,7 +291,7 @@ def plan(
     """
     config = Config.given(config, options)
     given = Inputs.read(data, valid, test, target=target, schema=schema)
-    resolved = given.schema(target, schema)
+    resolved = given.schema(target, schema, rank=config.rank)
     table = read = given.joined(resolved)
     if not resolved.targets:
         raise BadData(f"No target: name the column to predict (target=...). Columns: {', '.join(table.columns)}.")
@@ -305,7 +312,9 @@ def plan(
         )
     notes += renamed(answer_columns(targets, [c for c in (resolved.id, *resolved.keys) if c]))
     notes += given.lacking(resolved)
-    metrics = judges(config.metric, targets, truth, split, notes)
+    ranked = None if resolved.rank is None else units(resolved.rank.values(table), len(table))
+    metrics = judges(config.metric, targets, truth, split, notes, ranked)
+    notes += _ordered(targets[0], resolved)
     notes += _endless(targets, truth, split)
     encoders = {name: encoder_of(name, f.kind, config) for name, f in resolved.fields.items()}
     words = written(targets)
@@ -323,7 +332,8 @@ def plan(
     processors |= {name: start.specs[name] for name in started} if start else {}
     towers = find_towers(resolved, table, split, config, targets)
     one_go |= {name: (*one_go[name], spec) for name, spec in towers.frozen.items()}
-    candidates = strategies(tuple(resolved.fields), config.fusion, targets, notes)
+    entities = [name for name, f in resolved.fields.items() if f.kind == ENTITY]
+    candidates = strategies(tuple(resolved.fields), config.fusion, targets, notes, entities=entities)
     objective = None if config.objective is None else [portable(spec) for spec in listed(config.objective)]
     align = None if config.align is None else portable(config.align)
     candidates = varied(candidates, objective, align, config.align_weight)
@@ -377,6 +387,28 @@ def plan(
             *map(str, weighty(read, resolved, given.parts(resolved))),
         ),
     )
+
+
+def _ordered(target: Target, schema: Schema) -> list[str]:
+    """What is put in order, within what, and by what."""
+    if schema.rank is None:
+        return []
+    rank, best = schema.rank, ""
+    if target.labels:
+        best = f": {target.labels[-1]!r} before {target.labels[0]!r}"
+    what = f"values of {rank.item}" if rank.item else "rows"
+    lines = [f"Put in order are {what} within {rank.by}, by {target.name}{best}."]
+    if target.form == "class" and len(target.labels) == 2:
+        other = f"{target.name}: {{kind: ordinal, order: [{target.labels[-1]}, {target.labels[0]}]}}"
+        lines[0] += f" The other way round it is asked for in a schema by `target: {{{other}}}`."
+    if not rank.item:
+        lines.append(
+            "No column is known to name what is put in order (`rank: {by: …, item: …}`), so popularity and "
+            "collaborative filtering are not beside the strategies."
+        )
+    if not any(rank.by in field.columns for field in schema.fields.values()):
+        lines.append(f"No stream reads {rank.by}, so that all its values get one order of the same rows.")
+    return lines
 
 
 def _check_options(found: Sequence[Strategy], targets: Sequence[Target], config: Config) -> None:

@@ -139,6 +139,7 @@ class Session:
                 "part": plan.part,
                 "bag": plan.bag,
                 "number": plan.table.rows,
+                **({} if plan.ranked is None else {"groups": plan.ranked}),
             },
         )
         write_json(
