@@ -9,6 +9,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from polymodal.core.errors import BadData, UnknownName, suggest
 from polymodal.core.numbers import Notation
 from polymodal.core.registry import Spec, import_path, in_words, options
@@ -22,7 +24,7 @@ from polymodal.data.media.stretch import OPTIONS
 from polymodal.data.overrides import Overrides, read_overrides, read_targets, stem
 from polymodal.data.ranked import ENTITY, Rank, read_rank
 from polymodal.data.references import columns_of_target, gathered, references_of
-from polymodal.data.split import SPLIT_NAMES
+from polymodal.data.split import SPLIT_NAMES, units
 from polymodal.data.tables.table import MISSING, Table
 from polymodal.data.unused import SAID, UNLISTED, dropped
 from polymodal.targets.base import CLASSES, NUMBER, asked
@@ -170,6 +172,10 @@ class Schema:
             if column not in table.data:
                 near = suggest(column, table.data)
                 raise UnknownName(f"{table.name} has no column {column!r}, which {what} needs.{near}")
+
+    def ranked(self, table: Table) -> np.ndarray | None:
+        """[N] numbers of the groups within which the rows of `table` are put in order; None where they are not."""
+        return None if self.rank is None else units(self.rank.values(table), len(table))
 
     def explain(self) -> str:
         """One line a column: what it is and why."""

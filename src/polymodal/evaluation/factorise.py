@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
 
 PENALTIES = (3.0, 10.0, 30.0)
 HELD = 10  # one training row of so many says which penalty
@@ -67,10 +68,11 @@ def _rows(table: np.ndarray, numbers: np.ndarray) -> np.ndarray:
 def _ridge(keys: np.ndarray, x: np.ndarray, y: np.ndarray, count: int, penalty: float) -> np.ndarray:
     """[count, 1 + F] the bias and the weights of x [N, F] by which each key's rows tell y [N]; zeros for no row."""
     wide = x.shape[1] + 1
-    gram, told = np.zeros((count, wide, wide)), np.zeros((count, wide))
+    gram, told = np.zeros((count, wide * wide)), np.zeros((count, wide))
     known = np.flatnonzero(keys >= 0)
     for rows in np.array_split(known, max(1, -(-len(known) // AT_ONCE))):
         row = np.concatenate([np.ones((len(rows), 1)), x[rows]], 1)
-        np.add.at(gram, keys[rows], row[:, :, None] * row[:, None, :])
-        np.add.at(told, keys[rows], row * y[rows, None])
-    return np.linalg.solve(gram + penalty * np.eye(wide), told[..., None])[..., 0]
+        of = sparse.csr_array((np.ones(len(rows)), (keys[rows], np.arange(len(rows)))), shape=(count, len(rows)))
+        gram += of @ (row[:, :, None] * row[:, None, :]).reshape(len(rows), wide * wide)
+        told += of @ (row * y[rows, None])
+    return np.linalg.solve(gram.reshape(count, wide, wide) + penalty * np.eye(wide), told[..., None])[..., 0]

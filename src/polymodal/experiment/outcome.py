@@ -10,6 +10,7 @@ import numpy as np
 
 from polymodal.core.errors import BadArgument
 from polymodal.core.registry import Spec
+from polymodal.data.schema import Schema
 from polymodal.evaluation.statistics import Paired
 from polymodal.metrics.base import Metric
 from polymodal.metrics.build import by_target, directed, target_metrics, undefined
@@ -138,6 +139,28 @@ def ranked_by(target: Target) -> list[Spec]:
         f"rank puts rows in order by what they are worth, and {target.name!r} is {target.summary}. Ask for two "
         "classes, for classes in order (`kind: ordinal` with its `order`) or for a number."
     )
+
+
+def order_notes(target: Target, schema: Schema) -> list[str]:
+    """What is put in order, within what, and by what."""
+    if schema.rank is None:
+        return []
+    rank, best = schema.rank, ""
+    if target.labels:
+        best = f": {target.labels[-1]!r} before {target.labels[0]!r}"
+    what = f"values of {rank.item}" if rank.item else "rows"
+    lines = [f"Put in order are {what} within {rank.by}, by {target.name}{best}."]
+    if target.form == "class" and len(target.labels) == 2:
+        other = f"{target.name}: {{kind: ordinal, order: [{target.labels[-1]}, {target.labels[0]}]}}"
+        lines[0] += f" The other way round it is asked for in a schema by `target: {{{other}}}`."
+    if not rank.item:
+        lines.append(
+            "No column is known to name what is put in order (`rank: {by: …, item: …}`), so popularity and "
+            "collaborative filtering are not beside the strategies."
+        )
+    if not any(rank.by in field.columns for field in schema.fields.values()):
+        lines.append(f"No stream reads {rank.by}, so that all its values get one order of the same rows.")
+    return lines
 
 
 def _defined(target: Target, parts: Sequence[np.ndarray], notes: list[str]) -> list[Spec]:

@@ -23,13 +23,13 @@ from polymodal.data.kinds import KINDS
 from polymodal.data.links import link_notes
 from polymodal.data.ranked import ENTITY
 from polymodal.data.schema import Schema
-from polymodal.data.split import PARTS, units
+from polymodal.data.split import PARTS
 from polymodal.data.tables.source import Table
 from polymodal.data.tables.table import noted
 from polymodal.experiment.contenders import Contender, check_deploy, contenders_of
 from polymodal.experiment.encodings import Towers, encoder_of, features_by_formula, find_towers
 from polymodal.experiment.folds import MANY, Folds, parts_of_fitted, split_by
-from polymodal.experiment.outcome import judges
+from polymodal.experiment.outcome import judges, order_notes
 from polymodal.experiment.strategies import (
     PRODUCT,
     check,
@@ -159,11 +159,6 @@ class Plan:
         """What rows share that are no independent evidence: the group within which they are put in order, their group,
         or all their cells; None: nothing."""
         return list(self.schema.rank.values(self.table)) if self.schema.rank else held_together(self.table, self.schema)
-
-    @property
-    def ranked(self) -> np.ndarray | None:
-        """[N] numbers of the groups within which rows are put in order; None where they are not."""
-        return units(self.schema.rank.values(self.table), len(self.table)) if self.schema.rank else None
 
     @property
     def encoder_fits(self) -> int:
@@ -312,9 +307,8 @@ def plan(
         )
     notes += renamed(answer_columns(targets, [c for c in (resolved.id, *resolved.keys) if c]))
     notes += given.lacking(resolved)
-    ranked = None if resolved.rank is None else units(resolved.rank.values(table), len(table))
-    metrics = judges(config.metric, targets, truth, split, notes, ranked)
-    notes += _ordered(targets[0], resolved)
+    metrics = judges(config.metric, targets, truth, split, notes, resolved.ranked(table))
+    notes += order_notes(targets[0], resolved)
     notes += _endless(targets, truth, split)
     encoders = {name: encoder_of(name, f.kind, config) for name, f in resolved.fields.items()}
     words = written(targets)
@@ -387,28 +381,6 @@ def plan(
             *map(str, weighty(read, resolved, given.parts(resolved))),
         ),
     )
-
-
-def _ordered(target: Target, schema: Schema) -> list[str]:
-    """What is put in order, within what, and by what."""
-    if schema.rank is None:
-        return []
-    rank, best = schema.rank, ""
-    if target.labels:
-        best = f": {target.labels[-1]!r} before {target.labels[0]!r}"
-    what = f"values of {rank.item}" if rank.item else "rows"
-    lines = [f"Put in order are {what} within {rank.by}, by {target.name}{best}."]
-    if target.form == "class" and len(target.labels) == 2:
-        other = f"{target.name}: {{kind: ordinal, order: [{target.labels[-1]}, {target.labels[0]}]}}"
-        lines[0] += f" The other way round it is asked for in a schema by `target: {{{other}}}`."
-    if not rank.item:
-        lines.append(
-            "No column is known to name what is put in order (`rank: {by: …, item: …}`), so popularity and "
-            "collaborative filtering are not beside the strategies."
-        )
-    if not any(rank.by in field.columns for field in schema.fields.values()):
-        lines.append(f"No stream reads {rank.by}, so that all its values get one order of the same rows.")
-    return lines
 
 
 def _check_options(found: Sequence[Strategy], targets: Sequence[Target], config: Config) -> None:

@@ -131,6 +131,8 @@ def _answered(
         Factorised.of(users[train], items[train], (truth == c).astype(np.float64), factors=factors)
         .values(users[rows], items[rows])
         .clip(1e-3, 1 - 1e-3)
-        for c in range(len(target.labels))
+        for c in range(1, len(target.labels))
     ]
-    return np.stack(said, 1) / np.sum(said, 0)[:, None]
+    first = (1 - np.sum(said, 0)).clip(1e-3)  # what is left for the first class
+    each = np.stack([first, *said], 1)
+    return each / each.sum(1, keepdims=True)

@@ -139,7 +139,7 @@ class Session:
                 "part": plan.part,
                 "bag": plan.bag,
                 "number": plan.table.rows,
-                **({} if plan.ranked is None else {"groups": plan.ranked}),
+                **({} if (groups := plan.schema.ranked(plan.table)) is None else {"groups": groups}),
             },
         )
         write_json(

@@ -133,7 +133,7 @@ class Taste(Answer):
 
     def _keep(self, target: str, *values: Tensor) -> None:
         for part, value in zip(PARTS, values, strict=True):
-            setattr(self, _of(part, target), nn.Parameter(value.clone(), requires_grad=False))
+            setattr(self, _of(part, target), nn.Parameter(value.contiguous().clone(), requires_grad=False))
 
     def _content(self, streams: Mapping[str, Tokens]) -> tuple[Tensor, Tensor]:
         """Pooled vectors of all streams but the user's side by side [B, D], and which of their values are there."""
@@ -181,7 +181,7 @@ def _components(rows: Tensor, count: int) -> Tensor:
     total = values[len(values) - count :].clamp(min=0).sum()
     if count:
         turn = turn * turn.gather(0, turn.abs().argmax(0)[None]).sign()  # the same rows give the same signs
-    return (turn / total.sqrt().clamp(min=1e-6)).float()
+    return (turn / total.sqrt().clamp(min=1e-6)).float().contiguous()  # as it is when it is read back, to the bit
 
 
 def _design(
