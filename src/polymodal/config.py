@@ -194,7 +194,7 @@ class Config(Options):
     `heads`: specs by target. `metric`: what the answer is chosen and judged by (a name, `module:function`, a spec, or a
     list whose further ones are shown beside the first), or that by target; None is the default of the target's kind.
     `rank`: the column within whose values rows are put in order, as items for a user, or with the one that names what
-    is put in order `{by: user_id, item: movie_id}`; the answer is then judged by its order (`ndcg@10` and others).
+    is put in order `{by: user_id, item: movie_id}`; the answer is then judged by its order (`group_auc`, `ndcg@10` …).
     `training`: options of every training; `encoder_training` and `answer_training` win over
     it, `finetune_training` is for `finetune` alone. `seeds`: with how many each strategy is trained, `seed` the first.
 

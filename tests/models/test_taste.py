@@ -102,3 +102,16 @@ def test_numbers_too():
 def test_a_stream_that_is_not_there_is_named():
     with pytest.raises(UnknownName, match=r"by 'usr', which is no stream. Did you mean 'user'"):
         built(by="usr")
+
+
+def test_several_targets_each_have_their_own_slopes():
+    torch.manual_seed(0)
+    other = ClassesTarget("bought", ("no", "yes"), frequencies=(0.5, 0.5))
+    answer = ANSWERS.build({"name": "taste", "by": "user"}, WIDTHS, [TARGET, other], Parts(8, Heads()))
+    train, valid = (
+        Labelled(some.streams, {**some.targets, "bought": 1 - some.targets["liked"]})
+        for some in (rows(600, 0), rows(200, 1))
+    )
+    answer.finalize(train, valid, 0)
+    said = answer(valid.streams).predictions
+    assert float((said["liked"].argmax(1) == said["bought"].argmax(1)).float().mean()) < 0.2

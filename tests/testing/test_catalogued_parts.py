@@ -47,7 +47,7 @@ SMALL: dict[str, dict[str, Any]] = {"text_tfidf": {"rare": 1}}
 BROKEN: dict[str, list[Any]] = {
     "image": [b"no picture", "nowhere.png"], "audio": [b"no sound", "nowhere.wav"], "text": ["  "],
     "video": [b"no film", "nowhere.mp4", []], "volume": [b"no scan", "nowhere.nii", []],
-    "series": [[[1.0], [1.0, 2.0]], "nowhere.npy"], "vector": ["red", [1.0, 2.0]], "table": [],
+    "series": [[[1.0], [1.0, 2.0]], "nowhere.npy"], "vector": ["red", [1.0, 2.0]], "table": [], "entity": ["  "],
     "links": ["a,b", {"ids": ["a"], "weights": [0.0]}, {"ids": ["a", "b"], "weights": [1.0]}],
 }  # fmt: skip
 EVERYTHING = [(family, name) for family in FAMILIES for name in catalogue(family)]

@@ -134,7 +134,7 @@ def ranked_by(target: Target) -> list[Spec]:
     if target.form == "number":
         return ["ndcg@10", target.metrics[0]]
     if target.form == "class" and (len(target.labels) == 2 or isinstance(target, OrdinalTarget)):
-        return ["ndcg@10", "recall@10", "group_auc", "mrr", "auroc"]
+        return ["group_auc", "ndcg@10", "recall@10", "mrr", "auroc"]  # the first rests on all pairs
     raise BadArgument(
         f"rank puts rows in order by what they are worth, and {target.name!r} is {target.summary}. Ask for two "
         "classes, for classes in order (`kind: ordinal` with its `order`) or for a number."

@@ -22,6 +22,7 @@ from polymodal.nn.check import check_count
 from polymodal.nn.layers.named import module_name
 from polymodal.targets.base import ScoredTarget
 
+NOBODY = -1  # of no user
 BITS = 32  # signs of a token that tell an entity from others
 FREE = 3.0  # times which the learner reads what all rows say, so that its penalty hardly counts for that
 CONSTANTS, SLOPES = (0.5, 1.0), (0.3, 0.6, 1.2)  # spreads of users' own ones that are tried
@@ -64,15 +65,13 @@ class Taste(Answer):
         self.kept = min(width, content)
         self.register_buffer("middle", torch.zeros(content))
         self.register_buffer("turn", torch.zeros(content, self.kept))
-        self.register_buffer("keys", torch.zeros(0, dtype=torch.int64))
+        self.register_buffer("keys", torch.full((1,), NOBODY))
         for name, target in self.targets.items():
             wide = target.width
-            self._keep(name, torch.eye(wide), torch.zeros(wide), torch.zeros(0, wide), torch.zeros(0, self.kept, wide))
+            self._keep(name, torch.eye(wide), torch.zeros(wide), torch.zeros(1, wide), torch.zeros(1, self.kept, wide))
 
     def forward(self, streams: Mapping[str, Tokens]) -> Output:
         said: Output = self.inner(streams)
-        if not len(self.keys):
-            return said
         place, known = self._place(streams)
         some = presence(streams[name] for name in self.names).any(1, keepdim=True)
         content = self._directions(streams)
@@ -102,10 +101,13 @@ class Taste(Answer):
         self.turn = _components((vectors - self.middle) * there, self.kept)
         codes, named = self._codes(train.streams)
         said = self.inner(train.streams).predictions
-        self.keys = torch.unique(codes[named])
+        self.keys = torch.unique(torch.cat([codes.new_full((1,), NOBODY), codes[named]]))
         place, known = self._place(train.streams)
         content = self._directions(train.streams)
-        for name, target in self.targets.items() if len(self.keys) else ():
+        for name, target in self.targets.items():  # as wide as the users are many, before any of it is asked
+            mine = torch.zeros(len(self.keys), target.width)
+            self._keep(name, torch.eye(target.width), mine[0], mine, mine[:, None].repeat(1, self.kept, 1))
+        for name, target in self.targets.items():
             truth = train.targets[name]
             rows = torch.nonzero(torch.as_tensor(target.known(truth)) & presence(train.streams.values()).any(1))[:, 0]
             wide = max(1, min(self.kept, CELLS // max(1, len(rows)))) if self.kept else 0
