@@ -1,7 +1,7 @@
 """Questions about pictures, answered in words by one Transformer over the patches, the question and the answer.
 
     python benchmarks/answers.py easy_vqa|clevr [--by prefix_lm|FUSION] [--pictures N] [--epochs N] [--units 64]
-        [--depth 2] [--grid N] [--lr X] [--json]
+        [--depth 2] [--grid N] [--lr X] [--precision float32] [--json]
 
 `--by mlb`, or another fusion, writes the answer from what a fusion makes of both instead.
 
@@ -164,6 +164,7 @@ def main() -> None:
     options.add_argument("--depth", type=int, default=2)
     options.add_argument("--grid", type=int, default=4)
     options.add_argument("--lr", type=float, default=3e-3)
+    options.add_argument("--precision", default="auto")
     given = options.parse_args()
     rows = (easy_vqa if given.set == "easy_vqa" else clevr)(given.pictures)
     rows = list({one["id"]: one for one in rows}.values())
@@ -180,7 +181,7 @@ def main() -> None:
                 "split": "split",
             },
             encoders={
-                "picture": {"name": "image_resnet", "stride": 4 if given.grid < 5 else 2, "grid": given.grid,
+                "picture": {"name": "image_resnet", "stride": 4 if given.grid < 6 else 2, "grid": given.grid,
                             "dropout": 0.0, **(STILL if given.set == "clevr" else {})},
                 "question": words if whole else {"name": "text_tfidf", "noise": 0.0},
             },
@@ -189,7 +190,8 @@ def main() -> None:
             fusion=[stack], joint=True, joint_on=[label(stack)], crossfit=0, pretrained=False, dim=given.units,
             encodings="trained", ensemble=False, noise=False,
             encoder_training={"epochs": 1}, answer_training={"epochs": 1},
-            joint_training={"modality_dropout": 0.0, "epochs": given.epochs, "lr": given.lr, **STEPS},
+            joint_training={"modality_dropout": 0.0, "epochs": given.epochs, "lr": given.lr, **STEPS,
+                            **({} if given.precision == "auto" else {"precision": given.precision})},
             deploy=f"{label(stack)} joint",
         )  # fmt: skip
         show(board(run), given.json)

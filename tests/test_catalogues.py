@@ -153,6 +153,11 @@ def test_a_part_that_needs_an_extra_says_which():
 def test_unknown_names_are_refused_with_the_nearest():
     with pytest.raises(UnknownName, match="No part is called 'gatd'. Did you mean 'gated'"):
         show_part("gatd")
+
+
+def test_what_an_option_that_is_a_mapping_takes():
+    assert "\n    top_p: float = 1.0" in show_part("writer_recurrent")
+    assert "decoding" not in show_part("classes")
     with pytest.raises(UnknownName, match="No family is called 'encodr'. Did you mean 'encoder'"):
         show_all("encodr", "text")
 

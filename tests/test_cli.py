@@ -17,6 +17,9 @@ import yaml
 from small_table import ABSENT, BROKEN, EMPTY, QUICK, SHOP
 
 from polymodal import cli
+from polymodal.cli.app import read_metrics, read_spec
+from polymodal.core.errors import BadArgument
+from polymodal.core.registry import label
 from polymodal.runs.progress import Stage
 
 COMMANDS = ("demo", "inspect", "plan", "fit", "evaluate", "predict", "explain", "list", "show", "store")
@@ -479,6 +482,7 @@ def test_ctrl_c_says_how_to_go_on_then_concludes_with_what_is_finished(polymodal
         said = polymodal(*command)
     assert said.code == 130
     assert "The same command with --resume goes on where run stopped." in said.err
+    assert "before it was done" not in said.err
     assert not (tmp_path / "run" / "metrics.json").exists()
 
     with monkeypatch.context() as patch:
@@ -492,6 +496,16 @@ def test_ctrl_c_says_how_to_go_on_then_concludes_with_what_is_finished(polymodal
 
     done(polymodal(*command, "--resume"))
     assert "mlp" in (tmp_path / "run" / "leaderboard.csv").read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("heeds_ctrl_c")
+def test_ctrl_c_where_a_command_has_nothing_of_its_own_to_say(polymodal, shop, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "polymodal.inference.predictor.Predictor.load", lambda *a, **o: signal.raise_signal(signal.SIGINT)
+    )
+    said = polymodal("predict", shop.run, shop.table, "-o", "answers.csv")
+    assert (said.code, said.out, said.err) == (130, "", "polymodal: stopped before it was done.\n")
+    assert not (tmp_path / "answers.csv").exists()
 
 
 @pytest.mark.usefixtures("heeds_ctrl_c")
@@ -551,3 +565,22 @@ def test_new_rows_are_judged_by_the_metric_that_is_asked_for(polymodal, shop, tm
     assert (evaluation["primary"], list(evaluation["further"])) == ("log_loss", ["mcc"])
     assert "MCC" in (out / "report.html").read_text(encoding="utf-8")
     assert "mae reads values" in refused(polymodal("evaluate", shop.run, shop.table, "--metric", "mae", "--out", out))
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        (["top_k(k=2)"], [{"name": "top_k", "k": 2}]),
+        (["y=top_k(k=2),accuracy"], {"y": [{"name": "top_k", "k": 2}, "accuracy"]}),
+        (["{name: top_k, k: 2}", "brier"], [{"name": "top_k", "k": 2}, "brier"]),
+    ],
+)
+def test_a_metric_may_be_written_as_the_board_writes_it(given, read):
+    assert read_metrics(given) == read
+
+
+def test_a_fusion_may_be_written_as_the_board_writes_it():
+    for spec in ({"name": "unified", "tokens": 64, "layers": 0}, {"name": "weighted", "alpha": [0.1, 0.9]}, "concat"):
+        assert read_spec(label(spec), "--fusion") == spec
+    with pytest.raises(BadArgument, match=r"--fusion"):
+        read_spec("{name: [}", "--fusion")

@@ -63,6 +63,7 @@ MODELS = {  # where an engine's model comes from, in words
     "learnt": "model: learnt from your data",
     "named": "model: hub or folder",
 }
+WITHIN = {"decoding": "polymodal.nn.decoding:Decoding"}  # options whose value is a mapping, and what it may say
 STEPS = ("clean", "annotate", "augment")
 BESIDE = {"fusion": ("fusion", "decision", "answer", "learner")}  # families that one option names
 
@@ -175,6 +176,8 @@ def show_part(name: str) -> str:
         lines += [f"  {line}".rstrip() for line in ["", *(inspect.getdoc(cls) or "").splitlines(), ""]]
         settable = [_option(parameter) for parameter in options(cls).values()]
         lines += ["  options:", *(f"    {option}" for option in settable)] if settable else ["  no options"]
+        for option in sorted(set(options(cls)) & set(WITHIN)):
+            lines += ["", f"  {option}:", *(f"    {one}".rstrip() for one in _within(option))]
         if family in STEPS and _by_cell(cls):
             lines.append("  a step may say keep_row: true, which sets a cell aside alone and keeps its row without it")
         blocks.append("\n".join(lines))
@@ -186,6 +189,14 @@ def _metric(cls: Any) -> list[str]:
     better, (low, high) = "greater" if cls.greater_is_better else "less", cls.bounds
     chance = "" if cls.chance is None else f"; a constant answer gets {cls.chance:g}"
     return [f"reads: {cls.needs} of {' or '.join(cls.truths)}", f"{better} is better, {low:g} to {high:g}{chance}"]
+
+
+def _within(option: str) -> list[str]:
+    """What an option whose value is a mapping takes, as `_option` writes it."""
+    module, _, name = WITHIN[option].partition(":")
+    cls = getattr(importlib.import_module(module), name)
+    taken = inspect.signature(cls).parameters.values()
+    return [*(inspect.getdoc(cls) or "").splitlines(), "", *map(_option, taken)]
 
 
 def _by_cell(op: type) -> bool:

@@ -61,6 +61,25 @@ def test_each_answer_is_a_row_with_all_that_was_said_and_shown_before():
     }
 
 
+def test_what_sharegpt_calls_them():
+    talk = [
+        {"from": "system", "value": "Be brief."},
+        {"from": "human", "value": "<image>\nWho is it?"},
+        {"from": "gpt", "value": "A dog."},
+        {"from": "human", "value": "Sure?"},
+    ]
+    turns, remarks = turns_of(json.dumps(talk))
+    assert [(t.asked, t.answer, t.before) for t in turns] == [
+        ("Who is it?", "A dog.", "system: Be brief."),
+        ("Sure?", "", "system: Be brief. user: Who is it? assistant: A dog."),
+    ]
+    assert not remarks
+    assert is_chat([talk])
+    assert not is_chat([[{"from": "Oslo", "to": "Bergen"}]])
+    with pytest.raises(BadCell, match="message 1 has the role 'tool'"):
+        turns_of([{"from": "tool", "value": "x"}])
+
+
 def test_an_answer_is_in_no_cell_that_is_read_for_it():
     for turn in turns_of(TALK)[0]:
         assert not turn.answer or turn.answer not in turn.asked + turn.before

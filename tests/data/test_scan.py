@@ -10,6 +10,7 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from polymodal.core.errors import BadCell
+from polymodal.data.media import volume
 from polymodal.data.media.remarks import remarks
 from polymodal.data.media.scan import read_scan, upright
 from polymodal.data.media.volume import Volume
@@ -62,6 +63,31 @@ def test_a_series_lies_in_the_body_as_a_nifti_file_does(tmp_path):
     stored = read_scan(tmp_path / "scan.nii.gz")
     assert np.array_equal(stored.values, BODY)
     assert stored.spacing == (2.0, 0.5, 0.5)
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("meter", 1e3), ("mm", 1.0), ("micron", 1e-3), ("unknown", 1.0)])
+def test_a_nifti_file_may_measure_in_other_units(tmp_path, unit, factor):
+    import nibabel
+
+    image = nibabel.Nifti1Image(BODY, np.diag([0.5, 0.5, 2.0, 1.0]))
+    image.header.set_xyzt_units(unit)
+    image.to_filename(tmp_path / "scan.nii")
+    assert read_scan(tmp_path / "scan.nii").spacing == pytest.approx((2.0 * factor, 0.5 * factor, 0.5 * factor))
+
+
+def test_pixels_are_read_of_the_chosen_series_alone(tmp_path, monkeypatch):
+    axial(tmp_path / "all")
+    for number in range(3):
+        write_slice(tmp_path / "all" / f"z{number}", BODY[0], place=(0, 0, number), series="9.9")
+    whole, plain = [], volume.dicom_file
+
+    def noted(stream, *, pixels=True):
+        whole.append(pixels)
+        return plain(stream, pixels=pixels)
+
+    monkeypatch.setattr("polymodal.data.media.scan.dicom_file", noted)
+    assert np.array_equal(read_scan(tmp_path / "all").values, BODY)
+    assert whole == [False] * 7 + [True] * 4
 
 
 def test_slices_taken_from_the_side_are_turned(tmp_path):

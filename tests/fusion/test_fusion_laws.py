@@ -26,6 +26,7 @@ OTHER: dict[str, dict[str, Any]] = {
     "attention": {"dropout": 0.5, "heads": 2, "expansion": 3.0},
     "cross": {"dropout": 0.5, "heads": 2, "expansion": 3.0, "layers": 2, "tokens": 2},
     "unified": {"dropout": 0.5, "heads": 2, "expansion": 3.0, "layers": 0, "tokens": 2, "attention": 2},
+    "relation": {"dropout": 0.5, "heads": 2, "width": 8},
     "kxk": {"dropout": 0.5, "heads": 2, "expansion": 3.0},
     "mult": {"dropout": 0.5, "heads": 2, "expansion": 3.0, "layers": 2, "tokens": 2},
     "mbt": {"dropout": 0.5, "heads": 2, "expansion": 3.0, "layers": 3, "tokens": 2, "bottlenecks": 2},

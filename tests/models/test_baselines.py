@@ -51,6 +51,21 @@ def test_of_rows_as_near_as_the_last_the_first_are_copied():
     assert said.tolist() == [TEXTS[0], TEXTS[1], TEXTS[1], TEXTS[1]]
 
 
+def test_a_single_text_is_as_sure_as_the_rows_are_alike_and_the_usual_one_as_it_is_frequent():
+    known = torch.randn(20, 3, generator=torch.Generator().manual_seed(0))
+    answer = Consensus({"s": 3}, [TARGET], parts(), neighbours=1)
+    answer.finalize(Labelled({"s": tokens(known)}, {"y": CODES}), None, 0)
+    absent = Tokens.of_pooled(torch.zeros(1, 3), torch.zeros(1, 1, dtype=torch.bool))
+    near, far = known[:1], known[:1] + 0.4
+    logp = [
+        answer.head("y").decode(answer({"s": one}).predictions["y"])["logp"][0]
+        for one in (tokens(near), tokens(far), absent)
+    ]
+    np.testing.assert_allclose(logp[0], 0, atol=1e-5)
+    assert -0.01 > logp[1] > -1
+    np.testing.assert_allclose(np.exp(logp[2]), 0.5, rtol=1e-6)
+
+
 def test_who_sees_nothing_samples_by_the_number_of_the_row():
     torch.manual_seed(0)
     answer = Blind({"s": 8}, [TARGET], parts(decoding={"temperature": 1.5})).eval()

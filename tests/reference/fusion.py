@@ -11,6 +11,7 @@ from torch import Tensor
 
 from polymodal.core.types import Tokens
 from polymodal.fusion import FUSIONS
+from polymodal.fusion.relation import PLACE
 from polymodal.nn.layers.position import index_features
 from reference.arithmetic import attention as attention_of
 from reference.arithmetic import block, feed_forward, gelu, linear, norm, softmax
@@ -236,6 +237,45 @@ def unified() -> Pair:
         return np.stack(out)
 
     return tokens_pair("unified", formula, heads=2)
+
+
+@parity("fusion", "relation", source="Santoro et al. 2017; Katharopoulos et al. 2020", against="a loop over the pairs")
+def relation() -> Pair:
+    heads, width = 2, 3
+
+    def unit(x: np.ndarray) -> np.ndarray:
+        x = x - x.mean(-1, keepdims=True)
+        return x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-5)
+
+    def related(row: int, x: dict[str, np.ndarray], c: list[np.ndarray], p: Arrays) -> np.ndarray:
+        real = {n: x[n][row][MASKS[n][row]] for n in WIDTHS}
+        placed = {n: np.pad(o, ((0, 0), (0, PLACE))) for n, o in real.items()}
+        found = []
+        for k, name in enumerate(WIDTHS):
+            query = unit(linear(c[k], p, f"ask.{k}").reshape(heads, width))
+            value, mean = np.zeros((heads, width)), real[name].mean(0) if len(real[name]) > 1 else 0.0
+            for o, at in zip(real[name], placed[name]):
+                key = unit(linear(o - mean, p, f"key.{k}").reshape(heads, width))
+                held = linear(at, p, f"value.{k}").reshape(heads, width)
+                value += (query * key).sum(-1, keepdims=True) / width**0.5 * held / len(real[name]) ** 0.5
+            found.append(value.ravel())
+        m = np.maximum(linear(np.concatenate([*found, *c]), p, "middle"), 0)
+        sums = [np.zeros(width) for _ in WIDTHS]
+        for k, name in enumerate(WIDTHS):
+            for at in placed[name]:
+                pair = np.maximum(linear(m, p, "left") + linear(at, p, f"right.{k}"), 0)
+                sums[k] += np.maximum(linear(pair, p, "pair"), 0) / len(placed[name]) ** 0.5
+        return np.concatenate([*sums, m, *c])
+
+    def formula(x: dict[str, np.ndarray], pooled: list[np.ndarray], p: Arrays) -> np.ndarray:
+        others = [[j for j in range(len(WIDTHS)) if j != k] for k in range(len(WIDTHS))]
+        asked = [join([pooled[j] for j in some], PRESENT[:, some], p, f"given.{k}") for k, some in enumerate(others)]
+        asked = [
+            (c - p[f"even.{k}.running_mean"]) / np.sqrt(p[f"even.{k}.running_var"] + 1e-5) for k, c in enumerate(asked)
+        ]
+        return gelu(linear(np.stack([related(b, x, [c[b] for c in asked], p) for b in range(ROWS)]), p, "out"))
+
+    return tokens_pair("relation", formula, heads=heads, width=width)
 
 
 # --- factorised products ----------------------------------------------------------------------------------------------

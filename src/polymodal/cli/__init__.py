@@ -16,6 +16,8 @@ from polymodal.cli import aligning, parts, preparing, searching, training, using
 from polymodal.cli.app import app, say
 from polymodal.core.errors import PolymodalError, refused
 
+INTERRUPTED = 130  # the exit code after Ctrl-C
+
 
 def main() -> None:
     """Entry point: what the user can mend is one clear message, without a traceback."""
@@ -29,6 +31,10 @@ def main() -> None:
                 signal.signal(number, _ended)
     try:
         app()
+    except SystemExit as end:
+        if end.code == INTERRUPTED and _interrupted(end):  # by a command that has nothing of its own to say of it
+            say(["polymodal: stopped before it was done."])
+        raise
     except PolymodalError as error:
         say([f"polymodal: {error}"])
         sys.exit(error.exit_code)
@@ -41,6 +47,14 @@ def main() -> None:
     except Exception:  # noqa: BLE001 - a fault of ours: all that Python tells of it, but nothing that steers the terminal
         say(traceback.format_exc().splitlines())
         sys.exit(1)
+
+
+def _interrupted(end: BaseException) -> bool:
+    """Whether nothing between Ctrl-C and this end answered for it."""
+    cause: BaseException | None = end
+    while cause is not None and not isinstance(cause, KeyboardInterrupt):
+        cause = cause.__cause__ or cause.__context__
+    return cause is not None
 
 
 def _ended(number: int, frame: object) -> NoReturn:

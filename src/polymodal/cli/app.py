@@ -173,13 +173,13 @@ def read_rank(by: str | None, item: str | None) -> dict[str, str] | None:
 def read_metrics(given: list[str] | None) -> list[Any] | dict[str, list[Any]] | None:
     """Metrics given as `NAME` for every target, or as `TARGET=NAME`; the first of each is judged by.
 
-    A name with options is a mapping of YAML: `{name: top_k, k: 2}`.
+    A name with options is written as in `read_spec`.
     """
     metrics: dict[str, list[Any]] = {}
     for one in given or []:
         target = ""
         for word in _words(one):
-            named, equals, name = word.partition("{")[0].rpartition("=")
+            named, equals, name = re.split("[{(]", word, maxsplit=1)[0].rpartition("=")
             name = word.removeprefix(named + equals)
             if equals and not (named and name):
                 raise BadArgument(f"--metric takes NAME or TARGET=NAME; got {word!r}.")
@@ -191,12 +191,19 @@ def read_metrics(given: list[str] | None) -> list[Any] | dict[str, list[Any]] | 
 
 
 def _words(given: str) -> list[str]:
-    """The words of a list by commas; those within brackets or braces belong to one word."""
-    return [word.strip() for word in re.findall(r"(?:[^,{\[]|\{[^}]*\}?|\[[^\]]*\]?)+", given) if word.strip()]
+    """The words of a list by commas; those within brackets, braces or parentheses belong to one word."""
+    words = re.findall(r"(?:[^,{\[(]|\{[^}]*\}?|\[[^\]]*\]?|\([^)]*\)?)+", given)
+    return [word.strip() for word in words if word.strip()]
 
 
 def read_spec(word: str, what: str) -> Any:
-    """A part as a name, or as a mapping of YAML that holds its options too."""
+    """A part as a name, or with its options: as the board writes it, `top_k(k=2)`, or in YAML, `{name: top_k, k: 2}`.
+
+    Raises `BadArgument` for what is neither.
+    """
+    if written := re.fullmatch(r"([\w.:]+)\((.+)\)", word):
+        options = ", ".join(re.sub(r"^\s*(\w+)\s*=\s*", r"\1: ", one) for one in _words(written[2]))
+        word = f"{{name: {written[1]}, {options}}}"
     return read_yaml(word, f"{what} {word}") if word.startswith("{") else word
 
 

@@ -66,6 +66,12 @@ def evaluate(
     group: Annotated[
         str | None, typer.Option(help="Its column that says which rows are of one thing, as a photo.")
     ] = None,
+    space: Annotated[
+        Path | None, typer.Option(help="A run of align: how near answers lie to what their rows show.")
+    ] = None,
+    seen: Annotated[
+        str | None, typer.Option(help="Its stream of what is shown.", show_default="as the table has")
+    ] = None,
     trust: Trust = None,
     device: DeviceOption = "auto",
     as_json: AsJson = False,
@@ -74,17 +80,28 @@ def evaluate(
     if captions is not None:
         if run is not None or answer is None or not references:
             raise BadArgument("evaluate --captions TABLE takes no run, but --answer COLUMN and --references COLUMN,….")
-        options = {"segment": segment, "documents": documents, "training": training, "objects": objects, "group": group}
+        options: dict[str, Any] = {
+            "segment": segment,
+            "documents": documents,
+            "training": training,
+            "objects": objects,
+            "group": group,
+        }
         if target is not None:
             raise BadArgument("--target goes with a run; with --captions, --answer names the column.")
+        if space is not None:
+            from polymodal.inference.space import load_space
+
+            options["space"] = load_space(space, trust=trust or (), device=device)
+        options["seen"] = seen
         _evaluate_captions(captions, metric, as_json, out, answer=answer, references=references, **options)
         return
     if run is None or data is None:
         raise BadArgument("evaluate takes RUN and DATA, or --captions TABLE --answer COLUMN --references COLUMN,….")
-    if answer or references or documents or training or objects or group:
+    if answer or references or documents or training or objects or group or space or seen:
         raise BadArgument(
-            "--answer, --references, --documents, --training, --objects and --group go with --captions TABLE, without "
-            "a run."
+            "--answer, --references, --documents, --training, --objects, --group, --space and --seen go with "
+            "--captions TABLE, without a run."
         )
     from polymodal.data.tables.source import Problem
     from polymodal.inference.judging import LEFT_OUT

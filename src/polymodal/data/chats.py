@@ -2,7 +2,7 @@
 
 A cell is a list of messages, as JSON too, in the form of the chat templates of transformers: `{"role": "user",
 "content": "…"}`, where content may be a list of parts, as `{"type": "text", "text": …}` and `{"type": "image", "path":
-…}`.
+…}`; or in that of ShareGPT, as LLaVA's data are (Liu, Li, Wu & Lee 2023): `{"from": "human", "value": "…"}` and "gpt".
 Of the column `chat` such rows have these columns:
 
 - `chat`: what the assistant says, None where the last word is the user's.
@@ -26,6 +26,8 @@ from polymodal.targets.labels import listed
 
 ANSWERS, ASKS, TELLS = "assistant", "user", "system"
 PICTURES = ("image", "image_url", "path", "url", "base64")  # where a part keeps its picture
+ELSEWHERE = {"human": ASKS, "gpt": ANSWERS}  # what others call them
+PLACE = "<image>"  # stands in ShareGPT's form where the picture of another column belongs
 LOOKED_AT = 20  # cells by which it is told whether a column holds conversations
 
 
@@ -48,7 +50,19 @@ def is_chat(cells: Sequence[Any]) -> bool:
 def _messages(cell: Any) -> list[Any] | None:
     """The messages of a cell, None where it is no conversation."""
     items = listed(cell)
-    return items if items and all(isinstance(item, Mapping) and "role" in item for item in items) else None
+    if not items or not all(isinstance(item, Mapping) for item in items):
+        return None
+    messages = [_shared(item) if "from" in item and "value" in item else item for item in items]
+    return messages if all("role" in message for message in messages) else None
+
+
+def _shared(message: Mapping[str, Any]) -> dict[str, Any]:
+    """A message of ShareGPT's form, in the other."""
+    said, who = message["value"], message["from"]
+    return {
+        "role": ELSEWHERE.get(who, who) if isinstance(who, str) else who,
+        "content": said.replace(PLACE, " ").strip() if isinstance(said, str) else said,
+    }
 
 
 def of_column(column: str) -> str:

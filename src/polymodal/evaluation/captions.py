@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from polymodal.core.shown import many, some
 from polymodal.data.tables.source import read_table
 from polymodal.data.tables.table import Problem, Table
 from polymodal.data.tables.write import write_columns
+from polymodal.evaluation.cosines import likeness
 from polymodal.evaluation.hallucination import hallucinations, nouns, read_objects
 from polymodal.evaluation.novelty import copied, distinct
 from polymodal.evaluation.statistics import bootstrap
@@ -25,8 +26,11 @@ from polymodal.metrics.build import metrics_of
 from polymodal.metrics.captions import LEAST_ROWS, Cider
 from polymodal.metrics.words import check_segment, words
 from polymodal.metrics.written import Written
-from polymodal.report.wording import interval, plain, share
+from polymodal.report.wording import interval, plain, share, signed
 from polymodal.targets.text import side_by_side, texts_of
+
+if TYPE_CHECKING:
+    from polymodal.inference.space import Space
 
 SHOWN = (
     "cider", "bleu", "bleu_3", "bleu_2", "bleu_1", "rouge_l", "chrf", "token_f1", "exact_match", "vqa_accuracy", "wer",
@@ -46,6 +50,8 @@ def evaluate_captions(
     training: Any = None,
     objects: str | Path | None = None,
     group: str | None = None,
+    space: Space | None = None,
+    seen: str | None = None,
     out: str | Path | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -59,15 +65,19 @@ def evaluate_captions(
     says how many are copied from them, and what objects there are, unless the file `objects` does; then objects named
     that no reference names are counted (see `hallucination`). Rows with the same cell of the column `group` are of one
     thing, as a photo: what is right for one is right for all. Intervals are 95%, by resampling rows, or these things.
+    `space` of an `align` run says how near the answers lie to what the rows show, its stream `seen`, beside answers of
+    other rows and beside each row's first reference (see `likeness`).
 
     A row without a reference is set aside; a missing answer counts as an empty one. With `out`, a folder is written:
     `evaluation.json`, and `answers.csv` with what each answer got by the metrics that are means over rows.
 
     Raises `UnknownName` for a column that is not there, `BadArgument` for the answers among the references and for the
-    folder of a fit as `out`, `BadData` where no row has a reference.
+    folder of a fit as `out` and for `seen` without `space`, `BadData` where no row has a reference.
     """
     check_segment(segment, "evaluate_captions")
     table = read_table(source)
+    if seen is not None and space is None:
+        raise BadArgument("`seen` names a stream of `space`: give both.")
     if out is not None and (Path(out) / "config.yaml").exists():
         raise BadArgument(f"{out} holds a run, whose own evaluation.json this would replace: name another folder.")
     said = [texts_of(cell) for cell in table.column(answer)]
@@ -118,6 +128,12 @@ def evaluate_captions(
         **({} if groups is None else {"group": group, "groups": len(things)}),
         **_beyond(answers.tolist(), truth, training, objects, columns, segment, notes, groups),
     }  # fmt: skip
+    if space is not None:
+        rows, first, noted = table.select(kept), [right[i][0] for i in kept], list[Problem]()
+        result["likeness"] = likeness(
+            space, rows, answers.tolist(), first, seen=seen, groups=groups, seed=seed, problems=noted
+        )
+        result["data"]["set_aside"] += [vars(problem) for problem in noted]
     if out is not None:
         folder = Path(out)
         if folder.exists() and not folder.is_dir():
@@ -146,6 +162,14 @@ def captions_text(result: Mapping[str, Any]) -> str:
         lines.append(
             f"{share(one['answers']['mean'])} name an object that no reference names"
             f" ({interval(one['answers']['low'], one['answers']['high'])})" + (f": {named}" if named else "")
+        )
+    if one := result.get("likeness"):
+        own, other = one["answers"], one["references"]
+        lines.append(
+            f"cosine of {one['seen']} and answer {own['pairs']['mean']:.3f}, of answers exchanged "
+            f"{own['shuffled']['mean']:.3f}: {signed(own['difference']['mean'])} "
+            f"({interval(own['difference']['low'], own['difference']['high'], sign=True)}); "
+            f"of references {other['pairs']['mean']:.3f}, {signed(other['difference']['mean'])}"
         )
     lines.append(
         f"{many(said['distinct'], 'different answer')} in {many(result['data']['judged'], 'row')}, "

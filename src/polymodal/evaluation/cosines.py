@@ -7,15 +7,21 @@ direction. A score from the very space that a generator was trained by praises i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from polymodal.core.errors import BadData
+from polymodal.core.errors import BadArgument, BadData
+from polymodal.core.shown import many, some
+from polymodal.data.tables.table import Problem, Table
 from polymodal.evaluation.statistics import Interval, bootstrap
 from polymodal.metrics.counts import ratio
 from polymodal.metrics.values import Values
+
+if TYPE_CHECKING:
+    from polymodal.inference.space import Space
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,44 @@ def cosine_score(a: Any, b: Any, *, groups: Any = None, seed: int = 0, level: fl
         bootstrap(_Cosine(left, right, group, part), rows, rows[None], seed=seed, level=level, groups=group)
         for part in ("pairs", "shuffled", "difference")
     ))  # fmt: skip
+
+
+def likeness(
+    space: Space, table: Table, answers: Sequence[str], right: Sequence[str], *, seen: str | None = None,
+    said: str | None = None, groups: Any = None, seed: int = 0, problems: list[Problem] | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """`cosine_score` of `answers` and what the rows of `table` show, in an aligned space, and of `right` ones beside.
+
+    `seen` names the space's stream that tells what the answers are about, by default the one whose columns the table
+    has; `said` the one that reads them, by default its stream of text. A row without either vector is left out of both
+    scores; cells that cannot be used are appended to `problems`.
+
+    Raises `UnknownName` for a stream that the space lacks, `BadArgument` where it has to be told which is meant,
+    `BadData` for fewer than two rows, or things, with both.
+    """
+    words = [name for name, kind in space.streams.items() if kind == "text"]
+    said = said or _only(words, "text that could read the answers", "said")
+    there = [n for n in space.streams if n != said and set(space.field(n).columns) & set(table.data)]
+    seen = seen or _only(there, f"which {table.name} has a column, beside {said!r}", "seen")
+    if space.field(seen).options.get("many"):
+        raise BadArgument(f"{seen!r} has several cells a row; a cosine is that of an answer and of one cell.")
+    shown, has = space.embed(seen, table, problems=problems)
+    vectors, written = zip(*(space.embed(said, list(texts)) for texts in (answers, right)))
+    rows = np.flatnonzero(has & written[0] & written[1])
+    kept = None if groups is None else np.asarray(groups)[rows]
+    found = [cosine_score(shown[rows], one[rows], groups=kept, seed=seed) for one in vectors]
+    names = ("answers", "references")
+    scores = {name: {part: vars(one) for part, one in vars(score).items()} for name, score in zip(names, found)}
+    return {"seen": seen, "said": said, "rows": len(rows), **scores}
+
+
+def _only(names: Sequence[str], what: str, option: str) -> str:
+    if len(names) != 1:
+        have = some(names) if names else "none"
+        raise BadArgument(
+            f"The space has {many(len(names), 'stream')} of {what} ({have}); `{option}` names the one meant."
+        )
+    return names[0]
 
 
 class _Cosine(Values):

@@ -40,6 +40,11 @@ FUSIONS = Catalogue(
             "One Transformer over all tokens of all streams, read at a class token.",
             "Chen, Li, Yu, El Kholy, Ahmed, Gan, Cheng, Liu 2020; Kim, Son, Kim 2021",
         ),
+        "relation": Entry(
+            "polymodal.fusion.relation:Relation",
+            "What all streams together look up among a stream's tokens, and how every token stands to that.",
+            "Santoro, Raposo, Barrett, Malinowski, Pascanu, Battaglia, Lillicrap 2017; Katharopoulos et al. 2020",
+        ),
         "kxk": Entry(
             "polymodal.fusion.kxk:KxK",
             "A weight for every ordered pair of streams: each hears every other as much as it should.",

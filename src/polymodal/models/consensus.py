@@ -20,6 +20,7 @@ from polymodal.nn.check import check_count
 from polymodal.nn.layers.named import module_name
 from polymodal.targets.text import TextTarget
 
+LEAST = 1e-6  # likeness, so that it has a logarithm
 KEPT = ("middle", "unit", "vectors")
 
 
@@ -30,8 +31,9 @@ class Consensus(Answer):
     baseline: what is written must be better than what can be copied.
 
     The model keeps the training rows' answers and vectors. A row of which nothing is there gets the usual answer, and
-    so does every row to a target that is no text. The log-probability that goes with an answer is that of its mean
-    likeness to the others.
+    so does every row to a target that is no text. The log-probability that goes with an answer is the logarithm of its
+    mean likeness to the others, of a single text that of the cosine of both rows, and of the usual answer that of the
+    share of training rows that have it.
     """
 
     level: ClassVar[str] = BASELINE
@@ -90,6 +92,7 @@ class Consensus(Answer):
         told[:, 1 : 1 + len(usual)] = usual
         if not len(known):
             return torch.from_numpy(told).to(vectors.device)
+        told[:, 0] = np.log(max(_share(codes[known], usual), LEAST))
         grams, owner, place = self._likeness_of(name, codes)
         cosine = (vectors @ self.vectors[torch.from_numpy(known).to(vectors.device)].T).detach().cpu()
         likeness = cosine.numpy()
@@ -104,7 +107,7 @@ class Consensus(Answer):
             best = int(np.argmax(np.round(mean, 6)))
             told[row, 1:] = 0
             told[row, 1 : 1 + codes.shape[2]] = codes[owner[some[best]], place[some[best]]]
-            told[row, 0] = np.log(max(mean[best], 1e-6)) if len(some) > 1 else 0.0
+            told[row, 0] = np.log(max(mean[best] if len(some) > 1 else likeness[row].max(), LEAST))
         return torch.from_numpy(told).to(vectors.device)
 
     def _likeness_of(self, name: str, codes: np.ndarray) -> tuple[sparse.csr_matrix, np.ndarray, np.ndarray]:
@@ -145,6 +148,12 @@ class Copies(Head):
 
     def loss(self, tokens: Tokens, truth: Tensor) -> Tensor:
         return tokens.x.new_zeros(())
+
+
+def _share(codes: np.ndarray, text: np.ndarray) -> float:
+    """The share of rows whose answers [N, R, L] have `text` [M] among them."""
+    whole = np.pad(text, (0, max(0, codes.shape[2] - len(text))))
+    return float((codes == whole).all(2).any(1).mean()) if len(whole) == codes.shape[2] else 0.0
 
 
 def _codes(target: str) -> str:

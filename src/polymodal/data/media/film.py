@@ -285,15 +285,20 @@ def _chosen(reel: _Reel, count: int, least: int, start: float, seconds: float | 
         times = even(start, end, count) if end > start else np.empty(0)
     if not len(times):
         raise BadCell(f"has no frame in the {_window(start, seconds)}")
-    stills = [(time, np.asarray(picture(least).convert("RGB"))) for time, picture in reel.once(times)]
-    if not stills:
+    shown: list[float] = []
+    frames = np.empty((0, 0, 0, 3), np.uint8)
+    for time, picture in reel.once(times):
+        frame = np.asarray(picture(least).convert("RGB"))
+        if not shown:
+            frames = np.empty((len(times), *frame.shape), np.uint8)  # where each goes at once, for they may be many
+        frames[len(shown)] = _as(frame, *frames.shape[1:3])
+        shown.append(time)
+    if not shown:
         raise BadCell(f"holds no frame that can be decoded: {AGAIN}")
-    high, wide = stills[0][1].shape[:2]
-    frames = [_as(frame, high, wide) for _, frame in stills]
+    frames = frames[: len(shown)]
     if all((frame == frame[..., :1]).all() for frame in frames):
-        frames = [frame[..., :1] for frame in frames]
-    shown = np.array([time for time, _ in stills], np.float32)
-    return Film(np.stack(frames), shown, max(float(reel.length or 0.0), float(shown[-1])))
+        frames = np.ascontiguousarray(frames[..., :1])
+    return Film(frames, np.array(shown, np.float32), max(float(reel.length or 0.0), shown[-1]))
 
 
 def counted(path: Path) -> list[tuple[int, str]]:

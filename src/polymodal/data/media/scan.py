@@ -153,24 +153,23 @@ def _is_dicom(source: Any) -> bool:
 def _series(sources: list[Any], held: int, where: str) -> Volume:
     """The series of DICOM files with most slices, in the order of their places along the line across them; a file of
     many frames is one by itself."""
-    groups: dict[Any, list[Any]] = defaultdict(list)
+    groups: dict[Any, list[tuple[Any, Any]]] = defaultdict(list)  # what each says of itself, and the file
     broken = 0
     for source in sources:
         try:
-            with opened(source) as stream:
-                head = dicom_file(stream)
-            if "PixelData" in head:
-                groups[_belongs(head)].append(head)
+            head = _dicom(source, pixels=False)
+            if "Rows" in head and "Columns" in head:  # else a report or a plan
+                groups[_belongs(head)].append((head, source))
         except (BadCell, *DAMAGE):
             broken += 1
     if not groups:
         raise BadCell(f"{where} holds {many(held, 'file')}, but no DICOM picture that can be read")
-    slices = max(groups.values(), key=lambda heads: sum(map(_frames, heads)))
+    chosen = max(groups.values(), key=lambda found: sum(_frames(head) for head, _ in found))
     if len(groups) > 1:
         remark(f"holds {many(len(groups), 'series', 'series')}; that with most slices is read")
-    if len(slices) == 1:
-        return _upright_frames(slices[0])
-    axes, places = _places(slices)
+    if len(chosen) == 1:
+        return _upright_frames(_dicom(chosen[0][1]))
+    axes, places = _places([head for head, _ in chosen])
     order = np.argsort(places, kind="stable")
     once = [order[0], *(b for a, b in pairwise(order) if places[b] - places[a] > 1e-3)]
     if len(once) < len(order):
@@ -178,9 +177,9 @@ def _series(sources: list[Any], held: int, where: str) -> Volume:
     values, kept = [], []
     for at in once:
         try:
-            values.append(dicom_volume(slices[at]))
+            values.append(dicom_volume(_dicom(chosen[at][1])))
             kept.append(places[at])
-        except BadCell:
+        except (BadCell, *DAMAGE):
             broken += 1
     if not values:
         raise BadCell(f"{where} holds no slice whose pixels can be decoded: {AGAIN}")
@@ -195,6 +194,11 @@ def _series(sources: list[Any], held: int, where: str) -> Volume:
     first = values[0]
     spacing = (step if axes is not None else first.spacing[0], *first.spacing[1:])
     return upright(replace(first, values=whole.values, spacing=spacing), axes)
+
+
+def _dicom(source: Any, *, pixels: bool = True) -> Any:
+    with opened(source) as stream:
+        return dicom_file(stream, pixels=pixels)
 
 
 def _belongs(head: Any) -> tuple[Any, ...]:

@@ -18,6 +18,7 @@ from polymodal.data.media.files import AGAIN, DAMAGE, looks_like, said
 from polymodal.data.media.remarks import remark
 
 NIFTI = (b"\x5c\x01\x00\x00", b"\x00\x00\x01\x5c", b"\x1c\x02\x00\x00", b"\x00\x00\x02\x1c")  # sizes of the header
+MILLIMETRES = {"meter": 1e3, "micron": 1e-3}  # in a unit of length that a NIfTI file may name in their place
 MOST_VOXELS = 1_000_000_000  # 4 GB as they are worked on
 
 
@@ -111,11 +112,14 @@ def _dicom(content: bytes) -> Volume:
     return dicom_volume(dicom_file(io.BytesIO(content)))
 
 
-def dicom_file(stream: BinaryIO) -> Any:
-    """One DICOM file as pydicom reads it, also without the mark that old ones lack. Raises `BadCell`."""
+def dicom_file(stream: BinaryIO, *, pixels: bool = True) -> Any:
+    """One DICOM file as pydicom reads it, also without the mark that old ones lack; `pixels` False stops before them.
+
+    Raises `BadCell`.
+    """
     pydicom = require("pydicom", "medical")
     try:
-        data = pydicom.dcmread(stream, force=True)
+        data = pydicom.dcmread(stream, force=True, stop_before_pixels=not pixels)
         data.file_meta = getattr(data, "file_meta", None) or pydicom.dataset.FileMetaDataset()
     except (pydicom.errors.InvalidDicomError, pydicom.errors.BytesLengthException, *DAMAGE) as error:
         raise BadCell(f"is a DICOM file that is cut short or damaged ({said(error)}): {AGAIN}") from error
@@ -243,7 +247,8 @@ def _nifti(content: bytes) -> Volume:
             ) from error
     if not values.size:
         raise BadCell(f"is a NIfTI file without a voxel (its shape is {image.shape}): {AGAIN}")
-    zooms = [float(z) for z in image.header.get_zooms()[:3]]
+    unit = image.header.get_xyzt_units()[0]
+    zooms = [float(z) * MILLIMETRES.get(unit, 1.0) for z in image.header.get_zooms()[:3]]
     # canonical axes run right, forward, up: slices from the feet, rows from the front, columns from the left
     return Volume(values.transpose(2, 1, 0)[:, ::-1], (zooms[2], zooms[1], zooms[0]), None, {"Modality": "NIfTI"})
 
