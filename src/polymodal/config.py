@@ -204,6 +204,8 @@ class Config(Options):
     `encoders`, `processors`: specs by stream or kind.
     `heads`: specs by target. `metric`: what the answer is chosen and judged by (a name, `module:function`, a spec, or a
     list whose further ones are shown beside the first), or that by target; None is the default of the target's kind.
+    `rank`: the column within whose values rows are put in order, as items for a user, or with the one that names what
+    is put in order `{by: user_id, item: movie_id}`; the answer is then judged by its order (`group_auc`, `ndcg@10` …).
     `training`: options of every training; `encoder_training` and `answer_training` win over
     it, `finetune_training` is for `finetune` alone. `seeds`: with how many each strategy is trained, `seed` the first.
 
@@ -252,6 +254,7 @@ class Config(Options):
     processors: Mapping[str, Spec] = field(default_factory=dict)
     heads: Mapping[str, Spec] = field(default_factory=dict)
     metric: str | type | Callable[..., Any] | Mapping[str, Any] | Sequence[Any] | None = None
+    rank: str | Mapping[str, str] | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
     encoder_training: Mapping[str, Any] = field(default_factory=dict)
     answer_training: Mapping[str, Any] = field(default_factory=dict)
@@ -299,6 +302,8 @@ class Config(Options):
         for name in ("joint", "pretrained"):
             if (given := getattr(self, name)) not in ("auto", True, False):
                 raise BadArgument(f"{name} is true, false or auto; got {given!r}.")
+        if isinstance(self.rank, Mapping) and "by" not in self.rank:
+            raise BadArgument(f"rank is a column, as user_id, or {{by: user_id, item: movie_id}}; got {self.rank!r}.")
         if self.crossfit == 1:
             raise BadArgument("crossfit must be 0 (off) or at least 2 parts; got 1.")
         for options in (

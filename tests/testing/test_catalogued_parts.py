@@ -47,7 +47,7 @@ SMALL: dict[str, dict[str, Any]] = {"text_tfidf": {"rare": 1}}
 BROKEN: dict[str, list[Any]] = {
     "image": [b"no picture", "nowhere.png"], "audio": [b"no sound", "nowhere.wav"], "text": ["  "],
     "video": [b"no film", "nowhere.mp4", []], "volume": [b"no scan", "nowhere.nii", []],
-    "points": [b"no points", "nowhere.ply", []],
+    "points": [b"no points", "nowhere.ply", []], "entity": ["  "],
     "series": [[[1.0], [1.0, 2.0]], "nowhere.npy"], "vector": ["red", [1.0, 2.0]], "table": [],
     "links": ["a,b", {"ids": ["a"], "weights": [0.0]}, {"ids": ["a", "b"], "weights": [1.0]}],
 }  # fmt: skip

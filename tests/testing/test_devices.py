@@ -39,6 +39,7 @@ LOOKS = {
     ("answer", "policy"): DRAWS,
     ("answer", "experts"): SELECTS,
     ("answer", "hybrid"): SELECTS,
+    ("answer", "taste"): SELECTS,
     ("answer", "imputed"): "fills in the rows that lack a stream alone",
     ("answer", "consensus"): "looks its answers up among those of training, in NumPy",
     ("head", "classes"): "its loss is zero where no row is labelled",

@@ -99,6 +99,12 @@ StartOption = Annotated[
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="Any option of the configuration, as name=value; value is YAML.")
 ]
+RankOption = Annotated[
+    str | None, typer.Option("--rank-by", help="Put rows in order within each value of this column, as user_id.")
+]
+ItemOption = Annotated[
+    str | None, typer.Option("--rank-item", help="Column that names what is put in order, as movie_id.")
+]
 DeviceChoice = Annotated[
     str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.", show_default="auto")
 ]
@@ -170,6 +176,15 @@ def read_config(
         changes["metric"] = read_metrics(metric)
     changes |= read_sets(sets)
     return (kind or Config).given(path, changes)
+
+
+def read_rank(by: str | None, item: str | None) -> dict[str, str] | None:
+    """The option `rank` of a fit. Raises `BadArgument` for an item without a column to rank by."""
+    if by is None and item is not None:
+        raise BadArgument(
+            f"--rank-item {item} goes with --rank-by: name the column within which rows are put in order."
+        )
+    return None if by is None else {"by": by, **({} if item is None else {"item": item})}
 
 
 def read_metrics(given: list[str] | None) -> list[Any] | dict[str, list[Any]] | None:

@@ -14,10 +14,12 @@ from polymodal.cli.app import (
     Data,
     DeviceChoice,
     FusionOption,
+    ItemOption,
     MetricOption,
     ModelsOption,
     PresetOption,
     Quiet,
+    RankOption,
     Resume,
     SchemaOption,
     SeedsOption,
@@ -29,6 +31,7 @@ from polymodal.cli.app import (
     app,
     forked,
     read_config,
+    read_rank,
     read_sets,
     say_aside,
     show_result,
@@ -77,6 +80,8 @@ def plan(
     start: StartOption = None,
     fusion: FusionOption = None,
     metric: MetricOption = None,
+    rank_by: RankOption = None,
+    rank_item: ItemOption = None,
     seeds: SeedsOption = None,
     sets: SetOption = None,
     probe: Annotated[bool, typer.Option("--estimate", help="Try a few rows; say how long it will take.")] = False,
@@ -87,7 +92,7 @@ def plan(
 
     settings = read_config(
         config, sets, preset=preset, models=models, start=start, fusion=fusion, metric=metric, seeds=seeds,
-        allow_remote=allow_remote or None,
+        allow_remote=allow_remote or None, rank=read_rank(rank_by, rank_item),
     )  # fmt: skip
     plan = make_plan(data, target, valid=valid, test=test, schema=schema, config=settings)
     if not probe:
@@ -152,6 +157,8 @@ def fit(
     start: StartOption = None,
     fusion: FusionOption = None,
     metric: MetricOption = None,
+    rank_by: RankOption = None,
+    rank_item: ItemOption = None,
     seeds: SeedsOption = None,
     budget_ms: Annotated[float | None, typer.Option(help="Choose only what answers a row within it.")] = None,
     time_limit: Annotated[float | None, typer.Option(help="Seconds; what is cut short is said.")] = None,
@@ -168,6 +175,7 @@ def fit(
     settings = read_config(
         config, sets, preset=preset, models=models, start=start, fusion=fusion, metric=metric, seeds=seeds,
         budget_ms=budget_ms, time_limit=time_limit, device=device, allow_remote=allow_remote or None,
+        rank=read_rank(rank_by, rank_item),
     )  # fmt: skip
     run_fit(data, target, out=out, valid=valid, test=test, schema=schema, config=settings, resume=resume, quiet=quiet)
     if quiet:

@@ -152,6 +152,9 @@ def predict(
     precision: Annotated[
         str, typer.Option(help="float32; bfloat16 encodes many rows faster, a hundredth off; auto: where in hardware.")
     ] = "float32",
+    top: Annotated[
+        int | None, typer.Option(min=1, help="Keep the first of each group, where the fit put rows in order.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Label and probability, or number and interval, of every row, beside the keys of the data."""
@@ -167,7 +170,7 @@ def predict(
     finished = load(run, trust=trust or (), device=device, precision=precision)
     problems: list[Any] = []
     table = read_rows(finished, data, last=True)
-    columns = finished.predict(table, keep=read_keep(keep, table.columns), problems=problems)
+    columns = finished.predict(table, keep=read_keep(keep, table.columns), problems=problems, top=top)
     write_columns(columns, out, files=True)
     out = without_password(out)
     row, problem = (next((c for c in names if c in columns and c not in table.data), "") for names in (ROW, PROBLEM))
@@ -183,7 +186,9 @@ def predict(
         counts = {"rows": table.records, "answered": len(table), "left_out": len(table.left_out)}
         show_result({"out": str(out), **counts, "columns": list(columns), "problems": said})
     else:
-        show_result(f"{many(table.records, 'row')} written to {out}")
+        show_result(
+            f"{many(table.records if top is None else len(next(iter(columns.values()))), 'row')} written to {out}"
+        )
 
 
 @app.command()

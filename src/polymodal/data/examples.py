@@ -86,3 +86,8 @@ def links(draw: np.random.Generator, row: int) -> dict[str, Any]:
     vectors = draw.standard_normal((count, 6)).astype(np.float16)
     weights = np.sort(draw.random(count).astype(np.float32))[::-1] + 0.1
     return {"ids": [f"r{row}{i}" for i in range(count)], "weights": weights.tolist(), "vectors": vectors}
+
+
+def entity(draw: np.random.Generator, row: int) -> str:
+    """A user."""
+    return f"user {row}"

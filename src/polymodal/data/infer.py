@@ -482,7 +482,9 @@ def _tell_key(column: str, count: int, distinct: int) -> Guess:
         "id",
         f"named like an identifier that rows share: {said}",
         f"{column}: rows share its values ({said}). If they belong together, say `group: {column}`, so that they never "
-        "straddle a split; if it describes the rows, say `kinds: {" + column + ": category}`.",
+        "straddle a split; if it describes the rows, as a user who comes back does, say `kinds: {"
+        + column
+        + ": entity}`.",
     )
 
 

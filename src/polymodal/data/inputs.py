@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,11 @@ from polymodal.core.digest import digest_file
 from polymodal.core.errors import BadArgument, BadData, nearest
 from polymodal.core.files import read_json, told_path
 from polymodal.core.shown import many
+from polymodal.core.words import key_of
 from polymodal.data.chats import is_chat, last_turns, of_column, pictures_of, unfolded
 from polymodal.data.overrides import read_targets, said_of
-from polymodal.data.schema import Schema
+from polymodal.data.ranked import ENTITY, item_column, read_rank
+from polymodal.data.schema import Field, Schema
 from polymodal.data.split import PARTS, moments_of, split_in_time, split_of_column, split_rows
 from polymodal.data.tables.database import Database
 from polymodal.data.tables.source import Table, read_table
@@ -50,21 +52,50 @@ class Inputs:
         tables = {name: read_rows(source) for name, source in sources.items()}
         return cls(sources, _conversing(tables, target, schema))
 
-    def schema(self, target: Any, schema: SchemaGiven, *, bare: bool = False) -> Schema:
+    def schema(self, target: Any, schema: SchemaGiven, *, bare: bool = False, rank: Any = None) -> Schema:
         """The schema as it is, or that of a finished run (its `schema.json`), or inferred from the training rows with
-        these corrections, `bare` as in `Schema.infer`.
+        these corrections, `bare` as in `Schema.infer`. Rows are put in order as `rank` says, or else the schema.
 
         Raises `BadArgument` for a target beside a run's schema, which has its own.
         """
-        if isinstance(schema, Schema):
-            return schema
-        kept = _kept(schema)
+        kept = schema if isinstance(schema, Schema) else _kept(schema)
         if kept is None:
-            return Schema.infer(self.tables["train"], target, schema, bare=bare)
+            found = Schema.infer(self.tables["train"], target, schema, bare=bare, rank=rank)  # type: ignore[arg-type]
+            return self._with_items(found) if found.rank else found
+        if rank:
+            kept = replace(kept, rank=read_rank(rank, self.tables["train"].columns, [*kept.targets]))
+        if isinstance(schema, Schema):
+            return kept
         if target is not None:
             raise BadArgument(f"{schema} is the schema of a run and says what is asked; leave out the target.")
         kept.check(self.tables["train"], targets=True)
         return kept
+
+    def _with_items(self, schema: Schema) -> Schema:
+        """The schema that knows what is put in order.
+
+        Items of the other rows that training lacks stay together in parts and folds, since they are what is asked for;
+        items that training knows are a stream.
+        """
+        assert schema.rank is not None
+        train = self.tables["train"]
+        idle = [column for column in schema.ignored if column in train.data]
+        item = schema.rank.item or item_column(train, idle)
+        schema = replace(schema, rank=replace(schema.rank, item=item))
+        if not item or schema.group or (parts := self.parts(schema)) is None:
+            return schema
+        names = [key_of(value) for table in self.tables.values() for value in table.data.get(item, [None] * len(table))]
+        seen = {name for name, part in zip(names, parts) if part == "train"}
+        asked = [name for name, part in zip(names, parts) if part != "train"]
+        known = sum(name in seen for name in asked)
+        if 2 * known < len(asked):
+            why = f"group: {len(asked) - known:,} of {len(asked):,} rows to judge by have one that training lacks"
+            return replace(schema, group=item, notes={**schema.notes, item: why})
+        if item not in schema.ignored:
+            return schema
+        field = Field(item, ENTITY, (item,), {}, "what is put in order, most of it known from training")
+        ignored = {column: why for column, why in schema.ignored.items() if column != item}
+        return replace(schema, fields={**schema.fields, item: field}, ignored=ignored)
 
     def joined(self, schema: Schema) -> Table:
         """All rows in one table, by their names."""

@@ -365,6 +365,10 @@ BUILT_IN = (
         tried=False, cost=60, card="text", drawing="text", example="polymodal.data.examples:text", copies="text",
     ),
     Kind(
+        "entity", cell="text", processor="entity", encoder="entity_embedding", features=("entity_plain",), tried=False,
+        cost=20, card="text", example="polymodal.data.examples:entity", copies="",
+    ),
+    Kind(
         "table", column=False, cell="record",
         processor="table", encoder="table_mlp", features=("table_plain",), learner="tabicl", cost=40,
         card="table", example="polymodal.data.examples:table", copies="",

@@ -20,7 +20,9 @@ from polymodal.data.media.stretch import OPTIONS
 from polymodal.data.references import KEY
 from polymodal.targets.base import asked
 
-_KEYS = ("register", "fields", "kinds", "target", "group", "id", "split", "time", "ignore", "missing", "written")
+_KEYS = (
+    "register", "fields", "kinds", "target", "group", "id", "split", "time", "ignore", "missing", "written", "rank",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Overrides:
     ignore: tuple[str, ...] = ()
     missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     written: Mapping[str, str] = field(default_factory=dict)
+    rank: Any = None  # as `data.ranked.read_rank` takes it
 
 
 def read_overrides(source: str | Path | Mapping[str, Any], columns: Iterable[str]) -> Overrides:
@@ -61,8 +64,9 @@ def read_overrides(source: str | Path | Mapping[str, Any], columns: Iterable[str
     "dim_*"), `kinds` (column: kind, to correct single guesses), `target` (a name, a list, or name: kind), `group`,
     `id`, `split`, `time` (a column each), `ignore` (columns), `missing` (column: what stands for a missing value in it,
     beside empty cells, `[]` where "NA" and the like are values), `written` (column: "," or "." before decimals, or the
-    format of dates, as in "%d/%m/%Y") and `register` (modules with kinds from outside, which are then told by their
-    suffixes). A kind is a name or `module:NAME`. Raises `UnknownName` or `BadArgument` with the nearest
+    format of dates, as in "%d/%m/%Y"), `rank` (the column within whose values rows are put in order, or `{by, item}`)
+    and `register` (modules with kinds from outside, which are then told by their suffixes). A kind is a name or
+    `module:NAME`. Raises `UnknownName` or `BadArgument` with the nearest
     match.
     """
     columns = dict.fromkeys(columns)  # in order, and found at once however many they are
@@ -87,6 +91,7 @@ def read_overrides(source: str | Path | Mapping[str, Any], columns: Iterable[str
         },
         written={column: _written(column, way) for column, way in _by_column(given, "written", columns).items()},
         ignore=tuple(column for pattern in patterns for column in _matches(pattern, columns, "`ignore`")),
+        rank=given.get("rank"),
         **single,
     )
 

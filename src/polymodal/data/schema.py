@@ -10,6 +10,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from polymodal.core.errors import BadCell, BadData, UnknownName, suggest
 from polymodal.core.numbers import Notation
 from polymodal.core.registry import Spec, import_path, in_words, options
@@ -23,8 +25,9 @@ from polymodal.data.media.calibration import CALIBRATION
 from polymodal.data.media.stretch import OPTIONS
 from polymodal.data.overrides import Overrides, read_overrides, read_targets, stem
 from polymodal.data.paths import Base, placed
+from polymodal.data.ranked import ENTITY, Rank, read_rank
 from polymodal.data.references import columns_of_target, gathered, references_of
-from polymodal.data.split import SPLIT_NAMES
+from polymodal.data.split import SPLIT_NAMES, units
 from polymodal.data.tables.table import MISSING, Table
 from polymodal.data.unused import SAID, UNLISTED, dropped
 from polymodal.targets.base import CLASSES, NUMBER, asked
@@ -80,7 +83,7 @@ class Schema:
     evidently name the rows or what they belong to, as an order number does: answers keep them. `missing` maps a column
     to the marks that stand for a missing value in it, where these are not the usual ones; `read` obeys it. `told` maps
     each column that was judged by its cells to its kind and why. `chat` is the column whose conversations are rows
-    for each answer (see `data.chats`).
+    for each answer (see `data.chats`). `rank` says within which rows an order is asked for.
     """
 
     fields: Mapping[str, Field]
@@ -96,6 +99,7 @@ class Schema:
     missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     told: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     chat: str | None = None
+    rank: Rank | None = None
 
     @classmethod
     def infer(
@@ -105,6 +109,7 @@ class Schema:
         overrides: str | Path | Mapping[str, Any] | None = None,
         *,
         bare: bool = False,
+        rank: Any = None,
     ) -> Schema:
         """The schema of `table`: told from its cells, corrected by `overrides` (see `data.overrides.read_overrides`).
 
@@ -116,6 +121,8 @@ class Schema:
         """
         said = Overrides() if overrides is None else read_overrides(overrides, table.columns)
         named = read_targets(target, table.columns) or dict(said.targets)
+        ranked = read_rank(rank or said.rank, table.columns, [*named])
+        said = said if ranked is None else _ranking(said, ranked, table)
         named = {name: said.targets.get(name) if kind is None else kind for name, kind in named.items()}
         chat = next((name for name in named if chats.of_column(name) in table.data), None)
         if chat is not None:
@@ -155,7 +162,7 @@ class Schema:
         warnings += _leaks(table, fields, targets)
         lists = tuple(warnings), tuple(column for column in ignored if told[column][0] == "id")
         columns = roles["group"], roles["id"], roles["split"], roles["time"]
-        return cls(fields, targets, *columns, ignored, notes, *lists, missing, told, chat)
+        return cls(fields, targets, *columns, ignored, notes, *lists, missing, told, chat, ranked)
 
     @property
     def roles(self) -> dict[str, str]:
@@ -175,6 +182,10 @@ class Schema:
             if column not in table.data:
                 near = suggest(column, table.data)
                 raise UnknownName(f"{table.name} has no column {column!r}, which {what} needs.{near}")
+
+    def ranked(self, table: Table) -> np.ndarray | None:
+        """[N] numbers of the groups within which the rows of `table` are put in order; None where they are not."""
+        return None if self.rank is None else units(self.rank.values(table), len(table))
 
     def explain(self) -> str:
         """One line a column: what it is and why."""
@@ -203,7 +214,8 @@ class Schema:
         }
         outside = KINDS.modules(one.kind for one in self.fields.values())
         lists = {"warnings": list(self.warnings), "keys": list(self.keys)}
-        return plain | {"fields": fields} | lists | ({"kinds": outside} if outside else {})
+        ranked = {"rank": self.rank and vars(self.rank)}
+        return plain | {"fields": fields} | lists | ranked | ({"kinds": outside} if outside else {})
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Schema:
@@ -217,7 +229,8 @@ class Schema:
         lists = {name: tuple(values.get(name, ())) for name in ("warnings", "keys")}
         missing = {column: tuple(marks) for column, marks in values.get("missing", {}).items()}
         told = {column: tuple(guess) for column, guess in values.get("told", {}).items()}
-        return cls(**{**own, "fields": fields, **lists, "missing": missing, "told": told})
+        ranked = {"rank": Rank(**own["rank"]) if own.get("rank") else None}
+        return cls(**{**own, "fields": fields, **lists, "missing": missing, "told": told, **ranked})
 
 
 def _conversing(
@@ -229,6 +242,17 @@ def _conversing(
     held: dict[str, Any] = {"group": own} if said.group in (None, own) else {"ignore": (*said.ignore, own)}
     targets = {name: kind or ("text" if name == chat else None) for name, kind in named.items()}
     return replace(said, kinds=kinds, **held), targets
+
+
+def _ranking(said: Overrides, rank: Rank, table: Table) -> Overrides:
+    """Who has a taste of his own is a stream, unless the user says otherwise."""
+    if len(given := {str(value) for value in table.column(rank.by) if value is not None}) < 2:
+        only = f"is {next(iter(given))!r} in every training row" if given else "is empty"
+        raise BadData(
+            f"rank names {rank.by!r}, which {only}: an order is learned within several groups. Leave `rank` out."
+        )
+    left_alone = said.fields or rank.by in (*said.kinds, *said.ignore, said.group, said.id, said.split)
+    return said if left_alone else replace(said, kinds={**said.kinds, rank.by: ENTITY})
 
 
 def _apart(columns: Sequence[Sequence[Any]]) -> bool:

@@ -106,6 +106,16 @@ ENCODERS = Catalogue(
             "Hashed bag of n-grams with learned vectors",
             "Weinberger 2009; Joulin 2017",
         ),
+        "entity_plain": Entry(
+            "polymodal.encoders.entity:EntityPlain",
+            "A code of its own for each user or item, and its smoothed answers out of fold; nothing is trained",
+            "Micci-Barreca 2001 (smoothed answers); Hoerl & Kennard 1970",
+        ),
+        "entity_embedding": Entry(
+            "polymodal.encoders.entity:EntityEmbedding",
+            "A learned vector for each user or item; one for those that are new",
+            "Koren, Bell & Volinsky 2009; Guo & Berkhahn 2016",
+        ),
         "table_mlp": Entry(
             "polymodal.encoders.table:TableMLP",
             "Perceptron over embedded columns",

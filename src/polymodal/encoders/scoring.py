@@ -11,12 +11,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from polymodal.core.errors import BadArgument
 from polymodal.core.registry import Spec
 from polymodal.core.types import Tokens
 from polymodal.encoders import ENCODERS
 from polymodal.encoders.base import Encoder
 from polymodal.learners import LEARNERS
 from polymodal.learners.base import Learner
+from polymodal.learners.sparse import Sparse
 from polymodal.nn.check import check_count
 from polymodal.nn.layers.named import Named
 from polymodal.targets.base import CLASSES, MULTILABEL, NUMBER
@@ -132,6 +134,23 @@ class ScoringEncoder(Encoder):
     @abstractmethod
     def says(self) -> dict[str, Said]:
         """Where its tokens carry scores, by target; empty before it is settled."""
+
+
+def linear(encoder: Encoder, answer: Answering, features: int) -> tuple[Tensor, Tensor]:
+    """Weights [F, width] and constants [width] of a blend of linear learners: the weighted mean of its members' scores,
+    as tokens of `encoder` carry it. Raises `BadArgument` for other learners."""
+    weight, bias = torch.zeros(features, answer.width), torch.zeros(answer.width)
+    total = sum(member.weight for member in answer.members)
+    for member in answer.members:
+        if not isinstance(member.learner, Sparse):
+            name = ENCODERS.name_of(type(encoder))
+            raise BadArgument(f"{name} takes the learner sparse; got {type(member.learner).__name__}.")
+        share = member.weight / total / member.temperature / SPREAD[answer.meaning]
+        weight += share * member.learner.weight
+        bias += share * member.learner.bias
+    if answer.meaning == CLASSES:  # what all classes share says nothing
+        weight, bias = weight - weight.mean(1, keepdim=True), bias - bias.mean()
+    return weight, bias
 
 
 class Scored(ScoringEncoder):

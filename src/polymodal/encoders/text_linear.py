@@ -11,17 +11,14 @@ from scipy import sparse
 from torch import Tensor
 from torch.nn import functional as F
 
-from polymodal.core.errors import BadArgument
 from polymodal.core.registry import Spec
 from polymodal.core.types import Tokens
 from polymodal.core.values import check_range
 from polymodal.encoders.ngrams import Ngrams, tf_idf
-from polymodal.encoders.scoring import SPREAD, Answering, Said, ScoringEncoder
+from polymodal.encoders.scoring import Answering, Said, ScoringEncoder, linear
 from polymodal.encoders.segments import segment_mask, segment_spans, segments, trimmed
-from polymodal.learners.sparse import Sparse
 from polymodal.nn.check import check_count
 from polymodal.nn.graphs import pieces
-from polymodal.targets.base import CLASSES
 
 PLACES = 2**17  # of texts whose n-grams are looked at together
 HELD = 2**22  # n-grams that are counted before equal ones are merged
@@ -134,7 +131,7 @@ class TextLinear(ScoringEncoder):
             self.facts, self.dim, longest=self.longest, rare=self.rare, most=self.most, words=self.words,
             components=self.components, tokens=self.tokens, answers=told,
         )  # fmt: skip
-        pairs = [_linear(answer, len(self.idf)) for answer in answers.values()]
+        pairs = [linear(self, answer, len(self.idf)) for answer in answers.values()]
         own = self.components
         one.register_buffer("grams", self.grams)
         one.register_buffer("idf", self.idf)
@@ -243,19 +240,3 @@ def _components(design: sparse.csr_array, wanted: int) -> tuple[np.ndarray, np.n
     spread = told.std(0)
     scale = np.where(spread > 1e-4, 1 / np.maximum(spread, 1e-4), 0.0)  # less is rounding
     return (found * scale).astype(np.float32), (told.mean(0) * scale).astype(np.float32)
-
-
-def _linear(answer: Answering, features: int) -> tuple[Tensor, Tensor]:
-    """Weights [F, width] and constants [width] of a blend: the weighted mean of its members' scores, as tokens carry
-    it."""
-    weight, bias = torch.zeros(features, answer.width), torch.zeros(answer.width)
-    total = sum(member.weight for member in answer.members)
-    for member in answer.members:
-        if not isinstance(member.learner, Sparse):
-            raise BadArgument(f"text_linear takes the learner sparse; got {type(member.learner).__name__}.")
-        share = member.weight / total / member.temperature / SPREAD[answer.meaning]
-        weight += share * member.learner.weight
-        bias += share * member.learner.bias
-    if answer.meaning == CLASSES:  # what all classes share says nothing
-        weight, bias = weight - weight.mean(1, keepdim=True), bias - bias.mean()
-    return weight, bias

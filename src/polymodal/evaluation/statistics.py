@@ -215,6 +215,8 @@ def resample(
         raise BadData(f"groups names a group for each of the {len(truth)} rows; got {len(groups)}.")
     keep = labelled(truth)
     truth, predictions = truth[keep], predictions[:, keep]
+    if groups is not None:
+        metric = metric.within(np.asarray(groups)[keep])
     read = [metric.read(truth, p) for p in predictions]
     once = np.ones((len(truth), 1))
     point = np.array([metric.weighted(t, p, once)[0] if len(t) else np.nan for t, p in read], dtype=np.float64)
@@ -322,13 +324,14 @@ def holm(p: Sequence[float]) -> np.ndarray:
 
 
 def caruana(
-    predictions: Sequence[np.ndarray] | np.ndarray, truth: np.ndarray, metric: Metric, rounds: int = 20
-) -> np.ndarray:
+    predictions: Sequence[np.ndarray] | np.ndarray, truth: np.ndarray, metric: Metric, rounds: int = 20,
+    *, groups: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
     """Weights, summing to 1, of a greedy ensemble (Caruana et al. 2004).
 
     Starting from nothing, the member that helps the mean most is added, again and again with repetition; the best of
     the `rounds` bags wins, the smallest of equals. `predictions` are [N, ...] a member, of rows that no member was
-    fitted on.
+    fitted on, and belong to the `groups` [N].
     Raises `BadArgument` without a member or a round.
     """
     if not len(predictions) or rounds < 1:
@@ -337,7 +340,7 @@ def caruana(
     counts = np.zeros(len(predictions))
     best, weights = -np.inf, counts
     for size in range(1, rounds + 1):
-        scores = [metric.turned(metric(truth, (total + p) / size)) for p in predictions]
+        scores = [metric.turned(metric(truth, (total + p) / size, groups)) for p in predictions]
         added = int(np.argmax(scores))
         total, counts[added] = total + predictions[added], counts[added] + 1
         if scores[added] > best:

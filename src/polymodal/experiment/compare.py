@@ -66,18 +66,19 @@ def ensemble(members: Sequence[Outcome], question: Question, *, rounds: int = 20
     of the rows, groups of which stay together, is answered with weights found on the others.
     """
     name = question.target.name
-    truth, metric = question.valid, question.metric
-    part = (np.arange(len(truth)) if question.valid_groups is None else question.valid_groups) % folds
+    truth, metric, groups = question.valid, question.metric, question.valid_groups
+    part = (np.arange(len(truth)) if groups is None else groups) % folds
     weights, valid, test = [], [], []
     alike = np.full(len(members), 1 / len(members))
     for s in range(min(m.seeds for m in members)):
         said = np.stack([m.valid[name][s] for m in members])
-        weights.append(caruana(said, truth, metric, rounds))
+        weights.append(caruana(said, truth, metric, rounds, groups=groups))
         held_out = np.zeros_like(said[0])
         for k in range(folds):
             inside = part != k
             # Of a single group nothing is left to find weights on: they are alike.
-            others = caruana(said[:, inside], truth[inside], metric, rounds) if inside.any() else alike
+            some = None if groups is None else groups[inside]
+            others = caruana(said[:, inside], truth[inside], metric, rounds, groups=some) if inside.any() else alike
             held_out[~inside] = np.tensordot(others, said[:, ~inside], 1)
         valid.append(held_out)
         test.append(np.tensordot(weights[-1], np.stack([m.test[name][s] for m in members]), 1))
@@ -251,7 +252,7 @@ def _row(outcome: Outcome, question: Question, seed: int) -> dict[str, Any]:
         "level": outcome.level,
         "target": name,
         "metric": metric.name,
-        "valid": float(np.mean([metric(question.valid, p) for p in outcome.valid[name]])),
+        "valid": float(np.mean([question.on_valid(p) for p in outcome.valid[name]])),
         "test_mean": interval.mean,
         "test_low": interval.low,
         "test_high": interval.high,

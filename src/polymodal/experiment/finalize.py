@@ -25,6 +25,8 @@ from polymodal.experiment.contenders import contending
 from polymodal.experiment.nearest import nearest
 from polymodal.experiment.outcome import Outcome, Question, chance
 from polymodal.experiment.plan import Plan
+from polymodal.experiment.ranking import baselines, sentences
+from polymodal.experiment.ranking import told as told_order
 from polymodal.experiment.results import Results
 from polymodal.experiment.verdict import usual
 from polymodal.inference.bundle import CONFIG, SCHEMA, WEIGHTS
@@ -73,7 +75,7 @@ def finalize(
         progress=progress,
     )  # fmt: skip
     notes = [*notes, *left_out]
-    shown = [*([alike] if alike else []), *as_they_are]
+    shown = [*([alike] if alike else []), *baselines(plan, questions, max(o.seeds for o in outcomes)), *as_they_are]
     comparison = compare(
         outcomes, questions, budget_ms=config.budget_ms, deploy=config.deploy, seed=config.seed, beside=shown
     )
@@ -114,9 +116,11 @@ def finalize(
     timings.append({"what": "evaluating the chosen one", "seconds": time.perf_counter() - began})
     told_apart = deployed(questions[0], chosen, finished.seeds[comparison.seed], comparison.rows, assessment.score)
     comparison.sentences.extend(told_apart)
+    comparison.sentences.extend(sentences(order := told_order(plan, questions[0])))
     evaluation = _evaluation(plan, comparison, questions[0], assessment, dataset, curves, notes, timings, folder)
     evaluation["encodings"] = {name: encoder["rungs"] for name, encoder in finished.encoders.items()}
     evaluation["checkpoints"] = plan.towers.lines()
+    evaluation |= {"ranking": order} if order else {}
     if plan.bagged and not chosen.strategy.end_to_end:  # what ships has learned from the validation rows too
         evaluation["refitted"] = {part: len(plan.rows(part)) for part in ("train", "valid")}
     evaluation["about"] = {o.name: _about(o.strategy) for o in outcomes}
@@ -187,7 +191,7 @@ def _metrics(plan: Plan, c: Comparison, questions: Sequence[Question], chosen: O
     metrics: dict[str, Any] = {}
     for q in questions:
         name = q.target.name
-        each = [measure(q.metrics, judged(q.target), q.test, p) for p in chosen.test[name]]
+        each = [measure(q.metrics, judged(q.target), q.test, p, q.groups) for p in chosen.test[name]]
         test: dict[str, Any] = {m: {"mean": float(np.mean([e[m] for e in each]))} for m in each[0]}
         columns = [("test_mean", "test_low", "test_high"), *(beside(m.name) for m in q.metrics[1:])]
         for metric, ends in zip(q.metrics, columns):

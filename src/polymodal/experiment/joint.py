@@ -27,14 +27,14 @@ def called_for(outcomes: Sequence[Outcome], questions: Sequence[Question], seed:
     fusions = [o for o in apart if o.strategy.joint]
     if not fusions:
         return ""
-    near = COARSE * scale_of(q.metric, q.metric(q.valid, guess.valid[q.target.name][0]))
+    near = COARSE * scale_of(q.metric, q.on_valid(guess.valid[q.target.name][0]))
     if all(pair.low <= 0 and pair.high < near for pair in (test(o, guess) for o in alone)):
         return f"No single modality beats chance ({q.metric.name} of {q.held} rows)."
     best, single = (max(some, key=lambda o: score_of(o, [q])) for some in (fusions, alone))
     gains = [test(best, o) for o in apart if o.strategy.family in ("single", "decision")]
     known = test(best, guess).difference
     if min(gain.low for gain in gains) > 0 and min(gain.difference for gain in gains) > SHARE * known:
-        values = [float(np.mean([q.metric(q.valid, p) for p in o.valid[q.target.name]])) for o in (best, single)]
+        values = [float(np.mean([q.on_valid(p) for p in o.valid[q.target.name]])) for o in (best, single)]
         said = [plain(value, decimals(values)) for value in values]
         return (
             f"Much lies in what modalities tell together and none alone: {q.metric.name} {said[0]} ({best.name}) "

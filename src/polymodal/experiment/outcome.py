@@ -10,11 +10,13 @@ import numpy as np
 
 from polymodal.core.errors import BadArgument
 from polymodal.core.registry import Spec
+from polymodal.data.schema import Schema
 from polymodal.evaluation.statistics import Paired
 from polymodal.metrics.base import Metric
 from polymodal.metrics.build import by_target, directed, target_metrics, undefined
 from polymodal.models.strategy import Strategy
 from polymodal.targets.base import Target, written
+from polymodal.targets.ordinal import OrdinalTarget
 
 
 @dataclass(frozen=True)
@@ -82,14 +84,25 @@ class Question:
     def merit(self, prediction: np.ndarray) -> float:
         """The score of validation rows beside those of other targets: greater is better, see `Metric.merit`."""
         return self.metric.merit(
-            self.metric(self.valid, prediction), lambda: self.metric(self.valid, constant(self.target, len(self.valid)))
+            self.on_valid(prediction), lambda: self.on_valid(constant(self.target, len(self.valid)))
         )
+
+    def on_valid(self, prediction: np.ndarray) -> float:
+        """The metric of the rows that choices go by."""
+        return self.metric(self.valid, prediction, self.valid_groups)
+
+    def on_test(self, prediction: np.ndarray) -> float:
+        """The metric of the test rows."""
+        return self.metric(self.test, prediction, self.groups)
 
 
 def judges(
-    asked_for: Any, targets: Sequence[Target], truth: Mapping[str, np.ndarray], split: np.ndarray, notes: list[str]
-) -> dict[str, list[Spec]]:
+    asked_for: Any, targets: Sequence[Target], truth: Mapping[str, np.ndarray], split: np.ndarray, notes: list[str],
+    groups: np.ndarray | None = None,
+) -> dict[str, list[Spec]]:  # fmt: skip
     """What each target is judged by, each metric tried on the validation rows with a constant answer.
+
+    With the `groups` [N] of all rows, within which they are put in order, that is judged unless something is named.
 
     Of written answers, a usual metric that validation or test rows are too few for is left out. Raises `UnknownName` or
     `BadArgument` for one that is not there, does not fit its target or cannot be chosen by.
@@ -97,6 +110,8 @@ def judges(
     asked = by_target(asked_for, [t.name for t in targets])
     for target in targets:
         valid = target.truth(truth[target.name][split == 1])
+        if groups is not None and not asked[target.name]:
+            asked[target.name] = ranked_by(target)
         if not asked[target.name]:
             if written([target]):
                 parts = valid, target.truth(truth[target.name][split == 2])
@@ -107,11 +122,45 @@ def judges(
             if given[place] != asked[target.name][place]:
                 way = "greater" if metric.greater_is_better else "less"
                 notes.append(f"{metric.name} does not say which way is better; by what right answers get, {way} is.")
-            value = metric(valid, constant(target, len(valid)))
+            value = metric(valid, constant(target, len(valid)), None if groups is None else groups[split == 1])
             if not place and (metric.biased or np.isnan(value)):
                 why = "is biased on few rows" if metric.biased else "is not defined on the validation rows"
                 raise BadArgument(f"{target.name} cannot be judged by {metric.name}: it {why}. Name another first.")
     return {name: specs for name, specs in asked.items() if specs}
+
+
+def ranked_by(target: Target) -> list[Spec]:
+    """What the order of rows is judged by. Raises `BadArgument` for a target whose answers put nothing in order."""
+    if target.form == "number":
+        return ["ndcg@10", target.metrics[0]]
+    if target.form == "class" and (len(target.labels) == 2 or isinstance(target, OrdinalTarget)):
+        return ["group_auc", "ndcg@10", "recall@10", "mrr", "auroc"]  # the first rests on all pairs
+    raise BadArgument(
+        f"rank puts rows in order by what they are worth, and {target.name!r} is {target.summary}. Ask for two "
+        "classes, for classes in order (`kind: ordinal` with its `order`) or for a number."
+    )
+
+
+def order_notes(target: Target, schema: Schema) -> list[str]:
+    """What is put in order, within what, and by what."""
+    if schema.rank is None:
+        return []
+    rank, best = schema.rank, ""
+    if target.labels:
+        best = f": {target.labels[-1]!r} before {target.labels[0]!r}"
+    what = f"values of {rank.item}" if rank.item else "rows"
+    lines = [f"Put in order are {what} within {rank.by}, by {target.name}{best}."]
+    if target.form == "class" and len(target.labels) == 2:
+        other = f"{target.name}: {{kind: ordinal, order: [{target.labels[-1]}, {target.labels[0]}]}}"
+        lines[0] += f" The other way round it is asked for in a schema by `target: {{{other}}}`."
+    if not rank.item:
+        lines.append(
+            "No column is known to name what is put in order (`rank: {by: …, item: …}`), so popularity and "
+            "collaborative filtering are not beside the strategies."
+        )
+    if not any(rank.by in field.columns for field in schema.fields.values()):
+        lines.append(f"No stream reads {rank.by}, so that all its values get one order of the same rows.")
+    return lines
 
 
 def _defined(target: Target, parts: Sequence[np.ndarray], notes: list[str]) -> list[Spec]:
@@ -128,7 +177,7 @@ def valid_scores(outcome: Outcome, questions: Sequence[Question]) -> np.ndarray:
     """[S] validation scores, greater is better; of several targets the mean of what their metrics share."""
     if len(questions) == 1:
         q = questions[0]
-        return np.array([q.metric.turned(q.metric(q.valid, p)) for p in outcome.valid[q.target.name]])
+        return np.array([q.metric.turned(q.on_valid(p)) for p in outcome.valid[q.target.name]])
     return np.mean([[q.merit(p) for p in outcome.valid[q.target.name]] for q in questions], axis=0)
 
 

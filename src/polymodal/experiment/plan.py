@@ -21,6 +21,7 @@ from polymodal.data.inputs import Inputs
 from polymodal.data.inspection.proposals import weighty
 from polymodal.data.kinds import KINDS
 from polymodal.data.links import link_notes
+from polymodal.data.ranked import ENTITY
 from polymodal.data.schema import Schema
 from polymodal.data.split import PARTS
 from polymodal.data.tables.source import Table
@@ -28,7 +29,7 @@ from polymodal.data.tables.table import noted
 from polymodal.experiment.contenders import Contender, check_deploy, contenders_of
 from polymodal.experiment.encodings import Towers, encoder_of, features_by_formula, find_towers
 from polymodal.experiment.folds import MANY, Folds, parts_of_fitted, split_by
-from polymodal.experiment.outcome import judges
+from polymodal.experiment.outcome import judges, order_notes
 from polymodal.experiment.strategies import (
     PRODUCT,
     check,
@@ -155,8 +156,9 @@ class Plan:
         return range(self.config.seed, self.config.seed + (self.bagged or self.config.seeds))
 
     def groups(self) -> list[Any] | None:
-        """What rows share that are no independent evidence: their group, or all their cells; None: nothing."""
-        return held_together(self.table, self.schema)
+        """What rows share that are no independent evidence: the group within which they are put in order, their group,
+        or all their cells; None: nothing."""
+        return list(self.schema.rank.values(self.table)) if self.schema.rank else held_together(self.table, self.schema)
 
     @property
     def encoder_fits(self) -> int:
@@ -285,7 +287,7 @@ def plan(
     config = Config.given(config, options)
     with config.fetching():
         given = Inputs.read(data, valid, test, target=target, schema=schema)
-    resolved = given.schema(target, schema)
+    resolved = given.schema(target, schema, rank=config.rank)
     table = read = given.joined(resolved)
     if not resolved.targets:
         raise BadData(f"No target: name the column to predict (target=...). Columns: {', '.join(table.columns)}.")
@@ -306,7 +308,8 @@ def plan(
         )
     notes += renamed(answer_columns(targets, [c for c in (resolved.id, *resolved.keys) if c]))
     notes += given.lacking(resolved)
-    metrics = judges(config.metric, targets, truth, split, notes)
+    metrics = judges(config.metric, targets, truth, split, notes, resolved.ranked(table))
+    notes += order_notes(targets[0], resolved)
     notes += _endless(targets, truth, split)
     encoders = {name: encoder_of(name, f.kind, config) for name, f in resolved.fields.items()}
     words = written(targets)
@@ -324,7 +327,8 @@ def plan(
     processors |= {name: start.specs[name] for name in started} if start else {}
     towers = find_towers(resolved, table, split, config, targets)
     one_go |= {name: (*one_go[name], spec) for name, spec in towers.frozen.items()}
-    candidates = strategies(tuple(resolved.fields), config.fusion, targets, notes)
+    entities = [name for name, f in resolved.fields.items() if f.kind == ENTITY]
+    candidates = strategies(tuple(resolved.fields), config.fusion, targets, notes, entities=entities)
     objective = None if config.objective is None else [portable(spec) for spec in listed(config.objective)]
     align = None if config.align is None else portable(config.align)
     candidates = varied(candidates, objective, align, config.align_weight)

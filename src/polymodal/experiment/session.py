@@ -140,6 +140,7 @@ class Session:
                 "part": plan.part,
                 "bag": plan.bag,
                 "number": plan.table.rows,
+                **({} if (groups := plan.schema.ranked(plan.table)) is None else {"groups": groups}),
             },
         )
         write_json(

@@ -23,6 +23,7 @@ WORDS: tuple[Spec, ...] = ("concat", {"name": "unified", "tokens": 64}, "perceiv
 SHORT_ANSWERS: tuple[Spec, ...] = ("concat", {"name": "unified", "tokens": 64}, STACK)  # and those are a few words
 BASELINES: tuple[Spec, ...] = ("consensus", {"name": "consensus", "neighbours": 1}, "blind")
 ALWAYS = ("concat", "late_mean")
+TASTE = "taste"  # slopes of each user
 PRODUCT = "mlb"  # of streams: what none tells alone lies in products
 NO_FUSION = "An objective or an aligner needs a fusion of several streams; there is none here."
 
@@ -118,9 +119,13 @@ def strategies(
     fusion: Spec | Sequence[Spec],
     targets: Collection[Target] = (),
     notes: list[str] | None = None,
+    *,
+    entities: Sequence[str] = (),
 ) -> tuple[Strategy, ...]:
     """The strategies to compare: what was asked for, and always each stream alone, concat and late mean, and, where
     words are written, what these must beat.
+
+    Where rows are of `entities`, as of users, the answer `taste` joins those that are tried by themselves.
 
     What is not defined for these `targets` is left out, and `notes` say so; asked for by name it is refused with
     `BadArgument`.
@@ -134,7 +139,7 @@ def strategies(
         return tuple(kept)
     if fusion == "all":
         specs: list[Spec] = [name for parts in CATALOGUES.values() for name in parts if not parts.entry(name).extra]
-        specs = [spec for spec in specs if spec not in BASELINES]
+        specs = [spec for spec in specs if spec not in (*BASELINES, TASTE)]
     elif fusion == "auto":
         short = words and all(target.short for target in targets if isinstance(target, TextTarget))
         specs = list(SHORT_ANSWERS if short else WORDS if words else AUTO)
@@ -143,6 +148,8 @@ def strategies(
     by_preset = any(specs == one.get("fusion") for one in PRESETS.values())  # nobody has named each of these
     named = [] if fusion in ("all", "auto") or by_preset else list(specs)
     specs += [name for name in ALWAYS if name not in specs]
+    if entities and not named and not any(texts):
+        specs.append({"name": TASTE, "by": entities[0]})
     names: set[str] = set()
     there = {strategy.name for strategy in kept}
     left_out = []

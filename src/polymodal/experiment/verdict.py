@@ -174,7 +174,7 @@ def seeing(q: Question, wrote: Outcome, outcomes: Sequence[Outcome], *, seed: in
     if not others or q.target.form != "text":
         return []
     test, name, place = Tests(q, seed), q.metric.name, f" for {of}" if of else ""
-    figures = {o.name: float(np.mean([q.metric(q.test, p) for p in o.test[q.target.name]])) for o in (wrote, *others)}
+    figures = {o.name: float(np.mean([q.on_test(p) for p in o.test[q.target.name]])) for o in (wrote, *others)}
     places = decimals([*figures.values()])
     said = []
     for other in sorted(others, key=lambda o: o.name != "blind"):
@@ -205,7 +205,7 @@ def drawing(q: Question, drew: Outcome, others: Sequence[Outcome], *, seed: int)
     test, said = Tests(q, seed), []
     for other in others:
         pair = test(drew, other)
-        figures = [float(np.mean([q.metric(q.test, p) for p in o.test[q.target.name]])) for o in (drew, other)]
+        figures = [float(np.mean([q.on_test(p) for p in o.test[q.target.name]])) for o in (drew, other)]
         places = decimals(figures)
         mine, its = (plain(figure, places) for figure in figures)
         word = "better than" if pair.low > 0 else "worse than" if pair.high < 0 else "not shown to be better than"

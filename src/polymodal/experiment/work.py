@@ -62,6 +62,7 @@ class Work:
         self.split, self.fold = rows["split"], rows["fold"]
         self.part = rows.get("part", self.fold)
         self.bag = rows.get("bag", np.zeros_like(self.fold))
+        self.groups = rows.get("groups")  # within which rows are put in order
         self.numbers = rows.get("number", np.arange(len(self.split)))  # in their source, by which what is drawn differs
         self.labels = {t.name: torch.from_numpy(np.array(self.dataset.targets[t.name])) for t in self.targets}
 
@@ -124,18 +125,16 @@ class Work:
     def score(self, target: Target, prediction: np.ndarray, rows: np.ndarray) -> float:
         """The metric of `rows` that the target is judged by, greater is better; of several targets as they share it."""
         metric, truth = self.metrics[target.name], self.truth(target, rows)
-        value = metric(truth, prediction)
+        groups = None if self.groups is None else self.groups[rows]
+        value = metric(truth, prediction, groups)
         if len(self.targets) == 1:
             return metric.turned(value)
-        return metric.merit(value, lambda: metric(truth, constant(target, len(rows))))
+        return metric.merit(value, lambda: metric(truth, constant(target, len(rows)), groups))
 
     def by_loss(self, rows: np.ndarray) -> bool:
         """Whether trainings go by the loss of `rows`, not by their metrics: where answers are drawn at random, which is
         dear, and where a metric is not defined on so few of them."""
-        return self.drawn or any(
-            np.isnan(self.metrics[target.name](self.truth(target, rows), constant(target, len(rows))))
-            for target in self.targets
-        )
+        return self.drawn or any(np.isnan(self.score(t, constant(t, len(rows)), rows)) for t in self.targets)
 
     @property
     def drawn(self) -> bool:

@@ -114,7 +114,7 @@ def evaluate(
         errors=_errors(judge, decoded, full),
         mistakes=mistakes(predictor, judge.truth, full, table, rows),
         words=words(predictor, judge.truth, full, table, rows, training),
-        metrics=measure(judge.metrics, judged(judge.target), judge.truth, full),
+        metrics=measure(judge.metrics, judged(judge.target), judge.truth, full, judge.groups),
         score=judge.score(judge.metric, full),
         further={m.name: judge.score(m, full) for m in judge.metrics[1:]},
         drawings=drawings(predictor, judge.truth, full, table, rows, seen) if dear else [],

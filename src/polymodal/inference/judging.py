@@ -112,7 +112,7 @@ def strict_scores(
     given = predicted(rows)
     wider = np.concatenate([given, np.zeros((len(rows), len(new)), given.dtype)], axis=1)
     codes = units([groups[i] for i in rows], len(rows)) if groups else None
-    fitting = [metric for metric in metrics if not isinstance(metric, QuadraticKappa)]
+    fitting = [metric for metric in metrics if not (isinstance(metric, QuadraticKappa) or metric.grouped)]
     each = {m.name: vars(bootstrap(m, truth, wider[None], seed=seed, groups=codes)) for m in fitting}
     return {name: {**score, "rows": len(rows)} for name, score in each.items()}
 

@@ -21,12 +21,14 @@ from polymodal.core.values import read_written
 from polymodal.core.words import label_of
 from polymodal.data.answers import target_cells
 from polymodal.data.inputs import asked_rows
+from polymodal.data.split import units
 from polymodal.data.storage.dataset import process_table
 from polymodal.data.storage.store import Store, default_store
 from polymodal.data.tables.source import Problem, Table
 from polymodal.inference.answers import Answers, Stopped
 from polymodal.inference.judging import Judged
-from polymodal.inference.keyed import kept_columns, keyed, names_of, place_of, whole
+from polymodal.inference.keyed import ALL, kept_columns, keyed, names_of, place_of, whole
+from polymodal.inference.ordered import first_of, order_columns
 from polymodal.inference.predictor import LEARNED, Predictor
 from polymodal.metrics.base import Metric
 from polymodal.metrics.build import by_target, directed, target_metrics, undefined
@@ -103,27 +105,41 @@ class Run:
         keep: str | Sequence[str] = (),
         problems: list[Problem] | None = None,
         as_frame: bool = False,
+        top: int | None = None,
     ) -> Any:
         """Answers for every record of `data` (whatever `read_table` reads), as columns; targets need not be there.
 
         Beside the answers stand the columns that name the rows, such as `id`, under their own names (`row`, the number
         of the record, where none does), and those to `keep`: names, or `all`. A record that could not be read has no
-        answer (None) and its reason in the column `problem`; see `keyed`.
+        answer (None) and its reason in the column `problem`; see `keyed`. Where rows are put in order within groups,
+        there are their score and rank, and the columns that name group and item; `top` keeps the first of each group,
+        in order.
 
         Returns `Answers`, a dict of lists, or with `as_frame` a pandas DataFrame.
 
         Cells that cannot be used count as missing and are appended to `problems`. A model that learns from feedback
-        remembers in the run's folder what it said. Raises `UnknownName` for a column to keep that is not there.
+        remembers in the run's folder what it said. Raises `UnknownName` for a column to keep that is not there,
+        `BadArgument` for `top` where no order was asked for in the fit.
         """
+        rank = self.predictor.schema.rank
+        if top is not None and rank is None:
+            raise BadArgument("top keeps the first rows of each group; this run puts nothing in order (fit with rank).")
         table = self.read(data, last=True)
         kept_columns(table, keep)
         found: list[Problem] = []
+        groups = [] if rank is None else rank.values(table)  # said before anything is answered if the table lacks it
         answers = self.predictor.predict(table, found)
+        order = order_columns(self.predictor, table, answers) if groups else {}
+        if rank is not None and keep != ALL:
+            named = [column for column in (rank.by, rank.item) if column in table.data]
+            keep = [*named, *([keep] if isinstance(keep, str) else keep)]
         if self.predictor.ledger.bandits:
             self.predictor.ledger.save(self.folder / LEARNED)
         if problems is not None:
             problems.extend(found)
-        columns = Answers(keyed(table, self.predictor.schema, answers, keep=keep, problems=found))
+        columns = Answers(keyed(table, self.predictor.schema, {**answers, **order}, keep=keep, problems=found))
+        if top is not None and rank is not None:
+            columns = Answers(first_of(columns, [*order][-1], rank.by, top))
         return columns.frame() if as_frame else columns
 
     def generate(
@@ -200,7 +216,9 @@ class Run:
             warnings.warn(" ".join([said, *counts.sentences()]), stacklevel=2)
         judge = self._judges(metric, truth, rows, asked)[0]
         decoded = self.predictor.decoded(table.select(rows), asked)
-        return float(judge(asked.wanted(table.column(asked.name), truth[asked.name], rows), asked.prediction(decoded)))
+        wanted, groups = asked.wanted(table.column(asked.name), truth[asked.name], rows), self._groups(table)
+        codes = units([groups[i] for i in rows], len(rows)) if groups else None
+        return float(judge(wanted, asked.prediction(decoded), codes))
 
     def _target(self, name: str | None) -> Target:
         return self.predictor.about(name).targets[0]
@@ -410,7 +428,10 @@ class Run:
         return target_metrics(specs, target)
 
     def _groups(self, table: Table) -> list[Any] | None:
-        group = self.predictor.schema.group
+        schema = self.predictor.schema
+        if schema.rank:
+            return schema.rank.values(table)
+        group = schema.group
         return table.column(group) if group and group in table.data else None
 
     def _trained_on(self, data: Any) -> bool:

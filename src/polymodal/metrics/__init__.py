@@ -45,6 +45,8 @@ ALIASES: Mapping[str, str | Mapping[str, Any]] = {  # other names of the field f
     "word_error_rate": "wer",
 }
 
+AT: Mapping[str, str] = {"hit": "hit_at", "recall": "recall_at", "top": "top_k"}  # with a number: recall@20
+
 METRICS = Catalogue(
     "metric",
     "polymodal.metrics.base:Metric",
@@ -121,8 +123,18 @@ METRICS = Catalogue(
             "Mean F1 of the classes, each counted as often as it occurs.",
             "van Rijsbergen 1979",
         ),
+        "group_auc": Entry(
+            "polymodal.metrics.within:GroupAuc",
+            "Chance that a relevant row scores above another one of its group, mean over groups.",
+            "Zhou et al. 2018 (DIN)",
+        ),
         "hamming": Entry(
             "polymodal.metrics.labels:Hamming", "Share of label decisions that are wrong.", "Schapire & Singer 2000"
+        ),
+        "hit_at": Entry(
+            "polymodal.metrics.within:HitAt",
+            "Share of groups with a relevant row among the first k; `hit@10` for short.",
+            "folklore",
         ),
         "kappa": Entry(
             "polymodal.metrics.labels:Kappa", "Agreement with the truth beyond that of chance.", "Cohen 1960"
@@ -152,6 +164,16 @@ METRICS = Catalogue(
         "median_ae": Entry(
             "polymodal.metrics.values:MedianAe", "Median absolute error, in the target's unit.", "folklore"
         ),
+        "mrr": Entry(
+            "polymodal.metrics.within:Mrr",
+            "Mean over groups of 1 / the rank of the first relevant row.",
+            "Voorhees 1999; McSherry & Najork 2008 (ties)",
+        ),
+        "ndcg": Entry(
+            "polymodal.metrics.within:Ndcg",
+            "Gains of a group's first k rows, discounted by rank, as a share of the best order's; `ndcg@10` for short.",
+            "Järvelin & Kekäläinen 2002; McSherry & Najork 2008 (ties)",
+        ),
         "pinball": Entry(
             "polymodal.metrics.values:Pinball",
             "Loss of quantiles: an error below costs the level, one above the rest.",
@@ -166,6 +188,11 @@ METRICS = Catalogue(
             "polymodal.metrics.values:R2",
             "Share of the variance explained; for a constant truth 1 if met, or 0.",
             "Wright 1921",
+        ),
+        "recall_at": Entry(
+            "polymodal.metrics.within:RecallAt",
+            "Share of a group's relevant rows among its first k; `recall@20` for short.",
+            "Manning et al. 2008; McSherry & Najork 2008 (ties)",
         ),
         "rmse": Entry(
             "polymodal.metrics.values:Rmse", "Root of the mean squared error, in the target's unit.", "folklore"

@@ -18,8 +18,8 @@ Unlabelled rows do not count. A metric that the rows do not define (no row at al
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import ClassVar, final
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, final
 
 import numpy as np
 
@@ -35,7 +35,9 @@ class Metric(ABC):
     """One figure of merit. The constructor's keyword-only arguments are its options.
 
     `needs` says what of a prediction `weighted` reads: `labels` (the most probable class, or the labels of at least one
-    half), `probabilities`, `values`, `quantiles`, `text` or `drawn`; `truths` are the forms of truth that it fits.
+    half), `probabilities`, `values`, `quantiles`, `order` (a score, of probabilities or values), `text` or `drawn`;
+    `truths` are the forms of truth that it fits; `grouped` marks one of the order of rows within groups, which `within`
+    names.
     `bounds` are the least and the greatest value that there can be; `chance` is what a constant answer gets whatever
     the rows, where that is known. `proportion` marks a mean of 0/1 outcomes, for which better intervals are known;
     `biased` an estimate whose bias on few rows is as large as its spread: no interval is given, since a bootstrap's
@@ -51,6 +53,7 @@ class Metric(ABC):
     proportion: bool = False
     biased: ClassVar[bool] = False
     resamples: ClassVar[int] = RESAMPLES
+    grouped: ClassVar[bool] = False
 
     @property
     def name(self) -> str:
@@ -65,13 +68,18 @@ class Metric(ABC):
         is what the metric `needs`.
         """
 
+    def within(self, groups: Sequence[Any] | np.ndarray) -> Metric:
+        """The metric for labelled rows whose groups [N] are these; itself where no group matters."""
+        return self
+
     @final
-    def __call__(self, truth: np.ndarray, prediction: np.ndarray) -> float:
-        """The metric over the labelled rows. Raises as `read`."""
-        truth, prediction = self.read(truth, prediction)
+    def __call__(self, truth: np.ndarray, prediction: np.ndarray, groups: np.ndarray | None = None) -> float:
+        """The metric over the labelled rows, of the `groups` [N]. Raises as `read`."""
+        judge = self if groups is None else self.within(np.asarray(groups)[labelled(np.asarray(truth))])
+        truth, prediction = judge.read(truth, prediction)
         if not len(truth):
             return float("nan")
-        return float(self.weighted(truth, prediction, np.ones((len(truth), 1)))[0])
+        return float(judge.weighted(truth, prediction, np.ones((len(truth), 1)))[0])
 
     @final
     def read(self, truth: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -89,6 +97,8 @@ class Metric(ABC):
 
     def view(self, truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
         """What of a checked prediction `weighted` reads, by `needs`."""
+        if self.needs == "order":
+            return scores_of(prediction)
         if self.needs == "labels" and not _is_said(truth, prediction):
             return (prediction >= 0.5).astype(np.int64) if truth.ndim == 2 else prediction.argmax(1)
         if self.needs == "probabilities" and _is_said(truth, prediction):
@@ -129,6 +139,12 @@ def labelled(truth: np.ndarray) -> np.ndarray:
     if truth.ndim == 2:
         return ~np.isnan(truth).any(1)
     return truth >= 0 if truth.dtype.kind == "i" else ~np.isnan(truth)
+
+
+def scores_of(prediction: np.ndarray) -> np.ndarray:
+    """[N] what rows are put in order by: the expected number of the class, of probabilities [N, C]; else the values."""
+    prediction = np.asarray(prediction, np.float64)
+    return prediction @ np.arange(prediction.shape[1]) if prediction.ndim == 2 else prediction
 
 
 def check(truth: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

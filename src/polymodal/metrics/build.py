@@ -9,7 +9,7 @@ import numpy as np
 
 from polymodal.core.errors import BadArgument, UnknownName, suggest
 from polymodal.core.registry import Spec, import_part, plain
-from polymodal.metrics import ALIASES, METRICS, Judged
+from polymodal.metrics import ALIASES, AT, METRICS, Judged
 from polymodal.metrics.base import Metric
 from polymodal.metrics.function import Function
 from polymodal.metrics.probabilities import TopK
@@ -101,7 +101,8 @@ def build_metric(spec: Spec, form: Judged, *, target: str = "") -> Metric:
 
 def fits(metric: Metric, form: Judged) -> bool:
     """Whether a metric can judge answers to a kind of target."""
-    return form.truth in metric.truths and metric.needs in form.gives
+    given = {*form.gives, *(["order"] if {"probabilities", "values"} & {*form.gives} else [])}
+    return form.truth in metric.truths and metric.needs in given
 
 
 def metrics_of(specs: Sequence[Spec], form: Judged, *, target: str = "") -> tuple[Metric, ...]:
@@ -135,15 +136,19 @@ def _listed(option: Any) -> list[Spec]:
     return [] if option is None else [plain(one) for one in (option if isinstance(option, list | tuple) else [option])]
 
 
-def measure(metrics: Iterable[Metric], form: Judged, truth: np.ndarray, prediction: np.ndarray) -> dict[str, float]:
-    """The values of `metrics` and of all others of the form, in that order. Raises `BadData` as a metric does.
+def measure(
+    metrics: Iterable[Metric], form: Judged, truth: np.ndarray, prediction: np.ndarray, groups: np.ndarray | None = None
+) -> dict[str, float]:
+    """The values of `metrics` and of all others of the form, in that order, of rows of the `groups` [N].
+
+    Raises `BadData` as a metric does.
 
     Of three classes, one is always among the first three: such a metric is left out where nobody asked for it.
     """
     asked = {metric.name: metric for metric in metrics}
     others = [metric for metric in (build_metric(spec, form) for spec in form.metrics) if metric.name not in asked]
     shown = [m for m in others if not (isinstance(m, TopK) and np.shape(prediction)[-1] <= m.k)]
-    return {metric.name: metric(truth, prediction) for metric in (*asked.values(), *shown)}
+    return {metric.name: metric(truth, prediction, groups) for metric in (*asked.values(), *shown)}
 
 
 def _named(spec: Spec) -> tuple[Any, dict[str, Any]]:
@@ -155,6 +160,9 @@ def _named(spec: Spec) -> tuple[Any, dict[str, Any]]:
     if isinstance(given, str) and ":" in given:
         given = import_part(given, (METRICS,))
     if isinstance(given, str):
+        name, at, k = given.partition("@")
+        if at and k.isdecimal():  # ndcg@10
+            return _named({"name": AT.get(name, name), "k": int(k), **options})
         if given in ALIASES:
             further = ALIASES[given]
             return _named({**({"name": further} if isinstance(further, str) else further), **options})

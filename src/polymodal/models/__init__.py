@@ -41,6 +41,11 @@ ANSWERS = Catalogue(
             "Written answers, by a head that is shown no stream; a baseline.",
             "folklore",
         ),
+        "taste": Entry(
+            "polymodal.models.taste:Taste",
+            "What all rows say, and by how much each user's, or each other entity's, differ in it: random slopes.",
+            "Laird & Ware 1982 (mixed models); Zhang et al. 2016 (GLMix)",
+        ),
         "prefix_lm": Entry(
             "polymodal.models.prefix_lm:PrefixAnswer",
             "Written answers, by one stack over all streams' tokens and the words: streams first meet where it writes.",

@@ -18,6 +18,7 @@ PROCESSORS = Catalogue(
             "polymodal.process.text:TextProcessor", "Characters or byte-pair subwords, learned", "Sennrich 2016"
         ),
         "table": Entry("polymodal.process.table:TableProcessor", "Numbers, dates, truths and categories", "folklore"),
+        "entity": Entry("polymodal.process.entity:EntityProcessor", "Who or what rows share, as users", "folklore"),
         "vector": Entry("polymodal.process.vector:VectorProcessor", "Standardised vectors of fixed width", "folklore"),
         "links": Entry("polymodal.process.links:LinksProcessor", "A row's neighbours and their features", "folklore"),
         "several": Entry(

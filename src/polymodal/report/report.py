@@ -11,6 +11,7 @@ from polymodal.report.page import page
 from polymodal.report.sections import base, modalities, model, run, summary
 from polymodal.report.sections.balance import balance
 from polymodal.report.sections.encodings import encodings
+from polymodal.report.sections.order import order
 from polymodal.report.wording import clean
 
 _NEEDED = ("target", "kind", "primary")
@@ -46,6 +47,7 @@ def render(evaluation: Mapping[str, Any]) -> str:
         verdict=summary.verdict(evaluation),
         key_figures=summary.key_figures(evaluation),
         leaderboard=summary.leaderboard(evaluation),
+        order=order(evaluation),
         worth=modalities.worth(evaluation),
         balance=balance(evaluation),
         subsets=modalities.subsets(evaluation),

@@ -21,6 +21,7 @@ from polymodal.testing.target import example_target
 
 Answers = tuple[np.ndarray, np.ndarray]  # truth and prediction
 SIZE, CLASSES, RESAMPLES = 60, 4, 12
+GROUPS = np.arange(SIZE) // 6  # of rows, within which an order is judged
 NEAR = {"rtol": 1e-9, "atol": 1e-12}
 REFERENCES = "references"  # texts of which several are right
 TEXT = ("cider", "bleu", "rouge_l", "chrf", "exact_match", "token_f1", "vqa_accuracy", "wer")
@@ -33,7 +34,8 @@ def check_metric(
 
     A weighted row counts as a row repeated; the order of rows changes nothing; values lie within its bounds; a perfect
     answer is best, and the best bound where that is finite; a constant answer gets its `chance`; inputs are untouched;
-    options are stored. Of several references to a text, as a metric of ours takes them, the order changes nothing. With
+    options are stored. One of the order within groups is tried on groups of six rows, which are repeated as a whole. Of
+    several references to a text, as a metric of ours takes them, the order changes nothing. With
     `direct`, a plain formula of truth and prediction as the metric reads them, both agree.
     """
     forms = example_forms()
@@ -120,6 +122,8 @@ class _Example:
 
 def _repeated(metric: Metric, form: str) -> None:
     example = _Example.of(form)
+    if metric.grouped:
+        return _repeated_groups(metric, example)
     settled = metric.settled(example.truth)
     counts = np.random.default_rng(2).multinomial(SIZE, np.full(SIZE, 1 / SIZE), size=RESAMPLES)
     for answer in example.answers():
@@ -136,10 +140,37 @@ def _repeated(metric: Metric, form: str) -> None:
             )  # fmt: skip
 
 
+def _repeated_groups(metric: Metric, example: _Example) -> None:
+    bound, count = metric.within(GROUPS), int(GROUPS.max()) + 1
+    often = np.random.default_rng(2).multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
+    for answer in example.answers():
+        weighted = bound.weighted(*bound.read(example.truth, answer), often.T[GROUPS].astype(float))
+        expected = []
+        for each in often:
+            drawn = np.repeat(np.arange(count), each)
+            rows = np.concatenate([np.flatnonzero(group == GROUPS) for group in drawn])
+            names = np.repeat(np.arange(len(drawn)), SIZE // count)  # a group that is drawn twice is two groups
+            expected.append(metric(example.truth[rows], answer[rows], names))
+        if not np.allclose(weighted, expected, equal_nan=True, **NEAR):
+            raise Violation(
+                "a weighted group counts as a group repeated",
+                f"weighted gives {weighted[:3]}, repeated {expected[:3]}.",
+                "Weigh each group's figure by its weight, and divide by the sum of the weights.",
+            )  # fmt: skip
+
+
+def _value(metric: Metric, truth: np.ndarray, answer: np.ndarray, order: np.ndarray | None = None) -> float:
+    """The metric of the rows in `order`, in groups where it is of these."""
+    groups = GROUPS if metric.grouped else None
+    if order is not None:
+        truth, answer, groups = truth[order], answer[order], None if groups is None else groups[order]
+    return metric(truth, answer, groups)
+
+
 def _shuffled(metric: Metric, form: str) -> None:
     example, order = _Example.of(form), np.random.default_rng(3).permutation(SIZE)
     for answer in example.answers():
-        shuffled, expected = metric(example.truth[order], answer[order]), metric(example.truth, answer)
+        shuffled, expected = _value(metric, example.truth, answer, order), _value(metric, example.truth, answer)
         if not np.allclose(shuffled, expected, equal_nan=True, **NEAR):
             mend = "Read no row by its place; break ties by the class, not by the row."
             raise Violation(
@@ -150,16 +181,16 @@ def _shuffled(metric: Metric, form: str) -> None:
 def _bounded(metric: Metric, form: str) -> None:
     example, (low, high) = _Example.of(form), metric.bounds
     for answer in (*example.answers(), example.perfect, example.constant):
-        value = metric(example.truth, answer)
+        value = _value(metric, example.truth, answer)
         if not low - 1e-9 <= value <= high + 1e-9:
             raise Violation("within its bounds", f"{value} lies outside {low} to {high}.", "Correct `bounds`.")
 
 
 def _perfect(metric: Metric, form: str) -> None:
     example = _Example.of(form)
-    best = metric(example.truth, example.perfect)
+    best = _value(metric, example.truth, example.perfect)
     for answer in (*example.answers(), example.constant):
-        if metric.turned(metric(example.truth, answer)) > metric.turned(best) + 1e-9:
+        if metric.turned(_value(metric, example.truth, answer)) > metric.turned(best) + 1e-9:
             mend = "Set `greater_is_better` to what the formula says."
             raise Violation("a perfect answer is best", f"it gets {best}, and another is better.", mend)
     bound = metric.bounds[1 if metric.greater_is_better else 0]
@@ -169,7 +200,7 @@ def _perfect(metric: Metric, form: str) -> None:
 
 def _constant(metric: Metric, form: str) -> None:
     example = _Example.of(form)
-    value = metric(example.truth, example.constant)
+    value = _value(metric, example.truth, example.constant)
     if metric.chance is not None and not np.isclose(value, metric.chance, atol=1e-9):
         raise Violation("chance", f"a constant answer gets {value}, not {metric.chance}.", "Correct `chance`.")
 
@@ -178,7 +209,7 @@ def _untouched(metric: Metric, form: str) -> None:
     example = _Example.of(form)
     for answer in example.answers():
         truth, kept = example.truth.copy(), answer.copy()
-        metric(truth, answer)
+        _value(metric, truth, answer)
         if not (np.array_equal(truth, example.truth) and np.array_equal(kept, answer)):
             raise Violation("inputs untouched", "truth or prediction was changed in place.", "Work on a copy.")
 
