@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import wraps
+from functools import partial, wraps
 from types import SimpleNamespace
 
 import numpy as np
@@ -48,7 +48,10 @@ def test_where_a_metric_is_not_defined_on_the_rows_the_loss_chooses_the_epoch():
     target = fitted("says", "text", told(120)["says_0"])
     truth = target.truth(target.encode(told(120)["says_0"]))
     metrics = {"says": target_metrics(["cider"], target)[0]}
-    work = SimpleNamespace(drawn=False, targets=[target], metrics=metrics, truth=lambda _, rows: truth[rows])
+    work = SimpleNamespace(
+        drawn=False, targets=[target], metrics=metrics, groups=None, truth=lambda _, rows: truth[rows]
+    )
+    work.score = partial(Work.score, work)
     assert Work.by_loss(work, np.arange(49))
     assert not Work.by_loss(work, np.arange(60))
 

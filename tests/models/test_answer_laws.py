@@ -34,6 +34,7 @@ OTHER: dict[str, dict[str, Any]] = {
     "consensus": {"neighbours": 1},
     "prefix_lm": {"units": 64, "depth": 1, "attention_heads": 2, "tokens": 2, "dropout": 0.0},
 }
+OTHER["taste"] = {"answer": "gated", "by": "right", "width": 2}
 OTHER["imputed"] = {"answer": "gated", "by": "mean", "draws": 2, "hidden": 4, "steps": 9}
 OTHER["bandit"] = {"answers": "gated", "price": 2.0, "alpha": 5.0, "discount": 0.5, "trust": 5.0}
 QUICK: dict[str, dict[str, Any]] = {  # few steps, few rows

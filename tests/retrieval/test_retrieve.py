@@ -142,7 +142,7 @@ def test_an_index_of_another_space_or_streams_is_not_written_to(things, tmp_path
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
-        ({}, BadArgument, "Ask one thing: image, audio, video, volume, text, row, vector; got nothing"),
+        ({}, BadArgument, "Ask one thing: image, audio, video, volume, points, text, entity, row, vector; got nothing"),
         ({"text": "red", "row": "t1"}, BadArgument, "got text, row"),
         ({"audio": "x.wav"}, BadArgument, r"no stream of kind audio.*photo \(image\), title \(text\)"),
         ({"pictures": "x.png"}, BadArgument, "no option 'pictures' and is not asked with one. Allowed: "),
