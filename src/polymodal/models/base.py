@@ -125,6 +125,23 @@ class Answer(nn.Module):
         return [remark for part in self.modules() if isinstance(part, Head) and (remark := part.remark)]
 
 
+class Around(Answer):
+    """Abstract: an answer around another one, `inner`, which is trained as it would be alone and decodes for both."""
+
+    inner: Answer
+    nested: ClassVar[tuple[str, ...]] = ("answer",)
+    trains_together: ClassVar[bool] = False
+
+    def losses(self, output: Output, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return self.inner.losses(output, targets)
+
+    def head(self, target: str) -> Head:
+        return self.inner.head(target)
+
+    def see(self, rows: Tensor) -> None:
+        self.inner.see(rows)
+
+
 class Joint(Answer):
     """One fused stream and one head a target."""
 

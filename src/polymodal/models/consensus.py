@@ -54,7 +54,7 @@ class Consensus(Answer):
         self.register_buffer("vectors", torch.zeros(0, width))
         for name in self.targets:
             self.register_buffer(_codes(name), torch.zeros(0, 1, 1, dtype=torch.int32))
-        self._likeness: dict[str, tuple[sparse.csr_matrix, np.ndarray, np.ndarray]] = {}
+        self._likeness: dict[str, tuple[sparse.csr_matrix, np.ndarray, np.ndarray, float]] = {}
 
     def finalize(self, train: Labelled, valid: Labelled, seed: int) -> None:
         """Remember the training rows' vectors and their answers."""
@@ -92,8 +92,8 @@ class Consensus(Answer):
         told[:, 1 : 1 + len(usual)] = usual
         if not len(known):
             return torch.from_numpy(told).to(vectors.device)
-        told[:, 0] = np.log(max(_share(codes[known], usual), LEAST))
-        grams, owner, place = self._likeness_of(name, codes)
+        grams, owner, place, share = self._likeness_of(name, codes, usual)
+        told[:, 0] = np.log(max(share, LEAST))
         cosine = (vectors @ self.vectors[torch.from_numpy(known).to(vectors.device)].T).detach().cpu()
         likeness = cosine.numpy()
         least = cosine.topk(min(self.neighbours, len(known)), dim=1).values[:, -1:].numpy()
@@ -110,12 +110,16 @@ class Consensus(Answer):
             told[row, 0] = np.log(max(mean[best] if len(some) > 1 else likeness[row].max(), LEAST))
         return torch.from_numpy(told).to(vectors.device)
 
-    def _likeness_of(self, name: str, codes: np.ndarray) -> tuple[sparse.csr_matrix, np.ndarray, np.ndarray]:
-        """n-gram vectors of all references of the training rows; the row and the place in it of each."""
+    def _likeness_of(
+        self, name: str, codes: np.ndarray, usual: np.ndarray
+    ) -> tuple[sparse.csr_matrix, np.ndarray, np.ndarray, float]:
+        """n-gram vectors of all references of the training rows; the row and the place in it of each; and how many of
+        the rows with a reference have the usual one."""
         if name not in self._likeness:
             owner, place = np.nonzero(codes[:, :, 0] > 0)
             each = [row[row > 0].tolist() for row in codes[owner, place]]
-            self._likeness[name] = Likeness(each, owner).vectors(each), owner, place
+            share = _share(codes[np.unique(owner)], usual)
+            self._likeness[name] = Likeness(each, owner).vectors(each), owner, place, share
         return self._likeness[name]
 
     def _joined(self, streams: Mapping[str, Tokens]) -> tuple[Tensor, Tensor]:

@@ -12,8 +12,7 @@ from torch import Tensor
 from polymodal.core.errors import BadArgument, suggest
 from polymodal.core.registry import Spec
 from polymodal.core.types import Output, Tokens, presence
-from polymodal.heads.base import ScoringHead
-from polymodal.models.base import Answer, Labelled
+from polymodal.models.base import Around, Labelled
 from polymodal.models.build import Parts
 from polymodal.nn.check import check_count
 from polymodal.nn.graphs import observed
@@ -24,7 +23,7 @@ WAYS = ("mean", "flow")
 DRAWS = 5
 
 
-class Imputed(Answer):
+class Imputed(Around):
     """Fills in the vectors of absent streams before `answer` reads them: multiple imputation (Rubin 1987).
 
     `answer` is trained as it would be alone, to the bit, and with all streams says the same. Then, on the stored tokens
@@ -38,8 +37,6 @@ class Imputed(Answer):
     """
 
     level: ClassVar[str] = "imputed"
-    nested: ClassVar[tuple[str, ...]] = ("answer",)
-    trains_together: ClassVar[bool] = False
 
     def __init__(
         self, widths: Mapping[str, int], targets: Sequence[ScoredTarget], parts: Parts, *,
@@ -96,15 +93,6 @@ class Imputed(Answer):
             return dict(said)
         each = {name: scores.unflatten(0, (times, -1)).unbind() for name, scores in said.items()}
         return {name: self.head(name).target.blend(parts, [1 / times] * times) for name, parts in each.items()}
-
-    def losses(self, output: Output, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return self.inner.losses(output, targets)
-
-    def head(self, target: str) -> ScoringHead:
-        return self.inner.head(target)  # type: ignore[return-value]
-
-    def see(self, rows: Tensor) -> None:
-        self.inner.see(rows)
 
     def finalize(self, train: Labelled, valid: Labelled, seed: int) -> None:
         """Learn from training rows what absent streams would have been; validation rows say when to stop."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import product
-from typing import Any, ClassVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from polymodal.core.errors import UnknownName, suggest
 from polymodal.core.registry import Spec
 from polymodal.core.types import Output, Tokens, presence
-from polymodal.heads.base import ScoringHead
 from polymodal.learners.sparse import Sparse
-from polymodal.models.base import Answer, Labelled
+from polymodal.models.base import Around, Labelled
 from polymodal.models.build import Parts
 from polymodal.nn.check import check_count
 from polymodal.nn.layers.named import module_name
@@ -30,7 +29,17 @@ CELLS = 40_000_000  # numbers of the design at most
 PARTS = ("share", "bias", "own", "slope")
 
 
-class Taste(Answer):
+class Read(NamedTuple):
+    """Of B rows: the number of each one's user [B], whether training had one [B], what is no user [B, K], and whether
+    anything is there [B, 1]."""
+
+    place: Tensor
+    known: Tensor
+    content: Tensor
+    some: Tensor
+
+
+class Taste(Around):
     """A mixed model (Laird & Ware 1982; of users and items, Zhang et al. 2016): what all rows say, and each user's own.
 
     score = A · answer + c + b_u + V_u · z, where `answer` is the scores of another one, trained as it would be alone, z
@@ -42,9 +51,6 @@ class Taste(Answer):
     `by` (default: the first stream) is told apart by the signs of its tokens' first values, as `entity_plain` writes
     them. Raises `UnknownName` where there is no such stream.
     """
-
-    nested: ClassVar[tuple[str, ...]] = ("answer",)
-    trains_together: ClassVar[bool] = False
 
     def __init__(
         self, widths: Mapping[str, int], targets: Sequence[ScoredTarget], parts: Parts, *,
@@ -72,24 +78,19 @@ class Taste(Answer):
 
     def forward(self, streams: Mapping[str, Tokens]) -> Output:
         said: Output = self.inner(streams)
-        place, known = self._place(streams)
-        some = presence(streams[name] for name in self.names).any(1, keepdim=True)
-        content = self._directions(streams)
-        each = {}
-        for name, scores in said.predictions.items():
-            share, bias, own, slope = (getattr(self, _of(part, name)) for part in PARTS)
-            mine = own[place] + torch.einsum("bd,bdk->bk", content, slope[place])
-            each[name] = torch.where(some, scores.float() @ share + bias + mine * known[:, None], scores.float())
+        read = self._read(streams)
+        each = {name: self._with_own(name, scores, read) for name, scores in said.predictions.items()}
         return Output(said.streams, said.fused, each)
 
-    def losses(self, output: Output, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return self.inner.losses(output, targets)
+    def _read(self, streams: Mapping[str, Tokens]) -> Read:
+        some = presence(streams[name] for name in self.names).any(1, keepdim=True)
+        return Read(*self._place(streams), self._directions(streams), some)
 
-    def head(self, target: str) -> ScoringHead:
-        return self.inner.head(target)  # type: ignore[return-value]
-
-    def see(self, rows: Tensor) -> None:
-        self.inner.see(rows)
+    def _with_own(self, target: str, scores: Tensor, read: Read) -> Tensor:
+        """What `answer` said of a target, and what is each user's own."""
+        share, bias, own, slope = (getattr(self, _of(part, target)) for part in PARTS)
+        mine = own[read.place] + torch.einsum("bd,bdk->bk", read.content, slope[read.place])
+        return torch.where(read.some, scores.float() @ share + bias + mine * read.known[:, None], scores.float())
 
     @torch.no_grad()
     def finalize(self, train: Labelled, valid: Labelled, seed: int) -> None:
@@ -102,16 +103,16 @@ class Taste(Answer):
         codes, named = self._codes(train.streams)
         said = self.inner(train.streams).predictions
         self.keys = torch.unique(torch.cat([codes.new_full((1,), NOBODY), codes[named]]))
-        place, known = self._place(train.streams)
-        content = self._directions(train.streams)
+        seen, held = self._read(train.streams), self._read(valid.streams)
+        told = self.inner(valid.streams).predictions
         for name, target in self.targets.items():  # as wide as the users are many, before any of it is asked
             mine = torch.zeros(len(self.keys), target.width)
             self._keep(name, torch.eye(target.width), mine[0], mine, mine[:, None].repeat(1, self.kept, 1))
         for name, target in self.targets.items():
             truth = train.targets[name]
-            rows = torch.nonzero(torch.as_tensor(target.known(truth)) & presence(train.streams.values()).any(1))[:, 0]
+            rows = torch.nonzero(torch.as_tensor(target.known(truth)) & seen.some[:, 0])[:, 0]
             wide = max(1, min(self.kept, CELLS // max(1, len(rows)))) if self.kept else 0
-            read = FREE * said[name][rows].float(), content[rows, :wide], place[rows], known[rows]
+            read = FREE * said[name][rows].float(), seen.content[rows, :wide], seen.place[rows], seen.known[rows]
             best = float("inf")
             for own, slope in product(CONSTANTS, SLOPES):
                 learner = Sparse(strength=1.0)
@@ -119,7 +120,8 @@ class Taste(Answer):
                 found = self._parts(learner, len(self.keys), wide, own, slope)
                 kept = [getattr(self, _of(part, name)) for part in PARTS]
                 self._keep(name, *found)
-                loss = float(target.row_losses(self(valid.streams).predictions[name], valid.targets[name]).nanmean())
+                losses = target.row_losses(self._with_own(name, told[name], held), valid.targets[name])
+                loss = float(losses.nanmean())
                 if loss < best:
                     best = loss
                 elif best < float("inf"):
